@@ -1,0 +1,62 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"reflect"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// ErrHelp is returned by Parse when --help was asked for and has been printed;
+// the program should exit with code 0.
+var ErrHelp = errors.New("help was printed")
+
+// Parse fills cfg, a pointer to a struct, from args (without the program's
+// name), the environment and the defaults, in this order of precedence. Each
+// field has the tags `name:"" env:"" default:"" help:""`; structs inside are
+// embedded or tagged `embed:"" prefix:""`.
+//
+// It then calls Validate() error of cfg and of the structs embedded in it. The
+// error is a single line meant for the user, who should see exit code 2; it is
+// ErrHelp when the help was printed to standard output instead.
+func Parse(prog, about string, cfg any, args []string) error {
+	return parse(os.Stdout, prog, about, cfg, args)
+}
+
+func parse(stdout io.Writer, prog, about string, cfg any, args []string) error {
+	helped := false
+	parser, err := kong.New(cfg,
+		kong.Name(prog),
+		kong.Description(about),
+		kong.Writers(stdout, io.Discard),
+		// Kong exits after printing the help; only main may exit here.
+		kong.Exit(func(int) { helped = true }),
+		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 110}),
+		kong.ValueFormatter(formatHelp),
+	)
+	if err != nil {
+		return fmt.Errorf("describe settings of %s: %w", prog, err)
+	}
+	_, err = parser.Parse(args)
+	switch {
+	case helped:
+		return ErrHelp
+	case err != nil:
+		return errors.New(strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+	}
+	return nil
+}
+
+// formatHelp names the environment variable and, for switches, whose default
+// does not show in the flag itself, the default.
+func formatHelp(v *kong.Value) string {
+	help := kong.DefaultHelpValueFormatter(v)
+	if v.Target.Kind() == reflect.Bool && v.HasDefault {
+		help += " (default " + v.Default + ")"
+	}
+	return help
+}

@@ -1,0 +1,96 @@
+// Package caller carries who asks in gRPC metadata, from the gateway's edge to the services.
+//
+// The edge authenticates (an end user by access token, another backend by API key) and the services authorise. Services
+// believe this metadata because only parts of the system reach them (service token, TLS, network policy).
+package caller
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
+
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+const (
+	identityKey = "x-starling-identity-bin"
+	scopesKey   = "x-starling-scopes"
+	addressKey  = "x-starling-address"
+)
+
+// Scopes of API keys.
+const (
+	ScopeNotifications = "notifications"
+	ScopeMessages      = "messages"
+	ScopeEmit          = "emit"
+	ScopeSockets       = "sockets"
+	ScopePresence      = "presence"
+	ScopeUsers         = "users"
+)
+
+// AllScopes lists every scope.
+func AllScopes() []string {
+	return []string{ScopeNotifications, ScopeMessages, ScopeEmit, ScopeSockets, ScopePresence, ScopeUsers}
+}
+
+// Metadata makes the metadata of a call: identity may be nil, scopes and address (the client's IP) may be empty.
+func Metadata(identity *eventv1.Identity, scopes []string, address string) (metadata.MD, error) {
+	md := metadata.MD{}
+	if identity != nil {
+		raw, err := proto.Marshal(identity)
+		if err != nil {
+			return nil, err
+		}
+		md.Set(identityKey, string(raw))
+	}
+	if len(scopes) > 0 {
+		md.Set(scopesKey, strings.Join(scopes, " "))
+	}
+	if address != "" {
+		md.Set(addressKey, address)
+	}
+	return md, nil
+}
+
+// Identity gives the end user who asks; fault Unauthenticated when there is none.
+func Identity(ctx context.Context) (*eventv1.Identity, error) {
+	raw := first(ctx, identityKey)
+	if raw == "" {
+		return nil, fault.New(fault.Unauthenticated, "Authentication required")
+	}
+	var id eventv1.Identity
+	if err := proto.Unmarshal([]byte(raw), &id); err != nil || id.GetUserId() == "" {
+		return nil, fault.New(fault.Unauthenticated, "Invalid token")
+	}
+	return &id, nil
+}
+
+// RequireScope refuses a caller whose API key lacks a scope: Unauthenticated without a key, Forbidden with another one.
+func RequireScope(ctx context.Context, scope string) error {
+	have := first(ctx, scopesKey)
+	if have == "" {
+		return fault.New(fault.Unauthenticated, "API key required")
+	}
+	if !slices.Contains(strings.Fields(have), scope) {
+		return fault.Newf(fault.Forbidden, "The API key lacks the scope %s", scope)
+	}
+	return nil
+}
+
+// Address gives the IP address of the client that asked, as the edge saw it; "" when unknown.
+func Address(ctx context.Context) string { return first(ctx, addressKey) }
+
+func first(ctx context.Context, key string) string {
+	md, ok := metadata.FromIncomingContext(ctx)
+	if !ok {
+		return ""
+	}
+	if values := md.Get(key); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}

@@ -1,0 +1,116 @@
+package fault
+
+import (
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+// ToProto gives the fault its form on NATS.
+func (e *Error) ToProto() *eventv1.Fault {
+	return &eventv1.Fault{Code: string(e.Kind), Message: e.Message, RetryAfterMs: e.RetryAfter.Milliseconds()}
+}
+
+// FromProto is the reverse of ToProto; an unknown code becomes Internal.
+func FromProto(p *eventv1.Fault) *Error {
+	return &Error{
+		Kind: known(p.GetCode()), Message: p.GetMessage(),
+		RetryAfter: time.Duration(p.GetRetryAfterMs()) * time.Millisecond,
+	}
+}
+
+// ToStatus turns an error into a gRPC status error. The fault travels as a status detail, so that FromStatus gives it back
+// whole; an error that holds no fault becomes Internal with its text hidden. ToStatus(nil) is nil.
+func ToStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	f, _ := Of(err, func() string { return "" })
+	st, detailErr := status.New(f.Kind.code(), f.Message).WithDetails(f.ToProto())
+	if detailErr != nil {
+		return status.Error(f.Kind.code(), f.Message)
+	}
+	return st.Err()
+}
+
+// FromStatus turns the error of a gRPC call into a fault. A status without a fault in its details, as gRPC itself makes
+// when a server is away, is mapped by its code. FromStatus(nil) is nil.
+func FromStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	st, ok := status.FromError(err)
+	if !ok {
+		return err
+	}
+	for _, detail := range st.Details() {
+		if p, isFault := detail.(*eventv1.Fault); isFault {
+			return FromProto(p)
+		}
+	}
+	kind := kindOfCode(st.Code())
+	switch kind {
+	case Unavailable:
+		return &Error{Kind: kind, Message: "Service unavailable", RetryAfter: time.Second, Cause: err}
+	case Timeout:
+		return &Error{Kind: kind, Message: "No answer in time", Cause: err}
+	case Internal:
+		return &Error{Kind: kind, Message: "Internal error", Cause: err}
+	}
+	return &Error{Kind: kind, Message: st.Message(), Cause: err}
+}
+
+func known(code string) Kind {
+	for _, k := range Kinds() {
+		if string(k) == code {
+			return k
+		}
+	}
+	return Internal
+}
+
+func (k Kind) code() codes.Code {
+	switch k {
+	case Invalid:
+		return codes.InvalidArgument
+	case Unauthenticated:
+		return codes.Unauthenticated
+	case Forbidden:
+		return codes.PermissionDenied
+	case NotFound:
+		return codes.NotFound
+	case Conflict:
+		return codes.AlreadyExists
+	case TooLarge:
+		return codes.OutOfRange
+	case RateLimited:
+		return codes.ResourceExhausted
+	case UnknownEvent:
+		return codes.Unimplemented
+	case Unavailable:
+		return codes.Unavailable
+	case Timeout:
+		return codes.DeadlineExceeded
+	case Internal:
+		return codes.Internal
+	}
+	return codes.Internal
+}
+
+func kindOfCode(c codes.Code) Kind {
+	for _, k := range Kinds() {
+		if k.code() == c {
+			return k
+		}
+	}
+	switch c {
+	case codes.Canceled, codes.Aborted:
+		return Unavailable
+	case codes.FailedPrecondition:
+		return Conflict
+	}
+	return Internal
+}

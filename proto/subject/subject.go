@@ -1,0 +1,167 @@
+package subject
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"hash/fnv"
+	"strconv"
+	"strings"
+)
+
+// Stream and durable names.
+const (
+	// RoomsStream holds durable room events for replay; it republishes them to the live subjects.
+	RoomsStream = "ROOMS"
+	// RoomsStreamSubjects is what the stream takes in.
+	RoomsStreamSubjects = "roomlog.v1.>"
+	// RoomsLiveSubjects is where the stream republishes to; the wildcard keeps scope and room token.
+	RoomsLiveSubjects = "room.v1.>"
+)
+
+// Fixed subjects.
+const (
+	Revoked         = "auth.v1.revoked"
+	PresenceDelta   = "presence.v1.delta"
+	PresenceLease   = "presence.v1.lease"
+	PresenceOnline  = "presence.v1.online"
+	CatalogAnnounce = "catalog.v1.announce"
+	CatalogAsk      = "catalog.v1.ask"
+)
+
+// Bounds of outside input.
+const (
+	// MaxEventName is the longest event name, in bytes, that can be forwarded.
+	MaxEventName = 128
+	// maxEventTokens bounds the depth of a client event's subject.
+	maxEventTokens = 8
+	// UserShards is how many subjects user events are spread over.
+	UserShards = 256
+	// plainToken is the longest input that is kept readable in a token.
+	plainToken = 48
+)
+
+// ErrEventName refuses an event name that has no subject.
+var ErrEventName = errors.New("event name is empty, too long or too deep")
+
+// RoomScope is the scope of chat-service's rooms. One room serves the namespaces / and /chat.
+const RoomScope = "root"
+
+// ClientEvent is the subject of an event that a client emitted: message:send on / is client.v1.root.message.send.
+func ClientEvent(namespace, event string) (string, error) {
+	if event == "" || len(event) > MaxEventName || strings.Count(event, ":") >= maxEventTokens {
+		return "", ErrEventName
+	}
+	var b strings.Builder
+	b.Grow(len("client.v1.") + len(namespace) + len(event) + 8)
+	b.WriteString("client.v1.")
+	b.WriteString(Namespace(namespace))
+	for {
+		part, rest, more := strings.Cut(event, ":")
+		b.WriteByte('.')
+		b.WriteString(eventToken(part))
+		if !more {
+			return b.String(), nil
+		}
+		event = rest
+	}
+}
+
+// ClientEventPattern is what a service subscribes to for an event; namespace "*" means all namespaces.
+func ClientEventPattern(namespace, event string) (string, error) {
+	if namespace == "*" {
+		s, err := ClientEvent("/", event)
+		return strings.Replace(s, "client.v1.root.", "client.v1.*.", 1), err
+	}
+	return ClientEvent(namespace, event)
+}
+
+// Match tells whether a subject fits a pattern in which * stands for one token.
+func Match(pattern, subject string) bool {
+	for {
+		p, prest, pmore := strings.Cut(pattern, ".")
+		s, srest, smore := strings.Cut(subject, ".")
+		if p != "*" && p != s || pmore != smore {
+			return false
+		}
+		if !pmore {
+			return true
+		}
+		pattern, subject = prest, srest
+	}
+}
+
+// Room is the live subject of a room.
+func Room(roomID string) string { return "room.v1." + RoomScope + "." + token(roomID) }
+
+// RoomLog is the stream subject of a room.
+func RoomLog(roomID string) string { return "roomlog.v1." + RoomScope + "." + token(roomID) }
+
+// Broadcast is the subject of events to a whole namespace.
+func Broadcast(namespace string) string { return "broadcast.v1." + Namespace(namespace) }
+
+// AllBroadcasts matches every namespace's broadcasts.
+const AllBroadcasts = "broadcast.v1.*"
+
+// UserShard tells which of the UserShards subjects carries a user's events.
+func UserShard(userID string) int {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(userID))
+	return int(h.Sum32() % UserShards)
+}
+
+// User is the subject of a user's events.
+func User(userID string) string { return UserShardSubject(UserShard(userID)) }
+
+// UserShardSubject is the subject of one shard.
+func UserShardSubject(shard int) string { return "user.v1." + strconv.Itoa(shard) }
+
+// PresenceSnapshot is where a gateway answers snapshot requests.
+func PresenceSnapshot(gatewayID string) string { return "presence.v1.snapshot." + token(gatewayID) }
+
+// Namespace is the token of a Socket.IO namespace: "/" is root, "/chat" is chat.
+func Namespace(namespace string) string {
+	if namespace == "/" || namespace == "" {
+		return "root"
+	}
+	name := strings.TrimPrefix(namespace, "/")
+	if safe(name) && name != "root" {
+		return name
+	}
+	return "=" + base64.RawURLEncoding.EncodeToString([]byte(name))
+}
+
+// eventToken keeps ordinary names as they are, so that subjects can be read; everything else is encoded behind '='.
+func eventToken(part string) string {
+	if safe(part) {
+		return part
+	}
+	return "=" + base64.RawURLEncoding.EncodeToString([]byte(part))
+}
+
+// token encodes an id: readable when it is plain and short, base64 when short, a hash otherwise. The first byte tells the
+// form, so that two different ids never share a token (save for a SHA-256 collision).
+func token(id string) string {
+	switch {
+	case len(id) <= plainToken && safe(id):
+		return "p" + id
+	case len(id) <= plainToken:
+		return "b" + base64.RawURLEncoding.EncodeToString([]byte(id))
+	}
+	sum := sha256.Sum256([]byte(id))
+	return "h" + base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// safe tells whether a string can be a subject token as it is.
+func safe(s string) bool {
+	if s == "" {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' && c != '-' {
+			return false
+		}
+	}
+	return true
+}
