@@ -165,3 +165,6 @@ func safe(s string) bool {
 	}
 	return true
 }
+
+// AllUsers matches every user's events.
+const AllUsers = "user.v1.*"

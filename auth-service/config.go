@@ -1,0 +1,195 @@
+package authservice
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/starling-chat/starling/auth-service/internal/auth"
+	"github.com/starling-chat/starling/platform/run"
+	"github.com/starling-chat/starling/platform/settings"
+	"github.com/starling-chat/starling/proto/caller"
+)
+
+// Config holds the settings of auth-service. Fields without a flag are for running it inside another process.
+type Config struct {
+	run.Common
+	Listen    Listen    `embed:"" prefix:""`
+	Database  Database  `embed:"" prefix:""`
+	NATS      NATS      `embed:"" prefix:""`
+	Tokens    Tokens    `embed:"" prefix:""`
+	External  External  `embed:"" prefix:""`
+	Passwords Passwords `embed:"" prefix:""`
+	Limits    Limits    `embed:"" prefix:""`
+	Accounts  Accounts  `embed:"" prefix:""`
+
+	// NATSInProcess is used instead of NATS_URL where set.
+	NATSInProcess nats.InProcessConnProvider `kong:"-"`
+	// DemoUsers are created at start unless they exist.
+	DemoUsers []DemoUser `kong:"-"`
+}
+
+// DemoUser is an account that exists after the start.
+type DemoUser struct {
+	Username, Password string
+	Name               string // the username when empty
+	Role               string // user or admin; user when empty
+}
+
+// Listen says where the process can be reached.
+type Listen struct {
+	GRPC         string          `name:"grpc-listen" env:"GRPC_LISTEN" default:":7001" help:"Address for gRPC, host:port."`
+	Admin        string          `name:"admin-listen" env:"ADMIN_LISTEN" default:":8081" help:"Address for health, metrics and profiles, host:port; empty turns it off."`
+	ServiceToken settings.Secret `name:"service-token" env:"SERVICE_TOKEN" help:"Secret that calling services must show over gRPC; empty lets every caller in."`
+	OTLPEndpoint string          `name:"otlp-endpoint" env:"OTLP_ENDPOINT" help:"Where to send traces by OTLP over gRPC; empty turns tracing off."`
+}
+
+// Database says where PostgreSQL is.
+type Database struct {
+	URL         settings.URL `name:"database-url" env:"DATABASE_URL" default:"postgres://localhost:5432/starling" help:"PostgreSQL, as a URL."`
+	MaxConns    int32        `name:"db-max-conns" env:"DB_MAX_CONNS" default:"10" help:"Most PostgreSQL connections of this replica, a number."`
+	Schema      string       `name:"db-schema" env:"DB_SCHEMA" default:"auth" help:"PostgreSQL schema."`
+	Migrate     bool         `name:"db-migrate" env:"DB_MIGRATE" default:"true" negatable:"" help:"Migrate the schema at start; replicas wait for each other."`
+	MigrateOnly bool         `name:"migrate-only" env:"DB_MIGRATE_ONLY" help:"Migrate the schema and exit."`
+}
+
+// NATS says where NATS is.
+type NATS struct {
+	URL      settings.URL    `name:"nats-url" env:"NATS_URL" default:"nats://localhost:4222" help:"NATS, one URL or several separated by commas."`
+	User     string          `name:"nats-user" env:"NATS_USER" help:"NATS user; empty connects without."`
+	Password settings.Secret `name:"nats-password" env:"NATS_PASSWORD" help:"NATS password."`
+}
+
+// Tokens are the settings of our own tokens and their keys.
+type Tokens struct {
+	AccessTTL       time.Duration   `name:"access-token-ttl" env:"ACCESS_TOKEN_TTL" default:"15m" help:"Life of an access token, a duration."`
+	RefreshTTL      time.Duration   `name:"refresh-token-ttl" env:"REFRESH_TOKEN_TTL" default:"720h" help:"Life of a refresh token that is not used, a duration."`
+	Issuer          string          `name:"token-issuer" env:"TOKEN_ISSUER" default:"starling" help:"Issuer (iss) of access tokens."`
+	Audience        string          `name:"token-audience" env:"TOKEN_AUDIENCE" default:"starling" help:"Audience (aud) of access tokens."`
+	Leeway          time.Duration   `name:"token-leeway" env:"TOKEN_LEEWAY" default:"30s" help:"How far clocks may differ when the times in a token are checked, a duration."`
+	KeyRotation     time.Duration   `name:"key-rotation" env:"KEY_ROTATION" default:"720h" help:"How long one key signs, a duration."`
+	KeyOverlap      time.Duration   `name:"key-overlap" env:"KEY_OVERLAP" default:"1h" help:"How long a key is published before it signs, a duration of 1m at least."`
+	KeySecret       settings.Secret `name:"key-encryption-secret" env:"KEY_ENCRYPTION_SECRET" help:"Secret that encrypts signing keys in the database; the same in all replicas, and not to be changed. Empty stores them plain."`
+	KeepRevocations time.Duration   `name:"revocation-retention" env:"REVOCATION_RETENTION" default:"168h" help:"How long the revocation log reaches back for gateways that were cut off, a duration; longer than any token lives."`
+}
+
+// External are the settings of tokens that another login system signs.
+type External struct {
+	Secret     settings.Secret `name:"jwt-secret" env:"JWT_SECRET" help:"Accept HS256 tokens signed with this secret by your own login system; empty accepts none."`
+	Issuer     string          `name:"jwt-issuer" env:"JWT_ISSUER" help:"Issuer (iss) that HS256 tokens must have; empty is not checked."`
+	Audience   string          `name:"jwt-audience" env:"JWT_AUDIENCE" help:"Audience (aud) that HS256 tokens must have; empty is not checked."`
+	RequireExp bool            `name:"jwt-require-exp" env:"JWT_REQUIRE_EXP" default:"true" negatable:"" help:"Refuse HS256 tokens that never expire."`
+	Provision  bool            `name:"auth-auto-provision" env:"AUTH_AUTO_PROVISION" help:"Make a user of an unknown sub in an HS256 token; otherwise the answer is User not found."`
+}
+
+// Passwords are the costs of hashing passwords.
+type Passwords struct {
+	MemoryKiB   uint32 `name:"argon2-memory-kib" env:"ARGON2_MEMORY_KIB" default:"65536" help:"Memory of one argon2id hash, KiB."`
+	Time        uint32 `name:"argon2-time" env:"ARGON2_TIME" default:"3" help:"Passes of one argon2id hash, a number."`
+	Parallelism uint8  `name:"argon2-parallelism" env:"ARGON2_PARALLELISM" default:"4" help:"Lanes of one argon2id hash, a number."`
+	Concurrency int    `name:"argon2-concurrency" env:"ARGON2_CONCURRENCY" default:"2" help:"Hashes computed at once, a number; bounds the memory."`
+	Queue       int    `name:"argon2-queue" env:"ARGON2_QUEUE" default:"100" help:"Logins that may wait for a hash, a number; more are refused as rate_limited."`
+}
+
+// Limits bound attempts. They count in each replica on its own.
+type Limits struct {
+	AccountRate   float64 `name:"login-account-rate" env:"LOGIN_ACCOUNT_RATE" default:"10" help:"Failed logins of one username, per minute; 0 is no limit."`
+	AccountBurst  int     `name:"login-account-burst" env:"LOGIN_ACCOUNT_BURST" default:"10" help:"Failed logins of one username at once, a number."`
+	AddressRate   float64 `name:"login-address-rate" env:"LOGIN_ADDRESS_RATE" default:"60" help:"Logins from one IP address (IPv6: /64), per minute; 0 is no limit."`
+	AddressBurst  int     `name:"login-address-burst" env:"LOGIN_ADDRESS_BURST" default:"100" help:"Logins from one IP address at once, a number."`
+	RegisterRate  float64 `name:"register-address-rate" env:"REGISTER_ADDRESS_RATE" default:"20" help:"Registrations from one IP address (IPv6: /64), per minute; 0 is no limit."`
+	RegisterBurst int     `name:"register-address-burst" env:"REGISTER_ADDRESS_BURST" default:"50" help:"Registrations from one IP address at once, a number."`
+}
+
+// Accounts says who exists and who may come.
+type Accounts struct {
+	Registration  bool            `name:"registration" env:"REGISTRATION" default:"true" negatable:"" help:"Let everyone register."`
+	APIKey        settings.Secret `name:"api-key" env:"API_KEY" help:"API key named default with all scopes, at most 256 bytes; empty leaves the keys as they are."`
+	AdminUsername string          `name:"admin-username" env:"ADMIN_USERNAME" help:"User that is an admin: created, or promoted with this password and logged out everywhere."`
+	AdminPassword settings.Secret `name:"admin-password" env:"ADMIN_PASSWORD" help:"Password for the admin, used only when it is created or promoted."`
+}
+
+// minKeyOverlap leaves replicas and gateways the time to load a key before it signs.
+const minKeyOverlap = time.Minute
+
+// Validate finds settings that do not fit together; the error is one line.
+func (c *Config) Validate() error {
+	t, p, l := c.Tokens, c.Passwords, c.Limits
+	switch {
+	case t.AccessTTL < time.Second:
+		return errors.New("ACCESS_TOKEN_TTL must be at least 1s")
+	case t.RefreshTTL < t.AccessTTL:
+		return errors.New("REFRESH_TOKEN_TTL must not be shorter than ACCESS_TOKEN_TTL")
+	case t.Leeway < 0 || t.Leeway > 10*time.Minute:
+		return errors.New("TOKEN_LEEWAY must be 0s to 10m")
+	case t.Issuer == "" || t.Audience == "":
+		return errors.New("TOKEN_ISSUER and TOKEN_AUDIENCE must not be empty")
+	case t.KeyOverlap < minKeyOverlap:
+		return fmt.Errorf("KEY_OVERLAP must be at least %s", minKeyOverlap)
+	case t.KeyRotation <= t.KeyOverlap:
+		return errors.New("KEY_ROTATION must be longer than KEY_OVERLAP")
+	case t.KeepRevocations < t.AccessTTL+2*t.Leeway:
+		return errors.New("REVOCATION_RETENTION must be longer than ACCESS_TOKEN_TTL and twice TOKEN_LEEWAY")
+	case p.Parallelism < 1 || p.Time < 1 || p.Time > 100 || p.MemoryKiB < 8*uint32(p.Parallelism) || p.MemoryKiB > 4<<20:
+		return errors.New("ARGON2_TIME must be 1 to 100, ARGON2_PARALLELISM at least 1, ARGON2_MEMORY_KIB 8 times that to 4194304")
+	case p.Concurrency < 1 || p.Queue < 0:
+		return errors.New("ARGON2_CONCURRENCY must be at least 1 and ARGON2_QUEUE not negative")
+	case min(l.AccountRate, l.AddressRate, l.RegisterRate) < 0 || min(l.AccountBurst, l.AddressBurst, l.RegisterBurst) < 1:
+		return errors.New("LOGIN_…_RATE and REGISTER_…_RATE must not be negative, …_BURST must be at least 1")
+	case (c.Accounts.AdminUsername == "") != (c.Accounts.AdminPassword == ""):
+		return errors.New("ADMIN_USERNAME and ADMIN_PASSWORD must be given together")
+	case c.External.Provision && c.External.Secret == "":
+		return errors.New("AUTH_AUTO_PROVISION needs JWT_SECRET")
+	case c.Database.MaxConns < 1:
+		return errors.New("DB_MAX_CONNS must be at least 1")
+	}
+	if err := c.seed().Check(); err != nil {
+		return fmt.Errorf("ADMIN_USERNAME, ADMIN_PASSWORD, API_KEY or demo user: %w", err)
+	}
+	return nil
+}
+
+func (c *Config) seed() auth.Seed {
+	seed := auth.Seed{APIKey: c.Accounts.APIKey.Reveal(), Scopes: caller.AllScopes()}
+	for _, u := range c.DemoUsers {
+		role := auth.Role(u.Role)
+		if role == "" {
+			role = auth.RoleUser
+		}
+		seed.Users = append(seed.Users, auth.SeedUser{Username: u.Username, Password: u.Password, Name: u.Name, Role: role})
+	}
+	if c.Accounts.AdminUsername != "" {
+		seed.Admin = &auth.SeedUser{
+			Username: c.Accounts.AdminUsername, Password: c.Accounts.AdminPassword.Reveal(), Role: auth.RoleAdmin,
+		}
+	}
+	return seed
+}
+
+// domain gives the settings the form that package auth takes.
+func (c *Config) domain() auth.Config {
+	limit := func(rate float64, burst int) auth.Limit { return auth.Limit{PerMinute: rate, Burst: burst} }
+	return auth.Config{
+		Tokens: auth.Tokens{
+			AccessTTL: c.Tokens.AccessTTL, RefreshTTL: c.Tokens.RefreshTTL,
+			Issuer: c.Tokens.Issuer, Audience: c.Tokens.Audience, Leeway: c.Tokens.Leeway,
+		},
+		External: auth.External{
+			Secret: c.External.Secret.Reveal(), Issuer: c.External.Issuer, Audience: c.External.Audience,
+			NeedsExp: c.External.RequireExp, Provision: c.External.Provision,
+		},
+		Keys: auth.Keys{Rotation: c.Tokens.KeyRotation, Overlap: c.Tokens.KeyOverlap, Secret: c.Tokens.KeySecret.Reveal()},
+		Passwords: auth.Passwords{
+			Argon2:      auth.Argon2{MemoryKiB: c.Passwords.MemoryKiB, Time: c.Passwords.Time, Threads: c.Passwords.Parallelism},
+			Concurrency: c.Passwords.Concurrency, Queue: c.Passwords.Queue,
+		},
+		Registration:    c.Accounts.Registration,
+		AccountLimit:    limit(c.Limits.AccountRate, c.Limits.AccountBurst),
+		AddressLimit:    limit(c.Limits.AddressRate, c.Limits.AddressBurst),
+		RegisterLimit:   limit(c.Limits.RegisterRate, c.Limits.RegisterBurst),
+		KeepRevocations: c.Tokens.KeepRevocations,
+		Seed:            c.seed(),
+	}
+}

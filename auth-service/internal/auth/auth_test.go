@@ -1,0 +1,329 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// memory keeps keys and one user: as much of a Store as verifying tokens needs. Everything else is tested on PostgreSQL.
+type memory struct {
+	Store
+	mu    sync.Mutex
+	keys  []StoredKey
+	now   time.Time
+	state State
+	err   error
+	reads int
+}
+
+func (m *memory) SigningKeys(context.Context) ([]StoredKey, time.Time, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reads++
+	return slices.Clone(m.keys), m.now, m.err
+}
+
+func (m *memory) EditSigningKeys(_ context.Context, plan func([]StoredKey, time.Time) (KeyEdit, error)) ([]StoredKey, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	edit, err := plan(slices.Clone(m.keys), m.now)
+	for _, put := range edit.Put {
+		m.keys = slices.DeleteFunc(m.keys, func(k StoredKey) bool { return k.ID == put.ID })
+		m.keys = append(m.keys, put)
+	}
+	m.keys = slices.DeleteFunc(m.keys, func(k StoredKey) bool { return slices.Contains(edit.Remove, k.ID) })
+	slices.SortFunc(m.keys, func(a, b StoredKey) int { return a.SignsFrom.Compare(b.SignsFrom) })
+	return slices.Clone(m.keys), err
+}
+
+func (m *memory) State(_ context.Context, user UserID, _ LoginID) (State, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.reads++
+	if user != m.state.User.ID {
+		return State{}, ErrUserNotFound
+	}
+	return m.state, m.err
+}
+
+func testConfig() Config {
+	return Config{
+		Tokens:       Tokens{AccessTTL: 15 * time.Minute, RefreshTTL: time.Hour, Issuer: "starling", Audience: "starling", Leeway: 30 * time.Second},
+		Keys:         Keys{Rotation: 720 * time.Hour, Overlap: time.Hour},
+		Passwords:    Passwords{Argon2: Argon2{MemoryKiB: 64, Time: 1, Threads: 1}, Concurrency: 1, Queue: 1},
+		Registration: true,
+	}
+}
+
+func newTestService(t testing.TB, cfg Config) (*Service, *memory) {
+	t.Helper()
+	store := &memory{now: time.Now(), state: State{User: User{ID: "ann", Name: "Ann", Role: RoleUser}, LoginAlive: true}}
+	s, err := New(cfg, store, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Prepare(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return s, store
+}
+
+func TestUserInput(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		err  error
+		want string
+	}{
+		{"short username", second(parseUsername("ab")), "username"},
+		{"long username", second(parseUsername(strings.Repeat("a", 33))), "username"},
+		{"space in username", second(parseUsername("a b c")), "username"},
+		{"foreign username", second(parseUsername("zoë")), "username"},
+		{"good username", second(parseUsername("Ann.B_-9")), ""},
+		{"short password", checkPassword("1234567"), "password"},
+		{"long password", checkPassword(strings.Repeat("x", 201)), "password"},
+		{"password of 200 wide characters", checkPassword(strings.Repeat("ß", 200)), ""},
+		{"name with newline", second(parseName("a\nb", "x")), "name"},
+		{"long name", second(parseName(strings.Repeat("n", 65), "x")), "name"},
+		{"empty name", second(parseName("  ", "x")), ""},
+		{"empty id", second(ParseUserID("")), "userId"},
+		{"id with NUL", second(ParseUserID("a\x00")), "userId"},
+		{"long id", second(ParseUserID(strings.Repeat("i", 129))), "userId"},
+		{"good id", second(ParseUserID("ünï cöde|42")), ""},
+	} {
+		got := ""
+		if tc.err != nil {
+			got, _, _ = strings.Cut(tc.err.(*fault.Error).Message, " ")
+		}
+		if got != tc.want {
+			t.Errorf("%s: error %v names %q, want %q", tc.name, tc.err, got, tc.want)
+		}
+	}
+	if got, _ := parseUsername("AnN"); got != "ann" {
+		t.Errorf("parseUsername(AnN) = %q, want ann", got)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestPasswords(t *testing.T) {
+	h := newHasher(Passwords{Argon2: Argon2{MemoryKiB: 64, Time: 1, Threads: 2}, Concurrency: 1, Queue: 1})
+	encoded, err := h.hash(t.Context(), "correct horse")
+	if err != nil || !strings.HasPrefix(encoded, "$argon2id$v=19$m=64,t=1,p=2$") {
+		t.Fatalf("hash() = %q, %v, want a PHC string", encoded, err)
+	}
+	if again, _ := h.hash(t.Context(), "correct horse"); again == encoded {
+		t.Error("two hashes of one password are equal, want different salts")
+	}
+	stronger := newHasher(Passwords{Argon2: Argon2{MemoryKiB: 128, Time: 1, Threads: 2}, Concurrency: 1})
+	for _, tc := range []struct {
+		h         *hasher
+		password  string
+		encoded   string
+		ok, stale bool
+	}{
+		{h, "correct horse", encoded, true, false},
+		{h, "correct horsf", encoded, false, false},
+		{h, "", h.dummy, false, false},
+		{stronger, "correct horse", encoded, true, true},
+	} {
+		ok, stale, err := tc.h.verify(t.Context(), tc.password, tc.encoded)
+		if ok != tc.ok || stale != tc.stale || err != nil {
+			t.Errorf("verify(%q, %q) = %v, %v, %v, want %v, %v", tc.password, tc.encoded, ok, stale, err, tc.ok, tc.stale)
+		}
+	}
+	for _, bad := range []string{
+		"", "x", "$argon2i$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "$argon2id$v=19$m=4294967295,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+		"$argon2id$v=19$m=64,t=0,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "$argon2id$v=19$m=64,t=1,p=1$$",
+	} {
+		if _, _, err := h.verify(t.Context(), "x", bad); !errors.Is(err, errHashFormat) {
+			t.Errorf("verify(%q) error = %v, want %v", bad, err, errHashFormat)
+		}
+	}
+}
+
+func TestHashingIsBounded(t *testing.T) {
+	h := newHasher(Passwords{Argon2: Argon2{MemoryKiB: 64, Time: 1, Threads: 1}, Concurrency: 1, Queue: 1})
+	h.slots <- struct{}{} // somebody hashes
+	ctx, cancel := context.WithCancel(t.Context())
+	waiter := make(chan error, 1)
+	go func() { _, err := h.hash(ctx, "waits"); waiter <- err }()
+	for h.waiting.Load() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	if _, err := h.hash(t.Context(), "is too much"); fault.KindOf(err) != fault.RateLimited {
+		t.Errorf("hash() over the bound: %v, want %s", err, fault.RateLimited)
+	}
+	cancel()
+	if err := <-waiter; !errors.Is(err, context.Canceled) {
+		t.Errorf("hash() of a caller that left: %v, want %v", err, context.Canceled)
+	}
+	<-h.slots
+	if _, err := h.hash(t.Context(), "has a slot"); err != nil {
+		t.Errorf("hash() with a free slot: %v", err)
+	}
+}
+
+func TestLimiter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newLimiter(Limit{PerMinute: 6, Burst: 2})
+		for i, want := range []fault.Kind{"", "", fault.RateLimited} {
+			if got := fault.KindOf(l.take("ann")); got != want {
+				t.Errorf("take %d = %q, want %q", i, got, want)
+			}
+		}
+		var f *fault.Error
+		if errors.As(l.take("ann"), &f); f == nil || f.RetryAfter <= 9*time.Second || f.RetryAfter > 10*time.Second {
+			t.Errorf("take() = %v, want a retry after 10s", f)
+		}
+		if err := l.take("bob"); err != nil {
+			t.Errorf("take(bob) = %v, want nil", err)
+		}
+		time.Sleep(10 * time.Second)
+		if err := l.take("ann"); err != nil {
+			t.Errorf("take(ann) after 10s = %v, want nil", err)
+		}
+		l.giveBack("ann")
+		if err := l.take("ann"); err != nil {
+			t.Errorf("take(ann) after giving back = %v, want nil", err)
+		}
+	})
+}
+
+func TestAddressKey(t *testing.T) {
+	for in, want := range map[string]string{
+		"192.0.2.7": "192.0.2.7", "::ffff:192.0.2.7": "192.0.2.7", "2001:db8::1": "2001:db8::/64",
+		"2001:db8::ffff:2": "2001:db8::/64", "": "", "nonsense": "",
+	} {
+		if got := addressKey(in); got != want {
+			t.Errorf("addressKey(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestCache(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache[int, string](10, time.Second)
+		c.put(1, "one", time.Now().Add(-600*time.Millisecond))
+		if got, ok := c.get(1); got != "one" || !ok {
+			t.Errorf("get(1) = %q, %v, want one", got, ok)
+		}
+		time.Sleep(400 * time.Millisecond)
+		if got, ok := c.get(1); ok {
+			t.Errorf("get(1) after its time = %q, want nothing", got)
+		}
+		for i := range 1000 {
+			c.put(i, "x", time.Now())
+		}
+		if n := len(c.entries.young) + len(c.entries.old); n > 20 {
+			t.Errorf("%d entries, want at most 20", n)
+		}
+		if _, ok := c.get(999); !ok {
+			t.Error("the newest entry is gone")
+		}
+		c.remove(999)
+		if _, ok := c.get(999); ok {
+			t.Error("a removed entry is there")
+		}
+	})
+}
+
+func TestRefreshToken(t *testing.T) {
+	a := newRefreshToken()
+	if got, ok := parseRefreshToken(a.encode()); got != a || !ok {
+		t.Errorf("parseRefreshToken(encode) = %v, %v, want the same", got, ok)
+	}
+	for _, bad := range []string{"", "x", a.encode() + "A", a.encode()[1:], strings.Repeat("=", 43), strings.Repeat("A", 42) + "B"} {
+		if _, ok := parseRefreshToken(bad); ok {
+			t.Errorf("parseRefreshToken(%q) is accepted", bad)
+		}
+	}
+	if a.successor([]byte("s")) != a.successor([]byte("s")) {
+		t.Error("the same token and salt give different successors")
+	}
+	if a.successor([]byte("s")) == a.successor([]byte("t")) || a.successor([]byte("s")) == newRefreshToken().successor([]byte("s")) {
+		t.Error("another salt or token gives the same successor")
+	}
+}
+
+func TestKeyPlan(t *testing.T) {
+	const hour = time.Hour
+	r, err := newKeyRing(Keys{Rotation: 100 * hour, Overlap: 2 * hour}, hour, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	key := func(id string, at time.Duration) StoredKey {
+		return StoredKey{ID: id, Private: randomBytes(32), SignsFrom: start.Add(at)}
+	}
+	for _, tc := range []struct {
+		name   string
+		have   []StoredKey
+		now    time.Duration
+		add    []time.Duration // when the new keys sign
+		remove []string
+	}{
+		{"first start", nil, 0, []time.Duration{0}, nil},
+		{"nothing due", []StoredKey{key("a", 0)}, 97 * hour, nil, nil},
+		{"next one is published", []StoredKey{key("a", 0)}, 98 * hour, []time.Duration{100 * hour}, nil},
+		{"published once", []StoredKey{key("a", 0), key("b", 100*hour)}, 99 * hour, nil, nil},
+		{"old one verifies", []StoredKey{key("a", 0), key("b", 100*hour)}, 100*hour + 59*time.Minute, nil, nil},
+		{"old one goes", []StoredKey{key("a", 0), key("b", 100*hour)}, 101 * hour, nil, []string{"a"}},
+		{"after a long stop", []StoredKey{key("a", 0)}, 500 * hour, []time.Duration{502 * hour}, nil},
+	} {
+		edit, err := r.plan(tc.have, start.Add(tc.now))
+		if err != nil {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+		var add []time.Duration
+		for _, k := range edit.Put {
+			add = append(add, k.SignsFrom.Sub(start))
+		}
+		if diff := cmp.Diff(tc.add, add); diff != "" {
+			t.Errorf("%s: keys added (-want +got):\n%s", tc.name, diff)
+		}
+		if diff := cmp.Diff(tc.remove, edit.Remove); diff != "" {
+			t.Errorf("%s: keys removed (-want +got):\n%s", tc.name, diff)
+		}
+	}
+}
+
+func TestKeysAtRest(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	store := &memory{now: time.Now()}
+	ring := func(secret string) *keyRing {
+		r, err := newKeyRing(Keys{Rotation: 100 * time.Hour, Overlap: time.Hour, Secret: secret}, time.Hour, store, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if err := ring("").refresh(t.Context()); err != nil || store.keys[0].Sealed {
+		t.Fatalf("refresh() without secret: %v, sealed %v, want plain", err, store.keys[0].Sealed)
+	}
+	id, plain := store.keys[0].ID, store.keys[0].Private
+	if err := ring("hush").refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if k := store.keys[0]; len(store.keys) != 1 || !k.Sealed || k.ID != id || slices.Equal(k.Private, plain) {
+		t.Errorf("with a secret the key is sealed %v, id %s, want true and the same id", k.Sealed, k.ID)
+	}
+	if err := ring("hush").refresh(t.Context()); err != nil {
+		t.Errorf("refresh() with the right secret: %v", err)
+	}
+	for _, wrong := range []string{"", "loud"} {
+		if err := ring(wrong).refresh(t.Context()); err == nil || fault.KindOf(err) != fault.Internal {
+			t.Errorf("refresh() with secret %q: %v, want a plain error", wrong, err)
+		}
+	}
+}

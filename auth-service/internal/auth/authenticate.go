@@ -1,0 +1,182 @@
+package auth
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+const (
+	// stateTTL bounds how long a revoked token may still be accepted. Less than the second that is promised.
+	stateTTL = 900 * time.Millisecond
+	// verifiedTTL is how long a signature once checked is not checked again; expiry is.
+	verifiedTTL = time.Minute
+	// lookupTimeout bounds a look-up that several requests share and none of them can cancel.
+	lookupTimeout = 3 * time.Second
+
+	stateCacheSize    = 20_000
+	verifiedCacheSize = 10_000
+	keyCacheSize      = 1_000
+	keyTTL            = 2 * time.Second
+	maxAPIKey         = 256
+)
+
+// Authenticate tells whom a token speaks for. The faults are Unauthenticated with the exact messages "Authentication
+// required", "Invalid token" and "User not found", or Unavailable.
+func (s *Service) Authenticate(ctx context.Context, token string) (Identity, error) {
+	switch {
+	case token == "":
+		return Identity{}, fault.New(fault.Unauthenticated, "Authentication required")
+	case len(token) > maxToken:
+		return Identity{}, errToken(nil)
+	}
+	v, err := s.verifyCached(ctx, token)
+	if err != nil {
+		return Identity{}, err
+	}
+	state, err := s.state(ctx, v)
+	switch {
+	case errors.Is(err, ErrUserNotFound):
+		return Identity{}, fault.New(fault.Unauthenticated, "User not found")
+	case err != nil:
+		return Identity{}, err
+	case revoked(v, state):
+		return Identity{}, errToken(nil)
+	}
+	return s.identity(v, state.User), nil
+}
+
+func revoked(v verified, state State) bool {
+	if v.external {
+		// A token that does not say when it was issued was issued before every revocation.
+		return v.issuedAt.Before(state.User.RevokedAt)
+	}
+	return !state.LoginAlive || v.generation < state.User.Generation
+}
+
+// identity believes the name and role of a foreign token: the login system that signed it knows better than our copy.
+func (s *Service) identity(v verified, u User) Identity {
+	id := Identity{
+		UserID: u.ID, Name: u.Name, Role: u.Role,
+		LoginID: v.loginID, IssuedAt: v.issuedAt, Expires: v.expires,
+	}
+	if v.external && v.name != "" {
+		id.Name = v.name
+	}
+	if v.external && v.role != "" {
+		id.Role = v.role
+	}
+	// Accepted by the leeway alone: the socket lives as long as the leeway, rather than being closed at once.
+	if !id.Expires.IsZero() && !id.Expires.After(time.Now()) {
+		id.Expires = id.Expires.Add(s.cfg.Tokens.Leeway)
+	}
+	return id
+}
+
+// verifyCached spares the signature check of a token that was just seen: after a network failure thousands of clients
+// come back with the same tokens at once.
+func (s *Service) verifyCached(ctx context.Context, token string) (verified, error) {
+	sum := sha256.Sum256([]byte(token))
+	if v, ok := s.verifiedTokens.get(sum); ok {
+		if !v.expires.IsZero() && time.Now().After(v.expires.Add(s.cfg.Tokens.Leeway)) {
+			return verified{}, errToken(nil)
+		}
+		return v, nil
+	}
+	now := time.Now()
+	v, err := s.tokens.verify(ctx, token)
+	if err == nil {
+		s.verifiedTokens.put(sum, v, now)
+	}
+	return v, err
+}
+
+// state reads the user and login of a token, from memory when that is young enough.
+func (s *Service) state(ctx context.Context, v verified) (State, error) {
+	if u, ok := s.users.get(v.userID); ok {
+		if v.loginID == "" {
+			return State{User: u}, nil
+		}
+		if login, ok := s.logins.get(v.loginID); ok {
+			return State{User: u, LoginAlive: login.alive && login.userID == v.userID}, nil
+		}
+	}
+	state, err := s.load(ctx, v.userID, v.loginID)
+	if !errors.Is(err, ErrUserNotFound) || !v.external || !s.cfg.External.Provision {
+		return state, err
+	}
+	u := User{ID: v.userID, Name: v.name, Role: v.role}
+	if u.Name == "" {
+		u.Name = truncate(string(v.userID), maxName)
+	}
+	if u.Role == "" {
+		u.Role = RoleUser
+	}
+	if err := s.store.Provision(ctx, u); err != nil {
+		return State{}, fmt.Errorf("provision user %s: %w", v.userID, err)
+	}
+	return s.load(ctx, v.userID, v.loginID) // a deleted one is still not found
+}
+
+// load asks the store once for all requests that want the same.
+func (s *Service) load(ctx context.Context, user UserID, login LoginID) (State, error) {
+	answer, err, _ := s.loads.Do(string(login)+"/"+string(user), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
+		defer cancel()
+		asOf := time.Now()
+		state, err := s.store.State(ctx, user, login)
+		if err != nil {
+			return State{}, fmt.Errorf("read state of user %s: %w", user, err)
+		}
+		s.users.put(user, state.User, asOf)
+		if login != "" {
+			s.logins.put(login, loginState{userID: user, alive: state.LoginAlive}, asOf)
+		}
+		return state, nil
+	})
+	state, _ := answer.(State)
+	return state, err
+}
+
+type loginState struct {
+	userID UserID
+	alive  bool
+}
+
+// Forget drops what is cached about the user or login of a revocation.
+func (s *Service) Forget(r Revocation) {
+	if r.LoginID != "" {
+		s.logins.remove(r.LoginID)
+		return
+	}
+	s.users.remove(r.UserID)
+}
+
+// AuthenticateKey tells what an API key may do; the fault is Unauthenticated.
+func (s *Service) AuthenticateKey(ctx context.Context, key string) (APIKey, error) {
+	if key == "" {
+		return APIKey{}, fault.New(fault.Unauthenticated, "API key required")
+	}
+	unknown := fault.New(fault.Unauthenticated, "Invalid API key")
+	if len(key) > maxAPIKey {
+		return APIKey{}, unknown
+	}
+	hash := TokenHash(sha256.Sum256([]byte(key)))
+	if k, ok := s.apiKeys.get(hash); ok {
+		return k, nil
+	}
+	now := time.Now()
+	k, err := s.store.APIKey(ctx, hash)
+	switch {
+	case errors.Is(err, ErrKeyUnknown):
+		return APIKey{}, unknown
+	case err != nil:
+		return APIKey{}, fmt.Errorf("look up API key: %w", err)
+	}
+	s.apiKeys.put(hash, k, now)
+	return k, nil
+}

@@ -1,0 +1,275 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// maxUsers bounds one GetUsers.
+const maxUsers = 1000
+
+// Config says how the service behaves. All fields are needed unless they say otherwise.
+type Config struct {
+	Tokens    Tokens
+	External  External // zero accepts no foreign tokens
+	Keys      Keys
+	Passwords Passwords
+	// Registration lets everyone create a user.
+	Registration bool
+	// Limits of attempts; the zero Limit is none. AccountLimit counts failed logins of one username.
+	AccountLimit, AddressLimit, RegisterLimit Limit
+	// KeepRevocations is how long the revocation log reaches back; longer than any token lives.
+	KeepRevocations time.Duration
+	Seed            Seed
+}
+
+// Service answers every question about users and tokens. It is safe for concurrent use; several replicas share a Store.
+type Service struct {
+	cfg       Config
+	store     Store
+	announcer Announcer
+	log       *slog.Logger
+
+	passwords *hasher
+	keys      *keyRing
+	tokens    *tokenizer
+
+	accounts, addresses, registrations *limiter
+
+	verifiedTokens *cache[[32]byte, verified]
+	users          *cache[UserID, User]
+	logins         *cache[LoginID, loginState]
+	apiKeys        *cache[TokenHash, APIKey]
+	loads          singleflight.Group
+}
+
+// New makes a service; Prepare and Run make it work.
+func New(cfg Config, store Store, announcer Announcer, log *slog.Logger) (*Service, error) {
+	keys, err := newKeyRing(cfg.Keys, cfg.Tokens.AccessTTL+2*cfg.Tokens.Leeway, store, log)
+	if err != nil {
+		return nil, err
+	}
+	return &Service{
+		cfg: cfg, store: store, announcer: announcer, log: log,
+		passwords: newHasher(cfg.Passwords),
+		keys:      keys,
+		tokens:    newTokenizer(cfg.Tokens, cfg.External, keys),
+		accounts:  newLimiter(cfg.AccountLimit), addresses: newLimiter(cfg.AddressLimit),
+		registrations:  newLimiter(cfg.RegisterLimit),
+		verifiedTokens: newCache[[32]byte, verified](verifiedCacheSize, verifiedTTL),
+		users:          newCache[UserID, User](stateCacheSize, stateTTL),
+		logins:         newCache[LoginID, loginState](stateCacheSize, stateTTL),
+		apiKeys:        newCache[TokenHash, APIKey](keyCacheSize, keyTTL),
+	}, nil
+}
+
+// Pair is a fresh pair of tokens.
+type Pair struct {
+	AccessToken  string
+	RefreshToken string
+	ExpiresIn    time.Duration // until the access token ends
+	User         User
+}
+
+// Register creates a user and logs it in. address is the client's IP, "" when unknown. Faults: Invalid, Conflict,
+// RateLimited, Forbidden where registration is off.
+func (s *Service) Register(ctx context.Context, username, password, name, address string) (Pair, error) {
+	if !s.cfg.Registration {
+		return Pair{}, fault.New(fault.Forbidden, "Registration is closed")
+	}
+	u, err := newUser(username, name, RoleUser)
+	if err != nil {
+		return Pair{}, err
+	}
+	if err := checkPassword(password); err != nil {
+		return Pair{}, err
+	}
+	if err := s.registrations.take(addressKey(address)); err != nil {
+		return Pair{}, err
+	}
+	hash, err := s.passwords.hash(ctx, password)
+	if err != nil {
+		return Pair{}, err
+	}
+	err = s.store.CreateUser(ctx, u, hash)
+	switch {
+	case errors.Is(err, ErrUsernameTaken):
+		return Pair{}, fault.New(fault.Conflict, "The username is taken")
+	case err != nil:
+		return Pair{}, fmt.Errorf("create user: %w", err)
+	}
+	return s.begin(ctx, u)
+}
+
+func newUser(username, name string, role Role) (User, error) {
+	username, err := parseUsername(username)
+	if err != nil {
+		return User{}, err
+	}
+	if name, err = parseName(name, username); err != nil {
+		return User{}, err
+	}
+	return User{ID: UserID(newID()), Username: username, Name: name, Role: role}, nil
+}
+
+// newID is a UUIDv7; it fails only where the system has no randomness, and then crypto/rand has ended the process.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// Login checks a password. An unknown user, a user without a password and a wrong password get the same answer after the
+// same work. Faults: Unauthenticated, RateLimited.
+func (s *Service) Login(ctx context.Context, username, password, address string) (Pair, error) {
+	if err := s.addresses.take(addressKey(address)); err != nil {
+		return Pair{}, err
+	}
+	username, nameErr := parseUsername(username)
+	if nameErr != nil || checkPassword(password) != nil {
+		username, password = "", "" // nobody's: no account to count for, and nothing long to hash
+	}
+	// Taken before the check and given back after a success, so that parallel guesses are counted too.
+	if err := s.accounts.take(username); err != nil {
+		return Pair{}, err
+	}
+	u, err := s.checkCredentials(ctx, username, password)
+	if err != nil {
+		if fault.KindOf(err) != fault.Unauthenticated {
+			s.accounts.giveBack(username)
+		}
+		return Pair{}, err
+	}
+	s.accounts.giveBack(username)
+	return s.begin(ctx, u)
+}
+
+func (s *Service) checkCredentials(ctx context.Context, username, password string) (User, error) {
+	u, hash, err := s.store.Credentials(ctx, username)
+	known := err == nil && username != ""
+	if err != nil && !errors.Is(err, ErrUserNotFound) {
+		return User{}, fmt.Errorf("read credentials: %w", err)
+	}
+	if !known {
+		hash = s.passwords.dummy
+	}
+	ok, stale, err := s.passwords.verify(ctx, password, hash)
+	if err != nil {
+		return User{}, err
+	}
+	if !ok || !known {
+		return User{}, fault.New(fault.Unauthenticated, "Wrong username or password")
+	}
+	if stale {
+		s.rehash(ctx, u.ID, password, hash)
+	}
+	return u, nil
+}
+
+// rehash brings a stored hash to today's costs. The login does not depend on it.
+func (s *Service) rehash(ctx context.Context, id UserID, password, old string) {
+	hash, err := s.passwords.hash(ctx, password)
+	if err == nil {
+		err = s.store.ReplaceHash(ctx, id, old, hash)
+	}
+	if err != nil {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "password was not rehashed", slog.String("user_id", string(id)), slog.Any("error", err))
+	}
+}
+
+func (s *Service) begin(ctx context.Context, u User) (Pair, error) {
+	if _, err := s.keys.current(); err != nil {
+		return Pair{}, err
+	}
+	token := newRefreshToken()
+	grant, err := s.store.BeginLogin(ctx, u, LoginID(newID()), token.hash(), s.cfg.Tokens.RefreshTTL)
+	switch {
+	case errors.Is(err, ErrStale):
+		return Pair{}, fault.Retry(fault.Unavailable, "Logged out meanwhile, try again", 100*time.Millisecond)
+	case err != nil:
+		return Pair{}, fmt.Errorf("begin login: %w", err)
+	}
+	return s.pair(grant, token)
+}
+
+func (s *Service) pair(g Grant, token refreshToken) (Pair, error) {
+	access, err := s.tokens.issue(g)
+	if err != nil {
+		return Pair{}, err
+	}
+	return Pair{AccessToken: access, RefreshToken: token.encode(), ExpiresIn: s.cfg.Tokens.AccessTTL, User: g.User}, nil
+}
+
+func errRefresh() error { return fault.New(fault.Unauthenticated, "Invalid refresh token") }
+
+// Refresh spends a refresh token for a new pair; see the package comment. The fault is Unauthenticated.
+func (s *Service) Refresh(ctx context.Context, encoded string) (Pair, error) {
+	token, ok := parseRefreshToken(encoded)
+	if !ok {
+		return Pair{}, errRefresh()
+	}
+	// Before the token is spent: an answer without keys to sign it would be lost.
+	if _, err := s.keys.current(); err != nil {
+		return Pair{}, err
+	}
+	rotation, err := s.store.Rotate(ctx, token.hash(), randomBytes(refreshSize),
+		func(salt []byte) TokenHash { return token.successor(salt).hash() }, s.cfg.Tokens.RefreshTTL, RefreshGrace)
+	switch {
+	case errors.Is(err, ErrTokenUnknown):
+		return Pair{}, errRefresh()
+	case err != nil:
+		return Pair{}, fmt.Errorf("spend refresh token: %w", err)
+	case rotation.Reused:
+		s.log.LogAttrs(ctx, slog.LevelWarn, "refresh token used twice, login ended",
+			slog.String("user_id", string(rotation.Revocation.UserID)), slog.String("login_id", string(rotation.Revocation.LoginID)))
+		s.announce(ctx, rotation.Revocation)
+		return Pair{}, errRefresh()
+	}
+	return s.pair(rotation.Grant, token.successor(rotation.Salt))
+}
+
+// Logout ends the login of a refresh token and closes its sockets. A login that has ended, and a token that never was,
+// are logged out already.
+func (s *Service) Logout(ctx context.Context, encoded string) error {
+	token, ok := parseRefreshToken(encoded)
+	if !ok {
+		return fault.New(fault.Invalid, "refreshToken is not a refresh token")
+	}
+	r, err := s.store.EndLogin(ctx, token.hash())
+	switch {
+	case errors.Is(err, ErrTokenUnknown):
+		return nil
+	case err != nil:
+		return fmt.Errorf("end login: %w", err)
+	}
+	s.announce(ctx, r)
+	return nil
+}
+
+// JWKS is the public keys as a JWK set.
+func (s *Service) JWKS() ([]byte, error) {
+	set, err := s.keys.current()
+	if err != nil {
+		return nil, err
+	}
+	return set.jwks, nil
+}
+
+// Users lists users by id; unknown ones are left out. The fault is Invalid for more than 1000.
+func (s *Service) Users(ctx context.Context, ids []UserID) ([]User, error) {
+	if len(ids) > maxUsers {
+		return nil, fault.Newf(fault.Invalid, "userIds must be at most %d", maxUsers)
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	users, err := s.store.Users(ctx, ids)
+	if err != nil {
+		return nil, fmt.Errorf("read users: %w", err)
+	}
+	return users, nil
+}

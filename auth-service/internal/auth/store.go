@@ -1,0 +1,150 @@
+package auth
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// What a Store answers besides faults.
+var (
+	ErrUserNotFound  = errors.New("user not found")
+	ErrUsernameTaken = errors.New("username is taken")
+	ErrTokenUnknown  = errors.New("refresh token is unknown, expired or of an ended login")
+	ErrStale         = errors.New("the user changed meanwhile")
+	ErrKeyUnknown    = errors.New("api key is unknown")
+)
+
+// Store keeps everything that must survive. Its clock is the one that all replicas share. Implementations give
+// fault.Unavailable while the database is away.
+type Store interface {
+	UserStore
+	LoginStore
+	RevocationStore
+	KeyStore
+
+	// Prune removes what no longer matters: ended and expired logins, old revocations and salts. It returns how many rows.
+	Prune(ctx context.Context, keepRevocations time.Duration) (int64, error)
+}
+
+// UserStore keeps users.
+type UserStore interface {
+	// CreateUser fails with ErrUsernameTaken.
+	CreateUser(ctx context.Context, u User, passwordHash string) error
+	// Provision creates a user of another login system unless it exists, also when it exists as deleted.
+	Provision(ctx context.Context, u User) error
+	// Credentials fails with ErrUserNotFound.
+	Credentials(ctx context.Context, username string) (u User, passwordHash string, err error)
+	// ReplaceHash stores a stronger hash of the same password unless the password changed meanwhile.
+	ReplaceHash(ctx context.Context, id UserID, old, replacement string) error
+	// Promote makes a user an admin with a new password and revokes all its tokens; ErrStale when it is one.
+	Promote(ctx context.Context, id UserID, passwordHash string) (Revocation, error)
+	// Users leaves unknown ones out.
+	Users(ctx context.Context, ids []UserID) ([]User, error)
+}
+
+// Grant is what a new access token is made from.
+type Grant struct {
+	User    User
+	LoginID LoginID
+	// IssuedAt is the store's clock, whole milliseconds, not before User.RevokedAt.
+	IssuedAt time.Time
+}
+
+// Rotation is the outcome of spending a refresh token.
+type Rotation struct {
+	Grant
+	// Salt derives the successor: the one given, or that of the first use.
+	Salt []byte
+	// Reused tells that the token was spent before the grace; the login has been ended by Revocation.
+	Reused     bool
+	Revocation Revocation
+}
+
+// State is what a verified access token is checked against.
+type State struct {
+	User User
+	// LoginAlive is false when the login ended, expired or is none of the user's.
+	LoginAlive bool
+}
+
+// LoginStore keeps logins and hashes of refresh tokens.
+type LoginStore interface {
+	// BeginLogin starts a login with its first refresh token; ErrStale when the user's generation is another one.
+	BeginLogin(ctx context.Context, u User, id LoginID, token TokenHash, ttl time.Duration) (Grant, error)
+	// Rotate spends a token in favour of successor(salt); a token spent less than grace ago keeps its first salt.
+	// ErrTokenUnknown when it cannot be spent.
+	Rotate(ctx context.Context, token TokenHash, salt []byte, successor func(salt []byte) TokenHash,
+		ttl, grace time.Duration) (Rotation, error)
+	// EndLogin ends the login of a refresh token, spent or not; ErrTokenUnknown when there is none, or it has ended.
+	EndLogin(ctx context.Context, token TokenHash) (Revocation, error)
+	// State fails with ErrUserNotFound. login may be "".
+	State(ctx context.Context, user UserID, login LoginID) (State, error)
+}
+
+// Revocation ends tokens before their time.
+type Revocation struct {
+	ID        int64 // position in the log; ids are contiguous and visible in order
+	UserID    UserID
+	LoginID   LoginID // "" = all tokens of the user issued before RevokedAt
+	RevokedAt time.Time
+}
+
+// RevocationPage is a part of the revocation log.
+type RevocationPage struct {
+	Revocations []Revocation // oldest first
+	NewestID    int64
+	Now         time.Time
+}
+
+// RevocationStore keeps the revocation log.
+type RevocationStore interface {
+	// RevokeUser ends all tokens and logins of a user; ErrUserNotFound.
+	RevokeUser(ctx context.Context, id UserID) (Revocation, error)
+	// Revocations lists at most limit of those after a position, as of one moment.
+	Revocations(ctx context.Context, after int64, limit int) (RevocationPage, error)
+	// Unannounced lists revocations older than age that nobody marked as announced.
+	Unannounced(ctx context.Context, age time.Duration, limit int) ([]Revocation, error)
+	MarkAnnounced(ctx context.Context, ids []int64) error
+}
+
+// StoredKey is a signing key at rest.
+type StoredKey struct {
+	ID string
+	// Private is the Ed25519 seed, or the sealed seed.
+	Private   []byte
+	Sealed    bool
+	SignsFrom time.Time
+}
+
+// KeyEdit changes the signing keys; Put inserts or replaces.
+type KeyEdit struct {
+	Put    []StoredKey
+	Remove []string
+}
+
+// APIKey lets another backend in.
+type APIKey struct {
+	Name   string
+	Scopes []string
+}
+
+// KeyStore keeps signing keys and API keys.
+type KeyStore interface {
+	// SigningKeys lists all keys by SignsFrom, and the store's time.
+	SigningKeys(ctx context.Context) ([]StoredKey, time.Time, error)
+	// EditSigningKeys lets plan decide while no other replica can, and returns the keys after it.
+	EditSigningKeys(ctx context.Context, plan func(have []StoredKey, now time.Time) (KeyEdit, error)) ([]StoredKey, error)
+	// APIKey fails with ErrKeyUnknown.
+	APIKey(ctx context.Context, hash TokenHash) (APIKey, error)
+	// PutAPIKey inserts or replaces the key of that name.
+	PutAPIKey(ctx context.Context, key APIKey, hash TokenHash) error
+}
+
+// Announcer tells gateways and other replicas about revocations.
+type Announcer interface {
+	// Announce returns once the bus has the revocation.
+	Announce(ctx context.Context, r Revocation) error
+	// AnnounceAndCount also collects how many sockets were closed.
+	AnnounceAndCount(ctx context.Context, r Revocation) (closed int, err error)
+}

@@ -1,0 +1,153 @@
+package busapi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/starling-chat/starling/auth-service/internal/auth"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+const (
+	// flushTimeout bounds the wait until the server has a revocation.
+	flushTimeout = time.Second
+	// Replies are collected until none came for replyQuiet, but not longer than replyTotal: nobody knows how many
+	// gateways there are.
+	replyQuiet = 150 * time.Millisecond
+	replyTotal = 500 * time.Millisecond
+	// pendingReplies and pendingRevocations bound the queues. A reply over the bound is not counted; a revocation over the
+	// bound is found when the cache entry ends.
+	pendingReplies     = 4096
+	pendingRevocations = 4096
+)
+
+var _ auth.Announcer = (*Bus)(nil)
+
+// Bus implements auth.Announcer.
+type Bus struct {
+	nc  *nats.Conn
+	log *slog.Logger
+}
+
+// New uses a connection that the caller closes.
+func New(nc *nats.Conn, log *slog.Logger) *Bus { return &Bus{nc: nc, log: log} }
+
+// Announce implements auth.Announcer.
+func (b *Bus) Announce(ctx context.Context, r auth.Revocation) error {
+	return b.publish(ctx, r, "")
+}
+
+func (b *Bus) publish(ctx context.Context, r auth.Revocation, reply string) error {
+	raw, err := proto.Marshal(toProto(r))
+	if err != nil {
+		return fmt.Errorf("encode revocation %d: %w", r.ID, err)
+	}
+	if err := b.nc.PublishMsg(&nats.Msg{Subject: subject.Revoked, Reply: reply, Data: raw}); err != nil {
+		return fmt.Errorf("publish revocation %d: %w", r.ID, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
+	defer cancel()
+	if err := b.nc.FlushWithContext(ctx); err != nil {
+		return fmt.Errorf("flush revocation %d: %w", r.ID, err)
+	}
+	return nil
+}
+
+// AnnounceAndCount implements auth.Announcer: it publishes and gathers the gateways' answers.
+func (b *Bus) AnnounceAndCount(ctx context.Context, r auth.Revocation) (int, error) {
+	inbox := b.nc.NewInbox()
+	replies := make(chan *nats.Msg, pendingReplies)
+	sub, err := b.nc.ChanSubscribe(inbox, replies)
+	if err != nil {
+		return 0, fmt.Errorf("subscribe to replies: %w", err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	// A caller that gives up does not keep the revocation from being published.
+	if err := b.publish(context.WithoutCancel(ctx), r, inbox); err != nil {
+		return 0, err
+	}
+	return b.gather(ctx, replies), nil
+}
+
+func (b *Bus) gather(ctx context.Context, replies <-chan *nats.Msg) int {
+	closed := make(map[string]int) // by gateway, so that a repeated reply counts once
+	total := time.NewTimer(replyTotal)
+	defer total.Stop()
+	quiet := time.NewTimer(replyQuiet)
+	defer quiet.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return sum(closed)
+		case <-total.C:
+			return sum(closed)
+		case <-quiet.C:
+			return sum(closed)
+		case msg := <-replies:
+			var reply eventv1.RevocationReply
+			if len(msg.Data) == 0 || proto.Unmarshal(msg.Data, &reply) != nil {
+				continue // the server's "no responders" has no data
+			}
+			closed[reply.GetGatewayId()] = int(reply.GetClosed())
+			quiet.Reset(replyQuiet)
+		}
+	}
+}
+
+func sum(counts map[string]int) (n int) {
+	for _, c := range counts {
+		n += c
+	}
+	return n
+}
+
+// Run calls forget with every revocation of this and the other replicas, until ctx ends.
+func (b *Bus) Run(ctx context.Context, forget func(auth.Revocation)) error {
+	revocations := make(chan *nats.Msg, pendingRevocations)
+	sub, err := b.nc.ChanSubscribe(subject.Revoked, revocations)
+	if err != nil {
+		return fmt.Errorf("subscribe to revocations: %w", err)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case msg, ok := <-revocations:
+			if !ok {
+				return errors.New("the subscription to revocations ended")
+			}
+			r, err := fromProto(msg.Data)
+			if err != nil {
+				b.log.LogAttrs(ctx, slog.LevelWarn, "revocation not understood", slog.Any("error", err))
+				continue
+			}
+			forget(r)
+		}
+	}
+}
+
+func toProto(r auth.Revocation) *eventv1.Revocation {
+	return &eventv1.Revocation{
+		Id: r.ID, UserId: string(r.UserID), LoginId: string(r.LoginID), RevokedAt: timestamppb.New(r.RevokedAt),
+	}
+}
+
+func fromProto(raw []byte) (auth.Revocation, error) {
+	var p eventv1.Revocation
+	if err := proto.Unmarshal(raw, &p); err != nil {
+		return auth.Revocation{}, fmt.Errorf("decode revocation: %w", err)
+	}
+	return auth.Revocation{
+		ID: p.GetId(), UserID: auth.UserID(p.GetUserId()), LoginID: auth.LoginID(p.GetLoginId()),
+		RevokedAt: p.GetRevokedAt().AsTime(),
+	}, nil
+}

@@ -1,0 +1,167 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/starling-chat/starling/auth-service/internal/auth"
+)
+
+// grantTime is a statement of its own, run when the user row is locked: the time of a statement that waited for a lock is
+// older than the lock.
+const sqlGrantTime = `SELECT greatest(date_trunc('milliseconds', clock_timestamp()), revoked_at) FROM users WHERE id = $1`
+
+// lockUser shares the row's lock with other logins and excludes revocations until the end of the transaction.
+const sqlLockUser = `SELECT ` + userColumns + ` FROM users u WHERE u.id = $1 AND u.deleted_at IS NULL FOR SHARE`
+
+// grant locks the user and takes the time.
+func grant(ctx context.Context, tx pgx.Tx, user auth.UserID, login auth.LoginID) (auth.Grant, error) {
+	g := auth.Grant{LoginID: login}
+	var err error
+	if g.User, err = scanUser(tx.QueryRow(ctx, sqlLockUser, user)); err != nil {
+		return g, noRows(err, auth.ErrUserNotFound)
+	}
+	return g, tx.QueryRow(ctx, sqlGrantTime, user).Scan(&g.IssuedAt)
+}
+
+const (
+	sqlBeginLogin  = `INSERT INTO logins (id, user_id, expires_at) VALUES ($1, $2, now() + $3::interval)`
+	sqlInsertToken = `INSERT INTO refresh_tokens (hash, login_id, expires_at) VALUES ($1, $2, now() + $3::interval)`
+)
+
+// BeginLogin implements auth.LoginStore.
+func (s *Store) BeginLogin(
+	ctx context.Context, u auth.User, id auth.LoginID, token auth.TokenHash, ttl time.Duration,
+) (g auth.Grant, err error) {
+	err = s.inTx(ctx, "begin login", func(tx pgx.Tx) (err error) {
+		if g, err = grant(ctx, tx, u.ID, id); err != nil {
+			return err
+		}
+		if g.User.Generation != u.Generation {
+			return auth.ErrStale
+		}
+		if _, err := tx.Exec(ctx, sqlBeginLogin, id, u.ID, ttl); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, sqlInsertToken, token[:], id, ttl)
+		return err
+	})
+	return g, err
+}
+
+const (
+	// The lock makes concurrent uses of one token queue up: the first spends it, the others see it spent.
+	sqlLockToken = `SELECT l.user_id, l.id::text, t.spent_at IS NOT NULL,
+    coalesce(t.spent_at > clock_timestamp() - $2::interval, false), coalesce(t.successor_salt, '')
+FROM refresh_tokens t JOIN logins l ON l.id = t.login_id
+WHERE t.hash = $1 AND t.expires_at > now() FOR UPDATE OF t`
+
+	sqlLoginAlive = `SELECT ended_at IS NULL FROM logins WHERE id = $1`
+
+	sqlSpendToken = `UPDATE refresh_tokens SET spent_at = clock_timestamp(), successor_salt = $2 WHERE hash = $1`
+
+	sqlExtendLogin = `UPDATE logins SET expires_at = greatest(expires_at, now() + $2::interval) WHERE id = $1`
+)
+
+// Rotate implements auth.LoginStore.
+func (s *Store) Rotate(
+	ctx context.Context, token auth.TokenHash, salt []byte, successor func([]byte) auth.TokenHash, ttl, grace time.Duration,
+) (r auth.Rotation, err error) {
+	err = s.inTx(ctx, "rotate refresh token", func(tx pgx.Tx) error {
+		r = auth.Rotation{Salt: salt}
+		var user auth.UserID
+		var login auth.LoginID
+		var spent, recently, alive bool
+		var firstSalt []byte
+		err := tx.QueryRow(ctx, sqlLockToken, token[:], grace).Scan(&user, &login, &spent, &recently, &firstSalt)
+		if err != nil {
+			return noRows(err, auth.ErrTokenUnknown)
+		}
+		if r.Grant, err = grant(ctx, tx, user, login); err != nil {
+			return replace(err, auth.ErrUserNotFound, auth.ErrTokenUnknown)
+		}
+		// Read after the user's lock, so that a revocation that just ended the login is seen.
+		if err := tx.QueryRow(ctx, sqlLoginAlive, login).Scan(&alive); err != nil {
+			return noRows(err, auth.ErrTokenUnknown)
+		}
+		switch {
+		case !alive:
+			return auth.ErrTokenUnknown
+		case spent && recently && len(firstSalt) > 0:
+			r.Salt = firstSalt
+			return nil
+		case spent:
+			r.Reused = true
+			r.Revocation, err = endLogin(ctx, tx, user, login)
+			return err
+		}
+		return spend(ctx, tx, token, salt, successor(salt), login, ttl)
+	})
+	return r, err
+}
+
+func spend(
+	ctx context.Context, tx pgx.Tx, token auth.TokenHash, salt []byte, successor auth.TokenHash, login auth.LoginID, ttl time.Duration,
+) error {
+	if _, err := tx.Exec(ctx, sqlSpendToken, token[:], salt); err != nil {
+		return err
+	}
+	if _, err := tx.Exec(ctx, sqlInsertToken, successor[:], login, ttl); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, sqlExtendLogin, login, ttl)
+	return err
+}
+
+const sqlLoginOfToken = `SELECT l.user_id, l.id::text FROM refresh_tokens t JOIN logins l ON l.id = t.login_id
+WHERE t.hash = $1`
+
+// EndLogin implements auth.LoginStore.
+func (s *Store) EndLogin(ctx context.Context, token auth.TokenHash) (r auth.Revocation, err error) {
+	err = s.inTx(ctx, "end login", func(tx pgx.Tx) error {
+		var user auth.UserID
+		var login auth.LoginID
+		err := tx.QueryRow(ctx, sqlLoginOfToken, token[:]).Scan(&user, &login)
+		if err != nil {
+			return noRows(err, auth.ErrTokenUnknown)
+		}
+		r, err = endLogin(ctx, tx, user, login)
+		return err
+	})
+	return r, err
+}
+
+const sqlEndLogin = `UPDATE logins SET ended_at = clock_timestamp() WHERE id = $1 AND ended_at IS NULL
+RETURNING date_trunc('milliseconds', ended_at) + interval '1 millisecond'`
+
+// endLogin ends a login and logs that; ErrTokenUnknown when it has ended before.
+func endLogin(ctx context.Context, tx pgx.Tx, user auth.UserID, login auth.LoginID) (auth.Revocation, error) {
+	r := auth.Revocation{UserID: user, LoginID: login}
+	if err := tx.QueryRow(ctx, sqlEndLogin, login).Scan(&r.RevokedAt); err != nil {
+		return r, noRows(err, auth.ErrTokenUnknown)
+	}
+	return appendRevocation(ctx, tx, r)
+}
+
+// One round trip for user and login. login is NULL for tokens signed elsewhere.
+const sqlState = `SELECT ` + userColumns + `, l.id IS NOT NULL FROM users u
+LEFT JOIN logins l ON l.id = $2::uuid AND l.user_id = u.id AND l.ended_at IS NULL AND l.expires_at > now()
+WHERE u.id = $1 AND u.deleted_at IS NULL`
+
+// State implements auth.LoginStore.
+func (s *Store) State(ctx context.Context, user auth.UserID, login auth.LoginID) (auth.State, error) {
+	var state auth.State
+	var err error
+	state.User, err = scanUser(s.pool.QueryRow(ctx, sqlState, user, nullable(login)), &state.LoginAlive)
+	return state, wrap("select state", noRows(err, auth.ErrUserNotFound))
+}
+
+func nullable(id auth.LoginID) *string {
+	if id == "" {
+		return nil
+	}
+	s := string(id)
+	return &s
+}

@@ -1,0 +1,120 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/starling-chat/starling/auth-service/internal/auth"
+)
+
+const (
+	sqlLockUserForRevoke = `SELECT 1 FROM users WHERE id = $1 AND deleted_at IS NULL FOR UPDATE`
+
+	// The next millisecond is after everything that was issued under the locks before; never back, if the clock is.
+	sqlRevokeUser = `UPDATE users SET generation = generation + 1,
+    revoked_at = greatest(date_trunc('milliseconds', clock_timestamp()) + interval '1 millisecond', revoked_at)
+WHERE id = $1 RETURNING revoked_at`
+
+	sqlEndLoginsOfUser = `UPDATE logins SET ended_at = clock_timestamp() WHERE user_id = $1 AND ended_at IS NULL`
+)
+
+// RevokeUser implements auth.RevocationStore.
+func (s *Store) RevokeUser(ctx context.Context, id auth.UserID) (r auth.Revocation, err error) {
+	err = s.inTx(ctx, "revoke user", func(tx pgx.Tx) error {
+		r, err = revokeUser(ctx, tx, id)
+		return err
+	})
+	return r, err
+}
+
+func revokeUser(ctx context.Context, tx pgx.Tx, id auth.UserID) (auth.Revocation, error) {
+	r := auth.Revocation{UserID: id}
+	var one int
+	if err := tx.QueryRow(ctx, sqlLockUserForRevoke, id).Scan(&one); err != nil {
+		return r, noRows(err, auth.ErrUserNotFound)
+	}
+	if err := tx.QueryRow(ctx, sqlRevokeUser, id).Scan(&r.RevokedAt); err != nil {
+		return r, err
+	}
+	if _, err := tx.Exec(ctx, sqlEndLoginsOfUser, id); err != nil {
+		return r, err
+	}
+	return appendRevocation(ctx, tx, r)
+}
+
+const (
+	sqlAdvanceHead      = `UPDATE revocation_head SET id = id + 1 RETURNING id`
+	sqlInsertRevocation = `INSERT INTO revocations (id, user_id, login_id, revoked_at) VALUES ($1, $2, $3::uuid, $4)`
+)
+
+// appendRevocation takes the log's lock until the commit, so it comes last.
+func appendRevocation(ctx context.Context, tx pgx.Tx, r auth.Revocation) (auth.Revocation, error) {
+	if err := tx.QueryRow(ctx, sqlAdvanceHead).Scan(&r.ID); err != nil {
+		return r, err
+	}
+	_, err := tx.Exec(ctx, sqlInsertRevocation, r.ID, r.UserID, nullable(r.LoginID), r.RevokedAt)
+	return r, err
+}
+
+// One statement sees one moment: no revocation up to the head is missing. Without rows the head still comes.
+const sqlRevocations = `SELECT h.id, now(), r.id, r.user_id, coalesce(r.login_id::text, ''), r.revoked_at
+FROM revocation_head h LEFT JOIN LATERAL (
+    SELECT id, user_id, login_id, revoked_at FROM revocations WHERE id > $1 ORDER BY id LIMIT $2
+) r ON true ORDER BY r.id`
+
+// Revocations implements auth.RevocationStore.
+func (s *Store) Revocations(ctx context.Context, after int64, limit int) (auth.RevocationPage, error) {
+	var page auth.RevocationPage
+	rows, err := s.pool.Query(ctx, sqlRevocations, after, limit)
+	if err != nil {
+		return page, wrap("select revocations", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id *int64
+		var user *auth.UserID
+		var login auth.LoginID
+		var at *time.Time
+		if err := rows.Scan(&page.NewestID, &page.Now, &id, &user, &login, &at); err != nil {
+			return page, wrap("read revocation", err)
+		}
+		if id != nil && user != nil && at != nil {
+			page.Revocations = append(page.Revocations, auth.Revocation{ID: *id, UserID: *user, LoginID: login, RevokedAt: *at})
+		}
+	}
+	return page, wrap("select revocations", rows.Err())
+}
+
+const sqlUnannounced = `SELECT id, user_id, coalesce(login_id::text, ''), revoked_at FROM revocations
+WHERE NOT announced AND revoked_at < clock_timestamp() - $1::interval ORDER BY id LIMIT $2`
+
+// Unannounced implements auth.RevocationStore.
+func (s *Store) Unannounced(ctx context.Context, age time.Duration, limit int) ([]auth.Revocation, error) {
+	rows, err := s.pool.Query(ctx, sqlUnannounced, age, limit)
+	if err != nil {
+		return nil, wrap("select unannounced revocations", err)
+	}
+	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r auth.Revocation, err error) {
+		return r, row.Scan(&r.ID, &r.UserID, &r.LoginID, &r.RevokedAt)
+	})
+	return found, wrap("select unannounced revocations", err)
+}
+
+const sqlMarkAnnounced = `UPDATE revocations SET announced = true WHERE id = ANY ($1)`
+
+// MarkAnnounced implements auth.RevocationStore.
+func (s *Store) MarkAnnounced(ctx context.Context, ids []int64) error {
+	_, err := s.pool.Exec(ctx, sqlMarkAnnounced, ids)
+	return wrap("mark revocations as announced", err)
+}
+
+// replace swaps one sentinel for another.
+func replace(err, old, replacement error) error {
+	if errors.Is(err, old) {
+		return replacement
+	}
+	return err
+}

@@ -1,0 +1,93 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/starling-chat/starling/auth-service/internal/auth"
+	"github.com/starling-chat/starling/platform/pg"
+)
+
+// userColumns are what scanUser reads, for a table alias u.
+const userColumns = `u.id, coalesce(u.username, ''), u.name, u.role, u.generation, u.revoked_at`
+
+// scanUser reads userColumns followed by more.
+func scanUser(row pgx.Row, more ...any) (auth.User, error) {
+	var u auth.User
+	var revokedAt *time.Time
+	err := row.Scan(append([]any{&u.ID, &u.Username, &u.Name, &u.Role, &u.Generation, &revokedAt}, more...)...)
+	if revokedAt != nil {
+		u.RevokedAt = *revokedAt
+	}
+	return u, err
+}
+
+const sqlCreateUser = `INSERT INTO users (id, username, password_hash, name, role) VALUES ($1, $2, $3, $4, $5)`
+
+// CreateUser implements auth.UserStore.
+func (s *Store) CreateUser(ctx context.Context, u auth.User, passwordHash string) error {
+	_, err := s.pool.Exec(ctx, sqlCreateUser, u.ID, u.Username, passwordHash, u.Name, u.Role)
+	if pg.IsUnique(err, "users_username_key") {
+		return auth.ErrUsernameTaken
+	}
+	return wrap("insert user", err)
+}
+
+const sqlProvision = `INSERT INTO users (id, name, role) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING`
+
+// Provision implements auth.UserStore.
+func (s *Store) Provision(ctx context.Context, u auth.User) error {
+	_, err := s.pool.Exec(ctx, sqlProvision, u.ID, u.Name, u.Role)
+	return wrap("insert provisioned user", err)
+}
+
+const sqlCredentials = `SELECT ` + userColumns + `, u.password_hash FROM users u
+WHERE u.username = $1 AND u.password_hash IS NOT NULL AND u.deleted_at IS NULL`
+
+// Credentials implements auth.UserStore.
+func (s *Store) Credentials(ctx context.Context, username string) (auth.User, string, error) {
+	var hash string
+	u, err := scanUser(s.pool.QueryRow(ctx, sqlCredentials, username), &hash)
+	return u, hash, wrap("select credentials", noRows(err, auth.ErrUserNotFound))
+}
+
+const sqlReplaceHash = `UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2`
+
+// ReplaceHash implements auth.UserStore.
+func (s *Store) ReplaceHash(ctx context.Context, id auth.UserID, old, replacement string) error {
+	_, err := s.pool.Exec(ctx, sqlReplaceHash, id, old, replacement)
+	return wrap("update password hash", err)
+}
+
+const sqlPromote = `UPDATE users SET role = 'admin', password_hash = $2
+WHERE id = $1 AND role <> 'admin' AND deleted_at IS NULL`
+
+// Promote implements auth.UserStore.
+func (s *Store) Promote(ctx context.Context, id auth.UserID, passwordHash string) (r auth.Revocation, err error) {
+	err = s.inTx(ctx, "promote user", func(tx pgx.Tx) error {
+		tag, err := tx.Exec(ctx, sqlPromote, id, passwordHash)
+		if err != nil {
+			return err
+		}
+		if tag.RowsAffected() == 0 {
+			return auth.ErrStale
+		}
+		r, err = revokeUser(ctx, tx, id)
+		return err
+	})
+	return r, err
+}
+
+const sqlUsers = `SELECT ` + userColumns + ` FROM users u WHERE u.id = ANY ($1) AND u.deleted_at IS NULL`
+
+// Users implements auth.UserStore.
+func (s *Store) Users(ctx context.Context, ids []auth.UserID) ([]auth.User, error) {
+	rows, err := s.pool.Query(ctx, sqlUsers, ids)
+	if err != nil {
+		return nil, wrap("select users", err)
+	}
+	users, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (auth.User, error) { return scanUser(row) })
+	return users, wrap("select users", err)
+}

@@ -1,0 +1,191 @@
+package authservice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/starling-chat/starling/auth-service/internal/auth"
+	"github.com/starling-chat/starling/auth-service/internal/busapi"
+	"github.com/starling-chat/starling/auth-service/internal/grpcapi"
+	"github.com/starling-chat/starling/auth-service/internal/postgres"
+	"github.com/starling-chat/starling/platform/bus"
+	"github.com/starling-chat/starling/platform/obs"
+	"github.com/starling-chat/starling/platform/pg"
+	"github.com/starling-chat/starling/platform/rpc"
+	"github.com/starling-chat/starling/platform/run"
+	"github.com/starling-chat/starling/proto/fault"
+	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
+)
+
+const (
+	name = "auth-service"
+
+	prepareRetry  = 500 * time.Millisecond
+	prepareLogs   = 5 * time.Second // between two lines of log
+	healthPeriod  = time.Second
+	healthTimeout = 2 * time.Second
+	flushTraces   = 2 * time.Second
+)
+
+// Migrations are the goose files of the schema.
+func Migrations() fs.FS { return postgres.Migrations() }
+
+// Run is the process: it serves until ctx ends, or migrates only, as the settings say. cfg has been validated.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
+	database := cfg.database()
+	if cfg.Database.MigrateOnly {
+		return pg.Migrate(ctx, database, Migrations(), log)
+	}
+	endTracing, err := obs.Tracing(ctx, name, cfg.Listen.OTLPEndpoint)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, flush(ctx, endTracing)) }()
+	pool, err := pg.Open(ctx, database)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	nc, err := bus.Connect(ctx, bus.Config{
+		URL: cfg.NATS.URL, Name: name, User: cfg.NATS.User, Password: cfg.NATS.Password, InProcess: cfg.NATSInProcess, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+
+	announcer := busapi.New(nc, log)
+	service, err := auth.New(cfg.domain(), postgres.NewStore(pool), announcer, log)
+	if err != nil {
+		return err
+	}
+	registry := obs.NewRegistry(name)
+	registry.MustRegister(pg.Collector(pool), bus.Collector(nc))
+	server := rpc.NewServer(rpc.ServerConfig{Addr: cfg.Listen.GRPC, Log: log, Registry: registry, Token: cfg.Listen.ServiceToken})
+	authv1.RegisterAuthServiceServer(server.GRPC(), grpcapi.New(service))
+
+	health := &health{pool: pool, server: server, log: log}
+	warn(ctx, cfg, log)
+	group := run.Group{Timeout: cfg.ShutdownTimeout}
+	group.Go("admin", obs.Admin{Addr: cfg.Listen.Admin, Registry: registry, Ready: health.ready, Log: log}.Run)
+	group.Go("bus", func(ctx context.Context) error { return announcer.Run(ctx, service.Forget) })
+	group.Go("upkeep", func(ctx context.Context) error {
+		if err := prepare(ctx, cfg, service, log); err != nil {
+			return err
+		}
+		health.prepared.Store(true)
+		return service.Run(ctx)
+	})
+	group.Go("grpc", server.Run)
+	group.Go("health", health.Run)
+	return group.Run(ctx)
+}
+
+func (c *Config) database() pg.Config {
+	return pg.Config{
+		URL: c.Database.URL, MaxConns: c.Database.MaxConns, Schema: c.Database.Schema, AppName: name,
+		Trace: c.Listen.OTLPEndpoint != "",
+	}
+}
+
+func flush(ctx context.Context, endTracing func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTraces)
+	defer cancel()
+	return endTracing(ctx)
+}
+
+// prepare migrates, and makes what the service needs in the database, as soon as there is one.
+func prepare(ctx context.Context, cfg Config, service *auth.Service, log *slog.Logger) error {
+	if cfg.Database.Migrate {
+		if err := pg.Migrate(ctx, cfg.database(), Migrations(), log); err != nil {
+			return err
+		}
+	}
+	var logged time.Time
+	retry := time.NewTicker(prepareRetry)
+	defer retry.Stop()
+	for {
+		err := service.Prepare(ctx)
+		kind := fault.KindOf(err)
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case kind != fault.Unavailable && kind != fault.Timeout:
+			return fmt.Errorf("prepare: %w", err)
+		}
+		if time.Since(logged) >= prepareLogs {
+			logged = time.Now()
+			log.LogAttrs(ctx, slog.LevelWarn, "waiting for the database", slog.Any("error", err))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-retry.C:
+		}
+	}
+}
+
+// warn names settings that are legal but weak. HS256 wants as many bits in the secret as in the hash (RFC 7518, 3.2).
+func warn(ctx context.Context, cfg Config, log *slog.Logger) {
+	if cfg.Tokens.KeySecret == "" {
+		log.LogAttrs(ctx, slog.LevelWarn, "signing keys are stored unencrypted, set KEY_ENCRYPTION_SECRET")
+	}
+	if s := cfg.External.Secret; s != "" && len(s.Reveal()) < 32 {
+		log.LogAttrs(ctx, slog.LevelWarn, "JWT_SECRET is shorter than 32 bytes and may be guessed")
+	}
+	if k := cfg.Accounts.APIKey; k != "" && len(k.Reveal()) < 16 {
+		log.LogAttrs(ctx, slog.LevelWarn, "API_KEY is shorter than 16 bytes and may be guessed")
+	}
+}
+
+// health tells gRPC clients and the admin listener whether requests can be answered. NATS is no condition: without it
+// only announcements wait.
+type health struct {
+	pool     *pgxpool.Pool
+	server   *rpc.Server
+	log      *slog.Logger
+	prepared atomic.Bool
+	serving  atomic.Bool
+}
+
+func (h *health) ready() error {
+	if !h.serving.Load() {
+		return errors.New("the database is away or not prepared yet")
+	}
+	return nil
+}
+
+// Run looks once a second.
+func (h *health) Run(ctx context.Context) error {
+	ticker := time.NewTicker(healthPeriod)
+	defer ticker.Stop()
+	for {
+		serving := h.prepared.Load() && h.ping(ctx)
+		if h.serving.Swap(serving) != serving && ctx.Err() == nil {
+			h.log.LogAttrs(ctx, slog.LevelInfo, "readiness changed", slog.Bool("ready", serving))
+		}
+		h.server.SetReady(serving && ctx.Err() == nil)
+		select {
+		case <-ctx.Done():
+			h.serving.Store(false)
+			h.server.SetReady(false)
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+func (h *health) ping(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
+	defer cancel()
+	return h.pool.Ping(ctx) == nil
+}

@@ -1,0 +1,61 @@
+package busapi
+
+import (
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+// typingSubject is where replicas tell each other who is typing: core NATS, to all of them, may be lost.
+const typingSubject = "chat.v1.typing"
+
+// Gossip is chat.Gossip on NATS. A note is its fields joined by NUL, which no id contains:
+//
+//	replica NUL "1" or "0" NUL room NUL socket NUL user
+type Gossip struct {
+	nc      *nats.Conn
+	replica string
+}
+
+var _ chat.Gossip = (*Gossip)(nil)
+
+// noteFields is how many fields a note has.
+const noteFields = 5
+
+// NewGossip returns the gossip of this replica, which gets a random name.
+func NewGossip(nc *nats.Conn) *Gossip { return &Gossip{nc: nc, replica: uuid.NewString()} }
+
+// Tell implements chat.Gossip.
+func (g *Gossip) Tell(n chat.TypingNote) {
+	on := "0"
+	if n.On {
+		on = "1"
+	}
+	note := strings.Join([]string{g.replica, on, string(n.Room), n.Socket, string(n.User)}, "\x00")
+	_ = g.nc.Publish(typingSubject, []byte(note)) // may be lost
+}
+
+// listen feeds typing with the notes of other replicas.
+func (g *Gossip) listen(typing *chat.Typing) (*nats.Subscription, error) {
+	return g.nc.Subscribe(typingSubject, func(msg *nats.Msg) {
+		f := strings.Split(string(msg.Data), "\x00")
+		if len(f) != noteFields || f[0] == g.replica {
+			return
+		}
+		typing.Heard(chat.TypingNote{On: f[1] == "1", Room: chat.RoomID(f[2]), Socket: f[3], User: chat.UserID(f[4])})
+	})
+}
+
+// presenceDelta gives the sockets that went.
+func presenceDelta(data []byte) []string {
+	var delta eventv1.PresenceDelta
+	if proto.Unmarshal(data, &delta) != nil {
+		return nil // of a newer version: the typing ends by itself
+	}
+	return delta.GetDown()
+}

@@ -1,0 +1,371 @@
+package busapi
+
+import (
+	"context"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/wire"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+// Outbox is where events of committed transactions wait until the stream has them.
+type Outbox interface {
+	// Claim takes due rows for a while, the oldest first. Rows may come with an error about others.
+	Claim(ctx context.Context, limit int) ([]chat.Outgoing, error)
+	// Done deletes rows.
+	Done(ctx context.Context, ids []chat.OutboxID) error
+	// Lag counts the rows and tells the age of the oldest.
+	Lag(ctx context.Context) (rows int, age time.Duration, err error)
+}
+
+// Publisher is chat.Publisher on NATS.
+//
+//	Committed ─▶ stream ROOMS ─(republish)─▶ live subject        connected
+//	                  │ publish ack                               outbox row deleted
+//	                  │ refused, or silent for 1 s: live subject  outbox row stays for the relay
+//	Committed ─▶ live subject                                     degraded: outbox rows stay; the stream is
+//	                                                              tried every second
+//
+// A gateway drops what it has by room and sequence: an event may be published too often, but never not at all.
+type Publisher struct {
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	outbox  Outbox
+	cfg     PublisherConfig
+	log     *slog.Logger
+	inbox   string // + token: where the stream answers
+	acks    chan *nats.Msg
+	done    chan chat.OutboxID // rows to delete
+	closing chan struct{}      // closed when Run ends
+
+	mu       sync.Mutex
+	degraded bool
+	failures int // in a row
+	next     uint64
+	waiting  map[string]*flight // by token
+	queue    []*flight          // in the order of sending, for the timeout
+}
+
+// PublisherConfig has the Publisher's choices.
+type PublisherConfig struct {
+	Stream       StreamConfig
+	RelayPause   time.Duration                     // between two looks at the outbox
+	LagReport    func(rows int, age time.Duration) // called every few seconds
+	SkipFastPath bool                              // for tests: leave everything to the relay, as after a crash
+}
+
+// Bounds of publishing.
+const (
+	ackTimeout    = time.Second
+	maxWaiting    = 50_000 // publications without an answer; beyond, events go live only and the relay follows
+	failuresToGo  = 3      // in a row, before the stream counts as away
+	probePause    = time.Second
+	probeTimeout  = 3 * time.Second
+	doneQueue     = 10_000 // rows to delete; beyond, they are left to the relay
+	doneBatch     = 500
+	donePause     = 25 * time.Millisecond
+	lagPause      = 5 * time.Second
+	closePatience = 2 * time.Second
+)
+
+// flight is one event on its way to the stream.
+type flight struct {
+	event chat.EncodedEvent
+	row   *rowFlight
+	token string
+	until time.Time
+}
+
+// rowFlight is an outbox row on its way; under the Publisher's mu.
+type rowFlight struct {
+	id      chat.OutboxID
+	left    int
+	failed  bool
+	settled func(ok bool) // called under mu when left is 0; for the relay
+}
+
+// NewPublisher returns a Publisher; it counts the stream as away until Run has seen it.
+func NewPublisher(nc *nats.Conn, outbox Outbox, cfg PublisherConfig, log *slog.Logger) (*Publisher, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	return &Publisher{
+		nc: nc, js: js, outbox: outbox, cfg: cfg, log: log, degraded: true,
+		inbox: nc.NewInbox() + ".", acks: make(chan *nats.Msg, maxWaiting), done: make(chan chat.OutboxID, doneQueue),
+		closing: make(chan struct{}), waiting: map[string]*flight{},
+	}, nil
+}
+
+var _ chat.Publisher = (*Publisher)(nil)
+
+// Run works until ctx ends, then waits a moment for the answers that are due.
+func (p *Publisher) Run(ctx context.Context) error {
+	sub, err := p.nc.ChanSubscribe(p.inbox+"*", p.acks)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var wg sync.WaitGroup
+	wg.Go(func() { p.readAcks(work) })
+	wg.Go(func() { p.deleteLoop(work) })
+	wg.Go(func() { p.probeLoop(ctx) })
+	wg.Go(func() { p.relayLoop(ctx) })
+	wg.Go(func() { p.lagLoop(ctx) })
+	<-ctx.Done()
+	p.settle()
+	stop()
+	wg.Wait()
+	return nil
+}
+
+// settle waits until nothing is on its way, at most closePatience.
+func (p *Publisher) settle() {
+	deadline := time.NewTimer(closePatience)
+	defer deadline.Stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for p.inFlight() > 0 {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			return
+		}
+	}
+}
+
+func (p *Publisher) inFlight() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiting)
+}
+
+// Degraded tells whether the stream counts as away.
+func (p *Publisher) Degraded() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.degraded
+}
+
+// Committed implements chat.Publisher.
+func (p *Publisher) Committed(out chat.Outgoing) {
+	if p.cfg.SkipFastPath {
+		return
+	}
+	p.mu.Lock()
+	away := p.degraded || len(p.waiting)+len(out.Events) > maxWaiting
+	p.mu.Unlock()
+	if away {
+		for _, e := range out.Events {
+			p.publishLive(e)
+		}
+		return
+	}
+	p.publishRow(out, nil)
+}
+
+// publishRow sends the events of a row to the stream. settled is called once, with whether the stream has all of them.
+func (p *Publisher) publishRow(out chat.Outgoing, settled func(ok bool)) {
+	row := &rowFlight{id: out.ID, left: len(out.Events), settled: settled}
+	until := time.Now().Add(ackTimeout)
+	for _, e := range out.Events {
+		f := &flight{event: e, row: row, until: until}
+		p.mu.Lock()
+		p.next++
+		f.token = strconv.FormatUint(p.next, 36)
+		p.waiting[f.token] = f
+		p.queue = append(p.queue, f)
+		p.mu.Unlock()
+		to := subject.RoomLog(string(e.Room))
+		err := p.nc.PublishMsg(&nats.Msg{
+			Subject: to, Reply: p.inbox + f.token, Data: e.Bytes,
+			Header: nats.Header{jetstream.MsgIDHeader: {messageID(to, e.Seq)}},
+		})
+		if err != nil {
+			p.answered(f.token, err, true)
+		}
+	}
+}
+
+// messageID lets the stream drop a repeat: the room's token and the sequence.
+func messageID(roomLog string, seq uint64) string {
+	return roomLog[strings.LastIndexByte(roomLog, '.')+1:] + ":" + strconv.FormatUint(seq, 10)
+}
+
+// readAcks takes the stream's answers, and notices those that do not come.
+func (p *Publisher) readAcks(ctx context.Context) {
+	tick := time.NewTicker(ackTimeout / 10)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case msg := <-p.acks:
+			err, away := refusal(msg)
+			p.answered(msg.Subject[len(p.inbox):], err, away)
+		case now := <-tick.C:
+			p.expire(now)
+		}
+	}
+}
+
+// refusal reads a publish ack; away tells that no stream listens at all.
+func refusal(msg *nats.Msg) (err error, away bool) { //nolint:revive,staticcheck // the error is the subject here
+	if msg.Header.Get("Status") == "503" {
+		return nats.ErrNoResponders, true
+	}
+	if !strings.Contains(string(msg.Data), `"error"`) {
+		return nil, false
+	}
+	return &publishError{string(msg.Data)}, false
+}
+
+// publishError is the stream's refusal, as it wrote it.
+type publishError struct{ answer string }
+
+func (e *publishError) Error() string { return "publish refused: " + e.answer }
+
+// answered settles one event. A refused one goes live at once, since the relay may take a while.
+func (p *Publisher) answered(token string, err error, away bool) {
+	p.mu.Lock()
+	f := p.waiting[token]
+	if f == nil {
+		p.mu.Unlock()
+		return // too late: it was given up
+	}
+	delete(p.waiting, token)
+	f.row.left--
+	if err != nil {
+		f.row.failed = true
+		p.failures++
+		if away || p.failures >= failuresToGo {
+			p.degrade(err)
+		}
+	} else {
+		p.failures = 0
+	}
+	settled := f.row.left == 0
+	if settled && f.row.settled != nil {
+		f.row.settled(!f.row.failed)
+	}
+	p.mu.Unlock()
+	if err != nil {
+		p.publishLive(f.event)
+	}
+	if settled && !f.row.failed {
+		select {
+		case p.done <- f.row.id:
+		default: // the relay will publish it again, which the stream recognises
+		}
+	}
+}
+
+// expire gives up what has waited for longer than ackTimeout.
+func (p *Publisher) expire(now time.Time) {
+	p.mu.Lock()
+	var late []string
+	i := 0
+	for ; i < len(p.queue); i++ {
+		f := p.queue[i]
+		if p.waiting[f.token] == nil {
+			continue
+		}
+		if now.Before(f.until) {
+			break
+		}
+		late = append(late, f.token)
+	}
+	p.queue = append(p.queue[:0], p.queue[i:]...)
+	p.mu.Unlock()
+	for _, token := range late {
+		p.answered(token, context.DeadlineExceeded, false)
+	}
+}
+
+// degrade needs mu.
+func (p *Publisher) degrade(cause error) {
+	if !p.degraded {
+		p.degraded = true
+		p.log.LogAttrs(context.TODO(), slog.LevelWarn, "stream away, publishing live only", slog.Any("error", cause)) //nolint:forbidigo // no request is behind it
+	}
+}
+
+// probeLoop looks for the stream while it counts as away, and makes it where it is missing.
+func (p *Publisher) probeLoop(ctx context.Context) {
+	tick := time.NewTicker(probePause)
+	defer tick.Stop()
+	for {
+		if p.Degraded() && p.nc.IsConnected() {
+			p.probe(ctx)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+func (p *Publisher) probe(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	if err := ensureStream(ctx, p.js, p.cfg.Stream); err != nil {
+		p.log.LogAttrs(ctx, slog.LevelWarn, "stream not usable", slog.Any("error", err))
+		return
+	}
+	p.mu.Lock()
+	p.degraded, p.failures = false, 0
+	p.mu.Unlock()
+	p.log.LogAttrs(ctx, slog.LevelInfo, "stream usable")
+}
+
+// publishLive sends a durable event without a position in the stream. An error means that NATS is away: the relay
+// brings the event when it is back.
+func (p *Publisher) publishLive(e chat.EncodedEvent) {
+	_ = p.nc.Publish(subject.Room(string(e.Room)), e.Bytes)
+}
+
+// Ephemeral implements chat.Publisher.
+func (p *Publisher) Ephemeral(event chat.RoomEvent) error {
+	e, err := wire.Encode(event)
+	if err != nil {
+		return err
+	}
+	return p.nc.Publish(subject.Room(string(event.Room)), e.Bytes)
+}
+
+// Broadcast implements chat.Publisher.
+func (p *Publisher) Broadcast(namespace string, emit chat.Emit, exceptSocket string) error {
+	return p.publish(subject.Broadcast(namespace), &eventv1.Broadcast{
+		Namespace:      namespace,
+		Emit:           &eventv1.Emit{Event: emit.Event, Args: emit.Args, Attachments: emit.Attachments},
+		ExceptSocketId: exceptSocket,
+	})
+}
+
+// Notified implements chat.Publisher.
+func (p *Publisher) Notified(n chat.Notification) error {
+	return p.publish(subject.User(string(n.User)), &eventv1.UserEvent{
+		UserId: string(n.User), Namespace: namespaceNotifications, Emit: wire.NotificationEmit(n),
+	})
+}
+
+func (p *Publisher) publish(to string, m proto.Message) error {
+	raw, err := proto.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return p.nc.Publish(to, raw)
+}

@@ -1,0 +1,163 @@
+package busapi
+
+import (
+	"context"
+	"time"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/wire"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+// Namespaces of Socket.IO.
+const (
+	namespaceRoot          = "/"
+	namespaceChat          = "/chat"
+	namespaceNotifications = "/notifications"
+)
+
+// route is one client event. docs/events.md has arguments and acks.
+type route struct {
+	event      string
+	namespaces []string
+	send       bool // message:send and its short form: answered by the Writer
+	handle     func(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error)
+}
+
+// routes lists the client events of this service. room:join is missing on purpose: a gateway asks by gRPC, since it has
+// to order the join with the room's live events.
+func routes() []route {
+	both := []string{namespaceRoot, namespaceChat}
+	notifications := []string{namespaceNotifications}
+	return []route{
+		{event: "message:send", namespaces: both, send: true},
+		{event: "message", namespaces: []string{namespaceChat}, send: true},
+		{event: "message:read", namespaces: both, handle: messageRead},
+		{event: "message:history", namespaces: both, handle: messageHistory},
+		{event: "room:leave", namespaces: both, handle: roomLeave},
+		{event: "room:list", namespaces: both, handle: roomList},
+		{event: "room:message", namespaces: both, handle: roomMessage},
+		{event: "typing:start", namespaces: both, handle: typingStart},
+		{event: "typing:stop", namespaces: both, handle: typingStop},
+		{event: "chat:message", namespaces: both, handle: chatMessage},
+		{event: "announcement", namespaces: both, handle: announcement},
+		{event: "notification:list", namespaces: notifications, handle: notificationList},
+		{event: "notification:read", namespaces: notifications, handle: notificationRead},
+	}
+}
+
+// ok is the plain success, unless err.
+func ok(err error) (*eventv1.ClientReply, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &eventv1.ClientReply{AckArgs: []byte(wire.OK)}, nil
+}
+
+func messageRead(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error) {
+	room, id, err := wire.MessageRead(r.event.GetArgs())
+	if err != nil {
+		return nil, err
+	}
+	return ok(s.service.MarkRead(ctx, r.caller, room, id))
+}
+
+func messageHistory(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error) {
+	room, page, err := wire.MessageHistory(r.event.GetArgs())
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.service.History(ctx, r.caller.User, room, page)
+	if err != nil {
+		return nil, err
+	}
+	return &eventv1.ClientReply{AckArgs: wire.HistoryAck(view)}, nil
+}
+
+func roomLeave(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error) {
+	room, err := wire.RoomOnly(r.event.GetArgs())
+	if err != nil {
+		return nil, err
+	}
+	return ok(s.service.Leave(ctx, r.caller, room))
+}
+
+func roomList(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error) {
+	rooms, err := s.service.Rooms(ctx, r.caller.User)
+	if err != nil {
+		return nil, err
+	}
+	return &eventv1.ClientReply{AckArgs: wire.RoomListAck(rooms)}, nil
+}
+
+func roomMessage(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error) {
+	room, args, err := wire.RoomMessage(r.event.GetArgs(), r.caller.User, time.Now().UnixMilli())
+	if err != nil {
+		return nil, err
+	}
+	return ok(s.service.RoomMessage(ctx, r.caller, room, passOn(r, args)))
+}
+
+func typingStart(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error) {
+	room, err := wire.RoomOnly(r.event.GetArgs())
+	if err != nil {
+		return nil, err
+	}
+	return ok(s.service.StartTyping(ctx, r.caller, room))
+}
+
+func typingStop(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error) {
+	room, err := wire.RoomOnly(r.event.GetArgs())
+	if err != nil {
+		return nil, err
+	}
+	return ok(s.service.StopTyping(ctx, r.caller, room))
+}
+
+func chatMessage(_ context.Context, s *Server, r *request) (*eventv1.ClientReply, error) {
+	id, args, err := wire.ChatMessage(r.event.GetArgs(), r.caller.User, time.Now().UnixMilli())
+	if err != nil {
+		return nil, err
+	}
+	if err := s.service.Broadcast(r.caller, passOn(r, args)); err != nil {
+		return nil, err
+	}
+	return &eventv1.ClientReply{AckArgs: []byte(wire.OK), Emits: []*eventv1.Emit{wire.ReceivedEmit(id)}}, nil
+}
+
+func announcement(_ context.Context, s *Server, r *request) (*eventv1.ClientReply, error) {
+	args, err := wire.Anything(r.event.GetArgs())
+	if err != nil {
+		return nil, err
+	}
+	return ok(s.service.Announce(r.caller, passOn(r, args)))
+}
+
+func notificationList(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error) {
+	before, limit, err := wire.NotificationList(r.event.GetArgs())
+	if err != nil {
+		return nil, err
+	}
+	list, unread, err := s.service.Notifications(ctx, r.caller, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	return &eventv1.ClientReply{AckArgs: wire.NotificationsAck(list, unread)}, nil
+}
+
+func notificationRead(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error) {
+	ids, err := wire.NotificationRead(r.event.GetArgs())
+	if err != nil {
+		return nil, err
+	}
+	unread, err := s.service.MarkNotifications(ctx, r.caller, ids)
+	if err != nil {
+		return nil, err
+	}
+	return &eventv1.ClientReply{AckArgs: wire.UnreadAck(unread)}, nil
+}
+
+// passOn is the event as others get it, with the sender's binary attachments.
+func passOn(r *request, args []byte) chat.Emit {
+	return chat.Emit{Event: r.route.event, Args: args, Attachments: r.event.GetAttachments()}
+}

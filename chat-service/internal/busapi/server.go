@@ -1,0 +1,330 @@
+package busapi
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/wire"
+	"github.com/starling-chat/starling/proto/fault"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+// serviceName is the queue group: each client event goes to one replica.
+const serviceName = "chat-service"
+
+// Server answers client events.
+//
+//	NATS ─▶ inbox ─▶ dispatch ─┬─ message:send ─▶ chat.Writer ─▶ answered after the commit
+//	        bounded            └─ the others ─▶ one of the workers, by socket ─▶ answered
+//	                               full: unavailable
+//
+// Events of one socket are taken in their order: dispatch is one goroutine, sends reach the Writer from it, and the other
+// events of a socket share a worker.
+type Server struct {
+	nc      *nats.Conn
+	service *chat.Service
+	typing  *chat.Typing
+	gossip  *Gossip
+	metrics *Metrics
+	cfg     ServerConfig
+	log     *slog.Logger
+
+	routes  map[string]route // by subject pattern
+	inbox   chan *nats.Msg
+	workers []chan *request
+	seed    maphash.Seed
+
+	open  sync.WaitGroup // requests not yet answered
+	bytes atomic.Int64   // of them
+}
+
+// ServerConfig has the bounds of a Server.
+type ServerConfig struct {
+	Workers      int           // for events other than message:send
+	WorkerQueue  int           // events waiting for each worker
+	Inbox        int           // events received and not yet looked at
+	PendingBytes int64         // of events not yet answered
+	Timeout      time.Duration // of one event
+}
+
+const (
+	catalogPause = 5 * time.Second
+	drainTimeout = 3 * time.Second
+	retryAfter   = 250 * time.Millisecond
+)
+
+// request is one client event in work.
+type request struct {
+	route    route
+	event    *eventv1.ClientEvent
+	caller   chat.Caller
+	reply    string
+	size     int64
+	deadline time.Time
+}
+
+// NewServer returns a Server; it answers while Run runs.
+func NewServer(
+	nc *nats.Conn, service *chat.Service, typing *chat.Typing, gossip *Gossip, metrics *Metrics, cfg ServerConfig, log *slog.Logger,
+) (*Server, error) {
+	s := &Server{
+		nc: nc, service: service, typing: typing, gossip: gossip, metrics: metrics, cfg: cfg, log: log,
+		routes: map[string]route{}, inbox: make(chan *nats.Msg, cfg.Inbox), seed: maphash.MakeSeed(),
+	}
+	for _, r := range routes() {
+		for _, namespace := range r.namespaces {
+			pattern, err := subject.ClientEventPattern(namespace, r.event)
+			if err != nil {
+				return nil, fmt.Errorf("pattern of %s: %w", r.event, err)
+			}
+			s.routes[pattern] = r
+		}
+	}
+	for range cfg.Workers {
+		s.workers = append(s.workers, make(chan *request, cfg.WorkerQueue))
+	}
+	return s, nil
+}
+
+// Run answers until ctx ends, then finishes what it has taken.
+func (s *Server) Run(ctx context.Context) error {
+	work := context.WithoutCancel(ctx)
+	var workers, dispatcher sync.WaitGroup
+	for _, queue := range s.workers {
+		workers.Go(func() {
+			for r := range queue {
+				s.serve(work, r)
+			}
+		})
+	}
+	stop := make(chan struct{})
+	dispatcher.Go(func() { s.dispatchLoop(work, stop) })
+
+	subs, err := s.subscribe()
+	if err == nil {
+		s.announceLoop(ctx)
+	}
+	drain(subs)
+	close(stop)
+	dispatcher.Wait()
+	for _, queue := range s.workers {
+		close(queue)
+	}
+	workers.Wait()
+	s.open.Wait()
+	if flushErr := s.nc.FlushTimeout(drainTimeout); flushErr != nil && s.nc.IsConnected() {
+		s.log.LogAttrs(work, slog.LevelWarn, "last answers not flushed", slog.Any("error", flushErr))
+	}
+	return err
+}
+
+// subscribe takes the client events of all routes into the inbox, and what typing needs to hear.
+func (s *Server) subscribe() (subs []*nats.Subscription, err error) {
+	for pattern := range s.routes {
+		sub, err := s.nc.ChanQueueSubscribe(pattern, serviceName, s.inbox)
+		if err != nil {
+			return subs, fmt.Errorf("subscribe %s: %w", pattern, err)
+		}
+		subs = append(subs, sub)
+	}
+	sub, err := s.gossip.listen(s.typing)
+	if err != nil {
+		return subs, fmt.Errorf("subscribe typing: %w", err)
+	}
+	subs = append(subs, sub)
+	sub, err = s.nc.Subscribe(subject.PresenceDelta, func(msg *nats.Msg) {
+		for _, socket := range presenceDelta(msg.Data) {
+			s.typing.Disconnected(socket)
+		}
+	})
+	if err != nil {
+		return subs, fmt.Errorf("subscribe presence: %w", err)
+	}
+	return append(subs, sub), nil
+}
+
+// drain ends the subscriptions; what was on its way still arrives in the inbox.
+func drain(subs []*nats.Subscription) {
+	for _, sub := range subs {
+		_ = sub.Drain() // fails when NATS is away, then nothing arrives
+	}
+	deadline := time.NewTimer(drainTimeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for _, sub := range subs {
+		for sub.IsValid() {
+			select {
+			case <-tick.C:
+			case <-deadline.C:
+				return
+			}
+		}
+	}
+}
+
+// announceLoop tells gateways which events are answered here: at once, every few seconds, and when one asks.
+func (s *Server) announceLoop(ctx context.Context) {
+	catalog := &eventv1.Catalog{Service: serviceName}
+	for pattern := range s.routes {
+		catalog.Patterns = append(catalog.Patterns, pattern)
+	}
+	raw, err := proto.Marshal(catalog)
+	if err != nil {
+		s.log.LogAttrs(ctx, slog.LevelError, "catalog not encoded", slog.Any("error", err))
+		return
+	}
+	announce := func() { _ = s.nc.Publish(subject.CatalogAnnounce, raw) } // repeated soon
+	ask, err := s.nc.Subscribe(subject.CatalogAsk, func(*nats.Msg) { announce() })
+	if err == nil {
+		defer func() { _ = ask.Unsubscribe() }()
+	}
+	tick := time.NewTicker(catalogPause)
+	defer tick.Stop()
+	for {
+		announce()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// dispatchLoop must never wait: NATS drops what does not fit into the inbox.
+func (s *Server) dispatchLoop(ctx context.Context, stop <-chan struct{}) {
+	for {
+		select {
+		case msg := <-s.inbox:
+			s.dispatch(ctx, msg)
+		case <-stop:
+			for len(s.inbox) > 0 {
+				s.dispatch(ctx, <-s.inbox)
+			}
+			return
+		}
+	}
+}
+
+func (s *Server) dispatch(ctx context.Context, msg *nats.Msg) {
+	route, ok := s.routes[msg.Subject]
+	if !ok {
+		return // not subscribed
+	}
+	r := &request{route: route, reply: msg.Reply, size: int64(len(msg.Data)), deadline: time.Now().Add(s.cfg.Timeout)}
+	s.open.Add(1)
+	if s.bytes.Add(r.size) > s.cfg.PendingBytes {
+		s.answer(ctx, r, nil, busy())
+		return
+	}
+	r.event = &eventv1.ClientEvent{}
+	if err := proto.Unmarshal(msg.Data, r.event); err != nil {
+		s.answer(ctx, r, nil, fault.New(fault.Invalid, "the event is not readable"))
+		return
+	}
+	var err error
+	if r.caller, err = callerOf(r.event); err != nil {
+		s.answer(ctx, r, nil, err)
+		return
+	}
+	if route.send {
+		s.send(ctx, r)
+		return
+	}
+	select {
+	case s.workers[maphash.String(s.seed, r.event.GetSocketId())%uint64(len(s.workers))] <- r:
+	default:
+		s.answer(ctx, r, nil, busy())
+	}
+}
+
+func busy() error { return fault.Retry(fault.Unavailable, "Service is overloaded", retryAfter) }
+
+// send hands a message to the Writer, which answers after the commit.
+func (s *Server) send(ctx context.Context, r *request) {
+	draft, err := wire.MessageSend(r.event.GetArgs())
+	if err == nil {
+		err = s.service.Send(r.caller, draft, func(o chat.Outcome) {
+			if o.Err != nil {
+				s.answer(ctx, r, nil, o.Err)
+				return
+			}
+			s.answer(ctx, r, &eventv1.ClientReply{AckArgs: wire.SendAck(o)}, nil)
+		})
+	}
+	if err != nil {
+		s.answer(ctx, r, nil, err)
+	}
+}
+
+func (s *Server) serve(ctx context.Context, r *request) {
+	ctx, cancel := context.WithDeadline(ctx, r.deadline)
+	defer cancel()
+	reply, err := s.guarded(ctx, r)
+	s.answer(ctx, r, reply, err)
+}
+
+// guarded keeps a panic in one event from ending the process.
+func (s *Server) guarded(ctx context.Context, r *request) (reply *eventv1.ClientReply, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = fmt.Errorf("panic in %s: %v", r.route.event, v)
+		}
+	}()
+	if ctx.Err() != nil {
+		return nil, busy() // waited too long; nothing was done
+	}
+	return r.route.handle(ctx, s, r)
+}
+
+// answer replies and counts. It is called exactly once for each request.
+func (s *Server) answer(ctx context.Context, r *request, reply *eventv1.ClientReply, err error) {
+	result := resultOK
+	if err != nil {
+		f := s.faultOf(ctx, r, err)
+		reply, result = &eventv1.ClientReply{Fault: f.ToProto()}, string(f.Kind)
+	}
+	s.metrics.count(r.route.event, result)
+	if r.reply != "" {
+		raw, err := proto.Marshal(reply)
+		if err == nil {
+			err = s.nc.Publish(r.reply, raw)
+		}
+		if err != nil && !errors.Is(err, nats.ErrReconnectBufExceeded) && !errors.Is(err, nats.ErrConnectionClosed) {
+			s.log.LogAttrs(ctx, slog.LevelWarn, "answer not sent", slog.String("event", r.route.event), slog.Any("error", err))
+		}
+	}
+	s.bytes.Add(-r.size)
+	s.open.Done()
+}
+
+func (s *Server) faultOf(ctx context.Context, r *request, err error) *fault.Error {
+	id := ""
+	f, known := fault.Of(err, func() string { id = strings.ToLower(rand.Text()[:8]); return id })
+	if !known {
+		s.log.LogAttrs(ctx, slog.LevelError, "client event failed",
+			slog.String("event", r.route.event), slog.String("fault_id", id), slog.Any("error", err))
+	}
+	return f
+}
+
+// callerOf reads who sent the event; names come from outside and are made storable.
+func callerOf(e *eventv1.ClientEvent) (chat.Caller, error) {
+	if e.GetIdentity().GetUserId() == "" {
+		return chat.Caller{}, fault.New(fault.Unauthenticated, "Authentication required")
+	}
+	return wire.Caller(e)
+}

@@ -1,0 +1,111 @@
+package chat
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// Caller is who asks, on which socket.
+type Caller struct {
+	User      UserID
+	Name      string
+	Admin     bool
+	Socket    string // "" when the call does not come from a socket
+	Namespace string
+	At        time.Time // when the gateway read the client event
+}
+
+// Sender is the author of a message.
+type Sender struct {
+	ID   UserID
+	Name string
+}
+
+// Message is one stored message.
+type Message struct {
+	ID          MessageID
+	Room        RoomID
+	Seq         uint64
+	Sender      Sender
+	Content     string
+	Type        string
+	CreatedAt   time.Time // UTC, whole milliseconds
+	ClientMsgID string    // "" when the sender gave none
+}
+
+// RoomEvent is a fact of a room. Durable ones have the room's next sequence, ephemeral ones 0.
+type RoomEvent struct {
+	Room         RoomID
+	Seq          uint64
+	Fact         Fact
+	ExceptSocket string    // does not get it
+	EvictUser    UserID    // whose sockets leave the room after it
+	CausedAt     time.Time // zero = not known
+}
+
+// Fact is what happened; the types below are the whole set.
+type Fact interface{ fact() }
+
+// The durable facts.
+type (
+	// MessageSent is message:new.
+	MessageSent struct{ Message Message }
+	// UserJoined is room:user-joined.
+	UserJoined struct {
+		User UserID
+		Name string
+	}
+	// UserLeft is room:user-left.
+	UserLeft struct{ User UserID }
+)
+
+// The ephemeral facts.
+type (
+	// MessageRead is message:read, with the sequence of the message read.
+	MessageRead struct {
+		Message MessageID
+		User    UserID
+		Seq     uint64
+	}
+	// TypingStarted is typing:start.
+	TypingStarted struct {
+		User UserID
+		Name string
+	}
+	// TypingStopped is typing:stop.
+	TypingStopped struct{ User UserID }
+	// RoomMessage is room:message: what a client said, already in wire form.
+	RoomMessage struct{ Emit Emit }
+)
+
+func (MessageSent) fact()   {}
+func (UserJoined) fact()    {}
+func (UserLeft) fact()      {}
+func (MessageRead) fact()   {}
+func (TypingStarted) fact() {}
+func (TypingStopped) fact() {}
+func (RoomMessage) fact()   {}
+
+// Emit is an event in the form in which clients get it; the domain passes it on unread.
+type Emit struct {
+	Event       string
+	Args        []byte
+	Attachments [][]byte
+}
+
+// EncodedEvent is a durable event in the form in which it travels, encoded once for the outbox and the publisher.
+type EncodedEvent struct {
+	Room  RoomID
+	Seq   uint64
+	Bytes []byte
+}
+
+// OutboxID names an outbox row.
+type OutboxID = uuid.UUID
+
+// Outgoing is one outbox row: the events of one transaction in commit order.
+type Outgoing struct {
+	ID     OutboxID
+	Events []EncodedEvent
+}

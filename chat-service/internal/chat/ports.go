@@ -1,0 +1,160 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// What a Store says about a write that did not succeed. Everything else that is not a fault is unexpected.
+var (
+	// ErrUnavailable: nothing was written; a retry may succeed.
+	ErrUnavailable = errors.New("store unavailable")
+	// ErrUnknown: the connection was lost at COMMIT; the write may have happened. Committing the same commands again is
+	// safe: Command.Tried leads to what the lost attempt wrote.
+	ErrUnknown = errors.New("outcome of commit unknown")
+	// ErrConflict: another writer came first; nothing was written; repeat at once.
+	ErrConflict = errors.New("write conflict")
+)
+
+// Kind says what a Command does.
+type Kind uint8
+
+// The commands that take a number of the room's sequence.
+const (
+	Send Kind = iota + 1
+	Join
+	Leave
+)
+
+// Command is one write to a room. The Store reads it, and notes in Tried what it attempted.
+type Command struct {
+	Kind     Kind
+	Room     RoomID
+	User     UserID
+	UserName string // "" = as the membership knows it
+	Socket   string // the joiner's or leaver's, which is not told
+	CausedAt time.Time
+
+	// Send.
+	Content     string
+	Type        string
+	ClientMsgID string
+	System      bool // needs no membership
+
+	// Join: create the room if there is none.
+	Create bool
+
+	// Check looks for an earlier message with the same ClientMsgID before writing. Without it the unique index
+	// finds the repeat, as ErrConflict.
+	Check bool
+	// Tried lists where attempts with unknown outcome would have put the message.
+	Tried []Position
+}
+
+// Position is the place of a message, taken or attempted.
+type Position struct {
+	Seq uint64
+	ID  MessageID
+}
+
+// Outcome is what became of one Command.
+type Outcome struct {
+	// Fault refuses this command alone: room unknown, not a member.
+	Err error
+	// Position and CreatedAt of the message (Send), the first one's for a repeated ClientMsgID.
+	Position
+	CreatedAt time.Time
+	// Changed is false when there was nothing to do: a member joined, a stranger left, a message came again.
+	Changed bool
+}
+
+// Role of a member.
+const (
+	RoleOwner  = "owner"
+	RoleMember = "member"
+)
+
+// View is what a room looks like to one user, in one snapshot.
+type View struct {
+	Exists   bool
+	Member   bool
+	Role     string
+	Head     uint64
+	Messages []Message // oldest first
+	HasMore  bool
+}
+
+// Page selects messages of a room. With After, the oldest after it; otherwise the newest, before Before if that is given.
+type Page struct {
+	Before, After *uint64
+	Limit         int
+}
+
+// RoomSummary is a line of a user's room list.
+type RoomSummary struct {
+	Room   RoomID
+	Name   string
+	Role   string
+	Head   uint64
+	Unread int // messages of others after the receipt, at most 1000
+	Last   *Message
+}
+
+// ReadOutcome is what became of a receipt.
+type ReadOutcome struct {
+	RoomExists, Member, MessageExists bool
+	Moved                             bool // false: the receipt was already there or further
+}
+
+// Membership is a pair to look up.
+type Membership struct {
+	Room RoomID
+	User UserID
+}
+
+// Store is the record of everything. Its methods return fault Unavailable or ErrUnavailable while PostgreSQL is away.
+type Store interface {
+	// Commit writes the commands in one transaction, in their order. The outcomes go with the commands by index;
+	// the Outgoing has no events when nothing changed. An error means: see ErrUnavailable, ErrUnknown, ErrConflict.
+	Commit(ctx context.Context, commands []*Command) ([]Outcome, Outgoing, error)
+	// View reads head, role and messages of a room in one snapshot.
+	View(ctx context.Context, room RoomID, user UserID, page Page) (View, error)
+	// Events reads the durable events after a sequence up to another (0 = head), without holes, and the head.
+	Events(ctx context.Context, room RoomID, after, to uint64, limit int) ([]EncodedEvent, uint64, error)
+	// Heads reads the last sequences; unknown rooms are left out.
+	Heads(ctx context.Context, rooms []RoomID) (map[RoomID]uint64, error)
+	// Members lists the users of a room, in order.
+	Members(ctx context.Context, room RoomID) ([]UserID, error)
+	// Membership tells whether the room exists and the user is a member.
+	Membership(ctx context.Context, m Membership) (exists, member bool, err error)
+	// Rooms lists a user's rooms, the last active first.
+	Rooms(ctx context.Context, user UserID) ([]RoomSummary, error)
+	// MarkRead moves a receipt forward.
+	MarkRead(ctx context.Context, room RoomID, user UserID, message MessageID) (ReadOutcome, error)
+
+	// AddNotification stores it; with an idempotency key that the user has already, it returns the first one and false.
+	AddNotification(ctx context.Context, n Notification, idempotencyKey string) (NotificationID, bool, error)
+	// Notifications lists a page, newest first, and counts the unread ones (at most 1000).
+	Notifications(ctx context.Context, user UserID, before *NotificationID, limit int) ([]Notification, int, error)
+	// MarkNotifications marks the user's notifications as read and counts the unread ones left.
+	MarkNotifications(ctx context.Context, user UserID, ids []NotificationID) (int, error)
+}
+
+// Publisher makes events reach the gateways. None of its methods waits for the network.
+type Publisher interface {
+	// Committed publishes the events of a committed transaction, in order. It cannot fail: what does not get through
+	// stays in the outbox.
+	Committed(out Outgoing)
+	// Ephemeral publishes an event that is not stored.
+	Ephemeral(event RoomEvent) error
+	// Broadcast publishes to every socket of a namespace.
+	Broadcast(namespace string, emit Emit, exceptSocket string) error
+	// Notified publishes a notification to the user's sockets.
+	Notified(n Notification) error
+}
+
+// Observer is told about every transaction of the Writer.
+type Observer interface {
+	Batch(size int, took time.Duration)
+}

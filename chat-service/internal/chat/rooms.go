@@ -1,0 +1,109 @@
+package chat
+
+import (
+	"context"
+
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// Bounds of reading.
+const (
+	joinHistory    = 50   // messages that a joiner gets without since
+	maxJoinHistory = 500  // with since
+	maxHistoryPage = 100  // of message:history
+	maxEventsPage  = 1000 // of Events
+	maxHeads       = 1000
+	joinReads      = 3 // reads of the room before a join gives up; two suffice unless the membership ends meanwhile
+)
+
+// JoinRequest is a socket's wish to enter a room.
+type JoinRequest struct {
+	Room  RoomID
+	Since *uint64 // history after this sequence, instead of the last 50
+	Limit int     // of the history after Since; 0 = 500
+}
+
+// Join makes the caller a member, if it is not one already, and reads what the socket has to see first: head, role
+// and history in one snapshot. For a member it is one round trip to the database and writes nothing.
+func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, error) {
+	page := Page{Limit: joinHistory}
+	if r.Since != nil {
+		page = Page{After: r.Since, Limit: maxJoinHistory}
+		if r.Limit > 0 {
+			page.Limit = min(r.Limit, maxJoinHistory)
+		}
+	}
+	for range joinReads {
+		view, err := s.store.View(ctx, r.Room, c.User, page)
+		if err != nil || view.Member {
+			return view, err
+		}
+		if !view.Exists && !s.cfg.RoomsAutocreate {
+			return View{}, errNoRoom()
+		}
+		if _, err := s.writer.Do(ctx, &Command{
+			Kind: Join, Room: r.Room, User: c.User, UserName: c.Name, Socket: c.Socket, CausedAt: c.At,
+			Create: !view.Exists,
+		}); err != nil {
+			return View{}, err
+		}
+		s.members.forget(Membership{r.Room, c.User})
+	}
+	return View{}, fault.New(fault.Conflict, "The membership changed meanwhile")
+}
+
+// Leave ends the caller's membership and tells the others. Leaving a room that one is not in is fine.
+func (s *Service) Leave(ctx context.Context, c Caller, room RoomID) error {
+	s.typing.StopUser(room, c.User)
+	_, err := s.writer.Do(ctx, &Command{Kind: Leave, Room: room, User: c.User, Socket: c.Socket, CausedAt: c.At})
+	s.members.forget(Membership{room, c.User})
+	return err
+}
+
+// History reads a page of messages for a member, oldest first. A limit of 0 means 50; at most 100 come.
+func (s *Service) History(ctx context.Context, user UserID, room RoomID, page Page) (View, error) {
+	page.Limit = pageLimit(page.Limit, maxHistoryPage)
+	view, err := s.store.View(ctx, room, user, page)
+	switch {
+	case err != nil:
+		return View{}, err
+	case !view.Exists:
+		return View{}, errNoRoom()
+	case !view.Member:
+		return View{}, errNotMember()
+	}
+	return view, nil
+}
+
+// Rooms lists the user's rooms.
+func (s *Service) Rooms(ctx context.Context, user UserID) ([]RoomSummary, error) {
+	return s.store.Rooms(ctx, user)
+}
+
+// Members lists the users of a room for one of them.
+func (s *Service) Members(ctx context.Context, room RoomID, as UserID) ([]UserID, error) {
+	if err := s.members.require(ctx, Membership{room, as}); err != nil {
+		return nil, err
+	}
+	return s.store.Members(ctx, room)
+}
+
+// Events reads durable events for a gateway: those after a sequence, up to another one (0 = the head), without holes.
+// A limit of 0 means 1000.
+func (s *Service) Events(ctx context.Context, room RoomID, after, to uint64, limit int) ([]EncodedEvent, uint64, error) {
+	if limit <= 0 || limit > maxEventsPage {
+		limit = maxEventsPage
+	}
+	return s.store.Events(ctx, room, after, to, limit)
+}
+
+// Heads reads the last sequence of each room; unknown rooms are left out.
+func (s *Service) Heads(ctx context.Context, rooms []RoomID) (map[RoomID]uint64, error) {
+	if len(rooms) > maxHeads {
+		return nil, fault.Newf(fault.Invalid, "roomIds must have at most %d entries", maxHeads)
+	}
+	if len(rooms) == 0 {
+		return map[RoomID]uint64{}, nil
+	}
+	return s.store.Heads(ctx, rooms)
+}

@@ -1,0 +1,315 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// Writer is the group commit. Commands are spread over lanes by room; a lane takes what waits, up to a bound, commits it
+// as one transaction, and meanwhile the next batch gathers: the slower the commit, the larger the batch.
+//
+//	Submit ─▶ lane queue ─▶ commit loop ─▶ done queue ─▶ publish, then answer
+//	          bounded;      one transaction  bounded;
+//	          full: fault   at a time        full: the commit loop waits
+//
+// All events of a room pass one lane of a replica, so they are published in the order of their sequence.
+type Writer struct {
+	store     Store
+	publisher Publisher
+	observer  Observer
+	log       *slog.Logger
+	cfg       WriterConfig
+	seed      maphash.Seed
+	lanes     []*lane
+
+	mu     sync.RWMutex
+	closed bool // under mu: no Submit after the queues are closed
+}
+
+// WriterConfig has the bounds of a Writer.
+type WriterConfig struct {
+	Lanes     int           // transactions at a time
+	BatchMax  int           // commands a transaction
+	BatchWait time.Duration // how long a batch may wait for company; 0 = not at all
+	Queue     int           // commands waiting in a lane
+	Timeout   time.Duration // longest life of a command that is not yet being committed
+}
+
+// retryAfter is what a refused sender is told.
+const retryAfter = 250 * time.Millisecond
+
+// commitTimeout bounds one transaction; an attempt after it may still fit into the client's patience.
+const commitTimeout = 3 * time.Second
+
+// maxAttempts bounds how often a batch is committed before its commands are answered with the failure.
+const maxAttempts = 4
+
+// NewWriter returns a Writer; it works while Run runs.
+func NewWriter(store Store, publisher Publisher, observer Observer, cfg WriterConfig, log *slog.Logger) *Writer {
+	w := &Writer{store: store, publisher: publisher, observer: observer, cfg: cfg, log: log, seed: maphash.MakeSeed()}
+	for range max(cfg.Lanes, 1) {
+		w.lanes = append(w.lanes, &lane{w: w, queue: make(chan *write, cfg.Queue), committed: make(chan committed, 2)})
+	}
+	return w
+}
+
+// Run works until ctx ends; then it refuses new commands and finishes those that it has taken.
+func (w *Writer) Run(ctx context.Context) error {
+	work := context.WithoutCancel(ctx)
+	var wg sync.WaitGroup
+	for _, l := range w.lanes {
+		wg.Go(func() { l.commitLoop(work) })
+		wg.Go(l.answerLoop)
+	}
+	<-ctx.Done()
+	w.mu.Lock()
+	w.closed = true
+	for _, l := range w.lanes {
+		close(l.queue)
+	}
+	w.mu.Unlock()
+	wg.Wait()
+	return nil
+}
+
+// Submit hands over a command and returns at once. done is called exactly once, from a goroutine of the Writer, after the
+// commit; it must not block. A fault Unavailable says that the command was not taken.
+func (w *Writer) Submit(c *Command, done func(Outcome)) error {
+	item := &write{command: c, done: done, deadline: time.Now().Add(w.cfg.Timeout)}
+	w.mu.RLock()
+	defer w.mu.RUnlock()
+	if w.closed {
+		return fault.Retry(fault.Unavailable, "Service is stopping", retryAfter)
+	}
+	select {
+	case w.lane(c.Room).queue <- item:
+		return nil
+	default:
+		return fault.Retry(fault.Unavailable, "Too many messages at once", retryAfter)
+	}
+}
+
+// Do is Submit for callers that wait. When ctx ends first the outcome is unknown and the error says so.
+func (w *Writer) Do(ctx context.Context, c *Command) (Outcome, error) {
+	result := make(chan Outcome, 1)
+	if err := w.Submit(c, func(o Outcome) { result <- o }); err != nil {
+		return Outcome{}, err
+	}
+	select {
+	case o := <-result:
+		return o, o.Err
+	case <-ctx.Done():
+		return Outcome{}, ctx.Err()
+	}
+}
+
+func (w *Writer) lane(room RoomID) *lane {
+	return w.lanes[maphash.String(w.seed, string(room))%uint64(len(w.lanes))]
+}
+
+// write is a command in the Writer.
+type write struct {
+	command  *Command
+	done     func(Outcome)
+	deadline time.Time
+	outcome  Outcome
+	settled  bool // outcome holds; owned by the commit loop
+}
+
+// committed is a batch on its way to publication and answers.
+type committed struct {
+	writes   []*write
+	outgoing []Outgoing
+}
+
+type lane struct {
+	w         *Writer
+	queue     chan *write
+	committed chan committed
+}
+
+// commitLoop ends when the queue is closed and empty.
+func (l *lane) commitLoop(ctx context.Context) {
+	defer close(l.committed)
+	for first := range l.queue {
+		batch := l.gather(first)
+		outgoing := l.flush(ctx, batch)
+		l.committed <- committed{batch, outgoing}
+	}
+}
+
+// answerLoop publishes before it answers, so that a sender's next event cannot overtake this one.
+func (l *lane) answerLoop() {
+	for c := range l.committed {
+		for _, out := range c.outgoing {
+			l.w.publisher.Committed(out)
+		}
+		for _, item := range c.writes {
+			item.done(item.outcome)
+		}
+	}
+}
+
+// gather takes what waits, up to the bound.
+func (l *lane) gather(first *write) []*write {
+	batch := make([]*write, 1, max(min(l.w.cfg.BatchMax, len(l.queue)+1), 1))
+	batch[0] = first
+	var wait <-chan time.Time
+	if l.w.cfg.BatchWait > 0 {
+		wait = time.After(l.w.cfg.BatchWait)
+	}
+	for len(batch) < l.w.cfg.BatchMax {
+		select {
+		case item, ok := <-l.queue:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, item)
+			continue
+		default:
+		}
+		if wait == nil {
+			return batch
+		}
+		select {
+		case item, ok := <-l.queue:
+			if !ok {
+				return batch
+			}
+			batch = append(batch, item)
+		case <-wait:
+			return batch
+		}
+	}
+	return batch
+}
+
+// flush commits a batch and settles every write in it. An unexpected failure of several commands is put down to one
+// of them: each is then committed alone, so that the others do not suffer.
+func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
+	start := time.Now()
+	live := batch[:0:0]
+	for _, item := range batch {
+		if start.After(item.deadline) {
+			item.settle(Outcome{Err: fault.Retry(fault.Unavailable, "Service is overloaded", retryAfter)})
+			continue
+		}
+		live = append(live, item)
+	}
+	if len(live) == 0 {
+		return nil
+	}
+	outgoing, err := l.attempt(ctx, live)
+	if err == nil {
+		return outgoing
+	}
+	if len(live) == 1 {
+		live[0].settle(Outcome{Err: err})
+		return nil
+	}
+	l.w.log.LogAttrs(ctx, slog.LevelWarn, "batch failed, committing one by one",
+		slog.Int("size", len(live)), slog.Any("error", err))
+	for _, item := range live {
+		one, err := l.attempt(ctx, []*write{item})
+		if err != nil {
+			item.settle(Outcome{Err: err})
+		}
+		outgoing = append(outgoing, one...)
+	}
+	return outgoing
+}
+
+// attempt commits writes as one transaction, again where that is safe and useful. A returned error is an unexpected one,
+// with nothing settled.
+func (l *lane) attempt(ctx context.Context, writes []*write) ([]Outgoing, error) {
+	commands := make([]*Command, len(writes))
+	deadline := writes[0].deadline
+	for i, item := range writes {
+		commands[i] = item.command
+		if item.deadline.After(deadline) {
+			deadline = item.deadline
+		}
+	}
+	// A commit that has begun may finish past the patience of its clients.
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(time.Second))
+	defer cancel()
+	unknown := false
+	var err error
+	for try := range maxAttempts {
+		if try > 0 && !errors.Is(err, ErrConflict) && !pause(ctx, time.Duration(try*try)*20*time.Millisecond) {
+			break
+		}
+		var outcomes []Outcome
+		var out Outgoing
+		outcomes, out, err = l.commit(ctx, commands)
+		switch {
+		case err == nil:
+			for i, item := range writes {
+				item.settle(outcomes[i])
+			}
+			if len(out.Events) == 0 {
+				return nil, nil
+			}
+			return []Outgoing{out}, nil
+		case errors.Is(err, ErrConflict):
+			for _, c := range commands {
+				c.Check = true
+			}
+		case errors.Is(err, ErrUnknown):
+			unknown = true
+		case !errors.Is(err, ErrUnavailable):
+			return nil, err
+		}
+		if !unknown && fault.KindOf(err) == fault.Unavailable {
+			break // the circuit is open: no use in trying
+		}
+	}
+	settleFailed(writes, unknown, err)
+	return nil, nil
+}
+
+func (l *lane) commit(ctx context.Context, commands []*Command) ([]Outcome, Outgoing, error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	start := time.Now()
+	outcomes, out, err := l.w.store.Commit(ctx, commands)
+	if err == nil {
+		l.w.observer.Batch(len(commands), time.Since(start))
+	}
+	return outcomes, out, err
+}
+
+// settleFailed answers honestly: Timeout where the write may have happened, Unavailable where it has not.
+func settleFailed(writes []*write, unknown bool, cause error) {
+	refusal := &fault.Error{Kind: fault.Unavailable, Message: "Service unavailable", RetryAfter: time.Second, Cause: cause}
+	if unknown {
+		refusal = &fault.Error{Kind: fault.Timeout, Message: "The outcome is unknown", Cause: cause}
+	}
+	for _, item := range writes {
+		item.settle(Outcome{Err: refusal})
+	}
+}
+
+func (w *write) settle(o Outcome) {
+	if !w.settled {
+		w.outcome, w.settled = o, true
+	}
+}
+
+// pause reports false when ctx ended first.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-timer.C:
+		return true
+	}
+}

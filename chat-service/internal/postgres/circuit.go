@@ -1,0 +1,92 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// circuit answers at once while PostgreSQL is away, instead of letting every request wait for its deadline.
+//
+//	             a request failed                          circuitPause passed
+//	closed ───────────────────────────▶ open (refuse all) ─────────────────────▶ half open (let one through)
+//	  ▲                                  ▲                                          │    │
+//	  │                                  └──────────────── it failed ───────────────┘    │
+//	  └───────────────────────────────────── it succeeded ───────────────────────────────┘
+type circuit struct {
+	mu      sync.Mutex
+	usable  bool // the schema is there
+	broken  bool
+	retryAt time.Time // while broken: when the next one may try
+}
+
+// circuitPause is how long nothing is tried after a failure.
+const circuitPause = 500 * time.Millisecond
+
+// probePatience is how long the one that tries keeps the others out.
+const probePatience = 2 * time.Second
+
+var errNotReady = errors.New("the schema is not migrated yet")
+
+func newCircuit() *circuit { return &circuit{} }
+
+func (c *circuit) ready() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.usable = true
+}
+
+func (c *circuit) isReady() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.usable
+}
+
+func (c *circuit) state() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case !c.usable:
+		return errNotReady
+	case c.broken:
+		return errors.New("PostgreSQL is away")
+	}
+	return nil
+}
+
+// allow returns fault Unavailable while the circuit is open.
+func (c *circuit) allow() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.usable {
+		return fault.Retry(fault.Unavailable, "Service is starting", time.Second)
+	}
+	if !c.broken {
+		return nil
+	}
+	now := time.Now()
+	if now.Before(c.retryAt) {
+		return fault.Retry(fault.Unavailable, "Service unavailable", circuitPause)
+	}
+	c.retryAt = now.Add(probePatience)
+	return nil
+}
+
+// report learns from the outcome of a request. A caller that gave up says nothing about PostgreSQL.
+func (c *circuit) report(ctx context.Context, err error) {
+	if err != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return
+	}
+	away := err != nil && isAway(err)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !away {
+		c.broken = false
+		return
+	}
+	c.broken = true
+	c.retryAt = time.Now().Add(circuitPause)
+}

@@ -1,0 +1,19 @@
+// Package postgres is chat's Store on PostgreSQL, and the outbox between commit and publication.
+//
+// On the journey of a message it stands between chat's Writer and busapi's publisher: commit.go writes a batch in two
+// round trips; outbox.go hands rows that were not published to the relay.
+//
+// # Tables
+//
+//	rooms        the row counter last_seq, and who owns the room
+//	memberships  who is in which room
+//	messages     the room log's messages          ┐ both numbered by rooms.last_seq: together they are the
+//	room_events  the room log's other events      ┘ room's log, 1..last_seq without holes
+//	receipts     read up to a sequence
+//	outbox       one row a transaction: its events, until the stream has them
+//	notifications
+//
+// A message is its own event: it is inserted once, and message:new is made from it again for a replay.
+//
+// Locks are taken in one order, rooms by room_id, so that batches of several replicas cannot deadlock.
+package postgres

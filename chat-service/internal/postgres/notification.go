@@ -1,0 +1,93 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+)
+
+const (
+	sqlAddNotification = `
+		INSERT INTO notifications (user_id, id, type, title, body, data, idempotency_key, created_at)
+		VALUES ($1, $2, $3, $4, $5, NULLIF($6, ''), NULLIF($7, ''), $8)
+		ON CONFLICT (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+		RETURNING id`
+
+	sqlSameNotification = `SELECT id FROM notifications WHERE user_id = $1 AND idempotency_key = $2`
+)
+
+// AddNotification implements chat.Store.
+func (s *Store) AddNotification(ctx context.Context, n chat.Notification, key string) (chat.NotificationID, bool, error) {
+	var id [16]byte
+	fresh := true
+	err := s.do(ctx, "add notification", func() error {
+		err := s.pool.QueryRow(ctx, sqlAddNotification, string(n.User), [16]byte(n.ID), n.Type, n.Title, n.Body,
+			string(n.Data), key, n.CreatedAt).Scan(&id)
+		if errors.Is(err, pgx.ErrNoRows) {
+			fresh = false
+			err = s.pool.QueryRow(ctx, sqlSameNotification, string(n.User), key).Scan(&id)
+		}
+		return err
+	})
+	return id, fresh, err
+}
+
+const (
+	sqlNotifications = `
+		SELECT id, type, title, body, coalesce(data, ''), created_at, read_at IS NOT NULL
+		FROM notifications WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3`
+
+	sqlUnread = `
+		SELECT count(*) FROM (SELECT FROM notifications WHERE user_id = $1 AND read_at IS NULL LIMIT $2) AS u`
+
+	sqlMarkNotifications = `
+		UPDATE notifications SET read_at = now() WHERE user_id = $1 AND id = ANY($2::uuid[]) AND read_at IS NULL`
+)
+
+// Notifications implements chat.Store.
+func (s *Store) Notifications(ctx context.Context, user chat.UserID, before *chat.NotificationID, limit int) ([]chat.Notification, int, error) {
+	var list []chat.Notification
+	var unread int
+	err := s.do(ctx, "list notifications", func() error {
+		return s.readSnapshot(ctx, func(batch *pgx.Batch) {
+			batch.Queue(sqlNotifications, string(user), (*[16]byte)(before), limit)
+			batch.Queue(sqlUnread, string(user), maxUnread)
+		}, func(results pgx.BatchResults) error {
+			rows, err := results.Query()
+			if err != nil {
+				return err
+			}
+			list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (chat.Notification, error) {
+				n := chat.Notification{User: user}
+				var content string
+				err := row.Scan((*[16]byte)(&n.ID), &n.Type, &n.Title, &n.Body, &content, &n.CreatedAt, &n.Read)
+				n.Data = []byte(content)
+				return n, err
+			})
+			if err != nil {
+				return err
+			}
+			return results.QueryRow().Scan(&unread)
+		})
+	})
+	return list, unread, err
+}
+
+// MarkNotifications implements chat.Store.
+func (s *Store) MarkNotifications(ctx context.Context, user chat.UserID, ids []chat.NotificationID) (int, error) {
+	raw := make([][16]byte, len(ids))
+	for i, id := range ids {
+		raw[i] = id
+	}
+	var unread int
+	err := s.do(ctx, "mark notifications", func() error {
+		batch := &pgx.Batch{}
+		batch.Queue(sqlMarkNotifications, string(user), raw)
+		batch.Queue(sqlUnread, string(user), maxUnread).QueryRow(func(row pgx.Row) error { return row.Scan(&unread) })
+		return s.pool.SendBatch(ctx, batch).Close()
+	})
+	return unread, err
+}

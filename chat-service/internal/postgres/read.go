@@ -1,0 +1,291 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/wire"
+)
+
+const messageColumns = `room_id, seq, id, sender_id, sender_name, content, type, coalesce(client_msg_id, ''), created_at`
+
+const (
+	sqlRoomFor = `
+		SELECT r.last_seq, r.owner_id, EXISTS (SELECT FROM memberships AS m WHERE m.room_id = r.room_id AND m.user_id = $2)
+		FROM rooms AS r WHERE r.room_id = $1`
+
+	sqlMessagesBefore = `
+		SELECT ` + messageColumns + ` FROM messages
+		WHERE room_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3`
+
+	sqlMessagesAfter = `
+		SELECT ` + messageColumns + ` FROM messages
+		WHERE room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq LIMIT $4`
+)
+
+// View implements chat.Store in one round trip.
+func (s *Store) View(ctx context.Context, room chat.RoomID, user chat.UserID, page chat.Page) (chat.View, error) {
+	var v chat.View
+	err := s.do(ctx, "view room", func() error {
+		v = chat.View{}
+		return s.readSnapshot(ctx, func(batch *pgx.Batch) {
+			batch.Queue(sqlRoomFor, string(room), string(user))
+			before := int64(math.MaxInt64)
+			if page.Before != nil {
+				before = int64(*page.Before) //nolint:gosec // 53 bits
+			}
+			// One more than wanted tells whether there is more.
+			if page.After != nil {
+				batch.Queue(sqlMessagesAfter, string(room), int64(*page.After), before, page.Limit+1) //nolint:gosec // 53 bits
+			} else {
+				batch.Queue(sqlMessagesBefore, string(room), before, page.Limit+1)
+			}
+		}, func(results pgx.BatchResults) error {
+			var head int64
+			var owner string
+			err := results.QueryRow().Scan(&head, &owner, &v.Member)
+			if errors.Is(err, pgx.ErrNoRows) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			v.Exists, v.Head, v.Role = true, uint64(head), roleOf(user, owner) //nolint:gosec // counts from 0
+			if v.Messages, err = collectMessages(results); err != nil {
+				return err
+			}
+			if v.HasMore = len(v.Messages) > page.Limit; v.HasMore {
+				v.Messages = v.Messages[:page.Limit]
+			}
+			if page.After == nil {
+				slices.Reverse(v.Messages)
+			}
+			return nil
+		})
+	})
+	if !v.Member {
+		v.Messages = nil // not for strangers
+	}
+	return v, err
+}
+
+func roleOf(user chat.UserID, owner string) string {
+	if string(user) == owner {
+		return chat.RoleOwner
+	}
+	return chat.RoleMember
+}
+
+func collectMessages(results pgx.BatchResults) ([]chat.Message, error) {
+	rows, err := results.Query()
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, scanMessage)
+}
+
+func scanMessage(row pgx.CollectableRow) (chat.Message, error) {
+	var m chat.Message
+	var seq int64
+	err := row.Scan((*string)(&m.Room), &seq, (*[16]byte)(&m.ID), (*string)(&m.Sender.ID), &m.Sender.Name,
+		&m.Content, &m.Type, &m.ClientMsgID, &m.CreatedAt)
+	m.Seq = uint64(seq) //nolint:gosec // counts from 1
+	return m, err
+}
+
+const (
+	sqlHead = `SELECT last_seq FROM rooms WHERE room_id = $1`
+
+	sqlEventsAfter = `
+		SELECT seq, payload FROM room_events WHERE room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq LIMIT $4`
+)
+
+// Events implements chat.Store: the messages and the other events of the room's log, merged by sequence.
+func (s *Store) Events(ctx context.Context, room chat.RoomID, after, to uint64, limit int) ([]chat.EncodedEvent, uint64, error) {
+	var events []chat.EncodedEvent
+	var head uint64
+	below := int64(math.MaxInt64)
+	if to > 0 && to < math.MaxInt64 {
+		below = int64(to) + 1
+	}
+	from := int64(min(after, math.MaxInt64)) //nolint:gosec // bounded
+	err := s.do(ctx, "read room events", func() error {
+		return s.readSnapshot(ctx, func(batch *pgx.Batch) {
+			batch.Queue(sqlHead, string(room))
+			batch.Queue(sqlMessagesAfter, string(room), from, below, limit)
+			batch.Queue(sqlEventsAfter, string(room), from, below, limit)
+		}, func(results pgx.BatchResults) error {
+			var last int64
+			err := results.QueryRow().Scan(&last)
+			if errors.Is(err, pgx.ErrNoRows) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			head = uint64(last) //nolint:gosec // counts from 0
+			messages, err := collectMessages(results)
+			if err != nil {
+				return err
+			}
+			rows, err := results.Query()
+			if err != nil {
+				return err
+			}
+			others, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (chat.EncodedEvent, error) {
+				e := chat.EncodedEvent{Room: room}
+				var seq int64
+				err := row.Scan(&seq, &e.Bytes)
+				e.Seq = uint64(seq) //nolint:gosec // counts from 1
+				return e, err
+			})
+			if err != nil {
+				return err
+			}
+			events, err = merge(messages, others, limit)
+			return err
+		})
+	})
+	return events, head, err
+}
+
+// merge joins two runs that are each complete up to their limit; so is what it gives, up to the same limit.
+func merge(messages []chat.Message, others []chat.EncodedEvent, limit int) ([]chat.EncodedEvent, error) {
+	events := make([]chat.EncodedEvent, 0, min(limit, len(messages)+len(others)))
+	for len(events) < limit && len(messages)+len(others) > 0 {
+		if len(messages) == 0 || len(others) > 0 && others[0].Seq < messages[0].Seq {
+			events, others = append(events, others[0]), others[1:]
+			continue
+		}
+		m := messages[0]
+		e, err := wire.Encode(chat.RoomEvent{Room: m.Room, Seq: m.Seq, Fact: chat.MessageSent{Message: m}})
+		if err != nil {
+			return nil, err
+		}
+		events, messages = append(events, e), messages[1:]
+	}
+	for i := 1; i < len(events); i++ {
+		if events[i].Seq != events[i-1].Seq+1 {
+			return nil, fmt.Errorf("the log of room %q has a hole after %d", events[i].Room, events[i-1].Seq)
+		}
+	}
+	return events, nil
+}
+
+const sqlHeads = `SELECT room_id, last_seq FROM rooms WHERE room_id = ANY($1::text[])`
+
+// Heads implements chat.Store.
+func (s *Store) Heads(ctx context.Context, rooms []chat.RoomID) (map[chat.RoomID]uint64, error) {
+	ids := make([]string, len(rooms))
+	for i, id := range rooms {
+		ids[i] = string(id)
+	}
+	heads := make(map[chat.RoomID]uint64, len(rooms))
+	err := s.do(ctx, "read heads", func() error {
+		rows, err := s.pool.Query(ctx, sqlHeads, ids)
+		if err != nil {
+			return err
+		}
+		var id string
+		var seq int64
+		_, err = pgx.ForEachRow(rows, []any{&id, &seq}, func() error {
+			heads[chat.RoomID(id)] = uint64(seq) //nolint:gosec // counts from 0
+			return nil
+		})
+		return err
+	})
+	return heads, err
+}
+
+// maxMembers bounds the list of a room's members.
+const maxMembers = 100_000
+
+const sqlMemberList = `SELECT user_id FROM memberships WHERE room_id = $1 ORDER BY user_id LIMIT $2`
+
+// Members implements chat.Store.
+func (s *Store) Members(ctx context.Context, room chat.RoomID) ([]chat.UserID, error) {
+	var users []chat.UserID
+	err := s.do(ctx, "list members", func() error {
+		rows, err := s.pool.Query(ctx, sqlMemberList, string(room), maxMembers)
+		if err != nil {
+			return err
+		}
+		users, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (id chat.UserID, err error) {
+			err = row.Scan((*string)(&id))
+			return id, err
+		})
+		return err
+	})
+	return users, err
+}
+
+const sqlMembership = `
+	SELECT EXISTS (SELECT FROM rooms WHERE room_id = $1),
+	       EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $2)`
+
+// Membership implements chat.Store.
+func (s *Store) Membership(ctx context.Context, m chat.Membership) (exists, member bool, err error) {
+	err = s.do(ctx, "read membership", func() error {
+		return s.pool.QueryRow(ctx, sqlMembership, string(m.Room), string(m.User)).Scan(&exists, &member)
+	})
+	return exists, member, err
+}
+
+// Bounds of the room list. Of a long unread tail only the first messages are looked at.
+const (
+	maxRooms    = 1000
+	maxUnread   = 1000
+	maxUnreadOf = 2000
+)
+
+const sqlRooms = `
+	SELECT r.room_id, r.name, r.owner_id, r.last_seq, u.unread,
+	       l.seq, l.id, l.sender_id, l.sender_name, l.content, l.type, coalesce(l.client_msg_id, ''), l.created_at
+	FROM memberships AS me
+	JOIN rooms AS r ON r.room_id = me.room_id
+	LEFT JOIN receipts AS rc ON rc.room_id = me.room_id AND rc.user_id = me.user_id
+	CROSS JOIN LATERAL (
+		SELECT least(count(*) FILTER (WHERE t.sender_id <> me.user_id), $3) AS unread
+		FROM (SELECT m.sender_id FROM messages AS m
+		      WHERE m.room_id = me.room_id AND m.seq > coalesce(rc.seq, 0) ORDER BY m.seq LIMIT $4) AS t
+	) AS u
+	LEFT JOIN LATERAL (
+		SELECT m.* FROM messages AS m WHERE m.room_id = me.room_id ORDER BY m.seq DESC LIMIT 1
+	) AS l ON true
+	WHERE me.user_id = $1
+	ORDER BY l.created_at DESC NULLS LAST, r.room_id
+	LIMIT $2`
+
+// Rooms implements chat.Store.
+func (s *Store) Rooms(ctx context.Context, user chat.UserID) ([]chat.RoomSummary, error) {
+	var rooms []chat.RoomSummary
+	err := s.do(ctx, "list rooms", func() error {
+		rows, err := s.pool.Query(ctx, sqlRooms, string(user), maxRooms, maxUnread, maxUnreadOf)
+		if err != nil {
+			return err
+		}
+		rooms, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (chat.RoomSummary, error) {
+			return scanSummary(row, user)
+		})
+		return err
+	})
+	return rooms, err
+}
+
+func scanSummary(row pgx.CollectableRow, user chat.UserID) (chat.RoomSummary, error) {
+	var r chat.RoomSummary
+	var owner string
+	var head int64
+	var last lastMessage
+	err := row.Scan((*string)(&r.Room), &r.Name, &owner, &head, &r.Unread, &last.seq, &last.id, &last.sender,
+		&last.senderName, &last.content, &last.kind, &last.clientMsgID, &last.createdAt)
+	r.Role, r.Head = roleOf(user, owner), uint64(head) //nolint:gosec // counts from 0
+	r.Last = last.message(r.Room)
+	return r, err
+}

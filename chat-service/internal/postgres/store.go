@@ -1,0 +1,113 @@
+package postgres
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/platform/pg"
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Migrations returns the schema's goose files.
+func Migrations() fs.FS {
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		panic(err) // the directory is embedded
+	}
+	return files
+}
+
+// Store is chat.Store on PostgreSQL. It is safe for concurrent use.
+type Store struct {
+	pool    *pgxpool.Pool
+	circuit *circuit
+}
+
+var _ chat.Store = (*Store)(nil)
+
+// New returns a Store on the pool. It refuses with fault Unavailable until Open is called: the schema may not exist yet.
+func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool, circuit: newCircuit()} }
+
+// Open lets requests in, after the migrations.
+func (s *Store) Open() { s.circuit.ready() }
+
+// Ready tells whether PostgreSQL answered last time; nil = yes.
+func (s *Store) Ready() error { return s.circuit.state() }
+
+// Ping asks PostgreSQL, also while the circuit is open.
+func (s *Store) Ping(ctx context.Context) error {
+	if !s.circuit.isReady() {
+		return errNotReady
+	}
+	err := s.pool.Ping(ctx)
+	s.circuit.report(ctx, err)
+	return err
+}
+
+// do runs one request if the circuit lets it, and tells the circuit how it went.
+func (s *Store) do(ctx context.Context, what string, f func() error) error {
+	if err := s.circuit.allow(); err != nil {
+		return err
+	}
+	err := f()
+	s.circuit.report(ctx, err)
+	switch {
+	case err == nil:
+		return nil
+	case unavailable(err):
+		return &fault.Error{
+			Kind: fault.Unavailable, Message: "Service unavailable", RetryAfter: circuitPause,
+			Cause: fmt.Errorf("%s: %w", what, err),
+		}
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// codeUndefinedTable: the migrations are still to come, or another schema is set.
+const codeUndefinedTable = "42P01"
+
+func unavailable(err error) bool {
+	var pgErr *pgconn.PgError
+	return pg.IsUnavailable(err) || errors.As(err, &pgErr) && pgErr.Code == codeUndefinedTable
+}
+
+// snapshot begins a transaction in which all statements see the same state. The batch is one round trip.
+const (
+	sqlSnapshot = `BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY`
+	sqlBegin    = `BEGIN`
+	sqlCommit   = `COMMIT`
+	sqlRollback = `ROLLBACK`
+)
+
+// readSnapshot runs the queued reads in one snapshot and one round trip. read takes their results in order.
+func (s *Store) readSnapshot(ctx context.Context, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {
+	return s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+		batch := &pgx.Batch{}
+		batch.Queue(sqlSnapshot)
+		queue(batch)
+		batch.Queue(sqlCommit)
+		results := conn.SendBatch(ctx, batch)
+		err := func() error {
+			if _, err := results.Exec(); err != nil {
+				return err
+			}
+			return read(results)
+		}()
+		// Close reads to the end. After an error the transaction is open: the pool closes such a connection.
+		if closeErr := results.Close(); err == nil {
+			err = closeErr
+		}
+		return err
+	})
+}

@@ -1,0 +1,299 @@
+package wire
+
+import (
+	"strconv"
+
+	"github.com/google/uuid"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// The functions below read the arguments of one client event each. What is wrong is fault Invalid and names the
+// field; unknown fields are ignored.
+
+// MessageSend reads `{ roomId, content, type?, clientMsgId? }`.
+func MessageSend(args []byte) (chat.Draft, error) {
+	o, err := firstObject(args)
+	if err != nil {
+		return chat.Draft{}, err
+	}
+	var d chat.Draft
+	if d.Room, err = o.room(); err != nil {
+		return d, err
+	}
+	if d.Content, err = o.mustString("content"); err != nil {
+		return d, err
+	}
+	if d.Type, _, err = o.string("type"); err != nil {
+		return d, err
+	}
+	var given bool
+	if d.ClientMsgID, given, err = o.string("clientMsgId"); err == nil && given && d.ClientMsgID == "" {
+		err = fault.New(fault.Invalid, "clientMsgId must not be empty")
+	}
+	return d, err
+}
+
+// RoomOnly reads a room id given as a string, or inside `{ roomId }`.
+func RoomOnly(args []byte) (chat.RoomID, error) {
+	r, err := RoomJoin(args)
+	return r.Room, err
+}
+
+// RoomJoin reads `roomId` or `{ roomId, since?, limit? }`.
+func RoomJoin(args []byte) (chat.JoinRequest, error) {
+	var r chat.JoinRequest
+	elements, err := splitArgs(args)
+	if err != nil {
+		return r, err
+	}
+	if len(elements) == 0 {
+		return r, fault.New(fault.Invalid, "roomId must be a string")
+	}
+	o, isObject := splitObject(elements[0])
+	if !isObject {
+		if elements[0][0] != '"' {
+			return r, fault.New(fault.Invalid, "roomId must be a string")
+		}
+		r.Room, err = chat.ParseRoomID(unquote(elements[0]))
+		return r, err
+	}
+	if r.Room, err = o.room(); err != nil {
+		return r, err
+	}
+	if r.Since, err = o.sequence("since"); err != nil {
+		return r, err
+	}
+	r.Limit, err = o.limit()
+	return r, err
+}
+
+// MessageRead reads `{ roomId, messageId }`.
+func MessageRead(args []byte) (chat.RoomID, chat.MessageID, error) {
+	o, err := firstObject(args)
+	if err != nil {
+		return "", chat.MessageID{}, err
+	}
+	room, err := o.room()
+	if err != nil {
+		return "", chat.MessageID{}, err
+	}
+	raw, err := o.mustString("messageId")
+	if err != nil {
+		return "", chat.MessageID{}, err
+	}
+	id, err := chat.ParseMessageID(raw)
+	return room, id, err
+}
+
+// MessageHistory reads `{ roomId, before?, after?, limit? }`.
+func MessageHistory(args []byte) (chat.RoomID, chat.Page, error) {
+	var p chat.Page
+	o, err := firstObject(args)
+	if err != nil {
+		return "", p, err
+	}
+	room, err := o.room()
+	if err != nil {
+		return "", p, err
+	}
+	if p.Before, err = o.sequence("before"); err != nil {
+		return "", p, err
+	}
+	if p.After, err = o.sequence("after"); err != nil {
+		return "", p, err
+	}
+	p.Limit, err = o.limit()
+	return room, p, err
+}
+
+// RoomMessage reads `{ roomId, …anything }` and writes what the room gets: the same with sender and timestamp (ms since
+// the epoch) of ours.
+func RoomMessage(args []byte, sender chat.UserID, timestamp int64) (chat.RoomID, []byte, error) {
+	o, err := firstObject(args)
+	if err != nil {
+		return "", nil, err
+	}
+	room, err := o.room()
+	if err != nil {
+		return "", nil, err
+	}
+	return room, signed(o, len(args), sender, timestamp), nil
+}
+
+// ChatMessage reads `{ id?, …anything }`; id is a new UUIDv7 in canonical form when the client gave none. The arguments
+// for the others carry sender and timestamp. The id is returned as raw JSON.
+func ChatMessage(args []byte, sender chat.UserID, timestamp int64) (id, forOthers []byte, err error) {
+	o, err := firstObject(args)
+	if err != nil {
+		return nil, nil, err
+	}
+	id, given := o.get("id")
+	if given {
+		switch c := id[0]; {
+		case c != '"' && c != '-' && (c < '0' || c > '9'):
+			return nil, nil, fault.New(fault.Invalid, "id must be a string or a number")
+		case len(id) > maxClientID:
+			return nil, nil, fault.Newf(fault.Invalid, "id must have at most %d bytes", maxClientID)
+		}
+	} else {
+		fresh, err := uuid.NewV7()
+		if err != nil {
+			return nil, nil, err
+		}
+		id = appendString(nil, fresh.String())
+	}
+	return id, signed(o, len(args), sender, timestamp), nil
+}
+
+// maxClientID bounds the raw id of chat:message, which is sent back.
+const maxClientID = 512
+
+// Anything checks arguments that are passed on as they are.
+func Anything(args []byte) ([]byte, error) {
+	elements, err := splitArgs(args)
+	if err != nil {
+		return nil, err
+	}
+	if len(elements) == 0 {
+		return []byte("[]"), nil
+	}
+	return args, nil
+}
+
+// NotificationList reads `{ before?, limit? }`; no argument at all is fine.
+func NotificationList(args []byte) (before *chat.NotificationID, limit int, err error) {
+	elements, err := splitArgs(args)
+	if err != nil || len(elements) == 0 || string(elements[0]) == "null" {
+		return nil, 0, err
+	}
+	o, isObject := splitObject(elements[0])
+	if !isObject {
+		return nil, 0, errNoObject()
+	}
+	raw, given, err := o.string("before")
+	if err != nil {
+		return nil, 0, err
+	}
+	if given {
+		id, err := uuid.Parse(raw)
+		if err != nil {
+			return nil, 0, fault.New(fault.Invalid, "before must be a notification's id")
+		}
+		before = &id
+	}
+	limit, err = o.limit()
+	return before, limit, err
+}
+
+// NotificationRead reads `{ ids }`.
+func NotificationRead(args []byte) ([]chat.NotificationID, error) {
+	o, err := firstObject(args)
+	if err != nil {
+		return nil, err
+	}
+	raw, given := o.get("ids")
+	if !given || raw[0] != '[' {
+		return nil, fault.New(fault.Invalid, "ids must be an array of strings")
+	}
+	elements, err := splitArgs(raw)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]chat.NotificationID, 0, len(elements))
+	for _, e := range elements {
+		if e[0] != '"' {
+			return nil, fault.New(fault.Invalid, "ids must be an array of strings")
+		}
+		id, err := uuid.Parse(unquote(e))
+		if err != nil {
+			return nil, fault.New(fault.Invalid, "ids must be notifications' ids")
+		}
+		ids = append(ids, id)
+	}
+	return ids, nil
+}
+
+// signed writes `[{ …o, sender, timestamp }]`.
+func signed(o object, size int, sender chat.UserID, timestamp int64) []byte {
+	override := make([]byte, 0, 64+len(sender))
+	override = append(override, `"sender":`...)
+	override = appendString(override, string(sender))
+	override = append(override, `,"timestamp":`...)
+	override = strconv.AppendInt(override, timestamp, 10)
+	dst := append(make([]byte, 0, size+len(override)+8), '[')
+	dst = o.splice(dst, func(name string) bool { return name == "sender" || name == "timestamp" }, override)
+	return append(dst, ']')
+}
+
+func errNoObject() error { return fault.New(fault.Invalid, "the argument must be an object") }
+
+func firstObject(args []byte) (object, error) {
+	elements, err := splitArgs(args)
+	if err != nil {
+		return nil, err
+	}
+	if len(elements) == 0 {
+		return nil, errNoObject()
+	}
+	o, ok := splitObject(elements[0])
+	if !ok {
+		return nil, errNoObject()
+	}
+	return o, nil
+}
+
+func (o object) room() (chat.RoomID, error) {
+	s, err := o.mustString("roomId")
+	if err != nil {
+		return "", err
+	}
+	return chat.ParseRoomID(s)
+}
+
+func (o object) string(name string) (s string, given bool, err error) {
+	raw, given := o.get(name)
+	if !given {
+		return "", false, nil
+	}
+	if raw[0] != '"' {
+		return "", true, fault.Newf(fault.Invalid, "%s must be a string", name)
+	}
+	return unquote(raw), true, nil
+}
+
+func (o object) mustString(name string) (string, error) {
+	s, given, err := o.string(name)
+	if err == nil && !given {
+		err = fault.Newf(fault.Invalid, "%s must be a string", name)
+	}
+	return s, err
+}
+
+// sequence reads an optional whole number from 0.
+func (o object) sequence(name string) (*uint64, error) {
+	raw, given := o.get(name)
+	if !given {
+		return nil, nil
+	}
+	// 2^53 is as far as JavaScript counts; it also keeps bigint columns from overflowing.
+	n, err := strconv.ParseUint(string(raw), 10, 53)
+	if err != nil {
+		return nil, fault.Newf(fault.Invalid, "%s must be a whole number from 0", name)
+	}
+	return &n, nil
+}
+
+// limit reads an optional whole number from 1; 0 = not given.
+func (o object) limit() (int, error) {
+	raw, given := o.get("limit")
+	if !given {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(string(raw), 10, 32)
+	if err != nil || n < 1 {
+		return 0, fault.New(fault.Invalid, "limit must be a whole number from 1")
+	}
+	return int(n), nil
+}

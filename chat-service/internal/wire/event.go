@@ -1,0 +1,163 @@
+package wire
+
+import (
+	"fmt"
+	"strconv"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+// The events that the service emits; docs/events.md has their payloads.
+const (
+	messageNew   = "message:new"
+	userJoined   = "room:user-joined"
+	userLeft     = "room:user-left"
+	messageRead  = "message:read"
+	typingStart  = "typing:start"
+	typingStop   = "typing:stop"
+	roomHistory  = "room:history"
+	notification = "notification"
+	received     = "chat:message:received"
+)
+
+// HistoryEmit is room:history for a joiner.
+func HistoryEmit(messages []chat.Message) *eventv1.Emit {
+	return &eventv1.Emit{Event: roomHistory, Args: HistoryArgs(messages)}
+}
+
+// ReceivedEmit is chat:message:received for the sender; id is raw JSON.
+func ReceivedEmit(id []byte) *eventv1.Emit {
+	return &eventv1.Emit{Event: received, Args: ReceivedArgs(id)}
+}
+
+// NotificationEmit is the event notification.
+func NotificationEmit(n chat.Notification) *eventv1.Emit {
+	return &eventv1.Emit{Event: notification, Args: NotificationArgs(n)}
+}
+
+// RoomEvent gives an event the form in which gateways get it.
+func RoomEvent(e chat.RoomEvent) *eventv1.RoomEvent {
+	p := &eventv1.RoomEvent{
+		RoomId: string(e.Room), Seq: e.Seq, Emit: emit(e),
+		ExceptSocketId: e.ExceptSocket, EvictUserId: string(e.EvictUser),
+	}
+	if !e.CausedAt.IsZero() {
+		p.CausedAt = timestamppb.New(e.CausedAt)
+	}
+	return p
+}
+
+// Encode is RoomEvent, marshalled.
+func Encode(e chat.RoomEvent) (chat.EncodedEvent, error) {
+	raw, err := proto.Marshal(RoomEvent(e))
+	if err != nil {
+		return chat.EncodedEvent{}, fmt.Errorf("encode room event: %w", err)
+	}
+	return chat.EncodedEvent{Room: e.Room, Seq: e.Seq, Bytes: raw}, nil
+}
+
+func emit(e chat.RoomEvent) *eventv1.Emit {
+	switch f := e.Fact.(type) {
+	case chat.MessageSent:
+		return &eventv1.Emit{Event: messageNew, Args: MessageArgs(&f.Message)}
+	case chat.UserJoined:
+		return &eventv1.Emit{Event: userJoined, Args: userArgs(e, f.User, f.Name, true)}
+	case chat.UserLeft:
+		return &eventv1.Emit{Event: userLeft, Args: userArgs(e, f.User, "", false)}
+	case chat.MessageRead:
+		return &eventv1.Emit{Event: messageRead, Args: readArgs(e.Room, f)}
+	case chat.TypingStarted:
+		return &eventv1.Emit{Event: typingStart, Args: userArgs(e, f.User, f.Name, true)}
+	case chat.TypingStopped:
+		return &eventv1.Emit{Event: typingStop, Args: userArgs(e, f.User, "", false)}
+	case chat.RoomMessage:
+		return &eventv1.Emit{Event: f.Emit.Event, Args: f.Emit.Args, Attachments: f.Emit.Attachments}
+	}
+	return nil
+}
+
+// userArgs writes `[{ userId, userName?, roomId, seq? }]`; the sequence only of durable events.
+func userArgs(e chat.RoomEvent, user chat.UserID, name string, named bool) []byte {
+	b := append(make([]byte, 0, 64+len(e.Room)+len(user)+len(name)), `[{"userId":`...)
+	b = appendString(b, string(user))
+	if named {
+		b = append(b, `,"userName":`...)
+		b = appendString(b, name)
+	}
+	b = append(b, `,"roomId":`...)
+	b = appendString(b, string(e.Room))
+	if e.Seq > 0 {
+		b = append(b, `,"seq":`...)
+		b = strconv.AppendUint(b, e.Seq, 10)
+	}
+	return append(b, `}]`...)
+}
+
+func readArgs(room chat.RoomID, f chat.MessageRead) []byte {
+	b := append([]byte(nil), `[{"messageId":"`...)
+	b = appendUUID(b, f.Message)
+	b = append(b, `","userId":`...)
+	b = appendString(b, string(f.User))
+	b = append(b, `,"roomId":`...)
+	b = appendString(b, string(room))
+	b = append(b, `,"seq":`...)
+	b = strconv.AppendUint(b, f.Seq, 10)
+	return append(b, `}]`...)
+}
+
+// batchEvents is the number of the field RoomEventBatch.events.
+const batchEvents protowire.Number = 1
+
+// Batch frames encoded events as a RoomEventBatch, without encoding them again.
+func Batch(events []chat.EncodedEvent) []byte {
+	size := 0
+	for _, e := range events {
+		size += len(e.Bytes) + 6
+	}
+	b := make([]byte, 0, size)
+	for _, e := range events {
+		b = protowire.AppendTag(b, batchEvents, protowire.BytesType)
+		b = protowire.AppendBytes(b, e.Bytes)
+	}
+	return b
+}
+
+// SplitBatch is the reverse of Batch.
+func SplitBatch(batch []byte) ([]chat.EncodedEvent, error) {
+	var events []chat.EncodedEvent
+	for len(batch) > 0 {
+		number, kind, n := protowire.ConsumeTag(batch)
+		if n < 0 {
+			return nil, fmt.Errorf("read batch: %w", protowire.ParseError(n))
+		}
+		batch = batch[n:]
+		if number != batchEvents || kind != protowire.BytesType {
+			return nil, fmt.Errorf("read batch: unexpected field %d", number)
+		}
+		raw, n := protowire.ConsumeBytes(batch)
+		if n < 0 {
+			return nil, fmt.Errorf("read batch: %w", protowire.ParseError(n))
+		}
+		batch = batch[n:]
+		e, err := Decode(raw)
+		if err != nil {
+			return nil, err
+		}
+		events = append(events, e)
+	}
+	return events, nil
+}
+
+// Decode reads room and sequence of an encoded event.
+func Decode(raw []byte) (chat.EncodedEvent, error) {
+	var p eventv1.RoomEvent
+	if err := proto.Unmarshal(raw, &p); err != nil {
+		return chat.EncodedEvent{}, fmt.Errorf("read room event: %w", err)
+	}
+	return chat.EncodedEvent{Room: chat.RoomID(p.GetRoomId()), Seq: p.GetSeq(), Bytes: raw}, nil
+}

@@ -1,0 +1,244 @@
+package wire
+
+import (
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+)
+
+// Timestamps: ISO 8601, UTC, milliseconds.
+const timeLayout = "2006-01-02T15:04:05.000Z"
+
+// Time gives a time as clients see it.
+func Time(t time.Time) string { return t.UTC().Format(timeLayout) }
+
+// OK is the ack of an event that answers nothing else.
+const OK = `[{"ok":true}]`
+
+// SendAck is the ack of message:send.
+func SendAck(o chat.Outcome) []byte {
+	b := make([]byte, 0, 160)
+	b = append(b, `[{"ok":true,"status":"delivered","id":"`...)
+	b = appendUUID(b, o.ID)
+	b = append(b, `","seq":`...)
+	b = strconv.AppendUint(b, o.Seq, 10)
+	b = append(b, `,"createdAt":"`...)
+	b = o.CreatedAt.UTC().AppendFormat(b, timeLayout)
+	return append(b, `"}]`...)
+}
+
+// JoinAck is the ack of room:join.
+func JoinAck(room chat.RoomID, v chat.View) []byte {
+	b := append(make([]byte, 0, 96+len(room)), `[{"ok":true,"roomId":`...)
+	b = appendString(b, string(room))
+	b = append(b, `,"seq":`...)
+	b = strconv.AppendUint(b, v.Head, 10)
+	b = append(b, `,"role":`...)
+	b = appendString(b, v.Role)
+	b = append(b, `,"hasMore":`...)
+	b = strconv.AppendBool(b, v.HasMore)
+	return append(b, `}]`...)
+}
+
+// HistoryArgs is the arguments of room:history: one array of messages, oldest first.
+func HistoryArgs(messages []chat.Message) []byte {
+	b := append(make([]byte, 0, sizeHint(messages)), '[')
+	b = appendMessages(b, messages)
+	return append(b, ']')
+}
+
+// HistoryAck is the ack of message:history.
+func HistoryAck(v chat.View) []byte {
+	b := append(make([]byte, 0, sizeHint(v.Messages)), `[{"ok":true,"messages":`...)
+	b = appendMessages(b, v.Messages)
+	b = append(b, `,"hasMore":`...)
+	b = strconv.AppendBool(b, v.HasMore)
+	return append(b, `}]`...)
+}
+
+// RoomListAck is the ack of room:list.
+func RoomListAck(rooms []chat.RoomSummary) []byte {
+	b := append(make([]byte, 0, 64+400*len(rooms)), `[{"ok":true,"rooms":[`...)
+	for i, r := range rooms {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"roomId":`...)
+		b = appendString(b, string(r.Room))
+		b = append(b, `,"name":`...)
+		b = appendString(b, r.Name)
+		b = append(b, `,"role":`...)
+		b = appendString(b, r.Role)
+		b = append(b, `,"seq":`...)
+		b = strconv.AppendUint(b, r.Head, 10)
+		b = append(b, `,"unread":`...)
+		b = strconv.AppendInt(b, int64(r.Unread), 10)
+		b = append(b, `,"lastMessage":`...)
+		if r.Last == nil {
+			b = append(b, null...)
+		} else {
+			b = appendMessage(b, r.Last)
+		}
+		b = append(b, '}')
+	}
+	return append(b, `]}]`...)
+}
+
+// NotificationsAck is the ack of notification:list.
+func NotificationsAck(list []chat.Notification, unread int) []byte {
+	b := append(make([]byte, 0, 64+300*len(list)), `[{"ok":true,"notifications":[`...)
+	for i := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendNotification(b, &list[i], true)
+	}
+	b = append(b, `],"unread":`...)
+	b = strconv.AppendInt(b, int64(unread), 10)
+	return append(b, `}]`...)
+}
+
+// UnreadAck is the ack of notification:read.
+func UnreadAck(unread int) []byte {
+	b := strconv.AppendInt([]byte(`[{"ok":true,"unread":`), int64(unread), 10)
+	return append(b, `}]`...)
+}
+
+// NotificationArgs is the arguments of the event notification.
+func NotificationArgs(n chat.Notification) []byte {
+	return append(appendNotification([]byte{'['}, &n, false), ']')
+}
+
+// ReceivedArgs is the arguments of chat:message:received; id is raw JSON.
+func ReceivedArgs(id []byte) []byte {
+	b := append([]byte(`[{"id":`), id...)
+	return append(b, `,"status":"delivered"}]`...)
+}
+
+// MessageArgs is the arguments of message:new.
+func MessageArgs(m *chat.Message) []byte {
+	b := append(make([]byte, 0, 320+len(m.Content)+len(m.Content)/8), '[')
+	return append(appendMessage(b, m), ']')
+}
+
+func sizeHint(messages []chat.Message) int {
+	size := 64
+	for i := range messages {
+		size += 320 + len(messages[i].Content)
+	}
+	return size
+}
+
+func appendMessages(b []byte, messages []chat.Message) []byte {
+	b = append(b, '[')
+	for i := range messages {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = appendMessage(b, &messages[i])
+	}
+	return append(b, ']')
+}
+
+func appendMessage(b []byte, m *chat.Message) []byte {
+	b = append(b, `{"id":"`...)
+	b = appendUUID(b, m.ID)
+	b = append(b, `","roomId":`...)
+	b = appendString(b, string(m.Room))
+	b = append(b, `,"seq":`...)
+	b = strconv.AppendUint(b, m.Seq, 10)
+	b = append(b, `,"sender":{"id":`...)
+	b = appendString(b, string(m.Sender.ID))
+	b = append(b, `,"name":`...)
+	b = appendString(b, m.Sender.Name)
+	b = append(b, `},"content":`...)
+	b = appendString(b, m.Content)
+	b = append(b, `,"type":`...)
+	b = appendString(b, m.Type)
+	b = append(b, `,"createdAt":"`...)
+	b = m.CreatedAt.UTC().AppendFormat(b, timeLayout)
+	b = append(b, '"')
+	if m.ClientMsgID != "" {
+		b = append(b, `,"clientMsgId":`...)
+		b = appendString(b, m.ClientMsgID)
+	}
+	return append(b, '}')
+}
+
+func appendNotification(b []byte, n *chat.Notification, withRead bool) []byte {
+	b = append(b, `{"id":"`...)
+	b = appendUUID(b, n.ID)
+	b = append(b, `","type":`...)
+	b = appendString(b, n.Type)
+	b = append(b, `,"title":`...)
+	b = appendString(b, n.Title)
+	b = append(b, `,"body":`...)
+	b = appendString(b, n.Body)
+	b = append(b, `,"data":`...)
+	if len(n.Data) == 0 {
+		b = append(b, null...)
+	} else {
+		b = append(b, n.Data...)
+	}
+	b = append(b, `,"createdAt":"`...)
+	b = n.CreatedAt.UTC().AppendFormat(b, timeLayout)
+	b = append(b, '"')
+	if withRead {
+		b = append(b, `,"read":`...)
+		b = strconv.AppendBool(b, n.Read)
+	}
+	return append(b, '}')
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendUUID writes the canonical form.
+func appendUUID(b []byte, id chat.MessageID) []byte {
+	for i, c := range id {
+		if i == 4 || i == 6 || i == 8 || i == 10 {
+			b = append(b, '-')
+		}
+		b = append(b, hexDigits[c>>4], hexDigits[c&0xf])
+	}
+	return b
+}
+
+// appendString writes a JSON string. Runs that need no escape are copied whole; bytes that are no UTF-8 become U+FFFD.
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	start := 0
+	for i := 0; i < len(s); {
+		c := s[i]
+		if c >= utf8.RuneSelf {
+			r, size := utf8.DecodeRuneInString(s[i:])
+			if r == utf8.RuneError && size == 1 {
+				b = append(append(b, s[start:i]...), "\ufffd"...)
+				start = i + 1
+			}
+			i += size
+			continue
+		}
+		if c >= ' ' && c != '"' && c != '\\' {
+			i++
+			continue
+		}
+		b = append(b, s[start:i]...)
+		switch c {
+		case '"', '\\':
+			b = append(b, '\\', c)
+		case '\n':
+			b = append(b, '\\', 'n')
+		case '\r':
+			b = append(b, '\\', 'r')
+		case '\t':
+			b = append(b, '\\', 't')
+		default:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
+		}
+		i++
+		start = i
+	}
+	return append(append(b, s[start:]...), '"')
+}

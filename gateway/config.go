@@ -1,0 +1,145 @@
+package gateway
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/starling-chat/starling/platform/run"
+	"github.com/starling-chat/starling/platform/settings"
+)
+
+// Config holds the settings of the gateway. Fields without a flag are for running it inside another process.
+type Config struct {
+	run.Common
+	Listen   Listen   `embed:"" prefix:""`
+	Services Services `embed:"" prefix:""`
+	NATS     NATS     `embed:"" prefix:""`
+	Protocol Protocol `embed:"" prefix:""`
+	Limits   Limits   `embed:"" prefix:""`
+	Drain    Drain    `embed:"" prefix:""`
+
+	// NATSInProcess is used instead of NATS_URL where set.
+	NATSInProcess nats.InProcessConnProvider `kong:"-"`
+	// Listener is used instead of LISTEN where set.
+	Listener net.Listener `kong:"-"`
+}
+
+// Listen says where clients and operators reach the gateway.
+type Listen struct {
+	Addr           string   `name:"listen" env:"LISTEN" default:":3000" help:"Address for clients (Socket.IO, REST, web page), host:port."`
+	Admin          string   `name:"admin-listen" env:"ADMIN_LISTEN" default:":8080" help:"Address for health, metrics and profiles, host:port; empty turns it off."`
+	ID             string   `name:"gateway-id" env:"GATEWAY_ID" help:"Name of this gateway, unique among the living ones; empty takes a random one."`
+	FrontendURLs   []string `name:"frontend-url" env:"FRONTEND_URL" help:"Origins whose pages may connect (CORS, WebSocket Origin), separated by commas; * lets every origin in. Empty: only pages of the gateway's own origin, and clients without an Origin."`
+	TrustedProxies []string `name:"trusted-proxies" env:"TRUSTED_PROXIES" help:"Networks (CIDR) whose X-Forwarded-For header is believed, separated by commas."`
+	OTLPEndpoint   string   `name:"otlp-endpoint" env:"OTLP_ENDPOINT" help:"Where to send traces by OTLP over gRPC; empty turns tracing off."`
+}
+
+// Services says where the services are.
+type Services struct {
+	Auth     string          `name:"auth-service-addr" env:"AUTH_SERVICE_ADDR" default:"localhost:7001" help:"auth-service, host:port for gRPC."`
+	Chat     string          `name:"chat-service-addr" env:"CHAT_SERVICE_ADDR" default:"localhost:7002" help:"chat-service, host:port for gRPC."`
+	Presence string          `name:"presence-service-addr" env:"PRESENCE_SERVICE_ADDR" default:"localhost:7003" help:"presence-service, host:port for gRPC."`
+	Token    settings.Secret `name:"service-token" env:"SERVICE_TOKEN" help:"Secret that is shown to the services; empty shows none."`
+}
+
+// NATS says where NATS is.
+type NATS struct {
+	URL      settings.URL    `name:"nats-url" env:"NATS_URL" default:"nats://localhost:4222" help:"NATS, one URL or several separated by commas."`
+	User     string          `name:"nats-user" env:"NATS_USER" help:"NATS user; empty connects without."`
+	Password settings.Secret `name:"nats-password" env:"NATS_PASSWORD" help:"NATS password."`
+}
+
+// Protocol are the settings of Engine.IO and Socket.IO that clients are told or notice.
+type Protocol struct {
+	PingInterval   time.Duration `name:"ping-interval" env:"PING_INTERVAL" default:"25s" help:"Between heartbeats, a duration."`
+	PingTimeout    time.Duration `name:"ping-timeout" env:"PING_TIMEOUT" default:"20s" help:"For a client's answer to a heartbeat, a duration."`
+	ConnectTimeout time.Duration `name:"connect-timeout" env:"CONNECT_TIMEOUT" default:"45s" help:"From the handshake to the first namespace, a duration."`
+	MaxPayload     int           `name:"max-payload" env:"MAX_PAYLOAD" default:"1000000" help:"Largest packet, in bytes."`
+	MaxAttachments int           `name:"max-attachments" env:"MAX_ATTACHMENTS" default:"10" help:"Most binary attachments of one packet, a number up to 64."`
+	MaxDepth       int           `name:"max-json-depth" env:"MAX_JSON_DEPTH" default:"32" help:"Deepest nesting of arrays and objects in an event, a number."`
+}
+
+// Limits are the bounds of what one client, or all of them, may take.
+type Limits struct {
+	EventRate      float64       `name:"event-rate" env:"EVENT_RATE" default:"50" help:"Client events of one socket, per second; 0 sets no limit."`
+	EventBurst     int           `name:"event-burst" env:"EVENT_BURST" default:"100" help:"Client events that one socket may send at once, a number."`
+	EventBytes     int           `name:"max-event-bytes" env:"MAX_EVENT_BYTES" default:"65536" help:"Arguments of one client event with attachments, in bytes."`
+	Rooms          int           `name:"max-rooms" env:"MAX_ROOMS" default:"100" help:"Rooms that one socket may be in, a number."`
+	Queued         int           `name:"max-queued-events" env:"MAX_QUEUED_EVENTS" default:"64" help:"Client events of one socket that wait for the one before; reading stops beyond. A number."`
+	InFlight       int           `name:"max-events-in-flight" env:"MAX_EVENTS_IN_FLIGHT" default:"50000" help:"Client events of all sockets that wait for a service, a number."`
+	Handshakes     int           `name:"max-handshakes" env:"MAX_HANDSHAKES" default:"4096" help:"Connections being authenticated at once, a number; beyond, clients are told to come back."`
+	Connections    int           `name:"max-connections" env:"MAX_CONNECTIONS" default:"0" help:"Sessions of this gateway, a number; 0 takes what the descriptor limit leaves."`
+	SendQueueBytes int           `name:"send-queue-bytes" env:"SEND_QUEUE_BYTES" default:"262144" help:"Bytes that wait to be sent to one client; a slower client is closed and recovers."`
+	FrameTimeout   time.Duration `name:"frame-timeout" env:"FRAME_TIMEOUT" default:"10s" help:"For a message to arrive whole, a duration."`
+	EventTimeout   time.Duration `name:"event-timeout" env:"EVENT_TIMEOUT" default:"5s" help:"For a service to answer a client event, a duration."`
+	IPRate         float64       `name:"handshake-rate" env:"HANDSHAKE_RATE" default:"100" help:"Handshakes of one IP address, per second; 0 sets no limit. Loopback and private addresses are not limited."`
+	IPBurst        int           `name:"handshake-burst" env:"HANDSHAKE_BURST" default:"1000" help:"Handshakes that one IP address may make at once, a number."`
+}
+
+// Drain says how the gateway goes away.
+type Drain struct {
+	Window time.Duration `name:"drain-window" env:"DRAIN_WINDOW" default:"10s" help:"Over which connections are closed at the end, a duration shorter than SHUTDOWN_TIMEOUT; a second signal cuts it short."`
+}
+
+// Validate tells what is wrong with the settings, in one line.
+func (c *Config) Validate() error {
+	positive := []struct {
+		name  string
+		value int64
+	}{
+		{"ping-interval", int64(c.Protocol.PingInterval)},
+		{"ping-timeout", int64(c.Protocol.PingTimeout)},
+		{"connect-timeout", int64(c.Protocol.ConnectTimeout)},
+		{"max-payload", int64(c.Protocol.MaxPayload)},
+		{"max-json-depth", int64(c.Protocol.MaxDepth)},
+		{"event-burst", int64(c.Limits.EventBurst)},
+		{"max-event-bytes", int64(c.Limits.EventBytes)},
+		{"max-rooms", int64(c.Limits.Rooms)},
+		{"max-queued-events", int64(c.Limits.Queued)},
+		{"max-events-in-flight", int64(c.Limits.InFlight)},
+		{"max-handshakes", int64(c.Limits.Handshakes)},
+		{"send-queue-bytes", int64(c.Limits.SendQueueBytes)},
+		{"frame-timeout", int64(c.Limits.FrameTimeout)},
+		{"event-timeout", int64(c.Limits.EventTimeout)},
+		{"handshake-burst", int64(c.Limits.IPBurst)},
+	}
+	for _, p := range positive {
+		if p.value <= 0 {
+			return fmt.Errorf("--%s must be above 0", p.name)
+		}
+	}
+	switch {
+	case c.Protocol.MaxAttachments < 0 || c.Protocol.MaxAttachments > 64:
+		return errors.New("--max-attachments must be 0 to 64")
+	case c.Limits.EventRate < 0 || c.Limits.IPRate < 0 || c.Limits.Connections < 0 || c.Drain.Window < 0:
+		return errors.New("--event-rate, --handshake-rate, --max-connections and --drain-window must not be negative")
+	case c.Drain.Window >= c.ShutdownTimeout:
+		return errors.New("--drain-window must be shorter than --shutdown-timeout")
+	}
+	for _, origin := range c.Listen.FrontendURLs {
+		u, err := url.Parse(origin)
+		if origin != "*" && (err != nil || u.Scheme == "" || u.Host == "") {
+			return fmt.Errorf("--frontend-url: %q is not an origin such as https://chat.example.org", origin)
+		}
+	}
+	_, err := c.trustedProxies()
+	return err
+}
+
+func (c *Config) trustedProxies() ([]netip.Prefix, error) {
+	var list []netip.Prefix
+	for _, s := range c.Listen.TrustedProxies {
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, fmt.Errorf("--trusted-proxies: %q is not a network such as 10.0.0.0/8", s)
+		}
+		list = append(list, p)
+	}
+	return list, nil
+}

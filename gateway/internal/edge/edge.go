@@ -1,0 +1,131 @@
+package edge
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/proto"
+)
+
+//go:embed page
+var page embed.FS
+
+// Config are the edge's settings.
+type Config struct {
+	Listener       net.Listener
+	Origins        []string // allowed origins; "*" = all; none = the gateway's own
+	TrustedProxies []netip.Prefix
+	MaxPayload     int
+	MaxConnections int
+	IPRate         float64
+	IPBurst        int
+
+	Auth, Chat, Presence *grpc.ClientConn
+}
+
+// Edge is the HTTP server.
+type Edge struct {
+	cfg      Config
+	sessions *session.Server
+	sockets  *transport.Server
+	stats    *stats.Stats
+	log      *slog.Logger
+	limiter  *ipLimiter
+	server   *http.Server
+}
+
+const (
+	headerTimeout = 5 * time.Second
+	idleTimeout   = 60 * time.Second
+	maxHeader     = 8 << 10
+	stopTimeout   = 2 * time.Second
+)
+
+// New prepares the edge.
+func New(cfg Config, sessions *session.Server, sockets *transport.Server, st *stats.Stats, log *slog.Logger) (*Edge, error) {
+	e := &Edge{
+		cfg: cfg, sessions: sessions, sockets: sockets, stats: st, log: log,
+		limiter: newIPLimiter(cfg.IPRate, cfg.IPBurst),
+	}
+	rest, err := e.rest()
+	if err != nil {
+		return nil, err
+	}
+	static, err := fs.Sub(page, "page")
+	if err != nil {
+		return nil, fmt.Errorf("open the page: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/socket.io/", e.socketIO)
+	mux.Handle("/api/", rest)
+	mux.Handle("/.well-known/", rest)
+	mux.HandleFunc("GET /api/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(proto.OpenAPI) // the client is gone otherwise
+	})
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.Handle("GET /", secured(http.FileServerFS(static)))
+	e.server = &http.Server{
+		Handler:           e.cors(noSlash(mux)),
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+	return e, nil
+}
+
+// Run serves until ctx ends, then stops accepting; upgraded connections go on.
+func (e *Edge) Run(ctx context.Context) error {
+	served := make(chan error, 1)
+	go func() { served <- e.server.Serve(e.cfg.Listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve HTTP: %w", err)
+	case <-ctx.Done():
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	if err := e.server.Shutdown(stop); err != nil {
+		_ = e.server.Close() // requests that did not end in time
+	}
+	if err := <-served; err != nil && !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve HTTP: %w", err)
+	}
+	return ctx.Err()
+}
+
+// noSlash keeps the mux from redirecting /socket.io to /socket.io/: official servers do not know the former.
+func noSlash(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/socket.io" {
+			http.NotFound(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// secured adds the headers of a page that loads nothing from elsewhere.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}

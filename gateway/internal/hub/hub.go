@@ -1,0 +1,335 @@
+package hub
+
+import (
+	"hash/maphash"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// Watcher hears what the hub notices while it applies events. Calls come with a shard locked: they must not block nor call
+// the hub.
+type Watcher interface {
+	// Evicted tells that an event took a socket out of a room.
+	Evicted(s *session.Socket, roomID string)
+	// GapFound tells that events of a room are missing; it is told once until the gap is closed.
+	GapFound(roomID string)
+}
+
+// Hub holds the rooms with local members.
+type Hub struct {
+	shards  []shard
+	seed    maphash.Seed
+	watcher Watcher
+	stats   *stats.Stats
+	log     *slog.Logger
+}
+
+type shard struct {
+	mu    sync.Mutex // guards what follows
+	rooms map[string]*room
+}
+
+// New makes a hub of n shards.
+func New(n int, watcher Watcher, st *stats.Stats, log *slog.Logger) *Hub {
+	h := &Hub{shards: make([]shard, n), seed: maphash.MakeSeed(), watcher: watcher, stats: st, log: log}
+	for i := range h.shards {
+		h.shards[i].rooms = make(map[string]*room)
+	}
+	return h
+}
+
+// Shard tells which shard a room belongs to, so that one goroutine can apply the events of each shard in order.
+func (h *Hub) Shard(roomID string) int {
+	return int(maphash.String(h.seed, roomID) % uint64(len(h.shards))) //nolint:gosec // below the number of shards
+}
+
+func (h *Hub) shard(roomID string) *shard { return &h.shards[h.Shard(roomID)] }
+
+// Dirty collects the conns that have something queued, to be flushed once after a batch of events.
+type Dirty struct{ conns []transport.Conn }
+
+// Add notes a conn.
+func (d *Dirty) Add(c transport.Conn) {
+	if n := len(d.conns); n > 0 && d.conns[n-1] == c {
+		return
+	}
+	d.conns = append(d.conns, c)
+}
+
+// Flush writes what the noted conns have queued.
+func (d *Dirty) Flush() {
+	for _, c := range d.conns {
+		c.Flush()
+	}
+	clear(d.conns)
+	d.conns = d.conns[:0]
+}
+
+// Begin puts a socket at the door of a room: events that come from now on are kept back for it until Complete or Abort.
+// Call it before the history is read. It reports false if the socket stands there already.
+func (h *Hub) Begin(s *session.Socket, roomID string) bool {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.rooms[roomID]
+	if r == nil {
+		r = &room{id: roomID}
+		sh.rooms[roomID] = r
+		h.stats.Rooms.Inc()
+	}
+	if m := r.member(s); m != nil {
+		if m.door != nil {
+			return false
+		}
+		last, _ := r.seq.Started()
+		m.door = &door{inside: true, from: max(last, m.after)}
+		return true
+	}
+	r.members = append(r.members, member{socket: s, door: &door{}})
+	return true
+}
+
+// Complete lets a socket in: the prelude (history, ack) is queued, then what came after head. It reports false when events
+// between head and the room's present are not at hand; the caller reads the history again, and the socket stays at the door.
+func (h *Hub) Complete(s *session.Socket, roomID string, head uint64, prelude []*transport.Message, dirty *Dirty) bool {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.rooms[roomID]
+	if r == nil {
+		return true
+	}
+	m := r.member(s)
+	if m == nil || m.door == nil {
+		return true
+	}
+	r.seq.Start(head, func(e replay.Event) { h.fanOut(r, e, dirty) })
+	last, _ := r.seq.Started()
+	kept, ok := m.door.release(head, last)
+	if !ok {
+		return false
+	}
+	m.door, m.after = nil, head
+	for _, p := range prelude {
+		s.Queue(p)
+	}
+	evicted := false
+	for i := range kept {
+		evicted = evicted || kept[i].EvictUser == s.UserID && kept[i].EvictUser != ""
+		h.queue(s, &kept[i])
+	}
+	dirty.Add(s.Conn())
+	if evicted {
+		r.remove(s)
+		h.watcher.Evicted(s, roomID)
+	}
+	return true
+}
+
+// Abort undoes Begin: a socket that was not inside before is out.
+func (h *Hub) Abort(s *session.Socket, roomID string) {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.rooms[roomID]
+	if r == nil {
+		return
+	}
+	m := r.member(s)
+	if m == nil || m.door == nil {
+		return
+	}
+	if !m.door.inside {
+		r.remove(s)
+		return
+	}
+	last, _ := r.seq.Started()
+	kept, ok := m.door.release(m.door.from, last)
+	m.door = nil
+	if !ok {
+		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload) // it comes back and recovers
+		return
+	}
+	for i := range kept {
+		h.queue(s, &kept[i])
+	}
+	s.Flush()
+}
+
+// Leave takes a socket out of a room.
+func (h *Hub) Leave(s *session.Socket, roomID string) {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if r := sh.rooms[roomID]; r != nil {
+		r.remove(s)
+	}
+}
+
+// Forget drops a room without members and reports whether it is gone.
+func (h *Hub) Forget(roomID string) bool {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.rooms[roomID]
+	if r == nil {
+		return true
+	}
+	if len(r.members) > 0 {
+		return false
+	}
+	delete(sh.rooms, roomID)
+	h.stats.Rooms.Dec()
+	return true
+}
+
+// Apply takes a room event that came from the bus or from a repair.
+func (h *Hub) Apply(e replay.Event, dirty *Dirty) {
+	sh := h.shard(e.RoomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.rooms[e.RoomID]
+	if r == nil {
+		return
+	}
+	for i := range r.members {
+		if d := r.members[i].door; d != nil {
+			d.keep(e)
+		}
+	}
+	r.seq.Offer(e, func(e replay.Event) { h.fanOut(r, e, dirty) })
+	if _, _, gap := r.seq.Gap(); gap {
+		if !r.gapTold {
+			r.gapTold = true
+			h.watcher.GapFound(r.id)
+		}
+		return
+	}
+	r.gapTold = false
+}
+
+// Gap tells what a room misses.
+func (h *Hub) Gap(roomID string) (after, upTo uint64, ok bool) {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.rooms[roomID]
+	if r == nil {
+		return 0, 0, false
+	}
+	after, upTo, ok = r.seq.Gap()
+	if !ok {
+		r.gapTold = false
+	}
+	return after, upTo, ok
+}
+
+// Head is where a room with members stands here.
+type Head struct {
+	RoomID string
+	Last   uint64
+}
+
+// Heads lists where the started rooms with members stand.
+func (h *Hub) Heads() []Head {
+	var heads []Head
+	for i := range h.shards {
+		sh := &h.shards[i]
+		sh.mu.Lock()
+		for id, r := range sh.rooms {
+			if last, started := r.seq.Started(); started && len(r.members) > 0 {
+				heads = append(heads, Head{RoomID: id, Last: last})
+			}
+		}
+		sh.mu.Unlock()
+	}
+	return heads
+}
+
+// Last tells up to which sequence a room's events went out here.
+func (h *Hub) Last(roomID string) (uint64, bool) {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if r := sh.rooms[roomID]; r != nil {
+		return r.seq.Started()
+	}
+	return 0, false
+}
+
+// fanOut queues an event to the members inside. The shard is locked.
+func (h *Hub) fanOut(r *room, e replay.Event, dirty *Dirty) {
+	if e.Name != "" {
+		var enc encoded
+		for i := range r.members {
+			m := &r.members[i]
+			if m.door != nil || e.Seq != 0 && e.Seq <= m.after || m.socket.ID == e.ExceptSocket {
+				continue
+			}
+			if msg := enc.message(h, m.socket.Namespace, &e); msg != nil && m.socket.Queue(msg) {
+				h.stats.EventsOut.Inc()
+				dirty.Add(m.socket.Conn())
+			}
+		}
+		if !e.CausedAt.IsZero() {
+			h.stats.Delivery.Observe(time.Since(e.CausedAt).Seconds())
+		}
+	}
+	if e.EvictUser != "" {
+		h.evict(r, e)
+	}
+}
+
+func (h *Hub) evict(r *room, e replay.Event) {
+	r.members = slices.DeleteFunc(r.members, func(m member) bool {
+		if m.socket.UserID != e.EvictUser || m.door != nil || e.Seq != 0 && e.Seq <= m.after {
+			return false
+		}
+		h.watcher.Evicted(m.socket, r.id)
+		return true
+	})
+}
+
+// queue encodes an event for one socket.
+func (h *Hub) queue(s *session.Socket, e *replay.Event) {
+	if e.Name == "" || s.ID == e.ExceptSocket {
+		return
+	}
+	var enc encoded
+	if msg := enc.message(h, s.Namespace, e); msg != nil {
+		s.Queue(msg)
+	}
+}
+
+// encoded keeps the encodings of one event, one for each namespace that occurred.
+type encoded struct {
+	namespaces [3]string
+	messages   [3]*transport.Message
+	n          int
+}
+
+func (c *encoded) message(h *Hub, namespace string, e *replay.Event) *transport.Message {
+	for i := range c.n {
+		if c.namespaces[i] == namespace {
+			return c.messages[i]
+		}
+	}
+	msg, err := session.EventMessage(namespace, e.Name, -1, e.Args, e.Attachments)
+	if err != nil {
+		h.log.Error("event cannot be encoded", slog.String("event", e.Name), slog.Any("error", err))
+		return nil
+	}
+	msg.Volatile = e.Seq == 0
+	if c.n < len(c.messages) {
+		c.namespaces[c.n], c.messages[c.n] = namespace, msg
+		c.n++
+	}
+	return msg
+}

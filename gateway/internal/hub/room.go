@@ -1,0 +1,81 @@
+package hub
+
+import (
+	"slices"
+
+	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/session"
+)
+
+// room is the local part of a room. Its shard guards it.
+type room struct {
+	id      string
+	seq     replay.Sequencer
+	members []member
+	gapTold bool
+}
+
+type member struct {
+	socket *session.Socket
+	// after: durable events up to it were in the history that the socket got when it joined.
+	after uint64
+	// door is non-nil while the socket joins.
+	door *door
+}
+
+func (r *room) member(s *session.Socket) *member {
+	for i := range r.members {
+		if r.members[i].socket == s {
+			return &r.members[i]
+		}
+	}
+	return nil
+}
+
+func (r *room) remove(s *session.Socket) {
+	r.members = slices.DeleteFunc(r.members, func(m member) bool { return m.socket == s })
+}
+
+// maxKept bounds what is kept back for one joining socket; beyond it the join is tried again.
+const maxKept = 4096
+
+// door keeps events back while a socket joins, as they came: out of sequence, with repeats.
+type door struct {
+	events   []replay.Event
+	overflow bool
+	inside   bool   // the socket was a member before: it joins again
+	from     uint64 // what it had seen then
+}
+
+func (d *door) keep(e replay.Event) {
+	if len(d.events) >= maxKept {
+		d.overflow = true
+		return
+	}
+	d.events = append(d.events, e)
+}
+
+// release gives what the socket has to see after a history that ended at head, when the room went out up to last: the
+// durable events head < seq ≤ last, all of them, in sequence, and the ephemeral ones. Events above last stay with the room's
+// sequencer, which passes them on to all members. ok is false when one is missing.
+func (d *door) release(head, last uint64) (events []replay.Event, ok bool) {
+	if d.overflow {
+		d.events, d.overflow = nil, false
+		return nil, false
+	}
+	var durable, ephemeral []replay.Event
+	for _, e := range d.events {
+		switch {
+		case e.Seq == 0:
+			ephemeral = append(ephemeral, e)
+		case e.Seq > head && e.Seq <= last:
+			durable = append(durable, e)
+		}
+	}
+	slices.SortStableFunc(durable, func(a, b replay.Event) int { return int(int64(a.Seq) - int64(b.Seq)) }) //nolint:gosec // sequences are far below 2^63
+	durable = slices.CompactFunc(durable, func(a, b replay.Event) bool { return a.Seq == b.Seq })
+	if last > head && uint64(len(durable)) != last-head {
+		return nil, false
+	}
+	return append(durable, ephemeral...), true
+}

@@ -1,0 +1,236 @@
+package relay
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+// client is what the relay keeps for one socket.
+type client struct {
+	relay  *Relay
+	socket *session.Socket
+
+	mu         sync.Mutex // guards what follows
+	prefix     []byte     // the fields of ClientEvent that are the same for every event of the socket, encoded
+	loginID    string
+	issuedAt   int64 // Unix milliseconds; 0 = unknown
+	expiresAt  int64 // Unix seconds; 0 = never
+	tokens     float64
+	tokensAt   time.Time
+	queue      []*pending // waits for inFlight to be answered
+	inFlight   *pending
+	paused     bool // reading is stopped until the queue is half empty
+	rooms      []string
+	registered bool
+	announced  bool // to presence; guarded by presence.mu
+	gone       bool
+}
+
+// pending is one client event on its way.
+type pending struct {
+	event   string
+	subject string
+	payload []byte // the ClientEvent, encoded
+	ackID   int64  // -1: the client wants no ack
+	room    string                  // of room:leave
+	act     func(*client, *pending) // instead of a NATS request; runs in a goroutine of its own
+}
+
+func newClient(r *Relay, identity *eventv1.Identity) *client {
+	c := &client{relay: r, tokens: float64(r.cfg.EventBurst)}
+	c.setIdentity(identity)
+	return c
+}
+
+func (c *client) setIdentity(identity *eventv1.Identity) {
+	c.loginID = identity.GetLoginId()
+	if t := identity.GetIssuedAt(); t != nil {
+		c.issuedAt = t.AsTime().UnixMilli()
+	}
+	c.expiresAt = 0
+	if t := identity.GetExpiresAt(); t != nil {
+		c.expiresAt = t.AsTime().Unix()
+	}
+}
+
+// bind completes the client when its socket exists.
+func (c *client) bind(s *session.Socket, identity *eventv1.Identity) error {
+	prefix, err := proto.Marshal(&eventv1.ClientEvent{
+		SocketId: s.ID, GatewayId: c.relay.cfg.GatewayID, Namespace: s.Namespace, Identity: identity,
+	})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.socket, c.prefix = s, prefix
+	return nil
+}
+
+// The field numbers of ClientEvent that encode appends; event_test.go checks them against the schema.
+const (
+	fieldEvent       = 4
+	fieldArgs        = 5
+	fieldAttachments = 6
+	fieldReceivedAt  = 8
+)
+
+// encode makes the ClientEvent of an event by appending its fields to the prefix: protobuf does not mind the order, and
+// the identity is not encoded again for each event.
+func (c *client) encode(e session.Event, now time.Time) []byte {
+	size := len(c.prefix) + len(e.Name) + len(e.Packet.Data) + 40
+	for _, a := range e.Attachments {
+		size += len(a) + 6
+	}
+	b := append(make([]byte, 0, size), c.prefix...)
+	b = protowire.AppendTag(b, fieldEvent, protowire.BytesType)
+	b = protowire.AppendString(b, e.Name)
+	b = protowire.AppendTag(b, fieldArgs, protowire.BytesType)
+	b = protowire.AppendBytes(b, e.Packet.AppendArgs(nil))
+	for _, a := range e.Attachments {
+		b = protowire.AppendTag(b, fieldAttachments, protowire.BytesType)
+		b = protowire.AppendBytes(b, a)
+	}
+	var at []byte
+	at = protowire.AppendTag(at, 1, protowire.VarintType)
+	at = protowire.AppendVarint(at, uint64(now.Unix())) //nolint:gosec // after 1970
+	at = protowire.AppendTag(at, 2, protowire.VarintType)
+	at = protowire.AppendVarint(at, uint64(now.Nanosecond())) //nolint:gosec // not negative
+	b = protowire.AppendTag(b, fieldReceivedAt, protowire.BytesType)
+	return protowire.AppendBytes(b, at)
+}
+
+// take takes one token of the socket's event rate; otherwise it tells when there will be one.
+func (c *client) take(now time.Time) (wait time.Duration, ok bool) {
+	rate := c.relay.cfg.EventRate
+	if rate <= 0 {
+		return 0, true
+	}
+	if !c.tokensAt.IsZero() {
+		c.tokens = min(float64(c.relay.cfg.EventBurst), c.tokens+rate*now.Sub(c.tokensAt).Seconds())
+	}
+	c.tokensAt = now
+	if c.tokens < 1 {
+		return time.Duration((1 - c.tokens) / rate * float64(time.Second)), false
+	}
+	c.tokens--
+	return 0, true
+}
+
+// enqueue sends p, or has it wait for the one before.
+func (c *client) enqueue(p *pending) {
+	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		return
+	}
+	if c.inFlight != nil {
+		c.queue = append(c.queue, p)
+		if len(c.queue) >= c.relay.cfg.MaxQueued && !c.paused {
+			c.paused = true
+			c.socket.PauseRead()
+		}
+		c.mu.Unlock()
+		return
+	}
+	c.inFlight = p
+	c.mu.Unlock()
+	c.relay.send(c, p)
+}
+
+// done ends the event in flight and sends the next.
+func (c *client) done(p *pending) {
+	c.mu.Lock()
+	if c.inFlight != p || c.gone {
+		c.mu.Unlock()
+		return
+	}
+	var next *pending
+	if len(c.queue) > 0 {
+		next = c.queue[0]
+		c.queue = c.queue[1:]
+		if len(c.queue) == 0 {
+			c.queue = nil
+		}
+	}
+	c.inFlight = next
+	if c.paused && len(c.queue) <= c.relay.cfg.MaxQueued/2 {
+		c.paused = false
+		c.socket.ResumeRead()
+	}
+	c.mu.Unlock()
+	if next != nil {
+		c.relay.send(c, next)
+	}
+}
+
+// end marks the client gone and gives the rooms that it was in.
+func (c *client) end() (rooms []string, registered bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gone = true
+	rooms, registered = c.rooms, c.registered
+	c.rooms, c.queue, c.inFlight = nil, nil, nil
+	return rooms, registered
+}
+
+// addRoom notes a room; it reports false when the client is gone or was in it already.
+func (c *client) addRoom(roomID string) (added, alive bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.gone {
+		return false, false
+	}
+	if slices.Contains(c.rooms, roomID) {
+		return false, true
+	}
+	c.rooms = append(c.rooms, roomID)
+	return true, true
+}
+
+func (c *client) forgetRoom(roomID string) (was bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	i := slices.Index(c.rooms, roomID)
+	if i < 0 {
+		return false
+	}
+	c.rooms = slices.Delete(c.rooms, i, i+1)
+	return true
+}
+
+func (c *client) inRoom(roomID string) (in bool, rooms int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Contains(c.rooms, roomID), len(c.rooms)
+}
+
+// revokedBy tells whether a revocation covers the client's token.
+func (c *client) revokedBy(loginID string, beforeMilli int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if loginID != "" {
+		return c.loginID == loginID
+	}
+	return c.issuedAt <= beforeMilli
+}
+
+func (c *client) expired(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.expiresAt != 0 && now.Unix() >= c.expiresAt
+}
+
+// closeExpired closes the transport, not the namespace: an official client comes back by itself, with a fresh token if its
+// auth option is a function.
+func (c *client) closeExpired() {
+	c.socket.Close(transport.CodePolicy, transport.ReasonExpired)
+}

@@ -1,0 +1,157 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// retryAfter is what clients are told when a part is away.
+const retryAfter = time.Second
+
+// Namespaces that exist; others are refused.
+func namespaceExists(namespace string) bool {
+	switch namespace {
+	case "/", "/chat", "/notifications":
+		return true
+	}
+	return false
+}
+
+// The refusals of a CONNECT, as in docs/events.md: message → machine code.
+func refusalCode(message string) string {
+	switch message {
+	case "Authentication required":
+		return "authentication_required"
+	case "Invalid token":
+		return "invalid_token"
+	case "User not found":
+		return "user_not_found"
+	case "Invalid namespace":
+		return "invalid_namespace"
+	}
+	return string(fault.Unauthenticated)
+}
+
+// Connect implements session.App: it authenticates in a goroutine of its own. A refusal is final for the client, so only a
+// bad token gets one; overload and an absent auth-service close the transport, and the client comes back by itself.
+func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
+	if !namespaceExists(namespace) {
+		r.refuseConnect(s, namespace, "Invalid namespace")
+		return
+	}
+	token, ok := tokenOf(auth, s.Headers().Authorization)
+	if !ok {
+		r.refuseConnect(s, namespace, "Invalid token")
+		return
+	}
+	if token == "" {
+		r.refuseConnect(s, namespace, "Authentication required")
+		return
+	}
+	select {
+	case r.handshakes <- struct{}{}:
+	default:
+		r.stats.Handshakes.WithLabelValues("overload").Inc()
+		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
+		return
+	}
+	r.tasks.Add(1)
+	go func() {
+		defer r.tasks.Done()
+		defer func() { <-r.handshakes }()
+		r.authenticate(s, namespace, token)
+	}()
+}
+
+func (r *Relay) authenticate(s *session.Session, namespace, token string) {
+	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.AuthTimeout)
+	defer cancel()
+	res, err := r.services.Auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token})
+	if err = fault.FromStatus(err); err != nil {
+		var f *fault.Error
+		if errors.As(err, &f) && f.Kind == fault.Unauthenticated {
+			r.refuseConnect(s, namespace, f.Message)
+			return
+		}
+		r.stats.Handshakes.WithLabelValues("unavailable").Inc()
+		r.log.Warn("authentication unavailable", slog.Any("error", err))
+		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
+		return
+	}
+	r.accept(s, namespace, res.GetIdentity())
+}
+
+func (r *Relay) refuseConnect(s *session.Session, namespace, message string) {
+	r.stats.Handshakes.WithLabelValues("refused").Inc()
+	s.Refuse(namespace, message, []byte(`{"code":"`+refusalCode(message)+`"}`))
+}
+
+// accept makes the socket known: to its client, to the registry, to presence.
+func (r *Relay) accept(s *session.Session, namespace string, identity *eventv1.Identity) {
+	c := newClient(r, identity)
+	socket := s.Accept(namespace, identity.GetUserId(), c, func(socket *session.Socket) error {
+		return c.bind(socket, identity)
+	})
+	if socket == nil {
+		return
+	}
+	r.stats.Handshakes.WithLabelValues("ok").Inc()
+	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		return
+	}
+	r.registry.Add(socket)
+	c.registered = true
+	c.mu.Unlock()
+	if r.revocations.covers(c) { // it came between the check of the token and this line
+		socket.Disconnect(transport.ReasonServer)
+		return
+	}
+	r.presence.up(socket, c)
+}
+
+// Disconnected implements session.App.
+func (r *Relay) Disconnected(s *session.Socket, _ transport.Reason) {
+	c, ok := s.State.(*client)
+	if !ok {
+		return
+	}
+	rooms, registered := c.end()
+	if registered {
+		r.registry.Remove(s)
+		r.presence.down(s, c)
+	}
+	for _, roomID := range rooms {
+		r.hub.Leave(s, roomID)
+		r.interest.release(roomID)
+	}
+}
+
+// tokenOf takes the token out of the CONNECT's auth object, or else out of the handshake's Authorization header. ok is false
+// when auth.token is there but not a string.
+func tokenOf(auth []byte, header string) (token string, ok bool) {
+	if raw, found := socketio.Field(auth, "token"); found && string(raw) != "null" {
+		token, ok = socketio.Unquote(raw)
+		if !ok || token != "" {
+			return token, ok
+		}
+	}
+	if scheme, rest, found := strings.Cut(header, " "); found && strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(rest), true
+	}
+	return "", true
+}
+
+// flushNow is the flush of answers that come alone.
+func flushNow(c transport.Conn) { c.Flush() }

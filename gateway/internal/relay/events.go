@@ -1,0 +1,187 @@
+package relay
+
+import (
+	"log/slog"
+	"strconv"
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+// The client events that concern the gateway itself, because it keeps who is in which room and with which token.
+const (
+	eventJoin    = "room:join"
+	eventLeave   = "room:leave"
+	eventRefresh = "auth:refresh"
+)
+
+// Event implements session.App: it checks the limits and forwards the event.
+func (r *Relay) Event(s *session.Socket, e session.Event) {
+	c, ok := s.State.(*client)
+	if !ok {
+		return
+	}
+	now := time.Now()
+	p := &pending{event: e.Name, ackID: -1}
+	if e.Packet.HasID {
+		p.ackID = e.Packet.ID
+	}
+	if f := r.admit(c, e, p, now); f != nil {
+		r.stats.ClientEvents.WithLabelValues("gateway", string(f.Kind)).Inc()
+		r.refuse(c.socket, p, f)
+		c.socket.Flush()
+		return
+	}
+	c.enqueue(p)
+}
+
+// admit checks an event against the limits and prepares it to be sent.
+func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fault.Error {
+	c.mu.Lock()
+	wait, ok := c.take(now)
+	c.mu.Unlock()
+	if !ok {
+		return fault.Retry(fault.RateLimited, "Too many events", max(wait, time.Millisecond))
+	}
+	if e.Packet.TooDeep {
+		return fault.New(fault.Invalid, "arguments are nested too deeply")
+	}
+	size := len(e.Packet.Data)
+	for _, a := range e.Attachments {
+		size += len(a)
+	}
+	if size > r.cfg.MaxEventBytes+len(e.Name)+3 {
+		return fault.Newf(fault.TooLarge, "arguments must not exceed %d bytes", r.cfg.MaxEventBytes)
+	}
+	subj, err := subject.ClientEvent(c.socket.Namespace, e.Name)
+	if err != nil {
+		return fault.New(fault.UnknownEvent, "Unknown event")
+	}
+	p.subject = subj
+	switch {
+	case e.Name == eventJoin && joinable(c.socket.Namespace):
+		p.act = (*client).join
+	case e.Name == eventRefresh:
+		p.act = (*client).refresh
+	}
+	p.payload = c.encode(e, now)
+	if e.Name == eventLeave {
+		p.room, _ = roomArgument(p.payload)
+	}
+	return nil
+}
+
+// joinable tells whether sockets of a namespace enter rooms.
+func joinable(namespace string) bool { return namespace == "/" || namespace == "/chat" }
+
+// send starts an event: as a NATS request, or with what the gateway does itself.
+func (r *Relay) send(c *client, p *pending) {
+	if p.act == nil {
+		r.calls.start(c, p)
+		return
+	}
+	r.tasks.Add(1)
+	go func() {
+		defer r.tasks.Done()
+		p.act(c, p)
+	}()
+}
+
+// answered takes a service's reply to the client, and starts the socket's next event.
+func (r *Relay) answered(c *client, p *pending, reply *eventv1.ClientReply, flush func(transport.Conn)) {
+	if f := reply.GetFault(); f != nil {
+		r.refuse(c.socket, p, fault.FromProto(f))
+	} else {
+		r.emitAll(c.socket, reply.GetEmits())
+		r.ack(c.socket, p, reply.GetAckArgs(), reply.GetAttachments())
+		if p.event == eventLeave {
+			r.left(c, p)
+		}
+	}
+	flush(c.socket.Conn())
+	c.done(p)
+}
+
+// failed answers an event that no service answered.
+func (r *Relay) failed(c *client, p *pending, f *fault.Error, flush func(transport.Conn)) {
+	r.refuse(c.socket, p, f)
+	flush(c.socket.Conn())
+	c.done(p)
+}
+
+func (r *Relay) emitAll(s *session.Socket, emits []*eventv1.Emit) {
+	for _, e := range emits {
+		m, err := session.EventMessage(s.Namespace, e.GetEvent(), -1, e.GetArgs(), e.GetAttachments())
+		if err != nil {
+			r.log.Error("event cannot be encoded", slog.String("event", e.GetEvent()), slog.Any("error", err))
+			continue
+		}
+		r.stats.EventsOut.Inc()
+		s.Queue(m)
+	}
+}
+
+func (r *Relay) ack(s *session.Socket, p *pending, args []byte, attachments [][]byte) {
+	if p.ackID < 0 {
+		return
+	}
+	m, err := session.AckMessage(s.Namespace, p.ackID, args, attachments)
+	if err != nil {
+		r.log.Error("ack cannot be encoded", slog.String("event", p.event), slog.Any("error", err))
+		r.refuse(s, p, fault.New(fault.Internal, "Internal error"))
+		return
+	}
+	r.stats.AcksOut.Inc()
+	s.Queue(m)
+}
+
+// refuse answers with a fault: in the ack, or as event:error when the client wanted none.
+func (r *Relay) refuse(s *session.Socket, p *pending, f *fault.Error) {
+	var m *transport.Message
+	var err error
+	if p.ackID >= 0 {
+		m, err = session.AckMessage(s.Namespace, p.ackID, faultAck(f), nil)
+	} else {
+		m, err = session.EventMessage(s.Namespace, "event:error", -1, faultEvent(p.event, f), nil)
+	}
+	if err != nil {
+		r.log.Error("fault cannot be encoded", slog.String("event", p.event), slog.Any("error", err))
+		return
+	}
+	s.Queue(m)
+}
+
+// faultAck is [{"ok":false,"error":{"code":…,"message":…,"retryAfterMs":…}}].
+func faultAck(f *fault.Error) []byte {
+	b := append(make([]byte, 0, 96), `[{"ok":false,"error":{"code":`...)
+	b = appendFault(b, f)
+	return append(b, `}}]`...)
+}
+
+// faultEvent is [{"event":…,"code":…,"message":…,"retryAfterMs":…}].
+func faultEvent(event string, f *fault.Error) []byte {
+	b := append(make([]byte, 0, 96), `[{"event":`...)
+	b = socketio.AppendString(b, event)
+	b = append(b, `,"code":`...)
+	b = appendFault(b, f)
+	return append(b, `}]`...)
+}
+
+func appendFault(b []byte, f *fault.Error) []byte {
+	b = socketio.AppendString(b, string(f.Kind))
+	b = append(b, `,"message":`...)
+	b = socketio.AppendString(b, f.Message)
+	if f.RetryAfter > 0 {
+		b = append(b, `,"retryAfterMs":`...)
+		b = strconv.AppendInt(b, max(f.RetryAfter.Milliseconds(), 1), 10)
+	}
+	return b
+}
+
+// Ack implements session.App. The gateway sends no events with acks yet, so there is nobody to tell.
+func (r *Relay) Ack(*session.Socket, int64, []byte, [][]byte) {}

@@ -1,0 +1,220 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
+	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// joinAttempts bounds how often the history is read again because live events outran it.
+const joinAttempts = 5
+
+// join lets a socket into a room without a gap and without a repeat:
+//
+//	hub.Begin          events of the room are kept back for this socket from here on
+//	interest.acquire   the room's subject reaches this gateway
+//	JoinRoom           chat-service: may it? history and head, of one moment
+//	hub.Complete       history, ack, then what was kept back after head
+func (c *client) join(p *pending) {
+	r := c.relay
+	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.EventTimeout)
+	defer cancel()
+	roomID, valid := roomArgument(p.payload)
+	var err error
+	if valid {
+		err = r.enter(ctx, c, p, roomID)
+	} else {
+		err = r.explain(ctx, p) // chat-service says what is wrong with the arguments
+	}
+	if err != nil {
+		f := r.faultOf(err, p.event)
+		r.count(p, "chat-service", f.Kind)
+		r.failed(c, p, f, flushNow)
+		return
+	}
+	r.count(p, "chat-service", "")
+	c.done(p)
+}
+
+func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string) error {
+	inside, rooms := c.inRoom(roomID)
+	if !inside && rooms >= r.cfg.MaxRooms {
+		return fault.Newf(fault.TooLarge, "A socket can be in %d rooms at most", r.cfg.MaxRooms)
+	}
+	if !r.hub.Begin(c.socket, roomID) {
+		return fault.New(fault.Conflict, "The room is being joined already")
+	}
+	if !inside {
+		if err := r.interest.acquire(ctx, roomID); err != nil {
+			r.hub.Abort(c.socket, roomID)
+			return fault.Retry(fault.Unavailable, "Service unavailable", retryAfter)
+		}
+	}
+	err := r.readAndComplete(ctx, c, p, roomID)
+	if err != nil {
+		r.hub.Abort(c.socket, roomID)
+		if !inside || !c.stays(roomID) {
+			c.forgetRoom(roomID)
+			r.interest.release(roomID)
+		}
+	}
+	return err
+}
+
+// stays tells whether a socket that joined again is still counted in the room.
+func (c *client) stays(roomID string) bool {
+	in, _ := c.inRoom(roomID)
+	return in
+}
+
+func (r *Relay) readAndComplete(ctx context.Context, c *client, p *pending, roomID string) error {
+	for range joinAttempts {
+		res, err := r.askJoin(ctx, p)
+		if err != nil {
+			return err
+		}
+		if _, alive := c.addRoom(roomID); !alive {
+			return fault.New(fault.Unavailable, "The socket is gone")
+		}
+		prelude, err := r.joinPrelude(c.socket, p, res)
+		if err != nil {
+			return err
+		}
+		var dirty hub.Dirty
+		if r.hub.Complete(c.socket, roomID, res.GetSeq(), prelude, &dirty) {
+			dirty.Flush()
+			return nil
+		}
+	}
+	return fault.Retry(fault.Unavailable, "The room is too busy to join", retryAfter)
+}
+
+func (r *Relay) askJoin(ctx context.Context, p *pending) (*chatv1.JoinRoomResponse, error) {
+	var e eventv1.ClientEvent
+	if err := proto.Unmarshal(p.payload, &e); err != nil {
+		return nil, err
+	}
+	res, err := r.services.Chat.JoinRoom(ctx, &chatv1.JoinRoomRequest{Event: &e})
+	return res, fault.FromStatus(err)
+}
+
+// explain asks chat-service to refuse arguments in which no room id was found.
+func (r *Relay) explain(ctx context.Context, p *pending) error {
+	if _, err := r.askJoin(ctx, p); err != nil {
+		return err
+	}
+	return fault.New(fault.Invalid, "roomId is missing")
+}
+
+// joinPrelude encodes what the joiner gets before live events: its events (room:history), then the ack.
+func (r *Relay) joinPrelude(s *session.Socket, p *pending, res *chatv1.JoinRoomResponse) ([]*transport.Message, error) {
+	var prelude []*transport.Message
+	for _, e := range res.GetEmits() {
+		m, err := session.EventMessage(s.Namespace, e.GetEvent(), -1, e.GetArgs(), e.GetAttachments())
+		if err != nil {
+			return nil, err
+		}
+		prelude = append(prelude, m)
+	}
+	if p.ackID >= 0 {
+		m, err := session.AckMessage(s.Namespace, p.ackID, res.GetAckArgs(), nil)
+		if err != nil {
+			return nil, err
+		}
+		prelude = append(prelude, m)
+	}
+	return prelude, nil
+}
+
+// left follows a room:leave that chat-service granted.
+func (r *Relay) left(c *client, p *pending) {
+	if p.room == "" {
+		return
+	}
+	r.hub.Leave(c.socket, p.room)
+	if c.forgetRoom(p.room) {
+		r.interest.release(p.room)
+	}
+}
+
+// refresh takes a fresh access token of the same user, so that the socket outlives the one that it came with.
+func (c *client) refresh(p *pending) {
+	r := c.relay
+	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.AuthTimeout)
+	defer cancel()
+	err := r.refreshIdentity(ctx, c, p)
+	if err != nil {
+		r.failed(c, p, r.faultOf(err, p.event), flushNow)
+		return
+	}
+	r.ack(c.socket, p, []byte(`[{"ok":true}]`), nil)
+	c.socket.Flush()
+	c.done(p)
+}
+
+func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) error {
+	arg, _ := socketio.FirstArg(eventArgs(p.payload))
+	raw, _ := socketio.Field(arg, "token")
+	token, ok := socketio.Unquote(raw)
+	if !ok {
+		return fault.New(fault.Invalid, "token must be a string")
+	}
+	res, err := r.services.Auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token})
+	if err != nil {
+		return fault.FromStatus(err)
+	}
+	if res.GetIdentity().GetUserId() != c.socket.UserID {
+		return fault.New(fault.Forbidden, "The token belongs to another user")
+	}
+	c.mu.Lock()
+	c.setIdentity(res.GetIdentity())
+	c.mu.Unlock()
+	return c.bind(c.socket, res.GetIdentity())
+}
+
+// roomArgument finds the room id in the arguments of room:join and room:leave: a string, or the field roomId of an object.
+func roomArgument(payload []byte) (roomID string, ok bool) {
+	arg, ok := socketio.FirstArg(eventArgs(payload))
+	if !ok {
+		return "", false
+	}
+	if arg[0] == '{' {
+		arg, ok = socketio.Field(arg, "roomId")
+		if !ok {
+			return "", false
+		}
+	}
+	roomID, ok = socketio.Unquote(arg)
+	return roomID, ok && roomID != "" && len(roomID) <= maxRoomID
+}
+
+// maxRoomID is the longest room id in bytes: 128 characters of up to four.
+const maxRoomID = 512
+
+// eventArgs takes the arguments out of an encoded ClientEvent.
+func eventArgs(payload []byte) []byte {
+	var e eventv1.ClientEvent
+	if err := proto.Unmarshal(payload, &e); err != nil {
+		return nil
+	}
+	return e.GetArgs()
+}
+
+// faultOf turns an error into what the client sees; what it must not see is logged under the id that it gets.
+func (r *Relay) faultOf(err error, event string) *fault.Error {
+	f, known := fault.Of(err, session.NewID)
+	if !known {
+		r.log.Error("client event failed", slog.String("event", event), slog.String("id", f.Message), slog.Any("error", err))
+	}
+	return f
+}

@@ -1,0 +1,149 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+// pumpRooms applies the room events of one shard. Everything that waits is queued before anything is flushed: under load many
+// frames to one conn leave in one write, without load a frame leaves at once.
+func (r *Relay) pumpRooms(ctx context.Context, events <-chan *nats.Msg) error {
+	var dirty hub.Dirty
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case msg := <-events:
+			r.roomEvent(msg, &dirty)
+			for range min(len(events), batch) {
+				r.roomEvent(<-events, &dirty)
+			}
+			dirty.Flush()
+		}
+	}
+}
+
+func (r *Relay) roomEvent(msg *nats.Msg, dirty *hub.Dirty) {
+	var e eventv1.RoomEvent
+	if err := proto.Unmarshal(msg.Data, &e); err != nil {
+		r.log.Warn("room event cannot be decoded", slog.String("subject", msg.Subject), slog.Any("error", err))
+		return
+	}
+	r.hub.Apply(roomEventOf(&e), dirty)
+}
+
+// roomEventOf maps the wire form; RoomID comes from the payload because the subject may hold a hash of it.
+func roomEventOf(e *eventv1.RoomEvent) replay.Event {
+	var causedAt time.Time
+	if t := e.GetCausedAt(); t != nil {
+		causedAt = t.AsTime()
+	}
+	return replay.Event{
+		RoomID: e.GetRoomId(), Seq: e.GetSeq(),
+		Name: e.GetEmit().GetEvent(), Args: e.GetEmit().GetArgs(), Attachments: e.GetEmit().GetAttachments(),
+		ExceptSocket: e.GetExceptSocketId(), EvictUser: e.GetEvictUserId(), CausedAt: causedAt,
+	}
+}
+
+// pumpControl handles everything that is not a room event.
+func (r *Relay) pumpControl(ctx context.Context, msgs <-chan *nats.Msg) error {
+	r.askCatalog()
+	var dirty hub.Dirty
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case msg := <-msgs:
+			r.control(msg, &dirty)
+			for range min(len(msgs), batch) {
+				r.control(<-msgs, &dirty)
+			}
+			dirty.Flush()
+		}
+	}
+}
+
+func (r *Relay) control(msg *nats.Msg, dirty *hub.Dirty) {
+	switch msg.Subject {
+	case subject.Revoked:
+		r.revocations.received(msg)
+	case subject.PresenceOnline:
+		r.presence.online(msg.Data, dirty)
+	case subject.CatalogAnnounce:
+		r.catalogAnnounced(msg.Data)
+	case subject.PresenceSnapshot(r.cfg.GatewayID):
+		r.presence.snapshot(msg)
+	default:
+		if subject.Match(subject.AllUsers, msg.Subject) {
+			r.userEvent(msg, dirty)
+			return
+		}
+		r.broadcast(msg, dirty)
+	}
+}
+
+func (r *Relay) broadcast(msg *nats.Msg, dirty *hub.Dirty) {
+	var b eventv1.Broadcast
+	if err := proto.Unmarshal(msg.Data, &b); err != nil {
+		r.log.Warn("broadcast cannot be decoded", slog.Any("error", err))
+		return
+	}
+	m := r.message(b.GetNamespace(), b.GetEmit())
+	if m == nil {
+		return
+	}
+	m.Volatile = true
+	r.registry.Each(func(s *session.Socket) {
+		if s.Namespace == b.GetNamespace() && s.ID != b.GetExceptSocketId() {
+			r.queue(s, m, dirty)
+		}
+	})
+}
+
+func (r *Relay) userEvent(msg *nats.Msg, dirty *hub.Dirty) {
+	var e eventv1.UserEvent
+	if err := proto.Unmarshal(msg.Data, &e); err != nil {
+		r.log.Warn("user event cannot be decoded", slog.Any("error", err))
+		return
+	}
+	sockets := r.registry.User(e.GetUserId())
+	if len(sockets) == 0 {
+		return
+	}
+	m := r.message(e.GetNamespace(), e.GetEmit())
+	if m == nil {
+		return
+	}
+	for _, s := range sockets {
+		if s.Namespace == e.GetNamespace() {
+			r.queue(s, m, dirty)
+		}
+	}
+}
+
+func (r *Relay) message(namespace string, e *eventv1.Emit) *transport.Message {
+	m, err := session.EventMessage(namespace, e.GetEvent(), -1, e.GetArgs(), e.GetAttachments())
+	if err != nil {
+		r.log.Error("event cannot be encoded", slog.String("event", e.GetEvent()), slog.Any("error", err))
+		return nil
+	}
+	return m
+}
+
+func (r *Relay) queue(s *session.Socket, m *transport.Message, dirty *hub.Dirty) {
+	if s.Queue(m) {
+		r.stats.EventsOut.Inc()
+		dirty.Add(s.Conn())
+	}
+}

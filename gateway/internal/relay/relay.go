@@ -1,0 +1,176 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/platform/run"
+	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
+	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+// Services are the questions that the relay asks by gRPC.
+type Services struct {
+	Auth authv1.AuthServiceClient
+	Chat chatv1.ChatServiceClient
+}
+
+// Relay serves sessions with what the services say.
+type Relay struct {
+	cfg      Config
+	nc       *nats.Conn
+	services Services
+	stats    *stats.Stats
+	log      *slog.Logger
+
+	hub         *hub.Hub
+	registry    *hub.Registry
+	calls       *calls
+	interest    *interest
+	repairs     *repairs
+	presence    *presence
+	revocations *revocations
+	catalog     *catalog
+
+	roomEvents []chan *nats.Msg // one for each hub shard
+	handshakes chan struct{}    // tokens of CONNECTs being authenticated
+	tasks      sync.WaitGroup   // goroutines of CONNECTs and joins
+	ctx        context.Context  //nolint:containedctx // the life of CONNECTs and joins, which sessions start
+	stop       context.CancelFunc
+}
+
+var (
+	_ session.App = (*Relay)(nil)
+	_ hub.Watcher = (*Relay)(nil)
+)
+
+// roomEventBuffer is how many room events of one shard may wait; what overflows is found by its sequence and fetched.
+const roomEventBuffer = 16384
+
+// New makes a relay; Run brings it to life. ctx bounds everything that sessions start.
+func New(ctx context.Context, cfg Config, nc *nats.Conn, services Services, st *stats.Stats, log *slog.Logger) *Relay {
+	r := &Relay{
+		cfg: cfg, nc: nc, services: services, stats: st, log: log,
+		registry:   hub.NewRegistry(),
+		catalog:    newCatalog(cfg.Services),
+		handshakes: make(chan struct{}, cfg.MaxHandshakes),
+	}
+	r.ctx, r.stop = context.WithCancel(ctx)
+	shards := max(2, runtime.GOMAXPROCS(0))
+	r.hub = hub.New(shards, r, st, log)
+	r.roomEvents = make([]chan *nats.Msg, shards)
+	for i := range r.roomEvents {
+		r.roomEvents[i] = make(chan *nats.Msg, roomEventBuffer)
+	}
+	r.calls = newCalls(r)
+	r.interest = newInterest(r)
+	r.repairs = newRepairs(r)
+	r.presence = newPresence(r)
+	r.revocations = newRevocations(r)
+	return r
+}
+
+// Run carries events until ctx ends. Sessions are drained before.
+func (r *Relay) Run(ctx context.Context) error {
+	subs, err := r.subscribe()
+	if err != nil {
+		return err
+	}
+	var g run.Group
+	for i := range r.roomEvents {
+		g.Go("room events", func(ctx context.Context) error { return r.pumpRooms(ctx, r.roomEvents[i]) })
+	}
+	g.Go("control events", func(ctx context.Context) error { return r.pumpControl(ctx, subs.control) })
+	g.Go("replies", r.calls.run)
+	g.Go("interest", r.interest.run)
+	g.Go("repairs", r.repairs.run)
+	g.Go("heads", r.repairs.compareHeads)
+	g.Go("revocations", r.revocations.run)
+	g.Go("token expiry", r.closeExpired)
+	g.Go("presence", r.presence.run)
+	err = g.Run(ctx)
+	r.stop()
+	r.tasks.Wait()
+	for _, sub := range subs.all {
+		_ = sub.Unsubscribe() // the connection is closed next
+	}
+	return err
+}
+
+type subscriptions struct {
+	all     []*nats.Subscription
+	control chan *nats.Msg
+}
+
+// controlBuffer is how many broadcasts, user events, revocations and presence lists may wait.
+const controlBuffer = 8192
+
+func (r *Relay) subscribe() (subscriptions, error) {
+	subs := subscriptions{control: make(chan *nats.Msg, controlBuffer)}
+	add := func(subj string, ch chan *nats.Msg) error {
+		sub, err := r.nc.ChanSubscribe(subj, ch)
+		if err != nil {
+			return fmt.Errorf("subscribe %s: %w", subj, err)
+		}
+		subs.all = append(subs.all, sub)
+		return nil
+	}
+	for _, subj := range []string{
+		subject.AllBroadcasts, subject.AllUsers, subject.Revoked, subject.PresenceOnline, subject.CatalogAnnounce,
+		subject.PresenceSnapshot(r.cfg.GatewayID),
+	} {
+		if err := add(subj, subs.control); err != nil {
+			return subs, err
+		}
+	}
+	if err := add(r.calls.inbox+".*", r.calls.replies); err != nil {
+		return subs, err
+	}
+	return subs, nil
+}
+
+// Resync is to be called when the bus is connected again: what was missed meanwhile is asked for.
+func (r *Relay) Resync() {
+	r.repairs.compareNow()
+	r.revocations.catchUpNow()
+	r.presence.announceNow()
+	r.askCatalog()
+}
+
+// Evicted implements hub.Watcher.
+func (r *Relay) Evicted(s *session.Socket, roomID string) {
+	if c, ok := s.State.(*client); ok && c.forgetRoom(roomID) {
+		r.interest.release(roomID)
+	}
+}
+
+// GapFound implements hub.Watcher.
+func (r *Relay) GapFound(roomID string) { r.repairs.ask(roomID, r.cfg.GapWait) }
+
+// closeExpired ends sessions whose token ended.
+func (r *Relay) closeExpired(ctx context.Context) error {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case now := <-ticker.C:
+			r.registry.Each(func(s *session.Socket) {
+				if c, ok := s.State.(*client); ok && c.expired(now) {
+					c.closeExpired()
+				}
+			})
+		}
+	}
+}

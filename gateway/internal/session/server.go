@@ -1,0 +1,141 @@
+package session
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/engineio"
+	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// Config are the protocol's settings.
+type Config struct {
+	PingInterval   time.Duration
+	PingTimeout    time.Duration
+	ConnectTimeout time.Duration // from the handshake to the first namespace
+	MaxPayload     int           // bytes of one packet
+	MaxAttachments int
+	MaxDepth       int // of JSON
+}
+
+// App is what sessions serve. Its calls come from the session's reader, in order, and must not block.
+type App interface {
+	// Connect decides a namespace CONNECT; auth is its JSON object, nil when absent, valid during the call only. The App
+	// answers with Session.Accept or Session.Refuse, now or later.
+	Connect(s *Session, namespace string, auth []byte)
+	// Event takes an event of a connected socket.
+	Event(s *Socket, e Event)
+	// Ack takes a client's ack of an emit with ack id.
+	Ack(s *Socket, id int64, args []byte, attachments [][]byte)
+	// Disconnected tells that a socket left its namespace. It is called once for each accepted socket.
+	Disconnected(s *Socket, reason transport.Reason)
+}
+
+// Event is one client event.
+type Event struct {
+	Name        string
+	Packet      socketio.Packet // AppendArgs gives the arguments; aliases the input, valid during the call only
+	Attachments [][]byte
+}
+
+// Server holds the living sessions and their clock.
+type Server struct {
+	cfg    Config
+	app    App
+	log    *slog.Logger
+	stats  *stats.Stats
+	limits socketio.Limits
+	ping   *transport.Message
+	wheel  *wheel
+	count  atomic.Int64
+
+	mu       sync.Mutex
+	sessions map[*Session]struct{}
+	draining bool
+}
+
+// NewServer makes a server. names are the namespaces and events that packets usually carry; it saves their allocation.
+func NewServer(cfg Config, app App, names socketio.Names, st *stats.Stats, log *slog.Logger) *Server {
+	s := &Server{
+		cfg: cfg, app: app, log: log, stats: st,
+		limits: socketio.Limits{MaxAttachments: cfg.MaxAttachments, MaxDepth: cfg.MaxDepth, Known: names},
+		ping:   transport.TextMessage(string(rune(engineio.Ping))),
+	}
+	s.sessions = make(map[*Session]struct{})
+	s.wheel = newWheel(cfg.PingInterval, cfg.PingTimeout)
+	return s
+}
+
+// Count tells how many sessions live.
+func (s *Server) Count() int { return int(s.count.Load()) }
+
+// Headers is what a session keeps of its handshake request.
+type Headers struct {
+	Authorization string
+	RemoteIP      string
+}
+
+// Open starts a session on a conn that speaks WebSocket from the beginning, and sends the open packet.
+func (s *Server) Open(conn transport.Conn, headers Headers) *Session {
+	session := &Session{server: s, conn: conn, headers: headers, opened: time.Now()}
+	s.mu.Lock()
+	refused := s.draining
+	if !refused {
+		s.sessions[session] = struct{}{}
+	}
+	s.mu.Unlock()
+	if refused {
+		session.closed = true
+		conn.Close(transport.CodeRestart, transport.ReasonDrain)
+		return session
+	}
+	s.count.Add(1)
+	s.stats.Connections.Inc()
+	b := transport.NewBuilder(160)
+	conn.Queue(b.Message(engineio.AppendOpen(b.Buffer(), engineio.Handshake{
+		SID:          NewID(),
+		PingInterval: int(s.cfg.PingInterval.Milliseconds()),
+		PingTimeout:  int(s.cfg.PingTimeout.Milliseconds()),
+		MaxPayload:   s.cfg.MaxPayload,
+	}), nil))
+	conn.Flush()
+	s.wheel.add(session, s.cfg.PingInterval)
+	return session
+}
+
+// forget removes an ended session.
+func (s *Server) forget(session *Session) {
+	s.mu.Lock()
+	_, known := s.sessions[session]
+	delete(s.sessions, session)
+	s.mu.Unlock()
+	if known {
+		s.count.Add(-1)
+		s.stats.Connections.Dec()
+	}
+}
+
+// Refuse makes every session that opens from now on close at once, and returns those that live.
+func (s *Server) Refuse() []*Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	living := make([]*Session, 0, len(s.sessions))
+	for session := range s.sessions {
+		living = append(living, session)
+	}
+	return living
+}
+
+// NewID makes an id of 120 random bits in 20 characters, safe in URLs and subjects.
+func NewID() string {
+	var raw [15]byte
+	_, _ = rand.Read(raw[:]) // never fails (crypto/rand)
+	return base64.RawURLEncoding.EncodeToString(raw[:])
+}

@@ -1,0 +1,311 @@
+package session
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/engineio"
+	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// maxNamespaces bounds how many namespaces one session enters.
+const maxNamespaces = 16
+
+// Session is one client over whatever transport. It is the Receiver of its conn.
+type Session struct {
+	server  *Server
+	conn    transport.Conn
+	headers Headers
+	opened  time.Time
+
+	asm *socketio.Assembler // owned by the reader; nil until a binary packet comes
+
+	mu      sync.Mutex // guards what follows
+	sockets []*Socket  // one for each namespace
+	pending []string   // namespaces whose CONNECT the App has not answered
+	pinged  time.Time  // when the last ping went out
+	ponged  bool       // since then
+	pongAt  time.Time
+	closed  bool
+}
+
+var _ transport.Receiver = (*Session)(nil)
+
+// Headers gives what was kept of the handshake request.
+func (s *Session) Headers() Headers { return s.headers }
+
+// Receive implements transport.Receiver.
+func (s *Session) Receive(data []byte, binary bool) {
+	packet, err := engineio.DecodeFrame(data, binary)
+	if err != nil {
+		s.Close(transport.CodeProtocol, transport.ReasonProtocol)
+		return
+	}
+	switch packet.Type {
+	case engineio.Message:
+		if err := s.message(packet); err != nil {
+			s.Close(transport.CodeProtocol, transport.ReasonProtocol)
+		}
+	case engineio.Pong:
+		s.mu.Lock()
+		s.ponged, s.pongAt = true, time.Now()
+		s.mu.Unlock()
+	case engineio.Close:
+		s.Close(transport.CodeNormal, transport.ReasonClient)
+	default: // a client's ping outside the probe, open, upgrade, noop
+		s.Close(transport.CodeProtocol, transport.ReasonProtocol)
+	}
+}
+
+// message takes one Engine.IO message; an error is the peer's and ends the session.
+func (s *Session) message(packet engineio.Packet) error {
+	if packet.Binary {
+		if s.asm == nil {
+			return errStrayBinary
+		}
+		complete, err := s.asm.Binary(packet.Data)
+		if err != nil || !complete {
+			return err
+		}
+		return s.dispatch(s.asm.Take())
+	}
+	if s.asm != nil && s.asm.Waiting() {
+		_, err := s.asm.Text(socketio.Packet{})
+		return err
+	}
+	decoded, err := socketio.Decode(packet.Data, s.server.limits)
+	if err != nil && !errors.Is(err, socketio.ErrTooDeep) {
+		return err
+	}
+	if decoded.Attachments == 0 {
+		return s.dispatch(decoded, nil)
+	}
+	if s.asm == nil {
+		s.asm = socketio.NewAssembler(s.server.cfg.MaxPayload)
+	}
+	_, err = s.asm.Text(decoded)
+	return err
+}
+
+var (
+	errStrayBinary   = &socketio.ProtocolError{Reason: socketio.StrayBinary}
+	errBeforeConnect = errors.New("packet for a namespace that is not connected")
+	errTwice         = errors.New("second CONNECT to a namespace")
+	errNotForServer  = errors.New("packet that only servers send")
+	errNamespaces    = errors.New("too many namespaces")
+)
+
+func (s *Session) dispatch(p socketio.Packet, attachments [][]byte) error {
+	if p.Type == socketio.Connect {
+		return s.connect(p)
+	}
+	socket := s.socket(p.Namespace)
+	if socket == nil {
+		if p.Type == socketio.Disconnect || p.Type.IsAck() {
+			return nil // crossed with our own disconnect
+		}
+		if s.left(p.Namespace) {
+			return nil
+		}
+		return errBeforeConnect
+	}
+	switch p.Type {
+	case socketio.Event, socketio.BinaryEvent:
+		s.server.stats.EventsIn.Inc()
+		s.server.app.Event(socket, Event{Name: p.Name(), Packet: p, Attachments: attachments})
+	case socketio.Ack, socketio.BinaryAck:
+		s.server.app.Ack(socket, p.ID, p.Data, attachments)
+	case socketio.Disconnect:
+		s.drop(socket, transport.ReasonClient)
+	default:
+		return errNotForServer
+	}
+	return nil
+}
+
+// connect takes a CONNECT packet to the App.
+func (s *Session) connect(p socketio.Packet) error {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	if s.socketLocked(p.Namespace) != nil || slices.Contains(s.pending, p.Namespace) {
+		s.mu.Unlock()
+		return errTwice
+	}
+	if len(s.sockets)+len(s.pending) >= maxNamespaces {
+		s.mu.Unlock()
+		return errNamespaces
+	}
+	s.pending = append(s.pending, p.Namespace)
+	s.mu.Unlock()
+	s.server.app.Connect(s, p.Namespace, p.Data)
+	return nil
+}
+
+// Accept lets a pending CONNECT in: the socket exists, with the App's state, before the client is told. bind completes the
+// state with the socket. It returns nil when the session ended meanwhile.
+func (s *Session) Accept(namespace, userID string, state any, bind func(*Socket) error) *Socket {
+	socket := &Socket{ID: NewID(), Namespace: namespace, UserID: userID, State: state, session: s}
+	if err := bind(socket); err != nil {
+		s.server.log.Error("socket cannot be bound", slog.Any("error", err))
+		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
+		return nil
+	}
+	b := transport.NewBuilder(64)
+	detail := append(append([]byte(`{"sid":"`), socket.ID...), `"}`...)
+	m := b.Message(socketio.AppendConnect(append(b.Buffer(), byte(engineio.Message)), namespace, detail), nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || !s.settleLocked(namespace) {
+		return nil
+	}
+	s.sockets = append(s.sockets, socket)
+	s.conn.Queue(m)
+	s.conn.Flush()
+	s.server.stats.Sockets.Inc()
+	return socket
+}
+
+// Refuse answers a pending CONNECT with CONNECT_ERROR; detail is a JSON object for the error's data, or nil.
+func (s *Session) Refuse(namespace, message string, detail []byte) {
+	b := transport.NewBuilder(96)
+	m := b.Message(socketio.AppendConnectError(append(b.Buffer(), byte(engineio.Message)), namespace, message, detail), nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || !s.settleLocked(namespace) {
+		return
+	}
+	s.conn.Queue(m)
+	s.conn.Flush()
+}
+
+func (s *Session) settleLocked(namespace string) bool {
+	i := slices.Index(s.pending, namespace)
+	if i < 0 {
+		return false
+	}
+	s.pending = slices.Delete(s.pending, i, i+1)
+	if len(s.pending) == 0 {
+		s.pending = nil
+	}
+	return true
+}
+
+func (s *Session) socket(namespace string) *Socket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.socketLocked(namespace)
+}
+
+func (s *Session) socketLocked(namespace string) *Socket {
+	for _, socket := range s.sockets {
+		if socket.Namespace == namespace && !socket.left {
+			return socket
+		}
+	}
+	return nil
+}
+
+// left tells whether the server disconnected the socket of a namespace: packets that crossed with it are ignored.
+func (s *Session) left(namespace string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, socket := range s.sockets {
+		if socket.Namespace == namespace && socket.left {
+			return true
+		}
+	}
+	return false
+}
+
+// drop takes a socket out of its namespace and tells the App, once.
+func (s *Session) drop(socket *Socket, reason transport.Reason) {
+	s.mu.Lock()
+	first := !socket.left
+	socket.left = true
+	if first && reason == transport.ReasonClient {
+		s.sockets = slices.DeleteFunc(s.sockets, func(o *Socket) bool { return o == socket })
+	}
+	s.mu.Unlock()
+	if first {
+		s.server.stats.Sockets.Dec()
+		s.server.app.Disconnected(socket, reason)
+	}
+}
+
+// Close ends the session. The App hears of its sockets when the conn reports the end.
+func (s *Session) Close(code transport.Code, reason transport.Reason) { s.conn.Close(code, reason) }
+
+// Closed implements transport.Receiver.
+func (s *Session) Closed(reason transport.Reason) {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return
+	}
+	s.closed = true
+	sockets := s.sockets
+	s.sockets, s.pending = nil, nil
+	s.mu.Unlock()
+	s.asm = nil
+	s.server.forget(s)
+	s.server.stats.Disconnects.WithLabelValues(string(reason)).Inc()
+	if reason == transport.ReasonSlow {
+		s.server.stats.SlowCloses.Inc()
+	}
+	for _, socket := range sockets {
+		s.drop(socket, reason)
+	}
+}
+
+// beat is the wheel's look at the session: it pings, or ends a session that did not pong or connect. It returns when to look
+// again, 0 for never.
+func (s *Session) beat(now time.Time) time.Duration {
+	cfg := &s.server.cfg
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return 0
+	}
+	if len(s.sockets) == 0 && now.Sub(s.opened) >= cfg.ConnectTimeout {
+		s.mu.Unlock()
+		s.Close(transport.CodePolicy, transport.ReasonNoConnect)
+		return 0
+	}
+	if s.pinged.IsZero() {
+		s.pinged, s.ponged = now, false
+		s.mu.Unlock()
+		s.conn.Queue(s.server.ping)
+		s.conn.Flush()
+		return s.untilConnect(now, cfg.PingTimeout)
+	}
+	if !s.ponged {
+		if wait := cfg.PingTimeout - now.Sub(s.pinged); wait > 0 {
+			s.mu.Unlock()
+			return s.untilConnect(now, wait)
+		}
+		s.mu.Unlock()
+		s.Close(transport.CodeNormal, transport.ReasonPingTimeout)
+		return 0
+	}
+	wait := cfg.PingInterval - now.Sub(s.pongAt)
+	s.pinged = time.Time{}
+	s.mu.Unlock()
+	return s.untilConnect(now, max(wait, 1))
+}
+
+// untilConnect shortens a wait so that ConnectTimeout is noticed in time.
+func (s *Session) untilConnect(now time.Time, wait time.Duration) time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if left := s.server.cfg.ConnectTimeout - now.Sub(s.opened); len(s.sockets) == 0 && left > 0 {
+		return min(wait, left)
+	}
+	return wait
+}

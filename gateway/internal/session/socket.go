@@ -1,0 +1,78 @@
+package session
+
+import (
+	"github.com/starling-chat/starling/gateway/internal/engineio"
+	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// Socket is a session attached to a namespace.
+type Socket struct {
+	ID        string // public; never the session's sid
+	Namespace string
+	UserID    string
+	State     any // the App's
+
+	session *Session
+	left    bool // guarded by session.mu: the namespace is left
+}
+
+// Session gives the session that the socket belongs to.
+func (s *Socket) Session() *Session { return s.session }
+
+// Queue appends a message to the conn's send queue; Flush sends it.
+func (s *Socket) Queue(m *transport.Message) bool { return s.session.conn.Queue(m) }
+
+// Flush writes what is queued.
+func (s *Socket) Flush() { s.session.conn.Flush() }
+
+// Conn gives the conn, to flush it once after several messages.
+func (s *Socket) Conn() transport.Conn { return s.session.conn }
+
+// PauseRead stops reading from the client; ResumeRead goes on.
+func (s *Socket) PauseRead() { s.session.conn.PauseRead() }
+
+// ResumeRead goes on reading after PauseRead.
+func (s *Socket) ResumeRead() { s.session.conn.ResumeRead() }
+
+// Close ends the whole session, all its namespaces.
+func (s *Socket) Close(code transport.Code, reason transport.Reason) { s.session.Close(code, reason) }
+
+// Disconnect takes the socket out of its namespace for good: official clients do not come back by themselves. When it was
+// the session's last socket, the session ends.
+func (s *Socket) Disconnect(reason transport.Reason) {
+	b := transport.NewBuilder(24)
+	s.Queue(b.Message(socketio.AppendDisconnect(append(b.Buffer(), byte(engineio.Message)), s.Namespace), nil))
+	s.session.drop(s, reason)
+	s.session.mu.Lock()
+	last := len(s.session.pending) == 0
+	for _, other := range s.session.sockets {
+		last = last && other.left
+	}
+	s.session.mu.Unlock()
+	if last {
+		s.Close(transport.CodeNormal, reason)
+		return
+	}
+	s.Flush()
+}
+
+// EventMessage encodes an event for a namespace, to be shared by all sockets that get it. id is the ack id, -1 for none.
+func EventMessage(namespace, name string, id int64, args []byte, attachments [][]byte) (*transport.Message, error) {
+	b := transport.NewBuilder(len(namespace) + len(name) + len(args) + 32)
+	buf, err := socketio.AppendEvent(append(b.Buffer(), byte(engineio.Message)), namespace, id, name, args, len(attachments))
+	if err != nil {
+		return nil, err
+	}
+	return b.Message(buf, attachments), nil
+}
+
+// AckMessage encodes an ack.
+func AckMessage(namespace string, id int64, args []byte, attachments [][]byte) (*transport.Message, error) {
+	b := transport.NewBuilder(len(namespace) + len(args) + 32)
+	buf, err := socketio.AppendAck(append(b.Buffer(), byte(engineio.Message)), namespace, id, args, len(attachments))
+	if err != nil {
+		return nil, err
+	}
+	return b.Message(buf, attachments), nil
+}

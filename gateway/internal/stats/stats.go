@@ -1,0 +1,60 @@
+// Package stats holds the gateway's Prometheus metrics. Label values come from closed lists; never from users or rooms.
+package stats
+
+import "github.com/prometheus/client_golang/prometheus"
+
+// Stats are the metrics of one gateway.
+type Stats struct {
+	Connections  prometheus.Gauge       // open sessions
+	Sockets      prometheus.Gauge       // namespaces entered
+	Rooms        prometheus.Gauge       // rooms with a member here
+	Handshakes   *prometheus.CounterVec // result: ok, refused, overload, unavailable
+	Disconnects  *prometheus.CounterVec // reason: transport.Reason
+	Packets      *prometheus.CounterVec // direction: in, out; type: socketio.Type
+	SlowCloses   prometheus.Counter
+	GapRepairs   *prometheus.CounterVec // result: ok, failed
+	ClientEvents *prometheus.CounterVec // service, result: ok or a fault code
+	Draining     prometheus.Gauge
+	Delivery     prometheus.Histogram // seconds from reading a client event to queueing what it caused
+
+	// The hot ones, looked up once.
+	EventsIn, EventsOut, AcksOut prometheus.Counter
+}
+
+// New registers the metrics; queuedBytes is asked at every scrape.
+func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
+	const ns, sub = "starling", "gateway"
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help})
+	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}, labels)
+	}
+	s := &Stats{
+		Connections: gauge("connections", "Open Engine.IO sessions."),
+		Sockets:     gauge("sockets", "Sockets (sessions in a namespace)."),
+		Rooms:       gauge("rooms", "Rooms with at least one member here."),
+		Handshakes:  counter("handshakes_total", "Namespace CONNECTs by result.", "result"),
+		Disconnects: counter("disconnects_total", "Ended sessions by reason.", "reason"),
+		Packets:     counter("packets_total", "Socket.IO packets.", "direction", "type"),
+		SlowCloses: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: ns, Subsystem: sub, Name: "slow_consumer_closes_total", Help: "Sessions closed because their send queue overflowed.",
+		}),
+		GapRepairs:   counter("gap_repairs_total", "Room event gaps fetched from chat-service.", "result"),
+		ClientEvents: counter("client_events_total", "Client events by owning service and result.", "service", "result"),
+		Draining:     gauge("draining", "1 while the gateway drains."),
+		Delivery: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: ns, Name: "delivery_seconds", Help: "From reading a client event to queueing the room event it caused.",
+			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}),
+	}
+	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: ns, Subsystem: sub, Name: "outbound_queue_bytes", Help: "Bytes in all send queues.",
+	}, func() float64 { return float64(queuedBytes()) })
+	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs,
+		s.ClientEvents, s.Draining, s.Delivery, queue)
+	s.EventsIn = s.Packets.WithLabelValues("in", "event")
+	s.EventsOut = s.Packets.WithLabelValues("out", "event")
+	s.AcksOut = s.Packets.WithLabelValues("out", "ack")
+	return s
+}

@@ -1,0 +1,62 @@
+package transport
+
+// Conn is one link to a client, whatever carries it. All methods may be called from any goroutine and never block on the
+// network.
+type Conn interface {
+	// Queue appends a message to the send queue without writing. It reports false when the message was not taken: the
+	// conn is closed, or the message is volatile and the queue is more than half full. A queue that grows over its bound
+	// closes the conn with ReasonSlow: the client comes back and recovers.
+	Queue(m *Message) bool
+	// Flush writes what is queued: at once if the kernel takes it, otherwise as soon as it does.
+	Flush()
+	// Close sends what is queued and a close frame with the code, then ends the link. The first reason wins.
+	Close(code Code, reason Reason)
+	// PauseRead stops reading after the message being received, so that TCP holds the client back; ResumeRead goes on.
+	PauseRead()
+	ResumeRead()
+	// QueuedBytes tells how much waits to be written.
+	QueuedBytes() int
+}
+
+// Receiver is the session behind a Conn. Calls come from one goroutine at a time, in order.
+type Receiver interface {
+	// Receive takes one whole message; data is only valid during the call.
+	Receive(data []byte, binary bool)
+	// Closed is called once, after the last Receive.
+	Closed(reason Reason)
+}
+
+// Code is a WebSocket close code (RFC 6455 §7.4).
+type Code uint16
+
+// The close codes that the gateway sends.
+const (
+	CodeNormal        Code = 1000
+	CodeGoingAway     Code = 1001
+	CodeProtocol      Code = 1002
+	CodeInvalidData   Code = 1007
+	CodePolicy        Code = 1008
+	CodeTooBig        Code = 1009
+	CodeRestart       Code = 1012 // drain: come back, elsewhere
+	CodeTryAgainLater Code = 1013 // overload: come back, later
+)
+
+// Reason says why a link ended, as a bounded label for metrics and the closing log line.
+type Reason string
+
+// The reasons of a disconnect.
+const (
+	ReasonClient      Reason = "client"       // the peer closed
+	ReasonLost        Reason = "lost"         // the TCP connection broke
+	ReasonProtocol    Reason = "protocol"     // the peer broke the protocol
+	ReasonTooBig      Reason = "too_big"      // a message over the limit
+	ReasonFrameTime   Reason = "frame_time"   // a frame did not complete in time
+	ReasonSlow        Reason = "slow"         // the send queue overflowed
+	ReasonPingTimeout Reason = "ping_timeout" // no pong
+	ReasonNoConnect   Reason = "no_connect"   // no namespace CONNECT in time
+	ReasonRefused     Reason = "refused"      // authentication or admission
+	ReasonServer      Reason = "server"       // the server disconnected the last socket
+	ReasonExpired     Reason = "expired"      // the token ended
+	ReasonOverload    Reason = "overload"     // no capacity
+	ReasonDrain       Reason = "drain"        // the gateway goes away
+)

@@ -1,0 +1,80 @@
+package transport
+
+import "encoding/binary"
+
+// maxHeader is the longest header of a server's WebSocket frame: 2 bytes and a 64-bit length.
+const maxHeader = 10
+
+// Message is one outgoing Engine.IO packet, with the binary attachments that follow it, encoded once and shared by every
+// conn that it goes to. It is immutable.
+type Message struct {
+	// Frames is the WebSocket form: a text frame and one binary frame for each attachment.
+	Frames []byte
+	// Text is the Engine.IO packet as text, a part of Frames.
+	Text []byte
+	// Attachments follow Text as binary packets.
+	Attachments [][]byte
+	// Volatile messages are dropped when the queue of a slow conn fills.
+	Volatile bool
+}
+
+// Builder makes a Message without copying its text twice: append the text to Buffer(), then call Message.
+type Builder struct{ buf []byte }
+
+// NewBuilder prepares a message of about size bytes.
+func NewBuilder(size int) Builder { return Builder{buf: make([]byte, maxHeader, maxHeader+size)} }
+
+// Buffer is where the packet's text is appended.
+func (b *Builder) Buffer() []byte { return b.buf }
+
+// Message finishes the message from the buffer that grew out of Buffer.
+func (b *Builder) Message(buf []byte, attachments [][]byte) *Message {
+	textLen := len(buf) - maxHeader
+	for _, a := range attachments {
+		buf = appendHeader(buf, opBinary, len(a))
+		buf = append(buf, a...)
+	}
+	var header [maxHeader]byte
+	h := appendHeader(header[:0], opText, textLen)
+	start := maxHeader - len(h)
+	copy(buf[start:], h)
+	return &Message{
+		Frames: buf[start:], Text: buf[maxHeader : maxHeader+textLen : maxHeader+textLen], Attachments: attachments,
+	}
+}
+
+// TextMessage makes a message from a packet's text.
+func TextMessage(text string) *Message {
+	b := NewBuilder(len(text))
+	return b.Message(append(b.Buffer(), text...), nil)
+}
+
+const (
+	opContinuation = 0x0
+	opText         = 0x1
+	opBinary       = 0x2
+	opClose        = 0x8
+	opPing         = 0x9
+	opPong         = 0xa
+)
+
+// appendHeader appends the header of an unmasked, unfragmented frame.
+//
+//	 0               1               2 …
+//	+-+-+-+-+-------+-+-------------+-------------------------------+
+//	|F|R|R|R| opcode|M| length      | 16 or 64 bits of length       |
+//	|1|0|0|0|       |0| 7 bits      | if the 7 bits say 126 or 127  |
+//	+-+-+-+-+-------+-+-------------+-------------------------------+
+//
+// (RFC 6455 §5.2; the server does not mask.)
+func appendHeader(dst []byte, op byte, length int) []byte {
+	dst = append(dst, 0x80|op)
+	switch {
+	case length < 126:
+		return append(dst, byte(length))
+	case length <= 0xffff:
+		return binary.BigEndian.AppendUint16(append(dst, 126), uint16(length)) //nolint:gosec // bounded by the case
+	default:
+		return binary.BigEndian.AppendUint64(append(dst, 127), uint64(length)) //nolint:gosec // a length is not negative
+	}
+}

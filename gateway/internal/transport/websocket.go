@@ -1,0 +1,472 @@
+package transport
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+// Limits are the bounds of WebSocket conns.
+type Limits struct {
+	MaxMessage   int           // bytes of one message
+	SendQueue    int           // bytes queued to one conn
+	FrameTimeout time.Duration // from the first byte of a message to its last
+	CloseTimeout time.Duration // for what is queued when a conn closes
+}
+
+// Server makes WebSocket conns that share buffers and limits.
+type Server struct {
+	limits  Limits
+	log     *slog.Logger
+	out     sendBuffers
+	in      sync.Pool // *[]byte of readSize
+	readers sync.WaitGroup
+	queued  atomic.Int64
+}
+
+// readSize is how much one read takes in; the buffer is lent for the duration of the read and its parsing only.
+const readSize = 16 << 10
+
+// NewServer makes a server.
+func NewServer(limits Limits, log *slog.Logger) *Server {
+	s := &Server{limits: limits, log: log}
+	s.in.New = func() any { buf := make([]byte, readSize); return &buf }
+	return s
+}
+
+// QueuedBytes tells how much waits in all send queues.
+func (s *Server) QueuedBytes() int64 { return s.queued.Load() }
+
+// Wait returns when every conn has ended.
+func (s *Server) Wait() { s.readers.Wait() }
+
+// WebSocket is a Conn over a hijacked TCP connection. A goroutine is parked in the read without a buffer; writes are made
+// by whoever flushes, and by a goroutine only while the kernel's buffer is full.
+//
+// A TLS connection has no descriptor of its own: it takes the portable path of net.Conn, with a buffer.
+type WebSocket struct {
+	server *Server
+	conn   net.Conn
+	raw    syscall.RawConn // nil: the portable path
+	owner  Receiver
+
+	parser parser // owned by the reader
+
+	mu      sync.Mutex // guards what follows
+	out     *[]byte    // queued bytes; nil when none
+	sent    int        // how many of them are written
+	writing bool       // a drain goroutine is at work
+	closing bool       // nothing more is queued; the link ends when out is written
+	reason  Reason
+	done    bool // the descriptor is closed, or about to be
+	paused  bool
+	resume  chan struct{} // non-nil while the reader waits
+}
+
+var _ Conn = (*WebSocket)(nil)
+
+// Serve reads from an upgraded connection until it ends, in a goroutine of its own, and calls the owner that bind makes.
+// pending are bytes that came together with the handshake.
+func (s *Server) Serve(conn net.Conn, pending []byte, bind func(Conn) Receiver) {
+	c := &WebSocket{server: s, conn: conn, parser: parser{maxMessage: s.limits.MaxMessage}}
+	if sc, ok := conn.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			c.raw = raw
+		}
+	}
+	c.owner = bind(c)
+	s.readers.Add(1)
+	go c.run(pending)
+}
+
+// run is the reader.
+func (c *WebSocket) run(pending []byte) {
+	defer c.server.readers.Done()
+	err := c.read(pending)
+	c.finish(err)
+	c.linger()
+	c.mu.Lock()
+	c.shutLocked()
+	c.mu.Unlock()
+}
+
+// read returns when the link ended, with why.
+func (c *WebSocket) read(pending []byte) error {
+	deadline := false
+	for {
+		if len(pending) > 0 {
+			if err := c.feed(pending); err != nil {
+				return err
+			}
+			pending = nil
+		}
+		if c.waitResumed() {
+			pending = c.parser.rest // whole frames that were kept back
+			c.parser.rest = nil
+			if len(pending) > 0 {
+				continue
+			}
+		}
+		if incomplete := c.parser.incomplete(); incomplete != deadline {
+			deadline = incomplete
+			at := time.Time{}
+			if incomplete {
+				at = time.Now().Add(c.server.limits.FrameTimeout)
+			}
+			c.setReadDeadline(at)
+		}
+		if err := c.readOnce(); err != nil {
+			return err
+		}
+	}
+}
+
+// setReadDeadline bounds the next reads, unless the conn is closing: then the deadline that woke the reader stands.
+func (c *WebSocket) setReadDeadline(at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closing {
+		_ = c.conn.SetReadDeadline(at)
+	}
+}
+
+// linger discards what the peer still sends until it closes too: closing a TCP connection with unread bytes resets it, and
+// a reset can overtake the close frame on its way to the peer.
+func (c *WebSocket) linger() {
+	c.mu.Lock()
+	done := c.done
+	c.mu.Unlock()
+	if done {
+		return
+	}
+	_ = c.conn.SetReadDeadline(time.Now().Add(c.server.limits.CloseTimeout))
+	buf := c.lend()
+	defer c.server.in.Put(buf)
+	for {
+		if _, err := c.conn.Read(*buf); err != nil {
+			return
+		}
+	}
+}
+
+// readOnce waits for bytes and feeds them.
+func (c *WebSocket) readOnce() error {
+	if c.raw == nil {
+		buf := c.lend()
+		defer c.server.in.Put(buf)
+		n, err := c.conn.Read(*buf)
+		if n > 0 {
+			if err := c.feed((*buf)[:n]); err != nil {
+				return err
+			}
+		}
+		return err
+	}
+	var buf *[]byte
+	var n int
+	var readErr error
+	err := c.raw.Read(func(fd uintptr) bool {
+		buf = c.lend()
+		n, readErr = ignoringEINTR(func() (int, error) { return syscall.Read(int(fd), *buf) })
+		if errors.Is(readErr, syscall.EAGAIN) {
+			c.server.in.Put(buf) // parked without a buffer
+			buf = nil
+			return false
+		}
+		return true
+	})
+	if buf != nil {
+		defer c.server.in.Put(buf)
+	}
+	switch {
+	case err != nil:
+		return err
+	case readErr != nil:
+		return readErr
+	case n == 0:
+		return io.EOF
+	}
+	return c.feed((*buf)[:n])
+}
+
+func (c *WebSocket) lend() *[]byte { return c.server.in.Get().(*[]byte) }
+
+func (c *WebSocket) feed(data []byte) error {
+	return c.parser.feed(data, (*receiving)(c), c.isPaused)
+}
+
+// receiving is the WebSocket as the parser's sink.
+type receiving WebSocket
+
+func (r *receiving) message(data []byte, binary bool) { r.owner.Receive(data, binary) }
+
+func (r *receiving) ping(data []byte) {
+	c := (*WebSocket)(r)
+	frame := append(appendHeader(make([]byte, 0, 2+len(data)), opPong, len(data)), data...)
+	c.Queue(&Message{Frames: frame})
+	c.Flush()
+}
+
+func (r *receiving) peerClosed() {}
+
+// finish turns the reader's end into the conn's.
+func (c *WebSocket) finish(err error) {
+	var refusal *closeError
+	code, reason := CodeNormal, ReasonLost
+	switch {
+	case errors.As(err, &refusal):
+		code, reason = refusal.code, refusal.reason
+	case errors.Is(err, errPeerClosed):
+		reason = ReasonClient
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		code, reason = CodePolicy, ReasonFrameTime
+	}
+	c.Close(code, reason)
+	c.mu.Lock()
+	reason = c.reason
+	c.mu.Unlock()
+	c.owner.Closed(reason)
+}
+
+// Queue implements Conn.
+func (c *WebSocket) Queue(m *Message) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing {
+		return false
+	}
+	waiting := c.waiting()
+	if m.Volatile && waiting > c.server.limits.SendQueue/2 {
+		return false
+	}
+	if waiting+len(m.Frames) > c.server.limits.SendQueue && waiting > 0 {
+		c.closeLocked(CodePolicy, ReasonSlow)
+		return false
+	}
+	c.append(m.Frames)
+	return true
+}
+
+func (c *WebSocket) append(p []byte) {
+	if c.out == nil {
+		c.out = c.server.out.get()
+	}
+	*c.out = append(*c.out, p...)
+	c.server.queued.Add(int64(len(p)))
+}
+
+func (c *WebSocket) waiting() int {
+	if c.out == nil {
+		return 0
+	}
+	return len(*c.out) - c.sent
+}
+
+// QueuedBytes implements Conn.
+func (c *WebSocket) QueuedBytes() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.waiting()
+}
+
+// Flush implements Conn.
+func (c *WebSocket) Flush() {
+	c.mu.Lock()
+	c.flushLocked()
+	c.mu.Unlock()
+}
+
+// flushLocked writes without waiting; what the kernel does not take is left to a goroutine.
+func (c *WebSocket) flushLocked() {
+	if c.writing || c.done || c.out == nil {
+		return
+	}
+	if c.raw == nil {
+		c.writing = true
+		go c.drain()
+		return
+	}
+	var n int
+	var writeErr error
+	err := c.raw.Write(func(fd uintptr) bool {
+		n, writeErr = ignoringEINTR(func() (int, error) { return syscall.Write(int(fd), (*c.out)[c.sent:]) })
+		return true
+	})
+	if err == nil && errors.Is(writeErr, syscall.EAGAIN) {
+		n, writeErr = 0, nil
+	}
+	if err != nil || writeErr != nil {
+		c.closeLocked(CodeNormal, ReasonLost)
+		c.shutLocked()
+		return
+	}
+	c.wrote(n)
+	if c.out != nil {
+		c.writing = true
+		go c.drain()
+	}
+}
+
+// wrote accounts for n written bytes.
+func (c *WebSocket) wrote(n int) {
+	c.sent += n
+	c.server.queued.Add(-int64(n))
+	if c.sent < len(*c.out) {
+		return
+	}
+	c.server.out.put(c.out)
+	c.out, c.sent = nil, 0
+	if c.closing {
+		c.endWriteLocked()
+	}
+}
+
+// endWriteLocked tells the peer that nothing more comes.
+func (c *WebSocket) endWriteLocked() {
+	if half, ok := c.conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+		return
+	}
+	c.shutLocked()
+}
+
+// drain writes until nothing is queued, then ends. It owns the writing flag, so there is one at most.
+func (c *WebSocket) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.out != nil && !c.done {
+		// The bytes are taken away while they are written without the lock: Queue appends to a new buffer meanwhile,
+		// and the bound counts both.
+		chunk := (*c.out)[c.sent:]
+		if len(chunk) > 64<<10 {
+			chunk = chunk[:64<<10]
+		}
+		out := append([]byte(nil), chunk...)
+		c.mu.Unlock()
+		n, err := c.conn.Write(out)
+		c.mu.Lock()
+		if c.done {
+			break
+		}
+		if err != nil {
+			c.closeLocked(CodeNormal, ReasonLost)
+			c.shutLocked()
+			break
+		}
+		c.wrote(n)
+		c.compact()
+	}
+	c.writing = false
+}
+
+// compact forgets written bytes at the front of a long queue, so that it does not grow with what passes through.
+func (c *WebSocket) compact() {
+	if c.out != nil && c.sent > 0 && c.sent >= len(*c.out)/2 {
+		*c.out = append((*c.out)[:0], (*c.out)[c.sent:]...)
+		c.sent = 0
+	}
+}
+
+// Close implements Conn.
+func (c *WebSocket) Close(code Code, reason Reason) {
+	c.mu.Lock()
+	c.closeLocked(code, reason)
+	c.mu.Unlock()
+}
+
+func (c *WebSocket) closeLocked(code Code, reason Reason) {
+	if c.closing {
+		return
+	}
+	c.closing, c.reason = true, reason
+	if reason == ReasonSlow || reason == ReasonLost {
+		c.shutLocked() // nothing reaches it any more
+		return
+	}
+	c.append(closeFrame(code))
+	_ = c.conn.SetWriteDeadline(time.Now().Add(c.server.limits.CloseTimeout))
+	c.flushLocked()
+	_ = c.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader, which reports the end
+	c.wakeLocked()
+}
+
+// shutLocked ends the TCP connection; the reader notices and reports.
+func (c *WebSocket) shutLocked() {
+	if c.done {
+		return
+	}
+	c.done = true
+	if c.out != nil {
+		c.server.queued.Add(-int64(len(*c.out) - c.sent))
+		if !c.writing {
+			c.server.out.put(c.out)
+		}
+		c.out, c.sent = nil, 0
+	}
+	_ = c.conn.Close()
+	c.wakeLocked()
+}
+
+func closeFrame(code Code) []byte {
+	body := ws.NewCloseFrameBody(ws.StatusCode(code), "")
+	return append(appendHeader(make([]byte, 0, 2+len(body)), opClose, len(body)), body...)
+}
+
+// PauseRead implements Conn.
+func (c *WebSocket) PauseRead() {
+	c.mu.Lock()
+	c.paused = true
+	c.mu.Unlock()
+}
+
+// ResumeRead implements Conn.
+func (c *WebSocket) ResumeRead() {
+	c.mu.Lock()
+	c.paused = false
+	c.wakeLocked()
+	c.mu.Unlock()
+}
+
+func (c *WebSocket) wakeLocked() {
+	if c.resume != nil {
+		close(c.resume)
+		c.resume = nil
+	}
+}
+
+func (c *WebSocket) isPaused() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.paused && !c.closing
+}
+
+// waitResumed holds the reader while paused; it tells whether it had to wait.
+func (c *WebSocket) waitResumed() bool {
+	c.mu.Lock()
+	if !c.paused || c.closing {
+		c.mu.Unlock()
+		return false
+	}
+	wait := make(chan struct{})
+	c.resume = wait
+	c.mu.Unlock()
+	<-wait
+	return true
+}
+
+func ignoringEINTR(call func() (int, error)) (int, error) {
+	for {
+		n, err := call()
+		if !errors.Is(err, syscall.EINTR) {
+			return max(n, 0), err
+		}
+	}
+}

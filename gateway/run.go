@@ -1,0 +1,190 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/grpc"
+
+	"github.com/starling-chat/starling/gateway/internal/edge"
+	"github.com/starling-chat/starling/gateway/internal/relay"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/bus"
+	"github.com/starling-chat/starling/platform/obs"
+	"github.com/starling-chat/starling/platform/rpc"
+	"github.com/starling-chat/starling/platform/run"
+	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
+	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+)
+
+// Run runs a gateway until ctx ends, then drains it. NATS and the services may be away at any time.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
+	if cfg.Listen.ID == "" {
+		cfg.Listen.ID = session.NewID()
+	}
+	log = log.With(slog.String("gateway", cfg.Listen.ID))
+	stopTracing, err := obs.Tracing(ctx, "gateway", cfg.Listen.OTLPEndpoint)
+	if err != nil {
+		return fmt.Errorf("start tracing: %w", err)
+	}
+	defer func() { _ = stopTracing(context.WithoutCancel(ctx)) }()
+	proxies, err := cfg.trustedProxies()
+	if err != nil {
+		return err
+	}
+
+	conns, err := dial(cfg, log)
+	if err != nil {
+		return err
+	}
+	defer conns.close()
+
+	var r *relay.Relay
+	nc, err := bus.Connect(ctx, bus.Config{
+		URL: cfg.NATS.URL, Name: "gateway", User: cfg.NATS.User, Password: cfg.NATS.Password,
+		InProcess: cfg.NATSInProcess, Log: log,
+		OnReconnect: func(*nats.Conn) { r.Resync() },
+	})
+	if err != nil {
+		return fmt.Errorf("connect to NATS: %w", err)
+	}
+	defer nc.Close()
+
+	registry := obs.NewRegistry("gateway")
+	registry.MustRegister(bus.Collector(nc))
+	sockets := transport.NewServer(transport.Limits{
+		MaxMessage: cfg.Protocol.MaxPayload, SendQueue: cfg.Limits.SendQueueBytes,
+		FrameTimeout: cfg.Limits.FrameTimeout, CloseTimeout: closeTimeout,
+	}, log)
+	st := stats.New(registry, sockets.QueuedBytes)
+	// The relay outlives ctx: events that were accepted are finished while the sessions drain.
+	background := context.WithoutCancel(ctx)
+	r = relay.New(background, relayConfig(cfg), nc, relay.Services{
+		Auth: authv1.NewAuthServiceClient(conns.auth), Chat: chatv1.NewChatServiceClient(conns.chat),
+	}, st, log)
+	sessions := session.NewServer(session.Config{
+		PingInterval: cfg.Protocol.PingInterval, PingTimeout: cfg.Protocol.PingTimeout,
+		ConnectTimeout: cfg.Protocol.ConnectTimeout, MaxPayload: cfg.Protocol.MaxPayload,
+		MaxAttachments: cfg.Protocol.MaxAttachments, MaxDepth: cfg.Protocol.MaxDepth,
+	}, r, socketio.NewNames(usualNames()...), st, log)
+
+	listener, err := listen(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	front, err := edge.New(edge.Config{
+		Listener: listener, Origins: cfg.Listen.FrontendURLs, TrustedProxies: proxies,
+		MaxPayload: cfg.Protocol.MaxPayload, MaxConnections: maxConnections(cfg.Limits.Connections, log),
+		IPRate: cfg.Limits.IPRate, IPBurst: cfg.Limits.IPBurst,
+		Auth: conns.auth, Chat: conns.chat, Presence: conns.presence,
+	}, sessions, sockets, st, log)
+	if err != nil {
+		return fmt.Errorf("prepare the HTTP edge: %w", err)
+	}
+
+	drain := &drain{window: cfg.Drain.Window, sessions: sessions, sockets: sockets, stats: st, log: log}
+	g := run.Group{Timeout: cfg.ShutdownTimeout}
+	g.Go("admin", obs.Admin{Addr: cfg.Listen.Admin, Registry: registry, Ready: drain.ready, Log: log}.Run)
+	g.Go("relay", r.Run)
+	g.Go("heartbeats", sessions.Run)
+	g.Go("drain", drain.run)
+	g.Go("edge", front.Run)
+	log.Info("gateway listens", slog.String("address", listener.Addr().String()))
+	return g.Run(ctx)
+}
+
+// closeTimeout is how long a closing connection may take.
+const closeTimeout = 2 * time.Second
+
+func relayConfig(cfg Config) relay.Config {
+	return relay.Config{
+		GatewayID: cfg.Listen.ID, Incarnation: time.Now().UnixNano(),
+		EventRate: cfg.Limits.EventRate, EventBurst: cfg.Limits.EventBurst,
+		MaxEventBytes: cfg.Limits.EventBytes, MaxRooms: cfg.Limits.Rooms, MaxQueued: cfg.Limits.Queued,
+		MaxInFlight: cfg.Limits.InFlight, MaxHandshakes: cfg.Limits.Handshakes,
+		EventTimeout: cfg.Limits.EventTimeout, AuthTimeout: 5 * time.Second,
+		Linger: 30 * time.Second, GapWait: 30 * time.Millisecond, HeadInterval: 5 * time.Second, LeaseInterval: 3 * time.Second,
+		Services: []string{"chat-service", "presence-service"},
+	}
+}
+
+// usualNames are the namespaces and events that packets usually carry, kept as shared strings.
+func usualNames() []string {
+	return []string{
+		"/", "/chat", "/notifications",
+		"room:join", "room:leave", "room:message", "message:send", "message", "message:read", "message:history", "room:list",
+		"typing:start", "typing:stop", "chat:message", "announcement", "presence:get", "notification:list", "notification:read",
+	}
+}
+
+type serviceConns struct{ auth, chat, presence *grpc.ClientConn }
+
+func dial(cfg Config, log *slog.Logger) (serviceConns, error) {
+	var s serviceConns
+	client := rpc.ClientConfig{Token: cfg.Services.Token, Log: log}
+	for _, c := range []struct {
+		conn   **grpc.ClientConn
+		target string
+	}{{&s.auth, cfg.Services.Auth}, {&s.chat, cfg.Services.Chat}, {&s.presence, cfg.Services.Presence}} {
+		conn, err := rpc.Dial(c.target, client)
+		if err != nil {
+			s.close()
+			return s, fmt.Errorf("dial %s: %w", c.target, err)
+		}
+		*c.conn = conn
+	}
+	return s, nil
+}
+
+func (s serviceConns) close() {
+	for _, c := range []*grpc.ClientConn{s.auth, s.chat, s.presence} {
+		if c != nil {
+			_ = c.Close()
+		}
+	}
+}
+
+func listen(ctx context.Context, cfg Config) (net.Listener, error) {
+	if cfg.Listener != nil {
+		return cfg.Listener, nil
+	}
+	var lc net.ListenConfig
+	l, err := lc.Listen(ctx, "tcp", cfg.Listen.Addr)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", cfg.Listen.Addr, err)
+	}
+	return l, nil
+}
+
+// descriptorReserve is kept for everything that is not a client: NATS, gRPC, files, HTTP requests.
+const descriptorReserve = 200
+
+// maxConnections takes what the descriptor limit leaves when nothing is set, and warns when a setting is over it.
+func maxConnections(set int, log *slog.Logger) int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		log.Warn("descriptor limit unknown", slog.Any("error", err))
+		return set
+	}
+	room := int(min(limit.Cur, 1<<30)) - descriptorReserve //nolint:gosec // bounded
+	log.Info("descriptor limit", slog.Uint64("nofile", limit.Cur), slog.Int("connections", room))
+	if set == 0 {
+		return max(room, 1)
+	}
+	if set > room {
+		log.Warn("max-connections is over the descriptor limit", slog.Int("max_connections", set), slog.Int("possible", room))
+	}
+	return set
+}
+
+// errDraining makes /readyz say no.
+var errDraining = errors.New("draining")

@@ -1,0 +1,152 @@
+package bus
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"regexp"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/starling-chat/starling/platform/settings"
+)
+
+// Config says which server to use, as whom, and who is told about outages.
+type Config struct {
+	URL       settings.URL // one or several addresses, separated by commas
+	Name      string       // of the service: letters, digits, - and _; also names its inboxes, _INBOX_<name>.>
+	User      string
+	Password  settings.Secret
+	CredsFile string      // path of a credentials file, instead of User and Password
+	TLS       *tls.Config // nil: as the URL says
+	// IgnoreDiscovered stays with URL even when the servers tell of others, for
+	// servers behind a proxy.
+	IgnoreDiscovered bool
+	InProcess        nats.InProcessConnProvider // used instead of URL where set
+	Log              *slog.Logger
+
+	// OnReconnect and OnDisconnect run in the connection's callback goroutine and
+	// must not block. The first connection is no reconnection.
+	OnReconnect  func(*nats.Conn)
+	OnDisconnect func(error)
+}
+
+const (
+	dialTimeout     = 2 * time.Second
+	reconnectWait   = 500 * time.Millisecond
+	reconnectJitter = 500 * time.Millisecond
+	pingInterval    = 10 * time.Second
+	pingsLost       = 2
+	writeTimeout    = 10 * time.Second
+	drainTimeout    = 10 * time.Second
+)
+
+var validName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// Connect returns a connection that may still be connecting, so services start in
+// any order; WaitConnected waits. The caller drains or closes it. Connect fails
+// when the configuration is wrong or ctx has ended.
+func Connect(ctx context.Context, cfg Config) (*nats.Conn, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, fmt.Errorf("connect to NATS: %w", err)
+	}
+	if !validName.MatchString(cfg.Name) {
+		return nil, fmt.Errorf("connect to NATS: name %q is not made of letters, digits, - and _", cfg.Name)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	nc, err := nats.Connect(cfg.URL.Reveal(), cfg.options(context.WithoutCancel(ctx))...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to NATS at %s: %w", cfg.URL, err)
+	}
+	return nc, nil
+}
+
+func (cfg Config) options(ctx context.Context) []nats.Option {
+	options := []nats.Option{
+		nats.Name(cfg.Name),
+		nats.CustomInboxPrefix("_INBOX_" + cfg.Name),
+		nats.Timeout(dialTimeout),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(reconnectWait),
+		nats.ReconnectJitter(reconnectJitter, reconnectJitter),
+		nats.ReconnectBufSize(-1),   // publishing while disconnected fails at once
+		nats.IgnoreAuthErrorAbort(), // credentials may be rotated under us
+		nats.PermissionErrOnSubscribe(true),
+		nats.PingInterval(pingInterval),
+		nats.MaxPingsOutstanding(pingsLost),
+		nats.FlusherTimeout(writeTimeout),
+		nats.DrainTimeout(drainTimeout),
+	}
+	if cfg.InProcess != nil {
+		options = append(options, nats.InProcessServer(cfg.InProcess))
+	}
+	if cfg.CredsFile != "" {
+		options = append(options, nats.UserCredentials(cfg.CredsFile))
+	} else if cfg.User != "" {
+		options = append(options, nats.UserInfo(cfg.User, cfg.Password.Reveal()))
+	}
+	if cfg.TLS != nil {
+		options = append(options, nats.Secure(cfg.TLS))
+	}
+	if cfg.IgnoreDiscovered {
+		options = append(options, nats.IgnoreDiscoveredServers())
+	}
+	return append(options, cfg.callbacks(ctx)...)
+}
+
+func (cfg Config) callbacks(ctx context.Context) []nats.Option {
+	log := cfg.Log
+	return []nats.Option{
+		nats.ConnectHandler(func(nc *nats.Conn) {
+			log.LogAttrs(ctx, slog.LevelInfo, "nats connected", slog.String("server", nc.ConnectedServerName()))
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			log.LogAttrs(ctx, slog.LevelInfo, "nats reconnected", slog.String("server", nc.ConnectedServerName()))
+			if cfg.OnReconnect != nil {
+				cfg.OnReconnect(nc)
+			}
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // nil: closed by us
+				log.LogAttrs(ctx, slog.LevelWarn, "nats disconnected", slog.Any("error", err))
+			}
+			if cfg.OnDisconnect != nil {
+				cfg.OnDisconnect(err)
+			}
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			log.LogAttrs(ctx, slog.LevelDebug, "nats not reached", slog.Any("error", err))
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			log.LogAttrs(ctx, slog.LevelWarn, "nats error", slog.String("subject", subject), slog.Any("error", err))
+		}),
+	}
+}
+
+// WaitConnected blocks until nc is connected. It fails when nc is closed or ctx ends.
+func WaitConnected(ctx context.Context, nc *nats.Conn) error {
+	changes := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer nc.RemoveStatusListener(changes)
+	for {
+		switch {
+		case nc.IsConnected():
+			return nil
+		case nc.IsClosed():
+			return fmt.Errorf("wait for NATS: %w", nats.ErrConnectionClosed)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for NATS: %w", ctx.Err())
+		case <-changes:
+		}
+	}
+}

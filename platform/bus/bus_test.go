@@ -1,0 +1,118 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/starling-chat/starling/platform/bus"
+	"github.com/starling-chat/starling/platform/bus/bustest"
+	"github.com/starling-chat/starling/platform/bus/embedded"
+	"github.com/starling-chat/starling/platform/settings"
+)
+
+// TestOutage starts before the server, loses it and gets it back with its streams.
+func TestOutage(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := listener.Addr().(*net.TCPAddr).Port
+	_ = listener.Close()
+	lost, back := make(chan error, 1), make(chan struct{}, 1)
+	start := time.Now()
+	nc, err := bus.Connect(t.Context(), bus.Config{
+		URL: settings.URL("nats://127.0.0.1:" + strconv.Itoa(port)), Name: "outage",
+		OnDisconnect: func(err error) { lost <- err },
+		OnReconnect:  func(*nats.Conn) { back <- struct{}{} },
+	})
+	if err != nil || time.Since(start) > time.Second {
+		t.Fatalf("Connect without a server = %v after %v, want nil at once", err, time.Since(start))
+	}
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := bus.WaitConnected(ctx, nc); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("WaitConnected without a server = %v, want the deadline", err)
+	}
+	if err := nc.Publish("x", nil); err == nil {
+		t.Error("Publish without a server = nil, want an error at once")
+	}
+
+	cfg := embedded.Config{StoreDir: t.TempDir(), Port: port}
+	server, err := embedded.Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bus.WaitConnected(t.Context(), nc); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(nc.NewInbox(), "_INBOX_outage.") {
+		t.Errorf("NewInbox = %q, want the service's prefix", nc.NewInbox())
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	server.Close()
+	<-lost
+	if server, err = embedded.Start(cfg); err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	<-back
+	if _, err := js.Stream(t.Context(), "S"); err != nil {
+		t.Errorf("Stream(S) after a restart = %v, want it kept", err)
+	}
+	if n := testutil.CollectAndCount(bus.Collector(nc)); n != 6 {
+		t.Errorf("Collector gives %d metrics, want 6", n)
+	}
+	nc.Close()
+	if err := bus.WaitConnected(t.Context(), nc); !errors.Is(err, nats.ErrConnectionClosed) {
+		t.Errorf("WaitConnected after Close = %v, want closed", err)
+	}
+}
+
+func TestInProcessOnly(t *testing.T) {
+	server, err := embedded.Start(embedded.Config{StoreDir: t.TempDir(), Port: embedded.InProcessOnly})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	if server.URL() != "" {
+		t.Errorf("URL = %q, want none", server.URL())
+	}
+	nc, err := bus.Connect(t.Context(), bus.Config{Name: "in", InProcess: server.InProcess()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := nc.RTT(); err != nil {
+		t.Errorf("RTT = %v, want a connection", err)
+	}
+}
+
+func TestServersAreSeparate(t *testing.T) {
+	a, b := bustest.New(t), bustest.New(t)
+	if _, err := url.Parse(a.ConnectedUrl()); err != nil || a.ConnectedUrl() == b.ConnectedUrl() {
+		t.Errorf("servers = %q and %q, want two", a.ConnectedUrl(), b.ConnectedUrl())
+	}
+}
+
+func TestBadName(t *testing.T) {
+	if _, err := bus.Connect(t.Context(), bus.Config{Name: "a.b"}); err == nil {
+		t.Error("Connect with a dot in the name = nil, want an error")
+	}
+}

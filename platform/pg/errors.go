@@ -1,0 +1,64 @@
+package pg
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/puddle/v2"
+)
+
+// SQLSTATE codes, https://www.postgresql.org/docs/current/errcodes-appendix.html
+const (
+	codeUniqueViolation      = "23505"
+	codeReadOnlyTransaction  = "25006" // the former primary, after a failover
+	codeSerializationFailure = "40001"
+	codeDeadlockDetected     = "40P01"
+	codeLockNotAvailable     = "55P03"
+	codeQueryCanceled        = "57014" // statement_timeout
+	classConnection          = "08"
+	classResources           = "53"  // too many connections, disk full, out of memory
+	classShutdown            = "57P" // shutting down, crashed, starting up, database dropped
+)
+
+// IsUnique reports whether err is a violation of the named unique constraint; ""
+// stands for any.
+func IsUnique(err error, constraint string) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && pgErr.Code == codeUniqueViolation &&
+		(constraint == "" || pgErr.ConstraintName == constraint)
+}
+
+// IsUnavailable reports whether the same request may succeed later: the server is
+// unreachable, restarting, full, too slow or the pool is closed. A lost
+// connection leaves it unknown whether a COMMIT took place. A cancelled context
+// is not unavailability, an exceeded deadline is.
+func IsUnavailable(err error) bool {
+	if err == nil || errors.Is(err, context.Canceled) {
+		return false
+	}
+	var pgErr *pgconn.PgError
+	if errors.As(err, &pgErr) { // also inside a ConnectError
+		switch pgErr.Code {
+		case codeReadOnlyTransaction, codeSerializationFailure, codeDeadlockDetected, codeLockNotAvailable, codeQueryCanceled:
+			return true
+		}
+		return strings.HasPrefix(pgErr.Code, classConnection) || strings.HasPrefix(pgErr.Code, classResources) ||
+			strings.HasPrefix(pgErr.Code, classShutdown)
+	}
+	var connectErr *pgconn.ConnectError
+	var netErr net.Error
+	return errors.As(err, &connectErr) || errors.As(err, &netErr) || pgconn.Timeout(err) || pgconn.SafeToRetry(err) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, pgconn.ErrConnClosed) ||
+		errors.Is(err, puddle.ErrClosedPool) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+// isConflict reports whether a transaction lost against another one and may be repeated at once.
+func isConflict(err error) bool {
+	var pgErr *pgconn.PgError
+	return errors.As(err, &pgErr) && (pgErr.Code == codeSerializationFailure || pgErr.Code == codeDeadlockDetected)
+}

@@ -1,0 +1,101 @@
+package pg
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/exaring/otelpgx"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/starling-chat/starling/platform/settings"
+)
+
+// Config says which database to use and how.
+type Config struct {
+	URL              settings.URL
+	MaxConns         int32         // 0 means 10; the sum over all replicas stays below 80 % of max_connections
+	Schema           string        // the search_path, one schema per service; "" keeps the role's
+	StatementTimeout time.Duration // the server cancels longer statements; 0 means 5 s
+	AppName          string        // application_name
+	Trace            bool          // spans for queries by OpenTelemetry
+}
+
+const (
+	defaultMaxConns         = 10
+	defaultStatementTimeout = 5 * time.Second
+	connectTimeout          = 5 * time.Second
+	maxConnLifetime         = 30 * time.Minute
+)
+
+// Open returns a pool that connects in the background and whenever a query needs
+// it, so services start in any order. It fails only when the configuration does
+// not parse; the error carries no password.
+func Open(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
+	config, err := cfg.pool()
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, config)
+	if err != nil {
+		return nil, fmt.Errorf("open pool: %w", err)
+	}
+	return pool, nil
+}
+
+func (cfg Config) pool() (*pgxpool.Config, error) {
+	config, err := pgxpool.ParseConfig(cfg.URL.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("parse database url %s: not a PostgreSQL address", cfg.URL)
+	}
+	cfg.apply(config.ConnConfig)
+	config.MaxConns = defaultMaxConns
+	if cfg.MaxConns > 0 {
+		config.MaxConns = cfg.MaxConns
+	}
+	config.MinIdleConns = 1
+	config.MaxConnLifetime = maxConnLifetime
+	config.MaxConnLifetimeJitter = maxConnLifetime / 10
+	config.MaxConnIdleTime = 5 * time.Minute
+	config.HealthCheckPeriod = 15 * time.Second
+	if cfg.Trace {
+		config.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithTrimSQLInSpanName(), otelpgx.WithDisableConnectionDetailsInAttributes())
+	}
+	return config, nil
+}
+
+// apply sets what every connection of the service has in common.
+func (cfg Config) apply(conn *pgx.ConnConfig) {
+	if conn.ConnectTimeout == 0 || conn.ConnectTimeout > connectTimeout {
+		conn.ConnectTimeout = connectTimeout
+	}
+	timeout := cfg.StatementTimeout
+	if timeout <= 0 {
+		timeout = defaultStatementTimeout
+	}
+	conn.RuntimeParams["statement_timeout"] = strconv.FormatInt(timeout.Milliseconds(), 10)
+	if cfg.AppName != "" {
+		conn.RuntimeParams["application_name"] = cfg.AppName
+	}
+	if cfg.Schema != "" {
+		conn.RuntimeParams["search_path"] = pgx.Identifier{cfg.Schema}.Sanitize()
+	}
+}
+
+// AssertDurable fails unless the server flushes commits to disk: kill -9 alone
+// does not reveal a missing fsync, so the settings are asserted.
+func AssertDurable(ctx context.Context, pool *pgxpool.Pool) error {
+	for _, name := range []string{"fsync", "synchronous_commit", "full_page_writes"} {
+		var value string
+		if err := pool.QueryRow(ctx, "SELECT current_setting($1)", name).Scan(&value); err != nil {
+			return fmt.Errorf("show %s: %w", name, err)
+		}
+		// synchronous_commit also knows local, remote_write and remote_apply: all flush locally.
+		if value == "off" {
+			return fmt.Errorf("PostgreSQL would lose acknowledged data in a crash: %s is off", name)
+		}
+	}
+	return nil
+}

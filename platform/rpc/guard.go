@@ -1,0 +1,121 @@
+package rpc
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// tokenKey is the metadata key of the secret that services share.
+const tokenKey = "x-starling-service" //nolint:gosec // a name
+
+func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (resp any, err error) {
+	err = s.guard(ctx, info.FullMethod, func() error {
+		resp, err = handle(ctx, req)
+		return err
+	})
+	return resp, err
+}
+
+func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+	return s.guard(stream.Context(), info.FullMethod, func() error { return handle(srv, stream) })
+}
+
+// guard lets only services in, turns errors and panics into statuses and counts.
+func (s *Server) guard(ctx context.Context, method string, handle func() error) (err error) {
+	start := time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			err = s.status(ctx, method, fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		}
+		s.metrics.observe(method, status.Code(err).String(), time.Since(start))
+	}()
+	if err := s.authenticate(ctx, method); err != nil {
+		return fault.ToStatus(err)
+	}
+	return s.status(ctx, method, handle())
+}
+
+func (s *Server) authenticate(ctx context.Context, method string) error {
+	if s.cfg.Token == "" || strings.HasPrefix(method, "/"+healthpb.Health_ServiceDesc.ServiceName+"/") {
+		return nil
+	}
+	given := strings.Join(metadata.ValueFromIncomingContext(ctx, tokenKey), ",")
+	if subtle.ConstantTimeCompare([]byte(given), []byte(s.cfg.Token.Reveal())) == 1 {
+		return nil
+	}
+	return fault.New(fault.Unauthenticated, "Not a service")
+}
+
+// status hides what is no fault and logs it under an id that the caller gets.
+func (s *Server) status(ctx context.Context, method string, err error) error {
+	if err == nil {
+		return nil
+	}
+	var already *fault.Error
+	if _, fromCall := status.FromError(err); fromCall && !errors.As(err, &already) {
+		err = fault.FromStatus(err) // passed on from another service
+	}
+	f, told := fault.Of(err, func() string { return rand.Text()[:12] })
+	if !told {
+		s.cfg.Log.LogAttrs(ctx, slog.LevelError, "rpc failed",
+			slog.String("method", method), slog.String("answer", f.Message), slog.Any("error", err))
+	}
+	return fault.ToStatus(f)
+}
+
+// metrics is nil without a registry.
+type metrics struct {
+	requests *prometheus.CounterVec
+	seconds  *prometheus.HistogramVec
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	if registry == nil {
+		return nil
+	}
+	return &metrics{
+		requests: registered(registry, prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "starling_rpc_requests_total", Help: "gRPC calls answered, by method and status code.",
+		}, []string{"method", "code"})),
+		seconds: registered(registry, prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "starling_rpc_seconds", Help: "Time to answer gRPC calls, by method.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14), // 0.5 ms to 4 s
+		}, []string{"method"})),
+	}
+}
+
+// registered returns the collector of the same name where another server of the process has registered it.
+func registered[C prometheus.Collector](registry prometheus.Registerer, c C) C {
+	err := registry.Register(c)
+	var before prometheus.AlreadyRegisteredError
+	if errors.As(err, &before) {
+		if same, ok := before.ExistingCollector.(C); ok {
+			return same
+		}
+	}
+	return c
+}
+
+func (m *metrics) observe(method, code string, took time.Duration) {
+	if m == nil {
+		return
+	}
+	m.requests.WithLabelValues(method, code).Inc()
+	m.seconds.WithLabelValues(method).Observe(took.Seconds())
+}

@@ -1,0 +1,116 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/starling-chat/starling/platform/obs"
+	"github.com/starling-chat/starling/platform/settings"
+)
+
+// Exit codes of Main.
+const (
+	exitOK    = 0
+	exitError = 1
+	exitUsage = 2
+)
+
+// ErrSignal is the cause of the end of Main's context after a signal.
+var ErrSignal = errors.New("stopped by a signal")
+
+// Common holds the settings that every binary has. Main's cfg embeds it.
+type Common struct {
+	LogLevel        string        `name:"log-level" env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least severe level that is logged: debug, info, warn or error."`
+	LogFormat       string        `name:"log-format" env:"LOG_FORMAT" default:"json" enum:"json,text" help:"Format of the log: json or text."`
+	ShutdownTimeout time.Duration `name:"shutdown-timeout" env:"SHUTDOWN_TIMEOUT" default:"20s" help:"Longest time for an orderly stop, a duration; longer than any drain window."`
+}
+
+func (c Common) common() Common { return c }
+
+// Main parses the settings into cfg, a pointer to a struct that embeds Common,
+// logs them, runs f and returns the exit code: 0 after a clean end, 1 when f
+// fails, 2 when a setting is wrong. f's context ends at the first signal.
+func Main(name, about string, cfg any, f func(ctx context.Context, log *slog.Logger) error) int {
+	if err := settings.Parse(name, about, cfg, os.Args[1:]); err != nil {
+		if errors.Is(err, settings.ErrHelp) {
+			return exitOK
+		}
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return exitUsage
+	}
+	embedding, ok := cfg.(interface{ common() Common })
+	if !ok {
+		fmt.Fprintf(os.Stderr, "%s: the settings lack run.Common\n", name)
+		return exitUsage
+	}
+	common := embedding.common()
+	log, err := obs.NewLogger(os.Stderr, common.LogLevel, common.LogFormat)
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		return exitUsage
+	}
+	log = log.With(slog.String("service", name))
+
+	ctx, stop := withSignals(context.Background(), log) //nolint:forbidigo // the root of the process
+	defer stop()
+	log.LogAttrs(ctx, slog.LevelInfo, "starting", settings.LogAttrs(cfg)...)
+	if err := f(ctx, log); err != nil && !(ctx.Err() != nil && isContext(err)) {
+		log.LogAttrs(ctx, slog.LevelError, "failed", slog.Any("error", err))
+		return exitError
+	}
+	log.LogAttrs(ctx, slog.LevelInfo, "stopped")
+	return exitOK
+}
+
+type hurryKey struct{}
+
+// Hurry returns a channel that closes when the process was told a second time
+// to stop, so that drains cut their windows short. It never closes for a
+// context that does not come from Main.
+func Hurry(ctx context.Context) <-chan struct{} {
+	hurry, _ := ctx.Value(hurryKey{}).(chan struct{})
+	return hurry
+}
+
+// withSignals returns a context that the first signal ends; stop releases the signals.
+func withSignals(parent context.Context, log *slog.Logger) (_ context.Context, stop func()) {
+	hurry := make(chan struct{})
+	ctx, cancel := context.WithCancelCause(context.WithValue(parent, hurryKey{}, hurry))
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	quit, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 1; ; n++ {
+			select {
+			case <-quit:
+				return
+			case s := <-signals:
+				log.LogAttrs(ctx, slog.LevelInfo, "signal received", slog.String("signal", s.String()), slog.Int("count", n))
+			}
+			if n == 1 {
+				cancel(ErrSignal)
+				continue
+			}
+			close(hurry)
+			signal.Stop(signals) // a third signal ends the process
+			return
+		}
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		close(quit)
+		<-done
+		cancel(context.Canceled)
+	}
+}
+
+func isContext(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrSignal)
+}

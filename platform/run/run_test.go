@@ -1,0 +1,124 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// stopper appends its name to order when its context ends.
+func stopper(order *[]string, name string, err error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		<-ctx.Done()
+		*order = append(*order, name)
+		return err
+	}
+}
+
+func TestGroupStopsInReverse(t *testing.T) {
+	boom := errors.New("boom")
+	var order []string
+	var g Group
+	g.Go("a", stopper(&order, "a", context.Canceled))
+	g.Go("b", stopper(&order, "b", errors.New("flush")))
+	g.Go("done", func(context.Context) error { return nil })
+	g.Go("c", func(context.Context) error { return boom })
+	g.Go("d", stopper(&order, "d", nil))
+	err := g.Run(t.Context())
+	if !errors.Is(err, boom) || err.Error() != "c: boom\nb: flush" {
+		t.Errorf("Run = %q, want c: boom, then b: flush", err)
+	}
+	if diff := cmp.Diff([]string{"d", "b", "a"}, order); diff != "" {
+		t.Errorf("stop order (-want +got):\n%s", diff)
+	}
+}
+
+func TestGroupContextErrorsAreFailuresUntilStopped(t *testing.T) {
+	var g Group
+	g.Go("a", func(context.Context) error { return context.DeadlineExceeded })
+	if err := g.Run(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Run = %v, want the deadline of part a", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	g = Group{}
+	g.Go("a", func(ctx context.Context) error { cancel(); <-ctx.Done(); return ctx.Err() })
+	if err := g.Run(ctx); err != nil {
+		t.Errorf("Run = %v, want nil after ctx ended", err)
+	}
+}
+
+func TestGroupDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		release := make(chan struct{})
+		var order []string
+		g := Group{Timeout: 5 * time.Second}
+		g.Go("first", stopper(&order, "first", nil))
+		g.Go("stuck", func(context.Context) error { <-release; return nil })
+		cancel0 := time.AfterFunc(time.Second, cancel)
+		defer cancel0.Stop()
+		start := time.Now()
+		err := g.Run(ctx)
+		if err == nil || !strings.Contains(err.Error(), "stuck: did not stop") {
+			t.Errorf("Run = %v, want stuck named", err)
+		}
+		if diff := cmp.Diff([]string{"first"}, order); diff != "" {
+			t.Errorf("stopped at the deadline (-want +got):\n%s", diff)
+		}
+		if got, want := time.Since(start), 7*time.Second; got != want {
+			t.Errorf("Run took %v, want %v", got, want)
+		}
+		close(release)
+	})
+}
+
+func TestMainExitCodes(t *testing.T) {
+	type config struct {
+		Common
+	}
+	args := os.Args
+	t.Cleanup(func() { os.Args = args })
+	kill := func() {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, tc := range map[string]struct {
+		args []string
+		f    func(context.Context, *slog.Logger) error
+		want int
+	}{
+		"clean":  {nil, func(context.Context, *slog.Logger) error { return nil }, 0},
+		"error":  {nil, func(context.Context, *slog.Logger) error { return errors.New("boom") }, 1},
+		"usage":  {[]string{"--log-level=loud"}, nil, 2},
+		"help":   {[]string{"--help"}, nil, 0},
+		"signal": {nil, func(ctx context.Context, _ *slog.Logger) error { kill(); <-ctx.Done(); return ctx.Err() }, 0},
+		"hurry": {nil, func(ctx context.Context, _ *slog.Logger) error {
+			kill()
+			<-ctx.Done()
+			select {
+			case <-Hurry(ctx):
+				return errors.New("hurried by one signal")
+			default:
+			}
+			kill()
+			<-Hurry(ctx)
+			return context.Cause(ctx)
+		}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			os.Args = append([]string{"prog"}, tc.args...)
+			if got := Main("prog", "about", &config{}, tc.f); got != tc.want {
+				t.Errorf("Main = %d, want %d", got, tc.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,47 @@
+package grpcapi
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/starling-chat/starling/presence-service/internal/presence"
+	"github.com/starling-chat/starling/proto/fault"
+	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+)
+
+const membersTimeout = 2 * time.Second
+
+var _ presence.Members = (*Members)(nil)
+
+// Members asks chat-service.
+type Members struct {
+	client chatv1.ChatServiceClient
+}
+
+// NewMembers asks over a connection to chat-service.
+func NewMembers(conn grpc.ClientConnInterface) *Members {
+	return &Members{client: chatv1.NewChatServiceClient(conn)}
+}
+
+// Members implements presence.Members. Faults of chat-service (forbidden, not_found) pass through; no answer within 2 s is
+// presence.ErrUnavailable, and so is its absence.
+func (m *Members) Members(ctx context.Context, room string, as presence.UserID) ([]presence.UserID, error) {
+	ctx, cancel := context.WithTimeout(ctx, membersTimeout)
+	defer cancel()
+	resp, err := m.client.ListMembers(ctx, &chatv1.ListMembersRequest{RoomId: room, AsUserId: string(as)})
+	if err != nil {
+		err = fault.FromStatus(err)
+		if kind := fault.KindOf(err); kind == fault.Timeout || kind == fault.Unavailable {
+			return nil, errors.Join(presence.ErrUnavailable, err)
+		}
+		return nil, err
+	}
+	users := make([]presence.UserID, len(resp.GetUserIds()))
+	for i, id := range resp.GetUserIds() {
+		users[i] = presence.UserID(id)
+	}
+	return users, nil
+}

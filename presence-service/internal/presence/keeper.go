@@ -1,0 +1,89 @@
+package presence
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+const (
+	publishEvery = time.Second           // changes are coalesced to one message in this time
+	refreshEvery = 5 * time.Second       // the same list is repeated for new gateways
+	settle       = 20 * time.Millisecond // the first change after quiet waits for its companions
+	maxSweep     = 250 * time.Millisecond
+)
+
+// Keeper sweeps the registry in every replica, and publishes who is online while its replica leads.
+type Keeper struct {
+	Registry   *Registry
+	Leadership *Leadership
+	Publisher  Publisher
+	Link       Link
+	Log        *slog.Logger
+
+	// Owned by Run.
+	leading bool
+	sent    time.Time // the last message, or try; zero = none since the lead was taken
+}
+
+// Run works until ctx ends.
+func (k *Keeper) Run(ctx context.Context) error {
+	sweep := time.NewTicker(min(maxSweep, k.Registry.cfg.LeaseExpiry/20))
+	defer sweep.Stop()
+	due := time.NewTimer(refreshEvery)
+	defer due.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sweep.C:
+			if k.Link.Prove(ctx) == nil {
+				k.Registry.Sweep(time.Now())
+			}
+		case <-k.Registry.Changes():
+		case <-due.C:
+		}
+		due.Reset(k.publish(ctx))
+	}
+}
+
+// publish sends a message when one is due and tells when to look again.
+func (k *Keeper) publish(ctx context.Context) time.Duration {
+	now := time.Now()
+	leads, standIn := k.Leadership.Leads(now)
+	if leads = leads && k.Registry.IsWarm(); leads != k.leading {
+		k.leading, k.sent = leads, time.Time{}
+		k.Log.LogAttrs(ctx, slog.LevelInfo, "leadership changed", slog.Bool("leading", leads), slog.Bool("stand_in", standIn))
+	}
+	if !leads {
+		return refreshEvery
+	}
+	if wait := k.due().Sub(now); wait > 0 {
+		return wait
+	}
+	online := k.Registry.Online()
+	if err := k.Publisher.PublishOnline(ctx, online, standIn); err != nil {
+		// The link says more about it; the next try is due in publishEvery.
+		k.Log.LogAttrs(ctx, slog.LevelDebug, "publish failed", slog.Any("error", err))
+	} else {
+		k.Registry.Told(online, now)
+	}
+	k.sent = now
+	return max(k.due().Sub(now), settle)
+}
+
+// due is when the next message goes out: zero time means now.
+func (k *Keeper) due() time.Time {
+	if k.sent.IsZero() {
+		return k.sent
+	}
+	refresh := k.sent.Add(refreshEvery)
+	since, untold := k.Registry.Untold()
+	if !untold {
+		return refresh
+	}
+	if soon := since.Add(settle); soon.After(k.sent.Add(publishEvery)) {
+		return soon
+	}
+	return k.sent.Add(publishEvery)
+}

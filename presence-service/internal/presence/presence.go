@@ -1,0 +1,134 @@
+package presence
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// UserID names a user; ParseUserID takes it in at the borders.
+type UserID string
+
+// Bounds of questions.
+const (
+	// MaxAsked is how many users one question may name.
+	MaxAsked = 500
+	// MaxUserID is the longest user id in bytes, more than any that auth-service gives out.
+	MaxUserID = 256
+)
+
+// ErrUserID refuses a text that cannot name a user.
+var ErrUserID = fmt.Errorf("a user id has 1 to %d bytes and no NUL", MaxUserID)
+
+// ParseUserID takes in a user id; ErrUserID when it cannot be one.
+func ParseUserID(s string) (UserID, error) {
+	// PostgreSQL's text holds no NUL.
+	if s == "" || len(s) > MaxUserID || strings.IndexByte(s, 0) >= 0 {
+		return "", ErrUserID
+	}
+	return UserID(s), nil
+}
+
+// GatewayID names a gateway process, the same over restarts when the operator sets it.
+type GatewayID string
+
+// SocketID names a socket, unique at its gateway.
+type SocketID string
+
+// Session is one living socket of a user.
+type Session struct {
+	Socket SocketID
+	User   UserID
+}
+
+// Delta tells the sockets that came and went at one gateway. Versions of an incarnation count from 1 without holes.
+type Delta struct {
+	Gateway     GatewayID
+	Incarnation int64
+	Version     uint64
+	Up          []Session
+	Down        []SocketID
+}
+
+// Lease keeps a gateway's claim alive and sums up what lives there as of Version.
+type Lease struct {
+	Gateway     GatewayID
+	Incarnation int64
+	Version     uint64
+	Sockets     uint32
+	Digest      uint64 // XOR of HashSocket over the sockets
+	Ending      bool   // the gateway goes for good
+}
+
+// Snapshot is everything that lives at a gateway as of Version.
+type Snapshot struct {
+	Gateway     GatewayID
+	Incarnation int64
+	Version     uint64
+	Sessions    []Session
+}
+
+// Online is who is online, for the gateways.
+type Online struct {
+	Users    []UserID // sorted; all of them when Complete, otherwise the first MaxListed
+	Count    int
+	Complete bool
+	Came     []UserID // when not Complete: who changed since the last message, at most MaxListed each, sorted
+	Left     []UserID
+
+	mark uint64 // the newest news that went in
+}
+
+// Status is what one user's presence looks like to others.
+type Status struct {
+	User     UserID
+	Online   bool
+	LastSeen time.Time // zero when the user is online or was never seen
+}
+
+// Sighting is a time at which a user was online.
+type Sighting struct {
+	User UserID
+	At   time.Time
+}
+
+// MaxListed is how many users a message to the gateways names: up to that many online users the list is complete.
+const MaxListed = 500
+
+// Refusals. Errors of ports that wrap none of them are internal.
+var (
+	// ErrWarming refuses questions until the picture is complete after a start.
+	ErrWarming = errors.New("presence is still being gathered")
+	// ErrUnavailable marks errors of ports whose other side is away.
+	ErrUnavailable = errors.New("unavailable")
+	// ErrTooLarge refuses a room with more members than MaxMembers.
+	ErrTooLarge = errors.New("the room has too many members")
+)
+
+// LastSeenStore remembers when users were last seen. Its errors wrap ErrUnavailable while the database is away.
+type LastSeenStore interface {
+	// SaveSightings stores the newest sighting of each user; an older one never replaces a newer one.
+	SaveSightings(ctx context.Context, sightings []Sighting) error
+	// LastSeen gives the sightings of those users that have one.
+	LastSeen(ctx context.Context, users []UserID) (map[UserID]time.Time, error)
+}
+
+// Members knows who is in a room.
+type Members interface {
+	// Members lists the room's members, asked in the name of a user who must be one of them.
+	Members(ctx context.Context, room string, as UserID) ([]UserID, error)
+}
+
+// Publisher tells the gateways who is online.
+type Publisher interface {
+	// PublishOnline sends one message to all gateways; standIn says that the sender leads without the lock.
+	PublishOnline(ctx context.Context, online Online, standIn bool) error
+}
+
+// Link is the way to the gateways.
+type Link interface {
+	// Prove makes a round trip and fails when it cannot be made soon (about a second).
+	Prove(ctx context.Context) error
+}

@@ -1,0 +1,108 @@
+package presenceservice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/starling-chat/starling/platform/bus"
+	"github.com/starling-chat/starling/platform/obs"
+	"github.com/starling-chat/starling/platform/pg"
+	"github.com/starling-chat/starling/platform/rpc"
+	"github.com/starling-chat/starling/platform/run"
+	"github.com/starling-chat/starling/presence-service/internal/busapi"
+	"github.com/starling-chat/starling/presence-service/internal/grpcapi"
+	"github.com/starling-chat/starling/presence-service/internal/postgres"
+	"github.com/starling-chat/starling/presence-service/internal/presence"
+	presencev1 "github.com/starling-chat/starling/proto/gen/starling/presence/v1"
+)
+
+// Migrations are the goose files of the schema.
+func Migrations() (fs.FS, error) { return postgres.Migrations() }
+
+// Run serves until ctx ends. It takes cfg as valid (settings.Parse calls Validate). NATS, PostgreSQL and chat-service may come and go.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
+	migrations, err := Migrations()
+	if err != nil {
+		return fmt.Errorf("read migrations: %w", err)
+	}
+	if cfg.MigrateOnly {
+		return pg.Migrate(ctx, cfg.database(), migrations, log)
+	}
+	stopTracing, err := obs.Tracing(ctx, Name, cfg.OTLPEndpoint)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopTracing(context.WithoutCancel(ctx))) }()
+	pool, err := pg.Open(ctx, cfg.database())
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	natsConfig := cfg.bus()
+	natsConfig.Log = log
+	nc, err := bus.Connect(ctx, natsConfig)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	chat, err := rpc.Dial(cfg.ChatAddr, rpc.ClientConfig{Token: cfg.ServiceToken, Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = chat.Close() }()
+	patterns, err := busapi.Patterns()
+	if err != nil {
+		return err
+	}
+
+	var (
+		metrics    = obs.NewRegistry(Name)
+		registry   = presence.NewRegistry(cfg.presence())
+		leadership = presence.NewLeadership(uuid.NewString(), time.Now())
+		store      = postgres.NewStore(pool)
+		query      = &presence.Query{Registry: registry, Store: store, Members: grpcapi.NewMembers(chat)}
+		publisher  = &busapi.Publisher{Conn: nc, Leadership: leadership}
+		snapshots  = busapi.NewSnapshots(nc, registry, log, metrics)
+		intake     = &busapi.Intake{Conn: nc, Registry: registry, Snapshots: snapshots, Log: log}
+		events     = busapi.NewClientEvents(nc, Name, query, registry.Warm(), log, metrics)
+		catalog    = &busapi.Catalog{Conn: nc, Service: Name, Patterns: patterns}
+		election   = &postgres.Election{Pool: pool, Schema: cfg.DBSchema, Leadership: leadership, Begin: registry.Warm(), Log: log}
+		journal    = &presence.Journal{Registry: registry, Leadership: leadership, Store: store, Log: log}
+		keeper     = &presence.Keeper{Registry: registry, Leadership: leadership, Publisher: publisher, Link: publisher, Log: log}
+		server     = rpc.NewServer(rpc.ServerConfig{
+			Addr: cfg.GRPCListen, Listener: cfg.GRPCListener, Log: log, Registry: metrics, Token: cfg.ServiceToken,
+		})
+		health = &readiness{conn: nc, registry: registry, server: server, migrated: make(chan struct{})}
+		admin  = obs.Admin{Addr: cfg.AdminListen, Registry: metrics, Ready: health.check, Log: log}
+	)
+	presencev1.RegisterPresenceServiceServer(server.GRPC(), grpcapi.NewService(query))
+	metrics.MustRegister(pg.Collector(pool), bus.Collector(nc))
+	registerGauges(metrics, registry, leadership)
+
+	group := run.Group{Timeout: cfg.ShutdownTimeout}
+	group.Go("admin", admin.Run)
+	group.Go("migrations", func(ctx context.Context) error {
+		defer close(health.migrated)
+		if !cfg.DBMigrate {
+			return nil
+		}
+		return pg.Migrate(ctx, cfg.database(), migrations, log)
+	})
+	group.Go("rivals", publisher.Run)
+	group.Go("snapshots", snapshots.Run)
+	group.Go("intake", intake.Run)
+	group.Go("election", election.Run)
+	group.Go("journal", journal.Run)
+	group.Go("keeper", keeper.Run)
+	group.Go("catalog", catalog.Run)
+	group.Go("client events", events.Run)
+	group.Go("grpc", server.Run)
+	group.Go("readiness", health.Run)
+	return group.Run(ctx)
+}

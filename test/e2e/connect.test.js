@@ -1,0 +1,203 @@
+// Connecting: tokens, refusals, namespaces, the socket's own context.
+
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { test } from 'node:test';
+import { io as io40 } from 'socket.io-client-4-0';
+import { connect, connected, eventually, open, pair, refusal } from './client.js';
+import { call, register } from './rest.js';
+import { newUser, roomId, sign, unique } from './user.js';
+import { ok } from './expect.js';
+
+/** Fails unless the CONNECT was refused with exactly this message and carries a code. */
+function refusedWith(err, message) {
+  assert.equal(err.message, message);
+  assert.equal(typeof err.data?.code, 'string', `data = ${JSON.stringify(err.data)}, want a code`);
+  assert.notEqual(err.data.code, '');
+  return err.data.code;
+}
+
+test('a token of the operator connects, and its subject is the user', async (t) => {
+  const ann = await newUser('ann');
+  const socket = await connect(t, ann);
+  const room = roomId();
+  assert.equal((await socket.join(room)).reply.ok, true);
+  await socket.emit('message:send', { roomId: room, content: 'hi' });
+  assert.deepEqual((await socket.take('message:new')).sender, { id: ann.id, name: ann.name });
+});
+
+test('a token of register and one of login connect', async (t) => {
+  const ann = await register('ann');
+  await connect(t, ann, { gateway: 1 });
+  const { status, body } = await call('POST', '/api/v1/auth/login', { body: { username: ann.username, password: 'correct horse battery staple' } });
+  assert.equal(status, 200);
+  const socket = await connect(t, { token: body.accessToken }, { gateway: 2 });
+  const room = roomId();
+  await socket.join(room);
+  await socket.emit('message:send', { roomId: room, content: 'hi' });
+  assert.deepEqual((await socket.take('message:new')).sender, { id: ann.id, name: ann.name });
+});
+
+test('both kinds of user meet in a room', async (t) => {
+  const [ann, bob] = [await register('ann'), await newUser('bob')];
+  const room = roomId();
+  const [a, b] = await pair(t, ann, bob, room);
+  await b.emit('message:send', { roomId: room, content: 'hello' });
+  assert.equal((await a.take('message:new')).sender.id, bob.id);
+});
+
+test('the Authorization header serves as well', async (t) => {
+  const ann = await newUser('ann');
+  for (const transports of [['websocket'], ['polling']]) {
+    const socket = await connect(t, null, { transports, extraHeaders: { Authorization: `Bearer ${ann.token}` } });
+    ok(await socket.emit('room:list'), { rooms: [] });
+  }
+});
+
+test('no token: Authentication required', async (t) => {
+  for (const namespace of ['/', '/chat', '/notifications']) {
+    refusedWith(await refusal(t, null, { namespace }), 'Authentication required');
+  }
+  refusedWith(await refusal(t, null, { auth: { token: '' } }), 'Authentication required');
+});
+
+test('Invalid token', async (t) => {
+  const claims = { sub: unique('eve'), name: 'Eve' };
+  const [head, body, signature] = (await sign(claims)).split('.');
+  const none = Buffer.from('{"alg":"none","typ":"JWT"}').toString('base64url');
+  const [, admin] = (await sign({ ...claims, role: 'admin' })).split('.');
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
+  const ed = generateKeyPairSync('ed25519').privateKey;
+  const jwks = (await call('GET', '/.well-known/jwks.json')).body;
+  const bad = {
+    'expired': await sign(claims, { expires: Math.floor(Date.now() / 1000) - 120 }),
+    'without expiry': await sign(claims, { expires: null }),
+    'signed with another secret': await sign(claims, { key: 'another-secret-another-secret-another-secret' }),
+    'HS512': await sign(claims, { alg: 'HS512', key: 'e2e-secret-e2e-secret-e2e-secret-0123456789-e2e-secret-e2e-secret-e2e' }),
+    'RS256': await sign(claims, { alg: 'RS256', key: rsa }),
+    'EdDSA of a stranger': await sign(claims, { alg: 'EdDSA', key: ed }),
+    'algorithm none': `${none}.${body}.`,
+    'HS256 with a public key as its secret': await sign(claims, { key: jwks.keys[0].x }),
+    'another payload': `${head}.${admin}.${signature}`,
+    'another signature': `${head}.${body}.${signature.slice(0, -4)}AAAA`,
+    'without subject': await sign({ name: 'Eve' }),
+    'garbage': 'garbage',
+    'dots': '..',
+    'not UTF-8 inside': `${Buffer.from([0xff, 0xfe]).toString('base64url')}.e30.e30`,
+    'too long': 'x'.repeat(5000),
+  };
+  for (const [what, token] of Object.entries(bad)) {
+    await t.test(what, async (st) => { refusedWith(await refusal(st, { token }), 'Invalid token'); });
+  }
+  for (const token of [42, true, ['x'], { a: 1 }]) {
+    await t.test(`of type ${JSON.stringify(token)}`, async (st) => {
+      const { message } = await refusal(st, null, { auth: { token } });
+      assert.ok(['Invalid token', 'Authentication required'].includes(message), message);
+    });
+  }
+});
+
+test('a refresh token is no access token', async (t) => {
+  const ann = await register('ann');
+  refusedWith(await refusal(t, { token: ann.refresh }), 'Invalid token');
+});
+
+test('namespaces: only the known ones', async (t) => {
+  const ann = await newUser('ann');
+  for (const namespace of ['/', '/chat', '/notifications']) {
+    const socket = await connect(t, ann, { namespace });
+    assert.equal(typeof socket.id, 'string');
+  }
+  for (const namespace of ['/admin', '/Chat', '/chat2', '/chat/x', '/é']) {
+    refusedWith(await refusal(t, ann, { namespace }), 'Invalid namespace');
+  }
+  refusedWith(await refusal(t, null, { namespace: '/admin' }), 'Invalid namespace');
+});
+
+test('codes of the refusals differ', async (t) => {
+  const ann = await newUser('ann');
+  const codes = [
+    refusedWith(await refusal(t, null), 'Authentication required'),
+    refusedWith(await refusal(t, ann, { namespace: '/nowhere' }), 'Invalid namespace'),
+  ];
+  assert.equal(new Set(codes).size, codes.length, codes.join(' '));
+});
+
+test('several namespaces over one connection', async (t) => {
+  const ann = await newUser('ann');
+  const root = await connect(t, ann);
+  const chat = root.socket.io.socket('/chat', { auth: { token: ann.token } });
+  await new Promise((resolve, reject) => { chat.once('connect', resolve).once('connect_error', reject); });
+  assert.notEqual(chat.id, root.id);
+  const refusedOne = root.socket.io.socket('/nope', { auth: { token: ann.token } });
+  const err = await new Promise((resolve) => { refusedOne.once('connect_error', resolve); });
+  assert.equal(err.message, 'Invalid namespace');
+  chat.disconnect();
+  ok(await root.emit('room:list'), { rooms: [] });
+});
+
+test('socket ids are unique and are not the transport\'s secret', async (t) => {
+  const ann = await newUser('ann');
+  const sockets = await Promise.all([0, 1, 2, 3].map((gateway) => connect(t, ann, { gateway })));
+  assert.equal(new Set(sockets.map((s) => s.id)).size, 4);
+  for (const s of sockets) assert.notEqual(s.id, s.socket.io.engine.id);
+});
+
+test('polling works, and upgrades to WebSocket', async (t) => {
+  const ann = await newUser('ann');
+  const polling = await connect(t, ann, { transports: ['polling'] });
+  ok(await polling.emit('room:list'), { rooms: [] });
+  assert.equal(polling.socket.io.engine.transport.name, 'polling');
+
+  const both = await connect(t, ann, { transports: ['polling', 'websocket'], gateway: 1 });
+  await eventually(() => assert.equal(both.socket.io.engine.transport.name, 'websocket'));
+  ok(await both.emit('room:list'), { rooms: [] });
+});
+
+test('a polling socket and a WebSocket on another gateway see each other', async (t) => {
+  const [ann, bob] = [await newUser('ann'), await newUser('bob')];
+  const room = roomId();
+  const a = await connect(t, ann, { transports: ['polling'] });
+  const b = await connect(t, bob, { gateway: 1 });
+  await a.join(room);
+  await b.join(room);
+  await Promise.all([a.emit('message:send', { roomId: room, content: 'from a' }), b.emit('message:send', { roomId: room, content: 'from b' })]);
+  for (const s of [a, b]) {
+    const got = [await s.take('message:new'), await s.take('message:new')];
+    assert.deepEqual(got.map((m) => m.content).sort(), ['from a', 'from b']);
+    assert.ok(got[0].seq < got[1].seq);
+  }
+});
+
+test('the client of version 4.0 connects and talks', async (t) => {
+  const ann = await newUser('ann');
+  const socket = open(t, ann, { make: io40 });
+  await connected(socket);
+  const room = roomId();
+  const reply = await new Promise((resolve) => { socket.socket.emit('room:join', room, resolve); });
+  assert.equal(reply.ok, true);
+  socket.socket.emit('message:send', { roomId: room, content: 'old but well' });
+  assert.equal((await socket.take('message:new')).content, 'old but well');
+});
+
+test('a disconnect by the client ends the socket', async (t) => {
+  const [ann, bob] = [await newUser('ann'), await newUser('bob')];
+  const room = roomId();
+  const [a, b] = await pair(t, ann, bob, room);
+  a.socket.disconnect();
+  assert.equal(await a.ended(), 'io client disconnect');
+  ok(await b.emit('message:send', { roomId: room, content: 'still here' }), { status: 'delivered', id: () => true, seq: () => true, createdAt: () => true });
+  assert.equal((await b.take('message:new')).content, 'still here');
+  assert.deepEqual(b.seen('room:user-left'), [], 'a disconnect does not end the membership');
+});
+
+test('the name of a later token is the name that others see', async (t) => {
+  const ann = await newUser('ann');
+  await connect(t, ann);
+  const renamed = await connect(t, { token: await sign({ sub: ann.id, name: 'Anna' }) }, { gateway: 1 });
+  const room = roomId();
+  await renamed.join(room);
+  await renamed.emit('message:send', { roomId: room, content: 'hi' });
+  assert.deepEqual((await renamed.take('message:new')).sender, { id: ann.id, name: 'Anna' });
+});
+

@@ -1,0 +1,180 @@
+// Connection state recovery: a client that lost its connection gets what it missed, through any gateway.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { connect, url } from './client.js';
+import { newUser, roomId } from './user.js';
+
+const again = { reconnection: true, reconnectionDelay: 200, reconnectionDelayMax: 400, randomizationFactor: 0 };
+
+/** Drops the connection under a socket; the client comes back by itself, through another gateway if asked to. */
+function drop(client, gateway) {
+  if (gateway !== undefined) client.socket.io.uri = url(gateway);
+  const back = new Promise((resolve) => { client.socket.once('connect', resolve); });
+  client.socket.io.engine.close();
+  return back;
+}
+
+/** A receiver and a sender in a new room; the receiver reconnects. */
+async function scene(t, options = {}) {
+  const [ann, bob] = [await newUser('ann'), await newUser('bob')];
+  const room = roomId();
+  const receiver = await connect(t, ann, { ...again, ...options });
+  const sender = await connect(t, bob, { gateway: 1 });
+  await receiver.join(room);
+  await sender.join(room);
+  await receiver.take('room:user-joined');
+  const say = (content) => sender.emit('message:send', { roomId: room, content });
+  return { ann, room, receiver, sender, say };
+}
+
+for (const [how, gateway] of [['the same gateway', 0], ['another gateway', 2]]) {
+  test(`missed events are replayed in order through ${how}, before connect`, async (t) => {
+    const { receiver, say, room } = await scene(t);
+    await say('before');
+    await receiver.take('message:new');
+    const id = receiver.id;
+    const back = drop(receiver, gateway);
+    for (let i = 0; i < 10; i += 1) await say(`missed ${i}`);
+    let seenAtConnect;
+    receiver.socket.once('connect', () => { seenAtConnect = receiver.seen('message:new').length; });
+    await back;
+    assert.equal(receiver.socket.recovered, true);
+    assert.equal(receiver.id, id, 'the socket keeps its id');
+    await say('after');
+    await receiver.take('message:new', (m) => m.content === 'after');
+    assert.deepEqual(receiver.seen('message:new').map((m) => m.content), ['before', ...Array.from({ length: 10 }, (_, i) => `missed ${i}`), 'after']);
+    assert.ok(seenAtConnect >= 1, 'replayed before connect');
+    assert.equal((await receiver.emit('message:send', { roomId: room, content: 'I am still a member' })).ok, true);
+  });
+}
+
+test('a session that received no event is recovered', async (t) => {
+  const ann = await newUser('ann');
+  const a = await connect(t, ann, { ...again, namespace: '/notifications' });
+  const id = a.id;
+  await drop(a, 1);
+  assert.equal(a.socket.recovered, true);
+  assert.equal(a.id, id);
+});
+
+test('no event received since the join, and messages missed', async (t) => {
+  const { receiver, say } = await scene(t);
+  const back = drop(receiver, 1);
+  await say('one');
+  await say('two');
+  await back;
+  assert.equal(receiver.socket.recovered, true);
+  await say('three');
+  await receiver.take('message:new', (m) => m.content === 'three');
+  assert.deepEqual(receiver.seen('message:new').map((m) => m.content), ['one', 'two', 'three']);
+});
+
+test('the last event was one that is not stored', async (t) => {
+  const { receiver, sender, say, room } = await scene(t);
+  await say('stored');
+  await receiver.take('message:new');
+  await sender.emit('room:message', { roomId: room, n: 1 });
+  await sender.emit('typing:start', room);
+  await receiver.take('typing:start');
+  const back = drop(receiver, 2);
+  await say('missed');
+  await back;
+  assert.equal(receiver.socket.recovered, true);
+  await receiver.take('message:new', (m) => m.content === 'missed');
+  assert.deepEqual(receiver.seen('message:new').map((m) => m.content), ['stored', 'missed']);
+});
+
+test('the client is back before the old connection is known to be dead', async (t) => {
+  const { receiver, say } = await scene(t);
+  await say('before');
+  await receiver.take('message:new');
+  const id = receiver.id;
+  // The transport goes silent and never says goodbye; a second one comes through another gateway.
+  const old = receiver.socket.io.engine;
+  const half = old.transport.ws;
+  half._socket?.pause();
+  receiver.socket.io.uri = url(2);
+  const back = new Promise((resolve) => { receiver.socket.once('connect', resolve); });
+  old.removeAllListeners();
+  receiver.socket.io.cleanup();
+  receiver.socket.io.onclose('transport close');
+  await say('missed');
+  await back;
+  t.after(() => half.terminate?.());
+  assert.equal(receiver.socket.recovered, true);
+  assert.equal(receiver.id, id);
+  await say('after');
+  await receiver.take('message:new', (m) => m.content === 'after');
+  assert.deepEqual(receiver.seen('message:new').map((m) => m.content), ['before', 'missed', 'after']);
+});
+
+test('membership that ended while away is not recovered', async (t) => {
+  const { ann, receiver, say, room } = await scene(t);
+  await say('before');
+  await receiver.take('message:new');
+  const other = await connect(t, ann, { gateway: 1 });
+  await other.join(room);
+  const back = drop(receiver, 2);
+  await other.emit('room:leave', room);
+  await say('secret');
+  await back;
+  const reply = await receiver.emit('message:send', { roomId: room, content: 'x' });
+  assert.equal(reply.error?.code, 'forbidden');
+  assert.deepEqual(receiver.seen('message:new').map((m) => m.content), ['before']);
+});
+
+test('a disconnect by the client itself is not recovered', async (t) => {
+  const { receiver, say } = await scene(t);
+  await say('before');
+  await receiver.take('message:new');
+  const id = receiver.id;
+  receiver.socket.disconnect();
+  const back = new Promise((resolve) => { receiver.socket.once('connect', resolve); });
+  receiver.socket.connect();
+  await back;
+  assert.equal(receiver.socket.recovered, false);
+  assert.notEqual(receiver.id, id);
+});
+
+test('a pid of somebody else recovers nothing', async (t) => {
+  const { receiver, say, room } = await scene(t);
+  await say('before');
+  await receiver.take('message:new');
+  const eve = await newUser('eve');
+  const thief = await connect(t, eve, { ...again, gateway: 2 });
+  thief.socket._pid = receiver.socket._pid;
+  thief.socket._lastOffset = receiver.socket._lastOffset;
+  const id = thief.id;
+  await drop(thief, 2);
+  assert.equal(thief.socket.recovered, false);
+  assert.notEqual(thief.id, receiver.id);
+  assert.notEqual(thief.id, id);
+  await say('secret');
+  await receiver.take('message:new', (m) => m.content === 'secret');
+  assert.equal((await thief.emit('message:history', { roomId: room })).error.code, 'forbidden');
+  assert.deepEqual(thief.seen('message:new'), []);
+});
+
+test('offsets that make no sense give an honest fresh session', async (t) => {
+  const { receiver, say } = await scene(t);
+  await say('before');
+  await receiver.take('message:new');
+  for (const offset of ['garbage', '-1', '9'.repeat(40), '', '*', 'x'.repeat(5000)]) {
+    receiver.socket._lastOffset = offset;
+    await drop(receiver, 1);
+    assert.equal(typeof receiver.id, 'string', `offset ${offset.slice(0, 20)}`);
+    assert.equal((await receiver.emit('room:list')).ok, true);
+  }
+});
+
+test('recovery over long polling', async (t) => {
+  const { receiver, say } = await scene(t, { transports: ['polling'] });
+  await say('before');
+  await receiver.take('message:new');
+  const back = drop(receiver, 1);
+  await say('missed');
+  await back;
+  assert.equal(receiver.socket.recovered, true);
+  await receiver.take('message:new', (m) => m.content === 'missed');
+});

@@ -1,0 +1,35 @@
+// REST calls to a gateway.
+
+import { url } from './client.js';
+import { unique } from './user.js';
+
+export const apiKey = process.env.API_KEY ?? 'e2e-api-key-0123456789abcdef0123456789';
+export const password = 'correct horse battery staple';
+
+/** Calls and gives { status, headers, body }; body is parsed when it is JSON. */
+export async function call(method, path, { body, token, key, headers = {}, gateway = 0, raw } = {}) {
+  const response = await fetch(url(gateway) + path, {
+    method,
+    headers: {
+      ...(body !== undefined && { 'content-type': 'application/json' }),
+      ...(token && { authorization: `Bearer ${token}` }),
+      ...(key && { 'x-api-key': key }),
+      ...headers,
+    },
+    body: raw ?? (body === undefined ? undefined : JSON.stringify(body)),
+    signal: AbortSignal.timeout(15_000),
+  });
+  const text = await response.text();
+  let parsed = text;
+  try { parsed = JSON.parse(text); } catch { /* not JSON: the text is what the test looks at */ }
+  return { status: response.status, headers: response.headers, body: parsed };
+}
+
+/** Registers a new user by REST: { id, name, username, token, refresh, body }. */
+export async function register(name = 'user', { gateway = 0 } = {}) {
+  const username = unique(name);
+  const shown = name[0].toUpperCase() + name.slice(1);
+  const { status, body } = await call('POST', '/api/v1/auth/register', { body: { username, password, name: shown }, gateway });
+  if (status !== 200) throw new Error(`register ${username}: ${status} ${JSON.stringify(body)}`);
+  return { id: body.user.id, name: shown, username, token: body.accessToken, refresh: body.refreshToken, body };
+}

@@ -1,0 +1,58 @@
+// Runs the suite: starts one system for all test files (or takes the one at STARLING_URLS), runs them, stops it.
+//
+//   node run.js                    everything
+//   node run.js rooms rest         only rooms.test.js and rest.test.js
+//   node run.js --faults           also what kills processes (faults.test.js)
+//   STARLING_URLS=http://a:3000,http://b:3000 API_KEY=… JWT_SECRET=… node run.js
+
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { System, build, here, remove, scratch, settings } from './system.js';
+
+const args = process.argv.slice(2);
+const faults = args.includes('--faults');
+const names = args.filter((a) => !a.startsWith('--')).map((a) => a.replace(/(\.test)?\.js$/, ''));
+const files = readdirSync(here).filter((f) => f.endsWith('.test.js'))
+  .filter((f) => (names.length > 0 ? names.includes(f.replace('.test.js', '')) : faults || f !== 'faults.test.js'))
+  .map((f) => join(here, f));
+if (files.length === 0) throw new Error(`no test file called ${names.join(' or ')}`);
+
+const results = join(here, 'results');
+mkdirSync(results, { recursive: true });
+
+// The settings of the started system; with STARLING_URLS those of the caller.
+const env = { STARLING_RESULTS: results };
+let system;
+let dir;
+let failure;
+if (!process.env.STARLING_URLS) {
+  dir = scratch();
+  const binary = process.env.STARLING_BINARY ?? build(dir);
+  const log = join(results, `system-${process.pid}.log`);
+  console.log(`starting a system; its log: ${log}`);
+  system = await System.start({ binary, data: join(dir, 'data'), gateways: 3, log });
+  console.log(`ready: ${system.urls.join(' ')}`);
+  Object.assign(env, settings, { STARLING_URLS: system.urls.join(','), STARLING_BINARY: binary });
+}
+
+let tests;
+let interrupted = false;
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => { interrupted = true; tests?.kill(signal); });
+}
+tests = spawn(process.execPath, ['--test', '--test-concurrency=1', '--test-reporter=spec', ...files], {
+  cwd: here, env: { ...process.env, ...env }, stdio: ['ignore', 'inherit', 'inherit'],
+});
+const [code] = await once(tests, 'exit');
+if (code !== 0) failure = `tests ended with code ${code}`;
+
+if (system) {
+  await system.stop().catch((err) => { failure = failure ? `${failure}; ${err.message}` : err.message; });
+  remove(dir);
+}
+if (failure || interrupted) {
+  console.error(failure ?? 'interrupted');
+  process.exit(1);
+}

@@ -1,0 +1,115 @@
+// A whole system under test: everything in one process (deploy/local) with several gateways, on free ports, with its own data.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { chmodSync, createWriteStream, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+export const here = dirname(fileURLToPath(import.meta.url));
+const root = join(here, '..', '..');
+
+/** Settings of the system that tests rely on. */
+export const settings = {
+  API_KEY: 'e2e-api-key-0123456789abcdef0123456789',
+  JWT_SECRET: 'e2e-secret-e2e-secret-e2e-secret-0123456789',
+  AUTH_AUTO_PROVISION: 'true',
+  FRONTEND_URL: 'http://app.example.test,http://localhost:5173',
+};
+
+/** Another process's address space of temporary files; PostgreSQL runs as another user and has to get through. */
+export function scratch() {
+  const dir = mkdtempSync(join(tmpdir(), 'starling-e2e-'));
+  chmodSync(dir, 0o755);
+  return dir;
+}
+
+/** Builds deploy/local into dir and gives the path of the binary. */
+export function build(dir) {
+  const binary = join(dir, 'starling-local');
+  const { status } = spawnSync('go', ['build', '-o', binary, './deploy/local'], { cwd: root, stdio: 'inherit' });
+  if (status !== 0) throw new Error('go build ./deploy/local failed');
+  return binary;
+}
+
+/** Ports first, first+1, … that nobody listens on. */
+async function freePorts(n) {
+  for (let tries = 0; tries < 50; tries += 1) {
+    const first = 20_000 + Math.floor(Math.random() * 10_000);
+    const free = await Promise.all(Array.from({ length: n }, (_, i) => isFree(first + i)));
+    if (free.every(Boolean)) return first;
+  }
+  throw new Error(`no ${n} free ports in a row`);
+}
+
+function isFree(port) {
+  return new Promise((resolve) => {
+    const server = createServer().once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
+  });
+}
+
+export class System {
+  /** Starts a system and waits until every gateway is ready. Its output goes to the file log. */
+  static async start({ binary, data, gateways = 3, log, env = {}, port }) {
+    const system = new System();
+    const first = port ?? await freePorts(gateways);
+    system.port = first;
+    system.urls = Array.from({ length: gateways }, (_, i) => `http://127.0.0.1:${first + i}`);
+    mkdirSync(data, { recursive: true });
+    const out = createWriteStream(log, { flags: 'a' });
+    system.process = spawn(binary, [`--gateways=${gateways}`, `--listen=127.0.0.1:${first}`, `--data=${data}`], {
+      env: { ...process.env, ...settings, ...env }, stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    system.process.stdout.pipe(out, { end: false });
+    system.process.stderr.pipe(out, { end: false });
+    system.exited = once(system.process, 'exit');
+    system.log = log;
+    try {
+      await system.#ready(90_000);
+    } catch (err) {
+      system.process.kill('SIGKILL');
+      throw err;
+    }
+    return system;
+  }
+
+  async #ready(ms) {
+    const end = Date.now() + ms;
+    for (const url of this.urls) {
+      while (!await answers(`${url}/healthz`) || !await answers(`${url}/.well-known/jwks.json`)) {
+        if (this.process.exitCode !== null) throw new Error(`the system ended with code ${this.process.exitCode}; see ${this.log}`);
+        if (Date.now() > end) throw new Error(`the system is not ready after ${ms} ms; see ${this.log}`);
+        await new Promise((resolve) => { setTimeout(resolve, 100); });
+      }
+    }
+  }
+
+  /** Interrupts as Ctrl-C does; fails unless it ends with code 0 within 5 s. */
+  async stop() {
+    this.process.kill('SIGINT');
+    const began = Date.now();
+    const late = setTimeout(() => this.process.kill('SIGKILL'), 5000);
+    const [code, signal] = await this.exited;
+    clearTimeout(late);
+    if (code !== 0) throw new Error(`after SIGINT the system ended with code ${code} signal ${signal} after ${Date.now() - began} ms, want code 0 within 5000 ms; see ${this.log}`);
+  }
+
+  /** Ends the process without warning. */
+  async kill() {
+    this.process.kill('SIGKILL');
+    await this.exited;
+  }
+}
+
+async function answers(address) {
+  try {
+    return (await fetch(address, { signal: AbortSignal.timeout(2000) })).ok;
+  } catch {
+    return false;
+  }
+}
+
+export const remove = (dir) => rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
