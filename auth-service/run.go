@@ -71,7 +71,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	server := rpc.NewServer(rpc.ServerConfig{Addr: cfg.Listen.GRPC, Log: log, Registry: registry, Token: cfg.Listen.ServiceToken})
 	authv1.RegisterAuthServiceServer(server.GRPC(), grpcapi.New(service))
 
-	health := &health{pool: pool, server: server, log: log}
+	health := &health{pool: pool, server: server, log: log, prepared: make(chan struct{})}
 	warn(ctx, cfg, log)
 	group := run.Group{Timeout: cfg.ShutdownTimeout}
 	group.Go("admin", obs.Admin{Addr: cfg.Listen.Admin, Registry: registry, Ready: health.ready, Log: log}.Run)
@@ -80,7 +80,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		if err := prepare(ctx, cfg, service, log); err != nil {
 			return err
 		}
-		health.prepared.Store(true)
+		close(health.prepared)
 		return service.Run(ctx)
 	})
 	group.Go("grpc", server.Run)
@@ -153,7 +153,7 @@ type health struct {
 	pool     *pgxpool.Pool
 	server   *rpc.Server
 	log      *slog.Logger
-	prepared atomic.Bool
+	prepared chan struct{} // closed when migrations, keys and seed are there
 	serving  atomic.Bool
 }
 
@@ -164,16 +164,21 @@ func (h *health) ready() error {
 	return nil
 }
 
-// Run looks once a second.
+// Run looks once a second, from when the database was prepared.
 func (h *health) Run(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-h.prepared:
+	}
 	ticker := time.NewTicker(healthPeriod)
 	defer ticker.Stop()
 	for {
-		serving := h.prepared.Load() && h.ping(ctx)
+		serving := h.ping(ctx)
 		if h.serving.Swap(serving) != serving && ctx.Err() == nil {
 			h.log.LogAttrs(ctx, slog.LevelInfo, "readiness changed", slog.Bool("ready", serving))
 		}
-		h.server.SetReady(serving && ctx.Err() == nil)
+		h.server.SetReady(serving)
 		select {
 		case <-ctx.Done():
 			h.serving.Store(false)

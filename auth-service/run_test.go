@@ -3,8 +3,10 @@ package authservice
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -598,24 +600,66 @@ func TestSeed(t *testing.T) {
 func TestStartsBeforeItsDependencies(t *testing.T) {
 	s := newSystem(t)
 	cfg := s.config(t)
-	cfg.NATS.URL = settings.URL("nats://" + freeAddr(t))
-	proxy := freeAddr(t)
-	var real settings.URL
-	real, cfg.Database.URL = cfg.Database.URL, settings.URL("postgres://nobody@"+proxy+"/none")
-	client := authv1.NewAuthServiceClient(launch(t, cfg))
-	deadline := time.Now().Add(10 * time.Second)
-	for {
-		_, err := client.Login(t.Context(), &authv1.LoginRequest{Username: "ann", Password: password})
-		wantFault(t, "Login() without a database", err, fault.Unavailable, "")
-		if !strings.Contains(err.Error(), "refused") || time.Now().After(deadline) { // the service itself answers
+	cfg.NATS.URL = settings.URL("nats://" + freeAddr(t)) // never there
+	address, err := url.Parse(cfg.Database.URL.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	real := address.Host
+	address.Host = freeAddr(t) // there later
+	cfg.Database.URL = settings.URL(address.String())
+	conn := launch(t, cfg)
+	client := authv1.NewAuthServiceClient(conn)
+	health := healthpb.NewHealthClient(conn)
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		answer, err := health.Check(t.Context(), &healthpb.HealthCheckRequest{})
+		if err == nil {
+			if answer.GetStatus() != healthpb.HealthCheckResponse_NOT_SERVING {
+				t.Errorf("health without a database is %v, want NOT_SERVING", answer.GetStatus())
+			}
 			break
 		}
 	}
-	cfg.Database.URL, cfg.Listen.GRPC = real, freeAddr(t)
-	without := start(t, cfg) // still no NATS
-	if _, err := authenticate(t, without, register(t, without, "ann").GetAccessToken()); err != nil {
+	_, err = client.Login(t.Context(), &authv1.LoginRequest{Username: "ann", Password: password})
+	wantFault(t, "Login() without a database", err, fault.Unavailable, "")
+	_, err = client.Keys(t.Context(), &emptypb.Empty{})
+	wantFault(t, "Keys() without a database", err, fault.Unavailable, "")
+
+	forward(t, address.Host, real)
+	waitReady(t, conn)
+	pair := register(t, client, "ann")
+	if _, err := authenticate(t, client, pair.GetAccessToken()); err != nil {
 		t.Errorf("Authenticate() without NATS = %v, want nil", err)
 	}
+	if _, err := client.Logout(t.Context(), &authv1.LogoutRequest{RefreshToken: pair.GetRefreshToken()}); err != nil {
+		t.Errorf("Logout() without NATS = %v, want nil", err)
+	}
+	wantRefused(t, client, pair.GetAccessToken(), "logged out without NATS")
+}
+
+// forward is a PostgreSQL that comes up late: connections to one address go to another.
+func forward(t *testing.T, from, to string) {
+	t.Helper()
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			in, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			out, err := new(net.Dialer).DialContext(t.Context(), "tcp", to)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			go func() { _, _ = io.Copy(out, in); _ = out.Close() }()
+			go func() { _, _ = io.Copy(in, out); _ = in.Close() }()
+		}
+	}()
 }
 
 func TestValidate(t *testing.T) {

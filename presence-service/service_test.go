@@ -112,6 +112,7 @@ func get(t *testing.T, conn *nats.Conn, args string) (string, *eventv1.Fault) {
 }
 
 func TestServiceLifeOfAGateway(t *testing.T) {
+	t.Parallel()
 	conn, db := bustest.New(t), emptyDatabase(t)
 	online := watchOnline(t, conn)
 	gateway := startGateway(t, conn, "g1")
@@ -178,6 +179,7 @@ func TestServiceLifeOfAGateway(t *testing.T) {
 }
 
 func TestServiceEnding(t *testing.T) {
+	t.Parallel()
 	conn, db := bustest.New(t), emptyDatabase(t)
 	online := watchOnline(t, conn)
 	cfg := testConfig(conn.ConnectedUrl(), db.URL)
@@ -200,6 +202,7 @@ func TestServiceEnding(t *testing.T) {
 }
 
 func TestServiceRestartFlapsNobody(t *testing.T) {
+	t.Parallel()
 	conn, db := bustest.New(t), emptyDatabase(t)
 	online := watchOnline(t, conn)
 	for i := range 3 {
@@ -222,6 +225,7 @@ func TestServiceRestartFlapsNobody(t *testing.T) {
 }
 
 func TestServiceOneLeader(t *testing.T) {
+	t.Parallel()
 	conn, db := bustest.New(t), emptyDatabase(t)
 	online := watchOnline(t, conn)
 	gateway := startGateway(t, conn, "g")
@@ -286,6 +290,7 @@ func TestServiceOneLeader(t *testing.T) {
 }
 
 func TestServiceWithoutPostgreSQL(t *testing.T) {
+	t.Parallel()
 	conn := bustest.New(t)
 	online := watchOnline(t, conn)
 	gateway := startGateway(t, conn, "g")
@@ -310,6 +315,7 @@ func TestServiceWithoutPostgreSQL(t *testing.T) {
 }
 
 func TestServiceNATSComesAndGoes(t *testing.T) {
+	t.Parallel()
 	db := emptyDatabase(t)
 	store := t.TempDir()
 	start := func(port int) *embedded.Server {
@@ -378,6 +384,7 @@ func (fakeChat) ListMembers(ctx context.Context, req *chatv1.ListMembersRequest)
 }
 
 func TestServiceAnswers(t *testing.T) {
+	t.Parallel()
 	conn, db := bustest.New(t), emptyDatabase(t)
 	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {

@@ -40,6 +40,7 @@ otlpEndpoint: http://otel:4317
 secrets: {jwtSecret: 0123456789abcdef0123456789abcdef}
 gateway:
   frontendUrl: https://app.example.com
+  trustedProxies: [10.0.0.0/8, 192.168.0.0/16]
   drainSeconds: 20
   settings: {MAX_ROOMS: 200, PING_INTERVAL: 20s, REST: true}
   autoscaling: {enabled: true, connections: 20000}

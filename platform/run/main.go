@@ -29,6 +29,7 @@ type Common struct {
 	LogLevel        string        `name:"log-level" env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least severe level that is logged: debug, info, warn or error."`
 	LogFormat       string        `name:"log-format" env:"LOG_FORMAT" default:"json" enum:"json,text" help:"Format of the log: json or text."`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" env:"SHUTDOWN_TIMEOUT" default:"20s" help:"Longest time for an orderly stop, a duration; longer than any drain window."`
+	Healthcheck     bool          `name:"healthcheck" help:"Ask the running process at its admin address whether it is ready; exit with 0 if it is, 1 if not."`
 }
 
 func (c Common) common() Common { return c }
@@ -50,6 +51,9 @@ func Main(name, about string, cfg any, f func(ctx context.Context, log *slog.Log
 		return exitUsage
 	}
 	common := embedding.common()
+	if common.Healthcheck {
+		return healthcheck(cfg)
+	}
 	log, err := obs.NewLogger(os.Stderr, common.LogLevel, common.LogFormat)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)

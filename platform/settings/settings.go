@@ -7,6 +7,7 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 )
@@ -41,7 +42,7 @@ func parse(stdout io.Writer, prog, about string, cfg any, args []string) error {
 	if err != nil {
 		return fmt.Errorf("describe settings of %s: %w", prog, err)
 	}
-	_, err = parser.Parse(args)
+	_, err = parser.Parse(doubleDashes(args))
 	switch {
 	case helped:
 		return ErrHelp
@@ -49,6 +50,18 @@ func parse(stdout io.Writer, prog, about string, cfg any, args []string) error {
 		return errors.New(strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
 	}
 	return nil
+}
+
+// doubleDashes lets -name stand for --name, as Go's own tools do: no setting has a one-letter form.
+func doubleDashes(args []string) []string {
+	out := make([]string, len(args))
+	for i, arg := range args {
+		if len(arg) > 2 && arg[0] == '-' && unicode.IsLetter(rune(arg[1])) {
+			arg = "-" + arg
+		}
+		out[i] = arg
+	}
+	return out
 }
 
 // formatHelp names the environment variable and, for switches, whose default

@@ -14,7 +14,7 @@ test('a kill -9 of everything loses nothing that was acknowledged', { timeout: 2
   const log = join(process.env.STARLING_RESULTS ?? dir, `faults-${process.pid}.log`);
   const options = { binary, data: join(dir, 'data'), gateways: 2, log };
   let system = await System.start(options);
-  t.after(async () => { await system.kill(); remove(dir); });
+  t.after(async () => { await system.kill(); remove(dir, binary); });
   const ann = await newUser('ann');
   const room = roomId();
   const sockets = system.urls.map((base) => io(base, { auth: { token: ann.token }, transports: ['websocket'], forceNew: true, reconnectionDelay: 200, reconnectionDelayMax: 1000 }));

@@ -27,7 +27,7 @@ test('messages, rooms, accounts and keys survive a restart; unknown users are re
   const log = join(process.env.STARLING_RESULTS ?? dir, `restart-${process.pid}.log`);
   const options = { binary, data: join(dir, 'data'), gateways: 1, log };
   let system = await System.start(options);
-  t.after(async () => { await system.kill(); remove(dir); });
+  t.after(async () => { await system.kill(); remove(dir, binary); });
   const base = system.urls[0];
 
   const ann = await newUser('ann');

@@ -26,13 +26,19 @@ mkdirSync(results, { recursive: true });
 const env = { STARLING_RESULTS: results };
 let system;
 let dir;
+let binary;
 let failure;
 if (!process.env.STARLING_URLS) {
   dir = scratch();
-  const binary = process.env.STARLING_BINARY ?? build(dir);
+  binary = process.env.STARLING_BINARY ?? build(dir);
   const log = join(results, `system-${process.pid}.log`);
   console.log(`starting a system; its log: ${log}`);
-  system = await System.start({ binary, data: join(dir, 'data'), gateways: 3, log });
+  try {
+    system = await System.start({ binary, data: join(dir, 'data'), gateways: 3, log });
+  } catch (err) {
+    remove(dir, binary);
+    throw err;
+  }
   console.log(`ready: ${system.urls.join(' ')}`);
   Object.assign(env, settings, { STARLING_URLS: system.urls.join(','), STARLING_BINARY: binary });
 }
@@ -50,7 +56,7 @@ if (code !== 0) failure = `tests ended with code ${code}`;
 
 if (system) {
   await system.stop().catch((err) => { failure = failure ? `${failure}; ${err.message}` : err.message; });
-  remove(dir);
+  remove(dir, binary);
 }
 if (failure || interrupted) {
   console.error(failure ?? 'interrupted');

@@ -17,9 +17,11 @@ export const settings = {
   JWT_SECRET: 'e2e-secret-e2e-secret-e2e-secret-0123456789',
   AUTH_AUTO_PROVISION: 'true',
   FRONTEND_URL: 'http://app.example.test,http://localhost:5173',
+  // Many accounts from one address, and cheap passwords: what they cost is not this suite's question.
+  REGISTER_ADDRESS_RATE: '0', LOGIN_ADDRESS_RATE: '0', ARGON2_MEMORY_KIB: '8192', ARGON2_TIME: '1',
 };
 
-/** Another process's address space of temporary files; PostgreSQL runs as another user and has to get through. */
+/** A new folder for temporary files; PostgreSQL runs as another user and has to get through. */
 export function scratch() {
   const dir = mkdtempSync(join(tmpdir(), 'starling-e2e-'));
   chmodSync(dir, 0o755);
@@ -60,7 +62,7 @@ export class System {
     system.urls = Array.from({ length: gateways }, (_, i) => `http://127.0.0.1:${first + i}`);
     mkdirSync(data, { recursive: true });
     const out = createWriteStream(log, { flags: 'a' });
-    system.process = spawn(binary, [`--gateways=${gateways}`, `--listen=127.0.0.1:${first}`, `--data=${data}`], {
+    system.process = spawn(binary, [`--gateways=${gateways}`, `--listen=127.0.0.1:${first}`, `--data=${data}`, '--verbose'], {
       env: { ...process.env, ...settings, ...env }, stdio: ['ignore', 'pipe', 'pipe'],
     });
     system.process.stdout.pipe(out, { end: false });
@@ -112,4 +114,8 @@ async function answers(address) {
   }
 }
 
-export const remove = (dir) => rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+/** Removes a system's data, also what it keeps in other places, and the folder around it. */
+export function remove(dir, binary) {
+  spawnSync(binary, [`--data=${join(dir, 'data')}`, '--clean'], { env: { ...process.env, LOG_LEVEL: 'error' } });
+  rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+}

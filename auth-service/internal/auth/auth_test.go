@@ -327,3 +327,51 @@ func TestKeysAtRest(t *testing.T) {
 		}
 	}
 }
+
+func TestSignerIsTheNewestThatMaySign(t *testing.T) {
+	r, err := newKeyRing(Keys{Rotation: time.Hour, Overlap: time.Minute}, time.Hour, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	seeds := []StoredKey{
+		{ID: "old", Private: randomBytes(32), SignsFrom: now.Add(-2 * time.Hour)},
+		{ID: "current", Private: randomBytes(32), SignsFrom: now},
+		{ID: "next", Private: randomBytes(32), SignsFrom: now.Add(time.Minute)},
+	}
+	if _, err := r.signer(now); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("signer() before the keys are loaded: %v, want %s", err, fault.Unavailable)
+	}
+	if err := r.install(seeds); err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[time.Duration]string{-time.Second: "old", 0: "current", 59 * time.Second: "current", time.Minute: "next"} {
+		if got, err := r.signer(now.Add(at)); got.id != want || err != nil {
+			t.Errorf("signer(now%+v) = %s, %v, want %s", at, got.id, err, want)
+		}
+	}
+	if jwks := string(r.set.Load().jwks); !strings.Contains(jwks, `"kid":"next"`) || !strings.Contains(jwks, `"kid":"old"`) {
+		t.Errorf("the key set %s lacks a key that is to come or still verifies", jwks)
+	}
+}
+
+func BenchmarkAuthenticate(b *testing.B) {
+	s, _ := newTestService(b, testConfig())
+	token, err := s.tokens.issue(Grant{User: User{ID: "ann", Role: RoleUser}, LoginID: "0197f000-0000-7000-8000-000000000001", IssuedAt: time.Now()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("remembered", func(b *testing.B) {
+		for b.Loop() {
+			_, err = s.Authenticate(b.Context(), token)
+		}
+	})
+	b.Run("new", func(b *testing.B) {
+		for b.Loop() {
+			_, err = s.tokens.verify(b.Context(), token)
+		}
+	})
+	if err != nil {
+		b.Error(err)
+	}
+}

@@ -38,19 +38,19 @@ type Outbox interface {
 //
 // A gateway drops what it has by room and sequence: an event may be published too often, but never not at all.
 type Publisher struct {
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	outbox  Outbox
-	cfg     PublisherConfig
-	log     *slog.Logger
-	inbox   string // + token: where the stream answers
-	acks    chan *nats.Msg
-	done    chan chat.OutboxID // rows to delete
-	closing chan struct{}      // closed when Run ends
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	outbox Outbox
+	cfg    PublisherConfig
+	log    *slog.Logger
+	inbox  string // + token: where the stream answers
+	acks   chan *nats.Msg
+	done   chan chat.OutboxID // rows to delete
 
 	mu       sync.Mutex
 	degraded bool
-	failures int // in a row
+	cause    error // of the degradation, until it is logged
+	failures int   // in a row
 	next     uint64
 	waiting  map[string]*flight // by token
 	queue    []*flight          // in the order of sending, for the timeout
@@ -103,7 +103,7 @@ func NewPublisher(nc *nats.Conn, outbox Outbox, cfg PublisherConfig, log *slog.L
 	return &Publisher{
 		nc: nc, js: js, outbox: outbox, cfg: cfg, log: log, degraded: true,
 		inbox: nc.NewInbox() + ".", acks: make(chan *nats.Msg, maxWaiting), done: make(chan chat.OutboxID, doneQueue),
-		closing: make(chan struct{}), waiting: map[string]*flight{},
+		waiting: map[string]*flight{},
 	}, nil
 }
 
@@ -294,20 +294,22 @@ func (p *Publisher) expire(now time.Time) {
 	}
 }
 
-// degrade needs mu.
-func (p *Publisher) degrade(cause error) {
-	if !p.degraded {
-		p.degraded = true
-		p.log.LogAttrs(context.TODO(), slog.LevelWarn, "stream away, publishing live only", slog.Any("error", cause)) //nolint:forbidigo // no request is behind it
-	}
-}
+// degrade needs mu. probeLoop says so in the log.
+func (p *Publisher) degrade(cause error) { p.degraded, p.cause = true, cause }
 
 // probeLoop looks for the stream while it counts as away, and makes it where it is missing.
 func (p *Publisher) probeLoop(ctx context.Context) {
 	tick := time.NewTicker(probePause)
 	defer tick.Stop()
 	for {
-		if p.Degraded() && p.nc.IsConnected() {
+		p.mu.Lock()
+		degraded, cause := p.degraded, p.cause
+		p.cause = nil
+		p.mu.Unlock()
+		if cause != nil {
+			p.log.LogAttrs(ctx, slog.LevelWarn, "stream away, publishing live only", slog.Any("error", cause))
+		}
+		if degraded && p.nc.IsConnected() {
 			p.probe(ctx)
 		}
 		select {

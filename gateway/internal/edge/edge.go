@@ -72,12 +72,12 @@ func New(cfg Config, sessions *session.Server, sockets *transport.Server, st *st
 	mux.HandleFunc("/socket.io/", e.socketIO)
 	mux.Handle("/api/", rest)
 	mux.Handle("/.well-known/", rest)
-	mux.HandleFunc("GET /api/openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("/api/openapi.json", readOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(proto.OpenAPI) // the client is gone otherwise
-	})
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.Handle("GET /", secured(http.FileServerFS(static)))
+	})))
+	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.Handle("/", secured(readOnly(http.FileServerFS(static))))
 	e.server = &http.Server{
 		Handler:           e.cors(noSlash(mux)),
 		ReadHeaderTimeout: headerTimeout,
@@ -113,6 +113,17 @@ func noSlash(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/socket.io" {
 			http.NotFound(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// readOnly refuses everything but GET and HEAD.
+func readOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			http.Error(w, "Method not allowed", http.StatusMethodNotAllowed)
 			return
 		}
 		next.ServeHTTP(w, r)

@@ -2,7 +2,7 @@ package grpcapi
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"time"
 
 	"google.golang.org/grpc"
@@ -35,7 +35,7 @@ func (m *Members) Members(ctx context.Context, room string, as presence.UserID) 
 	if err != nil {
 		err = fault.FromStatus(err)
 		if kind := fault.KindOf(err); kind == fault.Timeout || kind == fault.Unavailable {
-			return nil, errors.Join(presence.ErrUnavailable, err)
+			return nil, fmt.Errorf("%w: %w", presence.ErrUnavailable, err)
 		}
 		return nil, err
 	}

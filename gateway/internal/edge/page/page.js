@@ -128,7 +128,10 @@
     for (const room of reply.rooms) {
       if (!rooms.has(room.roomId)) rooms.set(room.roomId, { seq: room.seq, first: 0, hasMore: false, unread: room.unread, joined: room.roomId !== current });
     }
-    if (!current) return show(reply.rooms[0]?.roomId ?? 'lobby').then(enterOthers);
+    if (!current) {
+      const latest = reply.rooms.toSorted((x, y) => (y.lastMessage?.createdAt ?? '').localeCompare(x.lastMessage?.createdAt ?? ''))[0];
+      return show(latest?.roomId ?? 'lobby').then(enterOthers);
+    }
     // After a drop that could not be recovered the socket is in no room: enter again and ask for what was missed.
     await enter(current);
     return enterOthers();

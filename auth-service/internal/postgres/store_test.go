@@ -1,0 +1,122 @@
+package postgres
+
+import (
+	"errors"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/starling-chat/starling/auth-service/internal/auth"
+	"github.com/starling-chat/starling/platform/pg/pgtest"
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+const login1, login2 = auth.LoginID("0197f000-0000-7000-8000-000000000001"), auth.LoginID("0197f000-0000-7000-8000-000000000002")
+
+func TestFirstKeyIsMadeOnce(t *testing.T) {
+	s := NewStore(pgtest.Pool(t, Migrations(), "auth"))
+	var all sync.WaitGroup
+	for i := range 6 {
+		all.Go(func() {
+			_, err := s.EditSigningKeys(t.Context(), func(have []auth.StoredKey, now time.Time) (auth.KeyEdit, error) {
+				if len(have) > 0 {
+					return auth.KeyEdit{}, nil
+				}
+				return auth.KeyEdit{Put: []auth.StoredKey{{ID: string(rune('a' + i)), Private: []byte{1}, SignsFrom: now}}}, nil
+			})
+			if err != nil {
+				t.Errorf("EditSigningKeys() = %v, want nil", err)
+			}
+		})
+	}
+	all.Wait()
+	keys, now, err := s.SigningKeys(t.Context())
+	if err != nil || len(keys) != 1 || now.Before(keys[0].SignsFrom) {
+		t.Errorf("SigningKeys() = %v, %v, %v, want one key", keys, now, err)
+	}
+	_, err = s.EditSigningKeys(t.Context(), func([]auth.StoredKey, time.Time) (auth.KeyEdit, error) {
+		return auth.KeyEdit{Remove: []string{keys[0].ID}}, nil
+	})
+	if keys, _, _ = s.SigningKeys(t.Context()); err != nil || len(keys) != 0 {
+		t.Errorf("keys after removal = %v, %v, want none", keys, err)
+	}
+}
+
+func TestUsers(t *testing.T) {
+	s := NewStore(pgtest.Pool(t, Migrations(), "auth"))
+	ctx := t.Context()
+	ann := auth.User{ID: "1", Username: "ann", Name: "Ann", Role: auth.RoleUser}
+	if err := s.CreateUser(ctx, ann, "hash"); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.CreateUser(ctx, auth.User{ID: "2", Username: "ann", Name: "A", Role: auth.RoleUser}, "hash"); !errors.Is(err, auth.ErrUsernameTaken) {
+		t.Errorf("CreateUser(taken) = %v, want %v", err, auth.ErrUsernameTaken)
+	}
+	for range 2 {
+		if err := s.Provision(ctx, auth.User{ID: "1", Name: "Mallory", Role: auth.RoleAdmin}); err != nil {
+			t.Errorf("Provision(existing) = %v, want nil", err)
+		}
+	}
+	if err := s.ReplaceHash(ctx, "1", "another", "stolen"); err != nil {
+		t.Error(err)
+	}
+	if u, hash, err := s.Credentials(ctx, "ann"); u != ann || hash != "hash" || err != nil {
+		t.Errorf("Credentials(ann) = %v, %s, %v, want %v, hash", u, hash, err, ann)
+	}
+	if _, _, err := s.Credentials(ctx, "bob"); !errors.Is(err, auth.ErrUserNotFound) {
+		t.Errorf("Credentials(bob) = %v, want %v", err, auth.ErrUserNotFound)
+	}
+	stale := ann
+	if _, err := s.RevokeUser(ctx, "1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.BeginLogin(ctx, stale, login1, auth.TokenHash{1}, time.Hour); !errors.Is(err, auth.ErrStale) {
+		t.Errorf("BeginLogin() with credentials read before a revocation = %v, want %v", err, auth.ErrStale)
+	}
+}
+
+func TestPrune(t *testing.T) {
+	pool := pgtest.Pool(t, Migrations(), "auth")
+	s := NewStore(pool)
+	ctx := t.Context()
+	ann := auth.User{ID: "1", Username: "ann", Name: "Ann", Role: auth.RoleUser}
+	if err := s.CreateUser(ctx, ann, "hash"); err != nil {
+		t.Fatal(err)
+	}
+	for login, ttl := range map[auth.LoginID]time.Duration{login1: time.Hour, login2: -time.Second} {
+		if _, err := s.BeginLogin(ctx, ann, login, auth.TokenHash{login[35]}, ttl); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := s.EndLogin(ctx, auth.TokenHash{'1'}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.MarkAnnounced(ctx, []int64{1}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Prune(ctx, time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	var logins []string
+	if err := pool.QueryRow(ctx, `SELECT array_agg(id::text) FROM logins`).Scan(&logins); err != nil || !slices.Equal(logins, []string{string(login1)}) {
+		t.Errorf("logins after Prune = %v, %v, want only the unexpired one", logins, err)
+	}
+	if page, err := s.Revocations(ctx, 0, 10); err != nil || len(page.Revocations) != 1 || page.NewestID != 1 {
+		t.Errorf("revocations after Prune(1h) = %v, %v, want one", page, err)
+	}
+	if _, err := s.Prune(ctx, 0); err != nil {
+		t.Fatal(err)
+	}
+	// The newest id outlives its row: gateways must never see it go back.
+	if page, err := s.Revocations(ctx, 0, 10); err != nil || len(page.Revocations) != 0 || page.NewestID != 1 {
+		t.Errorf("revocations after Prune(0) = %v, %v, want none, newest 1", page, err)
+	}
+}
+
+func TestUnmigratedIsUnavailable(t *testing.T) {
+	s := NewStore(pgtest.Pool(t, nil, "auth"))
+	if _, _, err := s.Credentials(t.Context(), "ann"); fault.KindOf(err) != fault.Unavailable {
+		t.Errorf("Credentials() before the migration = %v, want %s", err, fault.Unavailable)
+	}
+}

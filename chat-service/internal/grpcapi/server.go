@@ -1,0 +1,238 @@
+package grpcapi
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/wire"
+	"github.com/starling-chat/starling/proto/caller"
+	"github.com/starling-chat/starling/proto/fault"
+	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+// Server implements chatv1.ChatServiceServer. Its errors are faults, which rpc turns into statuses.
+type Server struct {
+	chatv1.UnimplementedChatServiceServer
+
+	service *chat.Service
+}
+
+// NewServer returns a Server on the use cases.
+func NewServer(service *chat.Service) *Server { return &Server{service: service} }
+
+var _ chatv1.ChatServiceServer = (*Server)(nil)
+
+// ListRooms answers an end user like the ack of room:list.
+func (s *Server) ListRooms(ctx context.Context, _ *chatv1.ListRoomsRequest) (*chatv1.ListRoomsResponse, error) {
+	user, err := endUser(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rooms, err := s.service.Rooms(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	answer := &chatv1.ListRoomsResponse{}
+	for i := range rooms {
+		answer.Rooms = append(answer.Rooms, roomOf(&rooms[i]))
+	}
+	return answer, nil
+}
+
+// ListMessages answers an end user like the ack of message:history.
+func (s *Server) ListMessages(ctx context.Context, r *chatv1.ListMessagesRequest) (*chatv1.ListMessagesResponse, error) {
+	user, err := endUser(ctx)
+	if err != nil {
+		return nil, err
+	}
+	room, err := chat.ParseRoomID(r.GetRoomId())
+	if err != nil {
+		return nil, err
+	}
+	page := chat.Page{Before: r.Before, After: r.After, Limit: int(min(r.GetLimit(), math.MaxInt32))}
+	for name, cursor := range map[string]*uint64{"before": page.Before, "after": page.After} {
+		if cursor != nil && *cursor > math.MaxInt64-1 {
+			return nil, fault.Newf(fault.Invalid, "%s is too large", name)
+		}
+	}
+	if r.Limit != nil && page.Limit == 0 {
+		return nil, fault.New(fault.Invalid, "limit must be a whole number from 1")
+	}
+	view, err := s.service.History(ctx, user, room, page)
+	if err != nil {
+		return nil, err
+	}
+	answer := &chatv1.ListMessagesResponse{HasMore: view.HasMore}
+	for i := range view.Messages {
+		answer.Messages = append(answer.Messages, messageOf(&view.Messages[i]))
+	}
+	return answer, nil
+}
+
+// PostMessage stores a message in the name of a member or of the system.
+func (s *Server) PostMessage(ctx context.Context, r *chatv1.PostMessageRequest) (*chatv1.PostMessageResponse, error) {
+	if err := caller.RequireScope(ctx, caller.ScopeMessages); err != nil {
+		return nil, err
+	}
+	room, err := chat.ParseRoomID(r.GetRoomId())
+	if err != nil {
+		return nil, err
+	}
+	user := chat.System
+	if r.GetUserId() != "" {
+		if user, err = chat.ParseUserID(r.GetUserId()); err != nil {
+			return nil, err
+		}
+	}
+	o, err := s.service.Post(ctx, user, chat.Draft{
+		Room: room, Content: r.GetContent(), Type: r.GetType(), ClientMsgID: r.GetClientMsgId(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &chatv1.PostMessageResponse{Id: o.ID.String(), Seq: o.Seq, CreatedAt: wire.Time(o.CreatedAt)}, nil
+}
+
+// Notify stores a notification and tells the user's sockets.
+func (s *Server) Notify(ctx context.Context, r *chatv1.NotifyRequest) (*chatv1.NotifyResponse, error) {
+	if err := caller.RequireScope(ctx, caller.ScopeNotifications); err != nil {
+		return nil, err
+	}
+	user, err := chat.ParseUserID(r.GetUserId())
+	if err != nil {
+		return nil, err
+	}
+	n := chat.Notification{User: user, Type: r.GetType(), Title: r.GetTitle(), Body: r.GetBody()}
+	if r.GetData() != nil {
+		if n.Data, err = protojson.Marshal(r.GetData()); err != nil {
+			return nil, fault.New(fault.Invalid, "data must be a JSON object")
+		}
+	}
+	id, err := s.service.Notify(ctx, n, r.GetIdempotencyKey())
+	if err != nil {
+		return nil, err
+	}
+	return &chatv1.NotifyResponse{Id: id.String()}, nil
+}
+
+// JoinRoom lets a socket into a room and gives what it has to see first.
+func (s *Server) JoinRoom(ctx context.Context, r *chatv1.JoinRoomRequest) (*chatv1.JoinRoomResponse, error) {
+	if r.GetEvent().GetIdentity().GetUserId() == "" {
+		return nil, fault.New(fault.Unauthenticated, "Authentication required")
+	}
+	who, err := wire.Caller(r.GetEvent())
+	if err != nil {
+		return nil, err
+	}
+	join, err := wire.RoomJoin(r.GetEvent().GetArgs())
+	if err != nil {
+		return nil, err
+	}
+	view, err := s.service.Join(ctx, who, join)
+	if err != nil {
+		return nil, err
+	}
+	return &chatv1.JoinRoomResponse{
+		RoomId: string(join.Room), Seq: view.Head, AckArgs: wire.JoinAck(join.Room, view),
+		Emits: []*eventv1.Emit{wire.HistoryEmit(view.Messages)},
+	}, nil
+}
+
+// ReadRoomEvents gives a gateway the events that it missed.
+func (s *Server) ReadRoomEvents(ctx context.Context, r *chatv1.ReadRoomEventsRequest) (*chatv1.ReadRoomEventsResponse, error) {
+	room, err := chat.ParseRoomID(r.GetRoomId())
+	if err != nil {
+		return nil, err
+	}
+	events, head, err := s.service.Events(ctx, room, r.GetAfterSeq(), r.GetToSeq(), int(min(r.GetLimit(), math.MaxInt32)))
+	if err != nil {
+		return nil, err
+	}
+	answer := &chatv1.ReadRoomEventsResponse{Head: head, Events: make([]*eventv1.RoomEvent, 0, len(events))}
+	for _, e := range events {
+		event := &eventv1.RoomEvent{}
+		if err := proto.Unmarshal(e.Bytes, event); err != nil {
+			return nil, fmt.Errorf("read event %d of a room: %w", e.Seq, err)
+		}
+		answer.Events = append(answer.Events, event)
+	}
+	return answer, nil
+}
+
+// GetHeads gives a gateway the last sequences.
+func (s *Server) GetHeads(ctx context.Context, r *chatv1.GetHeadsRequest) (*chatv1.GetHeadsResponse, error) {
+	rooms := make([]chat.RoomID, len(r.GetRoomIds()))
+	for i, id := range r.GetRoomIds() {
+		room, err := chat.ParseRoomID(id)
+		if err != nil {
+			return nil, err
+		}
+		rooms[i] = room
+	}
+	heads, err := s.service.Heads(ctx, rooms)
+	if err != nil {
+		return nil, err
+	}
+	answer := &chatv1.GetHeadsResponse{Heads: make(map[string]uint64, len(heads))}
+	for id, seq := range heads {
+		answer.Heads[string(id)] = seq
+	}
+	return answer, nil
+}
+
+// ListMembers gives another service the members of a room of the asking user.
+func (s *Server) ListMembers(ctx context.Context, r *chatv1.ListMembersRequest) (*chatv1.ListMembersResponse, error) {
+	room, err := chat.ParseRoomID(r.GetRoomId())
+	if err != nil {
+		return nil, err
+	}
+	as, err := chat.ParseUserID(r.GetAsUserId())
+	if err != nil {
+		return nil, err
+	}
+	users, err := s.service.Members(ctx, room, as)
+	if err != nil {
+		return nil, err
+	}
+	answer := &chatv1.ListMembersResponse{UserIds: make([]string, len(users))}
+	for i, user := range users {
+		answer.UserIds[i] = string(user)
+	}
+	return answer, nil
+}
+
+func endUser(ctx context.Context) (chat.UserID, error) {
+	identity, err := caller.Identity(ctx)
+	if err != nil {
+		return "", err
+	}
+	return chat.ParseUserID(identity.GetUserId())
+}
+
+func roomOf(r *chat.RoomSummary) *chatv1.Room {
+	room := &chatv1.Room{
+		RoomId: string(r.Room), Name: r.Name, Role: r.Role, Seq: r.Head, Unread: uint32(r.Unread), //nolint:gosec // at most 1000
+	}
+	if r.Last != nil {
+		room.LastMessage = messageOf(r.Last)
+	}
+	return room
+}
+
+func messageOf(m *chat.Message) *chatv1.Message {
+	message := &chatv1.Message{
+		Id: m.ID.String(), RoomId: string(m.Room), Seq: m.Seq,
+		Sender:  &chatv1.Sender{Id: string(m.Sender.ID), Name: m.Sender.Name},
+		Content: m.Content, Type: m.Type, CreatedAt: wire.Time(m.CreatedAt),
+	}
+	if m.ClientMsgID != "" {
+		message.ClientMsgId = proto.String(m.ClientMsgID)
+	}
+	return message
+}

@@ -1,0 +1,222 @@
+package chatservice
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/starling-chat/starling/chat-service/internal/busapi"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/grpcapi"
+	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/platform/bus"
+	"github.com/starling-chat/starling/platform/obs"
+	"github.com/starling-chat/starling/platform/pg"
+	"github.com/starling-chat/starling/platform/rpc"
+	"github.com/starling-chat/starling/platform/run"
+	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+)
+
+const serviceName = "chat-service"
+
+// Migrations returns the goose files of the schema.
+func Migrations() fs.FS { return postgres.Migrations() }
+
+// Run is chat-service from start to stop: it works until ctx ends, whatever is away meanwhile.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
+	if cfg.MigrateOnly {
+		return pg.Migrate(ctx, cfg.database(), Migrations(), log)
+	}
+	stopTracing, err := obs.Tracing(ctx, serviceName, cfg.OTLPEndpoint)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = stopTracing(context.WithoutCancel(ctx)) }()
+	registry := obs.NewRegistry(serviceName)
+
+	// Connections outlive the parts that use them.
+	life := context.WithoutCancel(ctx)
+	pool, err := pg.Open(life, cfg.database())
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	nc, err := bus.Connect(life, bus.Config{
+		URL: cfg.NATSURL, Name: serviceName, User: cfg.NATSUser, Password: cfg.NATSPassword,
+		InProcess: cfg.NATSInProcess, Log: log,
+	})
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	registry.MustRegister(pg.Collector(pool), bus.Collector(nc))
+	figures := newMetrics(registry)
+
+	store := postgres.New(pool)
+	publisher, err := busapi.NewPublisher(nc, store, cfg.publisher(figures), log)
+	if err != nil {
+		return err
+	}
+	gossip := busapi.NewGossip(nc)
+	typing := chat.NewTyping(publisher.Ephemeral, gossip)
+	defer typing.Close()
+	writer := chat.NewWriter(store, publisher, figures, cfg.writer(), log)
+	service := chat.NewService(store, writer, publisher, typing, chat.Config{
+		RoomsAutocreate: cfg.RoomsAutocreate, MembershipTTL: cfg.Writer.MembershipTTL,
+	}, log)
+	events, err := busapi.NewServer(nc, service, typing, gossip, busapi.NewMetrics(registry), cfg.server(), log)
+	if err != nil {
+		return err
+	}
+	server := rpc.NewServer(rpc.ServerConfig{
+		Addr: cfg.GRPCListen, Listener: cfg.GRPCListener, Log: log, Registry: registry, Token: cfg.ServiceToken,
+	})
+	chatv1.RegisterChatServiceServer(server.GRPC(), grpcapi.NewServer(service))
+
+	ready := func() error { return errors.Join(store.Ready(), natsReady(nc)) }
+	parts := run.Group{Timeout: cfg.ShutdownTimeout}
+	if cfg.AdminListen != "" {
+		admin := obs.Admin{Addr: cfg.AdminListen, Registry: registry, Ready: ready, Log: log}
+		parts.Go("admin", admin.Run)
+	}
+	parts.Go("publisher", publisher.Run)
+	parts.Go("writer", writer.Run)
+	parts.Go("grpc", server.Run)
+	parts.Go("client events", events.Run)
+	parts.Go("database", func(ctx context.Context) error { return openDatabase(ctx, cfg, pool, store, log) })
+	parts.Go("health", func(ctx context.Context) error { return watch(ctx, store, ready, server.SetReady) })
+	return parts.Run(ctx)
+}
+
+// openDatabase brings the schema up to date and lets requests in. It waits for PostgreSQL as long as it takes.
+func openDatabase(ctx context.Context, cfg Config, pool *pgxpool.Pool, store *postgres.Store, log *slog.Logger) error {
+	if cfg.DBMigrate {
+		if err := pg.Migrate(ctx, cfg.database(), Migrations(), log); err != nil {
+			return err
+		}
+	}
+	for cfg.AssertDurable {
+		err := pg.AssertDurable(ctx, pool)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil || !pg.IsUnavailable(err) {
+			return fmt.Errorf("check PostgreSQL (assert-durable): %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(healthPause):
+		}
+	}
+	store.Open()
+	return nil
+}
+
+// healthPause is the time between two health checks.
+const healthPause = time.Second
+
+// watch keeps the gRPC health up to date, and finds PostgreSQL again when nobody asks it.
+func watch(ctx context.Context, store *postgres.Store, ready func() error, set func(bool)) error {
+	tick := time.NewTicker(healthPause)
+	defer tick.Stop()
+	for {
+		if store.Ready() != nil {
+			ping, cancel := context.WithTimeout(ctx, healthPause)
+			_ = store.Ping(ping) // the circuit notes the outcome
+			cancel()
+		}
+		set(ready() == nil)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}
+
+func natsReady(nc *nats.Conn) error {
+	if !nc.IsConnected() {
+		return errors.New("NATS is away")
+	}
+	return nil
+}
+
+// The parts of the configuration, in the words of their packages.
+
+func (c *Config) database() pg.Config {
+	return pg.Config{
+		URL: c.DatabaseURL, MaxConns: c.DBMaxConns, Schema: c.DBSchema, AppName: serviceName, Trace: c.OTLPEndpoint != "",
+	}
+}
+
+func (c *Config) writer() chat.WriterConfig {
+	return chat.WriterConfig{
+		Lanes: c.Writer.Lanes, BatchMax: c.Writer.BatchMax, BatchWait: c.Writer.BatchWait,
+		Queue: c.Writer.LaneQueue, Timeout: c.Bus.EventTimeout,
+	}
+}
+
+func (c *Config) server() busapi.ServerConfig {
+	return busapi.ServerConfig{
+		Workers: c.Bus.Workers, WorkerQueue: c.Bus.WorkerQueue, Inbox: c.Bus.Inbox,
+		PendingBytes: c.Bus.PendingBytes, Timeout: c.Bus.EventTimeout,
+	}
+}
+
+func (c *Config) publisher(figures *metrics) busapi.PublisherConfig {
+	return busapi.PublisherConfig{
+		Stream: busapi.StreamConfig{
+			Replicas: c.Stream.Replicas, MaxAge: c.Stream.MaxAge, MaxBytes: c.Stream.MaxBytes,
+			Duplicates: c.Stream.Duplicates, InMemory: c.Stream.Storage == "memory",
+		},
+		RelayPause: c.Bus.RelayPause, LagReport: figures.lag,
+	}
+}
+
+// metrics are the service's own figures; packages with more of them keep theirs.
+type metrics struct {
+	batchSize     prometheus.Histogram
+	commitSeconds prometheus.Histogram
+	outboxRows    prometheus.Gauge
+	outboxAge     prometheus.Gauge
+}
+
+func newMetrics(registry prometheus.Registerer) *metrics {
+	m := &metrics{
+		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "starling_chat_batch_size", Help: "Commands in a transaction of the writer.",
+			Buckets: []float64{1, 2, 5, 10, 20, 50, 100, 200, 500},
+		}),
+		commitSeconds: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "starling_chat_commit_seconds", Help: "Time of a transaction of the writer.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+		}),
+		outboxRows: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "starling_chat_outbox_lag", Help: "Outbox rows that wait for publication; counted up to 10,000.",
+		}),
+		outboxAge: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "starling_chat_outbox_lag_seconds", Help: "Age of the oldest outbox row.",
+		}),
+	}
+	registry.MustRegister(m.batchSize, m.commitSeconds, m.outboxRows, m.outboxAge)
+	return m
+}
+
+// Batch implements chat.Observer.
+func (m *metrics) Batch(size int, took time.Duration) {
+	m.batchSize.Observe(float64(size))
+	m.commitSeconds.Observe(took.Seconds())
+}
+
+func (m *metrics) lag(rows int, age time.Duration) {
+	m.outboxRows.Set(float64(rows))
+	m.outboxAge.Set(age.Seconds())
+}

@@ -1,0 +1,108 @@
+// Command local runs all of Starling in one process: an embedded NATS server, a private PostgreSQL, the services, one or
+// several gateways. It is what `make run` starts.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/starling-chat/starling/platform/run"
+	"github.com/starling-chat/starling/platform/settings"
+)
+
+// Config holds the settings of the local system. Those of the services are read from their environment variables as well.
+type Config struct {
+	run.Common
+	Listen      string       `name:"listen" env:"LISTEN" default:"127.0.0.1:3000" help:"Address of the first gateway, host:port; further ones take the next ports."`
+	Data        string       `name:"data" env:"STARLING_DATA" help:"Folder that keeps the data; empty takes one in the user's cache folder."`
+	Gateways    int          `name:"gateways" env:"GATEWAYS" default:"1" help:"Gateways to run, a number."`
+	Admin       string       `name:"admin" env:"ADMIN" help:"Address of the first gateway's health, metrics and profiles, host:port; empty turns it off."`
+	DatabaseURL settings.URL `name:"database-url" env:"DATABASE_URL" help:"Use this PostgreSQL instead of a private one, a URL."`
+	NATSURL     settings.URL `name:"nats-url" env:"NATS_URL" help:"Use this NATS instead of an embedded one, a URL; it needs JetStream."`
+	FileLevel   string       `name:"log-file-level" env:"LOG_FILE_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least severe level in the log of the services."`
+	Verbose     bool         `name:"verbose" help:"Show the log on the terminal instead of the file starling.log in the data folder."`
+	Clean       bool         `name:"clean" help:"Remove the data and exit."`
+}
+
+// Validate tells what is wrong with the settings, in one line.
+func (c *Config) Validate() error {
+	host, port, err := net.SplitHostPort(c.Listen)
+	if err != nil {
+		return fmt.Errorf("--listen: %q is not host:port", c.Listen)
+	}
+	first, err := strconv.Atoi(port)
+	switch {
+	case err != nil || first < 1 || first+c.Gateways-1 > 65535:
+		return fmt.Errorf("--listen: %q needs a port from 1 to 65535", net.JoinHostPort(host, port))
+	case c.Gateways < 1 || c.Gateways > 16:
+		return fmt.Errorf("--gateways must be 1 to 16, not %d", c.Gateways)
+	}
+	return nil
+}
+
+func main() {
+	if os.Getenv("LOG_LEVEL") == "" {
+		_ = os.Setenv("LOG_LEVEL", "warn") // the terminal is for people; starling.log has the rest
+	}
+	var cfg Config
+	os.Exit(run.Main("starling", "Runs all of Starling on this machine, in one process.", &cfg,
+		func(ctx context.Context, _ *slog.Logger) error { return start(ctx, cfg, os.Stdout) }))
+}
+
+// start finds the data folder and the log, then runs the system.
+func start(ctx context.Context, cfg Config, out io.Writer) error {
+	if cfg.Data == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return fmt.Errorf("find the cache folder (or give --data): %w", err)
+		}
+		cfg.Data = filepath.Join(cache, "starling")
+	}
+	data, err := filepath.Abs(cfg.Data)
+	if err != nil {
+		return fmt.Errorf("find the data folder: %w", err)
+	}
+	cfg.Data = data
+	if cfg.Clean {
+		return clean(cfg.Data, out)
+	}
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
+	}
+	logTo := io.Writer(os.Stderr)
+	if !cfg.Verbose {
+		file, err := os.OpenFile(filepath.Join(cfg.Data, "starling.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			return fmt.Errorf("open the log: %w", err)
+		}
+		defer file.Close() //nolint:errcheck // nothing is left to do about it
+		logTo = file
+	}
+	s := &system{cfg: cfg, out: out, logTo: logTo, began: time.Now()}
+	return s.run(ctx)
+}
+
+// postgresPlace names the file in the data folder that tells where the private PostgreSQL keeps its own, which is elsewhere
+// when its unprivileged user cannot reach the data folder.
+const postgresPlace = "postgres-folder"
+
+// clean removes the data.
+func clean(data string, out io.Writer) error {
+	if place, err := os.ReadFile(filepath.Join(data, postgresPlace)); err == nil {
+		if err := os.RemoveAll(string(place)); err != nil {
+			return fmt.Errorf("remove %s: %w", place, err)
+		}
+	}
+	if err := os.RemoveAll(data); err != nil {
+		return fmt.Errorf("remove %s: %w", data, err)
+	}
+	_, err := fmt.Fprintf(out, "Removed %s\n", data)
+	return err
+}
