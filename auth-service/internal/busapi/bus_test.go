@@ -6,10 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/starling-chat/starling/auth-service/internal/auth"
 	"github.com/starling-chat/starling/platform/bus/bustest"
