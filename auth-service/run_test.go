@@ -223,6 +223,36 @@ func TestAccounts(t *testing.T) {
 	wantFault(t, "Login(malformed)", err, fault.Unauthenticated, wrong)
 }
 
+func TestLoginRehashesAndLimitsAddresses(t *testing.T) {
+	s := newSystem(t)
+	register(t, start(t, s.config(t)), "ann")
+	cfg := s.config(t)
+	cfg.Passwords.Time = 2
+	cfg.Limits.AddressBurst = 2
+	client := start(t, cfg)
+	login := func(address string) error {
+		md, err := caller.Metadata(nil, nil, address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = client.Login(metadata.NewOutgoingContext(t.Context(), md), &authv1.LoginRequest{Username: "ann", Password: password})
+		return err
+	}
+	for range 2 { // with the old hash, then with the new one
+		if err := login("192.0.2.1"); err != nil {
+			t.Errorf("Login() = %v, want nil", err)
+		}
+	}
+	var hash string
+	if err := s.pool.QueryRow(t.Context(), `SELECT password_hash FROM users`).Scan(&hash); err != nil || !strings.Contains(hash, "t=2") {
+		t.Errorf("hash after a login with other costs = %s, %v, want t=2", hash, err)
+	}
+	wantFault(t, "third Login() from one address", login("192.0.2.1"), fault.RateLimited, "")
+	if err := login("192.0.2.2"); err != nil {
+		t.Errorf("Login() from another address = %v, want nil", err)
+	}
+}
+
 func TestSeed(t *testing.T) {
 	s := newSystem(t)
 	cfg := s.config(t)

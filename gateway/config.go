@@ -1,11 +1,13 @@
 package gateway
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -32,12 +34,13 @@ type Config struct {
 
 // Listen says where clients and operators reach the gateway.
 type Listen struct {
-	Addr           string   `name:"listen" env:"LISTEN" default:":3000" help:"Address for clients (Socket.IO, REST, web page), host:port."`
-	Admin          string   `name:"admin-listen" env:"ADMIN_LISTEN" default:":8080" help:"Address for health, metrics and profiles, host:port; empty turns it off."`
-	ID             string   `name:"gateway-id" env:"GATEWAY_ID" help:"Name of this gateway, unique among the living ones; empty takes a random one."`
-	FrontendURLs   []string `name:"frontend-url" env:"FRONTEND_URL" help:"Origins whose pages may connect (CORS, WebSocket Origin), separated by commas; * lets every origin in. Empty: only pages of the gateway's own origin, and clients without an Origin."`
-	TrustedProxies []string `name:"trusted-proxies" env:"TRUSTED_PROXIES" help:"Networks (CIDR) whose X-Forwarded-For header is believed, separated by commas."`
-	OTLPEndpoint   string   `name:"otlp-endpoint" env:"OTLP_ENDPOINT" help:"Where to send traces by OTLP over gRPC; empty turns tracing off."`
+	Addr           string          `name:"listen" env:"LISTEN" default:":3000" help:"Address for clients (Socket.IO, REST, web page), host:port."`
+	Admin          string          `name:"admin-listen" env:"ADMIN_LISTEN" default:":8080" help:"Address for health, metrics and profiles, host:port; empty turns it off."`
+	ID             string          `name:"gateway-id" env:"GATEWAY_ID" help:"Name of this gateway, unique among the living ones; empty takes a random one."`
+	SIDSecret      settings.Secret `name:"sid-secret" env:"SID_SECRET" help:"Secret that marks session ids as made by a gateway, the same in all gateways; empty derives it from SERVICE_TOKEN."`
+	FrontendURLs   []string        `name:"frontend-url" env:"FRONTEND_URL" help:"Origins whose pages may connect (CORS, WebSocket Origin), separated by commas; * lets every origin in. Empty: only pages of the gateway's own origin, and clients without an Origin."`
+	TrustedProxies []string        `name:"trusted-proxies" env:"TRUSTED_PROXIES" help:"Networks (CIDR) whose X-Forwarded-For header is believed, separated by commas."`
+	OTLPEndpoint   string          `name:"otlp-endpoint" env:"OTLP_ENDPOINT" help:"Where to send traces by OTLP over gRPC; empty turns tracing off."`
 }
 
 // Services says where the services are.
@@ -87,6 +90,9 @@ type Drain struct {
 	Window time.Duration `name:"drain-window" env:"DRAIN_WINDOW" default:"10s" help:"Over which connections are closed at the end, a duration shorter than SHUTDOWN_TIMEOUT; a second signal cuts it short."`
 }
 
+// validID is what a gateway may be called: its name stands in session ids and subjects.
+var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{0,63}$`)
+
 // Validate tells what is wrong with the settings, in one line.
 func (c *Config) Validate() error {
 	positive := []struct {
@@ -115,6 +121,8 @@ func (c *Config) Validate() error {
 		}
 	}
 	switch {
+	case !validID.MatchString(c.Listen.ID):
+		return errors.New("--gateway-id must be up to 63 letters, digits, - and _")
 	case c.Protocol.MaxAttachments < 0 || c.Protocol.MaxAttachments > 64:
 		return errors.New("--max-attachments must be 0 to 64")
 	case c.Limits.EventRate < 0 || c.Limits.IPRate < 0 || c.Limits.Connections < 0 || c.Drain.Window < 0:
@@ -130,6 +138,16 @@ func (c *Config) Validate() error {
 	}
 	_, err := c.trustedProxies()
 	return err
+}
+
+// sidKey is the key of session ids. Without any secret the tag only tells typing errors; a sid is still 120 random bits.
+func (c *Config) sidKey() []byte {
+	secret := c.Listen.SIDSecret.Reveal()
+	if secret == "" {
+		secret = c.Services.Token.Reveal()
+	}
+	key := sha256.Sum256([]byte("starling sid " + secret))
+	return key[:]
 }
 
 func (c *Config) trustedProxies() ([]netip.Prefix, error) {

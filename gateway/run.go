@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -48,11 +49,15 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	defer conns.close()
 
-	var r *relay.Relay
+	var reconnected atomic.Pointer[relay.Relay] // the callback may come before the relay is made
 	nc, err := bus.Connect(ctx, bus.Config{
 		URL: cfg.NATS.URL, Name: "gateway", User: cfg.NATS.User, Password: cfg.NATS.Password,
 		InProcess: cfg.NATSInProcess, Log: log,
-		OnReconnect: func(*nats.Conn) { r.Resync() },
+		OnReconnect: func(*nats.Conn) {
+			if r := reconnected.Load(); r != nil {
+				r.Resync()
+			}
+		},
 	})
 	if err != nil {
 		return fmt.Errorf("connect to NATS: %w", err)
@@ -68,25 +73,29 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	st := stats.New(registry, sockets.QueuedBytes)
 	// The relay outlives ctx: events that were accepted are finished while the sessions drain.
 	background := context.WithoutCancel(ctx)
-	r = relay.New(background, relayConfig(cfg), nc, relay.Services{
+	r := relay.New(background, relayConfig(cfg), nc, relay.Services{
 		Auth: authv1.NewAuthServiceClient(conns.auth), Chat: chatv1.NewChatServiceClient(conns.chat),
 	}, st, log)
+	reconnected.Store(r)
+	sids := session.NewSIDs(cfg.Listen.ID, cfg.sidKey())
 	sessions := session.NewServer(session.Config{
 		PingInterval: cfg.Protocol.PingInterval, PingTimeout: cfg.Protocol.PingTimeout,
 		ConnectTimeout: cfg.Protocol.ConnectTimeout, MaxPayload: cfg.Protocol.MaxPayload,
 		MaxAttachments: cfg.Protocol.MaxAttachments, MaxDepth: cfg.Protocol.MaxDepth,
-	}, r, socketio.NewNames(usualNames()...), st, log)
+	}, sids, r, socketio.NewNames(usualNames()...), st, log)
 
 	listener, err := listen(ctx, cfg)
 	if err != nil {
 		return err
 	}
+	peers := relay.NewPeers(nc, cfg.Listen.ID, sessions, log)
+	r.ServePeers(peers)
 	front, err := edge.New(edge.Config{
 		Listener: listener, Origins: cfg.Listen.FrontendURLs, TrustedProxies: proxies,
 		MaxPayload: cfg.Protocol.MaxPayload, MaxConnections: maxConnections(cfg.Limits.Connections, log),
 		IPRate: cfg.Limits.IPRate, IPBurst: cfg.Limits.IPBurst,
 		Auth: conns.auth, Chat: conns.chat, Presence: conns.presence,
-	}, sessions, sockets, st, log)
+	}, sids, sessions, sockets, peers, st, log)
 	if err != nil {
 		return fmt.Errorf("prepare the HTTP edge: %w", err)
 	}

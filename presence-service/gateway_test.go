@@ -131,10 +131,9 @@ func (g *fakeGateway) publish(subject string, m proto.Message) {
 
 // watch collects what is published about who is online.
 type watch struct {
-	t    testing.TB
-	mu   sync.Mutex // guards all below
-	last *nats.Msg
-	all  []published
+	t   testing.TB
+	mu  sync.Mutex // guards all below
+	all []published
 }
 
 type published struct {

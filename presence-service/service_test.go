@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -279,10 +280,8 @@ func TestServiceOneLeader(t *testing.T) {
 	gateway.change(map[string]string{"z": "z"})
 	eventually(t, soon, "the other replica publishes z", func() bool {
 		for _, p := range online.since(stopped) {
-			for _, u := range p.users {
-				if u == "z" {
-					return true
-				}
+			if slices.Contains(p.users, "z") {
+				return true
 			}
 		}
 		return false
@@ -395,7 +394,12 @@ func TestServiceAnswers(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- chat.Run(ctx) }()
-	defer func() { cancel(); <-ended }()
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("chat.Run = %v, want nil", err)
+		}
+	}()
 
 	catalogs := make(chan *nats.Msg, 16)
 	if _, err := conn.ChanSubscribe(subject.CatalogAnnounce, catalogs); err != nil {

@@ -95,8 +95,8 @@ const postgresPlace = "postgres-folder"
 
 // clean removes the data.
 func clean(data string, out io.Writer) error {
-	if place, err := os.ReadFile(filepath.Join(data, postgresPlace)); err == nil {
-		if err := os.RemoveAll(string(place)); err != nil {
+	if place, err := os.ReadFile(filepath.Join(data, postgresPlace)); err == nil { //nolint:gosec // the user's own folder
+		if err := os.RemoveAll(string(place)); err != nil { //nolint:gosec // written by us
 			return fmt.Errorf("remove %s: %w", place, err)
 		}
 	}

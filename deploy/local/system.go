@@ -105,7 +105,7 @@ func (s *system) secrets() error {
 		return nil
 	}
 	path := filepath.Join(s.cfg.Data, "api-key")
-	raw, err := os.ReadFile(path)
+	raw, err := os.ReadFile(path) //nolint:gosec // in the user's own folder
 	switch {
 	case err == nil:
 		s.apiKey = strings.TrimSpace(string(raw))
@@ -148,7 +148,7 @@ func (s *system) startPostgres(ctx context.Context, log *slog.Logger) (stop func
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
 		if err := server.Stop(bounded); err != nil {
-			log.Error("PostgreSQL did not stop", slog.Any("error", err))
+			log.ErrorContext(ctx, "PostgreSQL did not stop", slog.Any("error", err))
 		}
 	}, nil
 }

@@ -67,7 +67,7 @@ func TestOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Close()
-	<-lost
+	<-lost //nolint:errcheck // that it came is enough
 	if server, err = embedded.Start(cfg); err != nil {
 		t.Fatal(err)
 	}

@@ -43,8 +43,10 @@ func TestAdmin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	admin := Admin{Listener: listener, Registry: NewRegistry("test"), Log: slog.New(slog.DiscardHandler),
-		Ready: func() error { return errors.New("draining") }}
+	admin := Admin{
+		Listener: listener, Registry: NewRegistry("test"), Log: slog.New(slog.DiscardHandler),
+		Ready: func() error { return errors.New("draining") },
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- admin.Run(ctx) }()

@@ -40,8 +40,7 @@ func IsUnavailable(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
 	}
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) { // also inside a ConnectError
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok { // also inside a ConnectError
 		switch pgErr.Code {
 		case codeReadOnlyTransaction, codeSerializationFailure, codeDeadlockDetected, codeLockNotAvailable, codeQueryCanceled:
 			return true

@@ -114,5 +114,5 @@ func createSchema(ctx context.Context, db *sql.DB, schema string) error {
 func lockID(schema string) int64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte("starling migrate " + schema))
-	return int64(h.Sum64() >> 1) //nolint:gosec // the top bit is cleared
+	return int64(h.Sum64() >> 1)
 }

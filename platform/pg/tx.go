@@ -26,7 +26,7 @@ func InTx(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx) error) error {
 		}
 		// 10, 20, 40 ms, each plus up to as much again, so that rivals part.
 		pause := txRetryBase << attempt
-		if !wait(ctx, pause+rand.N(pause)) {
+		if !wait(ctx, pause+rand.N(pause)) { //nolint:gosec // jitter, not a secret
 			return err
 		}
 	}

@@ -13,16 +13,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-
-	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/starling-chat/starling/proto/fault"
 )
 
 // tokenKey is the metadata key of the secret that services share.
-const tokenKey = "x-starling-service" //nolint:gosec // a name
+const tokenKey = "x-starling-service"
 
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (resp any, err error) {
 	err = s.guard(ctx, info.FullMethod, func() error {
@@ -103,8 +102,7 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 // registered returns the collector of the same name where another server of the process has registered it.
 func registered[C prometheus.Collector](registry prometheus.Registerer, c C) C {
 	err := registry.Register(c)
-	var before prometheus.AlreadyRegisteredError
-	if errors.As(err, &before) {
+	if before, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
 		if same, ok := before.ExistingCollector.(C); ok {
 			return same
 		}

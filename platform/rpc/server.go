@@ -120,7 +120,7 @@ func (s *Server) Run(ctx context.Context) error {
 	late := time.AfterFunc(stopTimeout, s.grpc.Stop)
 	defer late.Stop()
 	s.grpc.GracefulStop()
-	<-served
+	<-served //nolint:errcheck // Serve ends because it was stopped
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 )
@@ -46,7 +47,7 @@ func (g *Group) Go(name string, start func(ctx context.Context) error) {
 // errors of parts that were told to stop.
 func (g *Group) Run(ctx context.Context) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // told to stop before the start: nothing has failed
 	}
 	ended := make(chan *part, len(g.parts))
 	var all sync.WaitGroup
@@ -55,7 +56,7 @@ func (g *Group) Run(ctx context.Context) error {
 		var partCtx context.Context
 		partCtx, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 		all.Go(func() {
-			if err := p.start(partCtx); err != nil && !(partCtx.Err() != nil && isContext(err)) {
+			if err := p.start(partCtx); err != nil && (partCtx.Err() == nil || !isContext(err)) {
 				p.err = fmt.Errorf("%s: %w", p.name, err)
 			}
 			close(p.done)
@@ -108,10 +109,10 @@ func (g *Group) stop(ctx context.Context) (late bool) {
 	}
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
-	for i := len(g.parts) - 1; i >= 0; i-- {
-		g.parts[i].cancel()
+	for i, p := range slices.Backward(g.parts) {
+		p.cancel()
 		select {
-		case <-g.parts[i].done:
+		case <-p.done:
 			continue
 		case <-deadline.C:
 		case <-Hurry(ctx):

@@ -61,10 +61,10 @@ func Main(name, about string, cfg any, f func(ctx context.Context, log *slog.Log
 	}
 	log = log.With(slog.String("service", name))
 
-	ctx, stop := withSignals(context.Background(), log) //nolint:forbidigo // the root of the process
+	ctx, stop := withSignals(context.Background(), log)
 	defer stop()
 	log.LogAttrs(ctx, slog.LevelInfo, "starting", settings.LogAttrs(cfg)...)
-	if err := f(ctx, log); err != nil && !(ctx.Err() != nil && isContext(err)) {
+	if err := f(ctx, log); err != nil && (ctx.Err() == nil || !isContext(err)) {
 		log.LogAttrs(ctx, slog.LevelError, "failed", slog.Any("error", err))
 		return exitError
 	}

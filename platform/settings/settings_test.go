@@ -45,8 +45,10 @@ func TestParse(t *testing.T) {
 	if err := parse(io.Discard, "prog", "about", &got, []string{"--level=info", "--no-sticky", "--token", "t0p"}); err != nil {
 		t.Fatalf("parse: %v", err)
 	}
-	want := config{Common: Common{Level: "info"}, Drain: 3 * time.Second, Token: "t0p",
-		Store: store{URL: "postgres://u:hunter2@db/x"}}
+	want := config{
+		Common: Common{Level: "info"}, Drain: 3 * time.Second, Token: "t0p",
+		Store: store{URL: "postgres://u:hunter2@db/x"},
+	}
 	if got != want {
 		t.Errorf("parse = %#v, want %#v", got, want)
 	}

@@ -97,8 +97,7 @@ func KindOf(err error) Kind {
 // Of returns the fault inside err, or makes one: Timeout and Unavailable for ended contexts, otherwise Internal with the
 // id that newID gives. The second result is false when err was no fault and has to be logged under that id.
 func Of(err error, newID func() string) (*Error, bool) {
-	var f *Error
-	if errors.As(err, &f) {
+	if f, ok := errors.AsType[*Error](err); ok {
 		return f, f.Kind != Internal || f.Cause == nil
 	}
 	switch KindOf(err) {
@@ -106,8 +105,9 @@ func Of(err error, newID func() string) (*Error, bool) {
 		return &Error{Kind: Timeout, Message: "No answer in time", Cause: err}, true
 	case Unavailable:
 		return &Error{Kind: Unavailable, Message: "Service unavailable", Cause: err}, true
+	default:
+		return Hide(newID(), err), false
 	}
-	return Hide(newID(), err), false
 }
 
 // HTTPStatus is the status of the kind in REST answers.

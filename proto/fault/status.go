@@ -59,8 +59,9 @@ func FromStatus(err error) error {
 		return &Error{Kind: kind, Message: "No answer in time", Cause: err}
 	case Internal:
 		return &Error{Kind: kind, Message: "Internal error", Cause: err}
+	default:
+		return &Error{Kind: kind, Message: st.Message(), Cause: err}
 	}
-	return &Error{Kind: kind, Message: st.Message(), Cause: err}
 }
 
 func known(code string) Kind {
@@ -111,6 +112,7 @@ func kindOfCode(c codes.Code) Kind {
 		return Unavailable
 	case codes.FailedPrecondition:
 		return Conflict
+	default:
+		return Internal
 	}
-	return Internal
 }

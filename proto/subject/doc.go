@@ -10,6 +10,8 @@
 //	presence.v1.delta, .lease              what lives at a gateway                      gateways → presence-service
 //	presence.v1.snapshot.<gateway id>      "tell me everything"                         presence-service → that gateway
 //	presence.v1.online                     who is online                                presence-service → gateways
+//	engine.v1.<gateway id>                 polling, WebSockets and recovery of a session      gateway → gateway
+//	cluster.v1.operation, .hello           what all gateways do with their sockets      gateway → gateways
 //	catalog.v1.announce, .ask              which client events a service answers        services ↔ gateways
 //
 // Event names, room ids and user ids are outside input: wildcards, dots, spaces, `$` and every script are legal in them.

@@ -168,3 +168,12 @@ func safe(s string) bool {
 
 // AllUsers matches every user's events.
 const AllUsers = "user.v1.*"
+
+// Engine is where one gateway hears from the others about sessions that live there.
+func Engine(gatewayID string) string { return "engine.v1." + token(gatewayID) }
+
+// ClusterOperation is where gateways ask all gateways to do something with their sockets.
+const ClusterOperation = "cluster.v1.operation"
+
+// ClusterHello is where a gateway asks the others to show their leases at once.
+const ClusterHello = "cluster.v1.hello"

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import { io as io40 } from 'socket.io-client-4-0';
-import { connect, connected, eventually, open, pair, refusal } from './client.js';
+import { connect, connected, open, pair, refusal } from './client.js';
 import { call, register } from './rest.js';
 import { newUser, roomId, sign, unique } from './user.js';
 import { ok } from './expect.js';
@@ -48,10 +48,8 @@ test('both kinds of user meet in a room', async (t) => {
 
 test('the Authorization header serves as well', async (t) => {
   const ann = await newUser('ann');
-  for (const transports of [['websocket'], ['polling']]) {
-    const socket = await connect(t, null, { transports, extraHeaders: { Authorization: `Bearer ${ann.token}` } });
-    ok(await socket.emit('room:list'), { rooms: [] });
-  }
+  const socket = await connect(t, null, { extraHeaders: { Authorization: `Bearer ${ann.token}` } });
+  ok(await socket.emit('room:list'), { rooms: [] });
 });
 
 test('no token: Authentication required', async (t) => {
@@ -141,32 +139,6 @@ test('socket ids are unique and are not the transport\'s secret', async (t) => {
   const sockets = await Promise.all([0, 1, 2, 3].map((gateway) => connect(t, ann, { gateway })));
   assert.equal(new Set(sockets.map((s) => s.id)).size, 4);
   for (const s of sockets) assert.notEqual(s.id, s.socket.io.engine.id);
-});
-
-test('polling works, and upgrades to WebSocket', async (t) => {
-  const ann = await newUser('ann');
-  const polling = await connect(t, ann, { transports: ['polling'] });
-  ok(await polling.emit('room:list'), { rooms: [] });
-  assert.equal(polling.socket.io.engine.transport.name, 'polling');
-
-  const both = await connect(t, ann, { transports: ['polling', 'websocket'], gateway: 1 });
-  await eventually(() => assert.equal(both.socket.io.engine.transport.name, 'websocket'));
-  ok(await both.emit('room:list'), { rooms: [] });
-});
-
-test('a polling socket and a WebSocket on another gateway see each other', async (t) => {
-  const [ann, bob] = [await newUser('ann'), await newUser('bob')];
-  const room = roomId();
-  const a = await connect(t, ann, { transports: ['polling'] });
-  const b = await connect(t, bob, { gateway: 1 });
-  await a.join(room);
-  await b.join(room);
-  await Promise.all([a.emit('message:send', { roomId: room, content: 'from a' }), b.emit('message:send', { roomId: room, content: 'from b' })]);
-  for (const s of [a, b]) {
-    const got = [await s.take('message:new'), await s.take('message:new')];
-    assert.deepEqual(got.map((m) => m.content).sort(), ['from a', 'from b']);
-    assert.ok(got[0].seq < got[1].seq);
-  }
 });
 
 test('the client of version 4.0 connects and talks', async (t) => {

@@ -43,7 +43,7 @@ test('JSON depth: 32', async (t) => {
   await a.join(room);
   ok(await a.emit('room:message', { roomId: room, deep: nested(28) }));
   assert.deepEqual((await a.take('room:message')).deep, nested(28));
-  for (const depth of [33, 100, 5000]) {
+  for (const depth of [33, 100, 1000]) {
     refused(await a.emit('room:message', { roomId: room, deep: nested(depth) }), 'invalid', 'too_large');
     refused(await a.emit('no:such:event', nested(depth)), 'invalid', 'too_large', 'unknown_event');
   }

@@ -106,8 +106,3 @@ test('presence:get refuses wrong fields', async (t) => {
   }
 });
 
-test('users:online reaches sockets of polling too', { timeout: 30_000 }, async (t) => {
-  const ann = await newUser('ann');
-  const a = await connect(t, ann, { transports: ['polling'] });
-  await a.take('users:online', (l) => l.includes(ann.id));
-});

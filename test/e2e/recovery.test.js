@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connect, url } from './client.js';
 import { newUser, roomId } from './user.js';
+import { wire } from './wire.js';
 
 const again = { reconnection: true, reconnectionDelay: 200, reconnectionDelayMax: 400, randomizationFactor: 0 };
 
@@ -166,6 +167,41 @@ test('offsets that make no sense give an honest fresh session', async (t) => {
     assert.equal(typeof receiver.id, 'string', `offset ${offset.slice(0, 20)}`);
     assert.equal((await receiver.emit('room:list')).ok, true);
   }
+});
+
+test('the CONNECT reply has a private id for the recovery', async (t) => {
+  const ann = await newUser('ann');
+  const reply = await wire(t).connect(ann.token);
+  assert.deepEqual(Object.keys(reply).sort(), ['pid', 'sid']);
+  assert.notEqual(reply.pid, reply.sid);
+});
+
+test('with recovery a durable event has its offset as the last argument', async (t) => {
+  const ann = await newUser('ann');
+  const room = roomId();
+  const w = wire(t);
+  await w.connect(ann.token);
+  w.send(`420["room:join",${JSON.stringify(room)}]`);
+  await w.find((f) => f.startsWith('430'));
+  w.send(`42["message:send",${JSON.stringify({ roomId: room, content: 'x' })}]`);
+  const event = JSON.parse((await w.find((f) => f.startsWith('42["message:new"'))).slice(2));
+  assert.equal(event.length, 3, JSON.stringify(event).slice(0, 300));
+  assert.equal(typeof event[2], 'string');
+});
+
+test('recovery: false gives no pid and no offsets', async (t) => {
+  const ann = await newUser('ann');
+  const room = roomId();
+  const w = wire(t);
+  await w.next();
+  w.send(`40${JSON.stringify({ token: ann.token, recovery: false })}`);
+  const reply = JSON.parse((await w.find((f) => f.startsWith('40'))).slice(2));
+  assert.deepEqual(Object.keys(reply), ['sid']);
+  w.send(`420["room:join",${JSON.stringify(room)}]`);
+  await w.find((f) => f.startsWith('430'));
+  w.send(`42["message:send",${JSON.stringify({ roomId: room, content: 'x' })}]`);
+  const event = JSON.parse((await w.find((f) => f.startsWith('42["message:new"'))).slice(2));
+  assert.equal(event.length, 2, JSON.stringify(event).slice(0, 300));
 });
 
 test('recovery over long polling', async (t) => {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { test } from 'node:test';
-import { connect, eventually, refusal, url, urls } from './client.js';
+import { connect, eventually, pause, refusal, url, urls } from './client.js';
 import { apiKey, call, password, register } from './rest.js';
 import { newUser, roomId, unique } from './user.js';
 import { any, array, boolean, count, exact, iso, message, seq, text, uuid7 } from './expect.js';
@@ -78,9 +78,8 @@ test('access tokens are EdDSA and verify with the published keys', async () => {
   assert.ok(protectedHeader.kid);
 });
 
-test('refresh: a new pair; a lost answer may be asked for again; a reuse ends the login', async (t) => {
+test('refresh: a new pair; a lost answer may be asked for again', async () => {
   const ann = await register('ann');
-  const socket = await connect(t, ann);
   const second = await refresh(ann.refresh);
   assert.equal(second.status, 200, JSON.stringify(second.body));
   pairOfTokens(second.body, { id: ann.id });
@@ -90,16 +89,22 @@ test('refresh: a new pair; a lost answer may be asked for again; a reuse ends th
   assert.equal(retried.status, 200, 'within 20 s of a lost answer');
   assert.equal(retried.body.refreshToken, second.body.refreshToken, 'the same successor');
 
-  const third = await refresh(second.body.refreshToken, 2);
-  assert.equal(third.status, 200);
-  refusedWith(await refresh(ann.refresh), 401, 'unauthenticated');
-  refusedWith(await refresh(third.body.refreshToken), 401, 'unauthenticated');
-  await socket.ended(3000);
-  assert.equal((await refusal(t, { token: third.body.accessToken })).message, 'Invalid token');
+  assert.equal((await refresh(second.body.refreshToken, 2)).status, 200);
   for (const bad of ['', 'garbage', `${ann.refresh}x`]) {
     const reply = await refresh(bad);
     assert.ok([400, 401].includes(reply.status), `${reply.status}`);
   }
+});
+
+test('a refresh token used again after 20 s ends the login and its sockets', { timeout: 60_000, skip: process.env.STARLING_SLOW !== '1' && 'takes 21 s; STARLING_SLOW=1' }, async (t) => {
+  const ann = await register('ann');
+  const socket = await connect(t, ann, { gateway: 1 });
+  const second = (await refresh(ann.refresh)).body;
+  await pause(21_000);
+  refusedWith(await refresh(ann.refresh, 2), 401, 'unauthenticated');
+  await socket.ended(1500);
+  refusedWith(await refresh(second.refreshToken), 401, 'unauthenticated');
+  assert.equal((await refusal(t, { token: second.accessToken })).message, 'Invalid token');
 });
 
 test('refresh at the same time through two gateways gives one successor', async () => {
@@ -209,8 +214,7 @@ test('the OpenAPI document names every call', async () => {
   assert.match(headers.get('content-type'), /json/);
   assert.ok(body.swagger || body.openapi);
   for (const path of ['/api/v1/auth/register', '/api/v1/auth/login', '/api/v1/auth/refresh', '/api/v1/auth/logout', '/api/v1/rooms',
-    '/api/v1/rooms/{roomId}/messages', '/api/v1/notifications', '/api/v1/presence', '/api/v1/users/{userId}/revoke', '/.well-known/jwks.json',
-    '/api/v1/emit', '/api/v1/users/{userId}/sockets']) {
+    '/api/v1/rooms/{roomId}/messages', '/api/v1/notifications', '/api/v1/presence', '/api/v1/users/{userId}/revoke', '/.well-known/jwks.json']) {
     assert.ok(body.paths[path], `${path} is missing`);
   }
 });

@@ -2,6 +2,7 @@
 //
 //   node run.js                    everything
 //   node run.js rooms rest         only rooms.test.js and rest.test.js
+//   node run.js --skip=emit        all but emit.test.js
 //   node run.js --faults           also what kills processes (faults.test.js)
 //   STARLING_URLS=http://a:3000,http://b:3000 API_KEY=… JWT_SECRET=… node run.js
 
@@ -13,9 +14,11 @@ import { System, build, here, remove, scratch, settings } from './system.js';
 
 const args = process.argv.slice(2);
 const faults = args.includes('--faults');
+const skipped = args.filter((a) => a.startsWith('--skip=')).flatMap((a) => a.slice('--skip='.length).split(','));
 const names = args.filter((a) => !a.startsWith('--')).map((a) => a.replace(/(\.test)?\.js$/, ''));
 const files = readdirSync(here).filter((f) => f.endsWith('.test.js'))
   .filter((f) => (names.length > 0 ? names.includes(f.replace('.test.js', '')) : faults || f !== 'faults.test.js'))
+  .filter((f) => !skipped.includes(f.replace('.test.js', '')))
   .map((f) => join(here, f));
 if (files.length === 0) throw new Error(`no test file called ${names.join(' or ')}`);
 
@@ -28,6 +31,14 @@ let system;
 let dir;
 let binary;
 let failure;
+let tests;
+let interrupted = false;
+for (const signal of ['SIGINT', 'SIGTERM']) {
+  process.on(signal, () => {
+    interrupted = true;
+    if (tests) tests.kill(signal); else process.exit(1);
+  });
+}
 if (!process.env.STARLING_URLS) {
   dir = scratch();
   binary = process.env.STARLING_BINARY ?? build(dir);
@@ -43,11 +54,6 @@ if (!process.env.STARLING_URLS) {
   Object.assign(env, settings, { STARLING_URLS: system.urls.join(','), STARLING_BINARY: binary });
 }
 
-let tests;
-let interrupted = false;
-for (const signal of ['SIGINT', 'SIGTERM']) {
-  process.on(signal, () => { interrupted = true; tests?.kill(signal); });
-}
 tests = spawn(process.execPath, ['--test', '--test-concurrency=1', '--test-reporter=spec', ...files], {
   cwd: here, env: { ...process.env, ...env }, stdio: ['ignore', 'inherit', 'inherit'],
 });

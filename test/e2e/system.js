@@ -68,6 +68,7 @@ export class System {
     system.process.stdout.pipe(out, { end: false });
     system.process.stderr.pipe(out, { end: false });
     system.exited = once(system.process, 'exit');
+    process.once('exit', () => system.process.kill('SIGKILL')); // none is left behind, however this process ends
     system.log = log;
     try {
       await system.#ready(90_000);

@@ -1,6 +1,7 @@
 package busapi
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"strconv"
@@ -213,7 +214,7 @@ func (p *Publisher) readAcks(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case msg := <-p.acks:
-			err, away := refusal(msg)
+			away, err := refusal(msg)
 			p.answered(msg.Subject[len(p.inbox):], err, away)
 		case now := <-tick.C:
 			p.expire(now)
@@ -222,14 +223,14 @@ func (p *Publisher) readAcks(ctx context.Context) {
 }
 
 // refusal reads a publish ack; away tells that no stream listens at all.
-func refusal(msg *nats.Msg) (err error, away bool) { //nolint:revive,staticcheck // the error is the subject here
+func refusal(msg *nats.Msg) (away bool, err error) {
 	if msg.Header.Get("Status") == "503" {
-		return nats.ErrNoResponders, true
+		return true, nats.ErrNoResponders
 	}
-	if !strings.Contains(string(msg.Data), `"error"`) {
-		return nil, false
+	if !bytes.Contains(msg.Data, []byte(`"error"`)) {
+		return false, nil
 	}
-	return &publishError{string(msg.Data)}, false
+	return false, &publishError{string(msg.Data)}
 }
 
 // publishError is the stream's refusal, as it wrote it.

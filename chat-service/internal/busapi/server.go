@@ -117,7 +117,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if err == nil {
 		s.announceLoop(ctx)
 	}
-	drain(subs)
+	if s.nc.IsConnected() { // otherwise nothing is on its way
+		drain(subs)
+	}
 	close(stop)
 	dispatcher.Wait()
 	for _, queue := range s.workers {
@@ -125,7 +127,10 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	workers.Wait()
 	s.open.Wait()
-	if flushErr := s.nc.FlushTimeout(drainTimeout); flushErr != nil && s.nc.IsConnected() {
+	if !s.nc.IsConnected() {
+		return err
+	}
+	if flushErr := s.nc.FlushTimeout(drainTimeout); flushErr != nil {
 		s.log.LogAttrs(work, slog.LevelWarn, "last answers not flushed", slog.Any("error", flushErr))
 	}
 	return err
@@ -159,7 +164,7 @@ func (s *Server) subscribe() (subs []*nats.Subscription, err error) {
 // drain ends the subscriptions; what was on its way still arrives in the inbox.
 func drain(subs []*nats.Subscription) {
 	for _, sub := range subs {
-		_ = sub.Drain() // fails when NATS is away, then nothing arrives
+		_ = sub.Drain() // fails where NATS went away: then nothing arrives
 	}
 	deadline := time.NewTimer(drainTimeout)
 	defer deadline.Stop()
@@ -299,9 +304,9 @@ func (s *Server) answer(ctx context.Context, r *request, reply *eventv1.ClientRe
 	}
 	s.metrics.count(r.route.event, result)
 	if r.reply != "" {
-		raw, err := proto.Marshal(reply)
-		if err == nil {
-			err = s.nc.Publish(r.reply, raw)
+		err := s.respond(r.reply, reply)
+		if errors.Is(err, nats.ErrMaxPayload) {
+			err = s.respond(r.reply, &eventv1.ClientReply{Fault: fault.New(fault.TooLarge, "The answer is too large").ToProto()})
 		}
 		if err != nil && !errors.Is(err, nats.ErrReconnectBufExceeded) && !errors.Is(err, nats.ErrConnectionClosed) {
 			s.log.LogAttrs(ctx, slog.LevelWarn, "answer not sent", slog.String("event", r.route.event), slog.Any("error", err))
@@ -309,6 +314,14 @@ func (s *Server) answer(ctx context.Context, r *request, reply *eventv1.ClientRe
 	}
 	s.bytes.Add(-r.size)
 	s.open.Done()
+}
+
+func (s *Server) respond(to string, reply *eventv1.ClientReply) error {
+	raw, err := proto.Marshal(reply)
+	if err != nil {
+		return err
+	}
+	return s.nc.Publish(to, raw)
 }
 
 func (s *Server) faultOf(ctx context.Context, r *request, err error) *fault.Error {

@@ -34,7 +34,7 @@ type UserID string
 // System is the sender of messages that no user wrote.
 const (
 	System     UserID = "system"
-	SystemName        = "System"
+	SystemName string = "System"
 )
 
 // ParseRoomID checks a room id from outside; fault Invalid names the field roomId.
@@ -88,7 +88,7 @@ type MessageID = uuid.UUID
 // NewMessageID makes the id of a message with this sequence, created at this time.
 func NewMessageID(at time.Time, seq uint64, random uint64) MessageID {
 	var id MessageID
-	binary.BigEndian.PutUint64(id[:8], uint64(at.UnixMilli())<<16|0x7000|random&0x0fff) //nolint:gosec // after 1970
+	binary.BigEndian.PutUint64(id[:8], uint64(at.UnixMilli())<<16|0x7000|random&0x0fff)
 	binary.BigEndian.PutUint64(id[8:], 1<<63|(random>>12&(1<<22-1))<<40|seq&maxSeq)
 	return id
 }

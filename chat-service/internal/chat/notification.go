@@ -88,7 +88,8 @@ func checkNotification(n Notification, key string) error {
 // Notifications lists a page of the caller's notifications, newest first, and counts the unread ones.
 // A limit of 0 means 50; at most 100 come.
 func (s *Service) Notifications(ctx context.Context, c Caller, before *NotificationID, limit int) ([]Notification, int, error) {
-	return s.store.Notifications(ctx, c.User, before, pageLimit(limit, maxNotificationPage))
+	list, unread, err := s.store.Notifications(ctx, c.User, before, pageLimit(limit, maxNotificationPage))
+	return fitNotifications(list), unread, err
 }
 
 // MarkNotifications marks notifications as read and counts the unread ones left. Unknown ids are ignored.

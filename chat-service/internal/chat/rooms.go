@@ -36,6 +36,7 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 	for range joinReads {
 		view, err := s.store.View(ctx, r.Room, c.User, page)
 		if err != nil || view.Member {
+			view.fit(maxJoinWeight, page.After != nil)
 			return view, err
 		}
 		if !view.Exists && !s.cfg.RoomsAutocreate {
@@ -72,12 +73,15 @@ func (s *Service) History(ctx context.Context, user UserID, room RoomID, page Pa
 	case !view.Member:
 		return View{}, errNotMember()
 	}
+	view.fit(maxPageWeight, page.After != nil)
 	return view, nil
 }
 
 // Rooms lists the user's rooms.
 func (s *Service) Rooms(ctx context.Context, user UserID) ([]RoomSummary, error) {
-	return s.store.Rooms(ctx, user)
+	rooms, err := s.store.Rooms(ctx, user)
+	fitRooms(rooms)
+	return rooms, err
 }
 
 // Members lists the users of a room for one of them.

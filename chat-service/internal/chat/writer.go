@@ -47,7 +47,11 @@ const retryAfter = 250 * time.Millisecond
 // commitTimeout bounds one transaction; an attempt after it may still fit into the client's patience.
 const commitTimeout = 3 * time.Second
 
-// maxAttempts bounds how often a batch is committed before its commands are answered with the failure.
+// commitGrace is how long a commit may go on past the patience of its clients.
+const commitGrace = 500 * time.Millisecond
+
+// maxAttempts bounds how often a batch is committed before its commands are answered with the failure. A batch whose
+// outcome is unknown is tried until its deadline: only another commit tells.
 const maxAttempts = 4
 
 // NewWriter returns a Writer; it works while Run runs.
@@ -236,13 +240,12 @@ func (l *lane) attempt(ctx context.Context, writes []*write) ([]Outgoing, error)
 			deadline = item.deadline
 		}
 	}
-	// A commit that has begun may finish past the patience of its clients.
-	ctx, cancel := context.WithDeadline(ctx, deadline.Add(time.Second))
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(commitGrace))
 	defer cancel()
 	unknown := false
 	var err error
-	for try := range maxAttempts {
-		if try > 0 && !errors.Is(err, ErrConflict) && !pause(ctx, time.Duration(try*try)*20*time.Millisecond) {
+	for try := 0; try < maxAttempts || unknown; try++ {
+		if try > 0 && !errors.Is(err, ErrConflict) && !pause(ctx, time.Duration(min(try*try, 10))*20*time.Millisecond) {
 			break
 		}
 		var outcomes []Outcome

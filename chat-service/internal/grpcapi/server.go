@@ -155,7 +155,11 @@ func (s *Server) ReadRoomEvents(ctx context.Context, r *chatv1.ReadRoomEventsReq
 		return nil, err
 	}
 	answer := &chatv1.ReadRoomEventsResponse{Head: head, Events: make([]*eventv1.RoomEvent, 0, len(events))}
-	for _, e := range events {
+	weight := 0
+	for i, e := range events {
+		if weight += len(e.Bytes); weight > chat.MaxEventsWeight && i > 0 {
+			break // the gateway sees by the head that there is more
+		}
 		event := &eventv1.RoomEvent{}
 		if err := proto.Unmarshal(e.Bytes, event); err != nil {
 			return nil, fmt.Errorf("read event %d of a room: %w", e.Seq, err)
@@ -232,7 +236,7 @@ func messageOf(m *chat.Message) *chatv1.Message {
 		Content: m.Content, Type: m.Type, CreatedAt: wire.Time(m.CreatedAt),
 	}
 	if m.ClientMsgID != "" {
-		message.ClientMsgId = proto.String(m.ClientMsgID)
+		message.ClientMsgId = new(m.ClientMsgID)
 	}
 	return message
 }

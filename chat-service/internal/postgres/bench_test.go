@@ -38,7 +38,7 @@ func benchmarkSend(b *testing.B, rooms int, ids bool) {
 	store := postgres.New(pool)
 	store.Open()
 	observer := &sizes{}
-	w := runWriter(b, store, nowhere{}, observer, chat.WriterConfig{Lanes: 4, BatchMax: 200, Queue: 4096, Timeout: 4 * time.Second})
+	w := runWriter(b, store, nowhere{}, observer, chat.WriterConfig{Lanes: 2, BatchMax: 200, Queue: 4096, Timeout: 4 * time.Second})
 	for i := range senders {
 		room, user := benchRoom(i%rooms), chat.UserID(fmt.Sprintf("user-%d", i))
 		if _, err := w.Do(b.Context(), &chat.Command{Kind: chat.Join, Room: room, User: user, UserName: "User", Create: true}); err != nil {

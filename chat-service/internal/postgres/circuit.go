@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
+
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -73,6 +75,30 @@ func (c *circuit) allow() error {
 	}
 	c.retryAt = now.Add(probePatience)
 	return nil
+}
+
+// isAway tells whether an error means that PostgreSQL cannot be used, rather than that a statement lost a race or that
+// one connection broke: another one may work.
+func isAway(err error) bool {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		switch pgErr.Code {
+		case "40001", "40P01", "55P03", "57014": // serialization, deadlock, lock wait, statement timeout
+			return false
+		}
+	}
+	return unavailable(err) && !isLost(err)
+}
+
+// isLost tells whether an established connection broke. The others in the pool probably did, too.
+func isLost(err error) bool {
+	var connect *pgconn.ConnectError
+	if err == nil || errors.As(err, &connect) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return false
+	}
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pgErr.Code == "57P01" || pgErr.Code == "57P02" // the backend was told to end
+	}
+	return unavailable(err)
 }
 
 // report learns from the outcome of a request. A caller that gave up says nothing about PostgreSQL.

@@ -72,8 +72,9 @@ const (
 		WHERE m.room_id = p.room_id AND m.user_id = p.user_id`
 
 	sqlInsertMembers = `
-		INSERT INTO memberships (room_id, user_id, user_name)
-		SELECT room_id, user_id, user_name FROM unnest($1::text[], $2::text[], $3::text[]) AS p (room_id, user_id, user_name)`
+		INSERT INTO memberships (room_id, user_id, user_name, joined_at)
+		SELECT room_id, user_id, user_name, clock_timestamp() + ordinal * interval '1 microsecond'
+		FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS p (room_id, user_id, user_name, ordinal)`
 
 	sqlAdvanceRooms = `
 		UPDATE rooms SET last_seq = a.last_seq, owner_id = a.owner_id
@@ -121,7 +122,7 @@ func (s *Store) Commit(ctx context.Context, commands []*chat.Command) ([]chat.Ou
 		}
 		return err
 	})
-	s.circuit.report(ctx, err)
+	s.learn(ctx, err)
 	if err == nil {
 		return p.outcomes, p.outgoing, nil
 	}
@@ -142,18 +143,6 @@ func classify(err error, mayHaveCommitted bool, p *plan) error {
 		return fmt.Errorf("commit batch: %w: %w", chat.ErrUnavailable, err)
 	}
 	return fmt.Errorf("commit batch: %w", err)
-}
-
-// isAway tells whether an error means that PostgreSQL cannot be used, rather than that this statement lost a race.
-func isAway(err error) bool {
-	var pgErr *pgconn.PgError
-	if errors.As(err, &pgErr) {
-		switch pgErr.Code {
-		case "40001", "40P01", "55P03", "57014": // serialization, deadlock, lock wait, statement timeout
-			return false
-		}
-	}
-	return unavailable(err)
 }
 
 // abort ends the transaction; where even that fails, the pool closes the connection.

@@ -13,22 +13,23 @@ const (
 	sqlAddNotification = `
 		INSERT INTO notifications (user_id, id, type, title, body, data, idempotency_key, created_at)
 		VALUES ($1, $2, $3, $4, $5, NULLIF($6, ''), NULLIF($7, ''), $8)
-		ON CONFLICT (user_id, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING
+		ON CONFLICT DO NOTHING
 		RETURNING id`
 
-	sqlSameNotification = `SELECT id FROM notifications WHERE user_id = $1 AND idempotency_key = $2`
+	// By id: this very one, stored by an attempt whose connection broke.
+	sqlSameNotification = `SELECT id FROM notifications WHERE user_id = $1 AND (idempotency_key = NULLIF($2, '') OR id = $3)`
 )
 
 // AddNotification implements chat.Store.
 func (s *Store) AddNotification(ctx context.Context, n chat.Notification, key string) (chat.NotificationID, bool, error) {
 	var id [16]byte
-	fresh := true
+	var fresh bool
 	err := s.do(ctx, "add notification", func() error {
 		err := s.pool.QueryRow(ctx, sqlAddNotification, string(n.User), [16]byte(n.ID), n.Type, n.Title, n.Body,
 			string(n.Data), key, n.CreatedAt).Scan(&id)
+		fresh = err == nil
 		if errors.Is(err, pgx.ErrNoRows) {
-			fresh = false
-			err = s.pool.QueryRow(ctx, sqlSameNotification, string(n.User), key).Scan(&id)
+			err = s.pool.QueryRow(ctx, sqlSameNotification, string(n.User), key, [16]byte(n.ID)).Scan(&id)
 		}
 		return err
 	})

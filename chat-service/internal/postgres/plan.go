@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -41,6 +42,7 @@ type pair struct{ room, user string }
 type member struct {
 	was, is, renewed bool // renewed: left and came again
 	name             string
+	order            int // of joining in this batch
 }
 
 type repeatKey struct{ room, sender, clientMsgID string }
@@ -267,7 +269,7 @@ func (p *plan) join(c *chat.Command, r *room) (chat.Outcome, error) {
 	if m.is {
 		return chat.Outcome{}, nil
 	}
-	m.is, m.renewed, m.name = true, m.was, c.UserName
+	m.is, m.renewed, m.name, m.order = true, m.was, c.UserName, len(p.events.rooms)
 	if r.owner == "" && !r.orphan {
 		r.owner = string(c.User)
 	}
@@ -309,14 +311,20 @@ func (r *room) next() uint64 {
 // What the second round trip writes.
 
 func (p *plan) membershipChanges() (gone, come pairRows) {
+	var joiners []pair
 	for key, m := range p.members {
 		if m.was && (!m.is || m.renewed) {
 			gone.rooms, gone.users = append(gone.rooms, key.room), append(gone.users, key.user)
 		}
 		if m.is && (!m.was || m.renewed) {
-			come.rooms, come.users = append(come.rooms, key.room), append(come.users, key.user)
-			come.names = append(come.names, m.name)
+			joiners = append(joiners, key)
 		}
+	}
+	// The order decides who is the longest member.
+	slices.SortFunc(joiners, func(a, b pair) int { return p.members[a].order - p.members[b].order })
+	for _, key := range joiners {
+		come.rooms, come.users = append(come.rooms, key.room), append(come.users, key.user)
+		come.names = append(come.names, p.members[key].name)
 	}
 	return gone, come
 }

@@ -114,7 +114,7 @@ func (s *Store) Events(ctx context.Context, room chat.RoomID, after, to uint64, 
 	if to > 0 && to < math.MaxInt64 {
 		below = int64(to) + 1
 	}
-	from := int64(min(after, math.MaxInt64)) //nolint:gosec // bounded
+	from := int64(min(after, math.MaxInt64))
 	err := s.do(ctx, "read room events", func() error {
 		return s.readSnapshot(ctx, func(batch *pgx.Batch) {
 			batch.Queue(sqlHead, string(room))

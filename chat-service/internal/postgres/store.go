@@ -51,17 +51,29 @@ func (s *Store) Ping(ctx context.Context) error {
 		return errNotReady
 	}
 	err := s.pool.Ping(ctx)
-	s.circuit.report(ctx, err)
+	s.learn(ctx, err)
 	return err
 }
 
-// do runs one request if the circuit lets it, and tells the circuit how it went.
+// learn tells the circuit how a request went, and drops the connections that probably broke with this one.
+func (s *Store) learn(ctx context.Context, err error) {
+	s.circuit.report(ctx, err)
+	if isLost(err) {
+		s.pool.Reset()
+	}
+}
+
+// do runs one request if the circuit lets it. It runs again where the connection broke: f must be safe to repeat.
 func (s *Store) do(ctx context.Context, what string, f func() error) error {
 	if err := s.circuit.allow(); err != nil {
 		return err
 	}
 	err := f()
-	s.circuit.report(ctx, err)
+	s.learn(ctx, err)
+	if isLost(err) && ctx.Err() == nil {
+		err = f()
+		s.learn(ctx, err)
+	}
 	switch {
 	case err == nil:
 		return nil

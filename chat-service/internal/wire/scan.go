@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/starling-chat/starling/proto/fault"
@@ -67,9 +68,9 @@ func splitObject(value []byte) (o object, ok bool) {
 
 // get gives the raw value of a member, the last one where it is repeated, as JavaScript does. A null counts as absent.
 func (o object) get(name string) ([]byte, bool) {
-	for i := len(o) - 1; i >= 0; i-- {
-		if o[i].name == name {
-			return o[i].value, !bytes.Equal(o[i].value, null)
+	for _, f := range slices.Backward(o) {
+		if f.name == name {
+			return f.value, !bytes.Equal(f.value, null)
 		}
 	}
 	return nil, false

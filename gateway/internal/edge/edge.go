@@ -26,7 +26,7 @@ var page embed.FS
 // Config are the edge's settings.
 type Config struct {
 	Listener       net.Listener
-	Origins        []string // allowed origins; "*" = all; none = the gateway's own
+	Origins        Origins
 	TrustedProxies []netip.Prefix
 	MaxPayload     int
 	MaxConnections int
@@ -38,13 +38,10 @@ type Config struct {
 
 // Edge is the HTTP server.
 type Edge struct {
-	cfg      Config
-	sessions *session.Server
-	sockets  *transport.Server
-	stats    *stats.Stats
-	log      *slog.Logger
-	limiter  *ipLimiter
-	server   *http.Server
+	cfg     Config
+	log     *slog.Logger
+	limiter *ipLimiter
+	server  *http.Server
 }
 
 const (
@@ -55,11 +52,13 @@ const (
 )
 
 // New prepares the edge.
-func New(cfg Config, sessions *session.Server, sockets *transport.Server, st *stats.Stats, log *slog.Logger) (*Edge, error) {
-	e := &Edge{
-		cfg: cfg, sessions: sessions, sockets: sockets, stats: st, log: log,
-		limiter: newIPLimiter(cfg.IPRate, cfg.IPBurst),
-	}
+func New(cfg Config, sids *session.SIDs, sessions *session.Server, sockets *transport.Server, peers Peers, st *stats.Stats, log *slog.Logger) (*Edge, error) {
+	e := &Edge{cfg: cfg, log: log, limiter: newIPLimiter(cfg.IPRate, cfg.IPBurst)}
+	endpoint := NewEndpoint(EndpointConfig{
+		Origins: cfg.Origins, MaxPayload: cfg.MaxPayload, MaxConnections: cfg.MaxConnections,
+		Admit:    func(r *http.Request) (time.Duration, bool) { return e.limiter.take(e.clientIP(r), time.Now()) },
+		RemoteIP: func(r *http.Request) string { return e.clientIP(r).String() },
+	}, sids, sessions, sockets, peers, st, log)
 	rest, err := e.rest()
 	if err != nil {
 		return nil, err
@@ -69,7 +68,7 @@ func New(cfg Config, sessions *session.Server, sockets *transport.Server, st *st
 		return nil, fmt.Errorf("open the page: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("/socket.io/", e.socketIO)
+	mux.Handle("/socket.io/", endpoint)
 	mux.Handle("/api/", rest)
 	mux.Handle("/.well-known/", rest)
 	mux.Handle("/api/openapi.json", readOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -79,7 +78,7 @@ func New(cfg Config, sessions *session.Server, sockets *transport.Server, st *st
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.Handle("/", secured(readOnly(http.FileServerFS(static))))
 	e.server = &http.Server{
-		Handler:           e.cors(noSlash(mux)),
+		Handler:           cfg.Origins.CORS(noSlash(mux)),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,

@@ -8,14 +8,17 @@ import (
 	"strings"
 )
 
-// allowed tells whether a page of an origin may use this gateway. Without an Origin the client is no browser page.
-func (e *Edge) allowed(r *http.Request) bool {
+// Origins are the origins whose pages may use this gateway; "*" lets every one in, none only the gateway's own.
+type Origins []string
+
+// Allow tells whether the page behind a request may use this gateway. Without an Origin the client is no browser page.
+func (o Origins) Allow(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
-	if origin == "" || slices.Contains(e.cfg.Origins, "*") {
+	if origin == "" || slices.Contains(o, "*") {
 		return true
 	}
-	for _, o := range e.cfg.Origins {
-		if strings.EqualFold(strings.TrimSuffix(o, "/"), origin) {
+	for _, allowed := range o {
+		if strings.EqualFold(strings.TrimSuffix(allowed, "/"), origin) {
 			return true
 		}
 	}
@@ -23,12 +26,12 @@ func (e *Edge) allowed(r *http.Request) bool {
 	return err == nil && strings.EqualFold(u.Host, r.Host)
 }
 
-// cors adds the CORS headers for allowed origins, on answers and on errors, and answers preflights.
-func (e *Edge) cors(next http.Handler) http.Handler {
+// CORS adds the CORS headers for allowed origins, on answers and on errors, and answers preflights.
+func (o Origins) CORS(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Add("Vary", "Origin")
-		if origin := r.Header.Get("Origin"); origin != "" && e.allowed(r) {
+		if origin := r.Header.Get("Origin"); origin != "" && o.Allow(r) {
 			h.Set("Access-Control-Allow-Origin", origin)
 			h.Set("Access-Control-Allow-Credentials", "true")
 		}

@@ -120,17 +120,22 @@ func (h *Hub) Complete(s *session.Socket, roomID string, head uint64, prelude []
 	for _, p := range prelude {
 		s.Queue(p)
 	}
-	evicted := false
-	for i := range kept {
-		evicted = evicted || kept[i].EvictUser == s.UserID && kept[i].EvictUser != ""
-		h.queue(s, &kept[i])
-	}
+	h.pass(r, s, kept)
 	dirty.Add(s.Conn())
-	if evicted {
-		r.remove(s)
-		h.watcher.Evicted(s, roomID)
-	}
 	return true
+}
+
+// pass queues what was kept back for a socket at the door, up to the event that takes it out of the room. The shard is
+// locked.
+func (h *Hub) pass(r *room, s *session.Socket, kept []replay.Event) {
+	for i := range kept {
+		h.queue(s, &kept[i])
+		if kept[i].EvictUser != "" && kept[i].EvictUser == s.UserID {
+			r.remove(s)
+			h.watcher.Evicted(s, r.id)
+			return
+		}
+	}
 }
 
 // Abort undoes Begin: a socket that was not inside before is out.
@@ -157,9 +162,7 @@ func (h *Hub) Abort(s *session.Socket, roomID string) {
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload) // it comes back and recovers
 		return
 	}
-	for i := range kept {
-		h.queue(s, &kept[i])
-	}
+	h.pass(r, s, kept)
 	s.Flush()
 }
 

@@ -12,6 +12,7 @@ import (
 type Registry struct {
 	seed   maphash.Seed
 	shards [registryShards]registryShard
+	byID   *index
 }
 
 const registryShards = 64
@@ -23,7 +24,7 @@ type registryShard struct {
 
 // NewRegistry makes an empty registry.
 func NewRegistry() *Registry {
-	r := &Registry{seed: maphash.MakeSeed()}
+	r := &Registry{seed: maphash.MakeSeed(), byID: newIndex()}
 	for i := range r.shards {
 		r.shards[i].byUser = make(map[string][]*session.Socket)
 	}
@@ -36,6 +37,7 @@ func (r *Registry) shard(userID string) *registryShard {
 
 // Add notes a socket.
 func (r *Registry) Add(s *session.Socket) {
+	r.byID.add(s)
 	sh := r.shard(s.UserID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -48,6 +50,7 @@ func (r *Registry) Add(s *session.Socket) {
 
 // Remove forgets a socket.
 func (r *Registry) Remove(s *session.Socket) {
+	r.byID.remove(s)
 	sh := r.shard(s.UserID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()

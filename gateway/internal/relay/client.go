@@ -220,7 +220,7 @@ func (c *client) revokedBy(loginID string, beforeMilli int64) bool {
 	if loginID != "" {
 		return c.loginID == loginID
 	}
-	return c.issuedAt <= beforeMilli
+	return c.issuedAt < beforeMilli // auth-service gives a login after the revocation a later time; unknown is 0
 }
 
 func (c *client) expired(now time.Time) bool {

@@ -129,8 +129,8 @@ func (r *Relay) Disconnected(s *session.Socket, _ transport.Reason) {
 	}
 	rooms, registered := c.end()
 	if registered {
+		r.presence.down(s, c) // before the registry forgets it: a snapshot in between would not fit its version
 		r.registry.Remove(s)
-		r.presence.down(s, c)
 	}
 	for _, roomID := range rooms {
 		r.hub.Leave(s, roomID)

@@ -50,15 +50,13 @@ func (i *interest) acquire(ctx context.Context, roomID string) error {
 	}
 	select {
 	case <-ri.ready:
+		return ri.err // a failed entry is out of the index, and another one may stand there by now
 	case <-ctx.Done():
-		i.release(roomID)
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		ri.release()
 		return ctx.Err()
 	}
-	if ri.err != nil {
-		i.release(roomID)
-		return ri.err
-	}
-	return nil
 }
 
 // subscribe makes the subscription and waits until the server has it. On failure the entry is removed, so that the next one
@@ -85,8 +83,13 @@ func (i *interest) subscribe(ctx context.Context, roomID string, ri *roomInteres
 func (i *interest) release(roomID string) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	ri := i.rooms[roomID]
-	if ri == nil || ri.refs == 0 {
+	if ri := i.rooms[roomID]; ri != nil {
+		ri.release()
+	}
+}
+
+func (ri *roomInterest) release() {
+	if ri.refs == 0 {
 		return
 	}
 	ri.refs--

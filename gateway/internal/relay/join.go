@@ -54,49 +54,46 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 	if !r.hub.Begin(c.socket, roomID) {
 		return fault.New(fault.Conflict, "The room is being joined already")
 	}
-	if !inside {
-		if err := r.interest.acquire(ctx, roomID); err != nil {
-			r.hub.Abort(c.socket, roomID)
-			return fault.Retry(fault.Unavailable, "Service unavailable", retryAfter)
-		}
+	// The join holds a claim on the room's subject of its own, also when the socket is inside: it may be evicted, or gone,
+	// before the end. The socket's list of rooms takes the claim over when the room enters it.
+	if err := r.interest.acquire(ctx, roomID); err != nil {
+		r.hub.Abort(c.socket, roomID)
+		r.hub.Forget(roomID)
+		return fault.Retry(fault.Unavailable, "Service unavailable", retryAfter)
 	}
-	err := r.readAndComplete(ctx, c, p, roomID)
+	listed, err := r.readAndComplete(ctx, c, p, roomID)
 	if err != nil {
 		r.hub.Abort(c.socket, roomID)
-		if !inside || !c.stays(roomID) {
-			c.forgetRoom(roomID)
-			r.interest.release(roomID)
-		}
+	}
+	if !listed || err != nil && c.forgetRoom(roomID) {
+		r.interest.release(roomID)
 	}
 	return err
 }
 
-// stays tells whether a socket that joined again is still counted in the room.
-func (c *client) stays(roomID string) bool {
-	in, _ := c.inRoom(roomID)
-	return in
-}
-
-func (r *Relay) readAndComplete(ctx context.Context, c *client, p *pending, roomID string) error {
+// readAndComplete tells whether it entered the room into the client's list.
+func (r *Relay) readAndComplete(ctx context.Context, c *client, p *pending, roomID string) (listed bool, err error) {
 	for range joinAttempts {
 		res, err := r.askJoin(ctx, p)
 		if err != nil {
-			return err
+			return listed, err
 		}
-		if _, alive := c.addRoom(roomID); !alive {
-			return fault.New(fault.Unavailable, "The socket is gone")
+		added, alive := c.addRoom(roomID)
+		listed = listed || added
+		if !alive {
+			return listed, fault.New(fault.Unavailable, "The socket is gone")
 		}
 		prelude, err := r.joinPrelude(c.socket, p, res)
 		if err != nil {
-			return err
+			return listed, err
 		}
 		var dirty hub.Dirty
 		if r.hub.Complete(c.socket, roomID, res.GetSeq(), prelude, &dirty) {
 			dirty.Flush()
-			return nil
+			return listed, nil
 		}
 	}
-	return fault.Retry(fault.Unavailable, "The room is too busy to join", retryAfter)
+	return listed, fault.Retry(fault.Unavailable, "The room is too busy to join", retryAfter)
 }
 
 func (r *Relay) askJoin(ctx context.Context, p *pending) (*chatv1.JoinRoomResponse, error) {

@@ -111,21 +111,24 @@ func socketHash(id string) uint64 {
 func (p *presence) run(ctx context.Context) error {
 	lease := time.NewTicker(p.relay.cfg.LeaseInterval)
 	defer lease.Stop()
-	flush := time.NewTimer(0)
+	flush := time.NewTimer(deltaInterval)
 	defer flush.Stop()
+	armed := true
 	p.heartbeat(false)
 	for {
 		select {
 		case <-ctx.Done():
-			p.flush()
 			p.heartbeat(true)
 			return ctx.Err()
 		case <-lease.C:
-			p.flush()
 			p.heartbeat(false)
 		case <-p.wake:
-			flush.Reset(deltaInterval) // collects what comes close together
+			if !armed { // the first of those that come close together starts the clock
+				flush.Reset(deltaInterval)
+				armed = true
+			}
 		case <-flush.C:
+			armed = false
 			p.flush()
 		}
 	}
@@ -134,19 +137,15 @@ func (p *presence) run(ctx context.Context) error {
 // announceNow repeats the lease when the bus is back.
 func (p *presence) announceNow() { p.heartbeat(false) }
 
+// heartbeat publishes the lease, after the deltas that it counts: count and digest ahead of version look like a mismatch.
 func (p *presence) heartbeat(ending bool) {
 	p.mu.Lock()
-	lease := &eventv1.PresenceLease{
+	defer p.mu.Unlock()
+	p.flushLocked()
+	p.publish(subject.PresenceLease, &eventv1.PresenceLease{
 		GatewayId: p.relay.cfg.GatewayID, Incarnation: p.relay.cfg.Incarnation,
 		Version: p.version, Sockets: p.count, Digest: p.digest, Ending: ending,
-	}
-	pendingDelta := len(p.ups)+len(p.downs) > 0
-	p.mu.Unlock()
-	if pendingDelta && !ending {
-		p.signal() // count and digest are ahead of version: the lease would look like a mismatch
-		return
-	}
-	p.publish(subject.PresenceLease, lease)
+	})
 }
 
 // flush publishes what came and went. The lock is held while publishing, so that versions leave in order; publishing

@@ -41,6 +41,7 @@ type Relay struct {
 	presence    *presence
 	revocations *revocations
 	catalog     *catalog
+	peers       *Peers
 
 	roomEvents []chan *nats.Msg // one for each hub shard
 	handshakes chan struct{}    // tokens of CONNECTs being authenticated
@@ -98,6 +99,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	g.Go("revocations", r.revocations.run)
 	g.Go("token expiry", r.closeExpired)
 	g.Go("presence", r.presence.run)
+	g.Go("peers", r.peers.run)
 	err = g.Run(ctx)
 	r.stop()
 	r.tasks.Wait()

@@ -24,6 +24,7 @@ type repair struct {
 	at      time.Time
 	head    uint64 // repair up to this sequence even without a gap; 0 = only a gap
 	running bool
+	again   bool // asked for while running
 }
 
 const (
@@ -50,7 +51,7 @@ func (q *repairs) askUpTo(roomID string, head uint64, wait time.Duration) {
 	if !known {
 		d.at = time.Now().Add(wait)
 	}
-	d.head = max(d.head, head)
+	d.head, d.again = max(d.head, head), d.running
 	q.due[roomID] = d // bounded by the rooms with members here
 }
 
@@ -86,7 +87,7 @@ func (q *repairs) take(now time.Time, limit int) []string {
 			break
 		}
 		if !d.running && !now.Before(d.at) {
-			d.running = true
+			d.running, d.again = true, false
 			q.due[id] = d
 			rooms = append(rooms, id)
 		}
@@ -97,12 +98,17 @@ func (q *repairs) take(now time.Time, limit int) []string {
 func (q *repairs) finish(roomID string, again bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !again {
+	d := q.due[roomID]
+	switch {
+	case again:
+		d.at = time.Now().Add(repairRetry)
+	case d.again: // the gap came after the last look
+		d.at = time.Now().Add(q.relay.cfg.GapWait)
+	default:
 		delete(q.due, roomID)
 		return
 	}
-	d := q.due[roomID]
-	d.running, d.at = false, time.Now().Add(repairRetry)
+	d.running = false
 	q.due[roomID] = d
 }
 

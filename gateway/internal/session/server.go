@@ -52,22 +52,25 @@ type Server struct {
 	stats  *stats.Stats
 	limits socketio.Limits
 	ping   *transport.Message
+	sids   *SIDs
 	wheel  *wheel
 	count  atomic.Int64
 
-	mu       sync.Mutex
-	sessions map[*Session]struct{}
+	mu       sync.Mutex // guards what follows
+	sessions map[string]*Session
+	tombs    map[string]tombstone
 	draining bool
 }
 
 // NewServer makes a server. names are the namespaces and events that packets usually carry; it saves their allocation.
-func NewServer(cfg Config, app App, names socketio.Names, st *stats.Stats, log *slog.Logger) *Server {
+func NewServer(cfg Config, sids *SIDs, app App, names socketio.Names, st *stats.Stats, log *slog.Logger) *Server {
 	s := &Server{
-		cfg: cfg, app: app, log: log, stats: st,
+		cfg: cfg, sids: sids, app: app, log: log, stats: st,
 		limits: socketio.Limits{MaxAttachments: cfg.MaxAttachments, MaxDepth: cfg.MaxDepth, Known: names},
 		ping:   transport.TextMessage(string(rune(engineio.Ping))),
 	}
-	s.sessions = make(map[*Session]struct{})
+	s.sessions = make(map[string]*Session)
+	s.tombs = make(map[string]tombstone)
 	s.wheel = newWheel(cfg.PingInterval, cfg.PingTimeout)
 	return s
 }
@@ -83,37 +86,51 @@ type Headers struct {
 
 // Open starts a session on a conn that speaks WebSocket from the beginning, and sends the open packet.
 func (s *Server) Open(conn transport.Conn, headers Headers) *Session {
-	session := &Session{server: s, conn: conn, headers: headers, opened: time.Now()}
+	session, refused := s.open(conn, headers, nil)
+	if refused {
+		conn.Close(transport.CodeRestart, transport.ReasonDrain)
+	}
+	return session
+}
+
+// open makes a session and queues its open packet. A draining server makes one that is closed already.
+func (s *Server) open(conn transport.Conn, headers Headers, upgrades []string) (_ *Session, refused bool) {
+	session := &Session{server: s, conn: conn, headers: headers, sid: s.sids.New(), opened: time.Now()}
 	s.mu.Lock()
-	refused := s.draining
+	refused = s.draining
 	if !refused {
-		s.sessions[session] = struct{}{}
+		s.sessions[session.sid] = session
 	}
 	s.mu.Unlock()
 	if refused {
 		session.closed = true
-		conn.Close(transport.CodeRestart, transport.ReasonDrain)
-		return session
+		return session, true
 	}
 	s.count.Add(1)
 	s.stats.Connections.Inc()
-	b := transport.NewBuilder(160)
+	b := transport.NewBuilder(200)
 	conn.Queue(b.Message(engineio.AppendOpen(b.Buffer(), engineio.Handshake{
-		SID:          NewID(),
+		SID: session.sid, Upgrades: upgrades,
 		PingInterval: int(s.cfg.PingInterval.Milliseconds()),
 		PingTimeout:  int(s.cfg.PingTimeout.Milliseconds()),
 		MaxPayload:   s.cfg.MaxPayload,
 	}), nil))
 	conn.Flush()
-	s.wheel.add(session, s.cfg.PingInterval)
-	return session
+	s.wheel.add(session, min(s.cfg.PingInterval, s.cfg.ConnectTimeout))
+	return session, false
+}
+
+func (s *Server) session(sid string) *Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sessions[sid]
 }
 
 // forget removes an ended session.
 func (s *Server) forget(session *Session) {
 	s.mu.Lock()
-	_, known := s.sessions[session]
-	delete(s.sessions, session)
+	_, known := s.sessions[session.sid]
+	delete(s.sessions, session.sid)
 	s.mu.Unlock()
 	if known {
 		s.count.Add(-1)
@@ -127,7 +144,7 @@ func (s *Server) Refuse() []*Session {
 	defer s.mu.Unlock()
 	s.draining = true
 	living := make([]*Session, 0, len(s.sessions))
-	for session := range s.sessions {
+	for _, session := range s.sessions {
 		living = append(living, session)
 	}
 	return living

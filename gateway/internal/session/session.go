@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/engineio"
@@ -20,9 +21,12 @@ type Session struct {
 	server  *Server
 	conn    transport.Conn
 	headers Headers
+	sid     string
 	opened  time.Time
 
-	asm *socketio.Assembler // owned by the reader; nil until a binary packet comes
+	probing   atomic.Int32        // WebSockets by which a polling session wants to go on
+	receiving sync.Mutex          // held by the POST that is taken in; a WebSocket's reader needs none
+	asm       *socketio.Assembler // owned by whoever receives; nil until a binary packet comes
 
 	mu      sync.Mutex // guards what follows
 	sockets []*Socket  // one for each namespace
@@ -41,15 +45,19 @@ func (s *Session) Headers() Headers { return s.headers }
 // Receive implements transport.Receiver.
 func (s *Session) Receive(data []byte, binary bool) {
 	packet, err := engineio.DecodeFrame(data, binary)
+	if err == nil {
+		err = s.packet(packet)
+	}
 	if err != nil {
 		s.Close(transport.CodeProtocol, transport.ReasonProtocol)
-		return
 	}
+}
+
+// packet takes one Engine.IO packet; an error is the peer's and ends the session.
+func (s *Session) packet(packet engineio.Packet) error {
 	switch packet.Type {
 	case engineio.Message:
-		if err := s.message(packet); err != nil {
-			s.Close(transport.CodeProtocol, transport.ReasonProtocol)
-		}
+		return s.message(packet)
 	case engineio.Pong:
 		s.mu.Lock()
 		s.ponged, s.pongAt = true, time.Now()
@@ -57,8 +65,36 @@ func (s *Session) Receive(data []byte, binary bool) {
 	case engineio.Close:
 		s.Close(transport.CodeNormal, transport.ReasonClient)
 	default: // a client's ping outside the probe, open, upgrade, noop
-		s.Close(transport.CodeProtocol, transport.ReasonProtocol)
+		return errUnexpected
 	}
+	return nil
+}
+
+// polling gives the conn of a session that began with polling, nil for others.
+func (s *Session) polling() *transport.Polling {
+	p, _ := s.conn.(*transport.Polling)
+	return p
+}
+
+// upgraded tells whether a session that began with polling is on WebSocket now.
+func (s *Session) upgraded() bool {
+	select {
+	case <-s.polling().Upgraded():
+		return true
+	default:
+		return false
+	}
+}
+
+// overdue tells whether the client's pong is missing by the clock of its requests: the wheel's is coarse.
+func (s *Session) overdue(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.opened
+	if s.pongAt.After(last) {
+		last = s.pongAt
+	}
+	return now.Sub(last) >= s.server.cfg.PingInterval+s.server.cfg.PingTimeout
 }
 
 // message takes one Engine.IO message; an error is the peer's and ends the session.
@@ -92,6 +128,7 @@ func (s *Session) message(packet engineio.Packet) error {
 }
 
 var (
+	errUnexpected    = errors.New("packet that a client does not send")
 	errStrayBinary   = &socketio.ProtocolError{Reason: socketio.StrayBinary}
 	errBeforeConnect = errors.New("packet for a namespace that is not connected")
 	errTwice         = errors.New("second CONNECT to a namespace")
@@ -253,7 +290,9 @@ func (s *Session) Closed(reason transport.Reason) {
 	sockets := s.sockets
 	s.sockets, s.pending = nil, nil
 	s.mu.Unlock()
-	s.asm = nil
+	if p := s.polling(); p != nil && !s.upgraded() {
+		s.server.bury(s, p, reason)
+	}
 	s.server.forget(s)
 	s.server.stats.Disconnects.WithLabelValues(string(reason)).Inc()
 	if reason == transport.ReasonSlow {
@@ -279,11 +318,19 @@ func (s *Session) beat(now time.Time) time.Duration {
 		return 0
 	}
 	if s.pinged.IsZero() {
+		since := s.opened
+		if s.ponged {
+			since = s.pongAt
+		}
+		if wait := cfg.PingInterval - now.Sub(since); wait > s.server.wheel.tick { // looked at early, for ConnectTimeout
+			s.mu.Unlock()
+			return s.untilConnect(now, wait)
+		}
 		s.pinged, s.ponged = now, false
 		s.mu.Unlock()
 		s.conn.Queue(s.server.ping)
 		s.conn.Flush()
-		return s.untilConnect(now, cfg.PingTimeout)
+		return s.untilConnect(now, min(cfg.PingTimeout, cfg.PingInterval))
 	}
 	if !s.ponged {
 		if wait := cfg.PingTimeout - now.Sub(s.pinged); wait > 0 {

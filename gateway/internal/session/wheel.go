@@ -57,6 +57,7 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case now := <-ticker.C:
+			s.sweepTombs(now)
 			for _, session := range s.wheel.next() {
 				if again := session.beat(now); again > 0 {
 					s.wheel.add(session, again)

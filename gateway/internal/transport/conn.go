@@ -4,9 +4,14 @@ package transport
 // network.
 type Conn interface {
 	// Queue appends a message to the send queue without writing. It reports false when the message was not taken: the
-	// conn is closed, or the message is volatile and the queue is more than half full. A queue that grows over its bound
-	// closes the conn with ReasonSlow: the client comes back and recovers.
+	// conn is closed, or the message is volatile and does not fit or the queue is more than half full. A queue that grows
+	// over its bound closes the conn with ReasonSlow: the client comes back and recovers. One message that alone is over
+	// the bound, such as a long history, is taken at a time and does not count while it goes out. Queue writes only when
+	// the bound would be passed otherwise.
 	Queue(m *Message) bool
+	// QueueSuffixed is Queue for a message whose last byte of text is replaced by the suffix: a socket's own offset at
+	// the end of a shared event.
+	QueueSuffixed(m *Message, suffix []byte) bool
 	// Flush writes what is queued: at once if the kernel takes it, otherwise as soon as it does.
 	Flush()
 	// Close sends what is queued and a close frame with the code, then ends the link. The first reason wins.
@@ -59,4 +64,5 @@ const (
 	ReasonExpired     Reason = "expired"      // the token ended
 	ReasonOverload    Reason = "overload"     // no capacity
 	ReasonDrain       Reason = "drain"        // the gateway goes away
+	ReasonReplaced    Reason = "replaced"     // the client came back over another link and was recovered there
 )

@@ -43,6 +43,25 @@ func (b *Builder) Message(buf []byte, attachments [][]byte) *Message {
 	}
 }
 
+// suffixedLen is the length of the message's frames with the last byte of the text replaced by a suffix of n bytes.
+func (m *Message) suffixedLen(n int) int {
+	text := len(m.Text) - 1 + n
+	return len(m.Frames) - len(m.Text) + text + maxHeader
+}
+
+// AppendSuffixed appends the frames of the message with the last byte of the text replaced.
+func (m *Message) AppendSuffixed(dst, suffix []byte) []byte {
+	head := len(m.Text) - 1
+	dst = appendHeader(dst, opText, head+len(suffix))
+	dst = append(dst, m.Text[:head]...)
+	dst = append(dst, suffix...)
+	for _, a := range m.Attachments {
+		dst = appendHeader(dst, opBinary, len(a))
+		dst = append(dst, a...)
+	}
+	return dst
+}
+
 // TextMessage makes a message from a packet's text.
 func TextMessage(text string) *Message {
 	b := NewBuilder(len(text))

@@ -18,6 +18,7 @@ type parser struct {
 	fragments  []byte // the message so far, while fragmented
 	fragmentOp ws.OpCode
 	fragmented bool
+	units      uint64 // whole messages, and control frames between messages, so far
 }
 
 // closeError is the peer's fault: the conn is closed with its code.
@@ -96,7 +97,11 @@ func (p *parser) frame(data []byte, sink frameSink) (int, error) {
 	}
 	payload := data[size:total]
 	ws.Cipher(payload, h.Mask, 0)
-	return total, p.dispatch(h, payload, sink)
+	err = p.dispatch(h, payload, sink)
+	if !p.fragmented {
+		p.units++
+	}
+	return total, err
 }
 
 // checkFirstBytes refuses a frame early that would be refused when it is complete, so that a peer cannot make the gateway

@@ -63,6 +63,7 @@ type WebSocket struct {
 	mu      sync.Mutex // guards what follows
 	out     *[]byte    // queued bytes; nil when none
 	sent    int        // how many of them are written
+	large   int        // how many of them belong to a message over the bound, and do not count
 	writing bool       // a drain goroutine is at work
 	closing bool       // nothing more is queued; the link ends when out is written
 	reason  Reason
@@ -101,6 +102,7 @@ func (c *WebSocket) run(pending []byte) {
 // read returns when the link ended, with why.
 func (c *WebSocket) read(pending []byte) error {
 	deadline := false
+	var units uint64 // that were whole when the deadline was set
 	for {
 		if len(pending) > 0 {
 			if err := c.feed(pending); err != nil {
@@ -115,8 +117,8 @@ func (c *WebSocket) read(pending []byte) error {
 				continue
 			}
 		}
-		if incomplete := c.parser.incomplete(); incomplete != deadline {
-			deadline = incomplete
+		if incomplete := c.parser.incomplete(); incomplete != deadline || incomplete && units != c.parser.units {
+			deadline, units = incomplete, c.parser.units
 			at := time.Time{}
 			if incomplete {
 				at = time.Now().Add(c.server.limits.FrameTimeout)
@@ -200,7 +202,7 @@ func (c *WebSocket) readOnce() error {
 func (c *WebSocket) lend() *[]byte { return c.server.in.Get().(*[]byte) }
 
 func (c *WebSocket) feed(data []byte) error {
-	return c.parser.feed(data, (*receiving)(c), c.isPaused)
+	return c.parser.feed(data, (*receiving)(c), c.holdsBack)
 }
 
 // receiving is the WebSocket as the parser's sink.
@@ -243,15 +245,49 @@ func (c *WebSocket) Queue(m *Message) bool {
 	if c.closing {
 		return false
 	}
-	waiting := c.waiting()
-	if m.Volatile && waiting > c.server.limits.SendQueue/2 {
-		return false
-	}
-	if waiting+len(m.Frames) > c.server.limits.SendQueue && waiting > 0 {
-		c.closeLocked(CodePolicy, ReasonSlow)
+	if !c.fitsLocked(m, len(m.Frames)) {
 		return false
 	}
 	c.append(m.Frames)
+	return true
+}
+
+// QueueSuffixed implements Conn.
+func (c *WebSocket) QueueSuffixed(m *Message, suffix []byte) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing || !c.fitsLocked(m, m.suffixedLen(len(suffix))) {
+		return false
+	}
+	if c.out == nil {
+		c.out = c.server.out.get()
+	}
+	before := len(*c.out)
+	*c.out = m.AppendSuffixed(*c.out, suffix)
+	c.server.queued.Add(int64(len(*c.out) - before))
+	return true
+}
+
+// fitsLocked applies the bound of the send queue: a volatile message is dropped early, any other one closes the conn.
+func (c *WebSocket) fitsLocked(m *Message, size int) bool {
+	bound := c.server.limits.SendQueue
+	if c.waiting()-c.large+size > bound {
+		c.flushLocked() // a burst between two flushes is not a slow peer
+		if c.closing {
+			return false
+		}
+	}
+	backlog := c.waiting() - c.large
+	switch {
+	case m.Volatile && (backlog > bound/2 || c.waiting() > 0 && backlog+size > bound):
+		return false
+	case backlog+size <= bound:
+	case size > bound && c.large == 0: // a long history: one such message at a time goes out beside the bound
+		c.large = size
+	default:
+		c.closeLocked(CodePolicy, ReasonSlow)
+		return false
+	}
 	return true
 }
 
@@ -318,12 +354,13 @@ func (c *WebSocket) flushLocked() {
 // wrote accounts for n written bytes.
 func (c *WebSocket) wrote(n int) {
 	c.sent += n
+	c.large = max(0, c.large-n)
 	c.server.queued.Add(-int64(n))
 	if c.sent < len(*c.out) {
 		return
 	}
 	c.server.out.put(c.out)
-	c.out, c.sent = nil, 0
+	c.out, c.sent, c.large = nil, 0, 0
 	if c.closing {
 		c.endWriteLocked()
 	}
@@ -409,7 +446,7 @@ func (c *WebSocket) shutLocked() {
 		if !c.writing {
 			c.server.out.put(c.out)
 		}
-		c.out, c.sent = nil, 0
+		c.out, c.sent, c.large = nil, 0, 0
 	}
 	_ = c.conn.Close()
 	c.wakeLocked()
@@ -442,13 +479,14 @@ func (c *WebSocket) wakeLocked() {
 	}
 }
 
-func (c *WebSocket) isPaused() bool {
+// holdsBack tells whether the messages that came are not to be received: while paused, and for good once closing.
+func (c *WebSocket) holdsBack() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.paused && !c.closing
+	return c.paused || c.closing
 }
 
-// waitResumed holds the reader while paused; it tells whether it had to wait.
+// waitResumed holds the reader while paused; it tells whether it had to wait and is to go on.
 func (c *WebSocket) waitResumed() bool {
 	c.mu.Lock()
 	if !c.paused || c.closing {
@@ -459,7 +497,9 @@ func (c *WebSocket) waitResumed() bool {
 	c.resume = wait
 	c.mu.Unlock()
 	<-wait
-	return true
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.closing
 }
 
 func ignoringEINTR(call func() (int, error)) (int, error) {

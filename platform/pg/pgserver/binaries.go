@@ -21,8 +21,8 @@ var majorVersion = regexp.MustCompile(`\) (\d+)`)
 // findBinaries returns the directory of initdb and postgres: the newest installed
 // one, or the one that made the existing cluster; a downloaded one where there is none.
 func findBinaries(ctx context.Context, h *home, progress func(string)) (string, error) {
-	want := 0                                                                        // any
-	if text, err := os.ReadFile(filepath.Join(h.data(), "PG_VERSION")); err == nil { //nolint:gosec // inside the data directory
+	want := 0 // any
+	if text, err := os.ReadFile(filepath.Join(h.data(), "PG_VERSION")); err == nil {
 		if want, err = strconv.Atoi(string(bytes.TrimSpace(text))); err != nil {
 			return "", fmt.Errorf("read version of the cluster: %w", err)
 		}
@@ -60,8 +60,8 @@ func findBinaries(ctx context.Context, h *home, progress func(string)) (string, 
 func installed(h *home) []string {
 	dirs := []string{h.file("bin/bin")}
 	if path, err := exec.LookPath("postgres"); err == nil {
-		if real, err := filepath.EvalSymlinks(path); err == nil {
-			dirs = append(dirs, filepath.Dir(real))
+		if target, err := filepath.EvalSymlinks(path); err == nil {
+			dirs = append(dirs, filepath.Dir(target))
 		}
 	}
 	for _, pattern := range []string{

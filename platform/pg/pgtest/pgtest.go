@@ -69,8 +69,8 @@ type shared struct {
 	databases int64           // names given out
 }
 
-// process returns the process's shared server: tests have no main that could own it.
-var process = sync.OnceValue(func() *shared { return &shared{templates: map[string]bool{}} })
+// process returns the process's shared server.
+var process = sync.OnceValue(func() *shared { return &shared{templates: map[string]bool{}} }) //nolint:gochecknoglobals // tests have no main
 
 const (
 	maxSlots     = 64
@@ -192,13 +192,13 @@ func (s *shared) template(ctx context.Context, fsys fs.FS, schema string) (strin
 
 func hash(fsys fs.FS, schema string) (string, error) {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s\n", schema)
+	_, _ = fmt.Fprintf(h, "%s\n", schema) // a hash takes everything
 	err := fs.WalkDir(fsys, ".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		text, err := fs.ReadFile(fsys, path)
-		fmt.Fprintf(h, "%s %d\n%s", path, len(text), text)
+		_, _ = fmt.Fprintf(h, "%s %d\n%s", path, len(text), text)
 		return err
 	})
 	return fmt.Sprintf("%x", h.Sum(nil)[:8]), err

@@ -22,8 +22,8 @@ const (
 	snapshotTimeout = 5 * time.Second         // of a whole snapshot
 	pageTimeout     = 1500 * time.Millisecond // from page to page
 	pageQueue       = 1024                    // pages waiting to be read
-	retryMin        = 100 * time.Millisecond
-	retryMax        = 3 * time.Second
+	retryFirst      = 100 * time.Millisecond
+	retryMost       = 3 * time.Second
 )
 
 // Snapshots asks gateways for everything, one request at a time per gateway, until the registry has what it needs.
@@ -85,7 +85,7 @@ func (s *Snapshots) Run(ctx context.Context) error {
 
 // fetch asks until the registry has the snapshot, or has lost interest because the lease ended.
 func (s *Snapshots) fetch(ctx context.Context, id presence.GatewayID) {
-	for backoff := retryMin; !s.done(id); backoff = min(2*backoff, retryMax) {
+	for backoff := retryFirst; !s.done(id); backoff = min(2*backoff, retryMost) {
 		select {
 		case <-ctx.Done():
 			return
@@ -102,7 +102,7 @@ func (s *Snapshots) fetch(ctx context.Context, id presence.GatewayID) {
 			s.results.WithLabelValues("failed").Inc()
 			s.log.LogAttrs(ctx, slog.LevelWarn, "snapshot failed", slog.String("gateway_id", string(id)), slog.Any("error", err))
 		}
-		pause := time.NewTimer(backoff/2 + rand.N(backoff))
+		pause := time.NewTimer(backoff/2 + rand.N(backoff)) //nolint:gosec // jitter, not a secret
 		select {
 		case <-ctx.Done():
 			pause.Stop()

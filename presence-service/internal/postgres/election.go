@@ -124,5 +124,5 @@ func (e *Election) hangUp(ctx context.Context) {
 func lockID(schema string) int64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte("starling presence leader " + schema))
-	return int64(h.Sum64() >> 1) //nolint:gosec // the top bit is cleared
+	return int64(h.Sum64() >> 1)
 }

@@ -1,0 +1,92 @@
+# Everything that a developer or CI runs. `make help` lists it.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+BIN := $(CURDIR)/bin
+ARGS ?=
+FUZZTIME ?= 3s
+
+# Tools are built again only when their versions change: the stamp's name is a checksum of go.mod and go.sum.
+PROTO_STAMP := $(BIN)/.proto-$(shell cat tools/go.mod tools/go.sum | cksum | cut -d' ' -f1)
+LINT_STAMP := $(BIN)/.lint-$(shell cat tools/lint/go.mod tools/lint/go.sum | cksum | cut -d' ' -f1)
+
+# ---- using it
+
+.PHONY: help
+help: ## This list
+	@awk 'BEGIN { FS = ":.*## "; print "make TARGET [ARGS=…]\n" } \
+	  /^[a-z][a-z0-9-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+.PHONY: run
+run: ## Run all of Starling on this machine: http://localhost:3000 (ARGS="-gateways 3", ARGS=--help)
+	@go run ./deploy/local $(ARGS)
+
+.PHONY: clean
+clean: ## Remove the data that `make run` keeps
+	@go run ./deploy/local -clean $(ARGS)
+
+# ---- testing it
+
+.PHONY: test
+test: ## All tests that need no container engine, in order, with times; stops at the first failure
+	@tools/steps.sh check proto-check lint unit helm-test fuzz-short e2e
+
+.PHONY: check
+check: ## What is missing on this machine (Debian, as root: installs it)
+	@tools/check.sh
+
+.PHONY: proto
+proto: $(PROTO_STAMP) ## Generate proto/gen
+	@cd proto && PATH="$(BIN):$$PATH" buf generate
+
+.PHONY: proto-check
+proto-check: $(PROTO_STAMP) ## Lint the protos; is proto/gen fresh; does anything break clients of the last version
+	@PATH="$(BIN):$$PATH" tools/proto-check.sh
+
+.PHONY: lint
+lint: $(LINT_STAMP) ## Lint every module of go.work (.golangci.yml)
+	@"$(BIN)/golangci-lint" run $(ARGS) $$(go list -m -f '{{.Dir}}/...')
+
+.PHONY: unit
+unit: ## go test -race over every module of go.work
+	@go test -race $(ARGS) $$(go list -m -f '{{.Path}}/...')
+
+.PHONY: helm-test
+helm-test: ## The Helm chart, rendered and checked offline
+	@cd deploy/helmtest && GOWORK=off go test $(ARGS) ./...
+
+.PHONY: fuzz-short
+fuzz-short: ## Every fuzz target for FUZZTIME (3s)
+	@tools/fuzz.sh $(FUZZTIME)
+
+.PHONY: e2e
+e2e: test/e2e/node_modules/.package-lock.json ## The client contract with the official client, on three gateways (ARGS="rooms rest")
+	@cd test/e2e && node run.js $(ARGS)
+
+.PHONY: compose-test
+compose-test: ## docker-compose.yml for real: three gateways, the e2e suite through the balancer, a rolling stop
+	@deploy/docker/compose-test.sh $(ARGS)
+
+.PHONY: bench
+bench: test/bench/reference/node_modules/.package-lock.json ## Starling beside the usual Node server (ARGS=--help)
+	@go run ./test/bench $(ARGS)
+
+# ---- tools
+
+$(PROTO_STAMP):
+	@echo "building buf and the generators (tools/go.mod)"
+	@cd tools && GOWORK=off GOBIN="$(BIN)" go install tool
+	@rm -f "$(BIN)"/.proto-*; touch $@
+
+$(LINT_STAMP):
+	@echo "building golangci-lint (tools/lint/go.mod)"
+	@cd tools/lint && GOWORK=off GOBIN="$(BIN)" go install tool
+	@rm -f "$(BIN)"/.lint-*; touch $@
+
+# npm writes this file last; it is older than package-lock.json after a change of versions.
+%/node_modules/.package-lock.json: %/package-lock.json
+	@cd $* && npm ci --no-progress
+	@touch $@

@@ -1,0 +1,82 @@
+package chat
+
+// What answers may weigh, in bytes of JSON. They travel in one piece: an ack of message:history in a NATS message (1 MiB)
+// and in a packet to the client, an answer to a gateway in a gRPC message (4 MiB). What does not fit is left for the next
+// page; one message always fits.
+const (
+	maxPageWeight = 640 << 10
+	maxJoinWeight = 2 << 20
+	// MaxEventsWeight bounds an answer of Events.
+	MaxEventsWeight = 2 << 20
+)
+
+// messageOverhead is what a message weighs beside its strings.
+const messageOverhead = 320
+
+// escapedByte is what a byte weighs that JSON writes as \u00XX.
+const escapedByte = 6
+
+func weigh(s string) int {
+	n := len(s)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ':
+			n += escapedByte - 1
+		case c == '"' || c == '\\':
+			n++
+		}
+	}
+	return n
+}
+
+func (m *Message) weight() int {
+	return messageOverhead + weigh(m.Content) + weigh(m.Sender.Name) + len(m.Room)
+}
+
+func (n *Notification) weight() int {
+	return messageOverhead + weigh(n.Title) + weigh(n.Body) + len(n.Data)
+}
+
+// fit shortens the view's messages to a weight: the newest stay, unless the page runs forward from its start.
+func (v *View) fit(most int, forward bool) {
+	sum := 0
+	for i := range v.Messages {
+		at := i
+		if !forward {
+			at = len(v.Messages) - 1 - i
+		}
+		if sum += v.Messages[at].weight(); sum <= most || i == 0 {
+			continue
+		}
+		v.HasMore = true
+		if forward {
+			v.Messages = v.Messages[:at]
+		} else {
+			v.Messages = v.Messages[at+1:]
+		}
+		return
+	}
+}
+
+// fitRooms leaves out last messages where the list gets too heavy: first those of the rooms at its end.
+func fitRooms(rooms []RoomSummary) {
+	sum := 0
+	for i := range rooms {
+		if rooms[i].Last == nil {
+			continue
+		}
+		if sum += rooms[i].Last.weight(); sum > maxPageWeight {
+			rooms[i].Last = nil
+		}
+	}
+}
+
+func fitNotifications(list []Notification) []Notification {
+	sum := 0
+	for i := range list {
+		if sum += list[i].weight(); sum > maxPageWeight && i > 0 {
+			return list[:i]
+		}
+	}
+	return list
+}

@@ -1,0 +1,198 @@
+package postgres_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres"
+)
+
+// fill makes a room whose log is join, then n messages.
+func fill(t *testing.T, s *postgres.Store, room chat.RoomID, n int) []chat.Outcome {
+	t.Helper()
+	commands := []*chat.Command{join(room, "ann")}
+	for i := range n {
+		commands = append(commands, send(room, "ann", fmt.Sprint("m", i), ""))
+	}
+	outcomes, _ := commit(t, s, commands...)
+	return outcomes[1:]
+}
+
+func TestViewPages(t *testing.T) {
+	s := open(t, database(t))
+	fill(t, s, "r", 10) // messages 2..11
+	tests := []struct {
+		page chat.Page
+		want []uint64
+		more bool
+	}{
+		{chat.Page{Limit: 3}, []uint64{9, 10, 11}, true},
+		{chat.Page{Limit: 10}, []uint64{2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, false},
+		{chat.Page{Before: new(uint64(5)), Limit: 2}, []uint64{3, 4}, true},
+		{chat.Page{Before: new(uint64(3)), Limit: 2}, []uint64{2}, false},
+		{chat.Page{After: new(uint64(8)), Limit: 2}, []uint64{9, 10}, true},
+		{chat.Page{After: new(uint64(9)), Limit: 2}, []uint64{10, 11}, false},
+		{chat.Page{After: new(uint64(11)), Limit: 2}, nil, false},
+		{chat.Page{After: new(uint64(2)), Before: new(uint64(5)), Limit: 9}, []uint64{3, 4}, false},
+		{chat.Page{After: new(uint64(1 << 52)), Limit: 2}, nil, false},
+	}
+	for _, test := range tests {
+		v, err := s.View(t.Context(), "r", "ann", test.page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []uint64
+		for _, m := range v.Messages {
+			got = append(got, m.Seq)
+		}
+		if diff := cmp.Diff(test.want, got); diff != "" || v.HasMore != test.more || v.Head != 11 {
+			t.Errorf("View(%+v): hasMore %v, head %d (-want +got):\n%s", test.page, v.HasMore, v.Head, diff)
+		}
+	}
+	if v, err := s.View(t.Context(), "r", "eve", chat.Page{Limit: 5}); err != nil || v.Member || len(v.Messages) > 0 || !v.Exists {
+		t.Errorf("View of a stranger = %+v, %v, want no messages", v, err)
+	}
+	if v, err := s.View(t.Context(), "nowhere", "ann", chat.Page{Limit: 5}); err != nil || v.Exists {
+		t.Errorf("View of no room = %+v, %v", v, err)
+	}
+}
+
+// TestViewIsOneSnapshot joins while others write: head and history must fit.
+func TestViewIsOneSnapshot(t *testing.T) {
+	cfg := database(t)
+	s := open(t, cfg)
+	fill(t, s, "r", 1)
+	w := writer(t, s, nowhere{})
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				_, _ = w.Do(t.Context(), send("r", "ann", "x", ""))
+			}
+		}
+	}()
+	for range 200 {
+		v, err := s.View(t.Context(), "r", "ann", chat.Page{Limit: 50})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last := v.Messages[len(v.Messages)-1].Seq; last != v.Head {
+			t.Fatalf("View: last message %d, head %d, want the same", last, v.Head)
+		}
+	}
+	close(stop)
+	<-done
+}
+
+func TestEventsInParts(t *testing.T) {
+	s := open(t, database(t))
+	commit(t, s, join("r", "ann"), send("r", "ann", "a", ""), join("r", "bob"), leave("r", "bob"), send("r", "ann", "b", ""))
+	for after := range uint64(5) {
+		for limit := 1; limit < 6; limit++ {
+			for to := range uint64(7) {
+				events, head, err := s.Events(t.Context(), "r", after, to, limit)
+				if err != nil {
+					t.Fatal(err)
+				}
+				last := uint64(5)
+				if to > 0 {
+					last = min(last, to)
+				}
+				want := min(limit, max(int(last)-int(after), 0))
+				if len(events) != want || head != 5 || want > 0 && events[0].Seq != after+1 {
+					t.Errorf("Events(after %d, to %d, limit %d) = %d events, head %d, want %d", after, to, limit, len(events), head, want)
+				}
+			}
+		}
+	}
+}
+
+func TestReceiptsNeverMoveBack(t *testing.T) {
+	s := open(t, database(t))
+	sent := fill(t, s, "r", 3)
+	mark := func(i int) chat.ReadOutcome {
+		t.Helper()
+		o, err := s.MarkRead(t.Context(), "r", "ann", sent[i].ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	var moved []bool
+	for _, i := range []int{1, 0, 1, 2, 0} {
+		moved = append(moved, mark(i).Moved)
+	}
+	if diff := cmp.Diff([]bool{true, false, false, true, false}, moved); diff != "" {
+		t.Errorf("moved (-want +got):\n%s", diff)
+	}
+	forged := sent[0].ID
+	forged[8] ^= 1
+	if o, err := s.MarkRead(t.Context(), "r", "ann", forged); err != nil || o.MessageExists || !o.Member {
+		t.Errorf("MarkRead of a forged id = %+v, %v, want no such message", o, err)
+	}
+	if o, err := s.MarkRead(t.Context(), "r", "eve", sent[0].ID); err != nil || o.Member || o.Moved {
+		t.Errorf("MarkRead of a stranger = %+v, %v", o, err)
+	}
+}
+
+func TestOutbox(t *testing.T) {
+	cfg := database(t)
+	a, b := open(t, cfg), open(t, cfg)
+	_, out := commit(t, a, join("r", "ann"), send("r", "ann", "x", ""))
+	if rows, err := a.Claim(t.Context(), 10); err != nil || len(rows) != 0 {
+		t.Fatalf("Claim at once = %v, %v, want none: the fast path has it", rows, err)
+	}
+	if n, _, err := a.Lag(t.Context()); err != nil || n != 1 {
+		t.Errorf("Lag = %d, %v, want 1", n, err)
+	}
+	time.Sleep(2100 * time.Millisecond)
+	rows, err := a.Claim(t.Context(), 10)
+	if err != nil || len(rows) != 1 {
+		t.Fatalf("Claim = %v, %v, want one row", rows, err)
+	}
+	if diff := cmp.Diff(out, rows[0]); diff != "" {
+		t.Errorf("claimed row (-committed +claimed):\n%s", diff)
+	}
+	if rows, err := b.Claim(t.Context(), 10); err != nil || len(rows) != 0 {
+		t.Errorf("Claim of another replica = %v, %v, want none: it is leased", rows, err)
+	}
+	if err := b.Done(t.Context(), []chat.OutboxID{out.ID}); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := a.Lag(t.Context()); err != nil || n != 0 {
+		t.Errorf("Lag = %d, %v, want 0", n, err)
+	}
+}
+
+func TestNotificationPages(t *testing.T) {
+	s := open(t, database(t))
+	var ids []chat.NotificationID
+	for i := range 5 {
+		id := uuid.Must(uuid.NewV7())
+		n := chat.Notification{ID: id, User: "ann", Type: "t", Title: fmt.Sprint(i), CreatedAt: time.Now()}
+		if _, fresh, err := s.AddNotification(t.Context(), n, ""); err != nil || !fresh {
+			t.Fatalf("AddNotification = %v, %v", fresh, err)
+		}
+		ids = append(ids, id)
+	}
+	page, unread, err := s.Notifications(t.Context(), "ann", &ids[3], 2)
+	if err != nil || unread != 5 || len(page) != 2 || page[0].ID != ids[2] || page[1].ID != ids[1] {
+		t.Errorf("Notifications = %v, %d, %v", page, unread, err)
+	}
+	if unread, err := s.MarkNotifications(t.Context(), "bob", ids); err != nil || unread != 0 {
+		t.Errorf("MarkNotifications of another user = %d, %v", unread, err)
+	}
+	if unread, err := s.MarkNotifications(t.Context(), "ann", ids[:2]); err != nil || unread != 3 {
+		t.Errorf("MarkNotifications = %d, %v, want 3", unread, err)
+	}
+}

@@ -1,0 +1,138 @@
+package wire
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+func TestAppendStringIsJSON(t *testing.T) {
+	for _, s := range []string{"", "plain", `quo"te`, "back\\slash", "\n\r\t\x00\x1f", "☂ 😀", "a\xffb", "\xf0\x9f", "<script>&", "\u2028"} {
+		var got string
+		if err := json.Unmarshal(appendString(nil, s), &got); err != nil {
+			t.Fatalf("appendString(%q) = %s: %v", s, appendString(nil, s), err)
+		}
+		raw, _ := json.Marshal(s)
+		var want string
+		_ = json.Unmarshal(raw, &want)
+		if got != want {
+			t.Errorf("appendString(%q) reads as %q, want %q", s, got, want)
+		}
+	}
+}
+
+func TestRoomMessageSplice(t *testing.T) {
+	tests := []struct{ args, want string }{
+		{`[{"roomId":"r"}]`, `[{"roomId":"r","sender":"ann","timestamp":5}]`},
+		{` [ { "roomId" : "r" , "x" : [ 1, {"a":"]}"} ] } , 7 ] `, `[{"roomId":"r","x":[ 1, {"a":"]}"} ],"sender":"ann","timestamp":5}]`},
+		{`[{"sender":"eve","roomId":"r","timestamp":{"a":1}}]`, `[{"roomId":"r","sender":"ann","timestamp":5}]`},
+		{`[{"\u0073ender":"eve","roomId":"r"}]`, `[{"roomId":"r","sender":"ann","timestamp":5}]`},
+		{`[{"roomId":"x","roomId":"r","big":12345678901234567890}]`, `[{"roomId":"x","roomId":"r","big":12345678901234567890,"sender":"ann","timestamp":5}]`},
+	}
+	for _, test := range tests {
+		room, got, err := RoomMessage([]byte(test.args), "ann", 5)
+		if err != nil || room != "r" || string(got) != test.want {
+			t.Errorf("RoomMessage(%s) = %q, %s, %v, want %s", test.args, room, got, err, test.want)
+		}
+	}
+}
+
+func TestRoomJoin(t *testing.T) {
+	since := uint64(7)
+	tests := []struct {
+		args string
+		want chat.JoinRequest
+		ok   bool
+	}{
+		{`["r"]`, chat.JoinRequest{Room: "r"}, true},
+		{`["r",{"x":1}]`, chat.JoinRequest{Room: "r"}, true},
+		{`[{"roomId":"r","since":7,"limit":9}]`, chat.JoinRequest{Room: "r", Since: &since, Limit: 9}, true},
+		{`[{"roomId":"r","since":null}]`, chat.JoinRequest{Room: "r"}, true},
+		{`[{"roomId":"r","since":-1}]`, chat.JoinRequest{}, false},
+		{`[{"roomId":"r","since":1.5}]`, chat.JoinRequest{}, false},
+		{`[{"roomId":"r","since":"7"}]`, chat.JoinRequest{}, false},
+		{`[null]`, chat.JoinRequest{}, false},
+		{`[]`, chat.JoinRequest{}, false},
+		{``, chat.JoinRequest{}, false},
+		{`[["r"]]`, chat.JoinRequest{}, false},
+	}
+	for _, test := range tests {
+		got, err := RoomJoin([]byte(test.args))
+		if (err == nil) != test.ok {
+			t.Errorf("RoomJoin(%s) = %v, want ok %v", test.args, err, test.ok)
+		}
+		if diff := cmp.Diff(test.want, got); test.ok && diff != "" {
+			t.Errorf("RoomJoin(%s) (-want +got):\n%s", test.args, diff)
+		}
+	}
+}
+
+func TestBatchIsRoomEventBatch(t *testing.T) {
+	at := time.Date(2026, 1, 2, 3, 4, 5, 6e6, time.UTC)
+	m := chat.Message{ID: chat.NewMessageID(at, 9, 1), Room: "r", Seq: 9, Content: "x", Type: "text", CreatedAt: at}
+	var events []chat.EncodedEvent
+	for _, e := range []chat.RoomEvent{
+		{Room: "r", Seq: 9, Fact: chat.MessageSent{Message: m}, CausedAt: at},
+		{Room: "r", Seq: 10, Fact: chat.UserLeft{User: "ann"}, EvictUser: "ann", ExceptSocket: "s"},
+	} {
+		encoded, err := Encode(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = append(events, encoded)
+	}
+	raw := Batch(events)
+	var batch eventv1.RoomEventBatch
+	if err := proto.Unmarshal(raw, &batch); err != nil || len(batch.GetEvents()) != 2 || batch.GetEvents()[1].GetEvictUserId() != "ann" {
+		t.Errorf("Batch reads as %v, %v", &batch, err)
+	}
+	got, err := SplitBatch(raw)
+	if diff := cmp.Diff(events, got); diff != "" || err != nil {
+		t.Errorf("SplitBatch(Batch) %v (-want +got):\n%s", err, diff)
+	}
+	if _, err := SplitBatch(raw[:len(raw)-1]); err == nil {
+		t.Error("SplitBatch of a cut batch = nil, want an error")
+	}
+}
+
+// FuzzArgs feeds every parser: none may panic, and what is passed on must be valid JSON.
+func FuzzArgs(f *testing.F) {
+	for _, seed := range []string{
+		`[]`, `["r"]`, `[{"roomId":"r","content":"x","type":"t","clientMsgId":"c"}]`, `[{"roomId":"r","since":1,"limit":2}]`,
+		`[{"id":"x","a":{"b":[1,"]"]}}]`, `[{"ids":["01890a5d-ac96-774b-bcce-b302099a8057"]}]`, `[{"\u0072oomId":"\ud800"}]`, `[ {} , 1 ]`, `{`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, args []byte) {
+		if d, err := MessageSend(args); err == nil && !utf8.ValidString(d.Content) {
+			t.Errorf("MessageSend(%q) gives invalid UTF-8", args)
+		}
+		_, _ = RoomJoin(args)
+		_, _, _ = MessageRead(args)
+		_, _, _ = MessageHistory(args)
+		_, _, _ = NotificationList(args)
+		_, _ = NotificationRead(args)
+		if _, out, err := RoomMessage(args, "a", 1); err == nil && !json.Valid(out) {
+			t.Errorf("RoomMessage(%q) = %q, want JSON", args, out)
+		}
+		if id, out, err := ChatMessage(args, "a", 1); err == nil && (!json.Valid(out) || !json.Valid(ReceivedArgs(id))) {
+			t.Errorf("ChatMessage(%q) = %q, %q, want JSON", args, id, out)
+		}
+		if out, err := Anything(args); err == nil && !json.Valid(out) {
+			t.Errorf("Anything(%q) = %q, want JSON", args, out)
+		}
+	})
+}
+
+// FuzzSplitBatch feeds outbox rows.
+func FuzzSplitBatch(f *testing.F) {
+	f.Add([]byte{10, 3, 10, 1, 'r'})
+	f.Fuzz(func(_ *testing.T, raw []byte) { _, _ = SplitBatch(raw) })
+}

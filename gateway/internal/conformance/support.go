@@ -1,0 +1,194 @@
+package conformance
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// supportApp answers as the server that socket.io-client's tests run against. Sessions are recovered, except those that
+// received no event: the tests expect a new id then, where a gateway recovers as well.
+type supportApp struct {
+	memory *memory
+}
+
+var _ session.App = (*supportApp)(nil)
+
+func newSupportApp() *supportApp { return &supportApp{memory: newMemory()} }
+
+// visitor is the state of one socket. The flags belong to the session's reader.
+type visitor struct {
+	record *record // what recovery needs
+	shake  handshake
+
+	abuff1, blob1, blob2 bool // came already
+}
+
+// Connect implements session.App.
+func (a *supportApp) Connect(s *session.Session, namespace string, auth []byte) {
+	shake := carried(s.Headers().Authorization, auth)
+	switch namespace {
+	case "/":
+		if shake.Query["fail"] != "" {
+			s.Refuse(namespace, "Auth failed (main namespace)", nil)
+			return
+		}
+	case "/foo", "/timeout_socket", "/valid", "/asd", "/abc":
+	case "/no":
+		s.Refuse(namespace, "Auth failed (custom namespace)", nil)
+		return
+	default:
+		s.Refuse(namespace, "Invalid namespace", nil)
+		return
+	}
+	socket := a.accept(s, namespace, auth, shake)
+	if socket != nil && namespace == "/abc" {
+		a.emit(socket, "handshake", shake)
+	}
+}
+
+// emit sends an event that can be recovered: it carries its offset as one more argument.
+func (a *supportApp) emit(s *session.Socket, name string, args ...any) {
+	a.emitBinary(s, nil, name, args...)
+}
+
+func (a *supportApp) emitBinary(s *session.Socket, attachments [][]byte, name string, args ...any) {
+	v := s.State.(*visitor)
+	offset := a.memory.nextOffset()
+	e := missed{offset: offset, name: name, args: array(append(slices.Clone(args), offset)...), attachments: attachments}
+	v.record.keep(e)
+	emit(s, e.name, socketio.NoID, e.args, e.attachments)
+}
+
+// Event implements session.App.
+func (a *supportApp) Event(s *session.Socket, e session.Event) {
+	c := call{app: a, socket: s, visitor: s.State.(*visitor), event: e}
+	for arg := range socketio.SplitArgs(e.Packet.AppendArgs(nil)) {
+		c.args = append(c.args, arg)
+	}
+	switch s.Namespace {
+	case "/":
+		c.main()
+	case "/foo":
+		if e.Name == "getId" {
+			c.ack(s.ID)
+		}
+	}
+}
+
+// Ack implements session.App: the only emit with an ack is "ack".
+func (a *supportApp) Ack(s *session.Socket, _ int64, args []byte, _ [][]byte) {
+	list := slices.Collect(socketio.SplitArgs(args))
+	if len(list) < 2 || string(list[0]) != "5" {
+		return
+	}
+	if test, _ := socketio.Field(list[1], "test"); string(test) == "true" {
+		a.emit(s, "got it")
+	}
+}
+
+// Disconnected implements session.App.
+func (a *supportApp) Disconnected(s *session.Socket, _ transport.Reason) {
+	a.memory.leave(s.State.(*visitor).record, time.Now())
+}
+
+// call is one event of a client.
+type call struct {
+	app     *supportApp
+	socket  *session.Socket
+	visitor *visitor
+	event   session.Event
+	args    [][]byte
+}
+
+func (c *call) emit(name string, args ...any) { c.app.emit(c.socket, name, args...) }
+
+func (c *call) ack(args ...any) { acknowledge(c.socket, c.event.Packet, array(args...), nil) }
+
+// arg gives an argument, "null" where there is none.
+func (c *call) arg(i int) []byte {
+	if i < len(c.args) {
+		return c.args[i]
+	}
+	return []byte("null")
+}
+
+// main answers the events of the main namespace.
+func (c *call) main() {
+	switch c.event.Name {
+	case "hi":
+		c.emit("hi")
+	case "echo":
+		args := bytes.Join([][]byte{[]byte("["), c.arg(0), []byte("]")}, nil)
+		acknowledge(c.socket, c.event.Packet, args, c.event.Attachments)
+	case "ack":
+		emit(c.socket, "ack", 0, nil, nil)
+	case "getAckDate":
+		c.ack(now())
+	case "getDate":
+		c.emit("takeDate", now())
+	case "getDateObj":
+		c.emit("takeDateObj", map[string]string{"date": now()})
+	case "getUtf8":
+		for _, text := range []string{"てすと", "Я Б Г Д Ж Й", "Ä ä Ü ü ß", "utf8 — string", "utf8 — string"} {
+			c.emit("takeUtf8", text)
+		}
+	case "false":
+		c.emit("false", false)
+	case "getHandshake":
+		c.ack(c.visitor.shake)
+	case "getId":
+		c.ack(c.socket.ID)
+	default:
+		c.binary()
+	}
+}
+
+// binary answers the events that are about attachments.
+func (c *call) binary() {
+	v := c.visitor
+	switch c.event.Name {
+	case "doge":
+		c.app.emitBinary(c.socket, [][]byte{[]byte("asdfasdf")}, "doge", placeholder(0))
+	case "getbin":
+		c.app.emitBinary(c.socket, [][]byte{[]byte("asdfasdf")}, "takebin", placeholder(0))
+	case "buffa":
+		c.emitIf(isBinary(c.arg(0)), "buffack")
+	case "jsonbuff":
+		c.emitIf(c.mixed(), "jsonbuff-ack")
+	case "abuff1":
+		v.abuff1 = isBinary(c.arg(0))
+	case "abuff2":
+		c.emitIf(v.abuff1, "abuff2-ack")
+	case "blob":
+		c.emitIf(isBinary(c.arg(0)), "back")
+	case "jsonblob":
+		c.emitIf(c.mixed(), "jsonblob-ack")
+	case "blob1":
+		v.blob1 = isBinary(c.arg(0))
+	case "blob2":
+		v.blob2 = v.blob1 && string(c.arg(0)) == `"second"`
+	case "blob3":
+		c.emitIf(v.blob1 && v.blob2 && isBinary(c.arg(0)), "blob3-ack")
+	}
+}
+
+func (c *call) emitIf(ok bool, name string) {
+	if ok {
+		c.emit(name)
+	}
+}
+
+// mixed tells whether the argument is the tests' object of text and bytes.
+func (c *call) mixed() bool {
+	message, _ := socketio.Field(c.arg(0), "message")
+	return field(c.arg(0), "hello") == "lol" && field(c.arg(0), "goodbye") == "gotcha" && isBinary(message)
+}
+
+// now is the time as JavaScript writes a Date in JSON.
+func now() string { return time.Now().UTC().Format("2006-01-02T15:04:05.000Z") }
+

@@ -1,0 +1,234 @@
+package edge
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gobwas/ws"
+
+	"github.com/starling-chat/starling/gateway/internal/engineio"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// Peers are the other gateways: a request may come to any gateway, whichever has its session.
+type Peers interface {
+	// Poll has another gateway answer a polling request. A ctx that ends tells it that the client is gone.
+	Poll(ctx context.Context, gateway string, r session.PollRequest) (session.PollResponse, error)
+	// OpenTunnel asks another gateway to take a WebSocket for one of its sessions. refusal is its answer when it does not.
+	OpenTunnel(ctx context.Context, gateway, sid string) (bind func(transport.Conn) transport.Receiver, refusal *engineio.RequestError, err error)
+}
+
+// EndpointConfig are the settings of one Engine.IO path.
+type EndpointConfig struct {
+	Origins        Origins
+	MaxPayload     int
+	MaxConnections int // 0 = no bound
+	// Admit has a say about each new session, after all other checks; nil lets all in. wait is sent as Retry-After.
+	Admit func(r *http.Request) (wait time.Duration, ok bool)
+	// RemoteIP tells the client's address.
+	RemoteIP func(r *http.Request) string
+	// Headers may add headers to every answer, and refuse a handshake; nil does neither.
+	Headers func(h http.Header, r *http.Request, handshake bool) *engineio.RequestError
+}
+
+// Endpoint is an Engine.IO path: WebSocket, long polling, upgrade from one to the other, through any gateway.
+type Endpoint struct {
+	cfg      EndpointConfig
+	sids     *session.SIDs
+	sessions *session.Server
+	sockets  *transport.Server
+	peers    Peers // nil: this gateway is alone
+	stats    *stats.Stats
+	log      *slog.Logger
+}
+
+// NewEndpoint makes an endpoint.
+func NewEndpoint(cfg EndpointConfig, sids *session.SIDs, sessions *session.Server, sockets *transport.Server, peers Peers, st *stats.Stats, log *slog.Logger) *Endpoint {
+	return &Endpoint{cfg: cfg, sids: sids, sessions: sessions, sockets: sockets, peers: peers, stats: st, log: log}
+}
+
+// ServeHTTP implements http.Handler. CORS headers are the caller's (Origins.CORS).
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	upgrade := isUpgrade(r)
+	query, err := engineio.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		e.refuse(w, engineio.ErrBadRequest, upgrade)
+		return
+	}
+	if e.cfg.Headers != nil {
+		if refusal := e.cfg.Headers(w.Header(), r, query.SID == ""); refusal != nil {
+			e.refuse(w, refusal, upgrade)
+			return
+		}
+	}
+	known, owner := "", ""
+	if query.SID != "" {
+		if gateway, ok := e.sids.Owner(query.SID); ok && gateway != e.sids.Gateway() && e.peers != nil {
+			known, owner = engineio.TransportPolling, gateway // the owner knows better, and checks again
+		} else {
+			known = e.sessions.Transport(query.SID)
+		}
+	}
+	local := owner == "" && query.SID != "" && !upgrade && query.Transport == engineio.TransportPolling
+	if !local { // the session's own gateway checks a polling request, last words included
+		refusal := engineio.CheckRequest(engineio.Request{
+			Method: r.Method, Query: query, Origin: r.Header.Get("Origin"), Upgrade: upgrade, SessionTransport: known,
+			Allow: func() *engineio.RequestError {
+				if !e.cfg.Origins.Allow(r) {
+					return engineio.Forbidden("Origin not allowed")
+				}
+				return nil
+			},
+		})
+		if refusal != nil {
+			e.refuse(w, refusal, upgrade)
+			return
+		}
+	}
+	switch {
+	case query.SID == "":
+		e.handshake(w, r, upgrade)
+	case upgrade:
+		e.upgrade(w, r, query.SID, owner)
+	default:
+		e.poll(w, r, query, owner)
+	}
+}
+
+// handshake opens a session, if there is room for it.
+func (e *Endpoint) handshake(w http.ResponseWriter, r *http.Request, upgrade bool) {
+	var wait time.Duration
+	ok := true
+	if e.cfg.Admit != nil {
+		wait, ok = e.cfg.Admit(r)
+	}
+	if !ok || e.cfg.MaxConnections > 0 && e.sessions.Count() >= e.cfg.MaxConnections {
+		e.stats.Handshakes.WithLabelValues("overload").Inc()
+		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
+		http.Error(w, "Too many connections", http.StatusServiceUnavailable)
+		return
+	}
+	headers := session.Headers{Authorization: r.Header.Get("Authorization")}
+	if e.cfg.RemoteIP != nil {
+		headers.RemoteIP = e.cfg.RemoteIP(r)
+	}
+	if !upgrade {
+		answer(w, e.sessions.OpenPolling(e.sockets, headers))
+		return
+	}
+	e.accept(w, r, func(c transport.Conn) transport.Receiver { return e.sessions.Open(c, headers) })
+}
+
+// upgrade takes a WebSocket for a session that began with polling, here or at its gateway.
+func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, sid, owner string) {
+	bind := func(c transport.Conn) transport.Receiver { return e.sessions.Upgrade(sid, c) }
+	if owner != "" {
+		remote, refusal, err := e.peers.OpenTunnel(r.Context(), owner, sid)
+		if err != nil {
+			refusal = engineio.ErrUnknownSession // its gateway is gone, and the session with it
+		}
+		if refusal != nil {
+			e.refuse(w, refusal, true)
+			return
+		}
+		bind = remote
+	}
+	e.accept(w, r, bind)
+}
+
+func (e *Endpoint) accept(w http.ResponseWriter, r *http.Request, bind func(transport.Conn) transport.Receiver) {
+	upgrader := ws.HTTPUpgrader{Header: w.Header().Clone()}
+	upgrader.Header.Del("Vary")
+	conn, rw, _, err := upgrader.Upgrade(r, w)
+	if err != nil {
+		e.log.Debug("upgrade failed", slog.Any("error", err)) // gobwas has answered
+		return
+	}
+	pending, err := unread(rw)
+	if err != nil {
+		_ = conn.Close()
+		return
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAlive(false) // the heartbeat does it
+	}
+	e.sockets.Serve(conn, pending, bind)
+}
+
+// poll answers a polling request of a session, here or by its gateway.
+func (e *Endpoint) poll(w http.ResponseWriter, r *http.Request, query engineio.Query, owner string) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(e.cfg.MaxPayload)))
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		w.Header().Set("Connection", "close")
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		return
+	case err != nil:
+		e.refuse(w, engineio.ErrBadRequest, false)
+		return
+	}
+	request := session.PollRequest{Method: r.Method, Query: query, ContentType: r.Header.Get("Content-Type"), Body: body}
+	if owner == "" {
+		answer(w, e.sessions.Poll(r.Context(), request))
+		return
+	}
+	response, err := e.peers.Poll(r.Context(), owner, request)
+	if err != nil {
+		e.refuse(w, engineio.ErrUnknownSession, false)
+		return
+	}
+	answer(w, response)
+}
+
+func answer(w http.ResponseWriter, p session.PollResponse) {
+	h := w.Header()
+	h.Set("Content-Type", p.ContentType)
+	h.Set("Cache-Control", "no-store")
+	w.WriteHeader(p.Status)
+	_, _ = w.Write(p.Body) // the client is gone otherwise
+}
+
+// isUpgrade tells whether a request asks for a WebSocket.
+func isUpgrade(r *http.Request) bool {
+	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket") &&
+		strings.Contains(strings.ToLower(r.Header.Get("Connection")), "upgrade")
+}
+
+// unread takes what came with the handshake out of the buffer that is dropped with the request.
+func unread(rw *bufio.ReadWriter) ([]byte, error) {
+	n := rw.Reader.Buffered()
+	if n == 0 {
+		return nil, nil
+	}
+	raw, err := rw.Reader.Peek(n)
+	if err != nil {
+		return nil, fmt.Errorf("read what came with the handshake: %w", err)
+	}
+	return append([]byte(nil), raw...), nil
+}
+
+// refuse answers with Engine.IO's error: JSON, or plain text and always 400 for a rejected upgrade.
+func (e *Endpoint) refuse(w http.ResponseWriter, refusal *engineio.RequestError, upgrade bool) {
+	e.stats.Handshakes.WithLabelValues("refused").Inc()
+	if upgrade {
+		w.Header().Set("Connection", "close")
+		w.Header().Set("Content-Type", "text/html")
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write([]byte(refusal.Message)) // the client is gone otherwise
+		return
+	}
+	answer(w, session.Refusal(refusal))
+}

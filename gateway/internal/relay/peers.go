@@ -1,0 +1,201 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/starling-chat/starling/gateway/internal/edge"
+	"github.com/starling-chat/starling/gateway/internal/engineio"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+// Peers lets any gateway serve any session: a polling request is passed on to the session's gateway and its answer back, and
+// the WebSocket of an upgrade is carried for it, message by message.
+//
+//	client ──GET, POST──► gateway B ══NATS request══► gateway A (has the session)
+//	client ◄═WebSocket══► gateway B ◄═══ tunnel ═══► gateway A
+type Peers struct {
+	nc       *nats.Conn
+	self     string
+	sessions *session.Server
+	log      *slog.Logger
+	inbox    chan *nats.Msg
+	polls    chan struct{} // tokens of polls being answered for other gateways
+	takeover func(pid string)
+
+	mu      sync.Mutex // guards what follows
+	cancels map[string]context.CancelFunc
+	tunnels map[string]*tunnel
+}
+
+var _ edge.Peers = (*Peers)(nil)
+
+const (
+	peerBuffer    = 16384
+	maxPeerPolls  = 20000
+	pollPatience  = 90 * time.Second // a GET waits for the next packet, a heartbeat at the latest
+	tunnelTimeout = 2 * time.Second
+)
+
+// NewPeers makes the peers of a gateway; ServePeers has the relay run them.
+func NewPeers(nc *nats.Conn, self string, sessions *session.Server, log *slog.Logger) *Peers {
+	return &Peers{
+		nc: nc, self: self, sessions: sessions, log: log,
+		inbox: make(chan *nats.Msg, peerBuffer), polls: make(chan struct{}, maxPeerPolls),
+		cancels: make(map[string]context.CancelFunc), tunnels: make(map[string]*tunnel),
+	}
+}
+
+// Poll implements edge.Peers.
+func (p *Peers) Poll(ctx context.Context, gateway string, r session.PollRequest) (session.PollResponse, error) {
+	id := session.NewID()
+	raw, err := proto.Marshal(&enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Poll{Poll: &enginev1.Poll{
+		Id: id, Sid: r.Query.SID, Method: r.Method, Transport: r.Query.Transport, ContentType: r.ContentType, Body: r.Body,
+	}}})
+	if err != nil {
+		return session.PollResponse{}, fmt.Errorf("encode a poll: %w", err)
+	}
+	wait, cancel := context.WithTimeout(ctx, pollPatience)
+	defer cancel()
+	msg, err := p.nc.RequestWithContext(wait, subject.Engine(gateway), raw)
+	if err != nil {
+		if ctx.Err() != nil {
+			p.send(gateway, &enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Cancel{Cancel: &enginev1.PollCancel{Id: id}}})
+		}
+		return session.PollResponse{}, fmt.Errorf("ask the session's gateway: %w", err)
+	}
+	var reply enginev1.PollReply
+	if err := proto.Unmarshal(msg.Data, &reply); err != nil {
+		return session.PollResponse{}, fmt.Errorf("decode a poll's answer: %w", err)
+	}
+	return session.PollResponse{Status: int(reply.GetStatus()), ContentType: reply.GetContentType(), Body: reply.GetBody()}, nil
+}
+
+// send publishes a message to another gateway; what is lost is noticed by counts and keepalives.
+func (p *Peers) send(gateway string, m *enginev1.EngineMessage) {
+	raw, err := proto.Marshal(m)
+	if err == nil {
+		err = p.nc.Publish(subject.Engine(gateway), raw)
+	}
+	if err != nil {
+		p.log.Debug("message to another gateway not sent", slog.Any("error", err))
+	}
+}
+
+// ServePeers has the relay answer the other gateways.
+func (r *Relay) ServePeers(p *Peers) { r.peers = p }
+
+// run takes in what other gateways send. Tunnels need the order, and their work does not block; polls wait in goroutines.
+func (p *Peers) run(ctx context.Context) error {
+	sub, err := p.nc.ChanSubscribe(subject.Engine(p.self), p.inbox)
+	if err != nil {
+		return fmt.Errorf("subscribe for other gateways: %w", err)
+	}
+	defer sub.Unsubscribe() //nolint:errcheck // the connection is closed next
+	var polls sync.WaitGroup
+	defer polls.Wait()
+	answering, stop := context.WithCancel(ctx)
+	defer stop()
+	polls.Go(func() { p.keepTunnels(answering) })
+	for {
+		select {
+		case <-ctx.Done():
+			p.closeTunnels()
+			return ctx.Err()
+		case msg := <-p.inbox:
+			var m enginev1.EngineMessage
+			if err := proto.Unmarshal(msg.Data, &m); err != nil {
+				p.log.Warn("message of another gateway cannot be decoded", slog.Any("error", err))
+				continue
+			}
+			if poll := m.GetPoll(); poll != nil {
+				p.answerPoll(answering, &polls, msg, poll)
+				continue
+			}
+			p.received(msg, &m)
+		}
+	}
+}
+
+func (p *Peers) received(msg *nats.Msg, m *enginev1.EngineMessage) {
+	switch kind := m.GetKind().(type) {
+	case *enginev1.EngineMessage_Cancel:
+		p.mu.Lock()
+		cancel := p.cancels[kind.Cancel.GetId()]
+		p.mu.Unlock()
+		if cancel != nil {
+			cancel()
+		}
+	case *enginev1.EngineMessage_Open:
+		p.openedTunnel(msg, kind.Open)
+	case *enginev1.EngineMessage_Data:
+		p.tunnelData(kind.Data)
+	case *enginev1.EngineMessage_Close:
+		if t := p.tunnel(kind.Close.GetTunnel()); t != nil {
+			t.peerClosed(transport.Code(kind.Close.GetCode()), transport.Reason(kind.Close.GetReason())) //nolint:gosec // our own codes
+		}
+	case *enginev1.EngineMessage_Flow:
+		if t := p.tunnel(kind.Flow.GetTunnel()); t != nil {
+			t.flow(kind.Flow.GetPause())
+		}
+	case *enginev1.EngineMessage_Keepalive:
+		if t := p.tunnel(kind.Keepalive.GetTunnel()); t != nil {
+			_ = msg.Respond(nil) // the other end asks again
+		}
+	case *enginev1.EngineMessage_Takeover:
+		if p.takeover != nil {
+			p.takeover(kind.Takeover.GetPid())
+		}
+		_ = msg.Respond(nil) // the other end goes on without
+	}
+}
+
+// answerPoll answers a polling request that came to another gateway.
+func (p *Peers) answerPoll(ctx context.Context, polls *sync.WaitGroup, msg *nats.Msg, poll *enginev1.Poll) {
+	select {
+	case p.polls <- struct{}{}:
+	default:
+		p.replyPoll(msg, session.PollResponse{Status: http.StatusServiceUnavailable})
+		return
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	p.mu.Lock()
+	p.cancels[poll.GetId()] = cancel
+	p.mu.Unlock()
+	polls.Go(func() {
+		defer func() {
+			cancel()
+			p.mu.Lock()
+			delete(p.cancels, poll.GetId())
+			p.mu.Unlock()
+			<-p.polls
+		}()
+		p.replyPoll(msg, p.sessions.Poll(ctx, session.PollRequest{
+			Method: poll.GetMethod(), ContentType: poll.GetContentType(), Body: poll.GetBody(),
+			Query: engineio.Query{Transport: poll.GetTransport(), SID: poll.GetSid()},
+		}))
+	})
+}
+
+func (p *Peers) replyPoll(msg *nats.Msg, r session.PollResponse) {
+	raw, err := proto.Marshal(&enginev1.PollReply{Status: int32(r.Status), ContentType: r.ContentType, Body: r.Body}) //nolint:gosec // an HTTP status
+	if err == nil {
+		err = msg.Respond(raw)
+	}
+	if err != nil {
+		p.log.Debug("poll not answered", slog.Any("error", err))
+	}
+}
+
+var errNoTunnel = errors.New("the session's gateway does not answer")

@@ -1,0 +1,342 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/starling-chat/starling/gateway/internal/engineio"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+// tunnel is one end of a WebSocket that one gateway (the carrier) has and another gateway's session (the owner) uses.
+//
+//	client ◄─frames─► WebSocket ─ tunnel(carrier) ◄─TunnelData─► tunnel(owner) ─ session
+//
+// At the owner it is the session's Conn; at the carrier it is the WebSocket's Receiver. Messages are counted in each
+// direction: a hole means that NATS dropped something, and ends the tunnel, so that the client recovers.
+type tunnel struct {
+	peers   *Peers
+	id      string
+	gateway string // of the other end
+
+	owner transport.Receiver // at the owner: the session's side
+	conn  transport.Conn     // at the carrier: the client's WebSocket
+
+	mu      sync.Mutex // guards what follows
+	sent    uint64
+	got     uint64
+	out     []byte // at the owner: frames not flushed yet
+	closed  bool
+	seen    time.Time
+	closing transport.Reason
+}
+
+const (
+	// tunnelChunk is how many bytes of frames go in one NATS message, below its limit of 1 MiB.
+	tunnelChunk = 256 << 10
+	// keepaliveInterval and keepaliveLost tell when the other end is given up.
+	keepaliveInterval = 3 * time.Second
+	keepaliveLost     = 10 * time.Second
+)
+
+var _ transport.Conn = (*tunnel)(nil)
+var _ transport.Receiver = (*tunnel)(nil)
+
+func (p *Peers) tunnel(id string) *tunnel {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tunnels[id]
+}
+
+func (p *Peers) addTunnel(t *tunnel) {
+	t.seen = time.Now()
+	p.mu.Lock()
+	p.tunnels[t.id] = t
+	p.mu.Unlock()
+}
+
+func (p *Peers) dropTunnel(id string) {
+	p.mu.Lock()
+	delete(p.tunnels, id)
+	p.mu.Unlock()
+}
+
+// OpenTunnel implements edge.Peers, at the carrier.
+func (p *Peers) OpenTunnel(ctx context.Context, gateway, sid string) (func(transport.Conn) transport.Receiver, *engineio.RequestError, error) {
+	t := &tunnel{peers: p, id: session.NewID(), gateway: gateway}
+	raw, err := proto.Marshal(&enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Open{Open: &enginev1.TunnelOpen{
+		Tunnel: t.id, Sid: sid, GatewayId: p.self,
+	}}})
+	if err != nil {
+		return nil, nil, fmt.Errorf("encode a tunnel's opening: %w", err)
+	}
+	wait, cancel := context.WithTimeout(ctx, tunnelTimeout)
+	defer cancel()
+	msg, err := p.nc.RequestWithContext(wait, subject.Engine(gateway), raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: %w", errNoTunnel, err)
+	}
+	var reply enginev1.TunnelOpenReply
+	if err := proto.Unmarshal(msg.Data, &reply); err != nil {
+		return nil, nil, fmt.Errorf("decode a tunnel's opening: %w", err)
+	}
+	if reply.GetStatus() != 0 {
+		return nil, &engineio.RequestError{Code: int(reply.GetCode()), Message: reply.GetMessage(), Status: int(reply.GetStatus())}, nil
+	}
+	return func(conn transport.Conn) transport.Receiver {
+		t.conn = conn
+		p.addTunnel(t)
+		return t
+	}, nil, nil
+}
+
+// openedTunnel takes a WebSocket that another gateway carries, at the owner.
+func (p *Peers) openedTunnel(msg *nats.Msg, open *enginev1.TunnelOpen) {
+	reply := &enginev1.TunnelOpenReply{}
+	if p.sessions.Transport(open.GetSid()) == "" {
+		refusal := engineio.ErrUnknownSession
+		reply.Status, reply.Code, reply.Message = http.StatusBadRequest, int32(refusal.Code), refusal.Message //nolint:gosec // small
+	} else {
+		t := &tunnel{peers: p, id: open.GetTunnel(), gateway: open.GetGatewayId()}
+		p.addTunnel(t)
+		t.owner = p.sessions.Upgrade(open.GetSid(), t)
+	}
+	raw, err := proto.Marshal(reply)
+	if err == nil {
+		err = msg.Respond(raw)
+	}
+	if err != nil {
+		p.log.Debug("tunnel's opening not answered", slog.Any("error", err))
+	}
+}
+
+func (p *Peers) tunnelData(d *enginev1.TunnelData) {
+	t := p.tunnel(d.GetTunnel())
+	if t == nil {
+		return
+	}
+	t.mu.Lock()
+	t.got++
+	hole := d.GetN() != t.got
+	t.seen = time.Now()
+	t.mu.Unlock()
+	switch {
+	case hole:
+		t.Close(transport.CodeTryAgainLater, transport.ReasonLost)
+		t.end(transport.ReasonLost)
+	case t.owner != nil:
+		t.owner.Receive(d.GetContent(), d.GetBinary())
+	default:
+		t.conn.Queue(&transport.Message{Frames: d.GetContent()})
+		t.conn.Flush()
+	}
+}
+
+// Receive implements transport.Receiver, at the carrier: a message of the client goes to the owner.
+func (t *tunnel) Receive(data []byte, binary bool) { t.sendData(data, binary) }
+
+func (t *tunnel) sendData(content []byte, binary bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.sent++
+	t.peers.send(t.gateway, &enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Data{Data: &enginev1.TunnelData{
+		Tunnel: t.id, N: t.sent, Content: content, Binary: binary,
+	}}})
+}
+
+// Closed implements transport.Receiver, at the carrier: the client's WebSocket ended.
+func (t *tunnel) Closed(reason transport.Reason) {
+	t.peers.dropTunnel(t.id)
+	t.sendClose(transport.CodeNormal, reason)
+}
+
+func (t *tunnel) sendClose(code transport.Code, reason transport.Reason) {
+	t.peers.send(t.gateway, &enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Close{Close: &enginev1.TunnelClose{
+		Tunnel: t.id, Code: int32(code), Reason: string(reason),
+	}}})
+}
+
+// peerClosed takes the other end's close.
+func (t *tunnel) peerClosed(code transport.Code, reason transport.Reason) {
+	if t.owner != nil {
+		t.end(reason)
+		return
+	}
+	t.peers.dropTunnel(t.id)
+	t.conn.Close(code, reason)
+}
+
+// end reports the end to the session, once, from a goroutine: the caller may hold what the session's end needs.
+func (t *tunnel) end(reason transport.Reason) {
+	t.mu.Lock()
+	first := !t.closed
+	t.closed = true
+	t.mu.Unlock()
+	t.peers.dropTunnel(t.id)
+	if !first {
+		return
+	}
+	if t.owner != nil {
+		go t.owner.Closed(reason)
+		return
+	}
+	t.conn.Close(transport.CodeTryAgainLater, reason)
+}
+
+// Queue implements transport.Conn, at the owner.
+func (t *tunnel) Queue(m *transport.Message) bool { return t.queue(m.Frames) }
+
+// QueueSuffixed implements transport.Conn, at the owner.
+func (t *tunnel) QueueSuffixed(m *transport.Message, suffix []byte) bool {
+	return t.queue(m.AppendSuffixed(nil, suffix))
+}
+
+func (t *tunnel) queue(frames []byte) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed {
+		return false
+	}
+	t.out = append(t.out, frames...) // flushed by everyone who queues; the carrier's send queue has the bound
+	if len(t.out) >= tunnelChunk {
+		t.flushLocked()
+	}
+	return true
+}
+
+// Flush implements transport.Conn, at the owner.
+func (t *tunnel) Flush() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.flushLocked()
+}
+
+func (t *tunnel) flushLocked() {
+	for len(t.out) > 0 {
+		n := min(len(t.out), tunnelChunk)
+		t.sent++
+		t.peers.send(t.gateway, &enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Data{Data: &enginev1.TunnelData{
+			Tunnel: t.id, N: t.sent, Content: t.out[:n],
+		}}})
+		t.out = t.out[n:]
+	}
+	t.out = nil
+}
+
+// Close implements transport.Conn, at the owner.
+func (t *tunnel) Close(code transport.Code, reason transport.Reason) {
+	t.Flush()
+	t.sendClose(code, reason)
+	t.end(reason)
+}
+
+// PauseRead implements transport.Conn, at the owner.
+func (t *tunnel) PauseRead() { t.sendFlow(true) }
+
+// ResumeRead implements transport.Conn, at the owner.
+func (t *tunnel) ResumeRead() { t.sendFlow(false) }
+
+func (t *tunnel) sendFlow(pause bool) {
+	t.peers.send(t.gateway, &enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Flow{Flow: &enginev1.TunnelFlow{
+		Tunnel: t.id, Pause: pause,
+	}}})
+}
+
+// flow stops and resumes reading from the client, at the carrier.
+func (t *tunnel) flow(pause bool) {
+	switch {
+	case t.conn == nil:
+	case pause:
+		t.conn.PauseRead()
+	default:
+		t.conn.ResumeRead()
+	}
+}
+
+// QueuedBytes implements transport.Conn, at the owner.
+func (t *tunnel) QueuedBytes() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.out)
+}
+
+// keepTunnels asks the other ends whether they still live, and ends the tunnels whose other end does not answer.
+func (p *Peers) keepTunnels(ctx context.Context) {
+	ticker := time.NewTicker(keepaliveInterval)
+	defer ticker.Stop()
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			p.mu.Lock()
+			byGateway := make(map[string][]*tunnel)
+			for _, t := range p.tunnels {
+				byGateway[t.gateway] = append(byGateway[t.gateway], t)
+			}
+			p.mu.Unlock()
+			for _, tunnels := range byGateway {
+				asking.Go(func() { p.askTunnels(ctx, tunnels, now) })
+			}
+		}
+	}
+}
+
+func (p *Peers) askTunnels(ctx context.Context, tunnels []*tunnel, now time.Time) {
+	away := false
+	for _, t := range tunnels {
+		if !away { // one silence is enough: asking for the gateway's other tunnels would take as long each
+			away = p.askTunnel(ctx, t) != nil
+		}
+		t.mu.Lock()
+		if !away {
+			t.seen = time.Now()
+		}
+		lost := now.Sub(t.seen) > keepaliveLost
+		t.mu.Unlock()
+		if lost {
+			t.end(transport.ReasonLost)
+		}
+	}
+}
+
+func (p *Peers) askTunnel(ctx context.Context, t *tunnel) error {
+	raw, err := proto.Marshal(&enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Keepalive{
+		Keepalive: &enginev1.TunnelKeepalive{Tunnel: t.id},
+	}})
+	if err != nil {
+		return fmt.Errorf("encode a keepalive: %w", err)
+	}
+	wait, cancel := context.WithTimeout(ctx, keepaliveInterval)
+	defer cancel()
+	if _, err := p.nc.RequestWithContext(wait, subject.Engine(t.gateway), raw); err != nil {
+		return fmt.Errorf("ask the other end of a tunnel: %w", err)
+	}
+	return nil
+}
+
+// closeTunnels ends what this gateway carries or owns when it stops.
+func (p *Peers) closeTunnels() {
+	p.mu.Lock()
+	tunnels := make([]*tunnel, 0, len(p.tunnels))
+	for _, t := range p.tunnels {
+		tunnels = append(tunnels, t)
+	}
+	p.mu.Unlock()
+	for _, t := range tunnels {
+		t.sendClose(transport.CodeRestart, transport.ReasonDrain)
+		t.end(transport.ReasonDrain)
+	}
+}

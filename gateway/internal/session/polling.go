@@ -1,0 +1,202 @@
+package session
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/engineio"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// PollRequest is a polling request, wherever it came in.
+type PollRequest struct {
+	Method      string
+	Query       engineio.Query
+	ContentType string
+	Body        []byte
+}
+
+// PollResponse is the answer to a polling request.
+type PollResponse struct {
+	Status      int
+	ContentType string
+	Body        []byte
+}
+
+const (
+	typeText = "text/plain; charset=UTF-8"
+	typeHTML = "text/html"
+	typeJSON = "application/json"
+	// holdWhileProbing is how long a GET waits while the client tries its WebSocket: answered at once the client would
+	// poll in a loop, not at all it would stall.
+	holdWhileProbing = 100 * time.Millisecond
+	// tombstoneFor is how long the last words to a polling client wait for its next GET.
+	tombstoneFor = 10 * time.Second
+)
+
+// Refusal is an Engine.IO error as an answer.
+func Refusal(e *engineio.RequestError) PollResponse {
+	return PollResponse{Status: e.Status, ContentType: typeJSON, Body: e.AppendJSON(nil)}
+}
+
+// OpenPolling starts a session on long polling and gives the answer to its first GET.
+func (s *Server) OpenPolling(sockets *transport.Server, headers Headers) PollResponse {
+	conn := sockets.NewPolling()
+	session, refused := s.open(conn, headers, []string{engineio.TransportWebSocket})
+	conn.Bind(session)
+	if refused {
+		return PollResponse{Status: http.StatusServiceUnavailable, ContentType: typeText}
+	}
+	return s.get(context.Background(), session, conn) //nolint:forbidigo // does not wait: the open packet is queued
+}
+
+// Transport tells what a session of this gateway is on; "" when there is none.
+func (s *Server) Transport(sid string) string {
+	session := s.session(sid)
+	switch {
+	case session == nil:
+		return ""
+	case session.polling() != nil && !session.upgraded():
+		return engineio.TransportPolling
+	}
+	return engineio.TransportWebSocket
+}
+
+// Poll answers a polling request for a session of this gateway. A ctx that ends means that the client is gone.
+func (s *Server) Poll(ctx context.Context, r PollRequest) PollResponse {
+	known := s.Transport(r.Query.SID)
+	if known == "" && r.Method == http.MethodGet {
+		if last, ok := s.lastWords(r.Query.SID); ok {
+			return last
+		}
+	}
+	if refusal := engineio.CheckRequest(engineio.Request{Method: r.Method, Query: r.Query, SessionTransport: known}); refusal != nil {
+		return Refusal(refusal)
+	}
+	session := s.session(r.Query.SID)
+	if session == nil {
+		return Refusal(engineio.ErrUnknownSession)
+	}
+	conn := session.polling()
+	if session.overdue(time.Now()) {
+		session.Close(transport.CodeNormal, transport.ReasonPingTimeout)
+		return Refusal(engineio.ErrUnknownSession)
+	}
+	if r.Method == http.MethodPost {
+		return s.post(ctx, session, conn, r)
+	}
+	if session.probing.Load() > 0 {
+		return holdForUpgrade(ctx, conn)
+	}
+	return s.get(ctx, session, conn)
+}
+
+// get waits for packets. What goes wrong ends the session: the client opens a new one, and recovers.
+func (s *Server) get(ctx context.Context, session *Session, conn *transport.Polling) PollResponse {
+	body, err := conn.Poll(ctx)
+	switch {
+	case err == nil:
+		return PollResponse{Status: http.StatusOK, ContentType: typeText, Body: body}
+	case errors.Is(err, transport.ErrOverlap):
+		conn.CloseOverlapped()
+	case errors.Is(err, transport.ErrUpgraded), errors.Is(err, transport.ErrClosed):
+	default: // the client aborted the request: it cannot know what was in the answer
+		session.Close(transport.CodeNormal, transport.ReasonLost)
+	}
+	return Refusal(engineio.ErrBadRequest)
+}
+
+func holdForUpgrade(ctx context.Context, conn *transport.Polling) PollResponse {
+	timer := time.NewTimer(holdWhileProbing)
+	defer timer.Stop()
+	select {
+	case <-conn.Upgraded():
+		return Refusal(engineio.ErrBadRequest)
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	return PollResponse{Status: http.StatusOK, ContentType: typeText, Body: []byte{byte(engineio.Noop)}}
+}
+
+// post takes the packets of a body in.
+func (s *Server) post(ctx context.Context, session *Session, conn *transport.Polling, r PollRequest) PollResponse {
+	if strings.HasPrefix(r.ContentType, "application/octet-stream") {
+		return Refusal(engineio.ErrBadRequest)
+	}
+	if !session.receiving.TryLock() { // two POSTs at once have no order
+		session.Close(transport.CodeProtocol, transport.ReasonProtocol)
+		return Refusal(engineio.ErrBadRequest)
+	}
+	defer session.receiving.Unlock()
+	for packet, err := range engineio.DecodePayload(r.Body, s.cfg.MaxPayload) {
+		if err == nil {
+			err = session.packet(packet)
+		}
+		if err != nil {
+			session.Close(transport.CodeProtocol, transport.ReasonProtocol)
+			return Refusal(engineio.ErrBadRequest)
+		}
+		if err := conn.AwaitResumed(ctx); err != nil {
+			session.Close(transport.CodeNormal, transport.ReasonLost)
+			return Refusal(engineio.ErrBadRequest)
+		}
+	}
+	return PollResponse{Status: http.StatusOK, ContentType: typeHTML, Body: []byte("ok")}
+}
+
+// tombstone keeps the last words to a polling client.
+type tombstone struct {
+	conn  *transport.Polling // what is queued there; nil: a noop, because the client said goodbye itself
+	until time.Time
+}
+
+// bury notes what a polling client gets with its next GET, if anything.
+func (s *Server) bury(session *Session, conn *transport.Polling, reason transport.Reason) {
+	var t tombstone
+	switch {
+	case reason == transport.ReasonClient:
+	case conn.Pending():
+		t.conn = conn
+	default:
+		return
+	}
+	t.until = time.Now().Add(tombstoneFor)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tombs[session.sid] = t // bounded: each is a session that ended within tombstoneFor
+}
+
+// lastWords answers the GET that comes after a session's end, once.
+func (s *Server) lastWords(sid string) (PollResponse, bool) {
+	s.mu.Lock()
+	t, ok := s.tombs[sid]
+	if ok && (t.conn == nil || !t.conn.Pending()) {
+		delete(s.tombs, sid)
+	}
+	s.mu.Unlock()
+	if !ok {
+		return PollResponse{}, false
+	}
+	body := []byte{byte(engineio.Noop)}
+	if t.conn != nil {
+		var err error
+		if body, err = t.conn.Poll(context.Background()); err != nil { //nolint:forbidigo // does not wait: the conn is closed
+			return PollResponse{}, false
+		}
+	}
+	return PollResponse{Status: http.StatusOK, ContentType: typeText, Body: body}, true
+}
+
+// sweepTombs forgets last words that nobody asked for.
+func (s *Server) sweepTombs(now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for sid, t := range s.tombs {
+		if now.After(t.until) {
+			delete(s.tombs, sid)
+		}
+	}
+}

@@ -1,0 +1,330 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/starling-chat/starling/gateway/internal/engineio"
+)
+
+// Polling is the Conn of a session that began with HTTP long polling. It lives as long as the session: after an upgrade it
+// hands everything on to the new conn, so that those who hold it need not know.
+//
+//	GET waits ──Flush──► answer with all queued packets
+//	upgrade:  Hold (GETs are released with a noop) ──► Upgrade(next): the queue moves over, next takes all that follows
+type Polling struct {
+	server *Server
+	limits Limits
+	owner  Receiver
+
+	mu       sync.Mutex // guards what follows
+	queue    []polled
+	bytes    int
+	wake     chan struct{} // closed when the waiting GET has something to do; nil while none waits
+	next     Conn          // after the upgrade
+	closing  bool
+	reason   Reason
+	goodbye  bool          // the close is the server's: the client is told with a close packet
+	paused   chan struct{} // non-nil while reading is paused; closed by ResumeRead
+	upgraded chan struct{} // closed at the upgrade
+}
+
+// polled is one queued message, with its own text where a suffix was given.
+type polled struct {
+	text        []byte
+	attachments [][]byte
+}
+
+func (p polled) size() int {
+	n := len(p.text) + 1
+	for _, a := range p.attachments {
+		n += len(a)*4/3 + 6
+	}
+	return n
+}
+
+var _ Conn = (*Polling)(nil)
+
+// NewPolling makes the conn of a new polling session. Bind it to its Receiver before use.
+func (s *Server) NewPolling() *Polling {
+	return &Polling{server: s, limits: s.limits, upgraded: make(chan struct{})}
+}
+
+// Bind sets the session.
+func (p *Polling) Bind(owner Receiver) { p.owner = owner }
+
+// ErrOverlap tells that a GET came while another one waits.
+var ErrOverlap = errors.New("another GET is waiting")
+
+// ErrUpgraded tells that the session is on WebSocket.
+var ErrUpgraded = errors.New("the session was upgraded")
+
+// ErrClosed tells that the session has ended and nothing is left to be told.
+var ErrClosed = errors.New("the session has ended")
+
+// Poll waits for packets and gives the body that answers a GET. When ctx ends while it waits the client is gone.
+func (p *Polling) Poll(ctx context.Context) ([]byte, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next != nil {
+		return nil, ErrUpgraded
+	}
+	if p.wake != nil {
+		return nil, ErrOverlap
+	}
+	for len(p.queue) == 0 && !p.closing {
+		wake := make(chan struct{})
+		p.wake = wake
+		p.mu.Unlock()
+		select {
+		case <-wake:
+		case <-ctx.Done():
+		}
+		p.mu.Lock()
+		p.wake = nil
+		if p.next != nil {
+			return nil, ErrUpgraded
+		}
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+	return p.takeLocked()
+}
+
+// takeLocked makes a body of what is queued, up to a packet's limit, and of the goodbye.
+func (p *Polling) takeLocked() ([]byte, error) {
+	if len(p.queue) == 0 && !p.goodbye {
+		if p.reason == ReasonClient {
+			return []byte{byte(engineio.Noop)}, nil // its own goodbye crossed with this GET
+		}
+		return nil, ErrClosed
+	}
+	var body []byte
+	n := 0
+	for n < len(p.queue) && (n == 0 || len(body)+p.queue[n].size() <= p.limits.MaxMessage) {
+		body = engineio.AppendPolled(body, p.queue[n].text, false)
+		for _, a := range p.queue[n].attachments {
+			body = engineio.AppendPolled(body, a, true)
+		}
+		p.bytes -= p.queue[n].size()
+		n++
+	}
+	p.queue = p.queue[n:]
+	if len(p.queue) == 0 {
+		p.queue = nil
+		if p.closing && p.goodbye {
+			body = engineio.AppendPolled(body, []byte{byte(engineio.Close)}, false)
+			p.goodbye = false
+		}
+	}
+	return body, nil
+}
+
+// Pending tells whether a closed session still has something for its client.
+func (p *Polling) Pending() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.next == nil && p.closing && (len(p.queue) > 0 || p.goodbye)
+}
+
+// Release answers a waiting GET with a noop, so that the client can go over to its WebSocket.
+func (p *Polling) Release() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wake != nil && len(p.queue) == 0 {
+		p.queue = append(p.queue, polled{text: []byte{byte(engineio.Noop)}})
+		p.bytes += p.queue[0].size()
+		p.wakeLocked()
+	}
+}
+
+// Upgrade moves the session over to next, with everything that is queued. It reports false when the session has ended.
+func (p *Polling) Upgrade(next Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closing || p.next != nil {
+		return false
+	}
+	for _, q := range p.queue {
+		if len(q.text) == 1 && q.text[0] == byte(engineio.Noop) {
+			continue // a noop never goes over WebSocket
+		}
+		b := NewBuilder(len(q.text))
+		next.Queue(b.Message(append(b.Buffer(), q.text...), q.attachments))
+	}
+	p.queue, p.bytes = nil, 0
+	p.next = next
+	close(p.upgraded)
+	if p.paused != nil {
+		next.PauseRead()
+	}
+	p.wakeLocked()
+	next.Flush()
+	return true
+}
+
+// Upgraded is closed when the session has gone over to a WebSocket.
+func (p *Polling) Upgraded() <-chan struct{} { return p.upgraded }
+
+func (p *Polling) wakeLocked() {
+	if p.wake != nil {
+		close(p.wake)
+		p.wake = nil
+	}
+}
+
+// Queue implements Conn.
+func (p *Polling) Queue(m *Message) bool { return p.queueText(m, m.Text) }
+
+// QueueSuffixed implements Conn.
+func (p *Polling) QueueSuffixed(m *Message, suffix []byte) bool {
+	p.mu.Lock()
+	next := p.next
+	p.mu.Unlock()
+	if next != nil {
+		return next.QueueSuffixed(m, suffix)
+	}
+	text := append(make([]byte, 0, len(m.Text)+len(suffix)), m.Text[:len(m.Text)-1]...)
+	return p.queueText(m, append(text, suffix...))
+}
+
+func (p *Polling) queueText(m *Message, text []byte) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next != nil {
+		if len(text) == len(m.Text) {
+			return p.next.Queue(m)
+		}
+		b := NewBuilder(len(text))
+		return p.next.Queue(b.Message(append(b.Buffer(), text...), m.Attachments))
+	}
+	if p.closing {
+		return false
+	}
+	q := polled{text: text, attachments: m.Attachments}
+	if m.Volatile && p.bytes > p.limits.SendQueue/2 {
+		return false
+	}
+	if p.bytes+q.size() > p.limits.SendQueue && p.bytes > 0 {
+		p.closeLocked(ReasonSlow)
+		return false
+	}
+	p.queue = append(p.queue, q)
+	p.bytes += q.size()
+	return true
+}
+
+// Flush implements Conn.
+func (p *Polling) Flush() {
+	p.mu.Lock()
+	next := p.next
+	if next == nil && len(p.queue) > 0 {
+		p.wakeLocked()
+	}
+	p.mu.Unlock()
+	if next != nil {
+		next.Flush()
+	}
+}
+
+// Close implements Conn.
+func (p *Polling) Close(code Code, reason Reason) {
+	p.mu.Lock()
+	if next := p.next; next != nil {
+		p.mu.Unlock()
+		next.Close(code, reason)
+		return
+	}
+	p.closeLocked(reason)
+	p.mu.Unlock()
+}
+
+// closeLocked ends the polling. A client that left, or is not there to poll, is not said goodbye to.
+func (p *Polling) closeLocked(reason Reason) (first bool) {
+	if p.closing {
+		return false
+	}
+	p.closing, p.reason = true, reason
+	switch reason {
+	case ReasonClient, ReasonLost, ReasonPingTimeout, ReasonProtocol, ReasonSlow, ReasonReplaced, ReasonTooBig:
+		p.queue, p.bytes = nil, 0
+	default:
+		p.goodbye = true
+	}
+	if reason == ReasonClient && p.wake != nil { // the waiting GET of a client that says goodbye gets a noop
+		p.queue = []polled{{text: []byte{byte(engineio.Noop)}}}
+	}
+	p.wakeLocked()
+	if p.paused != nil {
+		close(p.paused)
+		p.paused = nil
+	}
+	// Whoever closes may hold a lock that the session's end needs: it is reported from a goroutine, as by a WebSocket.
+	p.server.readers.Go(func() { p.owner.Closed(reason) })
+	return true
+}
+
+// CloseOverlapped ends the polling because a second GET came: the first one is answered with a close packet.
+func (p *Polling) CloseOverlapped() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closeLocked(ReasonProtocol) {
+		p.goodbye = true
+	}
+}
+
+// PauseRead implements Conn: the POST being taken in is not answered before ResumeRead.
+func (p *Polling) PauseRead() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next != nil {
+		p.next.PauseRead()
+		return
+	}
+	if p.paused == nil && !p.closing {
+		p.paused = make(chan struct{})
+	}
+}
+
+// ResumeRead implements Conn.
+func (p *Polling) ResumeRead() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.paused != nil {
+		close(p.paused)
+		p.paused = nil
+	}
+	if p.next != nil {
+		p.next.ResumeRead()
+	}
+}
+
+// AwaitResumed waits while reading is paused.
+func (p *Polling) AwaitResumed(ctx context.Context) error {
+	p.mu.Lock()
+	paused := p.paused
+	p.mu.Unlock()
+	if paused == nil {
+		return nil
+	}
+	select {
+	case <-paused:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// QueuedBytes implements Conn.
+func (p *Polling) QueuedBytes() int {
+	p.mu.Lock()
+	next := p.next
+	n := p.bytes
+	p.mu.Unlock()
+	if next != nil {
+		return next.QueuedBytes()
+	}
+	return n
+}

@@ -1,0 +1,337 @@
+//go:build linux
+
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starling-chat/starling/test/bench/internal/histogram"
+	"github.com/starling-chat/starling/test/bench/internal/report"
+	"github.com/starling-chat/starling/test/bench/internal/swarm"
+)
+
+// member is one user: one conn, in at most one room. Its loop owns it.
+type member struct {
+	conn   *swarm.Conn
+	room   int
+	joined bool
+	seq    int64           // of the last durable event of the room that it saw
+	got    int64           // messages received
+	acked  int64           // own messages acknowledged
+	next   int64           // number of the next own message
+	own    int64           // own messages that came back
+	sent   []time.Duration // when the message in each slot of the window left
+}
+
+// tally counts what one loop's members see. Atomics are read for the progress lines; the loop owns the histograms.
+type tally struct {
+	opened, joined, sent, acked, failed, delivered atomic.Int64
+
+	gaps, repeats int64
+	handshakes    histogram.Histogram
+	acks          histogram.Histogram // while measuring
+	receipts      histogram.Histogram // while measuring
+}
+
+// crowd is the users of one scenario. It handles connecting and joining; scenarios set what happens then.
+type crowd struct {
+	bench    *Bench
+	swarm    *swarm.Swarm
+	members  []*member // all that the scenario will have
+	dialled  int
+	rooms    []string
+	tallies  []*tally
+	problems problems
+
+	onAck   func(m *member, t *tally, p swarm.Packet)
+	onEvent func(m *member, t *tally, p swarm.Packet)
+	onLost  func(m *member, opened bool, err error) // nil: a problem
+
+	measuring atomic.Bool
+	stopping  atomic.Bool // no more load, from here on
+	ending    atomic.Bool // nothing is a problem any more
+}
+
+// newCrowd prepares n users; connect brings them in.
+func (b *Bench) newCrowd(n int) (*crowd, error) {
+	s, err := b.newSwarm()
+	if err != nil {
+		return nil, err
+	}
+	c := &crowd{bench: b, swarm: s}
+	for range s.Loops() {
+		c.tallies = append(c.tallies, &tally{})
+	}
+	for range n {
+		c.members = append(c.members, &member{room: -1})
+	}
+	return c, nil
+}
+
+func (c *crowd) close() {
+	c.ending.Store(true)
+	c.swarm.Close()
+}
+
+// connect brings in the next n users and waits for them.
+func (c *crowd) connect(ctx context.Context, n int) (took time.Duration, err error) {
+	from := c.dialled
+	c.dialled += n
+	tokens := make([]string, n)
+	for i := range tokens {
+		if tokens[i], err = c.bench.token(from + i); err != nil {
+			return 0, err
+		}
+	}
+	start := time.Now()
+	for i, token := range tokens {
+		m := c.members[from+i]
+		m.conn = c.swarm.Dial(from+i, token, c)
+	}
+	want := int64(from + n)
+	err = c.bench.until(ctx, time.Minute+time.Duration(n)*5*time.Millisecond,
+		func() string {
+			return fmt.Sprintf("%d of %d connected%s", c.sum(openedCount), want, c.problems.suffix())
+		},
+		func() bool { return c.sum(openedCount) >= want || c.problems.fatal() })
+	if err == nil && c.problems.fatal() {
+		err = errors.New("connections fail")
+	}
+	return time.Since(start), err
+}
+
+// join spreads the members over rooms and waits until all have joined.
+func (c *crowd) join(ctx context.Context, rooms []string) error {
+	c.rooms = rooms
+	for i, m := range c.members {
+		m.room = i % len(rooms)
+		m.conn.Do(func() {
+			b := append(m.conn.Scratch(), `420["room:join","`...)
+			m.conn.Send(append(append(b, rooms[m.room]...), `"]`...))
+		})
+	}
+	want := int64(len(c.members))
+	err := c.bench.until(ctx, 2*time.Minute,
+		func() string { return fmt.Sprintf("%d of %d joined%s", c.sum(joinedCount), want, c.problems.suffix()) },
+		func() bool { return c.sum(joinedCount) >= want || c.problems.fatal() })
+	if err == nil && c.problems.fatal() {
+		err = errors.New("joins fail")
+	}
+	return err
+}
+
+// roomNames are names that no other scenario of this run uses.
+func (b *Bench) roomNames(scenario string, n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = "bench-" + b.Run + "-" + scenario + "-" + strconv.Itoa(i)
+	}
+	return names
+}
+
+var _ swarm.Handler = (*crowd)(nil)
+
+func (c *crowd) at(conn *swarm.Conn) (*member, *tally) {
+	return c.members[conn.Index], c.tallies[conn.Loop()]
+}
+
+// Opened implements swarm.Handler.
+func (c *crowd) Opened(conn *swarm.Conn, took time.Duration) {
+	_, t := c.at(conn)
+	t.handshakes.Record(took)
+	t.opened.Add(1)
+}
+
+var seqKey = []byte(`"seq":`)
+
+// Ack implements swarm.Handler. Ack 0 is that of room:join.
+func (c *crowd) Ack(conn *swarm.Conn, p swarm.Packet) {
+	m, t := c.at(conn)
+	if p.ID != 0 {
+		if c.onAck != nil {
+			c.onAck(m, t, p)
+		}
+		return
+	}
+	seq, ok := swarm.Int(p.Data, seqKey)
+	if !okAck(p.Data) || !ok {
+		c.problems.add("room:join was answered " + string(p.Data[:min(len(p.Data), 200)]))
+		return
+	}
+	m.seq, m.joined = seq, true
+	t.joined.Add(1)
+}
+
+// okAck tells a success from a failure.
+func okAck(data []byte) bool {
+	const want = `[{"ok":true`
+	return len(data) > len(want) && string(data[:len(want)]) == want
+}
+
+// Event implements swarm.Handler: it checks the sequence of durable events.
+func (c *crowd) Event(conn *swarm.Conn, p swarm.Packet) {
+	m, t := c.at(conn)
+	switch string(p.Name) {
+	case "message:new":
+		m.got++
+		t.delivered.Add(1)
+		c.durable(m, t, p.Data)
+	case "room:message":
+		m.got++
+		t.delivered.Add(1)
+	case "room:user-joined", "room:user-left":
+		c.durable(m, t, p.Data)
+		return
+	default:
+		return
+	}
+	if c.onEvent != nil {
+		c.onEvent(m, t, p)
+	}
+}
+
+func (c *crowd) durable(m *member, t *tally, data []byte) {
+	seq, ok := swarm.Int(data, seqKey)
+	switch {
+	case !m.joined || !ok:
+		t.gaps++ // a room's event before the ack of its room:join, or one without its number
+	case seq <= m.seq:
+		t.repeats++
+	default:
+		if seq != m.seq+1 {
+			t.gaps++
+		}
+		m.seq = seq
+	}
+}
+
+// Closed implements swarm.Handler.
+func (c *crowd) Closed(conn *swarm.Conn, opened bool, err error) {
+	if c.ending.Load() {
+		return
+	}
+	m, t := c.at(conn)
+	if opened {
+		t.opened.Add(-1)
+	}
+	if c.onLost != nil {
+		c.onLost(m, opened, err)
+		return
+	}
+	c.problems.add("a connection was lost: " + err.Error())
+}
+
+// counts that progress lines read.
+func openedCount(t *tally) *atomic.Int64    { return &t.opened }
+func joinedCount(t *tally) *atomic.Int64    { return &t.joined }
+func sentCount(t *tally) *atomic.Int64      { return &t.sent }
+func ackedCount(t *tally) *atomic.Int64     { return &t.acked }
+func failedCount(t *tally) *atomic.Int64    { return &t.failed }
+func deliveredCount(t *tally) *atomic.Int64 { return &t.delivered }
+
+func (c *crowd) sum(of func(*tally) *atomic.Int64) (n int64) {
+	for _, t := range c.tallies {
+		n += of(t).Load()
+	}
+	return n
+}
+
+// merge adds up the loops' histograms, on the loops' own time.
+func (c *crowd) merge(of func(*tally) *histogram.Histogram) *histogram.Histogram {
+	c.swarm.Sync()
+	var all histogram.Histogram
+	for _, t := range c.tallies {
+		all.Add(of(t))
+	}
+	return &all
+}
+
+// settle waits until nothing has arrived for a while and the balance says that nothing is under way.
+func (c *crowd) settle(ctx context.Context, balanced func() bool) error {
+	const quiet = 300 * time.Millisecond
+	last, since := int64(-1), time.Now()
+	begin := time.Now()
+	return c.bench.until(ctx, time.Minute, func() string { return "waiting for what is under way" }, func() bool {
+		if n := c.swarm.Totals().Frames; n != last {
+			last, since = n, time.Now()
+			return false
+		}
+		still := time.Since(since)
+		return still > quiet && balanced() || still > 5*time.Second || time.Since(begin) > 20*time.Second
+	})
+}
+
+// verify checks sequences after the load has settled.
+func (c *crowd) verify(r *report.Result) {
+	c.swarm.Sync()
+	var gaps, repeats int64
+	for _, t := range c.tallies {
+		gaps += t.gaps
+		repeats += t.repeats
+	}
+	if gaps > 0 {
+		r.Problem("%d gaps in the sequences of rooms", gaps)
+	}
+	if repeats > 0 {
+		r.Problem("%d repeated events of rooms", repeats)
+	}
+	for _, p := range c.problems.list() {
+		r.Problem("%s", p)
+	}
+}
+
+// problems collects what goes wrong, from any loop.
+type problems struct {
+	mu    sync.Mutex
+	kinds map[string]int
+	total int
+}
+
+// maxKinds bounds the texts kept, maxProblems what a scenario bears.
+const (
+	maxKinds    = 10
+	maxProblems = 1000
+)
+
+func (p *problems) add(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.total++
+	if p.kinds == nil {
+		p.kinds = make(map[string]int)
+	}
+	if _, known := p.kinds[text]; known || len(p.kinds) < maxKinds {
+		p.kinds[text]++
+	}
+}
+
+func (p *problems) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.total
+}
+
+// fatal tells that going on makes no sense.
+func (p *problems) fatal() bool { return p.count() > 0 }
+
+func (p *problems) suffix() string {
+	if n := p.count(); n > 0 {
+		return fmt.Sprintf(", %d problems", n)
+	}
+	return ""
+}
+
+func (p *problems) list() (texts []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for text, n := range p.kinds {
+		texts = append(texts, fmt.Sprintf("%d × %s", n, text))
+	}
+	return texts
+}

@@ -1,0 +1,159 @@
+//go:build linux
+
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/starling-chat/starling/test/bench/internal/histogram"
+	"github.com/starling-chat/starling/test/bench/internal/report"
+)
+
+const (
+	warmConns  = 100             // before memory is measured, so that what is made once is there
+	idleSettle = 5 * time.Second // until the server has given back what connecting took
+)
+
+// idle connects many users of their own and measures how fast, and what memory they hold.
+func (b *Bench) idle(ctx context.Context, r *report.Result) error {
+	warm := min(warmConns, b.IdleConns)
+	c, err := b.newCrowd(warm + b.IdleConns)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	defer c.verify(r)
+	if _, err := c.connect(ctx, warm); err != nil {
+		return err
+	}
+	quiet := func() string { return fmt.Sprintf("%d connected, waiting for quiet", c.sum(openedCount)) }
+	if err := b.pause(ctx, min(idleSettle, b.Duration), quiet); err != nil {
+		return err
+	}
+	before, known := b.rss()
+	from := b.usage()
+	took, err := c.connect(ctx, b.IdleConns)
+	if err != nil {
+		return err
+	}
+	to := b.usage()
+	peak, _ := b.rss()
+	server, all := b.serverCPU(from, to)
+	handshakes := c.merge(func(t *tally) *histogram.Histogram { return &t.handshakes })
+	n := float64(b.IdleConns)
+	r.Add("connections", "", n, report.Neutral)
+	r.Add("connects", "1/s", n/took.Seconds(), report.Higher)
+	r.Add("connects a server CPU-second", "1/s", n/server.Seconds(), report.Higher)
+	r.Add("connects a CPU-second of everything", "1/s", n/all.Seconds(), report.Higher)
+	r.Add("handshake p99", "ms", millis(handshakes.Quantile(0.99)), report.Lower)
+	b.addCPU(r, "connecting: ", from, to)
+
+	if err := b.pause(ctx, min(idleSettle, b.Duration), quiet); err != nil {
+		return err
+	}
+	from = b.usage()
+	if err := b.pause(ctx, b.Duration, quiet); err != nil {
+		return err
+	}
+	b.addCPU(r, "idle: ", from, b.usage())
+	if known {
+		after, _ := b.rss()
+		r.Add("server RSS before", "MiB", float64(before)/(1<<20), report.Neutral)
+		r.Add("server RSS after connecting", "MiB", float64(peak)/(1<<20), report.Neutral)
+		r.Add("server RSS idle", "MiB", float64(after)/(1<<20), report.Neutral)
+		r.Add("RSS a connection", "KB", float64(after-before)/n/1000, report.Lower)
+	}
+	if err := b.collected(ctx, r, before, known); err != nil {
+		r.Problem("no heap profile: %v", err)
+	}
+	if open := c.swarm.Totals().Open; open != int64(len(c.members)) {
+		r.Problem("%d connections are open, want %d", open, len(c.members))
+	}
+	return nil
+}
+
+// collected keeps a heap profile, for which the server collects its garbage, and reports memory once more.
+func (b *Bench) collected(ctx context.Context, r *report.Result, before int64, known bool) error {
+	if b.Profile == "" || b.System.Admin == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	path := filepath.Join(b.Profile, b.System.Name+"-idle-heap.pprof")
+	if err := fetch(ctx, "http://"+b.System.Admin+"/debug/pprof/heap?gc=1", path); err != nil {
+		return err
+	}
+	goroutines := filepath.Join(b.Profile, b.System.Name+"-idle-goroutines.txt")
+	if err := fetch(ctx, "http://"+b.System.Admin+"/debug/pprof/goroutine?debug=1", goroutines); err != nil {
+		return err
+	}
+	if after, _ := b.rss(); known {
+		r.Add("RSS a connection after a collection", "KB", float64(after-before)/float64(b.IdleConns)/1000, report.Neutral)
+	}
+	return nil
+}
+
+// storm drops all connections at once, as a restarted gateway or a lost network would, and lets them come back at once.
+// One that is turned away tries again after 0.5 to 1.5 s, as the official client does.
+func (b *Bench) storm(ctx context.Context, r *report.Result) error {
+	c, err := b.newCrowd(b.IdleConns)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	defer c.verify(r)
+	if _, err := c.connect(ctx, b.IdleConns); err != nil {
+		return err
+	}
+	if err := b.pause(ctx, 2*time.Second, func() string { return "before the storm" }); err != nil {
+		return err
+	}
+	var refused atomic.Int64
+	c.onLost = func(m *member, _ bool, _ error) {
+		refused.Add(1)
+		wait := 500*time.Millisecond + rand.N(time.Second) //nolint:gosec // spreading, not a secret
+		time.AfterFunc(wait, func() { m.conn.Do(func() { c.swarm.Redial(m.conn) }) })
+	}
+	from, start := b.usage(), time.Now()
+	for _, m := range c.members {
+		m.conn.Do(func() {
+			if m.conn.Open() {
+				c.tallies[m.conn.Loop()].opened.Add(-1)
+			}
+			m.conn.Reset()
+			c.swarm.Redial(m.conn)
+		})
+	}
+	c.swarm.Sync()
+	want := int64(len(c.members))
+	var half, most time.Duration
+	err = b.until(ctx, 2*time.Minute,
+		func() string { return fmt.Sprintf("%d of %d back, %d turned away", c.sum(openedCount), want, refused.Load()) },
+		func() bool {
+			back := c.sum(openedCount)
+			if half == 0 && back >= want/2 {
+				half = time.Since(start)
+			}
+			if most == 0 && back >= want*99/100 {
+				most = time.Since(start)
+			}
+			return back >= want
+		})
+	if err != nil {
+		return errors.Join(errors.New("not all came back"), err)
+	}
+	took, to := time.Since(start), b.usage()
+	r.Add("connections", "", float64(want), report.Neutral)
+	r.Add("half are back after", "s", half.Seconds(), report.Neutral)
+	r.Add("99 % are back after", "s", most.Seconds(), report.Lower)
+	r.Add("all are back after", "s", took.Seconds(), report.Lower)
+	r.Add("turned away", "", float64(refused.Load()), report.Neutral)
+	b.addCPU(r, "", from, to)
+	return nil
+}

@@ -1,0 +1,146 @@
+//go:build linux
+
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/starling-chat/starling/test/bench/internal/histogram"
+	"github.com/starling-chat/starling/test/bench/internal/report"
+	"github.com/starling-chat/starling/test/bench/internal/swarm"
+)
+
+const (
+	latencyRooms = 50
+	latencySize  = 10
+)
+
+// latency sends at a steady rate, whatever comes back, into rooms of ten: first stored messages, then such that are not.
+func (b *Bench) latency(ctx context.Context, r *report.Result) error {
+	c, err := b.newCrowd(latencyRooms*latencySize)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	defer c.verify(r)
+	if _, err := c.connect(ctx, latencyRooms*latencySize); err != nil {
+		return err
+	}
+	if err := c.join(ctx, b.roomNames("latency", latencyRooms)); err != nil {
+		return err
+	}
+	c.onEvent, c.onAck = c.latencyReceived, c.latencyAcked
+	for _, event := range []string{"message:send", "room:message"} {
+		if err := c.openLoop(ctx, r, event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openLoop sends Rate events a second, from members in turn.
+func (c *crowd) openLoop(ctx context.Context, r *report.Result, event string) error {
+	b := c.bench
+	c.stopping.Store(false)
+	sent, got, answered := c.sum(sentCount), c.sum(deliveredCount), c.sum(ackedCount)+c.sum(failedCount)
+	c.swarm.Sync()
+	for _, t := range c.tallies {
+		t.acks, t.receipts = histogram.Histogram{}, histogram.Histogram{}
+	}
+	running, stop := context.WithCancel(ctx)
+	late := make(chan time.Duration, 1)
+	go func() { late <- c.tick(running, event) }()
+	defer stop()
+	line := c.loadLine()
+	if err := b.pause(ctx, b.Warmup, line); err != nil {
+		return err
+	}
+	c.measuring.Store(true)
+	from, to, err := b.during(ctx, r, "latency "+event[:len("message")], b.Duration, line)
+	c.measuring.Store(false)
+	stop()
+	slipped := <-late
+	if err != nil {
+		return err
+	}
+	err = c.settle(ctx, func() bool {
+		n := c.sum(sentCount) - sent
+		return n == c.sum(ackedCount)+c.sum(failedCount)-answered && n*latencySize == c.sum(deliveredCount)-got
+	})
+	if err != nil {
+		return err
+	}
+	receipts := c.merge(func(t *tally) *histogram.Histogram { return &t.receipts })
+	acks := c.merge(func(t *tally) *histogram.Histogram { return &t.acks })
+	name := event + ": "
+	r.Add(name+"deliveries", "1/s", float64(receipts.Count())/to.at.Sub(from.at).Seconds(), report.Neutral)
+	r.Add(name+"receipt p50", "ms", millis(receipts.Quantile(0.5)), report.Lower)
+	r.Add(name+"receipt p99", "ms", millis(receipts.Quantile(0.99)), report.Lower)
+	r.Add(name+"receipt max", "ms", millis(receipts.Max()), report.Neutral)
+	r.Add(name+"ack p50", "ms", millis(acks.Quantile(0.5)), report.Lower)
+	r.Add(name+"ack p99", "ms", millis(acks.Quantile(0.99)), report.Lower)
+	r.Add(name+"latest send behind its time", "ms", millis(slipped), report.Neutral)
+	b.addCPU(r, name, from, to)
+	if missing := (c.sum(sentCount)-sent)*latencySize - (c.sum(deliveredCount) - got); missing != 0 {
+		r.Problem("%s%d deliveries are missing", name, missing)
+	}
+	return nil
+}
+
+// tick sends on time until ctx ends and tells how late the latest was.
+func (c *crowd) tick(ctx context.Context, event string) (late time.Duration) {
+	interval := time.Second / time.Duration(c.bench.Rate)
+	timer := time.NewTimer(interval)
+	defer timer.Stop()
+	start := time.Now()
+	for n := 1; ; n++ {
+		due := start.Add(time.Duration(n) * interval)
+		timer.Reset(time.Until(due))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return late
+		}
+		late = max(late, time.Since(due))
+		m := c.members[n*7%len(c.members)]
+		m.conn.Do(func() { c.latencySend(m, event) })
+	}
+}
+
+var stampKey = []byte(`@@`)
+
+// latencySend sends one event that says when.
+func (c *crowd) latencySend(m *member, event string) {
+	m.next++
+	now := c.bench.now()
+	b := append(m.conn.Scratch(), "42"...)
+	b = strconv.AppendInt(b, int64(now), 10) // the ack says when, too
+	b = append(append(append(b, `["`...), event...), `",{"roomId":"`...)
+	b = append(append(b, c.rooms[m.room]...), `","content":"@@`...)
+	b = strconv.AppendInt(b, int64(now), 10)
+	b = append(append(append(b, ' '), content[:80]...), `"}]`...)
+	c.tallies[m.conn.Loop()].sent.Add(1)
+	m.conn.Send(b)
+}
+
+func (c *crowd) latencyReceived(_ *member, t *tally, p swarm.Packet) {
+	at, ok := swarm.Int(p.Data, stampKey)
+	if ok && c.measuring.Load() {
+		t.receipts.Record(c.bench.now() - time.Duration(at))
+	}
+}
+
+func (c *crowd) latencyAcked(_ *member, t *tally, p swarm.Packet) {
+	if !okAck(p.Data) {
+		t.failed.Add(1)
+		c.problems.add(fmt.Sprintf("an event was answered %.120s", p.Data))
+		return
+	}
+	t.acked.Add(1)
+	if c.measuring.Load() {
+		t.acks.Record(c.bench.now() - time.Duration(p.ID))
+	}
+}

@@ -1,0 +1,65 @@
+//go:build linux
+
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/starling-chat/starling/test/bench/internal/report"
+)
+
+// during measures: it waits for d and has the server's CPU profile taken meanwhile, when profiles are wanted.
+func (b *Bench) during(ctx context.Context, r *report.Result, name string, d time.Duration, line func() string) (from, to usage, err error) {
+	profiled := make(chan error, 1)
+	if b.Profile != "" && b.System.Admin != "" {
+		path := filepath.Join(b.Profile, b.System.Name+"-"+strings.ReplaceAll(name, " ", "-")+".pprof")
+		go func() { profiled <- fetchProfile(ctx, b.System.Admin, d, path) }()
+	} else {
+		profiled <- nil
+	}
+	from = b.usage()
+	err = b.pause(ctx, d, line)
+	to = b.usage()
+	if failed := <-profiled; failed != nil {
+		r.Problem("no profile: %v", failed)
+	}
+	return from, to, err
+}
+
+func fetchProfile(ctx context.Context, admin string, d time.Duration, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, d+10*time.Second)
+	defer cancel()
+	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", admin, max(1, int(d.Seconds())))
+	return fetch(ctx, url, path)
+}
+
+func fetch(ctx context.Context, url, path string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return fmt.Errorf("ask for a profile: %w", err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("ask for a profile: %w", err)
+	}
+	defer res.Body.Close() //nolint:errcheck // read to its end
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("ask for a profile: status %d", res.StatusCode)
+	}
+	f, err := os.Create(path) //nolint:gosec // the user's own folder
+	if err != nil {
+		return fmt.Errorf("keep a profile: %w", err)
+	}
+	if _, err := io.Copy(f, res.Body); err != nil {
+		_ = f.Close()
+		return fmt.Errorf("keep a profile: %w", err)
+	}
+	return f.Close()
+}

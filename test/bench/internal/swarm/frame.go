@@ -1,0 +1,77 @@
+//go:build linux
+
+package swarm
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/gobwas/ws"
+)
+
+var (
+	errMasked     = errors.New("the server sent a masked frame")
+	errFragment   = errors.New("the server sent a fragment or used an extension")
+	errFrameSize  = errors.New("the server sent a frame larger than the read buffer")
+	errTruncation = errors.New("the server closed the connection")
+)
+
+// frame is one WebSocket frame of the server; payload lies in the read buffer.
+type frame struct {
+	op      ws.OpCode
+	payload []byte
+}
+
+// cut takes the first frame off b; ok is false while it is incomplete.
+func cut(b []byte) (f frame, rest []byte, ok bool, err error) {
+	if len(b) < 2 {
+		return f, b, false, nil
+	}
+	if b[0]&0x80 == 0 || b[0]&0x70 != 0 {
+		return f, b, false, errFragment
+	}
+	if b[1]&0x80 != 0 {
+		return f, b, false, errMasked
+	}
+	head, size := 2, uint64(b[1])
+	switch size {
+	case 126:
+		if len(b) < 4 {
+			return f, b, false, nil
+		}
+		head, size = 4, uint64(binary.BigEndian.Uint16(b[2:]))
+	case 127:
+		if len(b) < 10 {
+			return f, b, false, nil
+		}
+		head, size = 10, binary.BigEndian.Uint64(b[2:])
+	}
+	if size > readBuffer-10 {
+		return f, b, false, errFrameSize
+	}
+	end := head + int(size) //nolint:gosec // bounded above
+	if len(b) < end {
+		return f, b, false, nil
+	}
+	return frame{op: ws.OpCode(b[0] & 0x0f), payload: b[head:end]}, b[end:], true, nil
+}
+
+// appendFrame appends a whole masked frame.
+func appendFrame(dst []byte, op ws.OpCode, payload []byte, mask [4]byte) []byte {
+	dst = append(dst, 0x80|byte(op))
+	switch n := len(payload); {
+	case n < 126:
+		dst = append(dst, 0x80|byte(n))
+	case n <= 0xffff:
+		dst = append(dst, 0x80|126)
+		dst = binary.BigEndian.AppendUint16(dst, uint16(n)) //nolint:gosec // bounded by the case
+	default:
+		dst = append(dst, 0x80|127)
+		dst = binary.BigEndian.AppendUint64(dst, uint64(n))
+	}
+	dst = append(dst, mask[:]...)
+	at := len(dst)
+	dst = append(dst, payload...)
+	ws.Cipher(dst[at:], mask, 0)
+	return dst
+}

@@ -1,0 +1,181 @@
+//go:build linux
+
+package system
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/starling-chat/starling/platform/bus/embedded"
+	"github.com/starling-chat/starling/test/bench/internal/process"
+)
+
+// NATSCommand as first argument makes the benchmark's own binary a NATS server; the second is its folder and port.
+const NATSCommand = "serve-nats"
+
+// ServeNATS runs a NATS server with JetStream in folder:port until ctx ends.
+func ServeNATS(ctx context.Context, place string, out io.Writer) error {
+	dir, port, err := net.SplitHostPort(place)
+	if err != nil {
+		return fmt.Errorf("read the place of NATS: %w", err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return fmt.Errorf("read the port of NATS: %w", err)
+	}
+	server, err := embedded.Start(embedded.Config{StoreDir: dir, Port: number})
+	if err != nil {
+		return fmt.Errorf("start NATS: %w", err)
+	}
+	defer server.Close()
+	if _, err := fmt.Fprintln(out, "NATS listens at", server.URL()); err != nil {
+		return fmt.Errorf("tell the address: %w", err)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// split is a system under construction.
+type split struct {
+	*System
+	env     Env
+	dir     string
+	ports   int // the next free one
+	token   string
+	common  []string
+	started []*process.Child
+}
+
+// Split starts one process for each service, as a deployment has: what a gateway costs is told apart from the rest.
+func Split(ctx context.Context, env Env, gateways int) (_ *System, err error) {
+	p := &split{System: &System{Name: "starling", Secret: secret(), log: &tail{next: env.Log}}, env: env, token: secret()}
+	s := p.System
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("start Starling: %w\n%s", err, s.Log())
+			s.Stop(context.WithoutCancel(ctx))
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if p.dir, err = scratch(s); err != nil {
+		return nil, err
+	}
+	if p.ports, err = freePorts(ctx, 8+2*gateways); err != nil {
+		return nil, err
+	}
+	database, err := s.database(ctx, env)
+	if err != nil {
+		return nil, err
+	}
+	nats, err := p.nats(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p.common = append(starlingEnv(s.Secret), "DATABASE_URL="+database, "NATS_URL=nats://"+nats,
+		"SERVICE_TOKEN="+p.token, "LOG_LEVEL=warn", "LOG_FORMAT=text")
+	for _, name := range []string{"auth-service", "chat-service", "presence-service"} {
+		if err := p.service(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	if err := p.gatewaysUp(ctx, gateways); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (p *split) port() string {
+	p.ports++
+	return loopback(p.ports - 1).String()
+}
+
+func (p *split) start(name, binary string, env []string, args ...string) error {
+	child, err := process.Start(process.Spec{Name: name, Path: binary, Args: args, Env: env, Output: p.log})
+	if err != nil {
+		return err
+	}
+	p.onStopChild(child)
+	p.started = append(p.started, child)
+	p.Roles = append(p.Roles, Role{Name: name, PIDs: []int{child.PID()}})
+	return nil
+}
+
+func (p *split) nats(ctx context.Context) (address string, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program: %w", err)
+	}
+	address = p.port()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", fmt.Errorf("read a port: %w", err)
+	}
+	if err := p.start("nats", self, nil, NATSCommand, net.JoinHostPort(filepath.Join(p.dir, "nats"), port)); err != nil {
+		return "", err
+	}
+	return address, process.Await(ctx, func(ctx context.Context) error {
+		var d net.Dialer
+		conn, err := d.DialContext(ctx, "tcp", address)
+		if err != nil {
+			return fmt.Errorf("reach NATS: %w", err)
+		}
+		return conn.Close()
+	}, p.started...)
+}
+
+// service builds and starts one of the services.
+func (p *split) service(ctx context.Context, name string) error {
+	binary := filepath.Join(p.dir, name)
+	if err := build(ctx, p.env, "./"+name+"/cmd/"+name, binary); err != nil {
+		return err
+	}
+	address := p.port()
+	env := append(p.common[:len(p.common):len(p.common)], "GRPC_LISTEN="+address, "ADMIN_LISTEN=")
+	variable := map[string]string{
+		"auth-service": "AUTH_SERVICE_ADDR=", "chat-service": "CHAT_SERVICE_ADDR=", "presence-service": "PRESENCE_SERVICE_ADDR=",
+	}[name]
+	p.common = append(p.common[:len(p.common):len(p.common)], variable+address)
+	return p.start(name, binary, env)
+}
+
+func (p *split) gatewaysUp(ctx context.Context, n int) error {
+	binary := filepath.Join(p.dir, "gateway")
+	if err := build(ctx, p.env, "./gateway/cmd/gateway", binary); err != nil {
+		return err
+	}
+	role := Role{Name: "gateway", Server: true}
+	for range n {
+		listen, admin := p.port(), p.port()
+		env := append(p.common[:len(p.common):len(p.common)], "LISTEN="+listen, "ADMIN_LISTEN="+admin, "DRAIN_WINDOW=500ms")
+		if err := p.start("gateway", binary, env); err != nil {
+			return err
+		}
+		role.PIDs = append(role.PIDs, p.Roles[len(p.Roles)-1].PIDs...)
+		p.Roles = p.Roles[:len(p.Roles)-1]
+		p.Addresses = append(p.Addresses, loopback(p.ports-2))
+		if p.Admin == "" {
+			p.Admin = admin
+		}
+	}
+	p.Roles = append([]Role{role}, p.Roles...)
+	err := process.Await(ctx, p.ready, p.started...)
+	if err != nil {
+		return err
+	}
+	// Gateways learn from the services' announcements what there is; those come within a few seconds.
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,275 @@
+package conformance
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+)
+
+// onBoth runs a test on the bare Engine.IO endpoint and on that of Socket.IO: the layer above changes nothing here.
+func onBoth(t *testing.T, test func(*testing.T, endpoint)) {
+	t.Helper()
+	for _, path := range []string{"/engine.io/", "/socket.io/"} {
+		t.Run(strings.Trim(path, "/"), func(t *testing.T) {
+			test(t, endpoint{serverFor(t, protocolSuite), path})
+		})
+	}
+}
+
+// echo is the endpoint that gives every message back.
+func echo(t *testing.T) endpoint {
+	t.Helper()
+	return endpoint{serverFor(t, protocolSuite), "/engine.io/"}
+}
+
+func TestHandshakePolling(t *testing.T) {
+	onBoth(t, func(t *testing.T, e endpoint) {
+		a := get(t, e.polling(""))
+		wantAnswer(t, "handshake", a, http.StatusOK, "*")
+		if o := wantOpen(t, a.body, "websocket"); o.PingInterval != 300 || o.PingTimeout != 200 || o.MaxPayload != maxPayload {
+			t.Errorf("open packet = %+v, want 300, 200 and %d", o, maxPayload)
+		}
+		if got := a.header.Get("Content-Type"); got != "text/plain; charset=UTF-8" {
+			t.Errorf("content-type = %q, want text/plain; charset=UTF-8", got)
+		}
+		if got := a.header.Get("Cache-Control"); got != "no-store" {
+			t.Errorf("cache-control = %q, want no-store", got)
+		}
+	})
+}
+
+func TestHandshakeWebSocket(t *testing.T) {
+	onBoth(t, func(t *testing.T, e endpoint) {
+		if o := wantOpen(t, dial(t, e, "").next(t)); o.PingInterval != 300 || o.PingTimeout != 200 || o.MaxPayload != maxPayload {
+			t.Errorf("open packet = %+v, want 300, 200 and %d", o, maxPayload)
+		}
+	})
+}
+
+func TestMessagesPolling(t *testing.T) {
+	tests := map[string]string{
+		"one":    "4hello",
+		"three":  "4test1\x1e4test2\x1e4test3",
+		"binary": "4hello\x1ebAQIDBA==",
+		"empty":  "4",
+		"wide":   "4€ 𝄞 てすと",
+		"large":  "4" + strings.Repeat("x", 300_000),
+	}
+	for name, body := range tests {
+		t.Run(name, func(t *testing.T) {
+			e := echo(t)
+			sid := openPolling(t, e)
+			a := post(t, e.polling(sid), body)
+			wantAnswer(t, "POST", a, http.StatusOK, "ok")
+			if got := a.header.Get("Content-Type"); got != "text/html" {
+				t.Errorf("content-type of POST = %q, want text/html", got)
+			}
+			a = get(t, e.polling(sid))
+			wantAnswer(t, "GET", a, http.StatusOK, body)
+			if got := a.header.Get("Content-Type"); got != "text/plain; charset=UTF-8" {
+				t.Errorf("content-type of GET = %q, want text/plain; charset=UTF-8", got)
+			}
+		})
+	}
+}
+
+func TestMessageReleasesPendingGet(t *testing.T) {
+	e := echo(t)
+	sid := openPolling(t, e)
+	pending := begin(t, "GET", e.polling(sid), "")
+	time.Sleep(30 * time.Millisecond)
+	wantAnswer(t, "POST", post(t, e.polling(sid), "4now"), http.StatusOK, "ok")
+	wantAnswer(t, "pending GET", <-pending, http.StatusOK, "4now")
+}
+
+func TestMessagesOrderPolling(t *testing.T) {
+	e := echo(t)
+	sid := openPolling(t, e)
+	var sent, got []string
+	for i := range 20 {
+		p := "4" + strings.Repeat("m", i+1)
+		sent = append(sent, p)
+		wantAnswer(t, "POST", post(t, e.polling(sid), p), http.StatusOK, "ok")
+		if i%7 == 6 {
+			got = append(got, packets(get(t, e.polling(sid)).body)...)
+		}
+	}
+	got = append(got, packets(get(t, e.polling(sid)).body)...)
+	if strings.Join(got, " ") != strings.Join(sent, " ") {
+		t.Errorf("echo of %q = %q, want the same", sent, got)
+	}
+}
+
+// packets splits a polling body, without heartbeats.
+func packets(body string) (list []string) {
+	for _, p := range strings.Split(body, "\x1e") {
+		if p != "2" {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func TestMalformedPolling(t *testing.T) {
+	for name, body := range map[string]string{"type": "abc", "empty": "\x1e", "base64": "b!!", "second": "4a\x1exyz"} {
+		t.Run(name, func(t *testing.T) {
+			e := echo(t)
+			sid := openPolling(t, e)
+			// The official server cuts the connection; 400 says the same in a kinder way.
+			a, err := request(t.Context(), "POST", e.polling(sid), body, nil)
+			if err == nil && a.status != http.StatusBadRequest {
+				t.Errorf("POST %q = %d %q, want 400 or a reset", body, a.status, a.body)
+			}
+			wantAnswer(t, "GET afterwards", get(t, e.polling(sid)), http.StatusBadRequest, "*")
+		})
+	}
+}
+
+func TestOverlappingGets(t *testing.T) {
+	onBoth(t, func(t *testing.T, e endpoint) {
+		sid := openPolling(t, e)
+		first := begin(t, "GET", e.polling(sid), "")
+		time.Sleep(20 * time.Millisecond)
+		if second := get(t, e.polling(sid)); second.status != http.StatusBadRequest && second.status != http.StatusInternalServerError {
+			t.Errorf("second GET = %d %q, want 400 or 500", second.status, second.body)
+		}
+		wantAnswer(t, "first GET", <-first, http.StatusOK, "1")
+		wantAnswer(t, "GET afterwards", get(t, e.polling(sid)), http.StatusBadRequest, "*")
+	})
+}
+
+func TestAbortedGet(t *testing.T) {
+	onBoth(t, func(t *testing.T, e endpoint) {
+		sid := openPolling(t, e)
+		ctx, abort := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer abort()
+		if a, err := request(ctx, "GET", e.polling(sid), "", nil); err == nil {
+			t.Fatalf("GET = %d %q, want it to be pending", a.status, a.body)
+		}
+		// The server learns of it by the end of the connection, which may come after the next request.
+		wantAnswer(t, "GET afterwards", get(t, e.polling(sid)), http.StatusBadRequest, "*")
+	})
+}
+
+func TestMessagesWebSocket(t *testing.T) {
+	s := dial(t, echo(t), "")
+	wantOpen(t, s.next(t))
+	for _, p := range []string{"4hello", "4", "4€ 𝄞", "4" + strings.Repeat("x", 70_000)} {
+		s.send(p)
+		if got := s.next(t); got != p {
+			t.Errorf("echo of %.20q = %.20q, want the same", p, got)
+		}
+	}
+	s.sendBinary([]byte{1, 2, 3, 4})
+	if got := s.next(t); got != "bAQIDBA==" {
+		t.Errorf("echo of a binary frame = %q, want the binary frame 01020304", got)
+	}
+}
+
+func TestMalformedWebSocket(t *testing.T) {
+	for _, p := range []string{"abc", "", "7", "b!!", "2", "2probe"} {
+		t.Run("packet "+p, func(t *testing.T) {
+			s := dial(t, echo(t), "")
+			wantOpen(t, s.next(t))
+			s.send(p)
+			// At once, not by the heartbeat's timeout.
+			begun := time.Now()
+			s.waitClosed(t)
+			if took := time.Since(begun); took > pingInterval {
+				t.Errorf("close after %q took %v, want it at once", p, took)
+			}
+		})
+	}
+}
+
+func TestHeartbeatPolling(t *testing.T) {
+	onBoth(t, func(t *testing.T, e endpoint) {
+		sid := openPolling(t, e)
+		for range 3 {
+			wantAnswer(t, "GET", get(t, e.polling(sid)), http.StatusOK, "2")
+			wantAnswer(t, "POST of the pong", post(t, e.polling(sid), "3"), http.StatusOK, "ok")
+		}
+	})
+}
+
+func TestPingTimeoutPolling(t *testing.T) {
+	onBoth(t, func(t *testing.T, e endpoint) {
+		t.Parallel()
+		sid := openPolling(t, e)
+		time.Sleep(pingInterval + pingTimeout)
+		wantAnswer(t, "GET without pong", get(t, e.polling(sid)), http.StatusBadRequest, `{"code":1,"message":"Session ID unknown"}`)
+	})
+}
+
+func TestPingTimeoutEndsPendingGet(t *testing.T) {
+	e := echo(t)
+	sid := openPolling(t, e)
+	wantAnswer(t, "GET", get(t, e.polling(sid)), http.StatusOK, "2")
+	begun := time.Now()
+	a := get(t, e.polling(sid))
+	if took := time.Since(begun); took > pingTimeout+100*time.Millisecond {
+		t.Errorf("GET without pong took %v, want about %v", took, pingTimeout)
+	}
+	wantAnswer(t, "GET without pong", a, http.StatusOK, "1")
+	wantAnswer(t, "GET afterwards", get(t, e.polling(sid)), http.StatusBadRequest, "*")
+}
+
+func TestHeartbeatWebSocket(t *testing.T) {
+	onBoth(t, func(t *testing.T, e endpoint) {
+		s := dial(t, e, "")
+		wantOpen(t, s.next(t))
+		for range 3 {
+			begun := time.Now()
+			if got := s.next(t); got != "2" {
+				t.Fatalf("message = %q, want the ping 2", got)
+			}
+			if took := time.Since(begun); took < pingInterval-60*time.Millisecond || took > pingInterval+150*time.Millisecond {
+				t.Errorf("ping after %v, want about %v", took, pingInterval)
+			}
+			s.send("3")
+		}
+	})
+}
+
+func TestPingTimeoutWebSocket(t *testing.T) {
+	onBoth(t, func(t *testing.T, e endpoint) {
+		s := dial(t, e, "")
+		begun := time.Now()
+		s.waitClosed(t)
+		if took := time.Since(begun); took < pingInterval+pingTimeout-50*time.Millisecond || took > pingInterval+pingTimeout+300*time.Millisecond {
+			t.Errorf("socket without pong closed after %v, want about %v", took, pingInterval+pingTimeout)
+		}
+	})
+}
+
+func TestClosePolling(t *testing.T) {
+	onBoth(t, func(t *testing.T, e endpoint) {
+		sid := openPolling(t, e)
+		pending := begin(t, "GET", e.polling(sid), "")
+		time.Sleep(20 * time.Millisecond)
+		wantAnswer(t, "POST of the close packet", post(t, e.polling(sid), "1"), http.StatusOK, "ok")
+		wantAnswer(t, "pending GET", <-pending, http.StatusOK, "6")
+		wantAnswer(t, "GET afterwards", get(t, e.polling(sid)), http.StatusBadRequest, "*")
+	})
+}
+
+// Requests travel on several connections, so the close packet may overtake the GET that was sent before it.
+func TestCloseOvertakesGet(t *testing.T) {
+	onBoth(t, func(t *testing.T, e endpoint) {
+		sid := openPolling(t, e)
+		wantAnswer(t, "POST of the close packet", post(t, e.polling(sid), "1"), http.StatusOK, "ok")
+		wantAnswer(t, "late GET", get(t, e.polling(sid)), http.StatusOK, "6")
+		wantAnswer(t, "GET afterwards", get(t, e.polling(sid)), http.StatusBadRequest, "*")
+	})
+}
+
+func TestCloseWebSocket(t *testing.T) {
+	onBoth(t, func(t *testing.T, e endpoint) {
+		s := dial(t, e, "")
+		wantOpen(t, s.next(t))
+		s.send("1")
+		s.waitClosed(t)
+	})
+}
