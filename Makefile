@@ -32,7 +32,7 @@ clean: ## Remove the data that `make run` keeps
 
 .PHONY: test
 test: ## All tests that need no container engine, in order, with times; stops at the first failure
-	@tools/steps.sh check proto-check lint unit helm-test fuzz-short e2e
+	@tools/steps.sh check proto-check lint unit helm-test fuzz-short conformance e2e
 
 .PHONY: check
 check: ## What is missing on this machine (Debian, as root: installs it)
@@ -61,6 +61,10 @@ helm-test: ## The Helm chart, rendered and checked offline
 .PHONY: fuzz-short
 fuzz-short: ## Every fuzz target for FUZZTIME (3s)
 	@tools/fuzz.sh $(FUZZTIME)
+
+.PHONY: conformance
+conformance: test/conformance/clients/node_modules/.package-lock.json ## Official clients against the gateway's protocol stack
+	@cd test/conformance/clients && node run.js $(ARGS)
 
 .PHONY: e2e
 e2e: test/e2e/node_modules/.package-lock.json ## The client contract with the official client, on three gateways (ARGS="rooms rest")

@@ -24,6 +24,7 @@ type Config struct {
 	NATS     NATS     `embed:"" prefix:""`
 	Protocol Protocol `embed:"" prefix:""`
 	Limits   Limits   `embed:"" prefix:""`
+	Recovery Recovery `embed:"" prefix:""`
 	Drain    Drain    `embed:"" prefix:""`
 
 	// NATSInProcess is used instead of NATS_URL where set.
@@ -35,6 +36,7 @@ type Config struct {
 // Listen says where clients and operators reach the gateway.
 type Listen struct {
 	Addr           string          `name:"listen" env:"LISTEN" default:":3000" help:"Address for clients (Socket.IO, REST, web page), host:port."`
+	GRPC           string          `name:"grpc-listen" env:"GRPC_LISTEN" default:":7004" help:"Address for gRPC of other services (cluster operations), host:port; empty turns it off."`
 	Admin          string          `name:"admin-listen" env:"ADMIN_LISTEN" default:":8080" help:"Address for health, metrics and profiles, host:port; empty turns it off."`
 	ID             string          `name:"gateway-id" env:"GATEWAY_ID" help:"Name of this gateway, unique among the living ones; empty takes a random one."`
 	SIDSecret      settings.Secret `name:"sid-secret" env:"SID_SECRET" help:"Secret that marks session ids as made by a gateway, the same in all gateways; empty derives it from SERVICE_TOKEN."`
@@ -48,7 +50,7 @@ type Services struct {
 	Auth     string          `name:"auth-service-addr" env:"AUTH_SERVICE_ADDR" default:"localhost:7001" help:"auth-service, host:port for gRPC."`
 	Chat     string          `name:"chat-service-addr" env:"CHAT_SERVICE_ADDR" default:"localhost:7002" help:"chat-service, host:port for gRPC."`
 	Presence string          `name:"presence-service-addr" env:"PRESENCE_SERVICE_ADDR" default:"localhost:7003" help:"presence-service, host:port for gRPC."`
-	Token    settings.Secret `name:"service-token" env:"SERVICE_TOKEN" help:"Secret that is shown to the services; empty shows none."`
+	Token    settings.Secret `name:"service-token" env:"SERVICE_TOKEN" help:"Secret that services show each other; empty shows and asks for none."`
 }
 
 // NATS says where NATS is.
@@ -81,8 +83,18 @@ type Limits struct {
 	SendQueueBytes int           `name:"send-queue-bytes" env:"SEND_QUEUE_BYTES" default:"262144" help:"Bytes that wait to be sent to one client; a slower client is closed and recovers."`
 	FrameTimeout   time.Duration `name:"frame-timeout" env:"FRAME_TIMEOUT" default:"10s" help:"For a message to arrive whole, a duration."`
 	EventTimeout   time.Duration `name:"event-timeout" env:"EVENT_TIMEOUT" default:"5s" help:"For a service to answer a client event, a duration."`
+	ClusterTimeout time.Duration `name:"cluster-timeout" env:"CLUSTER_TIMEOUT" default:"1s" help:"For other gateways to answer a cluster operation, a duration; then the answer is partial."`
+	ClusterCalls   int           `name:"max-cluster-calls" env:"MAX_CLUSTER_CALLS" default:"256" help:"Cluster operations (emits by other backends, lists of sockets) that this gateway serves at once, a number."`
 	IPRate         float64       `name:"handshake-rate" env:"HANDSHAKE_RATE" default:"100" help:"Handshakes of one IP address, per second; 0 sets no limit. Loopback and private addresses are not limited."`
 	IPBurst        int           `name:"handshake-burst" env:"HANDSHAKE_BURST" default:"1000" help:"Handshakes that one IP address may make at once, a number."`
+}
+
+// Recovery says how sockets are carried on after their connection broke.
+type Recovery struct {
+	Window   time.Duration `name:"recovery-window" env:"RECOVERY_WINDOW" default:"2m" help:"After a connection broke in which its client gets what it missed, a duration; 0 turns recovery off."`
+	Events   int           `name:"recovery-events" env:"RECOVERY_EVENTS" default:"20000" help:"Missed events that are replayed at most, a number; beyond, the session is a fresh one."`
+	Replicas int           `name:"recovery-replicas" env:"RECOVERY_REPLICAS" default:"1" help:"Servers that keep the state of sockets (KV bucket SESSIONS), 1 to 5."`
+	Bytes    int64         `name:"recovery-bytes" env:"RECOVERY_BYTES" default:"268435456" help:"Largest size of the state of all sockets (KV bucket SESSIONS), in bytes."`
 }
 
 // Drain says how the gateway goes away.
@@ -113,6 +125,8 @@ func (c *Config) Validate() error {
 		{"send-queue-bytes", int64(c.Limits.SendQueueBytes)},
 		{"frame-timeout", int64(c.Limits.FrameTimeout)},
 		{"event-timeout", int64(c.Limits.EventTimeout)},
+		{"cluster-timeout", int64(c.Limits.ClusterTimeout)},
+		{"max-cluster-calls", int64(c.Limits.ClusterCalls)},
 		{"handshake-burst", int64(c.Limits.IPBurst)},
 	}
 	for _, p := range positive {
@@ -127,6 +141,8 @@ func (c *Config) Validate() error {
 		return errors.New("--max-attachments must be 0 to 64")
 	case c.Limits.EventRate < 0 || c.Limits.IPRate < 0 || c.Limits.Connections < 0 || c.Drain.Window < 0:
 		return errors.New("--event-rate, --handshake-rate, --max-connections and --drain-window must not be negative")
+	case c.Recovery.Window < 0 || c.Recovery.Events < 1 || c.Recovery.Replicas < 1 || c.Recovery.Replicas > 5 || c.Recovery.Bytes < 1<<20:
+		return errors.New("--recovery-window must not be negative, --recovery-events be 1 or more, --recovery-replicas 1 to 5, --recovery-bytes 1048576 or more")
 	case c.Drain.Window >= c.ShutdownTimeout:
 		return errors.New("--drain-window must be shorter than --shutdown-timeout")
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
 	"github.com/starling-chat/starling/gateway/internal/edge"
@@ -25,6 +26,7 @@ import (
 	"github.com/starling-chat/starling/platform/run"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 )
 
 // Run runs a gateway until ctx ends, then drains it. NATS and the services may be away at any time.
@@ -94,7 +96,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		Listener: listener, Origins: cfg.Listen.FrontendURLs, TrustedProxies: proxies,
 		MaxPayload: cfg.Protocol.MaxPayload, MaxConnections: maxConnections(cfg.Limits.Connections, log),
 		IPRate: cfg.Limits.IPRate, IPBurst: cfg.Limits.IPBurst,
-		Auth: conns.auth, Chat: conns.chat, Presence: conns.presence,
+		Auth: conns.auth, Chat: conns.chat, Presence: conns.presence, Cluster: r.Cluster(),
 	}, sids, sessions, sockets, peers, st, log)
 	if err != nil {
 		return fmt.Errorf("prepare the HTTP edge: %w", err)
@@ -104,6 +106,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g := run.Group{Timeout: cfg.ShutdownTimeout}
 	g.Go("admin", obs.Admin{Addr: cfg.Listen.Admin, Registry: registry, Ready: drain.ready, Log: log}.Run)
 	g.Go("relay", r.Run)
+	if cfg.Listen.GRPC != "" {
+		g.Go("grpc", clusterServer(cfg, r, registry, log).Run)
+	}
 	g.Go("heartbeats", sessions.Run)
 	g.Go("drain", drain.run)
 	g.Go("edge", front.Run)
@@ -122,8 +127,22 @@ func relayConfig(cfg Config) relay.Config {
 		MaxInFlight: cfg.Limits.InFlight, MaxHandshakes: cfg.Limits.Handshakes,
 		EventTimeout: cfg.Limits.EventTimeout, AuthTimeout: 5 * time.Second,
 		Linger: 30 * time.Second, GapWait: 30 * time.Millisecond, HeadInterval: 5 * time.Second, LeaseInterval: 3 * time.Second,
+		ClusterTimeout: cfg.Limits.ClusterTimeout, ClusterCalls: cfg.Limits.ClusterCalls,
+		RecoveryWindow: cfg.Recovery.Window, RecoveryEvents: cfg.Recovery.Events,
+		RecoveryReplicas: cfg.Recovery.Replicas, RecoveryBytes: cfg.Recovery.Bytes,
 		Services: []string{"chat-service", "presence-service"},
 	}
+}
+
+// clusterServer serves the cluster operations to other services.
+func clusterServer(cfg Config, r *relay.Relay, registry *prometheus.Registry, log *slog.Logger) *rpc.Server {
+	if cfg.Services.Token == "" {
+		log.Warn("gRPC asks for no service token: everyone who reaches it may use the cluster operations", slog.String("address", cfg.Listen.GRPC))
+	}
+	server := rpc.NewServer(rpc.ServerConfig{Addr: cfg.Listen.GRPC, Token: cfg.Services.Token, Registry: registry, Log: log})
+	clusterv1.RegisterClusterServiceServer(server.GRPC(), r.Cluster())
+	server.SetReady(true)
+	return server
 }
 
 // usualNames are the namespaces and events that packets usually carry, kept as shared strings.

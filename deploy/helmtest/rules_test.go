@@ -50,7 +50,7 @@ func TestGatewayDrains(t *testing.T) {
 // TestLeastPrivilege: each service gets its own passwords, and none gets the right to change a schema.
 func TestLeastPrivilege(t *testing.T) {
 	allowed := map[string][]string{
-		"gateway":  {"nats-gateway-password", "service-token"},
+		"gateway":  {"nats-gateway-password", "service-token", "sid-secret"},
 		"auth":     {"nats-auth-password", "service-token", "db-auth-password", "jwt-secret", "api-key", "key-encryption-secret"},
 		"chat":     {"nats-chat-password", "service-token", "db-chat-password"},
 		"presence": {"nats-presence-password", "service-token", "db-presence-password"},

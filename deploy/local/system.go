@@ -234,7 +234,7 @@ func (s *system) addGateways(ctx context.Context, g *run.Group, log *slog.Logger
 		}
 		var cfg gateway.Config
 		err = settings.Parse("gateway", "", &cfg, []string{
-			"--listen=" + address, "--admin-listen=" + admin, "--service-token=" + s.token, "--nats-url=" + s.natsURL,
+			"--listen=" + address, "--admin-listen=" + admin, "--grpc-listen=", "--service-token=" + s.token, "--nats-url=" + s.natsURL,
 			"--auth-service-addr=" + s.address("auth"), "--chat-service-addr=" + s.address("chat"),
 			"--presence-service-addr=" + s.address("presence"), "--drain-window=" + drainWindow.String(),
 			"--gateway-id=" + "local-" + strconv.Itoa(i+1),

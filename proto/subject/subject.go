@@ -177,3 +177,20 @@ const ClusterOperation = "cluster.v1.operation"
 
 // ClusterHello is where a gateway asks the others to show their leases at once.
 const ClusterHello = "cluster.v1.hello"
+
+// SessionsBucket is the KV bucket of the sockets that can be recovered.
+const SessionsBucket = "SESSIONS"
+
+// SessionState is the key of a socket's state in SessionsBucket.
+func SessionState(pid string) string { return "s." + token(pid) }
+
+// SessionEnd is the key that tells when the connection of a socket ended.
+func SessionEnd(pid string) string { return "c." + token(pid) }
+
+// GatewayAlive is the key that a gateway renews while it lives.
+func GatewayAlive(gatewayID string, incarnation int64) string {
+	return "g." + token(gatewayID) + "." + strconv.FormatInt(incarnation, 10)
+}
+
+// SessionsKey is the subject of a key of SessionsBucket.
+func SessionsKey(key string) string { return "$KV." + SessionsBucket + "." + key }

@@ -2,10 +2,10 @@
 // (docs/socketio.md), tried over raw HTTP and raw WebSocket against the conformance server, which is the gateway's own
 // protocol stack with another App. The same tests run against any other server:
 //
-//	CONFORMANCE_PROTOCOL_URL=http://localhost:3000 go test ./conformance
+//	CONFORMANCE_PROTOCOL_URL=http://localhost:3000 go test -count=1 ./conformance
 //
 // CONFORMANCE_SOCKETIO_CLIENT_URL and CONFORMANCE_ENGINEIO_CLIENT_URL do so for the servers of those suites. Without them
-// the tests build and start the servers on free ports.
+// the tests build and start the servers on free ports; -count=1 because the test cache does not know what they build.
 //
 // What official clients make of it is tried in the folder clients (node run.js).
 package conformance

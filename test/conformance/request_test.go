@@ -72,12 +72,6 @@ func TestSessionRequests(t *testing.T) {
 			t.Errorf("PUT with a sid = %d, want 500", a.status)
 		}
 	})
-	t.Run("EIO is checked at the handshake only", func(t *testing.T) {
-		e := echo(t)
-		sid := openPolling(t, e)
-		wantAnswer(t, "POST", post(t, e.url("transport=polling&sid="+sid), "4a"), http.StatusOK, "ok")
-		wantAnswer(t, "GET", get(t, e.url("transport=polling&sid="+sid)), http.StatusOK, "4a")
-	})
 	t.Run("octet-stream", func(t *testing.T) {
 		e := echo(t)
 		a, err := request(t.Context(), "POST", e.polling(openPolling(t, e)), "4a", http.Header{"Content-Type": {"application/octet-stream"}})

@@ -79,13 +79,16 @@ export class System {
     return system;
   }
 
+  /** It says so itself once every part answers; the gateways are asked as well. */
   async #ready(ms) {
     const end = Date.now() + ms;
-    for (const url of this.urls) {
-      while (!await answers(`${url}/healthz`) || !await answers(`${url}/.well-known/jwks.json`)) {
+    let said = '';
+    this.process.stdout.on('data', (bytes) => { said = (said + bytes).slice(-10_000); });
+    for (const ready of [() => /\bis ready\b/.test(said), ...this.urls.map((url) => () => answers(`${url}/healthz`))]) {
+      while (!await ready()) {
         if (this.process.exitCode !== null) throw new Error(`the system ended with code ${this.process.exitCode}; see ${this.log}`);
         if (Date.now() > end) throw new Error(`the system is not ready after ${ms} ms; see ${this.log}`);
-        await new Promise((resolve) => { setTimeout(resolve, 100); });
+        await new Promise((resolve) => { setTimeout(resolve, 50); });
       }
     }
   }

@@ -117,18 +117,24 @@ func (p *Publisher) Run(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	work, stop := context.WithCancel(context.WithoutCancel(ctx))
-	defer stop()
-	var wg sync.WaitGroup
-	wg.Go(func() { p.readAcks(work) })
-	wg.Go(func() { p.deleteLoop(work) })
-	wg.Go(func() { p.probeLoop(ctx) })
-	wg.Go(func() { p.relayLoop(ctx) })
-	wg.Go(func() { p.lagLoop(ctx) })
+	work := context.WithoutCancel(ctx)
+	reading, stopReading := context.WithCancel(work)
+	defer stopReading()
+	deleting, stopDeleting := context.WithCancel(work)
+	defer stopDeleting()
+	var loops, reader, deleter sync.WaitGroup
+	reader.Go(func() { p.readAcks(reading) })
+	deleter.Go(func() { p.deleteLoop(deleting) })
+	loops.Go(func() { p.probeLoop(ctx) })
+	loops.Go(func() { p.relayLoop(ctx) })
+	loops.Go(func() { p.lagLoop(ctx) })
 	<-ctx.Done()
+	loops.Wait()
 	p.settle()
-	stop()
-	wg.Wait()
+	stopReading()
+	reader.Wait() // hands its last rows to the deleter
+	stopDeleting()
+	deleter.Wait()
 	return nil
 }
 

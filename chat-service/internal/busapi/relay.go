@@ -74,9 +74,7 @@ func (p *Publisher) deleteLoop(ctx context.Context) {
 			for len(p.done) > 0 {
 				ids = append(ids, <-p.done)
 			}
-			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
-			p.delete(last, ids)
-			cancel()
+			p.delete(ctx, ids)
 			return
 		case id := <-p.done:
 			if ids = append(ids, id); len(ids) < doneBatch {
@@ -94,7 +92,8 @@ func (p *Publisher) delete(ctx context.Context, ids []chat.OutboxID) {
 	if len(ids) == 0 {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, relayTimeout)
+	// The end of the loop does not interrupt it.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), closePatience)
 	defer cancel()
 	if err := p.outbox.Done(ctx, ids); err != nil {
 		p.log.LogAttrs(ctx, slog.LevelDebug, "outbox rows not deleted", slog.Any("error", err))

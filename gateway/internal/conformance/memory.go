@@ -4,6 +4,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/session"
 )
 
 const (
@@ -23,11 +25,13 @@ type memory struct {
 
 // record is one socket's.
 type record struct {
-	owner  *memory
-	pid    string
-	id     string
-	events []missed // the last ones, oldest first
-	left   time.Time
+	owner     *memory
+	pid       string
+	id        string
+	namespace string
+	events    []missed        // the last ones, oldest first
+	socket    *session.Socket // nil once it left
+	left      time.Time
 }
 
 // missed is an event that was emitted.
@@ -49,41 +53,57 @@ func (m *memory) nextOffset() string {
 }
 
 // enter makes the record of a new socket.
-func (m *memory) enter(pid, id string) *record {
-	r := &record{owner: m, pid: pid, id: id}
+func (m *memory) enter(pid string, s *session.Socket) *record {
+	r := &record{owner: m, pid: pid, id: s.ID, namespace: s.Namespace, socket: s}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.records[pid] = r
 	return r
 }
 
-// leave starts the time in which a socket can come back, and forgets those whose time is over.
-func (m *memory) leave(r *record, now time.Time) {
+// occupy notes the socket of a record, and gives the one that had it and is still here.
+func (m *memory) occupy(r *record, s *session.Socket) (before *session.Socket) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r.left = now
+	before, r.socket = r.socket, s
+	return before
+}
+
+// leave starts the time in which a socket can come back, unless it did already, and forgets those whose time is over.
+func (m *memory) leave(r *record, s *session.Socket, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if r.socket == s {
+		r.socket, r.left = nil, now
+	}
 	for pid, other := range m.records {
-		if !other.left.IsZero() && now.Sub(other.left) > keepTime {
+		if other.socket == nil && now.Sub(other.left) > keepTime {
 			delete(m.records, pid)
 		}
 	}
 }
 
+// forget ends the recovery of a socket.
+func (m *memory) forget(r *record) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.records, r.pid)
+}
+
 // resume finds the socket that comes back, with the events after offset. It is none without an offset, and when too many
 // events came since.
-func (m *memory) resume(pid, offset string) (*record, []missed) {
+func (m *memory) resume(pid, offset, namespace string) (*record, []missed) {
 	if pid == "" || offset == "" {
 		return nil, nil
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r := m.records[pid]
-	if r == nil {
+	if r == nil || r.namespace != namespace {
 		return nil, nil
 	}
 	for i, e := range r.events {
 		if e.offset == offset {
-			r.left = time.Time{}
 			return r, append([]missed(nil), r.events[i+1:]...)
 		}
 	}

@@ -52,17 +52,20 @@ var settings = session.Config{
 	PingTimeout: 20 * time.Second, ConnectTimeout: 45 * time.Second, MaxPayload: 1_000_000, MaxAttachments: 10, MaxDepth: 100,
 }
 
+// never is the ConnectTimeout of sessions without namespaces.
+const never = 1 << 62
+
 // suites makes them anew for each server, for their Apps have state.
 func suites() map[string]suite {
 	protocol := settings
 	protocol.PingInterval, protocol.PingTimeout, protocol.ConnectTimeout = 300*time.Millisecond, 200*time.Millisecond, time.Second
 	echoing := protocol
-	echoing.Raw = echoApp{}
+	echoing.Raw, echoing.ConnectTimeout = echoApp{}, never
 	support := settings
 	support.PingInterval = 2 * time.Second
 	engine := newEngineApp()
 	bare := settings
-	bare.PingInterval, bare.MaxPayload, bare.Raw = 500*time.Millisecond, 100, engine
+	bare.PingInterval, bare.MaxPayload, bare.Raw, bare.ConnectTimeout = 500*time.Millisecond, 100, engine, never
 	return map[string]suite{
 		"protocol": {":3000", []endpoint{
 			{path: "/engine.io/", settings: echoing},
@@ -104,10 +107,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	var g run.Group
 	mux := http.NewServeMux()
-	var sockets []*transport.Server
 	for _, e := range s.endpoints {
-		server := e.mount(mux, &g, log)
-		sockets = append(sockets, server)
+		e.mount(mux, &g, log)
 	}
 	g.Go("http", func(ctx context.Context) error {
 		if cfg.Ready != nil {
@@ -119,7 +120,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 }
 
 // mount wires one endpoint as the gateway does, with another App and alone.
-func (e endpoint) mount(mux *http.ServeMux, g *run.Group, log *slog.Logger) *transport.Server {
+func (e endpoint) mount(mux *http.ServeMux, g *run.Group, log *slog.Logger) {
 	sockets := transport.NewServer(transport.Limits{
 		MaxMessage: e.settings.MaxPayload, SendQueue: sendQueue, FrameTimeout: frameTimeout, CloseTimeout: closeTimeout,
 	}, log)
@@ -130,7 +131,6 @@ func (e endpoint) mount(mux *http.ServeMux, g *run.Group, log *slog.Logger) *tra
 		Origins: edge.Origins{"*"}, MaxPayload: e.settings.MaxPayload, Headers: e.headers,
 	}, sids, sessions, sockets, nil, st, log))
 	g.Go("heartbeats "+e.path, sessions.Run)
-	return sockets
 }
 
 // slashed keeps the mux from redirecting /socket.io to /socket.io/: official servers do not know the former.

@@ -7,7 +7,6 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
-	"github.com/starling-chat/starling/gateway/internal/transport"
 )
 
 // supportApp answers as the server that socket.io-client's tests run against. Sessions are recovered, except those that
@@ -89,11 +88,6 @@ func (a *supportApp) Ack(s *session.Socket, _ int64, args []byte, _ [][]byte) {
 	if test, _ := socketio.Field(list[1], "test"); string(test) == "true" {
 		a.emit(s, "got it")
 	}
-}
-
-// Disconnected implements session.App.
-func (a *supportApp) Disconnected(s *session.Socket, _ transport.Reason) {
-	a.memory.leave(s.State.(*visitor).record, time.Now())
 }
 
 // call is one event of a client.
@@ -191,4 +185,3 @@ func (c *call) mixed() bool {
 
 // now is the time as JavaScript writes a Date in JSON.
 func now() string { return time.Now().UTC().Format("2006-01-02T15:04:05.000Z") }
-

@@ -18,6 +18,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/proto"
+	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 )
 
 //go:embed page
@@ -34,6 +35,8 @@ type Config struct {
 	IPBurst        int
 
 	Auth, Chat, Presence *grpc.ClientConn
+	// Cluster is this gateway's own part of the REST interface.
+	Cluster clusterv1.ClusterServiceServer
 }
 
 // Edge is the HTTP server.

@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 )
 
 // marshaler is protobuf's JSON with 64-bit integers as numbers: the client contract has seq as a number, and sequences stay
@@ -43,6 +46,42 @@ func (m *marshaler) Marshal(v any) ([]byte, error) {
 		return nil, fmt.Errorf("encode JSON: %w", err)
 	}
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
+}
+
+// NewDecoder implements runtime.Marshaler. An emit without any target goes to everyone, as io.emit does; in protobuf an empty
+// list of targets would look the same, so it is told apart here.
+func (m *marshaler) NewDecoder(r io.Reader) runtime.Decoder {
+	return runtime.DecoderFunc(func(v any) error {
+		emit, ok := v.(*clusterv1.EmitRequest)
+		if !ok {
+			return m.JSONPb.NewDecoder(r).Decode(v)
+		}
+		raw, err := io.ReadAll(r)
+		if err != nil {
+			return err
+		}
+		if err := m.Unmarshal(raw, emit); err != nil {
+			return err
+		}
+		emit.All = emit.GetAll() || toEveryone(raw)
+		return nil
+	})
+}
+
+// toEveryone tells whether a body has nothing but an event. A field that is not known may be a target misspelt.
+func toEveryone(raw []byte) bool {
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(raw, &fields); err != nil {
+		return false
+	}
+	for name := range fields {
+		switch name {
+		case "event", "args", "data", "attachments", "namespace", "except", "volatile", "ack":
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // numbers turns the strings of 64-bit fields into numbers, in place.

@@ -18,6 +18,7 @@ import (
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 	presencev1 "github.com/starling-chat/starling/proto/gen/starling/presence/v1"
 )
 
@@ -49,6 +50,7 @@ func (e *Edge) rest() (http.Handler, error) {
 		authv1.RegisterAuthServiceHandlerClient(ctx, mux, authv1.NewAuthServiceClient(e.cfg.Auth)),
 		chatv1.RegisterChatServiceHandlerClient(ctx, mux, chatv1.NewChatServiceClient(e.cfg.Chat)),
 		presencev1.RegisterPresenceServiceHandlerClient(ctx, mux, presencev1.NewPresenceServiceClient(e.cfg.Presence)),
+		clusterv1.RegisterClusterServiceHandlerServer(ctx, mux, e.cfg.Cluster),
 	)
 	return e.authenticated(mux), err
 }

@@ -13,7 +13,7 @@
 // any goroutine. Decoded packets alias the bytes they were decoded from, so they live as long as the caller leaves
 // those bytes alone; only base64 makes a copy.
 //
-// One packet, as protocol.md ("Engine.IO") has it:
+// One packet, as docs/socketio.md ("Engine.IO") has it:
 //
 //	            ┌──────┬──────────────┐
 //	text        │ type │ UTF-8 …      │   type is one of '0' … '6'

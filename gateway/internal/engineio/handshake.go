@@ -17,7 +17,7 @@ type Handshake struct {
 	MaxPayload int
 }
 
-// AppendOpen appends the open packet. Its five fields are all that protocol.md allows, in the official order:
+// AppendOpen appends the open packet. Its five fields are all that docs/socketio.md allows, in the official order:
 //
 //	0{"sid":"…","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}
 func AppendOpen(dst []byte, h Handshake) []byte {

@@ -15,7 +15,7 @@ const (
 // version is the only value of EIO that is served.
 const version = "4"
 
-// RequestError is the refusal of an HTTP request. The closed list below is that of protocol.md ("HTTP"); compare
+// RequestError is the refusal of an HTTP request. The closed list below is that of docs/socketio.md ("HTTP"); compare
 // with errors.Is, or look at Code.
 type RequestError struct {
 	// Code is Engine.IO's own: 0 to 5.
@@ -153,7 +153,7 @@ type Request struct {
 	Allow func() *RequestError
 }
 
-// CheckRequest runs the checks of protocol.md ("HTTP") in their order and returns the first refusal, or nil:
+// CheckRequest runs the checks of docs/socketio.md ("HTTP") in their order and returns the first refusal, or nil:
 //
 //	transport known
 //	    ↓ 0

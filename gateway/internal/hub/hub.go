@@ -73,8 +73,9 @@ func (d *Dirty) Flush() {
 }
 
 // Begin puts a socket at the door of a room: events that come from now on are kept back for it until Complete or Abort.
-// Call it before the history is read. It reports false if the socket stands there already.
-func (h *Hub) Begin(s *session.Socket, roomID string) bool {
+// Call it before the history is read. It reports false if the socket stands there already. index is the room's number in the
+// socket's offsets, if it has any.
+func (h *Hub) Begin(s *session.Socket, roomID string, index uint32) bool {
 	sh := h.shard(roomID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -84,15 +85,16 @@ func (h *Hub) Begin(s *session.Socket, roomID string) bool {
 		sh.rooms[roomID] = r
 		h.stats.Rooms.Inc()
 	}
+	early := slices.Clone(r.seq.Held()) // they go out while the socket stands at the door
 	if m := r.member(s); m != nil {
 		if m.door != nil {
 			return false
 		}
 		last, _ := r.seq.Started()
-		m.door = &door{inside: true, from: max(last, m.after)}
+		m.door = &door{inside: true, from: max(last, m.after), events: early}
 		return true
 	}
-	r.members = append(r.members, member{socket: s, door: &door{}})
+	r.members = append(r.members, member{socket: s, index: index, door: &door{events: early}})
 	return true
 }
 
@@ -117,19 +119,23 @@ func (h *Hub) Complete(s *session.Socket, roomID string, head uint64, prelude []
 		return false
 	}
 	m.door, m.after = nil, head
+	if s.Offsets != nil {
+		s.Offsets.Set(m.index, head)
+	}
+	index := m.index
 	for _, p := range prelude {
 		s.Queue(p)
 	}
-	h.pass(r, s, kept)
+	h.pass(r, s, kept, index)
 	dirty.Add(s.Conn())
 	return true
 }
 
 // pass queues what was kept back for a socket at the door, up to the event that takes it out of the room. The shard is
 // locked.
-func (h *Hub) pass(r *room, s *session.Socket, kept []replay.Event) {
+func (h *Hub) pass(r *room, s *session.Socket, kept []replay.Event, index uint32) {
 	for i := range kept {
-		h.queue(s, &kept[i])
+		h.queue(s, &kept[i], index)
 		if kept[i].EvictUser != "" && kept[i].EvictUser == s.UserID {
 			r.remove(s)
 			h.watcher.Evicted(s, r.id)
@@ -156,13 +162,14 @@ func (h *Hub) Abort(s *session.Socket, roomID string) {
 		return
 	}
 	last, _ := r.seq.Started()
+	index := m.index
 	kept, ok := m.door.release(m.door.from, last)
 	m.door = nil
 	if !ok {
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload) // it comes back and recovers
 		return
 	}
-	h.pass(r, s, kept)
+	h.pass(r, s, kept, index)
 	s.Flush()
 }
 
@@ -276,7 +283,7 @@ func (h *Hub) fanOut(r *room, e replay.Event, dirty *Dirty) {
 			if m.door != nil || e.Seq != 0 && e.Seq <= m.after || m.socket.ID == e.ExceptSocket {
 				continue
 			}
-			if msg := enc.message(h, m.socket.Namespace, &e); msg != nil && m.socket.Queue(msg) {
+			if msg := enc.message(h, m.socket.Namespace, &e); msg != nil && send(m.socket, msg, m.index, e.Seq) {
 				h.stats.EventsOut.Inc()
 				dirty.Add(m.socket.Conn())
 			}
@@ -295,19 +302,28 @@ func (h *Hub) evict(r *room, e replay.Event) {
 		if m.socket.UserID != e.EvictUser || m.door != nil || e.Seq != 0 && e.Seq <= m.after {
 			return false
 		}
+		m.forget()
 		h.watcher.Evicted(m.socket, r.id)
 		return true
 	})
 }
 
+// send queues an event to a socket: with its offset, if it is durable.
+func send(s *session.Socket, m *transport.Message, index uint32, seq uint64) bool {
+	if seq == 0 {
+		return s.Queue(m)
+	}
+	return s.QueueDurable(m, index, seq)
+}
+
 // queue encodes an event for one socket.
-func (h *Hub) queue(s *session.Socket, e *replay.Event) {
+func (h *Hub) queue(s *session.Socket, e *replay.Event, index uint32) {
 	if e.Name == "" || s.ID == e.ExceptSocket {
 		return
 	}
 	var enc encoded
 	if msg := enc.message(h, s.Namespace, e); msg != nil {
-		s.Queue(msg)
+		send(s, msg, index, e.Seq)
 	}
 }
 

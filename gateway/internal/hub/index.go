@@ -32,7 +32,9 @@ func newIndex() *index {
 	return x
 }
 
-func (x *index) shard(id string) *indexShard { return &x.shards[maphash.String(x.seed, id)%registryShards] }
+func (x *index) shard(id string) *indexShard {
+	return &x.shards[maphash.String(x.seed, id)%registryShards]
+}
 
 func (x *index) add(s *session.Socket) {
 	sh := x.shard(s.ID)

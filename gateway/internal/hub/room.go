@@ -17,6 +17,7 @@ type room struct {
 
 type member struct {
 	socket *session.Socket
+	index  uint32 // the room's number in the socket's offsets
 	// after: durable events up to it were in the history that the socket got when it joined.
 	after uint64
 	// door is non-nil while the socket joins.
@@ -33,7 +34,20 @@ func (r *room) member(s *session.Socket) *member {
 }
 
 func (r *room) remove(s *session.Socket) {
-	r.members = slices.DeleteFunc(r.members, func(m member) bool { return m.socket == s })
+	r.members = slices.DeleteFunc(r.members, func(m member) bool {
+		if m.socket != s {
+			return false
+		}
+		m.forget()
+		return true
+	})
+}
+
+// forget takes the room out of the socket's offsets.
+func (m *member) forget() {
+	if m.socket.Offsets != nil {
+		m.socket.Offsets.Leave(m.index)
+	}
 }
 
 // maxKept bounds what is kept back for one joining socket; beyond it the join is tried again.

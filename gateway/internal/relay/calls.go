@@ -13,8 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
-	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/fault"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
 // calls are the client events that wait for a service's reply. One subscription takes in all replies, so that an event in

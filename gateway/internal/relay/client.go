@@ -28,24 +28,36 @@ type client struct {
 	queue      []*pending // waits for inFlight to be answered
 	inFlight   *pending
 	paused     bool // reading is stopped until the queue is half empty
-	rooms      []string
+	rooms      []clientRoom
 	registered bool
 	announced  bool // to presence; guarded by presence.mu
 	gone       bool
+	saved      time.Time // when the state was last written to the bus
+
+	pid   string        // the secret by which the socket can be recovered; "" = it cannot
+	nonce string        // of this gateway's hold on the socket
+	ended chan struct{} // closed when everything knows that the socket is gone
+}
+
+// clientRoom is a room that the socket is in.
+type clientRoom struct {
+	id    string
+	index uint32 // in the socket's offsets
+	seq   uint64 // what the socket had seen when it entered
 }
 
 // pending is one client event on its way.
 type pending struct {
 	event   string
 	subject string
-	payload []byte // the ClientEvent, encoded
-	ackID   int64  // -1: the client wants no ack
+	payload []byte                  // the ClientEvent, encoded
+	ackID   int64                   // -1: the client wants no ack
 	room    string                  // of room:leave
 	act     func(*client, *pending) // instead of a NATS request; runs in a goroutine of its own
 }
 
 func newClient(r *Relay, identity *eventv1.Identity) *client {
-	c := &client{relay: r, tokens: float64(r.cfg.EventBurst)}
+	c := &client{relay: r, tokens: float64(r.cfg.EventBurst), nonce: session.NewID(), ended: make(chan struct{})}
 	c.setIdentity(identity)
 	return c
 }
@@ -173,7 +185,7 @@ func (c *client) done(p *pending) {
 }
 
 // end marks the client gone and gives the rooms that it was in.
-func (c *client) end() (rooms []string, registered bool) {
+func (c *client) end() (rooms []clientRoom, registered bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.gone = true
@@ -182,24 +194,29 @@ func (c *client) end() (rooms []string, registered bool) {
 	return rooms, registered
 }
 
-// addRoom notes a room; it reports false when the client is gone or was in it already.
-func (c *client) addRoom(roomID string) (added, alive bool) {
+// addRoom notes a room, or what the socket has seen of one that is noted. Nothing is alive to enter when the client is gone.
+func (c *client) addRoom(room clientRoom) (added, alive bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gone {
 		return false, false
 	}
-	if slices.Contains(c.rooms, roomID) {
+	if i := c.roomLocked(room.id); i >= 0 {
+		c.rooms[i].seq = max(c.rooms[i].seq, room.seq)
 		return false, true
 	}
-	c.rooms = append(c.rooms, roomID)
+	c.rooms = append(c.rooms, room)
 	return true, true
+}
+
+func (c *client) roomLocked(roomID string) int {
+	return slices.IndexFunc(c.rooms, func(r clientRoom) bool { return r.id == roomID })
 }
 
 func (c *client) forgetRoom(roomID string) (was bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	i := slices.Index(c.rooms, roomID)
+	i := c.roomLocked(roomID)
 	if i < 0 {
 		return false
 	}
@@ -210,7 +227,29 @@ func (c *client) forgetRoom(roomID string) (was bool) {
 func (c *client) inRoom(roomID string) (in bool, rooms int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Contains(c.rooms, roomID), len(c.rooms)
+	return c.roomLocked(roomID) >= 0, len(c.rooms)
+}
+
+// roomIndex is a room's number in the socket's offsets: its own, or a new one.
+func (c *client) roomIndex(roomID string) uint32 {
+	if c.socket.Offsets == nil {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := c.roomLocked(roomID); i >= 0 {
+		return c.rooms[i].index
+	}
+	return c.socket.Offsets.Enter()
+}
+
+// roomIDsLocked lists the rooms that the socket is in; c.mu is held.
+func (c *client) roomIDsLocked() []string {
+	ids := make([]string, len(c.rooms))
+	for i, room := range c.rooms {
+		ids[i] = room.id
+	}
+	return ids
 }
 
 // revokedBy tells whether a revocation covers the client's token.

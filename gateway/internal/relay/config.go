@@ -14,6 +14,7 @@ type Config struct {
 	MaxQueued     int // client events of one socket that wait for the one before; reading stops beyond
 	MaxInFlight   int // client events of this gateway that wait for a service
 	MaxHandshakes int // CONNECTs being authenticated at once
+	ClusterCalls  int // cluster operations that this gateway serves at once
 
 	EventTimeout  time.Duration // a service's time to answer
 	AuthTimeout   time.Duration
@@ -21,6 +22,13 @@ type Config struct {
 	GapWait       time.Duration // how long a missing event may still come by itself
 	HeadInterval  time.Duration // between comparisons of room heads
 	LeaseInterval time.Duration // presence heartbeat
+	// ClusterTimeout is how long other gateways may take to answer a cluster operation.
+	ClusterTimeout time.Duration
+
+	RecoveryWindow   time.Duration // after a connection ended in which its sockets can be recovered; 0 = off
+	RecoveryEvents   int           // missed events that are replayed at most
+	RecoveryReplicas int           // of the bucket
+	RecoveryBytes    int64         // of the bucket
 
 	// Services that must have announced their events before an event without responder is called unknown.
 	Services []string

@@ -10,9 +10,9 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
-	"github.com/starling-chat/starling/proto/fault"
 )
 
 // retryAfter is what clients are told when a part is away.
@@ -65,15 +65,16 @@ func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return
 	}
+	wish := wishOf(auth)
 	r.tasks.Add(1)
 	go func() {
 		defer r.tasks.Done()
 		defer func() { <-r.handshakes }()
-		r.authenticate(s, namespace, token)
+		r.authenticate(s, namespace, token, wish)
 	}()
 }
 
-func (r *Relay) authenticate(s *session.Session, namespace, token string) {
+func (r *Relay) authenticate(s *session.Session, namespace, token string, wish wish) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.AuthTimeout)
 	defer cancel()
 	res, err := r.services.Auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token})
@@ -88,7 +89,35 @@ func (r *Relay) authenticate(s *session.Session, namespace, token string) {
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return
 	}
-	r.accept(s, namespace, res.GetIdentity())
+	r.enterNamespace(s, namespace, res.GetIdentity(), wish)
+}
+
+// enterNamespace recovers the client's old socket if it can, and makes a new one otherwise.
+func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *eventv1.Identity, wish wish) {
+	c := newClient(r, identity)
+	if r.recovery.on() && wish.recovery {
+		switch r.recovery.recover(s, c, namespace, identity, wish) {
+		case recovered, lost:
+			return
+		case fresh:
+			c.pid = newPID()
+		}
+	}
+	socket := s.NewSocket("", namespace, identity.GetUserId(), c)
+	if c.pid != "" {
+		socket.Offsets = &session.Offsets{}
+	}
+	if err := c.bind(socket, identity); err != nil {
+		r.log.Error("socket cannot be bound", slog.Any("error", err))
+		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
+		return
+	}
+	r.recovery.save(c)
+	if !s.Admit(socket, c.pid) {
+		r.recovery.ended(c, transport.ReasonLeft) // nobody got to know its pid
+		return
+	}
+	r.register(socket, c)
 }
 
 func (r *Relay) refuseConnect(s *session.Session, namespace, message string) {
@@ -96,15 +125,8 @@ func (r *Relay) refuseConnect(s *session.Session, namespace, message string) {
 	s.Refuse(namespace, message, []byte(`{"code":"`+refusalCode(message)+`"}`))
 }
 
-// accept makes the socket known: to its client, to the registry, to presence.
-func (r *Relay) accept(s *session.Session, namespace string, identity *eventv1.Identity) {
-	c := newClient(r, identity)
-	socket := s.Accept(namespace, identity.GetUserId(), c, func(socket *session.Socket) error {
-		return c.bind(socket, identity)
-	})
-	if socket == nil {
-		return
-	}
+// register makes an admitted socket known to the registry and to presence.
+func (r *Relay) register(socket *session.Socket, c *client) {
 	r.stats.Handshakes.WithLabelValues("ok").Inc()
 	c.mu.Lock()
 	if c.gone {
@@ -122,7 +144,7 @@ func (r *Relay) accept(s *session.Session, namespace string, identity *eventv1.I
 }
 
 // Disconnected implements session.App.
-func (r *Relay) Disconnected(s *session.Socket, _ transport.Reason) {
+func (r *Relay) Disconnected(s *session.Socket, reason transport.Reason) {
 	c, ok := s.State.(*client)
 	if !ok {
 		return
@@ -132,10 +154,12 @@ func (r *Relay) Disconnected(s *session.Socket, _ transport.Reason) {
 		r.presence.down(s, c) // before the registry forgets it: a snapshot in between would not fit its version
 		r.registry.Remove(s)
 	}
-	for _, roomID := range rooms {
-		r.hub.Leave(s, roomID)
-		r.interest.release(roomID)
+	for _, room := range rooms {
+		r.hub.Leave(s, room.id)
+		r.interest.release(room.id)
 	}
+	r.recovery.ended(c, reason)
+	close(c.ended)
 }
 
 // tokenOf takes the token out of the CONNECT's auth object, or else out of the handshake's Authorization header. ok is false

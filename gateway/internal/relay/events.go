@@ -8,8 +8,8 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/transport"
-	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/fault"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
@@ -183,5 +183,7 @@ func appendFault(b []byte, f *fault.Error) []byte {
 	return b
 }
 
-// Ack implements session.App. The gateway sends no events with acks yet, so there is nobody to tell.
-func (r *Relay) Ack(*session.Socket, int64, []byte, [][]byte) {}
+// Ack implements session.App.
+func (r *Relay) Ack(s *session.Socket, id int64, args []byte, attachments [][]byte) {
+	r.cluster.acked(s, id, args, attachments)
+}

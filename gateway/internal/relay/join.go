@@ -10,10 +10,10 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
-	"github.com/starling-chat/starling/proto/fault"
 )
 
 // joinAttempts bounds how often the history is read again because live events outran it.
@@ -51,7 +51,8 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 	if !inside && rooms >= r.cfg.MaxRooms {
 		return fault.Newf(fault.TooLarge, "A socket can be in %d rooms at most", r.cfg.MaxRooms)
 	}
-	if !r.hub.Begin(c.socket, roomID) {
+	room := clientRoom{id: roomID, index: c.roomIndex(roomID)}
+	if !r.hub.Begin(c.socket, roomID, room.index) {
 		return fault.New(fault.Conflict, "The room is being joined already")
 	}
 	// The join holds a claim on the room's subject of its own, also when the socket is inside: it may be evicted, or gone,
@@ -61,7 +62,7 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 		r.hub.Forget(roomID)
 		return fault.Retry(fault.Unavailable, "Service unavailable", retryAfter)
 	}
-	listed, err := r.readAndComplete(ctx, c, p, roomID)
+	listed, err := r.readAndComplete(ctx, c, p, room)
 	if err != nil {
 		r.hub.Abort(c.socket, roomID)
 	}
@@ -72,23 +73,25 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 }
 
 // readAndComplete tells whether it entered the room into the client's list.
-func (r *Relay) readAndComplete(ctx context.Context, c *client, p *pending, roomID string) (listed bool, err error) {
+func (r *Relay) readAndComplete(ctx context.Context, c *client, p *pending, room clientRoom) (listed bool, err error) {
 	for range joinAttempts {
 		res, err := r.askJoin(ctx, p)
 		if err != nil {
 			return listed, err
 		}
-		added, alive := c.addRoom(roomID)
+		room.seq = res.GetSeq()
+		added, alive := c.addRoom(room)
 		listed = listed || added
 		if !alive {
 			return listed, fault.New(fault.Unavailable, "The socket is gone")
 		}
+		r.recovery.save(c)
 		prelude, err := r.joinPrelude(c.socket, p, res)
 		if err != nil {
 			return listed, err
 		}
 		var dirty hub.Dirty
-		if r.hub.Complete(c.socket, roomID, res.GetSeq(), prelude, &dirty) {
+		if r.hub.Complete(c.socket, room.id, res.GetSeq(), prelude, &dirty) {
 			dirty.Flush()
 			return listed, nil
 		}
@@ -141,6 +144,7 @@ func (r *Relay) left(c *client, p *pending) {
 	r.hub.Leave(c.socket, p.room)
 	if c.forgetRoom(p.room) {
 		r.interest.release(p.room)
+		r.recovery.save(c)
 	}
 }
 

@@ -32,7 +32,7 @@ type Peers struct {
 	log      *slog.Logger
 	inbox    chan *nats.Msg
 	polls    chan struct{} // tokens of polls being answered for other gateways
-	takeover func(pid string)
+	takeover func(pid string, done func())
 
 	mu      sync.Mutex // guards what follows
 	cancels map[string]context.CancelFunc
@@ -94,7 +94,10 @@ func (p *Peers) send(gateway string, m *enginev1.EngineMessage) {
 }
 
 // ServePeers has the relay answer the other gateways.
-func (r *Relay) ServePeers(p *Peers) { r.peers = p }
+func (r *Relay) ServePeers(p *Peers) {
+	r.peers = p
+	p.takeover = r.recovery.takenOver
+}
 
 // run takes in what other gateways send. Tunnels need the order, and their work does not block; polls wait in goroutines.
 func (p *Peers) run(ctx context.Context) error {
@@ -155,9 +158,8 @@ func (p *Peers) received(msg *nats.Msg, m *enginev1.EngineMessage) {
 		}
 	case *enginev1.EngineMessage_Takeover:
 		if p.takeover != nil {
-			p.takeover(kind.Takeover.GetPid())
+			p.takeover(kind.Takeover.GetPid(), func() { _ = msg.Respond(nil) }) // the other end goes on without
 		}
-		_ = msg.Respond(nil) // the other end goes on without
 	}
 }
 

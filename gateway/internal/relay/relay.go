@@ -41,7 +41,9 @@ type Relay struct {
 	presence    *presence
 	revocations *revocations
 	catalog     *catalog
+	cluster     *cluster
 	peers       *Peers
+	recovery    *recovery
 
 	roomEvents []chan *nats.Msg // one for each hub shard
 	handshakes chan struct{}    // tokens of CONNECTs being authenticated
@@ -78,6 +80,8 @@ func New(ctx context.Context, cfg Config, nc *nats.Conn, services Services, st *
 	r.repairs = newRepairs(r)
 	r.presence = newPresence(r)
 	r.revocations = newRevocations(r)
+	r.recovery = newRecovery(r)
+	r.cluster = newCluster(r)
 	return r
 }
 
@@ -98,8 +102,10 @@ func (r *Relay) Run(ctx context.Context) error {
 	g.Go("heads", r.repairs.compareHeads)
 	g.Go("revocations", r.revocations.run)
 	g.Go("token expiry", r.closeExpired)
+	g.Go("cluster", r.cluster.run)
 	g.Go("presence", r.presence.run)
 	g.Go("peers", r.peers.run)
+	g.Go("recovery", r.recovery.run)
 	err = g.Run(ctx)
 	r.stop()
 	r.tasks.Wait()
@@ -138,6 +144,11 @@ func (r *Relay) subscribe() (subscriptions, error) {
 	if err := add(r.calls.inbox+".*", r.calls.replies); err != nil {
 		return subs, err
 	}
+	for subj, ch := range r.cluster.subjects() {
+		if err := add(subj, ch); err != nil {
+			return subs, err
+		}
+	}
 	return subs, nil
 }
 
@@ -147,12 +158,14 @@ func (r *Relay) Resync() {
 	r.revocations.catchUpNow()
 	r.presence.announceNow()
 	r.askCatalog()
+	r.cluster.resync()
 }
 
 // Evicted implements hub.Watcher.
 func (r *Relay) Evicted(s *session.Socket, roomID string) {
 	if c, ok := s.State.(*client); ok && c.forgetRoom(roomID) {
 		r.interest.release(roomID)
+		r.recovery.save(c)
 	}
 }
 

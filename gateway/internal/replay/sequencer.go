@@ -76,6 +76,9 @@ func (s *Sequencer) Gap() (after, upTo uint64, ok bool) {
 	return s.last, s.held[0].Seq - 1, true
 }
 
+// Held gives the events that came early, in sequence; they must not be changed.
+func (s *Sequencer) Held() []Event { return s.held }
+
 func (s *Sequencer) hold(e Event) {
 	i, found := slices.BinarySearchFunc(s.held, e.Seq, func(h Event, seq uint64) int {
 		switch {

@@ -50,7 +50,9 @@ func (s *Server) OpenPolling(sockets *transport.Server, headers Headers) PollRes
 	if refused {
 		return PollResponse{Status: http.StatusServiceUnavailable, ContentType: typeText}
 	}
-	return s.get(context.Background(), session, conn) //nolint:forbidigo // does not wait: the open packet is queued
+	first := s.get(context.Background(), session, conn) //nolint:forbidigo // does not wait: the open packet is queued
+	session.rawOpened()
+	return first
 }
 
 // Transport tells what a session of this gateway is on; "" when there is none.

@@ -21,9 +21,19 @@ func (s *Session) SID() string { return s.sid }
 func (s *Session) Send(content []byte, binary bool) {
 	b := transport.NewBuilder(len(content) + 1)
 	if binary {
-		s.conn.Queue(b.BinaryMessage(content))
+		// A binary message has no text; what Builder makes of none is a frame of two bytes before the binary one.
+		m := b.Message(b.Buffer(), [][]byte{content})
+		s.conn.Queue(&transport.Message{
+			Frames: m.Frames[2:], Text: engineio.AppendBase64(nil, content),
+		})
 	} else {
 		s.conn.Queue(b.Message(append(append(b.Buffer(), byte(engineio.Message)), content...), nil))
 	}
 	s.conn.Flush()
+}
+
+func (s *Session) rawOpened() {
+	if raw := s.server.cfg.Raw; raw != nil {
+		raw.Opened(s)
+	}
 }

@@ -21,7 +21,8 @@ type Config struct {
 	ConnectTimeout time.Duration // from the handshake to the first namespace
 	MaxPayload     int           // bytes of one packet
 	MaxAttachments int
-	MaxDepth       int // of JSON
+	MaxDepth       int    // of JSON
+	Raw            RawApp // for tests of Engine.IO alone: takes the place of the App; nil otherwise
 }
 
 // App is what sessions serve. Its calls come from the session's reader, in order, and must not block.
@@ -89,7 +90,9 @@ func (s *Server) Open(conn transport.Conn, headers Headers) *Session {
 	session, refused := s.open(conn, headers, nil)
 	if refused {
 		conn.Close(transport.CodeRestart, transport.ReasonDrain)
+		return session
 	}
+	session.rawOpened()
 	return session
 }
 

@@ -99,6 +99,10 @@ func (s *Session) overdue(now time.Time) bool {
 
 // message takes one Engine.IO message; an error is the peer's and ends the session.
 func (s *Session) message(packet engineio.Packet) error {
+	if raw := s.server.cfg.Raw; raw != nil {
+		raw.Message(s, packet.Data, packet.Binary)
+		return nil
+	}
 	if packet.Binary {
 		if s.asm == nil {
 			return errStrayBinary
@@ -157,7 +161,7 @@ func (s *Session) dispatch(p socketio.Packet, attachments [][]byte) error {
 	case socketio.Ack, socketio.BinaryAck:
 		s.server.app.Ack(socket, p.ID, p.Data, attachments)
 	case socketio.Disconnect:
-		s.drop(socket, transport.ReasonClient)
+		s.drop(socket, transport.ReasonLeft)
 	default:
 		return errNotForServer
 	}
@@ -185,29 +189,54 @@ func (s *Session) connect(p socketio.Packet) error {
 	return nil
 }
 
-// Accept lets a pending CONNECT in: the socket exists, with the App's state, before the client is told. bind completes the
-// state with the socket. It returns nil when the session ended meanwhile.
-func (s *Session) Accept(namespace, userID string, state any, bind func(*Socket) error) *Socket {
-	socket := &Socket{ID: NewID(), Namespace: namespace, UserID: userID, State: state, session: s}
-	if err := bind(socket); err != nil {
-		s.server.log.Error("socket cannot be bound", slog.Any("error", err))
-		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
-		return nil
+// NewSocket makes a socket for a pending CONNECT. It can be sent to, but the client does not know it before Admit. An empty
+// id takes a new one; a recovered socket keeps its old one.
+func (s *Session) NewSocket(id, namespace, userID string, state any) *Socket {
+	if id == "" {
+		id = NewID()
 	}
-	b := transport.NewBuilder(64)
-	detail := append(append([]byte(`{"sid":"`), socket.ID...), `"}`...)
-	m := b.Message(socketio.AppendConnect(append(b.Buffer(), byte(engineio.Message)), namespace, detail), nil)
+	return &Socket{ID: id, Namespace: namespace, UserID: userID, State: state, session: s}
+}
+
+// Admit answers a pending CONNECT with its socket; pid, where not empty, is the secret by which the socket can be recovered.
+// It reports false when the session ended meanwhile.
+func (s *Session) Admit(socket *Socket, pid string) bool {
+	detail := append(append(make([]byte, 0, 72), `{"sid":"`...), socket.ID...)
+	if pid != "" {
+		detail = append(append(detail, `","pid":"`...), pid...)
+	}
+	detail = append(detail, `"}`...)
+	b := transport.NewBuilder(len(detail) + 24)
+	m := b.Message(socketio.AppendConnect(append(b.Buffer(), byte(engineio.Message)), socket.Namespace, detail), nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || !s.settleLocked(namespace) {
-		return nil
+	if s.closed || !s.settleLocked(socket.Namespace) {
+		return false
 	}
 	s.sockets = append(s.sockets, socket)
 	s.conn.Queue(m)
 	s.conn.Flush()
 	s.server.stats.Sockets.Inc()
+	return true
+}
+
+// Accept is NewSocket and Admit for an App without recovery; bind completes the App's state with the socket. It returns nil
+// when the session ended meanwhile or bind failed, which ends it.
+func (s *Session) Accept(namespace, userID string, state any, bind func(*Socket) error) *Socket {
+	socket := s.NewSocket("", namespace, userID, state)
+	if err := bind(socket); err != nil {
+		s.server.log.Error("socket cannot be bound", slog.Any("error", err))
+		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
+		return nil
+	}
+	if !s.Admit(socket, "") {
+		return nil
+	}
 	return socket
 }
+
+// Conn gives the session's conn.
+func (s *Session) Conn() transport.Conn { return s.conn }
 
 // Refuse answers a pending CONNECT with CONNECT_ERROR; detail is a JSON object for the error's data, or nil.
 func (s *Session) Refuse(namespace, message string, detail []byte) {
@@ -266,7 +295,7 @@ func (s *Session) drop(socket *Socket, reason transport.Reason) {
 	s.mu.Lock()
 	first := !socket.left
 	socket.left = true
-	if first && reason == transport.ReasonClient {
+	if first && reason == transport.ReasonLeft {
 		s.sockets = slices.DeleteFunc(s.sockets, func(o *Socket) bool { return o == socket })
 	}
 	s.mu.Unlock()

@@ -12,6 +12,8 @@ type Socket struct {
 	Namespace string
 	UserID    string
 	State     any // the App's
+	// Offsets is non-nil when the socket can be recovered.
+	Offsets *Offsets
 
 	session *Session
 	left    bool // guarded by session.mu: the namespace is left
@@ -21,7 +23,20 @@ type Socket struct {
 func (s *Socket) Session() *Session { return s.session }
 
 // Queue appends a message to the conn's send queue; Flush sends it.
-func (s *Socket) Queue(m *transport.Message) bool { return s.session.conn.Queue(m) }
+func (s *Socket) Queue(m *transport.Message) bool {
+	if m.StringEnd && s.Offsets != nil {
+		return s.Offsets.queueMarked(s.session.conn, m)
+	}
+	return s.session.conn.Queue(m)
+}
+
+// QueueDurable is Queue for a durable event of a room: index is the room's number in the socket's offsets.
+func (s *Socket) QueueDurable(m *transport.Message, index uint32, seq uint64) bool {
+	if s.Offsets == nil {
+		return s.session.conn.Queue(m)
+	}
+	return s.Offsets.queueDurable(s.session.conn, m, index, seq)
+}
 
 // Flush writes what is queued.
 func (s *Socket) Flush() { s.session.conn.Flush() }
@@ -64,7 +79,9 @@ func EventMessage(namespace, name string, id int64, args []byte, attachments [][
 	if err != nil {
 		return nil, err
 	}
-	return b.Message(buf, attachments), nil
+	m := b.Message(buf, attachments)
+	m.StringEnd = len(args) > 2 && args[len(args)-2] == '"'
+	return m, nil
 }
 
 // AckMessage encodes an ack.

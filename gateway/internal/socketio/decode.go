@@ -62,7 +62,7 @@ func (l Limits) withDefaults() Limits {
 }
 
 // Decode decodes the text of one Engine.IO message. It returns a *ProtocolError, with an empty Packet, for everything
-// that protocol.md ("Socket.IO") wants a session closed for, and ErrTooDeep, with a Packet that is TooDeep, for JSON
+// that docs/socketio.md ("Socket.IO") wants a session closed for, and ErrTooDeep, with a Packet that is TooDeep, for JSON
 // beyond Limits.MaxDepth. Binary packets still need their attachments: see Assembler.
 func Decode(data []byte, limits Limits) (Packet, error) {
 	limits = limits.withDefaults()

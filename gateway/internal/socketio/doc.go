@@ -9,7 +9,7 @@
 // The package does no I/O, keeps no clock, starts nothing. Everything but an Assembler is stateless; an Assembler
 // has one owner, the session's reader.
 //
-// One packet, as protocol.md ("Socket.IO") has it; every part but the type may be absent:
+// One packet, as docs/socketio.md ("Socket.IO") has it; every part but the type may be absent:
 //
 //	┌──────┬─────┬────────────┬──────────┬────────────────────────────┐
 //	│ type │ n - │ /ns ,      │ ack id   │ JSON                       │

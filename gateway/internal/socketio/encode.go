@@ -89,7 +89,7 @@ func AppendAck(dst []byte, namespace string, id int64, args []byte, attachments 
 }
 
 // AppendWithOffset appends an event, as AppendEvent encoded it, with one more argument at its end: the recovery offset
-// (protocol.md, "Recovery"). The event may have anything before its header, such as the type of an Engine.IO message;
+// (docs/socketio.md, "Recovery"). The event may have anything before its header, such as the type of an Engine.IO message;
 // it is not touched, so that all sockets can share it. The error is a *UsageError and then dst is returned as it was.
 //
 //	event    42/chat,["name",{"a":1}]

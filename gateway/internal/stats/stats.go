@@ -12,8 +12,10 @@ type Stats struct {
 	Disconnects  *prometheus.CounterVec // reason: transport.Reason
 	Packets      *prometheus.CounterVec // direction: in, out; type: socketio.Type
 	SlowCloses   prometheus.Counter
+	Recoveries   *prometheus.CounterVec // result: ok, or why not
 	GapRepairs   *prometheus.CounterVec // result: ok, failed
 	ClientEvents *prometheus.CounterVec // service, result: ok or a fault code
+	ClusterCalls *prometheus.CounterVec // operation; result: ok, partial or a fault code
 	Draining     prometheus.Gauge
 	Delivery     prometheus.Histogram // seconds from reading a client event to queueing what it caused
 
@@ -40,8 +42,10 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 		SlowCloses: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: ns, Subsystem: sub, Name: "slow_consumer_closes_total", Help: "Sessions closed because their send queue overflowed.",
 		}),
+		Recoveries:   counter("recoveries_total", "Attempts to recover a socket, by result.", "result"),
 		GapRepairs:   counter("gap_repairs_total", "Room event gaps fetched from chat-service.", "result"),
 		ClientEvents: counter("client_events_total", "Client events by owning service and result.", "service", "result"),
+		ClusterCalls: counter("cluster_calls_total", "Operations on the sockets of all gateways by result.", "operation", "result"),
 		Draining:     gauge("draining", "1 while the gateway drains."),
 		Delivery: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: ns, Name: "delivery_seconds", Help: "From reading a client event to queueing the room event it caused.",
@@ -51,8 +55,8 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: ns, Subsystem: sub, Name: "outbound_queue_bytes", Help: "Bytes in all send queues.",
 	}, func() float64 { return float64(queuedBytes()) })
-	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs,
-		s.ClientEvents, s.Draining, s.Delivery, queue)
+	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs, s.Recoveries,
+		s.ClientEvents, s.ClusterCalls, s.Draining, s.Delivery, queue)
 	s.EventsIn = s.Packets.WithLabelValues("in", "event")
 	s.EventsOut = s.Packets.WithLabelValues("out", "event")
 	s.AcksOut = s.Packets.WithLabelValues("out", "ack")

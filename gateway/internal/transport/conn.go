@@ -64,5 +64,6 @@ const (
 	ReasonExpired     Reason = "expired"      // the token ended
 	ReasonOverload    Reason = "overload"     // no capacity
 	ReasonDrain       Reason = "drain"        // the gateway goes away
+	ReasonLeft        Reason = "left"         // the client left the namespace
 	ReasonReplaced    Reason = "replaced"     // the client came back over another link and was recovered there
 )

@@ -30,7 +30,7 @@ func (b *Bench) fanout(ctx context.Context, r *report.Result) error {
 }
 
 func (b *Bench) fanoutShape(ctx context.Context, r *report.Result, n, rooms, size int) error {
-	c, err := b.newCrowd(rooms*size)
+	c, err := b.newCrowd(rooms * size)
 	if err != nil {
 		return err
 	}

@@ -33,10 +33,11 @@ func (b *Bench) idle(ctx context.Context, r *report.Result) error {
 		return err
 	}
 	quiet := func() string { return fmt.Sprintf("%d connected, waiting for quiet", c.sum(openedCount)) }
-	if err := b.pause(ctx, min(idleSettle, b.Duration), quiet); err != nil {
+	before, known, err := b.settledRSS(ctx, quiet)
+	if err != nil {
 		return err
 	}
-	before, known := b.rss()
+	wait := b.profile(ctx, r, "connect", 3*time.Second)
 	from := b.usage()
 	took, err := c.connect(ctx, b.IdleConns)
 	if err != nil {
@@ -44,6 +45,7 @@ func (b *Bench) idle(ctx context.Context, r *report.Result) error {
 	}
 	to := b.usage()
 	peak, _ := b.rss()
+	wait()
 	server, all := b.serverCPU(from, to)
 	handshakes := c.merge(func(t *tally) *histogram.Histogram { return &t.handshakes })
 	n := float64(b.IdleConns)
@@ -69,8 +71,13 @@ func (b *Bench) idle(ctx context.Context, r *report.Result) error {
 		r.Add("server RSS idle", "MiB", float64(after)/(1<<20), report.Neutral)
 		r.Add("RSS a connection", "KB", float64(after-before)/n/1000, report.Lower)
 	}
-	if err := b.collected(ctx, r, before, known); err != nil {
+	if err := b.keepHeap(ctx); err != nil {
 		r.Problem("no heap profile: %v", err)
+	}
+	if collected, known, err := b.settledRSS(ctx, quiet); err != nil {
+		return err
+	} else if known && b.System.Admin != "" {
+		r.Add("RSS a connection after collections", "KB", float64(collected-before)/n/1000, report.Neutral)
 	}
 	if open := c.swarm.Totals().Open; open != int64(len(c.members)) {
 		r.Problem("%d connections are open, want %d", open, len(c.members))
@@ -78,23 +85,56 @@ func (b *Bench) idle(ctx context.Context, r *report.Result) error {
 	return nil
 }
 
-// collected keeps a heap profile, for which the server collects its garbage, and reports memory once more.
-func (b *Bench) collected(ctx context.Context, r *report.Result, before int64, known bool) error {
+// settledRSS has the server collect its garbage, where it has an admin port, and waits until its memory does not shrink any
+// more: what the start took would otherwise be counted as room for connections.
+func (b *Bench) settledRSS(ctx context.Context, line func() string) (bytes int64, known bool, err error) {
+	last, known := b.rss()
+	for range maxSettling {
+		if b.System.Admin != "" {
+			if err := b.collect(ctx, ""); err != nil {
+				return 0, false, err
+			}
+		}
+		if err := b.pause(ctx, min(idleSettle, b.Duration), line); err != nil {
+			return 0, false, err
+		}
+		now, _ := b.rss()
+		if now >= last-last/100 {
+			return now, known, nil
+		}
+		last = now
+	}
+	return last, known, nil
+}
+
+// maxSettling bounds how many times settledRSS waits.
+const maxSettling = 12
+
+// collect makes the server collect its garbage; the heap profile that comes with it is kept in path, if any.
+func (b *Bench) collect(ctx context.Context, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	return fetch(ctx, "http://"+b.System.Admin+"/debug/pprof/heap?gc=1", path)
+}
+
+// keepHeap keeps what tells who holds the memory of idle connections.
+func (b *Bench) keepHeap(ctx context.Context) error {
 	if b.Profile == "" || b.System.Admin == "" {
 		return nil
 	}
+	if err := b.collect(ctx, ""); err != nil { // the first collection leaves what lies in pools
+		return err
+	}
+	if err := b.collect(ctx, filepath.Join(b.Profile, b.System.Name+"-idle-heap.pprof")); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	path := filepath.Join(b.Profile, b.System.Name+"-idle-heap.pprof")
-	if err := fetch(ctx, "http://"+b.System.Admin+"/debug/pprof/heap?gc=1", path); err != nil {
-		return err
-	}
-	goroutines := filepath.Join(b.Profile, b.System.Name+"-idle-goroutines.txt")
-	if err := fetch(ctx, "http://"+b.System.Admin+"/debug/pprof/goroutine?debug=1", goroutines); err != nil {
-		return err
-	}
-	if after, _ := b.rss(); known {
-		r.Add("RSS a connection after a collection", "KB", float64(after-before)/float64(b.IdleConns)/1000, report.Neutral)
+	for name, path := range map[string]string{"goroutines": "/debug/pprof/goroutine?debug=1", "metrics": "/metrics"} {
+		file := filepath.Join(b.Profile, b.System.Name+"-idle-"+name+".txt")
+		if err := fetch(ctx, "http://"+b.System.Admin+path, file); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -134,7 +174,9 @@ func (b *Bench) storm(ctx context.Context, r *report.Result) error {
 	want := int64(len(c.members))
 	var half, most time.Duration
 	err = b.until(ctx, 2*time.Minute,
-		func() string { return fmt.Sprintf("%d of %d back, %d turned away", c.sum(openedCount), want, refused.Load()) },
+		func() string {
+			return fmt.Sprintf("%d of %d back, %d turned away", c.sum(openedCount), want, refused.Load())
+		},
 		func() bool {
 			back := c.sum(openedCount)
 			if half == 0 && back >= want/2 {

@@ -20,7 +20,7 @@ const (
 
 // latency sends at a steady rate, whatever comes back, into rooms of ten: first stored messages, then such that are not.
 func (b *Bench) latency(ctx context.Context, r *report.Result) error {
-	c, err := b.newCrowd(latencyRooms*latencySize)
+	c, err := b.newCrowd(latencyRooms * latencySize)
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func (c *crowd) openLoop(ctx context.Context, r *report.Result, event string) er
 		return err
 	}
 	c.measuring.Store(true)
-	from, to, err := b.during(ctx, r, "latency "+event[:len("message")], b.Duration, line)
+	from, to, err := b.during(ctx, r, "latency "+event, b.Duration, line)
 	c.measuring.Store(false)
 	stop()
 	slipped := <-late

@@ -17,20 +17,26 @@ import (
 
 // during measures: it waits for d and has the server's CPU profile taken meanwhile, when profiles are wanted.
 func (b *Bench) during(ctx context.Context, r *report.Result, name string, d time.Duration, line func() string) (from, to usage, err error) {
-	profiled := make(chan error, 1)
-	if b.Profile != "" && b.System.Admin != "" {
-		path := filepath.Join(b.Profile, b.System.Name+"-"+strings.ReplaceAll(name, " ", "-")+".pprof")
-		go func() { profiled <- fetchProfile(ctx, b.System.Admin, d, path) }()
-	} else {
-		profiled <- nil
-	}
+	wait := b.profile(ctx, r, name, d)
+	defer wait()
 	from = b.usage()
 	err = b.pause(ctx, d, line)
-	to = b.usage()
-	if failed := <-profiled; failed != nil {
-		r.Problem("no profile: %v", failed)
+	return from, b.usage(), err
+}
+
+// profile takes the server's CPU profile over d in the background, when profiles are wanted; call wait to await it.
+func (b *Bench) profile(ctx context.Context, r *report.Result, name string, d time.Duration) (wait func()) {
+	if b.Profile == "" || b.System.Admin == "" {
+		return func() {}
 	}
-	return from, to, err
+	path := filepath.Join(b.Profile, b.System.Name+"-"+strings.NewReplacer(" ", "-", ":", "-").Replace(name)+".pprof")
+	done := make(chan error, 1)
+	go func() { done <- fetchProfile(ctx, b.System.Admin, d, path) }()
+	return func() {
+		if err := <-done; err != nil {
+			r.Problem("no profile: %v", err)
+		}
+	}
 }
 
 func fetchProfile(ctx context.Context, admin string, d time.Duration, path string) error {
@@ -40,6 +46,7 @@ func fetchProfile(ctx context.Context, admin string, d time.Duration, path strin
 	return fetch(ctx, url, path)
 }
 
+// fetch keeps what url answers in the file path, or nowhere.
 func fetch(ctx context.Context, url, path string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
@@ -52,6 +59,10 @@ func fetch(ctx context.Context, url, path string) error {
 	defer res.Body.Close() //nolint:errcheck // read to its end
 	if res.StatusCode != http.StatusOK {
 		return fmt.Errorf("ask for a profile: status %d", res.StatusCode)
+	}
+	if path == "" {
+		_, err := io.Copy(io.Discard, res.Body)
+		return err
 	}
 	f, err := os.Create(path) //nolint:gosec // the user's own folder
 	if err != nil {

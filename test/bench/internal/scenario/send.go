@@ -157,4 +157,3 @@ func (c *crowd) verifyDeliveries(r *report.Result) {
 		r.Problem("%d deliveries of messages that were not acknowledged", extra)
 	}
 }
-

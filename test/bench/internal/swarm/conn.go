@@ -16,11 +16,11 @@ import (
 type phase uint8
 
 const (
-	idle        phase = iota
-	connecting        // TCP
-	upgrading         // the HTTP request is out
-	opening           // waits for the Engine.IO open packet
-	greeting          // waits for the reply to CONNECT
+	idle       phase = iota
+	connecting       // TCP
+	upgrading        // the HTTP request is out
+	opening          // waits for the Engine.IO open packet
+	greeting         // waits for the reply to CONNECT
 	established
 	closed
 )

@@ -12,6 +12,7 @@ package enginev1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -792,11 +793,231 @@ func (x *Takeover) GetPid() string {
 	return ""
 }
 
+// SessionState is what another gateway needs to recover a socket: kept in the KV bucket SESSIONS under s.<pid>, written on
+// connect, join, leave and recovery. Publisher and consumer: gateways.
+type SessionState struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	SocketId  string                 `protobuf:"bytes,1,opt,name=socket_id,json=socketId,proto3" json:"socket_id,omitempty"`
+	Namespace string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	UserId    string                 `protobuf:"bytes,3,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// Who has the socket, and since which start of its process.
+	GatewayId   string `protobuf:"bytes,4,opt,name=gateway_id,json=gatewayId,proto3" json:"gateway_id,omitempty"`
+	Incarnation int64  `protobuf:"varint,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
+	// New with every gateway that takes the socket over.
+	Nonce         string         `protobuf:"bytes,6,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Rooms         []*SessionRoom `protobuf:"bytes,7,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionState) Reset() {
+	*x = SessionState{}
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionState) ProtoMessage() {}
+
+func (x *SessionState) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionState.ProtoReflect.Descriptor instead.
+func (*SessionState) Descriptor() ([]byte, []int) {
+	return file_starling_engine_v1_engine_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SessionState) GetSocketId() string {
+	if x != nil {
+		return x.SocketId
+	}
+	return ""
+}
+
+func (x *SessionState) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *SessionState) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *SessionState) GetGatewayId() string {
+	if x != nil {
+		return x.GatewayId
+	}
+	return ""
+}
+
+func (x *SessionState) GetIncarnation() int64 {
+	if x != nil {
+		return x.Incarnation
+	}
+	return 0
+}
+
+func (x *SessionState) GetNonce() string {
+	if x != nil {
+		return x.Nonce
+	}
+	return ""
+}
+
+func (x *SessionState) GetRooms() []*SessionRoom {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
+type SessionRoom struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The room's number in the socket's offsets.
+	Index  uint32 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`
+	RoomId string `protobuf:"bytes,2,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// What the socket had seen of the room when this was written.
+	Seq           uint64 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionRoom) Reset() {
+	*x = SessionRoom{}
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionRoom) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionRoom) ProtoMessage() {}
+
+func (x *SessionRoom) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionRoom.ProtoReflect.Descriptor instead.
+func (*SessionRoom) Descriptor() ([]byte, []int) {
+	return file_starling_engine_v1_engine_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SessionRoom) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *SessionRoom) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *SessionRoom) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+// SessionEnd tells when a socket's connection ended, under c.<pid>. It counts for the state with the same nonce.
+type SessionEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Nonce string                 `protobuf:"bytes,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	At    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
+	// The socket left for good: it is not to be recovered.
+	Final         bool `protobuf:"varint,3,opt,name=final,proto3" json:"final,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionEnd) Reset() {
+	*x = SessionEnd{}
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionEnd) ProtoMessage() {}
+
+func (x *SessionEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionEnd.ProtoReflect.Descriptor instead.
+func (*SessionEnd) Descriptor() ([]byte, []int) {
+	return file_starling_engine_v1_engine_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SessionEnd) GetNonce() string {
+	if x != nil {
+		return x.Nonce
+	}
+	return ""
+}
+
+func (x *SessionEnd) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *SessionEnd) GetFinal() bool {
+	if x != nil {
+		return x.Final
+	}
+	return false
+}
+
 var File_starling_engine_v1_engine_proto protoreflect.FileDescriptor
 
 const file_starling_engine_v1_engine_proto_rawDesc = "" +
 	"\n" +
-	"\x1fstarling/engine/v1/engine.proto\x12\x12starling.engine.v1\"\xdd\x03\n" +
+	"\x1fstarling/engine/v1/engine.proto\x12\x12starling.engine.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x03\n" +
 	"\rEngineMessage\x12.\n" +
 	"\x04poll\x18\x01 \x01(\v2\x18.starling.engine.v1.PollH\x00R\x04poll\x128\n" +
 	"\x06cancel\x18\x02 \x01(\v2\x1e.starling.engine.v1.PollCancelH\x00R\x06cancel\x124\n" +
@@ -848,7 +1069,25 @@ const file_starling_engine_v1_engine_proto_rawDesc = "" +
 	"\x0fTunnelKeepalive\x12\x16\n" +
 	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\"\x1c\n" +
 	"\bTakeover\x12\x10\n" +
-	"\x03pid\x18\x01 \x01(\tR\x03pidBIZGgithub.com/starling-chat/starling/proto/gen/starling/engine/v1;enginev1b\x06proto3"
+	"\x03pid\x18\x01 \x01(\tR\x03pid\"\xf0\x01\n" +
+	"\fSessionState\x12\x1b\n" +
+	"\tsocket_id\x18\x01 \x01(\tR\bsocketId\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x17\n" +
+	"\auser_id\x18\x03 \x01(\tR\x06userId\x12\x1d\n" +
+	"\n" +
+	"gateway_id\x18\x04 \x01(\tR\tgatewayId\x12 \n" +
+	"\vincarnation\x18\x05 \x01(\x03R\vincarnation\x12\x14\n" +
+	"\x05nonce\x18\x06 \x01(\tR\x05nonce\x125\n" +
+	"\x05rooms\x18\a \x03(\v2\x1f.starling.engine.v1.SessionRoomR\x05rooms\"N\n" +
+	"\vSessionRoom\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\rR\x05index\x12\x17\n" +
+	"\aroom_id\x18\x02 \x01(\tR\x06roomId\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\"d\n" +
+	"\n" +
+	"SessionEnd\x12\x14\n" +
+	"\x05nonce\x18\x01 \x01(\tR\x05nonce\x12*\n" +
+	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
+	"\x05final\x18\x03 \x01(\bR\x05finalBIZGgithub.com/starling-chat/starling/proto/gen/starling/engine/v1;enginev1b\x06proto3"
 
 var (
 	file_starling_engine_v1_engine_proto_rawDescOnce sync.Once
@@ -862,19 +1101,23 @@ func file_starling_engine_v1_engine_proto_rawDescGZIP() []byte {
 	return file_starling_engine_v1_engine_proto_rawDescData
 }
 
-var file_starling_engine_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_starling_engine_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
 var file_starling_engine_v1_engine_proto_goTypes = []any{
-	(*EngineMessage)(nil),   // 0: starling.engine.v1.EngineMessage
-	(*Poll)(nil),            // 1: starling.engine.v1.Poll
-	(*PollReply)(nil),       // 2: starling.engine.v1.PollReply
-	(*PollCancel)(nil),      // 3: starling.engine.v1.PollCancel
-	(*TunnelOpen)(nil),      // 4: starling.engine.v1.TunnelOpen
-	(*TunnelOpenReply)(nil), // 5: starling.engine.v1.TunnelOpenReply
-	(*TunnelData)(nil),      // 6: starling.engine.v1.TunnelData
-	(*TunnelClose)(nil),     // 7: starling.engine.v1.TunnelClose
-	(*TunnelFlow)(nil),      // 8: starling.engine.v1.TunnelFlow
-	(*TunnelKeepalive)(nil), // 9: starling.engine.v1.TunnelKeepalive
-	(*Takeover)(nil),        // 10: starling.engine.v1.Takeover
+	(*EngineMessage)(nil),         // 0: starling.engine.v1.EngineMessage
+	(*Poll)(nil),                  // 1: starling.engine.v1.Poll
+	(*PollReply)(nil),             // 2: starling.engine.v1.PollReply
+	(*PollCancel)(nil),            // 3: starling.engine.v1.PollCancel
+	(*TunnelOpen)(nil),            // 4: starling.engine.v1.TunnelOpen
+	(*TunnelOpenReply)(nil),       // 5: starling.engine.v1.TunnelOpenReply
+	(*TunnelData)(nil),            // 6: starling.engine.v1.TunnelData
+	(*TunnelClose)(nil),           // 7: starling.engine.v1.TunnelClose
+	(*TunnelFlow)(nil),            // 8: starling.engine.v1.TunnelFlow
+	(*TunnelKeepalive)(nil),       // 9: starling.engine.v1.TunnelKeepalive
+	(*Takeover)(nil),              // 10: starling.engine.v1.Takeover
+	(*SessionState)(nil),          // 11: starling.engine.v1.SessionState
+	(*SessionRoom)(nil),           // 12: starling.engine.v1.SessionRoom
+	(*SessionEnd)(nil),            // 13: starling.engine.v1.SessionEnd
+	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
 }
 var file_starling_engine_v1_engine_proto_depIdxs = []int32{
 	1,  // 0: starling.engine.v1.EngineMessage.poll:type_name -> starling.engine.v1.Poll
@@ -885,11 +1128,13 @@ var file_starling_engine_v1_engine_proto_depIdxs = []int32{
 	8,  // 5: starling.engine.v1.EngineMessage.flow:type_name -> starling.engine.v1.TunnelFlow
 	9,  // 6: starling.engine.v1.EngineMessage.keepalive:type_name -> starling.engine.v1.TunnelKeepalive
 	10, // 7: starling.engine.v1.EngineMessage.takeover:type_name -> starling.engine.v1.Takeover
-	8,  // [8:8] is the sub-list for method output_type
-	8,  // [8:8] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	12, // 8: starling.engine.v1.SessionState.rooms:type_name -> starling.engine.v1.SessionRoom
+	14, // 9: starling.engine.v1.SessionEnd.at:type_name -> google.protobuf.Timestamp
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_starling_engine_v1_engine_proto_init() }
@@ -913,7 +1158,7 @@ func file_starling_engine_v1_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_engine_v1_engine_proto_rawDesc), len(file_starling_engine_v1_engine_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   14,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,205 @@
+package relay
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
+)
+
+// maxFound bounds the sockets of one answer, in bytes: a NATS message holds 1 MB.
+const maxFound = 600 << 10
+
+// operate does an operation with the local sockets and answers. Joins and leaves wait for clients and services, so they
+// run in goroutines of their own.
+func (c *cluster) operate(msg *nats.Msg, dirty *hub.Dirty) {
+	var op clusterv1.Operation
+	if err := proto.Unmarshal(msg.Data, &op); err != nil {
+		c.relay.log.Warn("operation cannot be decoded", slog.Any("error", err))
+		return
+	}
+	sockets := c.collect(op.GetTarget())
+	switch act := op.GetAct().(type) {
+	case *clusterv1.Operation_Emit:
+		c.answer(msg.Reply, c.emit(msg.Reply, &op, act.Emit, sockets, dirty))
+	case *clusterv1.Operation_Fetch:
+		c.answer(msg.Reply, c.fetch(act.Fetch, sockets))
+	case *clusterv1.Operation_Disconnect:
+		c.answer(msg.Reply, c.disconnect(act.Disconnect, sockets))
+	case *clusterv1.Operation_Join:
+		c.task(msg.Reply, &op, func(ctx context.Context) *clusterv1.Answer { return c.join(ctx, sockets, act.Join.GetRooms()) })
+	case *clusterv1.Operation_Leave:
+		c.task(msg.Reply, &op, func(ctx context.Context) *clusterv1.Answer { return c.leave(ctx, sockets, act.Leave.GetRooms()) })
+	default:
+		c.relay.log.Warn("operation is of a kind that this gateway does not know") // an upgrade is under way
+		c.answer(msg.Reply, &clusterv1.Answer{Overloaded: true})
+	}
+}
+
+// answerMargin is how long before the asking gateway's deadline an answer is sent, complete or not.
+const answerMargin = 200 * time.Millisecond
+
+func (c *cluster) task(reply string, op *clusterv1.Operation, do func(context.Context) *clusterv1.Answer) {
+	select {
+	case c.tasks <- struct{}{}:
+	default:
+		c.answer(reply, &clusterv1.Answer{Overloaded: true})
+		return
+	}
+	timeout := time.Duration(op.GetTimeoutMs()) * time.Millisecond
+	c.relay.tasks.Add(1)
+	go func() {
+		defer c.relay.tasks.Done()
+		defer func() { <-c.tasks }()
+		ctx, cancel := context.WithTimeout(c.relay.ctx, max(timeout-answerMargin, timeout/2))
+		defer cancel()
+		c.answer(reply, do(ctx))
+	}()
+}
+
+// collect gives the local sockets that a target names, each once.
+func (c *cluster) collect(t *clusterv1.Target) []*session.Socket {
+	registry := c.relay.registry
+	keep := exceptOf(t)
+	var sockets []*session.Socket
+	if t.GetAll() {
+		registry.Each(func(s *session.Socket) {
+			if keep(s) {
+				sockets = append(sockets, s)
+			}
+		})
+		return sockets
+	}
+	seen := make(map[*session.Socket]struct{})
+	add := func(list ...*session.Socket) {
+		for _, s := range list {
+			if _, twice := seen[s]; !twice && keep(s) {
+				seen[s] = struct{}{}
+				sockets = append(sockets, s)
+			}
+		}
+	}
+	for _, id := range t.GetRooms() {
+		add(c.relay.hub.Members(id)...)
+	}
+	for _, id := range t.GetUsers() {
+		add(registry.User(id)...)
+	}
+	for _, id := range t.GetSockets() {
+		if s, _ := registry.Socket(id); s != nil {
+			add(s)
+		}
+	}
+	return sockets
+}
+
+// exceptOf tells whether a socket is in the target's namespace and not left out.
+func exceptOf(t *clusterv1.Target) func(*session.Socket) bool {
+	users, ids := setOf(t.GetExcept().GetUsers()), setOf(t.GetExcept().GetSockets())
+	return func(s *session.Socket) bool {
+		if t.GetNamespace() != "" && s.Namespace != t.GetNamespace() {
+			return false
+		}
+		if _, out := users[s.UserID]; out {
+			return false
+		}
+		if _, out := ids[s.ID]; out {
+			return false
+		}
+		if len(t.GetExcept().GetRooms()) == 0 {
+			return true
+		}
+		cl, ok := s.State.(*client)
+		return ok && !slices.ContainsFunc(t.GetExcept().GetRooms(), func(id string) bool {
+			in, _ := cl.inRoom(id)
+			return in
+		})
+	}
+}
+
+func setOf(list []string) map[string]struct{} {
+	set := make(map[string]struct{}, len(list))
+	for _, id := range list {
+		set[id] = struct{}{}
+	}
+	return set
+}
+
+// fetch lists the sockets above the cursor, the smallest ids first.
+func (c *cluster) fetch(act *clusterv1.FetchAct, sockets []*session.Socket) *clusterv1.Answer {
+	limit := int(act.GetLimit())
+	byID := func(a, b *session.Socket) int { return strings.Compare(a.ID, b.ID) }
+	a := &clusterv1.Answer{Sockets: uint32(len(sockets))} //nolint:gosec // bounded by descriptors
+	best := make([]*session.Socket, 0, min(len(sockets), 2*limit+2))
+	for _, s := range sockets {
+		if s.ID <= act.GetCursor() {
+			continue
+		}
+		if best = append(best, s); len(best) > 2*limit+1 { // sorted now and then, so that few are kept of many
+			slices.SortFunc(best, byID)
+			best = best[:limit+1]
+		}
+	}
+	slices.SortFunc(best, byID)
+	size := 0
+	for _, s := range best {
+		d := c.detail(s)
+		if size += proto.Size(d) + 8; len(a.Found) == limit || size > maxFound && len(a.Found) > 0 {
+			a.More = true
+			break
+		}
+		a.Found = append(a.Found, d)
+	}
+	return a
+}
+
+func (c *cluster) detail(s *session.Socket) *clusterv1.SocketDetail {
+	d := &clusterv1.SocketDetail{
+		SocketId: s.ID, UserId: s.UserID, Namespace: s.Namespace, GatewayId: c.relay.cfg.GatewayID,
+	}
+	if _, since := c.relay.registry.Socket(s.ID); !since.IsZero() {
+		d.ConnectedAt = timestamppb.New(since)
+	}
+	if cl, ok := s.State.(*client); ok {
+		cl.mu.Lock()
+		d.Rooms = cl.roomIDsLocked()
+		cl.mu.Unlock()
+		slices.Sort(d.Rooms)
+	}
+	return d
+}
+
+// disconnect takes the sockets out of their namespaces; with close, all that share their connections.
+func (c *cluster) disconnect(act *clusterv1.DisconnectAct, sockets []*session.Socket) *clusterv1.Answer {
+	gone := make(map[*session.Socket]struct{}, len(sockets))
+	end := func(s *session.Socket) {
+		if _, twice := gone[s]; !twice {
+			gone[s] = struct{}{}
+			s.Disconnect(transport.ReasonServer)
+		}
+	}
+	for _, s := range sockets {
+		if act.GetClose() {
+			for _, other := range c.relay.registry.User(s.UserID) {
+				if other.Session() == s.Session() {
+					end(other)
+				}
+			}
+		}
+		end(s)
+		if act.GetClose() {
+			s.Close(transport.CodeNormal, transport.ReasonServer)
+		}
+	}
+	return &clusterv1.Answer{Sockets: uint32(len(sockets)), Done: uint32(len(gone))} //nolint:gosec // bounded by descriptors
+}

@@ -1,0 +1,139 @@
+package relay
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
+)
+
+// gather collects the answers to one operation. It is complete when every gateway that was known to live has answered and,
+// of an emit with ack, every socket that the event was sent to.
+type gather struct {
+	done chan struct{}
+	acks bool
+
+	mu        sync.Mutex          // guards what follows
+	waiting   map[string]struct{} // gateways that have not answered
+	late      map[string]struct{} // of those, the ones that nobody waits for any more
+	refused   int                 // gateways without capacity
+	answers   []*clusterv1.Answer
+	replies   []*clusterv1.SocketAck
+	size      int // bytes of replies
+	truncated bool
+	expected  int // sockets asked for an ack
+	got       int
+	complete  bool
+}
+
+const (
+	// maxAnswer bounds the replies of one call, in bytes: gRPC's limit of 4 MB leaves room for more than it.
+	maxAnswer = 3 << 20
+	// bareReply is about what a reply without arguments takes.
+	bareReply = 128
+)
+
+func newGather(gateways map[string]struct{}, acks bool) *gather {
+	return &gather{done: make(chan struct{}), acks: acks, waiting: gateways, late: make(map[string]struct{})}
+}
+
+// take takes one answer, also of a gateway that was not known yet.
+func (g *gather) take(a *clusterv1.Answer) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !a.GetContinued() {
+		delete(g.waiting, a.GetGatewayId())
+		delete(g.late, a.GetGatewayId())
+		if a.GetOverloaded() {
+			g.refused++
+		} else if g.acks {
+			g.expected += int(a.GetSockets())
+		}
+		g.answers = append(g.answers, a)
+	}
+	for _, reply := range a.GetAcks() {
+		g.got++
+		g.keep(reply)
+	}
+	a.Acks = nil
+	g.check()
+}
+
+// keep keeps a reply, without its arguments where they would be too much.
+func (g *gather) keep(reply *clusterv1.SocketAck) {
+	size := bareReply + len(reply.GetArgs())
+	for _, a := range reply.GetAttachments() {
+		size += len(a)
+	}
+	if g.size+size > maxAnswer {
+		reply.Args, reply.Attachments, reply.Truncated = nil, nil, true
+		size = bareReply
+	}
+	g.truncated = g.truncated || reply.GetTruncated()
+	if g.size+size > maxAnswer {
+		return // it is still counted
+	}
+	g.size += size
+	g.replies = append(g.replies, reply)
+}
+
+func (g *gather) check() {
+	if !g.complete && len(g.waiting) == 0 && g.got >= g.expected {
+		g.complete = true
+		close(g.done)
+	}
+}
+
+// giveUp ends the wait for gateways that have not answered; what comes from them still counts.
+func (g *gather) giveUp() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for id := range g.waiting {
+		g.late[id] = struct{}{}
+	}
+	clear(g.waiting)
+	g.check()
+}
+
+// await waits until everything has come or timeout is over; for the gateways' first answers, until first. An error is that
+// of ctx.
+func (g *gather) await(ctx context.Context, timeout, first time.Duration, acks bool) error {
+	deadline := time.NewTimer(timeout)
+	defer deadline.Stop()
+	answers := time.NewTimer(first)
+	defer answers.Stop()
+	for {
+		select {
+		case <-g.done:
+			return nil
+		case <-deadline.C:
+			return nil
+		case <-answers.C:
+			if acks {
+				g.giveUp()
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// result is what a call has gathered; nothing changes it any more.
+type result struct {
+	answers   []*clusterv1.Answer
+	replies   []*clusterv1.SocketAck
+	missing   int // gateways
+	expected  int
+	got       int
+	truncated bool
+}
+
+func (g *gather) result() result {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return result{
+		answers: g.answers, replies: g.replies, missing: len(g.waiting) + len(g.late) + g.refused,
+		expected: g.expected, got: min(g.got, g.expected), truncated: g.truncated,
+	}
+}

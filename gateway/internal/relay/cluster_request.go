@@ -1,0 +1,231 @@
+package relay
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/proto/caller"
+	"github.com/starling-chat/starling/proto/fault"
+	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+// The bounds of a cluster call.
+const (
+	maxTargets     = 1000      // ids in one list
+	maxTargetID    = maxRoomID // bytes of an id
+	maxEmitBytes   = 512 << 10 // arguments and attachments of an emit
+	maxAttachments = 10        // what official clients take by default
+	maxArgDepth    = 32
+)
+
+// targeted is what the requests that name sockets have in common.
+type targeted interface {
+	GetRooms() []string
+	GetUsers() []string
+	GetSockets() []string
+	GetAll() bool
+	GetExcept() *clusterv1.Except
+	GetNamespace() string
+}
+
+func targetOf(r targeted) *clusterv1.Target {
+	return &clusterv1.Target{
+		Rooms: r.GetRooms(), Users: r.GetUsers(), Sockets: r.GetSockets(), All: r.GetAll(),
+		Except: r.GetExcept(), Namespace: r.GetNamespace(),
+	}
+}
+
+// short adds the id of a field that takes only one.
+func short(list []string, one string) []string {
+	if one == "" {
+		return list
+	}
+	return append(append(make([]string, 0, len(list)+1), list...), one)
+}
+
+func allowSockets(ctx context.Context, target *clusterv1.Target) error {
+	if err := caller.RequireScope(ctx, caller.ScopeSockets); err != nil {
+		return err
+	}
+	return checkTarget(target)
+}
+
+func allowRooms(ctx context.Context, target *clusterv1.Target, field string, rooms []string) error {
+	if err := allowSockets(ctx, target); err != nil {
+		return err
+	}
+	if len(rooms) == 0 || len(rooms) > maxRoomsOfCall {
+		return fault.Newf(fault.Invalid, "%s must have 1 to %d rooms", field, maxRoomsOfCall)
+	}
+	return checkIDs(field, rooms)
+}
+
+// checkTarget refuses a target that names nobody: an empty list must not become everyone.
+func checkTarget(t *clusterv1.Target) error {
+	named := len(t.GetRooms()) + len(t.GetUsers()) + len(t.GetSockets())
+	if named == 0 && !t.GetAll() {
+		return fault.New(fault.Invalid, "A target is missing: rooms, users, sockets or all")
+	}
+	if named > 0 && t.GetAll() {
+		return fault.New(fault.Invalid, "all must not stand beside rooms, users or sockets")
+	}
+	if t.GetNamespace() != "" && !namespaceExists(t.GetNamespace()) {
+		return fault.New(fault.Invalid, "namespace does not exist")
+	}
+	for _, list := range []struct {
+		field string
+		ids   []string
+	}{
+		{"rooms", t.GetRooms()},
+		{"users", t.GetUsers()},
+		{"sockets", t.GetSockets()},
+		{"except.rooms", t.GetExcept().GetRooms()},
+		{"except.users", t.GetExcept().GetUsers()},
+		{"except.sockets", t.GetExcept().GetSockets()},
+	} {
+		if err := checkIDs(list.field, list.ids); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkIDs(field string, ids []string) error {
+	if len(ids) > maxTargets {
+		return fault.Newf(fault.TooLarge, "%s must have at most %d ids", field, maxTargets)
+	}
+	for _, id := range ids {
+		if id == "" || len(id) > maxTargetID {
+			return fault.Newf(fault.Invalid, "%s must have ids of 1 to %d bytes", field, maxTargetID)
+		}
+	}
+	return nil
+}
+
+// emitOf makes the event of a request. What would make an official client close its connection is refused here: a name that
+// is reserved, a placeholder without its attachment.
+func emitOf(r *clusterv1.EmitRequest) (*eventv1.Emit, error) {
+	switch name := r.GetEvent(); {
+	case name == "":
+		return nil, fault.New(fault.Invalid, "event is missing")
+	case len(name) > subject.MaxEventName:
+		return nil, fault.Newf(fault.Invalid, "event must not exceed %d bytes", subject.MaxEventName)
+	case socketio.Reserved(name):
+		return nil, fault.New(fault.Invalid, "event has a name that Socket.IO reserves")
+	case r.Data != nil && r.Args != nil:
+		return nil, fault.New(fault.Invalid, "data is short for args: only one of them can be given")
+	case len(r.GetAttachments()) > maxAttachments:
+		return nil, fault.Newf(fault.TooLarge, "There can be %d attachments at most", maxAttachments)
+	}
+	list := r.GetArgs()
+	if r.Data != nil {
+		list = &structpb.ListValue{Values: []*structpb.Value{r.GetData()}}
+	}
+	if err := checkValues(list.GetValues(), len(r.GetAttachments()), 1); err != nil {
+		return nil, err
+	}
+	args, err := jsonOf(list)
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "args must be JSON")
+	}
+	size := len(args)
+	for _, a := range r.GetAttachments() {
+		size += len(a)
+	}
+	if size > maxEmitBytes {
+		return nil, fault.Newf(fault.TooLarge, "args with attachments must not exceed %d bytes", maxEmitBytes)
+	}
+	return &eventv1.Emit{Event: r.GetEvent(), Args: args, Attachments: r.GetAttachments()}, nil
+}
+
+func checkValues(values []*structpb.Value, attachments, depth int) error {
+	if depth > maxArgDepth {
+		return fault.New(fault.Invalid, "args are nested too deeply")
+	}
+	for _, v := range values {
+		switch {
+		case v.GetListValue() != nil:
+			if err := checkValues(v.GetListValue().GetValues(), attachments, depth+1); err != nil {
+				return err
+			}
+		case v.GetStructValue() != nil:
+			fields := v.GetStructValue().GetFields()
+			if attachments > 0 && fields["_placeholder"].GetBoolValue() {
+				n, isNumber := fields["num"].GetKind().(*structpb.Value_NumberValue)
+				if !isNumber || n.NumberValue != float64(int(n.NumberValue)) || n.NumberValue < 0 || int(n.NumberValue) >= attachments {
+					return fault.New(fault.Invalid, "args have a placeholder without its attachment")
+				}
+			}
+			for _, field := range fields {
+				if err := checkValues([]*structpb.Value{field}, attachments, depth+1); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+func jsonOf(list *structpb.ListValue) ([]byte, error) {
+	if len(list.GetValues()) == 0 {
+		return []byte("[]"), nil
+	}
+	raw, err := protojson.Marshal(list)
+	if err != nil {
+		return nil, err
+	}
+	var compact bytes.Buffer // protojson adds spaces as it likes
+	if err := json.Compact(&compact, raw); err != nil {
+		return nil, err
+	}
+	return compact.Bytes(), nil
+}
+
+// repliesOf makes the answer's replies of what the clients acknowledged. Numbers take more room as protobuf values than as
+// JSON, so the bound is looked at again.
+func repliesOf(res result) (replies []*clusterv1.AckReply, truncated bool) {
+	truncated = res.truncated
+	size := 0
+	for _, ack := range res.replies {
+		reply := &clusterv1.AckReply{
+			SocketId: ack.GetSocketId(), UserId: ack.GetUserId(), Truncated: ack.GetTruncated(),
+			Args: listOf(ack.GetArgs()), Attachments: ack.GetAttachments(),
+		}
+		n := proto.Size(reply)
+		if size+n > maxAnswer {
+			reply.Args, reply.Attachments, reply.Truncated = nil, nil, true
+			truncated, n = true, proto.Size(reply)
+		}
+		if size+n > maxAnswer+maxEmitBytes {
+			break
+		}
+		size += n
+		replies = append(replies, reply)
+	}
+	return replies, truncated
+}
+
+// listOf reads the JSON array of an ack; what protobuf cannot hold, such as 1e999, makes it empty.
+func listOf(raw []byte) *structpb.ListValue {
+	list := &structpb.ListValue{}
+	if len(raw) == 0 {
+		return list
+	}
+	var values []any
+	if err := json.Unmarshal(raw, &values); err != nil {
+		return list
+	}
+	made, err := structpb.NewList(values)
+	if err != nil {
+		return list
+	}
+	return made
+}

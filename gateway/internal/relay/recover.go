@@ -1,0 +1,275 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+// outcome is how an attempt to recover a socket ended.
+type outcome int
+
+const (
+	fresh     outcome = iota // there is nothing to recover: a new socket
+	recovered                // done
+	lost                     // the session ended meanwhile, or was ended so that the client tries again
+)
+
+const (
+	replayPage    = 1000
+	replayTimeout = 60 * time.Second
+	// paceAbove and paceBelow keep a long replay from overflowing the send queue.
+	paceAbove = 128 << 10
+	paceBelow = 32 << 10
+	paceTick  = 2 * time.Millisecond
+)
+
+// errBroken tells that the session ended while its socket was recovered.
+var errBroken = errors.New("the session ended")
+
+// recover carries a socket on where it was: the same id, the same rooms, the missed events before the CONNECT reply. It
+// works as a join of all rooms at once, with what was missed in place of the history:
+//
+//	hub.Begin, interest   live events are kept back from here on
+//	replay                from the client's offset (or where it entered) to each room's head
+//	Admit                 the CONNECT reply, with the same pid
+//	hub.Complete          what was kept back
+func (v *recovery) recover(s *session.Session, c *client, namespace string, identity *eventv1.Identity, wish wish) outcome {
+	if wish.pid == "" {
+		return fresh
+	}
+	r := v.relay
+	ctx, cancel := context.WithTimeout(r.ctx, replayTimeout)
+	defer cancel()
+	seqs, ok := map[uint32]uint64(nil), true
+	if wish.offset != "" {
+		seqs, ok = session.ParseOffset(wish.offset)
+	}
+	if !ok {
+		return v.notRecovered("offset", nil)
+	}
+	st, revision, err := v.load(ctx, wish.pid)
+	if err != nil {
+		return v.notRecovered("state", err)
+	}
+	if st.GetUserId() != identity.GetUserId() || st.GetNamespace() != namespace {
+		return v.notRecovered("foreign", nil)
+	}
+	c.pid = wish.pid
+	socket := s.NewSocket(st.GetSocketId(), namespace, identity.GetUserId(), c)
+	socket.Offsets = &session.Offsets{}
+	if err := c.bind(socket, identity); err != nil {
+		c.pid = ""
+		return v.notRecovered("internal", err)
+	}
+	rooms := resumeFrom(st, seqs)
+	if tooMany, err := v.tooMuchMissed(ctx, rooms); err != nil || tooMany {
+		c.pid = ""
+		return v.notRecovered("too_much", err)
+	}
+	c.rooms = rooms
+	if err := v.adopt(ctx, c, revision); err != nil {
+		c.pid, c.rooms = "", nil
+		return v.notRecovered("conflict", err)
+	}
+	c.rooms = nil
+	if err := v.carryOn(ctx, s, c, rooms); err != nil {
+		r.log.Warn("recovery broken off", slog.Any("error", err))
+		r.stats.Recoveries.WithLabelValues("broken").Inc()
+		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
+		return lost
+	}
+	r.stats.Recoveries.WithLabelValues("ok").Inc()
+	return recovered
+}
+
+func (v *recovery) notRecovered(why string, err error) outcome {
+	v.relay.stats.Recoveries.WithLabelValues(why).Inc()
+	if err != nil && !errors.Is(err, errNoState) {
+		v.relay.log.Warn("socket not recovered", slog.String("why", why), slog.Any("error", err))
+	}
+	return fresh
+}
+
+// resumeFrom tells from where each room is to be replayed: the client's offset, or what it had seen when it entered.
+func resumeFrom(st *enginev1.SessionState, seqs map[uint32]uint64) []clientRoom {
+	rooms := make([]clientRoom, 0, len(st.GetRooms()))
+	for _, room := range st.GetRooms() {
+		rooms = append(rooms, clientRoom{
+			id: room.GetRoomId(), index: room.GetIndex(), seq: max(room.GetSeq(), seqs[room.GetIndex()]),
+		})
+	}
+	return rooms
+}
+
+// tooMuchMissed bounds a replay: a client that missed more is better served with a history.
+func (v *recovery) tooMuchMissed(ctx context.Context, rooms []clientRoom) (bool, error) {
+	if len(rooms) == 0 {
+		return false, nil
+	}
+	ids := make([]string, len(rooms))
+	for i, room := range rooms {
+		ids[i] = room.id
+	}
+	res, err := v.relay.services.Chat.GetHeads(ctx, &chatv1.GetHeadsRequest{RoomIds: ids})
+	if err != nil {
+		return false, fmt.Errorf("ask for the heads of rooms: %w", err)
+	}
+	missed := uint64(0)
+	for _, room := range rooms {
+		missed += max(res.GetHeads()[room.id], room.seq) - room.seq
+	}
+	return missed > uint64(v.relay.cfg.RecoveryEvents), nil //nolint:gosec // a setting above 0
+}
+
+func (v *recovery) carryOn(ctx context.Context, s *session.Session, c *client, rooms []clientRoom) error {
+	r := v.relay
+	for _, room := range rooms {
+		c.socket.Offsets.Set(room.index, room.seq)
+		r.hub.Begin(c.socket, room.id, room.index)
+		if err := r.interest.acquire(ctx, room.id); err != nil {
+			r.hub.Abort(c.socket, room.id)
+			v.abandon(c)
+			return err
+		}
+		c.addRoom(room)
+	}
+	kept := rooms[:0]
+	for _, room := range rooms {
+		head, member, err := v.replay(ctx, s, c, room)
+		if err != nil {
+			v.abandon(c)
+			return err
+		}
+		if !member {
+			r.hub.Abort(c.socket, room.id)
+			v.dropRoom(c, room.id)
+			continue
+		}
+		room.seq = head
+		c.addRoom(room)
+		kept = append(kept, room)
+	}
+	if !s.Admit(c.socket, c.pid) {
+		v.abandon(c)
+		return errBroken
+	}
+	for _, room := range kept {
+		if err := v.complete(ctx, s, c, room); err != nil {
+			return err // the session is closed by the caller, and with it the rooms are left
+		}
+	}
+	v.save(c)
+	r.register(c.socket, c)
+	return nil
+}
+
+// complete lets the socket into one room; events that went by between the replay and now are replayed as well.
+func (v *recovery) complete(ctx context.Context, s *session.Session, c *client, room clientRoom) error {
+	for range joinAttempts {
+		var dirty hub.Dirty
+		if v.relay.hub.Complete(c.socket, room.id, room.seq, nil, &dirty) {
+			dirty.Flush()
+			return nil
+		}
+		head, member, err := v.replay(ctx, s, c, room)
+		if err != nil {
+			return err
+		}
+		if !member {
+			v.relay.hub.Leave(c.socket, room.id)
+			v.dropRoom(c, room.id)
+			return nil
+		}
+		room.seq = head
+	}
+	return errors.New("the room is too busy to enter")
+}
+
+func (v *recovery) dropRoom(c *client, roomID string) {
+	if c.forgetRoom(roomID) {
+		v.relay.interest.release(roomID)
+	}
+}
+
+// abandon undoes a recovery before the socket was admitted: nobody else will hear of its end.
+func (v *recovery) abandon(c *client) {
+	rooms, _ := c.end()
+	for _, room := range rooms {
+		v.relay.hub.Abort(c.socket, room.id)
+		v.relay.interest.release(room.id)
+	}
+	v.ended(c, transport.ReasonLost)
+	close(c.ended)
+}
+
+// replay queues what a room's member missed, as fast as its conn takes it. It gives the sequence up to which it went, and
+// whether the user is still a member.
+func (v *recovery) replay(ctx context.Context, s *session.Session, c *client, room clientRoom) (head uint64, member bool, err error) {
+	head = room.seq
+	for {
+		res, err := v.relay.services.Chat.ReadRoomEvents(ctx, &chatv1.ReadRoomEventsRequest{
+			RoomId: room.id, AfterSeq: head, Limit: replayPage,
+		})
+		if err != nil {
+			return head, true, fmt.Errorf("read missed events: %w", err)
+		}
+		for _, raw := range res.GetEvents() {
+			e := roomEventOf(raw)
+			head = e.Seq
+			if err := v.replayOne(ctx, s, c, room, &e); err != nil {
+				return head, true, err
+			}
+			if e.EvictUser == c.socket.UserID && e.EvictUser != "" {
+				return head, false, nil
+			}
+		}
+		if len(res.GetEvents()) == 0 || head >= res.GetHead() {
+			c.socket.Flush()
+			return head, true, nil
+		}
+	}
+}
+
+func (v *recovery) replayOne(ctx context.Context, s *session.Session, c *client, room clientRoom, e *replay.Event) error {
+	if e.Name == "" || e.ExceptSocket == c.socket.ID {
+		return nil
+	}
+	m, err := session.EventMessage(c.socket.Namespace, e.Name, -1, e.Args, e.Attachments)
+	if err != nil {
+		return fmt.Errorf("encode a missed event: %w", err)
+	}
+	if !c.socket.QueueDurable(m, room.index, e.Seq) {
+		return errBroken
+	}
+	v.relay.stats.EventsOut.Inc()
+	if s.Conn().QueuedBytes() < paceAbove {
+		return nil
+	}
+	c.socket.Flush()
+	return awaitRoom(ctx, s.Conn())
+}
+
+// awaitRoom waits until the client has taken most of what is queued.
+func awaitRoom(ctx context.Context, conn transport.Conn) error {
+	ticker := time.NewTicker(paceTick)
+	defer ticker.Stop()
+	for conn.QueuedBytes() > paceBelow {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+	return nil
+}

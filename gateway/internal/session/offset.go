@@ -1,0 +1,120 @@
+package session
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// Offsets is what a socket has been sent of each of its rooms. It goes out at the end of every durable event, as the offset
+// of connection state recovery, and comes back with the next CONNECT: an exact account, whatever order the rooms' events
+// came in, and without a stream position that a repair or an outage would make doubtful.
+//
+//	"o1." + base64url( for each room: uvarint number, uvarint sequence )
+//
+// Rooms are numbered as the socket enters them, so that the offset stays short; the state in the bus knows the names.
+type Offsets struct {
+	mu    sync.Mutex // guards what follows, and the order of what is queued
+	rooms []roomOffset
+	next  uint32
+}
+
+type roomOffset struct {
+	index uint32
+	seq   uint64
+}
+
+const offsetPrefix = "o1."
+
+// Enter numbers a room that the socket enters.
+func (o *Offsets) Enter() uint32 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.next++
+	return o.next
+}
+
+// Set notes what the socket has seen of a room.
+func (o *Offsets) Set(index uint32, seq uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.setLocked(index, seq)
+	o.next = max(o.next, index)
+}
+
+func (o *Offsets) setLocked(index uint32, seq uint64) {
+	for i := range o.rooms {
+		if o.rooms[i].index == index {
+			o.rooms[i].seq = max(o.rooms[i].seq, seq)
+			return
+		}
+	}
+	o.rooms = append(o.rooms, roomOffset{index, seq})
+}
+
+// Leave forgets a room.
+func (o *Offsets) Leave(index uint32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.rooms = slices.DeleteFunc(o.rooms, func(r roomOffset) bool { return r.index == index })
+}
+
+// suffixLocked is what replaces the closing bracket of an event: ,"<offset>"]
+func (o *Offsets) suffixLocked() []byte {
+	raw := make([]byte, 0, 64)
+	for _, r := range o.rooms {
+		raw = binary.AppendUvarint(binary.AppendUvarint(raw, uint64(r.index)), r.seq)
+	}
+	b := make([]byte, 0, len(raw)*4/3+16)
+	b = append(b, `,"`+offsetPrefix...)
+	b = base64.RawURLEncoding.AppendEncode(b, raw)
+	return append(b, `"]`...)
+}
+
+// queueDurable advances a room and queues its event with the offset.
+func (o *Offsets) queueDurable(conn transport.Conn, m *transport.Message, index uint32, seq uint64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.setLocked(index, seq)
+	return conn.QueueSuffixed(m, o.suffixLocked())
+}
+
+// queueMarked queues an event with the present offset.
+func (o *Offsets) queueMarked(conn transport.Conn, m *transport.Message) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return conn.QueueSuffixed(m, o.suffixLocked())
+}
+
+// ParseOffset reads an offset that a client brought back: room number → sequence. ok is false for what is not ours.
+func ParseOffset(offset string) (seqs map[uint32]uint64, ok bool) {
+	encoded, ok := strings.CutPrefix(offset, offsetPrefix)
+	if !ok || len(encoded) > maxOffset {
+		return nil, false
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(encoded)
+	if err != nil {
+		return nil, false
+	}
+	seqs = make(map[uint32]uint64)
+	for len(raw) > 0 {
+		index, n := binary.Uvarint(raw)
+		if n <= 0 || index > 1<<32-1 {
+			return nil, false
+		}
+		seq, m := binary.Uvarint(raw[n:])
+		if m <= 0 {
+			return nil, false
+		}
+		seqs[uint32(index)] = seq
+		raw = raw[n+m:]
+	}
+	return seqs, true
+}
+
+// maxOffset bounds the offset of a socket in very many rooms.
+const maxOffset = 16 << 10
