@@ -39,12 +39,12 @@ check: ## What is missing on this machine (Debian, as root: installs it)
 	@tools/check.sh
 
 .PHONY: proto
-proto: $(PROTO_STAMP) ## Generate proto/gen
-	@cd proto && PATH="$(BIN):$$PATH" buf generate
+proto: ## Lint the protos, generate proto/gen, look for breaking changes
+	@tools/proto.sh generate
 
 .PHONY: proto-check
-proto-check: $(PROTO_STAMP) ## Lint the protos; is proto/gen fresh; does anything break clients of the last version
-	@PATH="$(BIN):$$PATH" tools/proto-check.sh
+proto-check: ## Is proto/gen what the protos say (FULL=1: also when the checksum says so)
+	@tools/proto.sh check
 
 .PHONY: lint
 lint: $(LINT_STAMP) ## Lint every module of go.work (.golangci.yml)
@@ -79,6 +79,10 @@ bench: test/bench/reference/node_modules/.package-lock.json ## Starling beside t
 	@go run ./test/bench $(ARGS)
 
 # ---- tools
+
+.PHONY: proto-tools
+proto-tools: $(PROTO_STAMP)
+	@:
 
 $(PROTO_STAMP):
 	@echo "building buf and the generators (tools/go.mod)"

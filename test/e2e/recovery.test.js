@@ -3,17 +3,23 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connect, url } from './client.js';
+import { apiKey, call } from './rest.js';
 import { newUser, roomId } from './user.js';
 import { wire } from './wire.js';
 
 const again = { reconnection: true, reconnectionDelay: 200, reconnectionDelayMax: 400, randomizationFactor: 0 };
 
-/** Drops the connection under a socket; the client comes back by itself, through another gateway if asked to. */
-function drop(client, gateway) {
-  if (gateway !== undefined) client.socket.io.uri = url(gateway);
-  const back = new Promise((resolve) => { client.socket.once('connect', resolve); });
+/** Drops the connection under a socket, does something meanwhile, and comes back, through another gateway if asked to. */
+async function drop(client, gateway, meanwhile = async () => {}) {
+  const gone = client.ended();
+  client.socket.io.reconnection(false);
   client.socket.io.engine.close();
-  return back;
+  await gone;
+  await meanwhile();
+  client.socket.io.uri = url(gateway);
+  const back = new Promise((resolve, reject) => { client.socket.once('connect', resolve).once('connect_error', reject); });
+  client.socket.connect();
+  await back;
 }
 
 /** A receiver and a sender in a new room; the receiver reconnects. */
@@ -35,17 +41,15 @@ for (const [how, gateway] of [['the same gateway', 0], ['another gateway', 2]]) 
     await say('before');
     await receiver.take('message:new');
     const id = receiver.id;
-    const back = drop(receiver, gateway);
-    for (let i = 0; i < 10; i += 1) await say(`missed ${i}`);
     let seenAtConnect;
     receiver.socket.once('connect', () => { seenAtConnect = receiver.seen('message:new').length; });
-    await back;
+    await drop(receiver, gateway, async () => { for (let i = 0; i < 10; i += 1) await say(`missed ${i}`); });
     assert.equal(receiver.socket.recovered, true);
     assert.equal(receiver.id, id, 'the socket keeps its id');
     await say('after');
     await receiver.take('message:new', (m) => m.content === 'after');
     assert.deepEqual(receiver.seen('message:new').map((m) => m.content), ['before', ...Array.from({ length: 10 }, (_, i) => `missed ${i}`), 'after']);
-    assert.ok(seenAtConnect >= 1, 'replayed before connect');
+    assert.equal(seenAtConnect, 11, 'replayed before connect');
     assert.equal((await receiver.emit('message:send', { roomId: room, content: 'I am still a member' })).ok, true);
   });
 }
@@ -54,17 +58,18 @@ test('a session that received no event is recovered', async (t) => {
   const ann = await newUser('ann');
   const a = await connect(t, ann, { ...again, namespace: '/notifications' });
   const id = a.id;
-  await drop(a, 1);
+  // The client comes back by itself here.
+  a.socket.io.uri = url(1);
+  const back = new Promise((resolve) => { a.socket.once('connect', resolve); });
+  a.socket.io.engine.close();
+  await back;
   assert.equal(a.socket.recovered, true);
   assert.equal(a.id, id);
 });
 
 test('no event received since the join, and messages missed', async (t) => {
   const { receiver, say } = await scene(t);
-  const back = drop(receiver, 1);
-  await say('one');
-  await say('two');
-  await back;
+  await drop(receiver, 1, async () => { await say('one'); await say('two'); });
   assert.equal(receiver.socket.recovered, true);
   await say('three');
   await receiver.take('message:new', (m) => m.content === 'three');
@@ -78,9 +83,7 @@ test('the last event was one that is not stored', async (t) => {
   await sender.emit('room:message', { roomId: room, n: 1 });
   await sender.emit('typing:start', room);
   await receiver.take('typing:start');
-  const back = drop(receiver, 2);
-  await say('missed');
-  await back;
+  await drop(receiver, 2, () => say('missed'));
   assert.equal(receiver.socket.recovered, true);
   await receiver.take('message:new', (m) => m.content === 'missed');
   assert.deepEqual(receiver.seen('message:new').map((m) => m.content), ['stored', 'missed']);
@@ -110,16 +113,56 @@ test('the client is back before the old connection is known to be dead', async (
   assert.deepEqual(receiver.seen('message:new').map((m) => m.content), ['before', 'missed', 'after']);
 });
 
+test('several rooms: each is replayed from where it was, and none is announced again', async (t) => {
+  const { ann, room, receiver, sender, say } = await scene(t);
+  const others = [roomId('second'), roomId('third')];
+  for (const id of others) {
+    await receiver.join(id);
+    await sender.join(id);
+  }
+  const to = (id, content) => sender.emit('message:send', { roomId: id, content });
+  await say('a1');
+  await to(others[0], 'b1');
+  await to(others[1], 'c1');
+  for (const content of ['a1', 'b1', 'c1']) await receiver.take('message:new', (m) => m.content === content);
+  await drop(receiver, 2, async () => { await to(others[1], 'c2'); await say('a2'); await to(others[1], 'c3'); });
+  await drop(receiver, 0, () => to(others[0], 'b2'));
+  assert.equal(receiver.socket.recovered, true);
+  await say('a3');
+  await receiver.take('message:new', (m) => m.content === 'a3');
+  const by = (id) => receiver.seen('message:new', (m) => m.roomId === id).map((m) => m.content);
+  assert.deepEqual([by(room), by(others[0]), by(others[1])], [['a1', 'a2', 'a3'], ['b1', 'b2'], ['c1', 'c2', 'c3']]);
+  assert.deepEqual(sender.seen('room:user-joined', (e) => e.userId === ann.id), []);
+  assert.deepEqual(sender.seen('room:user-left'), []);
+});
+
+test('a revoked user is refused, not recovered', async (t) => {
+  const { ann, receiver, say } = await scene(t);
+  await say('before');
+  await receiver.take('message:new');
+  const gone = receiver.ended();
+  receiver.socket.io.reconnection(false);
+  receiver.socket.io.engine.close();
+  await gone;
+  const { status } = await call('POST', `/api/v1/users/${ann.id}/revoke`, { key: apiKey, body: {} });
+  assert.equal(status, 200);
+  await say('secret');
+  const refusal = new Promise((resolve, reject) => {
+    receiver.socket.once('connect_error', resolve).once('connect', () => reject(new Error('connected')));
+  });
+  receiver.socket.io.uri = url(2);
+  receiver.socket.connect();
+  assert.equal((await refusal).message, 'Invalid token');
+  assert.deepEqual(receiver.seen('message:new').map((m) => m.content), ['before']);
+});
+
 test('membership that ended while away is not recovered', async (t) => {
   const { ann, receiver, say, room } = await scene(t);
   await say('before');
   await receiver.take('message:new');
   const other = await connect(t, ann, { gateway: 1 });
   await other.join(room);
-  const back = drop(receiver, 2);
-  await other.emit('room:leave', room);
-  await say('secret');
-  await back;
+  await drop(receiver, 2, async () => { await other.emit('room:leave', room); await say('secret'); });
   const reply = await receiver.emit('message:send', { roomId: room, content: 'x' });
   assert.equal(reply.error?.code, 'forbidden');
   assert.deepEqual(receiver.seen('message:new').map((m) => m.content), ['before']);
@@ -208,9 +251,7 @@ test('recovery over long polling', async (t) => {
   const { receiver, say } = await scene(t, { transports: ['polling'] });
   await say('before');
   await receiver.take('message:new');
-  const back = drop(receiver, 1);
-  await say('missed');
-  await back;
+  await drop(receiver, 1, () => say('missed'));
   assert.equal(receiver.socket.recovered, true);
   await receiver.take('message:new', (m) => m.content === 'missed');
 });

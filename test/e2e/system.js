@@ -9,7 +9,7 @@ import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 export const here = dirname(fileURLToPath(import.meta.url));
-const root = join(here, '..', '..');
+export const root = join(here, '..', '..');
 
 /** Settings of the system that tests rely on. */
 export const settings = {
@@ -37,7 +37,7 @@ export function build(dir) {
 }
 
 /** Ports first, first+1, … that nobody listens on. */
-async function freePorts(n) {
+export async function freePorts(n) {
   for (let tries = 0; tries < 50; tries += 1) {
     const first = 20_000 + Math.floor(Math.random() * 10_000);
     const free = await Promise.all(Array.from({ length: n }, (_, i) => isFree(first + i)));
@@ -110,7 +110,7 @@ export class System {
   }
 }
 
-async function answers(address) {
+export async function answers(address) {
   try {
     return (await fetch(address, { signal: AbortSignal.timeout(2000) })).ok;
   } catch {

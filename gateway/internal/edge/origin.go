@@ -23,7 +23,7 @@ func (o Origins) Allow(r *http.Request) bool {
 		}
 	}
 	u, err := url.Parse(origin)
-	return err == nil && strings.EqualFold(u.Host, r.Host)
+	return err == nil && u.Host != "" && strings.EqualFold(u.Host, r.Host)
 }
 
 // CORS adds the CORS headers for allowed origins, on answers and on errors, and answers preflights.

@@ -1,0 +1,72 @@
+package gateway_test
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/metadata"
+
+	"github.com/starling-chat/starling/gateway"
+	"github.com/starling-chat/starling/platform/bus/bustest"
+	"github.com/starling-chat/starling/platform/rpc"
+	"github.com/starling-chat/starling/platform/settings"
+	"github.com/starling-chat/starling/proto/caller"
+	"github.com/starling-chat/starling/proto/fault"
+	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
+)
+
+// TestClusterByGRPC covers what only a whole gateway has: the listener for other services, and its token. The services are
+// away.
+func TestClusterByGRPC(t *testing.T) {
+	front, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := free.Addr().String()
+	_ = free.Close()
+	var cfg gateway.Config
+	if err := settings.Parse("gateway", "", &cfg, []string{
+		"--grpc-listen=" + address, "--admin-listen=", "--service-token=secret", "--drain-window=0s",
+		"--nats-url=" + bustest.Server(t).URL(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	cfg.Listener = front
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- gateway.Run(ctx, cfg, slog.New(slog.DiscardHandler)) }()
+	defer func() {
+		cancel()
+		<-done
+	}()
+
+	md, err := caller.Metadata(nil, []string{caller.ScopeEmit}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for token, want := range map[settings.Secret]fault.Kind{"secret": "", "wrong": fault.Unauthenticated} {
+		conn, err := rpc.Dial(address, rpc.ClientConfig{Token: token})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got fault.Kind
+		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+			_, err = clusterv1.NewClusterServiceClient(conn).Emit(metadata.NewOutgoingContext(t.Context(), md),
+				&clusterv1.EmitRequest{All: true, Event: "e"})
+			if got = fault.KindOf(fault.FromStatus(err)); got != fault.Unavailable {
+				break
+			}
+		}
+		if got != want {
+			t.Errorf("Emit with token %q = %v, want %q", token.Reveal(), err, want)
+		}
+		_ = conn.Close()
+	}
+}

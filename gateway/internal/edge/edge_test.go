@@ -1,0 +1,453 @@
+package edge
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gobwas/ws"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/rpc"
+	"github.com/starling-chat/starling/proto/fault"
+	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
+	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+// services are those behind the edge; they note the metadata of the last call.
+type services struct {
+	authv1.UnimplementedAuthServiceServer
+	chatv1.UnimplementedChatServiceServer
+
+	mu   sync.Mutex
+	last metadata.MD
+}
+
+func (s *services) note(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last, _ = metadata.FromIncomingContext(ctx)
+}
+
+func (s *services) Authenticate(_ context.Context, r *authv1.AuthenticateRequest) (*authv1.AuthenticateResponse, error) {
+	if r.GetToken() != "good" {
+		return nil, fault.New(fault.Unauthenticated, "Invalid token")
+	}
+	return &authv1.AuthenticateResponse{Identity: &eventv1.Identity{UserId: "u"}}, nil
+}
+
+func (s *services) AuthenticateKey(_ context.Context, r *authv1.AuthenticateKeyRequest) (*authv1.AuthenticateKeyResponse, error) {
+	if r.GetKey() != "key" {
+		return nil, fault.New(fault.Unauthenticated, "Unknown API key")
+	}
+	return &authv1.AuthenticateKeyResponse{Scopes: []string{"messages"}}, nil
+}
+
+func (s *services) ListMessages(ctx context.Context, r *chatv1.ListMessagesRequest) (*chatv1.ListMessagesResponse, error) {
+	s.note(ctx)
+	switch r.GetRoomId() {
+	case "busy":
+		return nil, fault.Retry(fault.Unavailable, "Starting", 1500*time.Millisecond)
+	case "broken":
+		return nil, fmt.Errorf("secret cause")
+	case "gone":
+		return nil, fault.New(fault.NotFound, "No such room")
+	}
+	return &chatv1.ListMessagesResponse{Messages: []*chatv1.Message{{
+		Id: "12345", RoomId: r.GetRoomId(), Seq: 9007199254740991, Content: "<b>&" + fmt.Sprint(r.GetBefore()), Sender: &chatv1.Sender{Id: "u"},
+	}}}, nil
+}
+
+func (s *services) PostMessage(ctx context.Context, r *chatv1.PostMessageRequest) (*chatv1.PostMessageResponse, error) {
+	s.note(ctx)
+	return &chatv1.PostMessageResponse{Id: r.GetContent(), Seq: 7}, nil
+}
+
+// silent is an App to which nothing happens.
+type silent struct{}
+
+func (silent) Connect(*session.Session, string, []byte)       {}
+func (silent) Event(*session.Socket, session.Event)           {}
+func (silent) Ack(*session.Socket, int64, []byte, [][]byte)   {}
+func (silent) Disconnected(*session.Socket, transport.Reason) {}
+
+func newEdge(t *testing.T, change func(*Config)) (*httptest.Server, *services) {
+	t.Helper()
+	listener := bufconn.Listen(1 << 16)
+	server := rpc.NewServer(rpc.ServerConfig{Listener: listener})
+	s := &services{}
+	authv1.RegisterAuthServiceServer(server.GRPC(), s)
+	chatv1.RegisterChatServiceServer(server.GRPC(), s)
+	conn, err := rpc.Dial("services", rpc.ClientConfig{Dialer: listener.DialContext})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = server.Run(ctx) }()
+	log := slog.New(slog.DiscardHandler)
+	st := sessiontest.Stats()
+	cfg := Config{MaxPayload: 1000, MaxConnections: 10, IPBurst: 1, Auth: conn, Chat: conn, Presence: conn}
+	if change != nil {
+		change(&cfg)
+	}
+	sockets := transport.NewServer(transport.Limits{MaxMessage: 1000, SendQueue: 1 << 16, FrameTimeout: time.Minute, CloseTimeout: 100 * time.Millisecond}, log)
+	e, err := New(cfg, session.NewSIDs("g", []byte("k")), sessiontest.Server(t, silent{}, sessiontest.Config(), st), sockets, nil, st, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	front := httptest.NewServer(e.server.Handler)
+	t.Cleanup(func() {
+		front.Close()
+		_ = conn.Close()
+		cancel()
+		<-done
+	})
+	return front, s
+}
+
+// ask makes a request; headers are "Name: value".
+func ask(t *testing.T, method, url, body string, headers ...string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		r.Header.Add(name, value)
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	raw, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res, string(raw)
+}
+
+func TestOriginRules(t *testing.T) {
+	for _, tc := range []struct {
+		origins []string
+		origin  string
+		host    string
+		want    bool
+	}{
+		{nil, "", "chat.example.org", true},
+		{nil, "https://chat.example.org", "chat.example.org", true},
+		{nil, "https://CHAT.example.org", "chat.example.org", true},
+		{nil, "http://localhost:3000", "localhost:3000", true},
+		{nil, "http://localhost:5173", "localhost:3000", false},
+		{nil, "https://evil.example.org", "chat.example.org", false},
+		{nil, "https://chat.example.org.evil.org", "chat.example.org", false},
+		{nil, "null", "chat.example.org", false},
+		{nil, "null", "", false},
+		{nil, "file://", "", false},
+		{nil, "https://a b", "a b", false},
+		{[]string{"https://app.example.org/"}, "https://app.example.org", "chat.example.org", true},
+		{[]string{"https://app.example.org"}, "http://app.example.org", "chat.example.org", false},
+		{[]string{"https://app.example.org"}, "https://app.example.org:444", "chat.example.org", false},
+		{[]string{"https://x.org", "https://app.example.org"}, "https://app.example.org", "chat.example.org", true},
+		{[]string{"https://app.example.org"}, "https://chat.example.org", "chat.example.org", true}, // its own page
+		{[]string{"*"}, "null", "chat.example.org", true},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Host = tc.host
+		if tc.origin != "" {
+			r.Header.Set("Origin", tc.origin)
+		}
+		if got := Origins(tc.origins).Allow(r); got != tc.want {
+			t.Errorf("Origins(%v).Allow(%q at %q) = %v, want %v", tc.origins, tc.origin, tc.host, got, tc.want)
+		}
+	}
+}
+
+func TestCORS(t *testing.T) {
+	front, _ := newEdge(t, func(c *Config) { c.Origins = []string{"https://app.example.org"} })
+	for _, path := range []string{"/socket.io/?EIO=3&transport=websocket", "/socket.io/", "/socket.io", "/api/v1/nothing", "/api/v1/rooms/gone/messages", "/none", "/"} {
+		for origin, want := range map[string]string{"https://app.example.org": "https://app.example.org", "https://evil.org": "", "": ""} {
+			var headers []string
+			if origin != "" {
+				headers = append(headers, "Origin: "+origin)
+			}
+			res, _ := ask(t, http.MethodGet, front.URL+path, "", headers...)
+			if got := res.Header.Get("Access-Control-Allow-Origin"); got != want || res.Header.Get("Vary") == "" {
+				t.Errorf("GET %s from %q (%d): Access-Control-Allow-Origin = %q, Vary = %q, want %q", path, origin, res.StatusCode, got, res.Header.Get("Vary"), want)
+			}
+			if (res.Header.Get("Access-Control-Allow-Credentials") == "true") != (want != "") {
+				t.Errorf("GET %s from %q: Access-Control-Allow-Credentials = %q", path, origin, res.Header.Get("Access-Control-Allow-Credentials"))
+			}
+			res, _ = ask(t, http.MethodOptions, front.URL+path, "", append(headers, "Access-Control-Request-Method: POST")...)
+			if got := res.Header.Get("Access-Control-Allow-Origin"); res.StatusCode != http.StatusNoContent || got != want || res.Header.Get("Access-Control-Allow-Methods") != "GET, POST" {
+				t.Errorf("preflight of %s from %q = %d, %q, %q, want 204, %q, GET, POST", path, origin, res.StatusCode, got, res.Header.Get("Access-Control-Allow-Methods"), want)
+			}
+		}
+	}
+}
+
+func TestErrors(t *testing.T) {
+	front, _ := newEdge(t, nil)
+	for _, tc := range []struct {
+		method, path, body string
+		headers            []string
+		status             int
+		want               string
+	}{
+		{"GET", "/socket.io/", "", nil, 400, `{"code":0,"message":"Transport unknown"}`},
+		{"GET", "/socket.io/?transport=abc&EIO=4", "", nil, 400, `{"code":0,"message":"Transport unknown"}`},
+		{"GET", "/socket.io/?transport=websocket&EIO=4", "", nil, 400, `{"code":3,"message":"Bad request"}`},
+		{"GET", "/socket.io/?transport=websocket&EIO=4&EIO=4", "", nil, 400, `{"code":3,"message":"Bad request"}`},
+		{"GET", "/socket.io/?transport=polling&EIO=4&sid=x", "", nil, 400, `{"code":1,"message":"Session ID unknown"}`},
+		{"GET", "/socket.io/?transport=polling&EIO=3", "", nil, 400, `{"code":5,"message":"Unsupported protocol version"}`},
+		{"POST", "/socket.io/?transport=polling&EIO=4", "", nil, 400, `{"code":2,"message":"Bad handshake method"}`},
+		{"GET", "/socket.io/?transport=polling&EIO=4", "", []string{"Origin: https://evil.org"}, 403, `{"code":4,"message":"Origin not allowed"}`},
+		{"GET", "/socket.io", "", nil, 404, "404 page not found"},
+		{"GET", "/api/v1/nothing", "", nil, 404, `{"code":"not_found","message":"Not Found"}`},
+		{"DELETE", "/api/v1/rooms", "", nil, 405, `{"code":"not_found","message":"Method Not Allowed"}`},
+		{"GET", "/api/v1/rooms/gone/messages", "", nil, 404, `{"code":"not_found","message":"No such room"}`},
+		{"GET", "/api/v1/rooms/busy/messages", "", nil, 503, `{"code":"unavailable","message":"Starting"}`},
+		{"GET", "/api/v1/rooms/r/messages?limit=x", "", nil, 400, `{"code":"invalid"`},
+		{"GET", "/api/v1/rooms/r/messages", "", []string{"Authorization: Bearer bad"}, 401, `{"code":"unauthenticated","message":"Invalid token"}`},
+		{"GET", "/api/v1/rooms/r/messages", "", []string{"X-API-Key: bad"}, 401, `{"code":"unauthenticated","message":"Unknown API key"}`},
+		{"POST", "/api/v1/rooms/r/messages", "{", nil, 400, `{"code":"invalid"`},
+		{"POST", "/api/v1/rooms/r/messages", `{"content":"` + strings.Repeat("x", maxRESTBody) + `"}`, nil, 413, `{"code":"too_large"`},
+	} {
+		res, body := ask(t, tc.method, front.URL+tc.path, tc.body, tc.headers...)
+		if res.StatusCode != tc.status || !strings.HasPrefix(body, tc.want) {
+			t.Errorf("%s %s = %d %s, want %d %s", tc.method, tc.path, res.StatusCode, body, tc.status, tc.want)
+		}
+		if tc.want[0] == '{' && res.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s %s has type %q, want application/json", tc.method, tc.path, res.Header.Get("Content-Type"))
+		}
+		if tc.status == 503 && res.Header.Get("Retry-After") != "2" {
+			t.Errorf("%s: Retry-After = %q, want 2", tc.path, res.Header.Get("Retry-After"))
+		}
+	}
+	if res, body := ask(t, "GET", front.URL+"/api/v1/rooms/broken/messages", ""); res.StatusCode != 500 || strings.Contains(body, "secret") || !strings.Contains(body, `"internal"`) {
+		t.Errorf("an internal error = %d %s, want 500 without its cause", res.StatusCode, body)
+	}
+}
+
+func TestREST(t *testing.T) {
+	front, s := newEdge(t, func(c *Config) { c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
+	_, body := ask(t, "GET", front.URL+"/api/v1/rooms/r%20%C3%A4/messages?before=12", "", "Authorization: bearer good",
+		"X-Forwarded-For: 6.6.6.6, 1.2.3.4", "x-starling-identity-bin: forged", "Grpc-Metadata-x-starling-scopes: users")
+	if !strings.Contains(body, `"seq":9007199254740991`) || !strings.Contains(body, `"id":"12345"`) || !strings.Contains(body, `"content":"<b>&12"`) ||
+		!strings.Contains(body, `"roomId":"r ä"`) || !strings.Contains(body, `"hasMore":false`) {
+		t.Errorf("messages = %s, want seq as a number, id as a string, text unescaped and empty fields too", body)
+	}
+	s.mu.Lock()
+	md := s.last
+	s.mu.Unlock()
+	if got := md.Get("x-starling-address"); !cmp.Equal(got, []string{"1.2.3.4"}) {
+		t.Errorf("address = %v, want the last hop that is no proxy", got)
+	}
+	if got := md.Get("x-starling-identity-bin"); len(got) != 1 || strings.Contains(got[0], "forged") || len(md.Get("x-starling-scopes")) > 0 && strings.Contains(md.Get("x-starling-scopes")[0], "users") {
+		t.Errorf("metadata = %v, want nothing that the client forged", md)
+	}
+	res, body := ask(t, "POST", front.URL+"/api/v1/rooms/r/messages", `{"content":"hi","unknown":1}`, "X-API-Key: key")
+	var posted struct {
+		ID  string
+		Seq int
+	}
+	if err := json.Unmarshal([]byte(body), &posted); err != nil || res.StatusCode != 200 || posted.ID != "hi" || posted.Seq != 7 {
+		t.Errorf("post = %d %s, %v, want hi with number 7", res.StatusCode, body, err)
+	}
+	if res, body := ask(t, "GET", front.URL+"/api/openapi.json", ""); res.StatusCode != 200 || !json.Valid([]byte(body)) {
+		t.Errorf("openapi.json = %d, want JSON", res.StatusCode)
+	}
+	if res, _ := ask(t, "GET", front.URL+"/", ""); res.StatusCode != 200 || res.Header.Get("Content-Security-Policy") == "" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("the page = %d with headers %v, want them secured", res.StatusCode, res.Header)
+	}
+}
+
+func TestMarshalNumbers(t *testing.T) {
+	before := uint64(1 << 60)
+	raw, err := newMarshaler().Marshal(&chatv1.ListMessagesRequest{RoomId: "123", Before: &before})
+	if err != nil || !bytes.Contains(raw, []byte(`"before":1152921504606846976`)) || !bytes.Contains(raw, []byte(`"roomId":"123"`)) {
+		t.Errorf("Marshal = %s, %v, want 64 bits as a number and the id as a string", raw, err)
+	}
+	raw, err = newMarshaler().Marshal(&chatv1.ListRoomsResponse{Rooms: []*chatv1.Room{{Seq: 5, LastMessage: &chatv1.Message{Seq: 4}}, {}}})
+	var rooms struct {
+		Rooms []struct {
+			Seq         int
+			LastMessage *struct{ Seq int }
+		}
+	}
+	if err != nil || json.Unmarshal(raw, &rooms) != nil || rooms.Rooms[0].Seq != 5 || rooms.Rooms[0].LastMessage.Seq != 4 || rooms.Rooms[1].LastMessage != nil {
+		t.Errorf("Marshal = %s, %v, want numbers at every depth", raw, err)
+	}
+}
+
+func TestIPLimiter(t *testing.T) {
+	l := newIPLimiter(10, 2)
+	now := time.Unix(1000, 0)
+	take := func(ip string, after time.Duration, want bool, wantWait time.Duration) {
+		t.Helper()
+		wait, ok := l.take(netip.MustParseAddr(ip), now.Add(after))
+		if ok != want || wait.Round(time.Millisecond) != wantWait {
+			t.Errorf("take(%s, %v) = %v, %v, want %v, %v", ip, after, wait, ok, wantWait, want)
+		}
+	}
+	take("1.1.1.1", 0, true, 0)
+	take("1.1.1.1", 0, true, 0)
+	take("1.1.1.1", 0, false, 100*time.Millisecond)
+	take("1.1.1.2", 0, true, 0)
+	take("1.1.1.1", 100*time.Millisecond, true, 0)
+	take("1.1.1.1", 100*time.Millisecond, false, 100*time.Millisecond)
+	take("2001:db8::1", 0, true, 0) // one /64 is one client
+	take("2001:db8::2", 0, true, 0)
+	take("2001:db8::3", 0, false, 100*time.Millisecond)
+	take("2001:db8:0:1::3", 0, true, 0)
+	for range 10 {
+		take("127.0.0.1", 0, true, 0)
+		take("10.1.2.3", 0, true, 0)
+		take("fd00::1", 0, true, 0)
+		take("::1", 0, true, 0)
+	}
+	if _, ok := l.take(netip.Addr{}, now); !ok {
+		t.Error("take of no address = false, want true")
+	}
+	for i := range maxBuckets + 10 {
+		l.take(netip.AddrFrom4([4]byte{50, byte(i >> 16), byte(i >> 8), byte(i)}), now.Add(time.Millisecond))
+	}
+	if len(l.buckets) > maxBuckets {
+		t.Errorf("%d buckets are kept, want %d at most", len(l.buckets), maxBuckets)
+	}
+	for range 5 {
+		if _, ok := newIPLimiter(0, 1).take(netip.MustParseAddr("1.1.1.1"), now); !ok {
+			t.Error("take without a rate = false, want true")
+		}
+	}
+}
+
+func TestClientIP(t *testing.T) {
+	e := &Edge{cfg: Config{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}}
+	for _, tc := range []struct {
+		remote string
+		xff    []string
+		want   string
+	}{
+		{"1.2.3.4:5", nil, "1.2.3.4"},
+		{"1.2.3.4:5", []string{"9.9.9.9"}, "1.2.3.4"}, // not a trusted proxy
+		{"10.0.0.1:5", nil, "10.0.0.1"},
+		{"10.0.0.1:5", []string{"9.9.9.9"}, "9.9.9.9"},
+		{"[::ffff:10.0.0.1]:5", []string{"9.9.9.9"}, "9.9.9.9"},
+		{"10.0.0.1:5", []string{"6.6.6.6, 9.9.9.9"}, "9.9.9.9"},
+		{"10.0.0.1:5", []string{"6.6.6.6", "9.9.9.9, 10.0.0.2"}, "9.9.9.9"},
+		{"10.0.0.1:5", []string{"10.0.0.3, 10.0.0.2"}, "10.0.0.3"},
+		{"10.0.0.1:5", []string{"9.9.9.9, garbage"}, "10.0.0.1"},
+		{"10.0.0.1:5", []string{"9.9.9.9, garbage, 10.0.0.2"}, "10.0.0.2"},
+		{"[fd00::1]:5", []string{"2001:db8::1"}, "2001:db8::1"},
+		{"garbage", []string{"9.9.9.9"}, "invalid IP"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = tc.remote
+		for _, x := range tc.xff {
+			r.Header.Add("X-Forwarded-For", x)
+		}
+		if got := e.clientIP(r).String(); got != tc.want {
+			t.Errorf("clientIP(%s, %q) = %s, want %s", tc.remote, tc.xff, got, tc.want)
+		}
+	}
+}
+
+func TestWebSocketHandshake(t *testing.T) {
+	front, _ := newEdge(t, func(c *Config) {
+		c.MaxConnections, c.IPRate = 2, 0.001
+		c.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	})
+	url := "ws" + strings.TrimPrefix(front.URL, "http") + "/socket.io/?EIO=4&transport=websocket"
+	dial := func(url, ip, origin string) (net.Conn, io.Reader, error) {
+		d := ws.Dialer{Timeout: 5 * time.Second, Header: ws.HandshakeHeaderHTTP(http.Header{"X-Forwarded-For": {ip}, "Origin": {origin}})}
+		conn, early, _, err := d.Dial(t.Context(), url)
+		if err != nil {
+			return nil, nil, err
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		if early != nil {
+			return conn, io.MultiReader(early, conn), nil
+		}
+		return conn, conn, nil
+	}
+	conn, r, err := dial(url, "1.1.1.1", front.URL)
+	if err != nil {
+		t.Fatalf("dial = %v, want a WebSocket", err)
+	}
+	f, err := ws.ReadFrame(r)
+	if err != nil || !bytes.HasPrefix(f.Payload, []byte(`0{"sid":"`)) || !bytes.Contains(f.Payload, []byte(`"upgrades":[]`)) {
+		t.Errorf("first frame = %s, %v, want the open packet", f.Payload, err)
+	}
+	for name, tc := range map[string]struct {
+		url, ip, origin string
+		status          int
+	}{
+		"wrong version":  {strings.Replace(url, "EIO=4", "EIO=3", 1), "1.1.1.2", front.URL, 400},
+		"foreign origin": {url, "1.1.1.2", "https://evil.org", 400},
+		"rate of the IP": {url, "1.1.1.1", front.URL, 503},
+	} {
+		if _, _, err := dial(tc.url, tc.ip, tc.origin); err == nil || !strings.Contains(err.Error(), fmt.Sprint(tc.status)) {
+			t.Errorf("%s: dial = %v, want status %d", name, err, tc.status)
+		}
+	}
+	if _, _, err := dial(url, "1.1.1.3", front.URL); err != nil {
+		t.Fatalf("second dial = %v", err)
+	}
+	if _, _, err := dial(url, "1.1.1.4", front.URL); err == nil || !strings.Contains(err.Error(), "503") {
+		t.Errorf("dial over MaxConnections = %v, want status 503", err)
+	}
+	if err := ws.WriteFrame(conn, ws.MaskFrame(ws.NewCloseFrame(ws.NewCloseFrameBody(1000, "")))); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := ws.ReadFrame(r); err != nil || f.Header.OpCode != ws.OpClose {
+		t.Errorf("answer to close = %v, %v, want close", f.Header, err)
+	}
+}
+
+// TestEarlyFrames covers frames in the same segment as the handshake.
+func TestEarlyFrames(t *testing.T) {
+	front, _ := newEdge(t, nil)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(front.URL, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	var b bytes.Buffer
+	b.WriteString("GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	_ = ws.WriteFrame(&b, ws.MaskFrame(ws.NewPingFrame([]byte("early"))))
+	if _, err := conn.Write(b.Bytes()); err != nil {
+		t.Fatal(err)
+	}
+	var got []byte
+	buf := make([]byte, 4096)
+	for !bytes.Contains(got, []byte("early")) {
+		n, err := conn.Read(buf)
+		if err != nil {
+			t.Fatalf("read = %v after %q, want the pong", err, got)
+		}
+		got = append(got, buf[:n]...)
+	}
+}

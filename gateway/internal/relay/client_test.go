@@ -1,0 +1,194 @@
+package relay
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/proto/fault"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+// TestEncode: the ClientEvent that is put together from a prefix is what proto.Marshal would have made.
+func TestEncode(t *testing.T) {
+	socket, _ := sessiontest.NewSockets(t).New(t, "/chat", "u")
+	identity := &eventv1.Identity{UserId: "u", Name: "Ü", Role: "admin", LoginId: "l", IssuedAt: timestamppb.New(issued), ExpiresAt: timestamppb.New(issued.Add(time.Hour))}
+	r := &Relay{cfg: Config{GatewayID: "g1", EventBurst: 1}}
+	c := newClient(r, identity)
+	if err := c.bind(socket, identity); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Unix(1_800_000_000, 123_456_789)
+	for packet, attachments := range map[string][][]byte{
+		`2["message:send",{"roomId":"r","content":"hä"}]`: nil,
+		`2["none"]`:               nil,
+		`25[ "space" , 1 , [2] ]`: nil,
+		`2[42,"a number"]`:        nil,
+		`52-["bin",{"_placeholder":true,"num":1},{"_placeholder":true,"num":0}]`: {{0, 1, 2}, {}},
+		`2["long","` + strings.Repeat("x", 5000) + `"]`:                          nil,
+	} {
+		p, err := socketio.Decode([]byte(packet), socketio.Limits{})
+		if err != nil {
+			t.Fatalf("Decode(%s) = %v", packet, err)
+		}
+		var got eventv1.ClientEvent
+		if err := proto.Unmarshal(c.encode(session.Event{Name: p.Name(), Packet: p, Attachments: attachments}, now), &got); err != nil {
+			t.Fatalf("encode(%s) cannot be decoded: %v", packet, err)
+		}
+		want := &eventv1.ClientEvent{
+			SocketId: socket.ID, GatewayId: "g1", Namespace: "/chat", Event: p.Name(), Args: p.AppendArgs(nil), Attachments: attachments,
+			Identity: identity, ReceivedAt: timestamppb.New(now),
+		}
+		if diff := cmp.Diff(want, &got, protocmp.Transform()); diff != "" {
+			t.Errorf("encode(%s): -want +got\n%s", packet, diff)
+		}
+		if !json.Valid(got.GetArgs()) {
+			t.Errorf("encode(%s) has args %s, want JSON", packet, got.GetArgs())
+		}
+	}
+}
+
+func TestTokenBucket(t *testing.T) {
+	c := newClient(&Relay{cfg: Config{EventRate: 10, EventBurst: 3}}, &eventv1.Identity{})
+	now := time.Unix(1000, 0)
+	take := func(at time.Duration, want bool, wantWait time.Duration) {
+		t.Helper()
+		wait, ok := c.take(now.Add(at))
+		if ok != want || wait.Round(time.Millisecond) != wantWait {
+			t.Errorf("take at %v = %v, %v, want %v, %v", at, wait, ok, wantWait, want)
+		}
+	}
+	for range 3 {
+		take(0, true, 0)
+	}
+	take(0, false, 100*time.Millisecond)
+	take(50*time.Millisecond, false, 50*time.Millisecond)
+	take(101*time.Millisecond, true, 0)
+	take(101*time.Millisecond, false, 99*time.Millisecond)
+	for range 3 { // never more than the burst
+		take(time.Hour, true, 0)
+	}
+	take(time.Hour, false, 100*time.Millisecond)
+	c.relay.cfg.EventRate = 0
+	for range 1000 {
+		take(time.Hour, true, 0)
+	}
+}
+
+func TestTokenOf(t *testing.T) {
+	for _, tc := range []struct {
+		auth, header, token string
+		ok                  bool
+	}{
+		{"", "", "", true},
+		{`{"token":"t"}`, "", "t", true},
+		{`{"token":"t\u0041"}`, "", "tA", true},
+		{`{"token":"t"}`, "Bearer h", "t", true},
+		{`{"other":1}`, "Bearer h", "h", true},
+		{`{"token":null}`, "Bearer h", "h", true},
+		{`{"token":""}`, "Bearer h", "h", true},
+		{`{"token":7}`, "Bearer h", "", false},
+		{`{"token":{"a":"b"}}`, "", "", false},
+		{`{"a":{"token":"inner"}}`, "", "", true},
+		{"", "bearer  h ", "h", true},
+		{"", "Basic h", "", true},
+		{"", "Bearer", "", true},
+	} {
+		if token, ok := tokenOf([]byte(tc.auth), tc.header); token != tc.token || ok != tc.ok {
+			t.Errorf("tokenOf(%s, %q) = %q, %v, want %q, %v", tc.auth, tc.header, token, ok, tc.token, tc.ok)
+		}
+	}
+}
+
+func TestRoomArgument(t *testing.T) {
+	for args, want := range map[string]string{
+		`["r"]`: "r", `["r",1]`: "r", `[{"roomId":"r"}]`: "r", `[{"since":1,"roomId":"ä.*>"}]`: "ä.*>", `[ { "roomId" : "r" } ]`: "r",
+		`["\u00e4"]`: "ä", `["` + strings.Repeat("x", maxRoomID) + `"]`: strings.Repeat("x", maxRoomID),
+		`[]`: "", `[""]`: "", `[7]`: "", `[null]`: "", `[["r"]]`: "", `[{}]`: "", `[{"roomId":7}]`: "", `[{"roomId":{"roomId":"r"}}]`: "",
+		`["` + strings.Repeat("x", maxRoomID+1) + `"]`: "",
+	} {
+		payload, err := proto.Marshal(&eventv1.ClientEvent{Args: []byte(args)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := roomArgument(payload); ok != (want != "") || ok && got != want {
+			t.Errorf("roomArgument(%.40s) = %.40q, %v, want %.40q", args, got, ok, want)
+		}
+	}
+	if _, ok := roomArgument([]byte("\xff")); ok {
+		t.Error("roomArgument of garbage is ok, want not")
+	}
+}
+
+func TestCatalogExplains(t *testing.T) {
+	c := newCatalog([]string{"chat-service", "presence-service"})
+	kind := func(subj string, want fault.Kind) {
+		t.Helper()
+		if got := c.missing(subj); got.Kind != want || (got.RetryAfter > 0) != (want == fault.Unavailable) {
+			t.Errorf("missing(%s) = %v, want %s", subj, got, want)
+		}
+	}
+	kind("client.v1.root.message.send", fault.Unavailable) // nobody has said anything yet
+	c.announced(&eventv1.Catalog{Service: "chat-service", Patterns: []string{"client.v1.*.message.send", "client.v1.chat.message"}})
+	kind("client.v1.root.whatever", fault.Unavailable)
+	c.announced(&eventv1.Catalog{Service: "presence-service"})
+	kind("client.v1.root.whatever", fault.UnknownEvent)
+	kind("client.v1.root.message", fault.UnknownEvent)
+	kind("client.v1.chat.message", fault.Unavailable)
+	kind("client.v1.root.message.send", fault.Unavailable)
+	kind("client.v1.root.message.send.more", fault.UnknownEvent)
+	if got := c.owner("client.v1.x.message.send"); got != "chat-service" {
+		t.Errorf("owner = %s, want chat-service", got)
+	}
+	c.announced(&eventv1.Catalog{Service: "chat-service"}) // a new version without them
+	kind("client.v1.root.message.send", fault.UnknownEvent)
+	c.announced(&eventv1.Catalog{Service: "new-service", Patterns: []string{"client.v1.*.x"}})
+	kind("client.v1.root.x", fault.Unavailable)
+	for range maxOwners + 10 {
+		c.owner("client.v1." + session.NewID() + ".x")
+		c.owner("client.v1." + session.NewID() + ".unknown")
+	}
+	if len(c.owners) > maxOwners {
+		t.Errorf("%d looked-up subjects are kept, want %d at most", len(c.owners), maxOwners)
+	}
+}
+
+func TestFaultJSON(t *testing.T) {
+	f := &fault.Error{Kind: fault.RateLimited, Message: `say "less"`, RetryAfter: 1500 * time.Microsecond}
+	if got, want := string(faultAck(f)), `[{"ok":false,"error":{"code":"rate_limited","message":"say \"less\"","retryAfterMs":1}}]`; got != want {
+		t.Errorf("faultAck = %s, want %s", got, want)
+	}
+	if got, want := string(faultEvent("a:b", fault.New(fault.Invalid, "x"))), `[{"event":"a:b","code":"invalid","message":"x"}]`; got != want {
+		t.Errorf("faultEvent = %s, want %s", got, want)
+	}
+}
+
+// TestGapThatComesWhileARepairEnds is not forgotten.
+func TestGapThatComesWhileARepairEnds(t *testing.T) {
+	q := newRepairs(&Relay{cfg: Config{}})
+	q.ask("r", 0)
+	if got := q.take(time.Now().Add(time.Second), 8); len(got) != 1 {
+		t.Fatalf("take = %v, want the room", got)
+	}
+	q.ask("r", 0) // the repair has looked already and found nothing to do
+	if got := q.take(time.Now().Add(time.Second), 8); len(got) != 0 {
+		t.Fatalf("take = %v while it runs, want none: one repair of a room at a time", got)
+	}
+	q.finish("r", false)
+	if got := q.take(time.Now().Add(time.Second), 8); len(got) != 1 {
+		t.Fatalf("take = %v after a gap was found meanwhile, want the room", got)
+	}
+	q.finish("r", false)
+	if len(q.due) != 0 {
+		t.Errorf("due = %v in the end, want none", q.due)
+	}
+}

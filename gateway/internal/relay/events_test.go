@@ -1,0 +1,327 @@
+package relay
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+func TestConnect(t *testing.T) {
+	w := newWorld(t, nil)
+	for packet, want := range map[string]string{
+		"40":                    `44{"message":"Authentication required","data":{"code":"authentication_required"}}`,
+		`40{"token":"bad"}`:     `44{"message":"Invalid token","data":{"code":"invalid_token"}}`,
+		`40{"token":7}`:         `44{"message":"Invalid token","data":{"code":"invalid_token"}}`,
+		`40{"token":"nobody"}`:  `44{"message":"User not found","data":{"code":"user_not_found"}}`,
+		`40/x,{"token":"u"}`:    `44/x,{"message":"Invalid namespace","data":{"code":"invalid_namespace"}}`,
+		`40/chat,{"token":"u"}`: "40/chat,{",
+	} {
+		c, _ := sessiontest.Open(w.sessions, session.Headers{})
+		c.Say(packet)
+		if got := c.WaitFor(t, want[:2]); !strings.HasPrefix(got, want) {
+			t.Errorf("%s is answered by %s, want %s", packet, got, want)
+		}
+		if _, _, ended := c.Ended(); ended {
+			t.Errorf("%s closes the transport, want it open", packet)
+		}
+	}
+	c, _ := sessiontest.Open(w.sessions, session.Headers{Authorization: "Bearer u"})
+	c.Say("40")
+	c.WaitFor(t, "40{")
+
+	away, _ := sessiontest.Open(w.sessions, session.Headers{}) // not final: the client comes back by itself
+	away.Say(`40{"token":"away"}`)
+	if code, reason := away.WaitEnded(t); code != transport.CodeTryAgainLater || reason != transport.ReasonOverload {
+		t.Errorf("auth-service away: closed with %d, %s, want 1013, overload", code, reason)
+	}
+	hold := make(chan struct{})
+	w.auth.mu.Lock()
+	w.auth.hold = hold
+	w.auth.mu.Unlock()
+	var waiting []*sessiontest.Conn
+	for range testConfig().MaxHandshakes {
+		c, _ := sessiontest.Open(w.sessions, session.Headers{})
+		c.Say(`40{"token":"u"}`)
+		waiting = append(waiting, c)
+	}
+	over, _ := sessiontest.Open(w.sessions, session.Headers{})
+	over.Say(`40{"token":"u"}`)
+	if code, reason := over.WaitEnded(t); code != transport.CodeTryAgainLater || reason != transport.ReasonOverload {
+		t.Errorf("over MaxHandshakes: closed with %d, %s, want 1013, overload", code, reason)
+	}
+	waiting[0].Say("1") // gone before it is let in
+	waiting[0].WaitEnded(t)
+	close(hold)
+	for _, c := range waiting[1:] {
+		c.WaitFor(t, "40{")
+	}
+	sessiontest.Eventually(t, func() bool { return len(w.relay.registry.User("u")) == len(waiting)+1 }, func() string {
+		return fmt.Sprintf("%d sockets of u are registered, want %d", len(w.relay.registry.User("u")), len(waiting)+1)
+	})
+}
+
+// TestOrderOfOneSocket: the next event of a socket is sent when the one before is answered; sockets do not wait for each other.
+func TestOrderOfOneSocket(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.MaxQueued = 1000 })
+	var mu sync.Mutex
+	open := map[string]int{}
+	order := map[string][]string{}
+	var together, most int
+	subj, _ := subject.ClientEvent("/", "do")
+	other, _ := subject.ClientEvent("/", "do:other")
+	for _, s := range []string{subj, other} {
+		if _, err := w.service.Subscribe(s, func(msg *nats.Msg) {
+			var e eventv1.ClientEvent
+			if err := proto.Unmarshal(msg.Data, &e); err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			open[e.GetSocketId()]++
+			together++
+			most = max(most, together)
+			if open[e.GetSocketId()] > 1 {
+				t.Errorf("event %s was sent before the one before it was answered", e.GetArgs())
+			}
+			order[e.GetIdentity().GetUserId()] = append(order[e.GetIdentity().GetUserId()], string(e.GetArgs()))
+			n := len(order[e.GetIdentity().GetUserId()])
+			mu.Unlock()
+			time.AfterFunc(time.Duration(n%3)*5*time.Millisecond, func() {
+				mu.Lock()
+				open[e.GetSocketId()]--
+				together--
+				mu.Unlock()
+				raw, _ := proto.Marshal(&eventv1.ClientReply{AckArgs: e.GetArgs()})
+				_ = msg.Respond(raw)
+			})
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.service.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	users := []string{"a", "b", "c"}
+	var want []string
+	conns := map[string]*sessiontest.Conn{}
+	for _, u := range users {
+		conns[u] = w.connect(t, u)
+	}
+	for i := range 30 {
+		for _, u := range users {
+			conns[u].Say(fmt.Sprintf(`42%d[%q,%d]`, i, []string{"do", "do:other"}[i%2], i))
+		}
+		want = append(want, fmt.Sprintf("[%d]", i))
+	}
+	for _, u := range users {
+		conns[u].WaitFor(t, "4329[29]")
+		if diff := cmp.Diff(want, order[u]); diff != "" {
+			t.Errorf("order of %s: -want +got\n%s", u, diff)
+		}
+		for i, p := range conns[u].Packets() {
+			if p != fmt.Sprintf("43%d[%d]", i, i) {
+				t.Errorf("ack %d is %s, want them in order", i, p)
+			}
+		}
+	}
+	if most < 2 {
+		t.Errorf("at most %d event was under way at a time, want sockets not to wait for each other", most)
+	}
+}
+
+func TestReplies(t *testing.T) {
+	w := newWorld(t, nil)
+	w.announce(t, "chat-service", "client.v1.*.known")
+	w.respond(t, "full", func(e *eventv1.ClientEvent) *eventv1.ClientReply {
+		return &eventv1.ClientReply{
+			AckArgs: []byte(`[{"ok":true},{"_placeholder":true,"num":0}]`), Attachments: [][]byte{{'x'}},
+			Emits: []*eventv1.Emit{{Event: "first", Args: []byte(`[1]`)}, {Event: "second"}},
+		}
+	})
+	w.respond(t, "fault", func(*eventv1.ClientEvent) *eventv1.ClientReply {
+		return &eventv1.ClientReply{Fault: &eventv1.Fault{Code: "forbidden", Message: "no", RetryAfterMs: 5}}
+	})
+	w.respond(t, "badack", func(*eventv1.ClientEvent) *eventv1.ClientReply { return &eventv1.ClientReply{AckArgs: []byte(`{`)} })
+	garbage, _ := subject.ClientEvent("/", "garbage")
+	if _, err := w.service.Subscribe(garbage, func(m *nats.Msg) { _ = m.Respond([]byte("\xff\xff")) }); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.service.Flush()
+	for _, tc := range []struct{ say, want string }{
+		{`421["full"]`, `42["first",1] 42["second"] 461-1[{"ok":true},{"_placeholder":true,"num":0}] bx`},
+		{`42["full"]`, `42["first",1] 42["second"]`},
+		{`422["fault"]`, `432[{"ok":false,"error":{"code":"forbidden","message":"no","retryAfterMs":5}}]`},
+		{`42["fault"]`, `42["event:error",{"event":"fault","code":"forbidden","message":"no","retryAfterMs":5}]`},
+		{`423["garbage"]`, `433[{"ok":false,"error":{"code":"internal","message":"Internal error"}}]`},
+		{`424["nobody:knows"]`, `434[{"ok":false,"error":{"code":"unknown_event","message":"Unknown event"}}]`},
+		{`42["nobody:knows"]`, `42["event:error",{"event":"nobody:knows","code":"unknown_event","message":"Unknown event"}]`},
+		{`425["known"]`, `435[{"ok":false,"error":{"code":"unavailable","message":"Service unavailable","retryAfterMs":1000}}]`},
+		{`426["a:b:c:d:e:f:g:h:i:j"]`, `436[{"ok":false,"error":{"code":"unknown_event","message":"Unknown event"}}]`},
+		{`427["` + strings.Repeat("n", 200) + `"]`, `437[{"ok":false,"error":{"code":"unknown_event","message":"Unknown event"}}]`},
+		{`428["*"]`, `438[{"ok":false,"error":{"code":"unknown_event","message":"Unknown event"}}]`},
+		{`429[">"]`, `439[{"ok":false,"error":{"code":"unknown_event","message":"Unknown event"}}]`},
+		{`4210["big","` + strings.Repeat("x", 1001) + `"]`, `4310[{"ok":false,"error":{"code":"too_large","message":"arguments must not exceed 1000 bytes"}}]`},
+		{`4211["deep",` + strings.Repeat("[", 20) + strings.Repeat("]", 20) + `]`, `4311[{"ok":false,"error":{"code":"invalid","message":"arguments are nested too deeply"}}]`},
+	} {
+		c := w.connect(t, "u")
+		c.Say(tc.say)
+		sessiontest.Eventually(t, func() bool { return strings.Join(c.Packets(), " ") == tc.want }, func() string {
+			return fmt.Sprintf("%.60s is answered by %q, want %q", tc.say, c.Packets(), tc.want)
+		})
+		c.Say("1")
+	}
+	c := w.connect(t, "u")
+	c.Say(`421["badack"]`)
+	if got := c.WaitFor(t, "431"); !strings.Contains(got, `"internal"`) && !strings.Contains(got, "{") {
+		t.Errorf("an ack that is no array is answered by %s, want internal", got)
+	}
+}
+
+func TestRateLimit(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.EventRate, c.EventBurst = 0.1, 2 })
+	w.respond(t, "e", ok)
+	c := w.connect(t, "u")
+	c.Say(`421["e"]`, `422["e"]`, `423["e"]`, `42["e"]`)
+	c.WaitFor(t, "431[{\"ok\":true")
+	c.WaitFor(t, "432[{\"ok\":true")
+	if got := c.WaitFor(t, "433"); !strings.Contains(got, `"rate_limited"`) || !strings.Contains(got, "retryAfterMs") {
+		t.Errorf("over the rate: %s, want rate_limited with retryAfterMs", got)
+	}
+	if got := c.WaitFor(t, `42["event:error"`); !strings.Contains(got, `"rate_limited"`) {
+		t.Errorf("over the rate without ack: %s", got)
+	}
+	another := w.connect(t, "v")
+	another.Say(`421["e"]`)
+	another.WaitFor(t, "431[{\"ok\":true")
+}
+
+func TestTimeout(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.EventTimeout = 100 * time.Millisecond })
+	late := make(chan *nats.Msg, 1)
+	subj, _ := subject.ClientEvent("/", "slow")
+	if _, err := w.service.ChanSubscribe(subj, late); err != nil {
+		t.Fatal(err)
+	}
+	w.respond(t, "fast", ok)
+	c := w.connect(t, "u")
+	c.Say(`421["slow"]`, `422["fast"]`)
+	if got := c.WaitFor(t, "431"); got != `431[{"ok":false,"error":{"code":"timeout","message":"No answer in time"}}]` {
+		t.Errorf("ack = %s, want timeout", got)
+	}
+	c.WaitFor(t, "432[{\"ok\":true")
+	raw, _ := proto.Marshal(ok(nil))
+	_ = (<-late).Respond(raw)
+	_ = w.service.Flush()
+	c.Say(`423["fast"]`)
+	c.WaitFor(t, "433")
+	if n := strings.Count(strings.Join(c.Packets(), " "), "431"); n != 1 {
+		t.Errorf("%d acks of one event, want 1", n)
+	}
+	if n := w.relay.calls.count.Load(); n != 0 {
+		t.Errorf("%d calls under way in the end, want 0", n)
+	}
+}
+
+func TestMaxQueuedPausesReading(t *testing.T) {
+	w := newWorld(t, nil) // MaxQueued 4
+	answers := make(chan *nats.Msg, 100)
+	subj, _ := subject.ClientEvent("/", "e")
+	if _, err := w.service.ChanSubscribe(subj, answers); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.service.Flush()
+	c := w.connect(t, "u")
+	for i := range 4 {
+		c.Say(fmt.Sprintf(`42%d["e"]`, i))
+	}
+	if c.Paused() {
+		t.Fatal("reading is paused with one event under way and three queued, want not")
+	}
+	c.Say(`424["e"]`)
+	if !c.Paused() {
+		t.Fatal("reading goes on with MaxQueued events queued, want it paused")
+	}
+	raw, _ := proto.Marshal(ok(nil))
+	for i := range 5 {
+		_ = (<-answers).Respond(raw)
+		c.WaitFor(t, fmt.Sprintf("43%d", i))
+		switch {
+		case i == 0 && !c.Paused():
+			t.Error("reading goes on with three queued, want it paused until half")
+		case i == 1:
+			sessiontest.Eventually(t, func() bool { return !c.Paused() }, func() string { return "still paused with half a queue" })
+		}
+	}
+}
+
+func TestMaxInFlight(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.MaxInFlight = 1 })
+	answers := make(chan *nats.Msg, 10)
+	subj, _ := subject.ClientEvent("/", "e")
+	if _, err := w.service.ChanSubscribe(subj, answers); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.service.Flush()
+	a, b := w.connect(t, "a"), w.connect(t, "b")
+	a.Say(`421["e"]`)
+	held := <-answers
+	b.Say(`421["e"]`, `422["e"]`)
+	for _, id := range []string{"431", "432"} {
+		if got := b.WaitFor(t, id); !strings.Contains(got, `"unavailable"`) || !strings.Contains(got, "retryAfterMs") {
+			t.Errorf("over MaxInFlight: %s, want unavailable", got)
+		}
+	}
+	raw, _ := proto.Marshal(ok(nil))
+	_ = held.Respond(raw)
+	a.WaitFor(t, "431[{\"ok\":true")
+}
+
+// TestClientsThatGoWhileEventsAreUnderWay leave nothing behind.
+func TestClientsThatGoWhileEventsAreUnderWay(t *testing.T) {
+	w := newWorld(t, nil)
+	w.respond(t, "e", func(*eventv1.ClientEvent) *eventv1.ClientReply { time.Sleep(time.Millisecond); return ok(nil) })
+	for range 20 {
+		c := w.connect(t, "u")
+		c.Say(`421["e"]`, `42["room:join","r"]`, `422["e"]`, `423["e"]`)
+		c.Say("1")
+		c.WaitEnded(t)
+	}
+	sessiontest.Eventually(t, func() bool { return w.relay.calls.count.Load() == 0 }, func() string { return "calls are left under way" })
+	sessiontest.Eventually(t, func() bool { return len(w.relay.registry.User("u")) == 0 }, func() string { return "sockets are left registered" })
+	w.wantRefs(t, "r", -1)
+	if heads := w.relay.hub.Heads(); len(heads) != 0 {
+		t.Errorf("Heads() = %v, want none", heads)
+	}
+}
+
+func TestBroadcastAndUserEvents(t *testing.T) {
+	w := newWorld(t, nil)
+	a1, a2, b := w.connect(t, "a"), w.connect(t, "a"), w.connect(t, "b")
+	a1.Say(`40/chat,{"token":"a"}`)
+	a1.WaitFor(t, "40/chat")
+	sessiontest.Eventually(t, func() bool { return len(w.relay.registry.User("a")) == 3 }, func() string { return "not registered" })
+	a1.Forget()
+	w.send(t, subject.Broadcast("/"), &eventv1.Broadcast{Namespace: "/", Emit: &eventv1.Emit{Event: "all"}, ExceptSocketId: w.socket(t, "b", b).ID})
+	w.send(t, subject.Broadcast("/chat"), &eventv1.Broadcast{Namespace: "/chat", Emit: &eventv1.Emit{Event: "chatters"}})
+	w.send(t, subject.User("a"), &eventv1.UserEvent{UserId: "a", Namespace: "/", Emit: &eventv1.Emit{Event: "you", Args: []byte("[1]")}})
+	w.send(t, subject.User("b"), &eventv1.UserEvent{UserId: "b", Namespace: "/", Emit: &eventv1.Emit{Event: "end"}})
+	b.WaitFor(t, `42["end"]`)
+	for c, want := range map[*sessiontest.Conn]string{
+		a1: `42["all"] 42/chat,["chatters"] 42["you",1]`, a2: `42["all"] 42["you",1]`, b: `42["end"]`,
+	} {
+		sessiontest.Eventually(t, func() bool { return strings.Join(c.Packets(), " ") == want }, func() string {
+			return fmt.Sprintf("client got %q, want %s", c.Packets(), want)
+		})
+	}
+}

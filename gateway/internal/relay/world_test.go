@@ -1,0 +1,367 @@
+package relay
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/platform/bus/bustest"
+	"github.com/starling-chat/starling/platform/rpc"
+	"github.com/starling-chat/starling/proto/fault"
+	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
+	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+// issued is when all tokens of the test were issued.
+var issued = time.UnixMilli(1_700_000_000_000)
+
+// authService knows tokens of the form "<user>" and "<user>.<login>".
+type authService struct {
+	authv1.UnimplementedAuthServiceServer
+
+	mu          sync.Mutex
+	revocations []*eventv1.Revocation
+	hold        chan struct{} // non-nil: Authenticate waits for it
+	expires     time.Time
+}
+
+func (a *authService) Authenticate(ctx context.Context, r *authv1.AuthenticateRequest) (*authv1.AuthenticateResponse, error) {
+	a.mu.Lock()
+	hold, expires := a.hold, a.expires
+	a.mu.Unlock()
+	if hold != nil {
+		select {
+		case <-hold:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	switch r.GetToken() {
+	case "bad":
+		return nil, fault.New(fault.Unauthenticated, "Invalid token")
+	case "nobody":
+		return nil, fault.New(fault.Unauthenticated, "User not found")
+	case "away":
+		return nil, fault.New(fault.Unavailable, "starting")
+	}
+	user, login, _ := strings.Cut(r.GetToken(), ".")
+	id := &eventv1.Identity{UserId: user, Name: "Name of " + user, Role: "user", LoginId: login, IssuedAt: timestamppb.New(issued)}
+	if !expires.IsZero() {
+		id.ExpiresAt = timestamppb.New(expires)
+	}
+	return &authv1.AuthenticateResponse{Identity: id}, nil
+}
+
+func (a *authService) ListRevocations(_ context.Context, r *authv1.ListRevocationsRequest) (*authv1.ListRevocationsResponse, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	res := &authv1.ListRevocationsResponse{NewestId: int64(len(a.revocations))}
+	for _, rev := range a.revocations {
+		if r.GetAfterId() >= 0 && rev.GetId() > r.GetAfterId() {
+			res.Revocations = append(res.Revocations, rev)
+		}
+	}
+	return res, nil
+}
+
+func (a *authService) revoke(rev *eventv1.Revocation) *eventv1.Revocation {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	rev.Id = int64(len(a.revocations) + 1)
+	a.revocations = append(a.revocations, rev)
+	return rev
+}
+
+// chatService keeps room logs.
+type chatService struct {
+	chatv1.UnimplementedChatServiceServer
+
+	mu    sync.Mutex
+	rooms map[string][]*eventv1.RoomEvent
+	reads int
+	// joining, where set, is asked before a join is granted.
+	joining func(ctx context.Context, e *eventv1.ClientEvent) error
+}
+
+// commit adds an event to a room's log.
+func (c *chatService) commit(room string, more ...func(*eventv1.RoomEvent)) *eventv1.RoomEvent {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	seq := uint64(len(c.rooms[room]) + 1)
+	e := &eventv1.RoomEvent{RoomId: room, Seq: seq, Emit: &eventv1.Emit{Event: "e", Args: fmt.Appendf(nil, "[%d]", seq)}}
+	for _, f := range more {
+		f(e)
+	}
+	c.rooms[room] = append(c.rooms[room], e)
+	return e
+}
+
+func (c *chatService) JoinRoom(ctx context.Context, r *chatv1.JoinRoomRequest) (*chatv1.JoinRoomResponse, error) {
+	c.mu.Lock()
+	joining := c.joining
+	c.mu.Unlock()
+	if joining != nil {
+		if err := joining(ctx, r.GetEvent()); err != nil {
+			return nil, err
+		}
+	}
+	var args []string
+	if err := json.Unmarshal(r.GetEvent().GetArgs(), &args); err != nil || len(args) != 1 {
+		return nil, fault.New(fault.Invalid, "roomId must be a string")
+	}
+	if strings.HasPrefix(args[0], "secret") {
+		return nil, fault.New(fault.Forbidden, "not for you")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	head := uint64(len(c.rooms[args[0]]))
+	return &chatv1.JoinRoomResponse{
+		RoomId: args[0], Seq: head, AckArgs: fmt.Appendf(nil, `[{"ok":true,"seq":%d}]`, head),
+		Emits: []*eventv1.Emit{{Event: "room:history", Args: fmt.Appendf(nil, "[%d]", head)}},
+	}, nil
+}
+
+func (c *chatService) ReadRoomEvents(_ context.Context, r *chatv1.ReadRoomEventsRequest) (*chatv1.ReadRoomEventsResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.reads++
+	res := &chatv1.ReadRoomEventsResponse{Head: uint64(len(c.rooms[r.GetRoomId()]))}
+	for _, e := range c.rooms[r.GetRoomId()] {
+		if e.GetSeq() > r.GetAfterSeq() && (r.GetToSeq() == 0 || e.GetSeq() <= r.GetToSeq()) {
+			res.Events = append(res.Events, e)
+		}
+	}
+	return res, nil
+}
+
+func (c *chatService) GetHeads(_ context.Context, r *chatv1.GetHeadsRequest) (*chatv1.GetHeadsResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	res := &chatv1.GetHeadsResponse{Heads: map[string]uint64{}}
+	for _, id := range r.GetRoomIds() {
+		if n := len(c.rooms[id]); n > 0 {
+			res.Heads[id] = uint64(n)
+		}
+	}
+	return res, nil
+}
+
+// world is a gateway's relay with real NATS, sessions in memory and services of the test.
+type world struct {
+	relay    *Relay
+	sessions *session.Server
+	service  *nats.Conn // of a service
+	auth     *authService
+	chat     *chatService
+	stop     func()
+}
+
+func testConfig() Config {
+	return Config{
+		GatewayID: "g1", Incarnation: 7,
+		EventBurst: 100, MaxEventBytes: 1000, MaxRooms: 3, MaxQueued: 4, MaxInFlight: 1000, MaxHandshakes: 10,
+		EventTimeout: sessiontest.Patience, AuthTimeout: sessiontest.Patience,
+		Linger: 100 * time.Millisecond, GapWait: 10 * time.Millisecond, HeadInterval: time.Hour, LeaseInterval: time.Hour,
+		Services: []string{"chat-service"},
+	}
+}
+
+func newWorld(t *testing.T, change func(*Config)) *world {
+	t.Helper()
+	cfg := testConfig()
+	if change != nil {
+		change(&cfg)
+	}
+	w := &world{auth: &authService{}, chat: &chatService{rooms: map[string][]*eventv1.RoomEvent{}}}
+	listener := bufconn.Listen(1 << 16)
+	server := rpc.NewServer(rpc.ServerConfig{Listener: listener})
+	authv1.RegisterAuthServiceServer(server.GRPC(), w.auth)
+	chatv1.RegisterChatServiceServer(server.GRPC(), w.chat)
+	conn, err := rpc.Dial("services", rpc.ClientConfig{Dialer: listener.DialContext})
+	if err != nil {
+		t.Fatal(err)
+	}
+	broker := bustest.Server(t)
+	nc := bustest.Connect(t, broker)
+	w.service = bustest.Connect(t, broker)
+	st := sessiontest.Stats()
+	w.relay = newRelay(cfg, nc, conn, st)
+	w.sessions = sessiontest.Server(t, w.relay, sessiontest.Config(), st)
+	w.relay.ServePeers(NewPeers(nc, cfg.GatewayID, w.sessions, slog.New(slog.DiscardHandler)))
+
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = server.Run(ctx) })
+	relayCtx, cancelRelay := context.WithCancel(context.Background())
+	relayEnded := make(chan struct{})
+	go func() { defer close(relayEnded); _ = w.relay.Run(relayCtx) }()
+	w.stop = sync.OnceFunc(func() {
+		cancelRelay()
+		select {
+		case <-relayEnded:
+		case <-time.After(2 * sessiontest.Patience):
+			t.Error("Run does not end")
+		}
+	})
+	t.Cleanup(func() {
+		w.stop()
+		_ = conn.Close()
+		cancel()
+		running.Wait()
+	})
+	// The relay's subscriptions are there when it answers.
+	sessiontest.Eventually(t, func() bool {
+		_, err := w.service.Request(subject.PresenceSnapshot(cfg.GatewayID), nil, time.Second)
+		return err == nil
+	}, func() string { return "the relay does not answer" })
+	return w
+}
+
+func newRelay(cfg Config, nc *nats.Conn, conn *grpc.ClientConn, st *stats.Stats) *Relay {
+	return New(context.Background(), cfg, nc, Services{
+		Auth: authv1.NewAuthServiceClient(conn), Chat: chatv1.NewChatServiceClient(conn),
+	}, st, slog.New(slog.DiscardHandler))
+}
+
+// connect has a client of a user come in on "/"; its packets so far are forgotten.
+func (w *world) connect(t *testing.T, token string) *sessiontest.Conn {
+	t.Helper()
+	c, _ := sessiontest.Open(w.sessions, session.Headers{})
+	c.Say(`40{"token":"` + token + `"}`)
+	c.WaitFor(t, "40{")
+	sessiontest.Eventually(t, func() bool { // and is registered
+		for _, s := range w.relay.registry.User(strings.Split(token, ".")[0]) {
+			if s.Conn() == c {
+				return true
+			}
+		}
+		return false
+	}, func() string { return "not registered" })
+	c.Forget()
+	return c
+}
+
+// enter has a client come in without waiting for anything behind its CONNECT.
+func (w *world) enter(t *testing.T, token string) (*sessiontest.Conn, *session.Session) {
+	t.Helper()
+	c, s := sessiontest.Open(w.sessions, session.Headers{})
+	c.Say(`40{"token":"` + token + `"}`)
+	c.WaitFor(t, "40{")
+	return c, s
+}
+
+// join has a client enter a room.
+func (w *world) join(t *testing.T, c *sessiontest.Conn, room string) {
+	t.Helper()
+	c.Say(`421["room:join","` + room + `"]`)
+	c.WaitFor(t, "431")
+	c.Forget()
+}
+
+// socket gives the socket of a client.
+func (w *world) socket(t *testing.T, user string, c *sessiontest.Conn) *session.Socket {
+	t.Helper()
+	for _, s := range w.relay.registry.User(user) {
+		if s.Conn() == c {
+			return s
+		}
+	}
+	t.Fatal("no such socket")
+	return nil
+}
+
+// publish sends a room event on the live subject.
+func (w *world) publish(t *testing.T, e *eventv1.RoomEvent) {
+	t.Helper()
+	w.send(t, subject.Room(e.GetRoomId()), e)
+}
+
+func (w *world) send(t *testing.T, subj string, m proto.Message) {
+	t.Helper()
+	raw, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.service.Publish(subj, raw); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// respond answers an event of "/" with what reply gives, nil for no answer.
+func (w *world) respond(t *testing.T, event string, reply func(*eventv1.ClientEvent) *eventv1.ClientReply) {
+	t.Helper()
+	subj, err := subject.ClientEvent("/", event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.service.Subscribe(subj, func(msg *nats.Msg) {
+		var e eventv1.ClientEvent
+		if err := proto.Unmarshal(msg.Data, &e); err != nil {
+			t.Error(err)
+			return
+		}
+		answer := func(r *eventv1.ClientReply) {
+			raw, _ := proto.Marshal(r)
+			_ = msg.Respond(raw)
+		}
+		if r := reply(&e); r != nil {
+			answer(r)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.service.Flush(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// announce has a service tell its events.
+func (w *world) announce(t *testing.T, service string, patterns ...string) {
+	t.Helper()
+	w.send(t, subject.CatalogAnnounce, &eventv1.Catalog{Service: service, Patterns: patterns})
+	sessiontest.Eventually(t, func() bool {
+		w.relay.catalog.mu.RLock()
+		defer w.relay.catalog.mu.RUnlock()
+		_, ok := w.relay.catalog.patterns[service]
+		return ok
+	}, func() string { return "catalog not taken in" })
+}
+
+// refs tells how many claims there are on a room's subject; -1: no subscription.
+func (w *world) refs(room string) int {
+	w.relay.interest.mu.Lock()
+	defer w.relay.interest.mu.Unlock()
+	if ri := w.relay.interest.rooms[room]; ri != nil {
+		return ri.refs
+	}
+	return -1
+}
+
+func (w *world) wantRefs(t *testing.T, room string, want int) {
+	t.Helper()
+	sessiontest.Eventually(t, func() bool { return w.refs(room) == want }, func() string {
+		return fmt.Sprintf("%d claims on room %s, want %d", w.refs(room), room, want)
+	})
+}
+
+// ok is a service's plain consent.
+func ok(*eventv1.ClientEvent) *eventv1.ClientReply {
+	return &eventv1.ClientReply{AckArgs: []byte(`[{"ok":true}]`)}
+}

@@ -1,0 +1,87 @@
+// Starling as separate processes, which can be killed one by one: the binaries of the services and gateways over the NATS and
+// PostgreSQL of test/bed.
+
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { createWriteStream, mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { answers, freePorts, root, settings } from './system.js';
+
+const binaries = { auth: './auth-service/cmd/auth-service', chat: './chat-service/cmd/chat-service', presence: './presence-service/cmd/presence-service', gateway: './gateway/cmd/gateway', bed: './test/bed' };
+
+export class Fleet {
+  /** Builds the binaries and starts one of each service and two gateways. */
+  static async start(dir, log) {
+    const fleet = new Fleet();
+    Object.assign(fleet, { dir, processes: new Map(), out: createWriteStream(log, { flags: 'a' }) });
+    for (const [name, path] of Object.entries(binaries)) {
+      const { status } = spawnSync('go', ['build', '-o', join(dir, `bin-${name}`), path], { cwd: root, stdio: 'inherit' });
+      if (status !== 0) throw new Error(`go build ${path} failed`);
+    }
+    process.once('exit', () => fleet.processes.forEach((p) => p.kill('SIGKILL')));
+    await fleet.#startBed();
+    const first = await freePorts(10);
+    fleet.out.setMaxListeners(0);
+    fleet.port = (i) => first + i;
+    fleet.urls = [0, 1].map((i) => `http://127.0.0.1:${first + i}`);
+    const grpc = { auth: first + 2, chat: first + 3, presence: first + 4 };
+    const admin = { auth: first + 5, chat: first + 6, presence: first + 7, 'gateway-0': first + 8, 'gateway-1': first + 9 };
+    fleet.environment = (name) => ({
+      ...process.env, ...settings, DATABASE_URL: fleet.database, NATS_URL: fleet.nats, SERVICE_TOKEN: 'fleet-token',
+      AUTH_SERVICE_ADDR: `127.0.0.1:${grpc.auth}`, CHAT_SERVICE_ADDR: `127.0.0.1:${grpc.chat}`, PRESENCE_SERVICE_ADDR: `127.0.0.1:${grpc.presence}`,
+      GRPC_LISTEN: name in grpc ? `127.0.0.1:${grpc[name]}` : '', ADMIN_LISTEN: `127.0.0.1:${admin[name]}`, DRAIN_WINDOW: '500ms', LOG_FORMAT: 'text',
+    });
+    fleet.ready = (name) => until(() => answers(`http://127.0.0.1:${admin[name]}/readyz`), 30_000, `${name} is ready`);
+    const all = ['auth', 'chat', 'presence', 'gateway-0', 'gateway-1'];
+    all.forEach((name) => fleet.run(name));
+    await Promise.all(all.map((name) => fleet.ready(name)));
+    return fleet;
+  }
+
+  async #startBed() {
+    const data = join(this.dir, 'data');
+    mkdirSync(data, { recursive: true });
+    const bed = this.#spawn('bed', ['-data', data], process.env, 'pipe');
+    const [line] = await once(createInterface(bed.stdout), 'line');
+    Object.assign(this, JSON.parse(line));
+  }
+
+  /** Starts a process: auth, chat, presence, gateway-0 or gateway-1. */
+  run(name) {
+    const i = name.startsWith('gateway-') ? Number(name.slice(8)) : undefined;
+    const args = i === undefined ? [] : [`--listen=127.0.0.1:${this.port(i)}`, `--gateway-id=${name}`];
+    this.#spawn(name, args, this.environment(name), 'ignore');
+  }
+
+  #spawn(name, args, env, stdin) {
+    const child = spawn(join(this.dir, `bin-${name.split('-')[0]}`), args, { env, stdio: [stdin, 'pipe', 'pipe'] });
+    child.stderr.pipe(this.out, { end: false });
+    if (name !== 'bed') child.stdout.pipe(this.out, { end: false });
+    this.processes.set(name, child);
+    return child;
+  }
+
+  /** Kills a process without warning. */
+  async kill(name) {
+    const child = this.processes.get(name);
+    child.kill('SIGKILL');
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  }
+
+  /** Ends everything: PostgreSQL and NATS orderly, because the bed's PostgreSQL would hold the folder otherwise. */
+  async stop() {
+    for (const name of [...this.processes.keys()].filter((n) => n !== 'bed')) await this.kill(name);
+    const bed = this.processes.get('bed');
+    bed.stdin.end();
+    if (bed.exitCode === null) await once(bed, 'exit');
+  }
+}
+
+/** Waits until a condition holds. */
+export async function until(condition, ms, what) {
+  for (const end = Date.now() + ms; !await condition();) {
+    if (Date.now() > end) throw new Error(`not within ${ms} ms: ${what}`);
+    await new Promise((resolve) => { setTimeout(resolve, 50); });
+  }
+}

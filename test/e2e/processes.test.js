@@ -1,0 +1,99 @@
+// Single processes are killed while clients work (node run.js --faults): clients come through, nothing acknowledged is lost.
+
+import assert from 'node:assert/strict';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { io } from 'socket.io-client';
+import { Fleet, until } from './fleet.js';
+import { scratch } from './system.js';
+import { newUser, roomId } from './user.js';
+
+let fleet;
+let dir;
+
+before(async () => {
+  dir = scratch();
+  fleet = await Fleet.start(dir, join(process.env.STARLING_RESULTS ?? dir, `fleet-${process.pid}.log`));
+}, { timeout: 240_000 });
+
+after(async () => {
+  await fleet?.stop();
+  rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+});
+
+/** A member of a room that logs what it sees of it. */
+async function member(t, room, gateway) {
+  const user = await newUser('user');
+  const socket = io(fleet.urls[gateway], { auth: { token: user.token }, transports: ['websocket'], forceNew: true, reconnectionDelay: 200, reconnectionDelayMax: 600 });
+  t.after(() => socket.close());
+  const seen = [];
+  const connects = [];
+  socket.on('message:new', (m) => { if (m.roomId === room) seen.push(m); });
+  socket.on('connect', () => connects.push(socket.recovered));
+  await until(async () => (await socket.timeout(3000).emitWithAck('room:join', room).catch(() => ({}))).ok, 20_000, 'joined');
+  return { socket, seen, connects, user };
+}
+
+/** Sends until told to stop, each message again with its clientMsgId until it is acknowledged. */
+function sender({ socket, user }, room) {
+  const acked = [];
+  let running = true;
+  const refusals = new Map();
+  const done = (async () => {
+    for (let i = 0; running; i += 1) {
+      const message = { roomId: room, content: `${user.id} ${i}`, clientMsgId: `${user.id}-${i}` };
+      for (const began = Date.now(); ;) {
+        const reply = await socket.timeout(6000).emitWithAck('message:send', message).catch((err) => ({ ok: false, error: { code: err.message } }));
+        if (reply.ok) { acked.push({ ...message, ...reply }); break; }
+        refusals.set(reply.error.code, (refusals.get(reply.error.code) ?? 0) + 1);
+        assert.ok(Date.now() - began < 40_000, `${message.content} is not taken: ${JSON.stringify(reply.error)}`);
+        await new Promise((resolve) => { setTimeout(resolve, 100); });
+      }
+      await new Promise((resolve) => { setTimeout(resolve, 20); });
+    }
+  })();
+  return { acked, refusals, stop: () => { running = false; return done; } };
+}
+
+/** The room's messages in the database. */
+async function stored({ socket }, room) {
+  const all = [];
+  for (let cursor = 0; ;) {
+    const { messages, hasMore } = await socket.timeout(8000).emitWithAck('message:history', { roomId: room, after: cursor, limit: 100 });
+    all.push(...messages);
+    if (!hasMore) return all;
+    cursor = messages.at(-1).seq;
+  }
+}
+
+for (const victim of ['chat', 'presence', 'auth', 'gateway-0']) {
+  test(`kill -9 of ${victim} and its restart`, { timeout: 120_000 }, async (t) => {
+    const room = roomId(victim);
+    const members = [await member(t, room, 0), await member(t, room, 1), await member(t, room, 1)];
+    const senders = [sender(members[0], room), sender(members[1], room)];
+    await until(() => senders.every((s) => s.acked.length > 20), 20_000, 'senders are at work');
+
+    await fleet.kill(victim);
+    await new Promise((resolve) => { setTimeout(resolve, 1500); });
+    fleet.run(victim);
+    await fleet.ready(victim);
+    const then = senders.map((s) => s.acked.length);
+    await until(() => senders.every((s, i) => s.acked.length > then[i] + 20), 10_000, 'later sends work');
+    await Promise.all(senders.map((s) => s.stop()));
+
+    const history = await stored(members[1], room);
+    const byId = new Map(history.map((m) => [m.clientMsgId, m]));
+    assert.equal(byId.size, history.length, 'no message twice');
+    for (const a of senders.flatMap((s) => s.acked)) assert.deepEqual([byId.get(a.clientMsgId)?.seq, byId.get(a.clientMsgId)?.content], [a.seq, a.content]);
+    const seqs = history.map((m) => m.seq);
+    for (const [i, m] of members.entries()) {
+      const want = seqs.filter((s) => s >= m.seen[0].seq);
+      await until(() => m.seen.length >= want.length, 12_000, `member ${i} has seen the last of ${want.length} messages, not ${m.seen.length}`);
+      assert.deepEqual(m.seen.map((x) => x.seq), want, `member ${i} saw every message once, in order`);
+    }
+    if (!victim.startsWith('gateway')) assert.deepEqual(members.map((m) => m.connects.length), [1, 1, 1], 'clients stayed connected');
+    else assert.deepEqual(members[0].connects.slice(1).every(Boolean), true, 'the client of the killed gateway was recovered');
+    t.diagnostic(`${history.length} messages; refusals ${JSON.stringify(senders.map((s) => Object.fromEntries(s.refusals)))}`);
+  });
+}
