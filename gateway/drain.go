@@ -41,8 +41,8 @@ func (d *drain) run(ctx context.Context) error {
 	d.draining.Store(true)
 	d.stats.Draining.Set(1)
 	living := d.sessions.Refuse()
-	d.log.Info("draining", slog.Int("sessions", len(living)), slog.Duration("window", d.window))
-	rand.Shuffle(len(living), func(i, j int) { living[i], living[j] = living[j], living[i] })
+	d.log.InfoContext(ctx, "draining", slog.Int("sessions", len(living)), slog.Duration("window", d.window))
+	rand.Shuffle(len(living), func(i, j int) { living[i], living[j] = living[j], living[i] }) //nolint:gosec // no secret
 	hurry := run.Hurry(ctx)
 	start := time.Now()
 	for i, s := range living {

@@ -112,7 +112,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g.Go("heartbeats", sessions.Run)
 	g.Go("drain", drain.run)
 	g.Go("edge", front.Run)
-	log.Info("gateway listens", slog.String("address", listener.Addr().String()))
+	log.InfoContext(ctx, "gateway listens", slog.String("address", listener.Addr().String()))
 	return g.Run(ctx)
 }
 
@@ -203,7 +203,7 @@ func maxConnections(set int, log *slog.Logger) int {
 		log.Warn("descriptor limit unknown", slog.Any("error", err))
 		return set
 	}
-	room := int(min(limit.Cur, 1<<30)) - descriptorReserve //nolint:gosec // bounded
+	room := int(min(limit.Cur, 1<<30)) - descriptorReserve
 	log.Info("descriptor limit", slog.Uint64("nofile", limit.Cur), slog.Int("connections", room))
 	if set == 0 {
 		return max(room, 1)

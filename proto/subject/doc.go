@@ -7,6 +7,7 @@
 //	broadcast.v1.<namespace>               to every socket of a namespace               services → gateways
 //	user.v1.<shard>                        to every socket of a user                    services → gateways
 //	auth.v1.revoked                        revocations                                  auth-service → gateways
+//	chat.v1.typing                         who is typing                                chat-service ↔ its replicas
 //	presence.v1.delta, .lease              what lives at a gateway                      gateways → presence-service
 //	presence.v1.snapshot.<gateway id>      "tell me everything"                         presence-service → that gateway
 //	presence.v1.online                     who is online                                presence-service → gateways

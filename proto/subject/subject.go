@@ -27,6 +27,8 @@ const (
 	PresenceOnline  = "presence.v1.online"
 	CatalogAnnounce = "catalog.v1.announce"
 	CatalogAsk      = "catalog.v1.ask"
+	// Typing is where replicas of chat-service tell each other who is typing; what is lost only lets a notice expire.
+	Typing = "chat.v1.typing"
 )
 
 // Bounds of outside input.

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -154,7 +155,7 @@ func (r *keyRing) atRest(private ed25519.PrivateKey, signsFrom time.Time) (Store
 	}
 	k := StoredKey{ID: keyID(public), Private: private.Seed(), SignsFrom: signsFrom}
 	if r.seal != nil {
-		k.Private, k.Sealed = r.seal.Seal(nil, nil, k.Private, []byte(k.ID)), true
+		k.Private, k.Sealed = r.seal.Seal(nil, nil, k.Private, []byte(k.ID)), true //nolint:gosec // the cipher draws the nonce itself
 	}
 	return k, nil
 }
@@ -231,9 +232,9 @@ func (r *keyRing) signer(at time.Time) (signingKey, error) {
 	if err != nil {
 		return signingKey{}, err
 	}
-	for i := len(set.keys) - 1; i >= 0; i-- {
-		if !set.keys[i].signsFrom.After(at) {
-			return set.keys[i], nil
+	for _, key := range slices.Backward(set.keys) {
+		if !key.signsFrom.After(at) {
+			return key, nil
 		}
 	}
 	if len(set.keys) == 0 {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 )
 
 // Seed is what exists after the start.
@@ -33,7 +34,7 @@ const defaultKey = "default"
 func (s Seed) Check() error {
 	users := s.Users
 	if s.Admin != nil {
-		users = append(users[:len(users):len(users)], *s.Admin)
+		users = append(slices.Clip(users), *s.Admin)
 	}
 	for _, u := range users {
 		if _, err := newUser(u.Username, u.Name, u.Role); err != nil {

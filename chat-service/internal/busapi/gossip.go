@@ -9,10 +9,8 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/subject"
 )
-
-// typingSubject is where replicas tell each other who is typing: core NATS, to all of them, may be lost.
-const typingSubject = "chat.v1.typing"
 
 // Gossip is chat.Gossip on NATS. A note is its fields joined by NUL, which no id contains:
 //
@@ -37,12 +35,12 @@ func (g *Gossip) Tell(n chat.TypingNote) {
 		on = "1"
 	}
 	note := strings.Join([]string{g.replica, on, string(n.Room), n.Socket, string(n.User)}, "\x00")
-	_ = g.nc.Publish(typingSubject, []byte(note)) // may be lost
+	_ = g.nc.Publish(subject.Typing, []byte(note)) // may be lost
 }
 
 // listen feeds typing with the notes of other replicas.
 func (g *Gossip) listen(typing *chat.Typing) (*nats.Subscription, error) {
-	return g.nc.Subscribe(typingSubject, func(msg *nats.Msg) {
+	return g.nc.Subscribe(subject.Typing, func(msg *nats.Msg) {
 		f := strings.Split(string(msg.Data), "\x00")
 		if len(f) != noteFields || f[0] == g.replica {
 			return

@@ -48,8 +48,10 @@ type endpoint struct {
 }
 
 // settings are those that the suites have in common.
-var settings = session.Config{
-	PingTimeout: 20 * time.Second, ConnectTimeout: 45 * time.Second, MaxPayload: 1_000_000, MaxAttachments: 10, MaxDepth: 100,
+func settings() session.Config {
+	return session.Config{
+		PingTimeout: 20 * time.Second, ConnectTimeout: 45 * time.Second, MaxPayload: 1_000_000, MaxAttachments: 10, MaxDepth: 100,
+	}
 }
 
 // never is the ConnectTimeout of sessions without namespaces.
@@ -57,14 +59,14 @@ const never = 1 << 62
 
 // suites makes them anew for each server, for their Apps have state.
 func suites() map[string]suite {
-	protocol := settings
+	protocol := settings()
 	protocol.PingInterval, protocol.PingTimeout, protocol.ConnectTimeout = 300*time.Millisecond, 200*time.Millisecond, time.Second
 	echoing := protocol
 	echoing.Raw, echoing.ConnectTimeout = echoApp{}, never
-	support := settings
+	support := settings()
 	support.PingInterval = 2 * time.Second
 	engine := newEngineApp()
-	bare := settings
+	bare := settings()
 	bare.PingInterval, bare.MaxPayload, bare.Raw, bare.ConnectTimeout = 500*time.Millisecond, 100, engine, never
 	return map[string]suite{
 		"protocol": {":3000", []endpoint{

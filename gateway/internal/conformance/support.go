@@ -103,10 +103,10 @@ func (c *call) emit(name string, args ...any) { c.app.emit(c.socket, name, args.
 
 func (c *call) ack(args ...any) { acknowledge(c.socket, c.event.Packet, array(args...), nil) }
 
-// arg gives an argument, "null" where there is none.
-func (c *call) arg(i int) []byte {
-	if i < len(c.args) {
-		return c.args[i]
+// arg gives the first argument, "null" where there is none.
+func (c *call) arg() []byte {
+	if len(c.args) > 0 {
+		return c.args[0]
 	}
 	return []byte("null")
 }
@@ -117,7 +117,7 @@ func (c *call) main() {
 	case "hi":
 		c.emit("hi")
 	case "echo":
-		args := bytes.Join([][]byte{[]byte("["), c.arg(0), []byte("]")}, nil)
+		args := bytes.Join([][]byte{[]byte("["), c.arg(), []byte("]")}, nil)
 		acknowledge(c.socket, c.event.Packet, args, c.event.Attachments)
 	case "ack":
 		emit(c.socket, "ack", 0, nil, nil)
@@ -151,23 +151,23 @@ func (c *call) binary() {
 	case "getbin":
 		c.app.emitBinary(c.socket, [][]byte{[]byte("asdfasdf")}, "takebin", placeholder(0))
 	case "buffa":
-		c.emitIf(isBinary(c.arg(0)), "buffack")
+		c.emitIf(isBinary(c.arg()), "buffack")
 	case "jsonbuff":
 		c.emitIf(c.mixed(), "jsonbuff-ack")
 	case "abuff1":
-		v.abuff1 = isBinary(c.arg(0))
+		v.abuff1 = isBinary(c.arg())
 	case "abuff2":
 		c.emitIf(v.abuff1, "abuff2-ack")
 	case "blob":
-		c.emitIf(isBinary(c.arg(0)), "back")
+		c.emitIf(isBinary(c.arg()), "back")
 	case "jsonblob":
 		c.emitIf(c.mixed(), "jsonblob-ack")
 	case "blob1":
-		v.blob1 = isBinary(c.arg(0))
+		v.blob1 = isBinary(c.arg())
 	case "blob2":
-		v.blob2 = v.blob1 && string(c.arg(0)) == `"second"`
+		v.blob2 = v.blob1 && string(c.arg()) == `"second"`
 	case "blob3":
-		c.emitIf(v.blob1 && v.blob2 && isBinary(c.arg(0)), "blob3-ack")
+		c.emitIf(v.blob1 && v.blob2 && isBinary(c.arg()), "blob3-ack")
 	}
 }
 
@@ -179,8 +179,8 @@ func (c *call) emitIf(ok bool, name string) {
 
 // mixed tells whether the argument is the tests' object of text and bytes.
 func (c *call) mixed() bool {
-	message, _ := socketio.Field(c.arg(0), "message")
-	return field(c.arg(0), "hello") == "lol" && field(c.arg(0), "goodbye") == "gotcha" && isBinary(message)
+	message, _ := socketio.Field(c.arg(), "message")
+	return field(c.arg(), "hello") == "lol" && field(c.arg(), "goodbye") == "gotcha" && isBinary(message)
 }
 
 // now is the time as JavaScript writes a Date in JSON.

@@ -153,7 +153,7 @@ func (e *Endpoint) accept(w http.ResponseWriter, r *http.Request, bind func(tran
 	upgrader.Header.Del("Vary")
 	conn, rw, _, err := upgrader.Upgrade(r, w)
 	if err != nil {
-		e.log.Debug("upgrade failed", slog.Any("error", err)) // gobwas has answered
+		e.log.DebugContext(r.Context(), "upgrade failed", slog.Any("error", err)) // gobwas has answered
 		return
 	}
 	pending, err := unread(rw)

@@ -115,6 +115,7 @@ func number(field protoreflect.FieldDescriptor, value any) any {
 		}
 	case protoreflect.MessageKind:
 		numbers(field.Message(), value)
+	default:
 	}
 	return value
 }

@@ -57,14 +57,12 @@ func (c *cluster) task(reply string, op *clusterv1.Operation, do func(context.Co
 		return
 	}
 	timeout := time.Duration(op.GetTimeoutMs()) * time.Millisecond
-	c.relay.tasks.Add(1)
-	go func() {
-		defer c.relay.tasks.Done()
+	c.relay.tasks.Go(func() {
 		defer func() { <-c.tasks }()
 		ctx, cancel := context.WithTimeout(c.relay.ctx, max(timeout-answerMargin, timeout/2))
 		defer cancel()
 		c.answer(reply, do(ctx))
-	}()
+	})
 }
 
 // collect gives the local sockets that a target names, each once.

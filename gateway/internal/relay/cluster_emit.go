@@ -62,7 +62,7 @@ func (c *cluster) emit(reply string, op *clusterv1.Operation, act *clusterv1.Emi
 		c.relay.stats.EventsOut.Inc()
 		dirty.Add(s.Conn())
 	}
-	return &clusterv1.Answer{Sockets: uint32(sent)} //nolint:gosec // bounded by descriptors
+	return &clusterv1.Answer{Sockets: uint32(sent)}
 }
 
 // begin gives an ack id for sockets; ok is false when too much is awaited already.

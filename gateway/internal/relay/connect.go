@@ -66,12 +66,10 @@ func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 		return
 	}
 	wish := wishOf(auth)
-	r.tasks.Add(1)
-	go func() {
-		defer r.tasks.Done()
+	r.tasks.Go(func() {
 		defer func() { <-r.handshakes }()
 		r.authenticate(s, namespace, token, wish)
-	}()
+	})
 }
 
 func (r *Relay) authenticate(s *session.Session, namespace, token string, wish wish) {

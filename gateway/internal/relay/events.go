@@ -85,11 +85,7 @@ func (r *Relay) send(c *client, p *pending) {
 		r.calls.start(c, p)
 		return
 	}
-	r.tasks.Add(1)
-	go func() {
-		defer r.tasks.Done()
-		p.act(c, p)
-	}()
+	r.tasks.Go(func() { p.act(c, p) })
 }
 
 // answered takes a service's reply to the client, and starts the socket's next event.

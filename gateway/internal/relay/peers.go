@@ -119,7 +119,7 @@ func (p *Peers) run(ctx context.Context) error {
 		case msg := <-p.inbox:
 			var m enginev1.EngineMessage
 			if err := proto.Unmarshal(msg.Data, &m); err != nil {
-				p.log.Warn("message of another gateway cannot be decoded", slog.Any("error", err))
+				p.log.WarnContext(ctx, "message of another gateway cannot be decoded", slog.Any("error", err))
 				continue
 			}
 			if poll := m.GetPoll(); poll != nil {

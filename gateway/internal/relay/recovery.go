@@ -129,7 +129,7 @@ func (v *recovery) openBucket(ctx context.Context) error {
 			v.kv <- kv
 			return nil
 		}
-		v.relay.log.Warn("no bucket for recovery yet", slog.Any("error", err))
+		v.relay.log.WarnContext(ctx, "no bucket for recovery yet", slog.Any("error", err))
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -226,15 +226,13 @@ func (v *recovery) takenOver(pid string, done func()) {
 		return
 	}
 	c.socket.Close(transport.CodeNormal, transport.ReasonReplaced)
-	v.relay.tasks.Add(1)
-	go func() {
-		defer v.relay.tasks.Done()
+	v.relay.tasks.Go(func() {
 		select {
 		case <-c.ended:
 		case <-time.After(takeoverTimeout):
 		}
 		done()
-	}()
+	})
 }
 
 // errNoState tells that a socket cannot be recovered.

@@ -134,7 +134,7 @@ func (q *repairs) repair(ctx context.Context, roomID string) (again bool) {
 		cancel()
 		if err != nil || len(res.GetEvents()) == 0 {
 			r.stats.GapRepairs.WithLabelValues("failed").Inc()
-			r.log.Warn("room gap not repaired", slog.Uint64("after", after), slog.Any("error", err))
+			r.log.WarnContext(ctx, "room gap not repaired", slog.Uint64("after", after), slog.Any("error", err))
 			return true
 		}
 		r.stats.GapRepairs.WithLabelValues("ok").Inc()
@@ -169,7 +169,7 @@ func (q *repairs) compareHeads(ctx context.Context) error {
 		for len(heads) > 0 {
 			n := min(len(heads), headsPage)
 			if err := q.comparePage(ctx, heads[:n]); err != nil {
-				q.relay.log.Debug("room heads not compared", slog.Any("error", err))
+				q.relay.log.DebugContext(ctx, "room heads not compared", slog.Any("error", err))
 				break
 			}
 			heads = heads[n:]

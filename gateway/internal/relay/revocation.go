@@ -105,7 +105,7 @@ func (v *revocations) run(ctx context.Context) error {
 	defer ticker.Stop()
 	for {
 		if err := v.catchUp(ctx); err != nil && ctx.Err() == nil {
-			v.relay.log.Debug("revocations not caught up", slog.Any("error", err))
+			v.relay.log.DebugContext(ctx, "revocations not caught up", slog.Any("error", err))
 		}
 		select {
 		case <-ctx.Done():

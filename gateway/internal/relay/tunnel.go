@@ -32,13 +32,12 @@ type tunnel struct {
 	owner transport.Receiver // at the owner: the session's side
 	conn  transport.Conn     // at the carrier: the client's WebSocket
 
-	mu      sync.Mutex // guards what follows
-	sent    uint64
-	got     uint64
-	out     []byte // at the owner: frames not flushed yet
-	closed  bool
-	seen    time.Time
-	closing transport.Reason
+	mu     sync.Mutex // guards what follows
+	sent   uint64
+	got    uint64
+	out    []byte // at the owner: frames not flushed yet
+	closed bool
+	seen   time.Time
 }
 
 const (
@@ -49,8 +48,10 @@ const (
 	keepaliveLost     = 10 * time.Second
 )
 
-var _ transport.Conn = (*tunnel)(nil)
-var _ transport.Receiver = (*tunnel)(nil)
+var (
+	_ transport.Conn     = (*tunnel)(nil)
+	_ transport.Receiver = (*tunnel)(nil)
+)
 
 func (p *Peers) tunnel(id string) *tunnel {
 	p.mu.Lock()

@@ -93,10 +93,10 @@ func appendHeader(dst []byte, op byte, length int) []byte {
 	dst = append(dst, 0x80|op)
 	switch {
 	case length < 126:
-		return append(dst, byte(length))
+		return append(dst, byte(length)) //nolint:gosec // bounded by the case
 	case length <= 0xffff:
-		return binary.BigEndian.AppendUint16(append(dst, 126), uint16(length)) //nolint:gosec // bounded by the case
+		return binary.BigEndian.AppendUint16(append(dst, 126), uint16(length))
 	default:
-		return binary.BigEndian.AppendUint64(append(dst, 127), uint64(length)) //nolint:gosec // a length is not negative
+		return binary.BigEndian.AppendUint64(append(dst, 127), uint64(length))
 	}
 }

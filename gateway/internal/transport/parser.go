@@ -30,7 +30,7 @@ type closeError struct {
 
 func (e *closeError) Error() string { return e.text }
 
-var errProtocol = func(text string) *closeError { return &closeError{CodeProtocol, ReasonProtocol, text} }
+func errProtocol(text string) *closeError { return &closeError{CodeProtocol, ReasonProtocol, text} }
 
 // frameSink is told what the frames say.
 type frameSink interface {
@@ -175,6 +175,7 @@ func (p *parser) dispatch(h ws.Header, payload []byte, sink frameSink) error {
 		return nil
 	case ws.OpPong:
 		return nil
+	default:
 	}
 	op := h.OpCode
 	if p.fragmented || !h.Fin {
