@@ -48,7 +48,7 @@ proto-check: ## Is proto/gen what the protos say (FULL=1: also when the checksum
 
 .PHONY: lint
 lint: $(LINT_STAMP) ## Lint every module of go.work (.golangci.yml)
-	@"$(BIN)/golangci-lint" run $(ARGS) $$(go list -m -f '{{.Dir}}/...')
+	@"$(BIN)/golangci-lint" run --allow-parallel-runners $(ARGS) $$(go list -m -f '{{.Dir}}/...')
 
 .PHONY: unit
 unit: ## go test -race over every module of go.work

@@ -289,7 +289,7 @@ func TestStartsBeforeItsDependencies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	real := address.Host
+	host := address.Host
 	address.Host = freeAddr(t) // there later
 	cfg.Database.URL = settings.URL(address.String())
 	conn := launch(t, cfg)
@@ -309,7 +309,7 @@ func TestStartsBeforeItsDependencies(t *testing.T) {
 	_, err = client.Keys(t.Context(), &emptypb.Empty{})
 	wantFault(t, "Keys() without a database", err, fault.Unavailable, "")
 
-	forward(t, address.Host, real)
+	forward(t, address.Host, host)
 	waitReady(t, conn)
 	pair := register(t, client, "ann")
 	if _, err := authenticate(t, client, pair.GetAccessToken()); err != nil {

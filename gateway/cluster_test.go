@@ -44,7 +44,9 @@ func TestClusterByGRPC(t *testing.T) {
 	go func() { done <- gateway.Run(ctx, cfg, slog.New(slog.DiscardHandler)) }()
 	defer func() {
 		cancel()
-		<-done
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
 	}()
 
 	md, err := caller.Metadata(nil, []string{caller.ScopeEmit}, "")

@@ -126,6 +126,12 @@ func start(ctx context.Context, o *options, say func(string, ...any)) (systems [
 
 func runScenarios(ctx context.Context, o *options, systems []*system.System, say func(string, ...any), result *report.Run) error {
 	id := strconv.FormatInt(result.Started.UnixMilli(), 36)
+	for _, s := range systems {
+		b := &scenario.Bench{Options: o.Options, System: s, Run: id + "-ready", Say: say}
+		if err := b.Await(ctx); err != nil {
+			return err
+		}
+	}
 	for _, name := range o.names {
 		for _, s := range systems {
 			b := &scenario.Bench{Options: o.Options, System: s, Run: id, Say: say}

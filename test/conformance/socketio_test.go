@@ -72,9 +72,10 @@ func TestPublicIDIsNotTheSecretOne(t *testing.T) {
 	e := endpoint{serverFor(t, protocolSuite), "/socket.io/"}
 	s := dial(t, e, "")
 	sid := wantOpen(t, s.next(t)).SID
-	s.send("40", "40/custom,")
+	s.send("40")
 	main := wantConnect(t, s.next(t), "/").SID
 	s.next(t) // auth
+	s.send("40/custom,")
 	custom := wantConnect(t, s.next(t), "/custom").SID
 	if main == sid || custom == sid || main == custom {
 		t.Errorf("sid = %q, socket ids = %q and %q, want three different ones", sid, main, custom)

@@ -79,3 +79,15 @@ test('a role that is no admin may not announce', async (t) => {
     refused(await s.emit('announcement', 'x'), 'forbidden');
   }
 });
+
+test('who is connected misses nothing, from the first moment on', { timeout: 60_000 }, async (t) => {
+  const ann = await newUser('ann');
+  const senders = [await connect(t, ann), await connect(t, ann, { gateway: 1 })];
+  for (let i = 0; i < 60; i += 1) {
+    const b = await connect(t, await newUser('bob'), { gateway: i });
+    const tag = unique('tag');
+    const [reply] = await Promise.all([senders[i % 2].patiently('chat:message', { tag }), b.take('chat:message', (m) => m.tag === tag)]);
+    ok(reply);
+    b.close();
+  }
+});

@@ -12,7 +12,7 @@ const binaries = { auth: './auth-service/cmd/auth-service', chat: './chat-servic
 
 export class Fleet {
   /** Builds the binaries and starts one of each service and two gateways. */
-  static async start(dir, log) {
+  static async start(dir, log, env = {}) {
     const fleet = new Fleet();
     Object.assign(fleet, { dir, processes: new Map(), out: createWriteStream(log, { flags: 'a' }) });
     for (const [name, path] of Object.entries(binaries)) {
@@ -30,7 +30,7 @@ export class Fleet {
     fleet.environment = (name) => ({
       ...process.env, ...settings, DATABASE_URL: fleet.database, NATS_URL: fleet.nats, SERVICE_TOKEN: 'fleet-token',
       AUTH_SERVICE_ADDR: `127.0.0.1:${grpc.auth}`, CHAT_SERVICE_ADDR: `127.0.0.1:${grpc.chat}`, PRESENCE_SERVICE_ADDR: `127.0.0.1:${grpc.presence}`,
-      GRPC_LISTEN: name in grpc ? `127.0.0.1:${grpc[name]}` : '', ADMIN_LISTEN: `127.0.0.1:${admin[name]}`, DRAIN_WINDOW: '500ms', LOG_FORMAT: 'text',
+      GRPC_LISTEN: name in grpc ? `127.0.0.1:${grpc[name]}` : '', ADMIN_LISTEN: `127.0.0.1:${admin[name]}`, DRAIN_WINDOW: '500ms', LOG_FORMAT: 'text', ...env,
     });
     fleet.ready = (name) => until(() => answers(`http://127.0.0.1:${admin[name]}/readyz`), 30_000, `${name} is ready`);
     const all = ['auth', 'chat', 'presence', 'gateway-0', 'gateway-1'];

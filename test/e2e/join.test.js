@@ -7,7 +7,8 @@ import { newUser, roomId } from './user.js';
 
 const senders = 13; // at 40 messages/s each, below the rate limit of a socket: about 500 messages/s
 const perSecond = 40;
-const seconds = 4;
+const seconds = 4; // longer where the machine is so busy that fewer joiners came
+const enough = 6;
 
 test('joiners under 500 messages/s see history and live events without gap or repeat', { timeout: 120_000 }, async (t) => {
   const room = roomId('busy');
@@ -19,9 +20,10 @@ test('joiners under 500 messages/s see history and live events without gap or re
   const failed = [];
   let sending = true;
   const sends = [];
+  const joiners = [];
   const work = sockets.map(async (s, n) => {
     const began = performance.now();
-    for (let i = 0; i < perSecond * seconds; i += 1) {
+    for (let i = 0; i < perSecond * seconds || (joiners.length < enough && i < perSecond * seconds * 5); i += 1) {
       sends.push(s.emit('message:send', { roomId: room, content: `${n}:${i}` })
         .then((r) => (r.ok ? acked.set(r.seq, r.id) : failed.push(r.error)), (err) => failed.push(err)));
       const early = began + (i + 1) * (1000 / perSecond) - performance.now();
@@ -30,11 +32,12 @@ test('joiners under 500 messages/s see history and live events without gap or re
   });
 
   // Joiners come one after the other on all gateways while that goes on; the third of each gateway asks for everything since 0.
-  const joiners = [];
   const joining = (async () => {
     for (let i = 0; sending && i < 12; i += 1) {
       const s = await connect(t, await newUser('joiner'), { gateway: i });
+      const began = performance.now();
       joiners.push({ s, ...await s.join(i % 4 === 3 ? { roomId: room, since: 0, limit: 500 } : room) });
+      joiners.at(-1).took = performance.now() - began;
       await pause(150);
     }
   })();
@@ -43,9 +46,9 @@ test('joiners under 500 messages/s see history and live events without gap or re
   await Promise.all(sends);
   await joining;
   assert.deepEqual(failed.slice(0, 3), [], `${failed.length} sends failed`);
-  assert.equal(acked.size, senders * perSecond * seconds);
+  assert.equal(acked.size, sends.length);
   assert.ok(joiners.length >= 3, `${joiners.length} joiners`);
-  t.diagnostic(`${acked.size} messages, ${joiners.length} joiners`);
+  t.diagnostic(`${acked.size} messages, ${joiners.length} joiners, the slowest join took ${Math.round(Math.max(...joiners.map((j) => j.took)))} ms`);
 
   const head = Math.max(...acked.keys());
   const all = [...acked.keys()].sort((x, y) => x - y);

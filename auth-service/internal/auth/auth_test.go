@@ -103,7 +103,11 @@ func TestUserInput(t *testing.T) {
 	} {
 		got := ""
 		if tc.err != nil {
-			got, _, _ = strings.Cut(tc.err.(*fault.Error).Message, " ")
+			f, ok := errors.AsType[*fault.Error](tc.err)
+			if !ok {
+				t.Fatalf("%s: error %v, want a fault", tc.name, tc.err)
+			}
+			got, _, _ = strings.Cut(f.Message, " ")
 		}
 		if got != tc.want {
 			t.Errorf("%s: error %v names %q, want %q", tc.name, tc.err, got, tc.want)
@@ -248,7 +252,7 @@ func TestRefreshToken(t *testing.T) {
 			t.Errorf("parseRefreshToken(%q) is accepted", bad)
 		}
 	}
-	if a.successor([]byte("s")) != a.successor([]byte("s")) {
+	if first, again := a.successor([]byte("s")), a.successor([]byte("s")); first != again {
 		t.Error("the same token and salt give different successors")
 	}
 	if a.successor([]byte("s")) == a.successor([]byte("t")) || a.successor([]byte("s")) == newRefreshToken().successor([]byte("s")) {

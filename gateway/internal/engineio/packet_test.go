@@ -113,7 +113,10 @@ func TestDecodePayload(t *testing.T) {
 
 func TestDecodePayloadStopsWhenAsked(t *testing.T) {
 	n := 0
-	for range DecodePayload([]byte("4a\x1e4b\x1e4c"), 0) {
+	for _, err := range DecodePayload([]byte("4a\x1e4b\x1e4c"), 0) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if n++; n == 2 {
 			break
 		}

@@ -191,6 +191,10 @@ func (c *client) end() (rooms []clientRoom, registered bool) {
 	c.gone = true
 	rooms, registered = c.rooms, c.registered
 	c.rooms, c.queue, c.inFlight = nil, nil, nil
+	if c.paused { // the session may go on in other namespaces
+		c.paused = false
+		c.socket.ResumeRead()
+	}
 	return rooms, registered
 }
 

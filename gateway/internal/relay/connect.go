@@ -39,7 +39,7 @@ func refusalCode(message string) string {
 	case "Invalid namespace":
 		return "invalid_namespace"
 	}
-	return string(fault.Unauthenticated)
+	return "" // not about the client's token: auth-service does not believe this gateway
 }
 
 // Connect implements session.App: it authenticates in a goroutine of its own. A refusal is final for the client, so only a
@@ -78,7 +78,7 @@ func (r *Relay) authenticate(s *session.Session, namespace, token string, wish w
 	res, err := r.services.Auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token})
 	if err = fault.FromStatus(err); err != nil {
 		var f *fault.Error
-		if errors.As(err, &f) && f.Kind == fault.Unauthenticated {
+		if errors.As(err, &f) && f.Kind == fault.Unauthenticated && refusalCode(f.Message) != "" {
 			r.refuseConnect(s, namespace, f.Message)
 			return
 		}

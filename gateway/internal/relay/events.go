@@ -93,11 +93,11 @@ func (r *Relay) answered(c *client, p *pending, reply *eventv1.ClientReply, flus
 	if f := reply.GetFault(); f != nil {
 		r.refuse(c.socket, p, fault.FromProto(f))
 	} else {
+		if p.event == eventLeave {
+			r.left(c, p) // before the ack: nothing of the room follows it
+		}
 		r.emitAll(c.socket, reply.GetEmits())
 		r.ack(c.socket, p, reply.GetAckArgs(), reply.GetAttachments())
-		if p.event == eventLeave {
-			r.left(c, p)
-		}
 	}
 	flush(c.socket.Conn())
 	c.done(p)

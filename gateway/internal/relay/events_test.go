@@ -126,7 +126,10 @@ func TestOrderOfOneSocket(t *testing.T) {
 	}
 	for _, u := range users {
 		conns[u].WaitFor(t, "4329[29]")
-		if diff := cmp.Diff(want, order[u]); diff != "" {
+		mu.Lock()
+		got := order[u]
+		mu.Unlock()
+		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("order of %s: -want +got\n%s", u, diff)
 		}
 		for i, p := range conns[u].Packets() {
@@ -135,6 +138,8 @@ func TestOrderOfOneSocket(t *testing.T) {
 			}
 		}
 	}
+	mu.Lock()
+	defer mu.Unlock()
 	if most < 2 {
 		t.Errorf("at most %d event was under way at a time, want sockets not to wait for each other", most)
 	}

@@ -88,6 +88,17 @@ func (i *interest) release(roomID string) {
 	}
 }
 
+// refuse is release after a join that was refused: a room that nobody is in is not listened to for longer, or made-up room
+// ids would cost a subscription each.
+func (i *interest) refuse(roomID string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if ri := i.rooms[roomID]; ri != nil {
+		ri.release()
+		ri.idle = time.Time{}
+	}
+}
+
 func (ri *roomInterest) release() {
 	if ri.refs == 0 {
 		return

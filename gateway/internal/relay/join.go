@@ -66,7 +66,10 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 	if err != nil {
 		r.hub.Abort(c.socket, roomID)
 	}
-	if !listed || err != nil && c.forgetRoom(roomID) {
+	switch {
+	case err != nil && !listed:
+		r.interest.refuse(roomID)
+	case !listed || err != nil && c.forgetRoom(roomID):
 		r.interest.release(roomID)
 	}
 	return err
@@ -180,7 +183,14 @@ func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) erro
 	c.mu.Lock()
 	c.setIdentity(res.GetIdentity())
 	c.mu.Unlock()
-	return c.bind(c.socket, res.GetIdentity())
+	if err := c.bind(c.socket, res.GetIdentity()); err != nil {
+		return err
+	}
+	if r.revocations.covers(c) { // it came between the check of the token and this line
+		c.socket.Disconnect(transport.ReasonServer)
+		return fault.New(fault.Unauthenticated, "Invalid token")
+	}
+	return nil
 }
 
 // roomArgument finds the room id in the arguments of room:join and room:leave: a string, or the field roomId of an object.

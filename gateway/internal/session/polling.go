@@ -57,7 +57,10 @@ func (s *Server) OpenPolling(sockets *transport.Server, headers Headers) PollRes
 
 // Transport tells what a session of this gateway is on; "" when there is none.
 func (s *Server) Transport(sid string) string {
-	session := s.session(sid)
+	return transportOf(s.session(sid))
+}
+
+func transportOf(session *Session) string {
 	switch {
 	case session == nil:
 		return ""
@@ -69,18 +72,15 @@ func (s *Server) Transport(sid string) string {
 
 // Poll answers a polling request for a session of this gateway. A ctx that ends means that the client is gone.
 func (s *Server) Poll(ctx context.Context, r PollRequest) PollResponse {
-	known := s.Transport(r.Query.SID)
-	if known == "" && r.Method == http.MethodGet {
+	session := s.session(r.Query.SID)
+	known := transportOf(session)
+	if session == nil && r.Method == http.MethodGet {
 		if last, ok := s.lastWords(r.Query.SID); ok {
 			return last
 		}
 	}
 	if refusal := engineio.CheckRequest(engineio.Request{Method: r.Method, Query: r.Query, SessionTransport: known}); refusal != nil {
 		return Refusal(refusal)
-	}
-	session := s.session(r.Query.SID)
-	if session == nil {
-		return Refusal(engineio.ErrUnknownSession)
 	}
 	conn := session.polling()
 	if session.overdue(time.Now()) {
@@ -91,7 +91,7 @@ func (s *Server) Poll(ctx context.Context, r PollRequest) PollResponse {
 		return s.post(ctx, session, conn, r)
 	}
 	if session.probing.Load() > 0 {
-		return holdForUpgrade(ctx, conn)
+		return s.hold(ctx, session, conn)
 	}
 	return s.get(ctx, session, conn)
 }
@@ -99,6 +99,10 @@ func (s *Server) Poll(ctx context.Context, r PollRequest) PollResponse {
 // get waits for packets. What goes wrong ends the session: the client opens a new one, and recovers.
 func (s *Server) get(ctx context.Context, session *Session, conn *transport.Polling) PollResponse {
 	body, err := conn.Poll(ctx)
+	return s.polled(session, conn, body, err)
+}
+
+func (s *Server) polled(session *Session, conn *transport.Polling, body []byte, err error) PollResponse {
 	switch {
 	case err == nil:
 		return PollResponse{Status: http.StatusOK, ContentType: typeText, Body: body}
@@ -111,16 +115,15 @@ func (s *Server) get(ctx context.Context, session *Session, conn *transport.Poll
 	return Refusal(engineio.ErrBadRequest)
 }
 
-func holdForUpgrade(ctx context.Context, conn *transport.Polling) PollResponse {
-	timer := time.NewTimer(holdWhileProbing)
-	defer timer.Stop()
-	select {
-	case <-conn.Upgraded():
-		return Refusal(engineio.ErrBadRequest)
-	case <-ctx.Done():
-	case <-timer.C:
+// hold is get while the client tries its WebSocket: packets are answered with as ever, for the WebSocket may lead nowhere.
+func (s *Server) hold(ctx context.Context, session *Session, conn *transport.Polling) PollResponse {
+	held, cancel := context.WithTimeout(ctx, holdWhileProbing)
+	defer cancel()
+	body, err := conn.Poll(held)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		body, err = []byte{byte(engineio.Noop)}, nil
 	}
-	return PollResponse{Status: http.StatusOK, ContentType: typeText, Body: []byte{byte(engineio.Noop)}}
+	return s.polled(session, conn, body, err)
 }
 
 // post takes the packets of a body in.
@@ -151,43 +154,35 @@ func (s *Server) post(ctx context.Context, session *Session, conn *transport.Pol
 
 // tombstone keeps the last words to a polling client.
 type tombstone struct {
-	conn  *transport.Polling // what is queued there; nil: a noop, because the client said goodbye itself
+	conn  *transport.Polling // what is queued there
 	until time.Time
 }
 
 // bury notes what a polling client gets with its next GET, if anything.
-func (s *Server) bury(session *Session, conn *transport.Polling, reason transport.Reason) {
-	var t tombstone
-	switch {
-	case reason == transport.ReasonClient:
-	case conn.Pending():
-		t.conn = conn
-	default:
+func (s *Server) bury(session *Session, conn *transport.Polling) {
+	if !conn.Pending() {
 		return
 	}
-	t.until = time.Now().Add(tombstoneFor)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tombs[session.sid] = t // bounded: each is a session that ended within tombstoneFor
+	s.tombs[session.sid] = tombstone{conn: conn, until: time.Now().Add(tombstoneFor)} // bounded: each is a session that ended within tombstoneFor
 }
 
 // lastWords answers the GET that comes after a session's end, once.
 func (s *Server) lastWords(sid string) (PollResponse, bool) {
 	s.mu.Lock()
 	t, ok := s.tombs[sid]
-	if ok && (t.conn == nil || !t.conn.Pending()) {
+	if ok && !t.conn.Pending() {
 		delete(s.tombs, sid)
+		ok = false
 	}
 	s.mu.Unlock()
 	if !ok {
 		return PollResponse{}, false
 	}
-	body := []byte{byte(engineio.Noop)}
-	if t.conn != nil {
-		var err error
-		if body, err = t.conn.Poll(context.Background()); err != nil { //nolint:forbidigo // does not wait: the conn is closed
-			return PollResponse{}, false
-		}
+	body, err := t.conn.Poll(context.Background()) //nolint:forbidigo // does not wait: the conn is closed
+	if err != nil {
+		return PollResponse{}, false
 	}
 	return PollResponse{Status: http.StatusOK, ContentType: typeText, Body: body}, true
 }

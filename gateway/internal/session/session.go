@@ -24,6 +24,7 @@ type Session struct {
 	sid     string
 	opened  time.Time
 
+	heldBack  atomic.Int32        // sockets that stop the reading; pongs are not read meanwhile
 	probing   atomic.Int32        // WebSockets by which a polling session wants to go on
 	receiving sync.Mutex          // held by the POST that is taken in; a WebSocket's reader needs none
 	asm       *socketio.Assembler // owned by whoever receives; nil until a binary packet comes
@@ -320,7 +321,7 @@ func (s *Session) Closed(reason transport.Reason) {
 	s.sockets, s.pending = nil, nil
 	s.mu.Unlock()
 	if p := s.polling(); p != nil && !s.upgraded() {
-		s.server.bury(s, p, reason)
+		s.server.bury(s, p)
 	}
 	s.server.forget(s)
 	s.server.stats.Disconnects.WithLabelValues(string(reason)).Inc()
@@ -365,6 +366,11 @@ func (s *Session) beat(now time.Time) time.Duration {
 		if wait := cfg.PingTimeout - now.Sub(s.pinged); wait > 0 {
 			s.mu.Unlock()
 			return s.untilConnect(now, wait)
+		}
+		if s.heldBack.Load() > 0 { // the pong may be there: nobody reads it
+			s.pinged = now
+			s.mu.Unlock()
+			return cfg.PingTimeout
 		}
 		s.mu.Unlock()
 		s.Close(transport.CodeNormal, transport.ReasonPingTimeout)

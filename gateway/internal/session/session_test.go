@@ -158,7 +158,7 @@ func TestHandshake(t *testing.T) {
 	c.Say("41/custom", `42["still",true]`)
 	wantCalls(t, a, `connect / {"token":"t"}`, "connect /custom ", `connect /no {"a":1}`,
 		`event / hello [1,{"a":[2]}] []`, `event /custom echo ["x"] []`, `ack /custom 12 ["yes"] []`, `event / 42 [] []`,
-		"disconnected /custom client", "event / still [true] []")
+		"disconnected /custom left", "event / still [true] []")
 	c.Say("40/custom,") // and again
 	again := sid(t, c.WaitFor(t, "40/custom,{"))
 	if again == custom {

@@ -45,10 +45,17 @@ func (s *Socket) Flush() { s.session.conn.Flush() }
 func (s *Socket) Conn() transport.Conn { return s.session.conn }
 
 // PauseRead stops reading from the client; ResumeRead goes on.
-func (s *Socket) PauseRead() { s.session.conn.PauseRead() }
+func (s *Socket) PauseRead() {
+	s.session.heldBack.Add(1)
+	s.session.conn.PauseRead()
+}
 
-// ResumeRead goes on reading after PauseRead.
-func (s *Socket) ResumeRead() { s.session.conn.ResumeRead() }
+// ResumeRead goes on reading after PauseRead, once every socket of the session agrees.
+func (s *Socket) ResumeRead() {
+	if s.session.heldBack.Add(-1) == 0 {
+		s.session.conn.ResumeRead()
+	}
+}
 
 // Close ends the whole session, all its namespaces.
 func (s *Socket) Close(code transport.Code, reason transport.Reason) { s.session.Close(code, reason) }

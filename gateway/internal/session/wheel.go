@@ -25,7 +25,7 @@ const (
 )
 
 func newWheel(interval, timeout time.Duration) *wheel {
-	tick := min(max(min(interval, timeout)/10, minTick), maxTick)
+	tick := min(max(min(interval, timeout)/30, minTick), maxTick)
 	return &wheel{tick: tick, slots: make([][]*Session, int(max(interval, timeout)/tick)+3)}
 }
 
@@ -52,12 +52,16 @@ func (w *wheel) next() []*Session {
 func (s *Server) Run(ctx context.Context) error {
 	ticker := time.NewTicker(s.wheel.tick)
 	defer ticker.Stop()
+	turned := time.Now() // up to where the hand has turned
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case now := <-ticker.C:
-			s.sweepTombs(now)
+		case <-ticker.C:
+		}
+		now := time.Now()
+		s.sweepTombs(now)
+		for ; now.Sub(turned) >= s.wheel.tick; turned = turned.Add(s.wheel.tick) { // a busy process misses ticks
 			for _, session := range s.wheel.next() {
 				if again := session.beat(now); again > 0 {
 					s.wheel.add(session, again)

@@ -36,10 +36,7 @@ const fin = 0x80
 func text(s string) []byte { return wire(fin|opText, []byte(s)) }
 
 // events notes what the parser says.
-type events struct {
-	list   []string
-	paused bool
-}
+type events struct{ list []string }
 
 func (e *events) message(data []byte, binary bool) {
 	e.list = append(e.list, fmt.Sprintf("%v:%s", map[bool]string{true: "binary", false: "text"}[binary], data))
@@ -52,8 +49,7 @@ func parse(p *parser, pieces ...[]byte) []string {
 	var e events
 	for _, piece := range pieces {
 		if err := p.feed(bytes.Clone(piece), &e, func() bool { return false }); err != nil {
-			var refusal *closeError
-			if errors.As(err, &refusal) {
+			if refusal, ok := errors.AsType[*closeError](err); ok {
 				return append(e.list, fmt.Sprintf("error:%d:%s", refusal.code, refusal.reason))
 			}
 			return append(e.list, "end")

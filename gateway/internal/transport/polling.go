@@ -96,9 +96,6 @@ func (p *Polling) Poll(ctx context.Context) ([]byte, error) {
 // takeLocked makes a body of what is queued, up to a packet's limit, and of the goodbye.
 func (p *Polling) takeLocked() ([]byte, error) {
 	if len(p.queue) == 0 && !p.goodbye {
-		if p.reason == ReasonClient {
-			return []byte{byte(engineio.Noop)}, nil // its own goodbye crossed with this GET
-		}
 		return nil, ErrClosed
 	}
 	var body []byte
@@ -253,7 +250,7 @@ func (p *Polling) closeLocked(reason Reason) (first bool) {
 	default:
 		p.goodbye = true
 	}
-	if reason == ReasonClient && p.wake != nil { // the waiting GET of a client that says goodbye gets a noop
+	if reason == ReasonClient { // the waiting GET of a client that says goodbye gets a noop, or else the first that comes
 		p.queue = []polled{{text: []byte{byte(engineio.Noop)}}}
 	}
 	p.wakeLocked()

@@ -228,7 +228,7 @@ func TestWebSocketPending(t *testing.T) {
 	defer func() { _ = theirs.Close() }()
 	s := NewServer(testLimits, slog.New(slog.DiscardHandler))
 	sess := &session{ended: make(chan struct{})}
-	s.Serve(ours, join(text("early"), text("cut")[:4]), func(c Conn) Receiver { return sess })
+	s.Serve(ours, join(text("early"), text("cut")[:4]), func(Conn) Receiver { return sess })
 	_, _ = theirs.Write(text("cut")[4:])
 	eventually(t, "both messages", func() bool { return cmp.Equal(sess.got(), []string{"early", "cut"}) })
 	_ = theirs.Close()

@@ -1,7 +1,7 @@
-"""Python's Socket.IO client against the protocol suite's server: client.py URL"""
+"""Python's Socket.IO client against the server of socket.io-client's suite: client.py URL"""
 
+import queue
 import sys
-import threading
 
 import socketio
 
@@ -9,34 +9,29 @@ import socketio
 def check(url, transports):
     """Connects over the transports, and tries events, acks, binary, namespaces and an upgrade."""
     client = socketio.Client(reconnection=False)
-    greeted, back, custom = threading.Event(), threading.Event(), threading.Event()
-    got = []
+    answers = queue.Queue()
+    for event in ("doge", "takeUtf8", "buffack"):
+        client.on(event, lambda *args, event=event: answers.put((event, *args[:-1])))  # the last is the recovery offset
 
-    @client.on("auth")
-    def _(auth):
-        got.append(auth)
-        greeted.set()
+    def expect(*want):
+        got = answers.get(timeout=8)
+        assert got == want, f"got {got!r}, want {want!r}"
 
-    @client.on("message-back")
-    def _(*args):
-        got.append(args)
-        back.set()
-
-    @client.on("message-back", namespace="/custom")
-    def _(*args):
-        got.append(args)
-        custom.set()
-
-    client.connect(url, auth={"token": "123"}, transports=transports, namespaces=["/", "/custom"], wait_timeout=8)
-    assert greeted.wait(8) and got.pop() == {"token": "123"}, got
-    client.emit("message", (1, "zwölf", {"3": [True]}, b"\x01\x02"))
-    assert back.wait(8) and got.pop() == (1, "zwölf", {"3": [True]}, b"\x01\x02"), got
-    answer = client.call("message-with-ack", {"a": b"\x03"}, timeout=8)
-    assert answer == {"a": b"\x03"}, answer
-    client.emit("message", "there", namespace="/custom")
-    assert custom.wait(8) and got.pop() == ("there",), got
-    client.sleep(1.2)  # heartbeats
-    assert client.connected
+    client.connect(url, transports=transports, namespaces=["/", "/foo"], wait_timeout=8)
+    client.emit("doge")
+    expect("doge", b"asdfasdf")
+    client.emit("buffa", b"\x01\x02")
+    expect("buffack")
+    client.emit("getUtf8")
+    for text in ("てすと", "Я Б Г Д Ж Й", "Ä ä Ü ü ß", "utf8 — string", "utf8 — string"):
+        expect("takeUtf8", text)
+    for value in (1, "zwölf", {"3": [True, None]}, {"a": b"\x03"}, b""):
+        answer = client.call("echo", value, timeout=8)
+        assert answer == value, answer
+    assert client.call("getId", timeout=8) == client.get_sid()
+    assert client.call("getId", namespace="/foo", timeout=8) == client.get_sid("/foo") != client.get_sid()
+    client.sleep(4.5)  # two heartbeats
+    assert client.call("echo", "still here", timeout=8) == "still here"
     client.disconnect()
 
 

@@ -32,6 +32,7 @@ type member struct {
 // tally counts what one loop's members see. Atomics are read for the progress lines; the loop owns the histograms.
 type tally struct {
 	opened, joined, sent, acked, failed, delivered atomic.Int64
+	due                                            atomic.Int64 // deliveries that the acknowledged messages make
 
 	gaps, repeats int64
 	handshakes    histogram.Histogram
@@ -46,6 +47,7 @@ type crowd struct {
 	members  []*member // all that the scenario will have
 	dialled  int
 	rooms    []string
+	sizes    []int64 // of the rooms
 	tallies  []*tally
 	problems problems
 
@@ -108,9 +110,12 @@ func (c *crowd) connect(ctx context.Context, n int) (took time.Duration, err err
 
 // join spreads the members over rooms and waits until all have joined.
 func (c *crowd) join(ctx context.Context, rooms []string) error {
-	c.rooms = rooms
+	c.rooms, c.sizes = rooms, make([]int64, len(rooms))
 	for i, m := range c.members {
 		m.room = i % len(rooms)
+		c.sizes[m.room]++
+	}
+	for _, m := range c.members {
 		m.conn.Do(func() {
 			b := append(m.conn.Scratch(), `420["room:join","`...)
 			m.conn.Send(append(append(b, rooms[m.room]...), `"]`...))
@@ -233,6 +238,7 @@ func joinedCount(t *tally) *atomic.Int64    { return &t.joined }
 func sentCount(t *tally) *atomic.Int64      { return &t.sent }
 func ackedCount(t *tally) *atomic.Int64     { return &t.acked }
 func failedCount(t *tally) *atomic.Int64    { return &t.failed }
+func dueCount(t *tally) *atomic.Int64       { return &t.due }
 func deliveredCount(t *tally) *atomic.Int64 { return &t.delivered }
 
 func (c *crowd) sum(of func(*tally) *atomic.Int64) (n int64) {

@@ -220,6 +220,13 @@ func TestStormBringsAllBack(t *testing.T) {
 	}
 }
 
+func TestAwait(t *testing.T) {
+	t.Parallel()
+	if err := newBench(t, &tiny{}).Await(t.Context()); err != nil {
+		t.Errorf("Await = %v, want nil", err)
+	}
+}
+
 func TestRepeatsAreProblems(t *testing.T) {
 	t.Parallel()
 	r, err := newBench(t, &tiny{repeat: true}).Do(t.Context(), "send")

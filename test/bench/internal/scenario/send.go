@@ -60,11 +60,15 @@ func (b *Bench) closedLoop(ctx context.Context, r *report.Result, rooms []string
 	c.measuring.Store(false)
 	acked, delivered = c.sum(ackedCount)-acked, c.sum(deliveredCount)-delivered
 	bytes, frames := c.swarm.Totals().BytesIn-totals.BytesIn, c.swarm.Totals().Frames-totals.Frames
+	owed := c.sum(dueCount) - c.sum(deliveredCount)
 	c.stopping.Store(true)
 	if err != nil {
 		return err
 	}
-	if err := c.settle(ctx, func() bool { return c.sum(sentCount) == c.sum(ackedCount)+c.sum(failedCount) }); err != nil {
+	err = c.settle(ctx, func() bool {
+		return c.sum(sentCount) == c.sum(ackedCount)+c.sum(failedCount) && c.sum(deliveredCount) == c.sum(dueCount)
+	})
+	if err != nil {
 		return err
 	}
 
@@ -75,6 +79,7 @@ func (b *Bench) closedLoop(ctx context.Context, r *report.Result, rooms []string
 	r.Add("ack p50", "ms", millis(acks.Quantile(0.5)), report.Lower)
 	r.Add("ack p99", "ms", millis(acks.Quantile(0.99)), report.Lower)
 	r.Add("deliveries", "1/s", float64(delivered)/seconds, report.Higher)
+	r.Add("deliveries owed at the end", "s", float64(owed)/float64(delivered)*seconds, report.Neutral)
 	r.Add("acked a server CPU-second", "1/s", float64(acked)/server.Seconds(), report.Higher)
 	r.Add("acked a CPU-second of everything", "1/s", float64(acked)/all.Seconds(), report.Higher)
 	r.Add("deliveries a server CPU-second", "1/s", float64(delivered)/server.Seconds(), report.Higher)
@@ -128,6 +133,7 @@ func (c *crowd) sendAcked(m *member, t *tally, p swarm.Packet) {
 	}
 	m.acked++
 	t.acked.Add(1)
+	t.due.Add(c.sizes[m.room])
 	if c.measuring.Load() {
 		t.acks.Record(c.bench.now() - m.sent[slot])
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"github.com/starling-chat/starling/platform/bus/embedded"
 	"github.com/starling-chat/starling/test/bench/internal/process"
@@ -165,17 +164,5 @@ func (p *split) gatewaysUp(ctx context.Context, n int) error {
 		}
 	}
 	p.Roles = append([]Role{role}, p.Roles...)
-	err := process.Await(ctx, p.ready, p.started...)
-	if err != nil {
-		return err
-	}
-	// Gateways learn from the services' announcements what there is; those come within a few seconds.
-	timer := time.NewTimer(time.Second)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return process.Await(ctx, p.ready, p.started...)
 }
