@@ -110,6 +110,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		g.Go("grpc", clusterServer(cfg, r, registry, log).Run)
 	}
 	g.Go("heartbeats", sessions.Run)
+	g.Go("memory", func(ctx context.Context) error { return keepMemory(ctx, sessions) })
 	g.Go("drain", drain.run)
 	g.Go("edge", front.Run)
 	log.InfoContext(ctx, "gateway listens", slog.String("address", listener.Addr().String()))

@@ -88,11 +88,11 @@ func TestMessagesOrderPolling(t *testing.T) {
 	e := echo(t)
 	sid := openPolling(t, e)
 	var sent, got []string
-	for i := range 20 {
+	for i := range 9 {
 		p := "4" + strings.Repeat("m", i+1)
 		sent = append(sent, p)
 		wantAnswer(t, "POST", post(t, e.polling(sid), p), http.StatusOK, "ok")
-		if i%7 == 6 {
+		if i%4 == 3 {
 			got = append(got, packets(get(t, e.polling(sid)).body)...)
 		}
 	}
@@ -104,7 +104,7 @@ func TestMessagesOrderPolling(t *testing.T) {
 
 // packets splits a polling body, without heartbeats.
 func packets(body string) (list []string) {
-	for _, p := range strings.Split(body, "\x1e") {
+	for p := range strings.SplitSeq(body, "\x1e") {
 		if p != "2" {
 			list = append(list, p)
 		}
@@ -177,17 +177,26 @@ func TestMalformedWebSocket(t *testing.T) {
 			// At once, not by the heartbeat's timeout.
 			begun := time.Now()
 			s.waitClosed(t)
-			if took := time.Since(begun); took > pingInterval {
+			if took := time.Since(begun); took > pingInterval+pingTimeout/2 {
 				t.Errorf("close after %q took %v, want it at once", p, took)
 			}
 		})
 	}
 }
 
+// heartbeats tells how many to wait for: without a namespace the Socket.IO endpoint closes the session after connectTimeout,
+// soon after the third.
+func heartbeats(e endpoint) int {
+	if e.path == "/socket.io/" {
+		return 2
+	}
+	return 3
+}
+
 func TestHeartbeatPolling(t *testing.T) {
 	onBoth(t, func(t *testing.T, e endpoint) {
 		sid := openPolling(t, e)
-		for range 3 {
+		for range heartbeats(e) {
 			wantAnswer(t, "GET", get(t, e.polling(sid)), http.StatusOK, "2")
 			wantAnswer(t, "POST of the pong", post(t, e.polling(sid), "3"), http.StatusOK, "ok")
 		}
@@ -209,7 +218,7 @@ func TestPingTimeoutEndsPendingGet(t *testing.T) {
 	wantAnswer(t, "GET", get(t, e.polling(sid)), http.StatusOK, "2")
 	begun := time.Now()
 	a := get(t, e.polling(sid))
-	if took := time.Since(begun); took > pingTimeout+100*time.Millisecond {
+	if took := time.Since(begun); took > pingTimeout+slack {
 		t.Errorf("GET without pong took %v, want about %v", took, pingTimeout)
 	}
 	if a.status == http.StatusOK && a.body != "1" { // the official server answers 200 1; 400 says the same
@@ -222,12 +231,12 @@ func TestHeartbeatWebSocket(t *testing.T) {
 	onBoth(t, func(t *testing.T, e endpoint) {
 		s := dial(t, e, "")
 		wantOpen(t, s.next(t))
-		for range 3 {
+		for range heartbeats(e) {
 			begun := time.Now()
 			if got := s.next(t); got != "2" {
 				t.Fatalf("message = %q, want the ping 2", got)
 			}
-			if took := time.Since(begun); took < pingInterval-60*time.Millisecond || took > pingInterval+150*time.Millisecond {
+			if took := time.Since(begun); took < pingInterval-60*time.Millisecond || took > pingInterval+slack {
 				t.Errorf("ping after %v, want about %v", took, pingInterval)
 			}
 			s.send("3")
@@ -240,7 +249,7 @@ func TestPingTimeoutWebSocket(t *testing.T) {
 		s := dial(t, e, "")
 		begun := time.Now()
 		s.waitClosed(t)
-		if took := time.Since(begun); took < pingInterval+pingTimeout-50*time.Millisecond || took > pingInterval+pingTimeout+300*time.Millisecond {
+		if took := time.Since(begun); took < pingInterval+pingTimeout-50*time.Millisecond || took > pingInterval+pingTimeout+slack {
 			t.Errorf("socket without pong closed after %v, want about %v", took, pingInterval+pingTimeout)
 		}
 	})

@@ -54,9 +54,9 @@ for (const [how, gateway] of [['the same gateway', 0], ['another gateway', 2]]) 
   });
 }
 
-test('a session that received no event is recovered', async (t) => {
+test('a session that received no durable event is recovered', async (t) => {
   const ann = await newUser('ann');
-  const a = await connect(t, ann, { ...again, namespace: '/notifications' });
+  const a = await connect(t, ann, again);
   const id = a.id;
   // The client comes back by itself here.
   a.socket.io.uri = url(1);
@@ -134,6 +134,19 @@ test('several rooms: each is replayed from where it was, and none is announced a
   assert.deepEqual([by(room), by(others[0]), by(others[1])], [['a1', 'a2', 'a3'], ['b1', 'b2'], ['c1', 'c2', 'c3']]);
   assert.deepEqual(sender.seen('room:user-joined', (e) => e.userId === ann.id), []);
   assert.deepEqual(sender.seen('room:user-left'), []);
+});
+
+test('a recovered socket on /notifications missed no notification, or is honestly fresh', async (t) => {
+  const ann = await newUser('ann');
+  const a = await connect(t, ann, { ...again, namespace: '/notifications' });
+  const notify = (title) => call('POST', '/api/v1/notifications', { key: apiKey, body: { userId: ann.id, type: 'n', title } });
+  await notify('before');
+  await a.take('notification', (n) => n.title === 'before');
+  await drop(a, 1, () => notify('missed'));
+  await notify('after');
+  await a.take('notification', (n) => n.title === 'after');
+  const titles = a.seen('notification').map((n) => n.title);
+  if (a.socket.recovered) assert.deepEqual(titles, ['before', 'missed', 'after'], 'a client that is told "recovered" does not ask for the list again');
 });
 
 test('a revoked user is refused, not recovered', async (t) => {

@@ -226,11 +226,7 @@ func (p *presence) online(data []byte, dirty *hub.Dirty) {
 	if change == nil {
 		return
 	}
-	p.relay.registry.Each(func(s *session.Socket) {
-		if s.Namespace == mainNamespace {
-			p.relay.queue(s, change, dirty)
-		}
-	})
+	p.relay.toNamespace(mainNamespace, "", change, dirty)
 }
 
 func sameList(a, b *eventv1.OnlineUsers) bool {

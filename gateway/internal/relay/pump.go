@@ -104,9 +104,23 @@ func (r *Relay) broadcast(msg *nats.Msg, dirty *hub.Dirty) {
 		return
 	}
 	m.Volatile = true
+	r.toNamespace(b.GetNamespace(), b.GetExceptSocketId(), m, dirty)
+}
+
+// flushEvery is to how many sockets a broadcast is queued before their conns are flushed: all at once would need a send
+// buffer for every conn of the gateway.
+const flushEvery = 512
+
+// toNamespace queues a message to every socket of a namespace, save one.
+func (r *Relay) toNamespace(namespace, except string, m *transport.Message, dirty *hub.Dirty) {
+	n := 0
 	r.registry.Each(func(s *session.Socket) {
-		if s.Namespace == b.GetNamespace() && s.ID != b.GetExceptSocketId() {
-			r.queue(s, m, dirty)
+		if s.Namespace != namespace || s.ID == except {
+			return
+		}
+		r.queue(s, m, dirty)
+		if n++; n%flushEvery == 0 {
+			dirty.Flush()
 		}
 	})
 }

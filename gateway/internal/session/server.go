@@ -56,6 +56,7 @@ type Server struct {
 	sids   *SIDs
 	wheel  *wheel
 	count  atomic.Int64
+	opened atomic.Int64
 
 	mu       sync.Mutex // guards what follows
 	sessions map[string]*Session
@@ -78,6 +79,9 @@ func NewServer(cfg Config, sids *SIDs, app App, names socketio.Names, st *stats.
 
 // Count tells how many sessions live.
 func (s *Server) Count() int { return int(s.count.Load()) }
+
+// Opened tells how many sessions there have been.
+func (s *Server) Opened() int64 { return s.opened.Load() }
 
 // Headers is what a session keeps of its handshake request.
 type Headers struct {
@@ -110,6 +114,7 @@ func (s *Server) open(conn transport.Conn, headers Headers, upgrades []string) (
 		return session, true
 	}
 	s.count.Add(1)
+	s.opened.Add(1)
 	s.stats.Connections.Inc()
 	b := transport.NewBuilder(200)
 	conn.Queue(b.Message(engineio.AppendOpen(b.Buffer(), engineio.Handshake{

@@ -58,7 +58,9 @@ type WebSocket struct {
 	raw    syscall.RawConn // nil: the portable path
 	owner  Receiver
 
-	parser parser // owned by the reader
+	parser    parser // owned by the reader, like the next two
+	bounded   bool   // a read deadline is set
+	boundedAt uint64 // the parser's units when it was
 
 	mu      sync.Mutex // guards what follows
 	out     *[]byte    // queued bytes; nil when none
@@ -88,10 +90,18 @@ func (s *Server) Serve(conn net.Conn, pending []byte, bind func(Conn) Receiver) 
 	go c.run(pending)
 }
 
-// run is the reader.
+// run is the reader: it waits, takes in what came, and passes the reading on to a fresh goroutine. Receiving a message grows
+// the stack, which a goroutine that is parked again would keep; a new one parks on the smallest.
 func (c *WebSocket) run(pending []byte) {
+	received, err := c.turn(pending)
+	for err == nil && !received {
+		received, err = c.turn(nil)
+	}
+	if err == nil {
+		go c.run(nil)
+		return
+	}
 	defer c.server.readers.Done()
-	err := c.read(pending)
 	c.finish(err)
 	c.linger()
 	c.mu.Lock()
@@ -99,36 +109,38 @@ func (c *WebSocket) run(pending []byte) {
 	c.mu.Unlock()
 }
 
-// read returns when the link ended, with why.
-func (c *WebSocket) read(pending []byte) error {
-	deadline := false
-	var units uint64 // that were whole when the deadline was set
-	for {
-		if len(pending) > 0 {
-			if err := c.feed(pending); err != nil {
-				return err
-			}
-			pending = nil
-		}
-		if c.waitResumed() {
-			pending = c.parser.rest // whole frames that were kept back
-			c.parser.rest = nil
-			if len(pending) > 0 {
-				continue
-			}
-		}
-		if incomplete := c.parser.incomplete(); incomplete != deadline || incomplete && units != c.parser.units {
-			deadline, units = incomplete, c.parser.units
-			at := time.Time{}
-			if incomplete {
-				at = time.Now().Add(c.server.limits.FrameTimeout)
-			}
-			c.setReadDeadline(at)
-		}
-		if err := c.readOnce(); err != nil {
-			return err
-		}
+// turn takes in pending bytes, or waits for some. It tells whether a message came, and why the link ended if it did.
+func (c *WebSocket) turn(pending []byte) (received bool, err error) {
+	before := c.parser.units
+	if len(pending) == 0 {
+		err = c.readOnce()
+	} else {
+		err = c.feed(pending)
 	}
+	for err == nil && c.waitResumed() && len(c.parser.rest) > 0 {
+		kept := c.parser.rest // whole frames that were kept back
+		c.parser.rest = nil
+		err = c.feed(kept)
+	}
+	if err != nil {
+		return false, err
+	}
+	c.boundFrame()
+	return c.parser.units != before, nil
+}
+
+// boundFrame sets the deadline of a message that has begun, and lifts it when there is none.
+func (c *WebSocket) boundFrame() {
+	incomplete := c.parser.incomplete()
+	if incomplete == c.bounded && (!incomplete || c.boundedAt == c.parser.units) {
+		return
+	}
+	c.bounded, c.boundedAt = incomplete, c.parser.units
+	at := time.Time{}
+	if incomplete {
+		at = time.Now().Add(c.server.limits.FrameTimeout)
+	}
+	c.setReadDeadline(at)
 }
 
 // setReadDeadline bounds the next reads, unless the conn is closing: then the deadline that woke the reader stands.
@@ -249,7 +261,18 @@ func (c *WebSocket) Queue(m *Message) bool {
 		return false
 	}
 	c.append(m.Frames)
+	c.flushLongLocked()
 	return true
+}
+
+// flushLong is how many queued bytes are written without waiting for Flush: what a batch of events adds up to is kept small
+// enough for the lent buffers.
+const flushLong = 32 << 10
+
+func (c *WebSocket) flushLongLocked() {
+	if c.out != nil && len(*c.out) >= flushLong {
+		c.flushLocked()
+	}
 }
 
 // QueueSuffixed implements Conn.
@@ -265,6 +288,7 @@ func (c *WebSocket) QueueSuffixed(m *Message, suffix []byte) bool {
 	before := len(*c.out)
 	*c.out = m.AppendSuffixed(*c.out, suffix)
 	c.server.queued.Add(int64(len(*c.out) - before))
+	c.flushLongLocked()
 	return true
 }
 
