@@ -12,6 +12,8 @@ const (
 	memoryInterval = 2 * time.Second
 	// memoryBurst is how many handshakes leave enough behind to be worth a collection.
 	memoryBurst = 500
+	// memoryRounds is how often it collects: each round halves stacks that grew.
+	memoryRounds = 3
 )
 
 // keepMemory gives the memory of a burst of handshakes back to the system once it is over. A handshake needs several times
@@ -21,6 +23,7 @@ func keepMemory(ctx context.Context, sessions *session.Server) error {
 	ticker := time.NewTicker(memoryInterval)
 	defer ticker.Stop()
 	var before, kept int64
+	rounds := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -30,7 +33,9 @@ func keepMemory(ctx context.Context, sessions *session.Server) error {
 		opened := sessions.Opened()
 		if opened == before && opened-kept >= memoryBurst {
 			debug.FreeOSMemory()
-			kept = opened
+			if rounds++; rounds == memoryRounds {
+				kept, rounds = opened, 0
+			}
 		}
 		before = opened
 	}

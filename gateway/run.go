@@ -129,6 +129,7 @@ func relayConfig(cfg Config) relay.Config {
 		EventTimeout: cfg.Limits.EventTimeout, AuthTimeout: 5 * time.Second,
 		Linger: 30 * time.Second, GapWait: 30 * time.Millisecond, HeadInterval: 5 * time.Second, LeaseInterval: 3 * time.Second,
 		ClusterTimeout: cfg.Limits.ClusterTimeout, ClusterCalls: cfg.Limits.ClusterCalls,
+		PongWithin:     cfg.Protocol.PingInterval + cfg.Protocol.PingTimeout,
 		RecoveryWindow: cfg.Recovery.Window, RecoveryEvents: cfg.Recovery.Events,
 		RecoveryReplicas: cfg.Recovery.Replicas, RecoveryBytes: cfg.Recovery.Bytes,
 		Services: []string{"chat-service", "presence-service"},

@@ -110,3 +110,8 @@ func pageLimit(wish, most int) int {
 
 // now is the time as it is stored and shown.
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
+
+// NotificationHead tells when a user's newest notification was stored; zero = there is none.
+func (s *Service) NotificationHead(ctx context.Context, user UserID) (time.Time, error) {
+	return s.store.NotificationHead(ctx, user)
+}

@@ -137,6 +137,8 @@ type Store interface {
 	AddNotification(ctx context.Context, n Notification, idempotencyKey string) (NotificationID, bool, error)
 	// Notifications lists a page, newest first, and counts the unread ones (at most 1000).
 	Notifications(ctx context.Context, user UserID, before *NotificationID, limit int) ([]Notification, int, error)
+	// NotificationHead tells when the user's newest notification was stored; zero = there is none.
+	NotificationHead(ctx context.Context, user UserID) (time.Time, error)
 	// MarkNotifications marks the user's notifications as read and counts the unread ones left.
 	MarkNotifications(ctx context.Context, user UserID, ids []NotificationID) (int, error)
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/timestamppb"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
@@ -209,6 +210,19 @@ func (s *Server) ListMembers(ctx context.Context, r *chatv1.ListMembersRequest) 
 		answer.UserIds[i] = string(user)
 	}
 	return answer, nil
+}
+
+// GetNotificationHead tells a gateway whether a user's socket may have missed a notification.
+func (s *Server) GetNotificationHead(ctx context.Context, r *chatv1.GetNotificationHeadRequest) (*chatv1.GetNotificationHeadResponse, error) {
+	user, err := chat.ParseUserID(r.GetUserId())
+	if err != nil {
+		return nil, err
+	}
+	at, err := s.service.NotificationHead(ctx, user)
+	if err != nil || at.IsZero() {
+		return &chatv1.GetNotificationHeadResponse{}, err
+	}
+	return &chatv1.GetNotificationHeadResponse{CreatedAt: timestamppb.New(at)}, nil
 }
 
 func endUser(ctx context.Context) (chat.UserID, error) {

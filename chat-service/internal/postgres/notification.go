@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -91,4 +92,19 @@ func (s *Store) MarkNotifications(ctx context.Context, user chat.UserID, ids []c
 		return s.pool.SendBatch(ctx, batch).Close()
 	})
 	return unread, err
+}
+
+const sqlNotificationHead = `SELECT created_at FROM notifications WHERE user_id = $1 ORDER BY id DESC LIMIT 1`
+
+// NotificationHead implements chat.Store.
+func (s *Store) NotificationHead(ctx context.Context, user chat.UserID) (time.Time, error) {
+	var at time.Time
+	err := s.do(ctx, "find the newest notification", func() error {
+		err := s.pool.QueryRow(ctx, sqlNotificationHead, string(user)).Scan(&at)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		return err
+	})
+	return at, err
 }

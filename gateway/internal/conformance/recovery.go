@@ -32,7 +32,7 @@ func (a *supportApp) accept(s *session.Session, namespace string, auth []byte, s
 		}
 		socket.Queue(m)
 	}
-	if !s.Admit(socket, r.pid) {
+	if !s.Admit(socket, r.pid, func() {}) {
 		a.memory.leave(r, socket, time.Now())
 		return nil
 	}

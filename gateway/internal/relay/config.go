@@ -25,6 +25,7 @@ type Config struct {
 	// ClusterTimeout is how long other gateways may take to answer a cluster operation.
 	ClusterTimeout time.Duration
 
+	PongWithin       time.Duration // the longest time until a dead connection is noticed
 	RecoveryWindow   time.Duration // after a connection ended in which its sockets can be recovered; 0 = off
 	RecoveryEvents   int           // missed events that are replayed at most
 	RecoveryReplicas int           // of the bucket

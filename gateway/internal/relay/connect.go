@@ -111,11 +111,11 @@ func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *e
 		return
 	}
 	r.recovery.save(c)
-	if !s.Admit(socket, c.pid) {
+	if !s.Admit(socket, c.pid, func() { r.register(socket, c) }) {
 		r.recovery.ended(c, transport.ReasonLeft) // nobody got to know its pid
 		return
 	}
-	r.register(socket, c)
+	r.announce(socket, c)
 }
 
 func (r *Relay) refuseConnect(s *session.Session, namespace, message string) {
@@ -123,18 +123,20 @@ func (r *Relay) refuseConnect(s *session.Session, namespace, message string) {
 	s.Refuse(namespace, message, []byte(`{"code":"`+refusalCode(message)+`"}`))
 }
 
-// register makes an admitted socket known to the registry and to presence.
+// register makes a socket known to the registry: events for its user and its namespace reach it from here on.
 func (r *Relay) register(socket *session.Socket, c *client) {
-	r.stats.Handshakes.WithLabelValues("ok").Inc()
 	c.mu.Lock()
-	if c.gone {
-		c.mu.Unlock()
-		return
+	defer c.mu.Unlock()
+	if !c.gone {
+		r.registry.Add(socket)
+		c.registered = true
 	}
-	r.registry.Add(socket)
-	c.registered = true
-	c.mu.Unlock()
-	if r.revocations.covers(c) { // it came between the check of the token and this line
+}
+
+// announce makes an admitted socket known to presence, unless its token was revoked meanwhile.
+func (r *Relay) announce(socket *session.Socket, c *client) {
+	r.stats.Handshakes.WithLabelValues("ok").Inc()
+	if r.revocations.covers(c) { // it came between the check of the token and the registration
 		socket.Disconnect(transport.ReasonServer)
 		return
 	}

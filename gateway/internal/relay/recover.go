@@ -34,6 +34,12 @@ const (
 	paceTick  = 2 * time.Millisecond
 )
 
+// clockSkew is how far the clocks of gateways and chat-service may differ before a notification is overlooked.
+const clockSkew = 2 * time.Second
+
+// errStale tells that the socket missed something that cannot be replayed.
+var errStale = errors.New("missed what cannot be replayed")
+
 // errBroken tells that the session ended while its socket was recovered.
 var errBroken = errors.New("the session ended")
 
@@ -58,7 +64,7 @@ func (v *recovery) recover(s *session.Session, c *client, namespace string, iden
 	if !ok {
 		return v.notRecovered("offset", nil)
 	}
-	st, revision, err := v.load(ctx, wish.pid)
+	st, revision, endedAt, err := v.load(ctx, wish.pid)
 	if err != nil {
 		return v.notRecovered("state", err)
 	}
@@ -72,6 +78,12 @@ func (v *recovery) recover(s *session.Session, c *client, namespace string, iden
 		c.pid = ""
 		return v.notRecovered("internal", err)
 	}
+	if !joinable(namespace) {
+		if missed, err := v.missedNotifications(ctx, c, endedAt); err != nil || missed {
+			c.pid = ""
+			return v.notRecovered("missed", err)
+		}
+	}
 	rooms := resumeFrom(st, seqs)
 	if tooMany, err := v.tooMuchMissed(ctx, rooms); err != nil || tooMany {
 		c.pid = ""
@@ -83,7 +95,7 @@ func (v *recovery) recover(s *session.Session, c *client, namespace string, iden
 		return v.notRecovered("conflict", err)
 	}
 	c.rooms = nil
-	if err := v.carryOn(ctx, s, c, rooms); err != nil {
+	if err := v.carryOn(ctx, s, c, rooms, endedAt); err != nil {
 		r.log.Warn("recovery broken off", slog.Any("error", err))
 		r.stats.Recoveries.WithLabelValues("broken").Inc()
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
@@ -132,7 +144,19 @@ func (v *recovery) tooMuchMissed(ctx context.Context, rooms []clientRoom) (bool,
 	return missed > uint64(v.relay.cfg.RecoveryEvents), nil //nolint:gosec // a setting above 0
 }
 
-func (v *recovery) carryOn(ctx context.Context, s *session.Session, c *client, rooms []clientRoom) error {
+// missedNotifications tells whether the user was sent notifications since the connection ended. They are no part of a room's
+// log, and cannot be replayed: a socket on /notifications that missed some is honestly a fresh one.
+func (v *recovery) missedNotifications(ctx context.Context, c *client, since time.Time) (bool, error) {
+	res, err := v.relay.services.Chat.GetNotificationHead(ctx, &chatv1.GetNotificationHeadRequest{UserId: c.socket.UserID})
+	if err != nil {
+		return false, fmt.Errorf("ask for the last notification: %w", err)
+	}
+	at := res.GetCreatedAt()
+	// What was sent since the client's last pong may have gone into a connection that was dead already.
+	return at != nil && at.AsTime().After(since.Add(-v.relay.cfg.PongWithin-clockSkew)), nil
+}
+
+func (v *recovery) carryOn(ctx context.Context, s *session.Session, c *client, rooms []clientRoom, endedAt time.Time) error {
 	r := v.relay
 	for _, room := range rooms {
 		c.socket.Offsets.Set(room.index, room.seq)
@@ -160,7 +184,7 @@ func (v *recovery) carryOn(ctx context.Context, s *session.Session, c *client, r
 		c.addRoom(room)
 		kept = append(kept, room)
 	}
-	if !s.Admit(c.socket, c.pid) {
+	if !s.Admit(c.socket, c.pid, func() { r.register(c.socket, c) }) {
 		v.abandon(c)
 		return errBroken
 	}
@@ -169,8 +193,13 @@ func (v *recovery) carryOn(ctx context.Context, s *session.Session, c *client, r
 			return err // the session is closed by the caller, and with it the rooms are left
 		}
 	}
+	if namespace := c.socket.Namespace; !joinable(namespace) {
+		if missed, err := v.missedNotifications(ctx, c, endedAt); err != nil || missed {
+			return errors.Join(errStale, err) // it came while the socket was carried on; the client comes back for a fresh one
+		}
+	}
 	v.save(c)
-	r.register(c.socket, c)
+	r.announce(c.socket, c)
 	return nil
 }
 

@@ -240,27 +240,27 @@ var errNoState = errors.New("no state to recover")
 
 // load reads the state of a socket and checks that its connection ended, or ends, within the window. It makes sure that
 // the old connection is gone.
-func (v *recovery) load(ctx context.Context, pid string) (*enginev1.SessionState, uint64, error) {
+func (v *recovery) load(ctx context.Context, pid string) (st *enginev1.SessionState, revision uint64, endedAt time.Time, err error) {
 	kv := v.bucket()
 	if kv == nil {
-		return nil, 0, errNoState
+		return nil, 0, time.Time{}, errNoState
 	}
 	entry, err := kv.Get(ctx, subject.SessionState(pid))
 	if err != nil {
-		return nil, 0, fmt.Errorf("%w: %w", errNoState, err)
+		return nil, 0, time.Time{}, fmt.Errorf("%w: %w", errNoState, err)
 	}
-	var st enginev1.SessionState
-	if err := proto.Unmarshal(entry.Value(), &st); err != nil {
-		return nil, 0, fmt.Errorf("decode session state: %w", err)
+	st = new(enginev1.SessionState)
+	if err := proto.Unmarshal(entry.Value(), st); err != nil {
+		return nil, 0, time.Time{}, fmt.Errorf("decode session state: %w", err)
 	}
-	at, err := v.endedAt(ctx, kv, pid, &st)
+	endedAt, err = v.endedAt(ctx, kv, pid, st)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, time.Time{}, err
 	}
-	if time.Since(at) > v.relay.cfg.RecoveryWindow {
-		return nil, 0, fmt.Errorf("%w: gone for %s", errNoState, time.Since(at).Round(time.Second))
+	if gone := time.Since(endedAt); gone > v.relay.cfg.RecoveryWindow {
+		return nil, 0, time.Time{}, fmt.Errorf("%w: gone for %s", errNoState, gone.Round(time.Second))
 	}
-	return &st, entry.Revision(), nil
+	return st, entry.Revision(), endedAt, nil
 }
 
 func (v *recovery) endedAt(ctx context.Context, kv jetstream.KeyValue, pid string, st *enginev1.SessionState) (time.Time, error) {

@@ -136,6 +136,9 @@ func (s *Server) post(ctx context.Context, session *Session, conn *transport.Pol
 		return Refusal(engineio.ErrBadRequest)
 	}
 	defer session.receiving.Unlock()
+	if session.upgraded() { // since the look at its transport
+		return Refusal(engineio.ErrBadRequest)
+	}
 	for packet, err := range engineio.DecodePayload(r.Body, s.cfg.MaxPayload) {
 		if err == nil {
 			err = session.packet(packet)

@@ -26,7 +26,7 @@ type Session struct {
 
 	heldBack  atomic.Int32        // sockets that stop the reading; pongs are not read meanwhile
 	probing   atomic.Int32        // WebSockets by which a polling session wants to go on
-	receiving sync.Mutex          // held by the POST that is taken in; a WebSocket's reader needs none
+	receiving sync.Mutex          // held by the POST that is taken in, and at the upgrade; a WebSocket's reader needs none
 	asm       *socketio.Assembler // owned by whoever receives; nil until a binary packet comes
 
 	mu      sync.Mutex // guards what follows
@@ -200,8 +200,10 @@ func (s *Session) NewSocket(id, namespace, userID string, state any) *Socket {
 }
 
 // Admit answers a pending CONNECT with its socket; pid, where not empty, is the secret by which the socket can be recovered.
-// It reports false when the session ended meanwhile.
-func (s *Session) Admit(socket *Socket, pid string) bool {
+// enter is called when the answer is queued and before it is sent: what the App sends to the socket from there on comes
+// after the answer, and nothing that happens once the client knows is missed. It must not call the session. Admit reports
+// false when the session ended meanwhile.
+func (s *Session) Admit(socket *Socket, pid string, enter func()) bool {
 	detail := append(append(make([]byte, 0, 72), `{"sid":"`...), socket.ID...)
 	if pid != "" {
 		detail = append(append(detail, `","pid":"`...), pid...)
@@ -216,6 +218,7 @@ func (s *Session) Admit(socket *Socket, pid string) bool {
 	}
 	s.sockets = append(s.sockets, socket)
 	s.conn.Queue(m)
+	enter()
 	s.conn.Flush()
 	s.server.stats.Sockets.Inc()
 	return true
@@ -230,7 +233,7 @@ func (s *Session) Accept(namespace, userID string, state any, bind func(*Socket)
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return nil
 	}
-	if !s.Admit(socket, "") {
+	if !s.Admit(socket, "", func() {}) {
 		return nil
 	}
 	return socket

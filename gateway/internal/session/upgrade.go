@@ -67,8 +67,14 @@ func (u *upgrade) Receive(data []byte, binary bool) {
 	}
 }
 
-// finish moves the session over.
+// finish moves the session over. A client that is still sending a POST breaks the protocol: the packets of both would be
+// taken in at once.
 func (u *upgrade) finish() {
+	if !u.session.receiving.TryLock() {
+		u.conn.Close(transport.CodeProtocol, transport.ReasonProtocol)
+		return
+	}
+	defer u.session.receiving.Unlock()
 	u.mu.Lock()
 	u.done = true
 	u.endLocked()

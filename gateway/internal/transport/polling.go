@@ -70,10 +70,13 @@ func (p *Polling) Poll(ctx context.Context) ([]byte, error) {
 	if p.next != nil {
 		return nil, ErrUpgraded
 	}
-	if p.wake != nil {
-		return nil, ErrOverlap
-	}
-	for len(p.queue) == 0 && !p.closing {
+	for {
+		if p.wake != nil { // also while this one was about to wake up
+			return nil, ErrOverlap
+		}
+		if len(p.queue) > 0 || p.closing {
+			return p.takeLocked()
+		}
 		wake := make(chan struct{})
 		p.wake = wake
 		p.mu.Unlock()
@@ -82,7 +85,9 @@ func (p *Polling) Poll(ctx context.Context) ([]byte, error) {
 		case <-ctx.Done():
 		}
 		p.mu.Lock()
-		p.wake = nil
+		if p.wake == wake {
+			p.wake = nil
+		}
 		if p.next != nil {
 			return nil, ErrUpgraded
 		}
@@ -90,7 +95,6 @@ func (p *Polling) Poll(ctx context.Context) ([]byte, error) {
 			return nil, ctx.Err()
 		}
 	}
-	return p.takeLocked()
 }
 
 // takeLocked makes a body of what is queued, up to a packet's limit, and of the goodbye.

@@ -15,6 +15,7 @@ import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	structpb "google.golang.org/protobuf/types/known/structpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -1164,11 +1165,100 @@ func (x *ListMembersResponse) GetUserIds() []string {
 	return nil
 }
 
+type GetNotificationHeadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetNotificationHeadRequest) Reset() {
+	*x = GetNotificationHeadRequest{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetNotificationHeadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetNotificationHeadRequest) ProtoMessage() {}
+
+func (x *GetNotificationHeadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetNotificationHeadRequest.ProtoReflect.Descriptor instead.
+func (*GetNotificationHeadRequest) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *GetNotificationHeadRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+type GetNotificationHeadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absent = none.
+	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetNotificationHeadResponse) Reset() {
+	*x = GetNotificationHeadResponse{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetNotificationHeadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetNotificationHeadResponse) ProtoMessage() {}
+
+func (x *GetNotificationHeadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetNotificationHeadResponse.ProtoReflect.Descriptor instead.
+func (*GetNotificationHeadResponse) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GetNotificationHeadResponse) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
 var File_starling_chat_v1_chat_proto protoreflect.FileDescriptor
 
 const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\n" +
-	"\x1bstarling/chat/v1/chat.proto\x12\x10starling.chat.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1dstarling/event/v1/event.proto\",\n" +
+	"\x1bstarling/chat/v1/chat.proto\x12\x10starling.chat.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dstarling/event/v1/event.proto\",\n" +
 	"\x06Sender\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\xfe\x01\n" +
@@ -1253,7 +1343,12 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\n" +
 	"as_user_id\x18\x02 \x01(\tR\basUserId\"0\n" +
 	"\x13ListMembersResponse\x12\x19\n" +
-	"\buser_ids\x18\x01 \x03(\tR\auserIds2\xe4\x06\n" +
+	"\buser_ids\x18\x01 \x03(\tR\auserIds\"5\n" +
+	"\x1aGetNotificationHeadRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\"X\n" +
+	"\x1bGetNotificationHeadResponse\x129\n" +
+	"\n" +
+	"created_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt2\xd8\a\n" +
 	"\vChatService\x12k\n" +
 	"\tListRooms\x12\".starling.chat.v1.ListRoomsRequest\x1a#.starling.chat.v1.ListRoomsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/rooms\x12\x87\x01\n" +
 	"\fListMessages\x12%.starling.chat.v1.ListMessagesRequest\x1a&.starling.chat.v1.ListMessagesResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /api/v1/rooms/{room_id}/messages\x12\x87\x01\n" +
@@ -1261,7 +1356,8 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x06Notify\x12\x1f.starling.chat.v1.NotifyRequest\x1a .starling.chat.v1.NotifyResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/v1/notifications\x12Q\n" +
 	"\bJoinRoom\x12!.starling.chat.v1.JoinRoomRequest\x1a\".starling.chat.v1.JoinRoomResponse\x12c\n" +
 	"\x0eReadRoomEvents\x12'.starling.chat.v1.ReadRoomEventsRequest\x1a(.starling.chat.v1.ReadRoomEventsResponse\x12Q\n" +
-	"\bGetHeads\x12!.starling.chat.v1.GetHeadsRequest\x1a\".starling.chat.v1.GetHeadsResponse\x12Z\n" +
+	"\bGetHeads\x12!.starling.chat.v1.GetHeadsRequest\x1a\".starling.chat.v1.GetHeadsResponse\x12r\n" +
+	"\x13GetNotificationHead\x12,.starling.chat.v1.GetNotificationHeadRequest\x1a-.starling.chat.v1.GetNotificationHeadResponse\x12Z\n" +
 	"\vListMembers\x12$.starling.chat.v1.ListMembersRequest\x1a%.starling.chat.v1.ListMembersResponseBEZCgithub.com/starling-chat/starling/proto/gen/starling/chat/v1;chatv1b\x06proto3"
 
 var (
@@ -1276,64 +1372,70 @@ func file_starling_chat_v1_chat_proto_rawDescGZIP() []byte {
 	return file_starling_chat_v1_chat_proto_rawDescData
 }
 
-var file_starling_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_starling_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_starling_chat_v1_chat_proto_goTypes = []any{
-	(*Sender)(nil),                 // 0: starling.chat.v1.Sender
-	(*Message)(nil),                // 1: starling.chat.v1.Message
-	(*Room)(nil),                   // 2: starling.chat.v1.Room
-	(*ListRoomsRequest)(nil),       // 3: starling.chat.v1.ListRoomsRequest
-	(*ListRoomsResponse)(nil),      // 4: starling.chat.v1.ListRoomsResponse
-	(*ListMessagesRequest)(nil),    // 5: starling.chat.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),   // 6: starling.chat.v1.ListMessagesResponse
-	(*PostMessageRequest)(nil),     // 7: starling.chat.v1.PostMessageRequest
-	(*PostMessageResponse)(nil),    // 8: starling.chat.v1.PostMessageResponse
-	(*NotifyRequest)(nil),          // 9: starling.chat.v1.NotifyRequest
-	(*NotifyResponse)(nil),         // 10: starling.chat.v1.NotifyResponse
-	(*JoinRoomRequest)(nil),        // 11: starling.chat.v1.JoinRoomRequest
-	(*JoinRoomResponse)(nil),       // 12: starling.chat.v1.JoinRoomResponse
-	(*ReadRoomEventsRequest)(nil),  // 13: starling.chat.v1.ReadRoomEventsRequest
-	(*ReadRoomEventsResponse)(nil), // 14: starling.chat.v1.ReadRoomEventsResponse
-	(*GetHeadsRequest)(nil),        // 15: starling.chat.v1.GetHeadsRequest
-	(*GetHeadsResponse)(nil),       // 16: starling.chat.v1.GetHeadsResponse
-	(*ListMembersRequest)(nil),     // 17: starling.chat.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),    // 18: starling.chat.v1.ListMembersResponse
-	nil,                            // 19: starling.chat.v1.GetHeadsResponse.HeadsEntry
-	(*structpb.Struct)(nil),        // 20: google.protobuf.Struct
-	(*v1.ClientEvent)(nil),         // 21: starling.event.v1.ClientEvent
-	(*v1.Emit)(nil),                // 22: starling.event.v1.Emit
-	(*v1.RoomEvent)(nil),           // 23: starling.event.v1.RoomEvent
+	(*Sender)(nil),                      // 0: starling.chat.v1.Sender
+	(*Message)(nil),                     // 1: starling.chat.v1.Message
+	(*Room)(nil),                        // 2: starling.chat.v1.Room
+	(*ListRoomsRequest)(nil),            // 3: starling.chat.v1.ListRoomsRequest
+	(*ListRoomsResponse)(nil),           // 4: starling.chat.v1.ListRoomsResponse
+	(*ListMessagesRequest)(nil),         // 5: starling.chat.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),        // 6: starling.chat.v1.ListMessagesResponse
+	(*PostMessageRequest)(nil),          // 7: starling.chat.v1.PostMessageRequest
+	(*PostMessageResponse)(nil),         // 8: starling.chat.v1.PostMessageResponse
+	(*NotifyRequest)(nil),               // 9: starling.chat.v1.NotifyRequest
+	(*NotifyResponse)(nil),              // 10: starling.chat.v1.NotifyResponse
+	(*JoinRoomRequest)(nil),             // 11: starling.chat.v1.JoinRoomRequest
+	(*JoinRoomResponse)(nil),            // 12: starling.chat.v1.JoinRoomResponse
+	(*ReadRoomEventsRequest)(nil),       // 13: starling.chat.v1.ReadRoomEventsRequest
+	(*ReadRoomEventsResponse)(nil),      // 14: starling.chat.v1.ReadRoomEventsResponse
+	(*GetHeadsRequest)(nil),             // 15: starling.chat.v1.GetHeadsRequest
+	(*GetHeadsResponse)(nil),            // 16: starling.chat.v1.GetHeadsResponse
+	(*ListMembersRequest)(nil),          // 17: starling.chat.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),         // 18: starling.chat.v1.ListMembersResponse
+	(*GetNotificationHeadRequest)(nil),  // 19: starling.chat.v1.GetNotificationHeadRequest
+	(*GetNotificationHeadResponse)(nil), // 20: starling.chat.v1.GetNotificationHeadResponse
+	nil,                                 // 21: starling.chat.v1.GetHeadsResponse.HeadsEntry
+	(*structpb.Struct)(nil),             // 22: google.protobuf.Struct
+	(*v1.ClientEvent)(nil),              // 23: starling.event.v1.ClientEvent
+	(*v1.Emit)(nil),                     // 24: starling.event.v1.Emit
+	(*v1.RoomEvent)(nil),                // 25: starling.event.v1.RoomEvent
+	(*timestamppb.Timestamp)(nil),       // 26: google.protobuf.Timestamp
 }
 var file_starling_chat_v1_chat_proto_depIdxs = []int32{
 	0,  // 0: starling.chat.v1.Message.sender:type_name -> starling.chat.v1.Sender
 	1,  // 1: starling.chat.v1.Room.last_message:type_name -> starling.chat.v1.Message
 	2,  // 2: starling.chat.v1.ListRoomsResponse.rooms:type_name -> starling.chat.v1.Room
 	1,  // 3: starling.chat.v1.ListMessagesResponse.messages:type_name -> starling.chat.v1.Message
-	20, // 4: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
-	21, // 5: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
-	22, // 6: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
-	23, // 7: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
-	19, // 8: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
-	3,  // 9: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
-	5,  // 10: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
-	7,  // 11: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
-	9,  // 12: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
-	11, // 13: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
-	13, // 14: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
-	15, // 15: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
-	17, // 16: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
-	4,  // 17: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
-	6,  // 18: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
-	8,  // 19: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
-	10, // 20: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
-	12, // 21: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
-	14, // 22: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
-	16, // 23: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
-	18, // 24: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
-	17, // [17:25] is the sub-list for method output_type
-	9,  // [9:17] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	22, // 4: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
+	23, // 5: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
+	24, // 6: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
+	25, // 7: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
+	21, // 8: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
+	26, // 9: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
+	3,  // 10: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
+	5,  // 11: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
+	7,  // 12: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
+	9,  // 13: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
+	11, // 14: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
+	13, // 15: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
+	15, // 16: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
+	19, // 17: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
+	17, // 18: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
+	4,  // 19: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
+	6,  // 20: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
+	8,  // 21: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
+	10, // 22: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
+	12, // 23: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
+	14, // 24: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
+	16, // 25: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
+	20, // 26: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
+	18, // 27: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
+	19, // [19:28] is the sub-list for method output_type
+	10, // [10:19] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_starling_chat_v1_chat_proto_init() }
@@ -1350,7 +1452,7 @@ func file_starling_chat_v1_chat_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_chat_v1_chat_proto_rawDesc), len(file_starling_chat_v1_chat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,14 +22,15 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	ChatService_ListRooms_FullMethodName      = "/starling.chat.v1.ChatService/ListRooms"
-	ChatService_ListMessages_FullMethodName   = "/starling.chat.v1.ChatService/ListMessages"
-	ChatService_PostMessage_FullMethodName    = "/starling.chat.v1.ChatService/PostMessage"
-	ChatService_Notify_FullMethodName         = "/starling.chat.v1.ChatService/Notify"
-	ChatService_JoinRoom_FullMethodName       = "/starling.chat.v1.ChatService/JoinRoom"
-	ChatService_ReadRoomEvents_FullMethodName = "/starling.chat.v1.ChatService/ReadRoomEvents"
-	ChatService_GetHeads_FullMethodName       = "/starling.chat.v1.ChatService/GetHeads"
-	ChatService_ListMembers_FullMethodName    = "/starling.chat.v1.ChatService/ListMembers"
+	ChatService_ListRooms_FullMethodName           = "/starling.chat.v1.ChatService/ListRooms"
+	ChatService_ListMessages_FullMethodName        = "/starling.chat.v1.ChatService/ListMessages"
+	ChatService_PostMessage_FullMethodName         = "/starling.chat.v1.ChatService/PostMessage"
+	ChatService_Notify_FullMethodName              = "/starling.chat.v1.ChatService/Notify"
+	ChatService_JoinRoom_FullMethodName            = "/starling.chat.v1.ChatService/JoinRoom"
+	ChatService_ReadRoomEvents_FullMethodName      = "/starling.chat.v1.ChatService/ReadRoomEvents"
+	ChatService_GetHeads_FullMethodName            = "/starling.chat.v1.ChatService/GetHeads"
+	ChatService_GetNotificationHead_FullMethodName = "/starling.chat.v1.ChatService/GetNotificationHead"
+	ChatService_ListMembers_FullMethodName         = "/starling.chat.v1.ChatService/ListMembers"
 )
 
 // ChatServiceClient is the client API for ChatService service.
@@ -51,6 +52,8 @@ type ChatServiceClient interface {
 	ReadRoomEvents(ctx context.Context, in *ReadRoomEventsRequest, opts ...grpc.CallOption) (*ReadRoomEventsResponse, error)
 	// For gateways: the last sequence of each room, to find a lost last event.
 	GetHeads(ctx context.Context, in *GetHeadsRequest, opts ...grpc.CallOption) (*GetHeadsResponse, error)
+	// For gateways: when the user's newest notification was stored, to tell whether a socket missed any.
+	GetNotificationHead(ctx context.Context, in *GetNotificationHeadRequest, opts ...grpc.CallOption) (*GetNotificationHeadResponse, error)
 	// For services: the members of a room that the asking user belongs to.
 	ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error)
 }
@@ -133,6 +136,16 @@ func (c *chatServiceClient) GetHeads(ctx context.Context, in *GetHeadsRequest, o
 	return out, nil
 }
 
+func (c *chatServiceClient) GetNotificationHead(ctx context.Context, in *GetNotificationHeadRequest, opts ...grpc.CallOption) (*GetNotificationHeadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetNotificationHeadResponse)
+	err := c.cc.Invoke(ctx, ChatService_GetNotificationHead_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *chatServiceClient) ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListMembersResponse)
@@ -162,6 +175,8 @@ type ChatServiceServer interface {
 	ReadRoomEvents(context.Context, *ReadRoomEventsRequest) (*ReadRoomEventsResponse, error)
 	// For gateways: the last sequence of each room, to find a lost last event.
 	GetHeads(context.Context, *GetHeadsRequest) (*GetHeadsResponse, error)
+	// For gateways: when the user's newest notification was stored, to tell whether a socket missed any.
+	GetNotificationHead(context.Context, *GetNotificationHeadRequest) (*GetNotificationHeadResponse, error)
 	// For services: the members of a room that the asking user belongs to.
 	ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error)
 	mustEmbedUnimplementedChatServiceServer()
@@ -194,6 +209,9 @@ func (UnimplementedChatServiceServer) ReadRoomEvents(context.Context, *ReadRoomE
 }
 func (UnimplementedChatServiceServer) GetHeads(context.Context, *GetHeadsRequest) (*GetHeadsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetHeads not implemented")
+}
+func (UnimplementedChatServiceServer) GetNotificationHead(context.Context, *GetNotificationHeadRequest) (*GetNotificationHeadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetNotificationHead not implemented")
 }
 func (UnimplementedChatServiceServer) ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMembers not implemented")
@@ -345,6 +363,24 @@ func _ChatService_GetHeads_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ChatService_GetNotificationHead_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetNotificationHeadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChatServiceServer).GetNotificationHead(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChatService_GetNotificationHead_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChatServiceServer).GetNotificationHead(ctx, req.(*GetNotificationHeadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ChatService_ListMembers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListMembersRequest)
 	if err := dec(in); err != nil {
@@ -397,6 +433,10 @@ var ChatService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetHeads",
 			Handler:    _ChatService_GetHeads_Handler,
+		},
+		{
+			MethodName: "GetNotificationHead",
+			Handler:    _ChatService_GetNotificationHead_Handler,
 		},
 		{
 			MethodName: "ListMembers",

@@ -1,0 +1,299 @@
+package session_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/starling-chat/starling/gateway/internal/engineio"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// poller is a client on long polling.
+type poller struct {
+	server *session.Server
+	sid    string
+}
+
+func openPolling(t *testing.T, server *session.Server) poller {
+	t.Helper()
+	sockets := transport.NewServer(transport.Limits{MaxMessage: 100_000, SendQueue: 100_000}, slog.New(slog.DiscardHandler))
+	t.Cleanup(sockets.Wait)
+	r := server.OpenPolling(sockets, session.Headers{})
+	var open struct {
+		SID      string
+		Upgrades []string
+	}
+	if err := json.Unmarshal(bytes.TrimPrefix(r.Body, []byte("0")), &open); err != nil || r.Status != 200 || open.SID == "" || len(open.Upgrades) != 1 {
+		t.Fatalf("OpenPolling = %d %s: %v", r.Status, r.Body, err)
+	}
+	return poller{server, open.SID}
+}
+
+func (p poller) do(ctx context.Context, method, body string) string {
+	r := p.server.Poll(ctx, session.PollRequest{
+		Method: method, Body: []byte(body), Query: engineio.Query{Transport: engineio.TransportPolling, SID: p.sid},
+	})
+	return fmt.Sprintf("%d %s", r.Status, r.Body)
+}
+
+func (p poller) post(t *testing.T, body, want string) {
+	t.Helper()
+	if got := p.do(t.Context(), "POST", body); got != want {
+		t.Errorf("POST %s = %s, want %s", body, got, want)
+	}
+}
+
+// later does it in the background.
+func (p poller) later(ctx context.Context, method, body string) <-chan string {
+	answer := make(chan string, 1)
+	go func() { answer <- p.do(ctx, method, body) }()
+	return answer
+}
+
+func wantLater(t *testing.T, answer <-chan string, want string) {
+	t.Helper()
+	select {
+	case got := <-answer:
+		if got != want {
+			t.Errorf("answer %s, want %s", got, want)
+		}
+	case <-time.After(sessiontest.Patience):
+		t.Errorf("no answer, want %s", want)
+	}
+}
+
+const (
+	refused400 = `400 {"code":3,"message":"Bad request"}`
+	unknown400 = `400 {"code":1,"message":"Session ID unknown"}`
+)
+
+func startPolling(t *testing.T) (*app, poller) {
+	t.Helper()
+	a := newApp()
+	p := openPolling(t, sessiontest.Server(t, a, sessiontest.Config(), sessiontest.Stats()))
+	p.post(t, "40", "200 ok")
+	if got := p.do(t.Context(), "GET", ""); !strings.HasPrefix(got, "200 40{") {
+		t.Fatalf("GET = %s, want the CONNECT reply", got)
+	}
+	return a, p
+}
+
+func TestAbortedGetEndsTheSession(t *testing.T) {
+	a, p := startPolling(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := p.later(ctx, "GET", "")
+	time.Sleep(5 * time.Millisecond)
+	cancel()
+	wantLater(t, waiting, refused400)
+	wantCalls(t, a, "connect / ", "disconnected / lost")
+	wantLater(t, p.later(t.Context(), "GET", ""), unknown400)
+}
+
+func TestPostsAtOnceEndTheSession(t *testing.T) {
+	a, p := startPolling(t)
+	socket := a.socket("/")
+	socket.PauseRead()
+	first := p.later(t.Context(), "POST", `42["a"]`)
+	sessiontest.Eventually(t, func() bool { return len(a.noted()) == 2 }, func() string { return "the first POST is not taken in" })
+	select {
+	case got := <-first:
+		t.Errorf("POST = %s while reading is paused, want no answer", got)
+	default:
+	}
+	p.post(t, `42["b"]`, refused400)
+	wantLater(t, first, "200 ok") // it was taken in
+	wantCalls(t, a, "connect / ", `event / a [] []`, "disconnected / protocol")
+}
+
+// TestLastWords: a server that disconnects a polling client between two of its GETs still tells it, once.
+func TestLastWords(t *testing.T) {
+	a, p := startPolling(t)
+	a.socket("/").Disconnect(transport.ReasonServer)
+	wantCalls(t, a, "connect / ", "disconnected / server")
+	sessiontest.Eventually(t, func() bool { return p.server.Count() == 0 }, func() string { return "the session does not end" })
+	wantLater(t, p.later(t.Context(), "GET", ""), "200 41\x1e1")
+	wantLater(t, p.later(t.Context(), "GET", ""), unknown400)
+	wantLater(t, p.later(t.Context(), "POST", "3"), unknown400)
+}
+
+// upgrading is a WebSocket by which a polling client goes on. Unlike sessiontest.Conn it is not a session's own.
+type upgrading struct {
+	reader   sync.Mutex // held while the receiver is at work
+	receiver transport.Receiver
+
+	mu      sync.Mutex // guards what follows
+	packets []string
+	reason  transport.Reason
+	ended   chan struct{}
+}
+
+func (p poller) probe(t *testing.T) *upgrading {
+	t.Helper()
+	u := p.webSocket()
+	u.Say("2probe")
+	return u
+}
+
+func (p poller) webSocket() *upgrading {
+	u := &upgrading{ended: make(chan struct{})}
+	u.reader.Lock()
+	defer u.reader.Unlock()
+	u.receiver = p.server.Upgrade(p.sid, u)
+	return u
+}
+
+func (u *upgrading) Queue(m *transport.Message) bool { return u.add(string(m.Text)) }
+
+func (u *upgrading) QueueSuffixed(m *transport.Message, suffix []byte) bool {
+	return u.add(string(m.Text[:len(m.Text)-1]) + string(suffix))
+}
+
+func (u *upgrading) add(packet string) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.packets = append(u.packets, packet)
+	return u.reason == ""
+}
+
+func (u *upgrading) Close(_ transport.Code, reason transport.Reason) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.reason == "" {
+		u.reason = reason
+		close(u.ended)
+		go func() {
+			u.reader.Lock()
+			defer u.reader.Unlock()
+			u.receiver.Closed(reason)
+		}()
+	}
+}
+
+func (u *upgrading) Flush()           {}
+func (u *upgrading) PauseRead()       {}
+func (u *upgrading) ResumeRead()      {}
+func (u *upgrading) QueuedBytes() int { return 0 }
+
+func (u *upgrading) Say(packets ...string) {
+	for _, p := range packets {
+		select {
+		case <-u.ended:
+		default:
+			u.reader.Lock()
+			u.receiver.Receive([]byte(p), false)
+			u.reader.Unlock()
+		}
+	}
+}
+
+func (u *upgrading) got() []string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Clone(u.packets)
+}
+
+func (u *upgrading) want(t *testing.T, packets ...string) {
+	t.Helper()
+	sessiontest.Eventually(t, func() bool { return len(u.got()) >= len(packets) }, func() string { return "the WebSocket got too little" })
+	if diff := cmp.Diff(packets, u.got()); diff != "" {
+		t.Errorf("the WebSocket got: -want +got\n%s", diff)
+	}
+}
+
+func (u *upgrading) wantClosed(t *testing.T, want transport.Reason) {
+	t.Helper()
+	select {
+	case <-u.ended:
+	case <-time.After(sessiontest.Patience):
+		t.Fatalf("the WebSocket is not closed, want %s", want)
+	}
+	if u.reason != want {
+		t.Errorf("the WebSocket is closed with %s, want %s", u.reason, want)
+	}
+}
+
+// TestGetsWhileProbing: they are held for a while and then released, and packets still reach the client.
+func TestGetsWhileProbing(t *testing.T) {
+	a, p := startPolling(t)
+	waiting := p.later(t.Context(), "GET", "")
+	time.Sleep(5 * time.Millisecond)
+	u := p.probe(t)
+	u.want(t, "3probe")
+	wantLater(t, waiting, "200 6")
+	start := time.Now()
+	wantLater(t, p.later(t.Context(), "GET", ""), "200 6")
+	if held := time.Since(start); held < 50*time.Millisecond || held > time.Second {
+		t.Errorf("a GET while probing was held for %v, want about 100 ms", held)
+	}
+	m, _ := session.EventMessage("/", "e", -1, []byte("[]"), nil)
+	a.socket("/").Queue(m)
+	wantLater(t, p.later(t.Context(), "GET", ""), `200 42["e"]`)
+	held := p.later(t.Context(), "GET", "")
+	time.Sleep(5 * time.Millisecond)
+	u.Say("5")
+	wantLater(t, held, refused400)
+	a.socket("/").Queue(m)
+	a.socket("/").Flush()
+	u.Say(`42["a"]`)
+	wantCalls(t, a, "connect / ", `event / a [] []`)
+	u.want(t, "3probe", `42["e"]`)
+	p.post(t, "3", refused400)
+	second := p.probe(t)
+	second.wantClosed(t, transport.ReasonRefused)
+	u.Close(transport.CodeNormal, transport.ReasonLost)
+	wantCalls(t, a, "connect / ", `event / a [] []`, "disconnected / lost")
+}
+
+// TestProbeThatFails leaves the session on polling.
+func TestProbeThatFails(t *testing.T) {
+	for _, say := range []string{"5", "2", "2probe", "4a", "x", ""} {
+		a, p := startPolling(t)
+		u := p.probe(t)
+		u.want(t, "3probe")
+		if say == "5" { // without a probe
+			u.Close(transport.CodeNormal, transport.ReasonLost)
+			u = p.webSocket()
+		}
+		u.Say(say)
+		u.wantClosed(t, transport.ReasonProtocol)
+		waiting := p.later(t.Context(), "GET", "")
+		p.post(t, `421["echo"]`, "200 ok")
+		wantLater(t, waiting, `200 431[]`)
+		if got := len(a.noted()); got != 2 {
+			t.Errorf("App heard %q, want a CONNECT and an event", a.noted())
+		}
+	}
+}
+
+// TestUpgradeDuringPost: packets of a POST and of the new WebSocket must not be taken in at once. Official clients wait for
+// the POST's answer.
+func TestUpgradeDuringPost(t *testing.T) {
+	a, p := startPolling(t)
+	socket := a.socket("/")
+	socket.PauseRead()
+	posting := p.later(t.Context(), "POST", `42["a"]`+"\x1e"+`451-["bin",{"_placeholder":true,"num":0}]`+"\x1e"+"bAQI="+"\x1e"+`42["c"]`)
+	sessiontest.Eventually(t, func() bool { return len(a.noted()) == 2 }, func() string { return "the POST is not taken in" })
+	u := p.probe(t)
+	u.want(t, "3probe")
+	u.Say("5")
+	u.wantClosed(t, transport.ReasonProtocol)
+	socket.ResumeRead()
+	wantLater(t, posting, "200 ok")
+	wantCalls(t, a, "connect / ", `event / a [] []`, `event / bin [{"_placeholder":true,"num":0}] ["\x01\x02"]`, `event / c [] []`)
+	again := p.probe(t)
+	again.Say("5", `42["d"]`)
+	wantLater(t, p.later(t.Context(), "POST", `42["e"]`), refused400)
+	wantCalls(t, a, "connect / ", `event / a [] []`, `event / bin [{"_placeholder":true,"num":0}] ["\x01\x02"]`, `event / c [] []`, `event / d [] []`)
+}
