@@ -90,9 +90,14 @@ func (o *options) check() error {
 		name           string
 		value, low, up int
 	}{
-		{"conns", o.Conns, 1, maxConns}, {"rooms", o.Rooms, 1, maxConns}, {"window", o.Window, 1, 1000},
-		{"idle", o.IdleConns, 1, maxConns}, {"rate", o.Rate, 1, 20_000}, {"loops", o.Loops, 1, 16},
-		{"pending", o.Pending, 1, 4096}, {"gateways", o.gateways, 1, 16},
+		{"conns", o.Conns, 1, maxConns},
+		{"rooms", o.Rooms, 1, maxConns},
+		{"window", o.Window, 1, 1000},
+		{"idle", o.IdleConns, 1, maxConns},
+		{"rate", o.Rate, 1, 20_000},
+		{"loops", o.Loops, 1, 16},
+		{"pending", o.Pending, 1, 4096},
+		{"gateways", o.gateways, 1, 16},
 	} {
 		if b.value < b.low || b.value > b.up {
 			return fmt.Errorf("-%s must be %d to %d", b.name, b.low, b.up)

@@ -58,6 +58,8 @@ const (
 FROM refresh_tokens t JOIN logins l ON l.id = t.login_id
 WHERE t.hash = $1 AND t.expires_at > now() FOR UPDATE OF t`
 
+	sqlTokenSpent = `SELECT spent_at IS NOT NULL FROM refresh_tokens WHERE hash = $1`
+
 	sqlLoginAlive = `SELECT ended_at IS NULL FROM logins WHERE id = $1`
 
 	sqlSpendToken = `UPDATE refresh_tokens SET spent_at = clock_timestamp(), successor_salt = $2 WHERE hash = $1`
@@ -86,10 +88,19 @@ func (s *Store) Rotate(
 		if err := tx.QueryRow(ctx, sqlLoginAlive, login).Scan(&alive); err != nil {
 			return noRows(err, auth.ErrTokenUnknown)
 		}
+		again := spent && recently && len(firstSalt) > 0
+		if again { // a lost answer is asked for again only by who never got, so never spent, the successor
+			var moved bool
+			next := successor(firstSalt)
+			if err := tx.QueryRow(ctx, sqlTokenSpent, next[:]).Scan(&moved); err != nil {
+				return noRows(err, auth.ErrTokenUnknown)
+			}
+			again = !moved
+		}
 		switch {
 		case !alive:
 			return auth.ErrTokenUnknown
-		case spent && recently && len(firstSalt) > 0:
+		case again:
 			r.Salt = firstSalt
 			return nil
 		case spent:

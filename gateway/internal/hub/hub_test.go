@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -438,6 +439,7 @@ func TestJoinConcurrently(t *testing.T) {
 		joining.Go(func() {
 			for range 5 { // a join and four times again
 				for !h.Begin(s, "r", 0) {
+					runtime.Gosched()
 				}
 				for done := false; !done; {
 					var dirty Dirty

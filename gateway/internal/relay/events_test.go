@@ -148,7 +148,7 @@ func TestOrderOfOneSocket(t *testing.T) {
 func TestReplies(t *testing.T) {
 	w := newWorld(t, nil)
 	w.announce(t, "chat-service", "client.v1.*.known")
-	w.respond(t, "full", func(e *eventv1.ClientEvent) *eventv1.ClientReply {
+	w.respond(t, "full", func(_ *eventv1.ClientEvent) *eventv1.ClientReply {
 		return &eventv1.ClientReply{
 			AckArgs: []byte(`[{"ok":true},{"_placeholder":true,"num":0}]`), Attachments: [][]byte{{'x'}},
 			Emits: []*eventv1.Emit{{Event: "first", Args: []byte(`[1]`)}, {Event: "second"}},

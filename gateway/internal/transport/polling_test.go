@@ -505,9 +505,7 @@ func TestPollingConcurrently(t *testing.T) {
 		wg.Wait()
 		got := <-polled
 		stop()
-		for _, packet := range next.got(t) {
-			got = append(got, packet)
-		}
+		got = append(got, next.got(t)...)
 		last := make([]int, senders)
 		for i, packet := range got {
 			if packet[0] == 'b' {

@@ -22,7 +22,7 @@ type Histogram struct {
 // index is exact below 64 ns; above, the top seven bits choose the bucket.
 func index(v uint64) int {
 	if v < 1<<subBits {
-		return int(v) //nolint:gosec // bounded
+		return int(v)
 	}
 	shift := bits.Len64(v) - subBits - 1
 	return (shift << subBits) + int(v>>shift) //nolint:gosec // bounded

@@ -25,7 +25,6 @@ type member struct {
 	got    int64           // messages received
 	acked  int64           // own messages acknowledged
 	next   int64           // number of the next own message
-	own    int64           // own messages that came back
 	sent   []time.Duration // when the message in each slot of the window left
 }
 
@@ -153,8 +152,6 @@ func (c *crowd) Opened(conn *swarm.Conn, took time.Duration) {
 	t.opened.Add(1)
 }
 
-var seqKey = []byte(`"seq":`)
-
 // Ack implements swarm.Handler. Ack 0 is that of room:join.
 func (c *crowd) Ack(conn *swarm.Conn, p swarm.Packet) {
 	m, t := c.at(conn)
@@ -164,7 +161,7 @@ func (c *crowd) Ack(conn *swarm.Conn, p swarm.Packet) {
 		}
 		return
 	}
-	seq, ok := swarm.Int(p.Data, seqKey)
+	seq, ok := swarm.Int(p.Data, []byte(`"seq":`))
 	if !okAck(p.Data) || !ok {
 		c.problems.add("room:join was answered " + string(p.Data[:min(len(p.Data), 200)]))
 		return
@@ -202,7 +199,7 @@ func (c *crowd) Event(conn *swarm.Conn, p swarm.Packet) {
 }
 
 func (c *crowd) durable(m *member, t *tally, data []byte) {
-	seq, ok := swarm.Int(data, seqKey)
+	seq, ok := swarm.Int(data, []byte(`"seq":`))
 	switch {
 	case !m.joined || !ok:
 		t.gaps++ // a room's event before the ack of its room:join, or one without its number

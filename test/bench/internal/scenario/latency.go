@@ -110,8 +110,6 @@ func (c *crowd) tick(ctx context.Context, event string) (late time.Duration) {
 	}
 }
 
-var stampKey = []byte(`@@`)
-
 // latencySend sends one event that says when.
 func (c *crowd) latencySend(m *member, event string) {
 	m.next++
@@ -127,7 +125,7 @@ func (c *crowd) latencySend(m *member, event string) {
 }
 
 func (c *crowd) latencyReceived(_ *member, t *tally, p swarm.Packet) {
-	at, ok := swarm.Int(p.Data, stampKey)
+	at, ok := swarm.Int(p.Data, []byte(`@@`))
 	if ok && c.measuring.Load() {
 		t.receipts.Record(c.bench.now() - time.Duration(at))
 	}

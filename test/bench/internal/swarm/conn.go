@@ -208,26 +208,26 @@ func (c *Conn) consume(b []byte) (rest []byte, err error) {
 	return nil, nil
 }
 
-var (
-	headerEnd = []byte("\r\n\r\n")
-	status101 = []byte("HTTP/1.1 101 ")
+const (
+	headerEnd = "\r\n\r\n"
+	status101 = "HTTP/1.1 101 "
 )
 
 // upgraded reads the answer to the WebSocket handshake.
 func (c *Conn) upgraded(b []byte) (rest []byte, err error) {
-	i := bytes.Index(b, headerEnd)
-	if i < 0 {
+	before, after, ok := bytes.Cut(b, []byte(headerEnd))
+	if !ok {
 		return b, nil
 	}
-	if !bytes.HasPrefix(b, status101) {
+	if !bytes.HasPrefix(b, []byte(status101)) {
 		line, _, _ := bytes.Cut(b, []byte("\r\n"))
 		return nil, fmt.Errorf("handshake refused: %q", line)
 	}
-	if !bytes.Contains(b[:i], []byte(acceptValue)) {
+	if !bytes.Contains(before, []byte(acceptValue)) {
 		return nil, errors.New("handshake refused: wrong Sec-WebSocket-Accept")
 	}
 	c.phase = opening
-	return b[i+len(headerEnd):], nil
+	return after, nil
 }
 
 func (c *Conn) frame(f frame) error {
@@ -249,7 +249,7 @@ func (c *Conn) frame(f frame) error {
 	}
 }
 
-var pong = []byte("3")
+const pong = "3"
 
 func (c *Conn) engineIO(b []byte) error {
 	if len(b) == 0 {
@@ -264,7 +264,7 @@ func (c *Conn) engineIO(b []byte) error {
 		c.phase = greeting
 		return nil
 	case '2':
-		c.send(ws.OpText, pong)
+		c.send(ws.OpText, []byte(pong))
 		return nil
 	case '4':
 		return c.socketIO(b[1:])

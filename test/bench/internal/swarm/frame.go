@@ -49,7 +49,7 @@ func cut(b []byte) (f frame, rest []byte, ok bool, err error) {
 	if size > readBuffer-10 {
 		return f, b, false, errFrameSize
 	}
-	end := head + int(size) //nolint:gosec // bounded above
+	end := head + int(size)
 	if len(b) < end {
 		return f, b, false, nil
 	}
@@ -64,7 +64,7 @@ func appendFrame(dst []byte, op ws.OpCode, payload []byte, mask [4]byte) []byte 
 		dst = append(dst, 0x80|byte(n))
 	case n <= 0xffff:
 		dst = append(dst, 0x80|126)
-		dst = binary.BigEndian.AppendUint16(dst, uint16(n)) //nolint:gosec // bounded by the case
+		dst = binary.BigEndian.AppendUint16(dst, uint16(n))
 	default:
 		dst = append(dst, 0x80|127)
 		dst = binary.BigEndian.AppendUint64(dst, uint64(n))

@@ -41,11 +41,11 @@ func parsePacket(b []byte, event bool) (p Packet, ok bool) {
 
 // Int finds a number behind key, spelled with its quotes and colon, such as "seq":.
 func Int(data, key []byte) (n int64, ok bool) {
-	i := bytes.Index(data, key)
-	if i < 0 {
+	_, after, ok0 := bytes.Cut(data, key)
+	if !ok0 {
 		return 0, false
 	}
-	for _, c := range data[i+len(key):] {
+	for _, c := range after {
 		if c < '0' || c > '9' {
 			break
 		}

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/starling-chat/starling/platform/bus/embedded"
@@ -136,11 +137,11 @@ func (p *split) service(ctx context.Context, name string) error {
 		return err
 	}
 	address := p.port()
-	env := append(p.common[:len(p.common):len(p.common)], "GRPC_LISTEN="+address, "ADMIN_LISTEN=")
+	env := append(slices.Clip(p.common), "GRPC_LISTEN="+address, "ADMIN_LISTEN=")
 	variable := map[string]string{
 		"auth-service": "AUTH_SERVICE_ADDR=", "chat-service": "CHAT_SERVICE_ADDR=", "presence-service": "PRESENCE_SERVICE_ADDR=",
 	}[name]
-	p.common = append(p.common[:len(p.common):len(p.common)], variable+address)
+	p.common = append(slices.Clip(p.common), variable+address)
 	return p.start(name, binary, env)
 }
 
@@ -152,7 +153,7 @@ func (p *split) gatewaysUp(ctx context.Context, n int) error {
 	role := Role{Name: "gateway", Server: true}
 	for range n {
 		listen, admin := p.port(), p.port()
-		env := append(p.common[:len(p.common):len(p.common)], "LISTEN="+listen, "ADMIN_LISTEN="+admin, "DRAIN_WINDOW=500ms")
+		env := append(slices.Clip(p.common), "LISTEN="+listen, "ADMIN_LISTEN="+admin, "DRAIN_WINDOW=500ms")
 		if err := p.start("gateway", binary, env); err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -60,8 +61,8 @@ type System struct {
 
 // Stop ends the system's processes in reverse order and removes its data.
 func (s *System) Stop(ctx context.Context) {
-	for i := len(s.stops) - 1; i >= 0; i-- {
-		s.stops[i](ctx)
+	for _, v := range slices.Backward(s.stops) {
+		v(ctx)
 	}
 	s.stops = nil
 }
