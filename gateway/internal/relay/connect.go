@@ -103,7 +103,7 @@ func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *e
 	}
 	socket := s.NewSocket("", namespace, identity.GetUserId(), c)
 	if c.pid != "" {
-		socket.Offsets = &session.Offsets{}
+		socket.Offsets = session.NewOffsets(c.pid)
 	}
 	if err := c.bind(socket, identity); err != nil {
 		r.log.Error("socket cannot be bound", slog.Any("error", err))

@@ -64,16 +64,24 @@ func (v *recovery) recover(s *session.Session, c *client, namespace string, iden
 	if !ok {
 		return v.notRecovered("offset", nil)
 	}
-	st, revision, endedAt, err := v.load(ctx, wish.pid)
-	if err != nil {
-		return v.notRecovered("state", err)
+	if seqs[0] != session.OffsetEpoch(wish.pid) { // of an earlier socket: of this one the client has seen no event
+		seqs = nil
 	}
-	if st.GetUserId() != identity.GetUserId() || st.GetNamespace() != namespace {
+	st, revision, endedAt, err := v.load(ctx, wish.pid, func(st *enginev1.SessionState) bool {
+		return st.GetUserId() == identity.GetUserId() && st.GetNamespace() == namespace
+	})
+	switch {
+	case errors.Is(err, errForeign):
 		return v.notRecovered("foreign", nil)
+	case err != nil:
+		return v.notRecovered("state", err)
 	}
 	c.pid = wish.pid
 	socket := s.NewSocket(st.GetSocketId(), namespace, identity.GetUserId(), c)
-	socket.Offsets = &session.Offsets{}
+	socket.Offsets = session.NewOffsets(wish.pid)
+	for index := range seqs {
+		socket.Offsets.Reserve(index)
+	}
 	if err := c.bind(socket, identity); err != nil {
 		c.pid = ""
 		return v.notRecovered("internal", err)
@@ -85,8 +93,11 @@ func (v *recovery) recover(s *session.Session, c *client, namespace string, iden
 		}
 	}
 	rooms := resumeFrom(st, seqs)
-	if tooMany, err := v.tooMuchMissed(ctx, rooms); err != nil || tooMany {
+	if missed, err := v.missed(ctx, rooms); err != nil || missed > uint64(r.cfg.RecoveryEvents) { //nolint:gosec // a setting above 0
 		c.pid = ""
+		if errors.Is(err, errAhead) {
+			return v.notRecovered("offset", nil)
+		}
 		return v.notRecovered("too_much", err)
 	}
 	c.rooms = rooms
@@ -124,10 +135,14 @@ func resumeFrom(st *enginev1.SessionState, seqs map[uint32]uint64) []clientRoom 
 	return rooms
 }
 
-// tooMuchMissed bounds a replay: a client that missed more is better served with a history.
-func (v *recovery) tooMuchMissed(ctx context.Context, rooms []clientRoom) (bool, error) {
+// errAhead refuses an offset that is above a room's head: no socket was sent that, and it would pass for where the room
+// stands.
+var errAhead = errors.New("the offset is ahead of the room")
+
+// missed counts what is to be replayed: a client that missed very much is better served with a history.
+func (v *recovery) missed(ctx context.Context, rooms []clientRoom) (uint64, error) {
 	if len(rooms) == 0 {
-		return false, nil
+		return 0, nil
 	}
 	ids := make([]string, len(rooms))
 	for i, room := range rooms {
@@ -135,13 +150,17 @@ func (v *recovery) tooMuchMissed(ctx context.Context, rooms []clientRoom) (bool,
 	}
 	res, err := v.relay.services.Chat.GetHeads(ctx, &chatv1.GetHeadsRequest{RoomIds: ids})
 	if err != nil {
-		return false, fmt.Errorf("ask for the heads of rooms: %w", err)
+		return 0, fmt.Errorf("ask for the heads of rooms: %w", err)
 	}
 	missed := uint64(0)
 	for _, room := range rooms {
-		missed += max(res.GetHeads()[room.id], room.seq) - room.seq
+		head := res.GetHeads()[room.id]
+		if room.seq > head {
+			return 0, errAhead
+		}
+		missed += head - room.seq
 	}
-	return missed > uint64(v.relay.cfg.RecoveryEvents), nil //nolint:gosec // a setting above 0
+	return missed, nil
 }
 
 // missedNotifications tells whether the user was sent notifications since the connection ended. They are no part of a room's
@@ -180,8 +199,7 @@ func (v *recovery) carryOn(ctx context.Context, s *session.Session, c *client, r
 			v.dropRoom(c, room.id)
 			continue
 		}
-		room.seq = head
-		c.addRoom(room)
+		room.seq = head // but not in the state: the client may never get what was just sent, and come again
 		kept = append(kept, room)
 	}
 	if !s.Admit(c.socket, c.pid, func() { r.register(c.socket, c) }) {

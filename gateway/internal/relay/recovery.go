@@ -175,20 +175,29 @@ func (v *recovery) state(c *client) *enginev1.SessionState {
 	return st
 }
 
-// save writes the state of a client that can be recovered.
+// save writes the state of a client that can be recovered. One that is gone may live on elsewhere: its state is not ours.
 func (v *recovery) save(c *client) {
-	if c.pid == "" || !v.on() {
+	if c.pid == "" || !v.on() || !v.hold(c) {
 		return
 	}
-	v.mu.Lock()
-	v.pids[c.pid] = c
-	v.mu.Unlock()
 	raw, err := proto.Marshal(v.state(c))
 	if err != nil {
 		v.relay.log.Error("session state cannot be encoded", slog.Any("error", err))
 		return
 	}
 	v.put(subject.SessionState(c.pid), raw)
+}
+
+// hold notes a living client by its pid.
+func (v *recovery) hold(c *client) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.gone {
+		v.pids[c.pid] = c
+	}
+	return !c.gone
 }
 
 // ended notes how a socket ended. A client or server that left the namespace meant it; every other end may be recovered.
@@ -238,9 +247,12 @@ func (v *recovery) takenOver(pid string, done func()) {
 // errNoState tells that a socket cannot be recovered.
 var errNoState = errors.New("no state to recover")
 
+// errForeign tells that the socket belongs to another user or namespace.
+var errForeign = errors.New("the socket is not the client's")
+
 // load reads the state of a socket and checks that its connection ended, or ends, within the window. It makes sure that
-// the old connection is gone.
-func (v *recovery) load(ctx context.Context, pid string) (st *enginev1.SessionState, revision uint64, endedAt time.Time, err error) {
+// the old connection is gone, if the socket is the client's own.
+func (v *recovery) load(ctx context.Context, pid string, own func(*enginev1.SessionState) bool) (st *enginev1.SessionState, revision uint64, endedAt time.Time, err error) {
 	kv := v.bucket()
 	if kv == nil {
 		return nil, 0, time.Time{}, errNoState
@@ -252,6 +264,9 @@ func (v *recovery) load(ctx context.Context, pid string) (st *enginev1.SessionSt
 	st = new(enginev1.SessionState)
 	if err := proto.Unmarshal(entry.Value(), st); err != nil {
 		return nil, 0, time.Time{}, fmt.Errorf("decode session state: %w", err)
+	}
+	if !own(st) {
+		return nil, 0, time.Time{}, errForeign
 	}
 	endedAt, err = v.endedAt(ctx, kv, pid, st)
 	if err != nil {
@@ -317,8 +332,6 @@ func (v *recovery) adopt(ctx context.Context, c *client, revision uint64) error 
 	if _, err := kv.Update(ctx, subject.SessionState(c.pid), raw, revision); err != nil {
 		return fmt.Errorf("adopt a socket: %w", err)
 	}
-	v.mu.Lock()
-	v.pids[c.pid] = c
-	v.mu.Unlock()
+	v.hold(c)
 	return nil
 }

@@ -3,6 +3,7 @@ package session
 import (
 	"encoding/base64"
 	"encoding/binary"
+	"hash/fnv"
 	"slices"
 	"strings"
 	"sync"
@@ -14,10 +15,13 @@ import (
 // of connection state recovery, and comes back with the next CONNECT: an exact account, whatever order the rooms' events
 // came in, and without a stream position that a repair or an outage would make doubtful.
 //
-//	"o1." + base64url( for each room: uvarint number, uvarint sequence )
+//	"o1." + base64url( uvarint 0, uvarint epoch; for each room: uvarint number, uvarint sequence )
 //
-// Rooms are numbered as the socket enters them, so that the offset stays short; the state in the bus knows the names.
+// Rooms are numbered from 1 as the socket enters them, so that the offset stays short; the state in the bus knows the names.
+// Official clients keep the last offset of an earlier socket when they get a fresh one: the epoch tells it apart.
 type Offsets struct {
+	epoch uint64 // 0: none, and none goes out
+
 	mu    sync.Mutex // guards what follows, and the order of what is queued
 	rooms []roomOffset
 	next  uint32
@@ -29,6 +33,26 @@ type roomOffset struct {
 }
 
 const offsetPrefix = "o1."
+
+// NewOffsets makes the offsets of a socket that can be recovered by pid.
+func NewOffsets(pid string) *Offsets { return &Offsets{epoch: OffsetEpoch(pid)} }
+
+// OffsetEpoch is what ParseOffset gives for number 0 in the offsets of the socket that can be recovered by pid.
+func OffsetEpoch(pid string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(pid)) // never fails
+	return h.Sum64()&(1<<epochBits-1) | 1<<epochBits
+}
+
+// epochBits and a leading one are the most that takes three bytes.
+const epochBits = 20
+
+// Reserve keeps a number from being given to a room: an offset that the client still has may tell of the one that had it.
+func (o *Offsets) Reserve(index uint32) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.next = max(o.next, index)
+}
 
 // Enter numbers a room that the socket enters.
 func (o *Offsets) Enter() uint32 {
@@ -66,6 +90,9 @@ func (o *Offsets) Leave(index uint32) {
 // suffixLocked is what replaces the closing bracket of an event: ,"<offset>"]
 func (o *Offsets) suffixLocked() []byte {
 	raw := make([]byte, 0, 64)
+	if o.epoch != 0 {
+		raw = binary.AppendUvarint(append(raw, 0), o.epoch)
+	}
 	for _, r := range o.rooms {
 		raw = binary.AppendUvarint(binary.AppendUvarint(raw, uint64(r.index)), r.seq)
 	}
@@ -90,7 +117,8 @@ func (o *Offsets) queueMarked(conn transport.Conn, m *transport.Message) bool {
 	return conn.QueueSuffixed(m, o.suffixLocked())
 }
 
-// ParseOffset reads an offset that a client brought back: room number → sequence. ok is false for what is not ours.
+// ParseOffset reads an offset that a client brought back: room number → sequence, and 0 → epoch. ok is false for what is not
+// ours.
 func ParseOffset(offset string) (seqs map[uint32]uint64, ok bool) {
 	encoded, ok := strings.CutPrefix(offset, offsetPrefix)
 	if !ok || len(encoded) > maxOffset {

@@ -90,15 +90,17 @@ func (s *Server) Serve(conn net.Conn, pending []byte, bind func(Conn) Receiver) 
 	go c.run(pending)
 }
 
-// run is the reader: it waits, takes in what came, and passes the reading on to a fresh goroutine. Receiving a message grows
-// the stack, which a goroutine that is parked again would keep; a new one parks on the smallest.
+// run is the reader: it takes in what there is, until nothing is left, and then leaves the waiting to a fresh goroutine.
+// Receiving grows a stack, which a goroutine that waited afterwards would keep.
+//
+//	run ──nothing left──► go wait ──readable──► run …
 func (c *WebSocket) run(pending []byte) {
-	received, err := c.turn(pending)
-	for err == nil && !received {
-		received, err = c.turn(nil)
+	err := c.take(pending)
+	for err == nil {
+		err = c.readOnce()
 	}
-	if err == nil {
-		go c.run(nil)
+	if errors.Is(err, errNothing) {
+		go c.wait()
 		return
 	}
 	defer c.server.readers.Done()
@@ -109,24 +111,36 @@ func (c *WebSocket) run(pending []byte) {
 	c.mu.Unlock()
 }
 
-// turn takes in pending bytes, or waits for some. It tells whether a message came, and why the link ended if it did.
-func (c *WebSocket) turn(pending []byte) (received bool, err error) {
-	before := c.parser.units
-	if len(pending) == 0 {
-		err = c.readOnce()
-	} else {
-		err = c.feed(pending)
+// wait parks until there is something to read, or the reader is woken. Its stack stays on the smallest size.
+func (c *WebSocket) wait() {
+	asked := false
+	_ = c.raw.Read(func(uintptr) bool { // run finds the error again
+		again := asked
+		asked = true
+		return again
+	})
+	c.run(nil)
+}
+
+// errNothing tells that a read would have to wait.
+var errNothing = errors.New("nothing to read")
+
+// take parses what came and, once reading is not paused, what was kept back.
+func (c *WebSocket) take(data []byte) error {
+	if len(data) > 0 {
+		if err := c.feed(data); err != nil {
+			return err
+		}
 	}
-	for err == nil && c.waitResumed() && len(c.parser.rest) > 0 {
+	for c.waitResumed() && len(c.parser.rest) > 0 {
 		kept := c.parser.rest // whole frames that were kept back
 		c.parser.rest = nil
-		err = c.feed(kept)
-	}
-	if err != nil {
-		return false, err
+		if err := c.feed(kept); err != nil {
+			return err
+		}
 	}
 	c.boundFrame()
-	return c.parser.units != before, nil
+	return nil
 }
 
 // boundFrame sets the deadline of a message that has begun, and lifts it when there is none.
@@ -171,44 +185,30 @@ func (c *WebSocket) linger() {
 	}
 }
 
-// readOnce waits for bytes and feeds them.
+// readOnce reads and takes in what there is; errNothing tells that it would have to wait. Without a descriptor it waits.
 func (c *WebSocket) readOnce() error {
-	if c.raw == nil {
-		buf := c.lend()
-		defer c.server.in.Put(buf)
-		n, err := c.conn.Read(*buf)
-		if n > 0 {
-			if err := c.feed((*buf)[:n]); err != nil {
-				return err
-			}
-		}
-		return err
-	}
-	var buf *[]byte
+	buf := c.lend()
+	defer c.server.in.Put(buf)
 	var n int
 	var readErr error
-	err := c.raw.Read(func(fd uintptr) bool {
-		buf = c.lend()
+	if c.raw == nil {
+		n, readErr = c.conn.Read(*buf)
+	} else if err := c.raw.Read(func(fd uintptr) bool {
 		n, readErr = ignoringEINTR(func() (int, error) { return syscall.Read(int(fd), *buf) })
-		if errors.Is(readErr, syscall.EAGAIN) {
-			c.server.in.Put(buf) // parked without a buffer
-			buf = nil
-			return false
-		}
 		return true
-	})
-	if buf != nil {
-		defer c.server.in.Put(buf)
+	}); err != nil {
+		return err
+	}
+	if n > 0 {
+		return c.take((*buf)[:n])
 	}
 	switch {
-	case err != nil:
-		return err
+	case errors.Is(readErr, syscall.EAGAIN):
+		return errNothing
 	case readErr != nil:
 		return readErr
-	case n == 0:
-		return io.EOF
 	}
-	return c.feed((*buf)[:n])
+	return io.EOF
 }
 
 func (c *WebSocket) lend() *[]byte { return c.server.in.Get().(*[]byte) }
