@@ -97,9 +97,9 @@ type Passwords struct {
 type Limits struct {
 	AccountRate   float64 `name:"login-account-rate" env:"LOGIN_ACCOUNT_RATE" default:"10" help:"Failed logins of one username, per minute; 0 is no limit."`
 	AccountBurst  int     `name:"login-account-burst" env:"LOGIN_ACCOUNT_BURST" default:"10" help:"Failed logins of one username at once, a number."`
-	AddressRate   float64 `name:"login-address-rate" env:"LOGIN_ADDRESS_RATE" default:"60" help:"Logins from one IP address (IPv6: /64), per minute; 0 is no limit."`
+	AddressRate   float64 `name:"login-address-rate" env:"LOGIN_ADDRESS_RATE" default:"60" help:"Logins from one IP address (IPv6: /64), per minute; 0 is no limit. Loopback and private addresses are not limited."`
 	AddressBurst  int     `name:"login-address-burst" env:"LOGIN_ADDRESS_BURST" default:"100" help:"Logins from one IP address at once, a number."`
-	RegisterRate  float64 `name:"register-address-rate" env:"REGISTER_ADDRESS_RATE" default:"20" help:"Registrations from one IP address (IPv6: /64), per minute; 0 is no limit."`
+	RegisterRate  float64 `name:"register-address-rate" env:"REGISTER_ADDRESS_RATE" default:"20" help:"Registrations from one IP address (IPv6: /64), per minute; 0 is no limit. Loopback and private addresses are not limited."`
 	RegisterBurst int     `name:"register-address-burst" env:"REGISTER_ADDRESS_BURST" default:"50" help:"Registrations from one IP address at once, a number."`
 }
 

@@ -207,7 +207,7 @@ func TestLimiter(t *testing.T) {
 func TestAddressKey(t *testing.T) {
 	for in, want := range map[string]string{
 		"192.0.2.7": "192.0.2.7", "::ffff:192.0.2.7": "192.0.2.7", "2001:db8::1": "2001:db8::/64",
-		"2001:db8::ffff:2": "2001:db8::/64", "": "", "nonsense": "",
+		"2001:db8::ffff:2": "2001:db8::/64", "": "", "nonsense": "", "127.0.0.1": "", "::1": "", "172.18.0.1": "",
 	} {
 		if got := addressKey(in); got != want {
 			t.Errorf("addressKey(%q) = %q, want %q", in, got, want)

@@ -77,13 +77,16 @@ func (l *limiter) filled(key string) bucket {
 }
 
 // addressKey is what the limit per address counts: an IPv4 address, or the /64 that one IPv6 site has. Without a known
-// address there is nothing to count.
+// address there is nothing to count, and a loopback or private one is the operator, or a proxy with everybody behind it.
 func addressKey(address string) string {
 	ip, err := netip.ParseAddr(address)
 	if err != nil {
 		return ""
 	}
 	ip = ip.Unmap().WithZone("")
+	if ip.IsLoopback() || ip.IsPrivate() {
+		return ""
+	}
 	if ip.Is6() {
 		prefix, _ := ip.Prefix(64)
 		return prefix.String()

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -99,6 +100,7 @@ func (f *fleet) start(id string) *fleetGateway {
 	g.sockets = transport.NewServer(transport.Limits{
 		MaxMessage: 100_000, SendQueue: 256 << 10, FrameTimeout: time.Minute, CloseTimeout: time.Second,
 	}, log)
+	f.t.Cleanup(g.sockets.Wait)
 	g.peers = NewPeers(g.nc, id, g.sessions, log)
 	g.relay.ServePeers(g.peers)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -131,7 +133,14 @@ func (g *fleetGateway) settle() {
 }
 
 // kill takes the gateway off the bus at once, as kill -9 would: it says nothing any more.
-func (g *fleetGateway) kill() { g.nc.Close() }
+func (g *fleetGateway) kill() {
+	g.t.Helper()
+	g.nc.Close()
+	sessiontest.Eventually(g.t, func() bool {
+		_, err := g.service.Request(subject.Engine(g.id), nil, 50*time.Millisecond)
+		return errors.Is(err, nats.ErrNoResponders)
+	}, func() string { return "the bus still knows the gateway" })
+}
 
 // commit adds an event to a room's log: e with the room and its sequence.
 func (f *fleet) commit(room string, more ...func(*eventv1.RoomEvent)) *eventv1.RoomEvent {

@@ -153,9 +153,11 @@ func (p *Peers) received(msg *nats.Msg, m *enginev1.EngineMessage) {
 			t.flow(kind.Flow.GetPause())
 		}
 	case *enginev1.EngineMessage_Keepalive:
-		if t := p.tunnel(kind.Keepalive.GetTunnel()); t != nil {
-			_ = msg.Respond(nil) // the other end asks again
+		var answer []byte
+		if p.tunnel(kind.Keepalive.GetTunnel()) == nil {
+			answer = unknownTunnel
 		}
+		_ = msg.Respond(answer) // the other end asks again
 	case *enginev1.EngineMessage_Takeover:
 		if p.takeover != nil {
 			p.takeover(kind.Takeover.GetPid(), func() { _ = msg.Respond(nil) }) // the other end goes on without
@@ -199,5 +201,8 @@ func (p *Peers) replyPoll(msg *nats.Msg, r session.PollResponse) {
 		p.log.Debug("poll not answered", slog.Any("error", err))
 	}
 }
+
+// unknownTunnel answers the keepalive of a tunnel that is not here; an empty message answers all others.
+var unknownTunnel = []byte{0}
 
 var errNoTunnel = errors.New("the session's gateway does not answer")

@@ -91,6 +91,13 @@ func (p *Peers) OpenTunnel(ctx context.Context, gateway, sid string) (func(trans
 	if err := proto.Unmarshal(msg.Data, &reply); err != nil {
 		return nil, nil, fmt.Errorf("decode a tunnel's opening: %w", err)
 	}
+	if reply.GetStatus() == http.StatusConflict { // taken and closed at once, as by the session's own gateway
+		return func(conn transport.Conn) transport.Receiver {
+			t.conn = conn
+			conn.Close(transport.CodeNormal, transport.ReasonRefused)
+			return t
+		}, nil, nil
+	}
 	if reply.GetStatus() != 0 {
 		return nil, &engineio.RequestError{Code: int(reply.GetCode()), Message: reply.GetMessage(), Status: int(reply.GetStatus())}, nil
 	}
@@ -109,8 +116,15 @@ func (p *Peers) openedTunnel(msg *nats.Msg, open *enginev1.TunnelOpen) {
 		reply.Status, reply.Code, reply.Message = http.StatusBadRequest, int32(refusal.Code), refusal.Message //nolint:gosec // small
 	} else {
 		t := &tunnel{peers: p, id: open.GetTunnel(), gateway: open.GetGatewayId()}
-		p.addTunnel(t)
 		t.owner = p.sessions.Upgrade(open.GetSid(), t)
+		t.mu.Lock()
+		refused := t.closed // the session is not on polling any more
+		t.mu.Unlock()
+		if refused {
+			reply.Status = http.StatusConflict
+		} else {
+			p.addTunnel(t)
+		}
 	}
 	raw, err := proto.Marshal(reply)
 	if err == nil {
@@ -187,11 +201,13 @@ func (t *tunnel) end(reason transport.Reason) {
 	if !first {
 		return
 	}
-	if t.owner != nil {
+	switch {
+	case t.owner != nil:
 		go t.owner.Closed(reason)
-		return
+	case t.conn != nil:
+		t.conn.Close(transport.CodeTryAgainLater, reason)
+	default: // refused while it is opened: nobody has it
 	}
-	t.conn.Close(transport.CodeTryAgainLater, reason)
 }
 
 // Queue implements transport.Conn, at the owner.
@@ -298,11 +314,18 @@ func (p *Peers) keepTunnels(ctx context.Context) {
 func (p *Peers) askTunnels(ctx context.Context, tunnels []*tunnel, now time.Time) {
 	away := false
 	for _, t := range tunnels {
+		known := false
 		if !away { // one silence is enough: asking for the gateway's other tunnels would take as long each
-			away = p.askTunnel(ctx, t) != nil
+			var err error
+			known, err = p.askTunnel(ctx, t)
+			away = err != nil
+			if err == nil && !known { // an end that the other end never had, or that was not told of its end
+				t.end(transport.ReasonLost)
+				continue
+			}
 		}
 		t.mu.Lock()
-		if !away {
+		if known {
 			t.seen = time.Now()
 		}
 		lost := now.Sub(t.seen) > keepaliveLost
@@ -313,19 +336,21 @@ func (p *Peers) askTunnels(ctx context.Context, tunnels []*tunnel, now time.Time
 	}
 }
 
-func (p *Peers) askTunnel(ctx context.Context, t *tunnel) error {
+// askTunnel tells whether the other end knows a tunnel; an error means that it does not answer.
+func (p *Peers) askTunnel(ctx context.Context, t *tunnel) (known bool, err error) {
 	raw, err := proto.Marshal(&enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Keepalive{
 		Keepalive: &enginev1.TunnelKeepalive{Tunnel: t.id},
 	}})
 	if err != nil {
-		return fmt.Errorf("encode a keepalive: %w", err)
+		return false, fmt.Errorf("encode a keepalive: %w", err)
 	}
 	wait, cancel := context.WithTimeout(ctx, keepaliveInterval)
 	defer cancel()
-	if _, err := p.nc.RequestWithContext(wait, subject.Engine(t.gateway), raw); err != nil {
-		return fmt.Errorf("ask the other end of a tunnel: %w", err)
+	msg, err := p.nc.RequestWithContext(wait, subject.Engine(t.gateway), raw)
+	if err != nil {
+		return false, fmt.Errorf("ask the other end of a tunnel: %w", err)
 	}
-	return nil
+	return len(msg.Data) == 0, nil
 }
 
 // closeTunnels ends what this gateway carries or owns when it stops.

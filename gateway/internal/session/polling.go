@@ -90,7 +90,7 @@ func (s *Server) Poll(ctx context.Context, r PollRequest) PollResponse {
 	if r.Method == http.MethodPost {
 		return s.post(ctx, session, conn, r)
 	}
-	if session.probing.Load() > 0 {
+	if session.probing.Load() {
 		return s.hold(ctx, session, conn)
 	}
 	return s.get(ctx, session, conn)

@@ -204,6 +204,15 @@ func (u *upgrading) got() []string {
 	return slices.Clone(u.packets)
 }
 
+func (u *upgrading) closed() bool {
+	select {
+	case <-u.ended:
+		return true
+	default:
+		return false
+	}
+}
+
 func (u *upgrading) want(t *testing.T, packets ...string) {
 	t.Helper()
 	sessiontest.Eventually(t, func() bool { return len(u.got()) >= len(packets) }, func() string { return "the WebSocket got too little" })
@@ -256,6 +265,21 @@ func TestGetsWhileProbing(t *testing.T) {
 	wantCalls(t, a, "connect / ", `event / a [] []`, "disconnected / lost")
 }
 
+// TestTwoProbes: the second WebSocket is closed at once, whether or not the first has said its 5 by then.
+func TestTwoProbes(t *testing.T) {
+	a, p := startPolling(t)
+	u := p.webSocket()
+	p.probe(t).wantClosed(t, transport.ReasonRefused)
+	u.Say("2probe")
+	second := p.probe(t)
+	second.wantClosed(t, transport.ReasonRefused)
+	second.want(t)
+	u.Say("5", `42["a"]`)
+	wantCalls(t, a, "connect / ", `event / a [] []`)
+	p.probe(t).wantClosed(t, transport.ReasonRefused)
+	u.want(t, "3probe")
+}
+
 // TestProbeThatFails leaves the session on polling.
 func TestProbeThatFails(t *testing.T) {
 	for _, say := range []string{"5", "2", "2probe", "4a", "x", ""} {
@@ -264,7 +288,7 @@ func TestProbeThatFails(t *testing.T) {
 		u.want(t, "3probe")
 		if say == "5" { // without a probe
 			u.Close(transport.CodeNormal, transport.ReasonLost)
-			u = p.webSocket()
+			sessiontest.Eventually(t, func() bool { u = p.webSocket(); return !u.closed() }, func() string { return "the session takes no other WebSocket" })
 		}
 		u.Say(say)
 		u.wantClosed(t, transport.ReasonProtocol)

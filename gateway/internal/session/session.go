@@ -25,7 +25,7 @@ type Session struct {
 	opened  time.Time
 
 	heldBack  atomic.Int32        // sockets that stop the reading; pongs are not read meanwhile
-	probing   atomic.Int32        // WebSockets by which a polling session wants to go on
+	probing   atomic.Bool         // while there is a WebSocket by which a polling session wants to go on
 	receiving sync.Mutex          // held by the POST that is taken in, and at the upgrade; a WebSocket's reader needs none
 	asm       *socketio.Assembler // owned by whoever receives; nil until a binary packet comes
 

@@ -28,31 +28,42 @@ type upgrade struct {
 // upgradeTimeout bounds the time from the new WebSocket to its 5.
 const upgradeTimeout = 10 * time.Second
 
-// Upgrade binds a WebSocket to the session that it is to carry on. A session that is not there, or not on polling any more,
-// gets it closed at once.
+// Upgrade binds a WebSocket to the session that it is to carry on. A session that is not there, not on polling any more, or
+// trying another WebSocket already, gets it closed at once.
 func (s *Server) Upgrade(sid string, conn transport.Conn) transport.Receiver {
 	session := s.session(sid)
 	u := &upgrade{session: session, conn: conn}
-	if session == nil || session.polling() == nil || session.upgraded() {
+	if session == nil || !session.beginProbing() {
 		u.session, u.ended = nil, true
 		conn.Close(transport.CodeNormal, transport.ReasonRefused)
 		return u
 	}
-	session.probing.Add(1)
 	u.timer = time.AfterFunc(upgradeTimeout, u.expire)
 	return u
+}
+
+// beginProbing claims the session for one WebSocket. The probing ends after the upgrade, so that none slips in between.
+func (s *Session) beginProbing() bool {
+	if s.polling() == nil || !s.probing.CompareAndSwap(false, true) {
+		return false
+	}
+	if s.upgraded() {
+		s.probing.Store(false)
+		return false
+	}
+	return true
 }
 
 // Receive implements transport.Receiver.
 func (u *upgrade) Receive(data []byte, binary bool) {
 	u.mu.Lock()
-	done, probed := u.done, u.probed
+	done, probed, ended := u.done, u.probed, u.ended
 	u.mu.Unlock()
 	switch {
 	case done:
 		u.session.Receive(data, binary)
-	case u.session == nil || binary:
-		u.conn.Close(transport.CodeProtocol, transport.ReasonProtocol)
+	case ended || binary:
+		u.fail()
 	case !probed && string(data) == "2probe":
 		u.mu.Lock()
 		u.probed = true
@@ -63,26 +74,35 @@ func (u *upgrade) Receive(data []byte, binary bool) {
 	case probed && string(data) == "5":
 		u.finish()
 	default:
-		u.conn.Close(transport.CodeProtocol, transport.ReasonProtocol)
+		u.fail()
 	}
+}
+
+// fail closes a WebSocket that does not keep to the protocol; the session is free for another one at once.
+func (u *upgrade) fail() {
+	u.mu.Lock()
+	u.endLocked()
+	u.mu.Unlock()
+	u.conn.Close(transport.CodeProtocol, transport.ReasonProtocol)
 }
 
 // finish moves the session over. A client that is still sending a POST breaks the protocol: the packets of both would be
 // taken in at once.
 func (u *upgrade) finish() {
 	if !u.session.receiving.TryLock() {
-		u.conn.Close(transport.CodeProtocol, transport.ReasonProtocol)
+		u.fail()
 		return
 	}
 	defer u.session.receiving.Unlock()
 	u.mu.Lock()
 	u.done = true
+	u.mu.Unlock()
+	upgraded := u.session.polling().Upgrade(u.conn)
+	u.mu.Lock()
+	u.done = upgraded
 	u.endLocked()
 	u.mu.Unlock()
-	if !u.session.polling().Upgrade(u.conn) {
-		u.mu.Lock()
-		u.done = false
-		u.mu.Unlock()
+	if !upgraded {
 		u.conn.Close(transport.CodeNormal, transport.ReasonRefused)
 	}
 }
@@ -92,7 +112,7 @@ func (u *upgrade) endLocked() {
 	if !u.ended {
 		u.ended = true
 		u.timer.Stop()
-		u.session.probing.Add(-1)
+		u.session.probing.Store(false)
 	}
 }
 
