@@ -122,8 +122,8 @@ type Store interface {
 	View(ctx context.Context, room RoomID, user UserID, page Page) (View, error)
 	// Events reads the durable events after a sequence up to another (0 = head), without holes, and the head.
 	Events(ctx context.Context, room RoomID, after, to uint64, limit int) ([]EncodedEvent, uint64, error)
-	// Heads reads the last sequences; unknown rooms are left out.
-	Heads(ctx context.Context, rooms []RoomID) (map[RoomID]uint64, error)
+	// Heads reads the last sequences; unknown rooms are left out, and those that the user, if given, is no member of.
+	Heads(ctx context.Context, rooms []RoomID, as UserID) (map[RoomID]uint64, error)
 	// Members lists the users of a room, in order.
 	Members(ctx context.Context, room RoomID) ([]UserID, error)
 	// Membership tells whether the room exists and the user is a member.

@@ -101,13 +101,14 @@ func (s *Service) Events(ctx context.Context, room RoomID, after, to uint64, lim
 	return s.store.Events(ctx, room, after, to, limit)
 }
 
-// Heads reads the last sequence of each room; unknown rooms are left out.
-func (s *Service) Heads(ctx context.Context, rooms []RoomID) (map[RoomID]uint64, error) {
+// Heads reads the last sequence of each room; unknown rooms are left out, and those that the user, if given, is no member
+// of.
+func (s *Service) Heads(ctx context.Context, rooms []RoomID, as UserID) (map[RoomID]uint64, error) {
 	if len(rooms) > maxHeads {
 		return nil, fault.Newf(fault.Invalid, "roomIds must have at most %d entries", maxHeads)
 	}
 	if len(rooms) == 0 {
 		return map[RoomID]uint64{}, nil
 	}
-	return s.store.Heads(ctx, rooms)
+	return s.store.Heads(ctx, rooms, as)
 }

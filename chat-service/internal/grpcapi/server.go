@@ -180,7 +180,7 @@ func (s *Server) GetHeads(ctx context.Context, r *chatv1.GetHeadsRequest) (*chat
 		}
 		rooms[i] = room
 	}
-	heads, err := s.service.Heads(ctx, rooms)
+	heads, err := s.service.Heads(ctx, rooms, chat.UserID(r.GetAsUserId()))
 	if err != nil {
 		return nil, err
 	}

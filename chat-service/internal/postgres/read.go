@@ -178,17 +178,18 @@ func merge(messages []chat.Message, others []chat.EncodedEvent, limit int) ([]ch
 	return events, nil
 }
 
-const sqlHeads = `SELECT room_id, last_seq FROM rooms WHERE room_id = ANY($1::text[])`
+const sqlHeads = `SELECT room_id, last_seq FROM rooms r WHERE room_id = ANY($1::text[])
+	AND ($2 = '' OR EXISTS (SELECT FROM memberships m WHERE m.room_id = r.room_id AND m.user_id = $2))`
 
 // Heads implements chat.Store.
-func (s *Store) Heads(ctx context.Context, rooms []chat.RoomID) (map[chat.RoomID]uint64, error) {
+func (s *Store) Heads(ctx context.Context, rooms []chat.RoomID, as chat.UserID) (map[chat.RoomID]uint64, error) {
 	ids := make([]string, len(rooms))
 	for i, id := range rooms {
 		ids[i] = string(id)
 	}
 	heads := make(map[chat.RoomID]uint64, len(rooms))
 	err := s.do(ctx, "read heads", func() error {
-		rows, err := s.pool.Query(ctx, sqlHeads, ids)
+		rows, err := s.pool.Query(ctx, sqlHeads, ids, string(as))
 		if err != nil {
 			return err
 		}

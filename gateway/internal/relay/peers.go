@@ -44,6 +44,7 @@ var _ edge.Peers = (*Peers)(nil)
 const (
 	peerBuffer    = 16384
 	maxPeerPolls  = 20000
+	pollOverhead  = 1024             // bytes of a PollReply beside the body, at most
 	pollPatience  = 90 * time.Second // a GET waits for the next packet, a heartbeat at the latest
 	tunnelTimeout = 2 * time.Second
 )
@@ -155,7 +156,7 @@ func (p *Peers) received(msg *nats.Msg, m *enginev1.EngineMessage) {
 	case *enginev1.EngineMessage_Keepalive:
 		var answer []byte
 		if p.tunnel(kind.Keepalive.GetTunnel()) == nil {
-			answer = unknownTunnel
+			answer = []byte(unknownTunnel)
 		}
 		_ = msg.Respond(answer) // the other end asks again
 	case *enginev1.EngineMessage_Takeover:
@@ -185,10 +186,17 @@ func (p *Peers) answerPoll(ctx context.Context, polls *sync.WaitGroup, msg *nats
 			p.mu.Unlock()
 			<-p.polls
 		}()
-		p.replyPoll(msg, p.sessions.Poll(ctx, session.PollRequest{
+		answer := p.sessions.Poll(ctx, session.PollRequest{
 			Method: poll.GetMethod(), ContentType: poll.GetContentType(), Body: poll.GetBody(),
 			Query: engineio.Query{Transport: poll.GetTransport(), SID: poll.GetSid()},
-		}))
+		})
+		if int64(len(answer.Body)) > p.nc.MaxPayload()-pollOverhead {
+			// What cannot be passed on is lost: the session ends, and its client comes back and recovers.
+			p.log.WarnContext(ctx, "answer to a poll is over NATS's max_payload", slog.Int("bytes", len(answer.Body)))
+			p.sessions.End(poll.GetSid(), transport.ReasonTooBig)
+			answer = session.Refusal(engineio.ErrUnknownSession)
+		}
+		p.replyPoll(msg, answer)
 	})
 }
 
@@ -203,6 +211,6 @@ func (p *Peers) replyPoll(msg *nats.Msg, r session.PollResponse) {
 }
 
 // unknownTunnel answers the keepalive of a tunnel that is not here; an empty message answers all others.
-var unknownTunnel = []byte{0}
+const unknownTunnel = "unknown"
 
 var errNoTunnel = errors.New("the session's gateway does not answer")

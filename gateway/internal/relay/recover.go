@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
@@ -163,6 +164,31 @@ func (v *recovery) missed(ctx context.Context, rooms []clientRoom) (uint64, erro
 	return missed, nil
 }
 
+// stillMember drops the rooms that the user does not belong to: what a client says that it has seen may reach beyond the event
+// that ended its membership, which the replay then does not come across. A membership that ends from now on is noticed at
+// the room's door.
+func (v *recovery) stillMember(ctx context.Context, c *client, rooms []clientRoom) ([]clientRoom, error) {
+	if len(rooms) == 0 {
+		return nil, nil
+	}
+	ids := make([]string, len(rooms))
+	for i, room := range rooms {
+		ids[i] = room.id
+	}
+	res, err := v.relay.services.Chat.GetHeads(ctx, &chatv1.GetHeadsRequest{RoomIds: ids, AsUserId: c.socket.UserID})
+	if err != nil {
+		return nil, fmt.Errorf("ask for memberships: %w", err)
+	}
+	return slices.DeleteFunc(rooms, func(room clientRoom) bool {
+		if _, member := res.GetHeads()[room.id]; member {
+			return false
+		}
+		v.relay.hub.Abort(c.socket, room.id)
+		v.dropRoom(c, room.id)
+		return true
+	}), nil
+}
+
 // missedNotifications tells whether the user was sent notifications since the connection ended. They are no part of a room's
 // log, and cannot be replayed: a socket on /notifications that missed some is honestly a fresh one.
 func (v *recovery) missedNotifications(ctx context.Context, c *client, since time.Time) (bool, error) {
@@ -201,6 +227,11 @@ func (v *recovery) carryOn(ctx context.Context, s *session.Session, c *client, r
 		}
 		room.seq = head // but not in the state: the client may never get what was just sent, and come again
 		kept = append(kept, room)
+	}
+	kept, err := v.stillMember(ctx, c, kept)
+	if err != nil {
+		v.abandon(c)
+		return err
 	}
 	if !s.Admit(c.socket, c.pid, func() { r.register(c.socket, c) }) {
 		v.abandon(c)

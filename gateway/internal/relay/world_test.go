@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -155,7 +156,10 @@ func (c *chatService) GetHeads(_ context.Context, r *chatv1.GetHeadsRequest) (*c
 	defer c.mu.Unlock()
 	res := &chatv1.GetHeadsResponse{Heads: map[string]uint64{}}
 	for _, id := range r.GetRoomIds() {
-		if n := len(c.rooms[id]); n > 0 {
+		evicted := slices.ContainsFunc(c.rooms[id], func(e *eventv1.RoomEvent) bool {
+			return r.GetAsUserId() != "" && e.GetEvictUserId() == r.GetAsUserId()
+		})
+		if n := len(c.rooms[id]); !evicted && (n > 0 || r.GetAsUserId() != "") {
 			res.Heads[id] = uint64(n)
 		}
 	}

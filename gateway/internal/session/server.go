@@ -134,6 +134,13 @@ func (s *Server) session(sid string) *Session {
 	return s.sessions[sid]
 }
 
+// End ends the session with a sid, if it lives here.
+func (s *Server) End(sid string, reason transport.Reason) {
+	if session := s.session(sid); session != nil {
+		session.Close(transport.CodeTooBig, reason)
+	}
+}
+
 // forget removes an ended session.
 func (s *Server) forget(session *Session) {
 	s.mu.Lock()

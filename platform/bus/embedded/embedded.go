@@ -45,6 +45,7 @@ func Start(cfg Config) (*Server, error) {
 		Port:       cfg.Port,
 		DontListen: cfg.Port == InProcessOnly,
 		JetStream:  true,
+		MaxPayload: maxPayload,
 		StoreDir:   cfg.StoreDir,
 		NoSigs:     true, // signals are the process's own
 	}
@@ -63,6 +64,9 @@ func Start(cfg Config) (*Server, error) {
 	}
 	return &Server{s}, nil
 }
+
+// maxPayload is that of deploy/nats/nats.conf: a long history passes between gateways in one message.
+const maxPayload = 4 << 20
 
 // URL returns the address for clients, or "" when the server has no listener.
 func (s *Server) URL() string {

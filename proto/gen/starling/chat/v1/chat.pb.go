@@ -981,7 +981,9 @@ func (x *ReadRoomEventsResponse) GetHead() uint64 {
 type GetHeadsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// At most 1000.
-	RoomIds       []string `protobuf:"bytes,1,rep,name=room_ids,json=roomIds,proto3" json:"room_ids,omitempty"`
+	RoomIds []string `protobuf:"bytes,1,rep,name=room_ids,json=roomIds,proto3" json:"room_ids,omitempty"`
+	// Only the rooms that this user is a member of; empty = all.
+	AsUserId      string `protobuf:"bytes,2,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1021,6 +1023,13 @@ func (x *GetHeadsRequest) GetRoomIds() []string {
 		return x.RoomIds
 	}
 	return nil
+}
+
+func (x *GetHeadsRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
 }
 
 type GetHeadsResponse struct {
@@ -1329,9 +1338,11 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\"b\n" +
 	"\x16ReadRoomEventsResponse\x124\n" +
 	"\x06events\x18\x01 \x03(\v2\x1c.starling.event.v1.RoomEventR\x06events\x12\x12\n" +
-	"\x04head\x18\x02 \x01(\x04R\x04head\",\n" +
+	"\x04head\x18\x02 \x01(\x04R\x04head\"J\n" +
 	"\x0fGetHeadsRequest\x12\x19\n" +
-	"\broom_ids\x18\x01 \x03(\tR\aroomIds\"\x91\x01\n" +
+	"\broom_ids\x18\x01 \x03(\tR\aroomIds\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x02 \x01(\tR\basUserId\"\x91\x01\n" +
 	"\x10GetHeadsResponse\x12C\n" +
 	"\x05heads\x18\x01 \x03(\v2-.starling.chat.v1.GetHeadsResponse.HeadsEntryR\x05heads\x1a8\n" +
 	"\n" +

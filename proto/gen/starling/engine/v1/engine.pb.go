@@ -702,7 +702,8 @@ func (x *TunnelFlow) GetPause() bool {
 	return false
 }
 
-// TunnelKeepalive asks whether the other end still has the tunnel; answered with an empty message, or not at all.
+// TunnelKeepalive asks whether the other end still has the tunnel; answered with an empty message if it has, with another
+// one if not.
 type TunnelKeepalive struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Tunnel        string                 `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
