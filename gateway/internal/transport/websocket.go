@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"golang.org/x/sys/unix"
 )
 
 // Limits are the bounds of WebSocket conns.
@@ -112,14 +113,22 @@ func (c *WebSocket) run(pending []byte) {
 }
 
 // wait parks until there is something to read, or the reader is woken. Its stack stays on the smallest size.
+// raw.Read forgets the readiness that was reported since the last read, so what came meanwhile has to be looked for.
 func (c *WebSocket) wait() {
 	asked := false
-	_ = c.raw.Read(func(uintptr) bool { // run finds the error again
+	_ = c.raw.Read(func(fd uintptr) bool { // run finds the error again
 		again := asked
 		asked = true
-		return again
+		return again || readable(int(fd))
 	})
 	c.run(nil)
+}
+
+// readable tells whether a read would not have to wait. It is poll(2) because that needs little stack.
+func readable(fd int) bool {
+	fds := [1]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // a descriptor is small
+	n, err := unix.Poll(fds[:], 0)
+	return n > 0 || err != nil && !errors.Is(err, syscall.EAGAIN)
 }
 
 // errNothing tells that a read would have to wait.

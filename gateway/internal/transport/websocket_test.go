@@ -222,6 +222,22 @@ func TestWebSocket(t *testing.T) {
 	})
 }
 
+// TestParkingMissesNothing has the second frame come while the reader goes over to waiting.
+func TestParkingMissesNothing(t *testing.T) {
+	k := connect(t, testLimits, false, echo)
+	for i := range 5000 {
+		k.write(t, text("a"))
+		for start := time.Now(); time.Since(start) < time.Duration(i%50)*time.Microsecond; {
+			continue
+		}
+		k.write(t, text("b"))
+		k.expect(t, "1:a", "1:b")
+		if t.Failed() {
+			t.Fatalf("in round %d", i)
+		}
+	}
+}
+
 // TestWebSocketPending covers bytes that came together with the handshake.
 func TestWebSocketPending(t *testing.T) {
 	ours, theirs := net.Pipe()
