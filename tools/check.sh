@@ -37,6 +37,12 @@ postgres() {
 }
 postgres || packages+=(postgresql)
 
+# Python's Socket.IO client is one of the official ones that `make conformance` tries; elsewhere that test is skipped.
+if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] &&
+	! /usr/bin/python3 -c 'import socketio, websocket, requests' 2>/dev/null; then
+	packages+=(python3-socketio python3-websocket python3-requests)
+fi
+
 if [ ${#packages[@]} -gt 0 ]; then
 	if command -v apt-get >/dev/null && [ "$(id -u)" = 0 ]; then
 		echo "installing ${packages[*]}"
