@@ -190,4 +190,3 @@ func (c *WebSocket) compact() {
 		c.sent = 0
 	}
 }
-
