@@ -34,6 +34,8 @@ type Peers struct {
 	polls    chan struct{} // tokens of polls being answered for other gateways
 	takeover func(pid string, done func())
 
+	tasks sync.WaitGroup // polls being answered, keepalives, the ends of tunnels
+
 	mu      sync.Mutex // guards what follows
 	cancels map[string]context.CancelFunc
 	tunnels map[string]*tunnel
@@ -107,11 +109,10 @@ func (p *Peers) run(ctx context.Context) error {
 		return fmt.Errorf("subscribe for other gateways: %w", err)
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // the connection is closed next
-	var polls sync.WaitGroup
-	defer polls.Wait()
+	defer p.tasks.Wait()
 	answering, stop := context.WithCancel(ctx)
 	defer stop()
-	polls.Go(func() { p.keepTunnels(answering) })
+	p.tasks.Go(func() { p.keepTunnels(answering) })
 	for {
 		select {
 		case <-ctx.Done():
@@ -124,7 +125,7 @@ func (p *Peers) run(ctx context.Context) error {
 				continue
 			}
 			if poll := m.GetPoll(); poll != nil {
-				p.answerPoll(answering, &polls, msg, poll)
+				p.answerPoll(answering, msg, poll)
 				continue
 			}
 			p.received(msg, &m)
@@ -167,7 +168,7 @@ func (p *Peers) received(msg *nats.Msg, m *enginev1.EngineMessage) {
 }
 
 // answerPoll answers a polling request that came to another gateway.
-func (p *Peers) answerPoll(ctx context.Context, polls *sync.WaitGroup, msg *nats.Msg, poll *enginev1.Poll) {
+func (p *Peers) answerPoll(ctx context.Context, msg *nats.Msg, poll *enginev1.Poll) {
 	select {
 	case p.polls <- struct{}{}:
 	default:
@@ -178,7 +179,7 @@ func (p *Peers) answerPoll(ctx context.Context, polls *sync.WaitGroup, msg *nats
 	p.mu.Lock()
 	p.cancels[poll.GetId()] = cancel
 	p.mu.Unlock()
-	polls.Go(func() {
+	p.tasks.Go(func() {
 		defer func() {
 			cancel()
 			p.mu.Lock()

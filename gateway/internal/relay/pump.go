@@ -16,24 +16,25 @@ import (
 	"github.com/starling-chat/starling/proto/subject"
 )
 
-// pumpRooms applies the room events of one shard. Everything that waits is queued before anything is flushed: under load many
+// pump hands messages to a handler until ctx ends. Everything that waits is queued before anything is flushed: under load many
 // frames to one conn leave in one write, without load a frame leaves at once.
-func (r *Relay) pumpRooms(ctx context.Context, events <-chan *nats.Msg) error {
+func pump(ctx context.Context, msgs <-chan *nats.Msg, handle func(*nats.Msg, *hub.Dirty)) error {
 	var dirty hub.Dirty
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case msg := <-events:
-			r.roomEvent(msg, &dirty)
-			for range min(len(events), batch) {
-				r.roomEvent(<-events, &dirty)
+		case msg := <-msgs:
+			handle(msg, &dirty)
+			for range min(len(msgs), batch) {
+				handle(<-msgs, &dirty)
 			}
 			dirty.Flush()
 		}
 	}
 }
 
+// roomEvent applies one room event; each shard's come from one pump, in order.
 func (r *Relay) roomEvent(msg *nats.Msg, dirty *hub.Dirty) {
 	var e eventv1.RoomEvent
 	if err := proto.Unmarshal(msg.Data, &e); err != nil {
@@ -56,24 +57,7 @@ func roomEventOf(e *eventv1.RoomEvent) replay.Event {
 	}
 }
 
-// pumpControl handles everything that is not a room event.
-func (r *Relay) pumpControl(ctx context.Context, msgs <-chan *nats.Msg) error {
-	r.askCatalog()
-	var dirty hub.Dirty
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case msg := <-msgs:
-			r.control(msg, &dirty)
-			for range min(len(msgs), batch) {
-				r.control(<-msgs, &dirty)
-			}
-			dirty.Flush()
-		}
-	}
-}
-
+// control handles everything that is not a room event.
 func (r *Relay) control(msg *nats.Msg, dirty *hub.Dirty) {
 	switch msg.Subject {
 	case subject.Revoked:

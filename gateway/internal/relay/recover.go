@@ -77,31 +77,27 @@ func (v *recovery) recover(s *session.Session, c *client, namespace string, iden
 	case err != nil:
 		return v.notRecovered("state", err)
 	}
-	c.pid = wish.pid
 	socket := s.NewSocket(st.GetSocketId(), namespace, identity.GetUserId(), c)
 	socket.Offsets = session.NewOffsets(wish.pid)
 	for index := range seqs {
 		socket.Offsets.Reserve(index)
 	}
 	if err := c.bind(socket, identity); err != nil {
-		c.pid = ""
 		return v.notRecovered("internal", err)
 	}
 	if !joinable(namespace) {
 		if missed, err := v.missedNotifications(ctx, c, endedAt); err != nil || missed {
-			c.pid = ""
 			return v.notRecovered("missed", err)
 		}
 	}
 	rooms := resumeFrom(st, seqs)
 	if missed, err := v.missed(ctx, rooms); err != nil || missed > uint64(r.cfg.RecoveryEvents) { //nolint:gosec // a setting above 0
-		c.pid = ""
 		if errors.Is(err, errAhead) {
 			return v.notRecovered("offset", nil)
 		}
 		return v.notRecovered("too_much", err)
 	}
-	c.rooms = rooms
+	c.pid, c.rooms = wish.pid, rooms
 	if err := v.adopt(ctx, c, revision); err != nil {
 		c.pid, c.rooms = "", nil
 		return v.notRecovered("conflict", err)
@@ -142,20 +138,13 @@ var errAhead = errors.New("the offset is ahead of the room")
 
 // missed counts what is to be replayed: a client that missed very much is better served with a history.
 func (v *recovery) missed(ctx context.Context, rooms []clientRoom) (uint64, error) {
-	if len(rooms) == 0 {
-		return 0, nil
-	}
-	ids := make([]string, len(rooms))
-	for i, room := range rooms {
-		ids[i] = room.id
-	}
-	res, err := v.relay.services.Chat.GetHeads(ctx, &chatv1.GetHeadsRequest{RoomIds: ids})
+	heads, err := v.heads(ctx, rooms, "")
 	if err != nil {
-		return 0, fmt.Errorf("ask for the heads of rooms: %w", err)
+		return 0, err
 	}
 	missed := uint64(0)
 	for _, room := range rooms {
-		head := res.GetHeads()[room.id]
+		head := heads[room.id]
 		if room.seq > head {
 			return 0, errAhead
 		}
@@ -168,6 +157,21 @@ func (v *recovery) missed(ctx context.Context, rooms []clientRoom) (uint64, erro
 // that ended its membership, which the replay then does not come across. A membership that ends from now on is noticed at
 // the room's door.
 func (v *recovery) stillMember(ctx context.Context, c *client, rooms []clientRoom) ([]clientRoom, error) {
+	heads, err := v.heads(ctx, rooms, c.socket.UserID)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(rooms, func(room clientRoom) bool {
+		_, member := heads[room.id]
+		if !member {
+			v.dropRoom(c, room.id)
+		}
+		return !member
+	}), nil
+}
+
+// heads asks where rooms stand; with a user, only those that it is a member of.
+func (v *recovery) heads(ctx context.Context, rooms []clientRoom, asUser string) (map[string]uint64, error) {
 	if len(rooms) == 0 {
 		return nil, nil
 	}
@@ -175,18 +179,11 @@ func (v *recovery) stillMember(ctx context.Context, c *client, rooms []clientRoo
 	for i, room := range rooms {
 		ids[i] = room.id
 	}
-	res, err := v.relay.services.Chat.GetHeads(ctx, &chatv1.GetHeadsRequest{RoomIds: ids, AsUserId: c.socket.UserID})
+	res, err := v.relay.services.Chat.GetHeads(ctx, &chatv1.GetHeadsRequest{RoomIds: ids, AsUserId: asUser})
 	if err != nil {
-		return nil, fmt.Errorf("ask for memberships: %w", err)
+		return nil, fmt.Errorf("ask for the heads of rooms: %w", err)
 	}
-	return slices.DeleteFunc(rooms, func(room clientRoom) bool {
-		if _, member := res.GetHeads()[room.id]; member {
-			return false
-		}
-		v.relay.hub.Abort(c.socket, room.id)
-		v.dropRoom(c, room.id)
-		return true
-	}), nil
+	return res.GetHeads(), nil
 }
 
 // missedNotifications tells whether the user was sent notifications since the connection ended. They are no part of a room's
@@ -221,7 +218,6 @@ func (v *recovery) carryOn(ctx context.Context, s *session.Session, c *client, r
 			return err
 		}
 		if !member {
-			r.hub.Abort(c.socket, room.id)
 			v.dropRoom(c, room.id)
 			continue
 		}
@@ -265,7 +261,6 @@ func (v *recovery) complete(ctx context.Context, s *session.Session, c *client, 
 			return err
 		}
 		if !member {
-			v.relay.hub.Leave(c.socket, room.id)
 			v.dropRoom(c, room.id)
 			return nil
 		}
@@ -274,7 +269,9 @@ func (v *recovery) complete(ctx context.Context, s *session.Session, c *client, 
 	return errors.New("the room is too busy to enter")
 }
 
+// dropRoom takes the socket out of a room that its user is no member of, also from its door.
 func (v *recovery) dropRoom(c *client, roomID string) {
+	v.relay.hub.Leave(c.socket, roomID)
 	if c.forgetRoom(roomID) {
 		v.relay.interest.release(roomID)
 	}

@@ -91,11 +91,12 @@ func (r *Relay) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.askCatalog()
 	var g run.Group
 	for i := range r.roomEvents {
-		g.Go("room events", func(ctx context.Context) error { return r.pumpRooms(ctx, r.roomEvents[i]) })
+		g.Go("room events", func(ctx context.Context) error { return pump(ctx, r.roomEvents[i], r.roomEvent) })
 	}
-	g.Go("control events", func(ctx context.Context) error { return r.pumpControl(ctx, subs.control) })
+	g.Go("control events", func(ctx context.Context) error { return pump(ctx, subs.control, r.control) })
 	g.Go("replies", r.calls.run)
 	g.Go("interest", r.interest.run)
 	g.Go("repairs", r.repairs.run)

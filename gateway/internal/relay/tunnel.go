@@ -203,7 +203,7 @@ func (t *tunnel) end(reason transport.Reason) {
 	}
 	switch {
 	case t.owner != nil:
-		go t.owner.Closed(reason)
+		t.peers.tasks.Go(func() { t.owner.Closed(reason) })
 	case t.conn != nil:
 		t.conn.Close(transport.CodeTryAgainLater, reason)
 	default: // refused while it is opened: nobody has it

@@ -263,7 +263,7 @@ func (p *Polling) closeLocked(reason Reason) (first bool) {
 		p.paused = nil
 	}
 	// Whoever closes may hold a lock that the session's end needs: it is reported from a goroutine, as by a WebSocket.
-	p.server.readers.Go(func() { p.owner.Closed(reason) })
+	p.server.tasks.Go(func() { p.owner.Closed(reason) })
 	return true
 }
 

@@ -25,12 +25,12 @@ type Limits struct {
 
 // Server makes WebSocket conns that share buffers and limits.
 type Server struct {
-	limits  Limits
-	log     *slog.Logger
-	out     sendBuffers
-	in      sync.Pool // *[]byte of readSize
-	readers sync.WaitGroup
-	queued  atomic.Int64
+	limits Limits
+	log    *slog.Logger
+	out    sendBuffers
+	in     sync.Pool      // *[]byte of readSize
+	tasks  sync.WaitGroup // readers, writers that wait for the kernel, ends of polling conns
+	queued atomic.Int64
 }
 
 // readSize is how much one read takes in; the buffer is lent for the duration of the read and its parsing only.
@@ -47,7 +47,7 @@ func NewServer(limits Limits, log *slog.Logger) *Server {
 func (s *Server) QueuedBytes() int64 { return s.queued.Load() }
 
 // Wait returns when every conn has ended.
-func (s *Server) Wait() { s.readers.Wait() }
+func (s *Server) Wait() { s.tasks.Wait() }
 
 // WebSocket is a Conn over a hijacked TCP connection. A goroutine is parked in the read without a buffer; writes are made
 // by whoever flushes, and by a goroutine only while the kernel's buffer is full.
@@ -87,7 +87,7 @@ func (s *Server) Serve(conn net.Conn, pending []byte, bind func(Conn) Receiver) 
 		}
 	}
 	c.owner = bind(c)
-	s.readers.Add(1)
+	s.tasks.Add(1)
 	go c.run(pending)
 }
 
@@ -104,7 +104,7 @@ func (c *WebSocket) run(pending []byte) {
 		go c.wait()
 		return
 	}
-	defer c.server.readers.Done()
+	defer c.server.tasks.Done()
 	c.finish(err)
 	c.linger()
 	c.mu.Lock()

@@ -106,7 +106,7 @@ func (c *WebSocket) flushLocked() {
 	}
 	if c.raw == nil {
 		c.writing = true
-		go c.drain()
+		c.server.tasks.Go(c.drain)
 		return
 	}
 	var n int
@@ -126,7 +126,7 @@ func (c *WebSocket) flushLocked() {
 	c.wrote(n)
 	if c.out != nil {
 		c.writing = true
-		go c.drain()
+		c.server.tasks.Go(c.drain)
 	}
 }
 
