@@ -1,0 +1,25 @@
+package history
+
+import (
+	"hash/fnv"
+	"strconv"
+)
+
+// Hash is FNV-1a, 64 bits: of a message's content as the client sent it.
+func Hash(s string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s))
+	return h.Sum64()
+}
+
+// EventHash stands for a durable event in what its receivers must agree about. kind is the event's name; of message:new, id
+// is the message's id and text its content; of message:read, id is the messageId and text empty; of room:user-joined and
+// room:user-left both are empty. user is the id of who sent, read, joined or left.
+func EventHash(kind string, seq uint64, user, id, text string) uint64 {
+	h := fnv.New64a()
+	for _, field := range []string{kind, strconv.FormatUint(seq, 10), user, id, text} {
+		_, _ = h.Write([]byte(field))
+		_, _ = h.Write([]byte{0})
+	}
+	return h.Sum64()
+}

@@ -1,0 +1,200 @@
+// Package history is what a run of the rig leaves behind: what each client did and saw, what the rig did to the system, what
+// the processes used, and what the database held in the end. The workload and the cluster write it, the checker reads it.
+//
+// All times are nanoseconds of one monotonic clock since the run's start, all of them taken in the rig's own process.
+package history
+
+import "time"
+
+// Time is a moment of the run: the time since its start.
+type Time = time.Duration
+
+// History is one run.
+type History struct {
+	Config Config `json:"config"`
+
+	Users []User `json:"users"` // by index: what User fields elsewhere refer to
+	Rooms []Room `json:"rooms"` // by index: what Room fields elsewhere refer to
+
+	Conns      []Conn     `json:"conns"`      // by start
+	Sends      []Send     `json:"sends"`      // by invoke
+	Views      []View     `json:"views"`      // by start
+	Deliveries []Delivery `json:"deliveries"` // by time; within a client, in the order received
+	Online     []Online   `json:"online"`     // by time
+	Faults     []Fault    `json:"faults"`     // by start
+	Samples    []Sample   `json:"samples"`    // by time
+	Settings   []Setting  `json:"settings"`
+
+	Log []Event `json:"log"` // the database: durable events of all rooms, by room and seq
+
+	// Streamed is what the stream ROOMS held in the end, by room and sequence; StreamSince is when its present incarnation (or
+	// the store under it) began: what was committed before may be missing.
+	Streamed    []Range `json:"streamed"`
+	StreamSince Time    `json:"streamSince"`
+}
+
+// Config is how the run was made, and its phases: load from 0 to Healed with faults until then; from Healed load without
+// faults until Stopped; from Stopped no new sends until End.
+type Config struct {
+	Seed     uint64        `json:"seed"`
+	Clients  int           `json:"clients"`
+	Rate     int           `json:"rate"` // sends a second, of all clients
+	Copies   int           `json:"copies"`
+	Nodes    int           `json:"nodes"` // of NATS
+	Duration time.Duration `json:"duration"`
+	Nemeses  []string      `json:"nemeses"`
+	Sabotage string        `json:"sabotage,omitempty"`
+	Healed   Time          `json:"healed"`
+	Stopped  Time          `json:"stopped"`
+	End      Time          `json:"end"`
+}
+
+// User is one account, at work through one client (Index in History.Users).
+type User struct {
+	ID      string `json:"id"`
+	Slow    bool   `json:"slow,omitempty"`    // a client that the rig makes stop reading
+	Outcast bool   `json:"outcast,omitempty"` // leaves its rooms in the middle of the run and stays connected
+	Revoked Time   `json:"revoked,omitempty"` // when the answer to the revocation of its tokens came; 0: never
+}
+
+// Room is one room.
+type Room struct {
+	ID      string `json:"id"`
+	Hot     bool   `json:"hot,omitempty"`
+	LastSeq uint64 `json:"lastSeq"` // rooms.last_seq of the database, at the end; 0: the room is not there
+}
+
+// Conn is one connection of a client, from the CONNECT reply to the end of the transport.
+type Conn struct {
+	User      int    `json:"user"`
+	Number    int    `json:"number"` // of this client's connections, from 1
+	Socket    string `json:"socket"` // the Socket.IO sid
+	Gateway   int    `json:"gateway"`
+	Polling   bool   `json:"polling,omitempty"`
+	Dialled   Time   `json:"dialled"`
+	Up        Time   `json:"up"`
+	Down      Time   `json:"down"` // 0: still up at the end
+	Recovered bool   `json:"recovered,omitempty"`
+	ByClient  bool   `json:"byClient,omitempty"` // the client (the rig) ended it
+	Reason    string `json:"reason,omitempty"`   // why it ended
+}
+
+// Outcome is how an attempt ended.
+type Outcome string
+
+// The outcomes. Fail means that the server said no, which for a retryable code still may not mean that nothing happened:
+// `timeout` is recorded as Unknown.
+const (
+	OK      Outcome = "ok"
+	Fail    Outcome = "fail"
+	Unknown Outcome = "unknown" // no answer, or the connection ended, or the code `timeout`
+)
+
+// Send is one attempt to send one message. Attempts of the same message share ID.
+type Send struct {
+	User    int     `json:"user"`
+	Conn    int     `json:"conn"` // Conn.Number
+	Room    int     `json:"room"`
+	ID      string  `json:"id"`    // clientMsgId; unique in the run
+	Body    uint64  `json:"body"`  // Hash of the content
+	Order   int     `json:"order"` // the sender's messages in the order first invoked, from 1; across its rooms
+	Invoke  Time    `json:"invoke"`
+	Return  Time    `json:"return"` // of an Unknown: when the client gave up
+	Outcome Outcome `json:"outcome"`
+	Seq     uint64  `json:"seq,omitempty"`     // of OK
+	Message string  `json:"message,omitempty"` // id, of OK
+	Code    string  `json:"code,omitempty"`    // of Fail, and of Unknown with a code
+	Retry   int     `json:"retry,omitempty"`   // retryAfterMs
+}
+
+// View is a stretch of one client's sight of one room: from a room:join that was acked until a leave, or until the connection
+// ended without the next one being recovered. A recovered connection continues the view; a room:join with `since` on a fresh
+// connection continues it also, as long as its history is contiguous with what was seen (Since > 0).
+type View struct {
+	User   int    `json:"user"`
+	Room   int    `json:"room"`
+	Conn   int    `json:"conn"`            // the connection that joined
+	Since  uint64 `json:"since,omitempty"` // the join's `since`
+	Head   uint64 `json:"head"`            // seq of the join's ack
+	Start  Time   `json:"start"`           // the join's ack
+	Invoke Time   `json:"invoke"`          // the join's request
+	End    Time   `json:"end"`             // 0: lasts
+}
+
+// Source is how an event reached a client.
+type Source uint8
+
+// The sources.
+const (
+	Live     Source = iota // an event
+	Replayed               // an event, between a recovered CONNECT and its reply's follow-up; cannot always be told from Live
+	Joined                 // part of room:history: messages only, other events of the room are not in it
+)
+
+// Delivery is one durable event as one client saw it.
+type Delivery struct {
+	At     Time   `json:"at"`
+	Hash   uint64 `json:"hash"` // EventHash of what was received
+	Seq    uint32 `json:"seq"`
+	User   int32  `json:"user"`
+	Conn   int32  `json:"conn"`
+	Room   int16  `json:"room"`
+	Source Source `json:"source"`
+}
+
+// Event is one durable event in the database.
+type Event struct {
+	Hash        uint64 `json:"hash"` // EventHash
+	Body        uint64 `json:"body"` // Hash of the content, of a message
+	Seq         uint64 `json:"seq"`
+	Room        int    `json:"room"`
+	User        int    `json:"user"` // who caused it; -1: not of this run
+	Kind        string `json:"kind"` // message:new, room:user-joined, …
+	ClientMsgID string `json:"clientMsgId,omitempty"`
+	Message     string `json:"message,omitempty"` // id
+	Except      string `json:"except,omitempty"`  // sid that does not get it
+}
+
+// Online is what one observer was told by users:online: which of the run's users were in the list.
+type Online struct {
+	At    Time  `json:"at"`
+	User  int   `json:"user"`  // the observer
+	Users []int `json:"users"` // ascending
+}
+
+// Fault is something the rig did.
+type Fault struct {
+	Nemesis string `json:"nemesis"` // process, nats, postgres, network, slow, disk, storm, time, drain
+	Action  string `json:"action"`  // "kill -9", "stop for 12 s", …
+	Target  string `json:"target"`  // process or link
+	Start   Time   `json:"start"`
+	End     Time   `json:"end"` // the disturbance is over: process started again, link healed
+	// Service is when all readiness endpoints said ready again after End; 0: not noticed before the next fault.
+	Service Time `json:"service,omitempty"`
+	// Users are the clients that the fault itself touched (storm, slow, one-byte slices, revoked), as indexes.
+	Users []int  `json:"users,omitempty"`
+	Error string `json:"error,omitempty"` // the rig could not do it
+}
+
+// Sample is one look at one process.
+type Sample struct {
+	At      Time               `json:"at"`
+	Process string             `json:"process"` // gateway-0, chat-1, nats-2, postgres, …
+	PID     int                `json:"pid"`
+	RSS     int64              `json:"rss"`              // bytes
+	CPU     time.Duration      `json:"cpu"`              // used since the process began
+	Gauges  map[string]float64 `json:"gauges,omitempty"` // queues and counts of its /metrics
+}
+
+// Setting is a setting of the database read at run time.
+type Setting struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// Range is the events From to To of a room, both included.
+type Range struct {
+	Room int    `json:"room"`
+	From uint64 `json:"from"`
+	To   uint64 `json:"to"`
+}
