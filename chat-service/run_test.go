@@ -2,12 +2,14 @@ package chatservice_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -210,14 +212,11 @@ func TestTypingAcrossReplicas(t *testing.T) {
 		t.Errorf("event = %v, want typing:start", e)
 	}
 	noEvent(t, live)
-	msg, err := live.NextMsg(6 * time.Second)
-	if err != nil {
-		t.Fatalf("no typing:stop: %v", err)
-	}
+	e, _ = nextEventWithin(t, live, 6*time.Second)
 	if took := time.Since(start); took < 5*time.Second {
 		t.Errorf("typing:stop after %v, want 5 s after the last renewal", took)
 	}
-	if err := proto.Unmarshal(msg.Data, e); err != nil || e.GetEmit().GetEvent() != "typing:stop" {
+	if e.GetEmit().GetEvent() != "typing:stop" {
 		t.Errorf("event = %v, want typing:stop", e)
 	}
 	s.ack("ann", "/", "typing:start", `["r"]`)
@@ -308,5 +307,58 @@ func TestRoomListAndREST(t *testing.T) {
 	_, err = s.grpc[0].PostMessage(ctx, &chatv1.PostMessageRequest{RoomId: "r", UserId: "eve", Content: "x"})
 	if kind := fault.KindOf(fault.FromStatus(err)); kind != fault.Forbidden {
 		t.Errorf("PostMessage as a stranger = %v, want forbidden", err)
+	}
+}
+
+// TestBatch: several events in one request are done in their order and answered each for itself.
+func TestBatch(t *testing.T) {
+	s := newSystem(t, 1)
+	s.enter("ann", "r")
+	e := event("ann", "/", "message:send", `[{"roomId":"r","content":"1","clientMsgId":"a"}]`)
+	for _, args := range []string{`[{"roomId":"r","content":""}]`, `[{"roomId":"r","content":"2"}]`, `[{"roomId":"other","content":"3"}]`} {
+		e.More = append(e.More, &eventv1.FollowingEvent{Args: []byte(args), ReceivedAt: e.GetReceivedAt()})
+	}
+	reply, err := s.request(e)
+	if err != nil || len(reply.GetMore()) != 3 {
+		t.Fatalf("reply = %v, %v, want four answers", reply, err)
+	}
+	if seq := first(t, reply.GetAckArgs())["seq"]; seq != 2.0 {
+		t.Errorf("first seq = %v, want 2", seq)
+	}
+	if got := reply.GetMore()[0].GetFault().GetCode(); got != "invalid" {
+		t.Errorf("second answer is %q, want invalid", got)
+	}
+	if seq := first(t, reply.GetMore()[1].GetAckArgs())["seq"]; seq != 3.0 {
+		t.Errorf("third seq = %v, want 3", seq)
+	}
+	if got := reply.GetMore()[2].GetFault().GetCode(); got != "not_found" && got != "forbidden" {
+		t.Errorf("fourth answer is %q, want not_found or forbidden", got)
+	}
+}
+
+// TestRepeatedRequest: another attempt of the gateway finds what the first one did; what would be done twice stays without an
+// answer.
+func TestRepeatedRequest(t *testing.T) {
+	s := newSystem(t, 2)
+	live := s.enter("ann", "r")
+	e := event("ann", "/", "message:send", `[{"roomId":"r","content":"1","clientMsgId":"a"}]`)
+	for attempt := range uint32(4) {
+		e.Attempt = attempt
+		reply, err := s.request(e)
+		if err != nil || first(t, reply.GetAckArgs())["seq"] != 2.0 {
+			t.Fatalf("attempt %d = %v, %v, want seq 2", attempt, reply, err)
+		}
+	}
+	nextEvent(t, live)
+	noEvent(t, live)
+	for name, args := range map[string]string{"message:send": `[{"roomId":"r","content":"1"}]`, "room:message": `[{"roomId":"r"}]`} {
+		e := event("ann", "/", name, args)
+		e.Attempt = 1
+		to, _ := subject.ClientEvent("/", name)
+		raw, _ := proto.Marshal(e)
+		if msg, err := s.nc.Request(to, raw, 300*time.Millisecond); !errors.Is(err, nats.ErrTimeout) {
+			t.Errorf("second attempt of %s without clientMsgId = %v, %v, want no answer", name, msg, err)
+		}
+		noEvent(t, live)
 	}
 }

@@ -189,15 +189,20 @@ func (s *system) listen(to string) *nats.Subscription {
 
 func nextEvent(t *testing.T, sub *nats.Subscription) (*eventv1.RoomEvent, *nats.Msg) {
 	t.Helper()
-	msg, err := sub.NextMsg(3 * time.Second)
+	return nextEventWithin(t, sub, 3*time.Second)
+}
+
+func nextEventWithin(t *testing.T, sub *nats.Subscription, patience time.Duration) (*eventv1.RoomEvent, *nats.Msg) {
+	t.Helper()
+	msg, err := sub.NextMsg(patience)
 	if err != nil {
 		t.Fatalf("next event on %s: %v", sub.Subject, err)
 	}
-	e := &eventv1.RoomEvent{}
-	if err := proto.Unmarshal(msg.Data, e); err != nil {
-		t.Fatal(err)
+	batch := &eventv1.RoomEventBatch{}
+	if err := proto.Unmarshal(msg.Data, batch); err != nil || len(batch.GetEvents()) != 1 {
+		t.Fatalf("events on %s = %v, %v, want one", sub.Subject, batch, err)
 	}
-	return e, msg
+	return batch.GetEvents()[0], msg
 }
 
 func noEvent(t *testing.T, sub *nats.Subscription) {

@@ -47,9 +47,9 @@ type Listen struct {
 
 // Services says where the services are.
 type Services struct {
-	Auth     string          `name:"auth-service-addr" env:"AUTH_SERVICE_ADDR" default:"localhost:7001" help:"auth-service, host:port for gRPC."`
-	Chat     string          `name:"chat-service-addr" env:"CHAT_SERVICE_ADDR" default:"localhost:7002" help:"chat-service, host:port for gRPC."`
-	Presence string          `name:"presence-service-addr" env:"PRESENCE_SERVICE_ADDR" default:"localhost:7003" help:"presence-service, host:port for gRPC."`
+	Auth     string          `name:"auth-service-addr" env:"AUTH_SERVICE_ADDR" default:"localhost:7001" help:"auth-service, host:port for gRPC, or several separated by commas."`
+	Chat     string          `name:"chat-service-addr" env:"CHAT_SERVICE_ADDR" default:"localhost:7002" help:"chat-service, host:port for gRPC, or several separated by commas."`
+	Presence string          `name:"presence-service-addr" env:"PRESENCE_SERVICE_ADDR" default:"localhost:7003" help:"presence-service, host:port for gRPC, or several separated by commas."`
 	Token    settings.Secret `name:"service-token" env:"SERVICE_TOKEN" help:"Secret that services show each other; empty shows and asks for none."`
 }
 
@@ -58,6 +58,8 @@ type NATS struct {
 	URL      settings.URL    `name:"nats-url" env:"NATS_URL" default:"nats://localhost:4222" help:"NATS, one URL or several separated by commas."`
 	User     string          `name:"nats-user" env:"NATS_USER" help:"NATS user; empty connects without."`
 	Password settings.Secret `name:"nats-password" env:"NATS_PASSWORD" help:"NATS password."`
+	// IgnoreDiscovered keeps to URL.
+	IgnoreDiscovered bool `name:"nats-ignore-discovered" env:"NATS_IGNORE_DISCOVERED" help:"Connect only to the addresses in NATS_URL, not to others that the servers tell of: for servers behind a proxy."`
 }
 
 // Protocol are the settings of Engine.IO and Socket.IO that clients are told or notice.

@@ -54,7 +54,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	var reconnected atomic.Pointer[relay.Relay] // the callback may come before the relay is made
 	nc, err := bus.Connect(ctx, bus.Config{
 		URL: cfg.NATS.URL, Name: "gateway", User: cfg.NATS.User, Password: cfg.NATS.Password,
-		InProcess: cfg.NATSInProcess, Log: log,
+		IgnoreDiscovered: cfg.NATS.IgnoreDiscovered, InProcess: cfg.NATSInProcess, Log: log,
 		OnReconnect: func(*nats.Conn) {
 			if r := reconnected.Load(); r != nil {
 				r.Resync()

@@ -3,6 +3,7 @@ package busapi
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -79,12 +80,12 @@ const (
 	closePatience = 2 * time.Second
 )
 
-// flight is one event on its way to the stream.
+// flight is one parcel on its way to the stream.
 type flight struct {
-	event chat.EncodedEvent
-	row   *rowFlight
-	token string
-	until time.Time
+	parcel wire.Parcel
+	row    *rowFlight
+	token  string
+	until  time.Time
 }
 
 // rowFlight is an outbox row on its way; under the Publisher's mu.
@@ -175,8 +176,8 @@ func (p *Publisher) Committed(out chat.Outgoing) {
 	away := p.degraded || len(p.waiting)+len(out.Events) > maxWaiting
 	p.mu.Unlock()
 	if away {
-		for _, e := range out.Events {
-			p.publishLive(e)
+		for _, parcel := range wire.Parcels(out.Events) {
+			p.publishLive(parcel)
 		}
 		return
 	}
@@ -185,20 +186,21 @@ func (p *Publisher) Committed(out chat.Outgoing) {
 
 // publishRow sends the events of a row to the stream. settled is called once, with whether the stream has all of them.
 func (p *Publisher) publishRow(out chat.Outgoing, settled func(ok bool)) {
-	row := &rowFlight{id: out.ID, left: len(out.Events), settled: settled}
+	parcels := wire.Parcels(out.Events)
+	row := &rowFlight{id: out.ID, left: len(parcels), settled: settled}
 	until := time.Now().Add(ackTimeout)
-	for _, e := range out.Events {
-		f := &flight{event: e, row: row, until: until}
+	for _, parcel := range parcels {
+		f := &flight{parcel: parcel, row: row, until: until}
 		p.mu.Lock()
 		p.next++
 		f.token = strconv.FormatUint(p.next, 36)
 		p.waiting[f.token] = f
 		p.queue = append(p.queue, f)
 		p.mu.Unlock()
-		to := subject.RoomLog(string(e.Room))
+		to := subject.RoomLog(string(parcel.Room))
 		err := p.nc.PublishMsg(&nats.Msg{
-			Subject: to, Reply: p.inbox + f.token, Data: e.Bytes,
-			Header: nats.Header{jetstream.MsgIDHeader: {messageID(to, e.Seq)}},
+			Subject: to, Reply: p.inbox + f.token, Data: parcel.Bytes,
+			Header: nats.Header{jetstream.MsgIDHeader: {messageID(to, parcel)}},
 		})
 		if err != nil {
 			p.answered(f.token, err, true)
@@ -206,9 +208,9 @@ func (p *Publisher) publishRow(out chat.Outgoing, settled func(ok bool)) {
 	}
 }
 
-// messageID lets the stream drop a repeat: the room's token and the sequence.
-func messageID(roomLog string, seq uint64) string {
-	return roomLog[strings.LastIndexByte(roomLog, '.')+1:] + ":" + strconv.FormatUint(seq, 10)
+// messageID lets the stream drop a repeat: the room's token and the sequences. A row makes the same parcels each time.
+func messageID(roomLog string, parcel wire.Parcel) string {
+	return fmt.Sprintf("%s:%d-%d", roomLog[strings.LastIndexByte(roomLog, '.')+1:], parcel.First, parcel.Last)
 }
 
 // readAcks takes the stream's answers, and notices those that do not come.
@@ -244,7 +246,7 @@ type publishError struct{ answer string }
 
 func (e *publishError) Error() string { return "publish refused: " + e.answer }
 
-// answered settles one event. A refused one goes live at once, since the relay may take a while.
+// answered settles one parcel. A refused one goes live at once, since the relay may take a while.
 func (p *Publisher) answered(token string, err error, away bool) {
 	p.mu.Lock()
 	f := p.waiting[token]
@@ -269,7 +271,7 @@ func (p *Publisher) answered(token string, err error, away bool) {
 	}
 	p.mu.Unlock()
 	if err != nil {
-		p.publishLive(f.event)
+		p.publishLive(f.parcel)
 	}
 	if settled && !f.row.failed {
 		select {
@@ -340,10 +342,10 @@ func (p *Publisher) probe(ctx context.Context) {
 	p.log.LogAttrs(ctx, slog.LevelInfo, "stream usable")
 }
 
-// publishLive sends a durable event without a position in the stream. An error means that NATS is away: the relay
-// brings the event when it is back.
-func (p *Publisher) publishLive(e chat.EncodedEvent) {
-	_ = p.nc.Publish(subject.Room(string(e.Room)), e.Bytes)
+// publishLive sends durable events without a position in the stream. An error means that NATS is away: the relay
+// brings the events when it is back.
+func (p *Publisher) publishLive(parcel wire.Parcel) {
+	_ = p.nc.Publish(subject.Room(string(parcel.Room)), parcel.Bytes)
 }
 
 // Ephemeral implements chat.Publisher.
@@ -352,7 +354,7 @@ func (p *Publisher) Ephemeral(event chat.RoomEvent) error {
 	if err != nil {
 		return err
 	}
-	return p.nc.Publish(subject.Room(string(event.Room)), e.Bytes)
+	return p.nc.Publish(subject.Room(string(event.Room)), wire.Batch([]chat.EncodedEvent{e}))
 }
 
 // Broadcast implements chat.Publisher.

@@ -20,7 +20,8 @@ const (
 type route struct {
 	event      string
 	namespaces []string
-	send       bool // message:send and its short form: answered by the Writer
+	send       bool // message:send and its short form: answered by the Writer; repeatable with a clientMsgId
+	repeatable bool // doing it twice is doing it once
 	handle     func(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error)
 }
 
@@ -32,17 +33,17 @@ func routes() []route {
 	return []route{
 		{event: "message:send", namespaces: both, send: true},
 		{event: "message", namespaces: []string{namespaceChat}, send: true},
-		{event: "message:read", namespaces: both, handle: messageRead},
-		{event: "message:history", namespaces: both, handle: messageHistory},
-		{event: "room:leave", namespaces: both, handle: roomLeave},
-		{event: "room:list", namespaces: both, handle: roomList},
+		{event: "message:read", namespaces: both, repeatable: true, handle: messageRead},
+		{event: "message:history", namespaces: both, repeatable: true, handle: messageHistory},
+		{event: "room:leave", namespaces: both, repeatable: true, handle: roomLeave},
+		{event: "room:list", namespaces: both, repeatable: true, handle: roomList},
 		{event: "room:message", namespaces: both, handle: roomMessage},
-		{event: "typing:start", namespaces: both, handle: typingStart},
-		{event: "typing:stop", namespaces: both, handle: typingStop},
+		{event: "typing:start", namespaces: both, repeatable: true, handle: typingStart},
+		{event: "typing:stop", namespaces: both, repeatable: true, handle: typingStop},
 		{event: "chat:message", namespaces: both, handle: chatMessage},
 		{event: "announcement", namespaces: both, handle: announcement},
-		{event: "notification:list", namespaces: notifications, handle: notificationList},
-		{event: "notification:read", namespaces: notifications, handle: notificationRead},
+		{event: "notification:list", namespaces: notifications, repeatable: true, handle: notificationList},
+		{event: "notification:read", namespaces: notifications, repeatable: true, handle: notificationRead},
 	}
 }
 

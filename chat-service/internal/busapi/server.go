@@ -47,7 +47,7 @@ type Server struct {
 	workers []chan *request
 	seed    maphash.Seed
 
-	open  sync.WaitGroup // requests not yet answered
+	open  sync.WaitGroup // batches not yet answered
 	bytes atomic.Int64   // of them
 }
 
@@ -68,12 +68,22 @@ const (
 
 // request is one client event in work.
 type request struct {
-	route    route
-	event    *eventv1.ClientEvent
-	caller   chat.Caller
+	route  route
+	event  *eventv1.ClientEvent
+	caller chat.Caller
+	in     *batch
+	index  int // in the batch
+}
+
+// batch is the client events that came as one NATS request.
+type batch struct {
 	reply    string
+	attempt  uint32 // > 0: another replica may be at it, or may have done it
 	size     int64
 	deadline time.Time
+	answers  []*eventv1.ClientReply
+	left     atomic.Int32
+	silent   atomic.Bool // not answered: what can't be repeated is in it
 }
 
 // NewServer returns a Server; it answers while Run runs.
@@ -183,7 +193,7 @@ func drain(subs []*nats.Subscription) {
 
 // announceLoop tells gateways which events are answered here: at once, every few seconds, and when one asks.
 func (s *Server) announceLoop(ctx context.Context) {
-	catalog := &eventv1.Catalog{Service: serviceName}
+	catalog := &eventv1.Catalog{Service: serviceName, Batch: maxBatch, Repeats: true}
 	for pattern := range s.routes {
 		catalog.Patterns = append(catalog.Patterns, pattern)
 	}
@@ -229,31 +239,70 @@ func (s *Server) dispatch(ctx context.Context, msg *nats.Msg) {
 	if !ok {
 		return // not subscribed
 	}
-	r := &request{route: route, reply: msg.Reply, size: int64(len(msg.Data)), deadline: time.Now().Add(s.cfg.Timeout)}
+	in := &batch{reply: msg.Reply, size: int64(len(msg.Data)), deadline: time.Now().Add(s.cfg.Timeout)}
+	first := &request{route: route, in: in, event: &eventv1.ClientEvent{}}
 	s.open.Add(1)
-	if s.bytes.Add(r.size) > s.cfg.PendingBytes {
-		s.answer(ctx, r, nil, busy())
-		return
+	err := error(nil)
+	if s.bytes.Add(in.size) > s.cfg.PendingBytes {
+		err = busy()
+	} else if proto.Unmarshal(msg.Data, first.event) != nil {
+		err = fault.New(fault.Invalid, "the event is not readable")
 	}
-	r.event = &eventv1.ClientEvent{}
-	if err := proto.Unmarshal(msg.Data, r.event); err != nil {
-		s.answer(ctx, r, nil, fault.New(fault.Invalid, "the event is not readable"))
-		return
+	requests := first.all(err == nil)
+	for _, r := range requests {
+		s.admit(ctx, r, err)
 	}
-	var err error
-	if r.caller, err = callerOf(r.event); err != nil {
+}
+
+// maxBatch is how many events one request may carry.
+const maxBatch = 32
+
+// all are the events of a request, of which r is the first.
+func (r *request) all(readable bool) []*request {
+	requests := []*request{r}
+	if readable {
+		r.in.attempt = r.event.GetAttempt()
+		for i, m := range r.event.GetMore() {
+			requests = append(requests, &request{route: r.route, in: r.in, index: i + 1, event: &eventv1.ClientEvent{
+				SocketId: r.event.GetSocketId(), GatewayId: r.event.GetGatewayId(), Namespace: r.event.GetNamespace(),
+				Event: r.event.GetEvent(), Identity: r.event.GetIdentity(),
+				Args: m.GetArgs(), Attachments: m.GetAttachments(), ReceivedAt: m.GetReceivedAt(),
+			}})
+		}
+	}
+	r.in.answers = make([]*eventv1.ClientReply, len(requests))
+	r.in.left.Store(int32(len(requests))) //nolint:gosec // bounded by the size of a NATS message
+	return requests
+}
+
+// admit hands one event to who answers it; err refuses it.
+func (s *Server) admit(ctx context.Context, r *request, err error) {
+	if err == nil && r.index >= maxBatch {
+		err = fault.New(fault.Invalid, "too many events in one request")
+	}
+	if err == nil {
+		r.caller, err = callerOf(r.event)
+	}
+	switch {
+	case err != nil:
 		s.answer(ctx, r, nil, err)
-		return
-	}
-	if route.send {
+	case r.route.send:
 		s.send(ctx, r)
-		return
-	}
-	select {
-	case s.workers[maphash.String(s.seed, r.event.GetSocketId())%uint64(len(s.workers))] <- r:
+	case r.in.attempt > 0 && !r.route.repeatable:
+		s.pass(ctx, r)
 	default:
-		s.answer(ctx, r, nil, busy())
+		select {
+		case s.workers[maphash.String(s.seed, r.event.GetSocketId())%uint64(len(s.workers))] <- r:
+		default:
+			s.answer(ctx, r, nil, busy())
+		}
 	}
+}
+
+// pass leaves a repeated event unanswered that may have been done already: only the first attempt can tell.
+func (s *Server) pass(ctx context.Context, r *request) {
+	r.in.silent.Store(true)
+	s.answer(ctx, r, nil, fault.New(fault.Timeout, "No answer in time"))
 }
 
 func busy() error { return fault.Retry(fault.Unavailable, "Service is overloaded", retryAfter) }
@@ -261,6 +310,10 @@ func busy() error { return fault.Retry(fault.Unavailable, "Service is overloaded
 // send hands a message to the Writer, which answers after the commit.
 func (s *Server) send(ctx context.Context, r *request) {
 	draft, err := wire.MessageSend(r.event.GetArgs())
+	if err == nil && r.in.attempt > 0 && draft.ClientMsgID == "" {
+		s.pass(ctx, r)
+		return
+	}
 	if err == nil {
 		err = s.service.Send(r.caller, draft, func(o chat.Outcome) {
 			if o.Err != nil {
@@ -276,7 +329,7 @@ func (s *Server) send(ctx context.Context, r *request) {
 }
 
 func (s *Server) serve(ctx context.Context, r *request) {
-	ctx, cancel := context.WithDeadline(ctx, r.deadline)
+	ctx, cancel := context.WithDeadline(ctx, r.in.deadline)
 	defer cancel()
 	reply, err := s.guarded(ctx, r)
 	s.answer(ctx, r, reply, err)
@@ -295,7 +348,7 @@ func (s *Server) guarded(ctx context.Context, r *request) (reply *eventv1.Client
 	return r.route.handle(ctx, s, r)
 }
 
-// answer replies and counts. It is called exactly once for each request.
+// answer counts, and replies when it was the last of its batch. It is called exactly once for each request.
 func (s *Server) answer(ctx context.Context, r *request, reply *eventv1.ClientReply, err error) {
 	result := resultOK
 	if err != nil {
@@ -303,17 +356,33 @@ func (s *Server) answer(ctx context.Context, r *request, reply *eventv1.ClientRe
 		reply, result = &eventv1.ClientReply{Fault: f.ToProto()}, string(f.Kind)
 	}
 	s.metrics.count(r.route.event, result)
-	if r.reply != "" {
-		err := s.respond(r.reply, reply)
-		if errors.Is(err, nats.ErrMaxPayload) {
-			err = s.respond(r.reply, &eventv1.ClientReply{Fault: fault.New(fault.TooLarge, "The answer is too large").ToProto()})
-		}
-		if err != nil && !errors.Is(err, nats.ErrReconnectBufExceeded) && !errors.Is(err, nats.ErrConnectionClosed) {
-			s.log.LogAttrs(ctx, slog.LevelWarn, "answer not sent", slog.String("event", r.route.event), slog.Any("error", err))
-		}
+	r.in.answers[r.index] = reply
+	if r.in.left.Add(-1) > 0 {
+		return
 	}
-	s.bytes.Add(-r.size)
+	if r.in.reply != "" && !r.in.silent.Load() {
+		s.reply(ctx, r)
+	}
+	s.bytes.Add(-r.in.size)
 	s.open.Done()
+}
+
+// reply sends the answers of a batch.
+func (s *Server) reply(ctx context.Context, r *request) {
+	answer := r.in.answers[0]
+	answer.More = r.in.answers[1:]
+	err := s.respond(r.in.reply, answer)
+	if errors.Is(err, nats.ErrMaxPayload) {
+		tooLarge := &eventv1.ClientReply{Fault: fault.New(fault.TooLarge, "The answer is too large").ToProto()}
+		answer = &eventv1.ClientReply{Fault: tooLarge.Fault}
+		for range r.in.answers[1:] {
+			answer.More = append(answer.More, tooLarge)
+		}
+		err = s.respond(r.in.reply, answer)
+	}
+	if err != nil && !errors.Is(err, nats.ErrReconnectBufExceeded) && !errors.Is(err, nats.ErrConnectionClosed) {
+		s.log.LogAttrs(ctx, slog.LevelWarn, "answer not sent", slog.String("event", r.route.event), slog.Any("error", err))
+	}
 }
 
 func (s *Server) respond(to string, reply *eventv1.ClientReply) error {

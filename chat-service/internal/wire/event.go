@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -108,56 +107,4 @@ func readArgs(room chat.RoomID, f chat.MessageRead) []byte {
 	b = append(b, `,"seq":`...)
 	b = strconv.AppendUint(b, f.Seq, 10)
 	return append(b, `}]`...)
-}
-
-// batchEvents is the number of the field RoomEventBatch.events.
-const batchEvents protowire.Number = 1
-
-// Batch frames encoded events as a RoomEventBatch, without encoding them again.
-func Batch(events []chat.EncodedEvent) []byte {
-	size := 0
-	for _, e := range events {
-		size += len(e.Bytes) + 6
-	}
-	b := make([]byte, 0, size)
-	for _, e := range events {
-		b = protowire.AppendTag(b, batchEvents, protowire.BytesType)
-		b = protowire.AppendBytes(b, e.Bytes)
-	}
-	return b
-}
-
-// SplitBatch is the reverse of Batch.
-func SplitBatch(batch []byte) ([]chat.EncodedEvent, error) {
-	var events []chat.EncodedEvent
-	for len(batch) > 0 {
-		number, kind, n := protowire.ConsumeTag(batch)
-		if n < 0 {
-			return nil, fmt.Errorf("read batch: %w", protowire.ParseError(n))
-		}
-		batch = batch[n:]
-		if number != batchEvents || kind != protowire.BytesType {
-			return nil, fmt.Errorf("read batch: unexpected field %d", number)
-		}
-		raw, n := protowire.ConsumeBytes(batch)
-		if n < 0 {
-			return nil, fmt.Errorf("read batch: %w", protowire.ParseError(n))
-		}
-		batch = batch[n:]
-		e, err := Decode(raw)
-		if err != nil {
-			return nil, err
-		}
-		events = append(events, e)
-	}
-	return events, nil
-}
-
-// Decode reads room and sequence of an encoded event.
-func Decode(raw []byte) (chat.EncodedEvent, error) {
-	var p eventv1.RoomEvent
-	if err := proto.Unmarshal(raw, &p); err != nil {
-		return chat.EncodedEvent{}, fmt.Errorf("read room event: %w", err)
-	}
-	return chat.EncodedEvent{Room: chat.RoomID(p.GetRoomId()), Seq: p.GetSeq(), Bytes: raw}, nil
 }

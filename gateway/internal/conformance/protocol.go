@@ -34,6 +34,9 @@ func (protocolApp) Connect(s *session.Session, namespace string, auth []byte) {
 const greetingDelay = 10 * time.Millisecond
 
 // Event implements session.App.
+// Settled implements session.App.
+func (protocolApp) Settled(*session.Socket) {}
+
 func (protocolApp) Event(s *session.Socket, e session.Event) {
 	switch args := e.Packet.AppendArgs(nil); e.Name {
 	case "message":

@@ -64,6 +64,9 @@ func (a *supportApp) emitBinary(s *session.Socket, attachments [][]byte, name st
 }
 
 // Event implements session.App.
+// Settled implements session.App.
+func (a *supportApp) Settled(*session.Socket) {}
+
 func (a *supportApp) Event(s *session.Socket, e session.Event) {
 	c := call{app: a, socket: s, visitor: s.State.(*visitor), event: e}
 	for arg := range socketio.SplitArgs(e.Packet.AppendArgs(nil)) {

@@ -34,6 +34,7 @@ type Hub struct {
 type shard struct {
 	mu    sync.Mutex // guards what follows
 	rooms map[string]*room
+	ready []replay.Event // scratch of ApplyAll
 }
 
 // New makes a hub of n shards.
@@ -112,7 +113,9 @@ func (h *Hub) Complete(s *session.Socket, roomID string, head uint64, prelude []
 	if m == nil || m.door == nil {
 		return true
 	}
-	r.seq.Start(head, func(e replay.Event) { h.fanOut(r, e, dirty) })
+	var ready []replay.Event
+	r.seq.Start(head, func(e replay.Event) { ready = append(ready, e) })
+	h.fanOutAll(r, ready, dirty)
 	last, _ := r.seq.Started()
 	kept, ok := m.door.release(head, last)
 	if !ok {
@@ -201,20 +204,32 @@ func (h *Hub) Forget(roomID string) bool {
 }
 
 // Apply takes a room event that came from the bus or from a repair.
-func (h *Hub) Apply(e replay.Event, dirty *Dirty) {
-	sh := h.shard(e.RoomID)
+func (h *Hub) Apply(e replay.Event, dirty *Dirty) { h.ApplyAll(e.RoomID, []replay.Event{e}, dirty) }
+
+// ApplyAll is Apply for events of one room that came together.
+func (h *Hub) ApplyAll(roomID string, events []replay.Event, dirty *Dirty) {
+	sh := h.shard(roomID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	r := sh.rooms[e.RoomID]
+	r := sh.rooms[roomID]
 	if r == nil {
 		return
 	}
-	for i := range r.members {
-		if d := r.members[i].door; d != nil {
-			d.keep(e)
+	ready := sh.ready[:0]
+	pass := func(e replay.Event) { ready = append(ready, e) }
+	for _, e := range events {
+		for i := range r.members {
+			if d := r.members[i].door; d != nil {
+				d.keep(e)
+			}
 		}
+		r.seq.Offer(e, pass)
 	}
-	r.seq.Offer(e, func(e replay.Event) { h.fanOut(r, e, dirty) })
+	h.fanOutAll(r, ready, dirty)
+	clear(ready)
+	if sh.ready = ready[:0]; cap(ready) > maxReady {
+		sh.ready = nil
+	}
 	if _, _, gap := r.seq.Gap(); gap {
 		if !r.gapTold {
 			r.gapTold = true
@@ -224,6 +239,9 @@ func (h *Hub) Apply(e replay.Event, dirty *Dirty) {
 	}
 	r.gapTold = false
 }
+
+// maxReady is how many events' room a shard keeps between two calls.
+const maxReady = 256
 
 // Gap tells what a room misses.
 func (h *Hub) Gap(roomID string) (after, upTo uint64, ok bool) {
@@ -274,26 +292,51 @@ func (h *Hub) Last(roomID string) (uint64, bool) {
 	return 0, false
 }
 
-// fanOut queues an event to the members inside. The shard is locked.
-func (h *Hub) fanOut(r *room, e replay.Event, dirty *Dirty) {
-	if e.Name != "" {
-		var enc encoded
-		for i := range r.members {
-			m := &r.members[i]
-			if m.door != nil || e.Seq != 0 && e.Seq <= m.after || m.socket.ID == e.ExceptSocket {
+// fanOutAll queues events to the members inside. The shard is locked.
+func (h *Hub) fanOutAll(r *room, events []replay.Event, dirty *Dirty) {
+	for len(events) > 0 {
+		n := slices.IndexFunc(events, func(e replay.Event) bool { return e.EvictUser != "" }) + 1
+		if n == 0 {
+			n = len(events)
+		}
+		h.fanOutRun(r, events[:n], dirty)
+		if e := events[n-1]; e.EvictUser != "" {
+			h.evict(r, e)
+		}
+		events = events[n:]
+	}
+}
+
+// fanOutRun queues events during which nobody enters or leaves. Each member takes all of them in turn: what belongs to a
+// socket is touched once for many events, which is most of the cost in a large room.
+func (h *Hub) fanOutRun(r *room, events []replay.Event, dirty *Dirty) {
+	enc := make([]encoded, len(events))
+	out := 0
+	for i := range r.members {
+		m := &r.members[i]
+		if m.door != nil {
+			continue
+		}
+		before := out
+		for k := range events {
+			e := &events[k]
+			if e.Name == "" || e.Seq != 0 && e.Seq <= m.after || m.socket.ID == e.ExceptSocket {
 				continue
 			}
-			if msg := enc.message(h, m.socket.Namespace, &e); msg != nil && send(m.socket, msg, m.index, e.Seq) {
-				h.stats.EventsOut.Inc()
-				dirty.Add(m.socket.Conn())
+			if msg := enc[k].message(h, m.socket.Namespace, e); msg != nil && send(m.socket, msg, m.index, e.Seq) {
+				out++
 			}
 		}
-		if !e.CausedAt.IsZero() {
-			h.stats.Delivery.Observe(time.Since(e.CausedAt).Seconds())
+		if out > before {
+			dirty.Add(m.socket.Conn())
 		}
 	}
-	if e.EvictUser != "" {
-		h.evict(r, e)
+	h.stats.EventsOut.Add(float64(out))
+	now := time.Now()
+	for k := range events {
+		if events[k].Name != "" && !events[k].CausedAt.IsZero() {
+			h.stats.Delivery.Observe(now.Sub(events[k].CausedAt).Seconds())
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
@@ -17,7 +19,7 @@ import (
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
-// calls are the client events that wait for a service's reply. One subscription takes in all replies, so that an event in
+// calls are the requests with client events that wait for a service's reply. One subscription takes in all replies, so that an event in
 // flight costs a map entry and no goroutine.
 type calls struct {
 	relay   *Relay
@@ -26,6 +28,7 @@ type calls struct {
 	nextID  atomic.Uint64
 	count   atomic.Int64
 	shards  [callShards]callShard
+	budget  int // of repeats
 }
 
 const (
@@ -41,39 +44,53 @@ type callShard struct {
 
 type call struct {
 	client   *client
-	pending  *pending
+	events   []*pending
+	payload  []byte // kept while the request may be sent again
 	deadline time.Time
+	again    time.Time // when it is sent again; zero: not
+	attempts uint32    // made
+	refused  uint32    // of them answered: a service was there, and not able to
 }
 
 func newCalls(r *Relay) *calls {
-	c := &calls{relay: r, inbox: r.nc.NewInbox(), replies: make(chan *nats.Msg, replyBuffer)}
+	c := &calls{relay: r, inbox: r.nc.NewInbox(), replies: make(chan *nats.Msg, replyBuffer), budget: repeatBudget}
 	for i := range c.shards {
 		c.shards[i].waiting = make(map[uint64]call)
 	}
 	return c
 }
 
-// start publishes an event as a request.
-func (c *calls) start(cl *client, p *pending) {
+// start publishes events of one name as one request.
+func (c *calls) start(cl *client, events []*pending) {
 	r := c.relay
-	if c.count.Load() >= int64(r.cfg.MaxInFlight) {
-		r.failed(cl, p, fault.Retry(fault.Unavailable, "The gateway is overloaded", time.Second), flushNow)
+	first := events[0]
+	if c.count.Add(1) > int64(r.cfg.MaxInFlight) {
+		c.count.Add(-1)
+		r.failed(cl, events, "none", fault.Retry(fault.Unavailable, "The gateway is overloaded", retryAfter), flushNow)
 		return
+	}
+	now := time.Now()
+	w := call{client: cl, events: events, payload: cl.encode(events), deadline: now.Add(r.cfg.EventTimeout), attempts: 1}
+	payload := w.payload
+	if r.catalog.repeats(first.subject) {
+		w.again = now.Add(r.cfg.EventTimeout / maxAttempts)
+	} else {
+		w.payload = nil
 	}
 	id := c.nextID.Add(1)
 	sh := &c.shards[id%callShards]
 	sh.mu.Lock()
-	sh.waiting[id] = call{client: cl, pending: p, deadline: time.Now().Add(r.cfg.EventTimeout)}
+	sh.waiting[id] = w
 	sh.mu.Unlock()
-	c.count.Add(1)
-	if err := r.nc.PublishRequest(p.subject, c.inbox+"."+strconv.FormatUint(id, 36), p.payload); err != nil {
+	if err := c.publish(id, first.subject, payload); err != nil {
 		if _, ok := c.take(id); ok {
-			r.count(p, "none", fault.Unavailable)
-			r.failed(cl, p, fault.Retry(fault.Unavailable, "Service unavailable", time.Second), flushNow)
+			r.failed(cl, events, "none", fault.Retry(fault.Unavailable, "Service unavailable", retryAfter), flushNow)
 		}
-		return
 	}
-	p.payload = nil
+}
+
+func (c *calls) publish(id uint64, subj string, payload []byte) error {
+	return c.relay.nc.PublishRequest(subj, c.inbox+"."+strconv.FormatUint(id, 36), payload)
 }
 
 func (c *calls) take(id uint64) (call, bool) {
@@ -118,24 +135,55 @@ func (c *calls) reply(msg *nats.Msg, dirty *hub.Dirty) {
 	if err != nil {
 		return
 	}
-	found, ok := c.take(id)
-	if !ok {
-		return // answered late, after the timeout
-	}
-	if len(msg.Data) == 0 && msg.Header.Get("Status") == "503" {
-		f := r.catalog.missing(found.pending.subject)
-		r.count(found.pending, "none", f.Kind)
-		r.failed(found.client, found.pending, f, dirty.Add)
-		return
-	}
 	var reply eventv1.ClientReply
-	if err := proto.Unmarshal(msg.Data, &reply); err != nil {
-		r.log.Error("reply cannot be decoded", slog.String("event", found.pending.event), slog.Any("error", err))
-		r.failed(found.client, found.pending, fault.New(fault.Internal, "Internal error"), dirty.Add)
-		return
+	var failure *fault.Error
+	absent := len(msg.Data) == 0 && msg.Header.Get("Status") == "503"
+	if !absent {
+		if err := proto.Unmarshal(msg.Data, &reply); err != nil {
+			r.log.Error("reply cannot be decoded", slog.Any("error", err))
+			failure = fault.New(fault.Internal, "Internal error")
+		}
 	}
-	r.count(found.pending, "", fault.Kind(reply.GetFault().GetCode()))
-	r.answered(found.client, found.pending, &reply, dirty.Add)
+	found, ok := c.settle(id, absent || failure == nil && mayChange(&reply))
+	switch {
+	case !ok: // answered late, after the timeout; or another attempt is still out
+	case absent:
+		r.failed(found.client, found.events, "none", r.catalog.missing(found.events[0].subject), dirty.Add)
+	case failure != nil:
+		r.failed(found.client, found.events, "", failure, dirty.Add)
+	default:
+		c.answered()
+		r.answered(found.client, found.events, &reply, dirty.Add)
+	}
+}
+
+// mayChange tells whether a reply is no final one: asked again, or another replica, the service may do it.
+func mayChange(reply *eventv1.ClientReply) bool {
+	passing := func(f *eventv1.Fault) bool {
+		return f.GetCode() == string(fault.Unavailable) || f.GetCode() == string(fault.Timeout)
+	}
+	return passing(reply.GetFault()) || slices.ContainsFunc(reply.GetMore(), func(m *eventv1.ClientReply) bool { return passing(m.GetFault()) })
+}
+
+// settle takes the call that a reply is for. A reply that may change stands only when no other attempt is out: that one may
+// yet succeed, and its events must not be called refused.
+func (c *calls) settle(id uint64, mayChange bool) (call, bool) {
+	sh := &c.shards[id%callShards]
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	found, ok := sh.waiting[id]
+	if !ok {
+		return found, false
+	}
+	if mayChange {
+		if found.refused++; found.refused < found.attempts {
+			sh.waiting[id] = found
+			return found, false
+		}
+	}
+	delete(sh.waiting, id)
+	c.count.Add(-1)
+	return found, true
 }
 
 // count counts an answered event by the service that owns it.
@@ -150,22 +198,56 @@ func (r *Relay) count(p *pending, service string, kind fault.Kind) {
 	r.stats.ClientEvents.WithLabelValues(service, result).Inc()
 }
 
+// maxAttempts is how often a request is sent within the patience for it, when no answer comes: its replica died, or hangs,
+// and NATS picks any other one of the queue group.
+const maxAttempts = 4
+
+// Repeats are throttled, so that a service that is only slow does not get several times the load: each costs repeatPrice, each
+// request answered gives 1 back, and no more than repeatBudget is saved.
+const (
+	repeatPrice  = 10
+	repeatBudget = 2000 * repeatPrice
+)
+
+// answered is called by the one goroutine that handles replies, as is mayRepeat.
+func (c *calls) answered() { c.budget = min(c.budget+1, repeatBudget) }
+
+func (c *calls) mayRepeat() bool {
+	if c.budget < repeatPrice {
+		return false
+	}
+	c.budget -= repeatPrice
+	return true
+}
+
+// expire ends the calls that waited too long, and sends those again that may be and wait for long.
 func (c *calls) expire(now time.Time, dirty *hub.Dirty) {
 	for i := range c.shards {
 		sh := &c.shards[i]
-		var late []call
+		var late, again []call
+		var ids []uint64
 		sh.mu.Lock()
 		for id, w := range sh.waiting {
-			if now.After(w.deadline) {
+			switch {
+			case now.After(w.deadline):
 				late = append(late, w)
 				delete(sh.waiting, id)
 				c.count.Add(-1)
+			case !w.again.IsZero() && now.After(w.again) && c.mayRepeat():
+				w.again = now.Add(c.relay.cfg.EventTimeout / maxAttempts)
+				w.payload = protowire.AppendVarint(protowire.AppendTag(w.payload, fieldAttempt, protowire.VarintType), uint64(w.attempts))
+				w.attempts++
+				sh.waiting[id] = w
+				again, ids = append(again, w), append(ids, id)
 			}
 		}
 		sh.mu.Unlock()
+		for i, w := range again {
+			c.relay.stats.EventRepeats.Inc()
+			_ = c.publish(ids[i], w.events[0].subject, w.payload) // without NATS the next attempt may do, or the deadline comes
+		}
 		for _, w := range late {
-			c.relay.count(w.pending, "", fault.Timeout)
-			c.relay.failed(w.client, w.pending, fault.New(fault.Timeout, "No answer in time"), dirty.Add)
+			c.relay.failed(w.client, w.events, "", fault.Retry(fault.Timeout, "No answer in time", retryAfter), dirty.Add)
 		}
 	}
 }

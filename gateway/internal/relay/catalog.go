@@ -18,8 +18,8 @@ import (
 type catalog struct {
 	mu       sync.RWMutex // guards what follows
 	expected []string     // services that have not announced themselves yet
-	patterns map[string][]string
-	owners   map[string]string // subject → service, of subjects that occurred and are known
+	services map[string]*eventv1.Catalog
+	owners   map[string]*eventv1.Catalog // by subject, of subjects that occurred and are known
 }
 
 // maxOwners bounds the memory of looked-up subjects; only subjects that fit a pattern enter it.
@@ -27,7 +27,7 @@ const maxOwners = 1024
 
 func newCatalog(services []string) *catalog {
 	return &catalog{
-		expected: slices.Clone(services), patterns: make(map[string][]string), owners: make(map[string]string),
+		expected: slices.Clone(services), services: make(map[string]*eventv1.Catalog), owners: make(map[string]*eventv1.Catalog),
 	}
 }
 
@@ -35,14 +35,14 @@ func (c *catalog) announced(a *eventv1.Catalog) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.expected = slices.DeleteFunc(c.expected, func(s string) bool { return s == a.GetService() })
-	if !slices.Equal(c.patterns[a.GetService()], a.GetPatterns()) {
-		c.patterns[a.GetService()] = a.GetPatterns()
+	if !proto.Equal(c.services[a.GetService()], a) {
+		c.services[a.GetService()] = a
 		clear(c.owners)
 	}
 }
 
-// owner tells which service answers a subject; "none" if nobody is known to.
-func (c *catalog) owner(subj string) string {
+// of gives what the service that answers a subject announced; nil if nobody is known to.
+func (c *catalog) of(subj string) *eventv1.Catalog {
 	c.mu.RLock()
 	owner, ok := c.owners[subj]
 	c.mu.RUnlock()
@@ -51,8 +51,8 @@ func (c *catalog) owner(subj string) string {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for service, patterns := range c.patterns {
-		for _, p := range patterns {
+	for _, service := range c.services {
+		for _, p := range service.GetPatterns() {
 			if subject.Match(p, subj) {
 				if len(c.owners) < maxOwners {
 					c.owners[subj] = service
@@ -61,12 +61,26 @@ func (c *catalog) owner(subj string) string {
 			}
 		}
 	}
+	return nil
+}
+
+// owner tells which service answers a subject; "none" if nobody is known to.
+func (c *catalog) owner(subj string) string {
+	if service := c.of(subj); service != nil {
+		return service.GetService()
+	}
 	return "none"
 }
 
+// batch tells how many events of a subject one request may carry.
+func (c *catalog) batch(subj string) int { return max(int(c.of(subj).GetBatch()), 1) }
+
+// repeats tells whether a request that has no answer may be sent again.
+func (c *catalog) repeats(subj string) bool { return c.of(subj).GetRepeats() }
+
 // missing is the fault for an event that had no responder.
 func (c *catalog) missing(subj string) *fault.Error {
-	if c.owner(subj) != "none" {
+	if c.of(subj) != nil {
 		return fault.Retry(fault.Unavailable, "Service unavailable", time.Second)
 	}
 	c.mu.RLock()

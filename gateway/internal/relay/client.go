@@ -25,9 +25,9 @@ type client struct {
 	expiresAt  int64 // Unix seconds; 0 = never
 	tokens     float64
 	tokensAt   time.Time
-	queue      []*pending // waits for inFlight to be answered
-	inFlight   *pending
-	paused     bool // reading is stopped until the queue is half empty
+	queue      []*pending // waits for what is in flight to be answered
+	inFlight   []*pending // one request to a service
+	paused     bool       // reading is stopped until the queue is half empty
 	rooms      []clientRoom
 	registered bool
 	announced  bool // to presence; guarded by presence.mu
@@ -48,12 +48,14 @@ type clientRoom struct {
 
 // pending is one client event on its way.
 type pending struct {
-	event   string
-	subject string
-	payload []byte                  // the ClientEvent, encoded
-	ackID   int64                   // -1: the client wants no ack
-	room    string                  // of room:leave
-	act     func(*client, *pending) // instead of a NATS request; runs in a goroutine of its own
+	event       string
+	subject     string
+	args        []byte // JSON array
+	attachments [][]byte
+	receivedAt  time.Time
+	ackID       int64                   // -1: the client wants no ack
+	room        string                  // of room:leave
+	act         func(*client, *pending) // instead of a NATS request; runs in a goroutine of its own
 }
 
 func newClient(r *Relay, identity *eventv1.Identity) *client {
@@ -87,37 +89,68 @@ func (c *client) bind(s *session.Socket, identity *eventv1.Identity) error {
 	return nil
 }
 
-// The field numbers of ClientEvent that encode appends; event_test.go checks them against the schema.
+// The field numbers of ClientEvent and FollowingEvent that encode appends; events_test.go checks them against the schema.
 const (
 	fieldEvent       = 4
 	fieldArgs        = 5
 	fieldAttachments = 6
 	fieldReceivedAt  = 8
+	fieldMore        = 9
+	fieldAttempt     = 10
+
+	fieldMoreArgs        = 1
+	fieldMoreAttachments = 2
+	fieldMoreReceivedAt  = 3
 )
 
-// encode makes the ClientEvent of an event by appending its fields to the prefix: protobuf does not mind the order, and
-// the identity is not encoded again for each event.
-func (c *client) encode(e session.Event, now time.Time) []byte {
-	size := len(c.prefix) + len(e.Name) + len(e.Packet.Data) + 40
-	for _, a := range e.Attachments {
-		size += len(a) + 6
+// encode makes the ClientEvent of events that share their name by appending its fields to the prefix: protobuf does not mind
+// the order, and the identity is not encoded again for each request.
+func (c *client) encode(events []*pending) []byte {
+	c.mu.Lock()
+	prefix := c.prefix
+	c.mu.Unlock()
+	first := events[0]
+	size := len(prefix) + len(first.event)
+	for _, p := range events {
+		size += p.size() + 32
 	}
-	b := append(make([]byte, 0, size), c.prefix...)
+	b := append(make([]byte, 0, size), prefix...)
 	b = protowire.AppendTag(b, fieldEvent, protowire.BytesType)
-	b = protowire.AppendString(b, e.Name)
-	b = protowire.AppendTag(b, fieldArgs, protowire.BytesType)
-	b = protowire.AppendBytes(b, e.Packet.AppendArgs(nil))
-	for _, a := range e.Attachments {
-		b = protowire.AppendTag(b, fieldAttachments, protowire.BytesType)
+	b = protowire.AppendString(b, first.event)
+	b = first.append(b, fieldArgs, fieldAttachments, fieldReceivedAt)
+	var more []byte
+	for _, p := range events[1:] {
+		more = p.append(more[:0], fieldMoreArgs, fieldMoreAttachments, fieldMoreReceivedAt)
+		b = protowire.AppendTag(b, fieldMore, protowire.BytesType)
+		b = protowire.AppendBytes(b, more)
+	}
+	return b
+}
+
+// append encodes what each event has of its own.
+func (p *pending) append(b []byte, args, attachments, receivedAt protowire.Number) []byte {
+	b = protowire.AppendTag(b, args, protowire.BytesType)
+	b = protowire.AppendBytes(b, p.args)
+	for _, a := range p.attachments {
+		b = protowire.AppendTag(b, attachments, protowire.BytesType)
 		b = protowire.AppendBytes(b, a)
 	}
-	var at []byte
-	at = protowire.AppendTag(at, 1, protowire.VarintType)
-	at = protowire.AppendVarint(at, uint64(now.Unix())) //nolint:gosec // after 1970
-	at = protowire.AppendTag(at, 2, protowire.VarintType)
-	at = protowire.AppendVarint(at, uint64(now.Nanosecond())) //nolint:gosec // not negative
-	b = protowire.AppendTag(b, fieldReceivedAt, protowire.BytesType)
-	return protowire.AppendBytes(b, at)
+	var at [24]byte
+	t := protowire.AppendTag(at[:0], 1, protowire.VarintType)
+	t = protowire.AppendVarint(t, uint64(p.receivedAt.Unix())) //nolint:gosec // after 1970
+	t = protowire.AppendTag(t, 2, protowire.VarintType)
+	t = protowire.AppendVarint(t, uint64(p.receivedAt.Nanosecond())) //nolint:gosec // not negative
+	b = protowire.AppendTag(b, receivedAt, protowire.BytesType)
+	return protowire.AppendBytes(b, t)
+}
+
+// size is about what an event takes in a request.
+func (p *pending) size() int {
+	n := len(p.args) + 8
+	for _, a := range p.attachments {
+		n += len(a) + 8
+	}
+	return n
 }
 
 // take takes one token of the socket's event rate; otherwise it tells when there will be one.
@@ -137,47 +170,84 @@ func (c *client) take(now time.Time) (wait time.Duration, ok bool) {
 	return 0, true
 }
 
-// enqueue sends p, or has it wait for the one before.
+// Bounds of one request: events, and the bytes of their arguments and attachments.
+const (
+	maxBatch      = 32
+	maxBatchBytes = 256 << 10
+)
+
+// enqueue has p wait until what came with it has come too (settled), and for what is in flight.
 func (c *client) enqueue(p *pending) {
 	c.mu.Lock()
 	if c.gone {
 		c.mu.Unlock()
 		return
 	}
-	if c.inFlight != nil {
-		c.queue = append(c.queue, p)
-		if len(c.queue) >= c.relay.cfg.MaxQueued && !c.paused {
-			c.paused = true
-			c.socket.PauseRead()
-		}
-		c.mu.Unlock()
-		return
+	c.queue = append(c.queue, p)
+	var next []*pending
+	switch full := len(c.queue) >= c.relay.cfg.MaxQueued; {
+	case c.inFlight == nil && (full || len(c.queue) >= maxBatch):
+		next = c.nextLocked()
+	case full && !c.paused:
+		c.paused = true
+		c.socket.PauseRead()
 	}
-	c.inFlight = p
 	c.mu.Unlock()
-	c.relay.send(c, p)
+	if next != nil {
+		c.relay.send(c, next)
+	}
 }
 
-// done ends the event in flight and sends the next.
-func (c *client) done(p *pending) {
+// settled sends what waits, unless something is in flight.
+func (c *client) settled() {
 	c.mu.Lock()
-	if c.inFlight != p || c.gone {
-		c.mu.Unlock()
-		return
+	var next []*pending
+	if c.inFlight == nil && !c.gone {
+		next = c.nextLocked()
 	}
-	var next *pending
-	if len(c.queue) > 0 {
-		next = c.queue[0]
-		c.queue = c.queue[1:]
-		if len(c.queue) == 0 {
-			c.queue = nil
+	c.mu.Unlock()
+	if next != nil {
+		c.relay.send(c, next)
+	}
+}
+
+// nextLocked takes the next request off the queue: one event, and those of the same name right behind it as far as the
+// service takes several. Nothing overtakes.
+func (c *client) nextLocked() []*pending {
+	if len(c.queue) == 0 {
+		return nil
+	}
+	first, n := c.queue[0], 1
+	if len(c.queue) > 1 && first.act == nil {
+		most := min(len(c.queue), c.relay.catalog.batch(first.subject), maxBatch)
+		for bytes := first.size(); n < most; n++ {
+			p := c.queue[n]
+			if bytes += p.size(); p.subject != first.subject || bytes > maxBatchBytes {
+				break
+			}
 		}
 	}
-	c.inFlight = next
+	c.inFlight = c.queue[:n:n]
+	c.queue = c.queue[n:]
+	if len(c.queue) == 0 {
+		c.queue = nil
+	}
 	if c.paused && len(c.queue) <= c.relay.cfg.MaxQueued/2 {
 		c.paused = false
 		c.socket.ResumeRead()
 	}
+	return c.inFlight
+}
+
+// done ends what is in flight and sends the next; first tells what that was.
+func (c *client) done(first *pending) {
+	c.mu.Lock()
+	if c.gone || len(c.inFlight) == 0 || c.inFlight[0] != first {
+		c.mu.Unlock()
+		return
+	}
+	c.inFlight = nil
+	next := c.nextLocked()
 	c.mu.Unlock()
 	if next != nil {
 		c.relay.send(c, next)

@@ -41,7 +41,7 @@ func TestEncode(t *testing.T) {
 			t.Fatalf("Decode(%s) = %v", packet, err)
 		}
 		var got eventv1.ClientEvent
-		if err := proto.Unmarshal(c.encode(session.Event{Name: p.Name(), Packet: p, Attachments: attachments}, now), &got); err != nil {
+		if err := proto.Unmarshal(c.encode([]*pending{{event: p.Name(), args: p.AppendArgs(nil), attachments: attachments, receivedAt: now}}), &got); err != nil {
 			t.Fatalf("encode(%s) cannot be decoded: %v", packet, err)
 		}
 		want := &eventv1.ClientEvent{
@@ -116,11 +116,7 @@ func TestRoomArgument(t *testing.T) {
 		`[]`: "", `[""]`: "", `[7]`: "", `[null]`: "", `[["r"]]`: "", `[{}]`: "", `[{"roomId":7}]`: "", `[{"roomId":{"roomId":"r"}}]`: "",
 		`["` + strings.Repeat("x", maxRoomID+1) + `"]`: "",
 	} {
-		payload, err := proto.Marshal(&eventv1.ClientEvent{Args: []byte(args)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got, ok := roomArgument(payload); ok != (want != "") || ok && got != want {
+		if got, ok := roomArgument([]byte(args)); ok != (want != "") || ok && got != want {
 			t.Errorf("roomArgument(%.40s) = %.40q, %v, want %.40q", args, got, ok, want)
 		}
 	}

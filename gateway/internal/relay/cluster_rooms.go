@@ -43,11 +43,9 @@ func (t *tally) count(s *session.Socket, roomID string, done bool, f *fault.Erro
 // repeated. Only the ack is ours.
 func (c *cluster) join(ctx context.Context, sockets []*session.Socket, rooms []string) *clusterv1.Answer {
 	return c.each(ctx, "cluster join", sockets, rooms, func(ctx context.Context, cl *client, roomID string) (bool, error) {
-		payload, err := joinPayload(cl, roomID)
-		if err != nil {
-			return false, err
-		}
-		return true, c.relay.enter(ctx, cl, &pending{event: eventJoin, ackID: -1, payload: payload}, roomID)
+		args := append(socketio.AppendString([]byte{'['}, roomID), ']')
+		p := &pending{event: eventJoin, args: args, receivedAt: time.Now(), ackID: -1}
+		return true, c.relay.enter(ctx, cl, p, roomID)
 	})
 }
 
@@ -116,6 +114,7 @@ func inTurn(ctx context.Context, cl *client, name string, do func() (bool, error
 		done, err := do()
 		result <- outcome{done, err}
 	}})
+	cl.settled()
 	look := time.NewTicker(goneInterval)
 	defer look.Stop()
 	for {
@@ -133,16 +132,4 @@ func inTurn(ctx context.Context, cl *client, name string, do func() (bool, error
 			}
 		}
 	}
-}
-
-// joinPayload encodes the room:join that the client would have sent.
-func joinPayload(cl *client, roomID string) ([]byte, error) {
-	text := append(socketio.AppendString([]byte(`2["`+eventJoin+`",`), roomID), ']')
-	packet, err := socketio.Decode(text, socketio.Limits{})
-	if err != nil {
-		return nil, err
-	}
-	cl.mu.Lock()
-	defer cl.mu.Unlock()
-	return cl.encode(session.Event{Name: eventJoin, Packet: packet}, time.Now()), nil
 }

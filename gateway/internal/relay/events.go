@@ -40,6 +40,13 @@ func (r *Relay) Event(s *session.Socket, e session.Event) {
 	c.enqueue(p)
 }
 
+// Settled implements session.App.
+func (r *Relay) Settled(s *session.Socket) {
+	if c, ok := s.State.(*client); ok {
+		c.settled()
+	}
+}
+
 // admit checks an event against the limits and prepares it to be sent.
 func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fault.Error {
 	c.mu.Lock()
@@ -69,9 +76,9 @@ func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fa
 	case e.Name == eventRefresh:
 		p.act = (*client).refresh
 	}
-	p.payload = c.encode(e, now)
+	p.args, p.attachments, p.receivedAt = e.Packet.AppendArgs(nil), e.Attachments, now
 	if e.Name == eventLeave {
-		p.room, _ = roomArgument(p.payload)
+		p.room, _ = roomArgument(p.args)
 	}
 	return nil
 }
@@ -79,17 +86,36 @@ func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fa
 // joinable tells whether sockets of a namespace enter rooms.
 func joinable(namespace string) bool { return namespace == "/" || namespace == "/chat" }
 
-// send starts an event: as a NATS request, or with what the gateway does itself.
-func (r *Relay) send(c *client, p *pending) {
+// send starts events: as one NATS request, or a single one with what the gateway does itself.
+func (r *Relay) send(c *client, events []*pending) {
+	p := events[0]
 	if p.act == nil {
-		r.calls.start(c, p)
+		r.calls.start(c, events)
 		return
 	}
 	r.tasks.Go(func() { p.act(c, p) })
 }
 
-// answered takes a service's reply to the client, and starts the socket's next event.
-func (r *Relay) answered(c *client, p *pending, reply *eventv1.ClientReply, flush func(transport.Conn)) {
+// answered takes a service's replies to the client, and starts the socket's next events.
+func (r *Relay) answered(c *client, events []*pending, reply *eventv1.ClientReply, flush func(transport.Conn)) {
+	r.answer(c, events[0], reply)
+	for i, p := range events[1:] {
+		switch {
+		case i < len(reply.GetMore()):
+			r.answer(c, p, reply.GetMore()[i])
+		case reply.GetFault() != nil: // of the request as a whole
+			r.answer(c, p, &eventv1.ClientReply{Fault: reply.GetFault()})
+		default: // the service announced what it does not do
+			r.answer(c, p, &eventv1.ClientReply{Fault: &eventv1.Fault{Code: string(fault.Internal), Message: "Internal error"}})
+		}
+	}
+	flush(c.socket.Conn())
+	c.done(events[0])
+}
+
+// answer queues a service's reply to one event.
+func (r *Relay) answer(c *client, p *pending, reply *eventv1.ClientReply) {
+	r.count(p, "", fault.Kind(reply.GetFault().GetCode()))
 	if f := reply.GetFault(); f != nil {
 		r.refuse(c.socket, p, fault.FromProto(f))
 	} else {
@@ -99,15 +125,16 @@ func (r *Relay) answered(c *client, p *pending, reply *eventv1.ClientReply, flus
 		r.emitAll(c.socket, reply.GetEmits())
 		r.ack(c.socket, p, reply.GetAckArgs(), reply.GetAttachments())
 	}
-	flush(c.socket.Conn())
-	c.done(p)
 }
 
-// failed answers an event that no service answered.
-func (r *Relay) failed(c *client, p *pending, f *fault.Error, flush func(transport.Conn)) {
-	r.refuse(c.socket, p, f)
+// failed answers events that no service answered; owner is the service by which they are counted.
+func (r *Relay) failed(c *client, events []*pending, owner string, f *fault.Error, flush func(transport.Conn)) {
+	for _, p := range events {
+		r.count(p, owner, f.Kind)
+		r.refuse(c.socket, p, f)
+	}
 	flush(c.socket.Conn())
-	c.done(p)
+	c.done(events[0])
 }
 
 func (r *Relay) emitAll(s *session.Socket, emits []*eventv1.Emit) {

@@ -221,7 +221,7 @@ func TestTimeout(t *testing.T) {
 	w.respond(t, "fast", ok)
 	c := w.connect(t, "u")
 	c.Say(`421["slow"]`, `422["fast"]`)
-	if got := c.WaitFor(t, "431"); got != `431[{"ok":false,"error":{"code":"timeout","message":"No answer in time"}}]` {
+	if got := c.WaitFor(t, "431"); got != `431[{"ok":false,"error":{"code":"timeout","message":"No answer in time","retryAfterMs":1000}}]` {
 		t.Errorf("ack = %s, want timeout", got)
 	}
 	c.WaitFor(t, "432[{\"ok\":true")

@@ -153,7 +153,7 @@ func (f *fleet) commit(room string, more ...func(*eventv1.RoomEvent)) *eventv1.R
 func (f *fleet) publish(room string, more ...func(*eventv1.RoomEvent)) {
 	f.t.Helper()
 	e := f.commit(room, more...)
-	raw, err := proto.Marshal(e)
+	raw, err := proto.Marshal(&eventv1.RoomEventBatch{Events: []*eventv1.RoomEvent{e}})
 	if err == nil {
 		err = f.service.Publish(subject.Room(room), raw)
 	}

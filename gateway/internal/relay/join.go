@@ -29,17 +29,15 @@ func (c *client) join(p *pending) {
 	r := c.relay
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.EventTimeout)
 	defer cancel()
-	roomID, valid := roomArgument(p.payload)
+	roomID, valid := roomArgument(p.args)
 	var err error
 	if valid {
 		err = r.enter(ctx, c, p, roomID)
 	} else {
-		err = r.explain(ctx, p) // chat-service says what is wrong with the arguments
+		err = r.explain(ctx, c, p) // chat-service says what is wrong with the arguments
 	}
 	if err != nil {
-		f := r.faultOf(err, p.event)
-		r.count(p, "chat-service", f.Kind)
-		r.failed(c, p, f, flushNow)
+		r.failed(c, []*pending{p}, "chat-service", r.faultOf(err, p.event), flushNow)
 		return
 	}
 	r.count(p, "chat-service", "")
@@ -78,7 +76,7 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 // readAndComplete tells whether it entered the room into the client's list.
 func (r *Relay) readAndComplete(ctx context.Context, c *client, p *pending, room clientRoom) (listed bool, err error) {
 	for range joinAttempts {
-		res, err := r.askJoin(ctx, p)
+		res, err := r.askJoin(ctx, c, p)
 		if err != nil {
 			return listed, err
 		}
@@ -102,9 +100,9 @@ func (r *Relay) readAndComplete(ctx context.Context, c *client, p *pending, room
 	return listed, fault.Retry(fault.Unavailable, "The room is too busy to join", retryAfter)
 }
 
-func (r *Relay) askJoin(ctx context.Context, p *pending) (*chatv1.JoinRoomResponse, error) {
+func (r *Relay) askJoin(ctx context.Context, c *client, p *pending) (*chatv1.JoinRoomResponse, error) {
 	var e eventv1.ClientEvent
-	if err := proto.Unmarshal(p.payload, &e); err != nil {
+	if err := proto.Unmarshal(c.encode([]*pending{p}), &e); err != nil {
 		return nil, err
 	}
 	res, err := r.services.Chat.JoinRoom(ctx, &chatv1.JoinRoomRequest{Event: &e})
@@ -112,8 +110,8 @@ func (r *Relay) askJoin(ctx context.Context, p *pending) (*chatv1.JoinRoomRespon
 }
 
 // explain asks chat-service to refuse arguments in which no room id was found.
-func (r *Relay) explain(ctx context.Context, p *pending) error {
-	if _, err := r.askJoin(ctx, p); err != nil {
+func (r *Relay) explain(ctx context.Context, c *client, p *pending) error {
+	if _, err := r.askJoin(ctx, c, p); err != nil {
 		return err
 	}
 	return fault.New(fault.Invalid, "roomId is missing")
@@ -158,16 +156,17 @@ func (c *client) refresh(p *pending) {
 	defer cancel()
 	err := r.refreshIdentity(ctx, c, p)
 	if err != nil {
-		r.failed(c, p, r.faultOf(err, p.event), flushNow)
+		r.failed(c, []*pending{p}, "auth-service", r.faultOf(err, p.event), flushNow)
 		return
 	}
+	r.count(p, "auth-service", "")
 	r.ack(c.socket, p, []byte(`[{"ok":true}]`), nil)
 	c.socket.Flush()
 	c.done(p)
 }
 
 func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) error {
-	arg, _ := socketio.FirstArg(eventArgs(p.payload))
+	arg, _ := socketio.FirstArg(p.args)
 	raw, _ := socketio.Field(arg, "token")
 	token, ok := socketio.Unquote(raw)
 	if !ok {
@@ -194,8 +193,8 @@ func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) erro
 }
 
 // roomArgument finds the room id in the arguments of room:join and room:leave: a string, or the field roomId of an object.
-func roomArgument(payload []byte) (roomID string, ok bool) {
-	arg, ok := socketio.FirstArg(eventArgs(payload))
+func roomArgument(args []byte) (roomID string, ok bool) {
+	arg, ok := socketio.FirstArg(args)
 	if !ok {
 		return "", false
 	}
@@ -211,15 +210,6 @@ func roomArgument(payload []byte) (roomID string, ok bool) {
 
 // maxRoomID is the longest room id in bytes: 128 characters of up to four.
 const maxRoomID = 512
-
-// eventArgs takes the arguments out of an encoded ClientEvent.
-func eventArgs(payload []byte) []byte {
-	var e eventv1.ClientEvent
-	if err := proto.Unmarshal(payload, &e); err != nil {
-		return nil
-	}
-	return e.GetArgs()
-}
 
 // faultOf turns an error into what the client sees; what it must not see is logged under the id that it gets.
 func (r *Relay) faultOf(err error, event string) *fault.Error {

@@ -34,14 +34,26 @@ func pump(ctx context.Context, msgs <-chan *nats.Msg, handle func(*nats.Msg, *hu
 	}
 }
 
-// roomEvent applies one room event; each shard's come from one pump, in order.
-func (r *Relay) roomEvent(msg *nats.Msg, dirty *hub.Dirty) {
-	var e eventv1.RoomEvent
-	if err := proto.Unmarshal(msg.Data, &e); err != nil {
-		r.log.Warn("room event cannot be decoded", slog.String("subject", msg.Subject), slog.Any("error", err))
+// applyRoomEvents applies the events of one message; each shard's come from one pump, in order.
+func (r *Relay) applyRoomEvents(msg *nats.Msg, dirty *hub.Dirty) {
+	var b eventv1.RoomEventBatch
+	if err := proto.Unmarshal(msg.Data, &b); err != nil {
+		r.log.Warn("room events cannot be decoded", slog.String("subject", msg.Subject), slog.Any("error", err))
 		return
 	}
-	r.hub.Apply(roomEventOf(&e), dirty)
+	r.applyEvents(b.GetEvents(), dirty)
+}
+
+// applyEvents applies events of one room.
+func (r *Relay) applyEvents(events []*eventv1.RoomEvent, dirty *hub.Dirty) {
+	if len(events) == 0 {
+		return
+	}
+	batch := make([]replay.Event, len(events))
+	for i, e := range events {
+		batch[i] = roomEventOf(e)
+	}
+	r.hub.ApplyAll(batch[0].RoomID, batch, dirty)
 }
 
 // roomEventOf maps the wire form; RoomID comes from the payload because the subject may hold a hash of it.

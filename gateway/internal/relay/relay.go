@@ -57,8 +57,8 @@ var (
 	_ hub.Watcher = (*Relay)(nil)
 )
 
-// roomEventBuffer is how many room events of one shard may wait; what overflows is found by its sequence and fetched.
-const roomEventBuffer = 16384
+// roomEventBuffer is how many messages with room events of one shard may wait; what overflows is found by its sequence and fetched.
+const roomEventBuffer = 4096
 
 // New makes a relay; Run brings it to life. ctx bounds everything that sessions start.
 func New(ctx context.Context, cfg Config, nc *nats.Conn, services Services, st *stats.Stats, log *slog.Logger) *Relay {
@@ -94,7 +94,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	r.askCatalog()
 	var g run.Group
 	for i := range r.roomEvents {
-		g.Go("room events", func(ctx context.Context) error { return pump(ctx, r.roomEvents[i], r.roomEvent) })
+		g.Go("room events", func(ctx context.Context) error { return pump(ctx, r.roomEvents[i], r.applyRoomEvents) })
 	}
 	g.Go("control events", func(ctx context.Context) error { return pump(ctx, subs.control, r.control) })
 	g.Go("replies", r.calls.run)

@@ -139,9 +139,7 @@ func (q *repairs) repair(ctx context.Context, roomID string) (again bool) {
 		}
 		r.stats.GapRepairs.WithLabelValues("ok").Inc()
 		var dirty hub.Dirty
-		for _, e := range res.GetEvents() {
-			r.hub.Apply(roomEventOf(e), &dirty)
-		}
+		r.applyEvents(res.GetEvents(), &dirty)
 		dirty.Flush()
 	}
 }

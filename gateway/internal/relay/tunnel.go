@@ -151,6 +151,7 @@ func (p *Peers) tunnelData(d *enginev1.TunnelData) {
 		t.end(transport.ReasonLost)
 	case t.owner != nil:
 		t.owner.Receive(d.GetContent(), d.GetBinary())
+		t.owner.Settled()
 	default:
 		t.conn.Queue(&transport.Message{Frames: d.GetContent()})
 		t.conn.Flush()
@@ -159,6 +160,9 @@ func (p *Peers) tunnelData(d *enginev1.TunnelData) {
 
 // Receive implements transport.Receiver, at the carrier: a message of the client goes to the owner.
 func (t *tunnel) Receive(data []byte, binary bool) { t.sendData(data, binary) }
+
+// Settled implements transport.Receiver: the owner is told with each message.
+func (t *tunnel) Settled() {}
 
 func (t *tunnel) sendData(content []byte, binary bool) {
 	t.mu.Lock()

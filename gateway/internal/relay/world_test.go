@@ -293,7 +293,7 @@ func (w *world) socket(t *testing.T, user string, c *sessiontest.Conn) *session.
 // publish sends a room event on the live subject.
 func (w *world) publish(t *testing.T, e *eventv1.RoomEvent) {
 	t.Helper()
-	w.send(t, subject.Room(e.GetRoomId()), e)
+	w.send(t, subject.Room(e.GetRoomId()), &eventv1.RoomEventBatch{Events: []*eventv1.RoomEvent{e}})
 }
 
 func (w *world) send(t *testing.T, subj string, m proto.Message) {
@@ -339,12 +339,16 @@ func (w *world) respond(t *testing.T, event string, reply func(*eventv1.ClientEv
 // announce has a service tell its events.
 func (w *world) announce(t *testing.T, service string, patterns ...string) {
 	t.Helper()
-	w.send(t, subject.CatalogAnnounce, &eventv1.Catalog{Service: service, Patterns: patterns})
+	w.announceAll(t, &eventv1.Catalog{Service: service, Patterns: patterns})
+}
+
+func (w *world) announceAll(t *testing.T, catalog *eventv1.Catalog) {
+	t.Helper()
+	w.send(t, subject.CatalogAnnounce, catalog)
 	sessiontest.Eventually(t, func() bool {
 		w.relay.catalog.mu.RLock()
 		defer w.relay.catalog.mu.RUnlock()
-		_, ok := w.relay.catalog.patterns[service]
-		return ok
+		return proto.Equal(w.relay.catalog.services[catalog.GetService()], catalog)
 	}, func() string { return "catalog not taken in" })
 }
 

@@ -87,19 +87,26 @@ func (o *Offsets) Leave(index uint32) {
 	o.rooms = slices.DeleteFunc(o.rooms, func(r roomOffset) bool { return r.index == index })
 }
 
-// suffixLocked is what replaces the closing bracket of an event: ,"<offset>"]
-func (o *Offsets) suffixLocked() []byte {
-	raw := make([]byte, 0, 64)
+// suffixes lends the bytes of a suffix: one is made for every delivery.
+var suffixes = sync.Pool{New: func() any { return new([]byte) }}
+
+// queueSuffixedLocked queues m with the offset in place of its closing bracket: ,"<offset>"]
+func (o *Offsets) queueSuffixedLocked(conn transport.Conn, m *transport.Message) bool {
+	lent := suffixes.Get().(*[]byte)
+	defer suffixes.Put(lent)
+	raw := (*lent)[:0]
 	if o.epoch != 0 {
 		raw = binary.AppendUvarint(append(raw, 0), o.epoch)
 	}
 	for _, r := range o.rooms {
 		raw = binary.AppendUvarint(binary.AppendUvarint(raw, uint64(r.index)), r.seq)
 	}
-	b := make([]byte, 0, len(raw)*4/3+16)
-	b = append(b, `,"`+offsetPrefix...)
-	b = base64.RawURLEncoding.AppendEncode(b, raw)
-	return append(b, `"]`...)
+	n := len(raw)
+	b := append(raw, `,"`+offsetPrefix...)
+	b = base64.RawURLEncoding.AppendEncode(b, b[:n])
+	b = append(b, `"]`...)
+	*lent = b
+	return conn.QueueSuffixed(m, b[n:])
 }
 
 // queueDurable advances a room and queues its event with the offset.
@@ -107,14 +114,14 @@ func (o *Offsets) queueDurable(conn transport.Conn, m *transport.Message, index 
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.setLocked(index, seq)
-	return conn.QueueSuffixed(m, o.suffixLocked())
+	return o.queueSuffixedLocked(conn, m)
 }
 
 // queueMarked queues an event with the present offset.
 func (o *Offsets) queueMarked(conn transport.Conn, m *transport.Message) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return conn.QueueSuffixed(m, o.suffixLocked())
+	return o.queueSuffixedLocked(conn, m)
 }
 
 // ParseOffset reads an offset that a client brought back: room number → sequence, and 0 → epoch. ok is false for what is not

@@ -139,6 +139,7 @@ func (s *Server) post(ctx context.Context, session *Session, conn *transport.Pol
 	if session.upgraded() { // since the look at its transport
 		return Refusal(engineio.ErrBadRequest)
 	}
+	defer session.Settled()
 	for packet, err := range engineio.DecodePayload(r.Body, s.cfg.MaxPayload) {
 		if err == nil {
 			err = session.packet(packet)

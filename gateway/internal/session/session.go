@@ -27,7 +27,8 @@ type Session struct {
 	heldBack  atomic.Int32        // sockets that stop the reading; pongs are not read meanwhile
 	probing   atomic.Bool         // while there is a WebSocket by which a polling session wants to go on
 	receiving sync.Mutex          // held by the POST that is taken in, and at the upgrade; a WebSocket's reader needs none
-	asm       *socketio.Assembler // owned by whoever receives; nil until a binary packet comes
+	asm       *socketio.Assembler // owned by whoever receives, like the next; nil until a binary packet comes
+	unsettled *Socket             // has had an Event since it was last told Settled
 
 	mu      sync.Mutex // guards what follows
 	sockets []*Socket  // one for each namespace
@@ -51,6 +52,14 @@ func (s *Session) Receive(data []byte, binary bool) {
 	}
 	if err != nil {
 		s.Close(transport.CodeProtocol, transport.ReasonProtocol)
+	}
+}
+
+// Settled implements transport.Receiver.
+func (s *Session) Settled() {
+	if socket := s.unsettled; socket != nil {
+		s.unsettled = nil
+		s.server.app.Settled(socket)
 	}
 }
 
@@ -158,6 +167,10 @@ func (s *Session) dispatch(p socketio.Packet, attachments [][]byte) error {
 	switch p.Type {
 	case socketio.Event, socketio.BinaryEvent:
 		s.server.stats.EventsIn.Inc()
+		if s.unsettled != socket {
+			s.Settled()
+			s.unsettled = socket
+		}
 		s.server.app.Event(socket, Event{Name: p.Name(), Packet: p, Attachments: attachments})
 	case socketio.Ack, socketio.BinaryAck:
 		s.server.app.Ack(socket, p.ID, p.Data, attachments)

@@ -78,6 +78,16 @@ func (u *upgrade) Receive(data []byte, binary bool) {
 	}
 }
 
+// Settled implements transport.Receiver.
+func (u *upgrade) Settled() {
+	u.mu.Lock()
+	done := u.done
+	u.mu.Unlock()
+	if done {
+		u.session.Settled()
+	}
+}
+
 // fail closes a WebSocket that does not keep to the protocol; the session is free for another one at once.
 func (u *upgrade) fail() {
 	u.mu.Lock()

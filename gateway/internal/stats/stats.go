@@ -15,6 +15,7 @@ type Stats struct {
 	Recoveries   *prometheus.CounterVec // result: ok, or why not
 	GapRepairs   *prometheus.CounterVec // result: ok, failed
 	ClientEvents *prometheus.CounterVec // service, result: ok or a fault code
+	EventRepeats prometheus.Counter     // requests sent again
 	ClusterCalls *prometheus.CounterVec // operation; result: ok, partial or a fault code
 	Draining     prometheus.Gauge
 	Delivery     prometheus.Histogram // seconds from reading a client event to queueing what it caused
@@ -45,6 +46,9 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 		Recoveries:   counter("recoveries_total", "Attempts to recover a socket, by result.", "result"),
 		GapRepairs:   counter("gap_repairs_total", "Room event gaps fetched from chat-service.", "result"),
 		ClientEvents: counter("client_events_total", "Client events by owning service and result.", "service", "result"),
+		EventRepeats: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: ns, Subsystem: sub, Name: "client_event_repeats_total", Help: "Requests with client events that were sent again for want of an answer.",
+		}),
 		ClusterCalls: counter("cluster_calls_total", "Operations on the sockets of all gateways by result.", "operation", "result"),
 		Draining:     gauge("draining", "1 while the gateway drains."),
 		Delivery: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -56,7 +60,7 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 		Namespace: ns, Subsystem: sub, Name: "outbound_queue_bytes", Help: "Bytes in all send queues.",
 	}, func() float64 { return float64(queuedBytes()) })
 	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs, s.Recoveries,
-		s.ClientEvents, s.ClusterCalls, s.Draining, s.Delivery, queue)
+		s.ClientEvents, s.EventRepeats, s.ClusterCalls, s.Draining, s.Delivery, queue)
 	s.EventsIn = s.Packets.WithLabelValues("in", "event")
 	s.EventsOut = s.Packets.WithLabelValues("out", "event")
 	s.AcksOut = s.Packets.WithLabelValues("out", "ack")

@@ -27,6 +27,8 @@ type Conn interface {
 type Receiver interface {
 	// Receive takes one whole message; data is only valid during the call.
 	Receive(data []byte, binary bool)
+	// Settled tells that everything that had come so far was received: what may go together can go now.
+	Settled()
 	// Closed is called once, after the last Receive.
 	Closed(reason Reason)
 }

@@ -223,7 +223,9 @@ func (c *WebSocket) readOnce() error {
 func (c *WebSocket) lend() *[]byte { return c.server.in.Get().(*[]byte) }
 
 func (c *WebSocket) feed(data []byte) error {
-	return c.parser.feed(data, (*receiving)(c), c.holdsBack)
+	err := c.parser.feed(data, (*receiving)(c), c.holdsBack)
+	c.owner.Settled()
+	return err
 }
 
 // receiving is the WebSocket as the parser's sink.

@@ -32,6 +32,8 @@ type session struct {
 	on       func(c Conn, data []byte) // nil: nothing
 }
 
+func (s *session) Settled() {}
+
 func (s *session) Receive(data []byte, _ bool) {
 	s.mu.Lock()
 	if len(s.closed) > 0 {

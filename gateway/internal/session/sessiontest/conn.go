@@ -116,6 +116,7 @@ func (c *Conn) say(p []byte, binary bool) {
 		return
 	}
 	c.receiver.Receive(p, binary)
+	c.receiver.Settled()
 	for i := range p { // it was only valid during the call
 		p[i] = '!'
 	}

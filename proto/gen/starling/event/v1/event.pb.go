@@ -240,7 +240,7 @@ func (x *Emit) GetAttachments() [][]byte {
 	return nil
 }
 
-// ClientEvent is one event that a client emitted.
+// ClientEvent is one event that a client emitted, or several of the same name that waited at the gateway.
 // Publisher: gateway, as a request on client.v1.<namespace>.<event tokens>.
 // Consumers: the service that owns the event, in a queue group; it answers with ClientReply.
 type ClientEvent struct {
@@ -255,7 +255,13 @@ type ClientEvent struct {
 	Attachments [][]byte  `protobuf:"bytes,6,rep,name=attachments,proto3" json:"attachments,omitempty"`
 	Identity    *Identity `protobuf:"bytes,7,opt,name=identity,proto3" json:"identity,omitempty"`
 	// When the gateway read the event.
-	ReceivedAt    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
+	ReceivedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
+	// The socket's next events of the same name, in their order, for a service that announced Catalog.batch. Each is answered in
+	// ClientReply.more.
+	More []*FollowingEvent `protobuf:"bytes,9,rep,name=more,proto3" json:"more,omitempty"`
+	// How often the gateway has asked before without an answer, for a service that announced Catalog.repeats. What can't be
+	// repeated without harm is left unanswered when attempt > 0.
+	Attempt       uint32 `protobuf:"varint,10,opt,name=attempt,proto3" json:"attempt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -346,6 +352,81 @@ func (x *ClientEvent) GetReceivedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *ClientEvent) GetMore() []*FollowingEvent {
+	if x != nil {
+		return x.More
+	}
+	return nil
+}
+
+func (x *ClientEvent) GetAttempt() uint32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+// FollowingEvent is an event that shares all but this with the ClientEvent that it follows.
+type FollowingEvent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Args          []byte                 `protobuf:"bytes,1,opt,name=args,proto3" json:"args,omitempty"`
+	Attachments   [][]byte               `protobuf:"bytes,2,rep,name=attachments,proto3" json:"attachments,omitempty"`
+	ReceivedAt    *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=received_at,json=receivedAt,proto3" json:"received_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FollowingEvent) Reset() {
+	*x = FollowingEvent{}
+	mi := &file_starling_event_v1_event_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FollowingEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FollowingEvent) ProtoMessage() {}
+
+func (x *FollowingEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_event_v1_event_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FollowingEvent.ProtoReflect.Descriptor instead.
+func (*FollowingEvent) Descriptor() ([]byte, []int) {
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *FollowingEvent) GetArgs() []byte {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
+func (x *FollowingEvent) GetAttachments() [][]byte {
+	if x != nil {
+		return x.Attachments
+	}
+	return nil
+}
+
+func (x *FollowingEvent) GetReceivedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ReceivedAt
+	}
+	return nil
+}
+
 // ClientReply answers a ClientEvent. Publisher: a service. Consumer: the gateway that asked.
 type ClientReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -355,14 +436,16 @@ type ClientReply struct {
 	AckArgs     []byte   `protobuf:"bytes,2,opt,name=ack_args,json=ackArgs,proto3" json:"ack_args,omitempty"`
 	Attachments [][]byte `protobuf:"bytes,3,rep,name=attachments,proto3" json:"attachments,omitempty"`
 	// Events for the sender's socket only, sent before the ack.
-	Emits         []*Emit `protobuf:"bytes,4,rep,name=emits,proto3" json:"emits,omitempty"`
+	Emits []*Emit `protobuf:"bytes,4,rep,name=emits,proto3" json:"emits,omitempty"`
+	// The answers to ClientEvent.more, as many and in the same order.
+	More          []*ClientReply `protobuf:"bytes,5,rep,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ClientReply) Reset() {
 	*x = ClientReply{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[4]
+	mi := &file_starling_event_v1_event_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -374,7 +457,7 @@ func (x *ClientReply) String() string {
 func (*ClientReply) ProtoMessage() {}
 
 func (x *ClientReply) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[4]
+	mi := &file_starling_event_v1_event_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -387,7 +470,7 @@ func (x *ClientReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientReply.ProtoReflect.Descriptor instead.
 func (*ClientReply) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{4}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ClientReply) GetFault() *Fault {
@@ -418,7 +501,14 @@ func (x *ClientReply) GetEmits() []*Emit {
 	return nil
 }
 
-// RoomEvent is one event of a room.
+func (x *ClientReply) GetMore() []*ClientReply {
+	if x != nil {
+		return x.More
+	}
+	return nil
+}
+
+// RoomEvent is one event of a room. It travels in a RoomEventBatch.
 // Publisher: chat-service. A durable event (seq > 0) goes through the stream ROOMS and is republished to the live
 // subject; an ephemeral one (seq = 0) goes to the live subject only.
 // Consumers: gateways with a member of the room.
@@ -441,7 +531,7 @@ type RoomEvent struct {
 
 func (x *RoomEvent) Reset() {
 	*x = RoomEvent{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[5]
+	mi := &file_starling_event_v1_event_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -453,7 +543,7 @@ func (x *RoomEvent) String() string {
 func (*RoomEvent) ProtoMessage() {}
 
 func (x *RoomEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[5]
+	mi := &file_starling_event_v1_event_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -466,7 +556,7 @@ func (x *RoomEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomEvent.ProtoReflect.Descriptor instead.
 func (*RoomEvent) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{5}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RoomEvent) GetRoomId() string {
@@ -511,7 +601,8 @@ func (x *RoomEvent) GetCausedAt() *timestamppb.Timestamp {
 	return nil
 }
 
-// RoomEventBatch is the payload of one outbox row: the events of one transaction, in commit order.
+// RoomEventBatch is the payload of room subjects: events of one room, committed together, in their order. It is also the
+// payload of one outbox row: the events of one transaction, of all rooms.
 type RoomEventBatch struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Events        []*RoomEvent           `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
@@ -521,7 +612,7 @@ type RoomEventBatch struct {
 
 func (x *RoomEventBatch) Reset() {
 	*x = RoomEventBatch{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[6]
+	mi := &file_starling_event_v1_event_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -533,7 +624,7 @@ func (x *RoomEventBatch) String() string {
 func (*RoomEventBatch) ProtoMessage() {}
 
 func (x *RoomEventBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[6]
+	mi := &file_starling_event_v1_event_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -546,7 +637,7 @@ func (x *RoomEventBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomEventBatch.ProtoReflect.Descriptor instead.
 func (*RoomEventBatch) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{6}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RoomEventBatch) GetEvents() []*RoomEvent {
@@ -569,7 +660,7 @@ type Broadcast struct {
 
 func (x *Broadcast) Reset() {
 	*x = Broadcast{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[7]
+	mi := &file_starling_event_v1_event_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +672,7 @@ func (x *Broadcast) String() string {
 func (*Broadcast) ProtoMessage() {}
 
 func (x *Broadcast) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[7]
+	mi := &file_starling_event_v1_event_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,7 +685,7 @@ func (x *Broadcast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Broadcast.ProtoReflect.Descriptor instead.
 func (*Broadcast) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{7}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Broadcast) GetNamespace() string {
@@ -631,7 +722,7 @@ type UserEvent struct {
 
 func (x *UserEvent) Reset() {
 	*x = UserEvent{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[8]
+	mi := &file_starling_event_v1_event_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -643,7 +734,7 @@ func (x *UserEvent) String() string {
 func (*UserEvent) ProtoMessage() {}
 
 func (x *UserEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[8]
+	mi := &file_starling_event_v1_event_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -656,7 +747,7 @@ func (x *UserEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserEvent.ProtoReflect.Descriptor instead.
 func (*UserEvent) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{8}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *UserEvent) GetUserId() string {
@@ -687,14 +778,18 @@ type Catalog struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
 	// Subject patterns as subscribed, such as client.v1.*.message.send.
-	Patterns      []string `protobuf:"bytes,2,rep,name=patterns,proto3" json:"patterns,omitempty"`
+	Patterns []string `protobuf:"bytes,2,rep,name=patterns,proto3" json:"patterns,omitempty"`
+	// How many events one request may carry (ClientEvent.more); 0 = 1.
+	Batch uint32 `protobuf:"varint,3,opt,name=batch,proto3" json:"batch,omitempty"`
+	// A request without an answer may be sent again (ClientEvent.attempt).
+	Repeats       bool `protobuf:"varint,4,opt,name=repeats,proto3" json:"repeats,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Catalog) Reset() {
 	*x = Catalog{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[9]
+	mi := &file_starling_event_v1_event_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -706,7 +801,7 @@ func (x *Catalog) String() string {
 func (*Catalog) ProtoMessage() {}
 
 func (x *Catalog) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[9]
+	mi := &file_starling_event_v1_event_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -719,7 +814,7 @@ func (x *Catalog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Catalog.ProtoReflect.Descriptor instead.
 func (*Catalog) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{9}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Catalog) GetService() string {
@@ -734,6 +829,20 @@ func (x *Catalog) GetPatterns() []string {
 		return x.Patterns
 	}
 	return nil
+}
+
+func (x *Catalog) GetBatch() uint32 {
+	if x != nil {
+		return x.Batch
+	}
+	return 0
+}
+
+func (x *Catalog) GetRepeats() bool {
+	if x != nil {
+		return x.Repeats
+	}
+	return false
 }
 
 // Revocation ends tokens before their time.
@@ -753,7 +862,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[10]
+	mi := &file_starling_event_v1_event_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -765,7 +874,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[10]
+	mi := &file_starling_event_v1_event_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -778,7 +887,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{10}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Revocation) GetId() int64 {
@@ -819,7 +928,7 @@ type RevocationReply struct {
 
 func (x *RevocationReply) Reset() {
 	*x = RevocationReply{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[11]
+	mi := &file_starling_event_v1_event_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +940,7 @@ func (x *RevocationReply) String() string {
 func (*RevocationReply) ProtoMessage() {}
 
 func (x *RevocationReply) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[11]
+	mi := &file_starling_event_v1_event_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +953,7 @@ func (x *RevocationReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevocationReply.ProtoReflect.Descriptor instead.
 func (*RevocationReply) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{11}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RevocationReply) GetGatewayId() string {
@@ -873,7 +982,7 @@ type SocketRef struct {
 
 func (x *SocketRef) Reset() {
 	*x = SocketRef{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[12]
+	mi := &file_starling_event_v1_event_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -885,7 +994,7 @@ func (x *SocketRef) String() string {
 func (*SocketRef) ProtoMessage() {}
 
 func (x *SocketRef) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[12]
+	mi := &file_starling_event_v1_event_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -898,7 +1007,7 @@ func (x *SocketRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SocketRef.ProtoReflect.Descriptor instead.
 func (*SocketRef) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{12}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SocketRef) GetSocketId() string {
@@ -940,7 +1049,7 @@ type PresenceDelta struct {
 
 func (x *PresenceDelta) Reset() {
 	*x = PresenceDelta{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[13]
+	mi := &file_starling_event_v1_event_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -952,7 +1061,7 @@ func (x *PresenceDelta) String() string {
 func (*PresenceDelta) ProtoMessage() {}
 
 func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[13]
+	mi := &file_starling_event_v1_event_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -965,7 +1074,7 @@ func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceDelta.ProtoReflect.Descriptor instead.
 func (*PresenceDelta) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{13}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PresenceDelta) GetGatewayId() string {
@@ -1022,7 +1131,7 @@ type PresenceLease struct {
 
 func (x *PresenceLease) Reset() {
 	*x = PresenceLease{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[14]
+	mi := &file_starling_event_v1_event_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1034,7 +1143,7 @@ func (x *PresenceLease) String() string {
 func (*PresenceLease) ProtoMessage() {}
 
 func (x *PresenceLease) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[14]
+	mi := &file_starling_event_v1_event_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1047,7 +1156,7 @@ func (x *PresenceLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceLease.ProtoReflect.Descriptor instead.
 func (*PresenceLease) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{14}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PresenceLease) GetGatewayId() string {
@@ -1102,7 +1211,7 @@ type PresenceSnapshotRequest struct {
 
 func (x *PresenceSnapshotRequest) Reset() {
 	*x = PresenceSnapshotRequest{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[15]
+	mi := &file_starling_event_v1_event_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1223,7 @@ func (x *PresenceSnapshotRequest) String() string {
 func (*PresenceSnapshotRequest) ProtoMessage() {}
 
 func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[15]
+	mi := &file_starling_event_v1_event_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1236,7 @@ func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{15}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{16}
 }
 
 // PresenceSnapshot is one page of a gateway's living sockets.
@@ -1147,7 +1256,7 @@ type PresenceSnapshot struct {
 
 func (x *PresenceSnapshot) Reset() {
 	*x = PresenceSnapshot{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[16]
+	mi := &file_starling_event_v1_event_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1159,7 +1268,7 @@ func (x *PresenceSnapshot) String() string {
 func (*PresenceSnapshot) ProtoMessage() {}
 
 func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[16]
+	mi := &file_starling_event_v1_event_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1172,7 +1281,7 @@ func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshot.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshot) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{16}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PresenceSnapshot) GetGatewayId() string {
@@ -1236,7 +1345,7 @@ type OnlineUsers struct {
 
 func (x *OnlineUsers) Reset() {
 	*x = OnlineUsers{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[17]
+	mi := &file_starling_event_v1_event_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1248,7 +1357,7 @@ func (x *OnlineUsers) String() string {
 func (*OnlineUsers) ProtoMessage() {}
 
 func (x *OnlineUsers) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[17]
+	mi := &file_starling_event_v1_event_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1261,7 +1370,7 @@ func (x *OnlineUsers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnlineUsers.ProtoReflect.Descriptor instead.
 func (*OnlineUsers) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{17}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *OnlineUsers) GetUserIds() []string {
@@ -1319,7 +1428,7 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\x04Emit\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x12\n" +
 	"\x04args\x18\x02 \x01(\fR\x04args\x12 \n" +
-	"\vattachments\x18\x03 \x03(\fR\vattachments\"\xa9\x02\n" +
+	"\vattachments\x18\x03 \x03(\fR\vattachments\"\xfa\x02\n" +
 	"\vClientEvent\x12\x1b\n" +
 	"\tsocket_id\x18\x01 \x01(\tR\bsocketId\x12\x1d\n" +
 	"\n" +
@@ -1330,12 +1439,21 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\vattachments\x18\x06 \x03(\fR\vattachments\x127\n" +
 	"\bidentity\x18\a \x01(\v2\x1b.starling.event.v1.IdentityR\bidentity\x12;\n" +
 	"\vreceived_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"receivedAt\"\xa9\x01\n" +
+	"receivedAt\x125\n" +
+	"\x04more\x18\t \x03(\v2!.starling.event.v1.FollowingEventR\x04more\x12\x18\n" +
+	"\aattempt\x18\n" +
+	" \x01(\rR\aattempt\"\x83\x01\n" +
+	"\x0eFollowingEvent\x12\x12\n" +
+	"\x04args\x18\x01 \x01(\fR\x04args\x12 \n" +
+	"\vattachments\x18\x02 \x03(\fR\vattachments\x12;\n" +
+	"\vreceived_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"receivedAt\"\xdd\x01\n" +
 	"\vClientReply\x12.\n" +
 	"\x05fault\x18\x01 \x01(\v2\x18.starling.event.v1.FaultR\x05fault\x12\x19\n" +
 	"\back_args\x18\x02 \x01(\fR\aackArgs\x12 \n" +
 	"\vattachments\x18\x03 \x03(\fR\vattachments\x12-\n" +
-	"\x05emits\x18\x04 \x03(\v2\x17.starling.event.v1.EmitR\x05emits\"\xea\x01\n" +
+	"\x05emits\x18\x04 \x03(\v2\x17.starling.event.v1.EmitR\x05emits\x122\n" +
+	"\x04more\x18\x05 \x03(\v2\x1e.starling.event.v1.ClientReplyR\x04more\"\xea\x01\n" +
 	"\tRoomEvent\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12+\n" +
@@ -1352,10 +1470,12 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\tUserEvent\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12+\n" +
-	"\x04emit\x18\x03 \x01(\v2\x17.starling.event.v1.EmitR\x04emit\"?\n" +
+	"\x04emit\x18\x03 \x01(\v2\x17.starling.event.v1.EmitR\x04emit\"o\n" +
 	"\aCatalog\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
-	"\bpatterns\x18\x02 \x03(\tR\bpatterns\"\x8b\x01\n" +
+	"\bpatterns\x18\x02 \x03(\tR\bpatterns\x12\x14\n" +
+	"\x05batch\x18\x03 \x01(\rR\x05batch\x12\x18\n" +
+	"\arepeats\x18\x04 \x01(\bR\arepeats\"\x8b\x01\n" +
 	"\n" +
 	"Revocation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x17\n" +
@@ -1414,49 +1534,53 @@ func file_starling_event_v1_event_proto_rawDescGZIP() []byte {
 	return file_starling_event_v1_event_proto_rawDescData
 }
 
-var file_starling_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_starling_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_starling_event_v1_event_proto_goTypes = []any{
 	(*Identity)(nil),                // 0: starling.event.v1.Identity
 	(*Fault)(nil),                   // 1: starling.event.v1.Fault
 	(*Emit)(nil),                    // 2: starling.event.v1.Emit
 	(*ClientEvent)(nil),             // 3: starling.event.v1.ClientEvent
-	(*ClientReply)(nil),             // 4: starling.event.v1.ClientReply
-	(*RoomEvent)(nil),               // 5: starling.event.v1.RoomEvent
-	(*RoomEventBatch)(nil),          // 6: starling.event.v1.RoomEventBatch
-	(*Broadcast)(nil),               // 7: starling.event.v1.Broadcast
-	(*UserEvent)(nil),               // 8: starling.event.v1.UserEvent
-	(*Catalog)(nil),                 // 9: starling.event.v1.Catalog
-	(*Revocation)(nil),              // 10: starling.event.v1.Revocation
-	(*RevocationReply)(nil),         // 11: starling.event.v1.RevocationReply
-	(*SocketRef)(nil),               // 12: starling.event.v1.SocketRef
-	(*PresenceDelta)(nil),           // 13: starling.event.v1.PresenceDelta
-	(*PresenceLease)(nil),           // 14: starling.event.v1.PresenceLease
-	(*PresenceSnapshotRequest)(nil), // 15: starling.event.v1.PresenceSnapshotRequest
-	(*PresenceSnapshot)(nil),        // 16: starling.event.v1.PresenceSnapshot
-	(*OnlineUsers)(nil),             // 17: starling.event.v1.OnlineUsers
-	(*timestamppb.Timestamp)(nil),   // 18: google.protobuf.Timestamp
+	(*FollowingEvent)(nil),          // 4: starling.event.v1.FollowingEvent
+	(*ClientReply)(nil),             // 5: starling.event.v1.ClientReply
+	(*RoomEvent)(nil),               // 6: starling.event.v1.RoomEvent
+	(*RoomEventBatch)(nil),          // 7: starling.event.v1.RoomEventBatch
+	(*Broadcast)(nil),               // 8: starling.event.v1.Broadcast
+	(*UserEvent)(nil),               // 9: starling.event.v1.UserEvent
+	(*Catalog)(nil),                 // 10: starling.event.v1.Catalog
+	(*Revocation)(nil),              // 11: starling.event.v1.Revocation
+	(*RevocationReply)(nil),         // 12: starling.event.v1.RevocationReply
+	(*SocketRef)(nil),               // 13: starling.event.v1.SocketRef
+	(*PresenceDelta)(nil),           // 14: starling.event.v1.PresenceDelta
+	(*PresenceLease)(nil),           // 15: starling.event.v1.PresenceLease
+	(*PresenceSnapshotRequest)(nil), // 16: starling.event.v1.PresenceSnapshotRequest
+	(*PresenceSnapshot)(nil),        // 17: starling.event.v1.PresenceSnapshot
+	(*OnlineUsers)(nil),             // 18: starling.event.v1.OnlineUsers
+	(*timestamppb.Timestamp)(nil),   // 19: google.protobuf.Timestamp
 }
 var file_starling_event_v1_event_proto_depIdxs = []int32{
-	18, // 0: starling.event.v1.Identity.expires_at:type_name -> google.protobuf.Timestamp
-	18, // 1: starling.event.v1.Identity.issued_at:type_name -> google.protobuf.Timestamp
+	19, // 0: starling.event.v1.Identity.expires_at:type_name -> google.protobuf.Timestamp
+	19, // 1: starling.event.v1.Identity.issued_at:type_name -> google.protobuf.Timestamp
 	0,  // 2: starling.event.v1.ClientEvent.identity:type_name -> starling.event.v1.Identity
-	18, // 3: starling.event.v1.ClientEvent.received_at:type_name -> google.protobuf.Timestamp
-	1,  // 4: starling.event.v1.ClientReply.fault:type_name -> starling.event.v1.Fault
-	2,  // 5: starling.event.v1.ClientReply.emits:type_name -> starling.event.v1.Emit
-	2,  // 6: starling.event.v1.RoomEvent.emit:type_name -> starling.event.v1.Emit
-	18, // 7: starling.event.v1.RoomEvent.caused_at:type_name -> google.protobuf.Timestamp
-	5,  // 8: starling.event.v1.RoomEventBatch.events:type_name -> starling.event.v1.RoomEvent
-	2,  // 9: starling.event.v1.Broadcast.emit:type_name -> starling.event.v1.Emit
-	2,  // 10: starling.event.v1.UserEvent.emit:type_name -> starling.event.v1.Emit
-	18, // 11: starling.event.v1.Revocation.revoked_at:type_name -> google.protobuf.Timestamp
-	18, // 12: starling.event.v1.SocketRef.since:type_name -> google.protobuf.Timestamp
-	12, // 13: starling.event.v1.PresenceDelta.up:type_name -> starling.event.v1.SocketRef
-	12, // 14: starling.event.v1.PresenceSnapshot.sockets:type_name -> starling.event.v1.SocketRef
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	19, // 3: starling.event.v1.ClientEvent.received_at:type_name -> google.protobuf.Timestamp
+	4,  // 4: starling.event.v1.ClientEvent.more:type_name -> starling.event.v1.FollowingEvent
+	19, // 5: starling.event.v1.FollowingEvent.received_at:type_name -> google.protobuf.Timestamp
+	1,  // 6: starling.event.v1.ClientReply.fault:type_name -> starling.event.v1.Fault
+	2,  // 7: starling.event.v1.ClientReply.emits:type_name -> starling.event.v1.Emit
+	5,  // 8: starling.event.v1.ClientReply.more:type_name -> starling.event.v1.ClientReply
+	2,  // 9: starling.event.v1.RoomEvent.emit:type_name -> starling.event.v1.Emit
+	19, // 10: starling.event.v1.RoomEvent.caused_at:type_name -> google.protobuf.Timestamp
+	6,  // 11: starling.event.v1.RoomEventBatch.events:type_name -> starling.event.v1.RoomEvent
+	2,  // 12: starling.event.v1.Broadcast.emit:type_name -> starling.event.v1.Emit
+	2,  // 13: starling.event.v1.UserEvent.emit:type_name -> starling.event.v1.Emit
+	19, // 14: starling.event.v1.Revocation.revoked_at:type_name -> google.protobuf.Timestamp
+	19, // 15: starling.event.v1.SocketRef.since:type_name -> google.protobuf.Timestamp
+	13, // 16: starling.event.v1.PresenceDelta.up:type_name -> starling.event.v1.SocketRef
+	13, // 17: starling.event.v1.PresenceSnapshot.sockets:type_name -> starling.event.v1.SocketRef
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_starling_event_v1_event_proto_init() }
@@ -1470,7 +1594,7 @@ func file_starling_event_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_event_v1_event_proto_rawDesc), len(file_starling_event_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

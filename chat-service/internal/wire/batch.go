@@ -1,0 +1,93 @@
+package wire
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+// batchEvents is the number of the field RoomEventBatch.events.
+const batchEvents protowire.Number = 1
+
+// Batch frames encoded events as a RoomEventBatch, without encoding them again.
+func Batch(events []chat.EncodedEvent) []byte {
+	size := 0
+	for _, e := range events {
+		size += len(e.Bytes) + 6
+	}
+	b := make([]byte, 0, size)
+	for _, e := range events {
+		b = protowire.AppendTag(b, batchEvents, protowire.BytesType)
+		b = protowire.AppendBytes(b, e.Bytes)
+	}
+	return b
+}
+
+// SplitBatch is the reverse of Batch.
+func SplitBatch(batch []byte) ([]chat.EncodedEvent, error) {
+	var events []chat.EncodedEvent
+	for len(batch) > 0 {
+		number, kind, n := protowire.ConsumeTag(batch)
+		if n < 0 {
+			return nil, fmt.Errorf("read batch: %w", protowire.ParseError(n))
+		}
+		batch = batch[n:]
+		if number != batchEvents || kind != protowire.BytesType {
+			return nil, fmt.Errorf("read batch: unexpected field %d", number)
+		}
+		raw, n := protowire.ConsumeBytes(batch)
+		if n < 0 {
+			return nil, fmt.Errorf("read batch: %w", protowire.ParseError(n))
+		}
+		batch = batch[n:]
+		var e eventv1.RoomEvent
+		if err := proto.Unmarshal(raw, &e); err != nil {
+			return nil, fmt.Errorf("read room event: %w", err)
+		}
+		events = append(events, chat.EncodedEvent{Room: chat.RoomID(e.GetRoomId()), Seq: e.GetSeq(), Bytes: raw})
+	}
+	return events, nil
+}
+
+// Parcel is events of one room, framed as the RoomEventBatch that travels on the room's subject.
+type Parcel struct {
+	Room        chat.RoomID
+	First, Last uint64 // sequences
+	Bytes       []byte
+}
+
+// Bounds of a Parcel, so that a gateway can deliver while the next is on its way.
+const (
+	parcelEvents = 64
+	parcelBytes  = 256 << 10
+)
+
+// Parcels sorts the events of one transaction into parcels. The order of each room's events is kept; the same events make the
+// same parcels.
+func Parcels(events []chat.EncodedEvent) []Parcel {
+	byRoom := make(map[chat.RoomID][]chat.EncodedEvent)
+	var rooms []chat.RoomID
+	for _, e := range events {
+		if byRoom[e.Room] == nil {
+			rooms = append(rooms, e.Room)
+		}
+		byRoom[e.Room] = append(byRoom[e.Room], e)
+	}
+	parcels := make([]Parcel, 0, len(rooms))
+	for _, room := range rooms {
+		for rest := byRoom[room]; len(rest) > 0; {
+			n, size := 1, len(rest[0].Bytes)
+			for n < min(len(rest), parcelEvents) && size+len(rest[n].Bytes) <= parcelBytes {
+				size += len(rest[n].Bytes)
+				n++
+			}
+			parcels = append(parcels, Parcel{Room: room, First: rest[0].Seq, Last: rest[n-1].Seq, Bytes: Batch(rest[:n])})
+			rest = rest[n:]
+		}
+	}
+	return parcels
+}

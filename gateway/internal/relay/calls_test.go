@@ -1,0 +1,182 @@
+package relay
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+// taker is a service that takes several events a request; reply answers each request, nil for no answer.
+type taker struct {
+	mu       sync.Mutex
+	requests []string // "attempt: args args …"
+}
+
+func (w *world) take(t *testing.T, catalog *eventv1.Catalog, event string, reply func(n int, e *eventv1.ClientEvent) *eventv1.ClientReply) *taker {
+	t.Helper()
+	k := &taker{}
+	subj, err := subject.ClientEvent("/", event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.service.QueueSubscribe(subj, "q", func(msg *nats.Msg) {
+		var e eventv1.ClientEvent
+		if err := proto.Unmarshal(msg.Data, &e); err != nil {
+			t.Error(err)
+		}
+		all := []string{string(e.GetArgs())}
+		for _, m := range e.GetMore() {
+			all = append(all, string(m.GetArgs()))
+		}
+		k.mu.Lock()
+		k.requests = append(k.requests, fmt.Sprintf("%d: %s", e.GetAttempt(), strings.Join(all, " ")))
+		n := len(k.requests)
+		k.mu.Unlock()
+		if answer := reply(n, &e); answer != nil {
+			raw, _ := proto.Marshal(answer)
+			_ = msg.Respond(raw)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.service.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	catalog.Service, catalog.Patterns = "taker", append(catalog.Patterns, subj)
+	w.announceAll(t, catalog)
+	return k
+}
+
+func (k *taker) got() []string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return append([]string(nil), k.requests...)
+}
+
+// echoAll acknowledges each event with its arguments.
+func echoAll(_ int, e *eventv1.ClientEvent) *eventv1.ClientReply {
+	reply := &eventv1.ClientReply{AckArgs: e.GetArgs()}
+	for _, m := range e.GetMore() {
+		reply.More = append(reply.More, &eventv1.ClientReply{AckArgs: m.GetArgs()})
+	}
+	return reply
+}
+
+// TestBatches: what waits behind the event in flight goes as one request, as far as the service takes it and the name is the
+// same; acks come in order.
+func TestBatches(t *testing.T) {
+	w := newWorld(t, nil)
+	release := make(chan struct{})
+	do := w.take(t, &eventv1.Catalog{Batch: 3}, "do", func(n int, e *eventv1.ClientEvent) *eventv1.ClientReply {
+		if n == 1 {
+			<-release
+		}
+		return echoAll(n, e)
+	})
+	c := w.connect(t, "u")
+	for i := range 6 {
+		c.Say(fmt.Sprintf(`42%d["do",%d]`, i, i))
+	}
+	c.Say(`426["other",6]`, `427["do",7]`, `428["do",8]`)
+	close(release)
+	c.WaitFor(t, "438[8]")
+	if diff := cmp.Diff([]string{"0: [0]", "0: [1] [2] [3]", "0: [4] [5]", "0: [7] [8]"}, do.got()); diff != "" {
+		t.Errorf("requests: -want +got\n%s", diff)
+	}
+	var acks []string
+	for _, p := range c.Packets() {
+		if strings.HasPrefix(p, "43") {
+			acks = append(acks, p[2:3])
+		}
+	}
+	if got := strings.Join(acks, ""); got != "012345678" {
+		t.Errorf("acks in the order %s, want 012345678", got)
+	}
+}
+
+// TestBatchRefused: a fault of the request as a whole is every event's.
+func TestBatchRefused(t *testing.T) {
+	w := newWorld(t, nil)
+	w.take(t, &eventv1.Catalog{Batch: 10}, "do", func(int, *eventv1.ClientEvent) *eventv1.ClientReply {
+		return &eventv1.ClientReply{Fault: &eventv1.Fault{Code: "unavailable", Message: "busy"}}
+	})
+	c := w.connect(t, "u")
+	for i := range 5 {
+		c.Say(fmt.Sprintf(`42%d["do",%d]`, i, i))
+	}
+	for i := range 5 {
+		if got := c.WaitFor(t, fmt.Sprintf("43%d", i)); !strings.Contains(got, `"unavailable"`) {
+			t.Errorf("ack %d = %s, want unavailable", i, got)
+		}
+	}
+}
+
+// TestRepeats: a request without an answer goes out again, to whoever lives; a passing refusal of one attempt is not the
+// answer while another attempt is out.
+func TestRepeats(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.EventTimeout = 2 * time.Second })
+	died := w.take(t, &eventv1.Catalog{Batch: 10, Repeats: true}, "died", func(n int, e *eventv1.ClientEvent) *eventv1.ClientReply {
+		switch n {
+		case 1:
+			return nil
+		case 2:
+			return &eventv1.ClientReply{Fault: &eventv1.Fault{Code: "unavailable", Message: "busy"}}
+		}
+		return echoAll(n, e)
+	})
+	c := w.connect(t, "u")
+	c.Say(`421["died",1]`)
+	if got := c.WaitFor(t, "431"); got != "431[1]" {
+		t.Errorf("ack = %s, want the third attempt's", got)
+	}
+	if diff := cmp.Diff([]string{"0: [1]", "1: [1]", "2: [1]"}, died.got()); diff != "" {
+		t.Errorf("requests: -want +got\n%s", diff)
+	}
+
+	refused := w.take(t, &eventv1.Catalog{Batch: 10, Repeats: true, Patterns: []string{"client.v1.root.died"}}, "refused", func(n int, _ *eventv1.ClientEvent) *eventv1.ClientReply {
+		if n == 1 {
+			return nil
+		}
+		return &eventv1.ClientReply{Fault: &eventv1.Fault{Code: "forbidden", Message: "no"}}
+	})
+	c.Say(`422["refused",1]`)
+	if got := c.WaitFor(t, "432"); !strings.Contains(got, `"forbidden"`) || len(refused.got()) != 2 {
+		t.Errorf("ack = %s after %d attempts, want forbidden after the second", got, len(refused.got()))
+	}
+}
+
+// TestNoRepeats: without the service's word a request goes out once, and ends as timeout.
+func TestNoRepeats(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.EventTimeout = time.Second })
+	silent := w.take(t, &eventv1.Catalog{}, "silent", func(int, *eventv1.ClientEvent) *eventv1.ClientReply { return nil })
+	c := w.connect(t, "u")
+	c.Say(`421["silent",1]`)
+	if got := c.WaitFor(t, "431"); !strings.Contains(got, `"timeout"`) || len(silent.got()) != 1 {
+		t.Errorf("ack = %s after %d requests, want timeout after one", got, len(silent.got()))
+	}
+}
+
+// TestRepeatBudget: a service that is only slow does not get every request again.
+func TestRepeatBudget(t *testing.T) {
+	c := &calls{budget: 2 * repeatPrice}
+	for i, want := range []bool{true, true, false} {
+		if got := c.mayRepeat(); got != want {
+			t.Errorf("mayRepeat() #%d = %v, want %v", i, got, want)
+		}
+	}
+	for range repeatPrice {
+		c.answered()
+	}
+	if !c.mayRepeat() || c.mayRepeat() {
+		t.Error("after as many answers as one costs, want one repeat")
+	}
+}
