@@ -76,7 +76,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	// The relay outlives ctx: events that were accepted are finished while the sessions drain.
 	background := context.WithoutCancel(ctx)
 	r := relay.New(background, relayConfig(cfg), nc, relay.Services{
-		Auth: authv1.NewAuthServiceClient(conns.auth), Chat: chatv1.NewChatServiceClient(conns.chat),
+		Auth: authv1.NewAuthServiceClient(rpc.Hedged(conns.auth)), Chat: chatv1.NewChatServiceClient(rpc.Hedged(conns.chat)),
 	}, st, log)
 	reconnected.Store(r)
 	sids := session.NewSIDs(cfg.Listen.ID, cfg.sidKey())
@@ -94,7 +94,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	r.ServePeers(peers)
 	front, err := edge.New(edge.Config{
 		Listener: listener, Origins: cfg.Listen.FrontendURLs, TrustedProxies: proxies,
-		MaxPayload: cfg.Protocol.MaxPayload, MaxConnections: maxConnections(cfg.Limits.Connections, log),
+		MaxPayload: cfg.Protocol.MaxPayload, MaxConnections: maxConnections(cfg.Limits.Connections, log), MaxSockets: descriptorRoom(),
 		IPRate: cfg.Limits.IPRate, IPBurst: cfg.Limits.IPBurst,
 		Auth: conns.auth, Chat: conns.chat, Presence: conns.presence, Cluster: r.Cluster(),
 	}, sids, sessions, sockets, peers, st, log)
@@ -205,7 +205,7 @@ func maxConnections(set int, log *slog.Logger) int {
 		log.Warn("descriptor limit unknown", slog.Any("error", err))
 		return set
 	}
-	room := int(min(limit.Cur, 1<<30)) - descriptorReserve
+	room := descriptorRoom()
 	log.Info("descriptor limit", slog.Uint64("nofile", limit.Cur), slog.Int("connections", room))
 	if set == 0 {
 		return max(room, 1)
@@ -214,6 +214,15 @@ func maxConnections(set int, log *slog.Logger) int {
 		log.Warn("max-connections is over the descriptor limit", slog.Int("max_connections", set), slog.Int("possible", room))
 	}
 	return set
+}
+
+// descriptorRoom is how many descriptors are left for clients; 0 where that is unknown.
+func descriptorRoom() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return max(int(min(limit.Cur, 1<<30))-descriptorReserve, 1)
 }
 
 // errDraining makes /readyz say no.

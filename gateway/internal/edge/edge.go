@@ -31,6 +31,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	MaxPayload     int
 	MaxConnections int
+	MaxSockets     int // connections of clients, of whatever kind, that the descriptor limit leaves room for; 0 = no bound
+	MaxRequests    int // REST requests served at once; 0 = 1024
 	IPRate         float64
 	IPBurst        int
 
@@ -72,19 +74,21 @@ func New(cfg Config, sids *session.SIDs, sessions *session.Server, sockets *tran
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", endpoint)
-	mux.Handle("/api/", rest)
-	mux.Handle("/.well-known/", rest)
-	mux.Handle("/api/openapi.json", readOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	mux.Handle("/api/", patience(rest))
+	mux.Handle("/.well-known/", patience(rest))
+	mux.Handle("/api/openapi.json", patience(readOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(proto.OpenAPI) // the client is gone otherwise
-	})))
-	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
-	mux.Handle("/", secured(readOnly(http.FileServerFS(static))))
+	}))))
+	mux.Handle("/healthz", patience(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })))
+	mux.Handle("/", patience(secured(readOnly(http.FileServerFS(static)))))
+	conns := &openConns{most: cfg.MaxSockets, sessions: sessions, conns: make(map[net.Conn]struct{})}
 	e.server = &http.Server{
 		Handler:           cfg.Origins.CORS(noSlash(mux)),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
+		ConnState:         conns.state,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	}
 	return e, nil

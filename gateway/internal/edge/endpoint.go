@@ -61,6 +61,8 @@ func NewEndpoint(cfg EndpointConfig, sids *session.SIDs, sessions *session.Serve
 
 // ServeHTTP implements http.Handler. CORS headers are the caller's (Origins.CORS).
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	control := http.NewResponseController(w)
+	_ = control.SetWriteDeadline(time.Time{}) // of the request before, on the same connection
 	upgrade := isUpgrade(r)
 	query, err := engineio.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -169,7 +171,12 @@ func (e *Endpoint) accept(w http.ResponseWriter, r *http.Request, bind func(tran
 
 // poll answers a polling request of a session, here or by its gateway.
 func (e *Endpoint) poll(w http.ResponseWriter, r *http.Request, query engineio.Query, owner string) {
+	control := http.NewResponseController(w)
+	if r.Method == http.MethodPost {
+		_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(e.cfg.MaxPayload)))
+	_ = control.SetReadDeadline(time.Time{}) // a GET waits for long; its end is noticed all the same
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -194,6 +201,7 @@ func (e *Endpoint) poll(w http.ResponseWriter, r *http.Request, query engineio.Q
 }
 
 func answer(w http.ResponseWriter, p session.PollResponse) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout)) // a test's recorder has none
 	h := w.Header()
 	h.Set("Content-Type", p.ContentType)
 	h.Set("Cache-Control", "no-store")

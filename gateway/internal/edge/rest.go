@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
@@ -52,7 +54,7 @@ func (e *Edge) rest() (http.Handler, error) {
 		presencev1.RegisterPresenceServiceHandlerClient(ctx, mux, presencev1.NewPresenceServiceClient(e.cfg.Presence)),
 		clusterv1.RegisterClusterServiceHandlerServer(ctx, mux, e.cfg.Cluster),
 	)
-	return e.authenticated(mux), err
+	return bounded(cmp.Or(e.cfg.MaxRequests, maxRequests), e.authenticated(mux)), err
 }
 
 func routingFault(status int) fault.Kind {
@@ -64,7 +66,7 @@ func routingFault(status int) fault.Kind {
 
 // authenticated finds out who asks and bounds the request.
 func (e *Edge) authenticated(next http.Handler) http.Handler {
-	auth := authv1.NewAuthServiceClient(e.cfg.Auth)
+	auth := authv1.NewAuthServiceClient(rpc.Hedged(e.cfg.Auth))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), restTimeout)
 		defer cancel()

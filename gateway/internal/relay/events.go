@@ -90,7 +90,9 @@ func joinable(namespace string) bool { return namespace == "/" || namespace == "
 func (r *Relay) send(c *client, events []*pending) {
 	p := events[0]
 	if p.act == nil {
-		r.calls.start(c, events)
+		if !r.pace.hold(c, events) {
+			r.calls.start(c, events)
+		}
 		return
 	}
 	r.tasks.Go(func() { p.act(c, p) })

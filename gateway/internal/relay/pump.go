@@ -17,19 +17,21 @@ import (
 )
 
 // pump hands messages to a handler until ctx ends. Everything that waits is queued before anything is flushed: under load many
-// frames to one conn leave in one write, without load a frame leaves at once.
-func pump(ctx context.Context, msgs <-chan *nats.Msg, handle func(*nats.Msg, *hub.Dirty)) error {
+// frames to one conn leave in one write, without load a frame leaves at once. behind may be nil.
+func pump(ctx context.Context, msgs <-chan *nats.Msg, handle func(*nats.Msg, *hub.Dirty), behind *backlog) error {
 	var dirty hub.Dirty
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case msg := <-msgs:
+			began, n := time.Now(), min(len(msgs), batch)
 			handle(msg, &dirty)
-			for range min(len(msgs), batch) {
+			for range n {
 				handle(<-msgs, &dirty)
 			}
 			dirty.Flush()
+			behind.handled(n+1, time.Since(began), len(msgs))
 		}
 	}
 }

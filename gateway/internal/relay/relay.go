@@ -36,6 +36,7 @@ type Relay struct {
 	hub         *hub.Hub
 	registry    *hub.Registry
 	calls       *calls
+	pace        *pace
 	interest    *interest
 	repairs     *repairs
 	presence    *presence
@@ -76,6 +77,7 @@ func New(ctx context.Context, cfg Config, nc *nats.Conn, services Services, st *
 		r.roomEvents[i] = make(chan *nats.Msg, roomEventBuffer)
 	}
 	r.calls = newCalls(r)
+	r.pace = newPace(r, shards)
 	r.interest = newInterest(r)
 	r.repairs = newRepairs(r)
 	r.presence = newPresence(r)
@@ -94,10 +96,13 @@ func (r *Relay) Run(ctx context.Context) error {
 	r.askCatalog()
 	var g run.Group
 	for i := range r.roomEvents {
-		g.Go("room events", func(ctx context.Context) error { return pump(ctx, r.roomEvents[i], r.applyRoomEvents) })
+		g.Go("room events", func(ctx context.Context) error {
+			return pump(ctx, r.roomEvents[i], r.applyRoomEvents, &backlog{report: func(lag time.Duration) { r.pace.report(i, lag) }})
+		})
 	}
-	g.Go("control events", func(ctx context.Context) error { return pump(ctx, subs.control, r.control) })
+	g.Go("control events", func(ctx context.Context) error { return pump(ctx, subs.control, r.control, nil) })
 	g.Go("replies", r.calls.run)
+	g.Go("pace", r.pace.run)
 	g.Go("interest", r.interest.run)
 	g.Go("repairs", r.repairs.run)
 	g.Go("heads", r.repairs.compareHeads)

@@ -1,0 +1,53 @@
+package relay
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+// TestPace: while deliveries are behind, events wait; they go on when the gateway has caught up, and are refused when that
+// takes too long.
+func TestPace(t *testing.T) {
+	w := newWorld(t, nil)
+	do := w.take(t, &eventv1.Catalog{Batch: 10}, "do", echoAll)
+	c := w.connect(t, "u")
+	w.relay.pace.report(1, 2*lagHigh)
+	c.Say(`421["do",1]`, `422["do",2]`)
+	w.relay.pace.tick(time.Now())
+	if got := do.got(); len(got) != 0 {
+		t.Errorf("requests while behind: %v, want none", got)
+	}
+	w.relay.pace.report(1, lagLow+1)
+	w.relay.pace.tick(time.Now())
+	if got := do.got(); len(got) != 0 {
+		t.Errorf("requests while nearly caught up: %v, want none", got)
+	}
+	w.relay.pace.report(1, 0)
+	c.WaitFor(t, "431[1]")
+	c.WaitFor(t, "432[2]")
+
+	w.relay.pace.report(0, 2*lagHigh)
+	c.Say(`423["do",3]`)
+	w.relay.pace.tick(time.Now().Add(2 * holdMost))
+	if got := c.WaitFor(t, "433"); !strings.Contains(got, `"unavailable"`) || !strings.Contains(got, `"retryAfterMs"`) {
+		t.Errorf("ack of one that was held for long = %s, want unavailable with retryAfterMs", got)
+	}
+}
+
+// TestBacklog: the lag is what waits, at the pace of late.
+func TestBacklog(t *testing.T) {
+	var lag time.Duration
+	b := &backlog{report: func(d time.Duration) { lag = d }}
+	for range 100 {
+		b.handled(10, 20*time.Millisecond, 500)
+	}
+	if lag < 990*time.Millisecond || lag > time.Second {
+		t.Errorf("lag of 500 messages at 2 ms = %v, want 1 s", lag)
+	}
+	if b.handled(1, time.Millisecond, 0); lag != 0 {
+		t.Errorf("lag of nothing = %v, want 0", lag)
+	}
+}
