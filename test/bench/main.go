@@ -153,7 +153,7 @@ func runScenarios(ctx context.Context, o *options, systems []*system.System, say
 func (o *options) settings() map[string]string {
 	return map[string]string{
 		"conns": strconv.Itoa(o.Conns), "rooms": strconv.Itoa(o.Rooms), "window": strconv.Itoa(o.Window),
-		"idle": strconv.Itoa(o.IdleConns), "rate": strconv.Itoa(o.Rate), "duration": o.Duration.String(),
+		"idle": strconv.Itoa(o.IdleConns), "rate": strconv.Itoa(o.Rate), "pace": strconv.Itoa(o.Pace), "duration": o.Duration.String(),
 		"warmup": o.Warmup.String(), "gateways": strconv.Itoa(o.gateways), "split": strconv.FormatBool(o.split),
 		"pending": strconv.Itoa(o.Pending),
 	}

@@ -67,6 +67,7 @@ func parse(args []string, env func(string) string) (*options, error) {
 	f.IntVar(&o.Window, "window", 4, "messages in flight a sender of send and hot, a number")
 	f.IntVar(&o.IdleConns, "idle", 5000, "connections of idle and storm, a number")
 	f.IntVar(&o.Rate, "rate", 500, "messages of latency, per second")
+	f.IntVar(&o.Pace, "pace", 10_000, "messages of pace, per second, into many rooms; half of it into one")
 	f.DurationVar(&o.Duration, "duration", 10*time.Second, "how long each load is measured")
 	f.DurationVar(&o.Warmup, "warmup", 2*time.Second, "how long each load runs before it is measured")
 	f.IntVar(&o.Loops, "loops", 2, "threads of the load generator, a number")
@@ -95,6 +96,7 @@ func (o *options) check() error {
 		{"window", o.Window, 1, 1000},
 		{"idle", o.IdleConns, 1, maxConns},
 		{"rate", o.Rate, 1, 20_000},
+		{"pace", o.Pace, 2, 100_000},
 		{"loops", o.Loops, 1, 16},
 		{"pending", o.Pending, 1, 4096},
 		{"gateways", o.gateways, 1, 16},

@@ -25,6 +25,7 @@ type Options struct {
 	Window    int           // messages in flight a sender
 	IdleConns int           // of idle and storm
 	Rate      int           // messages a second of latency
+	Pace      int           // messages a second of pace into many rooms; half of it into one
 	Warmup    time.Duration // under load, before what is measured
 	Duration  time.Duration // of what is measured
 	Loops     int           // of the load generator
@@ -52,6 +53,7 @@ var scenarios = []struct { //nolint:gochecknoglobals // a constant list
 	{"send", (*Bench).send},
 	{"hot", (*Bench).hot},
 	{"fanout", (*Bench).fanout},
+	{"pace", (*Bench).pace},
 	{"latency", (*Bench).latency},
 }
 

@@ -34,15 +34,55 @@ func (b *Bench) latency(ctx context.Context, r *report.Result) error {
 	}
 	c.onEvent, c.onAck = c.latencyReceived, c.latencyAcked
 	for _, event := range []string{"message:send", "room:message"} {
-		if err := c.openLoop(ctx, r, event); err != nil {
+		if err := c.openLoop(ctx, r, paced{name: event, event: event, rate: b.Rate, size: latencySize}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// openLoop sends Rate events a second, from members in turn.
-func (c *crowd) openLoop(ctx context.Context, r *report.Result, event string) error {
+// pace is send and hot at half of what they are to reach: what an ack takes while there is still room.
+func (b *Bench) pace(ctx context.Context, r *report.Result) error {
+	rooms := min(b.Rooms, b.Conns)
+	for _, p := range []paced{
+		{name: "send", event: "message:send", rate: b.Pace, size: b.Conns / rooms},
+		{name: "hot", event: "message:send", rate: b.Pace / 2, size: b.Conns},
+	} {
+		if err := b.paceOne(ctx, r, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *Bench) paceOne(ctx context.Context, r *report.Result, p paced) error {
+	rooms := b.Conns / p.size
+	c, err := b.newCrowd(rooms * p.size)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	defer c.verify(r)
+	if _, err := c.connect(ctx, rooms*p.size); err != nil {
+		return err
+	}
+	if err := c.join(ctx, b.roomNames("pace-"+p.name, rooms)); err != nil {
+		return err
+	}
+	c.onEvent, c.onAck = c.latencyReceived, c.latencyAcked
+	return c.openLoop(ctx, r, p)
+}
+
+// paced is a load at a steady rate.
+type paced struct {
+	name  string // in the results
+	event string
+	rate  int // events a second
+	size  int // members of a room
+}
+
+// openLoop sends events at a steady rate, from members in turn.
+func (c *crowd) openLoop(ctx context.Context, r *report.Result, p paced) error {
 	b := c.bench
 	c.stopping.Store(false)
 	sent, got, answered := c.sum(sentCount), c.sum(deliveredCount), c.sum(ackedCount)+c.sum(failedCount)
@@ -52,14 +92,14 @@ func (c *crowd) openLoop(ctx context.Context, r *report.Result, event string) er
 	}
 	running, stop := context.WithCancel(ctx)
 	late := make(chan time.Duration, 1)
-	go func() { late <- c.tick(running, event) }()
+	go func() { late <- c.tick(running, p) }()
 	defer stop()
 	line := c.loadLine()
 	if err := b.pause(ctx, b.Warmup, line); err != nil {
 		return err
 	}
 	c.measuring.Store(true)
-	from, to, err := b.during(ctx, r, "latency "+event, b.Duration, line)
+	from, to, err := b.during(ctx, r, r.Scenario+" "+p.name, b.Duration, line)
 	c.measuring.Store(false)
 	stop()
 	slipped := <-late
@@ -68,14 +108,14 @@ func (c *crowd) openLoop(ctx context.Context, r *report.Result, event string) er
 	}
 	err = c.settle(ctx, func() bool {
 		n := c.sum(sentCount) - sent
-		return n == c.sum(ackedCount)+c.sum(failedCount)-answered && n*latencySize == c.sum(deliveredCount)-got
+		return n == c.sum(ackedCount)+c.sum(failedCount)-answered && n*int64(p.size) == c.sum(deliveredCount)-got
 	})
 	if err != nil {
 		return err
 	}
 	receipts := c.merge(func(t *tally) *histogram.Histogram { return &t.receipts })
 	acks := c.merge(func(t *tally) *histogram.Histogram { return &t.acks })
-	name := event + ": "
+	name := p.name + ": "
 	r.Add(name+"deliveries", "1/s", float64(receipts.Count())/to.at.Sub(from.at).Seconds(), report.Neutral)
 	r.Add(name+"receipt p50", "ms", millis(receipts.Quantile(0.5)), report.Lower)
 	r.Add(name+"receipt p99", "ms", millis(receipts.Quantile(0.99)), report.Lower)
@@ -84,15 +124,15 @@ func (c *crowd) openLoop(ctx context.Context, r *report.Result, event string) er
 	r.Add(name+"ack p99", "ms", millis(acks.Quantile(0.99)), report.Lower)
 	r.Add(name+"latest send behind its time", "ms", millis(slipped), report.Neutral)
 	b.addCPU(r, name, from, to)
-	if missing := (c.sum(sentCount)-sent)*latencySize - (c.sum(deliveredCount) - got); missing != 0 {
+	if missing := (c.sum(sentCount)-sent)*int64(p.size) - (c.sum(deliveredCount) - got); missing != 0 {
 		r.Problem("%s%d deliveries are missing", name, missing)
 	}
 	return nil
 }
 
 // tick sends on time until ctx ends and tells how late the latest was.
-func (c *crowd) tick(ctx context.Context, event string) (late time.Duration) {
-	interval := time.Second / time.Duration(c.bench.Rate)
+func (c *crowd) tick(ctx context.Context, p paced) (late time.Duration) {
+	interval := time.Second / time.Duration(p.rate)
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
 	start := time.Now()
@@ -106,7 +146,7 @@ func (c *crowd) tick(ctx context.Context, event string) (late time.Duration) {
 		}
 		late = max(late, time.Since(due))
 		m := c.members[n*7%len(c.members)]
-		m.conn.Do(func() { c.latencySend(m, event) })
+		m.conn.Do(func() { c.latencySend(m, p.event) })
 	}
 }
 

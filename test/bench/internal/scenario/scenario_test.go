@@ -153,7 +153,7 @@ func newBench(t *testing.T, handler http.Handler) *Bench {
 	address := netip.MustParseAddrPort(server.Listener.Addr().String())
 	return &Bench{
 		Options: Options{
-			Conns: 12, Rooms: 4, Window: 3, IdleConns: 40, Rate: 500, Warmup: 20 * time.Millisecond,
+			Conns: 12, Rooms: 4, Window: 3, IdleConns: 40, Rate: 500, Pace: 600, Warmup: 20 * time.Millisecond,
 			Duration: 150 * time.Millisecond, Loops: 2, Pending: 16,
 		},
 		System: system.External("tiny", []netip.AddrPort{address}, testSecret, 0, ""),
@@ -178,6 +178,7 @@ func TestScenarios(t *testing.T) {
 		{"send", []string{"acked", "deliveries", "ack p50", "ack p99"}},
 		{"hot", []string{"acked", "deliveries"}},
 		{"idle", []string{"connects", "handshake p99"}},
+		{"pace", []string{"send: ack p99", "hot: ack p99", "hot: deliveries"}},
 		{"latency", []string{"message:send: receipt p50", "room:message: receipt p99", "room:message: ack p50"}},
 	} {
 		t.Run(c.scenario, func(t *testing.T) {
