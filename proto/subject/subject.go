@@ -15,6 +15,8 @@ const (
 	RoomsStream = "ROOMS"
 	// RoomsStreamSubjects is what the stream takes in.
 	RoomsStreamSubjects = "roomlog.v1.>"
+	// RoomsStreamGet reads the stream without a consumer.
+	RoomsStreamGet = "$JS.API.DIRECT.GET.ROOMS"
 	// RoomsLiveSubjects is where the stream republishes to; the wildcard keeps scope and room token.
 	RoomsLiveSubjects = "room.v1.>"
 )

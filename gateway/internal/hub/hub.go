@@ -204,10 +204,12 @@ func (h *Hub) Forget(roomID string) bool {
 }
 
 // Apply takes a room event that came from the bus or from a repair.
-func (h *Hub) Apply(e replay.Event, dirty *Dirty) { h.ApplyAll(e.RoomID, []replay.Event{e}, dirty) }
+func (h *Hub) Apply(e replay.Event, dirty *Dirty) {
+	h.ApplyAll(e.RoomID, []replay.Event{e}, 0, dirty)
+}
 
-// ApplyAll is Apply for events of one room that came together.
-func (h *Hub) ApplyAll(roomID string, events []replay.Event, dirty *Dirty) {
+// ApplyAll is Apply for events of one room that came together; position is theirs in the stream, 0 when it is not known.
+func (h *Hub) ApplyAll(roomID string, events []replay.Event, position uint64, dirty *Dirty) {
 	sh := h.shard(roomID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -224,6 +226,9 @@ func (h *Hub) ApplyAll(roomID string, events []replay.Event, dirty *Dirty) {
 			}
 		}
 		r.seq.Offer(e, pass)
+	}
+	if position != 0 && len(ready) > 0 && ready[len(ready)-1].Seq != 0 {
+		r.position = position
 	}
 	h.fanOutAll(r, ready, dirty)
 	clear(ready)
@@ -257,6 +262,17 @@ func (h *Hub) Gap(roomID string) (after, upTo uint64, ok bool) {
 		r.gapTold = false
 	}
 	return after, upTo, ok
+}
+
+// Position is the stream's position of the last events of a room that went out; 0 when it is not known.
+func (h *Hub) Position(roomID string) uint64 {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if r := sh.rooms[roomID]; r != nil {
+		return r.position
+	}
+	return 0
 }
 
 // Head is where a room with members stands here.

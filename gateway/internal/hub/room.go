@@ -13,6 +13,8 @@ type room struct {
 	seq     replay.Sequencer
 	members []member
 	gapTold bool
+	// position is the stream's of the last events that went out; 0 when it is not known.
+	position uint64
 }
 
 type member struct {

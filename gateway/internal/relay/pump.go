@@ -12,6 +12,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/replay"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/sabotage"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
@@ -43,11 +44,14 @@ func (r *Relay) applyRoomEvents(msg *nats.Msg, dirty *hub.Dirty) {
 		r.log.Warn("room events cannot be decoded", slog.String("subject", msg.Subject), slog.Any("error", err))
 		return
 	}
-	r.applyEvents(b.GetEvents(), dirty)
+	if sabotage.LoseEvent() {
+		return
+	}
+	r.applyEvents(b.GetEvents(), positionOf(msg), dirty)
 }
 
-// applyEvents applies events of one room.
-func (r *Relay) applyEvents(events []*eventv1.RoomEvent, dirty *hub.Dirty) {
+// applyEvents applies events of one room; position is theirs in the stream, 0 when it is not known.
+func (r *Relay) applyEvents(events []*eventv1.RoomEvent, position uint64, dirty *hub.Dirty) {
 	if len(events) == 0 {
 		return
 	}
@@ -55,7 +59,7 @@ func (r *Relay) applyEvents(events []*eventv1.RoomEvent, dirty *hub.Dirty) {
 	for i, e := range events {
 		batch[i] = roomEventOf(e)
 	}
-	r.hub.ApplyAll(batch[0].RoomID, batch, dirty)
+	r.hub.ApplyAll(batch[0].RoomID, batch, position, dirty)
 }
 
 // roomEventOf maps the wire form; RoomID comes from the payload because the subject may hold a hash of it.

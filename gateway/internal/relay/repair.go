@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/platform/sabotage"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
 // repairs fetch room events that did not come by themselves: those below one that came early, and a lost last one, which
@@ -31,6 +33,7 @@ type repair struct {
 const (
 	repairWorkers = 8
 	repairTimeout = 3 * time.Second
+	streamTimeout = time.Second
 	repairRetry   = 300 * time.Millisecond
 	repairTick    = 10 * time.Millisecond
 	repairPage    = 1000
@@ -113,36 +116,71 @@ func (q *repairs) finish(roomID string, again bool) {
 	q.due[roomID] = d
 }
 
-// repair fetches what a room misses and reports whether to try again.
+// repair fetches what a room misses and reports whether to try again: from the stream, which needs nobody's help, and what it
+// does not have from chat-service.
 func (q *repairs) repair(ctx context.Context, roomID string) (again bool) {
-	r := q.relay
+	streamed := false // the stream was asked; once is enough
 	for {
-		after, upTo, gap := r.hub.Gap(roomID)
-		q.mu.Lock()
-		head := q.due[roomID].head
-		q.mu.Unlock()
-		if !gap {
-			last, started := r.hub.Last(roomID)
-			if !started || last >= head {
-				return false
-			}
-			after, upTo = last, head
+		after, upTo, missing := q.missing(roomID)
+		if !missing {
+			return false
 		}
-		call, cancel := context.WithTimeout(ctx, repairTimeout)
-		res, err := r.services.Chat.ReadRoomEvents(call, &chatv1.ReadRoomEventsRequest{
-			RoomId: roomID, AfterSeq: after, ToSeq: upTo, Limit: repairPage,
-		})
-		cancel()
-		if err != nil || len(res.GetEvents()) == 0 {
-			r.stats.GapRepairs.WithLabelValues("failed").Inc()
-			r.log.WarnContext(ctx, "room gap not repaired", slog.Uint64("after", after), slog.Any("error", err))
+		var events []*eventv1.RoomEvent
+		var err error
+		source := "stream"
+		if position := q.relay.hub.Position(roomID); position > 0 && !streamed {
+			streamed = true
+			events, err = q.fromStream(ctx, roomID, position)
+		} else {
+			source = "chat-service"
+			if events, err = q.fromService(ctx, roomID, after, upTo); err == nil && len(events) == 0 {
+				err = errNothingThere
+			}
+		}
+		if err != nil {
+			q.relay.stats.GapRepairs.WithLabelValues("failed").Inc()
+			q.relay.log.WarnContext(ctx, "room gap not repaired", slog.String("source", source), slog.Uint64("after", after), slog.Any("error", err))
+			if source == "stream" {
+				continue // chat-service may do
+			}
 			return true
 		}
-		r.stats.GapRepairs.WithLabelValues("ok").Inc()
 		var dirty hub.Dirty
-		r.applyEvents(res.GetEvents(), &dirty)
+		q.relay.applyEvents(events, 0, &dirty)
 		dirty.Flush()
+		if now, _, still := q.missing(roomID); !still || now > after {
+			q.relay.stats.GapRepairs.WithLabelValues("ok").Inc()
+		}
 	}
+}
+
+var errNothingThere = errors.New("chat-service has no such events")
+
+// missing tells which sequences a room lacks: after < missing ≤ upTo.
+func (q *repairs) missing(roomID string) (after, upTo uint64, ok bool) {
+	if after, upTo, ok = q.relay.hub.Gap(roomID); ok {
+		return after, upTo, true
+	}
+	q.mu.Lock()
+	head := q.due[roomID].head
+	q.mu.Unlock()
+	last, started := q.relay.hub.Last(roomID)
+	return last, head, started && last < head
+}
+
+func (q *repairs) fromStream(ctx context.Context, roomID string, position uint64) ([]*eventv1.RoomEvent, error) {
+	ctx, cancel := context.WithTimeout(ctx, streamTimeout)
+	defer cancel()
+	return q.relay.readStream(ctx, roomID, position)
+}
+
+func (q *repairs) fromService(ctx context.Context, roomID string, after, upTo uint64) ([]*eventv1.RoomEvent, error) {
+	ctx, cancel := context.WithTimeout(ctx, repairTimeout)
+	defer cancel()
+	res, err := q.relay.services.Chat.ReadRoomEvents(ctx, &chatv1.ReadRoomEventsRequest{
+		RoomId: roomID, AfterSeq: after, ToSeq: upTo, Limit: repairPage,
+	})
+	return res.GetEvents(), err
 }
 
 // compareNow has the heads compared at once.

@@ -4,14 +4,20 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/subject"
 )
 
 // sees waits until a client has got exactly these packets.
@@ -133,6 +139,62 @@ func TestGapIsRepaired(t *testing.T) {
 		if p != fmt.Sprintf(`42["e",%d]`, i+1) {
 			t.Fatalf("event %d is %s", i+1, p)
 		}
+	}
+}
+
+// TestGapIsRepairedFromTheStream: what the stream has is not asked of chat-service, nor is more than what is missing delivered.
+func TestGapIsRepairedFromTheStream(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.HeadInterval = 50 * time.Millisecond })
+	js, err := jetstream.New(w.service)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: subject.RoomsStream, Subjects: []string{subject.RoomsStreamSubjects}, AllowDirect: true, // without republishing: all is lost
+	}); err != nil {
+		t.Fatal(err)
+	}
+	live := func(e *eventv1.RoomEvent, position uint64) {
+		raw, _ := proto.Marshal(&eventv1.RoomEventBatch{Events: []*eventv1.RoomEvent{e}})
+		msg := &nats.Msg{Subject: subject.Room("r"), Data: raw, Header: nats.Header{positionHeader: {strconv.FormatUint(position, 10)}}}
+		if err := w.service.PublishMsg(msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stream := func(room string) (*eventv1.RoomEvent, uint64) {
+		e := w.chat.commit(room)
+		raw, _ := proto.Marshal(&eventv1.RoomEventBatch{Events: []*eventv1.RoomEvent{e}})
+		ack, err := js.Publish(t.Context(), subject.RoomLog(room), raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e, ack.Sequence
+	}
+	reads := func() int {
+		w.chat.mu.Lock()
+		defer w.chat.mu.Unlock()
+		return w.chat.reads
+	}
+	a := w.connect(t, "a")
+	w.join(t, a, "r")
+	live(stream("r"))
+	sees(t, a, `42["e",1]`)
+	for range 3 {
+		stream("r") // never came here
+		stream("other")
+	}
+	live(stream("r"))
+	sees(t, a, `42["e",1]`, `42["e",2]`, `42["e",3]`, `42["e",4]`, `42["e",5]`)
+	stream("r") // a lost last one
+	sees(t, a, `42["e",1]`, `42["e",2]`, `42["e",3]`, `42["e",4]`, `42["e",5]`, `42["e",6]`)
+	if n := reads(); n != 0 {
+		t.Errorf("chat-service was asked %d times, want the stream to have done", n)
+	}
+	w.chat.commit("r") // the stream never had it
+	live(stream("r"))
+	sees(t, a, `42["e",1]`, `42["e",2]`, `42["e",3]`, `42["e",4]`, `42["e",5]`, `42["e",6]`, `42["e",7]`, `42["e",8]`)
+	if n := reads(); n == 0 {
+		t.Error("chat-service was never asked for what the stream does not have")
 	}
 }
 
