@@ -60,6 +60,8 @@ type NATS struct {
 	URL      settings.URL    `name:"nats-url" env:"NATS_URL" default:"nats://localhost:4222" help:"NATS, one URL or several separated by commas."`
 	User     string          `name:"nats-user" env:"NATS_USER" help:"NATS user; empty connects without."`
 	Password settings.Secret `name:"nats-password" env:"NATS_PASSWORD" help:"NATS password."`
+	// IgnoreDiscovered keeps to URL.
+	IgnoreDiscovered bool `name:"nats-ignore-discovered" env:"NATS_IGNORE_DISCOVERED" help:"Connect only to the addresses in NATS_URL, not to others that the servers tell of: for servers behind a proxy."`
 }
 
 // Tokens are the settings of our own tokens and their keys.

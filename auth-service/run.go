@@ -54,7 +54,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	}
 	defer pool.Close()
 	nc, err := bus.Connect(ctx, bus.Config{
-		URL: cfg.NATS.URL, Name: name, User: cfg.NATS.User, Password: cfg.NATS.Password, InProcess: cfg.NATSInProcess, Log: log,
+		URL: cfg.NATS.URL, Name: name, User: cfg.NATS.User, Password: cfg.NATS.Password,
+		IgnoreDiscovered: cfg.NATS.IgnoreDiscovered, InProcess: cfg.NATSInProcess, Log: log,
 	})
 	if err != nil {
 		return err

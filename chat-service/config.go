@@ -24,6 +24,8 @@ type Config struct {
 	NATSURL      settings.URL    `name:"nats-url" env:"NATS_URL" default:"nats://localhost:4222" help:"Address of NATS, or several separated by commas."`
 	NATSUser     string          `name:"nats-user" env:"NATS_USER" help:"User name at NATS."`
 	NATSPassword settings.Secret `name:"nats-password" env:"NATS_PASSWORD" help:"Password at NATS."`
+	// NATSIgnoreDiscovered keeps to NATSURL.
+	NATSIgnoreDiscovered bool `name:"nats-ignore-discovered" env:"NATS_IGNORE_DISCOVERED" help:"Connect only to the addresses in NATS_URL, not to others that the servers tell of: for servers behind a proxy."`
 
 	DatabaseURL   settings.URL `name:"database-url" env:"DATABASE_URL" default:"postgres://starling@localhost:5432/starling" help:"Address of PostgreSQL."`
 	DBMaxConns    int32        `name:"db-max-conns" env:"DB_MAX_CONNS" default:"16" help:"Largest number of connections to PostgreSQL; more than writer-lanes."`

@@ -50,7 +50,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	defer pool.Close()
 	nc, err := bus.Connect(life, bus.Config{
 		URL: cfg.NATSURL, Name: serviceName, User: cfg.NATSUser, Password: cfg.NATSPassword,
-		InProcess: cfg.NATSInProcess, Log: log,
+		IgnoreDiscovered: cfg.NATSIgnoreDiscovered, InProcess: cfg.NATSInProcess, Log: log,
 	})
 	if err != nil {
 		return err

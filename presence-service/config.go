@@ -25,6 +25,8 @@ type Config struct {
 	NATSURL      settings.URL    `name:"nats-url" env:"NATS_URL" default:"nats://localhost:4222" help:"NATS servers, URLs separated by commas."`
 	NATSUser     string          `name:"nats-user" env:"NATS_USER" default:"" help:"NATS user; empty = as the URL says."`
 	NATSPassword settings.Secret `name:"nats-password" env:"NATS_PASSWORD" default:"" help:"Password of the NATS user."`
+	// NATSIgnoreDiscovered keeps to NATSURL.
+	NATSIgnoreDiscovered bool `name:"nats-ignore-discovered" env:"NATS_IGNORE_DISCOVERED" help:"Connect only to the addresses in NATS_URL, not to others that the servers tell of: for servers behind a proxy."`
 
 	DatabaseURL settings.URL `name:"database-url" env:"DATABASE_URL" default:"postgres://localhost:5432/starling" help:"PostgreSQL database, a URL."`
 	DBMaxConns  int32        `name:"db-max-conns" env:"DB_MAX_CONNS" default:"4" help:"Most connections in the pool, a count; one more holds the leader lock."`
@@ -35,7 +37,7 @@ type Config struct {
 	GRPCListen   string          `name:"grpc-listen" env:"GRPC_LISTEN" default:":7003" help:"Address of the gRPC server, host:port."`
 	AdminListen  string          `name:"admin-listen" env:"ADMIN_LISTEN" default:":8083" help:"Address of health, metrics and profiles, host:port; empty = off."`
 	ServiceToken settings.Secret `name:"service-token" env:"SERVICE_TOKEN" default:"" help:"Secret that the services share for gRPC; empty = not asked for."`
-	ChatAddr     string          `name:"chat-service-addr" env:"CHAT_SERVICE_ADDR" default:"localhost:7002" help:"Address of chat-service, host:port."`
+	ChatAddr     string          `name:"chat-service-addr" env:"CHAT_SERVICE_ADDR" default:"localhost:7002" help:"Address of chat-service, host:port, or several separated by commas."`
 	OTLPEndpoint string          `name:"otlp-endpoint" env:"OTLP_ENDPOINT" default:"" help:"Where traces go by OTLP/gRPC, host:port or URL; empty = no traces."`
 
 	LeaseExpiry  time.Duration `name:"lease-expiry" env:"LEASE_EXPIRY" default:"10s" help:"Silence after which a gateway and its sockets count as gone, a duration of 4s to 10m; gateways send heartbeats every 3s."`
@@ -75,7 +77,10 @@ func (c *Config) database() pg.Config {
 }
 
 func (c *Config) bus() bus.Config {
-	return bus.Config{URL: c.NATSURL, Name: Name, User: c.NATSUser, Password: c.NATSPassword, InProcess: c.NATSInProcess}
+	return bus.Config{
+		URL: c.NATSURL, Name: Name, User: c.NATSUser, Password: c.NATSPassword,
+		IgnoreDiscovered: c.NATSIgnoreDiscovered, InProcess: c.NATSInProcess,
+	}
 }
 
 func (c *Config) presence() presence.Config {

@@ -66,7 +66,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		registry   = presence.NewRegistry(cfg.presence())
 		leadership = presence.NewLeadership(uuid.NewString(), time.Now())
 		store      = postgres.NewStore(pool)
-		query      = &presence.Query{Registry: registry, Store: store, Members: grpcapi.NewMembers(chat)}
+		query      = &presence.Query{Registry: registry, Store: store, Members: grpcapi.NewMembers(rpc.Hedged(chat))}
 		publisher  = &busapi.Publisher{Conn: nc, Leadership: leadership}
 		snapshots  = busapi.NewSnapshots(nc, registry, log, metrics)
 		intake     = &busapi.Intake{Conn: nc, Registry: registry, Snapshots: snapshots, Log: log}

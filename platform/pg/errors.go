@@ -15,10 +15,13 @@ import (
 const (
 	codeUniqueViolation      = "23505"
 	codeReadOnlyTransaction  = "25006" // the former primary, after a failover
+	codeIdleInTransaction    = "25P03" // we rested too long; the connection is ended
 	codeSerializationFailure = "40001"
 	codeDeadlockDetected     = "40P01"
 	codeLockNotAvailable     = "55P03"
 	codeQueryCanceled        = "57014" // statement_timeout
+	codeAdminShutdown        = "57P01"
+	codeCrashShutdown        = "57P02"
 	classConnection          = "08"
 	classResources           = "53"  // too many connections, disk full, out of memory
 	classShutdown            = "57P" // shutting down, crashed, starting up, database dropped
@@ -42,7 +45,7 @@ func IsUnavailable(err error) bool {
 	}
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok { // also inside a ConnectError
 		switch pgErr.Code {
-		case codeReadOnlyTransaction, codeSerializationFailure, codeDeadlockDetected, codeLockNotAvailable, codeQueryCanceled:
+		case codeReadOnlyTransaction, codeIdleInTransaction, codeSerializationFailure, codeDeadlockDetected, codeLockNotAvailable, codeQueryCanceled:
 			return true
 		}
 		return strings.HasPrefix(pgErr.Code, classConnection) || strings.HasPrefix(pgErr.Code, classResources) ||
@@ -51,7 +54,7 @@ func IsUnavailable(err error) bool {
 	var connectErr *pgconn.ConnectError
 	var netErr net.Error
 	return errors.As(err, &connectErr) || errors.As(err, &netErr) || pgconn.Timeout(err) || pgconn.SafeToRetry(err) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, pgconn.ErrConnClosed) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrCircuitOpen) || errors.Is(err, pgconn.ErrConnClosed) ||
 		errors.Is(err, puddle.ErrClosedPool) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }

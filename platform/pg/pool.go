@@ -1,6 +1,7 @@
 package pg
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"strconv"
@@ -19,6 +20,7 @@ type Config struct {
 	MaxConns         int32         // 0 means 10; the sum over all replicas stays below 80 % of max_connections
 	Schema           string        // the search_path, one schema per service; "" keeps the role's
 	StatementTimeout time.Duration // the server cancels longer statements; 0 means 5 s
+	IdleTxTimeout    time.Duration // the server ends a connection that rests so long in a transaction; 0 means 3 s
 	AppName          string        // application_name
 	Trace            bool          // spans for queries by OpenTelemetry
 }
@@ -26,6 +28,7 @@ type Config struct {
 const (
 	defaultMaxConns         = 10
 	defaultStatementTimeout = 5 * time.Second
+	defaultIdleTxTimeout    = 3 * time.Second
 	connectTimeout          = 5 * time.Second
 	maxConnLifetime         = 30 * time.Minute
 )
@@ -71,11 +74,23 @@ func (cfg Config) apply(conn *pgx.ConnConfig) {
 	if conn.ConnectTimeout == 0 || conn.ConnectTimeout > connectTimeout {
 		conn.ConnectTimeout = connectTimeout
 	}
-	timeout := cfg.StatementTimeout
-	if timeout <= 0 {
-		timeout = defaultStatementTimeout
+	conn.DialFunc = dial
+	for name, timeout := range map[string]time.Duration{
+		"statement_timeout": cmp.Or(max(cfg.StatementTimeout, 0), defaultStatementTimeout),
+		// A process that hangs, or is cut off, between two statements must not keep rows locked from its replicas.
+		"idle_in_transaction_session_timeout": cmp.Or(max(cfg.IdleTxTimeout, 0), defaultIdleTxTimeout),
+		// The server notices a host that vanished as we do (dial.go).
+		"tcp_user_timeout": userTimeout,
+	} {
+		conn.RuntimeParams[name] = strconv.FormatInt(timeout.Milliseconds(), 10)
 	}
-	conn.RuntimeParams["statement_timeout"] = strconv.FormatInt(timeout.Milliseconds(), 10)
+	for name, value := range map[string]int64{
+		"tcp_keepalives_idle":     int64(keepaliveIdle.Seconds()),
+		"tcp_keepalives_interval": int64(keepaliveInterval.Seconds()),
+		"tcp_keepalives_count":    keepaliveCount,
+	} {
+		conn.RuntimeParams[name] = strconv.FormatInt(value, 10)
+	}
 	if cfg.AppName != "" {
 		conn.RuntimeParams["application_name"] = cfg.AppName
 	}

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/status"
 
 	"github.com/starling-chat/starling/platform/settings"
@@ -24,7 +26,7 @@ import (
 // refused or lost as UNAVAILABLE: at once for connections, up to four attempts, but
 // hardly any while most calls fail. Methods are therefore safe to repeat.
 const serviceConfig = `{
-	"loadBalancingConfig": [{"round_robin": {}}],
+	"loadBalancingConfig": [{"` + balancerName + `": {}}],
 	"retryThrottling": {"maxTokens": 100, "tokenRatio": 0.1},
 	"methodConfig": [{"name": [{}], "retryPolicy": {
 		"maxAttempts": 4, "initialBackoff": "0.05s", "maxBackoff": "1s", "backoffMultiplier": 3,
@@ -47,10 +49,12 @@ type ClientConfig struct {
 }
 
 // Dial returns a connection to "host:port", all of whose addresses are used in
-// turn, or to a target with a gRPC scheme. It connects when needed, so services
+// turn, to a list "host:port,host:port", used in turn too, or to a target with a
+// gRPC scheme. It connects when needed, so services
 // start in any order; while the server is away calls fail soon as UNAVAILABLE. The
 // caller closes it.
 func Dial(target string, cfg ClientConfig) (*grpc.ClientConn, error) {
+	registerBalancer()
 	transport := insecure.NewCredentials()
 	if cfg.TLS != nil {
 		transport = credentials.NewTLS(cfg.TLS)
@@ -76,7 +80,12 @@ func Dial(target string, cfg ClientConfig) (*grpc.ClientConn, error) {
 	case cfg.Dialer != nil:
 		target = "passthrough:///" + target
 		options = append(options, grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return cfg.Dialer(ctx) }))
-	case !strings.Contains(target, "://"):
+	case strings.Contains(target, "://"):
+	case strings.Contains(target, ","):
+		// Each name is looked up when it is connected to; one address of it is used.
+		options = append(options, grpc.WithResolvers(list(target)))
+		target = listScheme + ":///" + target
+	default:
 		target = "dns:///" + target
 	}
 	conn, err := grpc.NewClient(target, options...)
@@ -84,6 +93,20 @@ func Dial(target string, cfg ClientConfig) (*grpc.ClientConn, error) {
 		return nil, fmt.Errorf("dial %s: %w", target, err)
 	}
 	return conn, nil
+}
+
+const listScheme = "list"
+
+func list(targets string) *manual.Resolver {
+	r := manual.NewBuilderWithScheme(listScheme)
+	var state resolver.State
+	for target := range strings.SplitSeq(targets, ",") {
+		if target = strings.TrimSpace(target); target != "" {
+			state.Addresses = append(state.Addresses, resolver.Address{Addr: target})
+		}
+	}
+	r.InitialState(state)
+	return r
 }
 
 // token sends the shared secret, in plain text only where there is no TLS at all.

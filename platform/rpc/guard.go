@@ -35,7 +35,7 @@ func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServ
 	return s.guard(stream.Context(), info.FullMethod, func() error { return handle(srv, stream) })
 }
 
-// guard lets only services in, turns errors and panics into statuses and counts.
+// guard lets only services in, and not too many calls at once, turns errors and panics into statuses and counts.
 func (s *Server) guard(ctx context.Context, method string, handle func() error) (err error) {
 	start := time.Now()
 	defer func() {
@@ -44,14 +44,27 @@ func (s *Server) guard(ctx context.Context, method string, handle func() error) 
 		}
 		s.metrics.observe(method, status.Code(err).String(), time.Since(start))
 	}()
-	if err := s.authenticate(ctx, method); err != nil {
+	if isHealth(method) { // also without a token, and when there is too much to do
+		return s.status(ctx, method, handle())
+	}
+	if err := s.authenticate(ctx); err != nil {
 		return fault.ToStatus(err)
+	}
+	select {
+	case s.slots <- struct{}{}:
+		defer func() { <-s.slots }()
+	default:
+		return fault.ToStatus(fault.Retry(fault.Unavailable, "Service is overloaded", overloadPause))
 	}
 	return s.status(ctx, method, handle())
 }
 
-func (s *Server) authenticate(ctx context.Context, method string) error {
-	if s.cfg.Token == "" || strings.HasPrefix(method, "/"+healthpb.Health_ServiceDesc.ServiceName+"/") {
+func isHealth(method string) bool {
+	return strings.HasPrefix(method, "/"+healthpb.Health_ServiceDesc.ServiceName+"/")
+}
+
+func (s *Server) authenticate(ctx context.Context) error {
+	if s.cfg.Token == "" {
 		return nil
 	}
 	given := strings.Join(metadata.ValueFromIncomingContext(ctx, tokenKey), ",")

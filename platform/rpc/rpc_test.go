@@ -200,3 +200,32 @@ func TestRestart(t *testing.T) {
 		t.Errorf("call after the restart = %v, want nil", err)
 	}
 }
+
+// TestList calls two servers by a list of their addresses, and one of them when the other is gone.
+func TestList(t *testing.T) {
+	var calls [2]atomic.Int32
+	var addrs []string
+	var stops []func() error
+	for i := range calls {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, stop := serve(t, ServerConfig{Listener: listener}, func(context.Context) error { calls[i].Add(1); return nil })
+		addrs, stops = append(addrs, listener.Addr().String()), append(stops, stop)
+	}
+	conn := dial(t, strings.Join(addrs, ", "), ClientConfig{})
+	for end := time.Now().Add(8 * time.Second); calls[0].Load() == 0 || calls[1].Load() == 0; {
+		if err := invoke(t, conn); err != nil || time.Now().After(end) {
+			t.Fatalf("call = %v; %d and %d calls, want both servers called", err, calls[0].Load(), calls[1].Load())
+		}
+	}
+	if err := stops[0](); err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+	for range 10 {
+		if err := invoke(t, conn); err != nil {
+			t.Errorf("call with one server gone = %v, want nil", err)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -28,6 +29,8 @@ const (
 	keepaliveTimeout      = 5 * time.Second
 	keepaliveMinTime      = 5 * time.Second // clients ping every clientKeepaliveTime
 	maxConcurrentStreams  = 1000            // per connection
+	maxCalls              = 4096            // of all connections together
+	overloadPause         = 500 * time.Millisecond
 	stopTimeout           = 5 * time.Second
 )
 
@@ -39,6 +42,7 @@ type ServerConfig struct {
 	Registry prometheus.Registerer // of starling_rpc_*; nil for none
 	TLS      *tls.Config           // nil: plain text
 	Token    settings.Secret       // required of callers, but for health checks; "" lets all in
+	MaxCalls int                   // served at once, but for health checks; beyond, UNAVAILABLE; 0 means 4096
 }
 
 // Server is a gRPC server with the standard health service, which says
@@ -48,6 +52,7 @@ type Server struct {
 	grpc    *grpc.Server
 	health  *health.Server
 	metrics *metrics
+	slots   chan struct{} // of calls being served
 
 	mu       sync.Mutex
 	listener net.Listener // guarded by mu
@@ -58,7 +63,10 @@ func NewServer(cfg ServerConfig) *Server {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{cfg: cfg, health: health.NewServer(), metrics: newMetrics(cfg.Registry), listener: cfg.Listener}
+	s := &Server{
+		cfg: cfg, health: health.NewServer(), metrics: newMetrics(cfg.Registry), listener: cfg.Listener,
+		slots: make(chan struct{}, cmp.Or(max(cfg.MaxCalls, 0), maxCalls)),
+	}
 	options := []grpc.ServerOption{
 		grpc.StatsHandler(otelgrpc.NewServerHandler()),
 		grpc.UnaryInterceptor(s.unary),

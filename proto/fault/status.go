@@ -56,7 +56,7 @@ func FromStatus(err error) error {
 	case Unavailable:
 		return &Error{Kind: kind, Message: "Service unavailable", RetryAfter: time.Second, Cause: err}
 	case Timeout:
-		return &Error{Kind: kind, Message: "No answer in time", Cause: err}
+		return &Error{Kind: kind, Message: "No answer in time", RetryAfter: time.Second, Cause: err}
 	case Internal:
 		return &Error{Kind: kind, Message: "Internal error", Cause: err}
 	default:

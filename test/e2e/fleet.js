@@ -11,29 +11,38 @@ import { answers, freePorts, root, settings } from './system.js';
 const binaries = { auth: './auth-service/cmd/auth-service', chat: './chat-service/cmd/chat-service', presence: './presence-service/cmd/presence-service', gateway: './gateway/cmd/gateway', bed: './test/bed' };
 
 export class Fleet {
-  /** Builds the binaries and starts one of each service and two gateways. */
-  static async start(dir, log, env = {}) {
+  /**
+   * Builds the binaries and starts two gateways and one of each service, or as many as copies says. env is for all processes, or
+   * gives what the process of a name gets. lay is called when PostgreSQL and NATS are there.
+   */
+  static async start(dir, log, env = {}, { copies = {}, lay } = {}) {
     const fleet = new Fleet();
+    const services = ['auth', 'chat', 'presence'];
+    const names = (service) => Array.from({ length: copies[service] ?? 1 }, (_, i) => (i === 0 ? service : `${service}-${i}`));
+    const all = [...services.flatMap(names), 'gateway-0', 'gateway-1'];
     Object.assign(fleet, { dir, processes: new Map(), out: createWriteStream(log, { flags: 'a' }) });
-    for (const [name, path] of Object.entries(binaries)) {
+    fleet.binaries = process.env.STARLING_BINARIES ?? dir; // a folder in which they are built already
+    for (const [name, path] of process.env.STARLING_BINARIES ? [] : Object.entries(binaries)) {
       const { status } = spawnSync('go', ['build', '-o', join(dir, `bin-${name}`), path], { cwd: root, stdio: 'inherit' });
       if (status !== 0) throw new Error(`go build ${path} failed`);
     }
     process.once('exit', () => fleet.processes.forEach((p) => p.kill('SIGKILL')));
     await fleet.#startBed();
-    const first = await freePorts(10);
+    await lay?.(fleet);
+    const first = await freePorts(2 + 2 * all.length);
     fleet.out.setMaxListeners(0);
     fleet.port = (i) => first + i;
     fleet.urls = [0, 1].map((i) => `http://127.0.0.1:${first + i}`);
-    const grpc = { auth: first + 2, chat: first + 3, presence: first + 4 };
-    const admin = { auth: first + 5, chat: first + 6, presence: first + 7, 'gateway-0': first + 8, 'gateway-1': first + 9 };
+    const grpc = (name) => `127.0.0.1:${first + 2 + all.indexOf(name)}`;
+    const admin = (name) => `127.0.0.1:${first + 2 + all.length + all.indexOf(name)}`;
+    fleet.admin = admin;
+    const own = typeof env === 'function' ? env : () => env;
     fleet.environment = (name) => ({
       ...process.env, ...settings, DATABASE_URL: fleet.database, NATS_URL: fleet.nats, SERVICE_TOKEN: 'fleet-token',
-      AUTH_SERVICE_ADDR: `127.0.0.1:${grpc.auth}`, CHAT_SERVICE_ADDR: `127.0.0.1:${grpc.chat}`, PRESENCE_SERVICE_ADDR: `127.0.0.1:${grpc.presence}`,
-      GRPC_LISTEN: name in grpc ? `127.0.0.1:${grpc[name]}` : '', ADMIN_LISTEN: `127.0.0.1:${admin[name]}`, DRAIN_WINDOW: '500ms', LOG_FORMAT: 'text', ...env,
+      ...Object.fromEntries(services.map((s) => [`${s.toUpperCase()}_SERVICE_ADDR`, names(s).map(grpc).join(',')])),
+      GRPC_LISTEN: name.startsWith('gateway') ? '' : grpc(name), ADMIN_LISTEN: admin(name), DRAIN_WINDOW: '500ms', LOG_FORMAT: 'text', ...own(name, fleet),
     });
-    fleet.ready = (name) => until(() => answers(`http://127.0.0.1:${admin[name]}/readyz`), 30_000, `${name} is ready`);
-    const all = ['auth', 'chat', 'presence', 'gateway-0', 'gateway-1'];
+    fleet.ready = (name) => until(() => answers(`http://${admin(name)}/readyz`), 30_000, `${name} is ready`);
     all.forEach((name) => fleet.run(name));
     await Promise.all(all.map((name) => fleet.ready(name)));
     return fleet;
@@ -47,7 +56,7 @@ export class Fleet {
     Object.assign(this, JSON.parse(line));
   }
 
-  /** Starts a process: auth, chat, presence, gateway-0 or gateway-1. */
+  /** Starts a process: auth, chat, presence (the second: chat-1), gateway-0 or gateway-1. */
   run(name) {
     const i = name.startsWith('gateway-') ? Number(name.slice(8)) : undefined;
     const args = i === undefined ? [] : [`--listen=127.0.0.1:${this.port(i)}`, `--gateway-id=${name}`];
@@ -55,7 +64,7 @@ export class Fleet {
   }
 
   #spawn(name, args, env, stdin) {
-    const child = spawn(join(this.dir, `bin-${name.split('-')[0]}`), args, { env, stdio: [stdin, 'pipe', 'pipe'] });
+    const child = spawn(join(this.binaries, `bin-${name.split('-')[0]}`), args, { env, stdio: [stdin, 'pipe', 'pipe'] });
     child.stderr.pipe(this.out, { end: false });
     if (name !== 'bed') child.stdout.pipe(this.out, { end: false });
     this.processes.set(name, child);
@@ -68,6 +77,11 @@ export class Fleet {
     child.kill('SIGKILL');
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
   }
+
+  /** Stops a process in its tracks, or lets it go on: it holds its connections and answers nothing. */
+  hang(name) { this.processes.get(name).kill('SIGSTOP'); }
+
+  resume(name) { this.processes.get(name).kill('SIGCONT'); }
 
   /** Ends everything: PostgreSQL and NATS orderly, because the bed's PostgreSQL would hold the folder otherwise. */
   async stop() {

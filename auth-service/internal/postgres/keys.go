@@ -42,7 +42,12 @@ func signingKeys(ctx context.Context, q querier) ([]auth.StoredKey, time.Time, e
 
 // SigningKeys implements auth.KeyStore.
 func (s *Store) SigningKeys(ctx context.Context) ([]auth.StoredKey, time.Time, error) {
-	keys, now, err := signingKeys(ctx, s.pool)
+	var keys []auth.StoredKey
+	var now time.Time
+	err := s.circuit.Do(ctx, func(ctx context.Context) (err error) {
+		keys, now, err = signingKeys(ctx, s.pool)
+		return err
+	})
 	return keys, now, wrap("select signing keys", err)
 }
 
@@ -81,7 +86,9 @@ const sqlAPIKey = `SELECT name, scopes FROM api_keys WHERE hash = $1`
 // APIKey implements auth.KeyStore.
 func (s *Store) APIKey(ctx context.Context, hash auth.TokenHash) (auth.APIKey, error) {
 	var k auth.APIKey
-	err := s.pool.QueryRow(ctx, sqlAPIKey, hash[:]).Scan(&k.Name, &k.Scopes)
+	err := s.circuit.Do(ctx, func(ctx context.Context) error {
+		return s.pool.QueryRow(ctx, sqlAPIKey, hash[:]).Scan(&k.Name, &k.Scopes)
+	})
 	return k, wrap("select API key", noRows(err, auth.ErrKeyUnknown))
 }
 

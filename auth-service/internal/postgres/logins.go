@@ -164,8 +164,10 @@ WHERE u.id = $1 AND u.deleted_at IS NULL`
 // State implements auth.LoginStore.
 func (s *Store) State(ctx context.Context, user auth.UserID, login auth.LoginID) (auth.State, error) {
 	var state auth.State
-	var err error
-	state.User, err = scanUser(s.pool.QueryRow(ctx, sqlState, user, nullable(login)), &state.LoginAlive)
+	err := s.circuit.Do(ctx, func(ctx context.Context) (err error) {
+		state.User, err = scanUser(s.pool.QueryRow(ctx, sqlState, user, nullable(login)), &state.LoginAlive)
+		return err
+	})
 	return state, wrap("select state", noRows(err, auth.ErrUserNotFound))
 }
 

@@ -68,9 +68,18 @@ FROM revocation_head h LEFT JOIN LATERAL (
 // Revocations implements auth.RevocationStore.
 func (s *Store) Revocations(ctx context.Context, after int64, limit int) (auth.RevocationPage, error) {
 	var page auth.RevocationPage
+	err := s.circuit.Do(ctx, func(ctx context.Context) (err error) {
+		page, err = s.revocations(ctx, after, limit)
+		return err
+	})
+	return page, wrap("select revocations", err)
+}
+
+func (s *Store) revocations(ctx context.Context, after int64, limit int) (auth.RevocationPage, error) {
+	var page auth.RevocationPage
 	rows, err := s.pool.Query(ctx, sqlRevocations, after, limit)
 	if err != nil {
-		return page, wrap("select revocations", err)
+		return page, err
 	}
 	defer rows.Close()
 	for rows.Next() {
@@ -79,13 +88,13 @@ func (s *Store) Revocations(ctx context.Context, after int64, limit int) (auth.R
 		var login auth.LoginID
 		var at *time.Time
 		if err := rows.Scan(&page.NewestID, &page.Now, &id, &user, &login, &at); err != nil {
-			return page, wrap("read revocation", err)
+			return page, err
 		}
 		if id != nil && user != nil && at != nil {
 			page.Revocations = append(page.Revocations, auth.Revocation{ID: *id, UserID: *user, LoginID: login, RevokedAt: *at})
 		}
 	}
-	return page, wrap("select revocations", rows.Err())
+	return page, rows.Err()
 }
 
 const sqlUnannounced = `SELECT id, user_id, coalesce(login_id::text, ''), revoked_at FROM revocations

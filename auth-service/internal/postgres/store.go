@@ -32,7 +32,10 @@ func Migrations() fs.FS {
 var _ auth.Store = (*Store)(nil)
 
 // Store implements auth.Store.
-type Store struct{ pool *pgxpool.Pool }
+type Store struct {
+	pool    *pgxpool.Pool
+	circuit pg.Circuit // around all that requests wait for
+}
 
 // NewStore uses a pool whose search_path is the schema auth. The caller closes it.
 func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
@@ -59,7 +62,15 @@ func wrap(act string, err error) error {
 
 // inTx runs f in a transaction; auth's sentinels come back as they are.
 func (s *Store) inTx(ctx context.Context, act string, f func(pgx.Tx) error) error {
-	return wrap(act, pg.InTx(ctx, s.pool, f))
+	return wrap(act, s.circuit.Do(ctx, func(ctx context.Context) error { return pg.InTx(ctx, s.pool, f) }))
+}
+
+// exec runs one statement.
+func (s *Store) exec(ctx context.Context, sql string, args ...any) error {
+	return s.circuit.Do(ctx, func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, sql, args...)
+		return err
+	})
 }
 
 // noRows replaces the absence of a row.

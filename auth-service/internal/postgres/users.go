@@ -28,7 +28,7 @@ const sqlCreateUser = `INSERT INTO users (id, username, password_hash, name, rol
 
 // CreateUser implements auth.UserStore.
 func (s *Store) CreateUser(ctx context.Context, u auth.User, passwordHash string) error {
-	_, err := s.pool.Exec(ctx, sqlCreateUser, u.ID, u.Username, passwordHash, u.Name, u.Role)
+	err := s.exec(ctx, sqlCreateUser, u.ID, u.Username, passwordHash, u.Name, u.Role)
 	if pg.IsUnique(err, "users_username_key") {
 		return auth.ErrUsernameTaken
 	}
@@ -39,7 +39,7 @@ const sqlProvision = `INSERT INTO users (id, name, role) VALUES ($1, $2, $3) ON 
 
 // Provision implements auth.UserStore.
 func (s *Store) Provision(ctx context.Context, u auth.User) error {
-	_, err := s.pool.Exec(ctx, sqlProvision, u.ID, u.Name, u.Role)
+	err := s.exec(ctx, sqlProvision, u.ID, u.Name, u.Role)
 	return wrap("insert provisioned user", err)
 }
 
@@ -49,7 +49,11 @@ WHERE u.username = $1 AND u.password_hash IS NOT NULL AND u.deleted_at IS NULL`
 // Credentials implements auth.UserStore.
 func (s *Store) Credentials(ctx context.Context, username string) (auth.User, string, error) {
 	var hash string
-	u, err := scanUser(s.pool.QueryRow(ctx, sqlCredentials, username), &hash)
+	var u auth.User
+	err := s.circuit.Do(ctx, func(ctx context.Context) (err error) {
+		u, err = scanUser(s.pool.QueryRow(ctx, sqlCredentials, username), &hash)
+		return err
+	})
 	return u, hash, wrap("select credentials", noRows(err, auth.ErrUserNotFound))
 }
 
@@ -84,10 +88,14 @@ const sqlUsers = `SELECT ` + userColumns + ` FROM users u WHERE u.id = ANY ($1) 
 
 // Users implements auth.UserStore.
 func (s *Store) Users(ctx context.Context, ids []auth.UserID) ([]auth.User, error) {
-	rows, err := s.pool.Query(ctx, sqlUsers, ids)
-	if err != nil {
-		return nil, wrap("select users", err)
-	}
-	users, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (auth.User, error) { return scanUser(row) })
+	var users []auth.User
+	err := s.circuit.Do(ctx, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sqlUsers, ids)
+		if err != nil {
+			return err
+		}
+		users, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (auth.User, error) { return scanUser(row) })
+		return err
+	})
 	return users, wrap("select users", err)
 }

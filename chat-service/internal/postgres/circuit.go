@@ -96,7 +96,11 @@ func isLost(err error) bool {
 		return false
 	}
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return pgErr.Code == "57P01" || pgErr.Code == "57P02" // the backend was told to end
+		switch pgErr.Code {
+		case "57P01", "57P02", "25P03": // the backend was told to end; we rested too long in a transaction
+			return true
+		}
+		return false
 	}
 	return unavailable(err)
 }

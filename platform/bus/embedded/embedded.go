@@ -48,6 +48,8 @@ func Start(cfg Config) (*Server, error) {
 		MaxPayload: maxPayload,
 		StoreDir:   cfg.StoreDir,
 		NoSigs:     true, // signals are the process's own
+		// As in deploy/nats/nats.conf.
+		PingInterval: pingInterval, MaxPingsOut: pingsLost,
 	}
 	if cfg.Port == 0 {
 		options.Port = server.RANDOM_PORT
@@ -64,6 +66,12 @@ func Start(cfg Config) (*Server, error) {
 	}
 	return &Server{s}, nil
 }
+
+// A client that hangs is cut off after 9 s, so that its queue groups and the stream's republished events pass it by.
+const (
+	pingInterval = 3 * time.Second
+	pingsLost    = 2
+)
 
 // maxPayload is that of deploy/nats/nats.conf: a long history passes between gateways in one message.
 const maxPayload = 4 << 20

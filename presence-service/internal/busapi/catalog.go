@@ -23,7 +23,7 @@ type Catalog struct {
 
 // Run announces until ctx ends.
 func (c *Catalog) Run(ctx context.Context) error {
-	raw, err := proto.Marshal(&eventv1.Catalog{Service: c.Service, Patterns: c.Patterns})
+	raw, err := proto.Marshal(&eventv1.Catalog{Service: c.Service, Patterns: c.Patterns, Repeats: true}) // they only read
 	if err != nil {
 		return fmt.Errorf("encode catalog: %w", err)
 	}

@@ -23,8 +23,8 @@ import (
 const (
 	eventGet     = "presence:get"
 	eventWorkers = 16
-	eventQueue   = 256 // events waiting for a worker; beyond it, unavailable
-	eventTimeout = 5 * time.Second
+	eventQueue   = 256             // events waiting for a worker; beyond it, unavailable
+	eventTimeout = 3 * time.Second // less than a gateway's patience, so that it hears why
 	retryAfter   = time.Second
 	drainTimeout = 2 * time.Second
 )

@@ -28,7 +28,8 @@ var _ presence.LastSeenStore = (*Store)(nil)
 
 // Store keeps when users were last seen.
 type Store struct {
-	pool *pgxpool.Pool
+	pool    *pgxpool.Pool
+	circuit pg.Circuit
 }
 
 // NewStore uses a pool whose search_path is the schema.
@@ -55,7 +56,11 @@ func (s *Store) SaveSightings(ctx context.Context, sightings []presence.Sighting
 			users, times = append(users, string(id)), append(times, sighting.At)
 		}
 	}
-	if _, err := s.pool.Exec(ctx, sqlSave, users, times); err != nil {
+	err := s.circuit.Do(ctx, func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, sqlSave, users, times)
+		return err
+	})
+	if err != nil {
 		return away("save last seen", err)
 	}
 	return nil
@@ -69,16 +74,19 @@ func (s *Store) LastSeen(ctx context.Context, users []presence.UserID) (map[pres
 	for i, id := range users {
 		ids[i] = string(id)
 	}
-	rows, err := s.pool.Query(ctx, sqlLastSeen, ids)
-	if err != nil {
-		return nil, away("query last seen", err)
-	}
 	seen := make(map[presence.UserID]time.Time, len(users))
-	var id string
-	var at time.Time
-	_, err = pgx.ForEachRow(rows, []any{&id, &at}, func() error {
-		seen[presence.UserID(id)] = at
-		return nil
+	err := s.circuit.Do(ctx, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sqlLastSeen, ids)
+		if err != nil {
+			return err
+		}
+		var id string
+		var at time.Time
+		_, err = pgx.ForEachRow(rows, []any{&id, &at}, func() error {
+			seen[presence.UserID(id)] = at
+			return nil
+		})
+		return err
 	})
 	if err != nil {
 		return nil, away("query last seen", err)

@@ -10,6 +10,10 @@ import (
 // periodic sighting of the user has to do.
 const maxDepartures = 100_000
 
+// maxChanges bounds the changes that wait to be published, where more users come and go than messages can name. Beyond it a
+// new one is not told; the count in each message is right all the same.
+const maxChanges = 100_000
+
 // news is what happened and still has to be told: changes to the gateways, departures to the store. Followers keep it for
 // a while as well, so that a new leader can tell what the old one may not have told. Owned by the Registry, under its lock.
 type news struct {
@@ -32,12 +36,18 @@ func newNews() news {
 
 func (n *news) came(id UserID, now time.Time) {
 	n.greet(now)
-	n.changes[id] = change{true, n.count, now}
+	n.note(id, change{true, n.count, now})
+}
+
+func (n *news) note(id UserID, c change) {
+	if _, known := n.changes[id]; known || len(n.changes) < maxChanges {
+		n.changes[id] = c
+	}
 }
 
 func (n *news) left(id UserID, seen, now time.Time) {
 	n.greet(now)
-	n.changes[id] = change{false, n.count, now}
+	n.note(id, change{false, n.count, now})
 	if _, ok := n.departures[id]; !ok && len(n.departures) >= maxDepartures {
 		n.dropped++
 		return

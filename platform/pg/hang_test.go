@@ -1,0 +1,44 @@
+package pg_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/starling-chat/starling/platform/pg"
+	"github.com/starling-chat/starling/platform/pg/pgtest"
+)
+
+// TestHangingTransactionFreesItsRows: a process that is stopped between two statements keeps the rows of its transaction locked
+// for IdleTxTimeout only, and finds out afterwards that it may try again.
+func TestHangingTransactionFreesItsRows(t *testing.T) {
+	cfg := pgtest.New(t, migrations(), "s")
+	cfg.IdleTxTimeout = 200 * time.Millisecond
+	pool, err := pg.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	const lock = "SELECT n FROM account WHERE id = 1 FOR UPDATE"
+	if _, err := pool.Exec(t.Context(), "INSERT INTO account (id) VALUES (1)"); err != nil {
+		t.Fatal(err)
+	}
+	hanging, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = hanging.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := hanging.Exec(t.Context(), lock); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	if err := pg.InTx(ctx, pool, func(tx pgx.Tx) error { _, err := tx.Exec(ctx, lock); return err }); err != nil {
+		t.Errorf("lock beside a transaction that hangs = %v, want nil", err)
+	}
+	if _, err := hanging.Exec(t.Context(), lock); !pg.IsUnavailable(err) {
+		t.Errorf("statement of the transaction that hung = %v, want it unavailable", err)
+	}
+}
