@@ -70,6 +70,14 @@ conformance: test/conformance/clients/node_modules/.package-lock.json ## Officia
 e2e: test/e2e/node_modules/.package-lock.json ## The client contract with the official client, on three gateways (ARGS="rooms rest")
 	@cd test/e2e && node run.js $(ARGS)
 
+.PHONY: chaos
+chaos: ## The fault rig: a minute of faults on real processes, then the promises are checked (ARGS="-seed 7", ARGS=--help)
+	@mkdir -p "$(BIN)" && go build -o "$(BIN)/chaos-rig" ./test/chaos && exec "$(BIN)/chaos-rig" $(ARGS)
+
+.PHONY: soak
+soak: ## The fault rig for half an hour
+	@$(MAKE) chaos ARGS="-duration 30m $(ARGS)"
+
 .PHONY: compose-test
 compose-test: ## docker-compose.yml for real: three gateways, the e2e suite through the balancer, a rolling stop
 	@deploy/docker/compose-test.sh $(ARGS)

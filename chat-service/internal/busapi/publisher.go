@@ -16,6 +16,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
+	"github.com/starling-chat/starling/platform/sabotage"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
@@ -169,7 +170,7 @@ func (p *Publisher) Degraded() bool {
 
 // Committed implements chat.Publisher.
 func (p *Publisher) Committed(out chat.Outgoing) {
-	if p.cfg.SkipFastPath {
+	if p.cfg.SkipFastPath || sabotage.LosePublication() {
 		return
 	}
 	p.mu.Lock()

@@ -17,6 +17,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/pg"
+	"github.com/starling-chat/starling/platform/sabotage"
 )
 
 // A commit is two round trips on one connection:
@@ -241,8 +242,14 @@ func (s *Store) write(ctx context.Context, conn *pgxpool.Conn, p *plan) error {
 	if len(orphans) > 0 {
 		batch.Queue(sqlPassOwnership, orphans)
 	}
-	batch.Queue(sqlInsertOutbox, [16]byte(p.outgoing.ID), wire.Batch(p.outgoing.Events), outboxGrace.Milliseconds())
-	batch.Queue(sqlCommit)
+	if !sabotage.NoOutbox() {
+		batch.Queue(sqlInsertOutbox, [16]byte(p.outgoing.ID), wire.Batch(p.outgoing.Events), outboxGrace.Milliseconds())
+	}
+	if sabotage.LoseCommit() {
+		batch.Queue(sqlRollback)
+	} else {
+		batch.Queue(sqlCommit)
+	}
 	return conn.SendBatch(ctx, batch).Close()
 }
 

@@ -1,0 +1,36 @@
+//go:build sabotage
+
+package sabotage
+
+import (
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+// How much is lost: seldom enough that the system works otherwise, often enough that half a minute shows it.
+const (
+	commitsPerLoss      = 100
+	publicationsPerLoss = 50
+	eventsPerLoss       = 200
+)
+
+// mode is read once.
+var mode = sync.OnceValue(func() string { return os.Getenv("STARLING_SABOTAGE") }) //nolint:gochecknoglobals,forbidigo // no Config of the product may know of this
+
+var commits, publications, events atomic.Uint64 //nolint:gochecknoglobals // as above
+
+// LoseCommit tells chat-service to roll a batch back and to answer as if it were committed.
+func LoseCommit() bool { return mode() == "ack-before-commit" && commits.Add(1)%commitsPerLoss == 0 }
+
+// NoOutbox tells chat-service to write no outbox rows.
+func NoOutbox() bool { return mode() == "no-outbox" }
+
+// LosePublication tells chat-service not to publish a committed batch.
+func LosePublication() bool { return NoOutbox() && publications.Add(1)%publicationsPerLoss == 0 }
+
+// NoGapRepair tells a gateway to pass gaps on, and not to compare heads.
+func NoGapRepair() bool { return mode() == "no-gap-repair" }
+
+// LoseEvent tells a gateway to overlook a room event.
+func LoseEvent() bool { return NoGapRepair() && events.Add(1)%eventsPerLoss == 0 }

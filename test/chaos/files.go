@@ -1,0 +1,108 @@
+package main
+
+import (
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/starling-chat/starling/test/chaos/internal/check"
+	"github.com/starling-chat/starling/test/chaos/internal/history"
+	"github.com/starling-chat/starling/test/chaos/internal/report"
+)
+
+// folder is where a run's files go; it is made when there is something to put there.
+func (r *rig) folder() (string, error) {
+	began := r.start
+	if began.IsZero() {
+		began = time.Now()
+	}
+	dir := filepath.Join(r.out, fmt.Sprintf("%s-seed%d", began.UTC().Format("20060102-150405"), r.seed))
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // reports are for everybody
+		return "", fmt.Errorf("make the folder of the reports: %w", err)
+	}
+	return dir, nil
+}
+
+// write writes the reports, and of a run that failed, or with -keep, history and logs.
+func (r *rig) write(results []check.Result, failed bool) error {
+	dir, err := r.folder()
+	if err != nil {
+		return err
+	}
+	err = errors.Join(
+		writeFile(filepath.Join(dir, "report.json"), func(w io.Writer) error { return report.JSON(w, r.history, results) }),
+		writeFile(filepath.Join(dir, "report.html"), func(w io.Writer) error { return report.HTML(w, r.history, results) }),
+	)
+	if failed || r.keep {
+		err = errors.Join(err, r.keepLogs(r.cluster.LogDir()), writeFile(filepath.Join(dir, "history.json.gz"), func(w io.Writer) error {
+			zip := gzip.NewWriter(w)
+			return errors.Join(json.NewEncoder(zip).Encode(r.history), zip.Close())
+		}))
+	}
+	r.say("report: %s", filepath.Join(dir, "report.html"))
+	return err
+}
+
+// keepLogs copies the processes' logs out of the run's folder.
+func (r *rig) keepLogs(from string) error {
+	dir, err := r.folder()
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(dir, "logs")
+	if err := os.RemoveAll(to); err != nil { //nolint:gosec // inside -out; CopyFS overwrites nothing
+		return fmt.Errorf("keep the logs: %w", err)
+	}
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		return fmt.Errorf("keep the logs: %w", err)
+	}
+	return nil
+}
+
+func writeFile(path string, write func(io.Writer) error) error {
+	file, err := os.Create(path) //nolint:gosec // where the user wants it
+	if err != nil {
+		return fmt.Errorf("write a report: %w", err)
+	}
+	if err := errors.Join(write(file), file.Close()); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// recheck reads a history and checks it again; the results go to stdout, a page beside the file.
+func recheck(path string) int {
+	h, err := readHistory(path)
+	if err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "chaos:", err)
+		return exitBroken
+	}
+	r := &rig{options: options{out: filepath.Dir(path)}, history: h}
+	wrong := r.print(check.Run(h))
+	if len(wrong) > 0 {
+		return exitViolations
+	}
+	return 0
+}
+
+func readHistory(path string) (*history.History, error) {
+	file, err := os.Open(path) //nolint:gosec // what the user asks for
+	if err != nil {
+		return nil, fmt.Errorf("read the history: %w", err)
+	}
+	defer func() { _ = file.Close() }()
+	zip, err := gzip.NewReader(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the history: %w", err)
+	}
+	h := new(history.History)
+	if err := json.NewDecoder(zip).Decode(h); err != nil {
+		return nil, fmt.Errorf("read the history: %w", err)
+	}
+	return h, nil
+}

@@ -1,0 +1,183 @@
+package check
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starling-chat/starling/test/chaos/internal/history"
+)
+
+// presence is invariant 9, from the lists that observers were sent:
+//
+//   - equal: what an observer was told last before presenceTime after the last fault, and before the end, is right: in the list is who has
+//     been connected for a while, not in it is who has not been for presenceTime. Lists that came in between as well.
+//   - calm: the same of lists that came while no fault was under way and none had ended for presenceTime. During a fault lists
+//     may be late.
+//   - no flapping, at any time: who has had one connection for presenceTime and was in the observer's last list does not
+//     disappear from the next one while that connection lasts. Not judged while a fault touches the client or the gateway of
+//     that connection, or did within presenceTime: it is out of reach, whatever its end of the connection believes.
+func presence(x *index, r *Result) {
+	p := &watch{x: x, r: r, cursor: make([]int, len(x.h.Users)), last: make(map[int]*history.Online)}
+	p.indexGateways()
+	p.indexCalm()
+	first, end := p.settledAt(), p.closing()
+	settled := x.h.Config.Healed > 0 && first <= end
+	looked := false
+	for i := range x.h.Online {
+		o := &x.h.Online[i]
+		if settled && !looked && o.At > first {
+			looked = true
+			p.lookAt(first)
+		}
+		if o.At > end {
+			break
+		}
+		r.Checked++
+		p.flapped(o)
+		if settled && o.At >= first || !p.troubled.meet(o.At, o.At) {
+			p.equal(o, o.At, "was told")
+		}
+		p.last[o.User] = o
+	}
+	if !settled {
+		r.note("the clients were closed within %s of the last fault: the last lists were not compared", presenceTime)
+		return
+	}
+	if !looked {
+		p.lookAt(first)
+	}
+	p.lookAt(end)
+}
+
+// watch goes through the lists by time.
+type watch struct {
+	x        *index
+	r        *Result
+	cursor   []int // by user: the last conn with Up at or before now, plus 1
+	last     map[int]*history.Online
+	gateways []intervals // when a fault touches the gateway, or did within presenceTime
+	troubled intervals   // any fault, and presenceTime after it
+}
+
+func (p *watch) indexGateways() {
+	most := 0
+	for i := range p.x.h.Conns {
+		most = max(most, p.x.h.Conns[i].Gateway+1)
+	}
+	for g := range most {
+		var list []interval
+		for i := range p.x.h.Faults {
+			if f := &p.x.h.Faults[i]; len(f.Users) == 0 && touches(f, g) {
+				list = append(list, interval{f.Start, p.x.endOfFault(f) + presenceTime})
+			}
+		}
+		p.gateways = append(p.gateways, merged(list))
+	}
+}
+
+func (p *watch) indexCalm() {
+	list := make([]interval, 0, len(p.x.h.Faults))
+	for i := range p.x.h.Faults {
+		f := &p.x.h.Faults[i]
+		list = append(list, interval{f.Start, p.x.endOfFault(f) + presenceTime})
+	}
+	p.troubled = merged(list)
+}
+
+// settledAt is when presence has to be right for good.
+func (p *watch) settledAt() history.Time {
+	var last history.Time
+	for i := range p.x.h.Faults {
+		last = max(last, p.x.endOfFault(&p.x.h.Faults[i]))
+	}
+	return last + presenceTime
+}
+
+// closing is when the rig began to close the clients; lists after that are of its making.
+func (p *watch) closing() history.Time {
+	end := p.x.h.Config.End
+	for i := range p.x.h.Conns {
+		if c := &p.x.h.Conns[i]; c.ByClient && c.Down > p.x.h.Config.Stopped {
+			end = min(end, c.Down)
+		}
+	}
+	return end
+}
+
+// upSince gives the user's connection at a moment; nil: none. Moments must not go back.
+func (p *watch) upSince(user int, t history.Time) *history.Conn {
+	conns := p.x.conns[user]
+	for p.cursor[user] < len(conns) && p.x.h.Conns[conns[p.cursor[user]]].Up <= t {
+		p.cursor[user]++
+	}
+	if p.cursor[user] == 0 {
+		return nil
+	}
+	c := &p.x.h.Conns[conns[p.cursor[user]-1]]
+	if c.Down > 0 && c.Down < t {
+		return nil
+	}
+	return c
+}
+
+func (p *watch) flapped(o *history.Online) {
+	before := p.last[o.User]
+	if before == nil {
+		return
+	}
+	for _, user := range before.Users {
+		if !p.x.user(user) || listed(o, user) {
+			continue
+		}
+		c := p.upSince(user, o.At)
+		if c == nil || c.Up+presenceTime > before.At || dropsSoon(c, o.At) {
+			continue
+		}
+		if c.Gateway >= 0 && c.Gateway < len(p.gateways) && p.gateways[c.Gateway].meet(o.At, o.At) {
+			continue
+		}
+		if p.x.during(o.At, o.At, presenceTime, func(f *history.Fault) bool { return slices.Contains(f.Users, user) }) {
+			continue
+		}
+		p.r.fail(p.x, o.At, "%s disappears from what %s was told at %s, but has been connected to gateway-%d since %s", p.x.userName(user),
+			p.x.userName(o.User), clock(o.At), c.Gateway, clock(c.Up))
+	}
+}
+
+// dropsSoon: the list may know of the end before the client does.
+func dropsSoon(c *history.Conn, t history.Time) bool {
+	const soon = 2 * time.Second
+	return c.Down > 0 && c.Down < t+soon
+}
+
+// lookAt compares what every connected observer knows at a moment.
+func (p *watch) lookAt(t history.Time) {
+	for user := range p.x.h.Users {
+		const told = 2 * time.Second // a list comes at connect, and at most a second after a change
+		if o := p.last[user]; o != nil && p.x.upAll(user, max(t-told, 0), t) {
+			p.r.Checked++
+			p.equal(o, t, "still believes")
+		}
+	}
+}
+
+// equal compares a list with the connections at a moment.
+func (p *watch) equal(o *history.Online, t history.Time, how string) {
+	for user := range p.x.h.Users {
+		in := listed(o, user)
+		c := p.upSince(user, t)
+		switch {
+		case in && c == nil && !p.x.upAt(user, max(t-presenceTime, 0), t):
+			p.r.fail(p.x, t, "%s %s at %s that %s is online, who has not been connected for %s", p.x.userName(o.User), how, clock(t),
+				p.x.userName(user), presenceTime)
+		case !in && c != nil && c.Up+presenceTime <= t && !dropsSoon(c, t):
+			p.r.fail(p.x, t, "%s %s at %s that %s is offline, who has been connected since %s", p.x.userName(o.User), how, clock(t),
+				p.x.userName(user), clock(c.Up))
+		}
+	}
+}
+
+func listed(o *history.Online, user int) bool {
+	_, found := slices.BinarySearch(o.Users, user)
+	return found
+}

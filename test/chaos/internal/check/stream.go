@@ -1,0 +1,74 @@
+package check
+
+import (
+	"time"
+
+	"github.com/starling-chat/starling/test/chaos/internal/history"
+)
+
+// streamAge is how far back the stream is trusted to reach: a little less than its 10 minutes.
+const streamAge = 9 * time.Minute
+
+// streamed is the invariant of the outbox: what was committed while the stream's present incarnation existed is in it. A room's
+// events commit in sequence, so all from the first message on that was invoked after StreamSince were.
+func streamed(x *index, r *Result) {
+	if x.h.Streamed == nil {
+		return
+	}
+	ranges := make([][]history.Range, len(x.h.Rooms))
+	for _, s := range x.h.Streamed {
+		if x.room(s.Room) {
+			ranges[s.Room] = append(ranges[s.Room], s)
+		}
+	}
+	since := x.h.StreamSince
+	if x.h.Config.End-streamAge > since {
+		since = x.h.Config.End - streamAge
+		r.note("only events since %s are expected: the stream forgets after ten minutes", clock(since))
+	}
+	for room, from := range x.firstAfter(since) {
+		last := uint64(len(x.rows[room]))
+		has := make([]bool, last)
+		for _, s := range ranges[room] {
+			for seq := s.From; seq <= s.To && seq < last; seq++ {
+				has[seq] = true
+			}
+		}
+		for seq := from; seq < last; seq++ {
+			if x.event(room, seq) == nil {
+				continue
+			}
+			r.Checked++
+			if !has[seq] {
+				hole := seq
+				for seq+1 < last && x.event(room, seq+1) != nil && !has[seq+1] {
+					seq++
+				}
+				r.fail(x, x.h.Config.End, "%s: events %d to %d are in the database and not in the stream", x.roomName(room), hole, seq)
+			}
+		}
+	}
+}
+
+// firstAfter is, by room, the first sequence that was surely committed after a moment; all of the room's that follow were too.
+func (x *index) firstAfter(t history.Time) []uint64 {
+	from := make([]uint64, len(x.h.Rooms))
+	for room := range from {
+		from[room] = uint64(len(x.rows[room]))
+		if t <= 0 {
+			from[room] = 1
+		}
+	}
+	for i := range x.messages {
+		m := &x.messages[i]
+		if !x.room(m.room) || x.h.Sends[m.sends[0]].Invoke < t {
+			continue
+		}
+		for _, n := range m.rows {
+			if e := &x.h.Log[n]; x.room(e.Room) {
+				from[e.Room] = min(from[e.Room], e.Seq)
+			}
+		}
+	}
+	return from
+}

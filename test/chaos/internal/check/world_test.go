@@ -1,0 +1,301 @@
+package check
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/starling-chat/starling/test/chaos/internal/history"
+)
+
+// world writes the history of a small system that does everything right: 24 users, a room of all and one of four, two gateways,
+// a drain, a stalled client, a full disk, an outcast, a revoked user, retries.
+type world struct {
+	h     *history.History
+	seq   []uint64
+	open  map[sightOf]int // position in h.Views
+	conn  []int           // by user: position in h.Conns; -1: none
+	count []int           // by user: connections so far
+	seen  map[sightOf]uint64
+	order []int
+	twice map[string]bool // messages that are committed at every attempt
+}
+
+type sightOf struct{ user, room int }
+
+const (
+	people   = 24
+	slowUser = 21
+	outcast  = 22
+	revoked  = 23
+	observer = 0
+	fresh    = 3 // comes back from the drain with a fresh session
+	tick     = 100 * time.Millisecond
+
+	freshTicks = 18
+)
+
+const second = time.Second
+
+// fault times of the valid history.
+const (
+	drainAt  = 8 * second
+	revokeAt = 25 * second
+	leaveAt  = 27 * second
+	stallAt  = 30 * second
+	diskAt   = 50 * second
+	healAt   = 60 * second
+	stopAt   = 72 * second
+	endAt    = 85 * second
+)
+
+// valid runs the world from the beginning to the end.
+func valid(twice ...string) *history.History {
+	w := &world{
+		h:   &history.History{Config: history.Config{Seed: 1, Clients: people, Duration: healAt, Healed: healAt, Stopped: stopAt, End: endAt}},
+		seq: make([]uint64, 2), open: map[sightOf]int{}, seen: map[sightOf]uint64{}, conn: make([]int, people), count: make([]int, people),
+		order: make([]int, people), twice: map[string]bool{},
+	}
+	for _, id := range twice {
+		w.twice[id] = true
+	}
+	for user := range people {
+		w.h.Users = append(w.h.Users, history.User{ID: fmt.Sprintf("u%d", user), Slow: user == slowUser, Outcast: user == outcast})
+		w.conn[user] = -1
+	}
+	w.h.Users[revoked].Revoked = revokeAt
+	w.h.Rooms = []history.Room{{ID: "all", Hot: true}, {ID: "few"}}
+	w.h.Faults = []history.Fault{
+		{Nemesis: "drain", Action: "SIGTERM", Target: "gateway-1", Start: drainAt, End: drainAt + 3*second},
+		{Nemesis: "slow", Action: "stops reading", Target: "u21", Start: stallAt, End: stallAt + 6*second, Users: []int{slowUser}},
+		{Nemesis: "disk", Action: "fill", Target: "postgres", Start: diskAt, End: diskAt + 2*second},
+	}
+	w.h.Settings = []history.Setting{{Name: "fsync", Value: "on"}, {Name: "synchronous_commit", Value: "on"}}
+	for now := time.Duration(0); now < endAt; now += tick {
+		w.step(now)
+	}
+	for room, last := range w.seq {
+		w.h.Rooms[room].LastSeq = last
+		w.h.Streamed = append(w.h.Streamed, history.Range{Room: room, From: 1, To: last})
+	}
+	w.sort()
+	return w.h
+}
+
+func (w *world) sort() {
+	slices.SortStableFunc(w.h.Sends, func(a, b history.Send) int { return cmp.Compare(a.Invoke, b.Invoke) })
+	slices.SortStableFunc(w.h.Log, func(a, b history.Event) int {
+		return cmp.Or(cmp.Compare(a.Room, b.Room), cmp.Compare(a.Seq, b.Seq))
+	})
+}
+
+func (w *world) step(now history.Time) {
+	n := int(now / tick)
+	switch {
+	case n < people:
+		w.connect(n, n%2, now, false)
+		w.join(n, 0, now+time.Millisecond)
+		if n < 4 {
+			w.join(n, 1, now+2*time.Millisecond)
+		}
+	case now == 15*second:
+		w.pair(now)
+	case now == revokeAt+200*time.Millisecond:
+		w.down(revoked, now, "revoked")
+		w.endViews(revoked, now)
+	case now == leaveAt:
+		w.leave(outcast, 0, now)
+	case now == diskAt+second:
+		w.send(1, 0, "lost", now, history.Unknown, false)
+		w.send(2, 0, "committed", now+time.Millisecond, history.Unknown, true)
+		w.send(4, 0, "retried", now+2*time.Millisecond, history.Unknown, true)
+	case now == diskAt+8*second:
+		w.send(4, 0, "retried", now, history.OK, true)
+		if w.twice["committed"] {
+			w.send(2, 0, "committed", now+time.Millisecond, history.Unknown, true)
+		}
+	}
+	if n >= people && now < stopAt {
+		room, sender := n%2, n%20
+		if room == 1 {
+			sender = n % 4
+		}
+		if w.conn[sender] >= 0 {
+			w.send(sender, room, fmt.Sprintf("m%d", n), now+10*time.Millisecond, history.OK, true)
+		}
+	}
+	w.drainStep(now)
+	if now%second == 0 {
+		w.tell(observer, now)
+		w.tell(2, now)
+		w.sample(now)
+	}
+}
+
+// drainStep ends one connection of gateway-1 a tick, and brings the client of the one before back.
+func (w *world) drainStep(now history.Time) {
+	i := int((now - drainAt) / tick)
+	if now < drainAt {
+		return
+	}
+	if user := people - 1 - 2*i; user > 0 {
+		w.down(user, now+50*time.Millisecond, "transport close")
+		if user == fresh {
+			w.endViews(user, now+50*time.Millisecond)
+		}
+	}
+	if user := people + 1 - 2*i; user > 0 && user < people && user != fresh {
+		w.connect(user, 0, now+60*time.Millisecond, true)
+	}
+	if i == freshTicks { // it stays away for a while, so that there is something to be missed
+		w.connect(fresh, 0, now+60*time.Millisecond, false)
+		w.join(fresh, 0, now+70*time.Millisecond)
+		w.join(fresh, 1, now+80*time.Millisecond)
+	}
+}
+
+func (w *world) connect(user, gateway int, now history.Time, recovered bool) {
+	w.count[user]++
+	w.h.Conns = append(w.h.Conns, history.Conn{
+		User: user, Number: w.count[user], Socket: fmt.Sprintf("s%d-%d", user, w.count[user]), Gateway: gateway,
+		Dialled: now - 10*time.Millisecond, Up: now, Recovered: recovered,
+	})
+	w.conn[user] = len(w.h.Conns) - 1
+	if !recovered {
+		return
+	}
+	for i := range w.h.Log {
+		e := &w.h.Log[i]
+		if at := (sightOf{user, e.Room}); e.Seq > w.seen[at] {
+			if _, open := w.open[at]; open {
+				w.deliver(user, e, now, history.Replayed)
+			}
+		}
+	}
+}
+
+func (w *world) down(user int, now history.Time, why string) {
+	c := &w.h.Conns[w.conn[user]]
+	c.Down, c.Reason = now, why
+	w.conn[user] = -1
+}
+
+func (w *world) endViews(user int, now history.Time) {
+	for at, v := range w.open {
+		if at.user == user {
+			w.h.Views[v].End = now
+			delete(w.open, at)
+		}
+	}
+}
+
+func (w *world) join(user, room int, now history.Time) {
+	at := sightOf{user, room}
+	c := w.h.Conns[w.conn[user]]
+	since := w.seen[at]
+	if since == 0 {
+		w.commit(history.Event{Room: room, User: user, Kind: "room:user-joined", Except: c.Socket}, now)
+	}
+	ack := now + time.Millisecond
+	w.h.Views = append(w.h.Views, history.View{
+		User: user, Room: room, Conn: c.Number, Since: since, Head: w.seq[room], Invoke: now, Start: ack,
+	})
+	for i := range w.h.Log {
+		if e := &w.h.Log[i]; e.Room == room && e.Kind == messageNew && e.Seq > since {
+			w.deliver(user, e, ack, history.Joined)
+		}
+	}
+	w.open[at], w.seen[at] = len(w.h.Views)-1, w.seq[room]
+}
+
+func (w *world) leave(user, room int, now history.Time) {
+	at := sightOf{user, room}
+	w.h.Views[w.open[at]].End = now + time.Millisecond
+	delete(w.open, at)
+	w.commit(history.Event{Room: room, User: user, Kind: "room:user-left", Except: w.h.Conns[w.conn[user]].Socket}, now)
+}
+
+// commit gives an event its number and everybody in the room the event.
+func (w *world) commit(e history.Event, now history.Time) uint64 {
+	w.seq[e.Room]++
+	e.Seq = w.seq[e.Room]
+	e.Hash = history.EventHash(e.Kind, e.Seq, w.h.Users[e.User].ID, e.Message, e.ClientMsgID)
+	w.h.Log = append(w.h.Log, e)
+	for user := range people {
+		_, open := w.open[sightOf{user, e.Room}]
+		if open && w.conn[user] >= 0 && w.h.Conns[w.conn[user]].Socket != e.Except {
+			w.deliver(user, &e, now+5*time.Millisecond+time.Duration(user)*10*time.Microsecond, history.Live)
+		}
+	}
+	return e.Seq
+}
+
+func (w *world) deliver(user int, e *history.Event, now history.Time, how history.Source) {
+	w.seen[sightOf{user, e.Room}] = e.Seq
+	w.h.Deliveries = append(w.h.Deliveries, history.Delivery{
+		At: now, Hash: e.Hash, Seq: uint32(e.Seq), User: int32(user), Conn: int32(w.count[user]), Room: int16(e.Room), Source: how,
+	})
+}
+
+// send is one attempt; one that was committed before gets the same answer.
+func (w *world) send(user, room int, id string, now history.Time, outcome history.Outcome, commits bool) {
+	s := history.Send{
+		User: user, Conn: w.count[user], Room: room, ID: id, Body: history.Hash(id), Invoke: now, Return: now + 4*time.Millisecond,
+		Outcome: outcome,
+	}
+	if outcome == history.Unknown {
+		s.Return = now + 5*second
+	}
+	w.order[user]++
+	s.Order = w.order[user]
+	if commits {
+		seq := uint64(0)
+		for i := range w.h.Log {
+			if w.h.Log[i].ClientMsgID == id && !w.twice[id] {
+				seq = w.h.Log[i].Seq
+			}
+		}
+		if seq == 0 {
+			message := fmt.Sprintf("id-%s-%d", id, now)
+			seq = w.commit(history.Event{
+				Room: room, User: user, Kind: messageNew, ClientMsgID: id, Message: message, Body: s.Body,
+			}, now)
+		}
+		if outcome == history.OK {
+			s.Seq = seq
+			for i := range w.h.Log {
+				if w.h.Log[i].Room == room && w.h.Log[i].Seq == seq {
+					s.Message = w.h.Log[i].Message
+				}
+			}
+		}
+	}
+	w.h.Sends = append(w.h.Sends, s)
+}
+
+// pair sends two messages without waiting for the first one's ack.
+func (w *world) pair(now history.Time) {
+	w.send(6, 0, "first", now, history.OK, true)
+	w.send(6, 0, "second", now+time.Millisecond, history.OK, true)
+}
+
+func (w *world) tell(user int, now history.Time) {
+	o := history.Online{At: now + 20*time.Millisecond, User: user}
+	for u := range people {
+		if w.conn[u] >= 0 && (w.h.Conns[w.conn[u]].Down == 0) {
+			o.Users = append(o.Users, u)
+		}
+	}
+	w.h.Online = append(w.h.Online, o)
+}
+
+func (w *world) sample(now history.Time) {
+	w.h.Samples = append(w.h.Samples,
+		history.Sample{At: now, Process: "gateway-0", PID: 10, RSS: 60 << 20, Gauges: map[string]float64{
+			"starling_gateway_connections": 24, "starling_gateway_outbound_queue_bytes": 1000,
+		}},
+		history.Sample{At: now, Process: "chat-0", PID: 11, RSS: 40<<20 + int64(now/second)<<10, Gauges: map[string]float64{
+			"starling_chat_outbox_lag": 1,
+		}})
+}

@@ -1,0 +1,84 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+)
+
+// natsPasswords are the variables that deploy/nats/nats.conf takes its passwords from.
+func natsPasswords() []string {
+	return []string{
+		"NATS_GATEWAY_PASSWORD=gateway", "NATS_CHAT_PASSWORD=chat", "NATS_PRESENCE_PASSWORD=presence", "NATS_AUTH_PASSWORD=auth",
+	}
+}
+
+// Times are shorter than an operator would choose, so that a run of a minute sees them end.
+const (
+	pingInterval = "5s"
+	pingTimeout  = "4s"
+	drainWindow  = "2s"
+)
+
+// environment gives a service its settings, and makes its links.
+func (c *Cluster) environment(s *service) ([]string, error) {
+	user := s.kind
+	if user != "gateway" {
+		user += "-service"
+	}
+	env := []string{
+		"LOG_FORMAT=text", "SERVICE_TOKEN=" + serviceToken, "SHUTDOWN_TIMEOUT=10s",
+		"GRPC_LISTEN=" + s.grpc, "ADMIN_LISTEN=" + s.admin,
+		"NATS_USER=" + user, "NATS_PASSWORD=" + s.kind, "NATS_IGNORE_DISCOVERED=true",
+	}
+	if c.cfg.Sabotage != "" {
+		env = append(env, "STARLING_SABOTAGE="+c.cfg.Sabotage)
+	}
+	var servers []string
+	for _, node := range c.NATS {
+		address, err := c.Links.add(s.Name, node.Name, node.client)
+		if err != nil {
+			return nil, err
+		}
+		servers = append(servers, "nats://"+address)
+	}
+	env = append(env, "NATS_URL="+strings.Join(servers, ","))
+	if s.kind != "gateway" {
+		address, err := c.Links.add(s.Name, "postgres", fmt.Sprintf("127.0.0.1:%d", c.Postgres.cfg.Port))
+		if err != nil {
+			return nil, err
+		}
+		env = append(env, "DATABASE_URL="+serviceURL(address))
+	}
+	switch s.kind {
+	case "gateway":
+		env = append(env, "LISTEN="+s.client, "GATEWAY_ID="+s.Name, "PING_INTERVAL="+pingInterval, "PING_TIMEOUT="+pingTimeout,
+			"DRAIN_WINDOW="+drainWindow, fmt.Sprintf("RECOVERY_REPLICAS=%d", c.cfg.Nodes))
+	case "chat":
+		env = append(env, fmt.Sprintf("STREAM_REPLICAS=%d", c.cfg.Nodes), "STREAM_MAX_AGE=2h") // the stream is read at the end
+	case "auth":
+		env = append(env, "JWT_SECRET="+JWTSecret, "AUTH_AUTO_PROVISION=true", "API_KEY="+APIKey)
+	}
+	uses := map[string][]string{"gateway": {"auth", "chat", "presence"}, "presence": {"chat"}}
+	for _, kind := range uses[s.kind] {
+		addresses, err := c.rpcLinks(s.Name, kind)
+		if err != nil {
+			return nil, err
+		}
+		env = append(env, strings.ToUpper(kind)+"_SERVICE_ADDR="+strings.Join(addresses, ","))
+	}
+	return env, nil
+}
+
+func (c *Cluster) rpcLinks(from, kind string) (addresses []string, err error) {
+	for _, to := range c.services {
+		if to.kind != kind {
+			continue
+		}
+		address, err := c.Links.add(from, to.Name, to.grpc)
+		if err != nil {
+			return nil, err
+		}
+		addresses = append(addresses, address)
+	}
+	return addresses, nil
+}

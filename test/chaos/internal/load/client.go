@@ -1,0 +1,460 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starling-chat/starling/test/chaos/internal/history"
+)
+
+// The client's patience.
+const (
+	minBackoff = 200 * time.Millisecond
+	maxBackoff = time.Second
+	ackTimeout = 6 * time.Second
+	// connectTimeout bounds the wait for the reply to CONNECT, a replay before it included. The official client would wait as
+	// long as pings come.
+	connectTimeout = 20 * time.Second
+)
+
+// client is one user with one connection at a time.
+type client struct {
+	load   *Load
+	index  int
+	role   role
+	id     string
+	issued time.Time     // of its tokens: a revocation covers also those that it takes later
+	gone   chan struct{} // closed when its tokens are revoked
+
+	queue    chan *message // to the sender; bounded, the generator skips what does not fit
+	changed  chan struct{} // wakes the steward; capacity 1
+	stallEnd atomic.Int64  // history.Time until which nothing is read
+
+	mu      sync.Mutex // guards all below
+	rng     *rand.Rand
+	up      chan struct{} // closed while connected
+	conn    *conn         // nil while disconnected
+	conns   []history.Conn
+	pid     string
+	offset  string
+	nextAck int64
+	acks    map[int64]call
+	rooms   map[string]*room
+	order   []*room // the same, as planned
+	joining *room   // room:join is under way
+	revoked history.Time
+	ending  bool // Finish is closing it
+	orders  int  // messages invoked
+
+	sends      []history.Send
+	views      []history.View
+	deliveries []history.Delivery
+	online     []history.Online
+}
+
+// conn is one link that got as far as the reply to CONNECT.
+type conn struct {
+	link     link
+	number   int
+	order    sync.Mutex // of what is written
+	byClient string     // why the client itself ended it; guarded by client.mu
+}
+
+// reply is the end of an emit with an ack.
+type reply struct {
+	answer answer
+	err    error // no answer came
+}
+
+var (
+	errOffline    = errors.New("not connected")
+	errAckTimeout = errors.New("no ack in time")
+	errRevoked    = errors.New("the tokens are revoked")
+	errConnEnded  = errors.New("the connection ended")
+)
+
+func newClient(l *Load, index int) *client {
+	c := &client{
+		load: l, index: index, role: l.plan.roles[index], id: l.plan.users[index],
+		issued: time.Now(), gone: make(chan struct{}),
+		queue: make(chan *message, queueLength), changed: make(chan struct{}, 1),
+		rng: random(l.cfg.Seed, uint64(index)), //nolint:gosec // not negative
+		up:  make(chan struct{}), acks: make(map[int64]call), rooms: make(map[string]*room),
+	}
+	for _, r := range l.plan.inRooms[index] {
+		state := &room{index: r, id: l.plan.rooms[r], want: true, view: -1}
+		c.rooms[state.id] = state
+		c.order = append(c.order, state)
+	}
+	return c
+}
+
+func (c *client) now() history.Time { return time.Since(c.load.cfg.Start) }
+
+// run keeps the client connected until ctx ends or its tokens are revoked.
+func (c *client) run(ctx context.Context) {
+	for ctx.Err() == nil && !c.isRevoked() {
+		err := c.connection(ctx)
+		if ctx.Err() != nil || c.isRevoked() {
+			return
+		}
+		c.load.log.DebugContext(ctx, "connection ended", slog.String("user", c.id), slog.Any("reason", err))
+		if pause(ctx, c.jitter(minBackoff, maxBackoff)) != nil {
+			return
+		}
+	}
+}
+
+func (c *client) isRevoked() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.revoked != 0
+}
+
+func (c *client) jitter(from, to time.Duration) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return from + time.Duration(c.rng.Int64N(int64(to-from)))
+}
+
+func (c *client) gateway() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.rng.IntN(len(c.load.cfg.Gateways))
+}
+
+// connection is the life of one link, and why it ended.
+func (c *client) connection(ctx context.Context) error {
+	record := history.Conn{User: c.index, Gateway: c.gateway(), Polling: c.role.polling, Dialled: c.now()}
+	address := c.load.cfg.Gateways[record.Gateway]
+	var l link
+	var err error
+	if c.role.polling {
+		l, err = dialPolling(ctx, address, func() string { return c.load.cfg.Gateways[c.gateway()] })
+	} else {
+		l, err = dialWebSocket(ctx, address, c.role.slow)
+	}
+	if err != nil {
+		c.load.counters.dialFailures.Add(1)
+		return err
+	}
+	stop := context.AfterFunc(ctx, l.close)
+	defer stop()
+	defer l.reset()
+	s := &session{client: c, link: l, record: record}
+	err = s.open()
+	for err == nil {
+		c.awaitStall(ctx)
+		err = s.step()
+	}
+	if s.conn == nil {
+		c.load.counters.dialFailures.Add(1)
+		c.load.counters.droppedReplays.Add(int64(len(s.early)))
+		return err
+	}
+	c.disconnected(s.conn, err)
+	return err
+}
+
+// awaitStall does not read while the rig wants the client to be slow.
+func (c *client) awaitStall(ctx context.Context) {
+	for {
+		left := time.Duration(c.stallEnd.Load()) - c.now()
+		if left <= 0 || pause(ctx, left) != nil {
+			return
+		}
+	}
+}
+
+// session reads one link: an Engine.IO session with the namespace / in it.
+type session struct {
+	client   *client
+	link     link
+	record   history.Conn
+	patience time.Duration // pingInterval + pingTimeout
+	deadline time.Time     // the next ping must come before
+	conn     *conn         // nil until the reply to CONNECT
+	early    []event       // came before the reply
+}
+
+// open reads the open packet and asks to connect.
+func (s *session) open() error {
+	b, err := s.link.read(time.Now().Add(dialTimeout))
+	if err != nil {
+		return fmt.Errorf("await the open packet: %w", err)
+	}
+	var h handshake
+	if len(b) == 0 || b[0] != engineOpen {
+		return fmt.Errorf("not an open packet: %.60q", b)
+	}
+	if err := json.Unmarshal(b[1:], &h); err != nil {
+		return fmt.Errorf("open packet: %w", err)
+	}
+	s.patience = time.Duration(h.PingInterval+h.PingTimeout) * time.Millisecond
+	s.deadline = time.Now().Add(min(s.patience, connectTimeout))
+	hello, err := json.Marshal(s.client.credentials())
+	if err != nil {
+		return err
+	}
+	return s.link.write(append([]byte{engineMessage, socketConnect}, hello...))
+}
+
+// credentials is what CONNECT carries.
+func (c *client) credentials() map[string]string {
+	auth := map[string]string{"token": c.token()}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.pid != "" {
+		auth["pid"] = c.pid
+		if c.offset != "" {
+			auth["offset"] = c.offset
+		}
+	}
+	return auth
+}
+
+// step reads one packet.
+func (s *session) step() error {
+	b, err := s.link.read(s.deadline)
+	if err != nil {
+		return err
+	}
+	if len(b) == 0 {
+		return errors.New("empty Engine.IO packet")
+	}
+	switch b[0] {
+	case enginePing:
+		if s.conn != nil { // before, the wait for the reply to CONNECT is bounded
+			s.deadline = time.Now().Add(s.patience)
+		}
+		return s.link.write([]byte{enginePong})
+	case engineMessage:
+		p, err := parsePacket(b[1:])
+		if err != nil {
+			return err
+		}
+		return s.packet(p)
+	default: // close over WebSocket and noop: the official client does nothing
+		return nil
+	}
+}
+
+func (s *session) packet(p packet) error {
+	c := s.client
+	switch p.kind {
+	case socketConnect:
+		var g greeting
+		if err := json.Unmarshal(p.body, &g); err != nil {
+			return fmt.Errorf("reply to CONNECT: %w", err)
+		}
+		s.deadline = time.Now().Add(s.patience)
+		s.conn = c.connected(s.link, s.record, g, s.early)
+		s.early = nil
+	case socketError:
+		var r refusal
+		_ = json.Unmarshal(p.body, &r) // whatever it is, it is a refusal
+		c.load.counters.fail("connect_error:" + r.Data.Code)
+		return fmt.Errorf("refused: %s", p.body)
+	case socketDisconnect:
+		return errors.New("disconnected by the server")
+	case socketEvent:
+		e, err := parseEvent(p.body)
+		if err != nil {
+			return err
+		}
+		if s.conn == nil {
+			s.early = append(s.early, e)
+			return nil
+		}
+		c.receive(s.conn, e)
+	case socketAck:
+		a, err := parseAnswer(p.body)
+		if err != nil {
+			return err
+		}
+		c.acked(p.id, a)
+	default:
+		return fmt.Errorf("unexpected Socket.IO packet type %q", p.kind)
+	}
+	return nil
+}
+
+// connected takes the link into use.
+func (c *client) connected(l link, record history.Conn, g greeting, early []event) *conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	record.Number, record.Socket, record.Up = len(c.conns)+1, g.SID, c.now()
+	record.Recovered = g.PID != "" && g.PID == c.pid
+	cn := &conn{link: l, number: record.Number}
+	if !record.Recovered && len(c.conns) > 0 {
+		c.endViewsLocked(c.conns[len(c.conns)-1].Down)
+	}
+	c.pid = g.PID
+	c.conns = append(c.conns, record)
+	c.conn = cn
+	source := history.Live
+	if record.Recovered {
+		source = history.Replayed
+	}
+	for _, e := range early {
+		c.receiveLocked(cn, e, source)
+	}
+	close(c.up)
+	c.wake()
+	counters := &c.load.counters
+	counters.connected.Add(1)
+	if record.Number > 1 {
+		counters.reconnects.Add(1)
+	}
+	if record.Recovered {
+		counters.recovered.Add(1)
+	}
+	return cn
+}
+
+func (c *client) disconnected(cn *conn, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conn, c.up = nil, make(chan struct{})
+	c.load.counters.connected.Add(-1)
+	for id, ack := range c.acks {
+		ack.reply <- reply{err: errConnEnded}
+		delete(c.acks, id)
+	}
+	if c.ending {
+		return // it was still up at the end
+	}
+	record := &c.conns[cn.number-1]
+	record.Down = c.now()
+	record.Reason = err.Error()
+	if cn.byClient != "" {
+		record.ByClient, record.Reason = true, cn.byClient
+	}
+}
+
+// wake tells the steward that something changed.
+func (c *client) wake() {
+	select {
+	case c.changed <- struct{}{}:
+	default:
+	}
+}
+
+// call is an emit whose ack is awaited.
+type call struct {
+	id    int64
+	conn  int
+	at    history.Time
+	reply chan reply
+	then  func(call, answer) // runs with client.mu held, before the next packet is read; may be nil
+}
+
+// invoke emits an event with an ack. Its error means that nothing was sent. Calls of one connection go out in the order of their
+// times: conn.order is held over both.
+func (c *client) invoke(name string, arg any, then func(call, answer)) (call, error) {
+	c.mu.Lock()
+	cn := c.conn
+	c.mu.Unlock()
+	if cn == nil {
+		return call{}, errOffline
+	}
+	cn.order.Lock()
+	defer cn.order.Unlock()
+	k, err := c.register(cn, then)
+	if err != nil {
+		return call{}, err
+	}
+	packet, err := encodeEvent(k.id, name, arg)
+	if err != nil {
+		c.forget(k)
+		return call{}, err
+	}
+	if cn.link.write(packet) != nil {
+		cn.link.reset() // how much of it went out is not known; the reader sees the end, and ends the call
+	}
+	return k, nil
+}
+
+func (c *client) register(cn *conn, then func(call, answer)) (call, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.conn != cn {
+		return call{}, errOffline
+	}
+	k := call{id: c.nextAck, conn: cn.number, at: c.now(), reply: make(chan reply, 1), then: then}
+	c.nextAck++
+	c.acks[k.id] = k
+	return k, nil
+}
+
+func (c *client) forget(k call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.acks, k.id)
+}
+
+// await waits for the ack of a call.
+func (c *client) await(ctx context.Context, k call) reply {
+	timer := time.NewTimer(ackTimeout - (c.now() - k.at))
+	defer timer.Stop()
+	select {
+	case r := <-k.reply:
+		return r
+	case <-timer.C:
+		c.forget(k)
+		return reply{err: errAckTimeout}
+	case <-ctx.Done():
+		c.forget(k)
+		return reply{err: ctx.Err()}
+	}
+}
+
+func (c *client) acked(id int64, a answer) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k, ok := c.acks[id]
+	if !ok {
+		return // given up
+	}
+	delete(c.acks, id)
+	if k.then != nil {
+		k.then(k, a)
+	}
+	k.reply <- reply{answer: a}
+}
+
+// awaitUp waits until the client is connected. Once its tokens are revoked it fails.
+func (c *client) awaitUp(ctx context.Context) error {
+	c.mu.Lock()
+	up := c.up
+	c.mu.Unlock()
+	select {
+	case <-up:
+	case <-c.gone:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if c.isRevoked() {
+		return errRevoked
+	}
+	return nil
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-timer.C:
+		return nil
+	}
+}

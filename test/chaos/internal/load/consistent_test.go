@@ -1,0 +1,143 @@
+package load
+
+import (
+	"testing"
+
+	"github.com/starling-chat/starling/test/chaos/internal/history"
+)
+
+type place struct {
+	room int
+	seq  uint64
+}
+
+type pair struct{ user, room int }
+
+// pass is one look at a history by itself, without the database: all that any client saw stands for it.
+type pass struct {
+	t        *testing.T
+	h        *history.History
+	hashes   map[place]uint64
+	messages map[place]bool
+	heads    []uint64
+
+	views    map[pair][]*history.View // not yet entered
+	view     map[pair]*history.View
+	position map[pair]uint64
+}
+
+// consistent checks agreement, acks, and that every view is contiguous, without repeats, and at the room's head in the end.
+func consistent(t *testing.T, h *history.History) {
+	t.Helper()
+	p := &pass{
+		t: t, h: h, hashes: make(map[place]uint64), messages: make(map[place]bool), heads: make([]uint64, len(h.Rooms)),
+		views: make(map[pair][]*history.View), view: make(map[pair]*history.View), position: make(map[pair]uint64),
+	}
+	p.agreement()
+	p.acks()
+	for i := range h.Views {
+		v := &h.Views[i]
+		p.views[pair{v.User, v.Room}] = append(p.views[pair{v.User, v.Room}], v)
+		p.heads[v.Room] = max(p.heads[v.Room], v.Head)
+	}
+	for i := range h.Deliveries {
+		p.deliver(&h.Deliveries[i])
+	}
+	p.ends()
+}
+
+func (p *pass) agreement() {
+	for i := range p.h.Deliveries {
+		d := &p.h.Deliveries[i]
+		at := place{int(d.Room), uint64(d.Seq)}
+		if old, ok := p.hashes[at]; ok && old != d.Hash {
+			p.t.Errorf("%+v: another event than others saw", *d)
+		}
+		p.hashes[at] = d.Hash
+		p.messages[at] = p.messages[at] || d.Source == history.Joined
+		p.heads[at.room] = max(p.heads[at.room], at.seq)
+	}
+}
+
+func (p *pass) acks() {
+	acked := make(map[string]uint64)
+	for _, s := range p.h.Sends {
+		if s.Outcome != history.OK {
+			continue
+		}
+		if old, ok := acked[s.ID]; ok && old != s.Seq {
+			p.t.Errorf("%+v: acked before with %d", s, old)
+		}
+		acked[s.ID] = s.Seq
+		p.messages[place{s.Room, s.Seq}] = true
+		if _, ok := p.hashes[place{s.Room, s.Seq}]; !ok {
+			p.t.Errorf("%+v: acked and seen by nobody", s)
+		}
+	}
+}
+
+func (p *pass) deliver(d *history.Delivery) {
+	who, seq := pair{int(d.User), int(d.Room)}, uint64(d.Seq)
+	for next := p.views[who]; len(next) > 0 && next[0].Start <= d.At; next = p.views[who] {
+		p.enter(who, next[0])
+		p.views[who] = next[1:]
+	}
+	v := p.view[who]
+	switch {
+	case v == nil || v.End > 0 && d.At > v.End:
+		p.t.Errorf("%+v: outside of a view", *d)
+		return
+	case seq <= p.position[who]:
+		p.t.Errorf("%+v: was at %d", *d, p.position[who])
+	case d.Source == history.Joined:
+		if v.Since > 0 || p.position[who] > 0 {
+			p.missing(who, seq-1, true)
+		}
+	default:
+		if p.position[who] < v.Head {
+			p.missing(who, v.Head, true)
+			p.position[who] = v.Head
+		}
+		p.missing(who, seq-1, false)
+	}
+	p.position[who] = seq
+}
+
+// enter ends what was to come by the history of the view before, and starts at the join's since.
+func (p *pass) enter(who pair, v *history.View) {
+	if v.Since > 0 && p.position[who] < v.Since {
+		p.missing(who, v.Since, true)
+	}
+	p.view[who], p.position[who] = v, v.Since
+}
+
+// missing looks for what the client should have seen between its position and upTo, included.
+func (p *pass) missing(who pair, upTo uint64, messagesOnly bool) {
+	for seq := p.position[who] + 1; seq <= upTo; seq++ {
+		at := place{who.room, seq}
+		hash, exists := p.hashes[at]
+		if exists && (!messagesOnly || p.messages[at]) && !p.own(who.user, seq, hash) {
+			p.t.Errorf("user %d in room %d missed %d after %d (messages only %t, view %+v)", who.user, who.room, seq, p.position[who],
+				messagesOnly, *p.view[who])
+		}
+	}
+}
+
+// own tells a client's own joins and leaves, which it does not get.
+func (p *pass) own(user int, seq, hash uint64) bool {
+	id := p.h.Users[user].ID
+	return hash == history.EventHash("room:user-joined", seq, id, "", "") || hash == history.EventHash("room:user-left", seq, id, "", "")
+}
+
+func (p *pass) ends() {
+	for who, v := range p.view {
+		for _, next := range p.views[who] {
+			p.enter(who, next)
+			v = next
+		}
+		if v.End == 0 && p.h.Users[who.user].Revoked == 0 {
+			p.position[who] = max(p.position[who], v.Head)
+			p.missing(who, p.heads[who.room], false)
+		}
+	}
+}

@@ -1,0 +1,150 @@
+package load
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starling-chat/starling/test/chaos/internal/history"
+)
+
+// counters are for progress only.
+type counters struct {
+	connected, inFlight                    atomic.Int64
+	sent, acked, unknown, givenUp, skipped atomic.Int64
+	delivered, receipts, refreshed         atomic.Int64
+	reconnects, recovered                  atomic.Int64
+	dialFailures, droppedReplays           atomic.Int64
+
+	mu     sync.Mutex
+	failed map[string]int
+}
+
+func (c *counters) fail(code string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.failed[code]++
+}
+
+// Status is what the load has come to: Connected and InFlight now, the others since the start.
+type Status struct {
+	Connected, InFlight int
+	Sent                int // attempts
+	Acked, Unknown      int // of them
+	GivenUp             int // messages without an ack after 20 s
+	Skipped             int // messages that were not begun: the sender was behind, revoked, or had left
+	Delivered           int // durable events, those of histories included
+	Receipts            int
+	Refreshed           int // tokens, in band
+	Reconnects          int // connections beyond the first of each client
+	Recovered           int // of them
+	DialFailures        int // attempts that did not get as far as the reply to CONNECT
+	// DroppedReplays are events of recoveries that broke off before the reply to CONNECT: an official client would show them
+	// twice.
+	DroppedReplays int
+	// Failed counts refusals by code. Those of other events than message:send have the event before the code.
+	Failed map[string]int
+}
+
+// String is one line for the terminal.
+func (s Status) String() string {
+	return fmt.Sprintf("%d connected, %d in flight; %d attempts: %d ok, %d unknown, failed %v; %d given up, %d skipped; %d delivered, "+
+		"%d receipts, %d refreshed; %d reconnects, %d recovered, %d dials failed", s.Connected, s.InFlight, s.Sent, s.Acked, s.Unknown, s.Failed,
+		s.GivenUp, s.Skipped, s.Delivered, s.Receipts, s.Refreshed, s.Reconnects, s.Recovered, s.DialFailures)
+}
+
+// Status gives the live counters.
+func (l *Load) Status() Status {
+	c := &l.counters
+	n := func(v *atomic.Int64) int { return int(v.Load()) }
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Status{
+		Connected: n(&c.connected), InFlight: n(&c.inFlight), Sent: n(&c.sent), Acked: n(&c.acked), Unknown: n(&c.unknown),
+		GivenUp: n(&c.givenUp), Skipped: n(&c.skipped), Delivered: n(&c.delivered), Receipts: n(&c.receipts), Refreshed: n(&c.refreshed),
+		Reconnects: n(&c.reconnects), Recovered: n(&c.recovered), DialFailures: n(&c.dialFailures),
+		DroppedReplays: n(&c.droppedReplays), Failed: maps.Clone(c.failed),
+	}
+}
+
+// DropAll resets every connection at once, and tells whose they were.
+func (l *Load) DropAll() []int {
+	var users []int
+	var links []link
+	for _, c := range l.clients {
+		c.mu.Lock()
+		if c.conn != nil {
+			c.conn.byClient = "dropped by the rig"
+			users, links = append(users, c.index), append(links, c.conn.link)
+		}
+		c.mu.Unlock()
+	}
+	for _, link := range links {
+		link.reset()
+	}
+	return users
+}
+
+// Stall keeps a client from reading its socket for d.
+func (l *Load) Stall(user int, d time.Duration) {
+	l.clients[user].stallEnd.Store(int64(l.at() + d))
+}
+
+// Slow gives the users that may be stalled.
+func (l *Load) Slow() []int {
+	return l.where(func(r role) bool { return r.slow })
+}
+
+// Revocable gives the users whose tokens may be revoked: those without another part to play.
+func (l *Load) Revocable() []int {
+	return l.where(func(r role) bool { return r == role{} || r == role{reader: true} })
+}
+
+func (l *Load) where(fits func(role) bool) []int {
+	var users []int
+	for i, r := range l.plan.roles {
+		if fits(r) {
+			users = append(users, i)
+		}
+	}
+	return users
+}
+
+// Revoke tells that the tokens of a user were revoked at a time: it sends nothing more and does not come back; its connection is left to
+// the server to close.
+func (l *Load) Revoke(user int, at history.Time) {
+	c := l.clients[user]
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.revoked == 0 {
+		c.revoked = at
+		close(c.gone)
+	}
+}
+
+// Into writes what happened into h. It is called after Finish.
+func (l *Load) Into(h *history.History) {
+	for _, c := range l.clients {
+		c.mu.Lock()
+		h.Users = append(h.Users, history.User{ID: c.id, Slow: c.role.slow, Outcast: c.role.outcast, Revoked: c.revoked})
+		h.Conns = append(h.Conns, c.conns...)
+		h.Sends = append(h.Sends, c.sends...)
+		h.Views = append(h.Views, c.views...)
+		h.Online = append(h.Online, c.online...)
+		h.Deliveries = slices.Grow(h.Deliveries, len(c.deliveries))
+		h.Deliveries = append(h.Deliveries, c.deliveries...)
+		c.mu.Unlock()
+	}
+	for i, id := range l.plan.rooms {
+		h.Rooms = append(h.Rooms, history.Room{ID: id, Hot: i == 0})
+	}
+	slices.SortStableFunc(h.Conns, func(a, b history.Conn) int { return cmp.Compare(a.Up, b.Up) })
+	slices.SortStableFunc(h.Sends, func(a, b history.Send) int { return cmp.Compare(a.Invoke, b.Invoke) })
+	slices.SortStableFunc(h.Views, func(a, b history.View) int { return cmp.Compare(a.Start, b.Start) })
+	slices.SortStableFunc(h.Deliveries, func(a, b history.Delivery) int { return cmp.Compare(a.At, b.At) })
+	slices.SortStableFunc(h.Online, func(a, b history.Online) int { return cmp.Compare(a.At, b.At) })
+}

@@ -1,0 +1,42 @@
+// Package load is the clients of the fault rig: a few hundred Socket.IO clients that behave as the official one does, join rooms,
+// send at a seeded rate, come back after every loss, and write down what they did and saw.
+//
+// # A client
+//
+//	Load ── plan (who is in which room), generator (who sends what when)
+//	 └ client ×N
+//	     run       dials, connects, reads packets; dials again 200 ms to 1 s after every end, at any gateway
+//	     steward   brings rooms to where they are wanted: room:join until acked, missing pages, room:leave until acked
+//	     sender    takes messages from a bounded queue and invokes them in order, up to 4 in flight
+//	     refresh   a few take a fresh token in band every 10 s
+//	     deliver   one for each message in flight: awaits the ack, tries again with the same clientMsgId for 20 s
+//
+// # What becomes a View and a Delivery
+//
+// Recorded is what the application above the client gets, at the time when it gets it. Durable events are message:new,
+// room:user-joined and room:user-left; message:read carries the sequence of the message that was read, takes no number of its
+// own, may be lost, and is not recorded.
+//
+// A first room:join opens a View (Since 0, Head the ack's seq). The messages of room:history are recorded when the ack comes, as
+// Joined, with seq at most Head. Live events follow from Head+1 on.
+//
+// A recovered connection continues the views. Events that arrive before the CONNECT reply are given to the application after it, as
+// the official client does, and recorded then, as Replayed, with the new connection's number. If the connection ends before
+// the reply they are dropped, because the next recovery replays them again; the official client keeps those and shows them
+// twice (see Status.DroppedReplays).
+//
+// A connection that is not recovered ends all views of the one before, at the time that one went down. Then room:join with
+// since (the last sequence seen, that of acks of room:join included) and limit 500 opens another View, with Since > 0:
+//
+//   - as long as hasMore is true the client fetches pages by message:history {after}, and keeps live events back meanwhile; if the
+//     connection is lost in between and not recovered, nothing of this is recorded and the join starts over with the same since;
+//   - when all is there the View is opened, and the messages with Since < seq <= Head are recorded as Joined, ascending,
+//     then what was kept back, as Live, from Head+1 on;
+//   - joins and leaves of others between Since and Head are in no history and never recorded. So within a View with
+//     Since > 0 the Joined ones must be all messages of (Since, Head], and the others all events after Head.
+//
+// A View ends when room:leave is acked, or as above; End is 0 if neither happened, also for a client that is disconnected at the end
+// of the run. What arrives for a room without an open view is recorded where it may not arrive: after a leave, or on
+// a fresh connection before the join's ack. It is not recorded while a join is repeated on a socket that an earlier join,
+// whose ack did not come, may have let in.
+package load

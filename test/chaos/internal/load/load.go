@@ -1,0 +1,217 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/starling-chat/starling/test/chaos/internal/history"
+)
+
+// Config says what load to make.
+type Config struct {
+	Seed     uint64
+	Clients  int
+	Rooms    int
+	Rate     int      // messages a second, of all clients
+	Gateways []string // host:port; each connection takes one at random
+	Secret   string   // JWT_SECRET of the system, which also has AUTH_AUTO_PROVISION=true
+	Start    time.Time
+	Log      *slog.Logger
+}
+
+// Load is the clients. Connect, Run and Finish are called one after the other; the other methods at any time.
+type Load struct {
+	cfg     Config
+	log     *slog.Logger
+	plan    plan
+	byID    map[string]int
+	clients []*client
+
+	cancel   context.CancelFunc
+	tasks    sync.WaitGroup
+	counters counters
+	heads    []atomic.Uint64 // the highest sequence that anybody saw, by room
+	sending  atomic.Bool     // new messages may be invoked
+}
+
+// New plans the load; nothing runs yet.
+func New(cfg Config) *Load {
+	l := &Load{cfg: cfg, log: cfg.Log, plan: makePlan(cfg.Seed, cfg.Clients, cfg.Rooms), byID: make(map[string]int)}
+	l.heads = make([]atomic.Uint64, cfg.Rooms)
+	l.counters.failed = make(map[string]int)
+	for i, id := range l.plan.users {
+		l.byID[id] = i
+		l.clients = append(l.clients, newClient(l, i))
+	}
+	return l
+}
+
+// dialEvery spreads the first connections.
+const dialEvery = 5 * time.Millisecond
+
+// Connect starts the clients and waits until all are connected and in their rooms. They go on until Finish, whatever becomes of ctx.
+func (l *Load) Connect(ctx context.Context) error {
+	var life context.Context
+	life, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for _, c := range l.clients {
+		l.tasks.Go(func() { c.run(life) })
+		l.tasks.Go(func() { c.steward(life) })
+		l.tasks.Go(func() { c.sender(life) })
+		if c.role.refresher {
+			l.tasks.Go(func() { c.refresh(life) })
+		}
+		if err := pause(ctx, dialEvery); err != nil {
+			return err
+		}
+	}
+	return l.await(ctx, 0, func() error {
+		missing := 0
+		for _, c := range l.clients {
+			if !c.settled(nil) {
+				missing++
+			}
+		}
+		if missing > 0 {
+			return fmt.Errorf("%d of %d clients are not connected and in their rooms; failures: %v", missing, len(l.clients), l.Status().Failed)
+		}
+		return nil
+	})
+}
+
+// Run sends until ctx ends. Clients of which it is expected leave their rooms meanwhile.
+func (l *Load) Run(ctx context.Context) error {
+	l.sending.Store(true)
+	defer l.sending.Store(false)
+	var tasks sync.WaitGroup
+	for _, c := range l.clients {
+		if c.role.outcast || c.role.wanderer {
+			tasks.Go(func() { c.roam(ctx) })
+		}
+	}
+	l.generate(ctx)
+	tasks.Wait()
+	return nil
+}
+
+// roam leaves rooms, for good or for a while.
+func (c *client) roam(ctx context.Context) {
+	r := random(c.load.cfg.Seed, uint64(c.index)<<40) //nolint:gosec // not negative
+	between := func(from, until time.Duration) time.Duration {
+		return from + time.Duration(r.Int64N(int64(until-from)))
+	}
+	if c.role.outcast {
+		if pause(ctx, between(outcastFrom, outcastUntil)) == nil {
+			for _, room := range c.order {
+				c.setWant(room, false)
+			}
+		}
+		return
+	}
+	for pause(ctx, between(wandererFrom, wandererUntil)) == nil {
+		room := c.order[r.IntN(len(c.order))]
+		c.setWant(room, false)
+		_ = pause(ctx, wanderFor) // it comes back also when the load ends
+		c.setWant(room, true)
+	}
+}
+
+// Finish waits until every client is connected and has seen all that any client saw of its rooms, and until no message is in flight any more;
+// or until ctx ends, which is an error that says what was missing. Then it closes the clients.
+func (l *Load) Finish(ctx context.Context) error {
+	err := l.await(ctx, quiet, l.unsettled)
+	for _, c := range l.clients {
+		c.mu.Lock()
+		c.ending = true
+		c.mu.Unlock()
+	}
+	if l.cancel != nil {
+		l.cancel()
+	}
+	l.tasks.Wait()
+	return err
+}
+
+// quiet is for how long nothing may be missing before the load is at rest.
+const quiet = 2 * time.Second
+
+func (l *Load) unsettled() error {
+	behind, example := 0, ""
+	for _, c := range l.clients {
+		if !c.settled(l.heads) {
+			behind++
+			example = c.describe()
+		}
+	}
+	if n := l.counters.inFlight.Load(); behind > 0 || n > 0 {
+		return fmt.Errorf("%d clients are behind, such as %s; %d messages in flight", behind, example, n)
+	}
+	return nil
+}
+
+// await polls until missing is nil for as long as it is to last.
+func (l *Load) await(ctx context.Context, lasting time.Duration, missing func() error) error {
+	since := time.Now()
+	for {
+		err := missing()
+		if err != nil {
+			since = time.Now()
+		} else if time.Since(since) >= lasting {
+			return nil
+		}
+		if pause(ctx, 50*time.Millisecond) != nil {
+			if err != nil {
+				return err
+			}
+			return errors.New("not quiet for long enough")
+		}
+	}
+}
+
+// settled tells whether the client is where it should be, and has seen the rooms' heads, if given.
+func (c *client) settled(heads []atomic.Uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.revoked != 0 {
+		return true
+	}
+	if c.conn == nil {
+		return false
+	}
+	for _, r := range c.order {
+		if r.want != (r.phase == open) || heads != nil && r.want && r.last < heads[r.index].Load() {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *client) describe() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var s strings.Builder
+	s.WriteString(fmt.Sprintf("%s (connected %t, connections %d", c.id, c.conn != nil, len(c.conns)))
+	for _, r := range c.order {
+		s.WriteString(fmt.Sprintf("; room %d wanted %t phase %d last %d of %d", r.index, r.want, r.phase, r.last, c.load.heads[r.index].Load()))
+	}
+	return s.String() + ")"
+}
+
+// sawHead notes a sequence that exists in a room.
+func (l *Load) sawHead(room int, seq uint64) {
+	head := &l.heads[room]
+	for {
+		old := head.Load()
+		if seq <= old || head.CompareAndSwap(old, seq) {
+			return
+		}
+	}
+}
+
+// At is the run's clock.
+func (l *Load) at() history.Time { return time.Since(l.cfg.Start) }

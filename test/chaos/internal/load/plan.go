@@ -1,0 +1,138 @@
+package load
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+)
+
+// Shares of the clients, and sizes.
+const (
+	slowPercent      = 5
+	outcastPercent   = 5
+	wandererPercent  = 3
+	pollingPercent   = 4
+	refresherPercent = 4
+	readerPercent    = 10
+	observers        = 4
+
+	hotMembers  = 50
+	roomMembers = 8
+	maxRooms    = 4
+	hotPercent  = 10 // of the sends go to room 0
+)
+
+// Ways of a room's members to leave it while the load runs.
+const (
+	outcastFrom, outcastUntil   = 5 * time.Second, 30 * time.Second
+	wandererFrom, wandererUntil = 3 * time.Second, 40 * time.Second
+	wanderFor                   = 3 * time.Second
+)
+
+// role is what a client is beside being a client.
+type role struct {
+	slow, outcast, wanderer, polling, refresher, reader, observer bool
+}
+
+// plan is what follows from the seed alone.
+type plan struct {
+	users   []string
+	rooms   []string
+	roles   []role
+	members [][]int // by room
+	inRooms [][]int // by user
+}
+
+// random gives one of the run's independent sequences.
+func random(seed, stream uint64) *rand.Rand {
+	return rand.New(rand.NewPCG(seed, stream)) //nolint:gosec // repeatable, not secret
+}
+
+// Streams of random, beyond those of the clients (their index).
+const (
+	streamPlan = 1<<32 + iota
+	streamGenerator
+)
+
+func makePlan(seed uint64, clients, rooms int) plan {
+	r := random(seed, streamPlan)
+	p := plan{
+		users: make([]string, clients), rooms: make([]string, rooms), roles: make([]role, clients),
+		members: make([][]int, rooms), inRooms: make([][]int, clients),
+	}
+	for i := range p.users {
+		p.users[i] = fmt.Sprintf("u%x-%03d", seed, i)
+	}
+	for i := range p.rooms {
+		p.rooms[i] = fmt.Sprintf("r%x-%02d", seed, i)
+		if i%10 == 7 { // all of this is legal in an id, and none of it in a subject
+			p.rooms[i] += " tea.*.> $茶"
+		}
+	}
+	p.assignRoles(r)
+	p.assignRooms(r)
+	return p
+}
+
+func (p *plan) assignRoles(r *rand.Rand) {
+	order := r.Perm(len(p.users))
+	next := func(percent int, set func(*role)) {
+		n := min(max(1, len(p.users)*percent/100), len(order))
+		for _, user := range order[:n] {
+			set(&p.roles[user])
+		}
+		order = order[n:]
+	}
+	next(slowPercent, func(o *role) { o.slow = true })
+	next(outcastPercent, func(o *role) { o.outcast = true })
+	next(wandererPercent, func(o *role) { o.wanderer = true })
+	next(pollingPercent, func(o *role) { o.polling = true })
+	next(refresherPercent, func(o *role) { o.refresher = true })
+	for _, user := range order[:min(observers, len(order))] {
+		p.roles[user].observer = true
+	}
+	for i := range p.roles {
+		p.roles[i].reader = r.IntN(100) < readerPercent
+	}
+}
+
+// assignRooms gives everybody a room, the hot room its members (the slow ones among them), and then fills the others up.
+func (p *plan) assignRooms(r *rand.Rand) {
+	if len(p.rooms) > 1 {
+		for user := range p.users {
+			p.enter(user, 1+user%(len(p.rooms)-1))
+		}
+	}
+	order := r.Perm(len(p.users))
+	slices.SortStableFunc(order, func(a, b int) int { return boolOrder(p.roles[a].slow, p.roles[b].slow) })
+	hot := min(hotMembers, len(order))
+	if len(p.rooms) == 1 {
+		hot = len(order)
+	}
+	for _, user := range order[:hot] {
+		p.enter(user, 0)
+	}
+	for room := 1; room < len(p.rooms); room++ {
+		for try := 0; len(p.members[room]) < roomMembers && try < 10*len(p.users); try++ {
+			p.enter(r.IntN(len(p.users)), room)
+		}
+	}
+}
+
+func boolOrder(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+func (p *plan) enter(user, room int) {
+	if len(p.inRooms[user]) < maxRooms && !slices.Contains(p.inRooms[user], room) {
+		p.inRooms[user] = append(p.inRooms[user], room)
+		p.members[room] = append(p.members[room], user)
+	}
+}

@@ -1,0 +1,351 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/starling-chat/starling/test/chaos/internal/check"
+	"github.com/starling-chat/starling/test/chaos/internal/cluster"
+	"github.com/starling-chat/starling/test/chaos/internal/history"
+	"github.com/starling-chat/starling/test/chaos/internal/load"
+	"github.com/starling-chat/starling/test/chaos/internal/nemesis"
+)
+
+// The phases after the faults.
+const (
+	aloneTime     = 12 * time.Second // load without faults
+	quietTime     = 20 * time.Second // at most, until every client saw everything
+	connectTime   = 60 * time.Second
+	dumpTime      = 60 * time.Second
+	progressEvery = 5 * time.Second
+	superviseTime = 500 * time.Millisecond
+	longestPause  = 10 * time.Second
+	longestInSoak = 30 * time.Second
+)
+
+// rig is one run.
+type rig struct {
+	options
+	seed    uint64
+	start   time.Time // zero of the run's clock
+	cluster *cluster.Cluster
+	load    *load.Load
+	history *history.History
+	log     *slog.Logger
+
+	mu      sync.Mutex
+	phase   string   // guarded by mu
+	crashes []string // guarded by mu: processes that ended by themselves
+}
+
+var errInterrupted = errors.New("interrupted; everything is stopped and removed")
+
+func newRig(o options, seed uint64) *rig {
+	return &rig{options: o, seed: seed, history: new(history.History), log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+}
+
+func (r *rig) clock() history.Time { return time.Since(r.start) }
+
+func (r *rig) say(format string, args ...any) {
+	at := "        "
+	if !r.start.IsZero() {
+		at = fmt.Sprintf("%7.2fs", r.clock().Seconds())
+	}
+	fmt.Printf("%s  %s\n", at, fmt.Sprintf(format, args...))
+}
+
+func (r *rig) enter(phase string) {
+	r.mu.Lock()
+	r.phase = phase
+	r.mu.Unlock()
+	r.say("%s", phase)
+}
+
+// run does everything and returns what is to be said about it: nothing when no promise was broken.
+func (r *rig) run(ctx context.Context) (verdict string, err error) {
+	fmt.Printf("seed %d: %d clients, %d rooms, %d messages/s, %d × each process, %d × NATS, %v of faults\n", r.seed, r.clients, r.rooms, r.rate, r.copies, r.nodes, r.duration)
+	root, err := cluster.Root(ctx)
+	if err != nil {
+		return "", err
+	}
+	r.say("building")
+	programs, err := cluster.Build(ctx, root, r.sabotage != "")
+	if err != nil {
+		return "", err
+	}
+	dir, err := cluster.NewDir()
+	if err != nil {
+		return "", err
+	}
+	defer cluster.Remove(dir)
+	r.say("starting the processes")
+	r.cluster, err = cluster.Start(ctx, cluster.Config{
+		Root: root, Dir: dir, Programs: programs, Nodes: r.nodes, Copies: r.copies, Sabotage: r.sabotage,
+		Disks: slices.Contains(r.nemeses, "disk"), Log: r.log,
+	})
+	if err != nil {
+		return "", errors.Join(err, r.keepLogs(filepath.Join(dir, "logs")))
+	}
+	stop := sync.OnceValue(func() error { return r.cluster.Stop(context.WithoutCancel(ctx)) })
+	defer func() { err = errors.Join(err, stop()) }() // also when this panics
+	if err := r.work(ctx); err != nil {
+		if ctx.Err() != nil {
+			return "", errInterrupted
+		}
+		return "", errors.Join(err, stop(), r.keepLogs(r.cluster.LogDir()))
+	}
+	if err := stop(); err != nil {
+		r.say("stop: %v", err)
+	}
+	return r.judge()
+}
+
+// work is everything between the start and the stop of the processes.
+func (r *rig) work(ctx context.Context) error {
+	for _, note := range r.cluster.Notes {
+		r.say("note: %s", note)
+	}
+	if len(r.cluster.Notes) > 0 {
+		r.nemeses = slices.DeleteFunc(slices.Clone(r.nemeses), func(name string) bool { return name == "disk" })
+	}
+	gateways, err := r.cluster.Gateways()
+	if err != nil {
+		return err
+	}
+	settings, err := r.cluster.Postgres.Settings(ctx)
+	if err != nil {
+		return err
+	}
+	r.history.Settings = settings
+	r.start = time.Now()
+	r.load = load.New(load.Config{
+		Seed: r.seed, Clients: r.clients, Rooms: r.rooms, Rate: r.rate, Gateways: gateways, Secret: cluster.JWTSecret, Start: r.start, Log: r.log,
+	})
+	watchCtx, stopWatch := context.WithCancel(ctx)
+	var watching sync.WaitGroup
+	var watch *cluster.Watch
+	watching.Go(func() { watch = r.cluster.Watch(watchCtx, r.clock) })
+	watching.Go(func() { r.progress(watchCtx) })
+	watching.Go(func() { r.supervise(watchCtx) })
+	err = r.phases(ctx)
+	stopWatch()
+	watching.Wait()
+	if err != nil {
+		return err
+	}
+	r.history.Samples = watch.Samples
+	r.serviceTimes(watch.Ready)
+	r.load.Into(r.history)
+	r.enter("reading the database and the stream")
+	dumpCtx, cancel := context.WithTimeout(ctx, dumpTime)
+	defer cancel()
+	if err := r.cluster.Dump(dumpCtx, r.history); err != nil {
+		return err
+	}
+	return r.cluster.DumpStream(dumpCtx, r.history, r.start)
+}
+
+func (r *rig) phases(ctx context.Context) error {
+	r.enter("connecting the clients")
+	connectCtx, cancel := context.WithTimeout(ctx, connectTime)
+	defer cancel()
+	if err := r.load.Connect(connectCtx); err != nil {
+		return fmt.Errorf("connect the clients: %w", err)
+	}
+	begin := r.clock()
+	longest := longestPause
+	if r.soak {
+		longest = longestInSoak
+	}
+	steps := nemesis.Plan(nemesis.Shape{Seed: r.seed, Duration: r.duration, Copies: r.copies, Nodes: r.nodes, Longest: longest, Nemeses: r.nemeses})
+	r.say("the plan, %d faults, on the clock of the run:", len(steps))
+	nemesis.Print(os.Stdout, steps, begin)
+	r.enter("load and faults")
+	runCtx, stopLoad := context.WithCancel(ctx)
+	defer stopLoad()
+	loaded := make(chan error, 1)
+	go func() { loaded <- r.load.Run(runCtx) }()
+	r.history.Faults = nemesis.Run(ctx, shift(steps, begin), r.cluster, r.crowd(), r.clock, r.say)
+	if err := sleep(ctx, begin+r.duration-r.clock()); err != nil {
+		return err
+	}
+	healed := r.clock()
+	r.enter("healed: load alone")
+	if err := sleep(ctx, aloneTime); err != nil {
+		return err
+	}
+	stopLoad()
+	stopped := r.clock()
+	if err := <-loaded; err != nil && !errors.Is(err, context.Canceled) {
+		return fmt.Errorf("send: %w", err)
+	}
+	r.enter("no more sends")
+	quiet, cancelQuiet := context.WithTimeout(ctx, quietTime)
+	defer cancelQuiet()
+	if err := r.load.Finish(quiet); err != nil {
+		r.say("not quiet: %v", err)
+	}
+	r.history.Config = history.Config{
+		Seed: r.seed, Clients: r.clients, Rate: r.rate, Copies: r.copies, Nodes: r.nodes, Duration: r.duration,
+		Nemeses: r.nemeses, Sabotage: r.sabotage, Healed: healed, Stopped: stopped, End: r.clock(),
+	}
+	return ctx.Err()
+}
+
+// shift moves a plan onto the run's clock.
+func shift(steps []nemesis.Step, by history.Time) []nemesis.Step {
+	for i := range steps {
+		steps[i].At += by
+	}
+	return steps
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// progress prints a line every 5 s.
+func (r *rig) progress(ctx context.Context) {
+	var before load.Status
+	for ticker := time.NewTicker(progressEvery); ; {
+		select {
+		case <-ctx.Done():
+			ticker.Stop()
+			return
+		case <-ticker.C:
+		}
+		r.mu.Lock()
+		phase := r.phase
+		r.mu.Unlock()
+		now := r.load.Status()
+		r.say("%-24.24s connected %d, in flight %d, sent %d (+%d), acked +%d, unknown +%d, failed %v, delivered +%d, reconnects +%d", phase,
+			now.Connected, now.InFlight, now.Sent, now.Sent-before.Sent, now.Acked-before.Acked, now.Unknown-before.Unknown, now.Failed,
+			now.Delivered-before.Delivered, now.Reconnects-before.Reconnects)
+		before = now
+	}
+}
+
+// supervise starts again what ended by itself, as whatever runs Starling would, and remembers it: nothing may.
+func (r *rig) supervise(ctx context.Context) {
+	for ticker := time.NewTicker(superviseTime); ; {
+		select {
+		case <-ctx.Done():
+			ticker.Stop()
+			return
+		case <-ticker.C:
+		}
+		for _, name := range r.cluster.Crashed() {
+			r.say("%s ENDED BY ITSELF; starting it again", name)
+			r.mu.Lock()
+			r.crashes = append(r.crashes, fmt.Sprintf("%s ended by itself at %.1fs", name, r.clock().Seconds()))
+			r.mu.Unlock()
+			if err := r.cluster.Process(name).Start(); err != nil {
+				r.say("start %s: %v", name, err)
+			}
+		}
+	}
+}
+
+// serviceTimes finds for each fault when all readiness endpoints said ready again.
+func (r *rig) serviceTimes(ready []history.Time) {
+	faults := r.history.Faults
+	for i := range faults {
+		at, _ := slices.BinarySearch(ready, faults[i].End)
+		if at == len(ready) {
+			continue
+		}
+		disturbed := slices.ContainsFunc(faults, func(other history.Fault) bool {
+			return other.Start > faults[i].Start && other.Start > faults[i].End && other.Start < ready[at]
+		})
+		if !disturbed {
+			faults[i].Service = ready[at]
+		}
+	}
+}
+
+// crowd is the clients as the nemeses see them.
+type crowd struct {
+	*load.Load
+	users     []history.User
+	mu        sync.Mutex
+	revocable []int // guarded by mu
+}
+
+// revocablePercent of the users may lose their tokens.
+const revocablePercent = 3
+
+func (r *rig) crowd() *crowd {
+	var h history.History
+	r.load.Into(&h)
+	c := &crowd{Load: r.load, users: h.Users}
+	for _, user := range rand.New(rand.NewPCG(r.seed, 1)).Perm(len(h.Users)) { //nolint:gosec // to be repeated
+		if len(c.revocable) < max(2, len(h.Users)*revocablePercent/100) && !h.Users[user].Slow && !h.Users[user].Outcast {
+			c.revocable = append(c.revocable, user)
+		}
+	}
+	return c
+}
+
+// Revocable implements nemesis.Crowd.
+func (c *crowd) Revocable() []int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.revocable)
+}
+
+// Revoke implements nemesis.Crowd.
+func (c *crowd) Revoke(user int, at history.Time) {
+	c.mu.Lock()
+	c.revocable = slices.DeleteFunc(c.revocable, func(u int) bool { return u == user })
+	c.mu.Unlock()
+	c.Load.Revoke(user, at)
+}
+
+// ID implements nemesis.Crowd.
+func (c *crowd) ID(user int) string { return c.users[user].ID }
+
+// judge checks, writes the reports and says what is wrong.
+func (r *rig) judge() (string, error) {
+	r.enter("checking")
+	results := check.Run(r.history)
+	wrong := append(r.print(results), r.crashes...)
+	return strings.Join(wrong, ", "), r.write(results, len(wrong) > 0)
+}
+
+// print lists the results and returns those that are violated.
+func (r *rig) print(results []check.Result) (wrong []string) {
+	for _, result := range results {
+		state := "ok"
+		switch {
+		case result.Count > 0:
+			state = fmt.Sprintf("%d VIOLATIONS", result.Count)
+			wrong = append(wrong, fmt.Sprintf("%d (%d×)", result.Number, result.Count))
+		case result.Skipped:
+			state = "nothing to look at"
+		}
+		fmt.Printf("  %2d  %-70s %8d checked  %s\n", result.Number, result.Name, result.Checked, state)
+		for _, v := range result.Violations[:min(len(result.Violations), 3)] {
+			fmt.Printf("        %s\n", v)
+		}
+		if result.Note != "" {
+			fmt.Printf("        note: %s\n", result.Note)
+		}
+	}
+	return wrong
+}
