@@ -80,11 +80,12 @@ type Limits struct {
 	Rooms          int           `name:"max-rooms" env:"MAX_ROOMS" default:"100" help:"Rooms that one socket may be in, a number."`
 	Queued         int           `name:"max-queued-events" env:"MAX_QUEUED_EVENTS" default:"64" help:"Client events of one socket that wait for the one before; reading stops beyond. A number."`
 	InFlight       int           `name:"max-events-in-flight" env:"MAX_EVENTS_IN_FLIGHT" default:"50000" help:"Client events of all sockets that wait for a service, a number."`
+	Waiting        int           `name:"event-queue-bytes" env:"EVENT_QUEUE_BYTES" default:"134217728" help:"Arguments of the client events of all sockets, queued or waiting for a service, in bytes; beyond, events are refused."`
 	Handshakes     int           `name:"max-handshakes" env:"MAX_HANDSHAKES" default:"4096" help:"Connections being authenticated at once, a number; beyond, clients are told to come back."`
 	Connections    int           `name:"max-connections" env:"MAX_CONNECTIONS" default:"0" help:"Sessions of this gateway, a number; 0 takes what the descriptor limit leaves."`
 	SendQueueBytes int           `name:"send-queue-bytes" env:"SEND_QUEUE_BYTES" default:"262144" help:"Bytes that wait to be sent to one client; a slower client is closed and recovers."`
 	FrameTimeout   time.Duration `name:"frame-timeout" env:"FRAME_TIMEOUT" default:"10s" help:"For a message to arrive whole, a duration."`
-	EventTimeout   time.Duration `name:"event-timeout" env:"EVENT_TIMEOUT" default:"5s" help:"For a service to answer a client event, a duration."`
+	EventTimeout   time.Duration `name:"event-timeout" env:"EVENT_TIMEOUT" default:"4500ms" help:"For a service to answer a client event, a duration."`
 	ClusterTimeout time.Duration `name:"cluster-timeout" env:"CLUSTER_TIMEOUT" default:"1s" help:"For other gateways to answer a cluster operation, a duration; then the answer is partial."`
 	ClusterCalls   int           `name:"max-cluster-calls" env:"MAX_CLUSTER_CALLS" default:"256" help:"Cluster operations (emits by other backends, lists of sockets) that this gateway serves at once, a number."`
 	IPRate         float64       `name:"handshake-rate" env:"HANDSHAKE_RATE" default:"100" help:"Handshakes of one IP address, per second; 0 sets no limit. Loopback and private addresses are not limited."`
@@ -123,6 +124,7 @@ func (c *Config) Validate() error {
 		{"max-rooms", int64(c.Limits.Rooms)},
 		{"max-queued-events", int64(c.Limits.Queued)},
 		{"max-events-in-flight", int64(c.Limits.InFlight)},
+		{"event-queue-bytes", int64(c.Limits.Waiting)},
 		{"max-handshakes", int64(c.Limits.Handshakes)},
 		{"send-queue-bytes", int64(c.Limits.SendQueueBytes)},
 		{"frame-timeout", int64(c.Limits.FrameTimeout)},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ type drain struct {
 	window   time.Duration
 	sessions *session.Server
 	sockets  *transport.Server
+	busy     func(*session.Session) bool // has events that are not answered
 	stats    *stats.Stats
 	log      *slog.Logger
 
@@ -35,6 +37,21 @@ func (d *drain) ready() error {
 	return nil
 }
 
+// How a session with events in flight is let go: at the first moment without any, so that every answer is out before the
+// goodbye; one that is never without stops being read after busyPatience, and is closed anyway after busyLimit.
+const (
+	busyTick     = 5 * time.Millisecond
+	busyPatience = time.Second
+	busyLimit    = 6 * time.Second // longer than EVENT_TIMEOUT
+)
+
+// leaving is a session whose time has come.
+type leaving struct {
+	session *session.Session
+	since   time.Time
+	paused  bool
+}
+
 // run waits for the end and then drains.
 func (d *drain) run(ctx context.Context) error {
 	<-ctx.Done()
@@ -44,18 +61,36 @@ func (d *drain) run(ctx context.Context) error {
 	d.log.InfoContext(ctx, "draining", slog.Int("sessions", len(living)), slog.Duration("window", d.window))
 	rand.Shuffle(len(living), func(i, j int) { living[i], living[j] = living[j], living[i] }) //nolint:gosec // no secret
 	hurry := run.Hurry(ctx)
-	start := time.Now()
-	for i, s := range living {
-		at := start.Add(d.window * time.Duration(i) / time.Duration(len(living)))
-		if wait := time.Until(at); wait > 0 {
-			select {
-			case <-time.After(wait):
-			case <-hurry:
-				start = start.Add(-d.window)
-			}
+	tick := time.NewTicker(busyTick)
+	defer tick.Stop()
+	window, start, next := d.window, time.Now(), 0
+	var busy []*leaving
+	for next < len(living) || len(busy) > 0 {
+		select {
+		case <-tick.C:
+		case <-hurry:
+			window, hurry = 0, nil
 		}
-		s.Close(transport.CodeRestart, transport.ReasonDrain)
+		now := time.Now()
+		for ; next < len(living) && now.Sub(start) >= window*time.Duration(next)/time.Duration(len(living)); next++ {
+			busy = append(busy, &leaving{session: living[next], since: now})
+		}
+		busy = slices.DeleteFunc(busy, func(l *leaving) bool { return d.letGo(l, now, window == 0) })
 	}
 	d.sockets.Wait()
 	return ctx.Err()
+}
+
+// letGo closes a session unless it is to wait.
+func (d *drain) letGo(l *leaving, now time.Time, hurried bool) (gone bool) {
+	waited := now.Sub(l.since)
+	if !hurried && waited < busyLimit && d.busy(l.session) {
+		if waited > busyPatience && !l.paused {
+			l.paused = true
+			l.session.Conn().PauseRead()
+		}
+		return false
+	}
+	l.session.Close(transport.CodeRestart, transport.ReasonDrain)
+	return true
 }

@@ -102,7 +102,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return fmt.Errorf("prepare the HTTP edge: %w", err)
 	}
 
-	drain := &drain{window: cfg.Drain.Window, sessions: sessions, sockets: sockets, stats: st, log: log}
+	drain := &drain{window: cfg.Drain.Window, sessions: sessions, sockets: sockets, busy: r.Busy, stats: st, log: log}
 	g := run.Group{Timeout: cfg.ShutdownTimeout}
 	g.Go("admin", obs.Admin{Addr: cfg.Listen.Admin, Registry: registry, Ready: drain.ready, Log: log}.Run)
 	g.Go("relay", r.Run)
@@ -125,7 +125,7 @@ func relayConfig(cfg Config) relay.Config {
 		GatewayID: cfg.Listen.ID, Incarnation: time.Now().UnixNano(),
 		EventRate: cfg.Limits.EventRate, EventBurst: cfg.Limits.EventBurst,
 		MaxEventBytes: cfg.Limits.EventBytes, MaxRooms: cfg.Limits.Rooms, MaxQueued: cfg.Limits.Queued,
-		MaxInFlight: cfg.Limits.InFlight, MaxHandshakes: cfg.Limits.Handshakes,
+		MaxInFlight: cfg.Limits.InFlight, MaxWaiting: cfg.Limits.Waiting, MaxHandshakes: cfg.Limits.Handshakes,
 		EventTimeout: cfg.Limits.EventTimeout, AuthTimeout: 5 * time.Second,
 		Linger: 30 * time.Second, GapWait: 30 * time.Millisecond, HeadInterval: 5 * time.Second, LeaseInterval: 3 * time.Second,
 		ClusterTimeout: cfg.Limits.ClusterTimeout, ClusterCalls: cfg.Limits.ClusterCalls,

@@ -56,7 +56,7 @@ func parse(args []string) (options, error) {
 		flags.PrintDefaults()
 	}
 	flags.Uint64Var(&o.seed, "seed", 0, "`number` that the plan, the workload and all choices follow from; 0 takes a random one (default 0)")
-	flags.DurationVar(&o.duration, "duration", time.Minute, "`time` with faults; start, 12s without faults and up to 20s of quiet come on top")
+	flags.DurationVar(&o.duration, "duration", time.Minute, "`time` with faults; start, 17s without faults and up to 20s of quiet come on top")
 	flags.IntVar(&o.clients, "clients", 200, "`number` of clients, up to 500")
 	flags.IntVar(&o.rooms, "rooms", 50, "`number` of rooms; the first is hot")
 	flags.IntVar(&o.rate, "rate", 200, "messages a second, of all clients together, a `number`")

@@ -22,7 +22,7 @@ import (
 
 // The phases after the faults.
 const (
-	aloneTime     = 12 * time.Second // load without faults
+	aloneTime     = 17 * time.Second // load without faults
 	quietTime     = 20 * time.Second // at most, until every client saw everything
 	connectTime   = 60 * time.Second
 	dumpTime      = 60 * time.Second
@@ -128,7 +128,7 @@ func (r *rig) work(ctx context.Context) error {
 	r.history.Settings = settings
 	r.start = time.Now()
 	r.load = load.New(load.Config{
-		Seed: r.seed, Clients: r.clients, Rooms: r.rooms, Rate: r.rate, Gateways: gateways, Secret: cluster.JWTSecret, Start: r.start, Log: r.log,
+		Seed: r.seed, Clients: r.clients, Rooms: r.rooms, Rate: r.rate, Gateways: gateways, Accepts: r.cluster.Accepts, Secret: cluster.JWTSecret, Start: r.start, Log: r.log,
 	})
 	watchCtx, stopWatch := context.WithCancel(ctx)
 	var watching sync.WaitGroup
@@ -293,12 +293,11 @@ const revocablePercent = 3
 func (r *rig) crowd() *crowd {
 	var h history.History
 	r.load.Into(&h)
-	c := &crowd{Load: r.load, users: h.Users}
-	for _, user := range rand.New(rand.NewPCG(r.seed, 1)).Perm(len(h.Users)) { //nolint:gosec // to be repeated
-		if len(c.revocable) < max(2, len(h.Users)*revocablePercent/100) && !h.Users[user].Slow && !h.Users[user].Outcast {
-			c.revocable = append(c.revocable, user)
-		}
-	}
+	c := &crowd{Load: r.load, users: h.Users, revocable: r.load.Revocable()}
+	rand.New(rand.NewPCG(r.seed, 1)).Shuffle(len(c.revocable), func(i, j int) { //nolint:gosec // to be repeated
+		c.revocable[i], c.revocable[j] = c.revocable[j], c.revocable[i]
+	})
+	c.revocable = c.revocable[:min(len(c.revocable), max(2, len(h.Users)*revocablePercent/100))]
 	return c
 }
 

@@ -21,7 +21,7 @@ type route struct {
 	event      string
 	namespaces []string
 	send       bool // message:send and its short form: answered by the Writer; repeatable with a clientMsgId
-	repeatable bool // doing it twice is doing it once
+	repeatable bool // doing it again, and late, changes nothing: not so room:leave, after which the user may have come back
 	handle     func(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error)
 }
 
@@ -35,7 +35,7 @@ func routes() []route {
 		{event: "message", namespaces: []string{namespaceChat}, send: true},
 		{event: "message:read", namespaces: both, repeatable: true, handle: messageRead},
 		{event: "message:history", namespaces: both, repeatable: true, handle: messageHistory},
-		{event: "room:leave", namespaces: both, repeatable: true, handle: roomLeave},
+		{event: "room:leave", namespaces: both, handle: roomLeave},
 		{event: "room:list", namespaces: both, repeatable: true, handle: roomList},
 		{event: "room:message", namespaces: both, handle: roomMessage},
 		{event: "typing:start", namespaces: both, repeatable: true, handle: typingStart},

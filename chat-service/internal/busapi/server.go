@@ -17,6 +17,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
+	"github.com/starling-chat/starling/platform/stall"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
@@ -46,6 +47,9 @@ type Server struct {
 	inbox   chan *nats.Msg
 	workers []chan *request
 	seed    maphash.Seed
+
+	stalls  *stall.Watch
+	resumed time.Time // the stall after which was swept last; owned by dispatchLoop
 
 	open  sync.WaitGroup // batches not yet answered
 	bytes atomic.Int64   // of them
@@ -93,6 +97,7 @@ func NewServer(
 	s := &Server{
 		nc: nc, service: service, typing: typing, gossip: gossip, metrics: metrics, cfg: cfg, log: log,
 		routes: map[string]route{}, inbox: make(chan *nats.Msg, cfg.Inbox), seed: maphash.MakeSeed(),
+		stalls: stall.New(stallLimit),
 	}
 	for _, r := range routes() {
 		for _, namespace := range r.namespaces {
@@ -122,6 +127,8 @@ func (s *Server) Run(ctx context.Context) error {
 	}
 	stop := make(chan struct{})
 	dispatcher.Go(func() { s.dispatchLoop(work, stop) })
+	watching, stopWatching := context.WithCancel(work)
+	dispatcher.Go(func() { _ = s.stalls.Run(watching) })
 
 	subs, err := s.subscribe()
 	if err == nil {
@@ -131,6 +138,7 @@ func (s *Server) Run(ctx context.Context) error {
 		drain(subs)
 	}
 	close(stop)
+	stopWatching()
 	dispatcher.Wait()
 	for _, queue := range s.workers {
 		close(queue)
@@ -239,7 +247,13 @@ func (s *Server) dispatch(ctx context.Context, msg *nats.Msg) {
 	if !ok {
 		return // not subscribed
 	}
-	in := &batch{reply: msg.Reply, size: int64(len(msg.Data)), deadline: time.Now().Add(s.cfg.Timeout)}
+	now := time.Now()
+	if resumed := s.stalls.Resumed(now); resumed.After(s.resumed) {
+		s.resumed = resumed
+		s.sweep(ctx)
+		return
+	}
+	in := &batch{reply: msg.Reply, size: int64(len(msg.Data)), deadline: now.Add(s.cfg.Timeout)}
 	first := &request{route: route, in: in, event: &eventv1.ClientEvent{}}
 	s.open.Add(1)
 	err := error(nil)
@@ -252,6 +266,29 @@ func (s *Server) dispatch(ctx context.Context, msg *nats.Msg) {
 	for _, r := range requests {
 		s.admit(ctx, r, err)
 	}
+}
+
+// stallLimit is how long this process may stand still before what waits for it counts as old.
+const stallLimit = 3 * time.Second
+
+// sweepTimeout bounds the wait for the bus after a stall.
+const sweepTimeout = 2 * time.Second
+
+// sweep drops the requests that came while this process stood still: their gateways have given them up or asked another
+// replica, and to leave a room now could undo what the user has done since. A round trip on the bus brings all of them in.
+func (s *Server) sweep(ctx context.Context) {
+	_ = s.nc.FlushTimeout(sweepTimeout) // without the bus nothing of them is left
+	dropped := 1
+	for {
+		select {
+		case <-s.inbox:
+			dropped++
+			continue
+		default:
+		}
+		break
+	}
+	s.log.LogAttrs(ctx, slog.LevelWarn, "the process stood still; requests of that time are dropped", slog.Int("requests", dropped))
 }
 
 // maxBatch is how many events one request may carry.

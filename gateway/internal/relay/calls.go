@@ -144,7 +144,14 @@ func (c *calls) reply(msg *nats.Msg, dirty *hub.Dirty) {
 			failure = fault.New(fault.Internal, "Internal error")
 		}
 	}
-	found, ok := c.settle(id, absent || failure == nil && mayChange(&reply))
+	verdict := final
+	switch {
+	case absent || failure == nil && refused(&reply):
+		verdict = undone
+	case failure == nil && mayChange(&reply):
+		verdict = doubtful
+	}
+	found, ok := c.settle(id, verdict, absent)
 	switch {
 	case !ok: // answered late, after the timeout; or another attempt is still out
 	case absent:
@@ -157,17 +164,34 @@ func (c *calls) reply(msg *nats.Msg, dirty *hub.Dirty) {
 	}
 }
 
+// verdict is what a reply says about an attempt.
+type verdict uint8
+
+const (
+	final    verdict = iota
+	undone           // all of it was refused for now: nobody was there, or not able to
+	doubtful         // some of it was
+)
+
+func passing(f *eventv1.Fault) bool {
+	return f.GetCode() == string(fault.Unavailable) || f.GetCode() == string(fault.Timeout)
+}
+
 // mayChange tells whether a reply is no final one: asked again, or another replica, the service may do it.
 func mayChange(reply *eventv1.ClientReply) bool {
-	passing := func(f *eventv1.Fault) bool {
-		return f.GetCode() == string(fault.Unavailable) || f.GetCode() == string(fault.Timeout)
-	}
 	return passing(reply.GetFault()) || slices.ContainsFunc(reply.GetMore(), func(m *eventv1.ClientReply) bool { return passing(m.GetFault()) })
 }
 
-// settle takes the call that a reply is for. A reply that may change stands only when no other attempt is out: that one may
-// yet succeed, and its events must not be called refused.
-func (c *calls) settle(id uint64, mayChange bool) (call, bool) {
+// refused tells whether nothing of a request was done: every event of it is unavailable.
+func refused(reply *eventv1.ClientReply) bool {
+	away := func(m *eventv1.ClientReply) bool { return m.GetFault().GetCode() == string(fault.Unavailable) }
+	return away(reply) && !slices.ContainsFunc(reply.GetMore(), func(m *eventv1.ClientReply) bool { return !away(m) })
+}
+
+// settle takes the call that a reply is for, when the reply stands. One that is not final does not while another attempt is
+// out: that one may yet succeed, and its events must not be called refused. One that was refused as a whole goes out again, to
+// a replica that may be better off; but not when there is none.
+func (c *calls) settle(id uint64, v verdict, absent bool) (call, bool) {
 	sh := &c.shards[id%callShards]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -175,8 +199,14 @@ func (c *calls) settle(id uint64, mayChange bool) (call, bool) {
 	if !ok {
 		return found, false
 	}
-	if mayChange {
-		if found.refused++; found.refused < found.attempts {
+	if v != final {
+		found.refused++
+		out := found.attempts - found.refused
+		again := out == 0 && v == undone && !absent && !found.again.IsZero() && found.attempts < maxAttempts && c.mayRepeat()
+		if again {
+			found.again = time.Time{}.Add(1) // with the next tick
+		}
+		if out > 0 || again {
 			sh.waiting[id] = found
 			return found, false
 		}
@@ -233,9 +263,9 @@ func (c *calls) expire(now time.Time, dirty *hub.Dirty) {
 				late = append(late, w)
 				delete(sh.waiting, id)
 				c.count.Add(-1)
-			case !w.again.IsZero() && now.After(w.again) && c.mayRepeat():
+			case !w.again.IsZero() && now.After(w.again) && w.attempts < maxAttempts && (w.attempts == w.refused || c.mayRepeat()):
 				w.again = now.Add(c.relay.cfg.EventTimeout / maxAttempts)
-				w.payload = protowire.AppendVarint(protowire.AppendTag(w.payload, fieldAttempt, protowire.VarintType), uint64(w.attempts))
+				w.payload = protowire.AppendVarint(protowire.AppendTag(w.payload, fieldAttempt, protowire.VarintType), uint64(w.attempts-w.refused))
 				w.attempts++
 				sh.waiting[id] = w
 				again, ids = append(again, w), append(ids, id)

@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/stall"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
@@ -138,7 +140,7 @@ func TestRepeats(t *testing.T) {
 	if got := c.WaitFor(t, "431"); got != "431[1]" {
 		t.Errorf("ack = %s, want the third attempt's", got)
 	}
-	if diff := cmp.Diff([]string{"0: [1]", "1: [1]", "2: [1]"}, died.got()); diff != "" {
+	if diff := cmp.Diff([]string{"0: [1]", "1: [1]", "1: [1]"}, died.got()); diff != "" {
 		t.Errorf("requests: -want +got\n%s", diff)
 	}
 
@@ -151,6 +153,49 @@ func TestRepeats(t *testing.T) {
 	c.Say(`422["refused",1]`)
 	if got := c.WaitFor(t, "432"); !strings.Contains(got, `"forbidden"`) || len(refused.got()) != 2 {
 		t.Errorf("ack = %s after %d attempts, want forbidden after the second", got, len(refused.got()))
+	}
+}
+
+// TestRefusedByOneReplica: what one replica is not able to do is asked of another, as if for the first time.
+func TestRefusedByOneReplica(t *testing.T) {
+	w := newWorld(t, nil)
+	do := w.take(t, &eventv1.Catalog{Batch: 10, Repeats: true}, "do", func(n int, e *eventv1.ClientEvent) *eventv1.ClientReply {
+		if n < 3 {
+			return &eventv1.ClientReply{Fault: &eventv1.Fault{Code: "unavailable", Message: "no database"}}
+		}
+		return echoAll(n, e)
+	})
+	c := w.connect(t, "u")
+	c.Say(`421["do",1]`)
+	if got := c.WaitFor(t, "431"); got != "431[1]" {
+		t.Errorf("ack = %s, want the third replica's", got)
+	}
+	if diff := cmp.Diff([]string{"0: [1]", "0: [1]", "0: [1]"}, do.got()); diff != "" {
+		t.Errorf("requests: -want +got\n%s", diff)
+	}
+	never := w.take(t, &eventv1.Catalog{Repeats: true}, "never", func(int, *eventv1.ClientEvent) *eventv1.ClientReply {
+		return &eventv1.ClientReply{Fault: &eventv1.Fault{Code: "unavailable", Message: "no database"}}
+	})
+	c.Say(`422["never",1]`)
+	if got := c.WaitFor(t, "432"); !strings.Contains(got, `"unavailable"`) || len(never.got()) != maxAttempts {
+		t.Errorf("ack = %s after %d attempts, want unavailable after %d", got, len(never.got()), maxAttempts)
+	}
+}
+
+// TestStalledGateway: what a gateway reads after it stood still is not forwarded.
+func TestStalledGateway(t *testing.T) {
+	w := newWorld(t, nil)
+	do := w.take(t, &eventv1.Catalog{}, "do", echoAll)
+	old := w.connect(t, "u")
+	time.Sleep(time.Millisecond)                // the session is older than the stall's end
+	w.relay.stalls = stall.New(time.Nanosecond) // everything is a stall
+	w.relay.stalls.Resumed(time.Now())
+	old.Say(`421["do",1]`)
+	if code, reason := old.WaitEnded(t); code != transport.CodeTryAgainLater || reason != transport.ReasonStalled {
+		t.Errorf("closed with %d, %s, want 1013, stalled", code, reason)
+	}
+	if got := do.got(); len(got) != 0 {
+		t.Errorf("requests = %v, want none", got)
 	}
 }
 

@@ -184,6 +184,7 @@ func (c *client) enqueue(p *pending) {
 		return
 	}
 	c.queue = append(c.queue, p)
+	c.relay.waiting.Add(int64(p.size()))
 	var next []*pending
 	switch full := len(c.queue) >= c.relay.cfg.MaxQueued; {
 	case c.inFlight == nil && (full || len(c.queue) >= maxBatch):
@@ -246,11 +247,19 @@ func (c *client) done(first *pending) {
 		c.mu.Unlock()
 		return
 	}
+	c.forgetLocked(c.inFlight)
 	c.inFlight = nil
 	next := c.nextLocked()
 	c.mu.Unlock()
 	if next != nil {
 		c.relay.send(c, next)
+	}
+}
+
+// forgetLocked takes events off the account of what waits.
+func (c *client) forgetLocked(events []*pending) {
+	for _, p := range events {
+		c.relay.waiting.Add(-int64(p.size()))
 	}
 }
 
@@ -260,6 +269,8 @@ func (c *client) end() (rooms []clientRoom, registered bool) {
 	defer c.mu.Unlock()
 	c.gone = true
 	rooms, registered = c.rooms, c.registered
+	c.forgetLocked(c.inFlight)
+	c.forgetLocked(c.queue)
 	c.rooms, c.queue, c.inFlight = nil, nil, nil
 	if c.paused { // the session may go on in other namespaces
 		c.paused = false

@@ -83,7 +83,7 @@ func startClusterGateway(t *testing.T, server *embedded.Server, id string) *clus
 	st := stats.New(prometheus.NewRegistry(), func() int64 { return 0 })
 	r := relay.New(context.WithoutCancel(t.Context()), relay.Config{
 		GatewayID: id, Incarnation: time.Now().UnixNano(), EventBurst: 100, MaxEventBytes: 65536, MaxRooms: 10, MaxQueued: 64,
-		MaxInFlight: 1000, MaxHandshakes: 100, EventTimeout: 2 * time.Second, AuthTimeout: time.Second, Linger: time.Second,
+		MaxInFlight: 1000, MaxWaiting: 1 << 20, MaxHandshakes: 100, EventTimeout: 2 * time.Second, AuthTimeout: time.Second, Linger: time.Second,
 		GapWait: 10 * time.Millisecond, HeadInterval: time.Minute, LeaseInterval: clusterLease,
 		ClusterTimeout: clusterTimeout, ClusterCalls: 3,
 	}, nc, relay.Services{Auth: tokenIsUser{}, Chat: openRooms{}}, st, log)

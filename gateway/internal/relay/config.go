@@ -13,6 +13,7 @@ type Config struct {
 	MaxRooms      int // a socket
 	MaxQueued     int // client events of one socket that wait for the one before; reading stops beyond
 	MaxInFlight   int // client events of this gateway that wait for a service
+	MaxWaiting    int // bytes of the arguments of client events, queued or waiting for a service
 	MaxHandshakes int // CONNECTs being authenticated at once
 	ClusterCalls  int // cluster operations that this gateway serves at once
 

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"log/slog"
+	"slices"
 	"strconv"
 	"time"
 
@@ -20,6 +21,11 @@ const (
 	eventRefresh = "auth:refresh"
 )
 
+// stallLimit is how long this process may stand still before clients count as gone. What is read after that may have been sent
+// long ago by a client that has meanwhile left, come back and changed its mind through another gateway; one that is still
+// there is closed, knows that its event has no answer, and recovers.
+const stallLimit = 3 * time.Second
+
 // Event implements session.App: it checks the limits and forwards the event.
 func (r *Relay) Event(s *session.Socket, e session.Event) {
 	c, ok := s.State.(*client)
@@ -27,6 +33,10 @@ func (r *Relay) Event(s *session.Socket, e session.Event) {
 		return
 	}
 	now := time.Now()
+	if resumed := r.stalls.Resumed(now); s.Session().Opened().Before(resumed) {
+		s.Close(transport.CodeTryAgainLater, transport.ReasonStalled)
+		return
+	}
 	p := &pending{event: e.Name, ackID: -1}
 	if e.Packet.HasID {
 		p.ackID = e.Packet.ID
@@ -45,6 +55,19 @@ func (r *Relay) Settled(s *session.Socket) {
 	if c, ok := s.State.(*client); ok {
 		c.settled()
 	}
+}
+
+// Busy tells whether a session has events that are not answered yet.
+func (r *Relay) Busy(s *session.Session) bool {
+	return slices.ContainsFunc(s.Sockets(), func(socket *session.Socket) bool {
+		c, ok := socket.State.(*client)
+		if !ok {
+			return false
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.inFlight != nil || len(c.queue) > 0
+	})
 }
 
 // admit checks an event against the limits and prepares it to be sent.
@@ -75,6 +98,9 @@ func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fa
 		p.act = (*client).join
 	case e.Name == eventRefresh:
 		p.act = (*client).refresh
+	}
+	if r.waiting.Load() > int64(r.cfg.MaxWaiting) {
+		return fault.Retry(fault.Unavailable, "The gateway is overloaded", retryAfter)
 	}
 	p.args, p.attachments, p.receivedAt = e.Packet.AppendArgs(nil), e.Attachments, now
 	if e.Name == eventLeave {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -14,6 +15,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/platform/run"
+	"github.com/starling-chat/starling/platform/stall"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	"github.com/starling-chat/starling/proto/subject"
@@ -37,6 +39,7 @@ type Relay struct {
 	registry    *hub.Registry
 	calls       *calls
 	pace        *pace
+	stalls      *stall.Watch
 	interest    *interest
 	repairs     *repairs
 	presence    *presence
@@ -46,6 +49,7 @@ type Relay struct {
 	peers       *Peers
 	recovery    *recovery
 
+	waiting    atomic.Int64     // bytes of the client events that clients have queued or in flight
 	roomEvents []chan *nats.Msg // one for each hub shard
 	handshakes chan struct{}    // tokens of CONNECTs being authenticated
 	tasks      sync.WaitGroup   // goroutines of CONNECTs and joins
@@ -78,6 +82,7 @@ func New(ctx context.Context, cfg Config, nc *nats.Conn, services Services, st *
 	}
 	r.calls = newCalls(r)
 	r.pace = newPace(r, shards)
+	r.stalls = stall.New(stallLimit)
 	r.interest = newInterest(r)
 	r.repairs = newRepairs(r)
 	r.presence = newPresence(r)
@@ -103,6 +108,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	g.Go("control events", func(ctx context.Context) error { return pump(ctx, subs.control, r.control, nil) })
 	g.Go("replies", r.calls.run)
 	g.Go("pace", r.pace.run)
+	g.Go("stalls", r.stalls.Run)
 	g.Go("interest", r.interest.run)
 	g.Go("repairs", r.repairs.run)
 	g.Go("heads", r.repairs.compareHeads)

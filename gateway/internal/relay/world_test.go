@@ -179,7 +179,7 @@ type world struct {
 func testConfig() Config {
 	return Config{
 		GatewayID: "g1", Incarnation: 7,
-		EventBurst: 100, MaxEventBytes: 1000, MaxRooms: 3, MaxQueued: 4, MaxInFlight: 1000, MaxHandshakes: 10,
+		EventBurst: 100, MaxEventBytes: 1000, MaxRooms: 3, MaxQueued: 4, MaxInFlight: 1000, MaxWaiting: 1 << 20, MaxHandshakes: 10,
 		EventTimeout: sessiontest.Patience, AuthTimeout: sessiontest.Patience,
 		Linger: 100 * time.Millisecond, GapWait: 10 * time.Millisecond, HeadInterval: time.Hour, LeaseInterval: time.Hour,
 		Services: []string{"chat-service"},

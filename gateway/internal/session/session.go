@@ -252,6 +252,16 @@ func (s *Session) Accept(namespace, userID string, state any, bind func(*Socket)
 	return socket
 }
 
+// Opened tells when the session began.
+func (s *Session) Opened() time.Time { return s.opened }
+
+// Sockets lists the session's sockets, one for each namespace.
+func (s *Session) Sockets() []*Socket {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.sockets)
+}
+
 // Conn gives the session's conn.
 func (s *Session) Conn() transport.Conn { return s.conn }
 

@@ -67,5 +67,6 @@ const (
 	ReasonOverload    Reason = "overload"     // no capacity
 	ReasonDrain       Reason = "drain"        // the gateway goes away
 	ReasonLeft        Reason = "left"         // the client left the namespace
+	ReasonStalled     Reason = "stalled"      // the gateway did not run for a while: what it reads now may be old
 	ReasonReplaced    Reason = "replaced"     // the client came back over another link and was recovered there
 )

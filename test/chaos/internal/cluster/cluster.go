@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -206,12 +207,30 @@ func (c *Cluster) startServices(ctx context.Context) error {
 	return nil
 }
 
+// Accepts tells whether a gateway takes connections, asked past the proxies: those take them for it at any time.
+func (c *Cluster) Accepts(gateway int) bool {
+	conn, err := net.DialTimeout("tcp", c.gateways()[gateway].client, acceptTimeout)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+const acceptTimeout = 200 * time.Millisecond
+
+func (c *Cluster) gateways() (all []*service) {
+	for _, s := range c.services {
+		if s.kind == "gateway" {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
 // Gateways are the addresses that clients dial, which are those of proxies.
 func (c *Cluster) Gateways() (addresses []string, err error) {
-	for _, s := range c.services {
-		if s.kind != "gateway" {
-			continue
-		}
+	for _, s := range c.gateways() {
 		address, err := c.Links.add("clients", s.Name, s.client)
 		if err != nil {
 			return nil, err

@@ -33,6 +33,8 @@ listen: %[2]s
 http: %[3]s
 max_payload: 4MB
 max_pending: 64MB
+ping_interval: "3s"
+ping_max: 2
 write_deadline: "5s"
 lame_duck_duration: "30s"
 lame_duck_grace_period: "5s"

@@ -127,7 +127,13 @@ func (c *client) jitter(from, to time.Duration) time.Duration {
 func (c *client) gateway() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.rng.IntN(len(c.load.cfg.Gateways))
+	all := c.rng.Perm(len(c.load.cfg.Gateways))
+	for _, i := range all {
+		if accepts := c.load.cfg.Accepts; accepts == nil || accepts(i) {
+			return i
+		}
+	}
+	return all[0]
 }
 
 // connection is the life of one link, and why it ended.

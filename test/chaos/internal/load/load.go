@@ -20,6 +20,9 @@ type Config struct {
 	Rooms    int
 	Rate     int      // messages a second, of all clients
 	Gateways []string // host:port; each connection takes one at random
+	// Accepts tells whether a gateway takes connections. A balancer goes to another one where it is refused, so do clients; nil
+	// asks nobody.
+	Accepts func(gateway int) bool
 	Secret   string   // JWT_SECRET of the system, which also has AUTH_AUTO_PROVISION=true
 	Start    time.Time
 	Log      *slog.Logger

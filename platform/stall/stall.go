@@ -1,0 +1,62 @@
+// Package stall notices that the process did not run for a while: it was stopped, its machine was frozen or moved. What waited
+// in its sockets meanwhile is old then, and those who sent it may have gone elsewhere.
+package stall
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// Watch tells about stalls of at least its limit. Run keeps it awake.
+type Watch struct {
+	limit   time.Duration
+	start   time.Time
+	beat    atomic.Int64 // since start, when the process was last seen to run
+	resumed atomic.Int64 // since start, when the last stall ended; 0 = there was none
+}
+
+// beats is how many times Run looks within the limit.
+const beats = 10
+
+// New returns a Watch that counts from now on.
+func New(limit time.Duration) *Watch { return &Watch{limit: limit, start: time.Now()} }
+
+// Run notes that the process runs, until ctx ends.
+func (w *Watch) Run(ctx context.Context) error {
+	ticker := time.NewTicker(w.limit / beats)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+			w.look(time.Now())
+		}
+	}
+}
+
+func (w *Watch) look(now time.Time) {
+	at := int64(now.Sub(w.start))
+	before := w.beat.Load()
+	if at <= before {
+		return
+	}
+	if time.Duration(at-before) >= w.limit {
+		w.resumed.Store(at)
+	}
+	w.beat.Store(at)
+}
+
+// Resumed gives the end of the last stall, zero when there was none. It finds a stall that Run has not come to notice yet: call
+// it with the present time before work is begun.
+func (w *Watch) Resumed(now time.Time) time.Time {
+	if now.Sub(w.start)-time.Duration(w.beat.Load()) >= w.limit {
+		w.look(now)
+	}
+	at := w.resumed.Load()
+	if at == 0 {
+		return time.Time{}
+	}
+	return w.start.Add(time.Duration(at))
+}
