@@ -32,7 +32,7 @@ clean: ## Remove the data that `make run` keeps
 
 .PHONY: test
 test: ## All tests that need no container engine, in order, with times; stops at the first failure
-	@tools/steps.sh check proto-check lint unit helm-test fuzz-short conformance e2e
+	@tools/steps.sh check proto-check lint unit helm-test fuzz-short conformance e2e chaos-short
 
 .PHONY: check
 check: ## What is missing on this machine (Debian, as root: installs it)
@@ -73,6 +73,16 @@ e2e: test/e2e/node_modules/.package-lock.json ## The client contract with the of
 .PHONY: chaos
 chaos: ## The fault rig: a minute of faults on real processes, then the promises are checked (ARGS="-seed 7", ARGS=--help)
 	@mkdir -p "$(BIN)" && go build -o "$(BIN)/chaos-rig" ./test/chaos && exec "$(BIN)/chaos-rig" $(ARGS)
+
+.PHONY: chaos-short
+chaos-short: ## The fault rig in less than a minute
+	@$(MAKE) chaos ARGS="-short $(ARGS)"
+
+.PHONY: chaos-sabotage
+chaos-sabotage: ## Starling broken on purpose, in each of three ways: the fault rig must notice (RUNS=1)
+	@mkdir -p "$(BIN)" && go build -o "$(BIN)/chaos-rig" ./test/chaos
+	@for mode in ack-before-commit no-outbox no-gap-repair; do \
+	  "$(BIN)/chaos-rig" -short -runs $(or $(RUNS),1) -sabotage "$$mode" $(ARGS) || exit 1; done
 
 .PHONY: soak
 soak: ## The fault rig for half an hour

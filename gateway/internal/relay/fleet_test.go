@@ -116,6 +116,9 @@ func (f *fleet) start(id string) *fleetGateway {
 	})
 	sessiontest.Eventually(f.t, func() bool {
 		_, err := f.service.Request(subject.PresenceSnapshot(id), nil, time.Second)
+		if _, away := f.service.Request(subject.Engine(id), nil, time.Millisecond); errors.Is(away, nats.ErrNoResponders) {
+			return false
+		}
 		return err == nil && (g.relay.recovery.bucket() != nil || cfg.RecoveryWindow == 0)
 	}, func() string { return "the gateway does not answer, or has no bucket" })
 	g.settle()

@@ -88,7 +88,7 @@ func (o *Offsets) Leave(index uint32) {
 }
 
 // suffixes lends the bytes of a suffix: one is made for every delivery.
-var suffixes = sync.Pool{New: func() any { return new([]byte) }}
+var suffixes = sync.Pool{New: func() any { return new([]byte) }} //nolint:gochecknoglobals // a pool serves all sockets
 
 // queueSuffixedLocked queues m with the offset in place of its closing bracket: ,"<offset>"]
 func (o *Offsets) queueSuffixedLocked(conn transport.Conn, m *transport.Message) bool {
