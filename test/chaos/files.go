@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/starling-chat/starling/test/chaos/internal/check"
@@ -86,6 +88,34 @@ func recheck(path string) int {
 	wrong := r.print(check.Run(h))
 	if len(wrong) > 0 {
 		return exitViolations
+	}
+	return 0
+}
+
+// table prints the runs whose reports lie in the folder or one below it, by seed.
+func table(dir string) int {
+	var paths []string
+	for _, pattern := range []string{"*.json", "*/report.json"} {
+		found, _ := filepath.Glob(filepath.Join(dir, pattern)) // the pattern is well-formed
+		paths = append(paths, found...)
+	}
+	var runs []report.Summary
+	for _, path := range paths {
+		raw, err := os.ReadFile(path) //nolint:gosec // what the user asks for
+		var s report.Summary
+		if err == nil {
+			err = json.Unmarshal(raw, &s)
+		}
+		if err != nil {
+			_, _ = fmt.Fprintf(os.Stderr, "chaos: read %s: %v\n", path, err)
+			return exitBroken
+		}
+		runs = append(runs, s)
+	}
+	slices.SortFunc(runs, func(a, b report.Summary) int { return cmp.Compare(a.Config.Seed, b.Config.Seed) })
+	if err := report.Index(os.Stdout, runs); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "chaos:", err)
+		return exitBroken
 	}
 	return 0
 }

@@ -29,6 +29,7 @@ type options struct {
 	sabotage string
 	keep     bool
 	check    string
+	table    string
 	out      string
 	runs     int
 	soak     bool
@@ -66,6 +67,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.sabotage, "sabotage", "", "break the product on purpose, a `mode` of "+strings.Join(sabotages(), ", ")+"; the run must then find violations (default none)")
 	flags.BoolVar(&o.keep, "keep", false, "keep history and logs of a run without violations too (default false)")
 	flags.StringVar(&o.check, "check", "", "check the history in a `file` again, and run nothing (default none)")
+	flags.StringVar(&o.table, "table", "", "print a Markdown table of the runs whose reports lie in a `folder`, and run nothing (default none)")
 	flags.StringVar(&o.out, "out", "test/chaos/results", "`folder` for reports, and for history and logs of failed runs")
 	flags.IntVar(&o.runs, "runs", 1, "`number` of runs, with seeds from -seed on")
 	short := flags.Bool("short", false, fmt.Sprintf("the form for CI: -duration %v -clients %d -rooms %d -rate %d -nodes 1 unless given (default false)", shortDuration, shortClients, shortRooms, shortRate))
@@ -168,7 +170,23 @@ func realMain() int {
 	if o.check != "" {
 		return recheck(o.check)
 	}
+	if o.table != "" {
+		return table(o.table)
+	}
 	return runAll(ctx, o)
+}
+
+// judge says how a run went: what it found is good news when the product was broken on purpose.
+func (o *options) judge(violations string) (verdict string, good bool) {
+	switch {
+	case o.sabotage != "" && violations == "":
+		return "sabotage was NOT NOTICED", false
+	case o.sabotage != "":
+		return "sabotage noticed: " + violations, true
+	case violations == "":
+		return "ok", true
+	}
+	return violations, false
 }
 
 // runAll does the runs, one after the other, and sums them up.
@@ -181,13 +199,14 @@ func runAll(ctx context.Context, o options) int {
 		if err != nil {
 			_, _ = fmt.Fprintf(os.Stderr, "chaos: seed %d: %v\n", seed, err)
 			verdict, code = "could not be run: "+err.Error(), exitBroken
-		} else if verdict != "" && code == 0 {
-			code = exitViolations
-		}
-		if verdict == "" {
-			verdict = "ok"
 		} else {
-			verdict += "\n            again: " + o.again(seed)
+			var good bool
+			if verdict, good = o.judge(verdict); !good && code == 0 {
+				code = exitViolations
+			}
+			if !good {
+				verdict += "\n            again: " + o.again(seed)
+			}
 		}
 		table = append(table, fmt.Sprintf("%10d  %s", seed, verdict))
 		if ctx.Err() != nil {

@@ -412,8 +412,12 @@ func TestWebSocketHandshake(t *testing.T) {
 			t.Errorf("%s: dial = %v, want status %d", name, err, tc.status)
 		}
 	}
-	if _, _, err := dial(url, "1.1.1.3", front.URL); err != nil {
+	_, second, err := dial(url, "1.1.1.3", front.URL)
+	if err != nil {
 		t.Fatalf("second dial = %v", err)
+	}
+	if _, err := ws.ReadFrame(second); err != nil { // its session counts from the open packet on
+		t.Fatal(err)
 	}
 	if _, _, err := dial(url, "1.1.1.4", front.URL); err == nil || !strings.Contains(err.Error(), "503") {
 		t.Errorf("dial over MaxConnections = %v, want status 503", err)

@@ -60,20 +60,28 @@ func newCalls(r *Relay) *calls {
 	return c
 }
 
+// leastShare: what has less than this part of EVENT_TIMEOUT left when its turn comes is not begun.
+const leastShare = 5
+
 // start publishes events of one name as one request.
 func (c *calls) start(cl *client, events []*pending) {
 	r := c.relay
 	first := events[0]
+	now := time.Now()
+	left := r.cfg.EventTimeout - now.Sub(first.receivedAt) // it has waited behind others
+	if left < r.cfg.EventTimeout/leastShare {
+		r.failed(cl, events, "none", fault.Retry(fault.Unavailable, "Service unavailable", retryAfter), flushNow)
+		return
+	}
 	if c.count.Add(1) > int64(r.cfg.MaxInFlight) {
 		c.count.Add(-1)
 		r.failed(cl, events, "none", fault.Retry(fault.Unavailable, "The gateway is overloaded", retryAfter), flushNow)
 		return
 	}
-	now := time.Now()
-	w := call{client: cl, events: events, payload: cl.encode(events), deadline: now.Add(r.cfg.EventTimeout), attempts: 1}
+	w := call{client: cl, events: events, payload: cl.encode(events), deadline: now.Add(left), attempts: 1}
 	payload := w.payload
 	if r.catalog.repeats(first.subject) {
-		w.again = now.Add(r.cfg.EventTimeout / maxAttempts)
+		w.again = now.Add(left / maxAttempts)
 	} else {
 		w.payload = nil
 	}

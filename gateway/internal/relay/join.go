@@ -27,7 +27,7 @@ const joinAttempts = 5
 //	hub.Complete       history, ack, then what was kept back after head
 func (c *client) join(p *pending) {
 	r := c.relay
-	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.EventTimeout)
+	ctx, cancel := context.WithDeadline(r.ctx, p.receivedAt.Add(r.cfg.EventTimeout))
 	defer cancel()
 	roomID, valid := roomArgument(p.args)
 	var err error

@@ -47,7 +47,9 @@ const (
 	peerBuffer    = 16384
 	maxPeerPolls  = 20000
 	pollOverhead  = 1024             // bytes of a PollReply beside the body, at most
-	pollPatience  = 90 * time.Second // a GET waits for the next packet, a heartbeat at the latest
+	pollHold      = 3 * time.Second  // a GET that waits for the next packet is asked again so often
+	pollPatience  = 2 * time.Second  // for the answer beyond that
+	postPatience  = 10 * time.Second // a POST may be held back while the session's events wait
 	tunnelTimeout = 2 * time.Second
 )
 
@@ -60,16 +62,31 @@ func NewPeers(nc *nats.Conn, self string, sessions *session.Server, log *slog.Lo
 	}
 }
 
-// Poll implements edge.Peers.
+// Poll implements edge.Peers. An answer that is lost, because NATS or the session's gateway went away, is an error soon: what
+// was in it is lost to the session, and its client has to come back and recover.
 func (p *Peers) Poll(ctx context.Context, gateway string, r session.PollRequest) (session.PollResponse, error) {
+	for {
+		answer, err := p.ask(ctx, gateway, r)
+		if err != nil || answer.Status != http.StatusNoContent {
+			return answer, err
+		}
+	}
+}
+
+func (p *Peers) ask(ctx context.Context, gateway string, r session.PollRequest) (session.PollResponse, error) {
 	id := session.NewID()
-	raw, err := proto.Marshal(&enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Poll{Poll: &enginev1.Poll{
+	poll := &enginev1.Poll{
 		Id: id, Sid: r.Query.SID, Method: r.Method, Transport: r.Query.Transport, ContentType: r.ContentType, Body: r.Body,
-	}}})
+	}
+	patience := postPatience
+	if r.Method == http.MethodGet {
+		poll.HoldMs, patience = uint32(pollHold/time.Millisecond), pollHold+pollPatience
+	}
+	raw, err := proto.Marshal(&enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Poll{Poll: poll}})
 	if err != nil {
 		return session.PollResponse{}, fmt.Errorf("encode a poll: %w", err)
 	}
-	wait, cancel := context.WithTimeout(ctx, pollPatience)
+	wait, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	msg, err := p.nc.RequestWithContext(wait, subject.Engine(gateway), raw)
 	if err != nil {
@@ -189,6 +206,7 @@ func (p *Peers) answerPoll(ctx context.Context, msg *nats.Msg, poll *enginev1.Po
 		}()
 		answer := p.sessions.Poll(ctx, session.PollRequest{
 			Method: poll.GetMethod(), ContentType: poll.GetContentType(), Body: poll.GetBody(),
+			Hold:  time.Duration(poll.GetHoldMs()) * time.Millisecond,
 			Query: engineio.Query{Transport: poll.GetTransport(), SID: poll.GetSid()},
 		})
 		if int64(len(answer.Body)) > p.nc.MaxPayload()-pollOverhead {

@@ -17,6 +17,7 @@ type PollRequest struct {
 	Query       engineio.Query
 	ContentType string
 	Body        []byte
+	Hold        time.Duration // a GET without packets is answered with 204 after that; 0 = it waits for some
 }
 
 // PollResponse is the answer to a polling request.
@@ -91,7 +92,10 @@ func (s *Server) Poll(ctx context.Context, r PollRequest) PollResponse {
 		return s.post(ctx, session, conn, r)
 	}
 	if session.probing.Load() {
-		return s.hold(ctx, session, conn)
+		return s.hold(ctx, session, conn, holdWhileProbing, noop)
+	}
+	if r.Hold > 0 {
+		return s.hold(ctx, session, conn, r.Hold, PollResponse{Status: http.StatusNoContent})
 	}
 	return s.get(ctx, session, conn)
 }
@@ -115,13 +119,17 @@ func (s *Server) polled(session *Session, conn *transport.Polling, body []byte, 
 	return Refusal(engineio.ErrBadRequest)
 }
 
-// hold is get while the client tries its WebSocket: packets are answered with as ever, for the WebSocket may lead nowhere.
-func (s *Server) hold(ctx context.Context, session *Session, conn *transport.Polling) PollResponse {
-	held, cancel := context.WithTimeout(ctx, holdWhileProbing)
+// noop answers a GET while the client tries its WebSocket.
+var noop = PollResponse{Status: http.StatusOK, ContentType: typeText, Body: []byte{byte(engineio.Noop)}} //nolint:gochecknoglobals // a constant
+
+// hold is get for a time; when nothing comes within it, that is the answer. While the client tries its WebSocket packets are
+// answered with as ever, for the WebSocket may lead nowhere.
+func (s *Server) hold(ctx context.Context, session *Session, conn *transport.Polling, most time.Duration, nothing PollResponse) PollResponse {
+	held, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
 	body, err := conn.Poll(held)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		body, err = []byte{byte(engineio.Noop)}, nil
+		return nothing
 	}
 	return s.polled(session, conn, body, err)
 }

@@ -23,9 +23,9 @@ type Config struct {
 	// Accepts tells whether a gateway takes connections. A balancer goes to another one where it is refused, so do clients; nil
 	// asks nobody.
 	Accepts func(gateway int) bool
-	Secret   string   // JWT_SECRET of the system, which also has AUTH_AUTO_PROVISION=true
-	Start    time.Time
-	Log      *slog.Logger
+	Secret  string // JWT_SECRET of the system, which also has AUTH_AUTO_PROVISION=true
+	Start   time.Time
+	Log     *slog.Logger
 }
 
 // Load is the clients. Connect, Run and Finish are called one after the other; the other methods at any time.

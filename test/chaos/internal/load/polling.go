@@ -36,7 +36,12 @@ type polling struct {
 func dialPolling(ctx context.Context, first string, pick func() string) (*polling, error) {
 	p := &polling{pick: pick, conns: make(map[*trackedConn]struct{})}
 	p.ctx, p.cancel = context.WithCancel(ctx)
-	p.client = &http.Client{Transport: &http.Transport{DialContext: p.dial, MaxIdleConnsPerHost: 2}}
+	p.client = &http.Client{Transport: &http.Transport{
+		DialContext: p.dial,
+		// On a connection that was used before, net/http would send a GET again by itself, and the packets of a lost answer
+		// would be missing.
+		DisableKeepAlives: true,
+	}}
 	body, err := p.do(http.MethodGet, first, nil, time.Now().Add(dialTimeout))
 	if err != nil {
 		p.reset()

@@ -211,9 +211,12 @@ type Poll struct {
 	Sid    string `protobuf:"bytes,2,opt,name=sid,proto3" json:"sid,omitempty"`
 	Method string `protobuf:"bytes,3,opt,name=method,proto3" json:"method,omitempty"`
 	// The query's transport and EIO.
-	Transport     string `protobuf:"bytes,4,opt,name=transport,proto3" json:"transport,omitempty"`
-	ContentType   string `protobuf:"bytes,5,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
-	Body          []byte `protobuf:"bytes,6,opt,name=body,proto3" json:"body,omitempty"`
+	Transport   string `protobuf:"bytes,4,opt,name=transport,proto3" json:"transport,omitempty"`
+	ContentType string `protobuf:"bytes,5,opt,name=content_type,json=contentType,proto3" json:"content_type,omitempty"`
+	Body        []byte `protobuf:"bytes,6,opt,name=body,proto3" json:"body,omitempty"`
+	// A GET for which nothing comes within that time is answered with status 204, and asked again: so an answer that was lost is
+	// noticed soon. 0 = it is held until something comes.
+	HoldMs        uint32 `protobuf:"varint,7,opt,name=hold_ms,json=holdMs,proto3" json:"hold_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -288,6 +291,13 @@ func (x *Poll) GetBody() []byte {
 		return x.Body
 	}
 	return nil
+}
+
+func (x *Poll) GetHoldMs() uint32 {
+	if x != nil {
+		return x.HoldMs
+	}
+	return 0
 }
 
 type PollReply struct {
@@ -1028,14 +1038,15 @@ const file_starling_engine_v1_engine_proto_rawDesc = "" +
 	"\x04flow\x18\x06 \x01(\v2\x1e.starling.engine.v1.TunnelFlowH\x00R\x04flow\x12C\n" +
 	"\tkeepalive\x18\a \x01(\v2#.starling.engine.v1.TunnelKeepaliveH\x00R\tkeepalive\x12:\n" +
 	"\btakeover\x18\b \x01(\v2\x1c.starling.engine.v1.TakeoverH\x00R\btakeoverB\x06\n" +
-	"\x04kind\"\x95\x01\n" +
+	"\x04kind\"\xae\x01\n" +
 	"\x04Poll\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03sid\x18\x02 \x01(\tR\x03sid\x12\x16\n" +
 	"\x06method\x18\x03 \x01(\tR\x06method\x12\x1c\n" +
 	"\ttransport\x18\x04 \x01(\tR\ttransport\x12!\n" +
 	"\fcontent_type\x18\x05 \x01(\tR\vcontentType\x12\x12\n" +
-	"\x04body\x18\x06 \x01(\fR\x04body\"Z\n" +
+	"\x04body\x18\x06 \x01(\fR\x04body\x12\x17\n" +
+	"\ahold_ms\x18\a \x01(\rR\x06holdMs\"Z\n" +
 	"\tPollReply\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\x05R\x06status\x12!\n" +
 	"\fcontent_type\x18\x02 \x01(\tR\vcontentType\x12\x12\n" +
