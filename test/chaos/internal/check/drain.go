@@ -39,7 +39,7 @@ func drains(x *index, r *Result) {
 			seenAt = x.firstSeen()
 		}
 		r.Checked++
-		lost(x, r, f, conns, seenAt)
+		lost(x, r, f, other, conns, seenAt)
 		spread(x, r, f, conns)
 	}
 }
@@ -88,7 +88,7 @@ func (x *index) firstSeen() map[place]history.Time {
 	return at
 }
 
-func lost(x *index, r *Result, f *history.Fault, conns map[link]*history.Conn, seenAt map[place]history.Time) {
+func lost(x *index, r *Result, f *history.Fault, other func(*history.Fault) bool, conns map[link]*history.Conn, seenAt map[place]history.Time) {
 	for i := range x.messages {
 		m := &x.messages[i]
 		for k, n := range m.sends {
@@ -97,7 +97,7 @@ func lost(x *index, r *Result, f *history.Fault, conns map[link]*history.Conn, s
 			if c == nil || s.Outcome != history.Unknown || s.Return < f.Start {
 				continue
 			}
-			if c.Down-s.Invoke <= drainCross {
+			if c.Down-s.Invoke <= drainCross || s.Invoke < f.Start && x.during(s.Invoke, f.Start, 0, other) { // the other fault may have it
 				continue
 			}
 			taken := c.Down-s.Invoke > drainSits
