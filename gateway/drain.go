@@ -63,19 +63,19 @@ func (d *drain) run(ctx context.Context) error {
 	hurry := run.Hurry(ctx)
 	tick := time.NewTicker(busyTick)
 	defer tick.Stop()
-	window, start, next := d.window, time.Now(), 0
+	window, start, next, hurried := d.window, time.Now(), 0, false
 	var busy []*leaving
 	for next < len(living) || len(busy) > 0 {
 		select {
 		case <-tick.C:
 		case <-hurry:
-			window, hurry = 0, nil
+			window, hurry, hurried = 0, nil, true
 		}
 		now := time.Now()
 		for ; next < len(living) && now.Sub(start) >= window*time.Duration(next)/time.Duration(len(living)); next++ {
 			busy = append(busy, &leaving{session: living[next], since: now})
 		}
-		busy = slices.DeleteFunc(busy, func(l *leaving) bool { return d.letGo(l, now, window == 0) })
+		busy = slices.DeleteFunc(busy, func(l *leaving) bool { return d.letGo(l, now, hurried) })
 	}
 	d.sockets.Wait()
 	return ctx.Err()
@@ -87,7 +87,7 @@ func (d *drain) letGo(l *leaving, now time.Time, hurried bool) (gone bool) {
 	if !hurried && waited < busyLimit && d.busy(l.session) {
 		if waited > busyPatience && !l.paused {
 			l.paused = true
-			l.session.Conn().PauseRead()
+			l.session.HoldBack()
 		}
 		return false
 	}

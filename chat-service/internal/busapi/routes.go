@@ -21,6 +21,7 @@ type route struct {
 	event      string
 	namespaces []string
 	send       bool // message:send and its short form: answered by the Writer; repeatable with a clientMsgId
+	large      bool // its answer is: one a request
 	repeatable bool // doing it again, and late, changes nothing: not so room:leave, after which the user may have come back
 	handle     func(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error)
 }
@@ -34,15 +35,15 @@ func routes() []route {
 		{event: "message:send", namespaces: both, send: true},
 		{event: "message", namespaces: []string{namespaceChat}, send: true},
 		{event: "message:read", namespaces: both, repeatable: true, handle: messageRead},
-		{event: "message:history", namespaces: both, repeatable: true, handle: messageHistory},
+		{event: "message:history", namespaces: both, large: true, repeatable: true, handle: messageHistory},
 		{event: "room:leave", namespaces: both, handle: roomLeave},
-		{event: "room:list", namespaces: both, repeatable: true, handle: roomList},
+		{event: "room:list", namespaces: both, large: true, repeatable: true, handle: roomList},
 		{event: "room:message", namespaces: both, handle: roomMessage},
 		{event: "typing:start", namespaces: both, repeatable: true, handle: typingStart},
 		{event: "typing:stop", namespaces: both, repeatable: true, handle: typingStop},
 		{event: "chat:message", namespaces: both, handle: chatMessage},
 		{event: "announcement", namespaces: both, handle: announcement},
-		{event: "notification:list", namespaces: notifications, repeatable: true, handle: notificationList},
+		{event: "notification:list", namespaces: notifications, large: true, repeatable: true, handle: notificationList},
 		{event: "notification:read", namespaces: notifications, repeatable: true, handle: notificationRead},
 	}
 }

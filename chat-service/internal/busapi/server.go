@@ -202,8 +202,11 @@ func drain(subs []*nats.Subscription) {
 // announceLoop tells gateways which events are answered here: at once, every few seconds, and when one asks.
 func (s *Server) announceLoop(ctx context.Context) {
 	catalog := &eventv1.Catalog{Service: serviceName, Batch: maxBatch, Repeats: true}
-	for pattern := range s.routes {
+	for pattern, route := range s.routes {
 		catalog.Patterns = append(catalog.Patterns, pattern)
+		if !route.large {
+			catalog.Batched = append(catalog.Batched, pattern)
+		}
 	}
 	raw, err := proto.Marshal(catalog)
 	if err != nil {

@@ -85,24 +85,29 @@ func (w *Writer) Run(ctx context.Context) error {
 // Submit hands over a command and returns at once. done is called exactly once, from a goroutine of the Writer, after the
 // commit; it must not block. A fault Unavailable says that the command was not taken.
 func (w *Writer) Submit(c *Command, done func(Outcome)) error {
-	item := &write{command: c, done: done, deadline: time.Now().Add(w.cfg.Timeout)}
+	return w.submit(&write{command: c, done: done, deadline: time.Now().Add(w.cfg.Timeout)})
+}
+
+func (w *Writer) submit(item *write) error {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if w.closed {
 		return fault.Retry(fault.Unavailable, "Service is stopping", retryAfter)
 	}
 	select {
-	case w.lane(c.Room).queue <- item:
+	case w.lane(item.command.Room).queue <- item:
 		return nil
 	default:
 		return fault.Retry(fault.Unavailable, "Too many messages at once", retryAfter)
 	}
 }
 
-// Do is Submit for callers that wait. When ctx ends first the outcome is unknown and the error says so.
+// Do is Submit for callers that wait. When ctx ends first the outcome is unknown and the error says so; a command that is not
+// being committed by then is dropped, because its caller may have had it done by another replica, and more since.
 func (w *Writer) Do(ctx context.Context, c *Command) (Outcome, error) {
 	result := make(chan Outcome, 1)
-	if err := w.Submit(c, func(o Outcome) { result <- o }); err != nil {
+	item := &write{command: c, done: func(o Outcome) { result <- o }, deadline: time.Now().Add(w.cfg.Timeout), caller: ctx.Done()}
+	if err := w.submit(item); err != nil {
 		return Outcome{}, err
 	}
 	select {
@@ -122,6 +127,7 @@ type write struct {
 	command  *Command
 	done     func(Outcome)
 	deadline time.Time
+	caller   <-chan struct{} // closed when nobody waits for it any more; nil: somebody always does
 	outcome  Outcome
 	settled  bool // outcome holds; owned by the commit loop
 }
@@ -200,7 +206,7 @@ func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
 	start := time.Now()
 	live := batch[:0:0]
 	for _, item := range batch {
-		if start.After(item.deadline) {
+		if start.After(item.deadline) || item.abandoned() {
 			item.settle(Outcome{Err: fault.Retry(fault.Unavailable, "Service is overloaded", retryAfter)})
 			continue
 		}
@@ -296,6 +302,15 @@ func settleFailed(writes []*write, unknown bool, cause error) {
 	}
 	for _, item := range writes {
 		item.settle(Outcome{Err: refusal})
+	}
+}
+
+func (w *write) abandoned() bool {
+	select {
+	case <-w.caller:
+		return true
+	default:
+		return false
 	}
 }
 

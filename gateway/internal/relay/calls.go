@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"log/slog"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -49,7 +48,10 @@ type call struct {
 	deadline time.Time
 	again    time.Time // when it is sent again; zero: not
 	attempts uint32    // made
-	refused  uint32    // of them answered: a service was there, and not able to
+	answered uint32    // of them
+	undone   uint32    // of those: nothing of it was done
+	// reply is the best that the answers so far say about each event, when they are not final.
+	reply *eventv1.ClientReply
 }
 
 func newCalls(r *Relay) *calls {
@@ -66,6 +68,9 @@ const leastShare = 5
 // start publishes events of one name as one request.
 func (c *calls) start(cl *client, events []*pending) {
 	r := c.relay
+	if cl.isGone() { // since the request was held back
+		return
+	}
 	first := events[0]
 	now := time.Now()
 	left := r.cfg.EventTimeout - now.Sub(first.receivedAt) // it has waited behind others
@@ -144,62 +149,31 @@ func (c *calls) reply(msg *nats.Msg, dirty *hub.Dirty) {
 		return
 	}
 	var reply eventv1.ClientReply
-	var failure *fault.Error
 	absent := len(msg.Data) == 0 && msg.Header.Get("Status") == "503"
-	if !absent {
-		if err := proto.Unmarshal(msg.Data, &reply); err != nil {
-			r.log.Error("reply cannot be decoded", slog.Any("error", err))
-			failure = fault.New(fault.Internal, "Internal error")
-		}
+	if absent {
+		reply.Fault = fault.Retry(fault.Unavailable, "Service unavailable", retryAfter).ToProto()
+	} else if err := proto.Unmarshal(msg.Data, &reply); err != nil {
+		r.log.Error("reply cannot be decoded", slog.Any("error", err))
+		reply.Reset()
+		reply.Fault = fault.New(fault.Internal, "Internal error").ToProto()
 	}
-	verdict := final
+	found, ok := c.settle(id, &reply, absent)
 	switch {
-	case absent || failure == nil && refused(&reply):
-		verdict = undone
-	case failure == nil && mayChange(&reply):
-		verdict = doubtful
-	}
-	found, ok := c.settle(id, verdict, absent)
-	switch {
-	case !ok: // answered late, after the timeout; or another attempt is still out
-	case absent:
+	case !ok: // answered late, after the timeout; or not the last word
+	case absent && found.answered == 1:
 		r.failed(found.client, found.events, "none", r.catalog.missing(found.events[0].subject), dirty.Add)
-	case failure != nil:
-		r.failed(found.client, found.events, "", failure, dirty.Add)
 	default:
-		c.answered()
-		r.answered(found.client, found.events, &reply, dirty.Add)
+		if !absent {
+			c.answered()
+		}
+		r.answered(found.client, found.events, found.reply, dirty.Add)
 	}
 }
 
-// verdict is what a reply says about an attempt.
-type verdict uint8
-
-const (
-	final    verdict = iota
-	undone           // all of it was refused for now: nobody was there, or not able to
-	doubtful         // some of it was
-)
-
-func passing(f *eventv1.Fault) bool {
-	return f.GetCode() == string(fault.Unavailable) || f.GetCode() == string(fault.Timeout)
-}
-
-// mayChange tells whether a reply is no final one: asked again, or another replica, the service may do it.
-func mayChange(reply *eventv1.ClientReply) bool {
-	return passing(reply.GetFault()) || slices.ContainsFunc(reply.GetMore(), func(m *eventv1.ClientReply) bool { return passing(m.GetFault()) })
-}
-
-// refused tells whether nothing of a request was done: every event of it is unavailable.
-func refused(reply *eventv1.ClientReply) bool {
-	away := func(m *eventv1.ClientReply) bool { return m.GetFault().GetCode() == string(fault.Unavailable) }
-	return away(reply) && !slices.ContainsFunc(reply.GetMore(), func(m *eventv1.ClientReply) bool { return !away(m) })
-}
-
-// settle takes the call that a reply is for, when the reply stands. One that is not final does not while another attempt is
-// out: that one may yet succeed, and its events must not be called refused. One that was refused as a whole goes out again, to
-// a replica that may be better off; but not when there is none.
-func (c *calls) settle(id uint64, v verdict, absent bool) (call, bool) {
+// settle takes the call that a reply is for, when it is answered: its reply is then what all answers together say. A reply
+// that is not final does not end it while another attempt is out, which may yet succeed. A request of which nothing was done
+// goes out again, to a replica that may be better off; but not when there is none.
+func (c *calls) settle(id uint64, reply *eventv1.ClientReply, absent bool) (call, bool) {
 	sh := &c.shards[id%callShards]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -207,10 +181,14 @@ func (c *calls) settle(id uint64, v verdict, absent bool) (call, bool) {
 	if !ok {
 		return found, false
 	}
-	if v != final {
-		found.refused++
-		out := found.attempts - found.refused
-		again := out == 0 && v == undone && !absent && !found.again.IsZero() && found.attempts < maxAttempts && c.mayRepeat()
+	found.answered++
+	if isUndone(reply, len(found.events)) {
+		found.undone++
+	}
+	found.reply = together(found.reply, reply, len(found.events))
+	if !isFinal(found.reply) {
+		out := found.attempts - found.answered
+		again := found.undone == found.attempts && !absent && !found.again.IsZero() && found.attempts < maxAttempts && c.mayRepeat()
 		if again {
 			found.again = time.Time{}.Add(1) // with the next tick
 		}
@@ -271,9 +249,9 @@ func (c *calls) expire(now time.Time, dirty *hub.Dirty) {
 				late = append(late, w)
 				delete(sh.waiting, id)
 				c.count.Add(-1)
-			case !w.again.IsZero() && now.After(w.again) && w.attempts < maxAttempts && (w.attempts == w.refused || c.mayRepeat()):
+			case c.due(&w, now):
 				w.again = now.Add(c.relay.cfg.EventTimeout / maxAttempts)
-				w.payload = protowire.AppendVarint(protowire.AppendTag(w.payload, fieldAttempt, protowire.VarintType), uint64(w.attempts-w.refused))
+				w.payload = protowire.AppendVarint(protowire.AppendTag(w.payload, fieldAttempt, protowire.VarintType), uint64(w.attempts-w.undone))
 				w.attempts++
 				sh.waiting[id] = w
 				again, ids = append(again, w), append(ids, id)
@@ -285,7 +263,27 @@ func (c *calls) expire(now time.Time, dirty *hub.Dirty) {
 			_ = c.publish(ids[i], w.events[0].subject, w.payload) // without NATS the next attempt may do, or the deadline comes
 		}
 		for _, w := range late {
-			c.relay.failed(w.client, w.events, "", fault.Retry(fault.Timeout, "No answer in time", retryAfter), dirty.Add)
+			c.late(w, dirty)
 		}
+	}
+}
+
+// due tells whether a request is to be sent again.
+func (c *calls) due(w *call, now time.Time) bool {
+	return !w.again.IsZero() && now.After(w.again) && w.attempts < maxAttempts && !w.client.isGone() &&
+		(w.attempts == w.undone || c.mayRepeat())
+}
+
+// late answers a call whose time is over with what is known of each event.
+func (c *calls) late(w call, dirty *hub.Dirty) {
+	unknown := fault.Retry(fault.Timeout, "No answer in time", retryAfter)
+	switch {
+	case w.reply == nil:
+		c.relay.failed(w.client, w.events, "", unknown, dirty.Add)
+	case w.answered == w.attempts:
+		c.relay.answered(w.client, w.events, w.reply, dirty.Add)
+	default:
+		silence := &eventv1.ClientReply{Fault: unknown.ToProto()} // of the attempts that are out
+		c.relay.answered(w.client, w.events, together(w.reply, silence, len(w.events)), dirty.Add)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/stall"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -54,6 +55,7 @@ func (w *world) take(t *testing.T, catalog *eventv1.Catalog, event string, reply
 		t.Fatal(err)
 	}
 	catalog.Service, catalog.Patterns = "taker", append(catalog.Patterns, subj)
+	catalog.Batched = catalog.Patterns
 	w.announceAll(t, catalog)
 	return k
 }
@@ -196,6 +198,98 @@ func TestStalledGateway(t *testing.T) {
 	}
 	if got := do.got(); len(got) != 0 {
 		t.Errorf("requests = %v, want none", got)
+	}
+}
+
+// TestAnswersTogether: what several attempts say about one event, whatever order they come in.
+func TestAnswersTogether(t *testing.T) {
+	reply := func(codes ...string) *eventv1.ClientReply {
+		all := make([]*eventv1.ClientReply, len(codes))
+		for i, code := range codes {
+			all[i] = &eventv1.ClientReply{AckArgs: []byte(code)}
+			if code != "ok" {
+				all[i] = &eventv1.ClientReply{Fault: &eventv1.Fault{Code: code}}
+			}
+		}
+		all[0].More = all[1:]
+		return all[0]
+	}
+	whole := &eventv1.ClientReply{Fault: &eventv1.Fault{Code: "unavailable"}}
+	for _, tc := range []struct {
+		a, b   *eventv1.ClientReply
+		want   string
+		final  bool
+		undone bool // by b
+	}{
+		{reply("ok", "unavailable"), reply("unavailable", "unavailable"), "ok unavailable", false, true},
+		{reply("ok", "unavailable"), reply("unavailable", "ok"), "ok ok", true, false},
+		{reply("timeout", "unavailable"), whole, "timeout unavailable", false, true},
+		{whole, reply("timeout", "forbidden"), "timeout forbidden", false, false},
+		{reply("unavailable", "unavailable"), reply("unavailable", "ok"), "unavailable ok", false, false},
+		{whole, whole, "unavailable unavailable", false, true},
+	} {
+		for _, pair := range [][2]*eventv1.ClientReply{{tc.a, tc.b}, {tc.b, tc.a}} {
+			got := together(together(nil, pair[0], 2), pair[1], 2)
+			codes := make([]string, 2)
+			for i := range codes {
+				if codes[i] = part(got, i).GetFault().GetCode(); codes[i] == "" {
+					codes[i] = string(part(got, i).GetAckArgs())
+				}
+			}
+			if s := strings.Join(codes, " "); s != tc.want || isFinal(got) != tc.final {
+				t.Errorf("%v and %v together: %s, final %v, want %s, %v", pair[0], pair[1], s, isFinal(got), tc.want, tc.final)
+			}
+		}
+		if got := isUndone(tc.b, 2); got != tc.undone {
+			t.Errorf("isUndone(%v) = %v, want %v", tc.b, got, tc.undone)
+		}
+	}
+}
+
+// TestPartlyDone: what one attempt did is not called refused because another could not, and is not asked for as if for the
+// first time.
+func TestPartlyDone(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.EventTimeout = 2 * time.Second })
+	first := make(chan *nats.Msg, 1)
+	subj, _ := subject.ClientEvent("/", "do")
+	attempts := make(chan *nats.Msg, 10)
+	if _, err := w.service.ChanSubscribe(subj, attempts); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.service.Flush()
+	w.announceAll(t, &eventv1.Catalog{Service: "taker", Patterns: []string{subj}, Batch: 10, Batched: []string{subj}, Repeats: true})
+	respond := func(msg *nats.Msg, r *eventv1.ClientReply) {
+		raw, _ := proto.Marshal(r)
+		_ = msg.Respond(raw)
+	}
+	c := w.connect(t, "u")
+	c.Say(`420["do",0]`)
+	one := <-attempts
+	c.Say(`421["do",1]`, `422["do",2]`)
+	respond(one, &eventv1.ClientReply{AckArgs: []byte("[0]")})
+	first <- <-attempts  // of 1 and 2
+	second := <-attempts // again, for want of an answer
+	away := &eventv1.ClientReply{Fault: &eventv1.Fault{Code: "unavailable"}}
+	respond(<-first, &eventv1.ClientReply{AckArgs: []byte("[1]"), More: []*eventv1.ClientReply{away}})
+	respond(second, away)
+	if got := c.WaitFor(t, "431"); got != "431[1]" {
+		t.Errorf("ack of what the first attempt did = %s, want its answer", got)
+	}
+	if got := c.WaitFor(t, "432"); !strings.Contains(got, `"unavailable"`) {
+		t.Errorf("ack of what no attempt did = %s, want unavailable", got)
+	}
+}
+
+// TestLastWords: what a client says right before it goes is done.
+func TestLastWords(t *testing.T) {
+	w := newWorld(t, nil)
+	do := w.take(t, &eventv1.Catalog{}, "do", echoAll)
+	for _, goodbye := range []string{"41", "1"} {
+		before := len(do.got())
+		w.connect(t, "u").SayTogether(`421["do",1]`, goodbye)
+		sessiontest.Eventually(t, func() bool { return len(do.got()) > before }, func() string {
+			return "an event before " + goodbye + " in the same read was not done"
+		})
 	}
 }
 

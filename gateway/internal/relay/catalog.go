@@ -73,7 +73,13 @@ func (c *catalog) owner(subj string) string {
 }
 
 // batch tells how many events of a subject one request may carry.
-func (c *catalog) batch(subj string) int { return max(int(c.of(subj).GetBatch()), 1) }
+func (c *catalog) batch(subj string) int {
+	service := c.of(subj)
+	if service.GetBatch() > 1 && slices.ContainsFunc(service.GetBatched(), func(p string) bool { return subject.Match(p, subj) }) {
+		return int(service.GetBatch())
+	}
+	return 1
+}
 
 // repeats tells whether a request that has no answer may be sent again.
 func (c *catalog) repeats(subj string) bool { return c.of(subj).GetRepeats() }

@@ -256,6 +256,13 @@ func (c *client) done(first *pending) {
 	}
 }
 
+// isGone tells whether the socket has ended here: its client may be elsewhere.
+func (c *client) isGone() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone
+}
+
 // forgetLocked takes events off the account of what waits.
 func (c *client) forgetLocked(events []*pending) {
 	for _, p := range events {

@@ -26,6 +26,16 @@ const (
 // there is closed, knows that its event has no answer, and recovers.
 const stallLimit = 3 * time.Second
 
+// closeStale closes a socket when what it has sent may be from before a stall.
+func (r *Relay) closeStale(s *session.Socket, now time.Time) bool {
+	resumed := r.stalls.Resumed(now)
+	if resumed.IsZero() || !s.Session().Since().Before(resumed) {
+		return false
+	}
+	s.Close(transport.CodeTryAgainLater, transport.ReasonStalled)
+	return true
+}
+
 // Event implements session.App: it checks the limits and forwards the event.
 func (r *Relay) Event(s *session.Socket, e session.Event) {
 	c, ok := s.State.(*client)
@@ -33,8 +43,7 @@ func (r *Relay) Event(s *session.Socket, e session.Event) {
 		return
 	}
 	now := time.Now()
-	if resumed := r.stalls.Resumed(now); s.Session().Opened().Before(resumed) {
-		s.Close(transport.CodeTryAgainLater, transport.ReasonStalled)
+	if r.closeStale(s, now) {
 		return
 	}
 	p := &pending{event: e.Name, ackID: -1}
@@ -114,6 +123,9 @@ func joinable(namespace string) bool { return namespace == "/" || namespace == "
 
 // send starts events: as one NATS request, or a single one with what the gateway does itself.
 func (r *Relay) send(c *client, events []*pending) {
+	if r.closeStale(c.socket, time.Now()) { // they may have waited since before it
+		return
+	}
 	p := events[0]
 	if p.act == nil {
 		if !r.pace.hold(c, events) {
@@ -126,16 +138,8 @@ func (r *Relay) send(c *client, events []*pending) {
 
 // answered takes a service's replies to the client, and starts the socket's next events.
 func (r *Relay) answered(c *client, events []*pending, reply *eventv1.ClientReply, flush func(transport.Conn)) {
-	r.answer(c, events[0], reply)
-	for i, p := range events[1:] {
-		switch {
-		case i < len(reply.GetMore()):
-			r.answer(c, p, reply.GetMore()[i])
-		case reply.GetFault() != nil: // of the request as a whole
-			r.answer(c, p, &eventv1.ClientReply{Fault: reply.GetFault()})
-		default: // the service announced what it does not do
-			r.answer(c, p, &eventv1.ClientReply{Fault: &eventv1.Fault{Code: string(fault.Internal), Message: "Internal error"}})
-		}
+	for i, p := range events {
+		r.answer(c, p, part(reply, i))
 	}
 	flush(c.socket.Conn())
 	c.done(events[0])

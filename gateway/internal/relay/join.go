@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -27,6 +28,10 @@ const joinAttempts = 5
 //	hub.Complete       history, ack, then what was kept back after head
 func (c *client) join(p *pending) {
 	r := c.relay
+	if time.Since(p.receivedAt) > r.cfg.EventTimeout-r.cfg.EventTimeout/leastShare {
+		r.failed(c, []*pending{p}, "none", fault.Retry(fault.Unavailable, "Service unavailable", retryAfter), flushNow)
+		return
+	}
 	ctx, cancel := context.WithDeadline(r.ctx, p.receivedAt.Add(r.cfg.EventTimeout))
 	defer cancel()
 	roomID, valid := roomArgument(p.args)

@@ -16,6 +16,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/engineio"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/stall"
 	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
@@ -33,6 +34,7 @@ type Peers struct {
 	inbox    chan *nats.Msg
 	polls    chan struct{} // tokens of polls being answered for other gateways
 	takeover func(pid string, done func())
+	stalls   *stall.Watch // nil before ServePeers
 
 	tasks sync.WaitGroup // polls being answered, keepalives, the ends of tunnels
 
@@ -116,7 +118,7 @@ func (p *Peers) send(gateway string, m *enginev1.EngineMessage) {
 // ServePeers has the relay answer the other gateways.
 func (r *Relay) ServePeers(p *Peers) {
 	r.peers = p
-	p.takeover = r.recovery.takenOver
+	p.takeover, p.stalls = r.recovery.takenOver, r.stalls
 }
 
 // run takes in what other gateways send. Tunnels need the order, and their work does not block; polls wait in goroutines.

@@ -28,6 +28,7 @@ type tunnel struct {
 	peers   *Peers
 	id      string
 	gateway string // of the other end
+	opened  time.Time
 
 	owner transport.Receiver // at the owner: the session's side
 	conn  transport.Conn     // at the carrier: the client's WebSocket
@@ -74,7 +75,7 @@ func (p *Peers) dropTunnel(id string) {
 
 // OpenTunnel implements edge.Peers, at the carrier.
 func (p *Peers) OpenTunnel(ctx context.Context, gateway, sid string) (func(transport.Conn) transport.Receiver, *engineio.RequestError, error) {
-	t := &tunnel{peers: p, id: session.NewID(), gateway: gateway}
+	t := &tunnel{peers: p, id: session.NewID(), gateway: gateway, opened: time.Now()}
 	raw, err := proto.Marshal(&enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Open{Open: &enginev1.TunnelOpen{
 		Tunnel: t.id, Sid: sid, GatewayId: p.self,
 	}}})
@@ -159,7 +160,13 @@ func (p *Peers) tunnelData(d *enginev1.TunnelData) {
 }
 
 // Receive implements transport.Receiver, at the carrier: a message of the client goes to the owner.
-func (t *tunnel) Receive(data []byte, binary bool) { t.sendData(data, binary) }
+func (t *tunnel) Receive(data []byte, binary bool) {
+	if w := t.peers.stalls; w != nil && t.opened.Before(w.Resumed(time.Now())) { // it may be old, which the owner cannot know
+		t.conn.Close(transport.CodeTryAgainLater, transport.ReasonStalled)
+		return
+	}
+	t.sendData(data, binary)
+}
 
 // Settled implements transport.Receiver: the owner is told with each message.
 func (t *tunnel) Settled() {}

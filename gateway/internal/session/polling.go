@@ -156,6 +156,9 @@ func (s *Server) post(ctx context.Context, session *Session, conn *transport.Pol
 			session.Close(transport.CodeProtocol, transport.ReasonProtocol)
 			return Refusal(engineio.ErrBadRequest)
 		}
+		if session.heldBack.Load() > 0 {
+			session.Settled() // what waits may be what is waited for
+		}
 		if err := conn.AwaitResumed(ctx); err != nil {
 			session.Close(transport.CodeNormal, transport.ReasonLost)
 			return Refusal(engineio.ErrBadRequest)

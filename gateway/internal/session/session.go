@@ -36,6 +36,7 @@ type Session struct {
 	pinged  time.Time  // when the last ping went out
 	ponged  bool       // since then
 	pongAt  time.Time
+	fresh   time.Time // when the last ping went out that was answered
 	closed  bool
 }
 
@@ -71,8 +72,12 @@ func (s *Session) packet(packet engineio.Packet) error {
 	case engineio.Pong:
 		s.mu.Lock()
 		s.ponged, s.pongAt = true, time.Now()
+		if !s.pinged.IsZero() {
+			s.fresh = s.pinged
+		}
 		s.mu.Unlock()
 	case engineio.Close:
+		s.Settled() // what the client said before it went still counts
 		s.Close(transport.CodeNormal, transport.ReasonClient)
 	default: // a client's ping outside the probe, open, upgrade, noop
 		return errUnexpected
@@ -175,6 +180,7 @@ func (s *Session) dispatch(p socketio.Packet, attachments [][]byte) error {
 	case socketio.Ack, socketio.BinaryAck:
 		s.server.app.Ack(socket, p.ID, p.Data, attachments)
 	case socketio.Disconnect:
+		s.Settled() // what the client said before it went still counts
 		s.drop(socket, transport.ReasonLeft)
 	default:
 		return errNotForServer
@@ -252,8 +258,21 @@ func (s *Session) Accept(namespace, userID string, state any, bind func(*Socket)
 	return socket
 }
 
-// Opened tells when the session began.
-func (s *Session) Opened() time.Time { return s.opened }
+// Since gives a time for which it is certain that what the session receives from now on was sent later.
+func (s *Session) Since() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fresh.After(s.opened) {
+		return s.fresh
+	}
+	return s.opened
+}
+
+// HoldBack stops the reading for good: the session is about to end.
+func (s *Session) HoldBack() {
+	s.heldBack.Add(1)
+	s.conn.PauseRead()
+}
 
 // Sockets lists the session's sockets, one for each namespace.
 func (s *Session) Sockets() []*Socket {

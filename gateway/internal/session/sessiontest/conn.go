@@ -103,23 +103,39 @@ func (c *Conn) Say(packets ...string) {
 	}
 }
 
+// SayTogether has the client send packets that arrive in one read.
+func (c *Conn) SayTogether(packets ...string) {
+	c.reader.Lock()
+	defer c.reader.Unlock()
+	for _, p := range packets {
+		c.receive([]byte(p), false)
+	}
+	c.receiver.Settled()
+}
+
 // SayBinary has the client send a binary packet.
 func (c *Conn) SayBinary(p []byte) { c.say(p, true) }
 
 func (c *Conn) say(p []byte, binary bool) {
 	c.reader.Lock()
 	defer c.reader.Unlock()
+	if c.receive(p, binary) {
+		c.receiver.Settled()
+	}
+}
+
+func (c *Conn) receive(p []byte, binary bool) bool {
 	c.mu.Lock()
 	closed := c.closed
 	c.mu.Unlock()
 	if closed {
-		return
+		return false
 	}
 	c.receiver.Receive(p, binary)
-	c.receiver.Settled()
 	for i := range p { // it was only valid during the call
 		p[i] = '!'
 	}
+	return true
 }
 
 // Packets gives the packets that were flushed to the client.

@@ -779,8 +779,10 @@ type Catalog struct {
 	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
 	// Subject patterns as subscribed, such as client.v1.*.message.send.
 	Patterns []string `protobuf:"bytes,2,rep,name=patterns,proto3" json:"patterns,omitempty"`
-	// How many events one request may carry (ClientEvent.more); 0 = 1.
-	Batch uint32 `protobuf:"varint,3,opt,name=batch,proto3" json:"batch,omitempty"`
+	// How many events one request may carry (ClientEvent.more); 0 = 1. All answers travel in one message, so large ones (pages,
+	// lists) do not belong together: batched names the patterns for which it holds.
+	Batch   uint32   `protobuf:"varint,3,opt,name=batch,proto3" json:"batch,omitempty"`
+	Batched []string `protobuf:"bytes,5,rep,name=batched,proto3" json:"batched,omitempty"`
 	// A request without an answer may be sent again (ClientEvent.attempt).
 	Repeats       bool `protobuf:"varint,4,opt,name=repeats,proto3" json:"repeats,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -836,6 +838,13 @@ func (x *Catalog) GetBatch() uint32 {
 		return x.Batch
 	}
 	return 0
+}
+
+func (x *Catalog) GetBatched() []string {
+	if x != nil {
+		return x.Batched
+	}
+	return nil
 }
 
 func (x *Catalog) GetRepeats() bool {
@@ -1470,11 +1479,12 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\tUserEvent\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12+\n" +
-	"\x04emit\x18\x03 \x01(\v2\x17.starling.event.v1.EmitR\x04emit\"o\n" +
+	"\x04emit\x18\x03 \x01(\v2\x17.starling.event.v1.EmitR\x04emit\"\x89\x01\n" +
 	"\aCatalog\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
 	"\bpatterns\x18\x02 \x03(\tR\bpatterns\x12\x14\n" +
 	"\x05batch\x18\x03 \x01(\rR\x05batch\x12\x18\n" +
+	"\abatched\x18\x05 \x03(\tR\abatched\x12\x18\n" +
 	"\arepeats\x18\x04 \x01(\bR\arepeats\"\x8b\x01\n" +
 	"\n" +
 	"Revocation\x12\x0e\n" +
