@@ -86,7 +86,7 @@ func recheck(path string) int {
 	}
 	r := &rig{options: options{out: filepath.Dir(path)}, history: h}
 	wrong := r.print(check.Run(h))
-	if len(wrong) > 0 {
+	if len(wrong)+len(h.Problems) > 0 {
 		return exitViolations
 	}
 	return 0

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -42,15 +43,24 @@ type rig struct {
 	history *history.History
 	log     *slog.Logger
 
-	mu      sync.Mutex
-	phase   string   // guarded by mu
-	crashes []string // guarded by mu: processes that ended by themselves
+	mu       sync.Mutex
+	phase    string   // guarded by mu
+	problems []string // guarded by mu: for history.Problems
 }
 
 var errInterrupted = errors.New("interrupted; everything is stopped and removed")
 
 func newRig(o options, seed uint64) *rig {
 	return &rig{options: o, seed: seed, history: new(history.History), log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+}
+
+// problem takes down what must not be, and is no invariant's.
+func (r *rig) problem(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	r.say("PROBLEM: %s", text)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.problems = append(r.problems, text)
 }
 
 func (r *rig) clock() history.Time { return time.Since(r.start) }
@@ -70,21 +80,43 @@ func (r *rig) enter(phase string) {
 	r.say("%s", phase)
 }
 
-// run does everything and returns what is to be said about it: nothing when no promise was broken.
-func (r *rig) run(ctx context.Context) (verdict string, err error) {
+// verdict is what a run came to.
+type verdict struct {
+	results  []check.Result
+	problems []string
+}
+
+// violates tells whether an invariant does not hold.
+func (v verdict) violates(number int) bool {
+	return slices.ContainsFunc(v.results, func(r check.Result) bool { return r.Number == number && r.Count > 0 })
+}
+
+// String is empty when no promise was broken.
+func (v verdict) String() string {
+	var wrong []string
+	for _, r := range v.results {
+		if r.Count > 0 {
+			wrong = append(wrong, fmt.Sprintf("%d (%d×)", r.Number, r.Count))
+		}
+	}
+	return strings.Join(append(wrong, v.problems...), ", ")
+}
+
+// run does everything.
+func (r *rig) run(ctx context.Context) (v verdict, err error) {
 	fmt.Printf("seed %d: %d clients, %d rooms, %d messages/s, %d × each process, %d × NATS, %v of faults\n", r.seed, r.clients, r.rooms, r.rate, r.copies, r.nodes, r.duration)
 	root, err := cluster.Root(ctx)
 	if err != nil {
-		return "", err
+		return v, err
 	}
 	r.say("building")
 	programs, err := cluster.Build(ctx, root, r.sabotage != "")
 	if err != nil {
-		return "", err
+		return v, err
 	}
 	dir, err := cluster.NewDir()
 	if err != nil {
-		return "", err
+		return v, err
 	}
 	defer cluster.Remove(dir)
 	r.say("starting the processes")
@@ -93,15 +125,15 @@ func (r *rig) run(ctx context.Context) (verdict string, err error) {
 		Disks: slices.Contains(r.nemeses, "disk"), Log: r.log,
 	})
 	if err != nil {
-		return "", errors.Join(err, r.keepLogs(filepath.Join(dir, "logs")))
+		return v, errors.Join(err, r.keepLogs(filepath.Join(dir, "logs")))
 	}
 	stop := sync.OnceValue(func() error { return r.cluster.Stop(context.WithoutCancel(ctx)) })
 	defer func() { err = errors.Join(err, stop()) }() // also when this panics
 	if err := r.work(ctx); err != nil {
 		if ctx.Err() != nil {
-			return "", errInterrupted
+			return v, errInterrupted
 		}
-		return "", errors.Join(err, stop(), r.keepLogs(r.cluster.LogDir()))
+		return v, errors.Join(err, stop(), r.keepLogs(r.cluster.LogDir()))
 	}
 	if err := stop(); err != nil {
 		r.say("stop: %v", err)
@@ -128,8 +160,9 @@ func (r *rig) work(ctx context.Context) error {
 	r.history.Settings = settings
 	r.start = time.Now()
 	r.load = load.New(load.Config{
-		Seed: r.seed, Clients: r.clients, Rooms: r.rooms, Rate: r.rate, Gateways: gateways, Accepts: r.cluster.Accepts, Secret: cluster.JWTSecret, Start: r.start, Log: r.log,
+		Seed: r.seed, Clients: r.clients, Rooms: r.rooms, Rate: r.rate, Gateways: gateways, Direct: r.cluster.Direct(), Accepts: r.cluster.Accepts, Secret: cluster.JWTSecret, Start: r.start, Log: r.log,
 	})
+	defer r.load.Close()
 	watchCtx, stopWatch := context.WithCancel(ctx)
 	var watching sync.WaitGroup
 	var watch *cluster.Watch
@@ -149,9 +182,14 @@ func (r *rig) work(ctx context.Context) error {
 	dumpCtx, cancel := context.WithTimeout(ctx, dumpTime)
 	defer cancel()
 	if err := r.cluster.Dump(dumpCtx, r.history); err != nil {
-		return err
+		r.problem("%v", err)
+		r.history.NoLog = true
 	}
-	return r.cluster.DumpStream(dumpCtx, r.history, r.start)
+	if err := r.cluster.DumpStream(dumpCtx, r.history, r.start); err != nil {
+		r.problem("%v", err)
+		r.history.Streamed = nil // a part of it would look like holes
+	}
+	return ctx.Err()
 }
 
 func (r *rig) phases(ctx context.Context) error {
@@ -192,11 +230,11 @@ func (r *rig) phases(ctx context.Context) error {
 	quiet, cancelQuiet := context.WithTimeout(ctx, quietTime)
 	defer cancelQuiet()
 	if err := r.load.Finish(quiet); err != nil {
-		r.say("not quiet: %v", err)
+		r.problem("not quiet: %v", err)
 	}
 	r.history.Config = history.Config{
 		Seed: r.seed, Clients: r.clients, Rate: r.rate, Copies: r.copies, Nodes: r.nodes, Duration: r.duration,
-		Nemeses: r.nemeses, Sabotage: r.sabotage, Healed: healed, Stopped: stopped, End: r.clock(),
+		Nemeses: r.nemeses, Sabotage: r.sabotage, SendQueue: cluster.SendQueue, Healed: healed, Stopped: stopped, End: r.clock(),
 	}
 	return ctx.Err()
 }
@@ -251,12 +289,10 @@ func (r *rig) supervise(ctx context.Context) {
 		case <-ticker.C:
 		}
 		for _, name := range r.cluster.Crashed() {
-			r.say("%s ENDED BY ITSELF; starting it again", name)
-			r.mu.Lock()
-			r.crashes = append(r.crashes, fmt.Sprintf("%s ended by itself at %.1fs", name, r.clock().Seconds()))
-			r.mu.Unlock()
+			r.say("%s ended by itself; starting it again", name)
+			r.problem("%s ended by itself at %.1fs", name, r.clock().Seconds())
 			if err := r.cluster.Process(name).Start(); err != nil {
-				r.say("start %s: %v", name, err)
+				r.problem("start %s: %v", name, err)
 			}
 		}
 	}
@@ -320,11 +356,20 @@ func (c *crowd) Revoke(user int, at history.Time) {
 func (c *crowd) ID(user int) string { return c.users[user].ID }
 
 // judge checks, writes the reports and says what is wrong.
-func (r *rig) judge() (string, error) {
+func (r *rig) judge() (verdict, error) {
 	r.enter("checking")
+	failed := r.load.Status().Failed
+	for _, code := range slices.Sorted(maps.Keys(failed)) {
+		if strings.HasPrefix(code, "stray:") || strings.HasPrefix(code, "unreadable:") {
+			r.problem("clients got what they should not: %s, %d times", code, failed[code])
+		}
+	}
+	r.mu.Lock()
+	r.history.Problems = r.problems
+	r.mu.Unlock()
 	results := check.Run(r.history)
-	wrong := append(r.print(results), r.crashes...)
-	return strings.Join(wrong, ", "), r.write(results, len(wrong) > 0)
+	wrong := r.print(results)
+	return verdict{results, r.history.Problems}, r.write(results, len(wrong)+len(r.history.Problems) > 0)
 }
 
 // print lists the results and returns those that are violated.
@@ -345,6 +390,9 @@ func (r *rig) print(results []check.Result) (wrong []string) {
 		if result.Note != "" {
 			fmt.Printf("        note: %s\n", result.Note)
 		}
+	}
+	for _, problem := range r.history.Problems {
+		fmt.Printf("  PROBLEM: %s\n", problem)
 	}
 	return wrong
 }

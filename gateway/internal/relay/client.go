@@ -29,6 +29,7 @@ type client struct {
 	inFlight   []*pending // one request to a service
 	paused     bool       // reading is stopped until the queue is half empty
 	rooms      []clientRoom
+	generation uint64 // counts changes of rooms
 	registered bool
 	announced  bool // to presence; guarded by presence.mu
 	gone       bool
@@ -288,6 +289,13 @@ func (c *client) end() (rooms []clientRoom, registered bool) {
 
 // addRoom notes a room, or what the socket has seen of one that is noted. Nothing is alive to enter when the client is gone.
 func (c *client) addRoom(room clientRoom) (added, alive bool) {
+	return c.enterRoom(room, true)
+}
+
+// resumeRoom is addRoom for a room that the socket was in before it came here: nothing changes for its client.
+func (c *client) resumeRoom(room clientRoom) { c.enterRoom(room, false) }
+
+func (c *client) enterRoom(room clientRoom, change bool) (added, alive bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gone {
@@ -298,7 +306,18 @@ func (c *client) addRoom(room clientRoom) (added, alive bool) {
 		return false, true
 	}
 	c.rooms = append(c.rooms, room)
+	if change {
+		c.changedLocked()
+	}
 	return true, true
+}
+
+// changedLocked counts a change of rooms, for the state in the bus and for the client's offsets alike.
+func (c *client) changedLocked() {
+	c.generation++
+	if c.socket.Offsets != nil {
+		c.socket.Offsets.SetGeneration(c.generation)
+	}
 }
 
 func (c *client) roomLocked(roomID string) int {
@@ -313,6 +332,7 @@ func (c *client) forgetRoom(roomID string) (was bool) {
 		return false
 	}
 	c.rooms = slices.Delete(c.rooms, i, i+1)
+	c.changedLocked()
 	return true
 }
 

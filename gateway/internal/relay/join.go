@@ -130,6 +130,9 @@ func (r *Relay) joinPrelude(s *session.Socket, p *pending, res *chatv1.JoinRoomR
 		if err != nil {
 			return nil, err
 		}
+		// With the offset the client knows, and brings back, that it is in the room, even when the state in the bus that says
+		// so is lost before any event of the room has come.
+		m.Marked = true
 		prelude = append(prelude, m)
 	}
 	if p.ackID >= 0 {

@@ -65,8 +65,9 @@ func (v *recovery) recover(s *session.Session, c *client, namespace string, iden
 	if !ok {
 		return v.notRecovered("offset", nil)
 	}
-	if seqs[0] != session.OffsetEpoch(wish.pid) { // of an earlier socket: of this one the client has seen no event
-		seqs = nil
+	epoch, generation := session.SplitEpoch(seqs[0])
+	if epoch != session.OffsetEpoch(wish.pid) { // of an earlier socket: of this one the client has seen no event
+		seqs, generation = nil, 0
 	}
 	st, revision, endedAt, err := v.load(ctx, wish.pid, func(st *enginev1.SessionState) bool {
 		return st.GetUserId() == identity.GetUserId() && st.GetNamespace() == namespace
@@ -76,6 +77,8 @@ func (v *recovery) recover(s *session.Session, c *client, namespace string, iden
 		return v.notRecovered("foreign", nil)
 	case err != nil:
 		return v.notRecovered("state", err)
+	case generation > st.GetGeneration():
+		return v.notRecovered("state", errOldState)
 	}
 	socket := s.NewSocket(st.GetSocketId(), namespace, identity.GetUserId(), c)
 	socket.Offsets = session.NewOffsets(wish.pid)
@@ -85,6 +88,8 @@ func (v *recovery) recover(s *session.Session, c *client, namespace string, iden
 	if err := c.bind(socket, identity); err != nil {
 		return v.notRecovered("internal", err)
 	}
+	c.generation = st.GetGeneration()
+	socket.Offsets.SetGeneration(c.generation)
 	if !joinable(namespace) {
 		if missed, err := v.missedNotifications(ctx, c, endedAt); err != nil || missed {
 			return v.notRecovered("missed", err)
@@ -208,7 +213,7 @@ func (v *recovery) carryOn(ctx context.Context, s *session.Session, c *client, r
 			v.abandon(c)
 			return err
 		}
-		c.addRoom(room)
+		c.resumeRoom(room)
 	}
 	kept := rooms[:0]
 	for _, room := range rooms {

@@ -169,6 +169,7 @@ func (v *recovery) state(c *client) *enginev1.SessionState {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.saved = time.Now()
+	st.Generation = c.generation
 	for _, room := range c.rooms {
 		st.Rooms = append(st.Rooms, &enginev1.SessionRoom{Index: room.index, RoomId: room.id, Seq: room.seq})
 	}
@@ -213,8 +214,11 @@ func (v *recovery) ended(c *client, reason transport.Reason) {
 	if reason == transport.ReasonReplaced {
 		return // the new gateway's state counts
 	}
+	c.mu.Lock()
+	generation := c.generation
+	c.mu.Unlock()
 	raw, err := proto.Marshal(&enginev1.SessionEnd{
-		Nonce: c.nonce, At: timestamppb.Now(),
+		Nonce: c.nonce, At: timestamppb.Now(), Generation: generation,
 		Final: reason == transport.ReasonLeft || reason == transport.ReasonServer,
 	})
 	if err != nil {
@@ -246,6 +250,9 @@ func (v *recovery) takenOver(pid string, done func()) {
 
 // errNoState tells that a socket cannot be recovered.
 var errNoState = errors.New("no state to recover")
+
+// errOldState tells that a later state of the socket was lost: its rooms were others in the end.
+var errOldState = fmt.Errorf("%w: a later state was not stored", errNoState)
 
 // errForeign tells that the socket belongs to another user or namespace.
 var errForeign = errors.New("the socket is not the client's")
@@ -284,6 +291,9 @@ func (v *recovery) endedAt(ctx context.Context, kv jetstream.KeyValue, pid strin
 		if err := proto.Unmarshal(entry.Value(), &end); err == nil && end.GetNonce() == st.GetNonce() {
 			if end.GetFinal() {
 				return time.Time{}, fmt.Errorf("%w: it left", errNoState)
+			}
+			if end.GetGeneration() > st.GetGeneration() {
+				return time.Time{}, errOldState
 			}
 			return end.GetAt().AsTime(), nil
 		}

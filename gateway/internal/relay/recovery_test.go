@@ -115,7 +115,8 @@ func TestRecoveryOfSeveralRooms(t *testing.T) {
 	c.wantEvents("left", 3)
 }
 
-// TestRecoveryWithoutOffset: no event was received before the drop. What counts is where the join's history ended.
+// TestRecoveryWithoutOffset: what counts for a client that kept none is where the join's history ended. One comes with that
+// history.
 func TestRecoveryWithoutOffset(t *testing.T) {
 	f := newFleet(t, nil)
 	g1, g2 := f.start("g1"), f.start("g2")
@@ -125,9 +126,10 @@ func TestRecoveryWithoutOffset(t *testing.T) {
 	a := f.guest("a", g1)
 	a.joins("r")
 	a.drops()
-	if a.offset != "" {
-		t.Fatalf("offset %q without an event", a.offset)
+	if a.offset == "" {
+		t.Fatal("no offset came with the history")
 	}
+	a.offset = ""
 	f.commit("r")
 	b := a.comes(g2)
 	b.wantRecovered(a, true)
@@ -741,4 +743,35 @@ func TestJoinThatEndsAfterTakeover(t *testing.T) {
 func respondTo(t *testing.T, f *fleet, event string) {
 	t.Helper()
 	(&world{service: f.service}).respond(t, event, ok)
+}
+
+// TestOldStateIsNotUsed: when the state that told of the last change of rooms was not stored, the socket is a fresh one, rather
+// than in rooms that it left, or out of rooms that it is in. The client's offset tells, and so does the end of the connection.
+func TestOldStateIsNotUsed(t *testing.T) {
+	for _, known := range []string{"offset", "end"} {
+		f := newFleet(t, nil)
+		g1, g2 := f.start("g1"), f.start("g2")
+		a := f.guest("a", g1)
+		a.joins("r1")
+		g1.settle()
+		old, err := f.bucket().Get(t.Context(), subject.SessionState(a.pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.joins("r2")
+		if known == "offset" {
+			f.publish("r2")
+			a.wantEvents("r2", 1)
+		}
+		g1.settle()
+		if _, err := f.bucket().Put(t.Context(), subject.SessionState(a.pid), old.Value()); err != nil {
+			t.Fatal(err)
+		}
+		if known == "offset" {
+			g1.kill()
+		} else {
+			a.drops()
+		}
+		a.comes(g2).wantRecovered(a, false)
+	}
 }

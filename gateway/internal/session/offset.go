@@ -15,16 +15,18 @@ import (
 // of connection state recovery, and comes back with the next CONNECT: an exact account, whatever order the rooms' events
 // came in, and without a stream position that a repair or an outage would make doubtful.
 //
-//	"o1." + base64url( uvarint 0, uvarint epoch; for each room: uvarint number, uvarint sequence )
+//	"o1." + base64url( uvarint 0, uvarint epoch and generation; for each room: uvarint number, uvarint sequence )
 //
 // Rooms are numbered from 1 as the socket enters them, so that the offset stays short; the state in the bus knows the names.
-// Official clients keep the last offset of an earlier socket when they get a fresh one: the epoch tells it apart.
+// Official clients keep the last offset of an earlier socket when they get a fresh one: the epoch tells it apart. The generation
+// counts how often the socket entered or left a room, so that a state in the bus that is older than the client's is known for one.
 type Offsets struct {
 	epoch uint64 // 0: none, and none goes out
 
-	mu    sync.Mutex // guards what follows, and the order of what is queued
-	rooms []roomOffset
-	next  uint32
+	mu         sync.Mutex // guards what follows, and the order of what is queued
+	generation uint64
+	rooms      []roomOffset
+	next       uint32
 }
 
 type roomOffset struct {
@@ -37,7 +39,19 @@ const offsetPrefix = "o1."
 // NewOffsets makes the offsets of a socket that can be recovered by pid.
 func NewOffsets(pid string) *Offsets { return &Offsets{epoch: OffsetEpoch(pid)} }
 
-// OffsetEpoch is what ParseOffset gives for number 0 in the offsets of the socket that can be recovered by pid.
+// SetGeneration notes that the socket entered or left a room.
+func (o *Offsets) SetGeneration(generation uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.generation = generation
+}
+
+// SplitEpoch takes apart what ParseOffset gives for number 0.
+func SplitEpoch(n uint64) (epoch, generation uint64) {
+	return n & (1<<(epochBits+1) - 1), n >> (epochBits + 1)
+}
+
+// OffsetEpoch is the epoch of the socket that can be recovered by pid.
 func OffsetEpoch(pid string) uint64 {
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(pid)) // never fails
@@ -96,7 +110,7 @@ func (o *Offsets) queueSuffixedLocked(conn transport.Conn, m *transport.Message)
 	defer suffixes.Put(lent)
 	raw := (*lent)[:0]
 	if o.epoch != 0 {
-		raw = binary.AppendUvarint(append(raw, 0), o.epoch)
+		raw = binary.AppendUvarint(append(raw, 0), o.generation<<(epochBits+1)|o.epoch)
 	}
 	for _, r := range o.rooms {
 		raw = binary.AppendUvarint(binary.AppendUvarint(raw, uint64(r.index)), r.seq)

@@ -24,7 +24,7 @@ func (s *Socket) Session() *Session { return s.session }
 
 // Queue appends a message to the conn's send queue; Flush sends it.
 func (s *Socket) Queue(m *transport.Message) bool {
-	if m.StringEnd && s.Offsets != nil {
+	if m.Marked && s.Offsets != nil {
 		return s.Offsets.queueMarked(s.session.conn, m)
 	}
 	return s.session.conn.Queue(m)
@@ -87,7 +87,7 @@ func EventMessage(namespace, name string, id int64, args []byte, attachments [][
 		return nil, err
 	}
 	m := b.Message(buf, attachments)
-	m.StringEnd = len(args) > 2 && args[len(args)-2] == '"'
+	m.Marked = len(args) > 2 && args[len(args)-2] == '"'
 	return m, nil
 }
 

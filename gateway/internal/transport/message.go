@@ -14,9 +14,9 @@ type Message struct {
 	Text []byte
 	// Attachments follow Text as binary packets.
 	Attachments [][]byte
-	// StringEnd tells that the last argument of an event is a string: clients with recovery take such an argument for the
-	// offset, so they always get one after it.
-	StringEnd bool
+	// Marked events end with the offset for clients with recovery: because they are to know it, or because the last argument
+	// is a string, which those clients would take for the offset.
+	Marked bool
 	// Volatile messages are dropped when the queue of a slow conn fills.
 	Volatile bool
 }

@@ -71,12 +71,19 @@ func Run(h *history.History) []Result {
 	var results []Result
 	for i, inv := range invariants() {
 		r := Result{Number: i + 1, Name: inv.name}
-		inv.check(x, &r)
+		if h.NoLog && needsLog(r.Number) {
+			r.note("the database could not be read")
+		} else {
+			inv.check(x, &r)
+		}
 		r.Skipped = r.Checked == 0 && r.Count == 0
 		results = append(results, r)
 	}
 	return results
 }
+
+// needsLog tells that an invariant says nothing without the database.
+func needsLog(number int) bool { return number <= 7 || number == 10 || number == 14 }
 
 // Failed counts the invariants that are violated.
 func Failed(results []Result) int {
@@ -95,7 +102,7 @@ const (
 	presenceTime = 15 * time.Second // after a fault, until presence is right
 	answerTime   = 6 * time.Second  // for an answer: 5 s, and 1 s for the client's own slowness
 	revokeTime   = time.Second
-	revokeGrace  = 2 * time.Second // after a fault that was under way: gateways reconnect first
+	revokeGrace  = 5 * time.Second // after a fault that was under way: gateways reconnect first
 )
 
 // clock writes a moment as the reports do: seconds since the start.

@@ -201,6 +201,19 @@ func viewCases() []broken {
 			d.User, d.Conn = revoked, 2
 			h.Deliveries = append(h.Deliveries, d)
 		}},
+		{name: "a revoked user is let in again", invariant: 10, says: "was let in", harm: func(h *history.History) {
+			h.Conns = append(h.Conns, history.Conn{
+				User: revoked, Number: 3, Socket: "again", Dialled: 33 * second, Up: 33 * second, Down: 33*second + tick, ByClient: true,
+			})
+		}},
+		{name: "a join brings too little", invariant: 4, says: "brought", harm: func(h *history.History) {
+			for i := range h.Views {
+				if v := &h.Views[i]; v.User == fresh && v.Room == 0 && v.Since > 0 {
+					v.Since = 0
+					return
+				}
+			}
+		}},
 		{name: "a revoked user stays connected", invariant: 10, says: "is still up", harm: func(h *history.History) {
 			for i := range h.Conns {
 				if c := &h.Conns[i]; c.User == revoked && c.Number == 2 {
@@ -258,9 +271,28 @@ func serviceCases() []broken {
 			s.Return = s.Invoke + 7*second
 		}},
 		{name: "an error without a fault", invariant: 8, says: "no fault for", harm: func(h *history.History) {
-			sendOf(h, "committed").Invoke = 22 * second
+			s := sendOf(h, "lost")
+			s.Invoke, s.Return, s.Outcome, s.Code = 22*second, 22*second+time.Millisecond, history.Fail, "unavailable"
+		}},
+		{name: "a connection ends in peace", invariant: 8, says: "ended at", harm: func(h *history.History) {
+			for i := range h.Conns {
+				if c := &h.Conns[i]; c.User == 4 && c.Down == 0 {
+					c.Down, c.Reason = 28*second, "bye"
+					next := *c
+					next.Number, next.Recovered, next.Up, next.Down = c.Number+1, true, 28*second+tick/2, 0
+					h.Conns = append(h.Conns, next)
+					return
+				}
+			}
+		}},
+		{name: "a member is refused", invariant: 8, says: "forbidden", harm: func(h *history.History) {
+			s := sendOf(h, "lost")
+			s.Invoke, s.Return = 22*second, 22*second+time.Millisecond
+			s.Outcome, s.Code = history.Fail, "forbidden"
+		}},
+		{name: "a refused message is stored", invariant: 7, says: "it is in the database", harm: func(h *history.History) {
 			s := sendOf(h, "committed")
-			s.Return, s.Outcome, s.Code = 22*second+time.Millisecond, history.Fail, "unavailable"
+			s.Outcome, s.Code = history.Fail, "unavailable"
 		}},
 		{name: "a refusal for good", invariant: 8, says: "not to try again", harm: func(h *history.History) {
 			s := sendOf(h, "lost")
@@ -311,6 +343,23 @@ func otherCases() []broken {
 		{name: "send queues beyond their bound", invariant: 11, says: "send queues", harm: func(h *history.History) {
 			h.Samples[20].Gauges["starling_gateway_outbound_queue_bytes"] = 24*sendQueue + 2*sendMessage
 		}},
+		{name: "a gauge is missing", invariant: 11, says: "has no gauge", harm: func(h *history.History) {
+			for i := range h.Samples {
+				delete(h.Samples[i].Gauges, "starling_chat_outbox_lag")
+			}
+		}},
+		{name: "a user flaps across a quick reconnect", invariant: 9, says: "disappears", harm: func(h *history.History) {
+			for i := range h.Conns {
+				if c := &h.Conns[i]; c.User == 4 && c.Down == 0 {
+					c.Down, c.ByClient = 38*second, true
+					next := *c
+					next.Number, next.Recovered, next.Up, next.Down = c.Number+1, true, 38*second+200*time.Millisecond, 0
+					h.Conns = append(h.Conns, next)
+					break
+				}
+			}
+			offline(h, 4, 40*second, 41*second)
+		}},
 		{name: "the outbox stays full", invariant: 11, says: "outbox", harm: func(h *history.History) {
 			h.Samples[len(h.Samples)-1].Gauges["starling_chat_outbox_lag"] = 4000
 		}},
@@ -321,12 +370,18 @@ func otherCases() []broken {
 				}
 			}
 		}},
-		{name: "all come back from a drain at once", invariant: 13, says: "came back within", harm: func(h *history.History) {
+		{name: "all come back from a drain at once", invariant: 13, says: "ended within", harm: func(h *history.History) {
 			for i := range h.Conns {
-				if c := &h.Conns[i]; c.Number == 2 {
-					c.Dialled = drainAt + 1500*time.Millisecond
+				if c := &h.Conns[i]; c.Number == 1 && c.Gateway == 1 && c.User != fresh && c.User != revoked {
+					c.Down = min(c.Down, drainAt+50*time.Millisecond)
 				}
 			}
+		}},
+		{name: "a drained gateway has to be killed", invariant: 13, says: "did not end", harm: func(h *history.History) {
+			h.Faults[0].Unhealed = "gateway-1 did not end after SIGTERM"
+		}},
+		{name: "a disk is not given its room back", invariant: 12, says: "still full", harm: func(h *history.History) {
+			h.Faults[2].Unhealed = "still full"
 		}},
 		{name: "a drain loses an answer", invariant: 13, says: "drained without an answer", harm: func(h *history.History) {
 			for i := range h.Sends {

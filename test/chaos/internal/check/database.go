@@ -86,9 +86,11 @@ func contiguous(x *index, r *Result) {
 	}
 }
 
-// unacked is invariant 7. That a refused message is in the database nevertheless is no violation, but worth knowing.
+// unacked is invariant 7, with the honesty of refusals. That a message of which every attempt was refused is in the database is
+// else no violation, but worth knowing.
 func unacked(x *index, r *Result) {
 	refused := 0
+	x.honest(r)
 	for i := range x.messages {
 		m := &x.messages[i]
 		if m.acked >= 0 {
@@ -124,9 +126,36 @@ func unacked(x *index, r *Result) {
 	}
 }
 
+// honest holds a refusal that promises that nothing was done against the database. An attempt before it that may have been stored
+// excuses it; so does a next attempt, unless somebody saw the message before that was invoked.
+func (x *index) honest(r *Result) {
+	seenAt := x.firstSeen()
+	for i := range x.messages {
+		m := &x.messages[i]
+		if len(m.rows) == 0 || !x.room(m.room) {
+			continue
+		}
+		at, seen := seenAt[place{m.room, x.seqOf(m)}]
+		for k, n := range m.sends {
+			s := &x.h.Sends[n]
+			if s.Outcome != history.Fail || s.Code == "internal" {
+				break // from here on it may be stored
+			}
+			if s.Code != "unavailable" && s.Code != "rate_limited" {
+				continue
+			}
+			r.Checked++
+			if last := k+1 == len(m.sends); last || seen && at < x.h.Sends[m.sends[k+1]].Invoke {
+				r.fail(x, s.Return, "%s (code %q): it is in the database, seq %d", x.sent(s), s.Code, x.seqOf(m))
+				break
+			}
+		}
+	}
+}
+
 func (x *index) anyUnknown(m *message) bool {
 	for _, n := range m.sends {
-		if x.h.Sends[n].Outcome == history.Unknown {
+		if s := &x.h.Sends[n]; s.Outcome == history.Unknown || s.Code == "internal" {
 			return true
 		}
 	}

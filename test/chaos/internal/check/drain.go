@@ -12,22 +12,24 @@ import (
 const (
 	drainWindow = 2 * time.Second
 	drainPart   = drainWindow / 10
-	drainShare  = 0.6 // at most, of the reconnects, within any drainPart
-	drainLeast  = 10  // reconnects that a statement about their spread needs
+	drainShare  = 0.35 // at most, of the connections, ended within any drainPart
+	drainLeast  = 10   // connections that a statement about their spread needs
 	drainSits   = time.Second
 	drainCross  = 5 * time.Millisecond // on the way while the gateway's goodbye was, too
 )
 
 // drains is invariant 13, for each gateway that ended by SIGTERM. No operation is lost: an attempt on one of its connections that
 // is Unknown was not taken on. It was, if the message was seen by anyone before the next attempt, or if the connection went on
-// for drainSits without an answer; what crosses with the end of a connection (drainCross) is nobody's. And its clients do not all
-// come back at once.
+// for drainSits without an answer; what crosses with the end of a connection (drainCross) is nobody's. And its connections
+// do not all end at once; when the clients dial again is their own doing.
 func drains(x *index, r *Result) {
 	var seenAt map[place]history.Time
-	for i := range x.h.Faults {
-		f := &x.h.Faults[i]
-		if !isDrain(f) || f.Error != "" {
+	for _, f := range x.faults {
+		if !isDrain(f) {
 			continue
+		}
+		if f.Unhealed != "" {
+			r.fail(x, f.Start, "%s: %s, at %s: %s", f.Target, f.Action, clock(f.Start), f.Unhealed)
 		}
 		conns := drained(x, f)
 		other := func(g *history.Fault) bool { return g != f && mattersToDrain(g) }
@@ -114,16 +116,12 @@ func lost(x *index, r *Result, f *history.Fault, other func(*history.Fault) bool
 }
 
 func spread(x *index, r *Result, f *history.Fault, conns map[link]*history.Conn) {
-	var times []history.Time
+	times := make([]history.Time, 0, len(conns))
 	for _, c := range conns {
-		for _, n := range x.conns[c.User] {
-			if next := &x.h.Conns[n]; next.Dialled >= c.Down {
-				times = append(times, next.Dialled)
-				break
-			}
-		}
+		times = append(times, c.Down)
 	}
 	if len(times) < drainLeast {
+		r.note("the drain of %s at %s ended %d connections, too few to judge their spread", f.Target, clock(f.Start), len(times))
 		return
 	}
 	slices.Sort(times)
@@ -137,7 +135,7 @@ func spread(x *index, r *Result, f *history.Fault, conns map[link]*history.Conn)
 		}
 	}
 	if float64(most) > drainShare*float64(len(times)) {
-		r.fail(x, f.Start, "%d of the %d clients of %s, drained at %s, came back within %s, from %s on", most, len(times), f.Target,
+		r.fail(x, f.Start, "%d of the %d connections of %s, drained at %s, ended within %s, from %s on", most, len(times), f.Target,
 			clock(f.Start), drainPart, clock(at))
 	}
 }

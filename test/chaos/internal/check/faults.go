@@ -39,15 +39,14 @@ func (v intervals) meet(from, to history.Time) bool {
 
 func (x *index) indexFaults() {
 	var disturbed, entangled []interval
-	for i := range x.h.Faults {
-		f := &x.h.Faults[i]
+	for i, f := range x.faults {
 		end := x.endOfFault(f) + settleTime
 		disturbed = append(disturbed, interval{f.Start, end})
 		if beyondAnswer(f) {
 			entangled = append(entangled, interval{f.Start, end})
 		}
 		for j := range i {
-			g := &x.h.Faults[j]
+			g := x.faults[j]
 			from, to := max(f.Start, g.Start), min(end, x.endOfFault(g)+settleTime)
 			if from <= to {
 				entangled = append(entangled, interval{from, to})
@@ -85,8 +84,7 @@ func touches(f *history.Fault, gateway int) bool {
 
 // during tells whether a fault that fits was under way in a stretch, or ended less than grace before it.
 func (x *index) during(from, to history.Time, grace time.Duration, fits func(*history.Fault) bool) bool {
-	for i := range x.h.Faults {
-		f := &x.h.Faults[i]
+	for _, f := range x.faults {
 		if f.Start <= to && x.endOfFault(f)+grace >= from && fits(f) {
 			return true
 		}
@@ -97,8 +95,7 @@ func (x *index) during(from, to history.Time, grace time.Duration, fits func(*hi
 // lastBefore is the fault that ended last before a moment, or is under way then; nil: none.
 func (x *index) lastBefore(t history.Time) *history.Fault {
 	var last *history.Fault
-	for i := range x.h.Faults {
-		f := &x.h.Faults[i]
+	for _, f := range x.faults {
 		if f.Start <= t && (last == nil || x.endOfFault(f) > x.endOfFault(last)) {
 			last = f
 		}

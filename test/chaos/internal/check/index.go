@@ -29,8 +29,9 @@ type index struct {
 
 	members []map[int][]uint64 // by room; see memberships
 
-	disturbed intervals // a fault, and settleTime after it
-	entangled intervals // two faults at once, or one on the way between clients and gateways
+	faults    []*history.Fault // that were applied, by start
+	disturbed intervals        // a fault, and settleTime after it
+	entangled intervals        // two faults at once, or one on the way between clients and gateways
 }
 
 // message is all attempts to send one message.
@@ -44,6 +45,11 @@ type message struct {
 
 func newIndex(h *history.History) *index {
 	x := &index{h: h, byID: make(map[string]int32), sockets: make(map[string]int)}
+	for i := range h.Faults {
+		if f := &h.Faults[i]; f.Error == "" {
+			x.faults = append(x.faults, f)
+		}
+	}
 	x.indexLog()
 	x.indexMessages()
 	x.indexConns()

@@ -16,19 +16,20 @@ import (
 //     may have what was said before.
 //   - between the ack of a leave and the next join a client gets nothing of the room.
 //   - more than revokeTime after the answer to a revocation nothing is delivered to the user, and no connection of it is up.
-//     Where a fault was under way between, it counts from the fault's end: what is stuck on a link arrives when it heals.
+//     A fault that was under way then and can keep the gateway of a connection from hearing of it moves that, once, to revokeGrace
+//     after its end. Nobody who was revoked is let in later.
 func outsiders(x *index, r *Result) {
 	for user := range x.h.Users {
-		limit := x.revokedBy(user)
+		revoked := x.h.Users[user].Revoked > 0
 		for room := range x.h.Rooms {
 			members(x, r, user, room)
 			left(x, r, user, room)
-			if limit > 0 {
-				silent(x, r, user, room, limit)
+			if revoked {
+				silent(x, r, user, room)
 			}
 		}
-		if limit > 0 {
-			shut(x, r, user, limit)
+		if revoked {
+			shut(x, r, user)
 		}
 	}
 }
@@ -102,37 +103,65 @@ func left(x *index, r *Result, user, room int) {
 	}
 }
 
-// revokedBy is when a revoked user has to be cut off; 0: it is not revoked.
-func (x *index) revokedBy(user int) history.Time {
+// revokedBy is when a revoked user has to be cut off from a gateway.
+func (x *index) revokedBy(user, gateway int) history.Time {
 	at := x.h.Users[user].Revoked
-	if at == 0 {
-		return 0
-	}
 	limit := at + revokeTime
-	for i := range x.h.Faults { // by start
-		// The revocation is no fault of its own.
-		if f := &x.h.Faults[i]; f.Start <= limit && x.endOfFault(f)+revokeGrace > limit && !slices.Contains(f.Users, user) {
-			limit = x.endOfFault(f) + revokeGrace
+	for _, f := range x.faults {
+		if f.Start <= at+revokeTime && x.endOfFault(f) >= at && hidesRevocation(f, gateway) {
+			limit = max(limit, x.endOfFault(f)+revokeGrace)
 		}
 	}
 	return limit
 }
 
-func silent(x *index, r *Result, user, room int, limit history.Time) {
+// hidesRevocation tells that a fault stands between the auth service and a gateway, or in that gateway, or between it and its clients.
+func hidesRevocation(f *history.Fault, gateway int) bool {
+	if f.Nemesis == "time" || f.Nemesis == "storm" || f.Nemesis == "slow" && len(f.Users) > 0 {
+		return false
+	}
+	if from, _, link := strings.Cut(f.Target, ">"); link && (strings.HasPrefix(from, "chat-") || strings.HasPrefix(from, "presence-")) {
+		return false
+	}
+	if touches(f, gateway) {
+		return true
+	}
+	ofAnother := strings.HasPrefix(f.Target, "gateway-") && strings.Contains(f.Target, ">")
+	return !ofAnother && (strings.Contains(f.Target, "nats") || strings.Contains(f.Target, "auth"))
+}
+
+// limitOf is when a connection of a revoked user has to be cut off.
+func (x *index) limitOf(user, number int) history.Time {
+	gateway := -1
+	if c := x.conn(user, number); c != nil {
+		gateway = c.Gateway
+	}
+	return x.revokedBy(user, gateway)
+}
+
+func silent(x *index, r *Result, user, room int) {
 	for _, n := range slices.Backward(x.deliveries(x.pair(user, room))) {
 		d := &x.h.Deliveries[n]
-		if d.At <= limit {
+		if d.At <= x.h.Users[user].Revoked+revokeTime {
 			return
+		}
+		if d.At <= x.limitOf(user, int(d.Conn)) {
+			continue
 		}
 		r.fail(x, d.At, "%s saw event %d of %s at %s, %s after it was revoked", x.userName(user), d.Seq, x.roomName(room), clock(d.At),
 			(d.At - x.h.Users[user].Revoked).Round(time.Millisecond))
 	}
 }
 
-func shut(x *index, r *Result, user int, limit history.Time) {
+func shut(x *index, r *Result, user int) {
 	r.Checked++
 	for _, n := range x.conns[user] {
-		if c := &x.h.Conns[n]; c.Down == 0 || c.Down > limit {
+		c := &x.h.Conns[n]
+		switch limit := x.revokedBy(user, c.Gateway); {
+		case c.Up > limit:
+			r.fail(x, c.Up, "connection %d of %s (recovered: %t) was let in by gateway-%d at %s; the user was revoked at %s", c.Number,
+				x.userName(user), c.Recovered, c.Gateway, clock(c.Up), clock(x.h.Users[user].Revoked))
+		case c.Down == 0 || c.Down > limit:
 			r.fail(x, limit, "connection %d of %s, up at %s, is still up at %s; the user was revoked at %s", c.Number, x.userName(user),
 				clock(c.Up), clock(limit), clock(x.h.Users[user].Revoked))
 		}

@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -13,11 +14,12 @@ import (
 //     been connected for a while, not in it is who has not been for presenceTime. Lists that came in between as well.
 //   - calm: the same of lists that came while no fault was under way and none had ended for presenceTime. During a fault lists
 //     may be late.
-//   - no flapping, at any time: who has had one connection for presenceTime and was in the observer's last list does not
+//   - no flapping, at any time: who has been connected for presenceTime, with gaps of less than presenceGap at most, and was in the observer's last list does not
 //     disappear from the next one while that connection lasts. Not judged while a fault touches the client or the gateway of
 //     that connection, or did within presenceTime: it is out of reach, whatever its end of the connection believes.
 func presence(x *index, r *Result) {
 	p := &watch{x: x, r: r, cursor: make([]int, len(x.h.Users)), last: make(map[int]*history.Online)}
+	p.indexSessions()
 	p.indexGateways()
 	p.indexCalm()
 	first, end := p.settledAt(), p.closing()
@@ -32,7 +34,6 @@ func presence(x *index, r *Result) {
 		if o.At > end {
 			break
 		}
-		r.Checked++
 		p.flapped(o)
 		if settled && o.At >= first || !p.troubled.meet(o.At, o.At) {
 			p.equal(o, o.At, "was told")
@@ -55,8 +56,42 @@ type watch struct {
 	r        *Result
 	cursor   []int // by user: the last conn with Up at or before now, plus 1
 	last     map[int]*history.Online
+	sessions []intervals // by user: connections, with those that followed soon
 	gateways []intervals // when a fault touches the gateway, or did within presenceTime
 	troubled intervals   // any fault, and presenceTime after it
+}
+
+// presenceGap between two connections of a user is none to others.
+const presenceGap = 1500 * time.Millisecond
+
+func (p *watch) indexSessions() {
+	p.sessions = make([]intervals, len(p.x.h.Users))
+	for user := range p.sessions {
+		var list intervals
+		for _, n := range p.x.conns[user] {
+			c := &p.x.h.Conns[n]
+			down := c.Down
+			if down == 0 {
+				down = max(p.x.h.Config.End, c.Up)
+			}
+			if last := len(list) - 1; last >= 0 && c.Up-list[last].to < presenceGap {
+				list[last].to = max(list[last].to, down)
+				continue
+			}
+			list = append(list, interval{c.Up, down})
+		}
+		p.sessions[user] = list
+	}
+}
+
+// presentSince is since when the user has been present at a moment; false: it is not.
+func (p *watch) presentSince(user int, t history.Time) (history.Time, bool) {
+	list := p.sessions[user]
+	n, _ := slices.BinarySearchFunc(list, t, func(i interval, t history.Time) int { return cmp.Compare(i.to, t) })
+	if n == len(list) || list[n].from > t {
+		return 0, false
+	}
+	return list[n].from, true
 }
 
 func (p *watch) indexGateways() {
@@ -66,8 +101,8 @@ func (p *watch) indexGateways() {
 	}
 	for g := range most {
 		var list []interval
-		for i := range p.x.h.Faults {
-			if f := &p.x.h.Faults[i]; len(f.Users) == 0 && touches(f, g) {
+		for _, f := range p.x.faults {
+			if len(f.Users) == 0 && touches(f, g) {
 				list = append(list, interval{f.Start, p.x.endOfFault(f) + presenceTime})
 			}
 		}
@@ -76,9 +111,8 @@ func (p *watch) indexGateways() {
 }
 
 func (p *watch) indexCalm() {
-	list := make([]interval, 0, len(p.x.h.Faults))
-	for i := range p.x.h.Faults {
-		f := &p.x.h.Faults[i]
+	list := make([]interval, 0, len(p.x.faults))
+	for _, f := range p.x.faults {
 		list = append(list, interval{f.Start, p.x.endOfFault(f) + presenceTime})
 	}
 	p.troubled = merged(list)
@@ -87,8 +121,8 @@ func (p *watch) indexCalm() {
 // settledAt is when presence has to be right for good.
 func (p *watch) settledAt() history.Time {
 	var last history.Time
-	for i := range p.x.h.Faults {
-		last = max(last, p.x.endOfFault(&p.x.h.Faults[i]))
+	for _, f := range p.x.faults {
+		last = max(last, p.x.endOfFault(f))
 	}
 	return last + presenceTime
 }
@@ -126,11 +160,16 @@ func (p *watch) flapped(o *history.Online) {
 		return
 	}
 	for _, user := range before.Users {
-		if !p.x.user(user) || listed(o, user) {
+		if !p.x.user(user) {
+			continue
+		}
+		p.r.Checked++
+		if listed(o, user) {
 			continue
 		}
 		c := p.upSince(user, o.At)
-		if c == nil || c.Up+presenceTime > before.At || dropsSoon(c, o.At) {
+		since, present := p.presentSince(user, o.At)
+		if c == nil || !present || since+presenceTime > before.At || dropsSoon(c, o.At) {
 			continue
 		}
 		if c.Gateway >= 0 && c.Gateway < len(p.gateways) && p.gateways[c.Gateway].meet(o.At, o.At) {
@@ -139,8 +178,8 @@ func (p *watch) flapped(o *history.Online) {
 		if p.x.during(o.At, o.At, presenceTime, func(f *history.Fault) bool { return slices.Contains(f.Users, user) }) {
 			continue
 		}
-		p.r.fail(p.x, o.At, "%s disappears from what %s was told at %s, but has been connected to gateway-%d since %s", p.x.userName(user),
-			p.x.userName(o.User), clock(o.At), c.Gateway, clock(c.Up))
+		p.r.fail(p.x, o.At, "%s disappears from what %s was told at %s, but has been connected (now to gateway-%d) since %s", p.x.userName(user),
+			p.x.userName(o.User), clock(o.At), c.Gateway, clock(since))
 	}
 }
 
@@ -155,7 +194,6 @@ func (p *watch) lookAt(t history.Time) {
 	for user := range p.x.h.Users {
 		const told = 2 * time.Second // a list comes at connect, and at most a second after a change
 		if o := p.last[user]; o != nil && p.x.upAll(user, max(t-told, 0), t) {
-			p.r.Checked++
 			p.equal(o, t, "still believes")
 		}
 	}
@@ -164,6 +202,7 @@ func (p *watch) lookAt(t history.Time) {
 // equal compares a list with the connections at a moment.
 func (p *watch) equal(o *history.Online, t history.Time, how string) {
 	for user := range p.x.h.Users {
+		p.r.Checked++
 		in := listed(o, user)
 		c := p.upSince(user, t)
 		switch {

@@ -14,13 +14,13 @@ const (
 	flatFactor   = 1.5
 	flatSlack    = 64 << 20
 	flatAtLeast  = 40 * time.Second // of load that an incarnation has to see before its trend means anything
-	flatWarm     = 10 * time.Minute // below, PostgreSQL is still filling its buffers
+	flatWarm     = 10 * time.Minute // below, PostgreSQL and NATS are still filling their buffers
 	flatSamples  = 8
 	slowFactor   = 2
 	slowSlack    = 10 * time.Millisecond
 	slowSettle   = 2 * time.Second // after another fault
 	slowAtLeast  = 500             // deliveries that a p99 needs
-	sendQueue    = 256<<10 + 1     // bytes to one conn, and one message beside it
+	sendQueue    = 128 << 10       // SEND_QUEUE_BYTES of histories that do not tell it: bytes to one conn, and one message beside it
 	sendMessage  = 1_000_000
 	outboxSettle = 500 // rows: what a running system may have on its way, counted every few seconds
 )
@@ -33,7 +33,8 @@ func resources(x *index, r *Result) {
 }
 
 // memory compares, for each incarnation of a process, the last quarter of its time under load with the second one: the first
-// is warming up.
+// is warming up. In a soak it also compares, for each process over all its incarnations, the last third of the load with the
+// second one: processes that are killed every minute must not need more each time.
 func memory(x *index, r *Result) {
 	type incarnation struct {
 		process string
@@ -41,6 +42,7 @@ func memory(x *index, r *Result) {
 	}
 	load := max(x.h.Config.Stopped, x.h.Config.Healed)
 	samples := make(map[incarnation][]*history.Sample)
+	lives := make(map[string][]*history.Sample)
 	var all []incarnation
 	for i := range x.h.Samples {
 		s := &x.h.Samples[i]
@@ -55,25 +57,37 @@ func memory(x *index, r *Result) {
 			all = append(all, k)
 		}
 		samples[k] = append(samples[k], s)
+		lives[s.Process] = append(lives[s.Process], s)
 	}
 	for _, k := range all {
 		list := samples[k]
 		first, last := list[0].At, list[len(list)-1].At
 		span := last - first
-		if span < flatAtLeast || len(list) < flatSamples || strings.HasPrefix(k.process, "postgres") && span < flatWarm {
+		if span < flatAtLeast || len(list) < flatSamples || span < flatWarm && (strings.HasPrefix(k.process, "postgres") || strings.HasPrefix(k.process, "nats")) {
 			continue
 		}
 		r.Checked++
 		early := median(list, first+span/4, first+span/2)
 		late := median(list, last-span/4, last)
-		if late > int64(flatFactor*float64(early)) && late > early+flatSlack {
+		if grew(early, late) {
 			r.fail(x, last, "%s (pid %d) grew from %d MiB to %d MiB between %s and %s", k.process, k.pid, early>>20, late>>20,
 				clock(first+span/4), clock(last))
 		}
 	}
-	if load < flatWarm {
+	if load >= flatWarm {
+		for name, list := range lives {
+			r.Checked++
+			if early, late := median(list, load/3, load*2/3), median(list, load*2/3, load); grew(early, late) {
+				r.fail(x, load, "%s used %d MiB in the second third of the load and %d MiB in the last", name, early>>20, late>>20)
+			}
+		}
+	} else {
 		r.note("memory is judged over %s: what leaks less than %d MiB in it is not seen", load.Round(time.Second), flatSlack>>20)
 	}
+}
+
+func grew(early, late int64) bool {
+	return late > int64(flatFactor*float64(early)) && late > early+flatSlack
 }
 
 func median(list []*history.Sample, from, to history.Time) int64 {
@@ -94,18 +108,28 @@ func median(list []*history.Sample, from, to history.Time) int64 {
 // it has to be empty, save for what is on its way.
 func queues(x *index, r *Result) {
 	last := make(map[string]*history.Sample)
+	perConn := float64(x.h.Config.SendQueue)
+	if perConn == 0 {
+		perConn = sendQueue
+	}
+	most := -1.0
 	for i := range x.h.Samples {
 		s := &x.h.Samples[i]
+		expected(x, r, s)
 		if bytes, known := gauge(s, "outbound_queue_bytes"); known {
 			r.Checked++
+			most = max(most, bytes)
 			conns, _ := gauge(s, "gateway_connections")
-			if bound := conns*sendQueue + sendMessage; bytes > bound {
+			if bound := conns*perConn + sendMessage; bytes > bound {
 				r.fail(x, s.At, "%s has %.0f bytes in send queues at %s, for %.0f connections", s.Process, bytes, clock(s.At), conns)
 			}
 		}
 		if _, known := gauge(s, "outbox_lag"); known {
 			last[s.Process] = s
 		}
+	}
+	if most == 0 {
+		r.note("no send queue was ever seen to hold anything: its bound was not put to the test")
 	}
 	for name, s := range last {
 		rows, _ := gauge(s, "outbox_lag")
@@ -116,6 +140,17 @@ func queues(x *index, r *Result) {
 		if rows > outboxSettle {
 			r.fail(x, s.At, "%s counts %.0f rows in the outbox at %s, %s after all was healed", name, rows, clock(s.At),
 				(s.At - x.h.Config.Healed).Round(time.Second))
+		}
+	}
+}
+
+// expected wants a process that shows gauges to show those that are judged here.
+func expected(x *index, r *Result, s *history.Sample) {
+	names := map[string][]string{"gateway": {"outbound_queue_bytes", "gateway_connections"}, "chat": {"outbox_lag"}}
+	kind, _, _ := strings.Cut(s.Process, "-")
+	for _, name := range names[kind] {
+		if _, known := gauge(s, name); !known && s.Gauges != nil {
+			r.fail(x, s.At, "%s has no gauge %s at %s", s.Process, name, clock(s.At))
 		}
 	}
 }
@@ -136,8 +171,7 @@ func gauge(s *history.Sample, suffix string) (float64, bool) {
 // quiet stretches.
 func slowClients(x *index, r *Result) {
 	var stalls, others []interval
-	for i := range x.h.Faults {
-		f := &x.h.Faults[i]
+	for _, f := range x.faults {
 		if f.Nemesis == "slow" && len(f.Users) > 0 {
 			stalls = append(stalls, interval{f.Start, x.endOfFault(f)})
 		} else {

@@ -14,6 +14,7 @@ import (
 //   - an attempt is answered, or its connection lost, within answerTime, unless two faults overlap or the fault stands
 //     between the client and its gateway (a frozen gateway answers nobody; the heartbeat finds out later).
 //   - an attempt is OK unless it comes within settleTime of a fault. Attempts after a disk fault are left to disk.
+//   - a connection lasts, unless the client ends it, or a fault, or settleTime after one.
 //   - the refusal of a member is one that a client may retry.
 func healed(x *index, r *Result) {
 	deadline := x.h.Config.Healed + settleTime
@@ -26,9 +27,29 @@ func healed(x *index, r *Result) {
 	} else {
 		r.note("the run ended within %s of healing: no heads compared", settleTime)
 	}
+	for i := range x.h.Conns {
+		endsInPeace(x, r, &x.h.Conns[i])
+	}
+	for _, f := range x.faults {
+		if f.Unhealed != "" && f.Nemesis != "disk" && !isDrain(f) { // those have their own invariants
+			r.fail(x, f.Start, "%s %s at %s: %s", f.Action, f.Target, clock(f.Start), f.Unhealed)
+		}
+	}
 	for i := range x.h.Sends {
 		r.Checked++
 		service(x, r, &x.h.Sends[i])
+	}
+}
+
+// endsInPeace wants no connection to end that neither the client nor a fault ended.
+func endsInPeace(x *index, r *Result, c *history.Conn) {
+	if !x.user(c.User) || x.h.Users[c.User].Revoked > 0 {
+		return
+	}
+	r.Checked++
+	if c.Down > 0 && !c.ByClient && (x.h.Config.End == 0 || c.Down < x.h.Config.End) && !x.disturbed.meet(c.Down, c.Down) {
+		r.fail(x, c.Down, "connection %d of %s with gateway-%d ended at %s (%s), and no fault for %s", c.Number, x.userName(c.User), c.Gateway,
+			clock(c.Down), c.Reason, settleTime)
 	}
 }
 
@@ -152,7 +173,7 @@ func service(x *index, r *Result, s *history.Send) {
 	if x.disturbed.meet(s.Invoke, s.Return) {
 		return
 	}
-	if last := x.lastBefore(s.Invoke); last != nil && last.Nemesis == "disk" {
+	if last := x.lastBefore(s.Invoke); last != nil && last.Nemesis == "disk" && last.Unhealed == "" {
 		return
 	}
 	r.fail(x, s.Return, "%s (code %q), and no fault for %s", x.sent(s), s.Code, settleTime)
@@ -167,7 +188,7 @@ func (x *index) excused(s *history.Send) bool {
 	if u.Revoked > 0 || u.Outcast && s.Outcome == history.Fail {
 		return true
 	}
-	if s.Code == "forbidden" && len(x.memberships(s.Room)[s.User]) > 1 {
+	if s.Code == "forbidden" && x.room(s.Room) && len(x.memberships(s.Room)[s.User]) > 1 && !x.surelyIn(s) {
 		return true // it left that room at some time, and the log has no times
 	}
 	if s.Outcome != history.Unknown {
@@ -176,6 +197,20 @@ func (x *index) excused(s *history.Send) bool {
 	const after = time.Second
 	c := x.conn(s.User, s.Conn)
 	return c != nil && c.ByClient && c.Down > 0 && c.Down <= s.Return+after || s.Return >= x.h.Config.End && x.h.Config.End > 0
+}
+
+// surelyIn tells that the sender's view of the room was open all the time, and so much longer that no leave was under way either. In
+// a disturbance a leave may be for long.
+func (x *index) surelyIn(s *history.Send) bool {
+	if x.disturbed.meet(s.Invoke, s.Return+answerTime) {
+		return false
+	}
+	for _, n := range x.views[x.pair(s.User, s.Room)] {
+		if v := &x.h.Views[n]; v.Start <= s.Invoke && (v.End == 0 || v.End > s.Return+answerTime) {
+			return true
+		}
+	}
+	return false
 }
 
 // retryable are the codes of docs/events.md that a client may try again.
@@ -191,16 +226,18 @@ func retryable(code string) bool {
 // what acked checks, at all times.
 func disk(x *index, r *Result) {
 	var windows []interval // after each disk fault, once it had time to settle, until the next fault
-	for i := range x.h.Faults {
-		f := &x.h.Faults[i]
-		if f.Nemesis != "disk" || f.Error != "" {
+	for i, f := range x.faults {
+		if f.Nemesis != "disk" {
 			continue
 		}
 		r.Checked++
+		if f.Unhealed != "" {
+			r.fail(x, f.Start, "%s %s at %s: %s", f.Action, f.Target, clock(f.Start), f.Unhealed)
+		}
 		backAgain(x, r, f)
 		from, to := x.endOfFault(f)+settleTime, x.h.Config.Stopped
-		for j := range x.h.Faults {
-			if g := &x.h.Faults[j]; j != i && g.Start <= to && x.endOfFault(g)+settleTime > from {
+		for j, g := range x.faults {
+			if j != i && g.Start <= to && x.endOfFault(g)+settleTime > from {
 				to = min(to, max(g.Start, from))
 			}
 		}

@@ -6,8 +6,8 @@ import (
 	"github.com/starling-chat/starling/test/chaos/internal/history"
 )
 
-// streamAge is how far back the stream is trusted to reach: a little less than its 10 minutes.
-const streamAge = 9 * time.Minute
+// streamAge is how far back the stream is trusted to reach: a little less than the STREAM_MAX_AGE that the rig sets, 2 h.
+const streamAge = 110 * time.Minute
 
 // streamed is the invariant of the outbox: what was committed while the stream's present incarnation existed is in it. A room's
 // events commit in sequence, so all from the first message on that was invoked after StreamSince were.
@@ -24,7 +24,7 @@ func streamed(x *index, r *Result) {
 	since := x.h.StreamSince
 	if x.h.Config.End-streamAge > since {
 		since = x.h.Config.End - streamAge
-		r.note("only events since %s are expected: the stream forgets after ten minutes", clock(since))
+		r.note("only events since %s are expected: the stream forgets after two hours", clock(since))
 	}
 	for room, from := range x.firstAfter(since) {
 		last := uint64(len(x.rows[room]))

@@ -12,7 +12,7 @@ import (
 //
 // Not owed are a client's own joins and leaves, events that except its socket, and, between `since` and a join's head, all
 // events but messages: room:history does not have them. A join without `since` claims nothing about what came before it; its
-// history has to be without holes up to the head. Nothing may come before the ack of a join, save its history.
+// history has to be the last joinBrings messages up to the head, without holes. Nothing may come before the ack of a join, save its history.
 func seen(x *index, r *Result) {
 	for user := range x.h.Users {
 		for room := range x.h.Rooms {
@@ -128,6 +128,9 @@ func (s *sight) judge() {
 		s.missing(v.Start, s.position, v.Since, func(e *history.Event) bool { return e.Kind == messageNew })
 	case v.Since == 0 && len(s.history) > 0:
 		from = s.history[0] - 1
+		if has := s.messages(v.Head); len(s.history) < min(has, joinBrings) {
+			s.fail(v.Start, "join brought %d messages of %d up to its head %d", len(s.history), has, v.Head)
+		}
 	}
 	s.missing(v.Start, from, v.Head, func(e *history.Event) bool {
 		// What the client has from before the join need not come again.
@@ -137,6 +140,19 @@ func (s *sight) judge() {
 	if v.Since == 0 {
 		s.position = v.Head
 	}
+}
+
+// joinBrings is how many messages a join without since brings (docs/events.md), of a room that has so many.
+const joinBrings = 50
+
+// messages counts those of the room up to a sequence, as far as it matters.
+func (s *sight) messages(upTo uint64) (n int) {
+	for seq := min(upTo, uint64(len(s.x.rows[s.room]))); seq > 0 && n < joinBrings; seq-- {
+		if e := s.x.event(s.room, seq); e != nil && e.Kind == messageNew {
+			n++
+		}
+	}
+	return n
 }
 
 // missing reports the events after < seq ≤ upTo that fit.

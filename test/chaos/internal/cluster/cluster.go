@@ -240,6 +240,14 @@ func (c *Cluster) Gateways() (addresses []string, err error) {
 	return addresses, nil
 }
 
+// Direct are the gateways' own addresses, past the proxies.
+func (c *Cluster) Direct() (addresses []string) {
+	for _, s := range c.gateways() {
+		addresses = append(addresses, s.client)
+	}
+	return addresses
+}
+
 // GatewayURL is one gateway's own address, past the proxies, of one that lives.
 func (c *Cluster) GatewayURL(ctx context.Context) string {
 	for _, s := range c.services {

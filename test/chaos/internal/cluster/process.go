@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -120,6 +121,10 @@ func (p *Process) Terminate(ctx context.Context) error {
 	_ = cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-done:
+		// A NATS server says 1 after SIGTERM.
+		if state := cmd.ProcessState; !state.Success() && !strings.HasPrefix(p.Name, "nats-") {
+			return fmt.Errorf("%s ended after SIGTERM with %v", p.Name, state)
+		}
 		return nil
 	case <-ctx.Done():
 		_ = cmd.Process.Kill()

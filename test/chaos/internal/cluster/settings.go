@@ -17,8 +17,11 @@ const (
 	pingInterval = "5s"
 	pingTimeout  = "4s"
 	drainWindow  = "2s"
-	sendQueue    = "131072" // bytes: a client that does not read is to reach it
 )
+
+// SendQueue is SEND_QUEUE_BYTES: a client that does not read is to reach it. Less than paceAbove of gateway/internal/relay/recover.go would
+// let a replay overflow the queue.
+const SendQueue = 128 << 10
 
 // environment gives a service its settings, and makes its links.
 func (c *Cluster) environment(s *service) ([]string, error) {
@@ -53,7 +56,7 @@ func (c *Cluster) environment(s *service) ([]string, error) {
 	switch s.kind {
 	case "gateway":
 		env = append(env, "LISTEN="+s.client, "GATEWAY_ID="+s.Name, "PING_INTERVAL="+pingInterval, "PING_TIMEOUT="+pingTimeout,
-			"DRAIN_WINDOW="+drainWindow, "SEND_QUEUE_BYTES="+sendQueue, fmt.Sprintf("RECOVERY_REPLICAS=%d", c.cfg.Nodes))
+			"DRAIN_WINDOW="+drainWindow, fmt.Sprintf("SEND_QUEUE_BYTES=%d", SendQueue), fmt.Sprintf("RECOVERY_REPLICAS=%d", c.cfg.Nodes))
 	case "chat":
 		env = append(env, fmt.Sprintf("STREAM_REPLICAS=%d", c.cfg.Nodes), "STREAM_MAX_AGE=2h") // the stream is read at the end
 	case "auth":

@@ -63,6 +63,7 @@ func (c *Cluster) DumpStream(ctx context.Context, h *history.History, start time
 		all.Go(func() { r.read(ctx) })
 	}
 	all.Wait()
+	h.Streamed = []history.Range{} // read, whatever is in it
 	for room := range h.Rooms {
 		h.Streamed = append(h.Streamed, ranges(room, r.seen[room])...)
 	}

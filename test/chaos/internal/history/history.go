@@ -31,6 +31,11 @@ type History struct {
 	// the store under it) began: what was committed before may be missing.
 	Streamed    []Range `json:"streamed"`
 	StreamSince Time    `json:"streamSince"`
+
+	// Problems are what the rig met that no invariant speaks of: processes that ended by themselves, clients that did not come to
+	// rest, packets that nobody can read, a database that could not be read. A run with any of them is not a good one.
+	Problems []string `json:"problems,omitempty"`
+	NoLog    bool     `json:"noLog,omitempty"` // the database could not be read: Log is not what it holds
 }
 
 // Config is how the run was made, and its phases: load from 0 to Healed with faults until then; from Healed load without
@@ -44,9 +49,11 @@ type Config struct {
 	Duration time.Duration `json:"duration"`
 	Nemeses  []string      `json:"nemeses"`
 	Sabotage string        `json:"sabotage,omitempty"`
-	Healed   Time          `json:"healed"`
-	Stopped  Time          `json:"stopped"`
-	End      Time          `json:"end"`
+	// SendQueue is SEND_QUEUE_BYTES of the gateways.
+	SendQueue int  `json:"sendQueue,omitempty"`
+	Healed    Time `json:"healed"`
+	Stopped   Time `json:"stopped"`
+	End       Time `json:"end"`
 }
 
 // User is one account, at work through one client (Index in History.Users).
@@ -173,7 +180,9 @@ type Fault struct {
 	Service Time `json:"service,omitempty"`
 	// Users are the clients that the fault itself touched (storm, slow, one-byte slices, revoked), as indexes.
 	Users []int  `json:"users,omitempty"`
-	Error string `json:"error,omitempty"` // the rig could not do it
+	Error string `json:"error,omitempty"` // the rig could not do it: it disturbed nothing
+	// Unhealed is what went wrong at its end: the process did not end in order after SIGTERM, or what was done could not be undone.
+	Unhealed string `json:"unhealed,omitempty"`
 }
 
 // Sample is one look at one process.

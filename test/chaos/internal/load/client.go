@@ -18,7 +18,9 @@ import (
 const (
 	minBackoff = 200 * time.Millisecond
 	maxBackoff = time.Second
-	ackTimeout = 6 * time.Second
+	// revokedBackoff is that of a client whose tokens are revoked.
+	revokedBackoff = 2 * time.Second
+	ackTimeout     = 6 * time.Second
 	// connectTimeout bounds the wait for the reply to CONNECT, a replay before it included. The official client would wait as
 	// long as pings come.
 	connectTimeout = 20 * time.Second
@@ -98,15 +100,21 @@ func newClient(l *Load, index int) *client {
 
 func (c *client) now() history.Time { return time.Since(c.load.cfg.Start) }
 
-// run keeps the client connected until ctx ends or its tokens are revoked.
+// run keeps the client connected until ctx ends. Once its tokens are revoked it goes on trying with them, in turn as a new session and
+// by a recovery of the old one: neither may be let in.
 func (c *client) run(ctx context.Context) {
-	for ctx.Err() == nil && !c.isRevoked() {
-		err := c.connection(ctx)
-		if ctx.Err() != nil || c.isRevoked() {
+	for n := 0; ctx.Err() == nil; n++ {
+		revoked := c.isRevoked()
+		err := c.connection(ctx, revoked && n%2 == 0)
+		if ctx.Err() != nil {
 			return
 		}
 		c.load.log.DebugContext(ctx, "connection ended", slog.String("user", c.id), slog.Any("reason", err))
-		if pause(ctx, c.jitter(minBackoff, maxBackoff)) != nil {
+		wait := c.jitter(minBackoff, maxBackoff)
+		if revoked {
+			wait = revokedBackoff
+		}
+		if pause(ctx, wait) != nil {
 			return
 		}
 	}
@@ -136,10 +144,13 @@ func (c *client) gateway() int {
 	return all[0]
 }
 
-// connection is the life of one link, and why it ended.
-func (c *client) connection(ctx context.Context) error {
+// connection is the life of one link, and why it ended. A fresh one does not ask for the session before it.
+func (c *client) connection(ctx context.Context, fresh bool) error {
 	record := history.Conn{User: c.index, Gateway: c.gateway(), Polling: c.role.polling, Dialled: c.now()}
 	address := c.load.cfg.Gateways[record.Gateway]
+	if c.role.slow && c.load.cfg.Direct != nil {
+		address = c.load.cfg.Direct[record.Gateway]
+	}
 	var l link
 	var err error
 	if c.role.polling {
@@ -154,7 +165,7 @@ func (c *client) connection(ctx context.Context) error {
 	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
 	defer l.reset()
-	s := &session{client: c, link: l, record: record}
+	s := &session{client: c, link: l, record: record, fresh: fresh}
 	err = s.open()
 	for err == nil {
 		c.awaitStall(ctx)
@@ -188,6 +199,7 @@ type session struct {
 	deadline time.Time     // the next ping must come before
 	conn     *conn         // nil until the reply to CONNECT
 	early    []event       // came before the reply
+	fresh    bool          // no recovery is asked for
 }
 
 // open reads the open packet and asks to connect.
@@ -205,7 +217,7 @@ func (s *session) open() error {
 	}
 	s.patience = time.Duration(h.PingInterval+h.PingTimeout) * time.Millisecond
 	s.deadline = time.Now().Add(min(s.patience, connectTimeout))
-	hello, err := json.Marshal(s.client.credentials())
+	hello, err := json.Marshal(s.client.credentials(s.fresh))
 	if err != nil {
 		return err
 	}
@@ -213,11 +225,11 @@ func (s *session) open() error {
 }
 
 // credentials is what CONNECT carries.
-func (c *client) credentials() map[string]string {
+func (c *client) credentials(fresh bool) map[string]string {
 	auth := map[string]string{"token": c.token()}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pid != "" {
+	if c.pid != "" && !fresh {
 		auth["pid"] = c.pid
 		if c.offset != "" {
 			auth["offset"] = c.offset

@@ -114,8 +114,8 @@ func (l *Load) where(fits func(role) bool) []int {
 	return users
 }
 
-// Revoke tells that the tokens of a user were revoked at a time: it sends nothing more and does not come back; its connection is left to
-// the server to close.
+// Revoke tells that the tokens of a user were revoked at a time: it sends nothing more, and only tries to come back; its connection is left
+// to the server to close.
 func (l *Load) Revoke(user int, at history.Time) {
 	c := l.clients[user]
 	c.mu.Lock()

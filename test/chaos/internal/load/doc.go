@@ -5,7 +5,7 @@
 //
 //	Load ── plan (who is in which room), generator (who sends what when)
 //	 └ client ×N
-//	     run       dials, connects, reads packets; dials again 200 ms to 1 s after every end, at any gateway
+//	     run       dials, connects, reads packets; dials again 200 ms to 1 s after every end, at any gateway; revoked, every 2 s
 //	     steward   brings rooms to where they are wanted: room:join until acked, missing pages, room:leave until acked
 //	     sender    takes messages from a bounded queue and invokes them in order, up to 4 in flight
 //	     refresh   a few take a fresh token in band every 10 s

@@ -20,6 +20,8 @@ type Config struct {
 	Rooms    int
 	Rate     int      // messages a second, of all clients
 	Gateways []string // host:port; each connection takes one at random
+	// Direct are the same without anything between, in whose buffers what a slow client does not read would vanish; nil: Gateways.
+	Direct []string
 	// Accepts tells whether a gateway takes connections. A balancer goes to another one where it is refused, so do clients; nil
 	// asks nobody.
 	Accepts func(gateway int) bool
@@ -30,10 +32,13 @@ type Config struct {
 
 // Load is the clients. Connect, Run and Finish are called one after the other; the other methods at any time.
 type Load struct {
-	cfg     Config
-	log     *slog.Logger
-	plan    plan
-	byID    map[string]int
+	cfg  Config
+	log  *slog.Logger
+	plan plan
+	byID map[string]int
+
+	roomByID map[string]int // all rooms of the run
+
 	clients []*client
 
 	cancel   context.CancelFunc
@@ -45,9 +50,12 @@ type Load struct {
 
 // New plans the load; nothing runs yet.
 func New(cfg Config) *Load {
-	l := &Load{cfg: cfg, log: cfg.Log, plan: makePlan(cfg.Seed, cfg.Clients, cfg.Rooms), byID: make(map[string]int)}
+	l := &Load{cfg: cfg, log: cfg.Log, plan: makePlan(cfg.Seed, cfg.Clients, cfg.Rooms), byID: make(map[string]int), roomByID: make(map[string]int)}
 	l.heads = make([]atomic.Uint64, cfg.Rooms)
 	l.counters.failed = make(map[string]int)
+	for i, id := range l.plan.rooms {
+		l.roomByID[id] = i
+	}
 	for i, id := range l.plan.users {
 		l.byID[id] = i
 		l.clients = append(l.clients, newClient(l, i))
@@ -128,6 +136,12 @@ func (c *client) roam(ctx context.Context) {
 // or until ctx ends, which is an error that says what was missing. Then it closes the clients.
 func (l *Load) Finish(ctx context.Context) error {
 	err := l.await(ctx, quiet, l.unsettled)
+	l.Close()
+	return err
+}
+
+// Close ends the clients, wherever they are; it may be called again.
+func (l *Load) Close() {
 	for _, c := range l.clients {
 		c.mu.Lock()
 		c.ending = true
@@ -137,7 +151,6 @@ func (l *Load) Finish(ctx context.Context) error {
 		l.cancel()
 	}
 	l.tasks.Wait()
-	return err
 }
 
 // quiet is for how long nothing may be missing before the load is at rest.

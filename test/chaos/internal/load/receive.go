@@ -74,6 +74,9 @@ func (c *client) durableLocked(roomID string, seq, hash uint64, source history.S
 	if r == nil {
 		c.load.counters.fail("stray:" + "other room")
 		c.load.log.Error("event of a room that the client never joined", slog.String("user", c.id), slog.String("room", roomID))
+		if index, ok := c.load.roomByID[roomID]; ok {
+			c.deliverLocked(&room{index: index, id: roomID}, seq, hash, source) // the checker has it that the user is no member
+		}
 		return
 	}
 	switch {
@@ -106,7 +109,9 @@ func (c *client) deliverLocked(r *room, seq, hash uint64, source history.Source)
 func (c *client) historyLocked(page []chatMessage) {
 	r := c.joining
 	if len(page) > 0 {
-		r = c.rooms[page[0].RoomID]
+		if r = c.rooms[page[0].RoomID]; r == nil {
+			c.load.counters.fail("stray:" + "history of another room")
+		}
 	}
 	if r != nil {
 		r.history = page

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -46,11 +47,10 @@ func dialWebSocket(ctx context.Context, gateway string, slow bool) (*webSocket, 
 	dialer := ws.Dialer{
 		NetDial: func(ctx context.Context, network, addr string) (net.Conn, error) {
 			var d net.Dialer
-			conn, err := d.DialContext(ctx, network, addr)
-			if tcp, ok := conn.(*net.TCPConn); ok && slow {
-				_ = tcp.SetReadBuffer(slowBuffer) // only makes the test weaker
+			if slow {
+				d.Control = smallBuffer
 			}
-			return conn, err
+			return d.DialContext(ctx, network, addr)
 		},
 	}
 	conn, reader, _, err := dialer.Dial(ctx, "ws://"+gateway+"/socket.io/?EIO=4&transport=websocket")
@@ -96,6 +96,17 @@ func (w *webSocket) read(deadline time.Time) ([]byte, error) {
 			return nil, fmt.Errorf("unexpected opcode %d", header.OpCode)
 		}
 	}
+}
+
+// smallBuffer comes before the connection: the window that is offered then follows from it.
+func smallBuffer(_, _ string, raw syscall.RawConn) error {
+	var failed error
+	if err := raw.Control(func(fd uintptr) {
+		failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, slowBuffer) //nolint:gosec // a descriptor fits
+	}); err != nil {
+		return err
+	}
+	return failed
 }
 
 func closedByServer(payload []byte) error {

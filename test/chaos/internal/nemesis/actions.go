@@ -49,6 +49,9 @@ func restart(action, target string, down time.Duration) Step {
 		ctx, cancel := context.WithTimeout(ctx, termTimeout)
 		defer cancel()
 		err := w.cluster.Process(target).Terminate(ctx)
+		if err != nil {
+			err = &disorderError{err}
+		}
 		return starts(w, target), nil, err
 	}}
 }
@@ -108,7 +111,10 @@ func exhaust(ctx context.Context, w world, _ Step) (func(context.Context) error,
 	go func() { done <- w.cluster.Postgres.Exhaust(ctx) }()
 	return func(context.Context) error {
 		cancel()
-		return <-done
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			return err
+		}
+		return nil
 	}, nil, nil
 }
 

@@ -11,6 +11,8 @@ import (
 const (
 	shortest = 2 * time.Second
 	longest  = 5 * time.Second
+	// A client that does not read for longer than the ping timeout, 9 s, is gone.
+	shortestStall, longestStall = 5 * time.Second, 8 * time.Second
 )
 
 // cards are the actions of all nemeses.
@@ -160,7 +162,7 @@ const sliced = 0.1
 func slowCards(s Shape) []card {
 	return []card{
 		func(r *rand.Rand) Step {
-			return Step{Action: "clients stop reading", Target: "clients", For: between(r, shortest, longest), apply: stall}
+			return Step{Action: "clients stop reading", Target: "clients", For: between(r, shortestStall, longestStall), apply: stall}
 		},
 		func(r *rand.Rand) Step {
 			gateway := some(r, s, "gateway")

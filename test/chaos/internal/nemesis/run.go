@@ -2,7 +2,9 @@ package nemesis
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,6 +44,9 @@ func Run(ctx context.Context, steps []Step, c *cluster.Cluster, crowd Crowd, clo
 			if fault.Error != "" {
 				note = "  ERROR " + fault.Error
 			}
+			if fault.Unhealed != "" {
+				note += "  NOT HEALED " + fault.Unhealed
+			}
 			say("%s: %s %s, %.2fs to %.2fs%s", fault.Nemesis, fault.Action, fault.Target, fault.Start.Seconds(), fault.End.Seconds(), note)
 			mu.Lock()
 			faults = append(faults, fault)
@@ -53,11 +58,20 @@ func Run(ctx context.Context, steps []Step, c *cluster.Cluster, crowd Crowd, clo
 	return faults
 }
 
+// disorderError tells that the disturbance took place, and that what was disturbed did not behave.
+type disorderError struct{ error }
+
+func (e *disorderError) Unwrap() error { return e.error }
+
 func do(ctx context.Context, w world, step Step) history.Fault {
 	fault := history.Fault{Nemesis: step.Nemesis, Action: step.Action, Target: step.Target, Start: w.clock()}
 	heal, users, err := step.apply(ctx, w, step)
 	fault.Users = users
-	if err != nil {
+	var disorder *disorderError
+	switch {
+	case errors.As(err, &disorder):
+		fault.Unhealed, err = err.Error(), nil
+	case err != nil:
 		fault.Error = err.Error()
 	}
 	if err == nil {
@@ -67,7 +81,7 @@ func do(ctx context.Context, w world, step Step) history.Fault {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healTimeout)
 		defer cancel()
 		if err := heal(ctx); err != nil {
-			fault.Error += " heal: " + err.Error()
+			fault.Unhealed = strings.TrimPrefix(fault.Unhealed+"; could not be undone: "+err.Error(), "; ")
 		}
 	}
 	fault.End = w.clock()

@@ -36,6 +36,14 @@ func verdict(s *Summary) string {
 		}
 		text = "**violated: " + strings.Join(broken, ", ") + "**"
 	}
+	if len(s.Problems) > 0 {
+		problems := strings.ReplaceAll(strings.Join(s.Problems, "; "), "|", "/")
+		if check.Failed(s.Results) > 0 {
+			text += ", **" + problems + "**"
+		} else {
+			text = "**" + problems + "**"
+		}
+	}
 	if s.Config.Sabotage != "" {
 		text += "; sabotage " + s.Config.Sabotage
 	}

@@ -15,14 +15,15 @@ import (
 
 // Summary is what is kept of every run.
 type Summary struct {
-	Config  history.Config    `json:"config"`
-	OK      bool              `json:"ok"`
-	Results []check.Result    `json:"results"`
-	Faults  []history.Fault   `json:"faults"`
-	Totals  Totals            `json:"totals"`
-	Seconds []Second          `json:"seconds"`
-	Memory  []Memory          `json:"memory"`
-	Setting []history.Setting `json:"settings,omitempty"`
+	Config   history.Config    `json:"config"`
+	OK       bool              `json:"ok"`
+	Results  []check.Result    `json:"results"`
+	Problems []string          `json:"problems,omitempty"` // see history.History
+	Faults   []history.Fault   `json:"faults"`
+	Totals   Totals            `json:"totals"`
+	Seconds  []Second          `json:"seconds"`
+	Memory   []Memory          `json:"memory"`
+	Setting  []history.Setting `json:"settings,omitempty"`
 }
 
 // Totals of a run.
@@ -68,7 +69,7 @@ type Memory struct {
 
 // Summarise condenses a history.
 func Summarise(h *history.History, results []check.Result) Summary {
-	s := Summary{Config: h.Config, OK: check.Failed(results) == 0, Results: results, Faults: h.Faults, Setting: h.Settings}
+	s := Summary{Config: h.Config, OK: check.Failed(results) == 0 && len(h.Problems) == 0, Problems: h.Problems, Results: results, Faults: h.Faults, Setting: h.Settings}
 	s.Seconds = make([]Second, int(end(h)/time.Second)+1)
 	for i := range s.Seconds {
 		s.Seconds[i].At = i

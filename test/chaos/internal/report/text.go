@@ -22,14 +22,14 @@ i.good{background:#2463b4} i.bad{background:#c0282d} i.odd{background:#d9822b}`
 const pageText = `<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Starling: fault run, seed {{.Config.Seed}}</title>
 <style>{{.Style}}</style></head><body>
-<h1><span class="verdict {{if .OK}}held{{else}}violated{{end}}">{{if .OK}}all held{{else}}{{failed .Results}} violated{{end}}</span>Fault run, seed {{.Config.Seed}}</h1>
+<h1><span class="verdict {{if .OK}}held{{else}}violated{{end}}">{{if .OK}}all held{{else}}{{failed .Results}} violated{{with .Problems}}, {{len .}} problems{{end}}{{end}}</span>Fault run, seed {{.Config.Seed}}</h1>
 <div class="sub">{{.Config.Clients}} clients, {{.Totals.Rooms}} rooms, {{.Config.Rate}} sends/s; {{.Config.Copies}} copies of each process, {{.Config.Nodes}} of NATS;
 faults for {{.Config.Duration}}: {{join .Config.Nemeses ", "}}{{with .Config.Sabotage}}; <b>sabotage: {{.}}</b>{{end}}</div>
 <div class="facts"><div><b>{{.Totals.Messages}}</b> messages</div><div><b>{{.Totals.Acked}}</b> attempts acked</div><div><b>{{.Totals.Failed}}</b> refused</div>
 <div><b>{{.Totals.Unknown}}</b> unknown</div><div><b>{{.Totals.Lost}}</b> messages never acked</div><div><b>{{.Totals.Events}}</b> events stored</div>
 <div><b>{{.Totals.Deliveries}}</b> deliveries</div><div><b>{{.Totals.Conns}}</b> connections, <b>{{.Totals.Recovered}}</b> recovered</div>
 <div>ack p50 <b>{{ms .Totals.AckP50}}</b>, p99 <b>{{ms .Totals.AckP99}}</b></div><div>delivery p50 <b>{{ms .Totals.P50}}</b>, p99 <b>{{ms .Totals.P99}}</b></div></div>
-<table><tr><th></th><th>invariant</th><th></th><th class="n">looked at</th></tr>
+{{with .Problems}}<ul>{{range .}}<li>{{.}}</li>{{end}}</ul>{{end}}<table><tr><th></th><th>invariant</th><th></th><th class="n">looked at</th></tr>
 {{range .Results}}<tr class="{{state .}}"><td class="n">{{.Number}}</td><td>{{.Name}}{{with .Note}}<div class="note">{{.}}</div>{{end}}
 {{- if .Violations}}<ul>{{range .Violations}}<li>{{.}}</li>{{end}}</ul>{{end}}</td><td>{{if .Count}}{{.Count}} violations{{else if .Skipped}}nothing to look at{{else}}held{{end}}</td><td class="n">{{.Checked}}</td></tr>
 {{end}}</table>
@@ -37,7 +37,7 @@ faults for {{.Config.Duration}}: {{join .Config.Nemeses ", "}}{{with .Config.Sab
 <div class="legend">{{range .Legend}}<i style="background:{{.Color}}"></i>{{.Name}}{{end}}</div>
 <div class="note">Shaded: faults; green: load after everything was healed; grey: no more sends.</div>
 <h2>Faults</h2><table><tr><th>from</th><th>to</th><th>ready</th><th>nemesis</th><th>what</th></tr>
-{{range .Faults}}<tr><td>{{seconds .Start}}</td><td>{{seconds .End}}</td><td>{{if .Service}}{{seconds .Service}}{{end}}</td><td>{{.Nemesis}}</td><td>{{.Action}} {{.Target}}{{with .Error}} <span class="note">{{.}}</span>{{end}}</td></tr>
+{{range .Faults}}<tr><td>{{seconds .Start}}</td><td>{{seconds .End}}</td><td>{{if .Service}}{{seconds .Service}}{{end}}</td><td>{{.Nemesis}}</td><td>{{.Action}} {{.Target}}{{with .Error}} <span class="note">{{.}}</span>{{end}}{{with .Unhealed}} <span class="note">not healed: {{.}}</span>{{end}}</td></tr>
 {{end}}</table>
 <h2>Memory</h2><table><tr><th>process</th><th class="n">first</th><th class="n">last</th><th class="n">most</th><th class="n">starts</th></tr>
 {{range .Memory}}<tr><td>{{.Process}}</td><td class="n">{{mib .First}}</td><td class="n">{{mib .Last}}</td><td class="n">{{mib .Max}}</td><td class="n">{{.Starts}}</td></tr>

@@ -815,8 +815,11 @@ type SessionState struct {
 	GatewayId   string `protobuf:"bytes,4,opt,name=gateway_id,json=gatewayId,proto3" json:"gateway_id,omitempty"`
 	Incarnation int64  `protobuf:"varint,5,opt,name=incarnation,proto3" json:"incarnation,omitempty"`
 	// New with every gateway that takes the socket over.
-	Nonce         string         `protobuf:"bytes,6,opt,name=nonce,proto3" json:"nonce,omitempty"`
-	Rooms         []*SessionRoom `protobuf:"bytes,7,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	Nonce string         `protobuf:"bytes,6,opt,name=nonce,proto3" json:"nonce,omitempty"`
+	Rooms []*SessionRoom `protobuf:"bytes,7,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	// Counts how often the socket entered or left a room. Its offsets carry it too: a state that is older than what the client
+	// knows, because the one after it was not stored, is of no use.
+	Generation    uint64 `protobuf:"varint,8,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -900,6 +903,13 @@ func (x *SessionState) GetRooms() []*SessionRoom {
 	return nil
 }
 
+func (x *SessionState) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
 type SessionRoom struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The room's number in the socket's offsets.
@@ -968,7 +978,9 @@ type SessionEnd struct {
 	Nonce string                 `protobuf:"bytes,1,opt,name=nonce,proto3" json:"nonce,omitempty"`
 	At    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at,proto3" json:"at,omitempty"`
 	// The socket left for good: it is not to be recovered.
-	Final         bool `protobuf:"varint,3,opt,name=final,proto3" json:"final,omitempty"`
+	Final bool `protobuf:"varint,3,opt,name=final,proto3" json:"final,omitempty"`
+	// The state's, in the end.
+	Generation    uint64 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1022,6 +1034,13 @@ func (x *SessionEnd) GetFinal() bool {
 		return x.Final
 	}
 	return false
+}
+
+func (x *SessionEnd) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
 }
 
 var File_starling_engine_v1_engine_proto protoreflect.FileDescriptor
@@ -1081,7 +1100,7 @@ const file_starling_engine_v1_engine_proto_rawDesc = "" +
 	"\x0fTunnelKeepalive\x12\x16\n" +
 	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\"\x1c\n" +
 	"\bTakeover\x12\x10\n" +
-	"\x03pid\x18\x01 \x01(\tR\x03pid\"\xf0\x01\n" +
+	"\x03pid\x18\x01 \x01(\tR\x03pid\"\x90\x02\n" +
 	"\fSessionState\x12\x1b\n" +
 	"\tsocket_id\x18\x01 \x01(\tR\bsocketId\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x17\n" +
@@ -1090,16 +1109,22 @@ const file_starling_engine_v1_engine_proto_rawDesc = "" +
 	"gateway_id\x18\x04 \x01(\tR\tgatewayId\x12 \n" +
 	"\vincarnation\x18\x05 \x01(\x03R\vincarnation\x12\x14\n" +
 	"\x05nonce\x18\x06 \x01(\tR\x05nonce\x125\n" +
-	"\x05rooms\x18\a \x03(\v2\x1f.starling.engine.v1.SessionRoomR\x05rooms\"N\n" +
+	"\x05rooms\x18\a \x03(\v2\x1f.starling.engine.v1.SessionRoomR\x05rooms\x12\x1e\n" +
+	"\n" +
+	"generation\x18\b \x01(\x04R\n" +
+	"generation\"N\n" +
 	"\vSessionRoom\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x17\n" +
 	"\aroom_id\x18\x02 \x01(\tR\x06roomId\x12\x10\n" +
-	"\x03seq\x18\x03 \x01(\x04R\x03seq\"d\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\"\x84\x01\n" +
 	"\n" +
 	"SessionEnd\x12\x14\n" +
 	"\x05nonce\x18\x01 \x01(\tR\x05nonce\x12*\n" +
 	"\x02at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
-	"\x05final\x18\x03 \x01(\bR\x05finalBIZGgithub.com/starling-chat/starling/proto/gen/starling/engine/v1;enginev1b\x06proto3"
+	"\x05final\x18\x03 \x01(\bR\x05final\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x04R\n" +
+	"generationBIZGgithub.com/starling-chat/starling/proto/gen/starling/engine/v1;enginev1b\x06proto3"
 
 var (
 	file_starling_engine_v1_engine_proto_rawDescOnce sync.Once
