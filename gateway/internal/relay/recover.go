@@ -30,8 +30,8 @@ const (
 	replayPage    = 1000
 	replayTimeout = 60 * time.Second
 	// paceAbove and paceBelow keep a long replay from overflowing the send queue.
-	paceAbove = 128 << 10
-	paceBelow = 32 << 10
+	paceAbove = 64 << 10
+	paceBelow = 16 << 10
 	paceTick  = 2 * time.Millisecond
 )
 

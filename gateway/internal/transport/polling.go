@@ -21,6 +21,7 @@ type Polling struct {
 	mu       sync.Mutex // guards what follows
 	queue    []polled
 	bytes    int
+	large    int           // of them belong to a message over the bound, and do not count
 	wake     chan struct{} // closed when the waiting GET has something to do; nil while none waits
 	next     Conn          // after the upgrade
 	closing  bool
@@ -34,6 +35,7 @@ type Polling struct {
 type polled struct {
 	text        []byte
 	attachments [][]byte
+	large       bool
 }
 
 func (p polled) size() int {
@@ -110,6 +112,9 @@ func (p *Polling) takeLocked() ([]byte, error) {
 			body = engineio.AppendPolled(body, a, true)
 		}
 		p.bytes -= p.queue[n].size()
+		if p.queue[n].large {
+			p.large = 0
+		}
 		n++
 	}
 	p.queue = p.queue[n:]
@@ -155,7 +160,7 @@ func (p *Polling) Upgrade(next Conn) bool {
 		b := NewBuilder(len(q.text))
 		next.Queue(b.Message(append(b.Buffer(), q.text...), q.attachments))
 	}
-	p.queue, p.bytes = nil, 0
+	p.queue, p.bytes, p.large = nil, 0, 0
 	p.next = next
 	close(p.upgraded)
 	if p.paused != nil {
@@ -205,15 +210,19 @@ func (p *Polling) queueText(m *Message, text []byte) bool {
 		return false
 	}
 	q := polled{text: text, attachments: m.Attachments}
-	if m.Volatile && p.bytes > p.limits.SendQueue/2 {
+	size, bound, backlog := q.size(), p.limits.SendQueue, p.bytes-p.large
+	switch {
+	case m.Volatile && (backlog > bound/2 || size > bound):
 		return false
-	}
-	if p.bytes+q.size() > p.limits.SendQueue && p.bytes > 0 {
+	case backlog+size <= bound:
+	case size > bound && p.large == 0: // a long history: one such message at a time waits beside the bound
+		p.large, q.large = size, true
+	default:
 		p.closeLocked(ReasonSlow)
 		return false
 	}
 	p.queue = append(p.queue, q)
-	p.bytes += q.size()
+	p.bytes += size
 	return true
 }
 
@@ -250,7 +259,7 @@ func (p *Polling) closeLocked(reason Reason) (first bool) {
 	p.closing, p.reason = true, reason
 	switch reason {
 	case ReasonClient, ReasonLost, ReasonPingTimeout, ReasonProtocol, ReasonSlow, ReasonReplaced, ReasonTooBig:
-		p.queue, p.bytes = nil, 0
+		p.queue, p.bytes, p.large = nil, 0, 0
 	default:
 		p.goodbye = true
 	}

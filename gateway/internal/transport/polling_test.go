@@ -585,3 +585,23 @@ func TestAnsweredPollDoesNotUnsettleTheNext(t *testing.T) {
 		t.Error("the third GET is forgotten")
 	}
 }
+
+// TestPollingLargeMessage: a message that alone is over the bound, such as a long history, waits beside it, and so does what
+// follows it; a second one is too much.
+func TestPollingLargeMessage(t *testing.T) {
+	p, owner := newPolling(t, Limits{MaxMessage: 10_000, SendQueue: 100})
+	small, large := TextMessage(strings.Repeat("s", 40)), TextMessage(strings.Repeat("l", 500))
+	for i, m := range []*Message{small, large, small} {
+		if !p.Queue(m) {
+			t.Fatalf("message %d was not taken", i)
+		}
+	}
+	body, err := p.Poll(t.Context())
+	if err != nil || len(body) < 580 {
+		t.Fatalf("Poll = %d bytes, %v, want all three", len(body), err)
+	}
+	if !p.Queue(large) || p.Queue(large) {
+		t.Error("want one large message taken again and a second one not")
+	}
+	<-owner.ended
+}
