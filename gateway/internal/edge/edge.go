@@ -47,13 +47,15 @@ type Edge struct {
 	log     *slog.Logger
 	limiter *ipLimiter
 	server  *http.Server
+
+	endpoint *Endpoint
 }
 
 const (
 	headerTimeout = 5 * time.Second
 	idleTimeout   = 60 * time.Second
 	maxHeader     = 8 << 10
-	stopTimeout   = 2 * time.Second
+	stopTimeout   = 2*pollHold + time.Second // GETs that wait end within pollHold
 )
 
 // New prepares the edge.
@@ -64,6 +66,7 @@ func New(cfg Config, sids *session.SIDs, sessions *session.Server, sockets *tran
 		Admit:    func(r *http.Request) (time.Duration, bool) { return e.limiter.take(e.clientIP(r), time.Now()) },
 		RemoteIP: func(r *http.Request) string { return e.clientIP(r).String() },
 	}, sids, sessions, sockets, peers, st, log)
+	e.endpoint = endpoint
 	rest, err := e.rest()
 	if err != nil {
 		return nil, err
@@ -103,6 +106,7 @@ func (e *Edge) Run(ctx context.Context) error {
 		return fmt.Errorf("serve HTTP: %w", err)
 	case <-ctx.Done():
 	}
+	e.endpoint.stopping.Store(true)
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
 	if err := e.server.Shutdown(stop); err != nil {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gobwas/ws"
@@ -52,7 +53,12 @@ type Endpoint struct {
 	peers    Peers // nil: this gateway is alone
 	stats    *stats.Stats
 	log      *slog.Logger
+
+	stopping atomic.Bool // GETs that wait are answered, so that their clients ask elsewhere
 }
+
+// pollHold is how long a GET waits before it is looked at again, whether its answer was lost or this gateway is going away.
+const pollHold = 2 * time.Second
 
 // NewEndpoint makes an endpoint.
 func NewEndpoint(cfg EndpointConfig, sids *session.SIDs, sessions *session.Server, sockets *transport.Server, peers Peers, st *stats.Stats, log *slog.Logger) *Endpoint {
@@ -188,16 +194,32 @@ func (e *Endpoint) poll(w http.ResponseWriter, r *http.Request, query engineio.Q
 		return
 	}
 	request := session.PollRequest{Method: r.Method, Query: query, ContentType: r.Header.Get("Content-Type"), Body: body}
-	if owner == "" {
-		answer(w, e.sessions.Poll(r.Context(), request))
-		return
-	}
-	response, err := e.peers.Poll(r.Context(), owner, request)
+	response, err := e.ask(r.Context(), owner, request)
 	if err != nil {
 		e.refuse(w, engineio.ErrUnknownSession, false)
 		return
 	}
 	answer(w, response)
+}
+
+// ask has a polling request answered, here or through the session's gateway. A GET waits as long as it takes, in turns of pollHold.
+func (e *Endpoint) ask(ctx context.Context, owner string, request session.PollRequest) (response session.PollResponse, err error) {
+	if request.Method == http.MethodGet {
+		request.Hold = pollHold
+	}
+	for {
+		if owner == "" {
+			response = e.sessions.Poll(ctx, request)
+		} else {
+			response, err = e.peers.Poll(ctx, owner, request)
+		}
+		switch {
+		case err != nil || response.Status != http.StatusNoContent:
+			return response, err
+		case e.stopping.Load():
+			return session.Noop, nil
+		}
+	}
 }
 
 func answer(w http.ResponseWriter, p session.PollResponse) {

@@ -49,8 +49,7 @@ const (
 	peerBuffer    = 16384
 	maxPeerPolls  = 20000
 	pollOverhead  = 1024             // bytes of a PollReply beside the body, at most
-	pollHold      = 3 * time.Second  // a GET that waits for the next packet is asked again so often
-	pollPatience  = 2 * time.Second  // for the answer beyond that
+	pollPatience  = 2 * time.Second  // for the answer to a GET, beyond its hold
 	postPatience  = 10 * time.Second // a POST may be held back while the session's events wait
 	tunnelTimeout = 2 * time.Second
 )
@@ -64,25 +63,17 @@ func NewPeers(nc *nats.Conn, self string, sessions *session.Server, log *slog.Lo
 	}
 }
 
-// Poll implements edge.Peers. An answer that is lost, because NATS or the session's gateway went away, is an error soon: what
-// was in it is lost to the session, and its client has to come back and recover.
+// Poll implements edge.Peers. An answer that is lost, because NATS or the session's gateway went away, is an error soon after
+// the hold: what was in it is lost to the session, and its client has to come back and recover.
 func (p *Peers) Poll(ctx context.Context, gateway string, r session.PollRequest) (session.PollResponse, error) {
-	for {
-		answer, err := p.ask(ctx, gateway, r)
-		if err != nil || answer.Status != http.StatusNoContent {
-			return answer, err
-		}
-	}
-}
-
-func (p *Peers) ask(ctx context.Context, gateway string, r session.PollRequest) (session.PollResponse, error) {
 	id := session.NewID()
-	poll := &enginev1.Poll{
-		Id: id, Sid: r.Query.SID, Method: r.Method, Transport: r.Query.Transport, ContentType: r.ContentType, Body: r.Body,
-	}
 	patience := postPatience
 	if r.Method == http.MethodGet {
-		poll.HoldMs, patience = uint32(pollHold/time.Millisecond), pollHold+pollPatience
+		patience = r.Hold + pollPatience
+	}
+	poll := &enginev1.Poll{
+		Id: id, Sid: r.Query.SID, Method: r.Method, Transport: r.Query.Transport, ContentType: r.ContentType, Body: r.Body,
+		HoldMs: uint32(r.Hold / time.Millisecond), //nolint:gosec // the edge's, seconds
 	}
 	raw, err := proto.Marshal(&enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Poll{Poll: poll}})
 	if err != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,8 +32,9 @@ type recovery struct {
 	relay *Relay
 	kv    chan jetstream.KeyValue // holds the bucket once there is one
 
-	mu   sync.Mutex // guards pids
-	pids map[string]*client
+	mu       sync.Mutex           // guards what follows
+	pids     map[string]*client   // who is held here
+	adopting map[string][]*client // who is about to be
 }
 
 // wish is what a CONNECT says about recovery.
@@ -51,7 +53,7 @@ const (
 )
 
 func newRecovery(r *Relay) *recovery {
-	return &recovery{relay: r, kv: make(chan jetstream.KeyValue, 1), pids: make(map[string]*client)}
+	return &recovery{relay: r, kv: make(chan jetstream.KeyValue, 1), pids: make(map[string]*client), adopting: make(map[string][]*client)}
 }
 
 func (v *recovery) on() bool { return v.relay.cfg.RecoveryWindow > 0 }
@@ -232,17 +234,28 @@ func (v *recovery) ended(c *client, reason transport.Reason) {
 // done when everything here knows.
 func (v *recovery) takenOver(pid string, done func()) {
 	v.mu.Lock()
-	c := v.pids[pid]
+	holders := slices.Clone(v.adopting[pid])
+	if c := v.pids[pid]; c != nil {
+		holders = append(holders, c)
+	}
 	v.mu.Unlock()
-	if c == nil {
+	if len(holders) == 0 {
 		done()
 		return
 	}
-	c.socket.Close(transport.CodeNormal, transport.ReasonReplaced)
+	for _, c := range holders {
+		c.socket.Close(transport.CodeNormal, transport.ReasonReplaced)
+	}
 	v.relay.tasks.Go(func() {
-		select {
-		case <-c.ended:
-		case <-time.After(takeoverTimeout):
+		timer := time.NewTimer(takeoverTimeout)
+		defer timer.Stop()
+		for _, c := range holders {
+			select {
+			case <-c.ended:
+			case <-timer.C:
+				done()
+				return
+			}
 		}
 		done()
 	})
@@ -339,9 +352,25 @@ func (v *recovery) adopt(ctx context.Context, c *client, revision uint64) error 
 	if err != nil {
 		return fmt.Errorf("encode session state: %w", err)
 	}
+	// Once the state names this gateway another one may ask it to let go: it has to know by then.
+	v.mu.Lock()
+	v.adopting[c.pid] = append(v.adopting[c.pid], c)
+	v.mu.Unlock()
+	defer v.adopted(c)
 	if _, err := kv.Update(ctx, subject.SessionState(c.pid), raw, revision); err != nil {
 		return fmt.Errorf("adopt a socket: %w", err)
 	}
 	v.hold(c)
 	return nil
+}
+
+func (v *recovery) adopted(c *client) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	rest := slices.DeleteFunc(v.adopting[c.pid], func(other *client) bool { return other == c })
+	if len(rest) == 0 {
+		delete(v.adopting, c.pid)
+		return
+	}
+	v.adopting[c.pid] = rest
 }

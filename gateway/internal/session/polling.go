@@ -92,7 +92,7 @@ func (s *Server) Poll(ctx context.Context, r PollRequest) PollResponse {
 		return s.post(ctx, session, conn, r)
 	}
 	if session.probing.Load() {
-		return s.hold(ctx, session, conn, holdWhileProbing, noop)
+		return s.hold(ctx, session, conn, holdWhileProbing, Noop)
 	}
 	if r.Hold > 0 {
 		return s.hold(ctx, session, conn, r.Hold, PollResponse{Status: http.StatusNoContent})
@@ -119,8 +119,8 @@ func (s *Server) polled(session *Session, conn *transport.Polling, body []byte, 
 	return Refusal(engineio.ErrBadRequest)
 }
 
-// noop answers a GET while the client tries its WebSocket.
-var noop = PollResponse{Status: http.StatusOK, ContentType: typeText, Body: []byte{byte(engineio.Noop)}} //nolint:gochecknoglobals // a constant
+// Noop answers a GET that is to be asked again: while the client tries its WebSocket, or somewhere else.
+var Noop = PollResponse{Status: http.StatusOK, ContentType: typeText, Body: []byte{byte(engineio.Noop)}} //nolint:gochecknoglobals // a constant
 
 // hold is get for a time; when nothing comes within it, that is the answer. While the client tries its WebSocket packets are
 // answered with as ever, for the WebSocket may lead nowhere.

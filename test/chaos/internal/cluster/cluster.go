@@ -209,7 +209,8 @@ func (c *Cluster) startServices(ctx context.Context) error {
 
 // Accepts tells whether a gateway takes connections, asked past the proxies: those take them for it at any time.
 func (c *Cluster) Accepts(gateway int) bool {
-	conn, err := net.DialTimeout("tcp", c.gateways()[gateway].client, acceptTimeout)
+	dialer := net.Dialer{Timeout: acceptTimeout}
+	conn, err := dialer.Dial("tcp", c.gateways()[gateway].client)
 	if err != nil {
 		return false
 	}

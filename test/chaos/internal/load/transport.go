@@ -102,7 +102,7 @@ func (w *webSocket) read(deadline time.Time) ([]byte, error) {
 func smallBuffer(_, _ string, raw syscall.RawConn) error {
 	var failed error
 	if err := raw.Control(func(fd uintptr) {
-		failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, slowBuffer) //nolint:gosec // a descriptor fits
+		failed = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, slowBuffer)
 	}); err != nil {
 		return err
 	}
