@@ -16,6 +16,9 @@ const (
 	drainLeast  = 10   // connections that a statement about their spread needs
 	drainSits   = time.Second
 	drainCross  = 5 * time.Millisecond // on the way while the gateway's goodbye was, too
+	// A request of long polling that reaches a listener in the moment of its closing is reset unread. A balancer gives it to another
+	// gateway; the rig has none, so a polling connection that ends so is not the drain's loss.
+	drainAccept = 100 * time.Millisecond
 )
 
 // drains is invariant 13, for each gateway that ended by SIGTERM. No operation is lost: an attempt on one of its connections that
@@ -99,7 +102,7 @@ func lost(x *index, r *Result, f *history.Fault, other func(*history.Fault) bool
 			if c == nil || s.Outcome != history.Unknown || s.Return < f.Start {
 				continue
 			}
-			if c.Down-s.Invoke <= drainCross || s.Invoke < f.Start && x.during(s.Invoke, f.Start, 0, other) { // the other fault may have it
+			if c.Polling && c.Down-f.Start <= drainAccept || c.Down-s.Invoke <= drainCross || s.Invoke < f.Start && x.during(s.Invoke, f.Start, 0, other) { // the other fault may have it
 				continue
 			}
 			taken := c.Down-s.Invoke > drainSits

@@ -37,6 +37,13 @@ func (v intervals) meet(from, to history.Time) bool {
 	return n < len(v) && v[n].from <= to
 }
 
+func (v intervals) total() (sum history.Time) {
+	for _, i := range v {
+		sum += i.to - i.from
+	}
+	return sum
+}
+
 func (x *index) indexFaults() {
 	var disturbed, entangled []interval
 	for i, f := range x.faults {
