@@ -36,10 +36,7 @@ func (r *rig) write(results []check.Result, failed bool) error {
 	if err != nil {
 		return err
 	}
-	err = errors.Join(
-		writeFile(filepath.Join(dir, "report.json"), func(w io.Writer) error { return report.JSON(w, r.history, results) }),
-		writeFile(filepath.Join(dir, "report.html"), func(w io.Writer) error { return report.HTML(w, r.history, results) }),
-	)
+	err = writeReports(dir, r.history, results)
 	if failed || r.keep {
 		err = errors.Join(err, r.keepLogs(r.cluster.LogDir()), writeFile(filepath.Join(dir, "history.json.gz"), func(w io.Writer) error {
 			zip := gzip.NewWriter(w)
@@ -77,7 +74,7 @@ func writeFile(path string, write func(io.Writer) error) error {
 	return nil
 }
 
-// recheck reads a history and checks it again; the results go to stdout, a page beside the file.
+// recheck reads a history and checks it again; the results go to stdout, the reports beside the file.
 func recheck(path string) int {
 	h, err := readHistory(path)
 	if err != nil {
@@ -85,11 +82,23 @@ func recheck(path string) int {
 		return exitBroken
 	}
 	r := &rig{options: options{out: filepath.Dir(path)}, history: h}
-	wrong := r.print(check.Run(h))
+	results := check.Run(h)
+	wrong := r.print(results)
+	if err := writeReports(filepath.Dir(path), h, results); err != nil {
+		_, _ = fmt.Fprintln(os.Stderr, "chaos:", err)
+		return exitBroken
+	}
 	if len(wrong)+len(h.Problems) > 0 {
 		return exitViolations
 	}
 	return 0
+}
+
+func writeReports(dir string, h *history.History, results []check.Result) error {
+	return errors.Join(
+		writeFile(filepath.Join(dir, "report.json"), func(w io.Writer) error { return report.JSON(w, h, results) }),
+		writeFile(filepath.Join(dir, "report.html"), func(w io.Writer) error { return report.HTML(w, h, results) }),
+	)
 }
 
 // table prints the runs whose reports lie in the folder or one below it, by seed.

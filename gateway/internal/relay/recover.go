@@ -29,6 +29,7 @@ const (
 const (
 	replayPage    = 1000
 	replayTimeout = 60 * time.Second
+	askTimeout    = 5 * time.Second // until it is clear whether there is something to recover
 	// paceAbove and paceBelow keep a long replay from overflowing the send queue.
 	paceAbove = 64 << 10
 	paceBelow = 16 << 10
@@ -69,10 +70,16 @@ func (v *recovery) recover(s *session.Session, c *client, namespace string, iden
 	if epoch != session.OffsetEpoch(wish.pid) { // of an earlier socket: of this one the client has seen no event
 		seqs, generation = nil, 0
 	}
-	st, revision, endedAt, err := v.load(ctx, wish.pid, func(st *enginev1.SessionState) bool {
-		return st.GetUserId() == identity.GetUserId() && st.GetNamespace() == namespace
+	// A client does not wait for long. One that has gone is back by then, perhaps recovered: what was begun for it must not
+	// end its new connection.
+	asking, cancelAsking := context.WithTimeout(ctx, askTimeout)
+	defer cancelAsking()
+	st, revision, endedAt, err := v.load(asking, wish.pid, func(st *enginev1.SessionState) bool {
+		return st.GetUserId() == identity.GetUserId() && st.GetNamespace() == namespace && !s.Ended()
 	})
 	switch {
+	case s.Ended():
+		return lost
 	case errors.Is(err, errForeign):
 		return v.notRecovered("foreign", nil)
 	case err != nil:
@@ -91,19 +98,19 @@ func (v *recovery) recover(s *session.Session, c *client, namespace string, iden
 	c.generation = st.GetGeneration()
 	socket.Offsets.SetGeneration(c.generation)
 	if !joinable(namespace) {
-		if missed, err := v.missedNotifications(ctx, c, endedAt); err != nil || missed {
+		if missed, err := v.missedNotifications(asking, c, endedAt); err != nil || missed {
 			return v.notRecovered("missed", err)
 		}
 	}
 	rooms := resumeFrom(st, seqs)
-	if missed, err := v.missed(ctx, rooms); err != nil || missed > uint64(r.cfg.RecoveryEvents) { //nolint:gosec // a setting above 0
+	if missed, err := v.missed(asking, rooms); err != nil || missed > uint64(r.cfg.RecoveryEvents) { //nolint:gosec // a setting above 0
 		if errors.Is(err, errAhead) {
 			return v.notRecovered("offset", nil)
 		}
 		return v.notRecovered("too_much", err)
 	}
 	c.pid, c.rooms = wish.pid, rooms
-	if err := v.adopt(ctx, c, revision); err != nil {
+	if err := v.adopt(asking, c, revision); err != nil {
 		c.pid, c.rooms = "", nil
 		return v.notRecovered("conflict", err)
 	}

@@ -288,7 +288,7 @@ func (v *recovery) load(ctx context.Context, pid string, own func(*enginev1.Sess
 	if !own(st) {
 		return nil, 0, time.Time{}, errForeign
 	}
-	endedAt, err = v.endedAt(ctx, kv, pid, st)
+	endedAt, err = v.endedAt(ctx, kv, pid, st, own)
 	if err != nil {
 		return nil, 0, time.Time{}, err
 	}
@@ -298,7 +298,9 @@ func (v *recovery) load(ctx context.Context, pid string, own func(*enginev1.Sess
 	return st, entry.Revision(), endedAt, nil
 }
 
-func (v *recovery) endedAt(ctx context.Context, kv jetstream.KeyValue, pid string, st *enginev1.SessionState) (time.Time, error) {
+func (v *recovery) endedAt(
+	ctx context.Context, kv jetstream.KeyValue, pid string, st *enginev1.SessionState, own func(*enginev1.SessionState) bool,
+) (time.Time, error) {
 	if entry, err := kv.Get(ctx, subject.SessionEnd(pid)); err == nil {
 		var end enginev1.SessionEnd
 		if err := proto.Unmarshal(entry.Value(), &end); err == nil && end.GetNonce() == st.GetNonce() {
@@ -310,6 +312,12 @@ func (v *recovery) endedAt(ctx context.Context, kv jetstream.KeyValue, pid strin
 			}
 			return end.GetAt().AsTime(), nil
 		}
+	}
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, err
+	}
+	if !own(st) { // the client has gone while the bucket was asked: its connection elsewhere is not the old one
+		return time.Time{}, errForeign
 	}
 	if v.endOld(ctx, pid, st) {
 		return time.Now(), nil

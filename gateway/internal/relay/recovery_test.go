@@ -775,3 +775,24 @@ func TestOldStateIsNotUsed(t *testing.T) {
 		a.comes(g2).wantRecovered(a, false)
 	}
 }
+
+// TestLateRecovery: what was begun for a connection that has gone does not end the one that came after it.
+func TestLateRecovery(t *testing.T) {
+	f := newFleet(t, nil)
+	g1 := f.start("g1")
+	a := f.guest("a", g1)
+	a.drops()
+	b := a.comes(g1)
+	b.wantRecovered(a, true)
+	gone, s := sessiontest.Open(g1.sessions, session.Headers{})
+	gone.Close(transport.CodeNormal, transport.ReasonLost)
+	gone.WaitEnded(t)
+	sessiontest.Eventually(t, s.Ended, func() string { return "the session does not end" })
+	c := newClient(g1.relay, &eventv1.Identity{UserId: "a"})
+	if got := g1.relay.recovery.recover(s, c, "/", &eventv1.Identity{UserId: "a"}, wish{recovery: true, pid: a.pid}); got != lost {
+		t.Errorf("recovery of a session that ended = %v, want lost", got)
+	}
+	if _, reason, ended := b.Ended(); ended {
+		t.Errorf("the client's connection was ended (%s), want it to go on", reason)
+	}
+}

@@ -268,6 +268,13 @@ func (s *Session) Since() time.Time {
 	return s.opened
 }
 
+// Ended tells whether the session is closed.
+func (s *Session) Ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
 // HoldBack stops the reading for good: the session is about to end.
 func (s *Session) HoldBack() {
 	s.heldBack.Add(1)

@@ -172,7 +172,7 @@ func (p *watch) flapped(o *history.Online) {
 		if c == nil || !present || since+presenceTime > before.At || dropsSoon(c, o.At) {
 			continue
 		}
-		if c.Gateway >= 0 && c.Gateway < len(p.gateways) && p.gateways[c.Gateway].meet(o.At, o.At) {
+		if p.wasAtTroubled(user, o.At) {
 			continue
 		}
 		if p.x.during(o.At, o.At, presenceTime, func(f *history.Fault) bool { return slices.Contains(f.Users, user) }) {
@@ -181,6 +181,16 @@ func (p *watch) flapped(o *history.Online) {
 		p.r.fail(p.x, o.At, "%s disappears from what %s was told at %s, but has been connected (now to gateway-%d) since %s", p.x.userName(user),
 			p.x.userName(o.User), clock(o.At), c.Gateway, clock(since))
 	}
+}
+
+// wasAtTroubled tells whether a connection that the user has, or had until lately, was to a gateway that is disturbed: to the
+// others a gateway that hangs is gone when its lease ends, before its clients notice and come back elsewhere.
+func (p *watch) wasAtTroubled(user int, t history.Time) bool {
+	return slices.ContainsFunc(p.x.conns[user], func(n int32) bool {
+		c := &p.x.h.Conns[n]
+		lately := c.Up <= t && (c.Down == 0 || c.Down+presenceTime >= t)
+		return lately && c.Gateway >= 0 && c.Gateway < len(p.gateways) && p.gateways[c.Gateway].meet(t, t)
+	})
 }
 
 // dropsSoon: the list may know of the end before the client does.

@@ -54,7 +54,7 @@ func (c *Cluster) DumpStream(ctx context.Context, h *history.History, start time
 	info := stream.CachedInfo()
 	h.StreamSince = max(info.Created.Sub(start), 0)
 	r := streamReader{nc: nc, rooms: map[string]int{}, seen: map[int][]uint64{}, last: info.State.LastSeq}
-	r.next.Store(info.State.FirstSeq)
+	r.next.Store(max(1, info.State.FirstSeq)) // an empty stream has none
 	for i, room := range h.Rooms {
 		r.rooms[room.ID] = i
 	}
