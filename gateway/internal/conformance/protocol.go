@@ -33,10 +33,10 @@ func (protocolApp) Connect(s *session.Session, namespace string, auth []byte) {
 // the second when one read brings both.
 const greetingDelay = 10 * time.Millisecond
 
-// Event implements session.App.
 // Settled implements session.App.
 func (protocolApp) Settled(*session.Socket) {}
 
+// Event implements session.App.
 func (protocolApp) Event(s *session.Socket, e session.Event) {
 	switch args := e.Packet.AppendArgs(nil); e.Name {
 	case "message":

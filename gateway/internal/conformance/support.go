@@ -63,10 +63,10 @@ func (a *supportApp) emitBinary(s *session.Socket, attachments [][]byte, name st
 	emit(s, e.name, socketio.NoID, e.args, e.attachments)
 }
 
-// Event implements session.App.
 // Settled implements session.App.
 func (a *supportApp) Settled(*session.Socket) {}
 
+// Event implements session.App.
 func (a *supportApp) Event(s *session.Socket, e session.Event) {
 	c := call{app: a, socket: s, visitor: s.State.(*visitor), event: e}
 	for arg := range socketio.SplitArgs(e.Packet.AppendArgs(nil)) {

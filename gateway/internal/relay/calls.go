@@ -65,6 +65,12 @@ func newCalls(r *Relay) *calls {
 // leastShare: what has less than this part of EVENT_TIMEOUT left when its turn comes is not begun.
 const leastShare = 5
 
+// timeLeft is what of EVENT_TIMEOUT an event has left, which may have waited behind others, and whether that is enough to begin.
+func (r *Relay) timeLeft(p *pending, now time.Time) (left time.Duration, enough bool) {
+	left = r.cfg.EventTimeout - now.Sub(p.receivedAt)
+	return left, left >= r.cfg.EventTimeout/leastShare
+}
+
 // start publishes events of one name as one request.
 func (c *calls) start(cl *client, events []*pending) {
 	r := c.relay
@@ -73,8 +79,8 @@ func (c *calls) start(cl *client, events []*pending) {
 	}
 	first := events[0]
 	now := time.Now()
-	left := r.cfg.EventTimeout - now.Sub(first.receivedAt) // it has waited behind others
-	if left < r.cfg.EventTimeout/leastShare {
+	left, enough := r.timeLeft(first, now)
+	if !enough {
 		r.failed(cl, events, "none", fault.Retry(fault.Unavailable, "Service unavailable", retryAfter), flushNow)
 		return
 	}

@@ -111,16 +111,7 @@ func (ri *roomInterest) release() {
 
 // run ends subscriptions that nobody needed for a while.
 func (i *interest) run(ctx context.Context) error {
-	ticker := time.NewTicker(max(i.relay.cfg.Linger/10, 10*time.Millisecond))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case now := <-ticker.C:
-			i.sweep(now)
-		}
-	}
+	return every(ctx, max(i.relay.cfg.Linger/10, 10*time.Millisecond), i.sweep)
 }
 
 // sweep takes idle rooms out of the index first, without calling the hub under the lock: who enters such a room from then

@@ -28,11 +28,12 @@ const joinAttempts = 5
 //	hub.Complete       history, ack, then what was kept back after head
 func (c *client) join(p *pending) {
 	r := c.relay
-	if time.Since(p.receivedAt) > r.cfg.EventTimeout-r.cfg.EventTimeout/leastShare {
+	left, enough := r.timeLeft(p, time.Now())
+	if !enough {
 		r.failed(c, []*pending{p}, "none", fault.Retry(fault.Unavailable, "Service unavailable", retryAfter), flushNow)
 		return
 	}
-	ctx, cancel := context.WithDeadline(r.ctx, p.receivedAt.Add(r.cfg.EventTimeout))
+	ctx, cancel := context.WithTimeout(r.ctx, left)
 	defer cancel()
 	roomID, valid := roomArgument(p.args)
 	var err error

@@ -70,18 +70,7 @@ func (p *pace) hold(c *client, events []*pending) bool {
 }
 
 // run lets held requests go.
-func (p *pace) run(ctx context.Context) error {
-	ticker := time.NewTicker(holdTick)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case now := <-ticker.C:
-			p.tick(now)
-		}
-	}
-}
+func (p *pace) run(ctx context.Context) error { return every(ctx, holdTick, p.tick) }
 
 func (p *pace) tick(now time.Time) {
 	if !p.late.Load() {

@@ -186,18 +186,25 @@ func (r *Relay) GapFound(roomID string) { r.repairs.ask(roomID, r.cfg.GapWait) }
 
 // closeExpired ends sessions whose token ended.
 func (r *Relay) closeExpired(ctx context.Context) error {
-	ticker := time.NewTicker(time.Second)
+	return every(ctx, time.Second, func(now time.Time) {
+		r.registry.Each(func(s *session.Socket) {
+			if c, ok := s.State.(*client); ok && c.expired(now) {
+				c.closeExpired()
+			}
+		})
+	})
+}
+
+// every calls do with the time once a period, until ctx ends.
+func every(ctx context.Context, period time.Duration, do func(time.Time)) error {
+	ticker := time.NewTicker(period)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case now := <-ticker.C:
-			r.registry.Each(func(s *session.Socket) {
-				if c, ok := s.State.(*client); ok && c.expired(now) {
-					c.closeExpired()
-				}
-			})
+			do(now)
 		}
 	}
 }
