@@ -34,19 +34,42 @@ const (
 
 // registerBalancer because gRPC's list of balancers is global.
 var registerBalancer = sync.OnceFunc(func() { //nolint:gochecknoglobals // see above
-	balancer.Register(base.NewBalancerBuilder(balancerName, pickers{}, base.Config{}))
+	balancer.Register(builder{})
 })
 
-type pickers struct{}
+// builder makes the balancer of one client, which has pickers of its own.
+type builder struct{}
 
-// Build implements base.PickerBuilder.
-func (pickers) Build(info base.PickerBuildInfo) balancer.Picker {
+// Name implements balancer.Builder.
+func (builder) Name() string { return balancerName }
+
+// Build implements balancer.Builder.
+func (builder) Build(conn balancer.ClientConn, options balancer.BuildOptions) balancer.Balancer {
+	return base.NewBalancerBuilder(balancerName, &pickers{}, base.Config{}).Build(conn, options)
+}
+
+// pickers makes a client's pickers, one after the other: whenever a replica comes or goes. gRPC calls it from one goroutine at
+// a time.
+type pickers struct {
+	known map[balancer.SubConn]*replica // of the last picker
+}
+
+// Build implements base.PickerBuilder. What is known of replicas that stay stays known, so that a replica that comes and goes
+// does not send calls to another one that hangs.
+func (b *pickers) Build(info base.PickerBuildInfo) balancer.Picker {
+	known := b.known
+	b.known = make(map[balancer.SubConn]*replica, len(info.ReadySCs))
 	if len(info.ReadySCs) == 0 {
 		return base.NewErrPicker(balancer.ErrNoSubConnAvailable)
 	}
 	p := &picker{}
 	for conn := range info.ReadySCs { // in random order, so that clients do not begin with the same
-		p.replicas = append(p.replicas, &replica{conn: conn})
+		r := known[conn]
+		if r == nil {
+			r = &replica{conn: conn}
+		}
+		b.known[conn] = r
+		p.replicas = append(p.replicas, r)
 	}
 	return p
 }
@@ -86,10 +109,15 @@ type replica struct {
 func (r *replica) mayTake(now time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.listen(now)
+	return r.pause == 0 || !now.Before(r.retryAt)
+}
+
+// listen leaves the replica out when it has been silent for too long; r.mu is held.
+func (r *replica) listen(now time.Time) {
 	if r.pause == 0 && r.waiting > 0 && now.Sub(r.quiet) > silence {
 		r.pause, r.retryAt = retryPause, now.Add(retryPause)
 	}
-	return r.pause == 0 || !now.Before(r.retryAt)
 }
 
 func (r *replica) begin(now time.Time) {
@@ -105,8 +133,11 @@ func (r *replica) begin(now time.Time) {
 func (r *replica) done(info balancer.DoneInfo) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.waiting--
 	now := time.Now()
+	if !info.BytesReceived {
+		r.listen(now) // the last call that waits may be given up before another one is made
+	}
+	r.waiting--
 	unavailable := status.Code(info.Err) == codes.Unavailable
 	switch {
 	case info.BytesReceived && !unavailable:
