@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/gateway/internal/engineio"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -28,6 +29,7 @@ import (
 	"github.com/starling-chat/starling/platform/rpc"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
@@ -294,4 +296,65 @@ func (f *fleet) bucket() jetstream.KeyValue {
 		f.t.Fatal(err)
 	}
 	return kv
+}
+
+func state(f *fleet, a *guest) *enginev1.SessionState {
+	f.t.Helper()
+	entry, err := f.bucket().Get(f.t.Context(), subject.SessionState(a.pid))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	var st enginev1.SessionState
+	if err := proto.Unmarshal(entry.Value(), &st); err != nil {
+		f.t.Fatal(err)
+	}
+	return &st
+}
+
+// polling is a client on long polling.
+type polling struct {
+	t       *testing.T
+	gateway *fleetGateway
+	sid     string
+	do      func(ctx context.Context, r session.PollRequest) session.PollResponse
+}
+
+func openPoller(t *testing.T, g *fleetGateway) *polling {
+	t.Helper()
+	r := g.sessions.OpenPolling(g.sockets, session.Headers{})
+	_, rest, ok := strings.Cut(string(r.Body), `"sid":"`)
+	sid, _, _ := strings.Cut(rest, `"`)
+	if !ok || r.Status != 200 {
+		t.Fatalf("OpenPolling = %d %s", r.Status, r.Body)
+	}
+	return &polling{t: t, gateway: g, sid: sid, do: g.sessions.Poll}
+}
+
+func (p *polling) request(ctx context.Context, method, body string) session.PollResponse {
+	return p.do(ctx, session.PollRequest{
+		Method: method, Body: []byte(body), Query: engineio.Query{Transport: engineio.TransportPolling, SID: p.sid},
+	})
+}
+
+func (p *polling) post(body string) {
+	p.t.Helper()
+	if r := p.request(p.t.Context(), "POST", body); r.Status != 200 || string(r.Body) != "ok" {
+		p.t.Fatalf("POST %.80q = %d %s", body, r.Status, r.Body)
+	}
+}
+
+func (p *polling) get() string {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.t.Context(), sessiontest.Patience)
+	defer cancel()
+	r := p.request(ctx, "GET", "")
+	if r.Status != 200 {
+		p.t.Fatalf("GET = %d %s", r.Status, r.Body)
+	}
+	return string(r.Body)
+}
+
+func respondTo(t *testing.T, f *fleet, event string) {
+	t.Helper()
+	(&world{service: f.service}).respond(t, event, ok)
 }

@@ -1,0 +1,219 @@
+package relay
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+// TestRacingGateways: of several connections that come back at once with the same pid, one at most is recovered.
+func TestRacingGateways(t *testing.T) {
+	f := newFleet(t, nil)
+	g1, g2 := f.start("g1"), f.start("g2")
+	one := 0
+	for i := range 8 {
+		room := fmt.Sprint("r", i)
+		a := f.guest("a", g1)
+		a.joins(room)
+		a.drops()
+		f.commit(room)
+		back := make([]*guest, 4)
+		for n := range back {
+			back[n] = &guest{t: t}
+			back[n].Conn, _ = sessiontest.Open([]*fleetGateway{g1, g2}[n%2].sessions, session.Headers{})
+		}
+		var wg sync.WaitGroup
+		for _, b := range back {
+			wg.Go(func() { b.Say(`40{"token":"a","pid":"` + a.pid + `"}`) })
+		}
+		wg.Wait()
+		won := 0
+		for _, b := range back {
+			sessiontest.Eventually(t, func() bool { // a connection may be replaced by the next one before its reply
+				_, _, ended := b.Ended()
+				return ended || slices.ContainsFunc(b.Packets(), func(p string) bool { return strings.HasPrefix(p, "40{") })
+			}, func() string { return fmt.Sprintf("a connection is neither answered nor ended: %q", b.Queued()) })
+		}
+		for _, b := range back {
+			has := slices.ContainsFunc(b.Packets(), func(p string) bool { return strings.HasPrefix(p, "40{") && strings.Contains(p, a.pid) })
+			if _, _, ended := b.Ended(); has && !ended {
+				won++
+				b.wantEvents(room, 1)
+			}
+		}
+		if won > 1 {
+			t.Errorf("%d connections have the socket, want one at most", won)
+		}
+		one += won
+		holders := 0
+		for _, g := range []*fleetGateway{g1, g2} {
+			g.relay.recovery.mu.Lock()
+			if c := g.relay.recovery.pids[a.pid]; c != nil {
+				holders++
+			}
+			g.relay.recovery.mu.Unlock()
+		}
+		if holders > 1 {
+			t.Errorf("%d gateways hold the socket, want one at most", holders)
+		}
+	}
+	if one == 0 {
+		t.Error("nobody was ever recovered")
+	}
+}
+
+// TestRecoveryThatBreaksOff: the services are away in the middle. The client comes again and loses nothing.
+func TestRecoveryThatBreaksOff(t *testing.T) {
+	f := newFleet(t, nil)
+	g1, g2 := f.start("g1"), f.start("g2")
+	a := f.guest("a", g1)
+	a.joins("r")
+	a.drops()
+	f.commit("r")
+	// The room's subject cannot be had: the gateway has just lost its bus.
+	c, s := sessiontest.Open(g2.sessions, session.Headers{})
+	s.Close(transport.CodeNormal, transport.ReasonLost)
+	c.WaitEnded(t)
+	cl := newClient(g2.relay, &eventv1.Identity{UserId: "a"})
+	if got := g2.relay.recovery.recover(s, cl, "/", &eventv1.Identity{UserId: "a"}, wish{recovery: true, pid: a.pid}); got != lost {
+		t.Errorf("recover on an ended session = %v, want lost", got)
+	}
+	if got := g2.relay.hub.Members("r"); len(got) > 0 {
+		t.Errorf("a recovery that broke off leaves %d members", len(got))
+	}
+	if refs := (&world{relay: g2.relay}).refs("r"); refs > 0 {
+		t.Errorf("a recovery that broke off leaves %d claims on the room", refs)
+	}
+	g2.settle()
+	b := a.comes(g1)
+	b.wantRecovered(a, true)
+	b.wantEvents("r", 1)
+}
+
+// TestLiveEventsDuringReplay: events come all the time while a client wanders between gateways. It sees each one once and
+// in order, whether replayed, kept back or live, also with the old connection still open.
+func TestLiveEventsDuringReplay(t *testing.T) {
+	f := newFleet(t, func(c *Config) { c.RecoveryEvents = 100_000 })
+	gateways := []*fleetGateway{f.start("g1"), f.start("g2")}
+	for _, g := range gateways { // somebody who stays, so that the rooms go on at both
+		f.guest("stays", g).joins("r")
+	}
+	var stop atomic.Bool
+	var wg sync.WaitGroup
+	sent := map[string]int{}
+	wg.Go(func() {
+		for i := 0; !stop.Load(); i++ {
+			room := []string{"r", "s"}[i%2]
+			f.publish(room)
+			sent[room]++
+			if i%8 == 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	})
+	a := f.guest("a", gateways[0])
+	a.joins("r")
+	a.joins("s")
+	next := map[string]int{}
+	check := func(u *guest) {
+		t.Helper()
+		for _, e := range u.got() {
+			var seq int
+			room := e[8:9]
+			if _, err := fmt.Sscanf(e[11:], "%d]", &seq); err != nil {
+				t.Fatalf("event %s: %v", e, err)
+			}
+			if want, known := next[room]; known && seq != want {
+				t.Fatalf("room %s: event %d comes when %d is due", room, seq, want)
+			}
+			next[room] = seq + 1
+		}
+	}
+	first := a.sid
+	for i := range 16 {
+		time.Sleep(time.Duration(i%4) * 3 * time.Millisecond)
+		if i%3 != 0 {
+			a.Close(transport.CodeNormal, transport.ReasonLost)
+			a.WaitEnded(t)
+		} // otherwise half open: what still goes out there is lost
+		a.gateway.settle()
+		check(a)
+		old := a
+		if a = a.comes(gateways[i%2]); a.sid != first {
+			t.Fatalf("round %d: not recovered", i)
+		}
+		old.WaitEnded(t)
+	}
+	stop.Store(true)
+	wg.Wait()
+	sessiontest.Eventually(t, func() bool {
+		got := a.got()
+		done := 0
+		for room, n := range sent {
+			if slices.Contains(got, fmt.Sprintf(`42["e","%s",%d]`, room, n)) || next[room] == n+1 {
+				done++
+			}
+		}
+		return done == len(sent)
+	}, func() string { return "the last events do not come" })
+	check(a)
+	for room, n := range sent {
+		if next[room] != n+1 {
+			t.Errorf("room %s: %d events were sent, and the last seen is %d", room, n, next[room]-1)
+		}
+	}
+}
+
+// TestJoinThatEndsAfterTakeover: a join of the old connection must not write the state over the new one's.
+func TestJoinThatEndsAfterTakeover(t *testing.T) {
+	f := newFleet(t, nil)
+	g1, g2 := f.start("g1"), f.start("g2")
+	a := f.guest("a", g1)
+	a.joins("r")
+	g1.settle()
+	sessiontest.Eventually(t, func() bool { return len(g1.relay.registry.User("a")) == 1 }, func() string { return "not registered" })
+	old := g1.relay.registry.User("a")[0].State.(*client)
+	b := a.comes(g2)
+	b.wantRecovered(a, true)
+	a.WaitEnded(t)
+	g1.relay.recovery.save(old) // as a join under way, or an eviction, does
+	g1.settle()
+	if st := state(f, b); st.GetGatewayId() != "g2" || len(st.GetRooms()) != 1 {
+		t.Errorf("the state is of %s with the rooms %v, want g2's with r", st.GetGatewayId(), st.GetRooms())
+	}
+	g1.relay.recovery.mu.Lock()
+	defer g1.relay.recovery.mu.Unlock()
+	if n := len(g1.relay.recovery.pids); n != 0 {
+		t.Errorf("the old gateway still holds %d sockets, want none", n)
+	}
+}
+
+// TestLateRecovery: what was begun for a connection that has gone does not end the one that came after it.
+func TestLateRecovery(t *testing.T) {
+	f := newFleet(t, nil)
+	g1 := f.start("g1")
+	a := f.guest("a", g1)
+	a.drops()
+	b := a.comes(g1)
+	b.wantRecovered(a, true)
+	gone, s := sessiontest.Open(g1.sessions, session.Headers{})
+	gone.Close(transport.CodeNormal, transport.ReasonLost)
+	gone.WaitEnded(t)
+	sessiontest.Eventually(t, s.Ended, func() string { return "the session does not end" })
+	c := newClient(g1.relay, &eventv1.Identity{UserId: "a"})
+	if got := g1.relay.recovery.recover(s, c, "/", &eventv1.Identity{UserId: "a"}, wish{recovery: true, pid: a.pid}); got != lost {
+		t.Errorf("recovery of a session that ended = %v, want lost", got)
+	}
+	if _, reason, ended := b.Ended(); ended {
+		t.Errorf("the client's connection was ended (%s), want it to go on", reason)
+	}
+}
