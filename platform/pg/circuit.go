@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgconn"
 )
 
 // Circuit refuses requests at once while PostgreSQL hangs or is away, instead of letting each wait for its deadline and for a
-// connection of the pool. The zero value is ready.
+// connection of the pool. One request that finds PostgreSQL away opens it; isAway says which errors tell that. The zero value is
+// ready.
 //
 //	             a request failed                       circuitPause passed
 //	closed ──────────────────────────▶ open (refuse) ─────────────────────▶ half open (let one through, briefly)
@@ -35,7 +34,8 @@ const (
 // ErrCircuitOpen is why a request was refused; IsUnavailable knows it.
 var ErrCircuitOpen = errors.New("PostgreSQL does not answer")
 
-// Do runs one request, or refuses it. f uses the context that it is given.
+// Do runs one request, or refuses it. The context that f is given ends early where f is the one that tries. If that must not
+// cut f short, f uses its caller's: another one tries meanwhile.
 func (c *Circuit) Do(ctx context.Context, f func(context.Context) error) error {
 	began := time.Now()
 	probe, allowed := c.enter(began)
@@ -50,10 +50,28 @@ func (c *Circuit) Do(ctx context.Context, f func(context.Context) error) error {
 	}
 	err := f(ctx)
 	c.leave(asked, probe, began, err)
-	if probe && err != nil && asked.Err() == nil && ctx.Err() != nil {
+	if probe && asked.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("%w: %w", ErrCircuitOpen, err)
 	}
 	return err
+}
+
+// Probe is Do that is never refused: a health check finds PostgreSQL again where nobody else asks.
+func (c *Circuit) Probe(ctx context.Context, f func(context.Context) error) error {
+	began := time.Now()
+	err := f(ctx)
+	c.leave(ctx, false, began, err)
+	return err
+}
+
+// Err is ErrCircuitOpen until PostgreSQL has answered again; nil = closed.
+func (c *Circuit) Err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.broken {
+		return ErrCircuitOpen
+	}
+	return nil
 }
 
 func (c *Circuit) enter(now time.Time) (probe, allowed bool) {
@@ -88,17 +106,12 @@ func (c *Circuit) leave(ctx context.Context, probe bool, began time.Time, err er
 	}
 }
 
-// isAway tells whether PostgreSQL cannot be used, rather than that a statement lost a race or one connection broke: another
-// one may work.
+// isAway tells whether PostgreSQL cannot be used, rather than that a statement lost a race or took too long, or one connection
+// broke: another one may work.
 func isAway(err error) bool {
-	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
-		switch pgErr.Code {
-		case codeSerializationFailure, codeDeadlockDetected, codeLockNotAvailable, codeQueryCanceled, codeIdleInTransaction,
-			codeAdminShutdown, codeCrashShutdown: // the last two end one connection
-			return false
-		}
-		return IsUnavailable(err)
+	switch code(err) {
+	case codeSerializationFailure, codeDeadlockDetected, codeLockNotAvailable, codeQueryCanceled:
+		return false
 	}
-	var connect *pgconn.ConnectError
-	return errors.As(err, &connect) || errors.Is(err, context.DeadlineExceeded) || pgconn.Timeout(err)
+	return IsUnavailable(err) && !IsLost(err)
 }

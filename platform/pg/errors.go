@@ -59,6 +59,30 @@ func IsUnavailable(err error) bool {
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
+// IsLost reports whether an established connection broke. Another one may work, although those that are as old probably broke,
+// too. A statement that was under way may have taken effect.
+func IsLost(err error) bool {
+	if !IsUnavailable(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrCircuitOpen) || errors.Is(err, puddle.ErrClosedPool) {
+		return false
+	}
+	if _, connecting := errors.AsType[*pgconn.ConnectError](err); connecting {
+		return false
+	}
+	switch code(err) {
+	case "", codeAdminShutdown, codeCrashShutdown, codeIdleInTransaction: // the last three end one connection
+		return true
+	}
+	return false
+}
+
+// code is the SQLSTATE that the server gave; "" when it gave none.
+func code(err error) string {
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return pgErr.Code
+	}
+	return ""
+}
+
 // isConflict reports whether a transaction lost against another one and may be repeated at once.
 func isConflict(err error) bool {
 	var pgErr *pgconn.PgError

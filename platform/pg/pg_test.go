@@ -195,15 +195,19 @@ func TestIsUnavailable(t *testing.T) {
 	for name, tc := range map[string]struct {
 		err  error
 		want bool
+		lost bool
 	}{
-		"terminated": {terminated, true}, "lost": {lost, true}, "refused": {refused, true},
-		"pool closed": {closed, true}, "deadline": {deadline, true}, "cancelled": {cancelled, false},
-		"nil": {nil, false}, "no rows": {pgx.ErrNoRows, false},
-		"too many":       {fmt.Errorf("x: %w", &pgconn.PgError{Code: "53300"}), true},
-		"wrong password": {&pgconn.PgError{Code: "28P01"}, false},
+		"terminated": {terminated, true, true}, "lost": {lost, true, true}, "refused": {refused, true, false},
+		"pool closed": {closed, true, false}, "deadline": {deadline, true, false}, "cancelled": {cancelled, false, false},
+		"nil": {nil, false, false}, "no rows": {pgx.ErrNoRows, false, false}, "circuit open": {pg.ErrCircuitOpen, true, false},
+		"too many":       {fmt.Errorf("x: %w", &pgconn.PgError{Code: "53300"}), true, false},
+		"wrong password": {&pgconn.PgError{Code: "28P01"}, false, false},
 	} {
 		if got := pg.IsUnavailable(tc.err); got != tc.want {
 			t.Errorf("%s: IsUnavailable(%v) = %v, want %v", name, tc.err, got, tc.want)
+		}
+		if got := pg.IsLost(tc.err); got != tc.lost {
+			t.Errorf("%s: IsLost(%v) = %v, want %v", name, tc.err, got, tc.lost)
 		}
 	}
 }

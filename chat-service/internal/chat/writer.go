@@ -276,7 +276,7 @@ func (l *lane) attempt(ctx context.Context, writes []*write) ([]Outgoing, error)
 			return nil, err
 		}
 		if !unknown && fault.KindOf(err) == fault.Unavailable {
-			break // the circuit is open: no use in trying
+			break // the circuit is open: no use in trying, save to find out what became of an earlier try
 		}
 	}
 	settleFailed(writes, unknown, err)
@@ -296,9 +296,12 @@ func (l *lane) commit(ctx context.Context, commands []*Command) ([]Outcome, Outg
 
 // settleFailed answers honestly: Timeout where the write may have happened, Unavailable where it has not.
 func settleFailed(writes []*write, unknown bool, cause error) {
-	refusal := &fault.Error{Kind: fault.Unavailable, Message: "Service unavailable", RetryAfter: time.Second, Cause: cause}
-	if unknown {
+	refusal := error(&fault.Error{Kind: fault.Unavailable, Message: "Service unavailable", RetryAfter: time.Second, Cause: cause})
+	switch {
+	case unknown:
 		refusal = &fault.Error{Kind: fault.Timeout, Message: "The outcome is unknown", Cause: cause}
+	case fault.KindOf(cause) == fault.Unavailable:
+		refusal = cause // it says when to try again
 	}
 	for _, item := range writes {
 		item.settle(Outcome{Err: refusal})

@@ -18,6 +18,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/sabotage"
+	"github.com/starling-chat/starling/proto/fault"
 )
 
 // A commit is two round trips on one connection:
@@ -98,32 +99,31 @@ const outboxGrace = 2 * time.Second
 
 // Commit implements chat.Store.
 func (s *Store) Commit(ctx context.Context, commands []*chat.Command) ([]chat.Outcome, chat.Outgoing, error) {
-	if err := s.circuit.allow(); err != nil {
-		return nil, chat.Outgoing{}, err
-	}
 	p := newPlan(commands)
 	mayHaveCommitted := false
-	err := s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-		if err := s.prepare(ctx, conn, p); err != nil {
-			return abort(ctx, conn, err)
-		}
-		if err := p.decide(time.Now().UTC().Truncate(time.Millisecond)); err != nil {
-			return abort(ctx, conn, err)
-		}
-		if !p.changes() {
-			_, err := conn.Exec(ctx, sqlRollback)
+	// With its own deadline also where the circuit lets it try: a commit that is cut short has an unknown outcome.
+	err := s.ask(ctx, func(context.Context) error {
+		return s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+			if err := s.prepare(ctx, conn, p); err != nil {
+				return abort(ctx, conn, err)
+			}
+			if err := p.decide(time.Now().UTC().Truncate(time.Millisecond)); err != nil {
+				return abort(ctx, conn, err)
+			}
+			if !p.changes() {
+				_, err := conn.Exec(ctx, sqlRollback)
+				return err
+			}
+			mayHaveCommitted = true
+			err := s.write(ctx, conn, p)
+			var pgErr *pgconn.PgError
+			if errors.As(err, &pgErr) && pgErr.Severity == "ERROR" {
+				mayHaveCommitted = false // refused before COMMIT, which then rolls back
+				return abort(ctx, conn, err)
+			}
 			return err
-		}
-		mayHaveCommitted = true
-		err := s.write(ctx, conn, p)
-		var pgErr *pgconn.PgError
-		if errors.As(err, &pgErr) && pgErr.Severity == "ERROR" {
-			mayHaveCommitted = false // refused before COMMIT, which then rolls back
-			return abort(ctx, conn, err)
-		}
-		return err
+		})
 	})
-	s.learn(ctx, err)
 	if err == nil {
 		return p.outcomes, p.outgoing, nil
 	}
@@ -140,7 +140,9 @@ func classify(err error, mayHaveCommitted bool, p *plan) error {
 	switch {
 	case pg.IsUnique(err, ""), errors.As(err, &pgErr) && (pgErr.Code == "40001" || pgErr.Code == "40P01"):
 		return fmt.Errorf("commit batch: %w: %w", chat.ErrConflict, err)
-	case unavailable(err) || errors.Is(err, context.Canceled):
+	case errors.Is(err, pg.ErrCircuitOpen):
+		return fmt.Errorf("%w: %w", chat.ErrUnavailable, refusal("commit batch", err))
+	case fault.KindOf(err) == fault.Unavailable || unavailable(err) || errors.Is(err, context.Canceled):
 		return fmt.Errorf("commit batch: %w: %w", chat.ErrUnavailable, err)
 	}
 	return fmt.Errorf("commit batch: %w", err)

@@ -7,12 +7,14 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -272,14 +274,21 @@ func TestMembership(t *testing.T) {
 type lostCommit struct {
 	*postgres.Store
 
-	mu   sync.Mutex
-	lose int
+	away *postgres.Store // a Store without PostgreSQL
+
+	mu     sync.Mutex
+	lose   int
+	refuse int // the next commits after that are given to away
 }
 
 func (l *lostCommit) Commit(ctx context.Context, commands []*chat.Command) ([]chat.Outcome, chat.Outgoing, error) {
-	outcomes, out, err := l.Store.Commit(ctx, commands)
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.lose == 0 && l.refuse > 0 {
+		l.refuse--
+		return l.away.Commit(ctx, commands)
+	}
+	outcomes, out, err := l.Store.Commit(ctx, commands)
 	if err == nil && l.lose > 0 {
 		l.lose--
 		for i, c := range commands {
@@ -312,6 +321,41 @@ func TestConnectionLostAtCommit(t *testing.T) {
 	}
 }
 
+// TestRefusedAfterAnUnknownOutcome: a commit whose outcome is unknown, and after it the circuit opens, is not answered as one of
+// which nothing was done.
+func TestRefusedAfterAnUnknownOutcome(t *testing.T) {
+	cfg := database(t)
+	s := &lostCommit{Store: open(t, cfg), away: open(t, withoutPostgres(cfg))}
+	if _, err := s.away.Rooms(t.Context(), "ann"); fault.KindOf(err) != fault.Unavailable || s.away.Ready() == nil {
+		t.Fatalf("Rooms without PostgreSQL = %v, Ready %v, want the circuit open", err, s.away.Ready())
+	}
+	w := writer(t, s, nowhere{})
+	if _, err := w.Do(t.Context(), join("r", "ann")); err != nil {
+		t.Fatal(err)
+	}
+	s.lose, s.refuse = 1, 3
+	if o, err := w.Do(t.Context(), send("r", "ann", "found again", "")); err != nil || o.Seq != 2 {
+		t.Errorf("send whose outcome is found out later = %+v, %v, want seq 2", o, err)
+	}
+	s.lose, s.refuse = 1, 1_000_000
+	if _, err := w.Do(t.Context(), send("r", "ann", "not found", "")); fault.KindOf(err) != fault.Timeout {
+		t.Errorf("send whose outcome stays unknown = %v, want timeout", err)
+	}
+	s.lose, s.refuse = 0, 1
+	var f *fault.Error
+	if _, err := w.Do(t.Context(), send("r", "ann", "refused", "")); !errors.As(err, &f) || f.Kind != fault.Unavailable || f.RetryAfter != 500*time.Millisecond {
+		t.Errorf("send while the circuit is open = %v, want unavailable for 500 ms", err)
+	}
+	if head := seqs(t, s.Store, "r"); head != 3 {
+		t.Errorf("head = %d, want 3", head)
+	}
+}
+
+func withoutPostgres(cfg pg.Config) pg.Config {
+	cfg.URL = "postgres://nobody@127.0.0.1:1/none"
+	return cfg
+}
+
 func TestDatabaseAway(t *testing.T) {
 	cfg := database(t)
 	s := open(t, cfg)
@@ -332,11 +376,15 @@ func TestDatabaseAway(t *testing.T) {
 	if _, err := w.Do(t.Context(), send("r", "ann", "after the restart", "")); err != nil {
 		t.Errorf("send after the backends died: %v", err)
 	}
+	if _, err := admin.Exec(t.Context(), kill); err != nil {
+		t.Fatal(err)
+	}
+	if rooms, err := s.Rooms(t.Context(), "ann"); err != nil || len(rooms) != 1 || s.Ready() != nil {
+		t.Errorf("Rooms after the backends died = %v, %v, Ready %v, want one room and ready", rooms, err, s.Ready())
+	}
 	seqs(t, s, "r")
 
-	away := cfg
-	away.URL = "postgres://nobody@127.0.0.1:1/none"
-	s2 := open(t, away)
+	s2 := open(t, withoutPostgres(cfg))
 	w2 := writer(t, s2, nowhere{})
 	for range 2 {
 		_, err = w2.Do(t.Context(), send("r", "ann", "x", ""))
@@ -345,14 +393,31 @@ func TestDatabaseAway(t *testing.T) {
 			t.Errorf("send without PostgreSQL = %v, want unavailable with a time", err)
 		}
 	}
-	if _, err := s2.Rooms(t.Context(), "ann"); fault.KindOf(err) != fault.Unavailable {
-		t.Errorf("Rooms without PostgreSQL = %v, want unavailable", err)
+	if err := s2.Ping(t.Context()); err == nil || errors.Is(err, pg.ErrCircuitOpen) {
+		t.Errorf("Ping without PostgreSQL = %v, want what became of asking", err)
 	}
+	_, err = s2.Rooms(t.Context(), "ann")
+	wantRefused(t, "Rooms", err)
+	_, _, err = s2.Commit(t.Context(), []*chat.Command{send("r", "ann", "x", "")})
+	wantRefused(t, "Commit", err)
 	if s2.Ready() == nil {
 		t.Error("Ready without PostgreSQL = nil, want an error")
 	}
 	closed := postgres.New(nil)
+	if closed.Ready() == nil {
+		t.Error("Ready before the migrations = nil, want an error")
+	}
 	if _, _, err := closed.Commit(t.Context(), []*chat.Command{send("r", "ann", "x", "")}); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("Commit before the migrations = %v, want unavailable", err)
+	}
+}
+
+// wantRefused fails unless PostgreSQL was not even asked.
+func wantRefused(t *testing.T, what string, err error) {
+	t.Helper()
+	var f *fault.Error
+	if !errors.As(err, &f) || f.Kind != fault.Unavailable || f.Message != "Service unavailable" ||
+		f.RetryAfter != 500*time.Millisecond || !errors.Is(err, pg.ErrCircuitOpen) {
+		t.Errorf("%s while the circuit is open = %v, want refused for 500 ms", what, err)
 	}
 }

@@ -25,7 +25,7 @@ const (
 func (s *Store) AddNotification(ctx context.Context, n chat.Notification, key string) (chat.NotificationID, bool, error) {
 	var id [16]byte
 	var fresh bool
-	err := s.do(ctx, "add notification", func() error {
+	err := s.do(ctx, "add notification", func(ctx context.Context) error {
 		err := s.pool.QueryRow(ctx, sqlAddNotification, string(n.User), [16]byte(n.ID), n.Type, n.Title, n.Body,
 			string(n.Data), key, n.CreatedAt).Scan(&id)
 		fresh = err == nil
@@ -53,7 +53,7 @@ const (
 func (s *Store) Notifications(ctx context.Context, user chat.UserID, before *chat.NotificationID, limit int) ([]chat.Notification, int, error) {
 	var list []chat.Notification
 	var unread int
-	err := s.do(ctx, "list notifications", func() error {
+	err := s.do(ctx, "list notifications", func(ctx context.Context) error {
 		return s.readSnapshot(ctx, func(batch *pgx.Batch) {
 			batch.Queue(sqlNotifications, string(user), (*[16]byte)(before), limit)
 			batch.Queue(sqlUnread, string(user), maxUnread)
@@ -85,7 +85,7 @@ func (s *Store) MarkNotifications(ctx context.Context, user chat.UserID, ids []c
 		raw[i] = id
 	}
 	var unread int
-	err := s.do(ctx, "mark notifications", func() error {
+	err := s.do(ctx, "mark notifications", func(ctx context.Context) error {
 		batch := &pgx.Batch{}
 		batch.Queue(sqlMarkNotifications, string(user), raw)
 		batch.Queue(sqlUnread, string(user), maxUnread).QueryRow(func(row pgx.Row) error { return row.Scan(&unread) })
@@ -99,7 +99,7 @@ const sqlNotificationHead = `SELECT created_at FROM notifications WHERE user_id 
 // NotificationHead implements chat.Store.
 func (s *Store) NotificationHead(ctx context.Context, user chat.UserID) (time.Time, error) {
 	var at time.Time
-	err := s.do(ctx, "find the newest notification", func() error {
+	err := s.do(ctx, "find the newest notification", func(ctx context.Context) error {
 		err := s.pool.QueryRow(ctx, sqlNotificationHead, string(user)).Scan(&at)
 		if errors.Is(err, pgx.ErrNoRows) {
 			return nil

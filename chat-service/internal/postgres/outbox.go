@@ -45,7 +45,7 @@ func (s *Store) Claim(ctx context.Context, limit int) ([]chat.Outgoing, error) {
 	}
 	var claimed []row
 	var broken error
-	err := s.do(ctx, "claim outbox rows", func() error {
+	err := s.do(ctx, "claim outbox rows", func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, sqlClaim, limit, outboxLease.Milliseconds())
 		if err != nil {
 			return err
@@ -82,7 +82,7 @@ func (s *Store) Done(ctx context.Context, ids []chat.OutboxID) error {
 	for i, id := range ids {
 		raw[i] = id
 	}
-	return s.do(ctx, "delete outbox rows", func() error {
+	return s.do(ctx, "delete outbox rows", func(ctx context.Context) error {
 		_, err := s.pool.Exec(ctx, sqlDone, raw)
 		return err
 	})
@@ -90,7 +90,7 @@ func (s *Store) Done(ctx context.Context, ids []chat.OutboxID) error {
 
 // Lag tells how many rows wait (at most 10,000 are counted) and the age of the oldest.
 func (s *Store) Lag(ctx context.Context) (rows int, age time.Duration, err error) {
-	err = s.do(ctx, "read outbox lag", func() error {
+	err = s.do(ctx, "read outbox lag", func(ctx context.Context) error {
 		var seconds float64
 		if err := s.pool.QueryRow(ctx, sqlLag).Scan(&rows, &seconds); err != nil {
 			return err

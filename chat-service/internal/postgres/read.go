@@ -32,7 +32,7 @@ const (
 // View implements chat.Store in one round trip.
 func (s *Store) View(ctx context.Context, room chat.RoomID, user chat.UserID, page chat.Page) (chat.View, error) {
 	var v chat.View
-	err := s.do(ctx, "view room", func() error {
+	err := s.do(ctx, "view room", func(ctx context.Context) error {
 		v = chat.View{}
 		return s.readSnapshot(ctx, func(batch *pgx.Batch) {
 			batch.Queue(sqlRoomFor, string(room), string(user))
@@ -115,7 +115,7 @@ func (s *Store) Events(ctx context.Context, room chat.RoomID, after, to uint64, 
 		below = int64(to) + 1
 	}
 	from := int64(min(after, math.MaxInt64))
-	err := s.do(ctx, "read room events", func() error {
+	err := s.do(ctx, "read room events", func(ctx context.Context) error {
 		return s.readSnapshot(ctx, func(batch *pgx.Batch) {
 			batch.Queue(sqlHead, string(room))
 			batch.Queue(sqlMessagesAfter, string(room), from, below, limit)
@@ -188,7 +188,7 @@ func (s *Store) Heads(ctx context.Context, rooms []chat.RoomID, as chat.UserID) 
 		ids[i] = string(id)
 	}
 	heads := make(map[chat.RoomID]uint64, len(rooms))
-	err := s.do(ctx, "read heads", func() error {
+	err := s.do(ctx, "read heads", func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, sqlHeads, ids, string(as))
 		if err != nil {
 			return err
@@ -212,7 +212,7 @@ const sqlMemberList = `SELECT user_id FROM memberships WHERE room_id = $1 ORDER 
 // Members implements chat.Store.
 func (s *Store) Members(ctx context.Context, room chat.RoomID) ([]chat.UserID, error) {
 	var users []chat.UserID
-	err := s.do(ctx, "list members", func() error {
+	err := s.do(ctx, "list members", func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, sqlMemberList, string(room), maxMembers)
 		if err != nil {
 			return err
@@ -232,7 +232,7 @@ const sqlMembership = `
 
 // Membership implements chat.Store.
 func (s *Store) Membership(ctx context.Context, m chat.Membership) (exists, member bool, err error) {
-	err = s.do(ctx, "read membership", func() error {
+	err = s.do(ctx, "read membership", func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, sqlMembership, string(m.Room), string(m.User)).Scan(&exists, &member)
 	})
 	return exists, member, err
@@ -266,7 +266,7 @@ const sqlRooms = `
 // Rooms implements chat.Store.
 func (s *Store) Rooms(ctx context.Context, user chat.UserID) ([]chat.RoomSummary, error) {
 	var rooms []chat.RoomSummary
-	err := s.do(ctx, "list rooms", func() error {
+	err := s.do(ctx, "list rooms", func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, sqlRooms, string(user), maxRooms, maxUnread, maxUnreadOf)
 		if err != nil {
 			return err

@@ -23,7 +23,7 @@ const sqlMarkRead = `
 // MarkRead implements chat.Store.
 func (s *Store) MarkRead(ctx context.Context, room chat.RoomID, user chat.UserID, id chat.MessageID) (chat.ReadOutcome, error) {
 	var o chat.ReadOutcome
-	err := s.do(ctx, "mark read", func() error {
+	err := s.do(ctx, "mark read", func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, sqlMarkRead, string(room), string(user), int64(chat.SeqOf(id)), [16]byte(id)). //nolint:gosec // 40 bits
 																Scan(&o.RoomExists, &o.Member, &o.MessageExists, &o.Moved)
 	})

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -31,59 +33,78 @@ func Migrations() fs.FS {
 // Store is chat.Store on PostgreSQL. It is safe for concurrent use.
 type Store struct {
 	pool    *pgxpool.Pool
-	circuit *circuit
+	opened  atomic.Bool // the schema is there
+	circuit pg.Circuit
 }
 
 var _ chat.Store = (*Store)(nil)
 
 // New returns a Store on the pool. It refuses with fault Unavailable until Open is called: the schema may not exist yet.
-func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool, circuit: newCircuit()} }
+func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
 
 // Open lets requests in, after the migrations.
-func (s *Store) Open() { s.circuit.ready() }
+func (s *Store) Open() { s.opened.Store(true) }
+
+var errNotReady = errors.New("the schema is not migrated yet")
 
 // Ready tells whether PostgreSQL answered last time; nil = yes.
-func (s *Store) Ready() error { return s.circuit.state() }
+func (s *Store) Ready() error {
+	if !s.opened.Load() {
+		return errNotReady
+	}
+	return s.circuit.Err()
+}
 
 // Ping asks PostgreSQL, also while the circuit is open.
 func (s *Store) Ping(ctx context.Context) error {
-	if !s.circuit.isReady() {
+	if !s.opened.Load() {
 		return errNotReady
 	}
-	err := s.pool.Ping(ctx)
-	s.learn(ctx, err)
+	err := s.circuit.Probe(ctx, s.pool.Ping)
+	s.dropLost(err)
 	return err
 }
 
-// learn tells the circuit how a request went, and drops the connections that probably broke with this one.
-func (s *Store) learn(ctx context.Context, err error) {
-	s.circuit.report(ctx, err)
-	if isLost(err) {
+// ask runs f if the schema is there and the circuit lets it.
+func (s *Store) ask(ctx context.Context, f func(context.Context) error) error {
+	if !s.opened.Load() {
+		return fault.Retry(fault.Unavailable, "Service is starting", time.Second)
+	}
+	err := s.circuit.Do(ctx, f)
+	s.dropLost(err)
+	return err
+}
+
+// dropLost drops the connections that probably broke with the one that err tells of.
+func (s *Store) dropLost(err error) {
+	if pg.IsLost(err) {
 		s.pool.Reset()
 	}
 }
 
-// do runs one request if the circuit lets it. It runs again where the connection broke: f must be safe to repeat.
-func (s *Store) do(ctx context.Context, what string, f func() error) error {
-	if err := s.circuit.allow(); err != nil {
-		return err
-	}
-	err := f()
-	s.learn(ctx, err)
-	if isLost(err) && ctx.Err() == nil {
-		err = f()
-		s.learn(ctx, err)
+// do asks, and again where the connection broke: f must be safe to repeat.
+func (s *Store) do(ctx context.Context, what string, f func(context.Context) error) error {
+	err := s.ask(ctx, f)
+	if pg.IsLost(err) && ctx.Err() == nil {
+		err = s.ask(ctx, f)
 	}
 	switch {
 	case err == nil:
 		return nil
 	case unavailable(err):
-		return &fault.Error{
-			Kind: fault.Unavailable, Message: "Service unavailable", RetryAfter: circuitPause,
-			Cause: fmt.Errorf("%s: %w", what, err),
-		}
+		return refusal(what, err)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// retryAfter is also how long the circuit lets nobody try.
+const retryAfter = 500 * time.Millisecond
+
+func refusal(what string, err error) error {
+	return &fault.Error{
+		Kind: fault.Unavailable, Message: "Service unavailable", RetryAfter: retryAfter,
+		Cause: fmt.Errorf("%s: %w", what, err),
+	}
 }
 
 // codeUndefinedTable: the migrations are still to come, or another schema is set.
