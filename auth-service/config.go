@@ -72,7 +72,7 @@ type Tokens struct {
 	Audience        string          `name:"token-audience" env:"TOKEN_AUDIENCE" default:"starling" help:"Audience (aud) of access tokens."`
 	Leeway          time.Duration   `name:"token-leeway" env:"TOKEN_LEEWAY" default:"30s" help:"How far clocks may differ when the times in a token are checked, a duration."`
 	KeyRotation     time.Duration   `name:"key-rotation" env:"KEY_ROTATION" default:"720h" help:"How long one key signs, a duration."`
-	KeyOverlap      time.Duration   `name:"key-overlap" env:"KEY_OVERLAP" default:"1h" help:"How long a key is published before it signs, a duration of 1m at least."`
+	KeyOverlap      time.Duration   `name:"key-overlap" env:"KEY_OVERLAP" default:"1h" help:"How long a key is published before it signs, a duration of 5s at least; longer than other verifiers keep the key set."`
 	KeySecret       settings.Secret `name:"key-encryption-secret" env:"KEY_ENCRYPTION_SECRET" help:"Secret that encrypts signing keys in the database; the same in all replicas, and not to be changed. Empty stores them plain."`
 	KeepRevocations time.Duration   `name:"revocation-retention" env:"REVOCATION_RETENTION" default:"168h" help:"How long the revocation log reaches back for gateways that were cut off, a duration; longer than any token lives."`
 }
@@ -113,8 +113,8 @@ type Accounts struct {
 	AdminPassword settings.Secret `name:"admin-password" env:"ADMIN_PASSWORD" help:"Password for the admin, used only when it is created or promoted."`
 }
 
-// minKeyOverlap leaves replicas and gateways the time to load a key before it signs.
-const minKeyOverlap = time.Minute
+// minKeyOverlap leaves replicas the time to load a key before it signs.
+const minKeyOverlap = 5 * time.Second
 
 // Validate finds settings that do not fit together; the error is one line.
 func (c *Config) Validate() error {

@@ -360,9 +360,12 @@ func (r *rig) judge() (verdict, error) {
 	r.enter("checking")
 	failed := r.load.Status().Failed
 	for _, code := range slices.Sorted(maps.Keys(failed)) {
-		if strings.HasPrefix(code, "stray:") || strings.HasPrefix(code, "unreadable:") {
+		if strings.HasPrefix(code, "stray:") || strings.HasPrefix(code, "unreadable:") || strings.HasPrefix(code, "token:") {
 			r.problem("clients got what they should not: %s, %d times", code, failed[code])
 		}
+	}
+	if r.history.Keys < 2 {
+		r.problem("the keys that sign tokens did not rotate")
 	}
 	r.mu.Lock()
 	r.history.Problems = r.problems

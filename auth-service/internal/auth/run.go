@@ -11,17 +11,20 @@ import (
 )
 
 const (
-	// ReloadInterval is how often each replica looks for keys of the others. Keys.Overlap must be longer.
-	ReloadInterval = 30 * time.Second
-	sweepInterval  = 500 * time.Millisecond
-	pruneInterval  = 10 * time.Minute
+	maxReloadInterval = 30 * time.Second
+	sweepInterval     = 500 * time.Millisecond
+	pruneInterval     = 10 * time.Minute
 )
+
+// reloadInterval is how often each replica looks for keys of the others: twice at least before a key signs.
+func (k Keys) reloadInterval() time.Duration { return min(maxReloadInterval, k.Overlap/3) }
 
 // Run does what has to be done now and then, until ctx ends: key rotation, announcements that were missed, pruning. It
 // goes on through outages.
 func (s *Service) Run(ctx context.Context) error {
 	// Replicas that start together part.
-	keys := time.NewTicker(ReloadInterval + rand.N(ReloadInterval/10)) //nolint:gosec // jitter, not a secret
+	reload := s.cfg.Keys.reloadInterval()
+	keys := time.NewTicker(reload + rand.N(reload/10)) //nolint:gosec // jitter, not a secret
 	defer keys.Stop()
 	prune := time.NewTicker(pruneInterval + rand.N(pruneInterval/10)) //nolint:gosec // jitter, not a secret
 	defer prune.Stop()

@@ -25,6 +25,8 @@ type History struct {
 	Samples    []Sample   `json:"samples"`    // by time
 	Settings   []Setting  `json:"settings"`
 
+	Keys int `json:"keys"` // that signed tokens of clients: one, and one more for each rotation that they saw
+
 	Log []Event `json:"log"` // the database: durable events of all rooms, by room and seq
 
 	// Streamed is what the stream ROOMS held in the end, by room and sequence; StreamSince is when its present incarnation (or

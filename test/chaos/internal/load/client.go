@@ -35,6 +35,8 @@ type client struct {
 	issued time.Time     // of its tokens: a revocation covers also those that it takes later
 	gone   chan struct{} // closed when its tokens are revoked
 
+	account *account // nil: it signs its tokens itself, as another login system would
+
 	queue    chan *message // to the sender; bounded, the generator skips what does not fit
 	changed  chan struct{} // wakes the steward; capacity 1
 	stallEnd atomic.Int64  // history.Time until which nothing is read
@@ -89,6 +91,9 @@ func newClient(l *Load, index int) *client {
 		queue: make(chan *message, queueLength), changed: make(chan struct{}, 1),
 		rng: random(l.cfg.Seed, uint64(index)), //nolint:gosec // not negative
 		up:  make(chan struct{}), acks: make(map[int64]call), rooms: make(map[string]*room),
+	}
+	if c.role.account {
+		c.account = &account{client: c, username: c.id}
 	}
 	for _, r := range l.plan.inRooms[index] {
 		state := &room{index: r, id: l.plan.rooms[r], want: true, view: -1}
@@ -151,8 +156,12 @@ func (c *client) connection(ctx context.Context, fresh bool) error {
 	if c.role.slow && c.load.cfg.Direct != nil {
 		address = c.load.cfg.Direct[record.Gateway]
 	}
+	token, err := c.token(ctx)
+	if err != nil {
+		c.load.counters.dialFailures.Add(1)
+		return err
+	}
 	var l link
-	var err error
 	if c.role.polling {
 		l, err = dialPolling(ctx, address, func() string { return c.load.cfg.Gateways[c.gateway()] })
 	} else {
@@ -165,7 +174,7 @@ func (c *client) connection(ctx context.Context, fresh bool) error {
 	stop := context.AfterFunc(ctx, l.close)
 	defer stop()
 	defer l.reset()
-	s := &session{client: c, link: l, record: record, fresh: fresh}
+	s := &session{client: c, link: l, record: record, fresh: fresh, token: token}
 	err = s.open()
 	for err == nil {
 		c.awaitStall(ctx)
@@ -200,6 +209,7 @@ type session struct {
 	conn     *conn         // nil until the reply to CONNECT
 	early    []event       // came before the reply
 	fresh    bool          // no recovery is asked for
+	token    string
 }
 
 // open reads the open packet and asks to connect.
@@ -217,7 +227,7 @@ func (s *session) open() error {
 	}
 	s.patience = time.Duration(h.PingInterval+h.PingTimeout) * time.Millisecond
 	s.deadline = time.Now().Add(min(s.patience, connectTimeout))
-	hello, err := json.Marshal(s.client.credentials(s.fresh))
+	hello, err := json.Marshal(s.client.credentials(s.token, s.fresh))
 	if err != nil {
 		return err
 	}
@@ -225,8 +235,8 @@ func (s *session) open() error {
 }
 
 // credentials is what CONNECT carries.
-func (c *client) credentials(fresh bool) map[string]string {
-	auth := map[string]string{"token": c.token()}
+func (c *client) credentials(token string, fresh bool) map[string]string {
+	auth := map[string]string{"token": token}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pid != "" && !fresh {
@@ -279,6 +289,9 @@ func (s *session) packet(p packet) error {
 		var r refusal
 		_ = json.Unmarshal(p.body, &r) // whatever it is, it is a refusal
 		c.load.counters.fail("connect_error:" + r.Data.Code)
+		if c.account != nil {
+			c.account.refused(s.token)
+		}
 		return fmt.Errorf("refused: %s", p.body)
 	case socketDisconnect:
 		return errors.New("disconnected by the server")

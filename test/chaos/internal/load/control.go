@@ -22,6 +22,7 @@ type counters struct {
 
 	mu     sync.Mutex
 	failed map[string]int
+	keys   map[string]bool // that signed tokens
 }
 
 func (c *counters) fail(code string) {
@@ -40,6 +41,7 @@ type Status struct {
 	Delivered           int // durable events, those of histories included
 	Receipts            int
 	Refreshed           int // tokens, in band
+	Keys                int // that signed tokens of accounts
 	Reconnects          int // connections beyond the first of each client
 	Recovered           int // of them
 	DialFailures        int // attempts that did not get as far as the reply to CONNECT
@@ -53,8 +55,8 @@ type Status struct {
 // String is one line for the terminal.
 func (s Status) String() string {
 	return fmt.Sprintf("%d connected, %d in flight; %d attempts: %d ok, %d unknown, failed %v; %d given up, %d skipped; %d delivered, "+
-		"%d receipts, %d refreshed; %d reconnects, %d recovered, %d dials failed", s.Connected, s.InFlight, s.Sent, s.Acked, s.Unknown, s.Failed,
-		s.GivenUp, s.Skipped, s.Delivered, s.Receipts, s.Refreshed, s.Reconnects, s.Recovered, s.DialFailures)
+		"%d receipts, %d refreshed, %d keys; %d reconnects, %d recovered, %d dials failed", s.Connected, s.InFlight, s.Sent, s.Acked, s.Unknown, s.Failed,
+		s.GivenUp, s.Skipped, s.Delivered, s.Receipts, s.Refreshed, s.Keys, s.Reconnects, s.Recovered, s.DialFailures)
 }
 
 // Status gives the live counters.
@@ -65,7 +67,7 @@ func (l *Load) Status() Status {
 	defer c.mu.Unlock()
 	return Status{
 		Connected: n(&c.connected), InFlight: n(&c.inFlight), Sent: n(&c.sent), Acked: n(&c.acked), Unknown: n(&c.unknown),
-		GivenUp: n(&c.givenUp), Skipped: n(&c.skipped), Delivered: n(&c.delivered), Receipts: n(&c.receipts), Refreshed: n(&c.refreshed),
+		GivenUp: n(&c.givenUp), Skipped: n(&c.skipped), Delivered: n(&c.delivered), Receipts: n(&c.receipts), Refreshed: n(&c.refreshed), Keys: len(c.keys),
 		Reconnects: n(&c.reconnects), Recovered: n(&c.recovered), DialFailures: n(&c.dialFailures),
 		DroppedReplays: n(&c.droppedReplays), Failed: maps.Clone(c.failed),
 	}
@@ -142,6 +144,7 @@ func (l *Load) Into(h *history.History) {
 	for i, id := range l.plan.rooms {
 		h.Rooms = append(h.Rooms, history.Room{ID: id, Hot: i == 0})
 	}
+	h.Keys = l.Status().Keys
 	slices.SortStableFunc(h.Conns, func(a, b history.Conn) int { return cmp.Compare(a.Up, b.Up) })
 	slices.SortStableFunc(h.Sends, func(a, b history.Send) int { return cmp.Compare(a.Invoke, b.Invoke) })
 	slices.SortStableFunc(h.Views, func(a, b history.View) int { return cmp.Compare(a.Start, b.Start) })

@@ -8,7 +8,8 @@
 //	     run       dials, connects, reads packets; dials again 200 ms to 1 s after every end, at any gateway; revoked, every 2 s
 //	     steward   brings rooms to where they are wanted: room:join until acked, missing pages, room:leave until acked
 //	     sender    takes messages from a bounded queue and invokes them in order, up to 4 in flight
-//	     refresh   a few take a fresh token in band every 10 s
+//	     refresh   a few take a fresh token in band every 10 to 18 s; of these, half have an account of the system and tokens signed by its
+//	               keys, the others sign their tokens themselves, as another login system would
 //	     deliver   one for each message in flight: awaits the ack, tries again with the same clientMsgId for 20 s
 //
 // # What becomes a View and a Delivery

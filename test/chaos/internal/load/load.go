@@ -52,7 +52,7 @@ type Load struct {
 func New(cfg Config) *Load {
 	l := &Load{cfg: cfg, log: cfg.Log, plan: makePlan(cfg.Seed, cfg.Clients, cfg.Rooms), byID: make(map[string]int), roomByID: make(map[string]int)}
 	l.heads = make([]atomic.Uint64, cfg.Rooms)
-	l.counters.failed = make(map[string]int)
+	l.counters.failed, l.counters.keys = make(map[string]int), make(map[string]bool)
 	for i, id := range l.plan.rooms {
 		l.roomByID[id] = i
 	}
@@ -68,6 +68,9 @@ const dialEvery = 5 * time.Millisecond
 
 // Connect starts the clients and waits until all are connected and in their rooms. They go on until Finish, whatever becomes of ctx.
 func (l *Load) Connect(ctx context.Context) error {
+	if err := l.enrol(ctx); err != nil {
+		return err
+	}
 	var life context.Context
 	life, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, c := range l.clients {

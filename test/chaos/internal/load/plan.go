@@ -14,6 +14,7 @@ const (
 	wandererPercent  = 3
 	pollingPercent   = 4
 	refresherPercent = 4
+	accountPercent   = 4
 	readerPercent    = 10
 	observers        = 4
 
@@ -32,7 +33,7 @@ const (
 
 // role is what a client is beside being a client.
 type role struct {
-	slow, outcast, wanderer, polling, refresher, reader, observer bool
+	slow, outcast, wanderer, polling, refresher, account, reader, observer bool
 }
 
 // plan is what follows from the seed alone.
@@ -89,6 +90,7 @@ func (p *plan) assignRoles(r *rand.Rand) {
 	next(wandererPercent, func(o *role) { o.wanderer = true })
 	next(pollingPercent, func(o *role) { o.polling = true })
 	next(refresherPercent, func(o *role) { o.refresher = true })
+	next(accountPercent, func(o *role) { o.refresher, o.account = true, true })
 	for _, user := range order[:min(observers, len(order))] {
 		p.roles[user].observer = true
 	}

@@ -13,34 +13,63 @@ const (
 	// the gateway closes the connection, and the client comes back with a fresh one.
 	shortLife    = 30 * time.Second
 	refreshAfter = 10 * time.Second
+	// refreshAccountAfter is later, so that a connection begins with a token whose key has been superseded meanwhile.
+	refreshAccountAfter = 18 * time.Second
 )
 
-// token makes a token that is good from now on.
-func (c *client) token() string {
+// token gives a token for a connection.
+func (c *client) token(ctx context.Context) (string, error) {
+	if c.account != nil {
+		return c.account.token(ctx, leftToConnect)
+	}
+	return c.sign()
+}
+
+// fresh gives a token that replaces the one of the connection.
+func (c *client) fresh(ctx context.Context) (string, error) {
+	if c.account != nil {
+		return c.account.fresh(ctx)
+	}
+	return c.sign()
+}
+
+// sign makes a token that is good from now on.
+func (c *client) sign() (string, error) {
 	life := tokenLife
 	if c.role.refresher {
 		life = shortLife
 	}
 	claims := jwt.MapClaims{"sub": c.id, "name": c.id, "iat": c.issued.Unix(), "exp": time.Now().Add(life).Unix()}
-	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(c.load.cfg.Secret))
-	if err != nil {
-		return "" // cannot be: the claims are encodable; and a client without a token is refused visibly
-	}
-	return signed
+	return jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(c.load.cfg.Secret))
 }
 
 // refresh keeps the token of a connection fresh.
 func (c *client) refresh(ctx context.Context) {
-	for pause(ctx, refreshAfter) == nil {
+	every := refreshAfter
+	if c.account != nil {
+		every = refreshAccountAfter
+	}
+	for pause(ctx, every) == nil {
 		for {
 			if c.awaitUp(ctx) != nil {
 				return
 			}
-			k, err := c.invoke("auth:refresh", map[string]string{"token": c.token()}, nil)
+			token, err := c.fresh(ctx)
+			if err != nil {
+				if pause(ctx, c.jitter(minBackoff, maxBackoff)) != nil {
+					return
+				}
+				continue
+			}
+			k, err := c.invoke("auth:refresh", map[string]string{"token": token}, nil)
 			if err != nil {
 				continue
 			}
-			wait := c.after("auth:refresh", c.await(ctx, k))
+			res := c.await(ctx, k)
+			if c.account != nil && res.answer.Error.Code == "unauthenticated" {
+				c.account.refused(token)
+			}
+			wait := c.after("auth:refresh", res)
 			if wait == 0 {
 				c.load.counters.refreshed.Add(1)
 				break

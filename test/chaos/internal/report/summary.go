@@ -40,6 +40,7 @@ type Totals struct {
 	Deliveries int           `json:"deliveries"`
 	Conns      int           `json:"connections"`
 	Recovered  int           `json:"recovered"`
+	Keys       int           `json:"keys"` // that signed tokens
 	AckP50     time.Duration `json:"ackP50"`
 	AckP99     time.Duration `json:"ackP99"`
 	P50        time.Duration `json:"deliveryP50"`
@@ -78,7 +79,7 @@ func Summarise(h *history.History, results []check.Result) Summary {
 	s.countDeliveries(h)
 	s.countConns(h)
 	s.Memory = memory(h)
-	s.Totals.Users, s.Totals.Rooms, s.Totals.Events = len(h.Users), len(h.Rooms), len(h.Log)
+	s.Totals.Users, s.Totals.Rooms, s.Totals.Events, s.Totals.Keys = len(h.Users), len(h.Rooms), len(h.Log), h.Keys
 	return s
 }
 

@@ -28,6 +28,7 @@ faults for {{.Config.Duration}}: {{join .Config.Nemeses ", "}}{{with .Config.Sab
 <div class="facts"><div><b>{{.Totals.Messages}}</b> messages</div><div><b>{{.Totals.Acked}}</b> attempts acked</div><div><b>{{.Totals.Failed}}</b> refused</div>
 <div><b>{{.Totals.Unknown}}</b> unknown</div><div><b>{{.Totals.Lost}}</b> messages never acked</div><div><b>{{.Totals.Events}}</b> events stored</div>
 <div><b>{{.Totals.Deliveries}}</b> deliveries</div><div><b>{{.Totals.Conns}}</b> connections, <b>{{.Totals.Recovered}}</b> recovered</div>
+<div>tokens signed by <b>{{.Totals.Keys}}</b> keys in turn</div>
 <div>ack p50 <b>{{ms .Totals.AckP50}}</b>, p99 <b>{{ms .Totals.AckP99}}</b></div><div>delivery p50 <b>{{ms .Totals.P50}}</b>, p99 <b>{{ms .Totals.P99}}</b></div></div>
 {{with .Problems}}<ul>{{range .}}<li>{{.}}</li>{{end}}</ul>{{end}}<table><tr><th></th><th>invariant</th><th></th><th class="n">looked at</th></tr>
 {{range .Results}}<tr class="{{state .}}"><td class="n">{{.Number}}</td><td>{{.Name}}{{with .Note}}<div class="note">{{.}}</div>{{end}}

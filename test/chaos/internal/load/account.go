@@ -1,0 +1,170 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+const (
+	password    = "a password of the rig"
+	restTimeout = 5 * time.Second
+	// leftToConnect is how long an access token must be good for a connection to begin with it.
+	leftToConnect = 8 * time.Second
+	// maxAnswer bounds what is read of an answer.
+	maxAnswer = 64 << 10
+)
+
+// account is the login of a client that has its tokens from the system itself, which rotates the keys that sign them.
+type account struct {
+	client   *client
+	username string
+
+	mu      sync.Mutex // held during a request: refresh tokens are good for one
+	access  string
+	ends    time.Time // of access
+	refresh string
+	// unsure: an answer to a refresh may have been lost. When that is found out too late, the login is over, and rightly so.
+	unsure bool
+}
+
+// login is what register, login and refresh answer.
+type login struct {
+	AccessToken  string `json:"accessToken"`
+	RefreshToken string `json:"refreshToken"`
+	ExpiresIn    int    `json:"expiresIn"` // seconds
+	User         struct {
+		ID string `json:"id"`
+	} `json:"user"`
+}
+
+// enrol registers the account, and gives the user's id.
+func (a *account) enrol(ctx context.Context) (id string, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	got, _, err := a.post(ctx, "register", map[string]string{"username": a.username, "password": password})
+	if err != nil {
+		return "", err
+	}
+	a.take(got)
+	return got.User.ID, nil
+}
+
+// token gives an access token that is good for that long at least.
+func (a *account) token(ctx context.Context, left time.Duration) (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if time.Until(a.ends) >= left {
+		return a.access, nil
+	}
+	return a.renew(ctx)
+}
+
+// fresh gives a new access token.
+func (a *account) fresh(ctx context.Context) (string, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.renew(ctx)
+}
+
+// renew spends the refresh token, and logs in again when the login is over; a.mu is held.
+func (a *account) renew(ctx context.Context) (string, error) {
+	got, status, err := a.post(ctx, "refresh", map[string]string{"refreshToken": a.refresh})
+	if status == http.StatusUnauthorized {
+		if !a.unsure {
+			a.client.load.counters.fail("token:refresh refused")
+		}
+		got, _, err = a.post(ctx, "login", map[string]string{"username": a.username, "password": password})
+	}
+	if err != nil {
+		a.unsure = true
+		a.client.load.counters.fail("auth:unanswered")
+		return "", err
+	}
+	a.take(got)
+	return a.access, nil
+}
+
+func (a *account) take(l login) {
+	a.access, a.refresh, a.unsure = l.AccessToken, l.RefreshToken, false
+	a.ends = time.Now().Add(time.Duration(l.ExpiresIn) * time.Second)
+	a.client.load.sawKey(l.AccessToken)
+}
+
+// refused tells of a token that the system did not accept: none may be that it gave and that has not ended.
+func (a *account) refused(token string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if token == a.access && !a.unsure && time.Now().Before(a.ends) {
+		a.client.load.counters.fail("token:refused")
+	}
+	a.ends = time.Time{} // another one is taken next time
+}
+
+// post makes one REST call for tokens at any gateway; an error that comes without a status had no answer.
+func (a *account) post(ctx context.Context, call string, body any) (got login, status int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, restTimeout)
+	defer cancel()
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return got, 0, err
+	}
+	address := "http://" + a.client.load.cfg.Gateways[a.client.gateway()] + "/api/v1/auth/" + call
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(encoded))
+	if err != nil {
+		return got, 0, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Close = true // the next one may go to another gateway
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return got, 0, fmt.Errorf("%s: %w", call, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
+		return got, res.StatusCode, fmt.Errorf("%s: %s", call, res.Status)
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(nil, res.Body, maxAnswer)).Decode(&got); err != nil {
+		return got, 0, fmt.Errorf("%s: %w", call, err)
+	}
+	if got.AccessToken == "" || got.RefreshToken == "" || got.User.ID == "" {
+		return got, 0, errors.New(call + ": an answer without tokens")
+	}
+	return got, res.StatusCode, nil
+}
+
+// enrol registers the accounts, before any client runs.
+func (l *Load) enrol(ctx context.Context) error {
+	for i, c := range l.clients {
+		if c.account == nil {
+			continue
+		}
+		id, err := c.account.enrol(ctx)
+		if err != nil {
+			return fmt.Errorf("register %s: %w", c.account.username, err)
+		}
+		delete(l.byID, c.id)
+		c.id, l.byID[id] = id, i
+	}
+	return nil
+}
+
+// sawKey notes which key signed a token.
+func (l *Load) sawKey(token string) {
+	parsed, _, err := jwt.NewParser().ParseUnverified(token, jwt.MapClaims{})
+	if err != nil {
+		l.counters.fail("unreadable:token")
+		return
+	}
+	id, _ := parsed.Header["kid"].(string)
+	l.counters.mu.Lock()
+	defer l.counters.mu.Unlock()
+	l.counters.keys[id] = true
+}
