@@ -84,6 +84,7 @@ type Limits struct {
 	Handshakes     int           `name:"max-handshakes" env:"MAX_HANDSHAKES" default:"4096" help:"Connections being authenticated at once, a number; beyond, clients are told to come back."`
 	Connections    int           `name:"max-connections" env:"MAX_CONNECTIONS" default:"0" help:"Sessions of this gateway, a number; 0 takes what the descriptor limit leaves."`
 	SendQueueBytes int           `name:"send-queue-bytes" env:"SEND_QUEUE_BYTES" default:"262144" help:"Bytes that wait to be sent to one client; a slower client is closed and recovers."`
+	SendBuffer     int           `name:"kernel-send-buffer-bytes" env:"KERNEL_SEND_BUFFER_BYTES" default:"0" help:"Bytes that the kernel takes beside that for one client that does not read; 0 leaves it to the kernel, which takes up to 4 MiB (net.ipv4.tcp_wmem)."`
 	FrameTimeout   time.Duration `name:"frame-timeout" env:"FRAME_TIMEOUT" default:"10s" help:"For a message to arrive whole, a duration."`
 	EventTimeout   time.Duration `name:"event-timeout" env:"EVENT_TIMEOUT" default:"4500ms" help:"For a service to answer a client event, a duration."`
 	ClusterTimeout time.Duration `name:"cluster-timeout" env:"CLUSTER_TIMEOUT" default:"1s" help:"For other gateways to answer a cluster operation, a duration; then the answer is partial."`
@@ -143,8 +144,8 @@ func (c *Config) Validate() error {
 		return errors.New("--gateway-id must be up to 63 letters, digits, - and _")
 	case c.Protocol.MaxAttachments < 0 || c.Protocol.MaxAttachments > 64:
 		return errors.New("--max-attachments must be 0 to 64")
-	case c.Limits.EventRate < 0 || c.Limits.IPRate < 0 || c.Limits.Connections < 0 || c.Drain.Window < 0:
-		return errors.New("--event-rate, --handshake-rate, --max-connections and --drain-window must not be negative")
+	case c.Limits.EventRate < 0 || c.Limits.IPRate < 0 || c.Limits.Connections < 0 || c.Limits.SendBuffer < 0 || c.Drain.Window < 0:
+		return errors.New("--event-rate, --handshake-rate, --max-connections, --kernel-send-buffer-bytes and --drain-window must not be negative")
 	case c.Recovery.Window < 0 || c.Recovery.Events < 1 || c.Recovery.Replicas < 1 || c.Recovery.Replicas > 5 || c.Recovery.Bytes < 1<<20:
 		return errors.New("--recovery-window must not be negative, --recovery-events be 1 or more, --recovery-replicas 1 to 5, --recovery-bytes 1048576 or more")
 	case c.Drain.Window >= c.ShutdownTimeout:

@@ -184,15 +184,40 @@ func (s serviceConns) close() {
 }
 
 func listen(ctx context.Context, cfg Config) (net.Listener, error) {
-	if cfg.Listener != nil {
-		return cfg.Listener, nil
+	l := cfg.Listener
+	if l == nil {
+		var lc net.ListenConfig
+		var err error
+		if l, err = lc.Listen(ctx, "tcp", cfg.Listen.Addr); err != nil {
+			return nil, fmt.Errorf("listen on %s: %w", cfg.Listen.Addr, err)
+		}
 	}
-	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", cfg.Listen.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", cfg.Listen.Addr, err)
+	if err := setSendBuffer(l, cfg.Limits.SendBuffer); err != nil {
+		_ = l.Close()
+		return nil, fmt.Errorf("kernel-send-buffer-bytes: %w", err)
 	}
 	return l, nil
+}
+
+// setSendBuffer bounds what the kernel takes for each connection that l accepts: they inherit it. The kernel doubles size for its
+// own needs.
+func setSendBuffer(l net.Listener, size int) error {
+	if size == 0 {
+		return nil
+	}
+	socket, ok := l.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("a %T has none", l)
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var refused error
+	err = raw.Control(func(fd uintptr) {
+		refused = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, size)
+	})
+	return errors.Join(err, refused)
 }
 
 // descriptorReserve is kept for everything that is not a client: NATS, gRPC, files, HTTP requests.

@@ -17,6 +17,10 @@ const (
 	pingInterval = "5s"
 	pingTimeout  = "4s"
 	drainWindow  = "2s"
+	sendBuffer   = "16384" // what a client does not read is to wait in its send queue
+	tokenTTL     = "30s"   // clients take another one after 18 s
+	keyRotation  = "12s"   // the nemesis of keys that rotate in the middle; keys that are over go after some 100 s
+	keyOverlap   = "5s"
 )
 
 // SendQueue is SEND_QUEUE_BYTES: a client that does not read is to reach it. Less than paceAbove of gateway/internal/relay/recover.go would
@@ -56,11 +60,12 @@ func (c *Cluster) environment(s *service) ([]string, error) {
 	switch s.kind {
 	case "gateway":
 		env = append(env, "LISTEN="+s.client, "GATEWAY_ID="+s.Name, "PING_INTERVAL="+pingInterval, "PING_TIMEOUT="+pingTimeout,
-			"DRAIN_WINDOW="+drainWindow, fmt.Sprintf("SEND_QUEUE_BYTES=%d", SendQueue), fmt.Sprintf("RECOVERY_REPLICAS=%d", c.cfg.Nodes))
+			"DRAIN_WINDOW="+drainWindow, fmt.Sprintf("SEND_QUEUE_BYTES=%d", SendQueue), "KERNEL_SEND_BUFFER_BYTES="+sendBuffer, fmt.Sprintf("RECOVERY_REPLICAS=%d", c.cfg.Nodes))
 	case "chat":
 		env = append(env, fmt.Sprintf("STREAM_REPLICAS=%d", c.cfg.Nodes), "STREAM_MAX_AGE=2h") // the stream is read at the end
 	case "auth":
-		env = append(env, "JWT_SECRET="+JWTSecret, "AUTH_AUTO_PROVISION=true", "API_KEY="+APIKey)
+		env = append(env, "JWT_SECRET="+JWTSecret, "AUTH_AUTO_PROVISION=true", "API_KEY="+APIKey,
+			"ACCESS_TOKEN_TTL="+tokenTTL, "KEY_ROTATION="+keyRotation, "KEY_OVERLAP="+keyOverlap, "ARGON2_MEMORY_KIB=8192")
 	}
 	uses := map[string][]string{"gateway": {"auth", "chat", "presence"}, "presence": {"chat"}}
 	for _, kind := range uses[s.kind] {

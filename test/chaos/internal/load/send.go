@@ -11,11 +11,14 @@ import (
 )
 
 const (
-	queueLength  = 16
-	maxInFlight  = 4
-	giveUpAfter  = 20 * time.Second // since the first attempt
-	minContent   = 50
-	maxContent   = 400
+	queueLength = 16
+	maxInFlight = 4
+	giveUpAfter = 20 * time.Second // since the first attempt
+	minContent  = 50
+	maxContent  = 400
+	// Large messages go to the hot room, so that the send queues of its members who do not read fill up.
+	largeContent = 6000
+	largePercent = 20
 	burstPercent = 25 // of the times a sender sends, it sends several at once
 )
 
@@ -217,7 +220,7 @@ func (l *Load) generate(ctx context.Context) {
 			inHand = maxInFlight
 		}
 		for range count {
-			m := &message{room: c.rooms[l.plan.rooms[index]], filler: filler(r), inHand: inHand}
+			m := &message{room: c.rooms[l.plan.rooms[index]], filler: filler(r, index == 0 && r.IntN(100) < largePercent), inHand: inHand}
 			select {
 			case c.queue <- m:
 			default:
@@ -228,9 +231,12 @@ func (l *Load) generate(ctx context.Context) {
 }
 
 // filler makes random text, of what JSON and UTF-8 have to be careful with among other things.
-func filler(r *rand.Rand) string {
+func filler(r *rand.Rand, large bool) string {
 	alphabet := []rune(`abcdefghijklmnopqrstuvwxyz      "\/<>&` + "\n\té茶😀\u2028")
 	size := minContent + r.IntN(maxContent-minContent-len("u0123456789abcdef-000 #1000000 "))
+	if large {
+		size = largeContent
+	}
 	b := make([]byte, 0, size+4)
 	for len(b) < size {
 		b = append(b, string(alphabet[r.IntN(len(alphabet))])...)
