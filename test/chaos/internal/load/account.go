@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -108,7 +109,7 @@ func (a *account) refused(token string) {
 	a.ends = time.Time{} // another one is taken next time
 }
 
-// post makes one REST call for tokens at any gateway; an error that comes without a status had no answer.
+// post makes one REST call for tokens at any gateway; status is 0 where there was no answer, or one that cannot be read.
 func (a *account) post(ctx context.Context, call string, body any) (got login, status int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, restTimeout)
 	defer cancel()
@@ -131,7 +132,7 @@ func (a *account) post(ctx context.Context, call string, body any) (got login, s
 	if res.StatusCode != http.StatusOK && res.StatusCode != http.StatusCreated {
 		return got, res.StatusCode, fmt.Errorf("%s: %s", call, res.Status)
 	}
-	if err := json.NewDecoder(http.MaxBytesReader(nil, res.Body, maxAnswer)).Decode(&got); err != nil {
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&got); err != nil {
 		return got, 0, fmt.Errorf("%s: %w", call, err)
 	}
 	if got.AccessToken == "" || got.RefreshToken == "" || got.User.ID == "" {
