@@ -12,7 +12,7 @@ import (
 // connection of the pool. One request that finds PostgreSQL away opens it; isAway says which errors tell that. The zero value is
 // ready.
 //
-//	             a request failed                       circuitPause passed
+//	             a request failed                       CircuitPause passed
 //	closed ──────────────────────────▶ open (refuse) ─────────────────────▶ half open (let one through, briefly)
 //	  ▲                                  ▲                                      │    │
 //	  │                                  └────────────── it failed ─────────────┘    │
@@ -23,8 +23,10 @@ type Circuit struct {
 	retryAt time.Time // while broken: when the next one may try
 }
 
+// CircuitPause is how long nobody may try after a failure.
+const CircuitPause = 500 * time.Millisecond
+
 const (
-	circuitPause = 500 * time.Millisecond
 	// probeTimeout is how long the one that tries keeps the others out.
 	probeTimeout = time.Second
 	// shortest is the time that PostgreSQL must have had before a deadline speaks against it.
@@ -100,7 +102,7 @@ func (c *Circuit) leave(ctx context.Context, probe bool, began time.Time, err er
 			c.retryAt = now
 		}
 	case away:
-		c.broken, c.retryAt = true, now.Add(circuitPause)
+		c.broken, c.retryAt = true, now.Add(CircuitPause)
 	default:
 		c.broken = false
 	}

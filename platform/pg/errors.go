@@ -83,8 +83,8 @@ func code(err error) string {
 	return ""
 }
 
-// isConflict reports whether a transaction lost against another one and may be repeated at once.
-func isConflict(err error) bool {
-	var pgErr *pgconn.PgError
-	return errors.As(err, &pgErr) && (pgErr.Code == codeSerializationFailure || pgErr.Code == codeDeadlockDetected)
+// IsConflict reports whether a transaction lost against another one and may be repeated at once.
+func IsConflict(err error) bool {
+	c := code(err)
+	return c == codeSerializationFailure || c == codeDeadlockDetected
 }

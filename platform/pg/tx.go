@@ -21,7 +21,7 @@ const (
 func InTx(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx) error) error {
 	for attempt := 0; ; attempt++ {
 		err := pgx.BeginFunc(ctx, pool, f)
-		if err == nil || attempt == txRetries || !isConflict(err) {
+		if err == nil || attempt == txRetries || !IsConflict(err) {
 			return err
 		}
 		// 10, 20, 40 ms, each plus up to as much again, so that rivals part.

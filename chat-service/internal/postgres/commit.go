@@ -136,9 +136,8 @@ func classify(err error, mayHaveCommitted bool, p *plan) error {
 		p.rememberAttempt()
 		return fmt.Errorf("commit batch: %w: %w", chat.ErrUnknown, err)
 	}
-	var pgErr *pgconn.PgError
 	switch {
-	case pg.IsUnique(err, ""), errors.As(err, &pgErr) && (pgErr.Code == "40001" || pgErr.Code == "40P01"):
+	case pg.IsUnique(err, ""), pg.IsConflict(err):
 		return fmt.Errorf("commit batch: %w: %w", chat.ErrConflict, err)
 	case errors.Is(err, pg.ErrCircuitOpen):
 		return fmt.Errorf("%w: %w", chat.ErrUnavailable, refusal("commit batch", err))

@@ -97,12 +97,9 @@ func (s *Store) do(ctx context.Context, what string, f func(context.Context) err
 	return fmt.Errorf("%s: %w", what, err)
 }
 
-// retryAfter is also how long the circuit lets nobody try.
-const retryAfter = 500 * time.Millisecond
-
 func refusal(what string, err error) error {
 	return &fault.Error{
-		Kind: fault.Unavailable, Message: "Service unavailable", RetryAfter: retryAfter,
+		Kind: fault.Unavailable, Message: "Service unavailable", RetryAfter: pg.CircuitPause,
 		Cause: fmt.Errorf("%s: %w", what, err),
 	}
 }

@@ -50,33 +50,35 @@ func (c *client) refresh(ctx context.Context) {
 		every = refreshAccountAfter
 	}
 	for pause(ctx, every) == nil {
-		for {
+		for done := false; !done; {
 			if c.awaitUp(ctx) != nil {
 				return
 			}
-			token, err := c.fresh(ctx)
-			if err != nil {
-				if pause(ctx, c.jitter(minBackoff, maxBackoff)) != nil {
-					return
-				}
-				continue
-			}
-			k, err := c.invoke("auth:refresh", map[string]string{"token": token}, nil)
-			if err != nil {
-				continue
-			}
-			res := c.await(ctx, k)
-			if c.account != nil && res.answer.Error.Code == "unauthenticated" {
-				c.account.refused(token)
-			}
-			wait := c.after("auth:refresh", res)
-			if wait == 0 {
-				c.load.counters.refreshed.Add(1)
-				break
-			}
-			if pause(ctx, wait) != nil {
+			var wait time.Duration
+			if done, wait = c.refreshOnce(ctx); wait > 0 && pause(ctx, wait) != nil {
 				return
 			}
 		}
 	}
+}
+
+// refreshOnce gives the connection a fresh token, or says how long to wait before that is tried again.
+func (c *client) refreshOnce(ctx context.Context) (done bool, wait time.Duration) {
+	token, err := c.fresh(ctx)
+	if err != nil {
+		return false, c.jitter(minBackoff, maxBackoff)
+	}
+	k, err := c.invoke("auth:refresh", map[string]string{"token": token}, nil)
+	if err != nil {
+		return false, 0 // the connection is gone: the next one is waited for
+	}
+	res := c.await(ctx, k)
+	if c.account != nil && res.answer.Error.Code == "unauthenticated" {
+		c.account.refused(token)
+	}
+	if wait = c.after("auth:refresh", res); wait > 0 {
+		return false, wait
+	}
+	c.load.counters.refreshed.Add(1)
+	return true, 0
 }
