@@ -7,11 +7,16 @@ MAKEFLAGS += --no-print-directory
 
 BIN := $(CURDIR)/bin
 ARGS ?=
-FUZZTIME ?= 3s
+PKG ?=
+FUZZTIME ?= 20000x
 
 # Tools are built again only when their versions change: the stamp's name is a checksum of go.mod and go.sum.
 PROTO_STAMP := $(BIN)/.proto-$(shell cat tools/go.mod tools/go.sum | cksum | cut -d' ' -f1)
 LINT_STAMP := $(BIN)/.lint-$(shell cat tools/lint/go.mod tools/lint/go.sum | cksum | cut -d' ' -f1)
+
+# The product's modules, and the chart's tests, which go.work leaves out. Tools change by `go get -tool` alone.
+MODULES = $(filter-out tools/%,$(dir $(shell git ls-files '*go.mod')))
+GOVULNCHECK := v1.9.0
 
 # ---- using it
 
@@ -30,12 +35,13 @@ clean: ## Remove the data that `make run` keeps
 
 # ---- testing it
 
+# In the order in which they help: what tells most about a change first, style last. The linter is built meanwhile.
 .PHONY: test
 test: ## All tests that need no container engine, in order, with times; stops at the first failure
-	@tools/steps.sh check proto-check lint unit helm-test fuzz-short conformance e2e chaos-short
+	@tools/steps.sh --beside lint-tool check proto-check unit helm-test fuzz-short conformance e2e chaos-short lint
 
 .PHONY: check
-check: ## What is missing on this machine (Debian, as root: installs it)
+check: ## What is missing on this machine (on Debian, as root, it says what it installs, and installs it)
 	@tools/check.sh
 
 .PHONY: proto
@@ -47,19 +53,36 @@ proto-check: ## Is proto/gen what the protos say (FULL=1: also when the checksum
 	@tools/proto.sh check
 
 .PHONY: lint
-lint: $(LINT_STAMP) ## Lint every module of go.work (.golangci.yml)
-	@"$(BIN)/golangci-lint" run --allow-parallel-runners $(ARGS) $$(go list -m -f '{{.Dir}}/...')
+lint: $(LINT_STAMP) ## Lint every module of go.work (.golangci.yml; PKG=./gateway/... for less)
+	@"$(BIN)/golangci-lint" run --allow-parallel-runners $(ARGS) $(or $(PKG),$$(go list -m -f '{{.Dir}}/...'))
+
+.PHONY: fmt
+fmt: $(LINT_STAMP) ## Format every module of go.work as the linter wants it (PKG=./gateway/...)
+	@"$(BIN)/golangci-lint" fmt $(ARGS) $(or $(PKG),$$(go list -m -f '{{.Dir}}/...'))
+
+.PHONY: tidy
+tidy: ## go mod tidy in every module (ARGS=-diff: only say what would change, and fail)
+	@for mod in $(MODULES); do (cd "$$mod" && GOWORK=off go mod tidy $(ARGS)) || exit 1; done
+
+.PHONY: modules
+modules: ## Build and vet every module of go.work on its own, as its users and the images do (GOWORK=off)
+	@for mod in $$(go list -m -f '{{.Dir}}'); do (cd "$$mod" && GOWORK=off go vet ./...) || exit 1; done
+
+.PHONY: vuln
+vuln: ## Known vulnerabilities in what the programs call (asks the Go vulnerability database)
+	@for mod in $$(go list -m -f '{{.Dir}}'); do \
+	  (cd "$$mod" && GOWORK=off go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./...) || exit 1; done
 
 .PHONY: unit
-unit: ## go test -race over every module of go.work
-	@go test -race $(ARGS) $$(go list -m -f '{{.Path}}/...')
+unit: ## go test -race over every module of go.work (PKG=./gateway/... for less)
+	@go test -race $(ARGS) $(or $(PKG),$$(go list -m -f '{{.Path}}/...'))
 
 .PHONY: helm-test
 helm-test: ## The Helm chart, rendered and checked offline
 	@cd deploy/helmtest && GOWORK=off go test $(ARGS) ./...
 
 .PHONY: fuzz-short
-fuzz-short: ## Every fuzz target for FUZZTIME (3s)
+fuzz-short: ## Every fuzz target for FUZZTIME (20000x: executions; 5m: time)
 	@tools/fuzz.sh $(FUZZTIME)
 
 .PHONY: conformance
@@ -107,8 +130,12 @@ $(PROTO_STAMP):
 	@cd tools && GOWORK=off GOBIN="$(BIN)" go install tool
 	@rm -f "$(BIN)"/.proto-*; touch $@
 
+.PHONY: lint-tool
+lint-tool: $(LINT_STAMP)
+	@:
+
 $(LINT_STAMP):
-	@echo "building golangci-lint (tools/lint/go.mod)"
+	@echo "building golangci-lint (tools/lint/go.mod); on a machine without Go's caches that takes minutes"
 	@cd tools/lint && GOWORK=off GOBIN="$(BIN)" go install tool
 	@rm -f "$(BIN)"/.lint-*; touch $@
 
