@@ -15,8 +15,12 @@ import (
 
 // client is what the relay keeps for one socket.
 type client struct {
+	// Fixed at birth: everybody reads these without a lock.
 	relay  *Relay
 	socket *session.Socket
+	pid    string        // the secret by which the socket can be recovered; "" = it cannot
+	nonce  string        // of this gateway's hold on the socket
+	ended  chan struct{} // closed when everything knows that the socket is gone
 
 	mu         sync.Mutex // guards what follows
 	prefix     []byte     // the fields of ClientEvent that are the same for every event of the socket, encoded
@@ -34,10 +38,6 @@ type client struct {
 	announced  bool // to presence; guarded by presence.mu
 	gone       bool
 	saved      time.Time // when the state was last written to the bus
-
-	pid   string        // the secret by which the socket can be recovered; "" = it cannot
-	nonce string        // of this gateway's hold on the socket
-	ended chan struct{} // closed when everything knows that the socket is gone
 }
 
 // clientRoom is a room that the socket is in.
@@ -59,14 +59,28 @@ type pending struct {
 	act         func(*client, *pending) // instead of a NATS request; runs in a goroutine of its own
 }
 
-func newClient(r *Relay, identity *eventv1.Identity) *client {
-	c := &client{relay: r, tokens: float64(r.cfg.EventBurst), nonce: session.NewID(), ended: make(chan struct{})}
-	c.setIdentity(identity)
-	return c
+// newClient makes the socket of a user in a namespace, and what the relay keeps for it. id is the id of a socket that is
+// recovered, "" for a new one; pid is the secret by which the socket can be recovered, "" when it cannot.
+func newClient(r *Relay, s *session.Session, namespace string, identity *eventv1.Identity, id, pid string) (*client, error) {
+	c := &client{relay: r, pid: pid, nonce: session.NewID(), ended: make(chan struct{}), tokens: float64(r.cfg.EventBurst)}
+	c.socket = s.NewSocket(id, namespace, identity.GetUserId(), c)
+	if pid != "" {
+		c.socket.Offsets = session.NewOffsets(pid)
+	}
+	return c, c.setIdentity(identity)
 }
 
-func (c *client) setIdentity(identity *eventv1.Identity) {
-	c.loginID = identity.GetLoginId()
+// setIdentity has the socket's events carry an identity from now on: at birth, and when its client brings a fresh token.
+func (c *client) setIdentity(identity *eventv1.Identity) error {
+	prefix, err := proto.Marshal(&eventv1.ClientEvent{
+		SocketId: c.socket.ID, GatewayId: c.relay.cfg.GatewayID, Namespace: c.socket.Namespace, Identity: identity,
+	})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.prefix, c.loginID = prefix, identity.GetLoginId()
 	if t := identity.GetIssuedAt(); t != nil {
 		c.issuedAt = t.AsTime().UnixMilli()
 	}
@@ -74,19 +88,6 @@ func (c *client) setIdentity(identity *eventv1.Identity) {
 	if t := identity.GetExpiresAt(); t != nil {
 		c.expiresAt = t.AsTime().Unix()
 	}
-}
-
-// bind completes the client when its socket exists.
-func (c *client) bind(s *session.Socket, identity *eventv1.Identity) error {
-	prefix, err := proto.Marshal(&eventv1.ClientEvent{
-		SocketId: s.ID, GatewayId: c.relay.cfg.GatewayID, Namespace: s.Namespace, Identity: identity,
-	})
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.socket, c.prefix = s, prefix
 	return nil
 }
 

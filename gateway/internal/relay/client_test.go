@@ -20,13 +20,14 @@ import (
 
 // TestEncode: the ClientEvent that is put together from a prefix is what proto.Marshal would have made.
 func TestEncode(t *testing.T) {
-	socket, _ := sessiontest.NewSockets(t).New(t, "/chat", "u")
+	other, _ := sessiontest.NewSockets(t).New(t, "/chat", "u")
 	identity := &eventv1.Identity{UserId: "u", Name: "Ü", Role: "admin", LoginId: "l", IssuedAt: timestamppb.New(issued), ExpiresAt: timestamppb.New(issued.Add(time.Hour))}
 	r := &Relay{cfg: Config{GatewayID: "g1", EventBurst: 1}}
-	c := newClient(r, identity)
-	if err := c.bind(socket, identity); err != nil {
+	c, err := newClient(r, other.Session(), "/chat", identity, "", "")
+	if err != nil {
 		t.Fatal(err)
 	}
+	socket := c.socket
 	now := time.Unix(1_800_000_000, 123_456_789)
 	for packet, attachments := range map[string][][]byte{
 		`2["message:send",{"roomId":"r","content":"hä"}]`: nil,
@@ -58,7 +59,7 @@ func TestEncode(t *testing.T) {
 }
 
 func TestTokenBucket(t *testing.T) {
-	c := newClient(&Relay{cfg: Config{EventRate: 10, EventBurst: 3}}, &eventv1.Identity{})
+	c := &client{relay: &Relay{cfg: Config{EventRate: 10, EventBurst: 3}}, tokens: 3}
 	now := time.Unix(1000, 0)
 	take := func(at time.Duration, want bool, wantWait time.Duration) {
 		t.Helper()

@@ -92,30 +92,25 @@ func (r *Relay) authenticate(s *session.Session, namespace, token string, wish w
 
 // enterNamespace recovers the client's old socket if it can, and makes a new one otherwise.
 func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *eventv1.Identity, wish wish) {
-	c := newClient(r, identity)
+	pid := ""
 	if r.recovery.on() && wish.recovery {
-		switch r.recovery.recover(s, c, namespace, identity, wish) {
-		case recovered, lost:
+		if r.recovery.recover(s, namespace, identity, wish) != fresh {
 			return
-		case fresh:
-			c.pid = newPID()
 		}
+		pid = newPID()
 	}
-	socket := s.NewSocket("", namespace, identity.GetUserId(), c)
-	if c.pid != "" {
-		socket.Offsets = session.NewOffsets(c.pid)
-	}
-	if err := c.bind(socket, identity); err != nil {
-		r.log.Error("socket cannot be bound", slog.Any("error", err))
+	c, err := newClient(r, s, namespace, identity, "", pid)
+	if err != nil {
+		r.log.Error("identity cannot be encoded", slog.Any("error", err))
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return
 	}
 	r.recovery.save(c)
-	if !s.Admit(socket, c.pid, func() { r.register(socket, c) }) {
+	if !s.Admit(c.socket, c.pid, func() { r.register(c.socket, c) }) {
 		r.recovery.ended(c, transport.ReasonLeft) // nobody got to know its pid
 		return
 	}
-	r.announce(socket, c)
+	r.announce(c.socket, c)
 }
 
 func (r *Relay) refuseConnect(s *session.Session, namespace, message string) {

@@ -188,10 +188,7 @@ func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) erro
 	if res.GetIdentity().GetUserId() != c.socket.UserID {
 		return fault.New(fault.Forbidden, "The token belongs to another user")
 	}
-	c.mu.Lock()
-	c.setIdentity(res.GetIdentity())
-	c.mu.Unlock()
-	if err := c.bind(c.socket, res.GetIdentity()); err != nil {
+	if err := c.setIdentity(res.GetIdentity()); err != nil {
 		return err
 	}
 	if r.revocations.covers(c) { // it came between the check of the token and this line

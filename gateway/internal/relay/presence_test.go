@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -267,4 +268,24 @@ func TestRefresh(t *testing.T) {
 	}
 	w.send(t, subject.Revoked, &eventv1.Revocation{Id: 1, UserId: "u", LoginId: "second", RevokedAt: timestamppb.Now()})
 	c.WaitEnded(t)
+}
+
+// TestEventsDuringRefresh: a client sends while its token is being refreshed. The refresh runs in a goroutine of its own, beside
+// the reader's, so that -race sees what both touch.
+func TestEventsDuringRefresh(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.connect(t, "u.first")
+	tooLarge := `429["big","` + strings.Repeat("x", 2*testConfig().MaxEventBytes) + `"]`
+	for round := range 20 {
+		c.Say(fmt.Sprintf(`42%d["auth:refresh",{"token":"u.%d"}]`, 100+round, round))
+		reply := fmt.Sprintf(`43%d`, 100+round)
+		sessiontest.Eventually(t, func() bool {
+			c.Say(tooLarge) // is refused by the reader, whatever is in flight
+			return slices.ContainsFunc(c.Packets(), func(p string) bool { return strings.HasPrefix(p, reply) })
+		}, func() string { return "the refresh is not answered" })
+		if got := c.WaitFor(t, reply); got != reply+`[{"ok":true}]` {
+			t.Fatalf("the refresh is answered by %s, want ok", got)
+		}
+		c.Forget()
+	}
 }

@@ -52,7 +52,7 @@ var errBroken = errors.New("the session ended")
 //	replay                from the client's offset (or where it entered) to each room's head
 //	Admit                 the CONNECT reply, with the same pid
 //	hub.Complete          what was kept back
-func (v *recovery) recover(s *session.Session, c *client, namespace string, identity *eventv1.Identity, wish wish) outcome {
+func (v *recovery) recover(s *session.Session, namespace string, identity *eventv1.Identity, wish wish) outcome {
 	if wish.pid == "" {
 		return fresh
 	}
@@ -87,16 +87,15 @@ func (v *recovery) recover(s *session.Session, c *client, namespace string, iden
 	case generation > st.GetGeneration():
 		return v.notRecovered("state", errOldState)
 	}
-	socket := s.NewSocket(st.GetSocketId(), namespace, identity.GetUserId(), c)
-	socket.Offsets = session.NewOffsets(wish.pid)
-	for index := range seqs {
-		socket.Offsets.Reserve(index)
-	}
-	if err := c.bind(socket, identity); err != nil {
+	c, err := newClient(r, s, namespace, identity, st.GetSocketId(), wish.pid)
+	if err != nil {
 		return v.notRecovered("internal", err)
 	}
+	for index := range seqs {
+		c.socket.Offsets.Reserve(index)
+	}
 	c.generation = st.GetGeneration()
-	socket.Offsets.SetGeneration(c.generation)
+	c.socket.Offsets.SetGeneration(c.generation)
 	if !joinable(namespace) {
 		if missed, err := v.missedNotifications(asking, c, endedAt); err != nil || missed {
 			return v.notRecovered("missed", err)
@@ -109,12 +108,9 @@ func (v *recovery) recover(s *session.Session, c *client, namespace string, iden
 		}
 		return v.notRecovered("too_much", err)
 	}
-	c.pid, c.rooms = wish.pid, rooms
-	if err := v.adopt(asking, c, revision); err != nil {
-		c.pid, c.rooms = "", nil
+	if err := v.adopt(asking, c, rooms, revision); err != nil {
 		return v.notRecovered("conflict", err)
 	}
-	c.rooms = nil
 	if err := v.carryOn(ctx, s, c, rooms, endedAt); err != nil {
 		r.log.Warn("recovery broken off", slog.Any("error", err))
 		r.stats.Recoveries.WithLabelValues("broken").Inc()

@@ -164,15 +164,19 @@ func (v *recovery) put(key string, value []byte) {
 
 // state describes a client for another gateway.
 func (v *recovery) state(c *client) *enginev1.SessionState {
-	st := &enginev1.SessionState{
-		SocketId: c.socket.ID, Namespace: c.socket.Namespace, UserId: c.socket.UserID,
-		GatewayId: v.relay.cfg.GatewayID, Incarnation: v.relay.cfg.Incarnation, Nonce: c.nonce,
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return v.stateLocked(c, c.rooms)
+}
+
+// stateLocked describes a client that is in the given rooms; c.mu is held.
+func (v *recovery) stateLocked(c *client, rooms []clientRoom) *enginev1.SessionState {
+	st := &enginev1.SessionState{
+		SocketId: c.socket.ID, Namespace: c.socket.Namespace, UserId: c.socket.UserID,
+		GatewayId: v.relay.cfg.GatewayID, Incarnation: v.relay.cfg.Incarnation, Nonce: c.nonce, Generation: c.generation,
+	}
 	c.saved = time.Now()
-	st.Generation = c.generation
-	for _, room := range c.rooms {
+	for _, room := range rooms {
 		st.Rooms = append(st.Rooms, &enginev1.SessionRoom{Index: room.index, RoomId: room.id, Seq: room.seq})
 	}
 	return st
@@ -350,13 +354,16 @@ func (v *recovery) endOld(ctx context.Context, pid string, st *enginev1.SessionS
 	return err == nil
 }
 
-// adopt makes the socket this gateway's; it fails when another gateway was faster.
-func (v *recovery) adopt(ctx context.Context, c *client, revision uint64) error {
+// adopt makes the socket, with the rooms that it is to enter again, this gateway's; it fails when another gateway was faster.
+func (v *recovery) adopt(ctx context.Context, c *client, rooms []clientRoom, revision uint64) error {
 	kv := v.bucket()
 	if kv == nil {
 		return errNoState
 	}
-	raw, err := proto.Marshal(v.state(c))
+	c.mu.Lock()
+	st := v.stateLocked(c, rooms)
+	c.mu.Unlock()
+	raw, err := proto.Marshal(st)
 	if err != nil {
 		return fmt.Errorf("encode session state: %w", err)
 	}

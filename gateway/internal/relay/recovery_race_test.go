@@ -83,8 +83,7 @@ func TestRecoveryThatBreaksOff(t *testing.T) {
 	c, s := sessiontest.Open(g2.sessions, session.Headers{})
 	s.Close(transport.CodeNormal, transport.ReasonLost)
 	c.WaitEnded(t)
-	cl := newClient(g2.relay, &eventv1.Identity{UserId: "a"})
-	if got := g2.relay.recovery.recover(s, cl, "/", &eventv1.Identity{UserId: "a"}, wish{recovery: true, pid: a.pid}); got != lost {
+	if got := g2.relay.recovery.recover(s, "/", &eventv1.Identity{UserId: "a"}, wish{recovery: true, pid: a.pid}); got != lost {
 		t.Errorf("recover on an ended session = %v, want lost", got)
 	}
 	if got := g2.relay.hub.Members("r"); len(got) > 0 {
@@ -209,8 +208,7 @@ func TestLateRecovery(t *testing.T) {
 	gone.Close(transport.CodeNormal, transport.ReasonLost)
 	gone.WaitEnded(t)
 	sessiontest.Eventually(t, s.Ended, func() string { return "the session does not end" })
-	c := newClient(g1.relay, &eventv1.Identity{UserId: "a"})
-	if got := g1.relay.recovery.recover(s, c, "/", &eventv1.Identity{UserId: "a"}, wish{recovery: true, pid: a.pid}); got != lost {
+	if got := g1.relay.recovery.recover(s, "/", &eventv1.Identity{UserId: "a"}, wish{recovery: true, pid: a.pid}); got != lost {
 		t.Errorf("recovery of a session that ended = %v, want lost", got)
 	}
 	if _, reason, ended := b.Ended(); ended {
