@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/starling-chat/starling/gateway/internal/edge"
+	"github.com/starling-chat/starling/gateway/internal/peers"
 	"github.com/starling-chat/starling/gateway/internal/relay"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
@@ -90,14 +91,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	peers := relay.NewPeers(nc, cfg.Listen.ID, sessions, log)
-	r.ServePeers(peers)
+	others := peers.New(peers.Config{Gateway: cfg.Listen.ID, Takeover: r.Takeover, Resumed: r.Resumed}, nc, sessions, log)
 	front, err := edge.New(edge.Config{
 		Listener: listener, Origins: cfg.Listen.FrontendURLs, TrustedProxies: proxies,
 		MaxPayload: cfg.Protocol.MaxPayload, MaxConnections: maxConnections(cfg.Limits.Connections, log), MaxSockets: descriptorRoom(),
 		IPRate: cfg.Limits.IPRate, IPBurst: cfg.Limits.IPBurst,
 		Auth: conns.auth, Chat: conns.chat, Presence: conns.presence, Cluster: r.Cluster(),
-	}, sids, sessions, sockets, peers, st, log)
+	}, sids, sessions, sockets, others, st, log)
 	if err != nil {
 		return fmt.Errorf("prepare the HTTP edge: %w", err)
 	}
@@ -106,6 +106,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g := run.Group{Timeout: cfg.ShutdownTimeout}
 	g.Go("admin", obs.Admin{Addr: cfg.Listen.Admin, Registry: registry, Ready: drain.ready, Log: log}.Run)
 	g.Go("relay", r.Run)
+	g.Go("peers", others.Run)
 	if cfg.Listen.GRPC != "" {
 		g.Go("grpc", clusterServer(cfg, r, registry, log).Run)
 	}

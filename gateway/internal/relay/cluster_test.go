@@ -88,7 +88,6 @@ func startClusterGateway(t *testing.T, server *embedded.Server, id string) *clus
 		ClusterTimeout: clusterTimeout, ClusterCalls: 3,
 	}, nc, relay.Services{Auth: tokenIsUser{}, Chat: openRooms{}}, st, log)
 	sessions := session.NewServer(sessiontest.Config(), session.NewSIDs(id, []byte("key")), r, socketio.NewNames("/"), st, log)
-	r.ServePeers(relay.NewPeers(nc, id, sessions, log))
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})
 	go func() {

@@ -21,12 +21,14 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/gateway/internal/engineio"
+	"github.com/starling-chat/starling/gateway/internal/peers"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/platform/bus/embedded"
 	"github.com/starling-chat/starling/platform/rpc"
+	"github.com/starling-chat/starling/platform/run"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
@@ -53,7 +55,6 @@ type fleetGateway struct {
 	relay    *Relay
 	sessions *session.Server
 	sockets  *transport.Server
-	peers    *Peers
 }
 
 func newFleet(t *testing.T, change func(*Config)) *fleet {
@@ -103,11 +104,13 @@ func (f *fleet) start(id string) *fleetGateway {
 		MaxMessage: 100_000, SendQueue: 256 << 10, FrameTimeout: time.Minute, CloseTimeout: time.Second,
 	}, log)
 	f.t.Cleanup(g.sockets.Wait)
-	g.peers = NewPeers(g.nc, id, g.sessions, log)
-	g.relay.ServePeers(g.peers)
+	others := peers.New(peers.Config{Gateway: id, Takeover: g.relay.Takeover, Resumed: g.relay.Resumed}, g.nc, g.sessions, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); _ = g.relay.Run(ctx) }()
+	var parts run.Group
+	parts.Go("relay", g.relay.Run)
+	parts.Go("peers", others.Run)
+	go func() { defer close(done); _ = parts.Run(ctx) }()
 	f.t.Cleanup(func() {
 		cancel()
 		select {

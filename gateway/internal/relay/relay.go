@@ -46,7 +46,6 @@ type Relay struct {
 	revocations *revocations
 	catalog     *catalog
 	cluster     *cluster
-	peers       *Peers
 	recovery    *recovery
 
 	waiting    atomic.Int64     // bytes of the client events that clients have queued or in flight
@@ -116,7 +115,6 @@ func (r *Relay) Run(ctx context.Context) error {
 	g.Go("token expiry", r.closeExpired)
 	g.Go("cluster", r.cluster.run)
 	g.Go("presence", r.presence.run)
-	g.Go("peers", r.peers.run)
 	g.Go("recovery", r.recovery.run)
 	err = g.Run(ctx)
 	r.stop()
@@ -183,6 +181,13 @@ func (r *Relay) Evicted(s *session.Socket, roomID string) {
 
 // GapFound implements hub.Watcher.
 func (r *Relay) GapFound(roomID string) { r.repairs.ask(roomID, r.cfg.GapWait) }
+
+// Takeover ends the socket with a private id, because its client came back at another gateway. done is called once everything
+// here knows. Takeover does not block.
+func (r *Relay) Takeover(pid string, done func()) { r.recovery.takenOver(pid, done) }
+
+// Resumed gives the end of the last stall of this process, zero when there was none.
+func (r *Relay) Resumed(now time.Time) time.Time { return r.stalls.Resumed(now) }
 
 // closeExpired ends sessions whose token ended.
 func (r *Relay) closeExpired(ctx context.Context) error {

@@ -207,7 +207,6 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 	st := sessiontest.Stats()
 	w.relay = newRelay(cfg, nc, conn, st)
 	w.sessions = sessiontest.Server(t, w.relay, sessiontest.Config(), st)
-	w.relay.ServePeers(NewPeers(nc, cfg.GatewayID, w.sessions, slog.New(slog.DiscardHandler)))
 
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

@@ -1,4 +1,4 @@
-package relay
+package peers
 
 import (
 	"context"
@@ -73,11 +73,14 @@ func (p *Peers) dropTunnel(id string) {
 	p.mu.Unlock()
 }
 
-// OpenTunnel implements edge.Peers, at the carrier.
-func (p *Peers) OpenTunnel(ctx context.Context, gateway, sid string) (func(transport.Conn) transport.Receiver, *engineio.RequestError, error) {
+// OpenTunnel asks another gateway, the owner, to take a WebSocket for one of its sessions. bind makes the Receiver of the
+// WebSocket at this gateway, the carrier; refusal is the owner's answer when it does not take it.
+func (p *Peers) OpenTunnel(
+	ctx context.Context, gateway, sid string,
+) (bind func(transport.Conn) transport.Receiver, refusal *engineio.RequestError, err error) {
 	t := &tunnel{peers: p, id: session.NewID(), gateway: gateway, opened: time.Now()}
 	raw, err := proto.Marshal(&enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Open{Open: &enginev1.TunnelOpen{
-		Tunnel: t.id, Sid: sid, GatewayId: p.self,
+		Tunnel: t.id, Sid: sid, GatewayId: p.cfg.Gateway,
 	}}})
 	if err != nil {
 		return nil, nil, fmt.Errorf("encode a tunnel's opening: %w", err)
@@ -161,7 +164,7 @@ func (p *Peers) tunnelData(d *enginev1.TunnelData) {
 
 // Receive implements transport.Receiver, at the carrier: a message of the client goes to the owner.
 func (t *tunnel) Receive(data []byte, binary bool) {
-	if w := t.peers.stalls; w != nil && t.opened.Before(w.Resumed(time.Now())) { // it may be old, which the owner cannot know
+	if t.opened.Before(t.peers.cfg.Resumed(time.Now())) { // it may be old, which the owner cannot know
 		t.conn.Close(transport.CodeTryAgainLater, transport.ReasonStalled)
 		return
 	}

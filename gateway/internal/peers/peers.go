@@ -1,4 +1,4 @@
-package relay
+package peers
 
 import (
 	"context"
@@ -12,29 +12,32 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/starling-chat/starling/gateway/internal/edge"
 	"github.com/starling-chat/starling/gateway/internal/engineio"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
-	"github.com/starling-chat/starling/platform/stall"
 	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
-// Peers lets any gateway serve any session: a polling request is passed on to the session's gateway and its answer back, and
-// the WebSocket of an upgrade is carried for it, message by message.
-//
-//	client ──GET, POST──► gateway B ══NATS request══► gateway A (has the session)
-//	client ◄═WebSocket══► gateway B ◄═══ tunnel ═══► gateway A
+// Config is what the peers of a gateway need from the rest of it.
+type Config struct {
+	// Gateway is the id of this gateway.
+	Gateway string
+	// Takeover ends the socket with a private id, because its client came back elsewhere; done is called once everything in
+	// this gateway knows. Takeover must not block.
+	Takeover func(pid string, done func())
+	// Resumed gives the end of the last stall of this process, zero when there was none.
+	Resumed func(now time.Time) time.Time
+}
+
+// Peers passes polling requests and WebSockets on to the gateways that have their sessions, and answers those gateways.
 type Peers struct {
+	cfg      Config
 	nc       *nats.Conn
-	self     string
 	sessions *session.Server
 	log      *slog.Logger
 	inbox    chan *nats.Msg
 	polls    chan struct{} // tokens of polls being answered for other gateways
-	takeover func(pid string, done func())
-	stalls   *stall.Watch // nil before ServePeers
 
 	tasks sync.WaitGroup // polls being answered, keepalives, the ends of tunnels
 
@@ -42,8 +45,6 @@ type Peers struct {
 	cancels map[string]context.CancelFunc
 	tunnels map[string]*tunnel
 }
-
-var _ edge.Peers = (*Peers)(nil)
 
 const (
 	peerBuffer    = 16384
@@ -54,16 +55,16 @@ const (
 	tunnelTimeout = 2 * time.Second
 )
 
-// NewPeers makes the peers of a gateway; ServePeers has the relay run them.
-func NewPeers(nc *nats.Conn, self string, sessions *session.Server, log *slog.Logger) *Peers {
+// New makes the peers of a gateway; Run brings them to life.
+func New(cfg Config, nc *nats.Conn, sessions *session.Server, log *slog.Logger) *Peers {
 	return &Peers{
-		nc: nc, self: self, sessions: sessions, log: log,
+		cfg: cfg, nc: nc, sessions: sessions, log: log,
 		inbox: make(chan *nats.Msg, peerBuffer), polls: make(chan struct{}, maxPeerPolls),
 		cancels: make(map[string]context.CancelFunc), tunnels: make(map[string]*tunnel),
 	}
 }
 
-// Poll implements edge.Peers. An answer that is lost, because NATS or the session's gateway went away, is an error soon after
+// Poll has another gateway answer a polling request of one of its sessions. An answer that is lost, because NATS or the session's gateway went away, is an error soon after
 // the hold: what was in it is lost to the session, and its client has to come back and recover.
 func (p *Peers) Poll(ctx context.Context, gateway string, r session.PollRequest) (session.PollResponse, error) {
 	id := session.NewID()
@@ -106,15 +107,9 @@ func (p *Peers) send(gateway string, m *enginev1.EngineMessage) {
 	}
 }
 
-// ServePeers has the relay answer the other gateways.
-func (r *Relay) ServePeers(p *Peers) {
-	r.peers = p
-	p.takeover, p.stalls = r.recovery.takenOver, r.stalls
-}
-
-// run takes in what other gateways send. Tunnels need the order, and their work does not block; polls wait in goroutines.
-func (p *Peers) run(ctx context.Context) error {
-	sub, err := p.nc.ChanSubscribe(subject.Engine(p.self), p.inbox)
+// Run takes in what other gateways send. Tunnels need the order, and their work does not block; polls wait in goroutines.
+func (p *Peers) Run(ctx context.Context) error {
+	sub, err := p.nc.ChanSubscribe(subject.Engine(p.cfg.Gateway), p.inbox)
 	if err != nil {
 		return fmt.Errorf("subscribe for other gateways: %w", err)
 	}
@@ -171,9 +166,7 @@ func (p *Peers) received(msg *nats.Msg, m *enginev1.EngineMessage) {
 		}
 		_ = msg.Respond(answer) // the other end asks again
 	case *enginev1.EngineMessage_Takeover:
-		if p.takeover != nil {
-			p.takeover(kind.Takeover.GetPid(), func() { _ = msg.Respond(nil) }) // the other end goes on without
-		}
+		p.cfg.Takeover(kind.Takeover.GetPid(), func() { _ = msg.Respond(nil) }) // the other end goes on without
 	}
 }
 
