@@ -4,10 +4,9 @@ package transport
 // network.
 type Conn interface {
 	// Queue appends a message to the send queue without writing. It reports false when the message was not taken: the
-	// conn is closed, or the message is volatile and does not fit or the queue is more than half full. A queue that grows
-	// over its bound closes the conn with ReasonSlow: the client comes back and recovers. One message that alone is over
-	// the bound, such as a long history, is taken at a time and does not count while it goes out. Queue writes only when
-	// the bound would be passed otherwise.
+	// conn is closed, or the message is volatile and the queue too full for it. A queue that would grow over its bound
+	// closes the conn with ReasonSlow: the client comes back and recovers. The type sendQueue has the rules. Queue writes
+	// only when much is queued, or the bound would be passed otherwise.
 	Queue(m *Message) bool
 	// QueueSuffixed is Queue for a message whose last byte of text is replaced by the suffix: a socket's own offset at
 	// the end of a shared event.

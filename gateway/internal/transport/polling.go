@@ -19,9 +19,7 @@ type Polling struct {
 	owner  Receiver
 
 	mu       sync.Mutex // guards what follows
-	queue    []polled
-	bytes    int
-	large    int           // of them belong to a message over the bound, and do not count
+	queue    packetQueue
 	wake     chan struct{} // closed when the waiting GET has something to do; nil while none waits
 	next     Conn          // after the upgrade
 	closing  bool
@@ -31,26 +29,14 @@ type Polling struct {
 	upgraded chan struct{} // closed at the upgrade
 }
 
-// polled is one queued message, with its own text where a suffix was given.
-type polled struct {
-	text        []byte
-	attachments [][]byte
-	large       bool
-}
-
-func (p polled) size() int {
-	n := len(p.text) + 1
-	for _, a := range p.attachments {
-		n += len(a)*4/3 + 6
-	}
-	return n
-}
-
 var _ Conn = (*Polling)(nil)
 
 // NewPolling makes the conn of a new polling session. Bind it to its Receiver before use.
 func (s *Server) NewPolling() *Polling {
-	return &Polling{server: s, limits: s.limits, upgraded: make(chan struct{})}
+	return &Polling{
+		server: s, limits: s.limits, upgraded: make(chan struct{}),
+		queue: packetQueue{sendQueue: sendQueue{bound: s.limits.SendQueue}},
+	}
 }
 
 // Bind sets the session.
@@ -76,7 +62,7 @@ func (p *Polling) Poll(ctx context.Context) ([]byte, error) {
 		if p.wake != nil { // also while this one was about to wake up
 			return nil, ErrOverlap
 		}
-		if len(p.queue) > 0 || p.closing {
+		if !p.queue.empty() || p.closing {
 			return p.takeLocked()
 		}
 		wake := make(chan struct{})
@@ -101,29 +87,13 @@ func (p *Polling) Poll(ctx context.Context) ([]byte, error) {
 
 // takeLocked makes a body of what is queued, up to a packet's limit, and of the goodbye.
 func (p *Polling) takeLocked() ([]byte, error) {
-	if len(p.queue) == 0 && !p.goodbye {
+	if p.queue.empty() && !p.goodbye {
 		return nil, ErrClosed
 	}
-	var body []byte
-	n := 0
-	for n < len(p.queue) && (n == 0 || len(body)+p.queue[n].size() <= p.limits.MaxMessage) {
-		body = engineio.AppendPolled(body, p.queue[n].text, false)
-		for _, a := range p.queue[n].attachments {
-			body = engineio.AppendPolled(body, a, true)
-		}
-		p.bytes -= p.queue[n].size()
-		if p.queue[n].large {
-			p.large = 0
-		}
-		n++
-	}
-	p.queue = p.queue[n:]
-	if len(p.queue) == 0 {
-		p.queue = nil
-		if p.closing && p.goodbye {
-			body = engineio.AppendPolled(body, []byte{byte(engineio.Close)}, false)
-			p.goodbye = false
-		}
+	body := p.queue.take(p.limits.MaxMessage)
+	if p.queue.empty() && p.closing && p.goodbye {
+		body = engineio.AppendPolled(body, []byte{byte(engineio.Close)}, false)
+		p.goodbye = false
 	}
 	return body, nil
 }
@@ -132,16 +102,15 @@ func (p *Polling) takeLocked() ([]byte, error) {
 func (p *Polling) Pending() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.next == nil && p.closing && (len(p.queue) > 0 || p.goodbye)
+	return p.next == nil && p.closing && (!p.queue.empty() || p.goodbye)
 }
 
 // Release answers a waiting GET with a noop, so that the client can go over to its WebSocket.
 func (p *Polling) Release() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.wake != nil && len(p.queue) == 0 {
-		p.queue = append(p.queue, polled{text: []byte{byte(engineio.Noop)}})
-		p.bytes += p.queue[0].size()
+	if p.wake != nil && p.queue.empty() {
+		p.queue.append(polled{text: []byte{byte(engineio.Noop)}})
 		p.wakeLocked()
 	}
 }
@@ -153,14 +122,14 @@ func (p *Polling) Upgrade(next Conn) bool {
 	if p.closing || p.next != nil {
 		return false
 	}
-	for _, q := range p.queue {
+	for _, q := range p.queue.packets {
 		if len(q.text) == 1 && q.text[0] == byte(engineio.Noop) {
 			continue // a noop never goes over WebSocket
 		}
 		b := NewBuilder(len(q.text))
 		next.Queue(b.Message(append(b.Buffer(), q.text...), q.attachments))
 	}
-	p.queue, p.bytes, p.large = nil, 0, 0
+	p.queue.drop()
 	p.next = next
 	close(p.upgraded)
 	if p.paused != nil {
@@ -210,19 +179,15 @@ func (p *Polling) queueText(m *Message, text []byte) bool {
 		return false
 	}
 	q := polled{text: text, attachments: m.Attachments}
-	size, bound, backlog := q.size(), p.limits.SendQueue, p.bytes-p.large
-	switch {
-	case m.Volatile && (backlog > bound/2 || size > bound):
+	switch p.queue.admit(q.size(), m.Volatile) {
+	case dropped:
 		return false
-	case backlog+size <= bound:
-	case size > bound && p.large == 0: // a long history: one such message at a time waits beside the bound
-		p.large, q.large = size, true
-	default:
+	case slow:
 		p.closeLocked(ReasonSlow)
 		return false
+	default:
 	}
-	p.queue = append(p.queue, q)
-	p.bytes += size
+	p.queue.append(q)
 	return true
 }
 
@@ -230,7 +195,7 @@ func (p *Polling) queueText(m *Message, text []byte) bool {
 func (p *Polling) Flush() {
 	p.mu.Lock()
 	next := p.next
-	if next == nil && len(p.queue) > 0 {
+	if next == nil && !p.queue.empty() {
 		p.wakeLocked()
 	}
 	p.mu.Unlock()
@@ -259,12 +224,12 @@ func (p *Polling) closeLocked(reason Reason) (first bool) {
 	p.closing, p.reason = true, reason
 	switch reason {
 	case ReasonClient, ReasonLost, ReasonPingTimeout, ReasonProtocol, ReasonSlow, ReasonReplaced, ReasonTooBig:
-		p.queue, p.bytes, p.large = nil, 0, 0
+		p.queue.drop()
 	default:
 		p.goodbye = true
 	}
 	if reason == ReasonClient { // the waiting GET of a client that says goodbye gets a noop, or else the first that comes
-		p.queue = []polled{{text: []byte{byte(engineio.Noop)}}}
+		p.queue.append(polled{text: []byte{byte(engineio.Noop)}})
 	}
 	p.wakeLocked()
 	if p.paused != nil {
@@ -331,7 +296,7 @@ func (p *Polling) AwaitResumed(ctx context.Context) error {
 func (p *Polling) QueuedBytes() int {
 	p.mu.Lock()
 	next := p.next
-	n := p.bytes
+	n := p.queue.waiting
 	p.mu.Unlock()
 	if next != nil {
 		return next.QueuedBytes()

@@ -1,9 +1,197 @@
 package transport
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
 
-// sendBuffers lends the buffers of send queues, so that a conn with nothing to send owns none.
-type sendBuffers struct{ pool sync.Pool }
+	"github.com/starling-chat/starling/gateway/internal/engineio"
+)
+
+// sendQueue decides what one conn takes, and counts it. The bytes themselves are kept beside it, in the form that the
+// transport needs. A sendQueue has no lock and no goroutine of its own: its conn guards it.
+//
+//		  written │ ahead │ large │ behind
+//		──────────┼───────┴───────┴────────►
+//		          └──────── waiting
+//
+//	 1. What waits, the large message aside, stays within the bound. A message that would pass it finds the peer slow.
+//	 2. A message that alone is over the bound, such as a long history, is large: one at a time is taken beside the bound.
+//	 3. A volatile message is dropped where another one would find the peer slow, and already when more than half the bound
+//	    waits. When nothing waits every volatile message is taken.
+type sendQueue struct {
+	bound   int // bytes
+	waiting int // bytes that are queued and not written
+	large   int // how many of them belong to the large message
+	ahead   int // how many of them go out before it
+}
+
+// verdict is what becomes of a message.
+type verdict uint8
+
+const (
+	taken   verdict = iota
+	dropped         // a volatile message that does not fit
+	slow            // the queue would pass its bound
+)
+
+// backlog is what counts against the bound.
+func (q *sendQueue) backlog() int { return q.waiting - q.large }
+
+// fits tells whether size more bytes stay within the bound.
+func (q *sendQueue) fits(size int) bool { return q.backlog()+size <= q.bound }
+
+// admit decides about a message of size bytes. One that is taken has to be appended next.
+func (q *sendQueue) admit(size int, volatile bool) verdict {
+	switch {
+	case volatile && (q.backlog() > q.bound/2 || q.waiting > 0 && !q.fits(size)):
+		return dropped
+	case q.fits(size):
+	case size > q.bound && q.large == 0:
+		q.large, q.ahead = size, q.waiting
+	default:
+		return slow
+	}
+	return taken
+}
+
+// appended counts n bytes that wait from now on.
+func (q *sendQueue) appended(n int) { q.waiting += n }
+
+// wrote counts n bytes that went out, from the front.
+func (q *sendQueue) wrote(n int) {
+	q.waiting -= n
+	passed := min(n, q.ahead)
+	q.ahead -= passed
+	q.large = max(0, q.large-(n-passed))
+}
+
+// reset forgets what waits.
+func (q *sendQueue) reset() { q.waiting, q.large, q.ahead = 0, 0, 0 }
+
+// frameQueue is the sendQueue of a conn that writes a stream of frames. It borrows its buffer, so that a conn with nothing
+// to send owns none.
+type frameQueue struct {
+	sendQueue
+	shared *sendBuffers
+	buf    *[]byte // nil when nothing waits
+	sent   int     // bytes at the front of buf that are written
+}
+
+// append queues bytes that were admitted, or that have to go out in any case.
+func (q *frameQueue) append(p []byte) {
+	q.grow(func(buf []byte) []byte { return append(buf, p...) })
+}
+
+// grow has add append to the buffer.
+func (q *frameQueue) grow(add func([]byte) []byte) {
+	if q.buf == nil {
+		q.buf = q.shared.get()
+	}
+	before := len(*q.buf)
+	*q.buf = add(*q.buf)
+	n := len(*q.buf) - before
+	q.appended(n)
+	q.shared.waiting.Add(int64(n))
+}
+
+// empty tells whether nothing waits.
+func (q *frameQueue) empty() bool { return q.buf == nil }
+
+// next gives the bytes that go out next. They are valid until the queue changes.
+func (q *frameQueue) next() []byte { return (*q.buf)[q.sent:] }
+
+// wrote forgets n bytes at the front.
+func (q *frameQueue) wrote(n int) {
+	q.sendQueue.wrote(n)
+	q.shared.waiting.Add(-int64(n))
+	if q.sent += n; q.sent == len(*q.buf) {
+		q.shared.put(q.buf)
+		q.buf, q.sent = nil, 0
+	}
+}
+
+// compact moves what waits to the front of the buffer once half of it is written, so that the buffer of a long queue does not
+// grow with what passes through.
+func (q *frameQueue) compact() {
+	if q.buf != nil && q.sent > 0 && q.sent >= len(*q.buf)/2 {
+		*q.buf = append((*q.buf)[:0], (*q.buf)[q.sent:]...)
+		q.sent = 0
+	}
+}
+
+// drop forgets everything. The buffer goes back to the others unless somebody is still writing from it.
+func (q *frameQueue) drop(inUse bool) {
+	if q.buf == nil {
+		return
+	}
+	q.shared.waiting.Add(-int64(q.waiting))
+	if !inUse {
+		q.shared.put(q.buf)
+	}
+	q.buf, q.sent = nil, 0
+	q.reset()
+}
+
+// packetQueue is the sendQueue of a conn that hands packets out when it is asked for them.
+type packetQueue struct {
+	sendQueue
+	packets []polled
+}
+
+// polled is one queued message, with its own text where a suffix was given.
+type polled struct {
+	text        []byte
+	attachments [][]byte
+}
+
+// size is what the message takes of a polling body.
+func (p polled) size() int {
+	n := len(p.text) + 1
+	for _, a := range p.attachments {
+		n += len(a)*4/3 + 6
+	}
+	return n
+}
+
+// append queues a message that was admitted, or that has to go out in any case.
+func (q *packetQueue) append(p polled) {
+	q.packets = append(q.packets, p)
+	q.appended(p.size())
+}
+
+// empty tells whether nothing waits.
+func (q *packetQueue) empty() bool { return len(q.packets) == 0 }
+
+// take makes a body of the first messages: as many as most bytes hold, and one in any case.
+func (q *packetQueue) take(most int) []byte {
+	var body []byte
+	n := 0
+	for n < len(q.packets) && (n == 0 || len(body)+q.packets[n].size() <= most) {
+		p := q.packets[n]
+		body = engineio.AppendPolled(body, p.text, false)
+		for _, a := range p.attachments {
+			body = engineio.AppendPolled(body, a, true)
+		}
+		q.wrote(p.size())
+		n++
+	}
+	if q.packets = q.packets[n:]; len(q.packets) == 0 {
+		q.packets = nil
+	}
+	return body
+}
+
+// drop forgets everything.
+func (q *packetQueue) drop() {
+	q.packets = nil
+	q.reset()
+}
+
+// sendBuffers are the buffers of all send queues of a server, and the count of what waits in them.
+type sendBuffers struct {
+	pool    sync.Pool
+	waiting atomic.Int64 // bytes
+}
 
 const (
 	sendBufferSize = 4 << 10

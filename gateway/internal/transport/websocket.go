@@ -7,7 +7,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -30,7 +29,6 @@ type Server struct {
 	out    sendBuffers
 	in     sync.Pool      // *[]byte of readSize
 	tasks  sync.WaitGroup // readers, writers that wait for the kernel, ends of polling conns
-	queued atomic.Int64
 }
 
 // readSize is how much one read takes in; the buffer is lent for the duration of the read and its parsing only.
@@ -43,8 +41,8 @@ func NewServer(limits Limits, log *slog.Logger) *Server {
 	return s
 }
 
-// QueuedBytes tells how much waits in all send queues.
-func (s *Server) QueuedBytes() int64 { return s.queued.Load() }
+// QueuedBytes tells how much waits in the send queues of all WebSockets.
+func (s *Server) QueuedBytes() int64 { return s.out.waiting.Load() }
 
 // Wait returns when every conn has ended.
 func (s *Server) Wait() { s.tasks.Wait() }
@@ -64,11 +62,9 @@ type WebSocket struct {
 	boundedAt uint64 // the parser's units when it was
 
 	mu      sync.Mutex // guards what follows
-	out     *[]byte    // queued bytes; nil when none
-	sent    int        // how many of them are written
-	large   int        // how many of them belong to a message over the bound, and do not count
-	writing bool       // a drain goroutine is at work
-	closing bool       // nothing more is queued; the link ends when out is written
+	out     frameQueue
+	writing bool // a drain goroutine is at work
+	closing bool // nothing more is queued; the link ends when out is written
 	reason  Reason
 	done    bool // the descriptor is closed, or about to be
 	paused  bool
@@ -81,6 +77,7 @@ var _ Conn = (*WebSocket)(nil)
 // pending are bytes that came together with the handshake.
 func (s *Server) Serve(conn net.Conn, pending []byte, bind func(Conn) Receiver) {
 	c := &WebSocket{server: s, conn: conn, parser: parser{maxMessage: s.limits.MaxMessage}}
+	c.out.bound, c.out.shared = s.limits.SendQueue, &s.out
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw
@@ -277,7 +274,7 @@ func (c *WebSocket) closeLocked(code Code, reason Reason) {
 		c.shutLocked() // nothing reaches it any more
 		return
 	}
-	c.append(closeFrame(code))
+	c.out.append(closeFrame(code))
 	_ = c.conn.SetWriteDeadline(time.Now().Add(c.server.limits.CloseTimeout))
 	c.flushLocked()
 	_ = c.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader, which reports the end
@@ -290,13 +287,7 @@ func (c *WebSocket) shutLocked() {
 		return
 	}
 	c.done = true
-	if c.out != nil {
-		c.server.queued.Add(-int64(len(*c.out) - c.sent))
-		if !c.writing {
-			c.server.out.put(c.out)
-		}
-		c.out, c.sent, c.large = nil, 0, 0
-	}
+	c.out.drop(c.writing)
 	_ = c.conn.Close()
 	c.wakeLocked()
 }

@@ -9,13 +9,10 @@ import (
 func (c *WebSocket) Queue(m *Message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing {
+	if c.closing || !c.admitLocked(len(m.Frames), m.Volatile) {
 		return false
 	}
-	if !c.fitsLocked(m, len(m.Frames)) {
-		return false
-	}
-	c.append(m.Frames)
+	c.out.append(m.Frames)
 	c.flushLongLocked()
 	return true
 }
@@ -25,7 +22,7 @@ func (c *WebSocket) Queue(m *Message) bool {
 const flushLong = 32 << 10
 
 func (c *WebSocket) flushLongLocked() {
-	if c.out != nil && len(*c.out) >= flushLong {
+	if c.out.waiting >= flushLong {
 		c.flushLocked()
 	}
 }
@@ -34,62 +31,34 @@ func (c *WebSocket) flushLongLocked() {
 func (c *WebSocket) QueueSuffixed(m *Message, suffix []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing || !c.fitsLocked(m, m.suffixedLen(len(suffix))) {
+	if c.closing || !c.admitLocked(m.suffixedLen(len(suffix)), m.Volatile) {
 		return false
 	}
-	if c.out == nil {
-		c.out = c.server.out.get()
-	}
-	before := len(*c.out)
-	*c.out = m.AppendSuffixed(*c.out, suffix)
-	c.server.queued.Add(int64(len(*c.out) - before))
+	c.out.grow(func(buf []byte) []byte { return m.AppendSuffixed(buf, suffix) })
 	c.flushLongLocked()
 	return true
 }
 
-// fitsLocked applies the bound of the send queue: a volatile message is dropped early, any other one closes the conn.
-func (c *WebSocket) fitsLocked(m *Message, size int) bool {
-	bound := c.server.limits.SendQueue
-	if c.waiting()-c.large+size > bound {
+// admitLocked tells whether a message is taken; one that finds the peer slow closes the conn.
+func (c *WebSocket) admitLocked(size int, volatile bool) bool {
+	if !c.out.fits(size) {
 		c.flushLocked() // a burst between two flushes is not a slow peer
 		if c.closing {
 			return false
 		}
 	}
-	backlog := c.waiting() - c.large
-	switch {
-	case m.Volatile && (backlog > bound/2 || c.waiting() > 0 && backlog+size > bound):
-		return false
-	case backlog+size <= bound:
-	case size > bound && c.large == 0: // a long history: one such message at a time goes out beside the bound
-		c.large = size
-	default:
+	verdict := c.out.admit(size, volatile)
+	if verdict == slow {
 		c.closeLocked(CodePolicy, ReasonSlow)
-		return false
 	}
-	return true
-}
-
-func (c *WebSocket) append(p []byte) {
-	if c.out == nil {
-		c.out = c.server.out.get()
-	}
-	*c.out = append(*c.out, p...)
-	c.server.queued.Add(int64(len(p)))
-}
-
-func (c *WebSocket) waiting() int {
-	if c.out == nil {
-		return 0
-	}
-	return len(*c.out) - c.sent
+	return verdict == taken
 }
 
 // QueuedBytes implements Conn.
 func (c *WebSocket) QueuedBytes() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.waiting()
+	return c.out.waiting
 }
 
 // Flush implements Conn.
@@ -101,7 +70,7 @@ func (c *WebSocket) Flush() {
 
 // flushLocked writes without waiting; what the kernel does not take is left to a goroutine.
 func (c *WebSocket) flushLocked() {
-	if c.writing || c.done || c.out == nil {
+	if c.writing || c.done || c.out.empty() {
 		return
 	}
 	if c.raw == nil {
@@ -112,7 +81,7 @@ func (c *WebSocket) flushLocked() {
 	var n int
 	var writeErr error
 	err := c.raw.Write(func(fd uintptr) bool {
-		n, writeErr = ignoringEINTR(func() (int, error) { return syscall.Write(int(fd), (*c.out)[c.sent:]) })
+		n, writeErr = ignoringEINTR(func() (int, error) { return syscall.Write(int(fd), c.out.next()) })
 		return true
 	})
 	if err == nil && errors.Is(writeErr, syscall.EAGAIN) {
@@ -124,23 +93,16 @@ func (c *WebSocket) flushLocked() {
 		return
 	}
 	c.wrote(n)
-	if c.out != nil {
+	if !c.out.empty() {
 		c.writing = true
 		c.server.tasks.Go(c.drain)
 	}
 }
 
-// wrote accounts for n written bytes.
+// wrote forgets n written bytes; after the last ones of a closing conn nothing more comes.
 func (c *WebSocket) wrote(n int) {
-	c.sent += n
-	c.large = max(0, c.large-n)
-	c.server.queued.Add(-int64(n))
-	if c.sent < len(*c.out) {
-		return
-	}
-	c.server.out.put(c.out)
-	c.out, c.sent, c.large = nil, 0, 0
-	if c.closing {
+	c.out.wrote(n)
+	if c.out.empty() && c.closing {
 		c.endWriteLocked()
 	}
 }
@@ -158,10 +120,10 @@ func (c *WebSocket) endWriteLocked() {
 func (c *WebSocket) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for c.out != nil && !c.done {
+	for !c.out.empty() && !c.done {
 		// The bytes are taken away while they are written without the lock: Queue appends to a new buffer meanwhile,
 		// and the bound counts both.
-		chunk := (*c.out)[c.sent:]
+		chunk := c.out.next()
 		if len(chunk) > 64<<10 {
 			chunk = chunk[:64<<10]
 		}
@@ -178,15 +140,7 @@ func (c *WebSocket) drain() {
 			break
 		}
 		c.wrote(n)
-		c.compact()
+		c.out.compact()
 	}
 	c.writing = false
-}
-
-// compact forgets written bytes at the front of a long queue, so that it does not grow with what passes through.
-func (c *WebSocket) compact() {
-	if c.out != nil && c.sent > 0 && c.sent >= len(*c.out)/2 {
-		*c.out = append((*c.out)[:0], (*c.out)[c.sent:]...)
-		c.sent = 0
-	}
 }
