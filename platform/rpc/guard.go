@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -83,12 +82,7 @@ func (s *Server) status(ctx context.Context, method string, err error) error {
 	if _, fromCall := status.FromError(err); fromCall && !errors.As(err, &already) {
 		err = fault.FromStatus(err) // passed on from another service
 	}
-	f, told := fault.Of(err, func() string { return rand.Text()[:12] })
-	if !told {
-		s.cfg.Log.LogAttrs(ctx, slog.LevelError, "rpc failed",
-			slog.String("method", method), slog.String("answer", f.Message), slog.Any("error", err))
-	}
-	return fault.ToStatus(f)
+	return fault.ToStatus(fault.Log(ctx, s.cfg.Log, err, slog.String("method", method)))
 }
 
 // metrics is nil without a registry.

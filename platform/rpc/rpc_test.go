@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/starling-chat/starling/platform/settings"
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/fault/faulttest"
 )
 
 const method = "/test.Service/Call"
@@ -96,10 +96,10 @@ func TestErrorsBecomeFaults(t *testing.T) {
 		"no one left": {func(context.Context) error { return context.DeadlineExceeded }, codes.DeadlineExceeded, fault.Timeout, "", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var log bytes.Buffer
+			var log faulttest.Log
 			registry := prometheus.NewRegistry()
 			listener, client := inProcess()
-			_, stop := serve(t, ServerConfig{Listener: listener, Registry: registry, Log: slog.New(slog.NewTextHandler(&log, nil))}, tc.call)
+			_, stop := serve(t, ServerConfig{Listener: listener, Registry: registry, Log: log.Logger()}, tc.call)
 			err := invoke(t, dial(t, "test", client))
 			if err := stop(); err != nil {
 				t.Errorf("Run = %v, want nil", err)
@@ -110,11 +110,11 @@ func TestErrorsBecomeFaults(t *testing.T) {
 			if err != nil && strings.Contains(err.Error(), "secret") {
 				t.Errorf("call = %v, want the cause hidden", err)
 			}
-			if tc.logged == "" && strings.Contains(log.String(), "rpc failed") || !strings.Contains(log.String(), tc.logged) {
+			if tc.logged == "" && strings.Contains(log.String(), fault.IDKey) || !strings.Contains(log.String(), tc.logged) {
 				t.Errorf("log = %s, want %q in it", log.String(), tc.logged)
 			}
-			if id, ok := strings.CutPrefix(status.Convert(err).Message(), "Internal error "); ok && (id == "" || !strings.Contains(log.String(), id)) {
-				t.Errorf("log = %s, want the id %q in it", log.String(), id)
+			if tc.kind == fault.Internal {
+				log.WantID(t, status.Convert(err).Message())
 			}
 			if n, err := testutil.GatherAndCount(registry, "starling_rpc_requests_total"); n != 1 || err != nil {
 				t.Errorf("starling_rpc_requests_total has %d series, %v, want 1", n, err)

@@ -40,6 +40,8 @@ type Error struct {
 	Message    string        // shown to the client
 	RetryAfter time.Duration // 0 = not said
 	Cause      error         // never shown; may be nil
+	// logged tells that the message carries the id under which the log has the cause already.
+	logged bool
 }
 
 // New returns a fault with a message that the client may see.
@@ -53,11 +55,6 @@ func Newf(kind Kind, format string, args ...any) *Error {
 // Retry returns a fault of kind RateLimited or Unavailable that says when to come back.
 func Retry(kind Kind, message string, after time.Duration) *Error {
 	return &Error{Kind: kind, Message: message, RetryAfter: after}
-}
-
-// Hide wraps an error that the client must not see; id is what the log has beside the cause.
-func Hide(id string, cause error) *Error {
-	return &Error{Kind: Internal, Message: "Internal error " + id, Cause: cause}
 }
 
 // Error gives the code, the message and the cause, for logs.
@@ -94,19 +91,19 @@ func KindOf(err error) Kind {
 	return Internal
 }
 
-// Of returns the fault inside err, or makes one: Timeout and Unavailable for ended contexts, otherwise Internal with the
-// id that newID gives. The second result is false when err was no fault and has to be logged under that id.
-func Of(err error, newID func() string) (*Error, bool) {
+// of finds or makes the fault for err: the fault inside it, or Timeout and Unavailable for ended contexts. It gives nil for every
+// other error, whose text nobody outside may see.
+func of(err error) *Error {
 	if f, ok := errors.AsType[*Error](err); ok {
-		return f, f.Kind != Internal || f.Cause == nil
+		return f
 	}
 	switch KindOf(err) {
 	case Timeout:
-		return &Error{Kind: Timeout, Message: "No answer in time", Cause: err}, true
+		return &Error{Kind: Timeout, Message: "No answer in time", Cause: err}
 	case Unavailable:
-		return &Error{Kind: Unavailable, Message: "Service unavailable", Cause: err}, true
+		return &Error{Kind: Unavailable, Message: "Service unavailable", Cause: err}
 	default:
-		return Hide(newID(), err), false
+		return nil
 	}
 }
 

@@ -28,7 +28,10 @@ func ToStatus(err error) error {
 	if err == nil {
 		return nil
 	}
-	f, _ := Of(err, func() string { return "" })
+	f := of(err)
+	if f == nil {
+		f = &Error{Kind: Internal, Message: internalMessage}
+	}
 	st, detailErr := status.New(f.Kind.code(), f.Message).WithDetails(f.ToProto())
 	if detailErr != nil {
 		return status.Error(f.Kind.code(), f.Message)
@@ -58,7 +61,7 @@ func FromStatus(err error) error {
 	case Timeout:
 		return &Error{Kind: kind, Message: "No answer in time", RetryAfter: time.Second, Cause: err}
 	case Internal:
-		return &Error{Kind: kind, Message: "Internal error", Cause: err}
+		return &Error{Kind: kind, Message: internalMessage, Cause: err}
 	default:
 		return &Error{Kind: kind, Message: st.Message(), Cause: err}
 	}

@@ -2,12 +2,10 @@ package busapi
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -392,7 +390,7 @@ func (s *Server) guarded(ctx context.Context, r *request) (reply *eventv1.Client
 func (s *Server) answer(ctx context.Context, r *request, reply *eventv1.ClientReply, err error) {
 	result := resultOK
 	if err != nil {
-		f := s.faultOf(ctx, r, err)
+		f := fault.Log(ctx, s.log, err, slog.String("event", r.route.event))
 		reply, result = &eventv1.ClientReply{Fault: f.ToProto()}, string(f.Kind)
 	}
 	s.metrics.count(r.route.event, result)
@@ -431,16 +429,6 @@ func (s *Server) respond(to string, reply *eventv1.ClientReply) error {
 		return err
 	}
 	return s.nc.Publish(to, raw)
-}
-
-func (s *Server) faultOf(ctx context.Context, r *request, err error) *fault.Error {
-	id := ""
-	f, known := fault.Of(err, func() string { id = strings.ToLower(rand.Text()[:8]); return id })
-	if !known {
-		s.log.LogAttrs(ctx, slog.LevelError, "client event failed",
-			slog.String("event", r.route.event), slog.String("fault_id", id), slog.Any("error", err))
-	}
-	return f
 }
 
 // callerOf reads who sent the event; names come from outside and are made storable.

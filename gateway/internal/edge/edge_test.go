@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -26,8 +26,10 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/fault/faulttest"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
@@ -36,8 +38,18 @@ type services struct {
 	authv1.UnimplementedAuthServiceServer
 	chatv1.UnimplementedChatServiceServer
 
+	log  faulttest.Log // of the services and of the edge
 	mu   sync.Mutex
 	last metadata.MD
+}
+
+// brokenCluster is the gateway's own part of the REST interface with a mistake in it.
+type brokenCluster struct {
+	clusterv1.UnimplementedClusterServiceServer
+}
+
+func (brokenCluster) FetchSockets(context.Context, *clusterv1.FetchSocketsRequest) (*clusterv1.FetchSocketsResponse, error) {
+	return nil, errors.New("secret cause")
 }
 
 func (s *services) note(ctx context.Context) {
@@ -92,8 +104,8 @@ func (silent) Disconnected(*session.Socket, transport.Reason) {}
 func newEdge(t *testing.T, change func(*Config)) (*httptest.Server, *services) {
 	t.Helper()
 	listener := bufconn.Listen(1 << 16)
-	server := rpc.NewServer(rpc.ServerConfig{Listener: listener})
 	s := &services{}
+	server := rpc.NewServer(rpc.ServerConfig{Listener: listener, Log: s.log.Logger()})
 	authv1.RegisterAuthServiceServer(server.GRPC(), s)
 	chatv1.RegisterChatServiceServer(server.GRPC(), s)
 	conn, err := rpc.Dial("services", rpc.ClientConfig{Dialer: listener.DialContext})
@@ -103,9 +115,9 @@ func newEdge(t *testing.T, change func(*Config)) (*httptest.Server, *services) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = server.Run(ctx) }()
-	log := slog.New(slog.DiscardHandler)
+	log := s.log.Logger()
 	st := sessiontest.Stats()
-	cfg := Config{MaxPayload: 1000, MaxConnections: 10, IPBurst: 1, Auth: conn, Chat: conn, Presence: conn}
+	cfg := Config{MaxPayload: 1000, MaxConnections: 10, IPBurst: 1, Auth: conn, Chat: conn, Presence: conn, Cluster: brokenCluster{}}
 	if change != nil {
 		change(&cfg)
 	}
@@ -207,7 +219,7 @@ func TestCORS(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	front, _ := newEdge(t, nil)
+	front, services := newEdge(t, nil)
 	for _, tc := range []struct {
 		method, path, body string
 		headers            []string
@@ -244,8 +256,13 @@ func TestErrors(t *testing.T) {
 			t.Errorf("%s: Retry-After = %q, want 2", tc.path, res.Header.Get("Retry-After"))
 		}
 	}
-	if res, body := ask(t, "GET", front.URL+"/api/v1/rooms/broken/messages", ""); res.StatusCode != 500 || strings.Contains(body, "secret") || !strings.Contains(body, `"internal"`) {
-		t.Errorf("an internal error = %d %s, want 500 without its cause", res.StatusCode, body)
+	// A mistake of a service is in its log; one of the gateway's own is in the gateway's.
+	for _, path := range []string{"/api/v1/rooms/broken/messages", "/api/v1/sockets"} {
+		res, body := ask(t, "GET", front.URL+path, "")
+		if res.StatusCode != 500 || strings.Contains(body, "secret") || !strings.Contains(body, `"internal"`) {
+			t.Errorf("an internal error of %s = %d %s, want 500 without its cause", path, res.StatusCode, body)
+		}
+		services.log.WantID(t, body)
 	}
 }
 

@@ -14,7 +14,6 @@ import (
 	"github.com/grpc-ecosystem/grpc-gateway/v2/runtime"
 	"google.golang.org/grpc/metadata"
 
-	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
@@ -39,8 +38,8 @@ func (e *Edge) rest() (http.Handler, error) {
 			md, _ := ctx.Value(callerKey{}).(metadata.MD)
 			return md
 		}),
-		runtime.WithErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, err error) {
-			e.restError(w, err)
+		runtime.WithErrorHandler(func(ctx context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, r *http.Request, err error) {
+			e.restError(ctx, w, r, err)
 		}),
 		runtime.WithRoutingErrorHandler(func(_ context.Context, _ *runtime.ServeMux, _ runtime.Marshaler, w http.ResponseWriter, _ *http.Request, status int) {
 			writeFault(w, status, fault.New(routingFault(status), http.StatusText(status)))
@@ -72,7 +71,7 @@ func (e *Edge) authenticated(next http.Handler) http.Handler {
 		defer cancel()
 		md, err := e.whoAsks(ctx, auth, r)
 		if err != nil {
-			e.restError(w, err)
+			e.restError(ctx, w, r, err)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, maxRESTBody)
@@ -104,15 +103,12 @@ func (e *Edge) whoAsks(ctx context.Context, auth authv1.AuthServiceClient, r *ht
 	return caller.Metadata(res.GetIdentity(), nil, address)
 }
 
-func (e *Edge) restError(w http.ResponseWriter, err error) {
+func (e *Edge) restError(ctx context.Context, w http.ResponseWriter, r *http.Request, err error) {
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) || strings.Contains(err.Error(), "http: request body too large") {
 		err = fault.Newf(fault.TooLarge, "The body must not exceed %d bytes", maxRESTBody)
 	}
-	f, known := fault.Of(fault.FromStatus(err), session.NewID)
-	if !known {
-		e.log.Error("request failed", slog.String("id", f.Message), slog.Any("error", err))
-	}
+	f := fault.Log(ctx, e.log, fault.FromStatus(err), slog.String("method", r.Method), slog.String("path", r.URL.Path))
 	writeFault(w, f.Kind.HTTPStatus(), f)
 }
 

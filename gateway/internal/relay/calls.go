@@ -2,7 +2,7 @@ package relay
 
 import (
 	"context"
-	"log/slog"
+	"fmt"
 	"strconv"
 	"strings"
 	"sync"
@@ -159,9 +159,8 @@ func (c *calls) reply(msg *nats.Msg, dirty *hub.Dirty) {
 	if absent {
 		reply.Fault = fault.Retry(fault.Unavailable, "Service unavailable", retryAfter).ToProto()
 	} else if err := proto.Unmarshal(msg.Data, &reply); err != nil {
-		r.log.Error("reply cannot be decoded", slog.Any("error", err))
 		reply.Reset()
-		reply.Fault = fault.New(fault.Internal, "Internal error").ToProto()
+		reply.Fault = fault.Log(r.ctx, r.log, fmt.Errorf("decode reply: %w", err)).ToProto()
 	}
 	found, ok := c.settle(id, &reply, absent)
 	switch {

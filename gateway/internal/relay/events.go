@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"strconv"
@@ -149,7 +150,7 @@ func (r *Relay) answered(c *client, events []*pending, reply *eventv1.ClientRepl
 func (r *Relay) answer(c *client, p *pending, reply *eventv1.ClientReply) {
 	r.count(p, "", fault.Kind(reply.GetFault().GetCode()))
 	if f := reply.GetFault(); f != nil {
-		r.refuse(c.socket, p, fault.FromProto(f))
+		r.refuse(c.socket, p, r.faultOf(fault.FromProto(f), p.event))
 	} else {
 		if p.event == eventLeave {
 			r.left(c, p) // before the ack: nothing of the room follows it
@@ -187,8 +188,7 @@ func (r *Relay) ack(s *session.Socket, p *pending, args []byte, attachments [][]
 	}
 	m, err := session.AckMessage(s.Namespace, p.ackID, args, attachments)
 	if err != nil {
-		r.log.Error("ack cannot be encoded", slog.String("event", p.event), slog.Any("error", err))
-		r.refuse(s, p, fault.New(fault.Internal, "Internal error"))
+		r.refuse(s, p, r.faultOf(fmt.Errorf("encode ack: %w", err), p.event))
 		return
 	}
 	r.stats.AcksOut.Inc()

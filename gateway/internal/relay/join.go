@@ -217,11 +217,7 @@ func roomArgument(args []byte) (roomID string, ok bool) {
 // maxRoomID is the longest room id in bytes: 128 characters of up to four.
 const maxRoomID = 512
 
-// faultOf turns an error into what the client sees; what it must not see is logged under the id that it gets.
+// faultOf turns an error into what the client sees.
 func (r *Relay) faultOf(err error, event string) *fault.Error {
-	f, known := fault.Of(err, session.NewID)
-	if !known {
-		r.log.Error("client event failed", slog.String("event", event), slog.String("id", f.Message), slog.Any("error", err))
-	}
-	return f
+	return fault.Log(r.ctx, r.log, err, slog.String("event", event))
 }

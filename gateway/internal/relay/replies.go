@@ -22,8 +22,8 @@ func part(reply *eventv1.ClientReply, i int) *eventv1.ClientReply {
 	case reply.GetFault() != nil:
 		return &eventv1.ClientReply{Fault: reply.GetFault()}
 	}
-	// The service announced what it does not do.
-	return &eventv1.ClientReply{Fault: &eventv1.Fault{Code: string(fault.Internal), Message: "Internal error"}}
+	// The service announced what it does not do. The fault gets its id where the client is answered.
+	return &eventv1.ClientReply{Fault: &eventv1.Fault{Code: string(fault.Internal)}}
 }
 
 func rank(reply *eventv1.ClientReply) int {

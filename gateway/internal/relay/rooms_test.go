@@ -100,6 +100,14 @@ func TestJoinRefused(t *testing.T) {
 	}
 }
 
+// TestJoinFails has the gateway itself make the fault: what chat-service answered can't be passed on.
+func TestJoinFails(t *testing.T) {
+	w := newWorld(t, nil)
+	a := w.connect(t, "a")
+	a.Say(`421["room:join","broken"]`)
+	w.log.WantID(t, a.WaitFor(t, "431"))
+}
+
 func TestGapIsRepaired(t *testing.T) {
 	w := newWorld(t, nil)
 	a := w.connect(t, "a")

@@ -23,6 +23,7 @@ import (
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/fault/faulttest"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -126,6 +127,9 @@ func (c *chatService) JoinRoom(ctx context.Context, r *chatv1.JoinRoomRequest) (
 	if err := json.Unmarshal(r.GetEvent().GetArgs(), &args); err != nil || len(args) != 1 {
 		return nil, fault.New(fault.Invalid, "roomId must be a string")
 	}
+	if args[0] == "broken" {
+		return &chatv1.JoinRoomResponse{RoomId: args[0], AckArgs: []byte("{")}, nil
+	}
 	if strings.HasPrefix(args[0], "secret") {
 		return nil, fault.New(fault.Forbidden, "not for you")
 	}
@@ -173,6 +177,7 @@ type world struct {
 	service  *nats.Conn // of a service
 	auth     *authService
 	chat     *chatService
+	log      faulttest.Log
 	stop     func()
 }
 
@@ -205,7 +210,7 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 	nc := bustest.Connect(t, broker)
 	w.service = bustest.Connect(t, broker)
 	st := sessiontest.Stats()
-	w.relay = newRelay(cfg, nc, conn, st)
+	w.relay = newRelay(cfg, nc, conn, st, w.log.Logger())
 	w.sessions = sessiontest.Server(t, w.relay, sessiontest.Config(), st)
 
 	ctx, cancel := context.WithCancel(context.Background())
@@ -236,10 +241,10 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 	return w
 }
 
-func newRelay(cfg Config, nc *nats.Conn, conn *grpc.ClientConn, st *stats.Stats) *Relay {
+func newRelay(cfg Config, nc *nats.Conn, conn *grpc.ClientConn, st *stats.Stats, log *slog.Logger) *Relay {
 	return New(context.Background(), cfg, nc, Services{
 		Auth: authv1.NewAuthServiceClient(conn), Chat: chatv1.NewChatServiceClient(conn),
-	}, st, slog.New(slog.DiscardHandler))
+	}, st, log)
 }
 
 // connect has a client of a user come in on "/"; its packets so far are forgotten.

@@ -2,7 +2,6 @@ package busapi
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -154,16 +153,8 @@ func (e *ClientEvents) answer(ctx context.Context, m *nats.Msg) *eventv1.ClientR
 	if err == nil {
 		return &eventv1.ClientReply{AckArgs: ack}
 	}
-	f, known := fault.Of(toFault(err), newID)
-	if !known {
-		e.log.LogAttrs(ctx, slog.LevelError, "client event failed", slog.String("event", eventGet),
-			slog.String("fault", f.Message), slog.Any("error", err))
-	}
-	return refuse(f)
+	return refuse(fault.Log(ctx, e.log, toFault(err), slog.String("event", eventGet)))
 }
-
-// newID is what an internal fault and the log have in common.
-func newID() string { return rand.Text()[:10] }
 
 // get answers one presence:get with the ack's arguments.
 func (e *ClientEvents) get(ctx context.Context, raw []byte) ([]byte, error) {
