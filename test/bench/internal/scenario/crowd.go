@@ -14,6 +14,7 @@ import (
 	"github.com/starling-chat/starling/test/bench/internal/histogram"
 	"github.com/starling-chat/starling/test/bench/internal/report"
 	"github.com/starling-chat/starling/test/bench/internal/swarm"
+	"github.com/starling-chat/starling/test/internal/sioclient"
 )
 
 // member is one user: one conn, in at most one room. Its loop owns it.
@@ -50,8 +51,8 @@ type crowd struct {
 	tallies  []*tally
 	problems problems
 
-	onAck   func(m *member, t *tally, p swarm.Packet)
-	onEvent func(m *member, t *tally, p swarm.Packet)
+	onAck   func(m *member, t *tally, p sioclient.Packet)
+	onEvent func(m *member, t *tally, p sioclient.Packet)
 	onLost  func(m *member, opened bool, err error) // nil: a problem
 
 	measuring atomic.Bool
@@ -116,8 +117,8 @@ func (c *crowd) join(ctx context.Context, rooms []string) error {
 	}
 	for _, m := range c.members {
 		m.conn.Do(func() {
-			b := append(m.conn.Scratch(), `420["room:join","`...)
-			m.conn.Send(append(append(b, rooms[m.room]...), `"]`...))
+			b := sioclient.BeginEvent(m.conn.Scratch(), 0, "room:join")
+			m.conn.Send(append(append(append(b, '"'), rooms[m.room]...), `"]`...))
 		})
 	}
 	want := int64(len(c.members))
@@ -153,7 +154,7 @@ func (c *crowd) Opened(conn *swarm.Conn, took time.Duration) {
 }
 
 // Ack implements swarm.Handler. Ack 0 is that of room:join.
-func (c *crowd) Ack(conn *swarm.Conn, p swarm.Packet) {
+func (c *crowd) Ack(conn *swarm.Conn, p sioclient.Packet) {
 	m, t := c.at(conn)
 	if p.ID != 0 {
 		if c.onAck != nil {
@@ -161,9 +162,9 @@ func (c *crowd) Ack(conn *swarm.Conn, p swarm.Packet) {
 		}
 		return
 	}
-	seq, ok := swarm.Int(p.Data, []byte(`"seq":`))
-	if !okAck(p.Data) || !ok {
-		c.problems.add("room:join was answered " + string(p.Data[:min(len(p.Data), 200)]))
+	seq, ok := swarm.Int(p.Body, []byte(`"seq":`))
+	if !okAck(p.Body) || !ok {
+		c.problems.add("room:join was answered " + string(p.Body[:min(len(p.Body), 200)]))
 		return
 	}
 	m.seq, m.joined = seq, true
@@ -177,18 +178,18 @@ func okAck(data []byte) bool {
 }
 
 // Event implements swarm.Handler: it checks the sequence of durable events.
-func (c *crowd) Event(conn *swarm.Conn, p swarm.Packet) {
+func (c *crowd) Event(conn *swarm.Conn, p sioclient.Packet) {
 	m, t := c.at(conn)
 	switch string(p.Name) {
 	case "message:new":
 		m.got++
 		t.delivered.Add(1)
-		c.durable(m, t, p.Data)
+		c.durable(m, t, p.Body)
 	case "room:message":
 		m.got++
 		t.delivered.Add(1)
 	case "room:user-joined", "room:user-left":
-		c.durable(m, t, p.Data)
+		c.durable(m, t, p.Body)
 		return
 	default:
 		return

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/test/bench/internal/report"
-	"github.com/starling-chat/starling/test/bench/internal/swarm"
+	"github.com/starling-chat/starling/test/internal/sioclient"
 )
 
 // Frames of the fan-out are about this long when they arrive.
@@ -102,15 +102,15 @@ func (c *crowd) fanoutSend(m *member) {
 	const around = len(`42["room:message",{"roomId":"","text":"","sender":"","timestamp":1234567890123}]`)
 	room := c.rooms[m.room]
 	pad := max(0, fanoutFrame-around-2*len(room))
-	b := append(m.conn.Scratch(), `42["room:message",{"roomId":"`...)
-	b = append(append(append(b, room...), `","text":"`...), padding[:min(pad, len(padding))]...)
+	b := sioclient.BeginEvent(m.conn.Scratch(), sioclient.NoAck, "room:message")
+	b = append(append(append(append(b, `{"roomId":"`...), room...), `","text":"`...), padding[:min(pad, len(padding))]...)
 	c.tallies[m.conn.Loop()].sent.Add(1)
 	m.conn.Send(append(b, `"}]`...))
 }
 
 var padding = strings.Repeat("abcdefghij", fanoutFrame/10) //nolint:gochecknoglobals // a constant
 
-func (c *crowd) fanoutReceived(m *member, _ *tally, _ swarm.Packet) {
+func (c *crowd) fanoutReceived(m *member, _ *tally, _ sioclient.Packet) {
 	if m.sent != nil {
 		c.fanoutSend(m)
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/starling-chat/starling/test/bench/internal/histogram"
 	"github.com/starling-chat/starling/test/bench/internal/report"
 	"github.com/starling-chat/starling/test/bench/internal/swarm"
+	"github.com/starling-chat/starling/test/internal/sioclient"
 )
 
 const (
@@ -154,27 +155,25 @@ func (c *crowd) tick(ctx context.Context, p paced) (late time.Duration) {
 func (c *crowd) latencySend(m *member, event string) {
 	m.next++
 	now := c.bench.now()
-	b := append(m.conn.Scratch(), "42"...)
-	b = strconv.AppendInt(b, int64(now), 10) // the ack says when, too
-	b = append(append(append(b, `["`...), event...), `",{"roomId":"`...)
-	b = append(append(b, c.rooms[m.room]...), `","content":"@@`...)
+	b := sioclient.BeginEvent(m.conn.Scratch(), int64(now), event) // the ack says when, too
+	b = append(append(append(b, `{"roomId":"`...), c.rooms[m.room]...), `","content":"@@`...)
 	b = strconv.AppendInt(b, int64(now), 10)
 	b = append(append(append(b, ' '), content[:80]...), `"}]`...)
 	c.tallies[m.conn.Loop()].sent.Add(1)
 	m.conn.Send(b)
 }
 
-func (c *crowd) latencyReceived(_ *member, t *tally, p swarm.Packet) {
-	at, ok := swarm.Int(p.Data, []byte(`@@`))
+func (c *crowd) latencyReceived(_ *member, t *tally, p sioclient.Packet) {
+	at, ok := swarm.Int(p.Body, []byte(`@@`))
 	if ok && c.measuring.Load() {
 		t.receipts.Record(c.bench.now() - time.Duration(at))
 	}
 }
 
-func (c *crowd) latencyAcked(_ *member, t *tally, p swarm.Packet) {
-	if !okAck(p.Data) {
+func (c *crowd) latencyAcked(_ *member, t *tally, p sioclient.Packet) {
+	if !okAck(p.Body) {
 		t.failed.Add(1)
-		c.problems.add(fmt.Sprintf("an event was answered %.120s", p.Data))
+		c.problems.add(fmt.Sprintf("an event was answered %.120s", p.Body))
 		return
 	}
 	t.acked.Add(1)

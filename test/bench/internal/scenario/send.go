@@ -5,13 +5,12 @@ package scenario
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/starling-chat/starling/test/bench/internal/histogram"
 	"github.com/starling-chat/starling/test/bench/internal/report"
-	"github.com/starling-chat/starling/test/bench/internal/swarm"
+	"github.com/starling-chat/starling/test/internal/sioclient"
 )
 
 // content is what every message says: a hundred bytes.
@@ -111,9 +110,8 @@ func (c *crowd) sendMessage(m *member, slot int64) {
 	window := int64(c.bench.Window)
 	id := m.next*window + slot + 1
 	m.next++
-	b := append(m.conn.Scratch(), "42"...)
-	b = strconv.AppendInt(b, id, 10)
-	b = append(append(b, `["message:send",{"roomId":"`...), c.rooms[m.room]...)
+	b := sioclient.BeginEvent(m.conn.Scratch(), id, "message:send")
+	b = append(append(b, `{"roomId":"`...), c.rooms[m.room]...)
 	b = append(append(append(b, `","content":"`...), content...), `"}]`...)
 	m.sent[slot] = c.bench.now()
 	c.tallies[m.conn.Loop()].sent.Add(1)
@@ -123,11 +121,11 @@ func (c *crowd) sendMessage(m *member, slot int64) {
 // retryAfter is how long a sender waits after a refusal.
 const retryAfter = 200 * time.Millisecond
 
-func (c *crowd) sendAcked(m *member, t *tally, p swarm.Packet) {
+func (c *crowd) sendAcked(m *member, t *tally, p sioclient.Packet) {
 	slot := (p.ID - 1) % int64(c.bench.Window)
-	if !okAck(p.Data) {
+	if !okAck(p.Body) {
 		t.failed.Add(1)
-		c.problems.add("message:send was answered " + string(p.Data[:min(len(p.Data), 120)]))
+		c.problems.add("message:send was answered " + string(p.Body[:min(len(p.Body), 120)]))
 		time.AfterFunc(retryAfter, func() { m.conn.Do(func() { c.sendMessage(m, slot) }) })
 		return
 	}

@@ -10,17 +10,21 @@ import (
 
 	"github.com/gobwas/ws"
 	"golang.org/x/sys/unix"
+
+	"github.com/starling-chat/starling/test/internal/sioclient"
 )
+
+var errTruncation = errors.New("the server closed the connection")
 
 // phase is how far a conn has come.
 type phase uint8
 
 const (
-	idle       phase = iota
-	connecting       // TCP
-	upgrading        // the HTTP request is out
-	opening          // waits for the Engine.IO open packet
-	greeting         // waits for the reply to CONNECT
+	idle        phase = iota
+	connecting        // TCP
+	upgrading         // the HTTP request is out
+	opening           // waits for the Engine.IO open packet
+	connectSent       // waits for the reply to CONNECT
 	established
 	closed
 )
@@ -45,9 +49,9 @@ type Conn struct {
 type Handler interface {
 	// Opened tells that the server let the conn in; took is the time since it was dialled.
 	Opened(c *Conn, took time.Duration)
-	// Event gives an event, Ack an ack.
-	Event(c *Conn, p Packet)
-	Ack(c *Conn, p Packet)
+	// Event gives an event, Ack an ack. The packet's bytes are good during the call.
+	Event(c *Conn, p sioclient.Packet)
+	Ack(c *Conn, p sioclient.Packet)
 	// Closed tells the end of a conn, or of the attempt to connect it, by anything but the swarm itself.
 	Closed(c *Conn, opened bool, err error)
 }
@@ -76,7 +80,7 @@ func (c *Conn) send(op ws.OpCode, payload []byte) {
 	if c.out == nil {
 		c.out = c.loop.spare()
 	}
-	c.out = appendFrame(c.out, op, payload, c.loop.mask())
+	c.out = sioclient.AppendFrame(c.out, op, payload, c.loop.mask())
 	c.loop.counters.BytesOut.Add(int64(len(payload)))
 	c.markDirty()
 }
@@ -195,7 +199,7 @@ func (c *Conn) consume(b []byte) (rest []byte, err error) {
 		}
 	}
 	for c.phase != closed {
-		f, rest, ok, err := cut(b)
+		f, rest, ok, err := sioclient.CutFrame(b, readBuffer-maxHeader)
 		if err != nil || !ok {
 			return rest, err
 		}
@@ -230,77 +234,59 @@ func (c *Conn) upgraded(b []byte) (rest []byte, err error) {
 	return after, nil
 }
 
-func (c *Conn) frame(f frame) error {
-	switch f.op {
+func (c *Conn) frame(f sioclient.Frame) error {
+	switch f.Op {
 	case ws.OpText:
-		return c.engineIO(f.payload)
+		return c.packet(f.Payload)
 	case ws.OpPing:
-		c.send(ws.OpPong, f.payload)
+		c.send(ws.OpPong, f.Payload)
 		return nil
 	case ws.OpPong:
 		return nil
 	case ws.OpClose:
-		if len(f.payload) < 2 {
-			return errors.New("closed by the server")
-		}
-		return fmt.Errorf("closed by the server: %d %s", int(f.payload[0])<<8|int(f.payload[1]), f.payload[2:])
+		return sioclient.CloseError(f.Payload)
 	default:
-		return fmt.Errorf("unexpected frame with opcode %d", f.op)
+		return fmt.Errorf("unexpected frame with opcode %d", f.Op)
 	}
 }
 
-const pong = "3"
-
-func (c *Conn) engineIO(b []byte) error {
-	if len(b) == 0 {
-		return errors.New("empty Engine.IO packet")
+// packet handles one Engine.IO packet. Packets of other namespaces and such with attachments are not of interest.
+func (c *Conn) packet(b []byte) error {
+	p, err := sioclient.Parse(b)
+	if err != nil {
+		return err
 	}
-	switch b[0] {
-	case '0':
+	switch p.Kind {
+	case sioclient.Event:
+		if p.Name != nil {
+			c.handler.Event(c, p)
+		}
+	case sioclient.Ack:
+		if len(p.Body) > 0 && p.Body[0] == '[' {
+			c.handler.Ack(c, p)
+		}
+	case sioclient.Ping:
+		c.send(ws.OpText, []byte(sioclient.Pong))
+	case sioclient.Open:
 		if c.phase != opening {
 			return errors.New("second Engine.IO open packet")
 		}
-		c.Send(append(append(append(c.Scratch(), `40{"token":"`...), c.token...), `"}`...))
-		c.phase = greeting
-		return nil
-	case '2':
-		c.send(ws.OpText, []byte(pong))
-		return nil
-	case '4':
-		return c.socketIO(b[1:])
-	case '1':
-		return errors.New("closed by the server: Engine.IO close")
-	default:
-		return nil
-	}
-}
-
-func (c *Conn) socketIO(b []byte) error {
-	if len(b) == 0 {
-		return errors.New("empty Socket.IO packet")
-	}
-	switch b[0] {
-	case '0':
-		if c.phase == greeting {
+		c.Send(sioclient.AppendConnect(c.Scratch(), sioclient.Auth{Token: c.token}))
+		c.phase = connectSent
+	case sioclient.Connect:
+		if c.phase == connectSent {
 			c.phase = established
-			c.loop.settled()
+			c.loop.handshakeEnded()
 			c.loop.counters.Open.Add(1)
 			c.handler.Opened(c, time.Since(c.dialed))
 		}
-	case '4':
-		return fmt.Errorf("refused: %s", b[1:])
-	case '1':
+	case sioclient.ConnectError:
+		return fmt.Errorf("refused: %s", p.Body)
+	case sioclient.Disconnect:
 		return errors.New("disconnected by the server")
-	case '2', '3':
-		p, ok := parsePacket(b[1:], b[0] == '2')
-		switch {
-		case !ok:
-			return nil // another namespace or attachments: not of interest
-		case b[0] == '2':
-			c.handler.Event(c, p)
-		default:
-			c.handler.Ack(c, p)
-		}
+	case sioclient.Close:
+		return errors.New("closed by the server: Engine.IO close")
+	default:
 	}
 	return nil
 }
@@ -324,7 +310,7 @@ func (c *Conn) Reset() {
 	if c.phase == established {
 		c.loop.counters.Open.Add(-1)
 	} else {
-		c.loop.settled()
+		c.loop.handshakeEnded()
 	}
 	c.phase = closed
 	_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})

@@ -6,5 +6,6 @@
 //
 //	dial → handshake (HTTP 101) → Engine.IO open "0{…}" → Socket.IO CONNECT "40{token}" → "40{sid}" → Opened → events, acks
 //
-// Only WebSocket, only what a benchmark needs of the protocol, only Linux.
+// Packets and frames are those of test/internal/sioclient. The loops replace its links, which need a goroutine for each
+// connection. A Swarm speaks WebSocket only, asks for no recovery, and works on Linux only.
 package swarm

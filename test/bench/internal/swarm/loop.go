@@ -17,6 +17,7 @@ import (
 
 const (
 	readBuffer  = 1 << 20 // bytes; also the largest frame
+	maxHeader   = 10      // bytes, of a frame
 	spareSize   = 2 << 10 // bytes of a fresh output buffer
 	maxSpares   = 1024
 	maxSpare    = 64 << 10 // bytes; larger buffers are not kept
@@ -220,8 +221,8 @@ func socketAddress(a netip.AddrPort) (family int, address unix.Sockaddr) {
 	return unix.AF_INET6, &unix.SockaddrInet6{Port: int(a.Port()), Addr: a.Addr().As16()}
 }
 
-// settled tells that a dialled conn is established or has failed.
-func (l *loop) settled() { l.pending-- }
+// handshakeEnded tells that a dialled conn is established or has failed.
+func (l *loop) handshakeEnded() { l.pending-- }
 
 func (l *loop) control(op int, c *Conn, events uint32) error {
 	event := unix.EpollEvent{Events: events, Fd: c.fd}

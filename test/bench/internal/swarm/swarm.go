@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"sync"
 	"sync/atomic"
+
+	"github.com/starling-chat/starling/test/internal/sioclient"
 )
 
 // The same key for every handshake makes the expected answer a constant; RFC 6455, section 1.3, has both.
@@ -49,8 +51,8 @@ func New(cfg Config) (*Swarm, error) {
 		}
 		s.addresses = append(s.addresses, netip.AddrPortFrom(a.Addr().Unmap(), a.Port()))
 		s.requests = append(s.requests, fmt.Appendf(nil,
-			"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
-				"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n", a, keyValue))
+			"GET %swebsocket HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+				"Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n", sioclient.Path, a, keyValue))
 	}
 	for i := range max(1, cfg.Loops) {
 		l, err := newLoop(s, i)

@@ -2,9 +2,7 @@ package load
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -12,6 +10,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/test/chaos/internal/history"
+	"github.com/starling-chat/starling/test/internal/sioclient"
 )
 
 // The client's patience.
@@ -21,9 +20,8 @@ const (
 	// revokedBackoff is that of a client whose tokens are revoked.
 	revokedBackoff = 2 * time.Second
 	ackTimeout     = 6 * time.Second
-	// connectTimeout bounds the wait for the reply to CONNECT, a replay before it included. The official client would wait as
-	// long as pings come.
-	connectTimeout = 20 * time.Second
+	// slowBuffer is the kernel's receive buffer of a slow client, in bytes: its sender feels it soon.
+	slowBuffer = 4 << 10
 )
 
 // client is one user with one connection at a time.
@@ -46,10 +44,8 @@ type client struct {
 	up      chan struct{} // closed while connected
 	conn    *conn         // nil while disconnected
 	conns   []history.Conn
-	pid     string
-	offset  string
-	nextAck int64
-	acks    map[int64]call
+	session sioclient.Recovery
+	acks    sioclient.Acks[call]
 	rooms   map[string]*room
 	order   []*room // the same, as planned
 	joining *room   // room:join is under way
@@ -65,7 +61,7 @@ type client struct {
 
 // conn is one link that got as far as the reply to CONNECT.
 type conn struct {
-	link     link
+	link     sioclient.Link
 	number   int
 	order    sync.Mutex // of what is written
 	byClient string     // why the client itself ended it; guarded by client.mu
@@ -90,7 +86,7 @@ func newClient(l *Load, index int) *client {
 		issued: time.Now(), gone: make(chan struct{}),
 		queue: make(chan *message, queueLength), changed: make(chan struct{}, 1),
 		rng: random(l.cfg.Seed, uint64(index)), //nolint:gosec // not negative
-		up:  make(chan struct{}), acks: make(map[int64]call), rooms: make(map[string]*room),
+		up:  make(chan struct{}), rooms: make(map[string]*room),
 	}
 	if c.role.account {
 		c.account = &account{client: c, username: c.id}
@@ -161,32 +157,33 @@ func (c *client) connection(ctx context.Context, fresh bool) error {
 		c.load.counters.dialFailures.Add(1)
 		return err
 	}
-	var l link
-	if c.role.polling {
-		l, err = dialPolling(ctx, address, func() string { return c.load.cfg.Gateways[c.gateway()] })
-	} else {
-		l, err = dialWebSocket(ctx, address, c.role.slow)
-	}
+	l, err := c.dial(ctx, address)
 	if err != nil {
 		c.load.counters.dialFailures.Add(1)
 		return err
 	}
-	stop := context.AfterFunc(ctx, l.close)
+	stop := context.AfterFunc(ctx, l.Close)
 	defer stop()
-	defer l.reset()
-	s := &session{client: c, link: l, record: record, fresh: fresh, token: token}
-	err = s.open()
-	for err == nil {
-		c.awaitStall(ctx)
-		err = s.step()
-	}
-	if s.conn == nil {
+	defer l.Reset()
+	r := &reader{client: c, link: l, record: record, token: token}
+	early, err := r.read(ctx, c.auth(token, fresh))
+	if r.conn == nil {
 		c.load.counters.dialFailures.Add(1)
-		c.load.counters.droppedReplays.Add(int64(len(s.early)))
+		c.load.counters.droppedReplays.Add(int64(early))
 		return err
 	}
-	c.disconnected(s.conn, err)
+	c.disconnected(r.conn, err)
 	return err
+}
+
+func (c *client) dial(ctx context.Context, address string) (sioclient.Link, error) {
+	switch {
+	case c.role.polling:
+		return sioclient.DialPolling(ctx, address, func() string { return c.load.cfg.Gateways[c.gateway()] })
+	case c.role.slow:
+		return sioclient.DialWebSocket(ctx, address, slowBuffer)
+	}
+	return sioclient.DialWebSocket(ctx, address, 0)
 }
 
 // awaitStall does not read while the rig wants the client to be slow.
@@ -199,135 +196,79 @@ func (c *client) awaitStall(ctx context.Context) {
 	}
 }
 
-// session reads one link: an Engine.IO session with the namespace / in it.
-type session struct {
-	client   *client
-	link     link
-	record   history.Conn
-	patience time.Duration // pingInterval + pingTimeout
-	deadline time.Time     // the next ping must come before
-	conn     *conn         // nil until the reply to CONNECT
-	early    []event       // came before the reply
-	fresh    bool          // no recovery is asked for
-	token    string
+// reader reads one connection, and implements sioclient.Handler.
+type reader struct {
+	client *client
+	link   sioclient.Link
+	record history.Conn
+	token  string
+	conn   *conn // nil until the reply to CONNECT
 }
 
-// open reads the open packet and asks to connect.
-func (s *session) open() error {
-	b, err := s.link.read(time.Now().Add(dialTimeout))
+// read asks to be let in and reads until the connection ends. early is how many events came though no reply to CONNECT did.
+func (r *reader) read(ctx context.Context, auth sioclient.Auth) (early int, err error) {
+	sio, err := sioclient.NewConn(r.link, r)
 	if err != nil {
-		return fmt.Errorf("await the open packet: %w", err)
+		return 0, err
 	}
-	var h handshake
-	if len(b) == 0 || b[0] != engineOpen {
-		return fmt.Errorf("not an open packet: %.60q", b)
+	err = sio.Connect(auth)
+	for err == nil {
+		r.client.awaitStall(ctx)
+		err = sio.Step()
 	}
-	if err := json.Unmarshal(b[1:], &h); err != nil {
-		return fmt.Errorf("open packet: %w", err)
-	}
-	s.patience = time.Duration(h.PingInterval+h.PingTimeout) * time.Millisecond
-	s.deadline = time.Now().Add(min(s.patience, connectTimeout))
-	hello, err := json.Marshal(s.client.credentials(s.token, s.fresh))
-	if err != nil {
-		return err
-	}
-	return s.link.write(append([]byte{engineMessage, socketConnect}, hello...))
+	return sio.Early(), err
 }
 
-// credentials is what CONNECT carries.
-func (c *client) credentials(token string, fresh bool) map[string]string {
-	auth := map[string]string{"token": token}
+// auth is what CONNECT carries.
+func (c *client) auth(token string, fresh bool) sioclient.Auth {
+	if fresh {
+		return sioclient.Auth{Token: token}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.pid != "" && !fresh {
-		auth["pid"] = c.pid
-		if c.offset != "" {
-			auth["offset"] = c.offset
-		}
-	}
-	return auth
+	return c.session.Auth(token)
 }
 
-// step reads one packet.
-func (s *session) step() error {
-	b, err := s.link.read(s.deadline)
+// Connected implements sioclient.Handler.
+func (r *reader) Connected(w sioclient.Welcome, early []sioclient.Message) error {
+	r.conn = r.client.connected(r.link, r.record, w, early)
+	return nil
+}
+
+// Refused implements sioclient.Handler.
+func (r *reader) Refused(refusal sioclient.Refusal) {
+	r.client.load.counters.fail("connect_error:" + refusal.Data.Code)
+	if r.client.account != nil {
+		r.client.account.refused(r.token)
+	}
+}
+
+// Event implements sioclient.Handler.
+func (r *reader) Event(m sioclient.Message) error {
+	r.client.receive(r.conn, m)
+	return nil
+}
+
+// Ack implements sioclient.Handler.
+func (r *reader) Ack(id int64, body []byte) error {
+	a, err := parseAnswer(body)
 	if err != nil {
 		return err
 	}
-	if len(b) == 0 {
-		return errors.New("empty Engine.IO packet")
-	}
-	switch b[0] {
-	case enginePing:
-		if s.conn != nil { // before, the wait for the reply to CONNECT is bounded
-			s.deadline = time.Now().Add(s.patience)
-		}
-		return s.link.write([]byte{enginePong})
-	case engineMessage:
-		p, err := parsePacket(b[1:])
-		if err != nil {
-			return err
-		}
-		return s.packet(p)
-	default: // close over WebSocket and noop: the official client does nothing
-		return nil
-	}
-}
-
-func (s *session) packet(p packet) error {
-	c := s.client
-	switch p.kind {
-	case socketConnect:
-		var g greeting
-		if err := json.Unmarshal(p.body, &g); err != nil {
-			return fmt.Errorf("reply to CONNECT: %w", err)
-		}
-		s.deadline = time.Now().Add(s.patience)
-		s.conn = c.connected(s.link, s.record, g, s.early)
-		s.early = nil
-	case socketError:
-		var r refusal
-		_ = json.Unmarshal(p.body, &r) // whatever it is, it is a refusal
-		c.load.counters.fail("connect_error:" + r.Data.Code)
-		if c.account != nil {
-			c.account.refused(s.token)
-		}
-		return fmt.Errorf("refused: %s", p.body)
-	case socketDisconnect:
-		return errors.New("disconnected by the server")
-	case socketEvent:
-		e, err := parseEvent(p.body)
-		if err != nil {
-			return err
-		}
-		if s.conn == nil {
-			s.early = append(s.early, e)
-			return nil
-		}
-		c.receive(s.conn, e)
-	case socketAck:
-		a, err := parseAnswer(p.body)
-		if err != nil {
-			return err
-		}
-		c.acked(p.id, a)
-	default:
-		return fmt.Errorf("unexpected Socket.IO packet type %q", p.kind)
-	}
+	r.client.acked(id, a)
 	return nil
 }
 
 // connected takes the link into use.
-func (c *client) connected(l link, record history.Conn, g greeting, early []event) *conn {
+func (c *client) connected(l sioclient.Link, record history.Conn, w sioclient.Welcome, early []sioclient.Message) *conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	record.Number, record.Socket, record.Up = len(c.conns)+1, g.SID, c.now()
-	record.Recovered = g.PID != "" && g.PID == c.pid
+	record.Number, record.Socket, record.Up = len(c.conns)+1, w.SID, c.now()
+	record.Recovered = c.session.Connected(w)
 	cn := &conn{link: l, number: record.Number}
 	if !record.Recovered && len(c.conns) > 0 {
 		c.endViewsLocked(c.conns[len(c.conns)-1].Down)
 	}
-	c.pid = g.PID
 	c.conns = append(c.conns, record)
 	c.conn = cn
 	source := history.Live
@@ -355,9 +296,8 @@ func (c *client) disconnected(cn *conn, err error) {
 	defer c.mu.Unlock()
 	c.conn, c.up = nil, make(chan struct{})
 	c.load.counters.connected.Add(-1)
-	for id, ack := range c.acks {
-		ack.reply <- reply{err: errConnEnded}
-		delete(c.acks, id)
+	for _, k := range c.acks.Clear() {
+		k.reply <- reply{err: errConnEnded}
 	}
 	if c.ending {
 		return // it was still up at the end
@@ -402,13 +342,13 @@ func (c *client) invoke(name string, arg any, then func(call, answer)) (call, er
 	if err != nil {
 		return call{}, err
 	}
-	packet, err := encodeEvent(k.id, name, arg)
+	packet, err := sioclient.AppendEvent(nil, k.id, name, arg)
 	if err != nil {
 		c.forget(k)
 		return call{}, err
 	}
-	if cn.link.write(packet) != nil {
-		cn.link.reset() // how much of it went out is not known; the reader sees the end, and ends the call
+	if cn.link.Write(packet) != nil {
+		cn.link.Reset() // how much of it went out is not known; the reader sees the end, and ends the call
 	}
 	return k, nil
 }
@@ -419,16 +359,15 @@ func (c *client) register(cn *conn, then func(call, answer)) (call, error) {
 	if c.conn != cn {
 		return call{}, errOffline
 	}
-	k := call{id: c.nextAck, conn: cn.number, at: c.now(), reply: make(chan reply, 1), then: then}
-	c.nextAck++
-	c.acks[k.id] = k
+	k := call{id: c.acks.Next(), conn: cn.number, at: c.now(), reply: make(chan reply, 1), then: then}
+	c.acks.Await(k.id, k)
 	return k, nil
 }
 
 func (c *client) forget(k call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.acks, k.id)
+	c.acks.Remove(k.id)
 }
 
 // await waits for the ack of a call.
@@ -450,11 +389,10 @@ func (c *client) await(ctx context.Context, k call) reply {
 func (c *client) acked(id int64, a answer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	k, ok := c.acks[id]
+	k, ok := c.acks.Remove(id)
 	if !ok {
 		return // given up
 	}
-	delete(c.acks, id)
 	if k.then != nil {
 		k.then(k, a)
 	}

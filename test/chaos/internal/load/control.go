@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/test/chaos/internal/history"
+	"github.com/starling-chat/starling/test/internal/sioclient"
 )
 
 // counters are for progress only.
@@ -76,7 +77,7 @@ func (l *Load) Status() Status {
 // DropAll resets every connection at once, and tells whose they were.
 func (l *Load) DropAll() []int {
 	var users []int
-	var links []link
+	var links []sioclient.Link
 	for _, c := range l.clients {
 		c.mu.Lock()
 		if c.conn != nil {
@@ -86,7 +87,7 @@ func (l *Load) DropAll() []int {
 		c.mu.Unlock()
 	}
 	for _, link := range links {
-		link.reset()
+		link.Reset()
 	}
 	return users
 }

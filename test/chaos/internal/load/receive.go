@@ -6,9 +6,10 @@ import (
 	"slices"
 
 	"github.com/starling-chat/starling/test/chaos/internal/history"
+	"github.com/starling-chat/starling/test/internal/sioclient"
 )
 
-func (c *client) receive(cn *conn, e event) {
+func (c *client) receive(cn *conn, e sioclient.Message) {
 	c.mu.Lock()
 	read := c.receiveLocked(cn, e, history.Live)
 	c.mu.Unlock()
@@ -18,37 +19,35 @@ func (c *client) receive(cn *conn, e event) {
 }
 
 // receiveLocked gives an event to the application. It returns a receipt to be sent, if any.
-func (c *client) receiveLocked(cn *conn, e event, source history.Source) *receipt {
-	if e.offset != "" && c.pid != "" {
-		c.offset = e.offset
-	}
-	if len(e.args) == 0 {
+func (c *client) receiveLocked(cn *conn, e sioclient.Message, source history.Source) *receipt {
+	c.session.Received(e)
+	if len(e.Args) == 0 {
 		return nil
 	}
 	var err error
 	var read *receipt
-	switch e.name {
+	switch e.Name {
 	case "message:new":
 		var m chatMessage
-		if err = json.Unmarshal(e.args[0], &m); err == nil {
-			hash := history.EventHash(e.name, m.Seq, m.Sender.ID, m.ID, m.Content)
+		if err = json.Unmarshal(e.Args[0], &m); err == nil {
+			hash := history.EventHash(e.Name, m.Seq, m.Sender.ID, m.ID, m.Content)
 			c.durableLocked(m.RoomID, m.Seq, hash, source)
 			read = c.receiptLocked(m)
 		}
 	case "room:user-joined", "room:user-left":
 		var m membership
-		if err = json.Unmarshal(e.args[0], &m); err == nil {
-			c.durableLocked(m.RoomID, m.Seq, history.EventHash(e.name, m.Seq, m.UserID, "", ""), source)
+		if err = json.Unmarshal(e.Args[0], &m); err == nil {
+			c.durableLocked(m.RoomID, m.Seq, history.EventHash(e.Name, m.Seq, m.UserID, "", ""), source)
 		}
 	case "room:history":
 		var page []chatMessage
-		if err = json.Unmarshal(e.args[0], &page); err == nil {
+		if err = json.Unmarshal(e.Args[0], &page); err == nil {
 			c.historyLocked(page)
 		}
 	case "users:online":
 		if c.role.observer {
 			var ids []string
-			if err = json.Unmarshal(e.args[0], &ids); err == nil {
+			if err = json.Unmarshal(e.Args[0], &ids); err == nil {
 				c.onlineLocked(ids)
 			}
 		}
@@ -57,13 +56,13 @@ func (c *client) receiveLocked(cn *conn, e event, source history.Source) *receip
 			Event string `json:"event"`
 			Code  string `json:"code"`
 		}
-		if err = json.Unmarshal(e.args[0], &f); err == nil {
+		if err = json.Unmarshal(e.Args[0], &f); err == nil {
 			c.load.counters.fail(f.Event + ":" + f.Code)
 		}
 	}
 	if err != nil {
-		c.load.counters.fail("unreadable:" + e.name)
-		c.load.log.Error("unreadable event", slog.String("event", e.name), slog.Int("conn", cn.number), slog.Any("error", err))
+		c.load.counters.fail("unreadable:" + e.Name)
+		c.load.log.Error("unreadable event", slog.String("event", e.Name), slog.Int("conn", cn.number), slog.Any("error", err))
 	}
 	return read
 }
@@ -149,12 +148,12 @@ func (c *client) receiptLocked(m chatMessage) *receipt {
 
 // emitRead sends a receipt without an ack: a refusal comes as event:error.
 func (c *client) emitRead(cn *conn, r receipt) {
-	packet, err := encodeEvent(-1, "message:read", r)
+	packet, err := sioclient.AppendEvent(nil, sioclient.NoAck, "message:read", r)
 	if err != nil {
 		return
 	}
 	c.load.counters.receipts.Add(1)
-	if cn.link.write(packet) != nil {
-		cn.link.reset()
+	if cn.link.Write(packet) != nil {
+		cn.link.Reset()
 	}
 }

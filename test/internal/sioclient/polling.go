@@ -1,4 +1,4 @@
-package load
+package sioclient
 
 import (
 	"bytes"
@@ -17,23 +17,26 @@ import (
 // separator joins the packets of one polling body.
 const separator = "\x1e"
 
-// polling is a link by HTTP long polling. Every request goes to any gateway, as behind a balancer that does not know sessions.
+// polling is a Link by HTTP long polling. Every request goes to any gateway, as behind a balancer that does not know sessions.
 type polling struct {
 	ctx    context.Context //nolint:containedctx // the link's life; requests end with it
 	cancel context.CancelFunc
 	client *http.Client
-	pick   func() string // a gateway
+	pick   func() string // host:port of the next request
 	sid    string
 
-	packets [][]byte // read, not yet given out
+	packets [][]byte // owned by the goroutine that reads: read, not yet given out
 
 	posting sync.Mutex // one POST at a time, in order
 
-	mu    sync.Mutex // guards conns
-	conns map[*trackedConn]struct{}
+	mu    sync.Mutex
+	conns map[*trackedConn]struct{} // guarded by mu
 }
 
-func dialPolling(ctx context.Context, first string, pick func() string) (*polling, error) {
+var _ Link = (*polling)(nil)
+
+// DialPolling opens an Engine.IO session by HTTP at host:port. pick gives the host:port of every later request.
+func DialPolling(ctx context.Context, first string, pick func() string) (Link, error) {
 	p := &polling{pick: pick, conns: make(map[*trackedConn]struct{})}
 	p.ctx, p.cancel = context.WithCancel(ctx)
 	p.client = &http.Client{Transport: &http.Transport{
@@ -44,13 +47,13 @@ func dialPolling(ctx context.Context, first string, pick func() string) (*pollin
 	}}
 	body, err := p.do(http.MethodGet, first, nil, time.Now().Add(dialTimeout))
 	if err != nil {
-		p.reset()
+		p.Reset()
 		return nil, fmt.Errorf("dial: %w", err)
 	}
-	p.take(body)
-	var h handshake
+	p.append(body)
+	var h Handshake
 	if len(p.packets) == 0 || p.packets[0][0] != engineOpen || json.Unmarshal(p.packets[0][1:], &h) != nil || h.SID == "" {
-		p.reset()
+		p.Reset()
 		return nil, fmt.Errorf("dial: not an open packet: %.60q", body)
 	}
 	p.sid = h.SID
@@ -83,20 +86,20 @@ func (t *trackedConn) Close() error {
 	return t.Conn.Close()
 }
 
-func (p *polling) do(method, gateway string, body []byte, deadline time.Time) ([]byte, error) {
+func (p *polling) do(method, address string, body []byte, deadline time.Time) ([]byte, error) {
 	ctx, cancel := context.WithDeadline(p.ctx, deadline)
 	defer cancel()
-	address := "http://" + gateway + "/socket.io/?EIO=4&transport=polling"
+	target := "http://" + address + Path + "polling"
 	if p.sid != "" {
-		address += "&sid=" + p.sid
+		target += "&sid=" + p.sid
 	}
-	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	if method == http.MethodPost {
 		req.Header.Set("Content-Type", "text/plain;charset=UTF-8")
-		req.GetBody = nil // or else it might be sent again behind our back
+		req.GetBody = nil // with it, net/http might send the request again by itself
 	}
 	res, err := p.client.Do(req)
 	if failed := (*url.Error)(nil); errors.As(err, &failed) {
@@ -116,7 +119,7 @@ func (p *polling) do(method, gateway string, body []byte, deadline time.Time) ([
 	return got, nil
 }
 
-func (p *polling) take(body []byte) {
+func (p *polling) append(body []byte) {
 	for packet := range bytes.SplitSeq(body, []byte(separator)) {
 		if len(packet) > 0 {
 			p.packets = append(p.packets, packet)
@@ -124,13 +127,14 @@ func (p *polling) take(body []byte) {
 	}
 }
 
-func (p *polling) read(deadline time.Time) ([]byte, error) {
+// Read implements Link.
+func (p *polling) Read(deadline time.Time) ([]byte, error) {
 	for len(p.packets) == 0 {
 		body, err := p.do(http.MethodGet, p.pick(), nil, deadline)
 		if err != nil {
 			return nil, err
 		}
-		p.take(body)
+		p.append(body)
 	}
 	next := p.packets[0]
 	p.packets = p.packets[1:]
@@ -140,14 +144,16 @@ func (p *polling) read(deadline time.Time) ([]byte, error) {
 	return next, nil
 }
 
-func (p *polling) write(packet []byte) error {
+// Write implements Link.
+func (p *polling) Write(packet []byte) error {
 	p.posting.Lock()
 	defer p.posting.Unlock()
 	_, err := p.do(http.MethodPost, p.pick(), packet, time.Now().Add(writeTimeout))
 	return err
 }
 
-func (p *polling) reset() {
+// Reset implements Link.
+func (p *polling) Reset() {
 	p.mu.Lock()
 	conns := make([]*trackedConn, 0, len(p.conns))
 	for t := range p.conns {
@@ -161,7 +167,8 @@ func (p *polling) reset() {
 	p.client.CloseIdleConnections()
 }
 
-func (p *polling) close() {
-	_ = p.write([]byte{engineClose})
-	p.reset()
+// Close implements Link.
+func (p *polling) Close() {
+	_ = p.Write([]byte{engineClose})
+	p.Reset()
 }
