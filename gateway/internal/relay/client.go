@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -22,6 +23,8 @@ type client struct {
 	nonce  string        // of this gateway's hold on the socket
 	ended  chan struct{} // closed when everything knows that the socket is gone
 
+	claim presence.Claim // owned by presence
+
 	mu         sync.Mutex // guards what follows
 	prefix     []byte     // the fields of ClientEvent that are the same for every event of the socket, encoded
 	loginID    string
@@ -35,7 +38,6 @@ type client struct {
 	rooms      []clientRoom
 	generation uint64 // counts changes of rooms
 	registered bool
-	announced  bool // to presence; guarded by presence.mu
 	gone       bool
 	saved      time.Time // when the state was last written to the bus
 }

@@ -138,7 +138,7 @@ func (c *cluster) message(msg *nats.Msg, dirty *hub.Dirty) {
 	case subject.PresenceLease:
 		c.heard(msg.Data)
 	case subject.ClusterHello:
-		c.relay.presence.announceNow()
+		c.relay.presence.Announce()
 	default:
 		c.operate(msg, dirty)
 	}

@@ -70,7 +70,7 @@ func (a *clusterAPI) Emit(ctx context.Context, r *clusterv1.EmitRequest) (*clust
 		All: r.GetAll(), Except: r.GetExcept(), Namespace: r.GetNamespace(),
 	}
 	if target.Namespace == "" {
-		target.Namespace = mainNamespace
+		target.Namespace = "/"
 	}
 	if err := checkTarget(target); err != nil {
 		return nil, err

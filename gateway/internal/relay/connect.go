@@ -135,7 +135,7 @@ func (r *Relay) announce(socket *session.Socket, c *client) {
 		socket.Disconnect(transport.ReasonServer)
 		return
 	}
-	r.presence.up(socket, c)
+	r.presence.Up(socket, &c.claim)
 }
 
 // Disconnected implements session.App.
@@ -145,8 +145,8 @@ func (r *Relay) Disconnected(s *session.Socket, reason transport.Reason) {
 		return
 	}
 	rooms, registered := c.end()
+	r.presence.Down(&c.claim) // also where it is not Up yet: then it never will be
 	if registered {
-		r.presence.down(s, c) // before the registry forgets it: a snapshot in between would not fit its version
 		r.registry.Remove(s)
 	}
 	for _, room := range rooms {

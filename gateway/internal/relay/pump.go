@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/replay"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -81,11 +82,13 @@ func (r *Relay) control(msg *nats.Msg, dirty *hub.Dirty) {
 	case subject.Revoked:
 		r.revocations.received(msg)
 	case subject.PresenceOnline:
-		r.presence.online(msg.Data, dirty)
+		if m := r.presence.Online(msg.Data); m != nil {
+			r.toNamespace(presence.Namespace, "", m, dirty)
+		}
 	case subject.CatalogAnnounce:
 		r.catalogAnnounced(msg.Data)
 	case subject.PresenceSnapshot(r.cfg.GatewayID):
-		r.presence.snapshot(msg)
+		r.presence.Snapshot(msg)
 	default:
 		if subject.Match(subject.AllUsers, msg.Subject) {
 			r.userEvent(msg, dirty)

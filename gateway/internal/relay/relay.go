@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/platform/run"
@@ -42,7 +43,7 @@ type Relay struct {
 	stalls      *stall.Watch
 	interest    *interest
 	repairs     *repairs
-	presence    *presence
+	presence    *presence.Presence
 	revocations *revocations
 	catalog     *catalog
 	cluster     *cluster
@@ -84,7 +85,9 @@ func New(ctx context.Context, cfg Config, nc *nats.Conn, services Services, st *
 	r.stalls = stall.New(stallLimit)
 	r.interest = newInterest(r)
 	r.repairs = newRepairs(r)
-	r.presence = newPresence(r)
+	r.presence = presence.New(presence.Config{
+		GatewayID: cfg.GatewayID, Incarnation: cfg.Incarnation, LeaseInterval: cfg.LeaseInterval,
+	}, nc, log)
 	r.revocations = newRevocations(r)
 	r.recovery = newRecovery(r)
 	r.cluster = newCluster(r)
@@ -114,7 +117,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	g.Go("revocations", r.revocations.run)
 	g.Go("token expiry", r.closeExpired)
 	g.Go("cluster", r.cluster.run)
-	g.Go("presence", r.presence.run)
+	g.Go("presence", r.presence.Run)
 	g.Go("recovery", r.recovery.run)
 	err = g.Run(ctx)
 	r.stop()
@@ -166,7 +169,7 @@ func (r *Relay) subscribe() (subscriptions, error) {
 func (r *Relay) Resync() {
 	r.repairs.compareNow()
 	r.revocations.catchUpNow()
-	r.presence.announceNow()
+	r.presence.Announce()
 	r.askCatalog()
 	r.cluster.resync()
 }

@@ -1,0 +1,122 @@
+package relay
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+func TestRevocation(t *testing.T) {
+	w := newWorld(t, nil)
+	before, after := timestamppb.New(issued.Add(-time.Second)), timestamppb.New(issued.Add(time.Second))
+	phone, laptop, other := w.connect(t, "u.phone"), w.connect(t, "u.laptop"), w.connect(t, "other.x")
+	revoke := func(rev *eventv1.Revocation, want int32) {
+		t.Helper()
+		raw, _ := proto.Marshal(w.auth.revoke(rev))
+		msg, err := w.service.Request(subject.Revoked, raw, sessiontest.Patience)
+		if err != nil {
+			t.Fatalf("revocation: %v", err)
+		}
+		var reply eventv1.RevocationReply
+		if err := proto.Unmarshal(msg.Data, &reply); err != nil || reply.GetClosed() != want || reply.GetGatewayId() != "g1" {
+			t.Errorf("reply = %v, %v, want %d closed", &reply, err, want)
+		}
+	}
+	open := func(want bool, conns ...*sessiontest.Conn) {
+		t.Helper()
+		for _, c := range conns {
+			if _, _, ended := c.Ended(); ended == want {
+				t.Errorf("conn open = %v, want %v", !ended, want)
+			}
+		}
+	}
+	revoke(&eventv1.Revocation{UserId: "u", RevokedAt: before}, 0)                  // issued after it
+	revoke(&eventv1.Revocation{UserId: "u", RevokedAt: timestamppb.New(issued)}, 0) // in the same millisecond: auth-service lets it in
+	revoke(&eventv1.Revocation{UserId: "u", LoginId: "unknown", RevokedAt: after}, 0)
+	open(true, phone, laptop, other)
+	revoke(&eventv1.Revocation{UserId: "u", LoginId: "phone", RevokedAt: after}, 1)
+	if code, reason := phone.WaitEnded(t); code != transport.CodeNormal || reason != transport.ReasonServer || phone.Packets()[0] != "41" {
+		t.Errorf("closed with %d, %s after %q, want 1000, server after 41", code, reason, phone.Packets())
+	}
+	open(true, laptop, other)
+
+	// A revocation that came while a token was on its way from the check to the registry.
+	c, _ := w.enter(t, "u.phone")
+	if _, reason := c.WaitEnded(t); reason != transport.ReasonServer {
+		t.Errorf("closed for %s, want server", reason)
+	}
+
+	// One that the bus lost is caught up with.
+	w.auth.revoke(&eventv1.Revocation{UserId: "u", RevokedAt: after})
+	w.relay.Resync()
+	laptop.WaitEnded(t)
+	open(true, other)
+}
+
+func TestTokenExpires(t *testing.T) {
+	w := newWorld(t, nil)
+	w.auth.expires = time.Now().Add(-time.Second)
+	c, _ := w.enter(t, "u")
+	if code, reason := c.WaitEnded(t); code != transport.CodePolicy || reason != transport.ReasonExpired {
+		t.Errorf("closed with %d, %s, want 1008, expired", code, reason)
+	}
+	if strings.Contains(strings.Join(c.Queued(), " "), "41") {
+		t.Error("the socket was disconnected for good, want the transport closed: the client comes back")
+	}
+}
+
+func TestRefresh(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.connect(t, "u.first")
+	for say, want := range map[string]string{
+		`421["auth:refresh",{"token":"other.x"}]`: `431[{"ok":false,"error":{"code":"forbidden"`,
+		`422["auth:refresh",{"token":7}]`:         `432[{"ok":false,"error":{"code":"invalid"`,
+		`423["auth:refresh"]`:                     `433[{"ok":false,"error":{"code":"invalid"`,
+		`424["auth:refresh",{"token":"bad"}]`:     `434[{"ok":false,"error":{"code":"unauthenticated","message":"Invalid token"`,
+	} {
+		c.Say(say)
+		if got := c.WaitFor(t, want[:3]); !strings.HasPrefix(got, want) {
+			t.Errorf("%s is answered by %s, want %s", say, got, want)
+		}
+	}
+	c.Say(`425["auth:refresh",{"token":"u.second"}]`)
+	c.WaitFor(t, `435[{"ok":true}]`)
+	got := make(chan string, 1)
+	w.respond(t, "who", func(e *eventv1.ClientEvent) *eventv1.ClientReply { got <- e.GetIdentity().GetLoginId(); return ok(nil) })
+	c.Say(`426["who"]`)
+	if login := <-got; login != "second" {
+		t.Errorf("events carry login %q after the refresh, want second", login)
+	}
+	w.send(t, subject.Revoked, &eventv1.Revocation{Id: 1, UserId: "u", LoginId: "second", RevokedAt: timestamppb.Now()})
+	c.WaitEnded(t)
+}
+
+// TestEventsDuringRefresh: a client sends while its token is being refreshed. The refresh runs in a goroutine of its own, beside
+// the reader's, so that -race sees what both touch.
+func TestEventsDuringRefresh(t *testing.T) {
+	w := newWorld(t, nil)
+	c := w.connect(t, "u.first")
+	tooLarge := `429["big","` + strings.Repeat("x", 2*testConfig().MaxEventBytes) + `"]`
+	for round := range 20 {
+		c.Say(fmt.Sprintf(`42%d["auth:refresh",{"token":"u.%d"}]`, 100+round, round))
+		reply := fmt.Sprintf(`43%d`, 100+round)
+		sessiontest.Eventually(t, func() bool {
+			c.Say(tooLarge) // is refused by the reader, whatever is in flight
+			return slices.ContainsFunc(c.Packets(), func(p string) bool { return strings.HasPrefix(p, reply) })
+		}, func() string { return "the refresh is not answered" })
+		if got := c.WaitFor(t, reply); got != reply+`[{"ok":true}]` {
+			t.Fatalf("the refresh is answered by %s, want ok", got)
+		}
+		c.Forget()
+	}
+}
