@@ -18,6 +18,7 @@ import (
 	"github.com/starling-chat/starling/test/bench/internal/report"
 	"github.com/starling-chat/starling/test/bench/internal/scenario"
 	"github.com/starling-chat/starling/test/bench/internal/system"
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 func main() {
@@ -97,7 +98,7 @@ func start(ctx context.Context, o *options, say func(string, ...any)) (systems [
 		}
 	}
 	if o.urls == "" || o.reference || o.onlyRef {
-		if env.Root, err = system.FindRoot(); err != nil {
+		if env.Root, err = launch.Root(); err != nil {
 			return nil, err
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/starling-chat/starling/test/chaos/internal/history"
 	"github.com/starling-chat/starling/test/chaos/internal/load"
 	"github.com/starling-chat/starling/test/chaos/internal/nemesis"
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 // The phases after the faults.
@@ -105,7 +106,7 @@ func (v verdict) String() string {
 // run does everything.
 func (r *rig) run(ctx context.Context) (v verdict, err error) {
 	fmt.Printf("seed %d: %d clients, %d rooms, %d messages/s, %d × each process, %d × NATS, %v of faults\n", r.seed, r.clients, r.rooms, r.rate, r.copies, r.nodes, r.duration)
-	root, err := cluster.Root(ctx)
+	root, err := launch.Root()
 	if err != nil {
 		return v, err
 	}

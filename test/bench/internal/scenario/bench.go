@@ -12,10 +12,10 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/starling-chat/starling/test/bench/internal/process"
 	"github.com/starling-chat/starling/test/bench/internal/report"
 	"github.com/starling-chat/starling/test/bench/internal/swarm"
 	"github.com/starling-chat/starling/test/bench/internal/system"
+	"github.com/starling-chat/starling/test/internal/proc"
 )
 
 // Options are the sizes of the scenarios.
@@ -43,7 +43,7 @@ type Bench struct {
 	epoch time.Time
 }
 
-// scenarios in the order in which they run: memory is measured on a fresh process.
+// scenarios in the order in which they run: memory is measured on a fresh proc.
 var scenarios = []struct { //nolint:gochecknoglobals // a constant list
 	name string
 	run  func(*Bench, context.Context, *report.Result) error
@@ -71,7 +71,7 @@ func (b *Bench) Do(ctx context.Context, name string) (*report.Result, error) {
 		if s.name != name {
 			continue
 		}
-		r := &report.Result{Scenario: name, System: b.System.Name, Load: process.Load()}
+		r := &report.Result{Scenario: name, System: b.System.Name, Load: proc.Load()}
 		b.Say("%s on %s (load %.2f)", name, b.System.Name, r.Load)
 		b.epoch = time.Now()
 		err := s.run(b, ctx, r)
@@ -144,7 +144,7 @@ type usage struct {
 }
 
 func (b *Bench) usage() usage {
-	u := usage{at: time.Now(), self: process.CPU(os.Getpid())}
+	u := usage{at: time.Now(), self: proc.CPU(os.Getpid())}
 	for _, role := range b.System.Roles {
 		u.cpu = append(u.cpu, role.CPU())
 	}
@@ -179,8 +179,8 @@ func (b *Bench) rss() (bytes int64, ok bool) {
 			continue
 		}
 		for _, pid := range role.PIDs {
-			n, err := process.RSS(pid)
-			if err != nil {
+			n := proc.Memory(pid, proc.Resident)
+			if n == 0 {
 				return 0, false
 			}
 			bytes += n

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/starling-chat/starling/test/bench/internal/process"
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 // readyPatience is how long a system may take until it answers a user.
@@ -19,7 +19,7 @@ func (b *Bench) Await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()
 	attempt := 0
-	err := process.Await(ctx, func(ctx context.Context) error {
+	err := launch.Await(ctx, launch.Poll, func(ctx context.Context) error {
 		attempt++
 		return b.try(ctx, attempt)
 	})

@@ -7,11 +7,10 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 
-	"github.com/starling-chat/starling/test/bench/internal/process"
+	"github.com/starling-chat/starling/test/internal/launch"
+	"github.com/starling-chat/starling/test/internal/proc"
 )
 
 // Local starts deploy/local: all of Starling in one process, its PostgreSQL as a child.
@@ -29,41 +28,35 @@ func Local(ctx context.Context, env Env, gateways int) (_ *System, err error) {
 	if err != nil {
 		return nil, err
 	}
-	binary, data := filepath.Join(dir, "starling"), filepath.Join(dir, "data")
-	if env.Binary != "" {
-		binary = env.Binary
-	} else if err := build(ctx, env, "./deploy/local", binary); err != nil {
-		return nil, err
+	binary := env.Binary
+	if binary == "" {
+		env.Say("building deploy/local")
+		if binary, err = launch.BuildLocal(ctx, env.Root, dir); err != nil {
+			return nil, err
+		}
 	}
-	first, err := freePorts(ctx, gateways+1)
+	first, err := launch.NewPorts().TakeRow(gateways + 1)
 	if err != nil {
 		return nil, err
 	}
-	s.Admin = loopback(first + gateways).String()
+	s.Admin = launch.Loopback(first + gateways).String()
 	env.Say("starting Starling, %d gateway(s) in one process", gateways)
-	s.onStop(func(ctx context.Context) { // PostgreSQL's files may lie elsewhere
-		_ = exec.CommandContext(ctx, binary, "--clean", "--data="+data).Run() //nolint:gosec // our own binary
+	local := launch.NewLocal(launch.LocalSpec{
+		Binary: binary, Data: filepath.Join(dir, "data"), FirstPort: first, Gateways: gateways, Output: s.log,
+		Args: []string{"--admin=" + s.Admin, "--verbose"},
+		Env:  append(starlingEnv(s.Secret), databaseEnv(env)...),
 	})
-	child, err := process.Start(process.Spec{
-		Name: "Starling", Path: binary, Output: s.log,
-		Args: []string{
-			"--gateways=" + strconv.Itoa(gateways), "--listen=" + loopback(first).String(), "--data=" + data,
-			"--admin=" + s.Admin, "--verbose",
-		},
-		Env: append(starlingEnv(s.Secret), databaseEnv(env)...),
-	})
-	if err != nil {
+	s.onStop(local.Clean)
+	if err := s.start(local.Process); err != nil {
 		return nil, err
 	}
-	s.onStopChild(child)
-	for i := range gateways {
-		s.Addresses = append(s.Addresses, loopback(first+i))
-	}
-	if err := process.Await(ctx, s.ready, child); err != nil {
+	s.Addresses = local.Addresses
+	if err := launch.Await(ctx, launch.Poll, local.Ready, local.Process); err != nil {
 		return nil, err
 	}
-	s.Roles = []Role{{Name: "server", PIDs: []int{child.PID()}, Server: true}}
-	if children := process.Descendants(child.PID()); len(children) > 0 {
+	pid := local.PID()
+	s.Roles = []Role{{Name: "server", PIDs: []int{pid}, Server: true}}
+	if children := proc.Descendants(pid); len(children) > 0 {
 		s.Roles = append(s.Roles, Role{Name: "postgres", PIDs: children[:1], Tree: true})
 	}
 	return s, nil
@@ -79,18 +72,6 @@ func databaseEnv(env Env) []string {
 		return nil
 	}
 	return []string{"DATABASE_URL=" + env.DatabaseURL}
-}
-
-// ready asks every gateway whether it serves, and through it auth-service.
-func (s *System) ready(ctx context.Context) error {
-	for _, a := range s.Addresses {
-		for _, path := range []string{"/healthz", "/.well-known/jwks.json"} {
-			if err := healthy(ctx, a.String(), path); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // External is a system that runs already; pid may be 0 when its process is unknown.

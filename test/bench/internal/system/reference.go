@@ -12,7 +12,7 @@ import (
 	"strconv"
 
 	"github.com/starling-chat/starling/platform/pg/pgserver"
-	"github.com/starling-chat/starling/test/bench/internal/process"
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 // Reference starts the Node server in test/bench/reference with a PostgreSQL of its own.
@@ -34,29 +34,29 @@ func Reference(ctx context.Context, env Env) (_ *System, err error) {
 	if err != nil {
 		return nil, err
 	}
-	port, err := freePorts(ctx, 1)
+	port, err := launch.NewPorts().TakeRow(1)
 	if err != nil {
 		return nil, err
 	}
+	address := launch.Loopback(port)
 	node, err := exec.LookPath("node")
 	if err != nil {
 		return nil, fmt.Errorf("find Node: %w", err)
 	}
 	env.Say("starting the reference server")
-	child, err := process.Start(process.Spec{
-		Name: "the reference server", Path: node, Args: []string{"server.js"}, Dir: dir, Output: s.log,
+	server := launch.NewProcess(launch.Spec{
+		Name: "the reference server", Path: node, Args: []string{"server.js"}, Dir: dir, Output: s.log, Orderly: true,
 		Env: []string{"JWT_SECRET=" + s.Secret, "DATABASE_URL=" + database, "PORT=" + strconv.Itoa(port), "NODE_ENV=production"},
 	})
-	if err != nil {
+	if err := s.start(server); err != nil {
 		return nil, err
 	}
-	s.onStopChild(child)
-	s.Addresses = []netip.AddrPort{loopback(port)}
-	err = process.Await(ctx, func(ctx context.Context) error { return healthy(ctx, loopback(port).String(), "/healthz") }, child)
-	if err != nil {
+	s.Addresses = []netip.AddrPort{address}
+	answers := func(ctx context.Context) error { return launch.Get(ctx, "http://"+address.String()+"/healthz", nil) }
+	if err := launch.Await(ctx, launch.Poll, answers, server); err != nil {
 		return nil, err
 	}
-	s.Roles = append([]Role{{Name: "server", PIDs: []int{child.PID()}, Server: true}}, s.Roles...)
+	s.Roles = append([]Role{{Name: "server", PIDs: []int{server.PID()}, Server: true}}, s.Roles...)
 	return s, nil
 }
 

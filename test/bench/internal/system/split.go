@@ -13,7 +13,7 @@ import (
 	"strconv"
 
 	"github.com/starling-chat/starling/platform/bus/embedded"
-	"github.com/starling-chat/starling/test/bench/internal/process"
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 // NATSCommand as first argument makes the benchmark's own binary a NATS server; the second is its folder and port.
@@ -46,15 +46,15 @@ type split struct {
 	*System
 	env     Env
 	dir     string
-	ports   int // the next free one
+	ports   *launch.Ports
 	token   string
 	common  []string
-	started []*process.Child
+	started []*launch.Process
 }
 
 // Split starts one process for each service, as a deployment has: what a gateway costs is told apart from the rest.
 func Split(ctx context.Context, env Env, gateways int) (_ *System, err error) {
-	p := &split{System: &System{Name: "starling", Secret: secret(), log: &tail{next: env.Log}}, env: env, token: secret()}
+	p := &split{System: &System{Name: "starling", Secret: secret(), log: &tail{next: env.Log}}, env: env, ports: launch.NewPorts(), token: secret()}
 	s := p.System
 	defer func() {
 		if err != nil {
@@ -65,9 +65,6 @@ func Split(ctx context.Context, env Env, gateways int) (_ *System, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
 	if p.dir, err = scratch(s); err != nil {
-		return nil, err
-	}
-	if p.ports, err = freePorts(ctx, 8+2*gateways); err != nil {
 		return nil, err
 	}
 	database, err := s.database(ctx, env)
@@ -91,17 +88,11 @@ func Split(ctx context.Context, env Env, gateways int) (_ *System, err error) {
 	return s, nil
 }
 
-func (p *split) port() string {
-	p.ports++
-	return loopback(p.ports - 1).String()
-}
-
 func (p *split) start(name, binary string, env []string, args ...string) error {
-	child, err := process.Start(process.Spec{Name: name, Path: binary, Args: args, Env: env, Output: p.log})
-	if err != nil {
+	child := launch.NewProcess(launch.Spec{Name: name, Path: binary, Args: args, Env: env, Output: p.log, Orderly: true})
+	if err := p.System.start(child); err != nil {
 		return err
 	}
-	p.onStopChild(child)
 	p.started = append(p.started, child)
 	p.Roles = append(p.Roles, Role{Name: name, PIDs: []int{child.PID()}})
 	return nil
@@ -112,7 +103,9 @@ func (p *split) nats(ctx context.Context) (address string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("find this program: %w", err)
 	}
-	address = p.port()
+	if address, err = p.ports.Take(); err != nil {
+		return "", err
+	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", fmt.Errorf("read a port: %w", err)
@@ -120,23 +113,19 @@ func (p *split) nats(ctx context.Context) (address string, err error) {
 	if err := p.start("nats", self, nil, NATSCommand, net.JoinHostPort(filepath.Join(p.dir, "nats"), port)); err != nil {
 		return "", err
 	}
-	return address, process.Await(ctx, func(ctx context.Context) error {
-		var d net.Dialer
-		conn, err := d.DialContext(ctx, "tcp", address)
-		if err != nil {
-			return fmt.Errorf("reach NATS: %w", err)
-		}
-		return conn.Close()
-	}, p.started...)
+	return address, launch.Await(ctx, launch.Poll, func(ctx context.Context) error { return launch.Listening(ctx, address) }, p.started...)
 }
 
 // service builds and starts one of the services.
 func (p *split) service(ctx context.Context, name string) error {
-	binary := filepath.Join(p.dir, name)
-	if err := build(ctx, p.env, "./"+name+"/cmd/"+name, binary); err != nil {
+	binary, err := build(ctx, p.env, p.dir, "./"+name+"/cmd/"+name)
+	if err != nil {
 		return err
 	}
-	address := p.port()
+	address, err := p.ports.Take()
+	if err != nil {
+		return err
+	}
 	env := append(slices.Clip(p.common), "GRPC_LISTEN="+address, "ADMIN_LISTEN=")
 	variable := map[string]string{
 		"auth-service": "AUTH_SERVICE_ADDR=", "chat-service": "CHAT_SERVICE_ADDR=", "presence-service": "PRESENCE_SERVICE_ADDR=",
@@ -146,24 +135,32 @@ func (p *split) service(ctx context.Context, name string) error {
 }
 
 func (p *split) gatewaysUp(ctx context.Context, n int) error {
-	binary := filepath.Join(p.dir, "gateway")
-	if err := build(ctx, p.env, "./gateway/cmd/gateway", binary); err != nil {
+	binary, err := build(ctx, p.env, p.dir, "./gateway/cmd/gateway")
+	if err != nil {
 		return err
 	}
 	role := Role{Name: "gateway", Server: true}
 	for range n {
-		listen, admin := p.port(), p.port()
-		env := append(slices.Clip(p.common), "LISTEN="+listen, "ADMIN_LISTEN="+admin, "DRAIN_WINDOW=500ms")
+		port, err := p.ports.TakeRow(1)
+		if err != nil {
+			return err
+		}
+		admin, err := p.ports.Take()
+		if err != nil {
+			return err
+		}
+		listen := launch.Loopback(port)
+		env := append(slices.Clip(p.common), "LISTEN="+listen.String(), "ADMIN_LISTEN="+admin, "DRAIN_WINDOW=500ms")
 		if err := p.start("gateway", binary, env); err != nil {
 			return err
 		}
 		role.PIDs = append(role.PIDs, p.Roles[len(p.Roles)-1].PIDs...)
 		p.Roles = p.Roles[:len(p.Roles)-1]
-		p.Addresses = append(p.Addresses, loopback(p.ports-2))
+		p.Addresses = append(p.Addresses, listen)
 		if p.Admin == "" {
 			p.Admin = admin
 		}
 	}
 	p.Roles = append([]Role{role}, p.Roles...)
-	return process.Await(ctx, p.ready, p.started...)
+	return launch.Await(ctx, launch.Poll, p.ready, p.started...)
 }

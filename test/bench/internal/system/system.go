@@ -5,25 +5,20 @@
 package system
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"net/netip"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
-	"github.com/starling-chat/starling/test/bench/internal/process"
+	"github.com/starling-chat/starling/test/internal/launch"
+	"github.com/starling-chat/starling/test/internal/proc"
 )
 
 // Role names a part of a system whose use of CPU and memory is told apart.
@@ -39,9 +34,9 @@ type Role struct {
 func (r Role) CPU() (total time.Duration) {
 	for _, pid := range r.PIDs {
 		if r.Tree {
-			total += process.CPUTree(pid)
+			total += proc.CPUTree(pid)
 		} else {
-			total += process.CPU(pid)
+			total += proc.CPU(pid)
 		}
 	}
 	return total
@@ -69,14 +64,21 @@ func (s *System) Stop(ctx context.Context) {
 
 func (s *System) onStop(f func(context.Context)) { s.stops = append(s.stops, f) }
 
-// onStopChild stops a child; it gets 10 s.
-func (s *System) onStopChild(c *process.Child) {
+// start starts a process that Stop ends; the process gets 10 s for that.
+func (s *System) start(p *launch.Process) error {
+	if err := p.Start(); err != nil {
+		return err
+	}
 	s.onStop(func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
-		c.Stop(ctx)
+		_ = p.Terminate(ctx)
 	})
+	return nil
 }
+
+// ready asks every gateway whether it serves.
+func (s *System) ready(ctx context.Context) error { return launch.GatewaysReady(ctx, s.Addresses) }
 
 // Log is the end of what the system's processes have written.
 func (s *System) Log() string {
@@ -98,24 +100,6 @@ type Env struct {
 // startTimeout bounds a start with everything: initdb, migrations.
 const startTimeout = 2 * time.Minute
 
-// FindRoot finds the repository from the working directory: the folder with go.work.
-func FindRoot() (string, error) {
-	dir, err := os.Getwd()
-	if err != nil {
-		return "", fmt.Errorf("find the working directory: %w", err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.work")); err == nil {
-			return dir, nil
-		}
-		parent := filepath.Dir(dir)
-		if parent == dir {
-			return "", errors.New("run the benchmarks inside the repository: no go.work found")
-		}
-		dir = parent
-	}
-}
-
 // scratch makes a folder for the run; PostgreSQL runs as another user and has to get through.
 func scratch(s *System) (string, error) {
 	dir, err := os.MkdirTemp("", "starling-bench-")
@@ -129,68 +113,16 @@ func scratch(s *System) (string, error) {
 	return dir, nil
 }
 
-func build(ctx context.Context, env Env, pkg, binary string) error {
+// build builds one package into the run's folder and gives the program's path.
+func build(ctx context.Context, env Env, dir, pkg string) (binary string, err error) {
 	env.Say("building %s", pkg)
-	cmd := exec.CommandContext(ctx, "go", "build", "-o", binary, pkg) //nolint:gosec // constant packages
-	cmd.Dir = env.Root
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build %s: %w\n%s", pkg, err, bytes.TrimSpace(out))
-	}
-	return nil
-}
-
-// freePorts finds n consecutive ports on 127.0.0.1, below those that clients get.
-func freePorts(ctx context.Context, n int) (first int, err error) {
-	for range 100 {
-		var b [2]byte
-		_, _ = rand.Read(b[:]) // never fails
-		first = 20_000 + (int(b[0])<<8|int(b[1]))%10_000
-		if allFree(ctx, first, n) {
-			return first, nil
-		}
-	}
-	return 0, fmt.Errorf("no %d free ports in a row", n)
-}
-
-func allFree(ctx context.Context, first, n int) bool {
-	for port := first; port < first+n; port++ {
-		var lc net.ListenConfig
-		l, err := lc.Listen(ctx, "tcp", loopback(port).String())
-		if err != nil {
-			return false
-		}
-		_ = l.Close()
-	}
-	return true
-}
-
-func loopback(port int) netip.AddrPort {
-	return netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(port)) //nolint:gosec // a port
+	return filepath.Join(dir, filepath.Base(pkg)), launch.Build(ctx, env.Root, dir, "", pkg)
 }
 
 func secret() string {
 	var raw [24]byte
 	_, _ = rand.Read(raw[:]) // never fails
 	return hex.EncodeToString(raw[:])
-}
-
-// healthy asks address for path.
-func healthy(ctx context.Context, address, path string) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
-	if err != nil {
-		return fmt.Errorf("ask for %s: %w", path, err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return fmt.Errorf("ask for %s: %w", path, err)
-	}
-	_ = res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("ask for %s: status %s", path, strconv.Itoa(res.StatusCode))
-	}
-	return nil
 }
 
 // tail keeps the last lines that processes write, for the report of a failure, and passes everything on.

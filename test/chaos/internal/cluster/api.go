@@ -2,37 +2,31 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 // revokeTimeout covers a gateway or auth-service that is just being disturbed; the call is repeated until then.
 const (
 	revokeTimeout = 5 * time.Second
 	revokePause   = 200 * time.Millisecond
+	callTimeout   = 2 * time.Second
 )
 
 // Revoke ends all tokens of a user.
 func (c *Cluster) Revoke(ctx context.Context, user string) error {
 	ctx, cancel := context.WithTimeout(ctx, revokeTimeout)
 	defer cancel()
-	var last error
-	err := poll(ctx, revokePause, func() bool {
-		last = c.revoke(ctx, user)
-		return last == nil
-	})
-	if err != nil {
-		return errors.Join(err, last)
-	}
-	return nil
+	return launch.Await(ctx, revokePause, func(ctx context.Context) error { return c.revoke(ctx, user) })
 }
 
 func (c *Cluster) revoke(ctx context.Context, user string) error {
-	ctx, cancel := context.WithTimeout(ctx, getTimeout)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	address := c.GatewayURL(ctx) + "/api/v1/users/" + url.PathEscape(user) + "/revoke"
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, strings.NewReader("{}"))
@@ -59,5 +53,5 @@ const healTime = 2 * time.Second
 func (c *Cluster) Healthy(ctx context.Context, node int) bool {
 	ctx, cancel := context.WithTimeout(ctx, healTime)
 	defer cancel()
-	return poll(ctx, revokePause, func() bool { return c.NATS[node].healthy(ctx) == nil }) == nil
+	return launch.Await(ctx, revokePause, c.NATS[node].healthy) == nil
 }

@@ -9,9 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 // Config says what to run.
@@ -36,7 +37,7 @@ const (
 // Cluster is the running system.
 type Cluster struct {
 	cfg   Config
-	ports *ports
+	ports *launch.Ports
 
 	Links    *Links
 	Postgres *Postgres
@@ -49,7 +50,7 @@ type Cluster struct {
 
 // service is one process of Starling.
 type service struct {
-	*Process
+	*launch.Process
 	kind                string // gateway, auth, chat, presence
 	client, grpc, admin string // addresses
 }
@@ -66,12 +67,11 @@ const (
 const (
 	startTimeout = 90 * time.Second
 	stopTimeout  = 6 * time.Second
-	readyPoll    = 100 * time.Millisecond
 )
 
 // Start runs everything and returns when all of it is ready. After an error it has stopped what it started.
 func Start(ctx context.Context, cfg Config) (_ *Cluster, err error) {
-	c := &Cluster{cfg: cfg, ports: newPorts()}
+	c := &Cluster{cfg: cfg, ports: launch.NewPorts()}
 	c.Links = newLinks(c.ports)
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -115,7 +115,7 @@ func (c *Cluster) disk(name string, size int64) *Disk {
 func (c *Cluster) startNATS(ctx context.Context) error {
 	for i := range c.cfg.Nodes {
 		name := fmt.Sprintf("nats-%d", i)
-		node := &natsNode{store: filepath.Join(c.cfg.Dir, name)}
+		node := &natsNode{store: filepath.Join(c.cfg.Dir, name), conf: filepath.Join(c.cfg.Dir, name+".conf")}
 		if err := os.MkdirAll(node.store, 0o700); err != nil {
 			return fmt.Errorf("make the store of %s: %w", name, err)
 		}
@@ -123,22 +123,21 @@ func (c *Cluster) startNATS(ctx context.Context) error {
 			node.Disk = c.disk(name, natsDisk)
 		}
 		for _, address := range []*string{&node.client, &node.monitor, &node.route} {
-			taken, err := c.ports.take()
+			taken, err := c.ports.Take()
 			if err != nil {
 				return err
 			}
 			*address = taken
 		}
-		node.Process = &Process{
-			Name: name, path: filepath.Join(c.cfg.Programs, "nats-server"), log: c.log(name),
-			args: []string{"-c", filepath.Join(c.cfg.Dir, name+".conf")},
-			env:  natsPasswords(),
-		}
+		node.Process = launch.NewProcess(launch.Spec{
+			Name: name, Path: filepath.Join(c.cfg.Programs, "nats-server"), LogFile: c.log(name),
+			Args: []string{"-c", node.conf}, Env: natsPasswords(), AnyExit: true, // a NATS server says 1 after SIGTERM
+		})
 		c.NATS = append(c.NATS, node)
 	}
 	deployed := filepath.Join(c.cfg.Root, "deploy", "nats", "nats.conf")
 	for _, node := range c.NATS {
-		if err := node.writeConf(node.args[1], deployed, c.NATS); err != nil {
+		if err := node.writeConf(deployed, c.NATS); err != nil {
 			return err
 		}
 		if err := node.Start(); err != nil {
@@ -146,7 +145,7 @@ func (c *Cluster) startNATS(ctx context.Context) error {
 		}
 	}
 	for _, node := range c.NATS {
-		if err := poll(ctx, readyPoll, func() bool { return node.healthy(ctx) == nil }); err != nil {
+		if err := launch.Await(ctx, launch.Poll, node.healthy, node.Process); err != nil {
 			return fmt.Errorf("wait for %s: %w", node.Name, err)
 		}
 	}
@@ -154,7 +153,7 @@ func (c *Cluster) startNATS(ctx context.Context) error {
 }
 
 func (c *Cluster) startDatabase(ctx context.Context) error {
-	address, err := c.ports.take()
+	port, err := c.ports.TakeRow(1)
 	if err != nil {
 		return err
 	}
@@ -166,7 +165,7 @@ func (c *Cluster) startDatabase(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open PostgreSQL's log: %w", err)
 	}
-	c.Postgres, err = startPostgres(ctx, dir, address, disk, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	c.Postgres, err = startPostgres(ctx, dir, port, disk, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	return err
 }
 
@@ -176,9 +175,9 @@ func (c *Cluster) log(name string) string { return filepath.Join(c.LogDir(), nam
 func (c *Cluster) startServices(ctx context.Context) error {
 	for _, kind := range Kinds() {
 		for i := range c.cfg.Copies {
-			s := &service{kind: kind, Process: &Process{Name: fmt.Sprintf("%s-%d", kind, i)}}
+			s := &service{kind: kind, Process: launch.NewProcess(launch.Spec{Name: fmt.Sprintf("%s-%d", kind, i)})}
 			for _, address := range []*string{&s.client, &s.grpc, &s.admin} {
-				taken, err := c.ports.take()
+				taken, err := c.ports.Take()
 				if err != nil {
 					return err
 				}
@@ -196,13 +195,13 @@ func (c *Cluster) startServices(ctx context.Context) error {
 		if s.kind != "gateway" {
 			program += "-service"
 		}
-		s.path, s.log, s.env = filepath.Join(c.cfg.Programs, program), c.log(s.Name), env
+		s.Path, s.LogFile, s.Env = filepath.Join(c.cfg.Programs, program), c.log(s.Name), env
 		if err := s.Start(); err != nil {
 			return err
 		}
 	}
-	if err := poll(ctx, readyPoll, func() bool { return c.Ready(ctx) }); err != nil {
-		return fmt.Errorf("wait until all are ready (%s): %w", strings.Join(c.notReady(context.WithoutCancel(ctx)), ", "), err)
+	if err := launch.Await(ctx, launch.Poll, c.allReady, c.processes()...); err != nil {
+		return fmt.Errorf("wait until all are ready: %w", err)
 	}
 	return nil
 }
@@ -252,7 +251,7 @@ func (c *Cluster) Direct() (addresses []string) {
 // GatewayURL is one gateway's own address, past the proxies, of one that lives.
 func (c *Cluster) GatewayURL(ctx context.Context) string {
 	for _, s := range c.services {
-		if s.kind == "gateway" && s.PID() != 0 && listening(ctx, s.client) {
+		if s.kind == "gateway" && s.PID() != 0 && launch.Listening(ctx, s.client) == nil {
 			return "http://" + s.client
 		}
 	}
@@ -260,7 +259,7 @@ func (c *Cluster) GatewayURL(ctx context.Context) string {
 }
 
 // Process finds a process by its name; nil for PostgreSQL, which is none of ours.
-func (c *Cluster) Process(name string) *Process {
+func (c *Cluster) Process(name string) *launch.Process {
 	for _, p := range c.processes() {
 		if p.Name == name {
 			return p
@@ -269,7 +268,7 @@ func (c *Cluster) Process(name string) *Process {
 	return nil
 }
 
-func (c *Cluster) processes() (all []*Process) {
+func (c *Cluster) processes() (all []*launch.Process) {
 	for _, n := range c.NATS {
 		all = append(all, n.Process)
 	}
@@ -282,7 +281,7 @@ func (c *Cluster) processes() (all []*Process) {
 // Crashed lists the processes that ended though nobody asked them to.
 func (c *Cluster) Crashed() (names []string) {
 	for _, p := range c.processes() {
-		if p.Crashed() {
+		if p.Ended() != nil {
 			names = append(names, p.Name)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/test/chaos/internal/history"
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 // TestStart runs the whole system once, on small disks where it may mount, and leaves nothing behind.
@@ -15,7 +16,7 @@ func TestStart(t *testing.T) {
 	if testing.Short() {
 		t.Skip("builds and starts everything")
 	}
-	root, err := Root(t.Context())
+	root, err := launch.Root()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"syscall"
 )
@@ -109,10 +108,4 @@ func Remove(dir string) {
 		}
 	}
 	_ = os.RemoveAll(dir)
-}
-
-// number is what a /proc or size field says, 0 where it is none.
-func number(s string) int64 {
-	n, _ := strconv.ParseInt(s, 10, 64)
-	return n
 }

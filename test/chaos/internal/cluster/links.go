@@ -14,12 +14,14 @@ import (
 	toxiproxy "github.com/Shopify/toxiproxy/v2"
 	"github.com/Shopify/toxiproxy/v2/toxics"
 	"github.com/rs/zerolog"
+
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 // Links are the proxies between the processes, by "from>to".
 type Links struct {
 	server *toxiproxy.ApiServer
-	ports  *ports
+	ports  *launch.Ports
 
 	mu      sync.Mutex
 	proxies map[string]*toxiproxy.Proxy // guarded by mu
@@ -41,7 +43,7 @@ func (*stall) Pipe(stub *toxics.ToxicStub) { <-stub.Interrupt }
 // registerOnce because Toxiproxy's list of toxics is global.
 var registerOnce sync.Once //nolint:gochecknoglobals // see above
 
-func newLinks(ports *ports) *Links {
+func newLinks(ports *launch.Ports) *Links {
 	registerOnce.Do(func() { toxics.Register("stall", new(stall)) })
 	return &Links{
 		server:  toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop()),
@@ -52,7 +54,7 @@ func newLinks(ports *ports) *Links {
 
 // add makes the link and returns the address that from dials.
 func (l *Links) add(from, to, upstream string) (string, error) {
-	listen, err := l.ports.take()
+	listen, err := l.ports.Take()
 	if err != nil {
 		return "", err
 	}

@@ -2,16 +2,14 @@ package cluster
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/starling-chat/starling/proto/subject"
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 // natsUser is the rig's own, for reading the stream. The services have theirs, with the permissions of deploy/nats/nats.conf.
@@ -22,10 +20,10 @@ const (
 
 // natsNode is one NATS server.
 type natsNode struct {
-	*Process
+	*launch.Process
 	client, monitor, route string // addresses
-	store                  string
-	Disk                   *Disk // nil: on the machine's file system
+	store, conf            string // paths
+	Disk                   *Disk  // nil: on the machine's file system
 }
 
 const natsConf = `server_name: %[1]s
@@ -53,7 +51,7 @@ const natsClusterConf = `cluster {
 `
 
 // writeConf writes the server's configuration: what deploy/nats/nats.conf says about users, on addresses of our own.
-func (n *natsNode) writeConf(path, deployed string, all []*natsNode) error {
+func (n *natsNode) writeConf(deployed string, all []*natsNode) error {
 	text, err := os.ReadFile(deployed) //nolint:gosec // part of the repository
 	if err != nil {
 		return fmt.Errorf("read NATS' users: %w", err)
@@ -71,7 +69,7 @@ func (n *natsNode) writeConf(path, deployed string, all []*natsNode) error {
 		}
 		conf += fmt.Sprintf(natsClusterConf, n.route, strings.Join(routes, ", "))
 	}
-	if err := os.WriteFile(path, []byte(conf+"authorization {"+users), 0o600); err != nil { //nolint:gosec // inside the run's folder
+	if err := os.WriteFile(n.conf, []byte(conf+"authorization {"+users), 0o600); err != nil { //nolint:gosec // inside the run's folder
 		return fmt.Errorf("write NATS' configuration: %w", err)
 	}
 	return nil
@@ -93,7 +91,7 @@ func (n *natsNode) Wipe() error {
 
 // healthy asks the server whether its part of JetStream is up to date.
 func (n *natsNode) healthy(ctx context.Context) error {
-	return get(ctx, "http://"+n.monitor+"/healthz", nil)
+	return launch.Get(ctx, "http://"+n.monitor+"/healthz", nil)
 }
 
 // StreamLeader is the index of the NATS server that leads the stream ROOMS.
@@ -112,7 +110,7 @@ func (c *Cluster) StreamLeader(ctx context.Context) (int, error) {
 		} `json:"account_details"`
 	}
 	for _, node := range c.NATS {
-		if err := get(ctx, "http://"+node.monitor+"/jsz?streams=true", &reply); err != nil {
+		if err := launch.Get(ctx, "http://"+node.monitor+"/jsz?streams=true", &reply); err != nil {
 			continue
 		}
 		for _, account := range reply.Accounts {
@@ -129,31 +127,4 @@ func (c *Cluster) StreamLeader(ctx context.Context) (int, error) {
 		}
 	}
 	return 0, errors.New("the stream has no leader now")
-}
-
-const getTimeout = 2 * time.Second
-
-// get asks for a page and reads its JSON into reply where given; an answer other than 200 is an error.
-func get(ctx context.Context, address string, reply any) error {
-	ctx, cancel := context.WithTimeout(ctx, getTimeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
-	if err != nil {
-		return fmt.Errorf("ask %s: %w", address, err)
-	}
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = res.Body.Close() }()
-	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", address, res.Status)
-	}
-	if reply == nil {
-		return nil
-	}
-	if err := json.NewDecoder(res.Body).Decode(reply); err != nil {
-		return fmt.Errorf("read %s: %w", address, err)
-	}
-	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 func TestDisk(t *testing.T) {
@@ -69,7 +71,7 @@ func echo(t *testing.T) (address string) {
 
 // TestStall: nothing arrives meanwhile, and all of it afterwards; another link is not touched.
 func TestStall(t *testing.T) {
-	links := newLinks(newPorts())
+	links := newLinks(launch.NewPorts())
 	t.Cleanup(func() { _ = links.stop(t.Context()) })
 	upstream := echo(t)
 	var conns []net.Conn

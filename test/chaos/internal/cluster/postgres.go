@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/url"
 	"sync"
 	"syscall"
@@ -32,16 +31,12 @@ type Postgres struct {
 	server *pgserver.Server // guarded by mu; nil while stopped
 }
 
-func startPostgres(ctx context.Context, dir, address string, disk *Disk, log *slog.Logger) (*Postgres, error) {
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return nil, fmt.Errorf("read PostgreSQL's address: %w", err)
-	}
-	p := &Postgres{cfg: pgserver.Config{DataDir: dir, Port: int(number(port)), Durable: true, Log: log}, Disk: disk}
+func startPostgres(ctx context.Context, dir string, port int, disk *Disk, log *slog.Logger) (*Postgres, error) {
+	p := &Postgres{cfg: pgserver.Config{DataDir: dir, Port: port, Durable: true, Log: log}, Disk: disk}
 	if err := p.Start(ctx); err != nil {
 		return nil, err
 	}
-	err = p.do(ctx, func(conn *pgx.Conn) error {
+	err := p.do(ctx, func(conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, `CREATE ROLE `+serviceRole+` LOGIN PASSWORD '`+servicePassword+`'; GRANT ALL ON DATABASE starling TO `+serviceRole)
 		return err
 	})

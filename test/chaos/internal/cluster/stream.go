@@ -18,12 +18,14 @@ import (
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
 	"github.com/starling-chat/starling/test/chaos/internal/history"
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 const (
 	streamReaders = 16
 	streamTimeout = 15 * time.Second // until the stream has a leader
 	streamPause   = 500 * time.Millisecond
+	natsTimeout   = 2 * time.Second // to connect
 )
 
 // DumpStream reads what the stream holds into h.Streamed; start is the run's. It asks the stream's leader for every message:
@@ -33,7 +35,7 @@ func (c *Cluster) DumpStream(ctx context.Context, h *history.History, start time
 	for _, node := range c.NATS {
 		servers = append(servers, "nats://"+node.client)
 	}
-	nc, err := nats.Connect(strings.Join(servers, ","), nats.UserInfo(natsUser, natsPassword), nats.Timeout(getTimeout))
+	nc, err := nats.Connect(strings.Join(servers, ","), nats.UserInfo(natsUser, natsPassword), nats.Timeout(natsTimeout))
 	if err != nil {
 		return fmt.Errorf("read the stream: %w", err)
 	}
@@ -45,9 +47,9 @@ func (c *Cluster) DumpStream(ctx context.Context, h *history.History, start time
 	var stream jetstream.Stream
 	leader, cancel := context.WithTimeout(ctx, streamTimeout)
 	defer cancel()
-	if err := poll(leader, streamPause, func() bool {
-		stream, err = js.Stream(leader, subject.RoomsStream)
-		return err == nil
+	if err := launch.Await(leader, streamPause, func(ctx context.Context) (err error) {
+		stream, err = js.Stream(ctx, subject.RoomsStream)
+		return err
 	}); err != nil {
 		return fmt.Errorf("read the stream: %w", err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,10 +13,20 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/test/chaos/internal/history"
+	"github.com/starling-chat/starling/test/internal/launch"
+	"github.com/starling-chat/starling/test/internal/proc"
 )
 
 // Ready reports whether every service's readiness endpoint says so.
 func (c *Cluster) Ready(ctx context.Context) bool { return len(c.notReady(ctx)) == 0 }
+
+// allReady fails with the names of the services that are not ready.
+func (c *Cluster) allReady(ctx context.Context) error {
+	if names := c.notReady(ctx); len(names) > 0 {
+		return fmt.Errorf("%s not ready", strings.Join(names, ", "))
+	}
+	return nil
+}
 
 func (c *Cluster) notReady(ctx context.Context) (names []string) {
 	var (
@@ -26,7 +35,7 @@ func (c *Cluster) notReady(ctx context.Context) (names []string) {
 	)
 	for _, s := range c.services {
 		all.Go(func() {
-			if err := get(ctx, "http://"+s.admin+"/readyz", nil); err != nil {
+			if err := launch.Get(ctx, "http://"+s.admin+"/readyz", nil); err != nil {
 				mu.Lock()
 				names = append(names, s.Name)
 				mu.Unlock()
@@ -48,6 +57,8 @@ const (
 	readyEvery  = 250 * time.Millisecond
 	sampleEvery = time.Second
 	gaugesEvery = 5 * time.Second
+
+	scrapeTimeout = 2 * time.Second
 )
 
 // Watch looks at all processes until ctx ends. clock is the run's.
@@ -90,14 +101,14 @@ func wait(ctx context.Context, ticker *time.Ticker) bool {
 func (c *Cluster) sample(ctx context.Context, clock func() history.Time, gauges bool) (list []history.Sample) {
 	for _, p := range c.processes() {
 		if pid := p.PID(); pid != 0 {
-			list = append(list, history.Sample{At: clock(), Process: p.Name, PID: pid, RSS: memory(pid, "VmRSS:"), CPU: cpu(pid)})
+			list = append(list, history.Sample{At: clock(), Process: p.Name, PID: pid, RSS: proc.Memory(pid, proc.Resident), CPU: proc.CPU(pid)})
 		}
 	}
 	if pid := c.Postgres.PID(); pid != 0 {
 		sample := history.Sample{At: clock(), Process: "postgres", PID: pid}
-		for _, p := range append(children(pid), pid) {
-			sample.RSS += memory(p, "RssAnon:") // the buffers are shared by all of them
-			sample.CPU += cpu(p)
+		for _, p := range append(proc.Children(pid), pid) {
+			sample.RSS += proc.Memory(p, proc.Anonymous) // the buffers are shared by all of them
+			sample.CPU += proc.CPU(p)
 		}
 		list = append(list, sample)
 	}
@@ -118,7 +129,7 @@ func (c *Cluster) sample(ctx context.Context, clock func() history.Time, gauges 
 
 // scrape reads the gauges of Starling, goroutines, heap and descriptors. Those with labels are added up.
 func scrape(ctx context.Context, address string) map[string]float64 {
-	ctx, cancel := context.WithTimeout(ctx, getTimeout)
+	ctx, cancel := context.WithTimeout(ctx, scrapeTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -151,45 +162,4 @@ func parseGauges(r io.Reader) map[string]float64 {
 		}
 	}
 	return gauges
-}
-
-// memory reads a line of /proc/PID/status, in bytes.
-func memory(pid int, line string) int64 {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0
-	}
-	_, rest, _ := strings.Cut(string(text), line)
-	if fields := strings.Fields(rest); len(fields) > 0 {
-		return number(fields[0]) << 10
-	}
-	return 0
-}
-
-// tick is the kernel's unit of CPU time in /proc, the same on every Linux architecture that Go runs on.
-const tick = 10 * time.Millisecond
-
-func cpu(pid int) time.Duration {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0
-	}
-	// The name, in parentheses, may contain spaces; the state comes after it, user and system time 11 fields later.
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0
-	}
-	return time.Duration(number(fields[11])+number(fields[12])) * tick
-}
-
-func children(pid int) (pids []int) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%d/children", pid, pid))
-	if err != nil {
-		return nil
-	}
-	for field := range strings.FieldsSeq(string(text)) {
-		pids = append(pids, int(number(field)))
-	}
-	return pids
 }

@@ -1,102 +1,56 @@
 package load
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/starling-chat/starling/test/chaos/internal/history"
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 const secret = "0123456789abcdef0123456789abcdef"
 
-// system is all of Starling in one process, with two gateways.
-type system struct {
-	t            *testing.T
-	binary, data string
-	first        int
-	process      *exec.Cmd
-}
-
-func (s *system) gateways() []string {
-	return []string{fmt.Sprintf("127.0.0.1:%d", s.first), fmt.Sprintf("127.0.0.1:%d", s.first+1)}
-}
-
-func build(t *testing.T) *system {
+// newSystem builds all of Starling in one process, with two gateways.
+func newSystem(t *testing.T) *launch.Local {
 	t.Helper()
+	root, err := launch.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir, err := os.MkdirTemp("", "load-") //nolint:usetesting // PostgreSQL's user has to reach it
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &system{t: t, binary: filepath.Join(dir, "starling"), data: filepath.Join(dir, "data"), first: freePorts(t)}
-	cmd := exec.Command("go", "build", "-o", s.binary, "./deploy/local")
-	cmd.Dir = "../../../.."
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build deploy/local: %v\n%s", err, out)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	binary, err := launch.BuildLocal(t.Context(), root, dir)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = exec.Command(s.binary, "--clean", "--data="+s.data).Run()
-		_ = os.RemoveAll(dir)
+	first, err := launch.NewPorts().TakeRow(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := launch.NewLocal(launch.LocalSpec{
+		Binary: binary, Data: filepath.Join(dir, "data"), FirstPort: first, Gateways: 2, Output: t.Output(),
+		Args: []string{"--log-file-level=warn"}, Env: []string{"JWT_SECRET=" + secret, "AUTH_AUTO_PROVISION=true"},
 	})
+	t.Cleanup(func() { s.Clean(context.Background()) })
 	return s
 }
 
-func freePorts(t *testing.T) int {
+func start(ctx context.Context, t *testing.T, s *launch.Local) {
 	t.Helper()
-	for range 20 {
-		a, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := a.Addr().(*net.TCPAddr).Port
-		b, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
-		_ = a.Close()
-		if err == nil {
-			_ = b.Close()
-			return port
-		}
+	if err := s.Start(); err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no two free ports in a row")
-	return 0
-}
-
-func (s *system) start(ctx context.Context) {
-	s.t.Helper()
-	var log bytes.Buffer
-	s.process = exec.Command(s.binary, "--gateways=2", "--listen="+s.gateways()[0], "--data="+s.data, "--log-file-level=warn")
-	s.process.Env = append(os.Environ(), "JWT_SECRET="+secret, "AUTH_AUTO_PROVISION=true")
-	s.process.Stdout, s.process.Stderr = &log, &log
-	if err := s.process.Start(); err != nil {
-		s.t.Fatal(err)
+	if err := launch.Await(ctx, launch.Poll, s.Ready, s.Process); err != nil {
+		t.Fatal(err)
 	}
-	for _, address := range s.gateways() {
-		for path := "http://" + address + "/.well-known/jwks.json"; ; {
-			req, _ := http.NewRequestWithContext(ctx, http.MethodGet, path, nil)
-			res, err := http.DefaultClient.Do(req)
-			if err == nil {
-				_ = res.Body.Close()
-				if res.StatusCode == http.StatusOK {
-					break
-				}
-			}
-			if pause(ctx, 50*time.Millisecond) != nil {
-				s.t.Fatalf("Starling did not start: %v\n%s", err, log.String())
-			}
-		}
-	}
-}
-
-func (s *system) stop(signal os.Signal) {
-	_ = s.process.Process.Signal(signal)
-	_ = s.process.Wait()
 }
 
 // TestLoad runs the clients through a storm, a stalled client, and a kill of the whole system.
@@ -104,13 +58,17 @@ func TestLoad(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts the real system")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	s := build(t)
-	s.start(ctx)
-	defer func() { s.stop(os.Interrupt) }()
+	s := newSystem(t)
+	start(ctx, t, s)
+	defer func() { _ = s.Terminate(context.WithoutCancel(ctx)) }()
+	var gateways []string
+	for _, a := range s.Addresses {
+		gateways = append(gateways, a.String())
+	}
 	l := New(Config{
-		Seed: 7, Clients: 60, Rooms: 15, Rate: 100, Gateways: s.gateways(), Secret: secret, Start: time.Now(),
+		Seed: 7, Clients: 60, Rooms: 15, Rate: 100, Gateways: gateways, Secret: secret, Start: time.Now(),
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if err := l.Connect(ctx); err != nil {
@@ -132,8 +90,8 @@ func TestLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Stall(l.Slow()[0], time.Second)
-	s.stop(os.Kill)
-	s.start(ctx)
+	s.Kill()
+	start(ctx, t, s)
 	_ = pause(ctx, 2*time.Second)
 	stopLoad()
 	if err := <-done; err != nil {

@@ -1,9 +1,8 @@
-// Package process starts and stops the systems under test and reads what they use from /proc.
-package process
+// Package proc reads from /proc what processes use. Of a process that is gone it reads 0 or nothing.
+package proc
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -81,22 +80,44 @@ func Descendants(pid int) (all []int) {
 	return all
 }
 
-// RSS is the resident memory of a process in bytes.
-func RSS(pid int) (int64, error) {
-	b, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+// Children are the processes that the main thread of a process has started: all of one that has no other threads, as
+// PostgreSQL's first. Descendants costs a look at every process of the machine, Children does not.
+func Children(pid int) (pids []int) {
+	thread := strconv.Itoa(pid)
+	text, err := os.ReadFile(filepath.Join("/proc", thread, "task", thread, "children")) //nolint:gosec // a number
 	if err != nil {
-		return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
+		return nil
 	}
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-			if err != nil {
-				return 0, fmt.Errorf("read the memory of process %d: %w", pid, err)
-			}
-			return kib << 10, nil
+	for field := range strings.FieldsSeq(string(text)) {
+		if child, err := strconv.Atoi(field); err == nil {
+			pids = append(pids, child)
 		}
 	}
-	return 0, fmt.Errorf("read the memory of process %d: no VmRSS", pid)
+	return pids
+}
+
+// Kinds of memory, as /proc/PID/status names them.
+const (
+	Resident  = "VmRSS:"   // all
+	Anonymous = "RssAnon:" // without what is shared by name, such as PostgreSQL's buffers
+)
+
+// Memory is the memory of one kind that a process holds, in bytes; 0 where it is not known.
+func Memory(pid int, kind string) int64 {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(text), kind)
+	fields := strings.Fields(rest)
+	if len(fields) == 0 {
+		return 0
+	}
+	kib, err := strconv.ParseInt(fields[0], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return kib << 10
 }
 
 // Load is the machine's load average over the last minute, in processes.
