@@ -16,6 +16,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/grpcapi"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/pg"
@@ -59,7 +60,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	registry.MustRegister(pg.Collector(pool), bus.Collector(nc))
 	figures := newMetrics(registry)
 
-	store := postgres.New(pool)
+	store := postgres.New(pool, wire.Codec{})
 	publisher, err := busapi.NewPublisher(nc, store, cfg.publisher(figures), log)
 	if err != nil {
 		return err

@@ -39,7 +39,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	r.store = postgres.New(pool)
+	r.store = postgres.New(pool, wire.Codec{})
 	r.store.Open()
 	if r.js, err = jetstream.New(r.nc); err != nil {
 		t.Fatal(err)
@@ -76,14 +76,15 @@ func (r *rig) run(skipFastPath bool) (p *Publisher, stop func()) {
 // commit writes n messages in one transaction and hands them to the publisher.
 func (r *rig) commit(p *Publisher, n int) {
 	r.t.Helper()
-	commands := []*chat.Command{}
+	ann := chat.Origin{Room: "r", User: "ann"}
+	commands := []chat.Command{}
 	if r.seq == 0 {
-		commands = append(commands, &chat.Command{Kind: chat.Join, Room: "r", User: "ann", Create: true})
+		commands = append(commands, chat.Join{Origin: ann, Create: true})
 	}
 	for range n {
-		commands = append(commands, &chat.Command{Kind: chat.Send, Room: "r", User: "ann", Content: "x", Type: "text"})
+		commands = append(commands, chat.Send{Origin: ann, Content: "x", Type: "text"})
 	}
-	_, out, err := r.store.Commit(r.t.Context(), commands)
+	_, out, err := r.store.Prepare(commands).Commit(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -16,6 +16,11 @@ type Caller struct {
 	At        time.Time // when the gateway read the client event
 }
 
+// in is the origin of what the caller does to a room.
+func (c *Caller) in(room RoomID) Origin {
+	return Origin{Room: room, User: c.User, Name: c.Name, Socket: c.Socket, CausedAt: c.At}
+}
+
 // Sender is the author of a message.
 type Sender struct {
 	ID   UserID

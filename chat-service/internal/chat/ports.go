@@ -10,47 +10,12 @@ import (
 var (
 	// ErrUnavailable: nothing was written; a retry may succeed.
 	ErrUnavailable = errors.New("store unavailable")
-	// ErrUnknown: the connection was lost at COMMIT; the write may have happened. Committing the same commands again is
-	// safe: Command.Tried leads to what the lost attempt wrote.
+	// ErrUnknown: the connection was lost at COMMIT; the write may have happened. Committing the same Transaction again is
+	// safe: it finds what the lost try wrote.
 	ErrUnknown = errors.New("outcome of commit unknown")
-	// ErrConflict: another writer came first; nothing was written; repeat at once.
+	// ErrConflict: another writer came first; nothing was written; commit the Transaction again at once.
 	ErrConflict = errors.New("write conflict")
 )
-
-// Kind says what a Command does.
-type Kind uint8
-
-// The commands that take a number of the room's sequence.
-const (
-	Send Kind = iota + 1
-	Join
-	Leave
-)
-
-// Command is one write to a room. The Store reads it, and notes in Tried what it attempted.
-type Command struct {
-	Kind     Kind
-	Room     RoomID
-	User     UserID
-	UserName string // "" = as the membership knows it
-	Socket   string // the joiner's or leaver's, which is not told
-	CausedAt time.Time
-
-	// Send.
-	Content     string
-	Type        string
-	ClientMsgID string
-	System      bool // needs no membership
-
-	// Join: create the room if there is none.
-	Create bool
-
-	// Check looks for an earlier message with the same ClientMsgID before writing. Without it the unique index
-	// finds the repeat, as ErrConflict.
-	Check bool
-	// Tried lists where attempts with unknown outcome would have put the message.
-	Tried []Position
-}
 
 // Position is the place of a message, taken or attempted.
 type Position struct {
@@ -60,7 +25,7 @@ type Position struct {
 
 // Outcome is what became of one Command.
 type Outcome struct {
-	// Fault refuses this command alone: room unknown, not a member.
+	// Err refuses this command alone: room unknown, not a member. The others of its batch do not suffer.
 	Err error
 	// Position and CreatedAt of the message (Send), the first one's for a repeated ClientMsgID.
 	Position
@@ -115,9 +80,8 @@ type Membership struct {
 
 // Store is the record of everything. Its methods return fault Unavailable or ErrUnavailable while PostgreSQL is away.
 type Store interface {
-	// Commit writes the commands in one transaction, in their order. The outcomes go with the commands by index;
-	// the Outgoing has no events when nothing changed. An error means: see ErrUnavailable, ErrUnknown, ErrConflict.
-	Commit(ctx context.Context, commands []*Command) ([]Outcome, Outgoing, error)
+	// Prepare readies commands to be written in one transaction, in their order. Nothing is written before Commit.
+	Prepare(commands []Command) Transaction
 	// View reads head, role and messages of a room in one snapshot.
 	View(ctx context.Context, room RoomID, user UserID, page Page) (View, error)
 	// Events reads the durable events after a sequence up to another (0 = head), without holes, and the head.
@@ -141,6 +105,16 @@ type Store interface {
 	NotificationHead(ctx context.Context, user UserID) (time.Time, error)
 	// MarkNotifications marks the user's notifications as read and counts the unread ones left.
 	MarkNotifications(ctx context.Context, user UserID, ids []NotificationID) (int, error)
+}
+
+// Transaction is commands on their way into the Store. It is used by one goroutine.
+type Transaction interface {
+	// Commit writes what Decide makes of the commands. The outcomes go with the commands by index; the Outgoing has no events
+	// when nothing changed. An error means: see ErrUnavailable, ErrUnknown, ErrConflict. After these Commit may be called again: it
+	// knows what the tries before may have written.
+	Commit(ctx context.Context) ([]Outcome, Outgoing, error)
+	// Alone gives one of the commands, by index, a Transaction of its own, which knows the same of earlier tries.
+	Alone(index int) Transaction
 }
 
 // Publisher makes events reach the gateways. None of its methods waits for the network.

@@ -42,10 +42,7 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 		if !view.Exists && !s.cfg.RoomsAutocreate {
 			return View{}, errNoRoom()
 		}
-		if _, err := s.writer.Do(ctx, &Command{
-			Kind: Join, Room: r.Room, User: c.User, UserName: c.Name, Socket: c.Socket, CausedAt: c.At,
-			Create: !view.Exists,
-		}); err != nil {
+		if _, err := s.writer.Do(ctx, Join{Origin: c.in(r.Room), Create: !view.Exists}); err != nil {
 			return View{}, err
 		}
 		s.members.forget(Membership{r.Room, c.User})
@@ -56,7 +53,7 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 // Leave ends the caller's membership and tells the others. Leaving a room that one is not in is fine.
 func (s *Service) Leave(ctx context.Context, c Caller, room RoomID) error {
 	s.typing.StopUser(room, c.User)
-	_, err := s.writer.Do(ctx, &Command{Kind: Leave, Room: room, User: c.User, Socket: c.Socket, CausedAt: c.At})
+	_, err := s.writer.Do(ctx, Leave{c.in(room)})
 	s.members.forget(Membership{room, c.User})
 	return err
 }

@@ -34,10 +34,6 @@ func NewService(store Store, writer *Writer, publisher Publisher, typing *Typing
 	}
 }
 
-// Refusals that several use cases share.
-func errNoRoom() error    { return fault.New(fault.NotFound, "Room not found") }
-func errNotMember() error { return fault.New(fault.Forbidden, "Not a member of this room") }
-
 // Draft is a message to send.
 type Draft struct {
 	Room        RoomID
@@ -75,8 +71,8 @@ func (s *Service) Send(c Caller, d Draft, done func(Outcome)) error {
 	if err := d.check(); err != nil {
 		return err
 	}
-	return s.writer.Submit(&Command{
-		Kind: Send, Room: d.Room, User: c.User, UserName: c.Name, CausedAt: c.At,
+	return s.writer.Submit(Send{
+		Origin:  c.in(d.Room),
 		Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID,
 	}, done)
 }
@@ -86,9 +82,9 @@ func (s *Service) Post(ctx context.Context, user UserID, d Draft) (Outcome, erro
 	if err := d.check(); err != nil {
 		return Outcome{}, err
 	}
-	c := &Command{Kind: Send, Room: d.Room, User: user, Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID}
+	c := Send{Origin: Origin{Room: d.Room, User: user}, Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID}
 	if user == System {
-		c.System, c.UserName = true, SystemName
+		c.System, c.Name = true, SystemName
 	}
 	return s.writer.Do(ctx, c)
 }

@@ -84,7 +84,7 @@ func (w *Writer) Run(ctx context.Context) error {
 
 // Submit hands over a command and returns at once. done is called exactly once, from a goroutine of the Writer, after the
 // commit; it must not block. A fault Unavailable says that the command was not taken.
-func (w *Writer) Submit(c *Command, done func(Outcome)) error {
+func (w *Writer) Submit(c Command, done func(Outcome)) error {
 	return w.submit(&write{command: c, done: done, deadline: time.Now().Add(w.cfg.Timeout)})
 }
 
@@ -95,7 +95,7 @@ func (w *Writer) submit(item *write) error {
 		return fault.Retry(fault.Unavailable, "Service is stopping", retryAfter)
 	}
 	select {
-	case w.lane(item.command.Room).queue <- item:
+	case w.lane(RoomOf(item.command)).queue <- item:
 		return nil
 	default:
 		return fault.Retry(fault.Unavailable, "Too many messages at once", retryAfter)
@@ -104,7 +104,7 @@ func (w *Writer) submit(item *write) error {
 
 // Do is Submit for callers that wait. When ctx ends first the outcome is unknown and the error says so; a command that is not
 // being committed by then is dropped, because its caller may have had it done by another replica, and more since.
-func (w *Writer) Do(ctx context.Context, c *Command) (Outcome, error) {
+func (w *Writer) Do(ctx context.Context, c Command) (Outcome, error) {
 	result := make(chan Outcome, 1)
 	item := &write{command: c, done: func(o Outcome) { result <- o }, deadline: time.Now().Add(w.cfg.Timeout), caller: ctx.Done()}
 	if err := w.submit(item); err != nil {
@@ -124,7 +124,7 @@ func (w *Writer) lane(room RoomID) *lane {
 
 // write is a command in the Writer.
 type write struct {
-	command  *Command
+	command  Command
 	done     func(Outcome)
 	deadline time.Time
 	caller   <-chan struct{} // closed when nobody waits for it any more; nil: somebody always does
@@ -215,7 +215,12 @@ func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
 	if len(live) == 0 {
 		return nil
 	}
-	outgoing, err := l.attempt(ctx, live)
+	commands := make([]Command, len(live))
+	for i, item := range live {
+		commands[i] = item.command
+	}
+	transaction := l.w.store.Prepare(commands)
+	outgoing, err := l.attempt(ctx, live, transaction)
 	if err == nil {
 		return outgoing
 	}
@@ -225,8 +230,8 @@ func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
 	}
 	l.w.log.LogAttrs(ctx, slog.LevelWarn, "batch failed, committing one by one",
 		slog.Int("size", len(live)), slog.Any("error", err))
-	for _, item := range live {
-		one, err := l.attempt(ctx, []*write{item})
+	for i, item := range live {
+		one, err := l.attempt(ctx, live[i:i+1], transaction.Alone(i))
 		if err != nil {
 			item.settle(Outcome{Err: err})
 		}
@@ -235,13 +240,11 @@ func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
 	return outgoing
 }
 
-// attempt commits writes as one transaction, again where that is safe and useful. A returned error is an unexpected one,
+// attempt commits the transaction of writes, again where that is safe and useful. A returned error is an unexpected one,
 // with nothing settled.
-func (l *lane) attempt(ctx context.Context, writes []*write) ([]Outgoing, error) {
-	commands := make([]*Command, len(writes))
+func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transaction) ([]Outgoing, error) {
 	deadline := writes[0].deadline
-	for i, item := range writes {
-		commands[i] = item.command
+	for _, item := range writes {
 		if item.deadline.After(deadline) {
 			deadline = item.deadline
 		}
@@ -256,7 +259,7 @@ func (l *lane) attempt(ctx context.Context, writes []*write) ([]Outgoing, error)
 		}
 		var outcomes []Outcome
 		var out Outgoing
-		outcomes, out, err = l.commit(ctx, commands)
+		outcomes, out, err = l.commit(ctx, transaction, len(writes))
 		switch {
 		case err == nil:
 			for i, item := range writes {
@@ -266,13 +269,9 @@ func (l *lane) attempt(ctx context.Context, writes []*write) ([]Outgoing, error)
 				return nil, nil
 			}
 			return []Outgoing{out}, nil
-		case errors.Is(err, ErrConflict):
-			for _, c := range commands {
-				c.Check = true
-			}
 		case errors.Is(err, ErrUnknown):
 			unknown = true
-		case !errors.Is(err, ErrUnavailable):
+		case !errors.Is(err, ErrConflict) && !errors.Is(err, ErrUnavailable):
 			return nil, err
 		}
 		if !unknown && fault.KindOf(err) == fault.Unavailable {
@@ -283,13 +282,13 @@ func (l *lane) attempt(ctx context.Context, writes []*write) ([]Outgoing, error)
 	return nil, nil
 }
 
-func (l *lane) commit(ctx context.Context, commands []*Command) ([]Outcome, Outgoing, error) {
+func (l *lane) commit(ctx context.Context, transaction Transaction, size int) ([]Outcome, Outgoing, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	start := time.Now()
-	outcomes, out, err := l.w.store.Commit(ctx, commands)
+	outcomes, out, err := transaction.Commit(ctx)
 	if err == nil {
-		l.w.observer.Batch(len(commands), time.Since(start))
+		l.w.observer.Batch(size, time.Since(start))
 	}
 	return outcomes, out, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/pg/pgserver"
 )
@@ -35,13 +36,13 @@ func benchmarkSend(b *testing.B, rooms int, ids bool) {
 	if err := pg.AssertDurable(b.Context(), pool); err != nil {
 		b.Fatal(err)
 	}
-	store := postgres.New(pool)
+	store := postgres.New(pool, wire.Codec{})
 	store.Open()
 	observer := &sizes{}
 	w := runWriter(b, store, nowhere{}, observer, chat.WriterConfig{Lanes: 2, BatchMax: 200, Queue: 4096, Timeout: 4 * time.Second})
 	for i := range senders {
 		room, user := benchRoom(i%rooms), chat.UserID(fmt.Sprintf("user-%d", i))
-		if _, err := w.Do(b.Context(), &chat.Command{Kind: chat.Join, Room: room, User: user, UserName: "User", Create: true}); err != nil {
+		if _, err := w.Do(b.Context(), chat.Join{Origin: chat.Origin{Room: room, User: user, Name: "User"}, Create: true}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -57,9 +58,11 @@ func benchmarkSend(b *testing.B, rooms int, ids bool) {
 				if n < 0 {
 					return
 				}
-				c := &chat.Command{
-					Kind: chat.Send, Room: benchRoom(i % rooms), User: chat.UserID(fmt.Sprintf("user-%d", i)), UserName: "User",
-					Content: "The quick brown fox jumps over the lazy dog, again and again.", Type: "text", CausedAt: time.Now(),
+				c := chat.Send{
+					Origin: chat.Origin{
+						Room: benchRoom(i % rooms), User: chat.UserID(fmt.Sprintf("user-%d", i)), Name: "User", CausedAt: time.Now(),
+					},
+					Content: "The quick brown fox jumps over the lazy dog, again and again.", Type: "text",
 				}
 				if ids {
 					c.ClientMsgID = fmt.Sprintf("0190-4d3f-%d-%d", i, n)

@@ -1,32 +1,21 @@
 package postgres
 
 import (
-	"context"
-	"errors"
-	"fmt"
 	"math/rand/v2"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/wire"
-	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/sabotage"
-	"github.com/starling-chat/starling/proto/fault"
 )
 
 // A commit is two round trips on one connection:
 //
-//	1  BEGIN · create missing rooms · lock the rooms · read memberships · read what repeats     → plan.go decides
+//	1  BEGIN · create missing rooms · lock the rooms · read memberships · read what repeats     → chat.Decide
 //	2  insert messages, events, memberships · advance the rooms · insert the outbox row · COMMIT
 //
-// After the lock nobody else changes those rooms, so what plan.go counts out in memory is what the database will hold.
+// After the lock nobody else changes those rooms, so what chat.Decide counts out in memory is what the database will hold.
 
 const (
 	sqlCreateRooms = `
@@ -53,8 +42,8 @@ const (
 		) AS m`
 
 	sqlTried = `
-		SELECT m.seq, m.id, m.created_at
-		FROM unnest($1::text[], $2::bigint[], $3::uuid[]) AS k (room_id, seq, id)
+		SELECT k.command, m.seq, m.id, m.created_at
+		FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::bigint[]) AS k (room_id, seq, id, command)
 		CROSS JOIN LATERAL (
 			SELECT seq, id, created_at FROM messages WHERE room_id = k.room_id AND seq = k.seq AND id = k.id LIMIT 1
 		) AS m`
@@ -97,175 +86,120 @@ const (
 // outboxGrace is how long a new outbox row is left to the fast path.
 const outboxGrace = 2 * time.Second
 
-// Commit implements chat.Store.
-func (s *Store) Commit(ctx context.Context, commands []*chat.Command) ([]chat.Outcome, chat.Outgoing, error) {
-	p := newPlan(commands)
-	mayHaveCommitted := false
-	// With its own deadline also where the circuit lets it try: a commit that is cut short has an unknown outcome.
-	err := s.ask(ctx, func(context.Context) error {
-		return s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-			if err := s.prepare(ctx, conn, p); err != nil {
-				return abort(ctx, conn, err)
-			}
-			if err := p.decide(time.Now().UTC().Truncate(time.Millisecond)); err != nil {
-				return abort(ctx, conn, err)
-			}
-			if !p.changes() {
-				_, err := conn.Exec(ctx, sqlRollback)
-				return err
-			}
-			mayHaveCommitted = true
-			err := s.write(ctx, conn, p)
-			var pgErr *pgconn.PgError
-			if errors.As(err, &pgErr) && pgErr.Severity == "ERROR" {
-				mayHaveCommitted = false // refused before COMMIT, which then rolls back
-				return abort(ctx, conn, err)
-			}
-			return err
-		})
-	})
-	if err == nil {
-		return p.outcomes, p.outgoing, nil
-	}
-	return nil, chat.Outgoing{}, classify(err, mayHaveCommitted, p)
-}
-
-// classify gives the failure the meaning that chat.Store promises.
-func classify(err error, mayHaveCommitted bool, p *plan) error {
-	if mayHaveCommitted {
-		p.rememberAttempt()
-		return fmt.Errorf("commit batch: %w: %w", chat.ErrUnknown, err)
-	}
-	switch {
-	case pg.IsUnique(err, ""), pg.IsConflict(err):
-		return fmt.Errorf("commit batch: %w: %w", chat.ErrConflict, err)
-	case errors.Is(err, pg.ErrCircuitOpen):
-		return fmt.Errorf("%w: %w", chat.ErrUnavailable, refusal("commit batch", err))
-	case fault.KindOf(err) == fault.Unavailable || unavailable(err) || errors.Is(err, context.Canceled):
-		return fmt.Errorf("commit batch: %w: %w", chat.ErrUnavailable, err)
-	}
-	return fmt.Errorf("commit batch: %w", err)
-}
-
-// abort ends the transaction; where even that fails, the pool closes the connection.
-func abort(ctx context.Context, conn *pgxpool.Conn, cause error) error {
-	if !conn.Conn().IsClosed() {
-		_, _ = conn.Exec(ctx, sqlRollback)
-	}
-	return cause
-}
-
-// prepare is the first round trip: it locks the rooms and fills the plan with what is there.
-func (s *Store) prepare(ctx context.Context, conn *pgxpool.Conn, p *plan) error {
-	batch := &pgx.Batch{}
-	batch.Queue(sqlBegin)
-	creates, rooms, pairs, repeats, tried := p.toCreate(), p.roomIDs(), p.pairs(), p.repeats(), p.tried()
-	if len(creates) > 0 {
-		batch.Queue(sqlCreateRooms, creates)
-	}
-	batch.Queue(sqlLockRooms, rooms)
-	if len(pairs.rooms) > 0 {
-		batch.Queue(sqlMembers, pairs.rooms, pairs.users)
-	}
-	if len(repeats.rooms) > 0 {
-		batch.Queue(sqlRepeats, repeats.rooms, repeats.senders, repeats.ids)
-	}
-	if len(tried.rooms) > 0 {
-		batch.Queue(sqlTried, tried.rooms, tried.seqs, tried.ids)
-	}
-	results := conn.SendBatch(ctx, batch)
-	err := func() error {
-		if _, err := results.Exec(); err != nil {
-			return err
-		}
-		if len(creates) > 0 {
-			if _, err := results.Exec(); err != nil {
-				return err
-			}
-		}
-		if err := scanEach(results, p.foundRoom); err != nil {
-			return err
-		}
-		if len(pairs.rooms) > 0 {
-			if err := scanEach(results, p.foundMember); err != nil {
-				return err
-			}
-		}
-		if len(repeats.rooms) > 0 {
-			if err := scanEach(results, p.foundRepeat); err != nil {
-				return err
-			}
-		}
-		if len(tried.rooms) > 0 {
-			return scanEach(results, p.foundTried)
-		}
-		return nil
-	}()
-	if closeErr := results.Close(); err == nil {
-		err = closeErr
-	}
-	return err
-}
-
-// scanEach calls scan for every row of the next result.
-func scanEach(results pgx.BatchResults, scan func(pgx.Rows) error) error {
-	rows, err := results.Query()
+// writing is the second round trip: it makes the changes and commits. It notes in out what goes out after the commit.
+func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time) ([]step, error) {
+	id, err := uuid.NewV7() // new rows land on the same pages of the primary key
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := scan(rows); err != nil {
-			return err
-		}
+	messages, events, err := s.eventRows(changes.Events, out)
+	if err != nil {
+		return nil, err
 	}
-	return rows.Err()
-}
-
-// write is the second round trip.
-func (s *Store) write(ctx context.Context, conn *pgxpool.Conn, p *plan) error {
-	batch := &pgx.Batch{}
-	if m := &p.messages; len(m.rooms) > 0 {
-		batch.Queue(sqlInsertMessages, m.rooms, m.seqs, m.ids, m.senders, m.names, m.contents, m.types, m.clientIDs, p.at)
+	out.ID = id
+	steps := make([]step, 0, 8)
+	if m := messages; len(m.rooms) > 0 {
+		steps = append(steps, step{sql: sqlInsertMessages, args: []any{
+			m.rooms, m.seqs, m.ids, m.senders, m.names, m.contents, m.types, m.clientIDs, at,
+		}})
 	}
-	if e := &p.events; len(e.rooms) > 0 {
-		batch.Queue(sqlInsertEvents, e.rooms, e.seqs, e.payloads)
+	if e := events; len(e.rooms) > 0 {
+		steps = append(steps, step{sql: sqlInsertEvents, args: []any{e.rooms, e.seqs, e.payloads}})
 	}
-	gone, come := p.membershipChanges()
-	if len(gone.rooms) > 0 {
-		batch.Queue(sqlDeleteMembers, gone.rooms, gone.users)
-	}
-	if len(come.rooms) > 0 {
-		batch.Queue(sqlInsertMembers, come.rooms, come.users, come.names)
-	}
-	rooms, seqs, owners, orphans := p.advances()
-	batch.Queue(sqlAdvanceRooms, rooms, seqs, owners)
-	if len(orphans) > 0 {
-		batch.Queue(sqlPassOwnership, orphans)
-	}
+	steps = append(steps, membershipSteps(changes)...)
+	steps = append(steps, roomSteps(changes.Rooms)...)
 	if !sabotage.NoOutbox() {
-		batch.Queue(sqlInsertOutbox, [16]byte(p.outgoing.ID), wire.Batch(p.outgoing.Events), outboxGrace.Milliseconds())
+		steps = append(steps, step{sql: sqlInsertOutbox, args: []any{[16]byte(id), s.codec.Batch(out.Events), outboxGrace.Milliseconds()}})
 	}
 	if sabotage.LoseCommit() {
-		batch.Queue(sqlRollback)
-	} else {
-		batch.Queue(sqlCommit)
+		return append(steps, step{sql: sqlRollback}), nil
 	}
-	return conn.SendBatch(ctx, batch).Close()
+	return append(steps, step{sql: sqlCommit}), nil
 }
 
-// newOutboxID is a UUIDv7: new rows land on the same pages of the primary key.
-func newOutboxID() (chat.OutboxID, error) { return uuid.NewV7() }
+// eventRows sorts the events into the two tables of the room log, and encodes each for the outbox.
+func (s *Store) eventRows(list []chat.RoomEvent, out *chat.Outgoing) (messages messageRows, events eventRows, err error) {
+	out.Events = make([]chat.EncodedEvent, len(list))
+	messages.grow(len(list))
+	for i := range list {
+		e := &list[i]
+		if out.Events[i], err = s.codec.Event(*e); err != nil {
+			return messages, events, err
+		}
+		if sent, ok := e.Fact.(chat.MessageSent); ok {
+			messages.add(&sent.Message)
+			continue
+		}
+		events.rooms, events.seqs = append(events.rooms, string(e.Room)), append(events.seqs, int64(e.Seq)) //nolint:gosec // 40 bits
+		events.payloads = append(events.payloads, out.Events[i].Bytes)
+	}
+	return messages, events, nil
+}
+
+// membershipSteps deletes before it inserts: who left and came again is in both.
+func membershipSteps(changes *chat.Changes) (steps []step) {
+	if n := len(changes.Left); n > 0 {
+		rooms, users := make([]string, n), make([]string, n)
+		for i, m := range changes.Left {
+			rooms[i], users[i] = string(m.Room), string(m.User)
+		}
+		steps = append(steps, step{sql: sqlDeleteMembers, args: []any{rooms, users}})
+	}
+	if n := len(changes.Joined); n > 0 {
+		rooms, users, names := make([]string, n), make([]string, n), make([]string, n)
+		for i, m := range changes.Joined {
+			rooms[i], users[i], names[i] = string(m.Room), string(m.User), m.Name
+		}
+		steps = append(steps, step{sql: sqlInsertMembers, args: []any{rooms, users, names}})
+	}
+	return steps
+}
+
+func roomSteps(changed []chat.ChangedRoom) []step {
+	rooms, seqs, owners := make([]string, len(changed)), make([]int64, len(changed)), make([]string, len(changed))
+	var inherit []string
+	for i, r := range changed {
+		rooms[i], seqs[i], owners[i] = string(r.ID), int64(r.Seq), string(r.Owner) //nolint:gosec // 40 bits
+		if r.Inherit {
+			inherit = append(inherit, string(r.ID))
+		}
+	}
+	steps := []step{{sql: sqlAdvanceRooms, args: []any{rooms, seqs, owners}}}
+	if len(inherit) > 0 {
+		steps = append(steps, step{sql: sqlPassOwnership, args: []any{inherit}})
+	}
+	return steps
+}
+
+type eventRows struct {
+	rooms    []string
+	seqs     []int64
+	payloads [][]byte
+}
+
+type messageRows struct {
+	rooms     []string
+	seqs      []int64
+	ids       [][16]byte
+	senders   []string
+	names     []string
+	contents  []string
+	types     []string
+	clientIDs []string
+}
+
+func (r *messageRows) grow(n int) {
+	r.rooms, r.seqs, r.ids = make([]string, 0, n), make([]int64, 0, n), make([][16]byte, 0, n)
+	r.senders, r.names = make([]string, 0, n), make([]string, 0, n)
+	r.contents, r.types, r.clientIDs = make([]string, 0, n), make([]string, 0, n), make([]string, 0, n)
+}
+
+func (r *messageRows) add(m *chat.Message) {
+	r.rooms, r.seqs, r.ids = append(r.rooms, string(m.Room)), append(r.seqs, int64(m.Seq)), append(r.ids, m.ID) //nolint:gosec // 40 bits
+	r.senders, r.names = append(r.senders, string(m.Sender.ID)), append(r.names, m.Sender.Name)
+	r.contents, r.types = append(r.contents, m.Content), append(r.types, m.Type)
+	r.clientIDs = append(r.clientIDs, m.ClientMsgID)
+}
 
 // random64 need not be secret: it keeps ids of different rooms apart.
 func random64() uint64 { return rand.Uint64() } //nolint:gosec // see above
-
-// sortedKeys makes every replica lock in the same order.
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.SortFunc(keys, strings.Compare)
-	return keys
-}

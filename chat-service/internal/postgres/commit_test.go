@@ -14,25 +14,28 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
-func send(room chat.RoomID, user chat.UserID, content, id string) *chat.Command {
-	return &chat.Command{Kind: chat.Send, Room: room, User: user, UserName: "U", Content: content, Type: "text", ClientMsgID: id}
+func send(room chat.RoomID, user chat.UserID, content, id string) chat.Send {
+	return chat.Send{Origin: by(room, user), Content: content, Type: "text", ClientMsgID: id}
 }
 
-func join(room chat.RoomID, user chat.UserID) *chat.Command {
-	return &chat.Command{Kind: chat.Join, Room: room, User: user, UserName: "U", Create: true}
+func join(room chat.RoomID, user chat.UserID) chat.Join {
+	return chat.Join{Origin: by(room, user), Create: true}
 }
 
-func leave(room chat.RoomID, user chat.UserID) *chat.Command {
-	return &chat.Command{Kind: chat.Leave, Room: room, User: user}
+func leave(room chat.RoomID, user chat.UserID) chat.Leave { return chat.Leave{Origin: by(room, user)} }
+
+func by(room chat.RoomID, user chat.UserID) chat.Origin {
+	return chat.Origin{Room: room, User: user, Name: "U"}
 }
 
-func commit(t *testing.T, s *postgres.Store, commands ...*chat.Command) ([]chat.Outcome, chat.Outgoing) {
+func commit(t *testing.T, s *postgres.Store, commands ...chat.Command) ([]chat.Outcome, chat.Outgoing) {
 	t.Helper()
-	outcomes, out, err := s.Commit(t.Context(), commands)
+	outcomes, out, err := s.Prepare(commands).Commit(t.Context())
 	if err != nil {
 		t.Fatalf("Commit: %v", err)
 	}
@@ -270,87 +273,6 @@ func TestMembership(t *testing.T) {
 	seqs(t, s, "r")
 }
 
-// lostCommit makes the outcome of the next commits unknown after they took place.
-type lostCommit struct {
-	*postgres.Store
-
-	away *postgres.Store // a Store without PostgreSQL
-
-	mu     sync.Mutex
-	lose   int
-	refuse int // the next commits after that are given to away
-}
-
-func (l *lostCommit) Commit(ctx context.Context, commands []*chat.Command) ([]chat.Outcome, chat.Outgoing, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.lose == 0 && l.refuse > 0 {
-		l.refuse--
-		return l.away.Commit(ctx, commands)
-	}
-	outcomes, out, err := l.Store.Commit(ctx, commands)
-	if err == nil && l.lose > 0 {
-		l.lose--
-		for i, c := range commands {
-			if c.Kind == chat.Send && outcomes[i].Changed {
-				c.Tried = append(c.Tried, outcomes[i].Position)
-			}
-		}
-		return nil, chat.Outgoing{}, fmt.Errorf("connection lost: %w", chat.ErrUnknown)
-	}
-	return outcomes, out, err
-}
-
-func TestConnectionLostAtCommit(t *testing.T) {
-	s := &lostCommit{Store: open(t, database(t)), lose: 2}
-	w := writer(t, s, nowhere{})
-	if _, err := w.Do(t.Context(), join("r", "ann")); err != nil {
-		t.Fatalf("join: %v", err)
-	}
-	o, err := w.Do(t.Context(), send("r", "ann", "once", ""))
-	if err != nil || o.Seq != 2 {
-		t.Errorf("send = %+v, %v, want seq 2", o, err)
-	}
-	s.lose = 100
-	if _, err := w.Do(t.Context(), send("r", "ann", "lost for good", "")); fault.KindOf(err) != fault.Timeout {
-		t.Errorf("send with unknown outcome = %v, want timeout", err)
-	}
-	s.lose = 0
-	if head := seqs(t, s.Store, "r"); head != 3 {
-		t.Errorf("head = %d, want 3: nothing twice", head)
-	}
-}
-
-// TestRefusedAfterAnUnknownOutcome: a commit whose outcome is unknown, and after it the circuit opens, is not answered as one of
-// which nothing was done.
-func TestRefusedAfterAnUnknownOutcome(t *testing.T) {
-	cfg := database(t)
-	s := &lostCommit{Store: open(t, cfg), away: open(t, withoutPostgres(cfg))}
-	if _, err := s.away.Rooms(t.Context(), "ann"); fault.KindOf(err) != fault.Unavailable || s.away.Ready() == nil {
-		t.Fatalf("Rooms without PostgreSQL = %v, Ready %v, want the circuit open", err, s.away.Ready())
-	}
-	w := writer(t, s, nowhere{})
-	if _, err := w.Do(t.Context(), join("r", "ann")); err != nil {
-		t.Fatal(err)
-	}
-	s.lose, s.refuse = 1, 3
-	if o, err := w.Do(t.Context(), send("r", "ann", "found again", "")); err != nil || o.Seq != 2 {
-		t.Errorf("send whose outcome is found out later = %+v, %v, want seq 2", o, err)
-	}
-	s.lose, s.refuse = 1, 1_000_000
-	if _, err := w.Do(t.Context(), send("r", "ann", "not found", "")); fault.KindOf(err) != fault.Timeout {
-		t.Errorf("send whose outcome stays unknown = %v, want timeout", err)
-	}
-	s.lose, s.refuse = 0, 1
-	var f *fault.Error
-	if _, err := w.Do(t.Context(), send("r", "ann", "refused", "")); !errors.As(err, &f) || f.Kind != fault.Unavailable || f.RetryAfter != 500*time.Millisecond {
-		t.Errorf("send while the circuit is open = %v, want unavailable for 500 ms", err)
-	}
-	if head := seqs(t, s.Store, "r"); head != 3 {
-		t.Errorf("head = %d, want 3", head)
-	}
-}
-
 func withoutPostgres(cfg pg.Config) pg.Config {
 	cfg.URL = "postgres://nobody@127.0.0.1:1/none"
 	return cfg
@@ -398,16 +320,16 @@ func TestDatabaseAway(t *testing.T) {
 	}
 	_, err = s2.Rooms(t.Context(), "ann")
 	wantRefused(t, "Rooms", err)
-	_, _, err = s2.Commit(t.Context(), []*chat.Command{send("r", "ann", "x", "")})
+	_, _, err = s2.Prepare([]chat.Command{send("r", "ann", "x", "")}).Commit(t.Context())
 	wantRefused(t, "Commit", err)
 	if s2.Ready() == nil {
 		t.Error("Ready without PostgreSQL = nil, want an error")
 	}
-	closed := postgres.New(nil)
+	closed := postgres.New(nil, wire.Codec{})
 	if closed.Ready() == nil {
 		t.Error("Ready before the migrations = nil, want an error")
 	}
-	if _, _, err := closed.Commit(t.Context(), []*chat.Command{send("r", "ann", "x", "")}); fault.KindOf(err) != fault.Unavailable {
+	if _, _, err := closed.Prepare([]chat.Command{send("r", "ann", "x", "")}).Commit(t.Context()); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("Commit before the migrations = %v, want unavailable", err)
 	}
 }

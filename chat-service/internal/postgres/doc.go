@@ -1,7 +1,10 @@
 // Package postgres is chat's Store on PostgreSQL, and the outbox between commit and publication.
 //
-// On the journey of a message it stands between chat's Writer and busapi's publisher: commit.go writes a batch in two
-// round trips; outbox.go hands rows that were not published to the relay.
+// On the journey of a message it stands between chat's Writer and busapi's publisher: attempt.go takes a batch to the database
+// and back in two round trips, between which chat.Decide says what to write; commit.go has their statements; outbox.go hands rows
+// that were not published to the relay.
+//
+// It knows no wire format: its Codec makes the bytes of events.
 //
 // # Tables
 //

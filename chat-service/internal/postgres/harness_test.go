@@ -9,6 +9,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/pg/pgtest"
 	"github.com/starling-chat/starling/platform/settings"
@@ -49,7 +50,7 @@ func open(t testing.TB, cfg pg.Config) *postgres.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	store := postgres.New(pool)
+	store := postgres.New(pool, wire.Codec{})
 	store.Open()
 	return store
 }

@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/wire"
 )
 
 // An outbox row belongs to the fast path until due_at, two seconds after the commit. Then whichever relay locks it first
@@ -56,7 +55,7 @@ func (s *Store) Claim(ctx context.Context, limit int) ([]chat.Outgoing, error) {
 			if err := r.Scan((*[16]byte)(&c.out.ID), &c.at, &batch); err != nil {
 				return c, err
 			}
-			if c.out.Events, err = wire.SplitBatch(batch); err != nil {
+			if c.out.Events, err = s.codec.SplitBatch(batch); err != nil {
 				broken = errors.Join(broken, fmt.Errorf("read outbox row %s: %w", c.out.ID, err))
 			}
 			return c, nil

@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/wire"
 )
 
 const messageColumns = `room_id, seq, id, sender_id, sender_name, content, type, coalesce(client_msg_id, ''), created_at`
@@ -148,7 +147,7 @@ func (s *Store) Events(ctx context.Context, room chat.RoomID, after, to uint64, 
 			if err != nil {
 				return err
 			}
-			events, err = merge(messages, others, limit)
+			events, err = s.merge(messages, others, limit)
 			return err
 		})
 	})
@@ -156,7 +155,7 @@ func (s *Store) Events(ctx context.Context, room chat.RoomID, after, to uint64, 
 }
 
 // merge joins two runs that are each complete up to their limit; so is what it gives, up to the same limit.
-func merge(messages []chat.Message, others []chat.EncodedEvent, limit int) ([]chat.EncodedEvent, error) {
+func (s *Store) merge(messages []chat.Message, others []chat.EncodedEvent, limit int) ([]chat.EncodedEvent, error) {
 	events := make([]chat.EncodedEvent, 0, min(limit, len(messages)+len(others)))
 	for len(events) < limit && len(messages)+len(others) > 0 {
 		if len(messages) == 0 || len(others) > 0 && others[0].Seq < messages[0].Seq {
@@ -164,7 +163,7 @@ func merge(messages []chat.Message, others []chat.EncodedEvent, limit int) ([]ch
 			continue
 		}
 		m := messages[0]
-		e, err := wire.Encode(chat.RoomEvent{Room: m.Room, Seq: m.Seq, Fact: chat.MessageSent{Message: m}})
+		e, err := s.codec.Event(chat.RoomEvent{Room: m.Room, Seq: m.Seq, Fact: chat.MessageSent{Message: m}})
 		if err != nil {
 			return nil, err
 		}

@@ -15,7 +15,7 @@ import (
 // fill makes a room whose log is join, then n messages.
 func fill(t *testing.T, s *postgres.Store, room chat.RoomID, n int) []chat.Outcome {
 	t.Helper()
-	commands := []*chat.Command{join(room, "ann")}
+	commands := []chat.Command{join(room, "ann")}
 	for i := range n {
 		commands = append(commands, send(room, "ann", fmt.Sprint("m", i), ""))
 	}

@@ -30,9 +30,20 @@ func Migrations() fs.FS {
 	return files
 }
 
+// Codec gives room events the form in which they travel, which is also the form in which they are kept.
+type Codec interface {
+	// Event encodes one event.
+	Event(e chat.RoomEvent) (chat.EncodedEvent, error)
+	// Batch frames encoded events as the payload of an outbox row.
+	Batch(events []chat.EncodedEvent) []byte
+	// SplitBatch is the reverse of Batch.
+	SplitBatch(payload []byte) ([]chat.EncodedEvent, error)
+}
+
 // Store is chat.Store on PostgreSQL. It is safe for concurrent use.
 type Store struct {
 	pool    *pgxpool.Pool
+	codec   Codec
 	opened  atomic.Bool // the schema is there
 	circuit pg.Circuit
 }
@@ -40,7 +51,7 @@ type Store struct {
 var _ chat.Store = (*Store)(nil)
 
 // New returns a Store on the pool. It refuses with fault Unavailable until Open is called: the schema may not exist yet.
-func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+func New(pool *pgxpool.Pool, codec Codec) *Store { return &Store{pool: pool, codec: codec} }
 
 // Open lets requests in, after the migrations.
 func (s *Store) Open() { s.opened.Store(true) }

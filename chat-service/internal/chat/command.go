@@ -1,0 +1,51 @@
+package chat
+
+import "time"
+
+// Command is one write that takes a number of a room's sequence: Send, Join or Leave. A Command is a value that nobody changes.
+type Command interface {
+	// origin tells which room's sequence the command advances, and in whose name.
+	origin() Origin
+	// need adds to n what has to be known before the command is decided.
+	need(n *Needs)
+	// decide does the command to the batch: it adds to the changes and says what became of the command.
+	decide(b *batch) Outcome
+}
+
+// RoomOf tells which room's sequence a command advances.
+func RoomOf(c Command) RoomID { return c.origin().Room }
+
+// Origin is where a command comes from.
+type Origin struct {
+	Room     RoomID
+	User     UserID
+	Name     string    // of the user; "" = as the membership knows it
+	Socket   string    // is not told what its own join or leave did; "" = everybody is told
+	CausedAt time.Time // when the gateway read the client event; zero = not known
+}
+
+func (o Origin) origin() Origin { return o }
+
+func (o Origin) membership() Membership { return Membership{o.Room, o.User} }
+
+// Send stores a message of a member.
+type Send struct {
+	Origin
+
+	Content     string
+	Type        string
+	ClientMsgID string // "" when the sender gave none; otherwise a second Send of it gives the first one's outcome
+	System      bool   // needs no membership
+}
+
+// Join makes the user a member.
+type Join struct {
+	Origin
+
+	Create bool // the room, if there is none
+}
+
+// Leave ends the user's membership.
+type Leave struct {
+	Origin
+}

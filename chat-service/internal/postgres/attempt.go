@@ -1,0 +1,227 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/platform/pg"
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// attempt is chat.Transaction: some commands, and what the tries of Commit so far have taught.
+type attempt struct {
+	store    *Store
+	commands []chat.Command
+	needs    chat.Needs
+
+	// repeats: look for earlier messages with the same client message id. Without it the unique index finds them, as a conflict.
+	repeats bool
+	// tried: by command, where tries of unknown outcome would have put its message.
+	tried [][]chat.Position
+}
+
+var _ chat.Transaction = (*attempt)(nil)
+
+// Prepare implements chat.Store.
+func (s *Store) Prepare(commands []chat.Command) chat.Transaction {
+	return &attempt{store: s, commands: commands, needs: chat.NeedsOf(commands)}
+}
+
+// Alone implements chat.Transaction.
+func (a *attempt) Alone(index int) chat.Transaction {
+	commands := a.commands[index : index+1 : index+1]
+	one := &attempt{store: a.store, commands: commands, needs: chat.NeedsOf(commands), repeats: a.repeats}
+	if a.tried != nil {
+		one.tried = [][]chat.Position{a.tried[index]}
+	}
+	return one
+}
+
+// Commit implements chat.Transaction in two round trips on one connection: see commit.go.
+func (a *attempt) Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, error) {
+	var outcomes []chat.Outcome
+	var out chat.Outgoing
+	mayHaveCommitted := false
+	// With its own deadline also where the circuit lets it try: a commit that is cut short has an unknown outcome.
+	err := a.store.ask(ctx, func(context.Context) error {
+		return a.store.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
+			state, err := a.look(ctx, conn)
+			if err != nil {
+				return abort(ctx, conn, err)
+			}
+			var changes chat.Changes
+			changes, outcomes = chat.Decide(state, a.commands)
+			if changes.Empty() {
+				_, err := conn.Exec(ctx, sqlRollback)
+				return err
+			}
+			steps, err := a.store.writing(&changes, &out, state.At)
+			if err != nil {
+				return abort(ctx, conn, err)
+			}
+			mayHaveCommitted = true
+			err = roundTrip(ctx, conn, steps)
+			var pgErr *pgconn.PgError
+			if errors.As(err, &pgErr) && pgErr.Severity == "ERROR" {
+				mayHaveCommitted = false // refused before COMMIT, which then rolls back
+				return abort(ctx, conn, err)
+			}
+			return err
+		})
+	})
+	if err == nil {
+		return outcomes, out, nil
+	}
+	return nil, chat.Outgoing{}, a.learn(err, mayHaveCommitted, outcomes)
+}
+
+// learn gives a failure the meaning that chat.Transaction promises, and notes what the next try has to know.
+func (a *attempt) learn(err error, mayHaveCommitted bool, outcomes []chat.Outcome) error {
+	if mayHaveCommitted {
+		a.note(outcomes)
+		return fmt.Errorf("commit batch: %w: %w", chat.ErrUnknown, err)
+	}
+	switch {
+	case pg.IsUnique(err, ""), pg.IsConflict(err):
+		a.repeats = true
+		return fmt.Errorf("commit batch: %w: %w", chat.ErrConflict, err)
+	case errors.Is(err, pg.ErrCircuitOpen):
+		return fmt.Errorf("%w: %w", chat.ErrUnavailable, refusal("commit batch", err))
+	case fault.KindOf(err) == fault.Unavailable || unavailable(err) || errors.Is(err, context.Canceled):
+		return fmt.Errorf("commit batch: %w: %w", chat.ErrUnavailable, err)
+	}
+	return fmt.Errorf("commit batch: %w", err)
+}
+
+// note remembers where the messages of a try of unknown outcome would be.
+func (a *attempt) note(outcomes []chat.Outcome) {
+	if a.tried == nil {
+		a.tried = make([][]chat.Position, len(a.commands))
+	}
+	for i, o := range outcomes {
+		if o.Changed && o.ID != (chat.MessageID{}) {
+			a.tried[i] = append(a.tried[i], o.Position)
+		}
+	}
+}
+
+// abort ends the transaction; where even that fails, the pool closes the connection.
+func abort(ctx context.Context, conn *pgxpool.Conn, cause error) error {
+	if !conn.Conn().IsClosed() {
+		_, _ = conn.Exec(ctx, sqlRollback)
+	}
+	return cause
+}
+
+// look is the first round trip: it begins the transaction, locks the rooms and reads what the commands need to be decided.
+func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, error) {
+	state := chat.State{
+		Rooms:   make(map[chat.RoomID]chat.Room, len(a.needs.Rooms)),
+		Members: make(map[chat.Membership]string, len(a.needs.Members)),
+		Random:  random64,
+	}
+	steps := append(make([]step, 0, 6), step{sql: sqlBegin})
+	if len(a.needs.Create) > 0 {
+		steps = append(steps, step{sql: sqlCreateRooms, args: []any{roomIDs(a.needs.Create)}})
+	}
+	steps = append(steps, lockRooms(a.needs.Rooms, &state))
+	if len(a.needs.Members) > 0 {
+		steps = append(steps, readMembers(a.needs.Members, &state))
+	}
+	if a.repeats && len(a.needs.Repeats) > 0 {
+		steps = append(steps, readRepeats(a.needs.Repeats, &state))
+	}
+	if a.tried != nil {
+		steps = append(steps, a.readTried(&state))
+	}
+	err := roundTrip(ctx, conn, steps)
+	state.At = time.Now().UTC().Truncate(time.Millisecond) // after the lock: a room's messages are in the order of their times
+	return state, err
+}
+
+func roomIDs(rooms []chat.RoomID) []string {
+	ids := make([]string, len(rooms))
+	for i, room := range rooms {
+		ids[i] = string(room)
+	}
+	return ids
+}
+
+func lockRooms(rooms []chat.RoomID, state *chat.State) step {
+	return step{sql: sqlLockRooms, args: []any{roomIDs(rooms)}, scan: func(rows pgx.Rows) error {
+		var id, owner string
+		var seq int64
+		if err := rows.Scan(&id, &seq, &owner); err != nil {
+			return err
+		}
+		state.Rooms[chat.RoomID(id)] = chat.Room{Seq: uint64(seq), Owner: chat.UserID(owner)} //nolint:gosec // counts from 0
+		return nil
+	}}
+}
+
+func readMembers(members []chat.Membership, state *chat.State) step {
+	rooms, users := make([]string, len(members)), make([]string, len(members))
+	for i, m := range members {
+		rooms[i], users[i] = string(m.Room), string(m.User)
+	}
+	return step{sql: sqlMembers, args: []any{rooms, users}, scan: func(rows pgx.Rows) error {
+		var m chat.Membership
+		var name string
+		if err := rows.Scan((*string)(&m.Room), (*string)(&m.User), &name); err != nil {
+			return err
+		}
+		state.Members[m] = name
+		return nil
+	}}
+}
+
+func readRepeats(repeats []chat.Repeat, state *chat.State) step {
+	rooms, senders, ids := make([]string, len(repeats)), make([]string, len(repeats)), make([]string, len(repeats))
+	for i, r := range repeats {
+		rooms[i], senders[i], ids[i] = string(r.Room), string(r.Sender), r.ClientMsgID
+	}
+	state.Sent = map[chat.Repeat]chat.Outcome{}
+	return step{sql: sqlRepeats, args: []any{rooms, senders, ids}, scan: func(rows pgx.Rows) error {
+		var r chat.Repeat
+		var seq int64
+		var o chat.Outcome
+		err := rows.Scan((*string)(&r.Room), (*string)(&r.Sender), &r.ClientMsgID, &seq, (*[16]byte)(&o.ID), &o.CreatedAt)
+		if err != nil {
+			return err
+		}
+		o.Seq = uint64(seq) //nolint:gosec // counts from 1
+		state.Sent[r] = o
+		return nil
+	}}
+}
+
+// readTried looks for what tries of unknown outcome may have written.
+func (a *attempt) readTried(state *chat.State) step {
+	var rooms []string
+	var seqs, commands []int64
+	var ids [][16]byte
+	for i, positions := range a.tried {
+		for _, p := range positions {
+			rooms = append(rooms, string(chat.RoomOf(a.commands[i])))
+			seqs, ids, commands = append(seqs, int64(p.Seq)), append(ids, p.ID), append(commands, int64(i)) //nolint:gosec // 40 bits
+		}
+	}
+	state.Written = map[int]chat.Outcome{}
+	return step{sql: sqlTried, args: []any{rooms, seqs, ids, commands}, scan: func(rows pgx.Rows) error {
+		var command, seq int64
+		o := chat.Outcome{Changed: true}
+		if err := rows.Scan(&command, &seq, (*[16]byte)(&o.ID), &o.CreatedAt); err != nil {
+			return err
+		}
+		o.Seq = uint64(seq) //nolint:gosec // counts from 1
+		state.Written[int(command)] = o
+		return nil
+	}}
+}
