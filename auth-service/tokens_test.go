@@ -15,6 +15,7 @@ import (
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
+	"github.com/starling-chat/starling/proto/limits"
 )
 
 func TestRefresh(t *testing.T) {
@@ -122,6 +123,15 @@ func TestForeignTokens(t *testing.T) {
 	users, err := client.GetUsers(t.Context(), &authv1.GetUsersRequest{UserIds: []string{"crm|7"}})
 	if err != nil || len(users.GetUsers()) != 1 || users.GetUsers()[0].GetName() != "Zoë" || users.GetUsers()[0].GetUsername() != "" {
 		t.Errorf("GetUsers(crm|7) = %v, %v, want Zoë without username", users, err)
+	}
+
+	for _, character := range []string{"a", "星", "𠮷"} { // of one, three and four bytes
+		longest := strings.Repeat(character, limits.UserIDChars)
+		if identity, err = authenticate(t, client, sign(jwt.MapClaims{"sub": longest})); err != nil || identity.GetUserId() != longest {
+			t.Errorf("Authenticate(%d × %s) = %v, %v, want that user", limits.UserIDChars, character, identity, err)
+		}
+		_, err = authenticate(t, client, sign(jwt.MapClaims{"sub": longest + character}))
+		wantFault(t, "Authenticate(one more "+character+")", err, fault.Unauthenticated, "Invalid token")
 	}
 
 	before := sign(jwt.MapClaims{"sub": "crm|7", "iat": time.Now().Unix()})

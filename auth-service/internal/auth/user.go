@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/limits"
 )
 
 // Bounds of what people type, in characters.
@@ -16,16 +17,15 @@ const (
 	minUsername, maxUsername = 3, 32
 	minPassword, maxPassword = 8, 200
 	maxName                  = 64
-	maxUserID                = 128
 )
 
 // UserID names a user: a UUIDv7 for users that registered here, anything printable for users of another login system.
 type UserID string
 
-// ParseUserID accepts 1 to 128 printable characters; the fault is Invalid.
+// ParseUserID accepts what limits.ValidUserID does; the fault is Invalid.
 func ParseUserID(s string) (UserID, error) {
-	if s == "" || !printable(s, maxUserID) {
-		return "", fault.Newf(fault.Invalid, "userId must be 1 to %d printable characters", maxUserID)
+	if !limits.ValidUserID(s) {
+		return "", fault.Newf(fault.Invalid, "userId must be 1 to %d printable characters", limits.UserIDChars)
 	}
 	return UserID(s), nil
 }

@@ -4,28 +4,25 @@ import (
 	"encoding/binary"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
 
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/limits"
 )
 
-// Bounds of what clients give.
+// Bounds of what clients give; those of ids are in package limits.
 const (
-	MaxRoomID      = 128       // characters
-	MaxContent     = 16 << 10  // bytes of UTF-8
-	MaxType        = 32        // characters
-	MaxClientMsgID = 128       // characters
-	maxUserID      = 256       // bytes
-	maxSeq         = 1<<40 - 1 // what a message id has room for
+	MaxContent = 16 << 10  // bytes of UTF-8
+	MaxType    = 32        // characters
+	maxSeq     = 1<<40 - 1 // what a message id has room for
 )
 
 // DefaultType is the type of a message whose sender names none.
 const DefaultType = "text"
 
-// RoomID names a room: 1 to 128 printable characters.
+// RoomID names a room, within the bounds of limits.ValidRoomID.
 type RoomID string
 
 // UserID names a user as auth-service does.
@@ -42,31 +39,24 @@ func ParseRoomID(s string) (RoomID, error) {
 	if s == "" {
 		return "", fault.New(fault.Invalid, "roomId must not be empty")
 	}
-	// A character has at most four bytes: longer input is refused before it is read.
-	if len(s) > MaxRoomID*utf8.UTFMax || utf8.RuneCountInString(s) > MaxRoomID {
-		return "", fault.Newf(fault.Invalid, "roomId must have at most %d characters", MaxRoomID)
+	if limits.ValidRoomID(s) {
+		return RoomID(s), nil
 	}
-	if !utf8.ValidString(s) {
+	// What is wrong with it? Input beyond the bytes is not read.
+	switch {
+	case len(s) > limits.RoomIDBytes || utf8.RuneCountInString(s) > limits.RoomIDChars:
+		return "", fault.Newf(fault.Invalid, "roomId must have at most %d characters", limits.RoomIDChars)
+	case !utf8.ValidString(s):
 		return "", fault.New(fault.Invalid, "roomId must be valid UTF-8")
+	default:
+		return "", fault.New(fault.Invalid, "roomId must consist of printable characters")
 	}
-	for _, r := range s {
-		if !unicode.IsPrint(r) && !unicode.Is(unicode.Zs, r) {
-			return "", fault.New(fault.Invalid, "roomId must consist of printable characters")
-		}
-	}
-	return RoomID(s), nil
 }
 
 // ParseUserID checks a user id from outside; fault Invalid names the field userId.
 func ParseUserID(s string) (UserID, error) {
-	switch {
-	case s == "":
-		return "", fault.New(fault.Invalid, "userId must not be empty")
-	case len(s) > maxUserID:
-		return "", fault.Newf(fault.Invalid, "userId must have at most %d bytes", maxUserID)
-	}
-	if err := checkText("userId", s); err != nil {
-		return "", err
+	if !limits.ValidUserID(s) {
+		return "", fault.Newf(fault.Invalid, "userId must be 1 to %d printable characters", limits.UserIDChars)
 	}
 	return UserID(s), nil
 }

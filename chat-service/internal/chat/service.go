@@ -7,6 +7,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/limits"
 )
 
 // Service is the use cases. Its methods take parsed ids and return faults for what the caller did wrong.
@@ -50,8 +51,8 @@ func (d *Draft) check() error {
 		return fault.Newf(fault.TooLarge, "content must have at most %d bytes", MaxContent)
 	case len(d.Type) > MaxType && utf8.RuneCountInString(d.Type) > MaxType:
 		return fault.Newf(fault.Invalid, "type must have at most %d characters", MaxType)
-	case len(d.ClientMsgID) > MaxClientMsgID && utf8.RuneCountInString(d.ClientMsgID) > MaxClientMsgID:
-		return fault.Newf(fault.Invalid, "clientMsgId must have at most %d characters", MaxClientMsgID)
+	case len(d.ClientMsgID) > limits.ClientMsgIDBytes || utf8.RuneCountInString(d.ClientMsgID) > limits.ClientMsgIDChars:
+		return fault.Newf(fault.Invalid, "clientMsgId must have at most %d characters", limits.ClientMsgIDChars)
 	}
 	if err := checkText("content", d.Content); err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/limits"
 )
 
 // TestEncode: the ClientEvent that is put together from a prefix is what proto.Marshal would have made.
@@ -113,9 +114,9 @@ func TestTokenOf(t *testing.T) {
 func TestRoomArgument(t *testing.T) {
 	for args, want := range map[string]string{
 		`["r"]`: "r", `["r",1]`: "r", `[{"roomId":"r"}]`: "r", `[{"since":1,"roomId":"ä.*>"}]`: "ä.*>", `[ { "roomId" : "r" } ]`: "r",
-		`["\u00e4"]`: "ä", `["` + strings.Repeat("x", maxRoomID) + `"]`: strings.Repeat("x", maxRoomID),
+		`["\u00e4"]`: "ä", `["` + strings.Repeat("x", limits.RoomIDChars) + `"]`: strings.Repeat("x", limits.RoomIDChars),
 		`[]`: "", `[""]`: "", `[7]`: "", `[null]`: "", `[["r"]]`: "", `[{}]`: "", `[{"roomId":7}]`: "", `[{"roomId":{"roomId":"r"}}]`: "",
-		`["` + strings.Repeat("x", maxRoomID+1) + `"]`: "",
+		`["` + strings.Repeat("x", limits.RoomIDChars+1) + `"]`: "",
 	} {
 		if got, ok := roomArgument([]byte(args)); ok != (want != "") || ok && got != want {
 			t.Errorf("roomArgument(%.40s) = %.40q, %v, want %.40q", args, got, ok, want)

@@ -14,13 +14,14 @@ import (
 	"github.com/starling-chat/starling/proto/fault"
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/limits"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
 // The bounds of a cluster call.
 const (
-	maxTargets     = 1000      // ids in one list
-	maxTargetID    = maxRoomID // bytes of an id
+	maxTargets     = 1000 // ids in one list
+	maxTargetID    = max(limits.RoomIDBytes, limits.UserIDBytes)
 	maxEmitBytes   = 512 << 10 // arguments and attachments of an emit
 	maxAttachments = 10        // what official clients take by default
 	maxArgDepth    = 32

@@ -15,6 +15,7 @@ import (
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/limits"
 )
 
 // joinAttempts bounds how often the history is read again because live events outran it.
@@ -211,11 +212,8 @@ func roomArgument(args []byte) (roomID string, ok bool) {
 		}
 	}
 	roomID, ok = socketio.Unquote(arg)
-	return roomID, ok && roomID != "" && len(roomID) <= maxRoomID
+	return roomID, ok && limits.ValidRoomID(roomID)
 }
-
-// maxRoomID is the longest room id in bytes: 128 characters of up to four.
-const maxRoomID = 512
 
 // faultOf turns an error into what the client sees.
 func (r *Relay) faultOf(err error, event string) *fault.Error {

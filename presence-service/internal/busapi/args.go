@@ -6,6 +6,7 @@ import (
 
 	"github.com/starling-chat/starling/presence-service/internal/presence"
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/limits"
 )
 
 // getArgs is the argument of presence:get: either is set.
@@ -64,9 +65,8 @@ func parseRoom(raw json.RawMessage) (getArgs, error) {
 	if json.Unmarshal(raw, &room) != nil {
 		return getArgs{}, fault.New(fault.Invalid, "roomId must be a string")
 	}
-	// chat-service knows what a room id may be; only its size is bounded here (128 characters).
-	if room == "" || len(room) > 4*128 {
-		return getArgs{}, fault.New(fault.Invalid, "roomId must have 1 to 128 characters")
+	if !limits.ValidRoomID(room) {
+		return getArgs{}, fault.Newf(fault.Invalid, "roomId must be 1 to %d printable characters", limits.RoomIDChars)
 	}
 	return getArgs{room: room}, nil
 }

@@ -51,7 +51,8 @@ func (s *Store) SaveSightings(ctx context.Context, sightings []presence.Sighting
 	sorted := slices.SortedFunc(slices.Values(sightings), func(a, b presence.Sighting) int { return cmp.Compare(a.User, b.User) })
 	users, times := make([]string, 0, len(sorted)), make([]time.Time, 0, len(sorted))
 	for _, sighting := range sorted {
-		// Gateways' ids are taken as they are; one that PostgreSQL cannot hold must not spoil its batch.
+		// The ids that gateways report are taken as they are: one that cannot be a user's, and that PostgreSQL may not be
+		// able to hold, must not spoil its batch.
 		if id, err := presence.ParseUserID(string(sighting.User)); err == nil {
 			users, times = append(users, string(id)), append(times, sighting.At)
 		}

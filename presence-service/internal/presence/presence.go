@@ -4,28 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
+
+	"github.com/starling-chat/starling/proto/limits"
 )
 
 // UserID names a user; ParseUserID takes it in at the borders.
 type UserID string
 
-// Bounds of questions.
-const (
-	// MaxAsked is how many users one question may name.
-	MaxAsked = 500
-	// MaxUserID is the longest user id in bytes, more than any that auth-service gives out.
-	MaxUserID = 256
-)
+// MaxAsked is how many users one question may name.
+const MaxAsked = 500
 
 // ErrUserID refuses a text that cannot name a user.
-var ErrUserID = fmt.Errorf("a user id has 1 to %d bytes and no NUL", MaxUserID)
+var ErrUserID = fmt.Errorf("a user id has 1 to %d printable characters", limits.UserIDChars)
 
-// ParseUserID takes in a user id; ErrUserID when it cannot be one.
+// ParseUserID takes in a user id, as auth-service bounds it; ErrUserID when it cannot be one.
 func ParseUserID(s string) (UserID, error) {
-	// PostgreSQL's text holds no NUL.
-	if s == "" || len(s) > MaxUserID || strings.IndexByte(s, 0) >= 0 {
+	if !limits.ValidUserID(s) {
 		return "", ErrUserID
 	}
 	return UserID(s), nil
