@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"github.com/starling-chat/starling/auth-service/internal/auth"
+	"github.com/starling-chat/starling/platform/bus"
+	"github.com/starling-chat/starling/platform/obs"
+	"github.com/starling-chat/starling/platform/pg"
+	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/platform/settings"
 	"github.com/starling-chat/starling/proto/caller"
@@ -16,17 +18,16 @@ import (
 // Config holds the settings of auth-service. Fields without a flag are for running it inside another process.
 type Config struct {
 	run.Common
-	Listen    Listen    `embed:"" prefix:""`
-	Database  Database  `embed:"" prefix:""`
-	NATS      NATS      `embed:"" prefix:""`
-	Tokens    Tokens    `embed:"" prefix:""`
-	External  External  `embed:"" prefix:""`
-	Passwords Passwords `embed:"" prefix:""`
-	Limits    Limits    `embed:"" prefix:""`
-	Accounts  Accounts  `embed:"" prefix:""`
+	Obs       obs.Settings `embed:"" set:"admin_listen=:8081"`
+	RPC       rpc.Settings `embed:"" set:"grpc_listen=:7001"`
+	NATS      bus.Settings `embed:""`
+	Database  pg.Settings  `embed:"" set:"db_schema=auth" set:"db_max_conns=10"`
+	Tokens    Tokens       `embed:""`
+	External  External     `embed:""`
+	Passwords Passwords    `embed:""`
+	Limits    Limits       `embed:""`
+	Accounts  Accounts     `embed:""`
 
-	// NATSInProcess is used instead of NATS_URL where set.
-	NATSInProcess nats.InProcessConnProvider `kong:"-"`
 	// DemoUsers are created at start unless they exist.
 	DemoUsers []DemoUser `kong:"-"`
 }
@@ -36,32 +37,6 @@ type DemoUser struct {
 	Username, Password string
 	Name               string // the username when empty
 	Role               string // user or admin; user when empty
-}
-
-// Listen says where the process can be reached.
-type Listen struct {
-	GRPC         string          `name:"grpc-listen" env:"GRPC_LISTEN" default:":7001" help:"Address for gRPC, host:port."`
-	Admin        string          `name:"admin-listen" env:"ADMIN_LISTEN" default:":8081" help:"Address for health, metrics and profiles, host:port; empty turns it off."`
-	ServiceToken settings.Secret `name:"service-token" env:"SERVICE_TOKEN" help:"Secret that calling services must show over gRPC; empty lets every caller in."`
-	OTLPEndpoint string          `name:"otlp-endpoint" env:"OTLP_ENDPOINT" help:"Where to send traces by OTLP over gRPC; empty turns tracing off."`
-}
-
-// Database says where PostgreSQL is.
-type Database struct {
-	URL         settings.URL `name:"database-url" env:"DATABASE_URL" default:"postgres://localhost:5432/starling" help:"PostgreSQL, as a URL."`
-	MaxConns    int32        `name:"db-max-conns" env:"DB_MAX_CONNS" default:"10" help:"Most PostgreSQL connections of this replica, a number."`
-	Schema      string       `name:"db-schema" env:"DB_SCHEMA" default:"auth" help:"PostgreSQL schema."`
-	Migrate     bool         `name:"db-migrate" env:"DB_MIGRATE" default:"true" negatable:"" help:"Migrate the schema at start; replicas wait for each other."`
-	MigrateOnly bool         `name:"migrate-only" env:"DB_MIGRATE_ONLY" help:"Migrate the schema and exit."`
-}
-
-// NATS says where NATS is.
-type NATS struct {
-	URL      settings.URL    `name:"nats-url" env:"NATS_URL" default:"nats://localhost:4222" help:"NATS, one URL or several separated by commas."`
-	User     string          `name:"nats-user" env:"NATS_USER" help:"NATS user; empty connects without."`
-	Password settings.Secret `name:"nats-password" env:"NATS_PASSWORD" help:"NATS password."`
-	// IgnoreDiscovered keeps to URL.
-	IgnoreDiscovered bool `name:"nats-ignore-discovered" env:"NATS_IGNORE_DISCOVERED" help:"Connect only to the addresses in NATS_URL, not to others that the servers tell of: for servers behind a proxy."`
 }
 
 // Tokens are the settings of our own tokens and their keys.
@@ -88,7 +63,7 @@ type External struct {
 
 // Passwords are the costs of hashing passwords.
 type Passwords struct {
-	MemoryKiB   uint32 `name:"argon2-memory-kib" env:"ARGON2_MEMORY_KIB" default:"65536" help:"Memory of one argon2id hash, KiB."`
+	MemoryKiB   uint32 `name:"argon2-memory-kib" env:"ARGON2_MEMORY_KIB" default:"65536" help:"Memory of one argon2id hash, in KiB."`
 	Time        uint32 `name:"argon2-time" env:"ARGON2_TIME" default:"3" help:"Passes of one argon2id hash, a number."`
 	Parallelism uint8  `name:"argon2-parallelism" env:"ARGON2_PARALLELISM" default:"4" help:"Lanes of one argon2id hash, a number."`
 	Concurrency int    `name:"argon2-concurrency" env:"ARGON2_CONCURRENCY" default:"2" help:"Hashes computed at once, a number; bounds the memory."`
@@ -138,14 +113,14 @@ func (c *Config) Validate() error {
 		return errors.New("ARGON2_TIME must be 1 to 100, ARGON2_PARALLELISM at least 1, ARGON2_MEMORY_KIB 8 times that to 4194304")
 	case p.Concurrency < 1 || p.Queue < 0:
 		return errors.New("ARGON2_CONCURRENCY must be at least 1 and ARGON2_QUEUE not negative")
-	case min(l.AccountRate, l.AddressRate, l.RegisterRate) < 0 || min(l.AccountBurst, l.AddressBurst, l.RegisterBurst) < 1:
-		return errors.New("LOGIN_…_RATE and REGISTER_…_RATE must not be negative, …_BURST must be at least 1")
+	case min(l.AccountRate, l.AddressRate, l.RegisterRate) < 0:
+		return errors.New("LOGIN_ACCOUNT_RATE, LOGIN_ADDRESS_RATE and REGISTER_ADDRESS_RATE must not be negative")
+	case min(l.AccountBurst, l.AddressBurst, l.RegisterBurst) < 1:
+		return errors.New("LOGIN_ACCOUNT_BURST, LOGIN_ADDRESS_BURST and REGISTER_ADDRESS_BURST must be at least 1")
 	case (c.Accounts.AdminUsername == "") != (c.Accounts.AdminPassword == ""):
 		return errors.New("ADMIN_USERNAME and ADMIN_PASSWORD must be given together")
 	case c.External.Provision && c.External.Secret == "":
 		return errors.New("AUTH_AUTO_PROVISION needs JWT_SECRET")
-	case c.Database.MaxConns < 1:
-		return errors.New("DB_MAX_CONNS must be at least 1")
 	}
 	if err := c.seed().Check(); err != nil {
 		return fmt.Errorf("ADMIN_USERNAME, ADMIN_PASSWORD, API_KEY or demo user: %w", err)

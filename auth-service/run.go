@@ -43,7 +43,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if cfg.Database.MigrateOnly {
 		return pg.Migrate(ctx, database, Migrations(), log)
 	}
-	endTracing, err := obs.Tracing(ctx, name, cfg.Listen.OTLPEndpoint)
+	endTracing, err := obs.Tracing(ctx, name, cfg.Obs.OTLPEndpoint)
 	if err != nil {
 		return err
 	}
@@ -53,10 +53,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer pool.Close()
-	nc, err := bus.Connect(ctx, bus.Config{
-		URL: cfg.NATS.URL, Name: name, User: cfg.NATS.User, Password: cfg.NATS.Password,
-		IgnoreDiscovered: cfg.NATS.IgnoreDiscovered, InProcess: cfg.NATSInProcess, Log: log,
-	})
+	nc, err := bus.Connect(ctx, cfg.NATS.Config(name, log))
 	if err != nil {
 		return err
 	}
@@ -69,13 +66,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	}
 	registry := obs.NewRegistry(name)
 	registry.MustRegister(pg.Collector(pool), bus.Collector(nc))
-	server := rpc.NewServer(rpc.ServerConfig{Addr: cfg.Listen.GRPC, Log: log, Registry: registry, Token: cfg.Listen.ServiceToken})
+	server := rpc.NewServer(cfg.RPC.Server(registry, log))
 	authv1.RegisterAuthServiceServer(server.GRPC(), grpcapi.New(service))
 
 	health := &health{pool: pool, server: server, log: log, prepared: make(chan struct{})}
 	warn(ctx, cfg, log)
 	group := run.Group{Timeout: cfg.ShutdownTimeout}
-	group.Go("admin", obs.Admin{Addr: cfg.Listen.Admin, Registry: registry, Ready: health.ready, Log: log}.Run)
+	group.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: health.ready, Log: log}.Run)
 	group.Go("bus", func(ctx context.Context) error { return announcer.Run(ctx, service.Forget) })
 	group.Go("upkeep", func(ctx context.Context) error {
 		if err := prepare(ctx, cfg, service, log); err != nil {
@@ -89,12 +86,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	return group.Run(ctx)
 }
 
-func (c *Config) database() pg.Config {
-	return pg.Config{
-		URL: c.Database.URL, MaxConns: c.Database.MaxConns, Schema: c.Database.Schema, AppName: name,
-		Trace: c.Listen.OTLPEndpoint != "",
-	}
-}
+func (c *Config) database() pg.Config { return c.Database.Config(name, c.Obs.Traces()) }
 
 func flush(ctx context.Context, endTracing func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTraces)

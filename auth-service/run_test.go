@@ -100,7 +100,7 @@ func launch(t *testing.T, cfg Config) *grpc.ClientConn {
 			t.Errorf("Run() = %v, want nil", err)
 		}
 	})
-	conn, err := rpc.Dial(cfg.Listen.GRPC, rpc.ClientConfig{Token: cfg.Listen.ServiceToken})
+	conn, err := rpc.Dial(cfg.RPC.Listen, rpc.ClientConfig{Token: cfg.RPC.Token})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +257,7 @@ func TestSeed(t *testing.T) {
 	s := newSystem(t)
 	cfg := s.config(t)
 	mallory := register(t, start(t, cfg), "root") // before the operator thought of it
-	cfg.Listen.GRPC = freeAddr(t)
+	cfg.RPC.Listen = freeAddr(t)
 	cfg.DemoUsers = []DemoUser{{Username: "alice", Password: "alice-password", Name: "Alice"}}
 	cfg.Accounts.AdminUsername, cfg.Accounts.AdminPassword = "root", "the operator's"
 	if err := cfg.Validate(); err != nil {
@@ -266,7 +266,7 @@ func TestSeed(t *testing.T) {
 	var client authv1.AuthServiceClient
 	for range 2 { // also at the second start
 		client = start(t, cfg)
-		cfg.Listen.GRPC = freeAddr(t)
+		cfg.RPC.Listen = freeAddr(t)
 	}
 	alice, err := client.Login(t.Context(), &authv1.LoginRequest{Username: "alice", Password: "alice-password"})
 	if err != nil || alice.GetUser().GetName() != "Alice" || alice.GetUser().GetRole() != "user" {

@@ -156,7 +156,7 @@ func TestKeys(t *testing.T) {
 	cfg := s.config(t)
 	cfg.Tokens.KeySecret = "hush"
 	other := cfg
-	other.Listen.GRPC = freeAddr(t)
+	other.RPC.Listen = freeAddr(t)
 	here, there := start(t, cfg), start(t, other)
 
 	set, err := here.Keys(t.Context(), &emptypb.Empty{})

@@ -49,7 +49,7 @@ func benchmarkJourney(b *testing.B, rooms int) {
 	if err := settings.Parse("chat-service", "", &cfg, []string{"--admin-listen="}); err != nil {
 		b.Fatal(err)
 	}
-	cfg.DatabaseURL, cfg.NATSURL, cfg.GRPCListener = settings.URL(database.URL()), settings.URL(server.URL()), listener
+	cfg.Database.URL, cfg.NATS.URL, cfg.RPC.Listener = settings.URL(database.URL()), settings.URL(server.URL()), listener
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- chatservice.Run(ctx, cfg, slog.New(slog.DiscardHandler)) }()

@@ -32,10 +32,10 @@ func Migrations() fs.FS { return postgres.Migrations() }
 
 // Run is chat-service from start to stop: it works until ctx ends, whatever is away meanwhile.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
-	if cfg.MigrateOnly {
+	if cfg.Database.MigrateOnly {
 		return pg.Migrate(ctx, cfg.database(), Migrations(), log)
 	}
-	stopTracing, err := obs.Tracing(ctx, serviceName, cfg.OTLPEndpoint)
+	stopTracing, err := obs.Tracing(ctx, serviceName, cfg.Obs.OTLPEndpoint)
 	if err != nil {
 		return err
 	}
@@ -49,10 +49,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	defer pool.Close()
-	nc, err := bus.Connect(life, bus.Config{
-		URL: cfg.NATSURL, Name: serviceName, User: cfg.NATSUser, Password: cfg.NATSPassword,
-		IgnoreDiscovered: cfg.NATSIgnoreDiscovered, InProcess: cfg.NATSInProcess, Log: log,
-	})
+	nc, err := bus.Connect(life, cfg.NATS.Config(serviceName, log))
 	if err != nil {
 		return err
 	}
@@ -76,17 +73,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	server := rpc.NewServer(rpc.ServerConfig{
-		Addr: cfg.GRPCListen, Listener: cfg.GRPCListener, Log: log, Registry: registry, Token: cfg.ServiceToken,
-	})
+	server := rpc.NewServer(cfg.RPC.Server(registry, log))
 	chatv1.RegisterChatServiceServer(server.GRPC(), grpcapi.NewServer(service))
 
 	ready := func() error { return errors.Join(store.Ready(), natsReady(nc)) }
 	parts := run.Group{Timeout: cfg.ShutdownTimeout}
-	if cfg.AdminListen != "" {
-		admin := obs.Admin{Addr: cfg.AdminListen, Registry: registry, Ready: ready, Log: log}
-		parts.Go("admin", admin.Run)
-	}
+	parts.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: ready, Log: log}.Run)
 	parts.Go("publisher", publisher.Run)
 	parts.Go("writer", writer.Run)
 	parts.Go("grpc", server.Run)
@@ -98,7 +90,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 
 // openDatabase brings the schema up to date and lets requests in. It waits for PostgreSQL as long as it takes.
 func openDatabase(ctx context.Context, cfg Config, pool *pgxpool.Pool, store *postgres.Store, log *slog.Logger) error {
-	if cfg.DBMigrate {
+	if cfg.Database.Migrate {
 		if err := pg.Migrate(ctx, cfg.database(), Migrations(), log); err != nil {
 			return err
 		}
@@ -152,11 +144,7 @@ func natsReady(nc *nats.Conn) error {
 
 // The parts of the configuration, in the words of their packages.
 
-func (c *Config) database() pg.Config {
-	return pg.Config{
-		URL: c.DatabaseURL, MaxConns: c.DBMaxConns, Schema: c.DBSchema, AppName: serviceName, Trace: c.OTLPEndpoint != "",
-	}
-}
+func (c *Config) database() pg.Config { return c.Database.Config(serviceName, c.Obs.Traces()) }
 
 func (c *Config) writer() chat.WriterConfig {
 	return chat.WriterConfig{

@@ -59,7 +59,7 @@ func (s *system) start() (chatv1.ChatServiceClient, func()) {
 	if err := settings.Parse("chat-service", "", &cfg, []string{"--no-assert-durable", "--admin-listen="}); err != nil {
 		s.t.Fatal(err)
 	}
-	cfg.DatabaseURL, cfg.DBSchema, cfg.NATSURL, cfg.GRPCListener = s.db.URL, s.db.Schema, settings.URL(s.nats.URL()), listener
+	cfg.Database.URL, cfg.Database.Schema, cfg.NATS.URL, cfg.RPC.Listener = s.db.URL, s.db.Schema, settings.URL(s.nats.URL()), listener
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	log := slog.New(slog.NewTextHandler(testWriter{s.t}, &slog.HandlerOptions{Level: slog.LevelWarn}))

@@ -10,8 +10,9 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
+	"github.com/starling-chat/starling/platform/bus"
+	"github.com/starling-chat/starling/platform/obs"
+	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/platform/settings"
 )
@@ -19,47 +20,34 @@ import (
 // Config holds the settings of the gateway. Fields without a flag are for running it inside another process.
 type Config struct {
 	run.Common
-	Listen   Listen   `embed:"" prefix:""`
-	Services Services `embed:"" prefix:""`
-	NATS     NATS     `embed:"" prefix:""`
-	Protocol Protocol `embed:"" prefix:""`
-	Limits   Limits   `embed:"" prefix:""`
-	Recovery Recovery `embed:"" prefix:""`
-	Drain    Drain    `embed:"" prefix:""`
+	Obs      obs.Settings `embed:"" set:"admin_listen=:8080"`
+	RPC      rpc.Settings `embed:"" set:"grpc_listen=:7004"`
+	NATS     bus.Settings `embed:""`
+	Listen   Listen       `embed:""`
+	Services Services     `embed:""`
+	Protocol Protocol     `embed:""`
+	Limits   Limits       `embed:""`
+	Recovery Recovery     `embed:""`
+	Drain    Drain        `embed:""`
 
-	// NATSInProcess is used instead of NATS_URL where set.
-	NATSInProcess nats.InProcessConnProvider `kong:"-"`
 	// Listener is used instead of LISTEN where set.
 	Listener net.Listener `kong:"-"`
 }
 
-// Listen says where clients and operators reach the gateway.
+// Listen says where clients reach the gateway.
 type Listen struct {
 	Addr           string          `name:"listen" env:"LISTEN" default:":3000" help:"Address for clients (Socket.IO, REST, web page), host:port."`
-	GRPC           string          `name:"grpc-listen" env:"GRPC_LISTEN" default:":7004" help:"Address for gRPC of other services (cluster operations), host:port; empty turns it off."`
-	Admin          string          `name:"admin-listen" env:"ADMIN_LISTEN" default:":8080" help:"Address for health, metrics and profiles, host:port; empty turns it off."`
 	ID             string          `name:"gateway-id" env:"GATEWAY_ID" help:"Name of this gateway, unique among the living ones; empty takes a random one."`
 	SIDSecret      settings.Secret `name:"sid-secret" env:"SID_SECRET" help:"Secret that marks session ids as made by a gateway, the same in all gateways; empty derives it from SERVICE_TOKEN."`
 	FrontendURLs   []string        `name:"frontend-url" env:"FRONTEND_URL" help:"Origins whose pages may connect (CORS, WebSocket Origin), separated by commas; * lets every origin in. Empty: only pages of the gateway's own origin, and clients without an Origin."`
 	TrustedProxies []string        `name:"trusted-proxies" env:"TRUSTED_PROXIES" help:"Networks (CIDR) whose X-Forwarded-For header is believed, separated by commas."`
-	OTLPEndpoint   string          `name:"otlp-endpoint" env:"OTLP_ENDPOINT" help:"Where to send traces by OTLP over gRPC; empty turns tracing off."`
 }
 
 // Services says where the services are.
 type Services struct {
-	Auth     string          `name:"auth-service-addr" env:"AUTH_SERVICE_ADDR" default:"localhost:7001" help:"auth-service, host:port for gRPC, or several separated by commas."`
-	Chat     string          `name:"chat-service-addr" env:"CHAT_SERVICE_ADDR" default:"localhost:7002" help:"chat-service, host:port for gRPC, or several separated by commas."`
-	Presence string          `name:"presence-service-addr" env:"PRESENCE_SERVICE_ADDR" default:"localhost:7003" help:"presence-service, host:port for gRPC, or several separated by commas."`
-	Token    settings.Secret `name:"service-token" env:"SERVICE_TOKEN" help:"Secret that services show each other; empty shows and asks for none."`
-}
-
-// NATS says where NATS is.
-type NATS struct {
-	URL      settings.URL    `name:"nats-url" env:"NATS_URL" default:"nats://localhost:4222" help:"NATS, one URL or several separated by commas."`
-	User     string          `name:"nats-user" env:"NATS_USER" help:"NATS user; empty connects without."`
-	Password settings.Secret `name:"nats-password" env:"NATS_PASSWORD" help:"NATS password."`
-	// IgnoreDiscovered keeps to URL.
-	IgnoreDiscovered bool `name:"nats-ignore-discovered" env:"NATS_IGNORE_DISCOVERED" help:"Connect only to the addresses in NATS_URL, not to others that the servers tell of: for servers behind a proxy."`
+	Auth     string `name:"auth-service-addr" env:"AUTH_SERVICE_ADDR" default:"localhost:7001" help:"auth-service, host:port for gRPC, or several separated by commas."`
+	Chat     string `name:"chat-service-addr" env:"CHAT_SERVICE_ADDR" default:"localhost:7002" help:"chat-service, host:port for gRPC, or several separated by commas."`
+	Presence string `name:"presence-service-addr" env:"PRESENCE_SERVICE_ADDR" default:"localhost:7003" help:"presence-service, host:port for gRPC, or several separated by commas."`
 }
 
 // Protocol are the settings of Engine.IO and Socket.IO that clients are told or notice.
@@ -97,7 +85,7 @@ type Limits struct {
 type Recovery struct {
 	Window   time.Duration `name:"recovery-window" env:"RECOVERY_WINDOW" default:"2m" help:"After a connection broke in which its client gets what it missed, a duration; 0 turns recovery off."`
 	Events   int           `name:"recovery-events" env:"RECOVERY_EVENTS" default:"20000" help:"Missed events that are replayed at most, a number; beyond, the session is a fresh one."`
-	Replicas int           `name:"recovery-replicas" env:"RECOVERY_REPLICAS" default:"1" help:"Servers that keep the state of sockets (KV bucket SESSIONS), 1 to 5."`
+	Replicas int           `name:"recovery-replicas" env:"RECOVERY_REPLICAS" default:"1" help:"Servers that keep the state of sockets (KV bucket SESSIONS), a number of 1 to 5."`
 	Bytes    int64         `name:"recovery-bytes" env:"RECOVERY_BYTES" default:"268435456" help:"Largest size of the state of all sockets (KV bucket SESSIONS), in bytes."`
 }
 
@@ -115,46 +103,46 @@ func (c *Config) Validate() error {
 		name  string
 		value int64
 	}{
-		{"ping-interval", int64(c.Protocol.PingInterval)},
-		{"ping-timeout", int64(c.Protocol.PingTimeout)},
-		{"connect-timeout", int64(c.Protocol.ConnectTimeout)},
-		{"max-payload", int64(c.Protocol.MaxPayload)},
-		{"max-json-depth", int64(c.Protocol.MaxDepth)},
-		{"event-burst", int64(c.Limits.EventBurst)},
-		{"max-event-bytes", int64(c.Limits.EventBytes)},
-		{"max-rooms", int64(c.Limits.Rooms)},
-		{"max-queued-events", int64(c.Limits.Queued)},
-		{"max-events-in-flight", int64(c.Limits.InFlight)},
-		{"event-queue-bytes", int64(c.Limits.Waiting)},
-		{"max-handshakes", int64(c.Limits.Handshakes)},
-		{"send-queue-bytes", int64(c.Limits.SendQueueBytes)},
-		{"frame-timeout", int64(c.Limits.FrameTimeout)},
-		{"event-timeout", int64(c.Limits.EventTimeout)},
-		{"cluster-timeout", int64(c.Limits.ClusterTimeout)},
-		{"max-cluster-calls", int64(c.Limits.ClusterCalls)},
-		{"handshake-burst", int64(c.Limits.IPBurst)},
+		{"PING_INTERVAL", int64(c.Protocol.PingInterval)},
+		{"PING_TIMEOUT", int64(c.Protocol.PingTimeout)},
+		{"CONNECT_TIMEOUT", int64(c.Protocol.ConnectTimeout)},
+		{"MAX_PAYLOAD", int64(c.Protocol.MaxPayload)},
+		{"MAX_JSON_DEPTH", int64(c.Protocol.MaxDepth)},
+		{"EVENT_BURST", int64(c.Limits.EventBurst)},
+		{"MAX_EVENT_BYTES", int64(c.Limits.EventBytes)},
+		{"MAX_ROOMS", int64(c.Limits.Rooms)},
+		{"MAX_QUEUED_EVENTS", int64(c.Limits.Queued)},
+		{"MAX_EVENTS_IN_FLIGHT", int64(c.Limits.InFlight)},
+		{"EVENT_QUEUE_BYTES", int64(c.Limits.Waiting)},
+		{"MAX_HANDSHAKES", int64(c.Limits.Handshakes)},
+		{"SEND_QUEUE_BYTES", int64(c.Limits.SendQueueBytes)},
+		{"FRAME_TIMEOUT", int64(c.Limits.FrameTimeout)},
+		{"EVENT_TIMEOUT", int64(c.Limits.EventTimeout)},
+		{"CLUSTER_TIMEOUT", int64(c.Limits.ClusterTimeout)},
+		{"MAX_CLUSTER_CALLS", int64(c.Limits.ClusterCalls)},
+		{"HANDSHAKE_BURST", int64(c.Limits.IPBurst)},
 	}
 	for _, p := range positive {
 		if p.value <= 0 {
-			return fmt.Errorf("--%s must be above 0", p.name)
+			return fmt.Errorf("%s must be above 0", p.name)
 		}
 	}
 	switch {
 	case !validID.MatchString(c.Listen.ID):
-		return errors.New("--gateway-id must be up to 63 letters, digits, - and _")
+		return errors.New("GATEWAY_ID must be up to 63 letters, digits, - and _")
 	case c.Protocol.MaxAttachments < 0 || c.Protocol.MaxAttachments > 64:
-		return errors.New("--max-attachments must be 0 to 64")
+		return errors.New("MAX_ATTACHMENTS must be 0 to 64")
 	case c.Limits.EventRate < 0 || c.Limits.IPRate < 0 || c.Limits.Connections < 0 || c.Limits.SendBuffer < 0 || c.Drain.Window < 0:
-		return errors.New("--event-rate, --handshake-rate, --max-connections, --kernel-send-buffer-bytes and --drain-window must not be negative")
+		return errors.New("EVENT_RATE, HANDSHAKE_RATE, MAX_CONNECTIONS, KERNEL_SEND_BUFFER_BYTES and DRAIN_WINDOW must not be negative")
 	case c.Recovery.Window < 0 || c.Recovery.Events < 1 || c.Recovery.Replicas < 1 || c.Recovery.Replicas > 5 || c.Recovery.Bytes < 1<<20:
-		return errors.New("--recovery-window must not be negative, --recovery-events be 1 or more, --recovery-replicas 1 to 5, --recovery-bytes 1048576 or more")
+		return errors.New("RECOVERY_WINDOW must not be negative, RECOVERY_EVENTS be 1 or more, RECOVERY_REPLICAS 1 to 5, RECOVERY_BYTES 1048576 or more")
 	case c.Drain.Window >= c.ShutdownTimeout:
-		return errors.New("--drain-window must be shorter than --shutdown-timeout")
+		return errors.New("DRAIN_WINDOW must be shorter than SHUTDOWN_TIMEOUT")
 	}
 	for _, origin := range c.Listen.FrontendURLs {
 		u, err := url.Parse(origin)
 		if origin != "*" && (err != nil || u.Scheme == "" || u.Host == "") {
-			return fmt.Errorf("--frontend-url: %q is not an origin such as https://chat.example.org", origin)
+			return fmt.Errorf("FRONTEND_URL: %q is not an origin such as https://chat.example.org", origin)
 		}
 	}
 	_, err := c.trustedProxies()
@@ -165,7 +153,7 @@ func (c *Config) Validate() error {
 func (c *Config) sidKey() []byte {
 	secret := c.Listen.SIDSecret.Reveal()
 	if secret == "" {
-		secret = c.Services.Token.Reveal()
+		secret = c.RPC.Token.Reveal()
 	}
 	key := sha256.Sum256([]byte("starling sid " + secret))
 	return key[:]
@@ -176,7 +164,7 @@ func (c *Config) trustedProxies() ([]netip.Prefix, error) {
 	for _, s := range c.Listen.TrustedProxies {
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
-			return nil, fmt.Errorf("--trusted-proxies: %q is not a network such as 10.0.0.0/8", s)
+			return nil, fmt.Errorf("TRUSTED_PROXIES: %q is not a network such as 10.0.0.0/8", s)
 		}
 		list = append(list, p)
 	}

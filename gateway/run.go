@@ -36,7 +36,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		cfg.Listen.ID = session.NewID()
 	}
 	log = log.With(slog.String("gateway", cfg.Listen.ID))
-	stopTracing, err := obs.Tracing(ctx, "gateway", cfg.Listen.OTLPEndpoint)
+	stopTracing, err := obs.Tracing(ctx, "gateway", cfg.Obs.OTLPEndpoint)
 	if err != nil {
 		return fmt.Errorf("start tracing: %w", err)
 	}
@@ -53,15 +53,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	defer conns.close()
 
 	var reconnected atomic.Pointer[relay.Relay] // the callback may come before the relay is made
-	nc, err := bus.Connect(ctx, bus.Config{
-		URL: cfg.NATS.URL, Name: "gateway", User: cfg.NATS.User, Password: cfg.NATS.Password,
-		IgnoreDiscovered: cfg.NATS.IgnoreDiscovered, InProcess: cfg.NATSInProcess, Log: log,
-		OnReconnect: func(*nats.Conn) {
-			if r := reconnected.Load(); r != nil {
-				r.Resync()
-			}
-		},
-	})
+	natsConfig := cfg.NATS.Config("gateway", log)
+	natsConfig.OnReconnect = func(*nats.Conn) {
+		if r := reconnected.Load(); r != nil {
+			r.Resync()
+		}
+	}
+	nc, err := bus.Connect(ctx, natsConfig)
 	if err != nil {
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
@@ -104,10 +102,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 
 	drain := &drain{window: cfg.Drain.Window, sessions: sessions, sockets: sockets, busy: r.Busy, stats: st, log: log}
 	g := run.Group{Timeout: cfg.ShutdownTimeout}
-	g.Go("admin", obs.Admin{Addr: cfg.Listen.Admin, Registry: registry, Ready: drain.ready, Log: log}.Run)
+	g.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: drain.ready, Log: log}.Run)
 	g.Go("relay", r.Run)
 	g.Go("peers", others.Run)
-	if cfg.Listen.GRPC != "" {
+	if cfg.RPC.Listen != "" {
 		g.Go("grpc", clusterServer(cfg, r, registry, log).Run)
 	}
 	g.Go("heartbeats", sessions.Run)
@@ -139,10 +137,10 @@ func relayConfig(cfg Config) relay.Config {
 
 // clusterServer serves the cluster operations to other services.
 func clusterServer(cfg Config, r *relay.Relay, registry *prometheus.Registry, log *slog.Logger) *rpc.Server {
-	if cfg.Services.Token == "" {
-		log.Warn("gRPC asks for no service token: everyone who reaches it may use the cluster operations", slog.String("address", cfg.Listen.GRPC))
+	if cfg.RPC.Token == "" {
+		log.Warn("gRPC asks for no service token: everyone who reaches it may use the cluster operations", slog.String("address", cfg.RPC.Listen))
 	}
-	server := rpc.NewServer(rpc.ServerConfig{Addr: cfg.Listen.GRPC, Token: cfg.Services.Token, Registry: registry, Log: log})
+	server := rpc.NewServer(cfg.RPC.Server(registry, log))
 	clusterv1.RegisterClusterServiceServer(server.GRPC(), r.Cluster())
 	server.SetReady(true)
 	return server
@@ -161,7 +159,7 @@ type serviceConns struct{ auth, chat, presence *grpc.ClientConn }
 
 func dial(cfg Config, log *slog.Logger) (serviceConns, error) {
 	var s serviceConns
-	client := rpc.ClientConfig{Token: cfg.Services.Token, Log: log}
+	client := cfg.RPC.Client(log)
 	for _, c := range []struct {
 		conn   **grpc.ClientConn
 		target string
@@ -195,7 +193,7 @@ func listen(ctx context.Context, cfg Config) (net.Listener, error) {
 	}
 	if err := setSendBuffer(l, cfg.Limits.SendBuffer); err != nil {
 		_ = l.Close()
-		return nil, fmt.Errorf("kernel-send-buffer-bytes: %w", err)
+		return nil, fmt.Errorf("set KERNEL_SEND_BUFFER_BYTES: %w", err)
 	}
 	return l, nil
 }

@@ -31,10 +31,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
 	}
-	if cfg.MigrateOnly {
+	if cfg.Database.MigrateOnly {
 		return pg.Migrate(ctx, cfg.database(), migrations, log)
 	}
-	stopTracing, err := obs.Tracing(ctx, Name, cfg.OTLPEndpoint)
+	stopTracing, err := obs.Tracing(ctx, Name, cfg.Obs.OTLPEndpoint)
 	if err != nil {
 		return err
 	}
@@ -44,14 +44,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer pool.Close()
-	natsConfig := cfg.bus()
-	natsConfig.Log = log
-	nc, err := bus.Connect(ctx, natsConfig)
+	nc, err := bus.Connect(ctx, cfg.NATS.Config(Name, log))
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	chat, err := rpc.Dial(cfg.ChatAddr, rpc.ClientConfig{Token: cfg.ServiceToken, Log: log})
+	chat, err := rpc.Dial(cfg.ChatAddr, cfg.RPC.Client(log))
 	if err != nil {
 		return err
 	}
@@ -72,14 +70,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		intake     = &busapi.Intake{Conn: nc, Registry: registry, Snapshots: snapshots, Log: log}
 		events     = busapi.NewClientEvents(nc, Name, query, registry.Warm(), log, metrics)
 		catalog    = &busapi.Catalog{Conn: nc, Service: Name, Patterns: patterns}
-		election   = &postgres.Election{Pool: pool, Schema: cfg.DBSchema, Leadership: leadership, Begin: registry.Warm(), Log: log}
+		election   = &postgres.Election{Pool: pool, Schema: cfg.Database.Schema, Leadership: leadership, Begin: registry.Warm(), Log: log}
 		journal    = &presence.Journal{Registry: registry, Leadership: leadership, Store: store, Log: log}
 		keeper     = &presence.Keeper{Registry: registry, Leadership: leadership, Publisher: publisher, Link: publisher, Log: log}
-		server     = rpc.NewServer(rpc.ServerConfig{
-			Addr: cfg.GRPCListen, Listener: cfg.GRPCListener, Log: log, Registry: metrics, Token: cfg.ServiceToken,
-		})
-		health = &readiness{conn: nc, registry: registry, server: server, migrated: make(chan struct{})}
-		admin  = obs.Admin{Addr: cfg.AdminListen, Registry: metrics, Ready: health.check, Log: log}
+		server     = rpc.NewServer(cfg.RPC.Server(metrics, log))
+		health     = &readiness{conn: nc, registry: registry, server: server, migrated: make(chan struct{})}
+		admin      = obs.Admin{Addr: cfg.Obs.Admin, Registry: metrics, Ready: health.check, Log: log}
 	)
 	presencev1.RegisterPresenceServiceServer(server.GRPC(), grpcapi.NewService(query))
 	metrics.MustRegister(pg.Collector(pool), bus.Collector(nc))
@@ -89,7 +85,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	group.Go("admin", admin.Run)
 	group.Go("migrations", func(ctx context.Context) error {
 		defer close(health.migrated)
-		if !cfg.DBMigrate {
+		if !cfg.Database.Migrate {
 			return nil
 		}
 		return pg.Migrate(ctx, cfg.database(), migrations, log)

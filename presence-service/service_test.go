@@ -43,8 +43,10 @@ const (
 
 func testConfig(natsURL string, db settings.URL) presenceservice.Config {
 	return presenceservice.Config{
-		NATSURL: settings.URL(natsURL), DatabaseURL: db, DBMaxConns: 2, DBSchema: "presence", DBMigrate: true,
-		GRPCListen: "127.0.0.1:0", ChatAddr: "127.0.0.1:1", LeaseExpiry: testExpiry, OfflineGrace: testGrace,
+		NATS:     bus.Settings{URL: settings.URL(natsURL)},
+		Database: pg.Settings{URL: db, MaxConns: 2, Schema: "presence", Migrate: true},
+		RPC:      rpc.Settings{Listen: "127.0.0.1:0"},
+		ChatAddr: "127.0.0.1:1", LeaseExpiry: testExpiry, OfflineGrace: testGrace,
 	}
 }
 
@@ -62,7 +64,7 @@ func startService(t *testing.T, cfg presenceservice.Config) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg.GRPCListener = listener
+	cfg.RPC.Listener = listener
 	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
 		if log, err = obs.NewLogger(os.Stderr, "info", "text"); err != nil {
@@ -408,7 +410,7 @@ func TestServiceAnswers(t *testing.T) {
 	online := watchOnline(t, conn)
 	startGateway(t, conn, "g").change(map[string]string{"s": "ann"})
 	cfg := testConfig(conn.ConnectedUrl(), db.URL)
-	cfg.ChatAddr, cfg.ServiceToken = listener.Addr().String(), "secret"
+	cfg.ChatAddr, cfg.RPC.Token = listener.Addr().String(), "secret"
 	s := startService(t, cfg)
 	online.await(time.Time{}, soon, "ann")
 

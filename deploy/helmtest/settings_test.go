@@ -17,32 +17,55 @@ var (
 	settingTag  = regexp.MustCompile("`([^`]*\\bname:\"[^`]*)`")
 	envTag      = regexp.MustCompile(`\benv:"([^"]+)"`)
 	fallbackTag = regexp.MustCompile(`\bdefault:"([^"]*)"`)
+	// A Config embeds what several services have: `NATS bus.Settings` lies in platform/bus/settings.go.
+	embedTag = regexp.MustCompile("\\b(\\w+)\\.Settings\\s+`embed:\"\"([^`]*)`")
+	// The defaults in it that differ by service are set where it is embedded.
+	setTag = regexp.MustCompile(`\bset:"(\w+)=([^"]*)"`)
 )
 
 // settings reads the tags of a Config: the services are no dependency of this module.
 func settings(t *testing.T, service string) []setting {
 	t.Helper()
-	source, err := os.ReadFile("../../" + service + "/config.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []setting
-	for _, tag := range settingTag.FindAllStringSubmatch(string(source), -1) {
-		s := setting{}
-		if m := envTag.FindStringSubmatch(tag[1]); m != nil {
-			s.env = m[1]
+	source := read(t, "../../"+service+"/config.go")
+	all := tagged(source, nil)
+	for _, embedded := range embedTag.FindAllStringSubmatch(source, -1) {
+		var own []string
+		for _, set := range setTag.FindAllStringSubmatch(embedded[2], -1) {
+			own = append(own, "${"+set[1]+"}", set[2])
 		}
-		if m := fallbackTag.FindStringSubmatch(tag[1]); m != nil {
-			s.fallback = m[1]
-		}
-		if s.env != "" {
-			all = append(all, s)
-		}
+		all = append(all, tagged(read(t, "../../platform/"+embedded[1]+"/settings.go"), own)...)
 	}
 	if len(all) < 10 {
 		t.Fatalf("%s/config.go: %d settings found, want more", service, len(all))
 	}
 	return all
+}
+
+// tagged returns the settings in a file; own are the pairs of names and values that replace the names in its defaults.
+func tagged(source string, own []string) []setting {
+	var all []setting
+	for _, tag := range settingTag.FindAllStringSubmatch(source, -1) {
+		s := setting{}
+		if m := envTag.FindStringSubmatch(tag[1]); m != nil {
+			s.env = m[1]
+		}
+		if m := fallbackTag.FindStringSubmatch(tag[1]); m != nil {
+			s.fallback = strings.NewReplacer(own...).Replace(m[1])
+		}
+		if s.env != "" {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(source)
 }
 
 var services = []string{"gateway", "auth-service", "chat-service", "presence-service"}

@@ -201,7 +201,7 @@ func (s *system) addServices(ctx context.Context, g *run.Group, log *slog.Logger
 			return fmt.Errorf("settings of %s-service: %w", name, err)
 		}
 	}
-	auth.NATSInProcess, chat.NATSInProcess, presence.NATSInProcess = s.inside, s.inside, s.inside
+	auth.NATS.InProcess, chat.NATS.InProcess, presence.NATS.InProcess = s.inside, s.inside, s.inside
 	auth.DemoUsers = demoUsers
 	g.Go("auth-service", func(ctx context.Context) error {
 		return authservice.Run(ctx, auth, log.With(slog.String("service", "auth-service")))
@@ -242,7 +242,7 @@ func (s *system) addGateways(ctx context.Context, g *run.Group, log *slog.Logger
 		if err != nil {
 			return fmt.Errorf("settings of the gateway: %w", err)
 		}
-		cfg.NATSInProcess, cfg.Listener = s.inside, listener
+		cfg.NATS.InProcess, cfg.Listener = s.inside, listener
 		g.Go("gateway", func(ctx context.Context) error {
 			return gateway.Run(ctx, cfg, log.With(slog.String("service", "gateway")))
 		})

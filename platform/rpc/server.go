@@ -36,7 +36,7 @@ const (
 
 // ServerConfig says where and for whom a server listens.
 type ServerConfig struct {
-	Addr     string       // "host:port"
+	Addr     string       // "host:port"; "" serves nobody
 	Listener net.Listener // used instead of Addr where given
 	Log      *slog.Logger
 	Registry prometheus.Registerer // of starling_rpc_*; nil for none
@@ -112,6 +112,10 @@ func (s *Server) Addr() string {
 // Run serves until ctx ends. Then it says NOT_SERVING, takes no more calls, lets
 // the running ones finish for up to 5 s and cancels the rest.
 func (s *Server) Run(ctx context.Context) error {
+	if s.cfg.Listener == nil && s.cfg.Addr == "" {
+		<-ctx.Done()
+		return nil
+	}
 	listener, err := s.listen(ctx)
 	if err != nil {
 		return err
