@@ -28,6 +28,7 @@ import (
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
+	"github.com/starling-chat/starling/proto/namespaces"
 )
 
 // Run runs a gateway until ctx ends, then drains it. NATS and the services may be away at any time.
@@ -148,11 +149,10 @@ func clusterServer(cfg Config, r *relay.Relay, registry *prometheus.Registry, lo
 
 // usualNames are the namespaces and events that packets usually carry, kept as shared strings.
 func usualNames() []string {
-	return []string{
-		"/", "/chat", "/notifications",
+	return append(namespaces.All(),
 		"room:join", "room:leave", "room:message", "message:send", "message", "message:read", "message:history", "room:list",
 		"typing:start", "typing:stop", "chat:message", "announcement", "presence:get", "notification:list", "notification:read",
-	}
+	)
 }
 
 type serviceConns struct{ auth, chat, presence *grpc.ClientConn }

@@ -18,6 +18,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/sabotage"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/namespaces"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
@@ -370,7 +371,7 @@ func (p *Publisher) Broadcast(namespace string, emit chat.Emit, exceptSocket str
 // Notified implements chat.Publisher.
 func (p *Publisher) Notified(n chat.Notification) error {
 	return p.publish(subject.User(string(n.User)), &eventv1.UserEvent{
-		UserId: string(n.User), Namespace: namespaceNotifications, Emit: wire.NotificationEmit(n),
+		UserId: string(n.User), Namespace: namespaces.Notifications, Emit: wire.NotificationEmit(n),
 	})
 }
 

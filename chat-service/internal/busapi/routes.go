@@ -7,13 +7,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
-)
-
-// Namespaces of Socket.IO.
-const (
-	namespaceRoot          = "/"
-	namespaceChat          = "/chat"
-	namespaceNotifications = "/notifications"
+	"github.com/starling-chat/starling/proto/namespaces"
 )
 
 // route is one client event. docs/events.md has arguments and acks.
@@ -29,11 +23,11 @@ type route struct {
 // routes lists the client events of this service. room:join is missing on purpose: a gateway asks by gRPC, since it has
 // to order the join with the room's live events.
 func routes() []route {
-	both := []string{namespaceRoot, namespaceChat}
-	notifications := []string{namespaceNotifications}
+	both := namespaces.WithRooms()
+	notifications := []string{namespaces.Notifications}
 	return []route{
 		{event: "message:send", namespaces: both, send: true},
-		{event: "message", namespaces: []string{namespaceChat}, send: true},
+		{event: "message", namespaces: []string{namespaces.Chat}, send: true},
 		{event: "message:read", namespaces: both, repeatable: true, handle: messageRead},
 		{event: "message:history", namespaces: both, large: true, repeatable: true, handle: messageHistory},
 		{event: "room:leave", namespaces: both, handle: roomLeave},

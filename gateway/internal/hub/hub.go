@@ -11,6 +11,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/proto/namespaces"
 )
 
 // Watcher hears what the hub notices while it applies events. Calls come with a shard locked: they must not block nor call
@@ -388,8 +389,8 @@ func (h *Hub) queue(s *session.Socket, e *replay.Event, index uint32) {
 
 // encoded keeps the encodings of one event, one for each namespace that occurred.
 type encoded struct {
-	namespaces [3]string
-	messages   [3]*transport.Message
+	namespaces [namespaces.Count]string
+	messages   [namespaces.Count]*transport.Message
 	n          int
 }
 

@@ -15,6 +15,7 @@ import (
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/limits"
+	"github.com/starling-chat/starling/proto/namespaces"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
@@ -78,7 +79,7 @@ func checkTarget(t *clusterv1.Target) error {
 	if named > 0 && t.GetAll() {
 		return fault.New(fault.Invalid, "all must not stand beside rooms, users or sockets")
 	}
-	if t.GetNamespace() != "" && !namespaceExists(t.GetNamespace()) {
+	if t.GetNamespace() != "" && !namespaces.Exists(t.GetNamespace()) {
 		return fault.New(fault.Invalid, "namespace does not exist")
 	}
 	for _, list := range []struct {

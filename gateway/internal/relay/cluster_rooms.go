@@ -9,6 +9,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/proto/fault"
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
+	"github.com/starling-chat/starling/proto/namespaces"
 )
 
 // goneInterval is how often a wait for a client looks whether it is still there.
@@ -70,7 +71,7 @@ func (c *cluster) each(
 	var wg sync.WaitGroup
 	for _, s := range sockets {
 		cl, ok := s.State.(*client)
-		if !ok || !joinable(s.Namespace) {
+		if !ok || !namespaces.HasRooms(s.Namespace) {
 			for _, roomID := range rooms {
 				t.count(s, roomID, false, fault.New(fault.Invalid, "The namespace has no rooms"))
 			}

@@ -13,19 +13,11 @@ import (
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/namespaces"
 )
 
 // retryAfter is what clients are told when a part is away.
 const retryAfter = time.Second
-
-// Namespaces that exist; others are refused.
-func namespaceExists(namespace string) bool {
-	switch namespace {
-	case "/", "/chat", "/notifications":
-		return true
-	}
-	return false
-}
 
 // The refusals of a CONNECT, as in docs/events.md: message → machine code.
 func refusalCode(message string) string {
@@ -45,7 +37,7 @@ func refusalCode(message string) string {
 // Connect implements session.App: it authenticates in a goroutine of its own. A refusal is final for the client, so only a
 // bad token gets one; overload and an absent auth-service close the transport, and the client comes back by itself.
 func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
-	if !namespaceExists(namespace) {
+	if !namespaces.Exists(namespace) {
 		r.refuseConnect(s, namespace, "Invalid namespace")
 		return
 	}

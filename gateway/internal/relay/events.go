@@ -12,6 +12,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/namespaces"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
@@ -104,7 +105,7 @@ func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fa
 	}
 	p.subject = subj
 	switch {
-	case e.Name == eventJoin && joinable(c.socket.Namespace):
+	case e.Name == eventJoin && namespaces.HasRooms(c.socket.Namespace):
 		p.act = (*client).join
 	case e.Name == eventRefresh:
 		p.act = (*client).refresh
@@ -118,9 +119,6 @@ func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fa
 	}
 	return nil
 }
-
-// joinable tells whether sockets of a namespace enter rooms.
-func joinable(namespace string) bool { return namespace == "/" || namespace == "/chat" }
 
 // send starts events: as one NATS request, or a single one with what the gateway does itself.
 func (r *Relay) send(c *client, events []*pending) {

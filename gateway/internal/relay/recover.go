@@ -15,6 +15,7 @@ import (
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/namespaces"
 )
 
 // outcome is how an attempt to recover a socket ended.
@@ -96,7 +97,7 @@ func (v *recovery) recover(s *session.Session, namespace string, identity *event
 	}
 	c.generation = st.GetGeneration()
 	c.socket.Offsets.SetGeneration(c.generation)
-	if !joinable(namespace) {
+	if !namespaces.HasRooms(namespace) {
 		if missed, err := v.missedNotifications(asking, c, endedAt); err != nil || missed {
 			return v.notRecovered("missed", err)
 		}
@@ -246,7 +247,7 @@ func (v *recovery) carryOn(ctx context.Context, s *session.Session, c *client, r
 			return err // the session is closed by the caller, and with it the rooms are left
 		}
 	}
-	if namespace := c.socket.Namespace; !joinable(namespace) {
+	if namespace := c.socket.Namespace; !namespaces.HasRooms(namespace) {
 		if missed, err := v.missedNotifications(ctx, c, endedAt); err != nil || missed {
 			return errors.Join(errStale, err) // it came while the socket was carried on; the client comes back for a fresh one
 		}
