@@ -8,9 +8,9 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/socketio"
 )
 
-// emit sends an event. args is a raw JSON array; id is the ack id that is wanted, socketio.NoID for none.
+// emit sends an event. args is a raw JSON array; id is the ack id that is wanted, 0 for none.
 func emit(s *session.Socket, name string, id int64, args []byte, attachments [][]byte) {
-	m, err := session.EventMessage(s.Namespace, name, id, args, attachments)
+	m, err := session.Emit{Namespace: s.Namespace, Event: name, Args: args, Attachments: attachments, AckID: id}.Encode()
 	if err != nil {
 		panic(fmt.Sprintf("encode event %q: %v", name, err)) // the caller's own arguments
 	}

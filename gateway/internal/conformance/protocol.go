@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
-	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 )
 
@@ -25,7 +24,7 @@ func (protocolApp) Connect(s *session.Session, namespace string, auth []byte) {
 		payload = bytes.Join([][]byte{[]byte("["), auth, []byte("]")}, nil)
 	}
 	if socket := s.Accept(namespace, "", nil, func(*session.Socket) error { return nil }); socket != nil {
-		time.AfterFunc(greetingDelay, func() { emit(socket, "auth", socketio.NoID, payload, nil) })
+		time.AfterFunc(greetingDelay, func() { emit(socket, "auth", 0, payload, nil) })
 	}
 }
 
@@ -40,7 +39,7 @@ func (protocolApp) Settled(*session.Socket) {}
 func (protocolApp) Event(s *session.Socket, e session.Event) {
 	switch args := e.Packet.AppendArgs(nil); e.Name {
 	case "message":
-		emit(s, "message-back", socketio.NoID, args, e.Attachments)
+		emit(s, "message-back", 0, args, e.Attachments)
 	case "message-with-ack":
 		acknowledge(s, e.Packet, args, e.Attachments)
 	}

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
-	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 )
 
@@ -26,7 +25,7 @@ func (a *supportApp) accept(s *session.Session, namespace string, auth []byte, s
 	}
 	v.record = r
 	for _, e := range missed {
-		m, err := session.EventMessage(namespace, e.name, socketio.NoID, e.args, e.attachments)
+		m, err := session.Emit{Namespace: namespace, Event: e.name, Args: e.args, Attachments: e.attachments}.Encode()
 		if err != nil {
 			panic(fmt.Sprintf("encode event %q: %v", e.name, err)) // it was encoded once already
 		}

@@ -60,7 +60,7 @@ func (a *supportApp) emitBinary(s *session.Socket, attachments [][]byte, name st
 	offset := a.memory.nextOffset()
 	e := missed{offset: offset, name: name, args: array(append(slices.Clone(args), offset)...), attachments: attachments}
 	v.record.keep(e)
-	emit(s, e.name, socketio.NoID, e.args, e.attachments)
+	emit(s, e.name, 0, e.args, e.attachments)
 }
 
 // Settled implements session.App.
@@ -123,7 +123,7 @@ func (c *call) main() {
 		args := bytes.Join([][]byte{[]byte("["), c.arg(), []byte("]")}, nil)
 		acknowledge(c.socket, c.event.Packet, args, c.event.Attachments)
 	case "ack":
-		emit(c.socket, "ack", 0, nil, nil)
+		emit(c.socket, "ack", 1, nil, nil)
 	case "getAckDate":
 		c.ack(now())
 	case "getDate":

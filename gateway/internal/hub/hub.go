@@ -400,12 +400,13 @@ func (c *encoded) message(h *Hub, namespace string, e *replay.Event) *transport.
 			return c.messages[i]
 		}
 	}
-	msg, err := session.EventMessage(namespace, e.Name, -1, e.Args, e.Attachments)
+	msg, err := session.Emit{
+		Namespace: namespace, Event: e.Name, Args: e.Args, Attachments: e.Attachments, Volatile: e.Seq == 0,
+	}.Encode()
 	if err != nil {
 		h.log.Error("event cannot be encoded", slog.String("event", e.Name), slog.Any("error", err))
 		return nil
 	}
-	msg.Volatile = e.Seq == 0
 	if c.n < len(c.messages) {
 		c.namespaces[c.n], c.messages[c.n] = namespace, msg
 		c.n++

@@ -157,7 +157,7 @@ func (p *Peers) tunnelData(d *enginev1.TunnelData) {
 		t.owner.Receive(d.GetContent(), d.GetBinary())
 		t.owner.Settled()
 	default:
-		t.conn.Queue(&transport.Message{Frames: d.GetContent()})
+		t.conn.Queue(transport.FramesMessage(d.GetContent()))
 		t.conn.Flush()
 	}
 }
@@ -225,7 +225,7 @@ func (t *tunnel) end(reason transport.Reason) {
 }
 
 // Queue implements transport.Conn, at the owner.
-func (t *tunnel) Queue(m *transport.Message) bool { return t.queue(m.Frames) }
+func (t *tunnel) Queue(m *transport.Message) bool { return t.queue(m.Frames()) }
 
 // QueueSuffixed implements transport.Conn, at the owner.
 func (t *tunnel) QueueSuffixed(m *transport.Message, suffix []byte) bool {

@@ -124,7 +124,7 @@ func TestUpgradeThroughAnotherGateway(t *testing.T) {
 	w.wants("3probe")
 	wantResponse(t, waiting, "200 6")
 	socket := g1.app.user("a")[0]
-	m, _ := session.EventMessage("/", "queued", -1, []byte("[]"), nil)
+	m, _ := session.Emit{Namespace: "/", Event: "queued", Args: []byte("[]")}.Encode()
 	socket.Queue(m)
 	w.say("5")
 	w.wants("3probe", `42["queued"]`)
@@ -139,12 +139,12 @@ func TestUpgradeThroughAnotherGateway(t *testing.T) {
 	w.wants(want...)
 
 	// Longer than a chunk of the tunnel, and many at once: in order, and whole.
-	long, _ := session.EventMessage("/", "long", -1, []byte(`["`+strings.Repeat("x", tunnelChunk)+`"]`), [][]byte{[]byte(strings.Repeat("y", tunnelChunk))})
+	long, _ := session.Emit{Namespace: "/", Event: "long", Args: []byte(`["` + strings.Repeat("x", tunnelChunk) + `"]`), Attachments: [][]byte{[]byte(strings.Repeat("y", tunnelChunk))}}.Encode()
 	socket.Conn().Queue(long)
 	socket.Flush()
-	want = append(want, string(long.Text), "b:"+strings.Repeat("y", tunnelChunk))
+	want = append(want, string(long.Text()), "b:"+strings.Repeat("y", tunnelChunk))
 	for i := range 200 {
-		m, _ := session.EventMessage("/", "n", -1, fmt.Appendf(nil, "[%d]", i), nil)
+		m, _ := session.Emit{Namespace: "/", Event: "n", Args: fmt.Appendf(nil, "[%d]", i)}.Encode()
 		socket.Queue(m)
 		want = append(want, fmt.Sprintf(`42["n",%d]`, i))
 		if i%7 == 0 {

@@ -89,7 +89,7 @@ func (p *Presence) encode(list *eventv1.OnlineUsers) (full, change *transport.Me
 }
 
 func (p *Presence) message(event string, args []byte) *transport.Message {
-	m, err := session.EventMessage(Namespace, event, -1, args, nil)
+	m, err := session.Emit{Namespace: Namespace, Event: event, Args: args}.Encode()
 	if err != nil {
 		p.log.Error("event cannot be encoded", slog.String("event", event), slog.Any("error", err))
 		return nil

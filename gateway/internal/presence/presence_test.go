@@ -314,5 +314,5 @@ func text(m *transport.Message) string {
 	if m == nil {
 		return ""
 	}
-	return string(m.Text)
+	return string(m.Text())
 }

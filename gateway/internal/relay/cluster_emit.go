@@ -36,7 +36,7 @@ const (
 
 // emit sends an event to sockets.
 func (c *cluster) emit(reply string, op *clusterv1.Operation, act *clusterv1.EmitAct, sockets []*session.Socket, dirty *hub.Dirty) *clusterv1.Answer {
-	id := int64(-1)
+	id := int64(0)
 	if act.GetAck() && len(sockets) > 0 {
 		var ok bool
 		id, ok = c.emits.begin(reply, time.Now().Add(time.Duration(op.GetTimeoutMs())*time.Millisecond), sockets)
@@ -45,12 +45,13 @@ func (c *cluster) emit(reply string, op *clusterv1.Operation, act *clusterv1.Emi
 		}
 	}
 	e := act.GetEmit()
-	m, err := session.EventMessage(op.GetTarget().GetNamespace(), e.GetEvent(), id, e.GetArgs(), e.GetAttachments())
+	m, err := session.Emit{
+		Namespace: op.GetTarget().GetNamespace(), Event: e.GetEvent(), Args: e.GetArgs(), Attachments: e.GetAttachments(),
+		AckID: id, Volatile: act.GetVolatile(),
+	}.Encode()
 	if err != nil { // the asking gateway has looked
 		c.relay.log.Error("event cannot be encoded", slog.String("event", e.GetEvent()), slog.Any("error", err))
 		sockets = nil
-	} else {
-		m.Volatile = act.GetVolatile()
 	}
 	sent := 0
 	for _, s := range sockets {

@@ -170,7 +170,7 @@ func (r *Relay) failed(c *client, events []*pending, owner string, f *fault.Erro
 
 func (r *Relay) emitAll(s *session.Socket, emits []*eventv1.Emit) {
 	for _, e := range emits {
-		m, err := session.EventMessage(s.Namespace, e.GetEvent(), -1, e.GetArgs(), e.GetAttachments())
+		m, err := emitTo(s.Namespace, e).Encode()
 		if err != nil {
 			r.log.Error("event cannot be encoded", slog.String("event", e.GetEvent()), slog.Any("error", err))
 			continue
@@ -200,7 +200,7 @@ func (r *Relay) refuse(s *session.Socket, p *pending, f *fault.Error) {
 	if p.ackID >= 0 {
 		m, err = session.AckMessage(s.Namespace, p.ackID, faultAck(f), nil)
 	} else {
-		m, err = session.EventMessage(s.Namespace, "event:error", -1, faultEvent(p.event, f), nil)
+		m, err = session.Emit{Namespace: s.Namespace, Event: "event:error", Args: faultEvent(p.event, f)}.Encode()
 	}
 	if err != nil {
 		r.log.Error("fault cannot be encoded", slog.String("event", p.event), slog.Any("error", err))

@@ -128,13 +128,14 @@ func (r *Relay) explain(ctx context.Context, c *client, p *pending) error {
 func (r *Relay) joinPrelude(s *session.Socket, p *pending, res *chatv1.JoinRoomResponse) ([]*transport.Message, error) {
 	var prelude []*transport.Message
 	for _, e := range res.GetEmits() {
-		m, err := session.EventMessage(s.Namespace, e.GetEvent(), -1, e.GetArgs(), e.GetAttachments())
+		emit := emitTo(s.Namespace, e)
+		// With the offset the client knows, and brings back, that it is in the room, even when the state in the bus that says
+		// so is lost before any event of the room has come.
+		emit.WithOffset = true
+		m, err := emit.Encode()
 		if err != nil {
 			return nil, err
 		}
-		// With the offset the client knows, and brings back, that it is in the room, even when the state in the bus that says
-		// so is lost before any event of the room has come.
-		m.Marked = true
 		prelude = append(prelude, m)
 	}
 	if p.ackID >= 0 {

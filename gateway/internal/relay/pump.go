@@ -104,11 +104,12 @@ func (r *Relay) broadcast(msg *nats.Msg, dirty *hub.Dirty) {
 		r.log.Warn("broadcast cannot be decoded", slog.Any("error", err))
 		return
 	}
-	m := r.message(b.GetNamespace(), b.GetEmit())
+	emit := emitTo(b.GetNamespace(), b.GetEmit())
+	emit.Volatile = true
+	m := r.encoded(emit)
 	if m == nil {
 		return
 	}
-	m.Volatile = true
 	r.toNamespace(b.GetNamespace(), b.GetExceptSocketId(), m, dirty)
 }
 
@@ -140,7 +141,7 @@ func (r *Relay) userEvent(msg *nats.Msg, dirty *hub.Dirty) {
 	if len(sockets) == 0 {
 		return
 	}
-	m := r.message(e.GetNamespace(), e.GetEmit())
+	m := r.encoded(emitTo(e.GetNamespace(), e.GetEmit()))
 	if m == nil {
 		return
 	}
@@ -151,10 +152,15 @@ func (r *Relay) userEvent(msg *nats.Msg, dirty *hub.Dirty) {
 	}
 }
 
-func (r *Relay) message(namespace string, e *eventv1.Emit) *transport.Message {
-	m, err := session.EventMessage(namespace, e.GetEvent(), -1, e.GetArgs(), e.GetAttachments())
+// emitTo maps the wire form of an emit.
+func emitTo(namespace string, e *eventv1.Emit) session.Emit {
+	return session.Emit{Namespace: namespace, Event: e.GetEvent(), Args: e.GetArgs(), Attachments: e.GetAttachments()}
+}
+
+func (r *Relay) encoded(e session.Emit) *transport.Message {
+	m, err := e.Encode()
 	if err != nil {
-		r.log.Error("event cannot be encoded", slog.String("event", e.GetEvent()), slog.Any("error", err))
+		r.log.Error("event cannot be encoded", slog.String("event", e.Event), slog.Any("error", err))
 		return nil
 	}
 	return m

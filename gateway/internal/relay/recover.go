@@ -329,7 +329,7 @@ func (v *recovery) replayOne(ctx context.Context, s *session.Session, c *client,
 	if e.Name == "" || e.ExceptSocket == c.socket.ID {
 		return nil
 	}
-	m, err := session.EventMessage(c.socket.Namespace, e.Name, -1, e.Args, e.Attachments)
+	m, err := session.Emit{Namespace: c.socket.Namespace, Event: e.Name, Args: e.Args, Attachments: e.Attachments}.Encode()
 	if err != nil {
 		return fmt.Errorf("encode a missed event: %w", err)
 	}

@@ -47,7 +47,7 @@ func recoverable(t *testing.T) (*session.Socket, *sessiontest.Conn) {
 
 func event(t testing.TB, args string) *transport.Message {
 	t.Helper()
-	m, err := session.EventMessage("/", "e", -1, []byte(args), nil)
+	m, err := session.Emit{Namespace: "/", Event: "e", Args: []byte(args)}.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}

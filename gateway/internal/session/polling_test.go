@@ -154,10 +154,10 @@ func (p poller) webSocket() *upgrading {
 	return u
 }
 
-func (u *upgrading) Queue(m *transport.Message) bool { return u.add(string(m.Text)) }
+func (u *upgrading) Queue(m *transport.Message) bool { return u.add(string(m.Text())) }
 
 func (u *upgrading) QueueSuffixed(m *transport.Message, suffix []byte) bool {
-	return u.add(string(m.Text[:len(m.Text)-1]) + string(suffix))
+	return u.add(string(m.Text()[:len(m.Text())-1]) + string(suffix))
 }
 
 func (u *upgrading) add(packet string) bool {
@@ -246,7 +246,7 @@ func TestGetsWhileProbing(t *testing.T) {
 	if held := time.Since(start); held < 50*time.Millisecond || held > time.Second {
 		t.Errorf("a GET while probing was held for %v, want about 100 ms", held)
 	}
-	m, _ := session.EventMessage("/", "e", -1, []byte("[]"), nil)
+	m, _ := session.Emit{Namespace: "/", Event: "e", Args: []byte("[]")}.Encode()
 	a.socket("/").Queue(m)
 	wantLater(t, p.later(t.Context(), "GET", ""), `200 42["e"]`)
 	held := p.later(t.Context(), "GET", "")

@@ -19,14 +19,10 @@ func (s *Session) SID() string { return s.sid }
 
 // Send sends one Engine.IO message to a session of a RawApp.
 func (s *Session) Send(content []byte, binary bool) {
-	b := transport.NewBuilder(len(content) + 1)
 	if binary {
-		// A binary message has no text; what Builder makes of none is a frame of two bytes before the binary one.
-		m := b.Message(b.Buffer(), [][]byte{content})
-		s.conn.Queue(&transport.Message{
-			Frames: m.Frames[2:], Text: engineio.AppendBase64(nil, content),
-		})
+		s.conn.Queue(transport.BinaryMessage(content))
 	} else {
+		b := transport.NewBuilder(len(content) + 1)
 		s.conn.Queue(b.Message(append(append(b.Buffer(), byte(engineio.Message)), content...), nil))
 	}
 	s.conn.Flush()

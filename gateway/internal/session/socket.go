@@ -24,7 +24,7 @@ func (s *Socket) Session() *Session { return s.session }
 
 // Queue appends a message to the conn's send queue; Flush sends it.
 func (s *Socket) Queue(m *transport.Message) bool {
-	if m.Marked && s.Offsets != nil {
+	if m.WithOffset() && s.Offsets != nil {
 		return s.Offsets.queueMarked(s.session.conn, m)
 	}
 	return s.session.conn.Queue(m)
@@ -77,26 +77,4 @@ func (s *Socket) Disconnect(reason transport.Reason) {
 		return
 	}
 	s.Flush()
-}
-
-// EventMessage encodes an event for a namespace, to be shared by all sockets that get it. id is the ack id, -1 for none.
-func EventMessage(namespace, name string, id int64, args []byte, attachments [][]byte) (*transport.Message, error) {
-	b := transport.NewBuilder(len(namespace) + len(name) + len(args) + 32)
-	buf, err := socketio.AppendEvent(append(b.Buffer(), byte(engineio.Message)), namespace, id, name, args, len(attachments))
-	if err != nil {
-		return nil, err
-	}
-	m := b.Message(buf, attachments)
-	m.Marked = len(args) > 2 && args[len(args)-2] == '"'
-	return m, nil
-}
-
-// AckMessage encodes an ack.
-func AckMessage(namespace string, id int64, args []byte, attachments [][]byte) (*transport.Message, error) {
-	b := transport.NewBuilder(len(namespace) + len(args) + 32)
-	buf, err := socketio.AppendAck(append(b.Buffer(), byte(engineio.Message)), namespace, id, args, len(attachments))
-	if err != nil {
-		return nil, err
-	}
-	return b.Message(buf, attachments), nil
 }

@@ -1,28 +1,45 @@
 package transport
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"github.com/starling-chat/starling/gateway/internal/engineio"
+)
 
 // maxHeader is the longest header of a server's WebSocket frame: 2 bytes and a 64-bit length.
 const maxHeader = 10
 
-// Message is one outgoing Engine.IO packet, with the binary attachments that follow it, encoded once and shared by every
-// conn that it goes to. It is immutable.
+// Message is one outgoing Engine.IO packet, with the binary attachments that follow it. It is encoded once and shared by
+// every conn that it goes to, and therefore never changes: neither do the bytes that its methods give.
 type Message struct {
-	// Frames is the WebSocket form: a text frame and one binary frame for each attachment.
-	Frames []byte
-	// Text is the Engine.IO packet as text, a part of Frames.
-	Text []byte
-	// Attachments follow Text as binary packets.
-	Attachments [][]byte
-	// Marked events end with the offset for clients with recovery: because they are to know it, or because the last argument
-	// is a string, which those clients would take for the offset.
-	Marked bool
-	// Volatile messages are dropped when the queue of a slow conn fills.
-	Volatile bool
+	frames      []byte
+	text        []byte // a part of frames
+	attachments [][]byte
+	volatile    bool
+	withOffset  bool
 }
 
+// Frames is the WebSocket form: a text frame and one binary frame for each attachment.
+func (m *Message) Frames() []byte { return m.frames }
+
+// Text is the Engine.IO packet as text.
+func (m *Message) Text() []byte { return m.text }
+
+// Attachments follow Text as binary packets.
+func (m *Message) Attachments() [][]byte { return m.attachments }
+
+// Volatile messages are dropped when the queue of a slow conn fills.
+func (m *Message) Volatile() bool { return m.volatile }
+
+// WithOffset tells that the message goes to clients with recovery with their offset at its end.
+func (m *Message) WithOffset() bool { return m.withOffset }
+
 // Builder makes a Message without copying its text twice: append the text to Buffer(), then call Message.
-type Builder struct{ buf []byte }
+type Builder struct {
+	Volatile   bool
+	WithOffset bool
+	buf        []byte
+}
 
 // NewBuilder prepares a message of about size bytes.
 func NewBuilder(size int) Builder { return Builder{buf: make([]byte, maxHeader, maxHeader+size)} }
@@ -30,7 +47,7 @@ func NewBuilder(size int) Builder { return Builder{buf: make([]byte, maxHeader, 
 // Buffer is where the packet's text is appended.
 func (b *Builder) Buffer() []byte { return b.buf }
 
-// Message finishes the message from the buffer that grew out of Buffer.
+// Message finishes the message from the buffer that grew out of Buffer. The attachments belong to the message from now on.
 func (b *Builder) Message(buf []byte, attachments [][]byte) *Message {
 	textLen := len(buf) - maxHeader
 	for _, a := range attachments {
@@ -42,23 +59,24 @@ func (b *Builder) Message(buf []byte, attachments [][]byte) *Message {
 	start := maxHeader - len(h)
 	copy(buf[start:], h)
 	return &Message{
-		Frames: buf[start:], Text: buf[maxHeader : maxHeader+textLen : maxHeader+textLen], Attachments: attachments,
+		frames: buf[start:], text: buf[maxHeader : maxHeader+textLen : maxHeader+textLen], attachments: attachments,
+		volatile: b.Volatile, withOffset: b.WithOffset,
 	}
 }
 
 // suffixedLen is the length of the message's frames with the last byte of the text replaced by a suffix of n bytes.
 func (m *Message) suffixedLen(n int) int {
-	text := len(m.Text) - 1 + n
-	return len(m.Frames) - len(m.Text) + text + maxHeader
+	text := len(m.text) - 1 + n
+	return len(m.frames) - len(m.text) + text + maxHeader
 }
 
 // AppendSuffixed appends the frames of the message with the last byte of the text replaced.
 func (m *Message) AppendSuffixed(dst, suffix []byte) []byte {
-	head := len(m.Text) - 1
+	head := len(m.text) - 1
 	dst = appendHeader(dst, opText, head+len(suffix))
-	dst = append(dst, m.Text[:head]...)
+	dst = append(dst, m.text[:head]...)
 	dst = append(dst, suffix...)
-	for _, a := range m.Attachments {
+	for _, a := range m.attachments {
 		dst = appendHeader(dst, opBinary, len(a))
 		dst = append(dst, a...)
 	}
@@ -70,6 +88,15 @@ func TextMessage(text string) *Message {
 	b := NewBuilder(len(text))
 	return b.Message(append(b.Buffer(), text...), nil)
 }
+
+// BinaryMessage makes a message that is one binary Engine.IO packet, without any text before it.
+func BinaryMessage(content []byte) *Message {
+	frame := append(appendHeader(make([]byte, 0, maxHeader+len(content)), opBinary, len(content)), content...)
+	return &Message{frames: frame, text: engineio.AppendBase64(nil, content)}
+}
+
+// FramesMessage makes a message from frames that were encoded elsewhere. It can only go over a WebSocket.
+func FramesMessage(frames []byte) *Message { return &Message{frames: frames} }
 
 const (
 	opContinuation = 0x0

@@ -27,7 +27,7 @@ func TestMessage(t *testing.T) {
 		for _, guess := range []int{0, 10, size} { // a wrong guess of the size costs a copy, nothing else
 			b := NewBuilder(guess)
 			m := b.Message(append(b.Buffer(), want...), [][]byte{{1, 2}, {}, bytes.Repeat([]byte{7}, 130)})
-			list := frames(t, m.Frames)
+			list := frames(t, m.frames)
 			var got []string
 			for _, f := range list {
 				if !f.Header.Fin || f.Header.Masked || f.Header.Rsv != 0 {
@@ -38,12 +38,12 @@ func TestMessage(t *testing.T) {
 			if diff := cmp.Diff([]string{"1" + want, "2\x01\x02", "2", "2" + string(bytes.Repeat([]byte{7}, 130))}, got); diff != "" {
 				t.Errorf("Message of %d bytes: -want +got\n%s", size, diff)
 			}
-			if string(m.Text) != want || len(m.Attachments) != 3 {
-				t.Errorf("Text has %d bytes, %d attachments, want %d and 3", len(m.Text), len(m.Attachments), size)
+			if string(m.text) != want || len(m.attachments) != 3 {
+				t.Errorf("Text has %d bytes, %d attachments, want %d and 3", len(m.text), len(m.attachments), size)
 			}
 		}
 	}
-	if got := frames(t, TextMessage("2").Frames); len(got) != 1 || string(got[0].Payload) != "2" {
+	if got := frames(t, TextMessage("2").frames); len(got) != 1 || string(got[0].Payload) != "2" {
 		t.Errorf("TextMessage(2) = %v, want one frame", got)
 	}
 }

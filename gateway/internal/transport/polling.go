@@ -151,7 +151,7 @@ func (p *Polling) wakeLocked() {
 }
 
 // Queue implements Conn.
-func (p *Polling) Queue(m *Message) bool { return p.queueText(m, m.Text) }
+func (p *Polling) Queue(m *Message) bool { return p.queueText(m, m.text) }
 
 // QueueSuffixed implements Conn.
 func (p *Polling) QueueSuffixed(m *Message, suffix []byte) bool {
@@ -161,7 +161,7 @@ func (p *Polling) QueueSuffixed(m *Message, suffix []byte) bool {
 	if next != nil {
 		return next.QueueSuffixed(m, suffix)
 	}
-	text := append(make([]byte, 0, len(m.Text)+len(suffix)), m.Text[:len(m.Text)-1]...)
+	text := append(make([]byte, 0, len(m.text)+len(suffix)), m.text[:len(m.text)-1]...)
 	return p.queueText(m, append(text, suffix...))
 }
 
@@ -169,17 +169,18 @@ func (p *Polling) queueText(m *Message, text []byte) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.next != nil {
-		if len(text) == len(m.Text) {
+		if len(text) == len(m.text) {
 			return p.next.Queue(m)
 		}
 		b := NewBuilder(len(text))
-		return p.next.Queue(b.Message(append(b.Buffer(), text...), m.Attachments))
+		b.Volatile = m.volatile
+		return p.next.Queue(b.Message(append(b.Buffer(), text...), m.attachments))
 	}
 	if p.closing {
 		return false
 	}
-	q := polled{text: text, attachments: m.Attachments}
-	switch p.queue.admit(q.size(), m.Volatile) {
+	q := polled{text: text, attachments: m.attachments}
+	switch p.queue.admit(q.size(), m.volatile) {
 	case dropped:
 		return false
 	case slow:

@@ -105,8 +105,8 @@ func TestSuffixDoesNotTouchTheSharedMessage(t *testing.T) {
 		p.QueueSuffixed(m, fmt.Appendf(nil, `,"%d"]`, i))
 		wantPoll(t, p, fmt.Sprintf(`42["e","%d"]`, i), nil)
 	}
-	if string(m.Text) != `42["e"]` {
-		t.Errorf("the message is %q now", m.Text)
+	if string(m.text) != `42["e"]` {
+		t.Errorf("the message is %q now", m.text)
 	}
 }
 
@@ -171,7 +171,7 @@ func TestAbortedPoll(t *testing.T) {
 func TestSlowPolling(t *testing.T) {
 	p, owner := newPolling(t, Limits{MaxMessage: 1000, SendQueue: 100})
 	volatile := TextMessage("4" + strings.Repeat("v", 39))
-	volatile.Volatile = true
+	volatile.volatile = true
 	durable := TextMessage("4" + strings.Repeat("d", 39))
 	if !p.Queue(volatile) || !p.Queue(durable) {
 		t.Error("Queue = false below the bound, want true")

@@ -21,7 +21,7 @@ type queued struct {
 	closed  []Reason
 }
 
-func (q *queued) Queue(m *Message) bool { return q.add(m.Frames) }
+func (q *queued) Queue(m *Message) bool { return q.add(m.frames) }
 
 func (q *queued) QueueSuffixed(m *Message, suffix []byte) bool {
 	return q.add(m.AppendSuffixed(nil, suffix))
@@ -183,7 +183,7 @@ func TestPollingConcurrently(t *testing.T) {
 						ok = p.QueueSuffixed(m, []byte("]"))
 					}
 					if !ok {
-						t.Errorf("Queue(%s) = false, want true", m.Text)
+						t.Errorf("Queue(%s) = false, want true", m.text)
 					}
 					p.Flush()
 				}

@@ -58,7 +58,7 @@ func TestSendQueue(t *testing.T) {
 			for transport, peer := range silentPeers(t, limits) {
 				for i, s := range tc.steps {
 					m := TextMessage(strings.Repeat("m", s.size))
-					m.Volatile = s.volatile
+					m.volatile = s.volatile
 					if got := peer.conn.Queue(m); got != s.want {
 						t.Fatalf("%s: step %d: Queue(%d bytes, volatile %v) = %v, want %v", transport, i, s.size, s.volatile, got, s.want)
 					}

@@ -233,7 +233,7 @@ func (r *receiving) message(data []byte, binary bool) { r.owner.Receive(data, bi
 func (r *receiving) ping(data []byte) {
 	c := (*WebSocket)(r)
 	frame := append(appendHeader(make([]byte, 0, 2+len(data)), opPong, len(data)), data...)
-	c.Queue(&Message{Frames: frame})
+	c.Queue(FramesMessage(frame))
 	c.Flush()
 }
 

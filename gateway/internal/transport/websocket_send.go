@@ -9,10 +9,10 @@ import (
 func (c *WebSocket) Queue(m *Message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing || !c.admitLocked(len(m.Frames), m.Volatile) {
+	if c.closing || !c.admitLocked(len(m.frames), m.volatile) {
 		return false
 	}
-	c.out.append(m.Frames)
+	c.out.append(m.frames)
 	c.flushLongLocked()
 	return true
 }
@@ -31,7 +31,7 @@ func (c *WebSocket) flushLongLocked() {
 func (c *WebSocket) QueueSuffixed(m *Message, suffix []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing || !c.admitLocked(m.suffixedLen(len(suffix)), m.Volatile) {
+	if c.closing || !c.admitLocked(m.suffixedLen(len(suffix)), m.volatile) {
 		return false
 	}
 	c.out.grow(func(buf []byte) []byte { return m.AppendSuffixed(buf, suffix) })

@@ -12,9 +12,9 @@ func TestSlowConsumer(t *testing.T) {
 		k := connect(testLimits, nil)
 		message := TextMessage(strings.Repeat("x", 1000))
 		volatile := TextMessage(strings.Repeat("v", 1000))
-		volatile.Volatile = true
+		volatile.volatile = true
 		big := TextMessage(strings.Repeat("v", testLimits.SendQueue-2000))
-		big.Volatile = true
+		big.volatile = true
 		for k.conn.QueuedBytes() <= testLimits.SendQueue/2 { // the kernel's buffers fill first
 			if !k.conn.Queue(message) {
 				t.Fatal("Queue = false below the bound, want true")
@@ -53,7 +53,7 @@ func TestBigVolatileDoesNotCloseTheConn(t *testing.T) {
 		k := connect(testLimits, nil)
 		k.conn.Queue(TextMessage("a"))
 		big := TextMessage(strings.Repeat("v", 2*testLimits.SendQueue))
-		big.Volatile = true
+		big.volatile = true
 		k.conn.Queue(big)
 		if !k.conn.Queue(TextMessage("b")) {
 			t.Fatal("Queue after a big volatile message = false, want true")

@@ -205,7 +205,7 @@ func TestConcurrentUse(t *testing.T) {
 				wg.Go(func() {
 					for i := range 100 {
 						m := TextMessage(strings.Repeat("x", 100*g))
-						m.Volatile = g%2 == 0
+						m.volatile = g%2 == 0
 						k.conn.Queue(m)
 						if i%3 == 0 {
 							k.conn.Flush()

@@ -31,11 +31,11 @@ type Conn struct {
 var _ transport.Conn = (*Conn)(nil)
 
 // Queue implements transport.Conn. Attachments become packets of their own, "b" and the bytes.
-func (c *Conn) Queue(m *transport.Message) bool { return c.queue(string(m.Text), m.Attachments) }
+func (c *Conn) Queue(m *transport.Message) bool { return c.queue(string(m.Text()), m.Attachments()) }
 
 // QueueSuffixed implements transport.Conn.
 func (c *Conn) QueueSuffixed(m *transport.Message, suffix []byte) bool {
-	return c.queue(string(m.Text[:len(m.Text)-1])+string(suffix), m.Attachments)
+	return c.queue(string(m.Text()[:len(m.Text())-1])+string(suffix), m.Attachments())
 }
 
 func (c *Conn) queue(text string, attachments [][]byte) bool {

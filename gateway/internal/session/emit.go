@@ -1,0 +1,50 @@
+package session
+
+import (
+	"github.com/starling-chat/starling/gateway/internal/engineio"
+	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// Emit is an event that goes to clients.
+type Emit struct {
+	Namespace   string
+	Event       string
+	Args        []byte // the JSON array of the arguments after the name; none is the same as []
+	Attachments [][]byte
+	AckID       int64 // above 0: the clients are asked for an ack with this id
+	Volatile    bool  // dropped when the queue of a slow conn fills
+	// WithOffset has a client with recovery know, and bring back, what it has seen of its rooms, although the event belongs to
+	// none of them.
+	WithOffset bool
+}
+
+// Encode makes the message that all sockets of the namespace share.
+func (e Emit) Encode() (*transport.Message, error) {
+	id := int64(socketio.NoID)
+	if e.AckID > 0 {
+		id = e.AckID
+	}
+	b := transport.NewBuilder(len(e.Namespace) + len(e.Event) + len(e.Args) + 32)
+	b.Volatile = e.Volatile
+	b.WithOffset = e.WithOffset || endsWithString(e.Args)
+	buf, err := socketio.AppendEvent(append(b.Buffer(), byte(engineio.Message)), e.Namespace, id, e.Event, e.Args, len(e.Attachments))
+	if err != nil {
+		return nil, err
+	}
+	return b.Message(buf, e.Attachments), nil
+}
+
+// endsWithString tells whether the last argument is a string, which official clients with recovery would take for the offset.
+// A real offset goes out behind it.
+func endsWithString(args []byte) bool { return len(args) > 2 && args[len(args)-2] == '"' }
+
+// AckMessage encodes an ack.
+func AckMessage(namespace string, id int64, args []byte, attachments [][]byte) (*transport.Message, error) {
+	b := transport.NewBuilder(len(namespace) + len(args) + 32)
+	buf, err := socketio.AppendAck(append(b.Buffer(), byte(engineio.Message)), namespace, id, args, len(attachments))
+	if err != nil {
+		return nil, err
+	}
+	return b.Message(buf, attachments), nil
+}
