@@ -37,6 +37,7 @@ func Kinds() []Kind {
 // Error is a fault as an error value.
 type Error struct {
 	Kind       Kind
+	Reason     Reason        // of a refused CONNECT; "" for other faults
 	Message    string        // shown to the client
 	RetryAfter time.Duration // 0 = not said
 	Cause      error         // never shown; may be nil

@@ -11,13 +11,15 @@ import (
 
 // ToProto gives the fault its form on NATS.
 func (e *Error) ToProto() *eventv1.Fault {
-	return &eventv1.Fault{Code: string(e.Kind), Message: e.Message, RetryAfterMs: e.RetryAfter.Milliseconds()}
+	return &eventv1.Fault{
+		Code: string(e.Kind), Message: e.Message, RetryAfterMs: e.RetryAfter.Milliseconds(), Reason: string(e.Reason),
+	}
 }
 
 // FromProto is the reverse of ToProto; an unknown code becomes Internal.
 func FromProto(p *eventv1.Fault) *Error {
 	return &Error{
-		Kind: known(p.GetCode()), Message: p.GetMessage(),
+		Kind: known(p.GetCode()), Reason: Reason(p.GetReason()), Message: p.GetMessage(),
 		RetryAfter: time.Duration(p.GetRetryAfterMs()) * time.Millisecond,
 	}
 }

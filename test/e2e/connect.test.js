@@ -4,10 +4,10 @@ import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import { io as io40 } from 'socket.io-client-4-0';
-import { connect, connected, open, pair, refusal } from './client.js';
+import { connect, connected, eventually, open, pair, refusal } from './client.js';
 import { call, register } from './rest.js';
 import { newUser, roomId, sign, unique } from './user.js';
-import { ok } from './expect.js';
+import { any, iso, ok } from './expect.js';
 
 /** Fails unless the CONNECT was refused with exactly this message and carries a code. */
 function refusedWith(err, message) {
@@ -173,3 +173,31 @@ test('the name of a later token is the name that others see', async (t) => {
   assert.deepEqual((await renamed.take('message:new')).sender, { id: ann.id, name: 'Anna' });
 });
 
+
+// 128 characters of three and of four bytes: more bytes than any plain id has.
+const longest = (character) => {
+  const name = unique('u');
+  return character.repeat(128 - name.length) + name;
+};
+
+for (const character of ['星', '𠮷']) {
+  test(`a subject of 128 characters like ${character} is a user everywhere`, { timeout: 60_000 }, async (t) => {
+    const id = longest(character);
+    const [ann, bob] = [{ id, token: await sign({ sub: id, name: 'Ann' }) }, await newUser('bob')];
+    const room = roomId();
+    const [a, b] = await pair(t, ann, bob, room);
+    ok(await a.emit('message:send', { roomId: room, content: 'hi' }), { status: any, id: any, seq: any, createdAt: any });
+    assert.deepEqual((await b.take('message:new')).sender, { id, name: 'Ann' });
+    await b.take('users:online', (list) => list.includes(id));
+    a.close();
+    await eventually(async () => {
+      const reply = await b.patiently('presence:get', { userIds: [id] });
+      assert.match(String(reply.users[0].lastSeen), iso);
+    }, 25_000);
+  });
+
+  test(`a subject of 129 characters like ${character} is refused at once, and says so`, async (t) => {
+    const err = await refusal(t, { token: await sign({ sub: `${longest(character)}x`, name: 'Ann' }) });
+    assert.equal(refusedWith(err, 'Invalid token'), 'invalid_user_id');
+  });
+}

@@ -25,12 +25,12 @@ const (
 	maxAPIKey         = 256
 )
 
-// Authenticate tells whom a token speaks for. The faults are Unauthenticated with the exact messages "Authentication
-// required", "Invalid token" and "User not found", or Unavailable.
+// Authenticate tells whom a token speaks for. The faults are refusals (fault.Refusal) for the reasons ReasonNoToken,
+// ReasonToken, ReasonUserID and ReasonNoUser, or Unavailable.
 func (s *Service) Authenticate(ctx context.Context, token string) (Identity, error) {
 	switch {
 	case token == "":
-		return Identity{}, fault.New(fault.Unauthenticated, "Authentication required")
+		return Identity{}, fault.Refusal(fault.ReasonNoToken, nil)
 	case len(token) > maxToken:
 		return Identity{}, errToken(nil)
 	}
@@ -41,7 +41,7 @@ func (s *Service) Authenticate(ctx context.Context, token string) (Identity, err
 	state, err := s.state(ctx, v)
 	switch {
 	case errors.Is(err, ErrUserNotFound):
-		return Identity{}, fault.New(fault.Unauthenticated, "User not found")
+		return Identity{}, fault.Refusal(fault.ReasonNoUser, nil)
 	case err != nil:
 		return Identity{}, err
 	case revoked(v, state):

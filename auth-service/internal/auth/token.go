@@ -71,9 +71,7 @@ type verified struct {
 }
 
 // errToken is the one answer for every token that is not good; the cause stays inside.
-func errToken(cause error) error {
-	return &fault.Error{Kind: fault.Unauthenticated, Message: "Invalid token", Cause: cause}
-}
+func errToken(cause error) error { return fault.Refusal(fault.ReasonToken, cause) }
 
 // tokenizer signs and verifies access tokens. There are two kinds and two parsers: each knows one algorithm and one kind
 // of key, so that no token can choose how it is verified.
@@ -132,8 +130,8 @@ func (t *tokenizer) issue(g Grant) (string, error) {
 	return signed, nil
 }
 
-// verify checks everything that can be told from the token alone. The fault is Unauthenticated "Invalid token", or
-// Unavailable when the keys could not be loaded.
+// verify checks everything that can be told from the token alone. The fault is a refusal for ReasonToken or ReasonUserID,
+// or Unavailable when the keys could not be loaded.
 func (t *tokenizer) verify(ctx context.Context, token string) (verified, error) {
 	switch algorithm(token) {
 	case jwt.SigningMethodEdDSA.Alg():
@@ -213,8 +211,12 @@ func (t *tokenizer) verifyForeign(token string) (verified, error) {
 		return verified{}, errToken(err)
 	}
 	v := verified{external: true}
+	if c.Subject == "" {
+		return verified{}, errToken(errNoSubject)
+	}
+	// The login system will sign the same subject again: its users are told apart from those whose token has just expired.
 	if v.userID, err = ParseUserID(c.Subject); err != nil {
-		return verified{}, errToken(err)
+		return verified{}, fault.Refusal(fault.ReasonUserID, err)
 	}
 	v.name, _ = parseName(text(c.Name), "")
 	if role, ok := ParseRole(text(c.Role)); ok {
@@ -229,7 +231,10 @@ func (t *tokenizer) verifyForeign(token string) (verified, error) {
 	return v, nil
 }
 
-var errNoAccessToken = errors.New("token is no access token")
+var (
+	errNoAccessToken = errors.New("token is no access token")
+	errNoSubject     = errors.New("token has no subject")
+)
 
 // noCritical refuses tokens with extensions that must be understood: we understand none (RFC 7515, 4.1.11).
 func noCritical(t *jwt.Token) error {

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"strings"
 	"time"
@@ -19,35 +18,20 @@ import (
 // retryAfter is what clients are told when a part is away.
 const retryAfter = time.Second
 
-// The refusals of a CONNECT, as in docs/events.md: message → machine code.
-func refusalCode(message string) string {
-	switch message {
-	case "Authentication required":
-		return "authentication_required"
-	case "Invalid token":
-		return "invalid_token"
-	case "User not found":
-		return "user_not_found"
-	case "Invalid namespace":
-		return "invalid_namespace"
-	}
-	return "" // not about the client's token: auth-service does not believe this gateway
-}
-
 // Connect implements session.App: it authenticates in a goroutine of its own. A refusal is final for the client, so only a
 // bad token gets one; overload and an absent auth-service close the transport, and the client comes back by itself.
 func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 	if !namespaces.Exists(namespace) {
-		r.refuseConnect(s, namespace, "Invalid namespace")
+		r.refuseConnect(s, namespace, fault.Refusal(fault.ReasonNamespace, nil))
 		return
 	}
 	token, ok := tokenOf(auth, s.Headers().Authorization)
 	if !ok {
-		r.refuseConnect(s, namespace, "Invalid token")
+		r.refuseConnect(s, namespace, fault.Refusal(fault.ReasonToken, nil))
 		return
 	}
 	if token == "" {
-		r.refuseConnect(s, namespace, "Authentication required")
+		r.refuseConnect(s, namespace, fault.Refusal(fault.ReasonNoToken, nil))
 		return
 	}
 	select {
@@ -69,9 +53,8 @@ func (r *Relay) authenticate(s *session.Session, namespace, token string, wish w
 	defer cancel()
 	res, err := r.services.Auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token})
 	if err = fault.FromStatus(err); err != nil {
-		var f *fault.Error
-		if errors.As(err, &f) && f.Kind == fault.Unauthenticated && refusalCode(f.Message) != "" {
-			r.refuseConnect(s, namespace, f.Message)
+		if refusal, ok := fault.RefusalOf(err); ok {
+			r.refuseConnect(s, namespace, refusal)
 			return
 		}
 		r.stats.Handshakes.WithLabelValues("unavailable").Inc()
@@ -105,9 +88,10 @@ func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *e
 	r.announce(c.socket, c)
 }
 
-func (r *Relay) refuseConnect(s *session.Session, namespace, message string) {
+func (r *Relay) refuseConnect(s *session.Session, namespace string, refusal *fault.Error) {
 	r.stats.Handshakes.WithLabelValues("refused").Inc()
-	s.Refuse(namespace, message, []byte(`{"code":"`+refusalCode(message)+`"}`))
+	code := socketio.AppendString(nil, string(refusal.Reason))
+	s.Refuse(namespace, refusal.Message, append(append([]byte(`{"code":`), code...), '}'))
 }
 
 // register makes a socket known to the registry: events for its user and its namespace reach it from here on.

@@ -21,12 +21,14 @@ import (
 func TestConnect(t *testing.T) {
 	w := newWorld(t, nil)
 	for packet, want := range map[string]string{
-		"40":                    `44{"message":"Authentication required","data":{"code":"authentication_required"}}`,
-		`40{"token":"bad"}`:     `44{"message":"Invalid token","data":{"code":"invalid_token"}}`,
-		`40{"token":7}`:         `44{"message":"Invalid token","data":{"code":"invalid_token"}}`,
-		`40{"token":"nobody"}`:  `44{"message":"User not found","data":{"code":"user_not_found"}}`,
-		`40/x,{"token":"u"}`:    `44/x,{"message":"Invalid namespace","data":{"code":"invalid_namespace"}}`,
-		`40/chat,{"token":"u"}`: "40/chat,{",
+		"40":                                `44{"message":"Authentication required","data":{"code":"authentication_required"}}`,
+		`40{"token":"bad"}`:                 `44{"message":"Invalid token","data":{"code":"invalid_token"}}`,
+		`40{"token":7}`:                     `44{"message":"Invalid token","data":{"code":"invalid_token"}}`,
+		`40{"token":"nobody"}`:              `44{"message":"User not found","data":{"code":"user_not_found"}}`,
+		`40{"token":"of an older service"}`: `44{"message":"User not found","data":{"code":"user_not_found"}}`,
+		`40{"token":"of a newer service"}`:  `44{"message":"Too early","data":{"code":"too_early"}}`,
+		`40/x,{"token":"u"}`:                `44/x,{"message":"Invalid namespace","data":{"code":"invalid_namespace"}}`,
+		`40/chat,{"token":"u"}`:             "40/chat,{",
 	} {
 		c, _ := sessiontest.Open(w.sessions, session.Headers{})
 		c.Say(packet)
@@ -41,10 +43,12 @@ func TestConnect(t *testing.T) {
 	c.Say("40")
 	c.WaitFor(t, "40{")
 
-	away, _ := sessiontest.Open(w.sessions, session.Headers{}) // not final: the client comes back by itself
-	away.Say(`40{"token":"away"}`)
-	if code, reason := away.WaitEnded(t); code != transport.CodeTryAgainLater || reason != transport.ReasonOverload {
-		t.Errorf("auth-service away: closed with %d, %s, want 1013, overload", code, reason)
+	for _, token := range []string{"away", "not a service"} { // not final: the client comes back by itself
+		c, _ := sessiontest.Open(w.sessions, session.Headers{})
+		c.Say(`40{"token":"` + token + `"}`)
+		if code, reason := c.WaitEnded(t); code != transport.CodeTryAgainLater || reason != transport.ReasonOverload {
+			t.Errorf("auth-service says %s: closed with %d, %s, want 1013, overload", token, code, reason)
+		}
 	}
 	hold := make(chan struct{})
 	w.auth.mu.Lock()

@@ -195,7 +195,7 @@ func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) erro
 	}
 	if r.revocations.covers(c) { // it came between the check of the token and this line
 		c.socket.Disconnect(transport.ReasonServer)
-		return fault.New(fault.Unauthenticated, "Invalid token")
+		return fault.Refusal(fault.ReasonToken, nil)
 	}
 	return nil
 }

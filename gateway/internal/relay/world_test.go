@@ -56,9 +56,15 @@ func (a *authService) Authenticate(ctx context.Context, r *authv1.AuthenticateRe
 	}
 	switch r.GetToken() {
 	case "bad":
-		return nil, fault.New(fault.Unauthenticated, "Invalid token")
+		return nil, fault.Refusal(fault.ReasonToken, nil)
 	case "nobody":
+		return nil, fault.Refusal(fault.ReasonNoUser, nil)
+	case "of an older service": // which sends no reason
 		return nil, fault.New(fault.Unauthenticated, "User not found")
+	case "of a newer service": // which knows more reasons
+		return nil, &fault.Error{Kind: fault.Unauthenticated, Reason: "too_early", Message: "Too early"}
+	case "not a service": // this gateway is not believed
+		return nil, fault.New(fault.Unauthenticated, "Not a service")
 	case "away":
 		return nil, fault.New(fault.Unavailable, "starting")
 	}

@@ -1,0 +1,57 @@
+package fault
+
+import "errors"
+
+// Reason says why a CONNECT is refused for good, more closely than the Kind; its string form is the data.code of the
+// CONNECT_ERROR that the client gets. A Reason travels beside the kind from auth-service to the gateway, which passes on
+// those that it does not know as well.
+type Reason string
+
+// The reasons, as in docs/events.md, "Refusals".
+const (
+	ReasonNoToken   Reason = "authentication_required" // no token was given
+	ReasonToken     Reason = "invalid_token"           // the token is not good, or no longer
+	ReasonUserID    Reason = "invalid_user_id"         // the token is good, but its subject is outside the bounds of user ids
+	ReasonNoUser    Reason = "user_not_found"          // a good token of nobody
+	ReasonNamespace Reason = "invalid_namespace"       // there is no such namespace
+)
+
+// Refusal returns the fault that refuses a CONNECT; the cause is never shown and may be nil.
+func Refusal(reason Reason, cause error) *Error {
+	f := &Error{Kind: Unauthenticated, Reason: reason, Cause: cause}
+	switch reason {
+	case ReasonNoToken:
+		f.Message = "Authentication required"
+	case ReasonToken, ReasonUserID:
+		f.Message = "Invalid token"
+	case ReasonNoUser:
+		f.Message = "User not found"
+	case ReasonNamespace:
+		f.Kind, f.Message = Invalid, "Invalid namespace"
+	default:
+		f.Message = "Refused"
+	}
+	return f
+}
+
+// RefusalOf returns the refusal of a CONNECT that err holds. ok is false for every other error, also for an
+// Unauthenticated that is not about the client's token, such as that of a caller that is no service of ours.
+//
+// An auth-service older than the Reason sends none: its three messages, which were part of the contract, stand for the
+// reasons. That keeps a gateway of today and an older auth-service working together while the parts of a system are
+// replaced, in any order; the other way round, the older gateway reads the messages, which have stayed.
+func RefusalOf(err error) (refusal *Error, ok bool) {
+	f, ok := errors.AsType[*Error](err)
+	if !ok || f.Kind != Unauthenticated {
+		return nil, false
+	}
+	if f.Reason != "" {
+		return f, true
+	}
+	for _, reason := range []Reason{ReasonNoToken, ReasonToken, ReasonNoUser} {
+		if known := Refusal(reason, f.Cause); known.Message == f.Message {
+			return known, true
+		}
+	}
+	return nil, false
+}
