@@ -25,10 +25,10 @@ const (
 
 // account is the login of a client that has its tokens from the system itself, which rotates the keys that sign them.
 type account struct {
-	client   *client
+	user     *user
 	username string
 
-	mu      sync.Mutex // held during a request: refresh tokens are good for one
+	mu      sync.Mutex // guards all below; held during a request, for a refresh token is good for one
 	access  string
 	ends    time.Time // of access
 	refresh string
@@ -54,7 +54,7 @@ func (a *account) enrol(ctx context.Context) (id string, err error) {
 	if err != nil {
 		return "", err
 	}
-	a.take(got)
+	a.store(got)
 	return got.User.ID, nil
 }
 
@@ -80,23 +80,23 @@ func (a *account) renew(ctx context.Context) (string, error) {
 	got, status, err := a.post(ctx, "refresh", map[string]string{"refreshToken": a.refresh})
 	if status == http.StatusUnauthorized {
 		if !a.unsure {
-			a.client.load.counters.fail("token:refresh refused")
+			a.user.load.counters.fail("token:refresh refused")
 		}
 		got, _, err = a.post(ctx, "login", map[string]string{"username": a.username, "password": password})
 	}
 	if err != nil {
 		a.unsure = true
-		a.client.load.counters.fail("auth:unanswered")
+		a.user.load.counters.fail("auth:unanswered")
 		return "", err
 	}
-	a.take(got)
+	a.store(got)
 	return a.access, nil
 }
 
-func (a *account) take(l login) {
+func (a *account) store(l login) {
 	a.access, a.refresh, a.unsure = l.AccessToken, l.RefreshToken, false
 	a.ends = time.Now().Add(time.Duration(l.ExpiresIn) * time.Second)
-	a.client.load.sawKey(l.AccessToken)
+	a.user.load.sawKey(l.AccessToken)
 }
 
 // refused tells of a token that the system did not accept: none may be that it gave and that has not ended.
@@ -104,7 +104,7 @@ func (a *account) refused(token string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if token == a.access && !a.unsure && time.Now().Before(a.ends) {
-		a.client.load.counters.fail("token:refused")
+		a.user.load.counters.fail("token:refused")
 	}
 	a.ends = time.Time{} // another one is taken next time
 }
@@ -117,7 +117,7 @@ func (a *account) post(ctx context.Context, call string, body any) (got login, s
 	if err != nil {
 		return got, 0, err
 	}
-	address := "http://" + a.client.load.cfg.Gateways[a.client.gateway()] + "/api/v1/auth/" + call
+	address := "http://" + a.user.load.cfg.Gateways[a.user.gateway()] + "/api/v1/auth/" + call
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(encoded))
 	if err != nil {
 		return got, 0, err
@@ -144,15 +144,16 @@ func (a *account) post(ctx context.Context, call string, body any) (got login, s
 // enrol registers the accounts, before any client runs.
 func (l *Load) enrol(ctx context.Context) error {
 	for i, c := range l.clients {
-		if c.account == nil {
+		a := c.tokens.account
+		if a == nil {
 			continue
 		}
-		id, err := c.account.enrol(ctx)
+		id, err := a.enrol(ctx)
 		if err != nil {
-			return fmt.Errorf("register %s: %w", c.account.username, err)
+			return fmt.Errorf("register %s: %w", a.username, err)
 		}
-		delete(l.byID, c.id)
-		c.id, l.byID[id] = id, i
+		delete(l.byID, c.user.id)
+		c.user.id, l.byID[id] = id, i
 	}
 	return nil
 }

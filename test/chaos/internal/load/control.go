@@ -79,12 +79,9 @@ func (l *Load) DropAll() []int {
 	var users []int
 	var links []sioclient.Link
 	for _, c := range l.clients {
-		c.mu.Lock()
-		if c.conn != nil {
-			c.conn.byClient = "dropped by the rig"
-			users, links = append(users, c.index), append(links, c.conn.link)
+		if link := c.conn.drop(); link != nil {
+			users, links = append(users, c.user.index), append(links, link)
 		}
-		c.mu.Unlock()
 	}
 	for _, link := range links {
 		link.Reset()
@@ -94,7 +91,7 @@ func (l *Load) DropAll() []int {
 
 // Stall keeps a client from reading its socket for d.
 func (l *Load) Stall(user int, d time.Duration) {
-	l.clients[user].stallEnd.Store(int64(l.at() + d))
+	l.clients[user].conn.stallEnd.Store(int64(l.now() + d))
 }
 
 // Slow gives the users that may be stalled.
@@ -120,27 +117,15 @@ func (l *Load) where(fits func(role) bool) []int {
 // Revoke tells that the tokens of a user were revoked at a time: it sends nothing more, and only tries to come back; its connection is left
 // to the server to close.
 func (l *Load) Revoke(user int, at history.Time) {
-	c := l.clients[user]
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.revoked == 0 {
-		c.revoked = at
-		close(c.gone)
-	}
+	l.clients[user].conn.revoke(at)
 }
 
 // Into writes what happened into h. It is called after Finish.
 func (l *Load) Into(h *history.History) {
 	for _, c := range l.clients {
-		c.mu.Lock()
-		h.Users = append(h.Users, history.User{ID: c.id, Slow: c.role.slow, Outcast: c.role.outcast, Revoked: c.revoked})
-		h.Conns = append(h.Conns, c.conns...)
-		h.Sends = append(h.Sends, c.sends...)
-		h.Views = append(h.Views, c.views...)
-		h.Online = append(h.Online, c.online...)
-		h.Deliveries = slices.Grow(h.Deliveries, len(c.deliveries))
-		h.Deliveries = append(h.Deliveries, c.deliveries...)
-		c.mu.Unlock()
+		c.conn.into(h)
+		c.sender.into(h)
+		c.rooms.into(h)
 	}
 	for i, id := range l.plan.rooms {
 		h.Rooms = append(h.Rooms, history.Room{ID: id, Hot: i == 0})

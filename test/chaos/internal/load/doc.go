@@ -5,12 +5,15 @@
 //
 //	Load ── plan (who is in which room), generator (who sends what when)
 //	 └ client ×N
-//	     run       dials, connects, reads packets; dials again 200 ms to 1 s after every end, at any gateway; revoked, every 2 s
-//	     steward   brings rooms to where they are wanted: room:join until acked, missing pages, room:leave until acked
-//	     sender    takes messages from a bounded queue and invokes them in order, up to 4 in flight
-//	     refresh   a few take a fresh token in band every 10 to 18 s; of these, half have an account of the system and tokens signed by its
-//	               keys, the others sign their tokens themselves, as another login system would
-//	     deliver   one for each message in flight: awaits the ack, tries again with the same clientMsgId for 20 s
+//	     connection  run dials, connects, reads packets; it dials again 200 ms to 1 s after every end, at any gateway; revoked, every 2 s.
+//	                 It gives what it reads to rooms, and acks to the calls that wait for them
+//	     rooms       steward brings rooms to where they are wanted: room:join until acked, missing pages, room:leave until acked
+//	     sender      run takes messages from a bounded queue and invokes them in order, up to 4 in flight; deliver, one for each of these,
+//	                 awaits the ack and tries again with the same clientMsgId for 20 s
+//	     tokens      refresh takes a fresh token in band every 10 to 18 s, for a few clients; of these, half have an account of the system
+//	                 and tokens signed by its keys, the others sign their tokens themselves, as another login system would
+//
+// The parts of a client have locks of their own, which are never held together.
 //
 // # What becomes a View and a Delivery
 //
@@ -29,10 +32,10 @@
 // A connection that is not recovered ends all views of the one before, at the time that one went down. Then room:join with
 // since (the last sequence seen, that of acks of room:join included) and limit 500 opens another View, with Since > 0:
 //
-//   - as long as hasMore is true the client fetches pages by message:history {after}, and keeps live events back meanwhile; if the
+//   - as long as hasMore is true the client fetches pages by message:history {after}, and buffers live events meanwhile; if the
 //     connection is lost in between and not recovered, nothing of this is recorded and the join starts over with the same since;
 //   - when all is there the View is opened, and the messages with Since < seq <= Head are recorded as Joined, ascending,
-//     then what was kept back, as Live, from Head+1 on;
+//     then what was buffered, as Live, from Head+1 on;
 //   - joins and leaves of others between Since and Head are in no history and never recorded. So within a View with
 //     Since > 0 the Joined ones must be all messages of (Since, Head], and the others all events after Head.
 //

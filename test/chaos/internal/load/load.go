@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,12 +73,7 @@ func (l *Load) Connect(ctx context.Context) error {
 	var life context.Context
 	life, l.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	for _, c := range l.clients {
-		l.tasks.Go(func() { c.run(life) })
-		l.tasks.Go(func() { c.steward(life) })
-		l.tasks.Go(func() { c.sender(life) })
-		if c.role.refresher {
-			l.tasks.Go(func() { c.refresh(life) })
-		}
+		c.start(life, &l.tasks)
 		if err := pause(ctx, dialEvery); err != nil {
 			return err
 		}
@@ -87,7 +81,7 @@ func (l *Load) Connect(ctx context.Context) error {
 	return l.await(ctx, 0, func() error {
 		missing := 0
 		for _, c := range l.clients {
-			if !c.settled(nil) {
+			if !c.caughtUp(nil) {
 				missing++
 			}
 		}
@@ -104,7 +98,7 @@ func (l *Load) Run(ctx context.Context) error {
 	defer l.sending.Store(false)
 	var tasks sync.WaitGroup
 	for _, c := range l.clients {
-		if c.role.outcast || c.role.wanderer {
+		if c.user.role.outcast || c.user.role.wanderer {
 			tasks.Go(func() { c.roam(ctx) })
 		}
 	}
@@ -113,32 +107,10 @@ func (l *Load) Run(ctx context.Context) error {
 	return nil
 }
 
-// roam leaves rooms, for good or for a while.
-func (c *client) roam(ctx context.Context) {
-	r := random(c.load.cfg.Seed, uint64(c.index)<<40) //nolint:gosec // not negative
-	between := func(from, until time.Duration) time.Duration {
-		return from + time.Duration(r.Int64N(int64(until-from)))
-	}
-	if c.role.outcast {
-		if pause(ctx, between(outcastFrom, outcastUntil)) == nil {
-			for _, room := range c.order {
-				c.setWant(room, false)
-			}
-		}
-		return
-	}
-	for pause(ctx, between(wandererFrom, wandererUntil)) == nil {
-		room := c.order[r.IntN(len(c.order))]
-		c.setWant(room, false)
-		_ = pause(ctx, wanderFor) // it comes back also when the load ends
-		c.setWant(room, true)
-	}
-}
-
 // Finish waits until every client is connected and has seen all that any client saw of its rooms, and until no message is in flight any more;
 // or until ctx ends, which is an error that says what was missing. Then it closes the clients.
 func (l *Load) Finish(ctx context.Context) error {
-	err := l.await(ctx, quiet, l.unsettled)
+	err := l.await(ctx, quiet, l.incomplete)
 	l.Close()
 	return err
 }
@@ -146,9 +118,7 @@ func (l *Load) Finish(ctx context.Context) error {
 // Close ends the clients, wherever they are; it may be called again.
 func (l *Load) Close() {
 	for _, c := range l.clients {
-		c.mu.Lock()
-		c.ending = true
-		c.mu.Unlock()
+		c.conn.end()
 	}
 	if l.cancel != nil {
 		l.cancel()
@@ -159,10 +129,11 @@ func (l *Load) Close() {
 // quiet is for how long nothing may be missing before the load is at rest.
 const quiet = 2 * time.Second
 
-func (l *Load) unsettled() error {
+// incomplete says what is missing until the load is at rest.
+func (l *Load) incomplete() error {
 	behind, example := 0, ""
 	for _, c := range l.clients {
-		if !c.settled(l.heads) {
+		if !c.caughtUp(l.heads) {
 			behind++
 			example = c.describe()
 		}
@@ -192,35 +163,6 @@ func (l *Load) await(ctx context.Context, lasting time.Duration, missing func() 
 	}
 }
 
-// settled tells whether the client is where it should be, and has seen the rooms' heads, if given.
-func (c *client) settled(heads []atomic.Uint64) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.revoked != 0 {
-		return true
-	}
-	if c.conn == nil {
-		return false
-	}
-	for _, r := range c.order {
-		if r.want != (r.phase == open) || heads != nil && r.want && r.last < heads[r.index].Load() {
-			return false
-		}
-	}
-	return true
-}
-
-func (c *client) describe() string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var s strings.Builder
-	s.WriteString(fmt.Sprintf("%s (connected %t, connections %d", c.id, c.conn != nil, len(c.conns)))
-	for _, r := range c.order {
-		s.WriteString(fmt.Sprintf("; room %d wanted %t phase %d last %d of %d", r.index, r.want, r.phase, r.last, c.load.heads[r.index].Load()))
-	}
-	return s.String() + ")"
-}
-
 // sawHead notes a sequence that exists in a room.
 func (l *Load) sawHead(room int, seq uint64) {
 	head := &l.heads[room]
@@ -232,5 +174,5 @@ func (l *Load) sawHead(room int, seq uint64) {
 	}
 }
 
-// At is the run's clock.
-func (l *Load) at() history.Time { return time.Since(l.cfg.Start) }
+// now is the time of the run.
+func (l *Load) now() history.Time { return time.Since(l.cfg.Start) }
