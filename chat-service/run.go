@@ -67,7 +67,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	defer typing.Close()
 	writer := chat.NewWriter(store, publisher, figures, cfg.writer(), log)
 	service := chat.NewService(store, writer, publisher, typing, chat.Config{
-		RoomsAutocreate: cfg.RoomsAutocreate, MembershipTTL: cfg.Writer.MembershipTTL,
+		RoomsAutocreate: cfg.RoomsAutocreate, MembershipTTL: cfg.Writer.MembershipTTL, Marks: cfg.marks(),
 	}, log)
 	events, err := busapi.NewServer(nc, service, typing, gossip, busapi.NewMetrics(registry), cfg.server(), log)
 	if err != nil {
@@ -81,6 +81,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	parts.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: ready, Log: log}.Run)
 	parts.Go("publisher", publisher.Run)
 	parts.Go("writer", writer.Run)
+	parts.Go("marks", service.Run)
 	parts.Go("grpc", server.Run)
 	parts.Go("client events", events.Run)
 	parts.Go("database", func(ctx context.Context) error { return openDatabase(ctx, cfg, pool, store, log) })
@@ -151,6 +152,10 @@ func (c *Config) writer() chat.WriterConfig {
 		Lanes: c.Writer.Lanes, BatchMax: c.Writer.BatchMax, BatchWait: c.Writer.BatchWait,
 		Queue: c.Writer.LaneQueue, Timeout: c.Bus.EventTimeout,
 	}
+}
+
+func (c *Config) marks() chat.MarksConfig {
+	return chat.MarksConfig{BatchMax: c.Writer.BatchMax, Queue: c.Writer.LaneQueue, Timeout: c.Bus.EventTimeout}
 }
 
 func (c *Config) server() busapi.ServerConfig {

@@ -55,7 +55,7 @@ func messageRead(ctx context.Context, s *Server, r *request) (*eventv1.ClientRep
 	if err != nil {
 		return nil, err
 	}
-	return ok(s.service.MarkRead(ctx, r.caller, room, id))
+	return ok(wait(ctx, func(done func(error)) error { return s.service.MarkRead(r.caller, room, id, done) }))
 }
 
 func messageHistory(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error) {
@@ -75,7 +75,7 @@ func roomLeave(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply
 	if err != nil {
 		return nil, err
 	}
-	return ok(s.service.Leave(ctx, r.caller, room))
+	return ok(wait(ctx, func(done func(error)) error { return s.service.Leave(r.caller, room, done) }))
 }
 
 func roomList(ctx context.Context, s *Server, r *request) (*eventv1.ClientReply, error) {
@@ -146,11 +146,28 @@ func notificationRead(ctx context.Context, s *Server, r *request) (*eventv1.Clie
 	if err != nil {
 		return nil, err
 	}
-	unread, err := s.service.MarkNotifications(ctx, r.caller, ids)
+	left := 0
+	err = wait(ctx, func(done func(error)) error {
+		return s.service.MarkNotifications(r.caller, ids, func(unread int, err error) { left = unread; done(err) })
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &eventv1.ClientReply{AckArgs: wire.UnreadAck(unread)}, nil
+	return &eventv1.ClientReply{AckArgs: wire.UnreadAck(left)}, nil
+}
+
+// wait keeps a worker until a write is done.
+func wait(ctx context.Context, write func(done func(error)) error) error {
+	result := make(chan error, 1)
+	if err := write(func(err error) { result <- err }); err != nil {
+		return err
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // passOn is the event as others get it, with the sender's binary attachments.

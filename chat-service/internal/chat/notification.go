@@ -53,7 +53,7 @@ func (s *Service) Notify(ctx context.Context, n Notification, idempotencyKey str
 	}
 	if fresh {
 		// The notification is stored: a socket that misses the event finds it in notification:list.
-		s.ephemeralFailed(ctx, s.publisher.Notified(n))
+		s.ephemeralFailed(s.publisher.Notified(n))
 	}
 	return stored, nil
 }
@@ -93,11 +93,11 @@ func (s *Service) Notifications(ctx context.Context, c Caller, before *Notificat
 }
 
 // MarkNotifications marks notifications as read and counts the unread ones left. Unknown ids are ignored.
-func (s *Service) MarkNotifications(ctx context.Context, c Caller, ids []NotificationID) (int, error) {
+func (s *Service) MarkNotifications(c Caller, ids []NotificationID, done func(unread int, err error)) error {
 	if len(ids) > maxNotificationIDs {
-		return 0, fault.Newf(fault.Invalid, "ids must have at most %d entries", maxNotificationIDs)
+		return fault.Newf(fault.Invalid, "ids must have at most %d entries", maxNotificationIDs)
 	}
-	return s.store.MarkNotifications(ctx, c.User, ids)
+	return s.marks.submit(NotificationsRead{c.User, ids}, done)
 }
 
 // pageLimit puts a client's wish into bounds; 0 means the default.

@@ -66,10 +66,23 @@ type RoomSummary struct {
 	Last   *Message
 }
 
-// ReadOutcome is what became of a receipt.
+// Receipt says that a user has read a room up to a message.
+type Receipt struct {
+	Membership
+
+	Message MessageID
+}
+
+// ReadOutcome is what became of a Receipt.
 type ReadOutcome struct {
 	RoomExists, Member, MessageExists bool
-	Moved                             bool // false: the receipt was already there or further
+	Moved                             bool // false: the user had read that far already
+}
+
+// NotificationsRead says which notifications a user has read.
+type NotificationsRead struct {
+	User UserID
+	IDs  []NotificationID
 }
 
 // Membership is a pair to look up.
@@ -94,8 +107,8 @@ type Store interface {
 	Membership(ctx context.Context, m Membership) (exists, member bool, err error)
 	// Rooms lists a user's rooms, the last active first.
 	Rooms(ctx context.Context, user UserID) ([]RoomSummary, error)
-	// MarkRead moves a receipt forward.
-	MarkRead(ctx context.Context, room RoomID, user UserID, message MessageID) (ReadOutcome, error)
+	// MarkRead moves receipts forward, as if one came after the other. The outcomes go with the receipts by index.
+	MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcome, error)
 
 	// AddNotification stores it; with an idempotency key that the user has already, it returns the first one and false.
 	AddNotification(ctx context.Context, n Notification, idempotencyKey string) (NotificationID, bool, error)
@@ -103,8 +116,8 @@ type Store interface {
 	Notifications(ctx context.Context, user UserID, before *NotificationID, limit int) ([]Notification, int, error)
 	// NotificationHead tells when the user's newest notification was stored; zero = there is none.
 	NotificationHead(ctx context.Context, user UserID) (time.Time, error)
-	// MarkNotifications marks the user's notifications as read and counts the unread ones left.
-	MarkNotifications(ctx context.Context, user UserID, ids []NotificationID) (int, error)
+	// MarkNotifications marks notifications as read, and counts for each entry the unread ones that its user has left then.
+	MarkNotifications(ctx context.Context, read []NotificationsRead) ([]int, error)
 }
 
 // Transaction is commands on their way into the Store. It is used by one goroutine.

@@ -51,11 +51,12 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 }
 
 // Leave ends the caller's membership and tells the others. Leaving a room that one is not in is fine.
-func (s *Service) Leave(ctx context.Context, c Caller, room RoomID) error {
+func (s *Service) Leave(c Caller, room RoomID, done func(error)) error {
 	s.typing.StopUser(room, c.User)
-	_, err := s.writer.Do(ctx, Leave{c.in(room)})
-	s.members.forget(Membership{room, c.User})
-	return err
+	return s.writer.Submit(Leave{c.in(room)}, func(o Outcome) {
+		s.members.forget(Membership{room, c.User})
+		done(o.Err)
+	})
 }
 
 // History reads a page of messages for a member, oldest first. A limit of 0 means 50; at most 100 come.

@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -11,6 +12,9 @@ import (
 )
 
 // Service is the use cases. Its methods take parsed ids and return faults for what the caller did wrong.
+//
+// Writes that sockets ask for have a parameter done, and return at once. done is called exactly once, after the commit and from a
+// goroutine that must not be blocked, unless the method itself returns an error.
 type Service struct {
 	store     Store
 	writer    *Writer
@@ -19,20 +23,51 @@ type Service struct {
 	typing    *Typing
 	cfg       Config
 	log       *slog.Logger
+
+	receipts *group[Receipt, ReadOutcome]
+	marks    *group[NotificationsRead, int]
 }
 
 // Config has the choices of an operator.
 type Config struct {
 	RoomsAutocreate bool          // joining an unknown room creates it
 	MembershipTTL   time.Duration // how long an ephemeral event may trust a membership once read
+	Marks           MarksConfig
 }
 
-// NewService wires the use cases.
+// MarksConfig bounds the group commit of receipts, and that of notifications read.
+type MarksConfig struct {
+	BatchMax int           // receipts a transaction; ten times as many notifications
+	Queue    int           // requests waiting
+	Timeout  time.Duration // longest wait of one
+}
+
+// notificationsPerReceipt is how many notifications weigh what a receipt weighs, for the bound of a transaction.
+const notificationsPerReceipt = 10
+
+// NewService wires the use cases. The marks are written while Run runs.
 func NewService(store Store, writer *Writer, publisher Publisher, typing *Typing, cfg Config, log *slog.Logger) *Service {
 	return &Service{
 		store: store, writer: writer, publisher: publisher, typing: typing, cfg: cfg, log: log,
 		members: newMembers(store, cfg.MembershipTTL),
+		receipts: newGroup("receipts", store.MarkRead, groupConfig[Receipt]{
+			weigh: func(Receipt) int { return 1 },
+			most:  cfg.Marks.BatchMax, queue: cfg.Marks.Queue, timeout: cfg.Marks.Timeout,
+		}, log),
+		marks: newGroup("notifications", store.MarkNotifications, groupConfig[NotificationsRead]{
+			weigh: func(r NotificationsRead) int { return len(r.IDs) },
+			most:  notificationsPerReceipt * cfg.Marks.BatchMax, queue: cfg.Marks.Queue, timeout: cfg.Marks.Timeout,
+		}, log),
 	}
+}
+
+// Run writes receipts and notifications read until ctx ends, and then those that it has taken.
+func (s *Service) Run(ctx context.Context) error {
+	var groups sync.WaitGroup
+	groups.Go(func() { s.receipts.run(ctx) })
+	groups.Go(func() { s.marks.run(ctx) })
+	groups.Wait()
+	return nil
 }
 
 // Draft is a message to send.
@@ -66,8 +101,7 @@ func (d *Draft) check() error {
 	return checkText("clientMsgId", d.ClientMsgID)
 }
 
-// Send stores a message of a member and then tells the room. It returns at once; done is called once after the commit,
-// unless Send returns a fault.
+// Send stores a message of a member and then tells the room.
 func (s *Service) Send(c Caller, d Draft, done func(Outcome)) error {
 	if err := d.check(); err != nil {
 		return err
@@ -129,24 +163,30 @@ func (s *Service) StopTyping(ctx context.Context, c Caller, room RoomID) error {
 }
 
 // MarkRead moves the caller's receipt forward and tells the others in the room; an older message changes nothing.
-func (s *Service) MarkRead(ctx context.Context, c Caller, room RoomID, message MessageID) error {
-	o, err := s.store.MarkRead(ctx, room, c.User, message)
+func (s *Service) MarkRead(c Caller, room RoomID, message MessageID, done func(error)) error {
+	return s.receipts.submit(Receipt{Membership{room, c.User}, message}, func(o ReadOutcome, err error) {
+		if err == nil {
+			err = o.refusal()
+		}
+		if err == nil && o.Moved {
+			// The receipt is stored: who misses the event sees it with the next one.
+			s.ephemeralFailed(s.publisher.Ephemeral(RoomEvent{
+				Room: room, Fact: MessageRead{Message: message, User: c.User, Seq: SeqOf(message)},
+				ExceptSocket: c.Socket, CausedAt: c.At,
+			}))
+		}
+		done(err)
+	})
+}
+
+func (o *ReadOutcome) refusal() error {
 	switch {
-	case err != nil:
-		return err
 	case !o.RoomExists:
 		return errNoRoom()
 	case !o.Member:
 		return errNotMember()
 	case !o.MessageExists:
 		return fault.New(fault.NotFound, "Message not found")
-	}
-	if o.Moved {
-		// The receipt is stored: who misses the event sees it with the next one.
-		s.ephemeralFailed(ctx, s.publisher.Ephemeral(RoomEvent{
-			Room: room, Fact: MessageRead{Message: message, User: c.User, Seq: SeqOf(message)},
-			ExceptSocket: c.Socket, CausedAt: c.At,
-		}))
 	}
 	return nil
 }
@@ -157,9 +197,9 @@ func (s *Service) requireMember(ctx context.Context, c Caller, room RoomID) erro
 }
 
 // ephemeralFailed notes that an event about something stored was not published.
-func (s *Service) ephemeralFailed(ctx context.Context, err error) {
+func (s *Service) ephemeralFailed(err error) {
 	if err != nil {
-		s.log.LogAttrs(ctx, slog.LevelDebug, "ephemeral event not published", slog.Any("error", err))
+		s.log.Debug("ephemeral event not published", slog.Any("error", err))
 	}
 }
 

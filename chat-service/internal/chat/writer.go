@@ -92,7 +92,7 @@ func (w *Writer) submit(item *write) error {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if w.closed {
-		return fault.Retry(fault.Unavailable, "Service is stopping", retryAfter)
+		return errStopping()
 	}
 	select {
 	case w.lane(RoomOf(item.command)).queue <- item:
@@ -207,7 +207,7 @@ func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
 	live := batch[:0:0]
 	for _, item := range batch {
 		if start.After(item.deadline) || item.abandoned() {
-			item.settle(Outcome{Err: fault.Retry(fault.Unavailable, "Service is overloaded", retryAfter)})
+			item.settle(Outcome{Err: errOverloaded()})
 			continue
 		}
 		live = append(live, item)

@@ -45,8 +45,20 @@ const (
 	sqlUnread = `
 		SELECT count(*) FROM (SELECT FROM notifications WHERE user_id = $1 AND read_at IS NULL LIMIT $2) AS u`
 
+	// Locked in one order, so that replicas cannot deadlock.
 	sqlMarkNotifications = `
-		UPDATE notifications SET read_at = now() WHERE user_id = $1 AND id = ANY($2::uuid[]) AND read_at IS NULL`
+		WITH unread AS (
+			SELECT n.user_id, n.id FROM unnest($1::text[], $2::uuid[]) AS p (user_id, id)
+			JOIN notifications AS n ON n.user_id = p.user_id AND n.id = p.id
+			WHERE n.read_at IS NULL ORDER BY n.user_id, n.id FOR NO KEY UPDATE OF n
+		)
+		UPDATE notifications AS n SET read_at = now() FROM unread AS u WHERE n.user_id = u.user_id AND n.id = u.id`
+
+	sqlUnreadOfEach = `
+		SELECT u.user_id, c.unread FROM unnest($1::text[]) AS u (user_id)
+		CROSS JOIN LATERAL (
+			SELECT count(*) AS unread FROM (SELECT FROM notifications WHERE user_id = u.user_id AND read_at IS NULL LIMIT $2) AS n
+		) AS c`
 )
 
 // Notifications implements chat.Store.
@@ -79,19 +91,40 @@ func (s *Store) Notifications(ctx context.Context, user chat.UserID, before *cha
 }
 
 // MarkNotifications implements chat.Store.
-func (s *Store) MarkNotifications(ctx context.Context, user chat.UserID, ids []chat.NotificationID) (int, error) {
-	raw := make([][16]byte, len(ids))
-	for i, id := range ids {
-		raw[i] = id
+func (s *Store) MarkNotifications(ctx context.Context, read []chat.NotificationsRead) ([]int, error) {
+	var owners, users []string
+	var ids [][16]byte
+	unread := make(map[string]int, len(read))
+	for _, r := range read {
+		for _, id := range r.IDs {
+			owners, ids = append(owners, string(r.User)), append(ids, id)
+		}
+		if _, known := unread[string(r.User)]; !known {
+			unread[string(r.User)], users = 0, append(users, string(r.User))
+		}
 	}
-	var unread int
 	err := s.do(ctx, "mark notifications", func(ctx context.Context) error {
-		batch := &pgx.Batch{}
-		batch.Queue(sqlMarkNotifications, string(user), raw)
-		batch.Queue(sqlUnread, string(user), maxUnread).QueryRow(func(row pgx.Row) error { return row.Scan(&unread) })
-		return s.pool.SendBatch(ctx, batch).Close()
+		return roundTrip(ctx, s.pool, []step{
+			{sql: sqlMarkNotifications, args: []any{owners, ids}},
+			{sql: sqlUnreadOfEach, args: []any{users, maxUnread}, scan: func(rows pgx.Rows) error {
+				var user string
+				var n int
+				if err := rows.Scan(&user, &n); err != nil {
+					return err
+				}
+				unread[user] = n
+				return nil
+			}},
+		})
 	})
-	return unread, err
+	if err != nil {
+		return nil, err
+	}
+	left := make([]int, len(read))
+	for i, r := range read {
+		left[i] = unread[string(r.User)]
+	}
+	return left, nil
 }
 
 const sqlNotificationHead = `SELECT created_at FROM notifications WHERE user_id = $1 ORDER BY id DESC LIMIT 1`

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -117,31 +118,45 @@ func TestEventsInParts(t *testing.T) {
 	}
 }
 
+// TestReceiptsNeverMoveBack gives the same receipts in batches of every size: the outcomes are as if one came after the other.
 func TestReceiptsNeverMoveBack(t *testing.T) {
 	s := open(t, database(t))
-	sent := fill(t, s, "r", 3)
-	mark := func(i int) chat.ReadOutcome {
-		t.Helper()
-		o, err := s.MarkRead(t.Context(), "r", "ann", sent[i].ID)
-		if err != nil {
-			t.Fatal(err)
+	all := chat.ReadOutcome{RoomExists: true, Member: true, MessageExists: true}
+	moved := chat.ReadOutcome{RoomExists: true, Member: true, MessageExists: true, Moved: true}
+	for size := 1; size <= 10; size++ {
+		room := chat.RoomID(fmt.Sprint("read in ", size))
+		sent := fill(t, s, room, 4)
+		commit(t, s, join(room, "bob"))
+		forged := sent[3].ID
+		forged[8] ^= 1
+		read := func(user chat.UserID, id chat.MessageID) chat.Receipt {
+			return chat.Receipt{Membership: chat.Membership{Room: room, User: user}, Message: id}
 		}
-		return o
-	}
-	var moved []bool
-	for _, i := range []int{1, 0, 1, 2, 0} {
-		moved = append(moved, mark(i).Moved)
-	}
-	if diff := cmp.Diff([]bool{true, false, false, true, false}, moved); diff != "" {
-		t.Errorf("moved (-want +got):\n%s", diff)
-	}
-	forged := sent[0].ID
-	forged[8] ^= 1
-	if o, err := s.MarkRead(t.Context(), "r", "ann", forged); err != nil || o.MessageExists || !o.Member {
-		t.Errorf("MarkRead of a forged id = %+v, %v, want no such message", o, err)
-	}
-	if o, err := s.MarkRead(t.Context(), "r", "eve", sent[0].ID); err != nil || o.Member || o.Moved {
-		t.Errorf("MarkRead of a stranger = %+v, %v", o, err)
+		receipts := []chat.Receipt{
+			read("ann", sent[1].ID), read("ann", sent[0].ID), read("ann", sent[1].ID), read("bob", sent[0].ID), read("ann", forged),
+			read("ann", sent[2].ID), read("eve", sent[0].ID),
+			{Membership: chat.Membership{Room: "nowhere", User: "ann"}, Message: sent[0].ID},
+			read("ann", sent[0].ID), read("bob", sent[2].ID),
+		}
+		want := []chat.ReadOutcome{
+			moved, all, all, moved,
+			{RoomExists: true, Member: true},
+			moved,
+			{RoomExists: true, MessageExists: true},
+			{},
+			all, moved,
+		}
+		var got []chat.ReadOutcome
+		for part := range slices.Chunk(receipts, size) {
+			outcomes, err := s.MarkRead(t.Context(), part)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, outcomes...)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("outcomes in batches of %d (-want +got):\n%s", size, diff)
+		}
 	}
 }
 
@@ -189,10 +204,17 @@ func TestNotificationPages(t *testing.T) {
 	if err != nil || unread != 5 || len(page) != 2 || page[0].ID != ids[2] || page[1].ID != ids[1] {
 		t.Errorf("Notifications = %v, %d, %v", page, unread, err)
 	}
-	if unread, err := s.MarkNotifications(t.Context(), "bob", ids); err != nil || unread != 0 {
-		t.Errorf("MarkNotifications of another user = %d, %v", unread, err)
-	}
-	if unread, err := s.MarkNotifications(t.Context(), "ann", ids[:2]); err != nil || unread != 3 {
-		t.Errorf("MarkNotifications = %d, %v, want 3", unread, err)
+	for _, test := range []struct {
+		read []chat.NotificationsRead
+		want []int
+	}{
+		{[]chat.NotificationsRead{{User: "bob", IDs: ids}}, []int{0}}, // another user's: nothing changes
+		{[]chat.NotificationsRead{{User: "ann"}}, []int{5}},
+		{[]chat.NotificationsRead{{User: "ann", IDs: ids[:2]}, {User: "bob", IDs: ids}, {User: "ann", IDs: ids[1:3]}}, []int{2, 0, 2}},
+		{[]chat.NotificationsRead{{User: "ann", IDs: []chat.NotificationID{ids[4], ids[4]}}}, []int{1}},
+	} {
+		if unread, err := s.MarkNotifications(t.Context(), test.read); err != nil || !slices.Equal(unread, test.want) {
+			t.Errorf("MarkNotifications(%v) = %v, %v, want %v", test.read, unread, err, test.want)
+		}
 	}
 }

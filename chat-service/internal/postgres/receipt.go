@@ -3,29 +3,62 @@ package postgres
 import (
 	"context"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 )
 
-// The WHERE of the upsert keeps receipts from moving backwards.
+// LATERAL with LIMIT makes each look-up an index look-up, whatever the statistics say. The WHERE of the upsert keeps receipts from
+// moving backwards; its order keeps replicas from deadlocks.
 const sqlMarkRead = `
-	WITH me AS (
-		SELECT FROM memberships WHERE room_id = $1 AND user_id = $2
-	), message AS (
-		SELECT seq FROM messages WHERE room_id = $1 AND seq = $3 AND id = $4
+	WITH asked AS MATERIALIZED (
+		SELECT a.n, a.room_id, a.user_id, a.seq, r.found AS room, me.found AS member, m.found AS message, rc.seq AS before
+		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[]) WITH ORDINALITY AS a (room_id, user_id, seq, id, n)
+		LEFT JOIN LATERAL (SELECT true AS found FROM rooms WHERE room_id = a.room_id LIMIT 1) AS r ON true
+		LEFT JOIN LATERAL (
+			SELECT true AS found FROM memberships WHERE room_id = a.room_id AND user_id = a.user_id LIMIT 1
+		) AS me ON true
+		LEFT JOIN LATERAL (
+			SELECT true AS found FROM messages WHERE room_id = a.room_id AND seq = a.seq AND id = a.id LIMIT 1
+		) AS m ON true
+		LEFT JOIN LATERAL (SELECT seq FROM receipts WHERE room_id = a.room_id AND user_id = a.user_id LIMIT 1) AS rc ON true
 	), moved AS (
-		INSERT INTO receipts (room_id, user_id, seq) SELECT $1, $2, message.seq FROM me, message
+		INSERT INTO receipts (room_id, user_id, seq)
+		SELECT room_id, user_id, max(seq) FROM asked WHERE member AND message GROUP BY room_id, user_id ORDER BY room_id, user_id
 		ON CONFLICT (room_id, user_id) DO UPDATE SET seq = excluded.seq WHERE receipts.seq < excluded.seq
-		RETURNING 1
+		RETURNING room_id, user_id
 	)
-	SELECT EXISTS (SELECT FROM rooms WHERE room_id = $1), EXISTS (SELECT FROM me),
-	       EXISTS (SELECT FROM message), EXISTS (SELECT FROM moved)`
+	SELECT a.room IS NOT NULL, a.member IS NOT NULL, a.message IS NOT NULL, coalesce(a.before, 0), v.room_id IS NOT NULL
+	FROM asked AS a LEFT JOIN moved AS v USING (room_id, user_id) ORDER BY a.n`
 
 // MarkRead implements chat.Store.
-func (s *Store) MarkRead(ctx context.Context, room chat.RoomID, user chat.UserID, id chat.MessageID) (chat.ReadOutcome, error) {
-	var o chat.ReadOutcome
+func (s *Store) MarkRead(ctx context.Context, receipts []chat.Receipt) ([]chat.ReadOutcome, error) {
+	n := len(receipts)
+	rooms, users, seqs, ids := make([]string, n), make([]string, n), make([]int64, n), make([][16]byte, n)
+	for i, r := range receipts {
+		rooms[i], users[i], seqs[i], ids[i] = string(r.Room), string(r.User), int64(chat.SeqOf(r.Message)), r.Message //nolint:gosec // 40 bits
+	}
+	var outcomes []chat.ReadOutcome
 	err := s.do(ctx, "mark read", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, sqlMarkRead, string(room), string(user), int64(chat.SeqOf(id)), [16]byte(id)). //nolint:gosec // 40 bits
-																Scan(&o.RoomExists, &o.Member, &o.MessageExists, &o.Moved)
+		outcomes = make([]chat.ReadOutcome, 0, n)
+		furthest := make(map[chat.Membership]int64, n) // of the receipts so far
+		rows, err := s.pool.Query(ctx, sqlMarkRead, rooms, users, seqs, ids)
+		if err != nil {
+			return err
+		}
+		var o chat.ReadOutcome
+		var before int64
+		var moved bool // the membership's receipt, by this or another entry
+		_, err = pgx.ForEachRow(rows, []any{&o.RoomExists, &o.Member, &o.MessageExists, &before, &moved}, func() error {
+			i := len(outcomes)
+			of := receipts[i].Membership
+			if o.Moved = moved && o.MessageExists && seqs[i] > max(before, furthest[of]); o.Moved {
+				furthest[of] = seqs[i]
+			}
+			outcomes = append(outcomes, o)
+			return nil
+		})
+		return err
 	})
-	return o, err
+	return outcomes, err
 }

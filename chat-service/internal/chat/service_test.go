@@ -1,0 +1,204 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// newTestService runs a Service on memory; stop drains it.
+func newTestService(t *testing.T, m *memory, p *published, cfg Config) (s *Service, stop func()) {
+	t.Helper()
+	cfg.Marks = MarksConfig{BatchMax: 3, Queue: 4, Timeout: 4 * time.Second}
+	w, _ := newTestWriter(t, m, p, patient)
+	s = NewService(m, w, p, NewTyping(p.Ephemeral, quiet{}), cfg, slog.New(slog.DiscardHandler))
+	return s, running(t, func(ctx context.Context) { _ = s.Run(ctx) })
+}
+
+func TestRoomsAutocreate(t *testing.T) {
+	for _, test := range []struct {
+		autocreate bool
+		before     world
+		want       fault.Kind
+	}{
+		{true, world{"r": nil}, ""}, {false, world{"r": nil}, ""}, {false, world{}, fault.NotFound},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMemory(test.before)
+			s, _ := newTestService(t, m, &published{}, Config{RoomsAutocreate: test.autocreate})
+			view, err := s.Join(t.Context(), Caller{User: "ann", Name: "Ann"}, JoinRequest{Room: "r"})
+			if fault.KindOf(err) != test.want || err == nil && !view.Member {
+				t.Errorf("Join with autocreate %v in %v = %+v, %v, want %q", test.autocreate, test.before, view, err, test.want)
+			}
+			if test.want != "" && len(m.tried()) > 0 {
+				t.Error("a refused join reached the Writer")
+			}
+		})
+	}
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(world{})
+		s, _ := newTestService(t, m, &published{}, Config{RoomsAutocreate: true})
+		// The memory makes no rooms: what matters is that the command asks for it.
+		_, _ = s.Join(t.Context(), Caller{User: "ann"}, JoinRequest{Room: "r"})
+		if diff := cmp.Diff([]RoomID{"r"}, NeedsOf(m.tried()[0]).Create); diff != "" {
+			t.Errorf("rooms to create (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestLeaveDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(world{"r": {"ann"}})
+		m.takes = time.Second
+		s, _ := newTestService(t, m, &published{}, Config{})
+		start := time.Now()
+		var after time.Duration
+		if err := s.Leave(Caller{User: "ann"}, "r", func(err error) {
+			if after = time.Since(start); err != nil {
+				t.Errorf("Leave: %v", err)
+			}
+		}); err != nil || time.Since(start) > 0 {
+			t.Errorf("Leave = %v after %v, want nil at once", err, time.Since(start))
+		}
+		time.Sleep(5 * time.Second)
+		if after != time.Second {
+			t.Errorf("answered after %v, want 1s: with the commit", after)
+		}
+	})
+}
+
+// TestMarkReadInGroups: receipts that come during a transaction share the next, in order; those that do not fit are refused.
+func TestMarkReadInGroups(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, p := newMemory(world{"r": {"ann", "bob"}}), &published{}
+		m.takes = time.Second
+		s, stop := newTestService(t, m, p, Config{})
+		var answers []string
+		mark := func(user UserID, seq uint64) error {
+			return s.MarkRead(Caller{User: user}, "r", NewMessageID(time.Now(), seq, 0), func(err error) {
+				answers = append(answers, string(user)+" "+string(fault.KindOf(err)))
+			})
+		}
+		if err := mark("ann", 1); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // it is being written
+		for i, user := range []UserID{"ann", "bob", "eve", "ann"} {
+			if err := mark(user, uint64(i)+2); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := mark("ann", 9); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("MarkRead into a full queue = %v, want unavailable", err)
+		}
+		stop()
+		if diff := cmp.Diff([]string{"ann ", "ann ", "bob ", "eve forbidden", "ann "}, answers); diff != "" {
+			t.Errorf("answers (-want +got):\n%s", diff)
+		}
+		var told []uint64
+		for _, e := range p.facts {
+			told = append(told, e.Fact.(MessageRead).Seq)
+		}
+		if diff := cmp.Diff([]uint64{1, 2, 3, 5}, told); diff != "" || len(m.read) != 3 {
+			t.Errorf("told (-want +got):\n%sin %d transactions, want 3", diff, len(m.read))
+		}
+		if err := mark("ann", 9); fault.KindOf(err) != fault.Unavailable {
+			t.Errorf("MarkRead after the end = %v, want unavailable", err)
+		}
+	})
+}
+
+func TestMarkReadFailures(t *testing.T) {
+	poison := NewMessageID(time.Now(), 13, 0)
+	for _, test := range []struct {
+		name  string
+		fails error
+		want  []fault.Kind
+		tries int
+	}{
+		{"one of them is at fault", errors.New("does not digest"), []fault.Kind{"", "", fault.Internal}, 4},
+		{"the Store is away", fault.New(fault.Unavailable, "away"), []fault.Kind{"", fault.Unavailable, fault.Unavailable}, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := newMemory(world{"r": {"ann"}})
+				m.takes = time.Second
+				m.readErr = func(receipts []Receipt) error {
+					for _, r := range receipts {
+						if r.Message == poison {
+							return test.fails
+						}
+					}
+					return nil
+				}
+				s, stop := newTestService(t, m, &published{}, Config{})
+				var kinds []fault.Kind
+				for i, id := range []MessageID{{}, {}, poison} {
+					err := s.MarkRead(Caller{User: "ann"}, "r", id, func(err error) { kinds = append(kinds, fault.KindOf(err)) })
+					if err != nil {
+						t.Fatal(err)
+					}
+					if i == 0 {
+						synctest.Wait()
+					}
+				}
+				stop()
+				if diff := cmp.Diff(test.want, kinds); diff != "" || len(m.read) != test.tries {
+					t.Errorf("answers (-want +got):\n%sin %d tries, want %d", diff, len(m.read), test.tries)
+				}
+			})
+		})
+	}
+}
+
+func TestMarkReadWaitsOnlySoLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(world{"r": {"ann"}})
+		m.takes = 2900 * time.Millisecond
+		s, stop := newTestService(t, m, &published{}, Config{})
+		var kinds []fault.Kind
+		mark := func() {
+			if err := s.MarkRead(Caller{User: "ann"}, "r", MessageID{}, func(err error) { kinds = append(kinds, fault.KindOf(err)) }); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mark()
+		synctest.Wait()
+		for range 4 { // three fit into the second transaction; the last would begin after 5.8 s
+			mark()
+		}
+		stop()
+		if diff := cmp.Diff([]fault.Kind{"", "", "", "", fault.Unavailable}, kinds); diff != "" {
+			t.Errorf("answers (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestMarkNotifications(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := newTestService(t, newMemory(world{}), &published{}, Config{})
+		left := -1
+		if err := s.MarkNotifications(Caller{User: "ann"}, make([]NotificationID, 3), func(unread int, err error) {
+			if left = unread; err != nil {
+				t.Errorf("MarkNotifications: %v", err)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if left != 97 {
+			t.Errorf("unread = %d, want 97", left)
+		}
+		err := s.MarkNotifications(Caller{User: "ann"}, make([]NotificationID, maxNotificationIDs+1), nil)
+		if fault.KindOf(err) != fault.Invalid {
+			t.Errorf("MarkNotifications of too many = %v, want invalid", err)
+		}
+	})
+}
