@@ -17,6 +17,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/edge"
 	"github.com/starling-chat/starling/gateway/internal/peers"
 	"github.com/starling-chat/starling/gateway/internal/relay"
+	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/stats"
@@ -75,9 +76,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	st := stats.New(registry, sockets.QueuedBytes)
 	// The relay outlives ctx: events that were accepted are finished while the sessions drain.
 	background := context.WithoutCancel(ctx)
-	r := relay.New(background, relayConfig(cfg), nc, relay.Services{
-		Auth: authv1.NewAuthServiceClient(rpc.Hedged(conns.auth)), Chat: chatv1.NewChatServiceClient(rpc.Hedged(conns.chat)),
-	}, st, log)
+	chat := chatv1.NewChatServiceClient(rpc.Hedged(conns.chat))
+	r := relay.New(background, relayConfig(cfg), relay.Deps{
+		Bus: nc, Auth: authv1.NewAuthServiceClient(rpc.Hedged(conns.auth)), Chat: chat,
+		Rooms: sabotaged(roomfeed.NewSource(nc, chat)), Stats: st, Log: log,
+	})
 	reconnected.Store(r)
 	sids := session.NewSIDs(cfg.Listen.ID, cfg.sidKey())
 	sessions := session.NewServer(session.Config{

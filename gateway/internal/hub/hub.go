@@ -47,6 +47,9 @@ func New(n int, watcher Watcher, st *stats.Stats, log *slog.Logger) *Hub {
 	return h
 }
 
+// Shards tells how many shards there are.
+func (h *Hub) Shards() int { return len(h.shards) }
+
 // Shard tells which shard a room belongs to, so that one goroutine can apply the events of each shard in order.
 func (h *Hub) Shard(roomID string) int {
 	return int(maphash.String(h.seed, roomID) % uint64(len(h.shards))) //nolint:gosec // below the number of shards

@@ -169,24 +169,3 @@ func TestFaultJSON(t *testing.T) {
 		t.Errorf("faultEvent = %s, want %s", got, want)
 	}
 }
-
-// TestGapThatComesWhileARepairEnds is not forgotten.
-func TestGapThatComesWhileARepairEnds(t *testing.T) {
-	q := newRepairs(&Relay{cfg: Config{}})
-	q.ask("r", 0)
-	if got := q.take(time.Now().Add(time.Second), 8); len(got) != 1 {
-		t.Fatalf("take = %v, want the room", got)
-	}
-	q.ask("r", 0) // the repair has looked already and found nothing to do
-	if got := q.take(time.Now().Add(time.Second), 8); len(got) != 0 {
-		t.Fatalf("take = %v while it runs, want none: one repair of a room at a time", got)
-	}
-	q.finish("r", false)
-	if got := q.take(time.Now().Add(time.Second), 8); len(got) != 1 {
-		t.Fatalf("take = %v after a gap was found meanwhile, want the room", got)
-	}
-	q.finish("r", false)
-	if len(q.due) != 0 {
-		t.Errorf("due = %v in the end, want none", q.due)
-	}
-}

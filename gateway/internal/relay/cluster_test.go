@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/starling-chat/starling/gateway/internal/relay"
+	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
@@ -86,7 +87,7 @@ func startClusterGateway(t *testing.T, server *embedded.Server, id string) *clus
 		MaxInFlight: 1000, MaxWaiting: 1 << 20, MaxHandshakes: 100, EventTimeout: 2 * time.Second, AuthTimeout: time.Second, Linger: time.Second,
 		GapWait: 10 * time.Millisecond, HeadInterval: time.Minute, LeaseInterval: clusterLease,
 		ClusterTimeout: clusterTimeout, ClusterCalls: 3,
-	}, nc, relay.Services{Auth: tokenIsUser{}, Chat: openRooms{}}, st, log)
+	}, relay.Deps{Bus: nc, Auth: tokenIsUser{}, Chat: openRooms{}, Rooms: roomfeed.NewSource(nc, openRooms{}), Stats: st, Log: log})
 	sessions := session.NewServer(sessiontest.Config(), session.NewSIDs(id, []byte("key")), r, socketio.NewNames("/"), st, log)
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	done := make(chan struct{})

@@ -51,7 +51,7 @@ func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 func (r *Relay) authenticate(s *session.Session, namespace, token string, wish wish) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.AuthTimeout)
 	defer cancel()
-	res, err := r.services.Auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token})
+	res, err := r.auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token})
 	if err = fault.FromStatus(err); err != nil {
 		if refusal, ok := fault.RefusalOf(err); ok {
 			r.refuseConnect(s, namespace, refusal)
@@ -127,7 +127,7 @@ func (r *Relay) Disconnected(s *session.Socket, reason transport.Reason) {
 	}
 	for _, room := range rooms {
 		r.hub.Leave(s, room.id)
-		r.interest.release(room.id)
+		r.rooms.Release(room.id)
 	}
 	r.recovery.ended(c, reason)
 	close(c.ended)

@@ -24,7 +24,7 @@ const joinAttempts = 5
 // join lets a socket into a room without a gap and without a repeat:
 //
 //	hub.Begin          events of the room are kept back for this socket from here on
-//	interest.acquire   the room's subject reaches this gateway
+//	rooms.Acquire      the room's subject reaches this gateway
 //	JoinRoom           chat-service: may it? history and head, of one moment
 //	hub.Complete       history, ack, then what was kept back after head
 func (c *client) join(p *pending) {
@@ -62,7 +62,7 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 	}
 	// The join holds a claim on the room's subject of its own, also when the socket is inside: it may be evicted, or gone,
 	// before the end. The socket's list of rooms takes the claim over when the room enters it.
-	if err := r.interest.acquire(ctx, roomID); err != nil {
+	if err := r.rooms.Acquire(ctx, roomID); err != nil {
 		r.hub.Abort(c.socket, roomID)
 		r.hub.Forget(roomID)
 		return fault.Retry(fault.Unavailable, "Service unavailable", retryAfter)
@@ -73,9 +73,9 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 	}
 	switch {
 	case err != nil && !listed:
-		r.interest.refuse(roomID)
+		r.rooms.Discard(roomID)
 	case !listed || err != nil && c.forgetRoom(roomID):
-		r.interest.release(roomID)
+		r.rooms.Release(roomID)
 	}
 	return err
 }
@@ -112,7 +112,7 @@ func (r *Relay) askJoin(ctx context.Context, c *client, p *pending) (*chatv1.Joi
 	if err := proto.Unmarshal(c.encode([]*pending{p}), &e); err != nil {
 		return nil, err
 	}
-	res, err := r.services.Chat.JoinRoom(ctx, &chatv1.JoinRoomRequest{Event: &e})
+	res, err := r.chat.JoinRoom(ctx, &chatv1.JoinRoomRequest{Event: &e})
 	return res, fault.FromStatus(err)
 }
 
@@ -155,7 +155,7 @@ func (r *Relay) left(c *client, p *pending) {
 	}
 	r.hub.Leave(c.socket, p.room)
 	if c.forgetRoom(p.room) {
-		r.interest.release(p.room)
+		r.rooms.Release(p.room)
 		r.recovery.save(c)
 	}
 }
@@ -183,7 +183,7 @@ func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) erro
 	if !ok {
 		return fault.New(fault.Invalid, "token must be a string")
 	}
-	res, err := r.services.Auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token})
+	res, err := r.auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token})
 	if err != nil {
 		return fault.FromStatus(err)
 	}

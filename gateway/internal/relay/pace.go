@@ -98,19 +98,3 @@ func (p *pace) tick(now time.Time) {
 		}
 	}
 }
-
-// backlog measures how long what waits for a pump will take it, by what the last messages took.
-type backlog struct {
-	report func(time.Duration)
-	each   float64 // nanoseconds a message, smoothed
-}
-
-// handled notes a batch that is done, and how many messages wait behind it.
-func (b *backlog) handled(n int, took time.Duration, waiting int) {
-	if b == nil {
-		return
-	}
-	const weight = 0.2
-	b.each += weight * (float64(took)/float64(n) - b.each)
-	b.report(time.Duration(b.each * float64(waiting)))
-}

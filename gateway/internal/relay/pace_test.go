@@ -36,18 +36,3 @@ func TestPace(t *testing.T) {
 		t.Errorf("ack of one that was held for long = %s, want unavailable with retryAfterMs", got)
 	}
 }
-
-// TestBacklog: the lag is what waits, at the pace of late.
-func TestBacklog(t *testing.T) {
-	var lag time.Duration
-	b := &backlog{report: func(d time.Duration) { lag = d }}
-	for range 100 {
-		b.handled(10, 20*time.Millisecond, 500)
-	}
-	if lag < 990*time.Millisecond || lag > time.Second {
-		t.Errorf("lag of 500 messages at 2 ms = %v, want 1 s", lag)
-	}
-	if b.handled(1, time.Millisecond, 0); lag != 0 {
-		t.Errorf("lag of nothing = %v, want 0", lag)
-	}
-}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
@@ -49,7 +50,7 @@ var errBroken = errors.New("the session ended")
 // recover carries a socket on where it was: the same id, the same rooms, the missed events before the CONNECT reply. It
 // works as a join of all rooms at once, with what was missed in place of the history:
 //
-//	hub.Begin, interest   live events are kept back from here on
+//	hub.Begin, Acquire    live events are kept back from here on
 //	replay                from the client's offset (or where it entered) to each room's head
 //	Admit                 the CONNECT reply, with the same pid
 //	hub.Complete          what was kept back
@@ -188,7 +189,7 @@ func (v *recovery) heads(ctx context.Context, rooms []clientRoom, asUser string)
 	for i, room := range rooms {
 		ids[i] = room.id
 	}
-	res, err := v.relay.services.Chat.GetHeads(ctx, &chatv1.GetHeadsRequest{RoomIds: ids, AsUserId: asUser})
+	res, err := v.relay.chat.GetHeads(ctx, &chatv1.GetHeadsRequest{RoomIds: ids, AsUserId: asUser})
 	if err != nil {
 		return nil, fmt.Errorf("ask for the heads of rooms: %w", err)
 	}
@@ -198,7 +199,7 @@ func (v *recovery) heads(ctx context.Context, rooms []clientRoom, asUser string)
 // missedNotifications tells whether the user was sent notifications since the connection ended. They are no part of a room's
 // log, and cannot be replayed: a socket on /notifications that missed some is honestly a fresh one.
 func (v *recovery) missedNotifications(ctx context.Context, c *client, since time.Time) (bool, error) {
-	res, err := v.relay.services.Chat.GetNotificationHead(ctx, &chatv1.GetNotificationHeadRequest{UserId: c.socket.UserID})
+	res, err := v.relay.chat.GetNotificationHead(ctx, &chatv1.GetNotificationHeadRequest{UserId: c.socket.UserID})
 	if err != nil {
 		return false, fmt.Errorf("ask for the last notification: %w", err)
 	}
@@ -212,7 +213,7 @@ func (v *recovery) carryOn(ctx context.Context, s *session.Session, c *client, r
 	for _, room := range rooms {
 		c.socket.Offsets.Set(room.index, room.seq)
 		r.hub.Begin(c.socket, room.id, room.index)
-		if err := r.interest.acquire(ctx, room.id); err != nil {
+		if err := r.rooms.Acquire(ctx, room.id); err != nil {
 			r.hub.Abort(c.socket, room.id)
 			v.abandon(c)
 			return err
@@ -282,7 +283,7 @@ func (v *recovery) complete(ctx context.Context, s *session.Session, c *client, 
 func (v *recovery) dropRoom(c *client, roomID string) {
 	v.relay.hub.Leave(c.socket, roomID)
 	if c.forgetRoom(roomID) {
-		v.relay.interest.release(roomID)
+		v.relay.rooms.Release(roomID)
 	}
 }
 
@@ -291,7 +292,7 @@ func (v *recovery) abandon(c *client) {
 	rooms, _ := c.end()
 	for _, room := range rooms {
 		v.relay.hub.Abort(c.socket, room.id)
-		v.relay.interest.release(room.id)
+		v.relay.rooms.Release(room.id)
 	}
 	v.ended(c, transport.ReasonLost)
 	close(c.ended)
@@ -302,14 +303,14 @@ func (v *recovery) abandon(c *client) {
 func (v *recovery) replay(ctx context.Context, s *session.Session, c *client, room clientRoom) (head uint64, member bool, err error) {
 	head = room.seq
 	for {
-		res, err := v.relay.services.Chat.ReadRoomEvents(ctx, &chatv1.ReadRoomEventsRequest{
+		res, err := v.relay.chat.ReadRoomEvents(ctx, &chatv1.ReadRoomEventsRequest{
 			RoomId: room.id, AfterSeq: head, Limit: replayPage,
 		})
 		if err != nil {
 			return head, true, fmt.Errorf("read missed events: %w", err)
 		}
 		for _, raw := range res.GetEvents() {
-			e := roomEventOf(raw)
+			e := roomfeed.Event(raw)
 			head = e.Seq
 			if err := v.replayOne(ctx, s, c, room, &e); err != nil {
 				return head, true, err

@@ -89,9 +89,7 @@ func TestRecoveryThatBreaksOff(t *testing.T) {
 	if got := g2.relay.hub.Members("r"); len(got) > 0 {
 		t.Errorf("a recovery that broke off leaves %d members", len(got))
 	}
-	if refs := (&world{relay: g2.relay}).refs("r"); refs > 0 {
-		t.Errorf("a recovery that broke off leaves %d claims on the room", refs)
-	}
+	wantRefs(t, g2.relay, "r", 0)
 	g2.settle()
 	b := a.comes(g1)
 	b.wantRecovered(a, true)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/presence"
+	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/platform/run"
@@ -22,38 +23,50 @@ import (
 	"github.com/starling-chat/starling/proto/subject"
 )
 
-// Services are the questions that the relay asks by gRPC.
-type Services struct {
-	Auth authv1.AuthServiceClient
-	Chat chatv1.ChatServiceClient
+// Deps are what the relay stands on.
+type Deps struct {
+	Bus   *nats.Conn
+	Auth  authv1.AuthServiceClient
+	Chat  chatv1.ChatServiceClient
+	Rooms roomfeed.Source
+	Stats *stats.Stats
+	Log   *slog.Logger
+}
+
+// rooms are the rooms whose events reach this gateway.
+type rooms interface {
+	// Acquire returns when a room's events reach this gateway; each success needs one Release or Discard.
+	Acquire(ctx context.Context, roomID string) error
+	Release(roomID string)
+	Discard(roomID string)
 }
 
 // Relay serves sessions with what the services say.
 type Relay struct {
-	cfg      Config
-	nc       *nats.Conn
-	services Services
-	stats    *stats.Stats
-	log      *slog.Logger
+	cfg   Config
+	nc    *nats.Conn
+	auth  authv1.AuthServiceClient
+	chat  chatv1.ChatServiceClient
+	stats *stats.Stats
+	log   *slog.Logger
 
 	hub         *hub.Hub
 	registry    *hub.Registry
 	calls       *calls
 	pace        *pace
 	stalls      *stall.Watch
-	interest    *interest
-	repairs     *repairs
+	feed        *roomfeed.Feed
+	rooms       rooms // of feed
 	presence    *presence.Presence
 	revocations *revocations
 	catalog     *catalog
 	cluster     *cluster
 	recovery    *recovery
 
-	waiting    atomic.Int64     // bytes of the client events that clients have queued or in flight
-	roomEvents []chan *nats.Msg // one for each hub shard
-	handshakes chan struct{}    // tokens of CONNECTs being authenticated
-	tasks      sync.WaitGroup   // goroutines of CONNECTs and joins
-	ctx        context.Context  //nolint:containedctx // the life of CONNECTs and joins, which sessions start
+	waiting    atomic.Int64    // bytes of the client events that clients have queued or in flight
+	handshakes chan struct{}   // tokens of CONNECTs being authenticated
+	tasks      sync.WaitGroup  // goroutines of CONNECTs and joins
+	ctx        context.Context //nolint:containedctx // the life of CONNECTs and joins, which sessions start
 	stop       context.CancelFunc
 }
 
@@ -62,32 +75,27 @@ var (
 	_ hub.Watcher = (*Relay)(nil)
 )
 
-// roomEventBuffer is how many messages with room events of one shard may wait; what overflows is found by its sequence and fetched.
-const roomEventBuffer = 4096
-
 // New makes a relay; Run brings it to life. ctx bounds everything that sessions start.
-func New(ctx context.Context, cfg Config, nc *nats.Conn, services Services, st *stats.Stats, log *slog.Logger) *Relay {
+func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 	r := &Relay{
-		cfg: cfg, nc: nc, services: services, stats: st, log: log,
+		cfg: cfg, nc: deps.Bus, auth: deps.Auth, chat: deps.Chat, stats: deps.Stats, log: deps.Log,
 		registry:   hub.NewRegistry(),
 		catalog:    newCatalog(cfg.Services),
 		handshakes: make(chan struct{}, cfg.MaxHandshakes),
 	}
 	r.ctx, r.stop = context.WithCancel(ctx)
 	shards := max(2, runtime.GOMAXPROCS(0))
-	r.hub = hub.New(shards, r, st, log)
-	r.roomEvents = make([]chan *nats.Msg, shards)
-	for i := range r.roomEvents {
-		r.roomEvents[i] = make(chan *nats.Msg, roomEventBuffer)
-	}
+	r.hub = hub.New(shards, r, r.stats, r.log)
 	r.calls = newCalls(r)
 	r.pace = newPace(r, shards)
 	r.stalls = stall.New(stallLimit)
-	r.interest = newInterest(r)
-	r.repairs = newRepairs(r)
+	r.feed = roomfeed.New(roomfeed.Config{Linger: cfg.Linger, GapWait: cfg.GapWait, HeadInterval: cfg.HeadInterval}, roomfeed.Deps{
+		Bus: r.nc, Source: deps.Rooms, Hub: r.hub, Stats: r.stats, Log: r.log, OnLag: r.pace.report,
+	})
+	r.rooms = r.feed
 	r.presence = presence.New(presence.Config{
 		GatewayID: cfg.GatewayID, Incarnation: cfg.Incarnation, LeaseInterval: cfg.LeaseInterval,
-	}, nc, log)
+	}, r.nc, r.log)
 	r.revocations = newRevocations(r)
 	r.recovery = newRecovery(r)
 	r.cluster = newCluster(r)
@@ -102,18 +110,11 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 	r.askCatalog()
 	var g run.Group
-	for i := range r.roomEvents {
-		g.Go("room events", func(ctx context.Context) error {
-			return pump(ctx, r.roomEvents[i], r.applyRoomEvents, &backlog{report: func(lag time.Duration) { r.pace.report(i, lag) }})
-		})
-	}
-	g.Go("control events", func(ctx context.Context) error { return pump(ctx, subs.control, r.control, nil) })
+	g.Go("room events", r.feed.Run)
+	g.Go("control events", func(ctx context.Context) error { return pump(ctx, subs.control, r.control) })
 	g.Go("replies", r.calls.run)
 	g.Go("pace", r.pace.run)
 	g.Go("stalls", r.stalls.Run)
-	g.Go("interest", r.interest.run)
-	g.Go("repairs", r.repairs.run)
-	g.Go("heads", r.repairs.compareHeads)
 	g.Go("revocations", r.revocations.run)
 	g.Go("token expiry", r.closeExpired)
 	g.Go("cluster", r.cluster.run)
@@ -167,7 +168,7 @@ func (r *Relay) subscribe() (subscriptions, error) {
 
 // Resync is to be called when the bus is connected again: what was missed meanwhile is asked for.
 func (r *Relay) Resync() {
-	r.repairs.compareNow()
+	r.feed.Resync()
 	r.revocations.catchUpNow()
 	r.presence.Announce()
 	r.askCatalog()
@@ -177,13 +178,13 @@ func (r *Relay) Resync() {
 // Evicted implements hub.Watcher.
 func (r *Relay) Evicted(s *session.Socket, roomID string) {
 	if c, ok := s.State.(*client); ok && c.forgetRoom(roomID) {
-		r.interest.release(roomID)
+		r.rooms.Release(roomID)
 		r.recovery.save(c)
 	}
 }
 
 // GapFound implements hub.Watcher.
-func (r *Relay) GapFound(roomID string) { r.repairs.ask(roomID, r.cfg.GapWait) }
+func (r *Relay) GapFound(roomID string) { r.feed.GapFound(roomID) }
 
 // Takeover ends the socket with a private id, because its client came back at another gateway. done is called once everything
 // here knows. Takeover does not block.

@@ -122,7 +122,7 @@ func (v *revocations) catchUp(ctx context.Context) error {
 		after := v.lastID
 		v.mu.Unlock()
 		call, cancel := context.WithTimeout(ctx, v.relay.cfg.AuthTimeout)
-		res, err := v.relay.services.Auth.ListRevocations(call, &authv1.ListRevocationsRequest{AfterId: after})
+		res, err := v.relay.auth.ListRevocations(call, &authv1.ListRevocationsRequest{AfterId: after})
 		cancel()
 		if err != nil {
 			return err

@@ -4,20 +4,14 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-	"google.golang.org/protobuf/proto"
-
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
-	"github.com/starling-chat/starling/proto/subject"
 )
 
 // sees waits until a client has got exactly these packets.
@@ -62,7 +56,7 @@ func TestJoinAndLiveEvents(t *testing.T) {
 	sees(t, a, `432[{"ok":true}]`)
 	b.Say("1")
 	b.WaitEnded(t)
-	w.wantRefs(t, "r", -1) // after the linger
+	w.wantRefs(t, "r", 0)
 	sessiontest.Eventually(t, func() bool { return w.relay.hub.Forget("r") }, func() string { return "the hub keeps the room" })
 }
 
@@ -81,7 +75,7 @@ func TestJoinRefused(t *testing.T) {
 		}
 	}
 	w.publish(t, w.chat.commit("secret"))
-	w.wantRefs(t, "secret", -1)
+	w.wantRefs(t, "secret", 0)
 	for i := range testConfig().MaxRooms {
 		w.join(t, a, fmt.Sprint("r", i))
 	}
@@ -106,114 +100,6 @@ func TestJoinFails(t *testing.T) {
 	a := w.connect(t, "a")
 	a.Say(`421["room:join","broken"]`)
 	w.log.WantID(t, a.WaitFor(t, "431"))
-}
-
-func TestGapIsRepaired(t *testing.T) {
-	w := newWorld(t, nil)
-	a := w.connect(t, "a")
-	w.join(t, a, "r")
-	w.publish(t, w.chat.commit("r"))
-	sees(t, a, `42["e",1]`)
-	for range 3 {
-		w.chat.commit("r") // never published
-	}
-	w.publish(t, w.chat.commit("r"))
-	sees(t, a, `42["e",1]`, `42["e",2]`, `42["e",3]`, `42["e",4]`, `42["e",5]`)
-	w.chat.mu.Lock()
-	reads := w.chat.reads
-	w.chat.mu.Unlock()
-	if reads != 1 {
-		t.Errorf("the events were read %d times, want once", reads)
-	}
-	var late []*eventv1.RoomEvent // and again and again, also while repairs run
-	for i := range 100 {
-		e := w.chat.commit("r")
-		switch i % 4 {
-		case 0:
-			late = append(late, e)
-		case 1, 2:
-			w.publish(t, e)
-		case 3:
-			w.publish(t, e)
-			time.Sleep(2 * time.Millisecond)
-		}
-	}
-	w.publish(t, w.chat.commit("r"))
-	for _, e := range late {
-		w.publish(t, e)
-	}
-	sessiontest.Eventually(t, func() bool { return len(a.Packets()) == 106 }, func() string { return fmt.Sprintf("%d events, want 106", len(a.Packets())) })
-	for i, p := range a.Packets() {
-		if p != fmt.Sprintf(`42["e",%d]`, i+1) {
-			t.Fatalf("event %d is %s", i+1, p)
-		}
-	}
-}
-
-// TestGapIsRepairedFromTheStream: what the stream has is not asked of chat-service, nor is more than what is missing delivered.
-func TestGapIsRepairedFromTheStream(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.HeadInterval = 50 * time.Millisecond })
-	js, err := jetstream.New(w.service)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
-		Name: subject.RoomsStream, Subjects: []string{subject.RoomsStreamSubjects}, AllowDirect: true, // without republishing: all is lost
-	}); err != nil {
-		t.Fatal(err)
-	}
-	live := func(e *eventv1.RoomEvent, position uint64) {
-		raw, _ := proto.Marshal(&eventv1.RoomEventBatch{Events: []*eventv1.RoomEvent{e}})
-		msg := &nats.Msg{Subject: subject.Room("r"), Data: raw, Header: nats.Header{positionHeader: {strconv.FormatUint(position, 10)}}}
-		if err := w.service.PublishMsg(msg); err != nil {
-			t.Fatal(err)
-		}
-	}
-	stream := func(room string) (*eventv1.RoomEvent, uint64) {
-		e := w.chat.commit(room)
-		raw, _ := proto.Marshal(&eventv1.RoomEventBatch{Events: []*eventv1.RoomEvent{e}})
-		ack, err := js.Publish(t.Context(), subject.RoomLog(room), raw)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return e, ack.Sequence
-	}
-	reads := func() int {
-		w.chat.mu.Lock()
-		defer w.chat.mu.Unlock()
-		return w.chat.reads
-	}
-	a := w.connect(t, "a")
-	w.join(t, a, "r")
-	live(stream("r"))
-	sees(t, a, `42["e",1]`)
-	for range 3 {
-		stream("r") // never came here
-		stream("other")
-	}
-	live(stream("r"))
-	sees(t, a, `42["e",1]`, `42["e",2]`, `42["e",3]`, `42["e",4]`, `42["e",5]`)
-	stream("r") // a lost last one
-	sees(t, a, `42["e",1]`, `42["e",2]`, `42["e",3]`, `42["e",4]`, `42["e",5]`, `42["e",6]`)
-	if n := reads(); n != 0 {
-		t.Errorf("chat-service was asked %d times, want the stream to have done", n)
-	}
-	w.chat.commit("r") // the stream never had it
-	live(stream("r"))
-	sees(t, a, `42["e",1]`, `42["e",2]`, `42["e",3]`, `42["e",4]`, `42["e",5]`, `42["e",6]`, `42["e",7]`, `42["e",8]`)
-	if n := reads(); n == 0 {
-		t.Error("chat-service was never asked for what the stream does not have")
-	}
-}
-
-func TestLostLastEventIsFound(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.HeadInterval = 50 * time.Millisecond })
-	a := w.connect(t, "a")
-	w.join(t, a, "r")
-	w.join(t, a, "quiet")
-	w.chat.commit("r")
-	w.chat.commit("r")
-	sees(t, a, `42["e",1]`, `42["e",2]`)
 }
 
 func TestLostEventIsFoundAtReconnect(t *testing.T) {
@@ -261,8 +147,8 @@ func TestEviction(t *testing.T) {
 	}
 }
 
-// TestClaimsOnARoom: whatever happens to one socket while it joins, the subscription of the others stays.
-func TestClaimsOnARoom(t *testing.T) {
+// TestReferencesToARoom: whatever happens to one socket while it joins, the subscription of the others stays.
+func TestReferencesToARoom(t *testing.T) {
 	for name, during := range map[string]struct {
 		inside bool
 		fail   error
@@ -308,9 +194,7 @@ func TestJoinWithoutBus(t *testing.T) {
 	if got := a.WaitFor(t, "431"); !strings.Contains(got, `"unavailable"`) {
 		t.Errorf("ack = %s, want unavailable", got)
 	}
-	if w.refs("r") != -1 {
-		t.Errorf("%d claims on the room, want no entry", w.refs("r"))
-	}
+	w.wantRefs(t, "r", 0)
 	if last, started := w.relay.hub.Last("r"); started || !w.relay.hub.Forget("r") {
 		t.Errorf("the hub keeps the room at %d", last)
 	}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/stats"
@@ -248,9 +249,13 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 }
 
 func newRelay(cfg Config, nc *nats.Conn, conn *grpc.ClientConn, st *stats.Stats, log *slog.Logger) *Relay {
-	return New(context.Background(), cfg, nc, Services{
-		Auth: authv1.NewAuthServiceClient(conn), Chat: chatv1.NewChatServiceClient(conn),
-	}, st, log)
+	chat := chatv1.NewChatServiceClient(conn)
+	r := New(context.Background(), cfg, Deps{
+		Bus: nc, Auth: authv1.NewAuthServiceClient(conn), Chat: chat, Rooms: roomfeed.NewSource(nc, chat),
+		Stats: st, Log: log,
+	})
+	r.rooms = &countedRooms{rooms: r.rooms, refs: make(map[string]int)}
+	return r
 }
 
 // connect has a client of a user come in on "/"; its packets so far are forgotten.
@@ -362,20 +367,48 @@ func (w *world) announceAll(t *testing.T, catalog *eventv1.Catalog) {
 	}, func() string { return "catalog not taken in" })
 }
 
-// refs tells how many claims there are on a room's subject; -1: no subscription.
-func (w *world) refs(room string) int {
-	w.relay.interest.mu.Lock()
-	defer w.relay.interest.mu.Unlock()
-	if ri := w.relay.interest.rooms[room]; ri != nil {
-		return ri.refs
+// countedRooms counts how often each room is needed.
+type countedRooms struct {
+	rooms
+
+	mu   sync.Mutex // guards refs
+	refs map[string]int
+}
+
+func (c *countedRooms) Acquire(ctx context.Context, room string) error {
+	err := c.rooms.Acquire(ctx, room)
+	if err == nil {
+		c.add(room, 1)
 	}
-	return -1
+	return err
+}
+
+func (c *countedRooms) Release(room string) { c.add(room, -1); c.rooms.Release(room) }
+
+func (c *countedRooms) Discard(room string) { c.add(room, -1); c.rooms.Discard(room) }
+
+func (c *countedRooms) add(room string, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refs[room] += n
+}
+
+func (c *countedRooms) of(room string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.refs[room]
 }
 
 func (w *world) wantRefs(t *testing.T, room string, want int) {
 	t.Helper()
-	sessiontest.Eventually(t, func() bool { return w.refs(room) == want }, func() string {
-		return fmt.Sprintf("%d claims on room %s, want %d", w.refs(room), room, want)
+	wantRefs(t, w.relay, room, want)
+}
+
+func wantRefs(t *testing.T, r *Relay, room string, want int) {
+	t.Helper()
+	counted := r.rooms.(*countedRooms)
+	sessiontest.Eventually(t, func() bool { return counted.of(room) == want }, func() string {
+		return fmt.Sprintf("room %s is needed %d times, want %d", room, counted.of(room), want)
 	})
 }
 

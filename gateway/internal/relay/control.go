@@ -3,76 +3,33 @@ package relay
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/presence"
-	"github.com/starling-chat/starling/gateway/internal/replay"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
-	"github.com/starling-chat/starling/platform/sabotage"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
 // pump hands messages to a handler until ctx ends. Everything that waits is queued before anything is flushed: under load many
-// frames to one conn leave in one write, without load a frame leaves at once. behind may be nil.
-func pump(ctx context.Context, msgs <-chan *nats.Msg, handle func(*nats.Msg, *hub.Dirty), behind *backlog) error {
+// frames to one conn leave in one write, without load a frame leaves at once.
+func pump(ctx context.Context, msgs <-chan *nats.Msg, handle func(*nats.Msg, *hub.Dirty)) error {
 	var dirty hub.Dirty
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case msg := <-msgs:
-			began, n := time.Now(), min(len(msgs), batch)
 			handle(msg, &dirty)
-			for range n {
+			for range min(len(msgs), batch) {
 				handle(<-msgs, &dirty)
 			}
 			dirty.Flush()
-			behind.handled(n+1, time.Since(began), len(msgs))
 		}
-	}
-}
-
-// applyRoomEvents applies the events of one message; each shard's come from one pump, in order.
-func (r *Relay) applyRoomEvents(msg *nats.Msg, dirty *hub.Dirty) {
-	var b eventv1.RoomEventBatch
-	if err := proto.Unmarshal(msg.Data, &b); err != nil {
-		r.log.Warn("room events cannot be decoded", slog.String("subject", msg.Subject), slog.Any("error", err))
-		return
-	}
-	if sabotage.LoseEvent() {
-		return
-	}
-	r.applyEvents(b.GetEvents(), positionOf(msg), dirty)
-}
-
-// applyEvents applies events of one room; position is theirs in the stream, 0 when it is not known.
-func (r *Relay) applyEvents(events []*eventv1.RoomEvent, position uint64, dirty *hub.Dirty) {
-	if len(events) == 0 {
-		return
-	}
-	batch := make([]replay.Event, len(events))
-	for i, e := range events {
-		batch[i] = roomEventOf(e)
-	}
-	r.hub.ApplyAll(batch[0].RoomID, batch, position, dirty)
-}
-
-// roomEventOf maps the wire form; RoomID comes from the payload because the subject may hold a hash of it.
-func roomEventOf(e *eventv1.RoomEvent) replay.Event {
-	var causedAt time.Time
-	if t := e.GetCausedAt(); t != nil {
-		causedAt = t.AsTime()
-	}
-	return replay.Event{
-		RoomID: e.GetRoomId(), Seq: e.GetSeq(),
-		Name: e.GetEmit().GetEvent(), Args: e.GetEmit().GetArgs(), Attachments: e.GetEmit().GetAttachments(),
-		ExceptSocket: e.GetExceptSocketId(), EvictUser: e.GetEvictUserId(), CausedAt: causedAt,
 	}
 }
 

@@ -1,0 +1,151 @@
+package roomfeed
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/platform/run"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+// Config holds the feed's patience.
+type Config struct {
+	Linger       time.Duration // how long a room stays subscribed after its last release
+	GapWait      time.Duration // how long a missing event may still come by itself
+	HeadInterval time.Duration // between comparisons of room heads
+}
+
+// Deps are what the feed stands on.
+type Deps struct {
+	Bus    *nats.Conn
+	Source Source
+	Hub    *hub.Hub
+	Stats  *stats.Stats
+	Log    *slog.Logger
+	// OnLag hears, after every batch, how long the deliveries of a hub shard are behind; nil where nobody cares.
+	OnLag func(shard int, lag time.Duration)
+}
+
+// Feed is the room events of one gateway.
+type Feed struct {
+	cfg  Config
+	deps Deps
+
+	subscriptions *subscriptions
+	repairs       *repairs
+	shards        []chan *nats.Msg // messages with room events, one channel for each hub shard
+}
+
+const (
+	// shardBuffer is how many messages with room events of one shard may wait; what overflows is found by its sequence and
+	// fetched.
+	shardBuffer = 4096
+	// batch is how many messages are handled between two flushes, when so many wait.
+	batch = 256
+)
+
+// New makes a feed; Run has it flow.
+func New(cfg Config, deps Deps) *Feed {
+	f := &Feed{cfg: cfg, deps: deps, shards: make([]chan *nats.Msg, deps.Hub.Shards())}
+	for i := range f.shards {
+		f.shards[i] = make(chan *nats.Msg, shardBuffer)
+	}
+	f.subscriptions = newSubscriptions(f)
+	f.repairs = newRepairs(f)
+	return f
+}
+
+// Run takes in room events, repairs gaps and ends subscriptions that nobody needs, until ctx ends.
+func (f *Feed) Run(ctx context.Context) error {
+	var g run.Group
+	for i := range f.shards {
+		g.Go("room events", func(ctx context.Context) error { return f.pump(ctx, i) })
+	}
+	g.Go("room subscriptions", f.subscriptions.run)
+	g.Go("repairs", f.repairs.run)
+	g.Go("heads", f.repairs.compareHeads)
+	return g.Run(ctx)
+}
+
+// Resync is to be called when the bus is back: it has the heads compared at once, to find what was missed meanwhile.
+func (f *Feed) Resync() { f.repairs.compareNow() }
+
+// GapFound has a room repaired, unless the gap closes by itself within GapWait.
+func (f *Feed) GapFound(roomID string) { f.repairs.request(roomID, 0) }
+
+// pump takes the messages of one shard to the hub, in order. Everything that waits is queued before anything is flushed: under
+// load many frames to one conn leave in one write, without load a frame leaves at once.
+func (f *Feed) pump(ctx context.Context, shard int) error {
+	msgs := f.shards[shard]
+	var dirty hub.Dirty
+	var b backlog
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case msg := <-msgs:
+			began, n := time.Now(), min(len(msgs), batch)
+			f.applyMessage(msg, &dirty)
+			for range n {
+				f.applyMessage(<-msgs, &dirty)
+			}
+			dirty.Flush()
+			lag := b.after(n+1, time.Since(began), len(msgs))
+			if f.deps.OnLag != nil {
+				f.deps.OnLag(shard, lag)
+			}
+		}
+	}
+}
+
+func (f *Feed) applyMessage(msg *nats.Msg, dirty *hub.Dirty) {
+	events, position, err := f.deps.Source.Live(msg)
+	if err != nil {
+		f.deps.Log.Warn("room events cannot be decoded", slog.String("subject", msg.Subject), slog.Any("error", err))
+		return
+	}
+	f.apply(events, position, dirty)
+}
+
+// apply gives events of one room to the hub; position is theirs in the stream, 0 when it is not known.
+func (f *Feed) apply(events []*eventv1.RoomEvent, position uint64, dirty *hub.Dirty) {
+	if len(events) == 0 {
+		return
+	}
+	mapped := make([]replay.Event, len(events))
+	for i, e := range events {
+		mapped[i] = Event(e)
+	}
+	f.deps.Hub.ApplyAll(mapped[0].RoomID, mapped, position, dirty)
+}
+
+// Event maps the wire form of a room event; RoomID comes from the payload because the subject may hold a hash of it.
+func Event(e *eventv1.RoomEvent) replay.Event {
+	var causedAt time.Time
+	if t := e.GetCausedAt(); t != nil {
+		causedAt = t.AsTime()
+	}
+	return replay.Event{
+		RoomID: e.GetRoomId(), Seq: e.GetSeq(),
+		Name: e.GetEmit().GetEvent(), Args: e.GetEmit().GetArgs(), Attachments: e.GetEmit().GetAttachments(),
+		ExceptSocket: e.GetExceptSocketId(), EvictUser: e.GetEvictUserId(), CausedAt: causedAt,
+	}
+}
+
+// backlog measures how long what waits for a pump will take it, by what the last messages took.
+type backlog struct {
+	each float64 // nanoseconds a message, smoothed
+}
+
+// after notes a batch of n messages that is done, and gives the time that the waiting ones will take.
+func (b *backlog) after(n int, took time.Duration, waiting int) time.Duration {
+	const weight = 0.2
+	b.each += weight * (float64(took)/float64(n) - b.each)
+	return time.Duration(b.each * float64(waiting))
+}
