@@ -21,7 +21,7 @@ type Config struct {
 	Obs       obs.Settings `embed:"" set:"admin_listen=:8081"`
 	RPC       rpc.Settings `embed:"" set:"grpc_listen=:7001"`
 	NATS      bus.Settings `embed:""`
-	Database  pg.Settings  `embed:"" set:"db_schema=auth" set:"db_max_conns=10"`
+	Database  pg.Settings  `embed:"" set:"db_schema=auth" set:"db_max_conns=10"` //nolint:staticcheck // kong takes set more than once
 	Tokens    Tokens       `embed:""`
 	External  External     `embed:""`
 	Passwords Passwords    `embed:""`

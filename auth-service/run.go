@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"sync/atomic"
 	"time"
-
-	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/auth-service/internal/auth"
 	"github.com/starling-chat/starling/auth-service/internal/busapi"
@@ -27,11 +24,9 @@ import (
 const (
 	name = "auth-service"
 
-	prepareRetry  = 500 * time.Millisecond
-	prepareLogs   = 5 * time.Second // between two lines of log
-	healthPeriod  = time.Second
-	healthTimeout = 2 * time.Second
-	flushTraces   = 2 * time.Second
+	prepareRetry = 500 * time.Millisecond
+	prepareLogs  = 5 * time.Second // between two lines of log
+	flushTraces  = 2 * time.Second
 )
 
 // Migrations are the goose files of the schema.
@@ -60,7 +55,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	defer nc.Close()
 
 	announcer := busapi.New(nc, log)
-	service, err := auth.New(cfg.domain(), postgres.NewStore(pool), announcer, log)
+	store := postgres.NewStore(pool)
+	service, err := auth.New(cfg.domain(), store, announcer, log)
 	if err != nil {
 		return err
 	}
@@ -69,20 +65,22 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	server := rpc.NewServer(cfg.RPC.Server(registry, log))
 	authv1.RegisterAuthServiceServer(server.GRPC(), grpcapi.New(service))
 
-	health := &health{pool: pool, server: server, log: log, prepared: make(chan struct{})}
+	// NATS is no condition: without it only announcements wait.
+	prepared := make(chan struct{})
+	readiness := rpc.NewReadiness(server, log, rpc.Done(prepared, "the database is not prepared yet"), store.Ready)
 	warn(ctx, cfg, log)
 	group := run.Group{Timeout: cfg.ShutdownTimeout}
-	group.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: health.ready, Log: log}.Run)
+	group.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: readiness.Err, Log: log}.Run)
 	group.Go("bus", func(ctx context.Context) error { return announcer.Run(ctx, service.Forget) })
 	group.Go("upkeep", func(ctx context.Context) error {
 		if err := prepare(ctx, cfg, service, log); err != nil {
 			return err
 		}
-		close(health.prepared)
+		close(prepared)
 		return service.Run(ctx)
 	})
 	group.Go("grpc", server.Run)
-	group.Go("health", health.Run)
+	group.Go("readiness", readiness.Run)
 	return group.Run(ctx)
 }
 
@@ -138,52 +136,4 @@ func warn(ctx context.Context, cfg Config, log *slog.Logger) {
 	if k := cfg.Accounts.APIKey; k != "" && len(k.Reveal()) < 16 {
 		log.LogAttrs(ctx, slog.LevelWarn, "API_KEY is shorter than 16 bytes and may be guessed")
 	}
-}
-
-// health tells gRPC clients and the admin listener whether requests can be answered. NATS is no condition: without it
-// only announcements wait.
-type health struct {
-	pool     *pgxpool.Pool
-	server   *rpc.Server
-	log      *slog.Logger
-	prepared chan struct{} // closed when migrations, keys and seed are there
-	serving  atomic.Bool
-}
-
-func (h *health) ready() error {
-	if !h.serving.Load() {
-		return errors.New("the database is away or not prepared yet")
-	}
-	return nil
-}
-
-// Run looks once a second, from when the database was prepared.
-func (h *health) Run(ctx context.Context) error {
-	select {
-	case <-ctx.Done():
-		return nil
-	case <-h.prepared:
-	}
-	ticker := time.NewTicker(healthPeriod)
-	defer ticker.Stop()
-	for {
-		serving := h.ping(ctx)
-		if h.serving.Swap(serving) != serving && ctx.Err() == nil {
-			h.log.LogAttrs(ctx, slog.LevelInfo, "readiness changed", slog.Bool("ready", serving))
-		}
-		h.server.SetReady(serving)
-		select {
-		case <-ctx.Done():
-			h.serving.Store(false)
-			h.server.SetReady(false)
-			return nil
-		case <-ticker.C:
-		}
-	}
-}
-
-func (h *health) ping(ctx context.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
-	defer cancel()
-	return h.pool.Ping(ctx) == nil
 }

@@ -19,7 +19,7 @@ type Config struct {
 	Obs      obs.Settings `embed:"" set:"admin_listen=:8082"`
 	RPC      rpc.Settings `embed:"" set:"grpc_listen=:7002"`
 	NATS     bus.Settings `embed:""`
-	Database pg.Settings  `embed:"" set:"db_schema=chat" set:"db_max_conns=16"`
+	Database pg.Settings  `embed:"" set:"db_schema=chat" set:"db_max_conns=16"` //nolint:staticcheck // kong takes set more than once
 
 	AssertDurable   bool `name:"assert-durable" env:"ASSERT_DURABLE" default:"true" negatable:"" help:"Refuse to work on a PostgreSQL that does not flush commits to disk."`
 	RoomsAutocreate bool `name:"rooms-autocreate" env:"ROOMS_AUTOCREATE" default:"true" negatable:"" help:"Joining a room that does not exist creates it."`

@@ -2,14 +2,12 @@ package chatservice
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
-	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/starling-chat/starling/chat-service/internal/busapi"
@@ -76,16 +74,16 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	server := rpc.NewServer(cfg.RPC.Server(registry, log))
 	chatv1.RegisterChatServiceServer(server.GRPC(), grpcapi.NewServer(service))
 
-	ready := func() error { return errors.Join(store.Ready(), natsReady(nc)) }
+	readiness := rpc.NewReadiness(server, log, store.Ready, bus.Ready(nc))
 	parts := run.Group{Timeout: cfg.ShutdownTimeout}
-	parts.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: ready, Log: log}.Run)
+	parts.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: readiness.Err, Log: log}.Run)
 	parts.Go("publisher", publisher.Run)
 	parts.Go("writer", writer.Run)
 	parts.Go("marks", service.Run)
 	parts.Go("grpc", server.Run)
 	parts.Go("client events", events.Run)
 	parts.Go("database", func(ctx context.Context) error { return openDatabase(ctx, cfg, pool, store, log) })
-	parts.Go("health", func(ctx context.Context) error { return watch(ctx, store, ready, server.SetReady) })
+	parts.Go("readiness", readiness.Run)
 	return parts.Run(ctx)
 }
 
@@ -96,50 +94,12 @@ func openDatabase(ctx context.Context, cfg Config, pool *pgxpool.Pool, store *po
 			return err
 		}
 	}
-	for cfg.AssertDurable {
-		err := pg.AssertDurable(ctx, pool)
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil || !pg.IsUnavailable(err) {
-			return fmt.Errorf("check PostgreSQL (assert-durable): %w", err)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(healthPause):
+	if cfg.AssertDurable {
+		if err := pg.AwaitDurable(ctx, pool); err != nil {
+			return fmt.Errorf("check PostgreSQL (ASSERT_DURABLE): %w", err)
 		}
 	}
 	store.Open()
-	return nil
-}
-
-// healthPause is the time between two health checks.
-const healthPause = time.Second
-
-// watch keeps the gRPC health up to date, and finds PostgreSQL again when nobody asks it.
-func watch(ctx context.Context, store *postgres.Store, ready func() error, set func(bool)) error {
-	tick := time.NewTicker(healthPause)
-	defer tick.Stop()
-	for {
-		if store.Ready() != nil {
-			ping, cancel := context.WithTimeout(ctx, healthPause)
-			_ = store.Ping(ping) // the circuit notes the outcome
-			cancel()
-		}
-		set(ready() == nil)
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-		}
-	}
-}
-
-func natsReady(nc *nats.Conn) error {
-	if !nc.IsConnected() {
-		return errors.New("NATS is away")
-	}
 	return nil
 }
 

@@ -21,7 +21,7 @@ type Config struct {
 	Obs      obs.Settings `embed:"" set:"admin_listen=:8083"`
 	RPC      rpc.Settings `embed:"" set:"grpc_listen=:7003"`
 	NATS     bus.Settings `embed:""`
-	Database pg.Settings  `embed:"" set:"db_schema=presence" set:"db_max_conns=4"`
+	Database pg.Settings  `embed:"" set:"db_schema=presence" set:"db_max_conns=4"` //nolint:staticcheck // kong takes set more than once
 
 	ChatAddr     string        `name:"chat-service-addr" env:"CHAT_SERVICE_ADDR" default:"localhost:7002" help:"chat-service, host:port for gRPC, or several separated by commas."`
 	LeaseExpiry  time.Duration `name:"lease-expiry" env:"LEASE_EXPIRY" default:"10s" help:"Silence after which a gateway and its sockets count as gone, a duration of 4s to 10m; gateways send heartbeats every 3s."`

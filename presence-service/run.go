@@ -74,8 +74,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		journal    = &presence.Journal{Registry: registry, Leadership: leadership, Store: store, Log: log}
 		keeper     = &presence.Keeper{Registry: registry, Leadership: leadership, Publisher: publisher, Link: publisher, Log: log}
 		server     = rpc.NewServer(cfg.RPC.Server(metrics, log))
-		health     = &readiness{conn: nc, registry: registry, server: server, migrated: make(chan struct{})}
-		admin      = obs.Admin{Addr: cfg.Obs.Admin, Registry: metrics, Ready: health.check, Log: log}
+		// PostgreSQL has to be there only once, for the migration: who is online is known without it.
+		migrated  = make(chan struct{})
+		readiness = rpc.NewReadiness(server, log, rpc.Done(migrated, "waiting for PostgreSQL"), bus.Ready(nc), registry.Ready)
+		admin     = obs.Admin{Addr: cfg.Obs.Admin, Registry: metrics, Ready: readiness.Err, Log: log}
 	)
 	presencev1.RegisterPresenceServiceServer(server.GRPC(), grpcapi.NewService(query))
 	metrics.MustRegister(pg.Collector(pool), bus.Collector(nc))
@@ -84,7 +86,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	group := run.Group{Timeout: cfg.ShutdownTimeout}
 	group.Go("admin", admin.Run)
 	group.Go("migrations", func(ctx context.Context) error {
-		defer close(health.migrated)
+		defer close(migrated)
 		if !cfg.Database.Migrate {
 			return nil
 		}
@@ -99,6 +101,6 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	group.Go("catalog", catalog.Run)
 	group.Go("client events", events.Run)
 	group.Go("grpc", server.Run)
-	group.Go("readiness", health.Run)
+	group.Go("readiness", readiness.Run)
 	return group.Run(ctx)
 }

@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -148,5 +149,15 @@ func WaitConnected(ctx context.Context, nc *nats.Conn) error {
 			return fmt.Errorf("wait for NATS: %w", ctx.Err())
 		case <-changes:
 		}
+	}
+}
+
+// Ready returns a check that tells why nothing can be sent or received; nil = it can.
+func Ready(nc *nats.Conn) func(context.Context) error {
+	return func(context.Context) error {
+		if !nc.IsConnected() {
+			return errors.New("NATS is away")
+		}
+		return nil
 	}
 }

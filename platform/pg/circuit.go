@@ -18,9 +18,10 @@ import (
 //	  │                                  └────────────── it failed ─────────────┘    │
 //	  └───────────────────────────────── it succeeded ───────────────────────────────┘
 type Circuit struct {
-	mu      sync.Mutex
-	broken  bool
-	retryAt time.Time // while broken: when the next one may try
+	mu       sync.Mutex
+	broken   bool
+	retryAt  time.Time // while broken: when the next one may try
+	answered time.Time // when PostgreSQL answered last
 }
 
 // CircuitPause is how long nobody may try after a failure.
@@ -105,7 +106,17 @@ func (c *Circuit) leave(ctx context.Context, probe bool, began time.Time, err er
 		c.broken, c.retryAt = true, now.Add(CircuitPause)
 	default:
 		c.broken = false
+		if !IsLost(err) {
+			c.answered = now
+		}
 	}
+}
+
+// heard tells whether PostgreSQL has answered after t and has not gone away since.
+func (c *Circuit) heard(t time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.broken && c.answered.After(t)
 }
 
 // isAway tells whether PostgreSQL cannot be used, rather than that a statement lost a race or took too long, or one connection

@@ -22,6 +22,8 @@ const (
 	codeQueryCanceled        = "57014" // statement_timeout
 	codeAdminShutdown        = "57P01"
 	codeCrashShutdown        = "57P02"
+	codeInvalidSchema        = "3F000"
+	codeUndefinedTable       = "42P01"
 	classConnection          = "08"
 	classResources           = "53"  // too many connections, disk full, out of memory
 	classShutdown            = "57P" // shutting down, crashed, starting up, database dropped
@@ -87,4 +89,10 @@ func code(err error) string {
 func IsConflict(err error) bool {
 	c := code(err)
 	return c == codeSerializationFailure || c == codeDeadlockDetected
+}
+
+// IsUnmigrated reports whether a schema or table is missing: its migration is still to come.
+func IsUnmigrated(err error) bool {
+	c := code(err)
+	return c == codeUndefinedTable || c == codeInvalidSchema
 }

@@ -99,6 +99,21 @@ func (cfg Config) apply(conn *pgx.ConnConfig) {
 	}
 }
 
+// AwaitDurable is AssertDurable that waits for PostgreSQL as long as it takes, or until ctx ends.
+func AwaitDurable(ctx context.Context, pool *pgxpool.Pool) error {
+	for {
+		err := AssertDurable(ctx, pool)
+		if err == nil || ctx.Err() != nil || !IsUnavailable(err) {
+			return err
+		}
+		if !wait(ctx, durableRetryPause) {
+			return ctx.Err()
+		}
+	}
+}
+
+const durableRetryPause = time.Second
+
 // AssertDurable fails unless the server flushes commits to disk: kill -9 alone
 // does not reveal a missing fsync, so the settings are asserted.
 func AssertDurable(ctx context.Context, pool *pgxpool.Pool) error {

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/auth-service/internal/auth"
+	"github.com/starling-chat/starling/platform/pg"
 )
 
 const (
@@ -44,18 +45,18 @@ func signingKeys(ctx context.Context, q querier) ([]auth.StoredKey, time.Time, e
 func (s *Store) SigningKeys(ctx context.Context) ([]auth.StoredKey, time.Time, error) {
 	var keys []auth.StoredKey
 	var now time.Time
-	err := s.circuit.Do(ctx, func(ctx context.Context) (err error) {
+	err := s.Do(ctx, "select signing keys", func(ctx context.Context) (err error) {
 		keys, now, err = signingKeys(ctx, s.pool)
 		return err
 	})
-	return keys, now, wrap("select signing keys", err)
+	return keys, now, err
 }
 
 // EditSigningKeys implements auth.KeyStore.
 func (s *Store) EditSigningKeys(
 	ctx context.Context, plan func([]auth.StoredKey, time.Time) (auth.KeyEdit, error),
 ) (keys []auth.StoredKey, err error) {
-	err = s.inTx(ctx, "edit signing keys", func(tx pgx.Tx) error {
+	err = s.Tx(ctx, "edit signing keys", func(tx pgx.Tx) error {
 		if _, err := tx.Exec(ctx, sqlLockSigningKeys); err != nil {
 			return err
 		}
@@ -86,10 +87,10 @@ const sqlAPIKey = `SELECT name, scopes FROM api_keys WHERE hash = $1`
 // APIKey implements auth.KeyStore.
 func (s *Store) APIKey(ctx context.Context, hash auth.TokenHash) (auth.APIKey, error) {
 	var k auth.APIKey
-	err := s.circuit.Do(ctx, func(ctx context.Context) error {
+	err := s.Do(ctx, "select API key", func(ctx context.Context) error {
 		return s.pool.QueryRow(ctx, sqlAPIKey, hash[:]).Scan(&k.Name, &k.Scopes)
 	})
-	return k, wrap("select API key", noRows(err, auth.ErrKeyUnknown))
+	return k, pg.NoRows(err, auth.ErrKeyUnknown)
 }
 
 const sqlPutAPIKey = `INSERT INTO api_keys (name, hash, scopes) VALUES ($1, $2, $3)
@@ -98,5 +99,5 @@ ON CONFLICT (name) DO UPDATE SET hash = EXCLUDED.hash, scopes = EXCLUDED.scopes`
 // PutAPIKey implements auth.KeyStore.
 func (s *Store) PutAPIKey(ctx context.Context, key auth.APIKey, hash auth.TokenHash) error {
 	_, err := s.pool.Exec(ctx, sqlPutAPIKey, key.Name, hash[:], key.Scopes)
-	return wrap("put API key", err)
+	return pg.Wrap("put API key", err)
 }

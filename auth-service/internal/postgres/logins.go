@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/auth-service/internal/auth"
+	"github.com/starling-chat/starling/platform/pg"
 )
 
 // grantTime is a statement of its own, run when the user row is locked: the time of a statement that waited for a lock is
@@ -21,7 +22,7 @@ func grant(ctx context.Context, tx pgx.Tx, user auth.UserID, login auth.LoginID)
 	g := auth.Grant{LoginID: login}
 	var err error
 	if g.User, err = scanUser(tx.QueryRow(ctx, sqlLockUser, user)); err != nil {
-		return g, noRows(err, auth.ErrUserNotFound)
+		return g, pg.NoRows(err, auth.ErrUserNotFound)
 	}
 	return g, tx.QueryRow(ctx, sqlGrantTime, user).Scan(&g.IssuedAt)
 }
@@ -35,7 +36,7 @@ const (
 func (s *Store) BeginLogin(
 	ctx context.Context, u auth.User, id auth.LoginID, token auth.TokenHash, ttl time.Duration,
 ) (g auth.Grant, err error) {
-	err = s.inTx(ctx, "begin login", func(tx pgx.Tx) (err error) {
+	err = s.Tx(ctx, "begin login", func(tx pgx.Tx) (err error) {
 		if g, err = grant(ctx, tx, u.ID, id); err != nil {
 			return err
 		}
@@ -71,7 +72,7 @@ WHERE t.hash = $1 AND t.expires_at > now() FOR UPDATE OF t`
 func (s *Store) Rotate(
 	ctx context.Context, token auth.TokenHash, salt []byte, successor func([]byte) auth.TokenHash, ttl, grace time.Duration,
 ) (r auth.Rotation, err error) {
-	err = s.inTx(ctx, "rotate refresh token", func(tx pgx.Tx) error {
+	err = s.Tx(ctx, "rotate refresh token", func(tx pgx.Tx) error {
 		r = auth.Rotation{Salt: salt}
 		var user auth.UserID
 		var login auth.LoginID
@@ -79,21 +80,21 @@ func (s *Store) Rotate(
 		var firstSalt []byte
 		err := tx.QueryRow(ctx, sqlLockToken, token[:], grace).Scan(&user, &login, &spent, &recently, &firstSalt)
 		if err != nil {
-			return noRows(err, auth.ErrTokenUnknown)
+			return pg.NoRows(err, auth.ErrTokenUnknown)
 		}
 		if r.Grant, err = grant(ctx, tx, user, login); err != nil {
 			return replace(err, auth.ErrUserNotFound, auth.ErrTokenUnknown)
 		}
 		// Read after the user's lock, so that a revocation that just ended the login is seen.
 		if err := tx.QueryRow(ctx, sqlLoginAlive, login).Scan(&alive); err != nil {
-			return noRows(err, auth.ErrTokenUnknown)
+			return pg.NoRows(err, auth.ErrTokenUnknown)
 		}
 		again := spent && recently && len(firstSalt) > 0
 		if again { // a lost answer is asked for again only by who never got, so never spent, the successor
 			var moved bool
 			next := successor(firstSalt)
 			if err := tx.QueryRow(ctx, sqlTokenSpent, next[:]).Scan(&moved); err != nil {
-				return noRows(err, auth.ErrTokenUnknown)
+				return pg.NoRows(err, auth.ErrTokenUnknown)
 			}
 			again = !moved
 		}
@@ -131,12 +132,12 @@ WHERE t.hash = $1`
 
 // EndLogin implements auth.LoginStore.
 func (s *Store) EndLogin(ctx context.Context, token auth.TokenHash) (r auth.Revocation, err error) {
-	err = s.inTx(ctx, "end login", func(tx pgx.Tx) error {
+	err = s.Tx(ctx, "end login", func(tx pgx.Tx) error {
 		var user auth.UserID
 		var login auth.LoginID
 		err := tx.QueryRow(ctx, sqlLoginOfToken, token[:]).Scan(&user, &login)
 		if err != nil {
-			return noRows(err, auth.ErrTokenUnknown)
+			return pg.NoRows(err, auth.ErrTokenUnknown)
 		}
 		r, err = endLogin(ctx, tx, user, login)
 		return err
@@ -151,7 +152,7 @@ RETURNING date_trunc('milliseconds', ended_at) + interval '1 millisecond'`
 func endLogin(ctx context.Context, tx pgx.Tx, user auth.UserID, login auth.LoginID) (auth.Revocation, error) {
 	r := auth.Revocation{UserID: user, LoginID: login}
 	if err := tx.QueryRow(ctx, sqlEndLogin, login).Scan(&r.RevokedAt); err != nil {
-		return r, noRows(err, auth.ErrTokenUnknown)
+		return r, pg.NoRows(err, auth.ErrTokenUnknown)
 	}
 	return appendRevocation(ctx, tx, r)
 }
@@ -164,11 +165,11 @@ WHERE u.id = $1 AND u.deleted_at IS NULL`
 // State implements auth.LoginStore.
 func (s *Store) State(ctx context.Context, user auth.UserID, login auth.LoginID) (auth.State, error) {
 	var state auth.State
-	err := s.circuit.Do(ctx, func(ctx context.Context) (err error) {
+	err := s.Do(ctx, "select state", func(ctx context.Context) (err error) {
 		state.User, err = scanUser(s.pool.QueryRow(ctx, sqlState, user, nullable(login)), &state.LoginAlive)
 		return err
 	})
-	return state, wrap("select state", noRows(err, auth.ErrUserNotFound))
+	return state, pg.NoRows(err, auth.ErrUserNotFound)
 }
 
 func nullable(id auth.LoginID) *string {

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/auth-service/internal/auth"
+	"github.com/starling-chat/starling/platform/pg"
 )
 
 const (
@@ -23,7 +24,7 @@ WHERE id = $1 RETURNING revoked_at`
 
 // RevokeUser implements auth.RevocationStore.
 func (s *Store) RevokeUser(ctx context.Context, id auth.UserID) (r auth.Revocation, err error) {
-	err = s.inTx(ctx, "revoke user", func(tx pgx.Tx) error {
+	err = s.Tx(ctx, "revoke user", func(tx pgx.Tx) error {
 		r, err = revokeUser(ctx, tx, id)
 		return err
 	})
@@ -34,7 +35,7 @@ func revokeUser(ctx context.Context, tx pgx.Tx, id auth.UserID) (auth.Revocation
 	r := auth.Revocation{UserID: id}
 	var one int
 	if err := tx.QueryRow(ctx, sqlLockUserForRevoke, id).Scan(&one); err != nil {
-		return r, noRows(err, auth.ErrUserNotFound)
+		return r, pg.NoRows(err, auth.ErrUserNotFound)
 	}
 	if err := tx.QueryRow(ctx, sqlRevokeUser, id).Scan(&r.RevokedAt); err != nil {
 		return r, err
@@ -68,11 +69,11 @@ FROM revocation_head h LEFT JOIN LATERAL (
 // Revocations implements auth.RevocationStore.
 func (s *Store) Revocations(ctx context.Context, after int64, limit int) (auth.RevocationPage, error) {
 	var page auth.RevocationPage
-	err := s.circuit.Do(ctx, func(ctx context.Context) (err error) {
+	err := s.Do(ctx, "select revocations", func(ctx context.Context) (err error) {
 		page, err = s.revocations(ctx, after, limit)
 		return err
 	})
-	return page, wrap("select revocations", err)
+	return page, err
 }
 
 func (s *Store) revocations(ctx context.Context, after int64, limit int) (auth.RevocationPage, error) {
@@ -104,12 +105,12 @@ WHERE NOT announced AND revoked_at < clock_timestamp() - $1::interval ORDER BY i
 func (s *Store) Unannounced(ctx context.Context, age time.Duration, limit int) ([]auth.Revocation, error) {
 	rows, err := s.pool.Query(ctx, sqlUnannounced, age, limit)
 	if err != nil {
-		return nil, wrap("select unannounced revocations", err)
+		return nil, pg.Wrap("select unannounced revocations", err)
 	}
 	found, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (r auth.Revocation, err error) {
 		return r, row.Scan(&r.ID, &r.UserID, &r.LoginID, &r.RevokedAt)
 	})
-	return found, wrap("select unannounced revocations", err)
+	return found, pg.Wrap("select unannounced revocations", err)
 }
 
 const sqlMarkAnnounced = `UPDATE revocations SET announced = true WHERE id = ANY ($1)`
@@ -117,7 +118,7 @@ const sqlMarkAnnounced = `UPDATE revocations SET announced = true WHERE id = ANY
 // MarkAnnounced implements auth.RevocationStore.
 func (s *Store) MarkAnnounced(ctx context.Context, ids []int64) error {
 	_, err := s.pool.Exec(ctx, sqlMarkAnnounced, ids)
-	return wrap("mark revocations as announced", err)
+	return pg.Wrap("mark revocations as announced", err)
 }
 
 // replace swaps one sentinel for another.

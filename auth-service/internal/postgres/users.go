@@ -28,19 +28,18 @@ const sqlCreateUser = `INSERT INTO users (id, username, password_hash, name, rol
 
 // CreateUser implements auth.UserStore.
 func (s *Store) CreateUser(ctx context.Context, u auth.User, passwordHash string) error {
-	err := s.exec(ctx, sqlCreateUser, u.ID, u.Username, passwordHash, u.Name, u.Role)
+	err := s.exec(ctx, "insert user", sqlCreateUser, u.ID, u.Username, passwordHash, u.Name, u.Role)
 	if pg.IsUnique(err, "users_username_key") {
 		return auth.ErrUsernameTaken
 	}
-	return wrap("insert user", err)
+	return err
 }
 
 const sqlProvision = `INSERT INTO users (id, name, role) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING`
 
 // Provision implements auth.UserStore.
 func (s *Store) Provision(ctx context.Context, u auth.User) error {
-	err := s.exec(ctx, sqlProvision, u.ID, u.Name, u.Role)
-	return wrap("insert provisioned user", err)
+	return s.exec(ctx, "insert provisioned user", sqlProvision, u.ID, u.Name, u.Role)
 }
 
 const sqlCredentials = `SELECT ` + userColumns + `, u.password_hash FROM users u
@@ -50,11 +49,11 @@ WHERE u.username = $1 AND u.password_hash IS NOT NULL AND u.deleted_at IS NULL`
 func (s *Store) Credentials(ctx context.Context, username string) (auth.User, string, error) {
 	var hash string
 	var u auth.User
-	err := s.circuit.Do(ctx, func(ctx context.Context) (err error) {
+	err := s.Do(ctx, "select credentials", func(ctx context.Context) (err error) {
 		u, err = scanUser(s.pool.QueryRow(ctx, sqlCredentials, username), &hash)
 		return err
 	})
-	return u, hash, wrap("select credentials", noRows(err, auth.ErrUserNotFound))
+	return u, hash, pg.NoRows(err, auth.ErrUserNotFound)
 }
 
 const sqlReplaceHash = `UPDATE users SET password_hash = $3 WHERE id = $1 AND password_hash = $2`
@@ -62,7 +61,7 @@ const sqlReplaceHash = `UPDATE users SET password_hash = $3 WHERE id = $1 AND pa
 // ReplaceHash implements auth.UserStore.
 func (s *Store) ReplaceHash(ctx context.Context, id auth.UserID, old, replacement string) error {
 	_, err := s.pool.Exec(ctx, sqlReplaceHash, id, old, replacement)
-	return wrap("update password hash", err)
+	return pg.Wrap("update password hash", err)
 }
 
 const sqlPromote = `UPDATE users SET role = 'admin', password_hash = $2
@@ -70,7 +69,7 @@ WHERE id = $1 AND role <> 'admin' AND deleted_at IS NULL`
 
 // Promote implements auth.UserStore.
 func (s *Store) Promote(ctx context.Context, id auth.UserID, passwordHash string) (r auth.Revocation, err error) {
-	err = s.inTx(ctx, "promote user", func(tx pgx.Tx) error {
+	err = s.Tx(ctx, "promote user", func(tx pgx.Tx) error {
 		tag, err := tx.Exec(ctx, sqlPromote, id, passwordHash)
 		if err != nil {
 			return err
@@ -89,7 +88,7 @@ const sqlUsers = `SELECT ` + userColumns + ` FROM users u WHERE u.id = ANY ($1) 
 // Users implements auth.UserStore.
 func (s *Store) Users(ctx context.Context, ids []auth.UserID) ([]auth.User, error) {
 	var users []auth.User
-	err := s.circuit.Do(ctx, func(ctx context.Context) error {
+	err := s.Do(ctx, "select users", func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, sqlUsers, ids)
 		if err != nil {
 			return err
@@ -97,5 +96,5 @@ func (s *Store) Users(ctx context.Context, ids []auth.UserID) ([]auth.User, erro
 		users, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (auth.User, error) { return scanUser(row) })
 		return err
 	})
-	return users, wrap("select users", err)
+	return users, err
 }

@@ -93,8 +93,8 @@ func (a *attempt) learn(err error, mayHaveCommitted bool, outcomes []chat.Outcom
 		a.repeats = true
 		return fmt.Errorf("commit batch: %w: %w", chat.ErrConflict, err)
 	case errors.Is(err, pg.ErrCircuitOpen):
-		return fmt.Errorf("%w: %w", chat.ErrUnavailable, refusal("commit batch", err))
-	case fault.KindOf(err) == fault.Unavailable || unavailable(err) || errors.Is(err, context.Canceled):
+		return fmt.Errorf("%w: %w", chat.ErrUnavailable, pg.Refusal("commit batch", err))
+	case fault.KindOf(pg.Wrap("commit batch", err)) == fault.Unavailable:
 		return fmt.Errorf("commit batch: %w: %w", chat.ErrUnavailable, err)
 	}
 	return fmt.Errorf("commit batch: %w", err)

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
@@ -42,85 +41,48 @@ type Codec interface {
 
 // Store is chat.Store on PostgreSQL. It is safe for concurrent use.
 type Store struct {
-	pool    *pgxpool.Pool
-	codec   Codec
-	opened  atomic.Bool // the schema is there
-	circuit pg.Circuit
+	pool   *pgxpool.Pool
+	shared *pg.Store // asks the pool
+	codec  Codec
+	opened atomic.Bool // the schema is there
 }
 
 var _ chat.Store = (*Store)(nil)
 
 // New returns a Store on the pool. It refuses with fault Unavailable until Open is called: the schema may not exist yet.
-func New(pool *pgxpool.Pool, codec Codec) *Store { return &Store{pool: pool, codec: codec} }
+func New(pool *pgxpool.Pool, codec Codec) *Store {
+	return &Store{pool: pool, shared: pg.NewStore(pool), codec: codec}
+}
 
 // Open lets requests in, after the migrations.
 func (s *Store) Open() { s.opened.Store(true) }
 
 var errNotReady = errors.New("the schema is not migrated yet")
 
-// Ready tells whether PostgreSQL answered last time; nil = yes.
-func (s *Store) Ready() error {
+// Ready tells whether the schema is there and PostgreSQL answers; nil = yes.
+func (s *Store) Ready(ctx context.Context) error {
 	if !s.opened.Load() {
 		return errNotReady
 	}
-	return s.circuit.Err()
+	return s.shared.Ready(ctx)
 }
 
-// Ping asks PostgreSQL, also while the circuit is open.
-func (s *Store) Ping(ctx context.Context) error {
-	if !s.opened.Load() {
-		return errNotReady
-	}
-	err := s.circuit.Probe(ctx, s.pool.Ping)
-	s.dropLost(err)
-	return err
-}
+var errStarting = fault.Retry(fault.Unavailable, "Service is starting", time.Second)
 
 // ask runs f if the schema is there and the circuit lets it.
 func (s *Store) ask(ctx context.Context, f func(context.Context) error) error {
 	if !s.opened.Load() {
-		return fault.Retry(fault.Unavailable, "Service is starting", time.Second)
+		return errStarting
 	}
-	err := s.circuit.Do(ctx, f)
-	s.dropLost(err)
-	return err
-}
-
-// dropLost drops the connections that probably broke with the one that err tells of.
-func (s *Store) dropLost(err error) {
-	if pg.IsLost(err) {
-		s.pool.Reset()
-	}
+	return s.shared.Ask(ctx, f)
 }
 
 // do asks, and again where the connection broke: f must be safe to repeat.
 func (s *Store) do(ctx context.Context, what string, f func(context.Context) error) error {
-	err := s.ask(ctx, f)
-	if pg.IsLost(err) && ctx.Err() == nil {
-		err = s.ask(ctx, f)
+	if !s.opened.Load() {
+		return fmt.Errorf("%s: %w", what, errStarting)
 	}
-	switch {
-	case err == nil:
-		return nil
-	case unavailable(err):
-		return refusal(what, err)
-	}
-	return fmt.Errorf("%s: %w", what, err)
-}
-
-func refusal(what string, err error) error {
-	return &fault.Error{
-		Kind: fault.Unavailable, Message: "Service unavailable", RetryAfter: pg.CircuitPause,
-		Cause: fmt.Errorf("%s: %w", what, err),
-	}
-}
-
-// codeUndefinedTable: the migrations are still to come, or another schema is set.
-const codeUndefinedTable = "42P01"
-
-func unavailable(err error) bool {
-	var pgErr *pgconn.PgError
-	return pg.IsUnavailable(err) || errors.As(err, &pgErr) && pgErr.Code == codeUndefinedTable
+	return s.shared.Do(ctx, what, f)
 }
 
 // snapshot begins a transaction in which all statements see the same state. The batch is one round trip.

@@ -4,18 +4,17 @@ import (
 	"cmp"
 	"context"
 	"embed"
-	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/presence-service/internal/presence"
+	"github.com/starling-chat/starling/proto/fault"
 )
 
 //go:embed migrations/*.sql
@@ -27,13 +26,10 @@ func Migrations() (fs.FS, error) { return fs.Sub(migrations, "migrations") }
 var _ presence.LastSeenStore = (*Store)(nil)
 
 // Store keeps when users were last seen.
-type Store struct {
-	pool    *pgxpool.Pool
-	circuit pg.Circuit
-}
+type Store struct{ shared *pg.Store }
 
 // NewStore uses a pool whose search_path is the schema.
-func NewStore(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+func NewStore(pool *pgxpool.Pool) *Store { return &Store{pg.NewStore(pool)} }
 
 // Two leaders may write at once for a moment: a later time wins, whatever the order.
 const sqlSave = `
@@ -57,14 +53,10 @@ func (s *Store) SaveSightings(ctx context.Context, sightings []presence.Sighting
 			users, times = append(users, string(id)), append(times, sighting.At)
 		}
 	}
-	err := s.circuit.Do(ctx, func(ctx context.Context) error {
-		_, err := s.pool.Exec(ctx, sqlSave, users, times)
+	return away(s.shared.Do(ctx, "save last seen", func(ctx context.Context) error {
+		_, err := s.shared.Pool().Exec(ctx, sqlSave, users, times)
 		return err
-	})
-	if err != nil {
-		return away("save last seen", err)
-	}
-	return nil
+	}))
 }
 
 const sqlLastSeen = `SELECT user_id, seen_at FROM last_seen WHERE user_id = ANY($1::text[])`
@@ -76,8 +68,8 @@ func (s *Store) LastSeen(ctx context.Context, users []presence.UserID) (map[pres
 		ids[i] = string(id)
 	}
 	seen := make(map[presence.UserID]time.Time, len(users))
-	err := s.circuit.Do(ctx, func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, sqlLastSeen, ids)
+	err := s.shared.Do(ctx, "query last seen", func(ctx context.Context) error {
+		rows, err := s.shared.Pool().Query(ctx, sqlLastSeen, ids)
 		if err != nil {
 			return err
 		}
@@ -90,23 +82,15 @@ func (s *Store) LastSeen(ctx context.Context, users []presence.UserID) (map[pres
 		return err
 	})
 	if err != nil {
-		return nil, away("query last seen", err)
+		return nil, away(err)
 	}
 	return seen, nil
 }
 
-// SQLSTATE of a schema that no migration has made yet.
-const (
-	codeUndefinedTable = "42P01"
-	codeInvalidSchema  = "3F000"
-)
-
 // away marks errors after which the same request may succeed later.
-func away(act string, err error) error {
-	var pgErr *pgconn.PgError
-	missing := errors.As(err, &pgErr) && (pgErr.Code == codeUndefinedTable || pgErr.Code == codeInvalidSchema)
-	if missing || pg.IsUnavailable(err) {
-		return fmt.Errorf("%s: %w: %w", act, presence.ErrUnavailable, err)
+func away(err error) error {
+	if fault.KindOf(err) == fault.Unavailable {
+		return fmt.Errorf("%w: %w", presence.ErrUnavailable, err)
 	}
-	return fmt.Errorf("%s: %w", act, err)
+	return err
 }

@@ -1,6 +1,9 @@
 package presence
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // endedKeep is how long goodbyes are remembered, in lease expiries.
 const endedKeep = 6
@@ -102,4 +105,12 @@ func (r *Registry) IsWarm() bool {
 	default:
 		return false
 	}
+}
+
+// Ready is ErrWarming until the picture is complete.
+func (r *Registry) Ready(context.Context) error {
+	if !r.IsWarm() {
+		return ErrWarming
+	}
+	return nil
 }

@@ -1,57 +1,12 @@
 package presenceservice
 
 import (
-	"context"
-	"errors"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/presence-service/internal/presence"
 )
-
-const readinessEvery = 250 * time.Millisecond
-
-// readiness tells whether calls are welcome: the picture is complete and kept up to date. PostgreSQL has to be there only
-// once, for the migration: who is online is known without it.
-type readiness struct {
-	conn     *nats.Conn
-	registry *presence.Registry
-	server   *rpc.Server
-	migrated chan struct{}
-}
-
-// Run keeps the gRPC health up to date until ctx ends.
-func (r *readiness) Run(ctx context.Context) error {
-	tick := time.NewTicker(readinessEvery)
-	defer tick.Stop()
-	for {
-		r.server.SetReady(r.check() == nil)
-		select {
-		case <-ctx.Done():
-			r.server.SetReady(false)
-			return nil
-		case <-tick.C:
-		}
-	}
-}
-
-func (r *readiness) check() error {
-	select {
-	case <-r.migrated:
-	default:
-		return errors.New("waiting for PostgreSQL")
-	}
-	switch {
-	case !r.conn.IsConnected():
-		return errors.New("NATS is away")
-	case !r.registry.IsWarm():
-		return presence.ErrWarming
-	}
-	return nil
-}
 
 func registerGauges(metrics prometheus.Registerer, registry *presence.Registry, leadership *presence.Leadership) {
 	gauge := func(name, help string, value func(presence.Stats) int) {
