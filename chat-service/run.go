@@ -63,7 +63,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	gossip := busapi.NewGossip(nc)
 	typing := chat.NewTyping(publisher.Ephemeral, gossip)
 	defer typing.Close()
-	writer := chat.NewWriter(store, publisher, figures, cfg.writer(), log)
+	writes, publishes := sabotaged(store, publisher)
+	writer := chat.NewWriter(writes, publishes, figures, cfg.writer(), log)
 	service := chat.NewService(store, writer, publisher, typing, chat.Config{
 		RoomsAutocreate: cfg.RoomsAutocreate, MembershipTTL: cfg.Writer.MembershipTTL, Marks: cfg.marks(),
 	}, log)

@@ -2,6 +2,6 @@
 // `sabotage` all of it is constant false and compiled away; with it, the environment variable STARLING_SABOTAGE says what breaks:
 //
 //	ack-before-commit   some batches are answered and published, and then lost, as a crash between ack and commit would do
-//	no-outbox           no outbox row is written, and some publications are lost, as a crash after the commit would do
+//	no-outbox           no outbox row is kept, and some publications are lost, as a crash after the commit would do
 //	no-gap-repair       a gateway passes gaps on, never compares heads, and loses some events, as a full queue would do
 package sabotage

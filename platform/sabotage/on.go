@@ -20,10 +20,13 @@ var mode = sync.OnceValue(func() string { return os.Getenv("STARLING_SABOTAGE") 
 
 var commits, publications, events atomic.Uint64 //nolint:gochecknoglobals // as above
 
-// LoseCommit tells chat-service to roll a batch back and to answer as if it were committed.
-func LoseCommit() bool { return mode() == "ack-before-commit" && commits.Add(1)%commitsPerLoss == 0 }
+// AckBeforeCommit tells chat-service to answer some batches without committing them.
+func AckBeforeCommit() bool { return mode() == "ack-before-commit" }
 
-// NoOutbox tells chat-service to write no outbox rows.
+// LoseCommit tells chat-service to answer a batch as if it were committed, and not to write it.
+func LoseCommit() bool { return AckBeforeCommit() && commits.Add(1)%commitsPerLoss == 0 }
+
+// NoOutbox tells chat-service to keep no outbox rows.
 func NoOutbox() bool { return mode() == "no-outbox" }
 
 // LosePublication tells chat-service not to publish a committed batch.

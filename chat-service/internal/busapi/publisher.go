@@ -16,7 +16,6 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
-	"github.com/starling-chat/starling/platform/sabotage"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/namespaces"
 	"github.com/starling-chat/starling/proto/subject"
@@ -171,7 +170,7 @@ func (p *Publisher) Degraded() bool {
 
 // Committed implements chat.Publisher.
 func (p *Publisher) Committed(out chat.Outgoing) {
-	if p.cfg.SkipFastPath || sabotage.LosePublication() {
+	if p.cfg.SkipFastPath {
 		return
 	}
 	p.mu.Lock()

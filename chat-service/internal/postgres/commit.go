@@ -7,7 +7,6 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/platform/sabotage"
 )
 
 // A commit is two round trips on one connection:
@@ -108,13 +107,9 @@ func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time)
 	}
 	steps = append(steps, membershipSteps(changes)...)
 	steps = append(steps, roomSteps(changes.Rooms)...)
-	if !sabotage.NoOutbox() {
-		steps = append(steps, step{sql: sqlInsertOutbox, args: []any{[16]byte(id), s.codec.Batch(out.Events), outboxGrace.Milliseconds()}})
-	}
-	if sabotage.LoseCommit() {
-		return append(steps, step{sql: sqlRollback}), nil
-	}
-	return append(steps, step{sql: sqlCommit}), nil
+	return append(steps,
+		step{sql: sqlInsertOutbox, args: []any{[16]byte(id), s.codec.Batch(out.Events), outboxGrace.Milliseconds()}},
+		step{sql: sqlCommit}), nil
 }
 
 // eventRows sorts the events into the two tables of the room log, and encodes each for the outbox.

@@ -1,0 +1,142 @@
+//go:build sabotage
+
+package chatservice
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/wire"
+	"github.com/starling-chat/starling/platform/sabotage"
+)
+
+// sabotaged breaks what the Writer works with as STARLING_SABOTAGE says.
+func sabotaged(store *postgres.Store, publisher chat.Publisher) (chat.Store, chat.Publisher) {
+	switch {
+	case sabotage.AckBeforeCommit():
+		return losingStore{Store: store, lose: sabotage.LoseCommit}, publisher
+	case sabotage.NoOutbox():
+		return outboxlessStore{Store: store, outbox: store}, losingPublisher{publisher, sabotage.LosePublication}
+	}
+	return store, publisher
+}
+
+// losingStore loses some transactions: it says what they would have written, and writes nothing.
+type losingStore struct {
+	chat.Store
+
+	lose func() bool
+}
+
+func (s losingStore) Prepare(commands []chat.Command) chat.Transaction {
+	return losingTransaction{s.Store.Prepare(commands), s, commands}
+}
+
+type losingTransaction struct {
+	chat.Transaction
+
+	store    losingStore
+	commands []chat.Command
+}
+
+func (t losingTransaction) Alone(index int) chat.Transaction {
+	return losingTransaction{t.Transaction.Alone(index), t.store, t.commands[index : index+1]}
+}
+
+func (t losingTransaction) Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, error) {
+	if !t.store.lose() {
+		return t.Transaction.Commit(ctx)
+	}
+	state, err := t.look(ctx)
+	if err != nil {
+		return t.Transaction.Commit(ctx)
+	}
+	changes, outcomes := chat.Decide(state, t.commands)
+	out := chat.Outgoing{ID: uuid.New()}
+	for _, e := range changes.Events {
+		encoded, err := wire.Encode(e)
+		if err != nil {
+			return nil, out, err
+		}
+		out.Events = append(out.Events, encoded)
+	}
+	return outcomes, out, nil
+}
+
+// look reads the state without locking it.
+func (t losingTransaction) look(ctx context.Context) (chat.State, error) {
+	needs := chat.NeedsOf(t.commands)
+	state := chat.State{
+		At: time.Now().UTC().Truncate(time.Millisecond), Random: rand.Uint64,
+		Rooms: map[chat.RoomID]chat.Room{}, Members: map[chat.Membership]string{},
+	}
+	heads, err := t.store.Heads(ctx, needs.Rooms, "")
+	if err != nil {
+		return state, err
+	}
+	for _, room := range needs.Create {
+		state.Rooms[room] = chat.Room{}
+	}
+	for room, head := range heads {
+		state.Rooms[room] = chat.Room{Seq: head}
+	}
+	for _, m := range needs.Members {
+		_, member, err := t.store.Membership(ctx, m)
+		if err != nil {
+			return state, err
+		}
+		if member {
+			state.Members[m] = ""
+		}
+	}
+	return state, nil
+}
+
+// outboxlessStore removes each transaction's row from the outbox before anything is published.
+type outboxlessStore struct {
+	chat.Store
+
+	outbox interface {
+		Done(ctx context.Context, ids []chat.OutboxID) error
+	}
+}
+
+func (s outboxlessStore) Prepare(commands []chat.Command) chat.Transaction {
+	return outboxlessTransaction{s.Store.Prepare(commands), s}
+}
+
+type outboxlessTransaction struct {
+	chat.Transaction
+
+	store outboxlessStore
+}
+
+func (t outboxlessTransaction) Alone(index int) chat.Transaction {
+	return outboxlessTransaction{t.Transaction.Alone(index), t.store}
+}
+
+func (t outboxlessTransaction) Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, error) {
+	outcomes, out, err := t.Transaction.Commit(ctx)
+	if err == nil && len(out.Events) > 0 {
+		_ = t.store.outbox.Done(ctx, []chat.OutboxID{out.ID}) // seldom left over: the sabotage shows anyway
+	}
+	return outcomes, out, err
+}
+
+// losingPublisher loses the events of some transactions.
+type losingPublisher struct {
+	chat.Publisher
+
+	lose func() bool
+}
+
+func (p losingPublisher) Committed(out chat.Outgoing) {
+	if !p.lose() {
+		p.Publisher.Committed(out)
+	}
+}

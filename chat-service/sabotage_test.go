@@ -1,0 +1,65 @@
+//go:build sabotage
+
+package chatservice
+
+import (
+	"testing"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/wire"
+	"github.com/starling-chat/starling/platform/pg"
+	"github.com/starling-chat/starling/platform/pg/pgtest"
+)
+
+func sabotagedStore(t *testing.T) *postgres.Store {
+	t.Helper()
+	pool, err := pg.Open(t.Context(), pgtest.New(t, postgres.Migrations(), "chat"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	store := postgres.New(pool, wire.Codec{})
+	store.Open()
+	return store
+}
+
+var ann = chat.Origin{Room: "r", User: "ann", Name: "Ann"}
+
+func commitTo(t *testing.T, store chat.Store, c chat.Command) (chat.Outcome, chat.Outgoing) {
+	t.Helper()
+	outcomes, out, err := store.Prepare([]chat.Command{c}).Commit(t.Context())
+	if err != nil || outcomes[0].Err != nil {
+		t.Fatalf("Commit(%v) = %v, %v", c, outcomes, err)
+	}
+	return outcomes[0], out
+}
+
+// TestLosingStore: the lost message looks like any other, and is not there.
+func TestLosingStore(t *testing.T) {
+	store := sabotagedStore(t)
+	lose := false
+	broken := losingStore{Store: store, lose: func() bool { return lose }}
+	commitTo(t, broken, chat.Join{Origin: ann, Create: true})
+	lose = true
+	o, out := commitTo(t, broken, chat.Send{Origin: ann, Content: "lost", Type: "text"})
+	if o.Seq != 2 || chat.SeqOf(o.ID) != 2 || !o.Changed || len(out.Events) != 1 {
+		t.Errorf("lost commit = %+v with %d events, want seq 2 and one event", o, len(out.Events))
+	}
+	if heads, err := store.Heads(t.Context(), []chat.RoomID{"r"}, ""); err != nil || heads["r"] != 1 {
+		t.Errorf("Heads = %v, %v, want 1: nothing was written", heads, err)
+	}
+}
+
+// TestOutboxlessStore: the message is there, and no row of the outbox.
+func TestOutboxlessStore(t *testing.T) {
+	store := sabotagedStore(t)
+	broken := outboxlessStore{Store: store, outbox: store}
+	commitTo(t, broken, chat.Join{Origin: ann, Create: true})
+	if o, out := commitTo(t, broken, chat.Send{Origin: ann, Content: "x", Type: "text"}); o.Seq != 2 || len(out.Events) != 1 {
+		t.Errorf("commit = %+v with %d events, want seq 2 and one event", o, len(out.Events))
+	}
+	if rows, _, err := store.Lag(t.Context()); err != nil || rows != 0 {
+		t.Errorf("Lag = %d, %v, want no row", rows, err)
+	}
+}
