@@ -219,8 +219,8 @@ func (s *system) address(service string) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.ports[service]))
 }
 
-// addGateways adds the gateways, on consecutive ports. Their ports are taken before anything runs, so that a port in use is
-// one clear line.
+// addGateways adds the gateways, on consecutive ports. It listens before any service runs, so that a port in use is one clear
+// line.
 func (s *system) addGateways(ctx context.Context, g *run.Group, log *slog.Logger) error {
 	for i, address := range s.gateways() {
 		var lc net.ListenConfig

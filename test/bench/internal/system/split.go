@@ -150,7 +150,7 @@ func (p *split) gatewaysUp(ctx context.Context, n int) error {
 			return err
 		}
 		listen := launch.Loopback(port)
-		env := append(slices.Clip(p.common), "LISTEN="+listen.String(), "ADMIN_LISTEN="+admin, "DRAIN_WINDOW=500ms")
+		env := append(slices.Clip(p.common), "LISTEN="+listen.String(), "ADMIN_LISTEN="+admin, "GRPC_LISTEN=", "DRAIN_WINDOW=500ms")
 		if err := p.start("gateway", binary, env); err != nil {
 			return err
 		}
