@@ -41,14 +41,14 @@ func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return
 	}
-	wish := wishOf(auth)
+	request := resumeRequestOf(auth)
 	r.tasks.Go(func() {
 		defer func() { <-r.handshakes }()
-		r.authenticate(s, namespace, token, wish)
+		r.authenticate(s, namespace, token, request)
 	})
 }
 
-func (r *Relay) authenticate(s *session.Session, namespace, token string, wish wish) {
+func (r *Relay) authenticate(s *session.Session, namespace, token string, request resumeRequest) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.AuthTimeout)
 	defer cancel()
 	res, err := r.auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token})
@@ -62,14 +62,14 @@ func (r *Relay) authenticate(s *session.Session, namespace, token string, wish w
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return
 	}
-	r.enterNamespace(s, namespace, res.GetIdentity(), wish)
+	r.enterNamespace(s, namespace, res.GetIdentity(), request)
 }
 
 // enterNamespace recovers the client's old socket if it can, and makes a new one otherwise.
-func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *eventv1.Identity, wish wish) {
+func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *eventv1.Identity, request resumeRequest) {
 	pid := ""
-	if r.recovery.on() && wish.recovery {
-		if r.recovery.recover(s, namespace, identity, wish) != fresh {
+	if r.store.On() && request.enabled {
+		if r.resume(s, namespace, identity, request) != fresh {
 			return
 		}
 		pid = newPID()
@@ -80,9 +80,9 @@ func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *e
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return
 	}
-	r.recovery.save(c)
+	r.save(c)
 	if !s.Admit(c.socket, c.pid, func() { r.register(c.socket, c) }) {
-		r.recovery.ended(c, transport.ReasonLeft) // nobody got to know its pid
+		r.saveEnd(c, transport.ReasonLeft) // nobody got to know its pid
 		return
 	}
 	r.announce(c.socket, c)
@@ -129,7 +129,7 @@ func (r *Relay) Disconnected(s *session.Socket, reason transport.Reason) {
 		r.hub.Leave(s, room.id)
 		r.rooms.Release(room.id)
 	}
-	r.recovery.ended(c, reason)
+	r.saveEnd(c, reason)
 	close(c.ended)
 }
 

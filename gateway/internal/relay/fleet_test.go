@@ -124,19 +124,34 @@ func (f *fleet) start(id string) *fleetGateway {
 		if _, away := f.service.Request(subject.Engine(id), nil, time.Millisecond); errors.Is(away, nats.ErrNoResponders) {
 			return false
 		}
-		return err == nil && (g.relay.recovery.bucket() != nil || cfg.RecoveryWindow == 0)
+		return err == nil && (g.hasBucket() || cfg.RecoveryWindow == 0)
 	}, func() string { return "the gateway does not answer, or has no bucket" })
-	g.settle()
+	g.stored()
 	return g
 }
 
-// settle returns when everything that the gateway published is stored.
-func (g *fleetGateway) settle() {
+// hasBucket tells whether the gateway has its bucket: it finds nothing in it.
+func (g *fleetGateway) hasBucket() bool {
+	_, err := g.relay.store.Load(g.t.Context(), "nobody", nil)
+	return errors.Is(err, jetstream.ErrKeyNotFound)
+}
+
+// stored returns when everything that the gateway published is stored: the last on its connection is.
+func (g *fleetGateway) stored() {
 	g.t.Helper()
-	if kv := g.relay.recovery.bucket(); kv != nil {
-		if _, err := kv.Put(g.t.Context(), "settled", nil); err != nil {
-			g.t.Fatal(err)
-		}
+	js, err := jetstream.New(g.nc)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	kv, err := js.KeyValue(g.t.Context(), subject.SessionsBucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		return // recovery is off
+	}
+	if err == nil {
+		_, err = kv.Put(g.t.Context(), "stored", nil)
+	}
+	if err != nil {
+		g.t.Fatal(err)
 	}
 }
 
@@ -275,7 +290,7 @@ func (u *guest) drops() {
 	u.got()
 	u.Close(transport.CodeNormal, transport.ReasonLost)
 	u.WaitEnded(u.t)
-	u.gateway.settle()
+	u.gateway.stored()
 }
 
 // offsetOf is the offset of a socket that saw a room up to a sequence.

@@ -93,7 +93,7 @@ func (r *Relay) readAndComplete(ctx context.Context, c *client, p *pending, room
 		if !alive {
 			return listed, fault.New(fault.Unavailable, "The socket is gone")
 		}
-		r.recovery.save(c)
+		r.save(c)
 		prelude, err := r.joinPrelude(c.socket, p, res)
 		if err != nil {
 			return listed, err
@@ -156,7 +156,7 @@ func (r *Relay) left(c *client, p *pending) {
 	r.hub.Leave(c.socket, p.room)
 	if c.forgetRoom(p.room) {
 		r.rooms.Release(p.room)
-		r.recovery.save(c)
+		r.save(c)
 	}
 }
 

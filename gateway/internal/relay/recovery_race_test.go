@@ -56,11 +56,7 @@ func TestRacingGateways(t *testing.T) {
 		one += won
 		holders := 0
 		for _, g := range []*fleetGateway{g1, g2} {
-			g.relay.recovery.mu.Lock()
-			if c := g.relay.recovery.pids[a.pid]; c != nil {
-				holders++
-			}
-			g.relay.recovery.mu.Unlock()
+			holders += len(g.relay.holders.of(a.pid))
 		}
 		if holders > 1 {
 			t.Errorf("%d gateways hold the socket, want one at most", holders)
@@ -83,14 +79,14 @@ func TestRecoveryThatBreaksOff(t *testing.T) {
 	c, s := sessiontest.Open(g2.sessions, session.Headers{})
 	s.Close(transport.CodeNormal, transport.ReasonLost)
 	c.WaitEnded(t)
-	if got := g2.relay.recovery.recover(s, "/", &eventv1.Identity{UserId: "a"}, wish{recovery: true, pid: a.pid}); got != lost {
+	if got := g2.relay.resume(s, "/", &eventv1.Identity{UserId: "a"}, resumeRequest{enabled: true, pid: a.pid}); got != lost {
 		t.Errorf("recover on an ended session = %v, want lost", got)
 	}
 	if got := g2.relay.hub.Members("r"); len(got) > 0 {
 		t.Errorf("a recovery that broke off leaves %d members", len(got))
 	}
 	wantRefs(t, g2.relay, "r", 0)
-	g2.settle()
+	g2.stored()
 	b := a.comes(g1)
 	b.wantRecovered(a, true)
 	b.wantEvents("r", 1)
@@ -142,7 +138,7 @@ func TestLiveEventsDuringReplay(t *testing.T) {
 			a.Close(transport.CodeNormal, transport.ReasonLost)
 			a.WaitEnded(t)
 		} // otherwise half open: what still goes out there is lost
-		a.gateway.settle()
+		a.gateway.stored()
 		check(a)
 		old := a
 		if a = a.comes(gateways[i%2]); a.sid != first {
@@ -176,20 +172,18 @@ func TestJoinThatEndsAfterTakeover(t *testing.T) {
 	g1, g2 := f.start("g1"), f.start("g2")
 	a := f.guest("a", g1)
 	a.joins("r")
-	g1.settle()
+	g1.stored()
 	sessiontest.Eventually(t, func() bool { return len(g1.relay.registry.User("a")) == 1 }, func() string { return "not registered" })
 	old := g1.relay.registry.User("a")[0].State.(*client)
 	b := a.comes(g2)
 	b.wantRecovered(a, true)
 	a.WaitEnded(t)
-	g1.relay.recovery.save(old) // as a join under way, or an eviction, does
-	g1.settle()
+	g1.relay.save(old) // as a join under way, or an eviction, does
+	g1.stored()
 	if st := state(f, b); st.GetGatewayId() != "g2" || len(st.GetRooms()) != 1 {
 		t.Errorf("the state is of %s with the rooms %v, want g2's with r", st.GetGatewayId(), st.GetRooms())
 	}
-	g1.relay.recovery.mu.Lock()
-	defer g1.relay.recovery.mu.Unlock()
-	if n := len(g1.relay.recovery.pids); n != 0 {
+	if n := len(g1.relay.holders.of(b.pid)); n != 0 {
 		t.Errorf("the old gateway still holds %d sockets, want none", n)
 	}
 }
@@ -206,7 +200,7 @@ func TestLateRecovery(t *testing.T) {
 	gone.Close(transport.CodeNormal, transport.ReasonLost)
 	gone.WaitEnded(t)
 	sessiontest.Eventually(t, s.Ended, func() string { return "the session does not end" })
-	if got := g1.relay.recovery.recover(s, "/", &eventv1.Identity{UserId: "a"}, wish{recovery: true, pid: a.pid}); got != lost {
+	if got := g1.relay.resume(s, "/", &eventv1.Identity{UserId: "a"}, resumeRequest{enabled: true, pid: a.pid}); got != lost {
 		t.Errorf("recovery of a session that ended = %v, want lost", got)
 	}
 	if _, reason, ended := b.Ended(); ended {

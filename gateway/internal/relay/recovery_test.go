@@ -34,7 +34,7 @@ func TestRecovery(t *testing.T) {
 			a.drops()
 		} else {
 			f.service.Flush() //nolint:errcheck // the events below come or not
-			g1.settle()
+			g1.stored()
 		}
 		f.commit(room) // and nobody hears of it
 		f.commit(room)
@@ -125,7 +125,7 @@ func TestRecoveryFromAKilledGateway(t *testing.T) {
 	a.joins("r")
 	f.publish("r")
 	a.wantEvents("r", 1)
-	g1.settle()
+	g1.stored()
 	g1.kill()
 	f.commit("r")
 	b := a.comes(g2)
@@ -133,7 +133,7 @@ func TestRecoveryFromAKilledGateway(t *testing.T) {
 	b.wantEvents("r", 2)
 
 	// A restarted gateway of the same name knows nothing of the old one's sockets.
-	g2.settle()
+	g2.stored()
 	g2.kill()
 	f.commit("r")
 	again := f.start("g2")

@@ -15,6 +15,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/sessionstore"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/platform/stall"
@@ -61,7 +62,8 @@ type Relay struct {
 	revocations *revocations
 	catalog     *catalog
 	cluster     *cluster
-	recovery    *recovery
+	store       *sessionstore.Store
+	holders     *holders
 
 	waiting    atomic.Int64    // bytes of the client events that clients have queued or in flight
 	handshakes chan struct{}   // tokens of CONNECTs being authenticated
@@ -97,7 +99,11 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 		GatewayID: cfg.GatewayID, Incarnation: cfg.Incarnation, LeaseInterval: cfg.LeaseInterval,
 	}, r.nc, r.log)
 	r.revocations = newRevocations(r)
-	r.recovery = newRecovery(r)
+	r.holders = newHolders()
+	r.store = sessionstore.New(sessionstore.Config{
+		GatewayID: cfg.GatewayID, Incarnation: cfg.Incarnation,
+		Window: cfg.RecoveryWindow, Replicas: cfg.RecoveryReplicas, Bytes: cfg.RecoveryBytes,
+	}, r.nc, r.Takeover, r.log)
 	r.cluster = newCluster(r)
 	return r
 }
@@ -119,7 +125,8 @@ func (r *Relay) Run(ctx context.Context) error {
 	g.Go("token expiry", r.closeExpired)
 	g.Go("cluster", r.cluster.run)
 	g.Go("presence", r.presence.Run)
-	g.Go("recovery", r.recovery.run)
+	g.Go("session store", r.store.Run)
+	g.Go("session states", r.keepStates)
 	err = g.Run(ctx)
 	r.stop()
 	r.tasks.Wait()
@@ -179,16 +186,12 @@ func (r *Relay) Resync() {
 func (r *Relay) Evicted(s *session.Socket, roomID string) {
 	if c, ok := s.State.(*client); ok && c.forgetRoom(roomID) {
 		r.rooms.Release(roomID)
-		r.recovery.save(c)
+		r.save(c)
 	}
 }
 
 // GapFound implements hub.Watcher.
 func (r *Relay) GapFound(roomID string) { r.feed.GapFound(roomID) }
-
-// Takeover ends the socket with a private id, because its client came back at another gateway. done is called once everything
-// here knows. Takeover does not block.
-func (r *Relay) Takeover(pid string, done func()) { r.recovery.takenOver(pid, done) }
 
 // Resumed gives the end of the last stall of this process, zero when there was none.
 func (r *Relay) Resumed(now time.Time) time.Time { return r.stalls.Resumed(now) }

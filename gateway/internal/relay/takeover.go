@@ -1,0 +1,181 @@
+package relay
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
+)
+
+// holders are the clients of this gateway that can be recovered elsewhere, by their pid: whoever comes back there has this
+// gateway end the old connection.
+type holders struct {
+	mu       sync.Mutex           // guards what follows; before client.mu
+	living   map[string]*client   // who is here
+	adopting map[string][]*client // who is about to be
+}
+
+const (
+	takeoverTimeout = 500 * time.Millisecond
+	// saveInterval is between looks for states that have to be written again.
+	saveInterval = 30 * time.Second
+)
+
+func newHolders() *holders {
+	return &holders{living: make(map[string]*client), adopting: make(map[string][]*client)}
+}
+
+// add notes a client, and reports false when it is gone already.
+func (h *holders) add(c *client) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.gone {
+		h.living[c.pid] = c
+	}
+	return !c.gone
+}
+
+func (h *holders) remove(c *client) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.living[c.pid] == c {
+		delete(h.living, c.pid)
+	}
+}
+
+// beginAdoption notes a client before the bus knows that this gateway has it: from then on another one may ask to let it go.
+func (h *holders) beginAdoption(c *client) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.adopting[c.pid] = append(h.adopting[c.pid], c)
+}
+
+func (h *holders) endAdoption(c *client) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	rest := slices.DeleteFunc(h.adopting[c.pid], func(other *client) bool { return other == c })
+	if len(rest) == 0 {
+		delete(h.adopting, c.pid)
+		return
+	}
+	h.adopting[c.pid] = rest
+}
+
+// of gives everybody who has a pid, or is about to.
+func (h *holders) of(pid string) []*client {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := slices.Clone(h.adopting[pid])
+	if c := h.living[pid]; c != nil {
+		all = append(all, c)
+	}
+	return all
+}
+
+// Takeover ends the socket with a private id, because its client came back at another gateway. done is called once everything
+// here knows, or takes too long to. Takeover does not block.
+func (r *Relay) Takeover(pid string, done func()) {
+	holders := r.holders.of(pid)
+	if len(holders) == 0 {
+		done()
+		return
+	}
+	for _, c := range holders {
+		c.socket.Close(transport.CodeNormal, transport.ReasonReplaced)
+	}
+	r.tasks.Go(func() {
+		timer := time.NewTimer(takeoverTimeout)
+		defer timer.Stop()
+		for _, c := range holders {
+			select {
+			case <-c.ended:
+			case <-timer.C:
+				done()
+				return
+			}
+		}
+		done()
+	})
+}
+
+// save writes the state of a client that can be recovered. One that is gone may live on elsewhere: its state is not ours.
+func (r *Relay) save(c *client) {
+	if c.pid == "" || !r.holders.add(c) {
+		return
+	}
+	c.mu.Lock()
+	state := c.stateLocked(c.rooms)
+	c.mu.Unlock()
+	r.store.Save(c.pid, state)
+}
+
+// saveEnd writes how a socket ended. A client or server that left the namespace meant it; every other end may be recovered.
+func (r *Relay) saveEnd(c *client, reason transport.Reason) {
+	if c.pid == "" {
+		return
+	}
+	r.holders.remove(c)
+	if reason == transport.ReasonReplaced {
+		return // the new gateway's state counts
+	}
+	c.mu.Lock()
+	generation := c.generation
+	c.mu.Unlock()
+	r.store.End(c.pid, &enginev1.SessionEnd{
+		Nonce: c.nonce, Generation: generation,
+		Final: reason == transport.ReasonLeft || reason == transport.ReasonServer,
+	})
+}
+
+// adopt makes the socket, with the rooms that it is to enter again, this gateway's; it fails when another gateway was faster.
+func (r *Relay) adopt(ctx context.Context, c *client, rooms []clientRoom, revision uint64) error {
+	c.mu.Lock()
+	state := c.stateLocked(rooms)
+	c.mu.Unlock()
+	r.holders.beginAdoption(c)
+	defer r.holders.endAdoption(c)
+	if err := r.store.Adopt(ctx, c.pid, state, revision); err != nil {
+		return err
+	}
+	r.holders.add(c)
+	return nil
+}
+
+// keepStates writes the states of living sockets again before the bucket drops them.
+func (r *Relay) keepStates(ctx context.Context) error {
+	if !r.store.On() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return every(ctx, saveInterval, func(now time.Time) {
+		r.registry.Each(func(s *session.Socket) {
+			if c, ok := s.State.(*client); ok && c.savedBefore(now.Add(-r.store.Lifetime()/3)) {
+				r.save(c)
+			}
+		})
+	})
+}
+
+func (c *client) savedBefore(t time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.saved.Before(t)
+}
+
+// stateLocked describes the client, in the given rooms, for another gateway; c.mu is held.
+func (c *client) stateLocked(rooms []clientRoom) *enginev1.SessionState {
+	state := &enginev1.SessionState{
+		SocketId: c.socket.ID, Namespace: c.socket.Namespace, UserId: c.socket.UserID, Nonce: c.nonce, Generation: c.generation,
+	}
+	c.saved = time.Now()
+	for _, room := range rooms {
+		state.Rooms = append(state.Rooms, &enginev1.SessionRoom{Index: room.index, RoomId: room.id, Seq: room.seq})
+	}
+	return state
+}

@@ -1,0 +1,161 @@
+package sessionstore
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+// Config says whose sockets the store keeps, for how long and where.
+type Config struct {
+	GatewayID   string
+	Incarnation int64         // Unix nanoseconds of the gateway's start
+	Window      time.Duration // after a connection ended in which its sockets can be recovered; 0 = the store is off
+	Replicas    int           // of the bucket
+	Bytes       int64         // of the bucket
+}
+
+// Takeover ends a gateway's own connection of a socket that came back elsewhere, and calls done when it is gone.
+type Takeover func(pid string, done func())
+
+// Store is the bucket of recoverable sockets, as one gateway uses it.
+type Store struct {
+	cfg      Config
+	nc       *nats.Conn
+	takeover Takeover
+	log      *slog.Logger
+	kv       chan jetstream.KeyValue // holds the bucket once there is one
+}
+
+const (
+	aliveInterval = 5 * time.Second
+	bucketRetry   = time.Second
+	bucketTimeout = 2 * time.Second
+)
+
+// New makes a store; Run opens its bucket. takeover is asked for sockets of this gateway.
+func New(cfg Config, nc *nats.Conn, takeover Takeover, log *slog.Logger) *Store {
+	return &Store{cfg: cfg, nc: nc, takeover: takeover, log: log, kv: make(chan jetstream.KeyValue, 1)}
+}
+
+// On tells whether sockets can be recovered at all.
+func (s *Store) On() bool { return s.cfg.Window > 0 }
+
+// Lifetime is how long the bucket keeps a state: that of a living socket has to be saved again in time.
+func (s *Store) Lifetime() time.Duration { return 3*s.cfg.Window + time.Minute }
+
+// Run opens the bucket, and tells every few seconds that this gateway lives.
+func (s *Store) Run(ctx context.Context) error {
+	if !s.On() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	if err := s.openBucket(ctx); err != nil {
+		return err
+	}
+	alive := time.NewTicker(aliveInterval)
+	defer alive.Stop()
+	for {
+		s.put(subject.GatewayAlive(s.cfg.GatewayID, s.cfg.Incarnation), nil)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-alive.C:
+		}
+	}
+}
+
+func (s *Store) openBucket(ctx context.Context) error {
+	js, err := jetstream.New(s.nc)
+	if err != nil {
+		return fmt.Errorf("use JetStream: %w", err)
+	}
+	for {
+		call, cancel := context.WithTimeout(ctx, bucketTimeout)
+		kv, err := js.CreateOrUpdateKeyValue(call, jetstream.KeyValueConfig{
+			Bucket: subject.SessionsBucket, Description: "sockets that can be recovered",
+			TTL: s.Lifetime(), Replicas: s.cfg.Replicas, MaxBytes: s.cfg.Bytes,
+		})
+		cancel()
+		if err == nil {
+			s.kv <- kv
+			return nil
+		}
+		s.log.WarnContext(ctx, "no bucket for recovery yet", slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(bucketRetry):
+		}
+	}
+}
+
+// bucket gives the bucket, nil while there is none.
+func (s *Store) bucket() jetstream.KeyValue {
+	select {
+	case kv := <-s.kv:
+		s.kv <- kv
+		return kv
+	default:
+		return nil
+	}
+}
+
+// Save writes the state of a socket that this gateway has, without waiting: what is lost costs a recovery, not a message.
+func (s *Store) Save(pid string, state *enginev1.SessionState) {
+	raw, err := s.encode(state)
+	if err != nil {
+		s.log.Error("session state cannot be encoded", slog.Any("error", err))
+		return
+	}
+	s.put(subject.SessionState(pid), raw)
+}
+
+// encode names this gateway as the one that has the socket.
+func (s *Store) encode(state *enginev1.SessionState) ([]byte, error) {
+	state.GatewayId, state.Incarnation = s.cfg.GatewayID, s.cfg.Incarnation
+	return proto.Marshal(state)
+}
+
+// End writes that a socket's connection has ended now, without waiting.
+func (s *Store) End(pid string, end *enginev1.SessionEnd) {
+	end.At = timestamppb.Now()
+	raw, err := proto.Marshal(end)
+	if err != nil {
+		s.log.Error("session end cannot be encoded", slog.Any("error", err))
+		return
+	}
+	s.put(subject.SessionEnd(pid), raw)
+}
+
+func (s *Store) put(key string, value []byte) {
+	if err := s.nc.Publish(subject.SessionsKey(key), value); err != nil {
+		s.log.Debug("session state not written", slog.Any("error", err))
+	}
+}
+
+// Adopt makes a socket this gateway's, if its state is still of the revision that Load gave; it fails when another gateway was
+// faster.
+func (s *Store) Adopt(ctx context.Context, pid string, state *enginev1.SessionState, revision uint64) error {
+	kv := s.bucket()
+	if kv == nil {
+		return errNoBucket
+	}
+	raw, err := s.encode(state)
+	if err != nil {
+		return fmt.Errorf("encode session state: %w", err)
+	}
+	if _, err := kv.Update(ctx, subject.SessionState(pid), raw, revision); err != nil {
+		return fmt.Errorf("adopt a socket: %w", err)
+	}
+	return nil
+}
