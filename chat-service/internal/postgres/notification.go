@@ -66,28 +66,22 @@ func (s *Store) Notifications(ctx context.Context, user chat.UserID, before *cha
 	var list []chat.Notification
 	var unread int
 	err := s.do(ctx, "list notifications", func(ctx context.Context) error {
-		return s.readSnapshot(ctx, func(batch *pgx.Batch) {
-			batch.Queue(sqlNotifications, string(user), (*[16]byte)(before), limit)
-			batch.Queue(sqlUnread, string(user), maxUnread)
-		}, func(results pgx.BatchResults) error {
-			rows, err := results.Query()
-			if err != nil {
-				return err
-			}
-			list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (chat.Notification, error) {
-				n := chat.Notification{User: user}
-				var content string
-				err := row.Scan((*[16]byte)(&n.ID), &n.Type, &n.Title, &n.Body, &content, &n.CreatedAt, &n.Read)
-				n.Data = []byte(content)
-				return n, err
-			})
-			if err != nil {
-				return err
-			}
-			return results.QueryRow().Scan(&unread)
-		})
+		list = nil
+		return s.readSnapshot(ctx,
+			step{sql: sqlNotifications, args: []any{string(user), (*[16]byte)(before), limit}, scan: collect(&list, scanNotification(user))},
+			step{sql: sqlUnread, args: []any{string(user), maxUnread}, scan: func(rows pgx.Rows) error { return rows.Scan(&unread) }})
 	})
 	return list, unread, err
+}
+
+func scanNotification(user chat.UserID) func(pgx.CollectableRow) (chat.Notification, error) {
+	return func(row pgx.CollectableRow) (chat.Notification, error) {
+		n := chat.Notification{User: user}
+		var content string
+		err := row.Scan((*[16]byte)(&n.ID), &n.Type, &n.Title, &n.Body, &content, &n.CreatedAt, &n.Read)
+		n.Data = []byte(content)
+		return n, err
+	}
 }
 
 // MarkNotifications implements chat.Store.

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -33,45 +32,39 @@ func (s *Store) View(ctx context.Context, room chat.RoomID, user chat.UserID, pa
 	var v chat.View
 	err := s.do(ctx, "view room", func(ctx context.Context) error {
 		v = chat.View{}
-		return s.readSnapshot(ctx, func(batch *pgx.Batch) {
-			batch.Queue(sqlRoomFor, string(room), string(user))
-			before := int64(math.MaxInt64)
-			if page.Before != nil {
-				before = int64(*page.Before) //nolint:gosec // 53 bits
-			}
-			// One more than wanted tells whether there is more.
-			if page.After != nil {
-				batch.Queue(sqlMessagesAfter, string(room), int64(*page.After), before, page.Limit+1) //nolint:gosec // 53 bits
-			} else {
-				batch.Queue(sqlMessagesBefore, string(room), before, page.Limit+1)
-			}
-		}, func(results pgx.BatchResults) error {
-			var head int64
-			var owner string
-			err := results.QueryRow().Scan(&head, &owner, &v.Member)
-			if errors.Is(err, pgx.ErrNoRows) {
-				return nil
-			}
-			if err != nil {
+		return s.readSnapshot(ctx,
+			step{sql: sqlRoomFor, args: []any{string(room), string(user)}, scan: func(rows pgx.Rows) error {
+				var head int64
+				var owner string
+				err := rows.Scan(&head, &owner, &v.Member)
+				v.Exists, v.Head, v.Role = true, uint64(head), roleOf(user, owner) //nolint:gosec // counts from 0
 				return err
-			}
-			v.Exists, v.Head, v.Role = true, uint64(head), roleOf(user, owner) //nolint:gosec // counts from 0
-			if v.Messages, err = collectMessages(results); err != nil {
-				return err
-			}
-			if v.HasMore = len(v.Messages) > page.Limit; v.HasMore {
-				v.Messages = v.Messages[:page.Limit]
-			}
-			if page.After == nil {
-				slices.Reverse(v.Messages)
-			}
-			return nil
-		})
+			}},
+			readPage(room, page, &v.Messages))
 	})
 	if !v.Member {
 		v.Messages = nil // not for strangers
 	}
+	if v.HasMore = len(v.Messages) > page.Limit; v.HasMore {
+		v.Messages = v.Messages[:page.Limit]
+	}
+	if page.After == nil {
+		slices.Reverse(v.Messages)
+	}
 	return v, err
+}
+
+// readPage reads one message more than wanted, which tells whether there is more.
+func readPage(room chat.RoomID, page chat.Page, messages *[]chat.Message) step {
+	before := int64(math.MaxInt64)
+	if page.Before != nil {
+		before = int64(*page.Before) //nolint:gosec // 53 bits
+	}
+	read := step{sql: sqlMessagesBefore, args: []any{string(room), before, page.Limit + 1}, scan: collect(messages, scanMessage)}
+	if page.After != nil {
+		read.sql, read.args = sqlMessagesAfter, []any{string(room), int64(*page.After), before, page.Limit + 1} //nolint:gosec // 53 bits
+	}
+	return read
 }
 
 func roleOf(user chat.UserID, owner string) string {
@@ -79,14 +72,6 @@ func roleOf(user chat.UserID, owner string) string {
 		return chat.RoleOwner
 	}
 	return chat.RoleMember
-}
-
-func collectMessages(results pgx.BatchResults) ([]chat.Message, error) {
-	rows, err := results.Query()
-	if err != nil {
-		return nil, err
-	}
-	return pgx.CollectRows(rows, scanMessage)
 }
 
 func scanMessage(row pgx.CollectableRow) (chat.Message, error) {
@@ -115,43 +100,34 @@ func (s *Store) Events(ctx context.Context, room chat.RoomID, after, to uint64, 
 	}
 	from := int64(min(after, math.MaxInt64))
 	err := s.do(ctx, "read room events", func(ctx context.Context) error {
-		return s.readSnapshot(ctx, func(batch *pgx.Batch) {
-			batch.Queue(sqlHead, string(room))
-			batch.Queue(sqlMessagesAfter, string(room), from, below, limit)
-			batch.Queue(sqlEventsAfter, string(room), from, below, limit)
-		}, func(results pgx.BatchResults) error {
-			var last int64
-			err := results.QueryRow().Scan(&last)
-			if errors.Is(err, pgx.ErrNoRows) {
-				return nil
-			}
-			if err != nil {
+		var messages []chat.Message
+		var others []chat.EncodedEvent
+		err := s.readSnapshot(ctx,
+			step{sql: sqlHead, args: []any{string(room)}, scan: func(rows pgx.Rows) error {
+				var last int64
+				err := rows.Scan(&last)
+				head = uint64(last) //nolint:gosec // counts from 0
 				return err
-			}
-			head = uint64(last) //nolint:gosec // counts from 0
-			messages, err := collectMessages(results)
-			if err != nil {
-				return err
-			}
-			rows, err := results.Query()
-			if err != nil {
-				return err
-			}
-			others, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (chat.EncodedEvent, error) {
-				e := chat.EncodedEvent{Room: room}
-				var seq int64
-				err := row.Scan(&seq, &e.Bytes)
-				e.Seq = uint64(seq) //nolint:gosec // counts from 1
-				return e, err
-			})
-			if err != nil {
-				return err
-			}
-			events, err = s.merge(messages, others, limit)
+			}},
+			step{sql: sqlMessagesAfter, args: []any{string(room), from, below, limit}, scan: collect(&messages, scanMessage)},
+			step{sql: sqlEventsAfter, args: []any{string(room), from, below, limit}, scan: collect(&others, scanEvent(room))})
+		if err != nil {
 			return err
-		})
+		}
+		events, err = s.merge(messages, others, limit)
+		return err
 	})
 	return events, head, err
+}
+
+func scanEvent(room chat.RoomID) func(pgx.CollectableRow) (chat.EncodedEvent, error) {
+	return func(row pgx.CollectableRow) (chat.EncodedEvent, error) {
+		e := chat.EncodedEvent{Room: room}
+		var seq int64
+		err := row.Scan(&seq, &e.Bytes)
+		e.Seq = uint64(seq) //nolint:gosec // counts from 1
+		return e, err
+	}
 }
 
 // merge joins two runs that are each complete up to their limit; so is what it gives, up to the same limit.

@@ -54,3 +54,12 @@ func (s *step) read(results pgx.BatchResults) error {
 	}
 	return rows.Err()
 }
+
+// collect appends what scan makes of each row to list.
+func collect[T any](list *[]T, scan func(pgx.CollectableRow) (T, error)) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
+		v, err := scan(rows)
+		*list = append(*list, v)
+		return err
+	}
+}

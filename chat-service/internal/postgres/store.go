@@ -9,7 +9,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
@@ -85,7 +84,6 @@ func (s *Store) do(ctx context.Context, what string, f func(context.Context) err
 	return s.shared.Do(ctx, what, f)
 }
 
-// snapshot begins a transaction in which all statements see the same state. The batch is one round trip.
 const (
 	sqlSnapshot = `BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY`
 	sqlBegin    = `BEGIN`
@@ -93,24 +91,11 @@ const (
 	sqlRollback = `ROLLBACK`
 )
 
-// readSnapshot runs the queued reads in one snapshot and one round trip. read takes their results in order.
-func (s *Store) readSnapshot(ctx context.Context, queue func(*pgx.Batch), read func(pgx.BatchResults) error) error {
+// readSnapshot reads in one round trip and one transaction, in which all statements see the same state. After an error the
+// transaction is open: the pool closes such a connection.
+func (s *Store) readSnapshot(ctx context.Context, reads ...step) error {
+	steps := append(append(make([]step, 0, len(reads)+2), step{sql: sqlSnapshot}), reads...)
 	return s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-		batch := &pgx.Batch{}
-		batch.Queue(sqlSnapshot)
-		queue(batch)
-		batch.Queue(sqlCommit)
-		results := conn.SendBatch(ctx, batch)
-		err := func() error {
-			if _, err := results.Exec(); err != nil {
-				return err
-			}
-			return read(results)
-		}()
-		// Close reads to the end. After an error the transaction is open: the pool closes such a connection.
-		if closeErr := results.Close(); err == nil {
-			err = closeErr
-		}
-		return err
+		return roundTrip(ctx, conn, append(steps, step{sql: sqlCommit}))
 	})
 }
