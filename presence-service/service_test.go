@@ -343,7 +343,7 @@ func TestServiceNATSComesAndGoes(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	if err := bus.WaitConnected(t.Context(), conn); err != nil {
+	if err := bustest.WaitConnected(t.Context(), conn); err != nil {
 		t.Fatal(err)
 	}
 	online := watchOnline(t, conn)
@@ -426,12 +426,12 @@ func TestServiceAnswers(t *testing.T) {
 		{`[{"roomId":"other"}]`, "not_found Room not found"},
 		{`[{"roomId":"slow"}]`, "unavailable Presence is unavailable"},
 		{`[{"roomId":7}]`, "invalid roomId must be a string"},
-		{`[{"roomId":""}]`, "invalid roomId must have 1 to 128 characters"},
+		{`[{"roomId":""}]`, "invalid roomId must be 1 to 128 printable characters"},
 		{`[{"roomId":"room","userIds":["ann"]}]`, "invalid give userIds or roomId, not both"},
 		{`[{"userIds":"ann"}]`, "invalid userIds must be an array of strings"},
 		{`[{"userIds":[null]}]`, "invalid userIds must be an array of strings"},
-		{`[{"userIds":[""]}]`, "invalid userIds: a user id has 1 to 256 bytes and no NUL"},
-		{`[{"userIds":["\u0000"]}]`, "invalid userIds: a user id has 1 to 256 bytes and no NUL"},
+		{`[{"userIds":[""]}]`, "invalid userIds: a user id has 1 to 128 printable characters"},
+		{`[{"userIds":["\u0000"]}]`, "invalid userIds: a user id has 1 to 128 printable characters"},
 		{`[{"userIds":[]}]`, "invalid userIds must have 1 to 500 entries"},
 		{`[{"userIds":[` + ids + `"x"]}]`, "invalid userIds must have 1 to 500 entries"},
 		{`[{}]`, "invalid userIds or roomId is required"},

@@ -47,8 +47,8 @@ const (
 var validName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // Connect returns a connection that may still be connecting, so services start in
-// any order; WaitConnected waits. The caller drains or closes it. Connect fails
-// when the configuration is wrong or ctx has ended.
+// any order. The caller drains or closes it. Connect fails when the configuration
+// is wrong or ctx has ended.
 func Connect(ctx context.Context, cfg Config) (*nats.Conn, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("connect to NATS: %w", err)
@@ -130,25 +130,6 @@ func (cfg Config) callbacks(ctx context.Context) []nats.Option {
 			}
 			log.LogAttrs(ctx, slog.LevelWarn, "nats error", slog.String("subject", subject), slog.Any("error", err))
 		}),
-	}
-}
-
-// WaitConnected blocks until nc is connected. It fails when nc is closed or ctx ends.
-func WaitConnected(ctx context.Context, nc *nats.Conn) error {
-	changes := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
-	defer nc.RemoveStatusListener(changes)
-	for {
-		switch {
-		case nc.IsConnected():
-			return nil
-		case nc.IsClosed():
-			return fmt.Errorf("wait for NATS: %w", nats.ErrConnectionClosed)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for NATS: %w", ctx.Err())
-		case <-changes:
-		}
 	}
 }
 

@@ -41,7 +41,7 @@ func TestOutage(t *testing.T) {
 	defer nc.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if err := bus.WaitConnected(ctx, nc); !errors.Is(err, context.DeadlineExceeded) {
+	if err := bustest.WaitConnected(ctx, nc); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("WaitConnected without a server = %v, want the deadline", err)
 	}
 	if err := nc.Publish("x", nil); err == nil {
@@ -53,7 +53,7 @@ func TestOutage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := bus.WaitConnected(t.Context(), nc); err != nil {
+	if err := bustest.WaitConnected(t.Context(), nc); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.HasPrefix(nc.NewInbox(), "_INBOX_outage.") {
@@ -80,7 +80,7 @@ func TestOutage(t *testing.T) {
 		t.Errorf("Collector gives %d metrics, want 6", n)
 	}
 	nc.Close()
-	if err := bus.WaitConnected(t.Context(), nc); !errors.Is(err, nats.ErrConnectionClosed) {
+	if err := bustest.WaitConnected(t.Context(), nc); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("WaitConnected after Close = %v, want closed", err)
 	}
 }

@@ -1,6 +1,8 @@
 package bustest
 
 import (
+	"context"
+	"fmt"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -36,8 +38,27 @@ func Connect(t testing.TB, server *embedded.Server) *nats.Conn {
 		t.Fatalf("connect to NATS: %v", err)
 	}
 	t.Cleanup(nc.Close)
-	if err := bus.WaitConnected(t.Context(), nc); err != nil {
+	if err := WaitConnected(t.Context(), nc); err != nil {
 		t.Fatal(err)
 	}
 	return nc
+}
+
+// WaitConnected blocks until nc is connected. It fails when nc is closed or ctx ends.
+func WaitConnected(ctx context.Context, nc *nats.Conn) error {
+	changes := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer nc.RemoveStatusListener(changes)
+	for {
+		switch {
+		case nc.IsConnected():
+			return nil
+		case nc.IsClosed():
+			return fmt.Errorf("wait for NATS: %w", nats.ErrConnectionClosed)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wait for NATS: %w", ctx.Err())
+		case <-changes:
+		}
+	}
 }
