@@ -100,8 +100,6 @@ func prepare(ctx context.Context, cfg Config, service *auth.Service, log *slog.L
 		}
 	}
 	var logged time.Time
-	retry := time.NewTicker(prepareRetry)
-	defer retry.Stop()
 	for {
 		err := service.Prepare(ctx)
 		kind := fault.KindOf(err)
@@ -117,11 +115,7 @@ func prepare(ctx context.Context, cfg Config, service *auth.Service, log *slog.L
 			logged = time.Now()
 			log.LogAttrs(ctx, slog.LevelWarn, "waiting for the database", slog.Any("error", err))
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-retry.C:
-		}
+		run.Pause(ctx, prepareRetry)
 	}
 }
 

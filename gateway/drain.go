@@ -60,31 +60,31 @@ func (d *drain) run(ctx context.Context) error {
 	living := d.sessions.Refuse()
 	d.log.InfoContext(ctx, "draining", slog.Int("sessions", len(living)), slog.Duration("window", d.window))
 	rand.Shuffle(len(living), func(i, j int) { living[i], living[j] = living[j], living[i] }) //nolint:gosec // no secret
-	hurry := run.Hurry(ctx)
+	force := run.ForceStop(ctx)
 	tick := time.NewTicker(busyTick)
 	defer tick.Stop()
-	window, start, next, hurried := d.window, time.Now(), 0, false
+	window, start, next, forced := d.window, time.Now(), 0, false
 	var busy []*leaving
 	for next < len(living) || len(busy) > 0 {
 		select {
 		case <-tick.C:
-		case <-hurry:
-			window, hurry, hurried = 0, nil, true
+		case <-force:
+			window, force, forced = 0, nil, true
 		}
 		now := time.Now()
 		for ; next < len(living) && now.Sub(start) >= window*time.Duration(next)/time.Duration(len(living)); next++ {
 			busy = append(busy, &leaving{session: living[next], since: now})
 		}
-		busy = slices.DeleteFunc(busy, func(l *leaving) bool { return d.letGo(l, now, hurried) })
+		busy = slices.DeleteFunc(busy, func(l *leaving) bool { return d.letGo(l, now, forced) })
 	}
 	d.sockets.Wait()
 	return ctx.Err()
 }
 
 // letGo closes a session unless it is to wait.
-func (d *drain) letGo(l *leaving, now time.Time, hurried bool) (gone bool) {
+func (d *drain) letGo(l *leaving, now time.Time, forced bool) (gone bool) {
 	waited := now.Sub(l.since)
-	if !hurried && waited < busyLimit && d.busy(l.session) {
+	if !forced && waited < busyLimit && d.busy(l.session) {
 		if waited > busyPatience && !l.paused {
 			l.paused = true
 			l.session.HoldBack()

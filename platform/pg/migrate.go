@@ -14,6 +14,8 @@ import (
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
+
+	"github.com/starling-chat/starling/platform/run"
 )
 
 const (
@@ -47,7 +49,7 @@ func Migrate(ctx context.Context, cfg Config, fsys fs.FS, log *slog.Logger) erro
 			lastLog = now
 			log.LogAttrs(ctx, slog.LevelWarn, "waiting for PostgreSQL", slog.String("schema", cfg.Schema), slog.Any("error", err))
 		}
-		if !wait(ctx, migrateRetryPause) {
+		if !run.Pause(ctx, migrateRetryPause) {
 			return fmt.Errorf("migrate schema %s: %w", cfg.Schema, errors.Join(ctx.Err(), err))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/platform/settings"
 )
 
@@ -106,7 +107,7 @@ func AwaitDurable(ctx context.Context, pool *pgxpool.Pool) error {
 		if err == nil || ctx.Err() != nil || !IsUnavailable(err) {
 			return err
 		}
-		if !wait(ctx, durableRetryPause) {
+		if !run.Pause(ctx, durableRetryPause) {
 			return ctx.Err()
 		}
 	}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/starling-chat/starling/platform/run"
 )
 
 const (
@@ -26,20 +28,8 @@ func InTx(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx) error) error {
 		}
 		// 10, 20, 40 ms, each plus up to as much again, so that rivals part.
 		pause := txRetryBase << attempt
-		if !wait(ctx, pause+rand.N(pause)) { //nolint:gosec // jitter, not a secret
+		if !run.Pause(ctx, pause+rand.N(pause)) { //nolint:gosec // jitter, not a secret
 			return err
 		}
-	}
-}
-
-// wait reports false when ctx ended before d had passed.
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }

@@ -38,10 +38,11 @@ func (g *Group) Go(name string, start func(ctx context.Context) error) {
 	g.parts = append(g.parts, &part{name: name, start: start, done: make(chan struct{})})
 }
 
-// Run starts the parts in the order of Go and blocks until all have ended. When
-// one fails, or ctx ends, it stops them in reverse order: each part's context is
-// cancelled and the part awaited before the next one. At the deadline, and when
-// Hurry says so, the remaining ones are cancelled together.
+// Run starts all parts at once, each in a goroutine: no part may rely on another
+// one being ready. It blocks until all have ended. When one fails, or ctx ends, it
+// stops them in the reverse order of Go: each part's context is cancelled and the
+// part awaited before the next one. At the deadline, and when ForceStop says so, the
+// remaining ones are cancelled together.
 //
 // The error joins those of the parts, the first failure first, except context
 // errors of parts that were told to stop.
@@ -115,7 +116,7 @@ func (g *Group) stop(ctx context.Context) (late bool) {
 		case <-p.done:
 			continue
 		case <-deadline.C:
-		case <-Hurry(ctx):
+		case <-ForceStop(ctx):
 		}
 		for _, p := range g.parts[:i] {
 			p.cancel()

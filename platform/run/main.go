@@ -21,8 +21,8 @@ const (
 	exitUsage = 2
 )
 
-// ErrSignal is the cause of the end of Main's context after a signal.
-var ErrSignal = errors.New("stopped by a signal")
+// errSignal is the cause of the end of Main's context after a signal.
+var errSignal = errors.New("stopped by a signal")
 
 // Common holds the settings that every binary has. Main's cfg embeds it.
 type Common struct {
@@ -72,20 +72,20 @@ func Main(name, about string, cfg any, f func(ctx context.Context, log *slog.Log
 	return exitOK
 }
 
-type hurryKey struct{}
+type forceStopKey struct{}
 
-// Hurry returns a channel that closes when the process was told a second time
+// ForceStop returns a channel that closes when the process was told a second time
 // to stop, so that drains cut their windows short. It never closes for a
 // context that does not come from Main.
-func Hurry(ctx context.Context) <-chan struct{} {
-	hurry, _ := ctx.Value(hurryKey{}).(chan struct{})
-	return hurry
+func ForceStop(ctx context.Context) <-chan struct{} {
+	force, _ := ctx.Value(forceStopKey{}).(chan struct{})
+	return force
 }
 
 // withSignals returns a context that the first signal ends; stop releases the signals.
 func withSignals(parent context.Context, log *slog.Logger) (_ context.Context, stop func()) {
-	hurry := make(chan struct{})
-	ctx, cancel := context.WithCancelCause(context.WithValue(parent, hurryKey{}, hurry))
+	force := make(chan struct{})
+	ctx, cancel := context.WithCancelCause(context.WithValue(parent, forceStopKey{}, force))
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	quit, done := make(chan struct{}), make(chan struct{})
@@ -99,10 +99,10 @@ func withSignals(parent context.Context, log *slog.Logger) (_ context.Context, s
 				log.LogAttrs(ctx, slog.LevelInfo, "signal received", slog.String("signal", s.String()), slog.Int("count", n))
 			}
 			if n == 1 {
-				cancel(ErrSignal)
+				cancel(errSignal)
 				continue
 			}
-			close(hurry)
+			close(force)
 			signal.Stop(signals) // a third signal ends the process
 			return
 		}
@@ -116,5 +116,5 @@ func withSignals(parent context.Context, log *slog.Logger) (_ context.Context, s
 }
 
 func isContext(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrSignal)
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, errSignal)
 }

@@ -101,16 +101,16 @@ func TestMainExitCodes(t *testing.T) {
 		"usage":  {[]string{"--log-level=loud"}, nil, 2},
 		"help":   {[]string{"--help"}, nil, 0},
 		"signal": {nil, func(ctx context.Context, _ *slog.Logger) error { kill(); <-ctx.Done(); return ctx.Err() }, 0},
-		"hurry": {nil, func(ctx context.Context, _ *slog.Logger) error {
+		"second signal": {nil, func(ctx context.Context, _ *slog.Logger) error {
 			kill()
 			<-ctx.Done()
 			select {
-			case <-Hurry(ctx):
-				return errors.New("hurried by one signal")
+			case <-ForceStop(ctx):
+				return errors.New("forced by one signal")
 			default:
 			}
 			kill()
-			<-Hurry(ctx)
+			<-ForceStop(ctx)
 			return context.Cause(ctx)
 		}, 0},
 	} {

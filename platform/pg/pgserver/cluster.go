@@ -14,6 +14,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/starling-chat/starling/platform/run"
 )
 
 // ensureCluster creates the cluster where there is none and returns the
@@ -91,7 +93,7 @@ func (h *home) stopOrphan(ctx context.Context, log *slog.Logger) error {
 		for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGQUIT, syscall.SIGKILL} {
 			_ = syscall.Kill(pid, signal)
 			for end := time.Now().Add(orphanTimeout); isPostmaster(pid, h.data()) && time.Now().Before(end); {
-				if !wait(ctx, orphanPoll) {
+				if !run.Pause(ctx, orphanPoll) {
 					return fmt.Errorf("stop a left-over PostgreSQL: %w", ctx.Err())
 				}
 			}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/starling-chat/starling/platform/run"
 )
 
 // ErrInUse means that another process runs a server on the data directory.
@@ -117,7 +119,7 @@ func (s *Server) startUntilReady(ctx context.Context) error {
 			}
 			s.terminate(ctx)
 		}
-		if attempt == startAttempts || !wait(ctx, startPause) {
+		if attempt == startAttempts || !run.Pause(ctx, startPause) {
 			return fmt.Errorf("start PostgreSQL in %s: %w", s.home.dir, err)
 		}
 	}
@@ -300,13 +302,4 @@ func freePort(ctx context.Context) (int, error) {
 	}
 	port := listener.Addr().(*net.TCPAddr).Port
 	return port, listener.Close()
-}
-
-func wait(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }
