@@ -60,11 +60,12 @@ func TestEncode(t *testing.T) {
 }
 
 func TestTokenBucket(t *testing.T) {
-	c := &client{relay: &Relay{cfg: Config{EventRate: 10, EventBurst: 3}}, tokens: 3}
+	c := &client{relay: &Relay{cfg: Config{EventRate: 10, EventBurst: 3}}}
+	c.tokens = 3
 	now := time.Unix(1000, 0)
 	take := func(at time.Duration, want bool, wantWait time.Duration) {
 		t.Helper()
-		wait, ok := c.take(now.Add(at))
+		wait, ok := c.takeToken(now.Add(at))
 		if ok != want || wait.Round(time.Millisecond) != wantWait {
 			t.Errorf("take at %v = %v, %v, want %v, %v", at, wait, ok, wantWait, want)
 		}

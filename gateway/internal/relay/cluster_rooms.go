@@ -115,7 +115,7 @@ func inTurn(ctx context.Context, cl *client, name string, do func() (bool, error
 		done, err := do()
 		result <- outcome{done, err}
 	}})
-	cl.settled()
+	cl.readEnded()
 	look := time.NewTicker(goneInterval)
 	defer look.Stop()
 	for {

@@ -64,7 +64,7 @@ func (r *Relay) Event(s *session.Socket, e session.Event) {
 // Settled implements session.App.
 func (r *Relay) Settled(s *session.Socket) {
 	if c, ok := s.State.(*client); ok {
-		c.settled()
+		c.readEnded()
 	}
 }
 
@@ -84,7 +84,7 @@ func (r *Relay) Busy(s *session.Session) bool {
 // admit checks an event against the limits and prepares it to be sent.
 func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fault.Error {
 	c.mu.Lock()
-	wait, ok := c.take(now)
+	wait, ok := c.takeToken(now)
 	c.mu.Unlock()
 	if !ok {
 		return fault.Retry(fault.RateLimited, "Too many events", max(wait, time.Millisecond))

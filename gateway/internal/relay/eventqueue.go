@@ -1,0 +1,149 @@
+package relay
+
+import "time"
+
+// eventQueue is what a client has sent and nobody has answered yet; client.mu guards it. One request is in flight at a time, so
+// that nothing overtakes; what comes meanwhile waits behind it.
+type eventQueue struct {
+	tokens   float64 // of the event rate
+	tokensAt time.Time
+	queue    []*pending // waits for what is in flight to be answered
+	inFlight []*pending // one request to a service
+	paused   bool       // the client is to be read no further until the queue is half empty
+}
+
+// takeToken takes one token of the socket's event rate; otherwise it tells when there will be one.
+func (c *client) takeToken(now time.Time) (wait time.Duration, ok bool) {
+	rate := c.relay.cfg.EventRate
+	if rate <= 0 {
+		return 0, true
+	}
+	if !c.tokensAt.IsZero() {
+		c.tokens = min(float64(c.relay.cfg.EventBurst), c.tokens+rate*now.Sub(c.tokensAt).Seconds())
+	}
+	c.tokensAt = now
+	if c.tokens < 1 {
+		return time.Duration((1 - c.tokens) / rate * float64(time.Second)), false
+	}
+	c.tokens--
+	return 0, true
+}
+
+// Bounds of one request: events, and the bytes of their arguments and attachments.
+const (
+	maxBatch      = 32
+	maxBatchBytes = 256 << 10
+)
+
+// enqueue has p wait until the read that brought it has ended, and for what is in flight.
+func (c *client) enqueue(p *pending) {
+	c.mu.Lock()
+	if c.gone {
+		c.mu.Unlock()
+		return
+	}
+	c.queue = append(c.queue, p)
+	c.relay.waiting.Add(int64(p.size()))
+	var next []*pending
+	wasPaused := c.paused
+	switch full := len(c.queue) >= c.relay.cfg.MaxQueued; {
+	case c.inFlight == nil && (full || len(c.queue) >= maxBatch):
+		next = c.nextLocked()
+	case full:
+		c.paused = true
+	}
+	flips := c.paused != wasPaused
+	c.mu.Unlock()
+	c.proceed(next, flips)
+}
+
+// readEnded sends what waits, unless something is in flight.
+func (c *client) readEnded() {
+	c.mu.Lock()
+	var next []*pending
+	wasPaused := c.paused
+	if c.inFlight == nil && !c.gone {
+		next = c.nextLocked()
+	}
+	flips := c.paused != wasPaused
+	c.mu.Unlock()
+	c.proceed(next, flips)
+}
+
+// done ends what is in flight and sends the next; first tells what that was.
+func (c *client) done(first *pending) {
+	c.mu.Lock()
+	if c.gone || len(c.inFlight) == 0 || c.inFlight[0] != first {
+		c.mu.Unlock()
+		return
+	}
+	c.forgetLocked(c.inFlight)
+	c.inFlight = nil
+	wasPaused := c.paused
+	next := c.nextLocked()
+	flips := c.paused != wasPaused
+	c.mu.Unlock()
+	c.proceed(next, flips)
+}
+
+// proceed does, without the lock, what a change of the queue asks for.
+func (c *client) proceed(next []*pending, flips bool) {
+	if flips {
+		c.adjustReading()
+	}
+	if next != nil {
+		c.relay.send(c, next)
+	}
+}
+
+// adjustReading stops the reading, or goes on with it, as the queue wants it by now. The conn is told without client.mu: a
+// tunnel's conn passes it on over the bus.
+func (c *client) adjustReading() {
+	c.reading.Lock()
+	defer c.reading.Unlock()
+	c.mu.Lock()
+	paused := c.paused
+	c.mu.Unlock()
+	switch {
+	case paused == c.stopped:
+	case paused:
+		c.socket.PauseRead()
+	default:
+		c.socket.ResumeRead()
+	}
+	c.stopped = paused
+}
+
+// nextLocked removes the next request from the queue: one event, and those of the same name right behind it as far as the
+// service takes several. Nothing overtakes.
+func (c *client) nextLocked() []*pending {
+	if len(c.queue) == 0 {
+		return nil
+	}
+	first, n := c.queue[0], 1
+	if len(c.queue) > 1 && first.act == nil {
+		most := min(len(c.queue), c.relay.catalog.batch(first.subject), maxBatch)
+		for bytes := first.size(); n < most; n++ {
+			p := c.queue[n]
+			if bytes += p.size(); p.subject != first.subject || bytes > maxBatchBytes {
+				break
+			}
+		}
+	}
+	c.inFlight = c.queue[:n:n]
+	c.queue = c.queue[n:]
+	if len(c.queue) == 0 {
+		c.queue = nil
+	}
+	if len(c.queue) <= c.relay.cfg.MaxQueued/2 {
+		c.paused = false
+	}
+	return c.inFlight
+}
+
+// forgetLocked takes events off the account of what waits.
+func (c *client) forgetLocked(events []*pending) {
+	for _, p := range events {
+		c.relay.waiting.Add(-int64(p.size()))
+	}
+}
