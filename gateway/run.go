@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"sync/atomic"
 	"syscall"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
@@ -54,14 +52,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	defer conns.close()
 
-	var reconnected atomic.Pointer[relay.Relay] // the callback may come before the relay is made
-	natsConfig := cfg.NATS.Config("gateway", log)
-	natsConfig.OnReconnect = func(*nats.Conn) {
-		if r := reconnected.Load(); r != nil {
-			r.Resync()
-		}
-	}
-	nc, err := bus.Connect(ctx, natsConfig)
+	nc, err := bus.Connect(ctx, cfg.NATS.Config("gateway", log))
 	if err != nil {
 		return fmt.Errorf("connect to NATS: %w", err)
 	}
@@ -81,7 +72,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		Bus: nc, Auth: authv1.NewAuthServiceClient(rpc.Hedged(conns.auth)), Chat: chat,
 		Rooms: sabotaged(roomfeed.NewSource(nc, chat)), Stats: st, Log: log,
 	})
-	reconnected.Store(r)
+	bus.OnReconnect(nc, r.Resync)
 	sids := session.NewSIDs(cfg.Listen.ID, cfg.sidKey())
 	sessions := session.NewServer(session.Config{
 		PingInterval: cfg.Protocol.PingInterval, PingTimeout: cfg.Protocol.PingTimeout,

@@ -14,7 +14,7 @@ import (
 	"github.com/starling-chat/starling/platform/settings"
 )
 
-// Config says which server to use, as whom, and who is told about outages.
+// Config says which server to use, and as whom.
 type Config struct {
 	URL       settings.URL // one or several addresses, separated by commas
 	Name      string       // of the service: letters, digits, - and _; also names its inboxes, _INBOX_<name>.>
@@ -27,11 +27,6 @@ type Config struct {
 	IgnoreDiscovered bool
 	InProcess        nats.InProcessConnProvider // used instead of URL where set
 	Log              *slog.Logger
-
-	// OnReconnect and OnDisconnect run in the connection's callback goroutine and
-	// must not block. The first connection is no reconnection.
-	OnReconnect  func(*nats.Conn)
-	OnDisconnect func(error)
 }
 
 const (
@@ -108,16 +103,10 @@ func (cfg Config) callbacks(ctx context.Context) []nats.Option {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			log.LogAttrs(ctx, slog.LevelInfo, "nats reconnected", slog.String("server", nc.ConnectedServerName()))
-			if cfg.OnReconnect != nil {
-				cfg.OnReconnect(nc)
-			}
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil { // nil: closed by us
 				log.LogAttrs(ctx, slog.LevelWarn, "nats disconnected", slog.Any("error", err))
-			}
-			if cfg.OnDisconnect != nil {
-				cfg.OnDisconnect(err)
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -131,6 +120,19 @@ func (cfg Config) callbacks(ctx context.Context) []nats.Option {
 			log.LogAttrs(ctx, slog.LevelWarn, "nats error", slog.String("subject", subject), slog.Any("error", err))
 		}),
 	}
+}
+
+// OnReconnect has f called at every reconnection from now on, after those who asked before. f runs in the connection's callback
+// goroutine and must not block. The first connection is no reconnection. Whoever puts a process together calls it, one after
+// another.
+func OnReconnect(nc *nats.Conn, f func()) {
+	before := nc.ReconnectHandler()
+	nc.SetReconnectHandler(func(nc *nats.Conn) {
+		if before != nil {
+			before(nc)
+		}
+		f()
+	})
 }
 
 // Ready returns a check that tells why nothing can be sent or received; nil = it can.

@@ -28,17 +28,17 @@ func TestOutage(t *testing.T) {
 	}
 	port := listener.Addr().(*net.TCPAddr).Port
 	_ = listener.Close()
-	lost, back := make(chan error, 1), make(chan struct{}, 1)
+	back := make(chan string, 2)
 	start := time.Now()
 	nc, err := bus.Connect(t.Context(), bus.Config{
 		URL: settings.URL("nats://127.0.0.1:" + strconv.Itoa(port)), Name: "outage",
-		OnDisconnect: func(err error) { lost <- err },
-		OnReconnect:  func(*nats.Conn) { back <- struct{}{} },
 	})
 	if err != nil || time.Since(start) > time.Second {
 		t.Fatalf("Connect without a server = %v after %v, want nil at once", err, time.Since(start))
 	}
 	defer nc.Close()
+	bus.OnReconnect(nc, func() { back <- "first" })
+	bus.OnReconnect(nc, func() { back <- "second" })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
 	if err := bustest.WaitConnected(ctx, nc); !errors.Is(err, context.DeadlineExceeded) {
@@ -67,12 +67,13 @@ func TestOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Close()
-	<-lost //nolint:errcheck // that it came is enough
 	if server, err = embedded.Start(cfg); err != nil {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	<-back
+	if first, second := <-back, <-back; first != "first" || second != "second" {
+		t.Errorf("at the reconnection %s and %s were called, want first and second: the first connection is none", first, second)
+	}
 	if _, err := js.Stream(t.Context(), "S"); err != nil {
 		t.Errorf("Stream(S) after a restart = %v, want it kept", err)
 	}
