@@ -1,0 +1,135 @@
+package eventserver
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/starling-chat/starling/proto/fault"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
+
+// ErrNotRepeatable is what a route returns for a repeat (Request.Attempt > 0) that cannot be done again without harm, and of which
+// it does not know what became. The repeat is left unanswered then, because only the first attempt can tell.
+var ErrNotRepeatable = errors.New("the request cannot be repeated")
+
+// Request is one client event. It is not changed once a route has it.
+type Request struct {
+	Namespace string // of Socket.IO: "/", "/chat"
+	Event     string
+	// Args is the JSON array of the arguments after the event's name, as the client wrote them; Arg reads one.
+	Args        []byte
+	Attachments [][]byte // binary arguments, to which {"_placeholder":true,"num":0} in Args points
+	User        User     // who asks, as the access token says
+	SocketID    string
+	GatewayID   string
+	ReceivedAt  time.Time // by the gateway; zero = not said
+	Deadline    time.Time // of the answer; later the client is told that there is none in time
+	// Attempt is how often the gateway has asked before without an answer. When it is > 0, another replica may be at it, or may
+	// have done it.
+	Attempt uint32
+
+	event *eventv1.ClientEvent
+	// Fixed at birth; for the Server.
+	route *Route
+	in    *batch
+	index int // in the batch
+
+	answered atomic.Bool
+}
+
+// User is who sent an event.
+type User struct {
+	ID   string
+	Name string
+	Role string
+}
+
+func newRequest(route *Route, in *batch, e *eventv1.ClientEvent) *Request {
+	r := &Request{
+		Namespace: e.GetNamespace(), Event: route.Event, Args: e.GetArgs(), Attachments: e.GetAttachments(),
+		User:     User{ID: e.GetIdentity().GetUserId(), Name: e.GetIdentity().GetName(), Role: e.GetIdentity().GetRole()},
+		SocketID: e.GetSocketId(), GatewayID: e.GetGatewayId(), Deadline: in.deadline, Attempt: e.GetAttempt(),
+		event: e, route: route, in: in,
+	}
+	if at := e.GetReceivedAt(); at != nil {
+		r.ReceivedAt = at.AsTime()
+	}
+	return r
+}
+
+// following makes the request of an event that shares all but m with r.
+func (r *Request) following(index int, m *eventv1.FollowingEvent) *Request {
+	next := newRequest(r.route, r.in, &eventv1.ClientEvent{
+		SocketId: r.SocketID, GatewayId: r.GatewayID, Namespace: r.Namespace, Event: r.Event, Identity: r.event.GetIdentity(),
+		Attempt: r.Attempt, Args: m.GetArgs(), Attachments: m.GetAttachments(), ReceivedAt: m.GetReceivedAt(),
+	})
+	next.index = index
+	return next
+}
+
+// Proto returns the event as it travels on NATS. It must not be changed.
+func (r *Request) Proto() *eventv1.ClientEvent { return r.event }
+
+// Arg decodes argument i (from 0) as encoding/json does. A missing argument and one of another type are refused as invalid.
+func (r *Request) Arg(i int, into any) error {
+	var args []json.RawMessage
+	if json.Unmarshal(r.Args, &args) != nil || i >= len(args) {
+		return fault.Newf(fault.Invalid, "argument %d is missing", i+1)
+	}
+	err := json.Unmarshal(args[i], into)
+	var wrong *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &wrong) && wrong.Field != "":
+		return fault.Newf(fault.Invalid, "%s has the wrong type", wrong.Field)
+	case err != nil:
+		return fault.Newf(fault.Invalid, "argument %d has the wrong type", i+1)
+	}
+	return nil
+}
+
+// Reply is the answer to a Request; nil stands for [{"ok":true}].
+type Reply struct {
+	Args        []byte   // of the ack, a JSON array such as [{"ok":true}]
+	Attachments [][]byte // binary arguments of the ack
+	Emits       []Emit   // events for the sender's socket only, which it gets before the ack
+}
+
+// Emit is one event for clients.
+type Emit struct {
+	Event       string
+	Args        []byte // a JSON array
+	Attachments [][]byte
+}
+
+// Ack makes the reply { ok: true, …fields }, where fields becomes a JSON object: a struct or a map. Ack(nil) is { ok: true }.
+func Ack(fields any) (*Reply, error) {
+	raw, err := json.Marshal(fields)
+	if err != nil {
+		return nil, fmt.Errorf("encode ack: %w", err)
+	}
+	switch {
+	case string(raw) == "null" || string(raw) == "{}":
+		return &Reply{Args: []byte(plainOK)}, nil
+	case raw[0] != '{':
+		return nil, fmt.Errorf("encode ack: %T is no JSON object", fields)
+	}
+	args := append(make([]byte, 0, len(raw)+len(`[{"ok":true,]`)), `[{"ok":true,`...)
+	return &Reply{Args: append(append(args, raw[1:]...), ']')}, nil
+}
+
+// plainOK is the ack that says nothing else.
+const plainOK = `[{"ok":true}]`
+
+func (r *Reply) toProto() *eventv1.ClientReply {
+	if r == nil {
+		return &eventv1.ClientReply{AckArgs: []byte(plainOK)}
+	}
+	reply := &eventv1.ClientReply{AckArgs: r.Args, Attachments: r.Attachments}
+	for _, e := range r.Emits {
+		reply.Emits = append(reply.Emits, &eventv1.Emit{Event: e.Event, Args: e.Args, Attachments: e.Attachments})
+	}
+	return reply
+}
