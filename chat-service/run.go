@@ -12,10 +12,13 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/busapi"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/clientevents"
+	"github.com/starling-chat/starling/chat-service/internal/gossip"
 	"github.com/starling-chat/starling/chat-service/internal/grpcapi"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/bus"
+	"github.com/starling-chat/starling/platform/eventserver"
 	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/rpc"
@@ -60,15 +63,15 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	gossip := busapi.NewGossip(nc)
-	typing := chat.NewTyping(publisher.Ephemeral, gossip)
+	replicas := gossip.New(nc)
+	typing := chat.NewTyping(publisher.Ephemeral, replicas)
 	defer typing.Close()
 	writes, publishes := sabotaged(store, publisher)
 	writer := chat.NewWriter(writes, publishes, figures, cfg.writer(), log)
 	service := chat.NewService(store, writer, publisher, typing, chat.Config{
 		RoomsAutocreate: cfg.RoomsAutocreate, MembershipTTL: cfg.Writer.MembershipTTL, Marks: cfg.marks(),
 	}, log)
-	events, err := busapi.NewServer(nc, service, typing, gossip, busapi.NewMetrics(registry), cfg.server(), log)
+	events, err := eventserver.New(nc, eventserver.Service{Name: serviceName, Routes: clientevents.Routes(service)}, cfg.server(), registry, log)
 	if err != nil {
 		return err
 	}
@@ -82,6 +85,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	parts.Go("writer", writer.Run)
 	parts.Go("marks", service.Run)
 	parts.Go("grpc", server.Run)
+	parts.Go("typing", func(ctx context.Context) error { return replicas.Run(ctx, typing) })
 	parts.Go("client events", events.Run)
 	parts.Go("database", func(ctx context.Context) error { return openDatabase(ctx, cfg, pool, store, log) })
 	parts.Go("readiness", readiness.Run)
@@ -119,8 +123,8 @@ func (c *Config) marks() chat.MarksConfig {
 	return chat.MarksConfig{BatchMax: c.Writer.BatchMax, Queue: c.Writer.LaneQueue, Timeout: c.Bus.EventTimeout}
 }
 
-func (c *Config) server() busapi.ServerConfig {
-	return busapi.ServerConfig{
+func (c *Config) server() eventserver.Limits {
+	return eventserver.Limits{
 		Workers: c.Bus.Workers, WorkerQueue: c.Bus.WorkerQueue, Inbox: c.Bus.Inbox,
 		PendingBytes: c.Bus.PendingBytes, Timeout: c.Bus.EventTimeout,
 	}

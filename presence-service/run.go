@@ -11,11 +11,13 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/starling-chat/starling/platform/bus"
+	"github.com/starling-chat/starling/platform/eventserver"
 	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/presence-service/internal/busapi"
+	"github.com/starling-chat/starling/presence-service/internal/clientevents"
 	"github.com/starling-chat/starling/presence-service/internal/grpcapi"
 	"github.com/starling-chat/starling/presence-service/internal/postgres"
 	"github.com/starling-chat/starling/presence-service/internal/presence"
@@ -54,10 +56,6 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { _ = chat.Close() }()
-	patterns, err := busapi.Patterns()
-	if err != nil {
-		return err
-	}
 
 	var (
 		metrics    = obs.NewRegistry(Name)
@@ -68,8 +66,6 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		publisher  = &busapi.Publisher{Conn: nc, Leadership: leadership}
 		snapshots  = busapi.NewSnapshots(nc, registry, log, metrics)
 		intake     = &busapi.Intake{Conn: nc, Registry: registry, Snapshots: snapshots, Log: log}
-		events     = busapi.NewClientEvents(nc, Name, query, registry.Warm(), log, metrics)
-		catalog    = &busapi.Catalog{Conn: nc, Service: Name, Patterns: patterns}
 		election   = &postgres.Election{Pool: pool, Schema: cfg.Database.Schema, Leadership: leadership, Begin: registry.Warm(), Log: log}
 		journal    = &presence.Journal{Registry: registry, Leadership: leadership, Store: store, Log: log}
 		keeper     = &presence.Keeper{Registry: registry, Leadership: leadership, Publisher: publisher, Link: publisher, Log: log}
@@ -79,6 +75,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		readiness = rpc.NewReadiness(server, log, rpc.Done(migrated, "waiting for PostgreSQL"), bus.Ready(nc), registry.Ready)
 		admin     = obs.Admin{Addr: cfg.Obs.Admin, Registry: metrics, Ready: readiness.Err, Log: log}
 	)
+	events, err := eventserver.New(nc, eventserver.Service{
+		Name: Name, Routes: clientevents.Routes(query), Begin: registry.Warm(),
+	}, clientevents.Limits(), metrics, log)
+	if err != nil {
+		return err
+	}
 	presencev1.RegisterPresenceServiceServer(server.GRPC(), grpcapi.NewService(query))
 	metrics.MustRegister(pg.Collector(pool), bus.Collector(nc))
 	registerGauges(metrics, registry, leadership)
@@ -98,7 +100,6 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	group.Go("election", election.Run)
 	group.Go("journal", journal.Run)
 	group.Go("keeper", keeper.Run)
-	group.Go("catalog", catalog.Run)
 	group.Go("client events", events.Run)
 	group.Go("grpc", server.Run)
 	group.Go("readiness", readiness.Run)

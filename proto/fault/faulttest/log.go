@@ -36,7 +36,7 @@ func (l *Log) String() string {
 }
 
 // message is what a caller gets of an internal fault.
-var message = regexp.MustCompile(`Internal error ([a-z0-9]{10})\b`) //nolint:gochecknoglobals // compiled once, never changed
+var message = regexp.MustCompile(`Internal error ([a-z0-9]{10})\b`)
 
 // WantID fails t unless answer, which may be a whole ack or body, has an internal fault whose id is in exactly one line of the log
 // under fault.IDKey, together with the error.

@@ -1,6 +1,8 @@
-package busapi
+package gossip
 
 import (
+	"context"
+	"fmt"
 	"strings"
 
 	"github.com/google/uuid"
@@ -25,8 +27,8 @@ var _ chat.Gossip = (*Gossip)(nil)
 // noteFields is how many fields a note has.
 const noteFields = 5
 
-// NewGossip returns the gossip of this replica, which gets a random name.
-func NewGossip(nc *nats.Conn) *Gossip { return &Gossip{nc: nc, replica: uuid.NewString()} }
+// New returns the gossip of this replica, which gets a random name.
+func New(nc *nats.Conn) *Gossip { return &Gossip{nc: nc, replica: uuid.NewString()} }
 
 // Tell implements chat.Gossip.
 func (g *Gossip) Tell(n chat.TypingNote) {
@@ -38,15 +40,30 @@ func (g *Gossip) Tell(n chat.TypingNote) {
 	_ = g.nc.Publish(subject.Typing, []byte(note)) // may be lost
 }
 
-// listen feeds typing with the notes of other replicas.
-func (g *Gossip) listen(typing *chat.Typing) (*nats.Subscription, error) {
-	return g.nc.Subscribe(subject.Typing, func(msg *nats.Msg) {
+// Run feeds typing with the notes of other replicas, and with the sockets that gateways tell are gone, until ctx ends.
+func (g *Gossip) Run(ctx context.Context, typing *chat.Typing) error {
+	notes, err := g.nc.Subscribe(subject.Typing, func(msg *nats.Msg) {
 		f := strings.Split(string(msg.Data), "\x00")
 		if len(f) != noteFields || f[0] == g.replica {
 			return
 		}
 		typing.Heard(chat.TypingNote{On: f[1] == "1", Room: chat.RoomID(f[2]), Socket: f[3], User: chat.UserID(f[4])})
 	})
+	if err != nil {
+		return fmt.Errorf("subscribe typing: %w", err)
+	}
+	defer func() { _ = notes.Unsubscribe() }()
+	deltas, err := g.nc.Subscribe(subject.PresenceDelta, func(msg *nats.Msg) {
+		for _, socket := range presenceDelta(msg.Data) {
+			typing.Disconnected(socket)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("subscribe presence: %w", err)
+	}
+	defer func() { _ = deltas.Unsubscribe() }()
+	<-ctx.Done()
+	return nil
 }
 
 // presenceDelta gives the sockets that went.

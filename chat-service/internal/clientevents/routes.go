@@ -1,0 +1,197 @@
+package clientevents
+
+import (
+	"context"
+	"time"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/wire"
+	"github.com/starling-chat/starling/platform/eventserver"
+	"github.com/starling-chat/starling/proto/namespaces"
+)
+
+// Routes lists the client events of this service; docs/events.md has their arguments and acks. room:leave cannot be repeated: the
+// user may have come back since.
+func Routes(service *chat.Service) []eventserver.Route {
+	e := events{service}
+	both := namespaces.WithRooms()
+	notifications := []string{namespaces.Notifications}
+	return []eventserver.Route{
+		{Event: "message:send", Namespaces: both, Repeatable: true, Write: write(e.send)},
+		{Event: "message", Namespaces: []string{namespaces.Chat}, Repeatable: true, Write: write(e.send)},
+		{Event: "message:read", Namespaces: both, Repeatable: true, Write: write(e.read)},
+		{Event: "message:history", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.history)},
+		{Event: "room:leave", Namespaces: both, Write: write(e.leave)},
+		{Event: "room:list", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.rooms)},
+		{Event: "room:message", Namespaces: both, Handle: handle(e.roomMessage)},
+		{Event: "typing:start", Namespaces: both, Repeatable: true, Handle: handle(e.startTyping)},
+		{Event: "typing:stop", Namespaces: both, Repeatable: true, Handle: handle(e.stopTyping)},
+		{Event: "chat:message", Namespaces: both, Handle: handle(e.broadcast)},
+		{Event: "announcement", Namespaces: both, Handle: handle(e.announce)},
+		{Event: "notification:list", Namespaces: notifications, Large: true, Repeatable: true, Handle: handle(e.notifications)},
+		{Event: "notification:read", Namespaces: notifications, Repeatable: true, Write: write(e.readNotifications)},
+	}
+}
+
+// events are the handlers.
+type events struct{ service *chat.Service }
+
+// handle gives an event to f together with who sent it.
+func handle(
+	f func(context.Context, chat.Caller, *eventserver.Request) (*eventserver.Reply, error),
+) func(context.Context, *eventserver.Request) (*eventserver.Reply, error) {
+	return func(ctx context.Context, r *eventserver.Request) (*eventserver.Reply, error) {
+		c, err := wire.Caller(r.Proto())
+		if err != nil {
+			return nil, err
+		}
+		return f(ctx, c, r)
+	}
+}
+
+// write is handle for an event that is answered after a commit: f calls done once, unless it returns an error.
+func write(
+	f func(chat.Caller, *eventserver.Request, func(*eventserver.Reply, error)) error,
+) func(context.Context, *eventserver.Request, func(*eventserver.Reply, error)) {
+	return func(_ context.Context, r *eventserver.Request, done func(*eventserver.Reply, error)) {
+		c, err := wire.Caller(r.Proto())
+		if err == nil {
+			err = f(c, r, done)
+		}
+		if err != nil {
+			done(nil, err)
+		}
+	}
+}
+
+// ack is the reply with these arguments.
+func ack(args []byte) *eventserver.Reply { return &eventserver.Reply{Args: args} }
+
+// ok is the plain success, unless err.
+func ok(err error) (*eventserver.Reply, error) { return nil, err }
+
+// send answers after the commit. A repeat is recognised by its clientMsgId; one without it could store the message twice.
+func (e events) send(c chat.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+	draft, err := wire.MessageSend(r.Args)
+	if err != nil {
+		return err
+	}
+	if r.Attempt > 0 && draft.ClientMsgID == "" {
+		return eventserver.ErrNotRepeatable
+	}
+	return e.service.Send(c, draft, func(o chat.Outcome) {
+		if o.Err != nil {
+			done(nil, o.Err)
+			return
+		}
+		done(ack(wire.SendAck(o)), nil)
+	})
+}
+
+func (e events) read(c chat.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+	room, id, err := wire.MessageRead(r.Args)
+	if err != nil {
+		return err
+	}
+	return e.service.MarkRead(c, room, id, func(err error) { done(nil, err) })
+}
+
+func (e events) history(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	room, page, err := wire.MessageHistory(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	view, err := e.service.History(ctx, c.User, room, page)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.HistoryAck(view)), nil
+}
+
+func (e events) leave(c chat.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+	room, err := wire.RoomOnly(r.Args)
+	if err != nil {
+		return err
+	}
+	return e.service.Leave(c, room, func(err error) { done(nil, err) })
+}
+
+func (e events) rooms(ctx context.Context, c chat.Caller, _ *eventserver.Request) (*eventserver.Reply, error) {
+	rooms, err := e.service.Rooms(ctx, c.User)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.RoomListAck(rooms)), nil
+}
+
+func (e events) roomMessage(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	room, args, err := wire.RoomMessage(r.Args, c.User, time.Now().UnixMilli())
+	if err != nil {
+		return nil, err
+	}
+	return ok(e.service.RoomMessage(ctx, c, room, passOn(r, args)))
+}
+
+func (e events) startTyping(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	room, err := wire.RoomOnly(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	return ok(e.service.StartTyping(ctx, c, room))
+}
+
+func (e events) stopTyping(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	room, err := wire.RoomOnly(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	return ok(e.service.StopTyping(ctx, c, room))
+}
+
+func (e events) broadcast(_ context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	id, args, err := wire.ChatMessage(r.Args, c.User, time.Now().UnixMilli())
+	if err != nil {
+		return nil, err
+	}
+	if err := e.service.Broadcast(c, passOn(r, args)); err != nil {
+		return nil, err
+	}
+	received := wire.ReceivedEmit(id)
+	return &eventserver.Reply{
+		Args:  []byte(wire.OK),
+		Emits: []eventserver.Emit{{Event: received.GetEvent(), Args: received.GetArgs()}},
+	}, nil
+}
+
+func (e events) announce(_ context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	args, err := wire.Anything(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	return ok(e.service.Announce(c, passOn(r, args)))
+}
+
+func (e events) notifications(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	before, limit, err := wire.NotificationList(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	list, unread, err := e.service.Notifications(ctx, c, before, limit)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.NotificationsAck(list, unread)), nil
+}
+
+func (e events) readNotifications(c chat.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+	ids, err := wire.NotificationRead(r.Args)
+	if err != nil {
+		return err
+	}
+	return e.service.MarkNotifications(c, ids, func(unread int, err error) { done(ack(wire.UnreadAck(unread)), err) })
+}
+
+// passOn is the event as others get it, with the sender's binary attachments.
+func passOn(r *eventserver.Request, args []byte) chat.Emit {
+	return chat.Emit{Event: r.Event, Args: args, Attachments: r.Attachments}
+}

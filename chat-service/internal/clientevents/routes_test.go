@@ -1,0 +1,66 @@
+package clientevents
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/platform/bus/bustest"
+	"github.com/starling-chat/starling/platform/eventserver"
+	"github.com/starling-chat/starling/proto/fault/faulttest"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/subject"
+)
+
+// TestMistakesAreLogged has mistakes of the service reach the client as an id, and the log under the same id.
+func TestMistakesAreLogged(t *testing.T) {
+	var log faulttest.Log
+	broker := bustest.Server(t)
+	gateway := bustest.Connect(t, broker)
+	mistaken := &chat.Service{} // everything is missing
+	server, err := eventserver.New(bustest.Connect(t, broker), eventserver.Service{Name: "chat-service", Routes: Routes(mistaken)},
+		eventserver.Limits{}, nil, log.Logger())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- server.Run(ctx) }()
+	for _, e := range []*eventv1.ClientEvent{
+		{Event: "room:list"}, {Event: "message:send", Args: []byte(`[{"roomId":"r","content":"c"}]`)},
+	} {
+		e.SocketId, e.Namespace, e.Identity = "s", "/", &eventv1.Identity{UserId: "ann"}
+		to, err := subject.ClientEvent(e.GetNamespace(), e.GetEvent())
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := proto.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var answer eventv1.ClientReply
+		for deadline := time.Now().Add(30 * time.Second); ; {
+			m, err := gateway.Request(to, raw, 30*time.Second)
+			if err == nil {
+				err = proto.Unmarshal(m.Data, &answer)
+			}
+			if err == nil {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s has no answer: %v", e.GetEvent(), err)
+			}
+		}
+		if answer.GetFault().GetCode() != "internal" {
+			t.Errorf("%s = %v, want internal", e.GetEvent(), &answer)
+		}
+		log.WantID(t, answer.GetFault().GetMessage())
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+}
