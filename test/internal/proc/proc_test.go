@@ -25,8 +25,9 @@ func TestOwnProcess(t *testing.T) {
 }
 
 func TestChildren(t *testing.T) {
-	// The shell starts one child and lives on, with a single thread.
-	cmd := exec.Command("/bin/sh", "-c", "cat & wait")
+	// The shell starts one child and lives on, with a single thread. A command in the background has no input unless it is given
+	// one; it ends with the test's end of the pipe.
+	cmd := exec.Command("/bin/sh", "-c", "exec 3<&0; cat <&3 & wait")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
