@@ -6,6 +6,7 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/platform/rawjson"
 )
 
 // emit sends an event. args is a raw JSON array; id is the ack id that is wanted, 0 for none.
@@ -53,16 +54,16 @@ func placeholder(n int) any {
 
 // isBinary tells whether a raw argument stands for an attachment.
 func isBinary(arg []byte) bool {
-	mark, ok := socketio.Field(arg, "_placeholder")
+	mark, ok := rawjson.Field(arg, "_placeholder")
 	return ok && string(mark) == "true"
 }
 
 // field gives a string field of a raw argument, "" where there is none.
 func field(arg []byte, name string) string {
-	raw, ok := socketio.Field(arg, name)
+	raw, ok := rawjson.Field(arg, name)
 	if !ok {
 		return ""
 	}
-	text, _ := socketio.Unquote(raw)
+	text, _ := rawjson.Unquote(raw)
 	return text
 }

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
-	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/platform/rawjson"
 )
 
 // supportApp answers as the server that socket.io-client's tests run against. Sessions are recovered, except those that
@@ -69,7 +69,7 @@ func (a *supportApp) Settled(*session.Socket) {}
 // Event implements session.App.
 func (a *supportApp) Event(s *session.Socket, e session.Event) {
 	c := call{app: a, socket: s, visitor: s.State.(*visitor), event: e}
-	for arg := range socketio.SplitArgs(e.Packet.AppendArgs(nil)) {
+	for arg := range rawjson.Split(e.Packet.AppendArgs(nil)) {
 		c.args = append(c.args, arg)
 	}
 	switch s.Namespace {
@@ -84,11 +84,11 @@ func (a *supportApp) Event(s *session.Socket, e session.Event) {
 
 // Ack implements session.App: the only emit with an ack is "ack".
 func (a *supportApp) Ack(s *session.Socket, _ int64, args []byte, _ [][]byte) {
-	list := slices.Collect(socketio.SplitArgs(args))
+	list := slices.Collect(rawjson.Split(args))
 	if len(list) < 2 || string(list[0]) != "5" {
 		return
 	}
-	if test, _ := socketio.Field(list[1], "test"); string(test) == "true" {
+	if test, _ := rawjson.Field(list[1], "test"); string(test) == "true" {
 		a.emit(s, "got it")
 	}
 }
@@ -182,7 +182,7 @@ func (c *call) emitIf(ok bool, name string) {
 
 // mixed tells whether the argument is the tests' object of text and bytes.
 func (c *call) mixed() bool {
-	message, _ := socketio.Field(c.arg(), "message")
+	message, _ := rawjson.Field(c.arg(), "message")
 	return field(c.arg(), "hello") == "lol" && field(c.arg(), "goodbye") == "gotcha" && isBinary(message)
 }
 

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
-	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 	"github.com/starling-chat/starling/proto/namespaces"
@@ -44,7 +44,7 @@ func (t *tally) count(s *session.Socket, roomID string, done bool, f *fault.Erro
 // repeated. Only the ack is ours.
 func (c *cluster) join(ctx context.Context, sockets []*session.Socket, rooms []string) *clusterv1.Answer {
 	return c.each(ctx, "cluster join", sockets, rooms, func(ctx context.Context, cl *client, roomID string) (bool, error) {
-		args := append(socketio.AppendString([]byte{'['}, roomID), ']')
+		args := append(rawjson.AppendString([]byte{'['}, roomID), ']')
 		p := &pending{event: eventJoin, args: args, receivedAt: time.Now(), ackID: -1}
 		return true, c.relay.enter(ctx, cl, p, roomID)
 	})

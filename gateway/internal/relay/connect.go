@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
-	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -90,7 +90,7 @@ func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *e
 
 func (r *Relay) refuseConnect(s *session.Session, namespace string, refusal *fault.Error) {
 	r.stats.Handshakes.WithLabelValues("refused").Inc()
-	code := socketio.AppendString(nil, string(refusal.Reason))
+	code := rawjson.AppendString(nil, string(refusal.Reason))
 	s.Refuse(namespace, refusal.Message, append(append([]byte(`{"code":`), code...), '}'))
 }
 
@@ -136,8 +136,8 @@ func (r *Relay) Disconnected(s *session.Socket, reason transport.Reason) {
 // tokenOf takes the token out of the CONNECT's auth object, or else out of the handshake's Authorization header. ok is false
 // when auth.token is there but not a string.
 func tokenOf(auth []byte, header string) (token string, ok bool) {
-	if raw, found := socketio.Field(auth, "token"); found && string(raw) != "null" {
-		token, ok = socketio.Unquote(raw)
+	if raw, found := rawjson.Field(auth, "token"); found && string(raw) != "null" {
+		token, ok = rawjson.Unquote(raw)
 		if !ok || token != "" {
 			return token, ok
 		}

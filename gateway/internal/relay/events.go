@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
-	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/namespaces"
@@ -219,16 +219,16 @@ func faultAck(f *fault.Error) []byte {
 // faultEvent is [{"event":…,"code":…,"message":…,"retryAfterMs":…}].
 func faultEvent(event string, f *fault.Error) []byte {
 	b := append(make([]byte, 0, 96), `[{"event":`...)
-	b = socketio.AppendString(b, event)
+	b = rawjson.AppendString(b, event)
 	b = append(b, `,"code":`...)
 	b = appendFault(b, f)
 	return append(b, `}]`...)
 }
 
 func appendFault(b []byte, f *fault.Error) []byte {
-	b = socketio.AppendString(b, string(f.Kind))
+	b = rawjson.AppendString(b, string(f.Kind))
 	b = append(b, `,"message":`...)
-	b = socketio.AppendString(b, f.Message)
+	b = rawjson.AppendString(b, f.Message)
 	if f.RetryAfter > 0 {
 		b = append(b, `,"retryAfterMs":`...)
 		b = strconv.AppendInt(b, max(f.RetryAfter.Milliseconds(), 1), 10)

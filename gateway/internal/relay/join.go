@@ -9,8 +9,8 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/session"
-	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
@@ -177,9 +177,9 @@ func (c *client) refresh(p *pending) {
 }
 
 func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) error {
-	arg, _ := socketio.FirstArg(p.args)
-	raw, _ := socketio.Field(arg, "token")
-	token, ok := socketio.Unquote(raw)
+	arg, _ := rawjson.First(p.args)
+	raw, _ := rawjson.Field(arg, "token")
+	token, ok := rawjson.Unquote(raw)
 	if !ok {
 		return fault.New(fault.Invalid, "token must be a string")
 	}
@@ -202,17 +202,17 @@ func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) erro
 
 // roomArgument finds the room id in the arguments of room:join and room:leave: a string, or the field roomId of an object.
 func roomArgument(args []byte) (roomID string, ok bool) {
-	arg, ok := socketio.FirstArg(args)
+	arg, ok := rawjson.First(args)
 	if !ok {
 		return "", false
 	}
 	if arg[0] == '{' {
-		arg, ok = socketio.Field(arg, "roomId")
+		arg, ok = rawjson.Field(arg, "roomId")
 		if !ok {
 			return "", false
 		}
 	}
-	roomID, ok = socketio.Unquote(arg)
+	roomID, ok = rawjson.Unquote(arg)
 	return roomID, ok && limits.ValidRoomID(roomID)
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/sessionstore"
-	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/rawjson"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -40,14 +40,14 @@ type resumeRequest struct {
 // resumeRequestOf reads what a CONNECT's auth object says about recovery.
 func resumeRequestOf(auth []byte) resumeRequest {
 	r := resumeRequest{enabled: true}
-	if raw, ok := socketio.Field(auth, "recovery"); ok && string(raw) == "false" {
+	if raw, ok := rawjson.Field(auth, "recovery"); ok && string(raw) == "false" {
 		r.enabled = false
 	}
-	if raw, ok := socketio.Field(auth, "pid"); ok {
-		r.pid, _ = socketio.Unquote(raw)
+	if raw, ok := rawjson.Field(auth, "pid"); ok {
+		r.pid, _ = rawjson.Unquote(raw)
 	}
-	if raw, ok := socketio.Field(auth, "offset"); ok {
-		r.offset, _ = socketio.Unquote(raw)
+	if raw, ok := rawjson.Field(auth, "offset"); ok {
+		r.offset, _ = rawjson.Unquote(raw)
 	}
 	return r
 }

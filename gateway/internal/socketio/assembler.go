@@ -19,7 +19,7 @@ type Assembler struct {
 
 	packet      Packet
 	attachments [][]byte
-	kept        int
+	kept        int // bytes held: JSON, the event's name, attachments
 	waiting     bool
 }
 
@@ -30,9 +30,6 @@ func NewAssembler(maxBytes int) *Assembler {
 
 // Waiting reports whether attachments are still to come.
 func (a *Assembler) Waiting() bool { return a.waiting }
-
-// Kept returns how many bytes are held for a packet with attachments: its JSON, its event's name and its attachments.
-func (a *Assembler) Kept() int { return a.kept }
 
 // Text feeds a packet that Decode returned, also one that is TooDeep: its attachments are awaited and thrown away.
 // complete means that Take has it, at once for packets without attachments, which are not copied and still alias the

@@ -47,11 +47,11 @@ func TestAssembler(t *testing.T) {
 		t.Errorf("Binary, last = %v, %v, want complete", complete, err)
 	}
 	p, attachments := a.Take()
-	if string(Append(nil, p)) != twoAttachments || len(attachments) != 2 || !bytes.Equal(attachments[0], []byte{1, 2}) || attachments[1] == nil {
-		t.Errorf("Take = %s, %v, want %s with copies of the frames", Append(nil, p), attachments, twoAttachments)
+	if string(appendPacket(nil, p)) != twoAttachments || len(attachments) != 2 || !bytes.Equal(attachments[0], []byte{1, 2}) || attachments[1] == nil {
+		t.Errorf("Take = %s, %v, want %s with copies of the frames", appendPacket(nil, p), attachments, twoAttachments)
 	}
-	if a.Kept() != 0 {
-		t.Errorf("Kept after Take = %d, want 0", a.Kept())
+	if a.kept != 0 {
+		t.Errorf("kept after Take = %d, want 0", a.kept)
 	}
 }
 
@@ -84,8 +84,8 @@ func TestAssemblerRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		a := NewAssembler(tt.max)
-		if err := tt.feed(a); reasonOf(err) != tt.want || a.Kept() != 0 || a.Waiting() {
-			t.Errorf("%s = %v with %d bytes kept, want %s with none", tt.name, err, a.Kept(), tt.want)
+		if err := tt.feed(a); reasonOf(err) != tt.want || a.kept != 0 || a.Waiting() {
+			t.Errorf("%s = %v with %d bytes kept, want %s with none", tt.name, err, a.kept, tt.want)
 		}
 	}
 }
@@ -127,18 +127,18 @@ func FuzzAssembler(f *testing.F) {
 				}
 				complete, err = a.Text(p)
 			}
-			if err != nil && (reasonOf(err) == "" || complete || a.Waiting() || a.Kept() != 0) {
-				t.Fatalf("Assembler keeps %d bytes after %v, want none", a.Kept(), err)
+			if err != nil && (reasonOf(err) == "" || complete || a.Waiting() || a.kept != 0) {
+				t.Fatalf("Assembler keeps %d bytes after %v, want none", a.kept, err)
 			}
 			held := len(a.packet.Data) + len(a.packet.name)
 			for _, attachment := range a.attachments {
 				held += cap(attachment)
 			}
-			if a.packet.Attachments > 0 && (a.Kept() > limit || len(a.attachments) > 0 && held > limit+8*len(a.attachments)) {
-				t.Fatalf("Assembler keeps %d (%d) bytes, want at most %d", a.Kept(), held, limit)
+			if a.packet.Attachments > 0 && (a.kept > limit || len(a.attachments) > 0 && held > limit+8*len(a.attachments)) {
+				t.Fatalf("Assembler keeps %d (%d) bytes, want at most %d", a.kept, held, limit)
 			}
 			if p, attachments := a.Take(); complete && len(attachments) != p.Attachments {
-				t.Fatalf("attachments of %s = %d, want %d", Append(nil, p), len(attachments), p.Attachments)
+				t.Fatalf("attachments of %s = %d, want %d", appendPacket(nil, p), len(attachments), p.Attachments)
 			}
 		}
 	})

@@ -2,7 +2,10 @@ package socketio
 
 import (
 	"errors"
+	"math/bits"
 	"unicode/utf8"
+
+	"github.com/starling-chat/starling/platform/rawjson"
 )
 
 // The defaults of Limits.
@@ -12,7 +15,7 @@ const (
 	DefaultMaxNamespace   = 128
 )
 
-// maxAttachments bounds Limits.MaxAttachments, because the scanner keeps one bit for each.
+// maxAttachments bounds Limits.MaxAttachments, because placeholders keeps one bit for each.
 const maxAttachments = 64
 
 // Limits bounds what Decode accepts. Zero fields mean the defaults, so the zero Limits is fit for use.
@@ -70,7 +73,7 @@ func Decode(data []byte, limits Limits) (Packet, error) {
 	if err != nil {
 		return Packet{}, err
 	}
-	i = skipSpace(data, i)
+	i = rawjson.SkipSpace(data, i)
 	if reason := checkContent(p.Type, data, i); reason != "" {
 		return Packet{}, &ProtocolError{Reason: reason, Offset: i}
 	}
@@ -78,11 +81,16 @@ func Decode(data []byte, limits Limits) (Packet, error) {
 		return p, nil
 	}
 
-	s := scanner{data: data[i:], maxDepth: limits.MaxDepth, attachments: -1}
+	content := data[i:] // what is returned comes from content, not from s, whose function would then live on the heap
+	s := rawjson.Scanner{Data: content, MaxDepth: limits.MaxDepth}
+	placeholders := placeholders{data: content, attachments: p.Attachments}
 	if p.Type.IsBinary() {
-		s.attachments = p.Attachments
+		s.Watch, s.Object = [2]string{"_placeholder", "num"}, placeholders.object
 	}
-	scanErr := s.whole()
+	scanErr := protocolError(s.Scan(), placeholders.stray)
+	if scanErr == nil && bits.OnesCount64(placeholders.seen) != p.Attachments {
+		scanErr = &ProtocolError{Reason: BadPlaceholder, Offset: s.End}
+	}
 	if scanErr != nil && !errors.Is(scanErr, ErrTooDeep) {
 		return Packet{}, moved(scanErr, i)
 	}
@@ -90,13 +98,13 @@ func Decode(data []byte, limits Limits) (Packet, error) {
 		if p.name, err = eventName(&s, limits.Known); err != nil {
 			return Packet{}, moved(err, i)
 		}
-		p.nameEnd = s.firstEnd
+		p.nameEnd = s.First.End
 	}
 	if scanErr != nil {
 		p.TooDeep = true
 		return p, scanErr
 	}
-	p.Data = s.data[:s.end]
+	p.Data = content[:s.End]
 	return p, nil
 }
 
@@ -184,7 +192,7 @@ func checkContent(t Type, data []byte, i int) Reason {
 		ok = first == '['
 	case Event, BinaryEvent:
 		if first == '[' {
-			i = skipSpace(data, i+1)
+			i = rawjson.SkipSpace(data, i+1)
 			ok = i < len(data) && (data[i] == '"' || data[i] == '-' || '0' <= data[i] && data[i] <= '9')
 		}
 	}
@@ -195,24 +203,26 @@ func checkContent(t Type, data []byte, i int) Reason {
 }
 
 // eventName returns the name of the event that s has scanned, of which only the first element needs to be complete.
-func eventName(s *scanner, known Names) (string, error) {
-	raw := s.data[s.firstStart:s.firstEnd]
+func eventName(s *rawjson.Scanner, known Names) (string, error) {
+	raw := s.Data[s.First.Start:s.First.End]
 	if len(raw) == 0 {
-		return "", &ProtocolError{Reason: BadContent, Offset: s.firstStart}
+		return "", &ProtocolError{Reason: BadContent, Offset: s.First.Start}
 	}
 	var name string
 	switch c := raw[0]; {
-	case c == '"' && plain(raw):
-		name = known.text(raw[1 : len(raw)-1])
 	case c == '"':
-		name, _ = Unquote(raw)
+		if content, ok := rawjson.Plain(raw); ok {
+			name = known.text(content)
+		} else {
+			name, _ = rawjson.Unquote(raw)
+		}
 	case c == '-' || '0' <= c && c <= '9':
 		return string(raw), nil
 	default:
-		return "", &ProtocolError{Reason: BadContent, Offset: s.firstStart}
+		return "", &ProtocolError{Reason: BadContent, Offset: s.First.Start}
 	}
 	if Reserved(name) {
-		return "", &ProtocolError{Reason: ReservedEvent, Offset: s.firstStart}
+		return "", &ProtocolError{Reason: ReservedEvent, Offset: s.First.Start}
 	}
 	return name, nil
 }
@@ -224,6 +234,46 @@ func Reserved(name string) bool {
 		return true
 	}
 	return false
+}
+
+// placeholders notes which attachments the JSON of a binary packet points at.
+type placeholders struct {
+	data        []byte
+	attachments int
+	seen        uint64 // a bit for each attachment
+	stray       int    // where a placeholder without its attachment stands, once one was met
+}
+
+// object looks at an object with a member _placeholder: {"_placeholder":true,"num":n} stands for attachment n. It refuses
+// those whose attachment is not there.
+func (p *placeholders) object(open int, watched [2]rawjson.Span) bool {
+	mark, num := watched[0], p.data[watched[1].Start:watched[1].End]
+	if string(p.data[mark.Start:mark.End]) != "true" {
+		return true
+	}
+	n, end, ok := decimal(num, 0)
+	if !ok || end != len(num) || n >= int64(p.attachments) {
+		p.stray = open
+		return false
+	}
+	p.seen |= 1 << n
+	return true
+}
+
+// protocolError turns what a scan found wrong into the errors of this package; stray is where a placeholder was refused.
+func protocolError(err error, stray int) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, rawjson.ErrTooDeep):
+		return ErrTooDeep
+	case errors.Is(err, rawjson.ErrRefused):
+		return &ProtocolError{Reason: BadPlaceholder, Offset: stray}
+	}
+	if e, ok := errors.AsType[*rawjson.SyntaxError](err); ok {
+		return &ProtocolError{Reason: BadJSON, Offset: e.Offset}
+	}
+	return err
 }
 
 // moved shifts the place of a scanner's error by what came before the JSON.

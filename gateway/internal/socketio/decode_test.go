@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/starling-chat/starling/platform/rawjson"
 )
 
 func reasonOf(err error) Reason {
@@ -270,12 +272,21 @@ func TestDecodeDoesNotAllocate(t *testing.T) {
 			t.Fatal(err)
 		}
 		scratch = p.AppendArgs(scratch[:0])
-		if _, ok := FirstArg(scratch); !ok {
+		if _, ok := rawjson.First(scratch); !ok {
 			t.Fatal("no argument")
 		}
 	})
 	if got != 0 {
 		t.Errorf("allocations of Decode with known names = %v, want 0", got)
+	}
+	binary := []byte(`51-/chat,["room:send",{"file":{"_placeholder":true,"num":0}}]`)
+	got = testing.AllocsPerRun(100, func() {
+		if _, err := Decode(binary, limits); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if got != 0 {
+		t.Errorf("allocations of Decode with a placeholder = %v, want 0", got)
 	}
 }
 

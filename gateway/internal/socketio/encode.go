@@ -1,19 +1,13 @@
 package socketio
 
-import "strconv"
+import (
+	"strconv"
+
+	"github.com/starling-chat/starling/platform/rawjson"
+)
 
 // NoID stands for the ack id of an event that wants no ack.
 const NoID = -1
-
-// Append appends p as it is: header and Data. It is the reverse of Decode; gateways use the functions below, which
-// build the JSON as well.
-func Append(dst []byte, p Packet) []byte {
-	id := int64(NoID)
-	if p.HasID {
-		id = p.ID
-	}
-	return append(appendHeader(dst, p.Type, p.Attachments, p.Namespace, id), p.Data...)
-}
 
 // AppendConnect appends the answer to a CONNECT, or a CONNECT itself. content is a raw JSON object such as
 // {"sid":"…","pid":"…"}, or empty.
@@ -26,7 +20,7 @@ func AppendConnect(dst []byte, namespace string, content []byte) []byte {
 func AppendConnectError(dst []byte, namespace, message string, detail []byte) []byte {
 	dst = appendHeader(dst, ConnectError, 0, namespace, NoID)
 	dst = append(dst, `{"message":`...)
-	dst = AppendString(dst, message)
+	dst = rawjson.AppendString(dst, message)
 	if len(detail) > 0 {
 		dst = append(append(dst, `,"data":`...), detail...)
 	}
@@ -61,7 +55,7 @@ func AppendEvent(dst []byte, namespace string, id int64, name string, args []byt
 	}
 	dst = appendHeader(dst, t, attachments, namespace, id)
 	dst = append(dst, '[')
-	dst = AppendString(dst, name)
+	dst = rawjson.AppendString(dst, name)
 	if len(elements) > 0 {
 		dst = append(dst, ',')
 		dst = append(dst, elements...)
@@ -88,23 +82,6 @@ func AppendAck(dst []byte, namespace string, id int64, args []byte, attachments 
 	return append(dst, ']'), nil
 }
 
-// AppendWithOffset appends an event, as AppendEvent encoded it, with one more argument at its end: the recovery offset
-// (docs/socketio.md, "Recovery"). The event may have anything before its header, such as the type of an Engine.IO message;
-// it is not touched, so that all sockets can share it. The error is a *UsageError and then dst is returned as it was.
-//
-//	event    42/chat,["name",{"a":1}]
-//	appended 42/chat,["name",{"a":1},"offset"]
-func AppendWithOffset(dst, event []byte, offset string) ([]byte, error) {
-	end := len(event) - 1
-	if end < 0 || event[end] != ']' {
-		return dst, &UsageError{Problem: "offset for something that is not an encoded event"}
-	}
-	dst = append(dst, event[:end]...)
-	dst = append(dst, ',')
-	dst = AppendString(dst, offset)
-	return append(dst, ']'), nil
-}
-
 // inner returns what stands between the brackets of args, without the space at its ends, and checks the attachments.
 func inner(args []byte, attachments int) ([]byte, error) {
 	if attachments < 0 || attachments > maxAttachments {
@@ -113,11 +90,11 @@ func inner(args []byte, attachments int) ([]byte, error) {
 	if len(args) == 0 {
 		return nil, nil
 	}
-	start, end := skipSpace(args, 0), trimSpace(args, len(args))
+	start, end := rawjson.SkipSpace(args, 0), trimSpace(args, len(args))
 	if end-start < 2 || args[start] != '[' || args[end-1] != ']' {
 		return nil, &UsageError{Problem: "arguments are not a JSON array"}
 	}
-	start = skipSpace(args, start+1)
+	start = rawjson.SkipSpace(args, start+1)
 	return args[start:max(start, trimSpace(args, end-1))], nil
 }
 

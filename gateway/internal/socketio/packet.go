@@ -1,5 +1,7 @@
 package socketio
 
+import "github.com/starling-chat/starling/platform/rawjson"
+
 // Type is the kind of a packet; on the wire it is one digit.
 type Type byte
 
@@ -51,6 +53,9 @@ const MaxID = 1 << 53
 // MainNamespace is the namespace of packets that name none.
 const MainNamespace = "/"
 
+// ownDepth bounds the nesting of packets that did not come from Decode; it is that of encoding/json.
+const ownDepth = 10_000
+
 // Packet is one Socket.IO packet, without its attachments.
 type Packet struct {
 	Type  Type
@@ -84,14 +89,14 @@ func (p Packet) Event() (name string, args []byte, err error) {
 		return "", nil, &ProtocolError{Reason: BadContent}
 	}
 	if p.nameEnd == 0 {
-		s := scanner{data: p.Data, maxDepth: ownDepth, attachments: -1}
-		if err := s.whole(); err != nil {
+		s := rawjson.Scanner{Data: p.Data, MaxDepth: ownDepth}
+		if err := protocolError(s.Scan(), 0); err != nil {
 			return "", nil, err
 		}
 		if p.name, err = eventName(&s, nil); err != nil {
 			return "", nil, err
 		}
-		p.nameEnd = s.firstEnd
+		p.nameEnd = s.First.End
 	}
 	return p.name, p.AppendArgs(make([]byte, 0, max(len("[]"), len(p.Data)-p.nameEnd))), nil
 }
@@ -102,7 +107,7 @@ func (p Packet) Event() (name string, args []byte, err error) {
 //	              └─────────── from here on, with "[" for the comma
 func (p Packet) AppendArgs(dst []byte) []byte {
 	if p.nameEnd > 0 {
-		i := skipSpace(p.Data, p.nameEnd)
+		i := rawjson.SkipSpace(p.Data, p.nameEnd)
 		if i < len(p.Data) && p.Data[i] == ',' {
 			return append(append(dst, '['), p.Data[i+1:]...)
 		}

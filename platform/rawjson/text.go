@@ -1,4 +1,4 @@
-package socketio
+package rawjson
 
 import (
 	"bytes"
@@ -50,14 +50,14 @@ func AppendString(dst []byte, s string) []byte {
 	return append(append(dst, s[start:]...), '"')
 }
 
-// Unquote returns the text of a raw JSON string that was checked before, such as an element of SplitArgs; ok is false
+// Unquote returns the text of a raw JSON string that was checked before, such as an element of Split; ok is false
 // if raw is no string. Halves of surrogate pairs that stand alone become U+FFFD.
 func Unquote(raw []byte) (text string, ok bool) {
 	if len(raw) < 2 || raw[0] != '"' || raw[len(raw)-1] != '"' {
 		return "", false
 	}
-	if plain(raw) {
-		return string(raw[1 : len(raw)-1]), true
+	if content, ok := Plain(raw); ok {
+		return string(content), true
 	}
 	out := make([]byte, 0, len(raw))
 	for rest := raw[1 : len(raw)-1]; len(rest) > 0; {
@@ -70,11 +70,17 @@ func Unquote(raw []byte) (text string, ok bool) {
 	return string(out), true
 }
 
-// plain reports whether a raw JSON string is the same text as its content, that is, has no escape.
-func plain(raw []byte) bool { return bytes.IndexByte(raw, '\\') < 0 }
+// Plain returns what stands between the quotes of a raw JSON string that was checked before; ok is false if raw is no string
+// or has escapes, so that the content is not the text.
+func Plain(raw []byte) (content []byte, ok bool) {
+	if len(raw) < 2 || raw[0] != '"' || raw[len(raw)-1] != '"' || bytes.IndexByte(raw, '\\') >= 0 {
+		return nil, false
+	}
+	return raw[1 : len(raw)-1], true
+}
 
-// keyIs reports whether the raw JSON string is the text want, which is ASCII, without allocating.
-func keyIs(raw []byte, want string) bool {
+// Is reports whether a raw JSON string that was checked before is the text want, which is ASCII, without allocating.
+func Is(raw []byte, want string) bool {
 	if len(raw) < len(want)+2 {
 		return false
 	}
@@ -82,7 +88,7 @@ func keyIs(raw []byte, want string) bool {
 	if len(raw) == len(want) {
 		return string(raw) == want
 	}
-	if plain(raw) {
+	if bytes.IndexByte(raw, '\\') < 0 {
 		return false
 	}
 	for i := range len(want) {

@@ -1,30 +1,30 @@
-package socketio
+package rawjson
 
 import "iter"
 
-// SplitArgs yields the raw elements of a JSON array that was checked before, such as the arguments of an event. The
-// elements alias args. It yields nothing if args is no array.
-func SplitArgs(args []byte) iter.Seq[[]byte] {
+// Split yields the raw elements of a JSON array that was checked before, such as the arguments of an event. It yields
+// nothing if array is none.
+func Split(array []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
-		i := skipSpace(args, 0)
-		if i >= len(args) || args[i] != '[' {
+		i := SkipSpace(array, 0)
+		if i >= len(array) || array[i] != '[' {
 			return
 		}
-		i = skipSpace(args, i+1)
-		for i < len(args) && args[i] != ']' {
-			end := skipValue(args, i)
-			if end == i || !yield(args[i:end:end]) {
+		i = SkipSpace(array, i+1)
+		for i < len(array) && array[i] != ']' {
+			end := skipValue(array, i)
+			if end == i || !yield(array[i:end:end]) {
 				return
 			}
-			i = afterComma(args, end)
+			i = afterComma(array, end)
 		}
 	}
 }
 
-// FirstArg returns the first raw element of a JSON array that was checked before; ok is false if it has none.
-func FirstArg(args []byte) (arg []byte, ok bool) {
-	for arg := range SplitArgs(args) {
-		return arg, true
+// First returns the first raw element of a JSON array that was checked before; ok is false if it has none.
+func First(array []byte) (element []byte, ok bool) {
+	for element := range Split(array) {
+		return element, true
 	}
 	return nil, false
 }
@@ -33,35 +33,44 @@ func FirstArg(args []byte) (arg []byte, ok bool) {
 // ok is false if object is none or has no such field. name is ASCII. Of several equal names the last counts, as in
 // JavaScript.
 func Field(object []byte, name string) (value []byte, ok bool) {
-	i := skipSpace(object, 0)
-	if i >= len(object) || object[i] != '{' {
-		return nil, false
-	}
-	i = skipSpace(object, i+1)
-	for i < len(object) && object[i] == '"' {
-		keyEnd := skipValue(object, i)
-		start := skipSpace(object, keyEnd)
-		if start >= len(object) || object[start] != ':' {
-			break
+	for key, v := range Members(object) {
+		if Is(key, name) {
+			value, ok = v, true
 		}
-		start = skipSpace(object, start+1)
-		end := skipValue(object, start)
-		if end == start {
-			break
-		}
-		if keyIs(object[i:keyEnd], name) {
-			value, ok = object[start:end:end], true
-		}
-		i = afterComma(object, end)
 	}
 	return value, ok
 }
 
+// Members yields the members of a JSON object that was checked before, in their order: the raw name with its quotes and the
+// raw value. It yields nothing if object is none.
+func Members(object []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, value []byte) bool) {
+		i := SkipSpace(object, 0)
+		if i >= len(object) || object[i] != '{' {
+			return
+		}
+		i = SkipSpace(object, i+1)
+		for i < len(object) && object[i] == '"' {
+			keyEnd := skipValue(object, i)
+			start := SkipSpace(object, keyEnd)
+			if start >= len(object) || object[start] != ':' {
+				return
+			}
+			start = SkipSpace(object, start+1)
+			end := skipValue(object, start)
+			if end == start || !yield(object[i:keyEnd:keyEnd], object[start:end:end]) {
+				return
+			}
+			i = afterComma(object, end)
+		}
+	}
+}
+
 // afterComma returns the place of the element after the one that ended at end, or of what closes the list.
 func afterComma(data []byte, end int) int {
-	i := skipSpace(data, end)
+	i := SkipSpace(data, end)
 	if i < len(data) && data[i] == ',' {
-		i = skipSpace(data, i+1)
+		i = SkipSpace(data, i+1)
 	}
 	return i
 }
