@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -142,7 +143,7 @@ func ChatMessage(args []byte, sender chat.UserID, timestamp int64) (id, forOther
 		if err != nil {
 			return nil, nil, err
 		}
-		id = appendString(nil, fresh.String())
+		id = rawjson.AppendString(nil, fresh.String())
 	}
 	return id, signed(o, len(args), sender, timestamp), nil
 }
@@ -165,7 +166,7 @@ func Anything(args []byte) ([]byte, error) {
 // NotificationList reads `{ before?, limit? }`; no argument at all is fine.
 func NotificationList(args []byte) (before *chat.NotificationID, limit int, err error) {
 	elements, err := splitArgs(args)
-	if err != nil || len(elements) == 0 || string(elements[0]) == "null" {
+	if err != nil || len(elements) == 0 || string(elements[0]) == null {
 		return nil, 0, err
 	}
 	o, isObject := splitObject(elements[0])
@@ -197,10 +198,7 @@ func NotificationRead(args []byte) ([]chat.NotificationID, error) {
 	if !given || raw[0] != '[' {
 		return nil, fault.New(fault.Invalid, "ids must be an array of strings")
 	}
-	elements, err := splitArgs(raw)
-	if err != nil {
-		return nil, err
-	}
+	elements := split(raw)
 	ids := make([]chat.NotificationID, 0, len(elements))
 	for _, e := range elements {
 		if e[0] != '"' {
@@ -219,11 +217,11 @@ func NotificationRead(args []byte) ([]chat.NotificationID, error) {
 func signed(o object, size int, sender chat.UserID, timestamp int64) []byte {
 	override := make([]byte, 0, 64+len(sender))
 	override = append(override, `"sender":`...)
-	override = appendString(override, string(sender))
+	override = rawjson.AppendString(override, string(sender))
 	override = append(override, `,"timestamp":`...)
 	override = strconv.AppendInt(override, timestamp, 10)
 	dst := append(make([]byte, 0, size+len(override)+8), '[')
-	dst = o.splice(dst, func(name string) bool { return name == "sender" || name == "timestamp" }, override)
+	dst = o.splice(dst, func(key []byte) bool { return rawjson.Is(key, "sender") || rawjson.Is(key, "timestamp") }, override)
 	return append(dst, ']')
 }
 

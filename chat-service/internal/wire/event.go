@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/platform/rawjson"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
@@ -83,13 +84,13 @@ func emit(e chat.RoomEvent) *eventv1.Emit {
 // userArgs writes `[{ userId, userName?, roomId, seq? }]`; the sequence only of durable events.
 func userArgs(e chat.RoomEvent, user chat.UserID, name string, named bool) []byte {
 	b := append(make([]byte, 0, 64+len(e.Room)+len(user)+len(name)), `[{"userId":`...)
-	b = appendString(b, string(user))
+	b = rawjson.AppendString(b, string(user))
 	if named {
 		b = append(b, `,"userName":`...)
-		b = appendString(b, name)
+		b = rawjson.AppendString(b, name)
 	}
 	b = append(b, `,"roomId":`...)
-	b = appendString(b, string(e.Room))
+	b = rawjson.AppendString(b, string(e.Room))
 	if e.Seq > 0 {
 		b = append(b, `,"seq":`...)
 		b = strconv.AppendUint(b, e.Seq, 10)
@@ -101,9 +102,9 @@ func readArgs(room chat.RoomID, f chat.MessageRead) []byte {
 	b := append([]byte(nil), `[{"messageId":"`...)
 	b = appendUUID(b, f.Message)
 	b = append(b, `","userId":`...)
-	b = appendString(b, string(f.User))
+	b = rawjson.AppendString(b, string(f.User))
 	b = append(b, `,"roomId":`...)
-	b = appendString(b, string(room))
+	b = rawjson.AppendString(b, string(room))
 	b = append(b, `,"seq":`...)
 	b = strconv.AppendUint(b, f.Seq, 10)
 	return append(b, `}]`...)

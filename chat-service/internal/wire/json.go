@@ -3,9 +3,9 @@ package wire
 import (
 	"strconv"
 	"time"
-	"unicode/utf8"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/platform/rawjson"
 )
 
 // Timestamps: ISO 8601, UTC, milliseconds.
@@ -32,11 +32,11 @@ func SendAck(o chat.Outcome) []byte {
 // JoinAck is the ack of room:join.
 func JoinAck(room chat.RoomID, v chat.View) []byte {
 	b := append(make([]byte, 0, 96+len(room)), `[{"ok":true,"roomId":`...)
-	b = appendString(b, string(room))
+	b = rawjson.AppendString(b, string(room))
 	b = append(b, `,"seq":`...)
 	b = strconv.AppendUint(b, v.Head, 10)
 	b = append(b, `,"role":`...)
-	b = appendString(b, v.Role)
+	b = rawjson.AppendString(b, v.Role)
 	b = append(b, `,"hasMore":`...)
 	b = strconv.AppendBool(b, v.HasMore)
 	return append(b, `}]`...)
@@ -66,11 +66,11 @@ func RoomListAck(rooms []chat.RoomSummary) []byte {
 			b = append(b, ',')
 		}
 		b = append(b, `{"roomId":`...)
-		b = appendString(b, string(r.Room))
+		b = rawjson.AppendString(b, string(r.Room))
 		b = append(b, `,"name":`...)
-		b = appendString(b, r.Name)
+		b = rawjson.AppendString(b, r.Name)
 		b = append(b, `,"role":`...)
-		b = appendString(b, r.Role)
+		b = rawjson.AppendString(b, r.Role)
 		b = append(b, `,"seq":`...)
 		b = strconv.AppendUint(b, r.Head, 10)
 		b = append(b, `,"unread":`...)
@@ -146,23 +146,23 @@ func appendMessage(b []byte, m *chat.Message) []byte {
 	b = append(b, `{"id":"`...)
 	b = appendUUID(b, m.ID)
 	b = append(b, `","roomId":`...)
-	b = appendString(b, string(m.Room))
+	b = rawjson.AppendString(b, string(m.Room))
 	b = append(b, `,"seq":`...)
 	b = strconv.AppendUint(b, m.Seq, 10)
 	b = append(b, `,"sender":{"id":`...)
-	b = appendString(b, string(m.Sender.ID))
+	b = rawjson.AppendString(b, string(m.Sender.ID))
 	b = append(b, `,"name":`...)
-	b = appendString(b, m.Sender.Name)
+	b = rawjson.AppendString(b, m.Sender.Name)
 	b = append(b, `},"content":`...)
-	b = appendString(b, m.Content)
+	b = rawjson.AppendString(b, m.Content)
 	b = append(b, `,"type":`...)
-	b = appendString(b, m.Type)
+	b = rawjson.AppendString(b, m.Type)
 	b = append(b, `,"createdAt":"`...)
 	b = m.CreatedAt.UTC().AppendFormat(b, timeLayout)
 	b = append(b, '"')
 	if m.ClientMsgID != "" {
 		b = append(b, `,"clientMsgId":`...)
-		b = appendString(b, m.ClientMsgID)
+		b = rawjson.AppendString(b, m.ClientMsgID)
 	}
 	return append(b, '}')
 }
@@ -171,11 +171,11 @@ func appendNotification(b []byte, n *chat.Notification, withRead bool) []byte {
 	b = append(b, `{"id":"`...)
 	b = appendUUID(b, n.ID)
 	b = append(b, `","type":`...)
-	b = appendString(b, n.Type)
+	b = rawjson.AppendString(b, n.Type)
 	b = append(b, `,"title":`...)
-	b = appendString(b, n.Title)
+	b = rawjson.AppendString(b, n.Title)
 	b = append(b, `,"body":`...)
-	b = appendString(b, n.Body)
+	b = rawjson.AppendString(b, n.Body)
 	b = append(b, `,"data":`...)
 	if len(n.Data) == 0 {
 		b = append(b, null...)
@@ -203,42 +203,4 @@ func appendUUID(b []byte, id chat.MessageID) []byte {
 		b = append(b, hexDigits[c>>4], hexDigits[c&0xf])
 	}
 	return b
-}
-
-// appendString writes a JSON string. Runs that need no escape are copied whole; bytes that are no UTF-8 become U+FFFD.
-func appendString(b []byte, s string) []byte {
-	b = append(b, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= utf8.RuneSelf {
-			r, size := utf8.DecodeRuneInString(s[i:])
-			if r == utf8.RuneError && size == 1 {
-				b = append(append(b, s[start:i]...), "\ufffd"...)
-				start = i + 1
-			}
-			i += size
-			continue
-		}
-		if c >= ' ' && c != '"' && c != '\\' {
-			i++
-			continue
-		}
-		b = append(b, s[start:i]...)
-		switch c {
-		case '"', '\\':
-			b = append(b, '\\', c)
-		case '\n':
-			b = append(b, '\\', 'n')
-		case '\r':
-			b = append(b, '\\', 'r')
-		case '\t':
-			b = append(b, '\\', 't')
-		default:
-			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&0xf])
-		}
-		i++
-		start = i
-	}
-	return append(append(b, s[start:]...), '"')
 }

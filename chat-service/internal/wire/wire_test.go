@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -13,18 +14,12 @@ import (
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
-func TestAppendStringIsJSON(t *testing.T) {
-	for _, s := range []string{"", "plain", `quo"te`, "back\\slash", "\n\r\t\x00\x1f", "☂ 😀", "a\xffb", "\xf0\x9f", "<script>&", "\u2028"} {
-		var got string
-		if err := json.Unmarshal(appendString(nil, s), &got); err != nil {
-			t.Fatalf("appendString(%q) = %s: %v", s, appendString(nil, s), err)
-		}
-		raw, _ := json.Marshal(s)
-		var want string
-		_ = json.Unmarshal(raw, &want)
-		if got != want {
-			t.Errorf("appendString(%q) reads as %q, want %q", s, got, want)
-		}
+// TestTextAsJavaScriptWritesIt: gateways and this service write the same text in the same way, that of JSON.stringify.
+func TestTextAsJavaScriptWritesIt(t *testing.T) {
+	m := chat.Message{Room: "r", Content: "\b\f\n\r\t\"\\\x01<&>\u2028☂"}
+	want := "\"content\":\"\\b\\f\\n\\r\\t\\\"\\\\\\u0001<&>\u2028☂\""
+	if got := string(MessageArgs(&m)); !strings.Contains(got, want) {
+		t.Errorf("MessageArgs = %s, want %s in it", got, want)
 	}
 }
 
