@@ -44,7 +44,7 @@ func exit(err error) (code int) {
 	return 1
 }
 
-// errProblems makes the exit code 1: some figures are not to be believed.
+// errProblems makes the exit code 1: some results are not to be believed.
 var errProblems = errors.New("there were problems, see above")
 
 // run starts the systems, runs the scenarios on each in turn, and prints the results, also those of a run that was cut short.

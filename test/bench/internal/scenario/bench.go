@@ -20,17 +20,22 @@ import (
 
 // Options are the sizes of the scenarios.
 type Options struct {
-	Conns     int           // of send and hot
-	Rooms     int           // of send
-	Window    int           // messages in flight a sender
-	IdleConns int           // of idle and storm
-	Rate      int           // messages a second of latency
-	Pace      int           // messages a second of pace into many rooms; half of it into one
-	Warmup    time.Duration // under load, before what is measured
-	Duration  time.Duration // of what is measured
-	Loops     int           // of the load generator
-	Pending   int           // handshakes at once
-	Profile   string        // folder for CPU profiles of the server; empty takes none
+	// The load.
+	Conns     int // of send and hot
+	Rooms     int // of send
+	Window    int // messages in flight of one sender
+	IdleConns int // of idle and storm
+	Rate      int // messages per second of latency
+	Pace      int // messages per second of pace into many rooms; half as many into one
+
+	// The times of each load.
+	Warmup   time.Duration // under load, not measured
+	Duration time.Duration // under load, measured
+
+	// The load generator.
+	Loops   int
+	Pending int    // handshakes at once
+	Profile string // folder for CPU profiles of the server; empty takes none
 }
 
 // Bench runs scenarios on one system.
@@ -43,7 +48,7 @@ type Bench struct {
 	epoch time.Time
 }
 
-// scenarios in the order in which they run: memory is measured on a fresh proc.
+// scenarios in the order in which they run: memory is measured on a fresh process.
 var scenarios = []struct { //nolint:gochecknoglobals // a constant list
 	name string
 	run  func(*Bench, context.Context, *report.Result) error
@@ -109,7 +114,7 @@ func (b *Bench) token(i int) (string, error) {
 // errPatience is the cause of the end of a wait that took too long.
 var errPatience = errors.New("it takes too long")
 
-// until waits until done says so, saying line every 2 s.
+// until polls done until it returns true. It prints line every 2 s meanwhile.
 func (b *Bench) until(ctx context.Context, patience time.Duration, line func() string, done func() bool) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errPatience)
 	defer cancel()
@@ -136,7 +141,7 @@ func (b *Bench) pause(ctx context.Context, d time.Duration, line func() string) 
 	return b.until(ctx, d+time.Minute, line, func() bool { return !time.Now().Before(end) })
 }
 
-// usage is what everybody has used up to a moment.
+// usage is the CPU time that every process has used up to a moment.
 type usage struct {
 	at   time.Time
 	cpu  []time.Duration // by the system's roles

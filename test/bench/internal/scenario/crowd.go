@@ -17,7 +17,7 @@ import (
 	"github.com/starling-chat/starling/test/internal/sioclient"
 )
 
-// member is one user: one conn, in at most one room. Its loop owns it.
+// member is one user, with one conn and at most one room. The conn's loop owns the member.
 type member struct {
 	conn   *swarm.Conn
 	room   int
@@ -29,32 +29,38 @@ type member struct {
 	sent   []time.Duration // when the message in each slot of the window left
 }
 
-// tally counts what one loop's members see. Atomics are read for the progress lines; the loop owns the histograms.
-type tally struct {
+// counts counts what one loop's members see.
+type counts struct {
+	// Read by anybody, for the progress lines.
 	opened, joined, sent, acked, failed, delivered atomic.Int64
 	due                                            atomic.Int64 // deliveries that the acknowledged messages make
 
+	// Owned by the loop.
 	gaps, repeats int64
 	handshakes    histogram.Histogram
 	acks          histogram.Histogram // while measuring
 	receipts      histogram.Histogram // while measuring
 }
 
-// crowd is the users of one scenario. It handles connecting and joining; scenarios set what happens then.
+// crowd is the users of one scenario. It connects them and has them join rooms; scenarios set what happens then.
 type crowd struct {
-	bench    *Bench
-	swarm    *swarm.Swarm
-	members  []*member // all that the scenario will have
-	dialled  int
-	rooms    []string
-	sizes    []int64 // of the rooms
-	tallies  []*tally
-	problems problems
+	// Fixed at birth.
+	bench   *Bench
+	swarm   *swarm.Swarm
+	members []*member // all that the scenario will have
+	byLoop  []*counts
 
-	onAck   func(m *member, t *tally, p sioclient.Packet)
-	onEvent func(m *member, t *tally, p sioclient.Packet)
+	problems problems // guards itself
+
+	// Owned by the goroutine of the scenario, which sets each before the members need it.
+	dialled int
+	rooms   []string
+	sizes   []int64 // of the rooms
+	onAck   func(m *member, t *counts, p sioclient.Packet)
+	onEvent func(m *member, t *counts, p sioclient.Packet)
 	onLost  func(m *member, opened bool, err error) // nil: a problem
 
+	// Set by the scenario, read by every loop.
 	measuring atomic.Bool
 	stopping  atomic.Bool // no more load, from here on
 	ending    atomic.Bool // nothing is a problem any more
@@ -68,7 +74,7 @@ func (b *Bench) newCrowd(n int) (*crowd, error) {
 	}
 	c := &crowd{bench: b, swarm: s}
 	for range s.Loops() {
-		c.tallies = append(c.tallies, &tally{})
+		c.byLoop = append(c.byLoop, &counts{})
 	}
 	for range n {
 		c.members = append(c.members, &member{room: -1})
@@ -142,8 +148,8 @@ func (b *Bench) roomNames(scenario string, n int) []string {
 
 var _ swarm.Handler = (*crowd)(nil)
 
-func (c *crowd) at(conn *swarm.Conn) (*member, *tally) {
-	return c.members[conn.Index], c.tallies[conn.Loop()]
+func (c *crowd) at(conn *swarm.Conn) (*member, *counts) {
+	return c.members[conn.Index], c.byLoop[conn.Loop()]
 }
 
 // Opened implements swarm.Handler.
@@ -199,7 +205,7 @@ func (c *crowd) Event(conn *swarm.Conn, p sioclient.Packet) {
 	}
 }
 
-func (c *crowd) durable(m *member, t *tally, data []byte) {
+func (c *crowd) durable(m *member, t *counts, data []byte) {
 	seq, ok := swarm.Int(data, []byte(`"seq":`))
 	switch {
 	case !m.joined || !ok:
@@ -231,33 +237,33 @@ func (c *crowd) Closed(conn *swarm.Conn, opened bool, err error) {
 }
 
 // counts that progress lines read.
-func openedCount(t *tally) *atomic.Int64    { return &t.opened }
-func joinedCount(t *tally) *atomic.Int64    { return &t.joined }
-func sentCount(t *tally) *atomic.Int64      { return &t.sent }
-func ackedCount(t *tally) *atomic.Int64     { return &t.acked }
-func failedCount(t *tally) *atomic.Int64    { return &t.failed }
-func dueCount(t *tally) *atomic.Int64       { return &t.due }
-func deliveredCount(t *tally) *atomic.Int64 { return &t.delivered }
+func openedCount(t *counts) *atomic.Int64    { return &t.opened }
+func joinedCount(t *counts) *atomic.Int64    { return &t.joined }
+func sentCount(t *counts) *atomic.Int64      { return &t.sent }
+func ackedCount(t *counts) *atomic.Int64     { return &t.acked }
+func failedCount(t *counts) *atomic.Int64    { return &t.failed }
+func dueCount(t *counts) *atomic.Int64       { return &t.due }
+func deliveredCount(t *counts) *atomic.Int64 { return &t.delivered }
 
-func (c *crowd) sum(of func(*tally) *atomic.Int64) (n int64) {
-	for _, t := range c.tallies {
+func (c *crowd) sum(of func(*counts) *atomic.Int64) (n int64) {
+	for _, t := range c.byLoop {
 		n += of(t).Load()
 	}
 	return n
 }
 
-// merge adds up the loops' histograms, on the loops' own time.
-func (c *crowd) merge(of func(*tally) *histogram.Histogram) *histogram.Histogram {
+// merge adds up the histograms of all loops, after what the loops had been told to do before.
+func (c *crowd) merge(of func(*counts) *histogram.Histogram) *histogram.Histogram {
 	c.swarm.Sync()
 	var all histogram.Histogram
-	for _, t := range c.tallies {
+	for _, t := range c.byLoop {
 		all.Add(of(t))
 	}
 	return &all
 }
 
-// settle waits until nothing has arrived for a while and the balance says that nothing is under way.
-func (c *crowd) settle(ctx context.Context, balanced func() bool) error {
+// awaitQuiet waits until nothing has arrived for a while and balanced says that nothing is under way.
+func (c *crowd) awaitQuiet(ctx context.Context, balanced func() bool) error {
 	const quiet = 300 * time.Millisecond
 	last, since := int64(-1), time.Now()
 	begin := time.Now()
@@ -271,11 +277,11 @@ func (c *crowd) settle(ctx context.Context, balanced func() bool) error {
 	})
 }
 
-// verify checks sequences after the load has settled.
+// verify checks the sequences of rooms, when nothing is under way any more.
 func (c *crowd) verify(r *report.Result) {
 	c.swarm.Sync()
 	var gaps, repeats int64
-	for _, t := range c.tallies {
+	for _, t := range c.byLoop {
 		gaps += t.gaps
 		repeats += t.repeats
 	}
@@ -297,7 +303,7 @@ type problems struct {
 	total int
 }
 
-// maxKinds bounds the texts kept, maxProblems what a scenario bears.
+// maxKinds bounds the texts that are kept, maxProblems the problems that a scenario may have.
 const (
 	maxKinds    = 10
 	maxProblems = 1000
@@ -321,7 +327,7 @@ func (p *problems) count() int {
 	return p.total
 }
 
-// fatal tells that going on makes no sense.
+// fatal tells whether there is a problem that makes going on useless.
 func (p *problems) fatal() bool { return p.count() > 0 }
 
 func (p *problems) suffix() string {

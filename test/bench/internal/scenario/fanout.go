@@ -18,8 +18,8 @@ const fanoutFrame = 180 // bytes
 // The shapes of the fan-out: rooms × members.
 var shapes = []struct{ rooms, members int }{{100, 10}, {1, 1000}} //nolint:gochecknoglobals // a constant list
 
-// fanout saturates the server with messages that are not stored: one sender a room keeps a window of them under way, its own
-// copy lets the next one out.
+// fanout saturates the server with messages that are not stored. One sender of each room keeps a window of messages in flight:
+// when it receives its own copy of one, it sends the next.
 func (b *Bench) fanout(ctx context.Context, r *report.Result) error {
 	for i, shape := range shapes {
 		if err := b.fanoutShape(ctx, r, i, shape.rooms, shape.members); err != nil {
@@ -52,7 +52,7 @@ func (b *Bench) fanoutShape(ctx context.Context, r *report.Result, n, rooms, siz
 	return nil
 }
 
-// fanoutWindow runs the load with one size of the window. The first member of each room sends.
+// fanoutWindow runs the load with one size of the window. The first member of each room is its sender.
 func (c *crowd) fanoutWindow(ctx context.Context, r *report.Result, name string, rooms, size, window int) error {
 	b := c.bench
 	c.stopping.Store(false)
@@ -79,7 +79,7 @@ func (c *crowd) fanoutWindow(ctx context.Context, r *report.Result, name string,
 	if err != nil {
 		return err
 	}
-	err = c.settle(ctx, func() bool { return (c.sum(sentCount)-sent)*int64(size) == c.sum(deliveredCount)-got })
+	err = c.awaitQuiet(ctx, func() bool { return (c.sum(sentCount)-sent)*int64(size) == c.sum(deliveredCount)-got })
 	if err != nil {
 		return err
 	}
@@ -104,13 +104,13 @@ func (c *crowd) fanoutSend(m *member) {
 	pad := max(0, fanoutFrame-around-2*len(room))
 	b := sioclient.BeginEvent(m.conn.Scratch(), sioclient.NoAck, "room:message")
 	b = append(append(append(append(b, `{"roomId":"`...), room...), `","text":"`...), padding[:min(pad, len(padding))]...)
-	c.tallies[m.conn.Loop()].sent.Add(1)
+	c.byLoop[m.conn.Loop()].sent.Add(1)
 	m.conn.Send(append(b, `"}]`...))
 }
 
 var padding = strings.Repeat("abcdefghij", fanoutFrame/10) //nolint:gochecknoglobals // a constant
 
-func (c *crowd) fanoutReceived(m *member, _ *tally, _ sioclient.Packet) {
+func (c *crowd) fanoutReceived(m *member, _ *counts, _ sioclient.Packet) {
 	if m.sent != nil {
 		c.fanoutSend(m)
 	}

@@ -16,8 +16,8 @@ import (
 )
 
 const (
-	warmConns  = 100             // before memory is measured, so that what is made once is there
-	idleSettle = 5 * time.Second // until the server has given back what connecting took
+	warmConns = 100             // before memory is measured, so that the server has made what it makes once
+	idleWait  = 5 * time.Second // until the server has given back what connecting took
 )
 
 // idle connects many users of their own and measures how fast, and what memory they hold.
@@ -33,7 +33,7 @@ func (b *Bench) idle(ctx context.Context, r *report.Result) error {
 		return err
 	}
 	quiet := func() string { return fmt.Sprintf("%d connected, waiting for quiet", c.sum(openedCount)) }
-	before, known, err := b.settledRSS(ctx, quiet)
+	before, known, err := b.stableRSS(ctx, quiet)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (b *Bench) idle(ctx context.Context, r *report.Result) error {
 	peak, _ := b.rss()
 	wait()
 	server, all := b.serverCPU(from, to)
-	handshakes := c.merge(func(t *tally) *histogram.Histogram { return &t.handshakes })
+	handshakes := c.merge(func(t *counts) *histogram.Histogram { return &t.handshakes })
 	n := float64(b.IdleConns)
 	r.Add("connections", "", n, report.Neutral)
 	r.Add("connects", "1/s", n/took.Seconds(), report.Higher)
@@ -56,7 +56,7 @@ func (b *Bench) idle(ctx context.Context, r *report.Result) error {
 	r.Add("handshake p99", "ms", millis(handshakes.Quantile(0.99)), report.Lower)
 	b.addCPU(r, "connecting: ", from, to)
 
-	if err := b.pause(ctx, min(idleSettle, b.Duration), quiet); err != nil {
+	if err := b.pause(ctx, min(idleWait, b.Duration), quiet); err != nil {
 		return err
 	}
 	from = b.usage()
@@ -74,7 +74,7 @@ func (b *Bench) idle(ctx context.Context, r *report.Result) error {
 	if err := b.keepHeap(ctx); err != nil {
 		r.Problem("no heap profile: %v", err)
 	}
-	if collected, known, err := b.settledRSS(ctx, quiet); err != nil {
+	if collected, known, err := b.stableRSS(ctx, quiet); err != nil {
 		return err
 	} else if known && b.System.Admin != "" {
 		r.Add("RSS a connection after collections", "KB", float64(collected-before)/n/1000, report.Neutral)
@@ -85,17 +85,17 @@ func (b *Bench) idle(ctx context.Context, r *report.Result) error {
 	return nil
 }
 
-// settledRSS has the server collect its garbage, where it has an admin port, and waits until its memory does not shrink any
-// more: what the start took would otherwise be counted as room for connections.
-func (b *Bench) settledRSS(ctx context.Context, line func() string) (bytes int64, known bool, err error) {
+// stableRSS has the server collect its garbage, where the server has an admin port, and waits until its memory does not shrink
+// any more. Memory that the start has left free would otherwise hide what connections need.
+func (b *Bench) stableRSS(ctx context.Context, line func() string) (bytes int64, known bool, err error) {
 	last, known := b.rss()
-	for range maxSettling {
+	for range maxCollections {
 		if b.System.Admin != "" {
 			if err := b.collect(ctx, ""); err != nil {
 				return 0, false, err
 			}
 		}
-		if err := b.pause(ctx, min(idleSettle, b.Duration), line); err != nil {
+		if err := b.pause(ctx, min(idleWait, b.Duration), line); err != nil {
 			return 0, false, err
 		}
 		now, _ := b.rss()
@@ -107,17 +107,17 @@ func (b *Bench) settledRSS(ctx context.Context, line func() string) (bytes int64
 	return last, known, nil
 }
 
-// maxSettling bounds how many times settledRSS waits.
-const maxSettling = 12
+// maxCollections bounds how many times stableRSS has the garbage collected.
+const maxCollections = 12
 
-// collect makes the server collect its garbage; the heap profile that comes with it is kept in path, if any.
+// collect makes the server collect its garbage. It keeps the heap profile that comes as the answer in path, unless path is empty.
 func (b *Bench) collect(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	return fetch(ctx, "http://"+b.System.Admin+"/debug/pprof/heap?gc=1", path)
 }
 
-// keepHeap keeps what tells who holds the memory of idle connections.
+// keepHeap keeps profiles that show which code holds the memory of idle connections.
 func (b *Bench) keepHeap(ctx context.Context) error {
 	if b.Profile == "" || b.System.Admin == "" {
 		return nil
@@ -140,7 +140,7 @@ func (b *Bench) keepHeap(ctx context.Context) error {
 }
 
 // storm drops all connections at once, as a restarted gateway or a lost network would, and lets them come back at once.
-// One that is turned away tries again after 0.5 to 1.5 s, as the official client does.
+// A connection that is turned away tries again after 0.5 to 1.5 s, as the official client does.
 func (b *Bench) storm(ctx context.Context, r *report.Result) error {
 	c, err := b.newCrowd(b.IdleConns)
 	if err != nil {
@@ -164,7 +164,7 @@ func (b *Bench) storm(ctx context.Context, r *report.Result) error {
 	for _, m := range c.members {
 		m.conn.Do(func() {
 			if m.conn.Open() {
-				c.tallies[m.conn.Loop()].opened.Add(-1)
+				c.byLoop[m.conn.Loop()].opened.Add(-1)
 			}
 			m.conn.Reset()
 			c.swarm.Redial(m.conn)

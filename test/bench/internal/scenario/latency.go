@@ -19,7 +19,7 @@ const (
 	latencySize  = 10
 )
 
-// latency sends at a steady rate, whatever comes back, into rooms of ten: first stored messages, then such that are not.
+// latency sends at a steady rate, whatever comes back, into rooms of ten: first messages that are stored, then messages that are not.
 func (b *Bench) latency(ctx context.Context, r *report.Result) error {
 	c, err := b.newCrowd(latencyRooms * latencySize)
 	if err != nil {
@@ -42,7 +42,7 @@ func (b *Bench) latency(ctx context.Context, r *report.Result) error {
 	return nil
 }
 
-// pace is send and hot at half of what they are to reach: what an ack takes while there is still room.
+// pace runs send and hot at half of the rate that they are to reach: it measures acks of a server that has capacity left.
 func (b *Bench) pace(ctx context.Context, r *report.Result) error {
 	rooms := min(b.Rooms, b.Conns)
 	for _, p := range []paced{
@@ -88,7 +88,7 @@ func (c *crowd) openLoop(ctx context.Context, r *report.Result, p paced) error {
 	c.stopping.Store(false)
 	sent, got, answered := c.sum(sentCount), c.sum(deliveredCount), c.sum(ackedCount)+c.sum(failedCount)
 	c.swarm.Sync()
-	for _, t := range c.tallies {
+	for _, t := range c.byLoop {
 		t.acks, t.receipts = histogram.Histogram{}, histogram.Histogram{}
 	}
 	running, stop := context.WithCancel(ctx)
@@ -107,15 +107,15 @@ func (c *crowd) openLoop(ctx context.Context, r *report.Result, p paced) error {
 	if err != nil {
 		return err
 	}
-	err = c.settle(ctx, func() bool {
+	err = c.awaitQuiet(ctx, func() bool {
 		n := c.sum(sentCount) - sent
 		return n == c.sum(ackedCount)+c.sum(failedCount)-answered && n*int64(p.size) == c.sum(deliveredCount)-got
 	})
 	if err != nil {
 		return err
 	}
-	receipts := c.merge(func(t *tally) *histogram.Histogram { return &t.receipts })
-	acks := c.merge(func(t *tally) *histogram.Histogram { return &t.acks })
+	receipts := c.merge(func(t *counts) *histogram.Histogram { return &t.receipts })
+	acks := c.merge(func(t *counts) *histogram.Histogram { return &t.acks })
 	name := p.name + ": "
 	r.Add(name+"deliveries", "1/s", float64(receipts.Count())/to.at.Sub(from.at).Seconds(), report.Neutral)
 	r.Add(name+"receipt p50", "ms", millis(receipts.Quantile(0.5)), report.Lower)
@@ -151,26 +151,26 @@ func (c *crowd) tick(ctx context.Context, p paced) (late time.Duration) {
 	}
 }
 
-// latencySend sends one event that says when.
+// latencySend sends one event that carries the time of its sending.
 func (c *crowd) latencySend(m *member, event string) {
 	m.next++
 	now := c.bench.now()
-	b := sioclient.BeginEvent(m.conn.Scratch(), int64(now), event) // the ack says when, too
+	b := sioclient.BeginEvent(m.conn.Scratch(), int64(now), event) // the ack carries the time, too
 	b = append(append(append(b, `{"roomId":"`...), c.rooms[m.room]...), `","content":"@@`...)
 	b = strconv.AppendInt(b, int64(now), 10)
 	b = append(append(append(b, ' '), content[:80]...), `"}]`...)
-	c.tallies[m.conn.Loop()].sent.Add(1)
+	c.byLoop[m.conn.Loop()].sent.Add(1)
 	m.conn.Send(b)
 }
 
-func (c *crowd) latencyReceived(_ *member, t *tally, p sioclient.Packet) {
+func (c *crowd) latencyReceived(_ *member, t *counts, p sioclient.Packet) {
 	at, ok := swarm.Int(p.Body, []byte(`@@`))
 	if ok && c.measuring.Load() {
 		t.receipts.Record(c.bench.now() - time.Duration(at))
 	}
 }
 
-func (c *crowd) latencyAcked(_ *member, t *tally, p sioclient.Packet) {
+func (c *crowd) latencyAcked(_ *member, t *counts, p sioclient.Packet) {
 	if !okAck(p.Body) {
 		t.failed.Add(1)
 		c.problems.add(fmt.Sprintf("an event was answered %.120s", p.Body))

@@ -15,7 +15,8 @@ import (
 	"github.com/starling-chat/starling/test/bench/internal/report"
 )
 
-// during measures: it waits for d and has the server's CPU profile taken meanwhile, when profiles are wanted.
+// during waits for d, reads what everybody has used before and after, and takes the server's CPU profile meanwhile, when profiles are
+// wanted.
 func (b *Bench) during(ctx context.Context, r *report.Result, name string, d time.Duration, line func() string) (from, to usage, err error) {
 	wait := b.profile(ctx, r, name, d)
 	defer wait()

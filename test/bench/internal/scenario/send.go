@@ -26,7 +26,7 @@ func (b *Bench) hot(ctx context.Context, r *report.Result) error {
 	return b.closedLoop(ctx, r, b.roomNames("hot", 1))
 }
 
-// closedLoop keeps Window messages of each conn under way: an ack lets the next one out.
+// closedLoop keeps Window messages of each conn in flight: when one is acked, the conn sends the next.
 func (b *Bench) closedLoop(ctx context.Context, r *report.Result, rooms []string) error {
 	c, err := b.newCrowd(b.Conns)
 	if err != nil {
@@ -64,7 +64,7 @@ func (b *Bench) closedLoop(ctx context.Context, r *report.Result, rooms []string
 	if err != nil {
 		return err
 	}
-	err = c.settle(ctx, func() bool {
+	err = c.awaitQuiet(ctx, func() bool {
 		return c.sum(sentCount) == c.sum(ackedCount)+c.sum(failedCount) && c.sum(deliveredCount) == c.sum(dueCount)
 	})
 	if err != nil {
@@ -73,7 +73,7 @@ func (b *Bench) closedLoop(ctx context.Context, r *report.Result, rooms []string
 
 	seconds := to.at.Sub(from.at).Seconds()
 	server, all := b.serverCPU(from, to)
-	acks := c.merge(func(t *tally) *histogram.Histogram { return &t.acks })
+	acks := c.merge(func(t *counts) *histogram.Histogram { return &t.acks })
 	r.Add("acked", "1/s", float64(acked)/seconds, report.Higher)
 	r.Add("ack p50", "ms", millis(acks.Quantile(0.5)), report.Lower)
 	r.Add("ack p99", "ms", millis(acks.Quantile(0.99)), report.Lower)
@@ -114,14 +114,14 @@ func (c *crowd) sendMessage(m *member, slot int64) {
 	b = append(append(b, `{"roomId":"`...), c.rooms[m.room]...)
 	b = append(append(append(b, `","content":"`...), content...), `"}]`...)
 	m.sent[slot] = c.bench.now()
-	c.tallies[m.conn.Loop()].sent.Add(1)
+	c.byLoop[m.conn.Loop()].sent.Add(1)
 	m.conn.Send(b)
 }
 
 // retryAfter is how long a sender waits after a refusal.
 const retryAfter = 200 * time.Millisecond
 
-func (c *crowd) sendAcked(m *member, t *tally, p sioclient.Packet) {
+func (c *crowd) sendAcked(m *member, t *counts, p sioclient.Packet) {
 	slot := (p.ID - 1) % int64(c.bench.Window)
 	if !okAck(p.Body) {
 		t.failed.Add(1)

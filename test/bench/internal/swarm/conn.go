@@ -29,14 +29,16 @@ const (
 	closed
 )
 
-// Conn is one connection. All methods but Do belong to its loop.
+// Conn is one connection. All methods but Do and Loop belong to its loop.
 type Conn struct {
+	// Fixed at birth.
 	Index   int // as given to Dial
 	token   string
 	handler Handler
 	loop    *loop
-	dialed  time.Time
 
+	// Owned by the loop.
+	dialed  time.Time
 	partial []byte // an incomplete frame, nil in between
 	out     []byte // not yet written, nil in between
 	fd      int32

@@ -33,14 +33,17 @@ type Counters struct {
 	_        [4]int64     // keeps two loops' counters on different cache lines
 }
 
-// loop owns conns and everything below it but jobs.
+// loop is one epoll instance with the conns that it watches.
 type loop struct {
-	swarm    *Swarm
-	number   int
-	epoll    int
-	wake     int
-	counters Counters
+	// Fixed at birth.
+	swarm  *Swarm
+	number int
+	epoll  int
+	wake   int // the eventfd that ends a wait
 
+	counters Counters // read by anybody
+
+	// Owned by run.
 	conns   []*Conn // by descriptor
 	in      []byte
 	scratch []byte

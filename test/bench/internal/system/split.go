@@ -41,7 +41,7 @@ func ServeNATS(ctx context.Context, place string, out io.Writer) error {
 	return nil
 }
 
-// split is a system under construction.
+// split is a system under construction. One goroutine owns it.
 type split struct {
 	*System
 	env     Env
@@ -52,7 +52,7 @@ type split struct {
 	started []*launch.Process
 }
 
-// Split starts one process for each service, as a deployment has: what a gateway costs is told apart from the rest.
+// Split starts one process for each service, as a deployment does, so that the cost of a gateway shows by itself.
 func Split(ctx context.Context, env Env, gateways int) (_ *System, err error) {
 	p := &split{System: &System{Name: "starling", Secret: secret(), log: &tail{next: env.Log}}, env: env, ports: launch.NewPorts(), token: secret()}
 	s := p.System

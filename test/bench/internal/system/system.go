@@ -1,7 +1,7 @@
 //go:build linux
 
-// Package system starts what is measured: Starling in one process (deploy/local) or in one process for each service, and the
-// reference server in Node. Each has its own private data, which is removed at the end.
+// Package system starts the systems that are measured: Starling in one process (deploy/local) or in one process for each service, and the
+// reference server in Node. Each system has private data, which is removed at its end.
 package system
 
 import (
@@ -21,12 +21,12 @@ import (
 	"github.com/starling-chat/starling/test/internal/proc"
 )
 
-// Role names a part of a system whose use of CPU and memory is told apart.
+// Role is a part of a system whose use of CPU and memory is reported by itself.
 type Role struct {
 	Name string
 	PIDs []int
 	Tree bool // with all descendants
-	// Server marks the process that clients are connected to: memory a connection is its.
+	// Server marks the processes that clients are connected to. Memory of a connection is measured on them.
 	Server bool
 }
 
@@ -100,7 +100,7 @@ type Env struct {
 // startTimeout bounds a start with everything: initdb, migrations.
 const startTimeout = 2 * time.Minute
 
-// scratch makes a folder for the run; PostgreSQL runs as another user and has to get through.
+// scratch makes a folder for the run, which everybody may enter: PostgreSQL runs as another user.
 func scratch(s *System) (string, error) {
 	dir, err := os.MkdirTemp("", "starling-bench-")
 	if err != nil {
