@@ -5,16 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/starling-chat/starling/test/chaos/internal/check"
 	"github.com/starling-chat/starling/test/chaos/internal/cluster"
 	"github.com/starling-chat/starling/test/chaos/internal/history"
 	"github.com/starling-chat/starling/test/chaos/internal/load"
@@ -36,17 +32,20 @@ const (
 
 // rig is one run.
 type rig struct {
+	// Fixed at birth.
 	options
-	seed    uint64
+	seed uint64
+	log  *slog.Logger
+
+	// Owned by run and what it calls.
 	start   time.Time // zero of the run's clock
 	cluster *cluster.Cluster
 	load    *load.Load
 	history *history.History
-	log     *slog.Logger
 
-	mu       sync.Mutex
-	phase    string   // guarded by mu
-	problems []string // guarded by mu: for history.Problems
+	mu       sync.Mutex // guards all below
+	phase    string
+	problems []string // for history.Problems
 }
 
 var errInterrupted = errors.New("interrupted; everything is stopped and removed")
@@ -55,7 +54,7 @@ func newRig(o options, seed uint64) *rig {
 	return &rig{options: o, seed: seed, history: new(history.History), log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))}
 }
 
-// problem takes down what must not be, and is no invariant's.
+// problem records what must not be and what no invariant speaks of.
 func (r *rig) problem(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	r.say("PROBLEM: %s", text)
@@ -79,28 +78,6 @@ func (r *rig) enter(phase string) {
 	r.phase = phase
 	r.mu.Unlock()
 	r.say("%s", phase)
-}
-
-// verdict is what a run came to.
-type verdict struct {
-	results  []check.Result
-	problems []string
-}
-
-// violates tells whether an invariant does not hold.
-func (v verdict) violates(number int) bool {
-	return slices.ContainsFunc(v.results, func(r check.Result) bool { return r.Number == number && r.Count > 0 })
-}
-
-// String is empty when no promise was broken.
-func (v verdict) String() string {
-	var wrong []string
-	for _, r := range v.results {
-		if r.Count > 0 {
-			wrong = append(wrong, fmt.Sprintf("%d (%d×)", r.Number, r.Count))
-		}
-	}
-	return strings.Join(append(wrong, v.problems...), ", ")
 }
 
 // run does everything.
@@ -314,89 +291,4 @@ func (r *rig) serviceTimes(ready []history.Time) {
 			faults[i].Service = ready[at]
 		}
 	}
-}
-
-// crowd is the clients as the nemeses see them.
-type crowd struct {
-	*load.Load
-	users     []history.User
-	mu        sync.Mutex
-	revocable []int // guarded by mu
-}
-
-// revocablePercent of the users may lose their tokens.
-const revocablePercent = 3
-
-func (r *rig) crowd() *crowd {
-	var h history.History
-	r.load.Into(&h)
-	c := &crowd{Load: r.load, users: h.Users, revocable: r.load.Revocable()}
-	rand.New(rand.NewPCG(r.seed, 1)).Shuffle(len(c.revocable), func(i, j int) { //nolint:gosec // to be repeated
-		c.revocable[i], c.revocable[j] = c.revocable[j], c.revocable[i]
-	})
-	c.revocable = c.revocable[:min(len(c.revocable), max(2, len(h.Users)*revocablePercent/100))]
-	return c
-}
-
-// Revocable implements nemesis.Crowd.
-func (c *crowd) Revocable() []int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.revocable)
-}
-
-// Revoke implements nemesis.Crowd.
-func (c *crowd) Revoke(user int, at history.Time) {
-	c.mu.Lock()
-	c.revocable = slices.DeleteFunc(c.revocable, func(u int) bool { return u == user })
-	c.mu.Unlock()
-	c.Load.Revoke(user, at)
-}
-
-// ID implements nemesis.Crowd.
-func (c *crowd) ID(user int) string { return c.users[user].ID }
-
-// judge checks, writes the reports and says what is wrong.
-func (r *rig) judge() (verdict, error) {
-	r.enter("checking")
-	failed := r.load.Status().Failed
-	for _, code := range slices.Sorted(maps.Keys(failed)) {
-		if strings.HasPrefix(code, "stray:") || strings.HasPrefix(code, "unreadable:") || strings.HasPrefix(code, "token:") {
-			r.problem("clients got what they should not: %s, %d times", code, failed[code])
-		}
-	}
-	if r.history.Keys < 2 {
-		r.problem("the keys that sign tokens did not rotate")
-	}
-	r.mu.Lock()
-	r.history.Problems = r.problems
-	r.mu.Unlock()
-	results := check.Run(r.history)
-	wrong := r.print(results)
-	return verdict{results, r.history.Problems}, r.write(results, len(wrong)+len(r.history.Problems) > 0)
-}
-
-// print lists the results and returns those that are violated.
-func (r *rig) print(results []check.Result) (wrong []string) {
-	for _, result := range results {
-		state := "ok"
-		switch {
-		case result.Count > 0:
-			state = fmt.Sprintf("%d VIOLATIONS", result.Count)
-			wrong = append(wrong, fmt.Sprintf("%d (%d×)", result.Number, result.Count))
-		case result.Skipped:
-			state = "nothing to look at"
-		}
-		fmt.Printf("  %2d  %-70s %8d checked  %s\n", result.Number, result.Name, result.Checked, state)
-		for _, v := range result.Violations[:min(len(result.Violations), 3)] {
-			fmt.Printf("        %s\n", v)
-		}
-		if result.Note != "" {
-			fmt.Printf("        note: %s\n", result.Note)
-		}
-	}
-	for _, problem := range r.history.Problems {
-		fmt.Printf("  PROBLEM: %s\n", problem)
-	}
-	return wrong
 }

@@ -1,5 +1,5 @@
-// Package check holds a run's history against what Starling promises. Each invariant is one pass over the history, in linear
-// time after the index is built; none of them looks at anything but the history.
+// Package check compares a run's history with what Starling promises. Each invariant is one pass over the history, in linear
+// time after the index is built. No invariant looks at anything but the history.
 //
 // An invariant that finds nothing to look at says so (Skipped): a run without drains proves nothing about drains.
 package check
@@ -25,7 +25,7 @@ type Result struct {
 // maxShown bounds the sentences kept of one invariant.
 const maxShown = 20
 
-// fail takes down a violation. x.near gives a sentence its faults; only those that are shown cost anything.
+// fail records a violation. x.near gives a sentence its faults; only those that are shown cost anything.
 func (r *Result) fail(x *index, at history.Time, format string, args ...any) {
 	r.Count++
 	if len(r.Violations) < maxShown {
@@ -98,7 +98,7 @@ func Failed(results []Result) int {
 
 // The patience that the invariants grant.
 const (
-	settleTime   = 10 * time.Second // after a fault, until everything works again
+	recoveryTime = 10 * time.Second // after a fault, until everything works again
 	presenceTime = 15 * time.Second // after a fault, until presence is right
 	answerTime   = 6 * time.Second  // for an answer: 5 s, and 1 s for the client's own slowness
 	revokeTime   = time.Second

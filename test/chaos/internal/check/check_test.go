@@ -229,9 +229,9 @@ func serviceCases() []broken {
 		{name: "a client is not connected", invariant: 8, says: "is not connected", harm: func(h *history.History) {
 			for i := range h.Conns {
 				if c := &h.Conns[i]; c.User == 4 && c.Down == 0 {
-					c.Down = healAt + settleTime - 1100*time.Millisecond
+					c.Down = healAt + recoveryTime - 1100*time.Millisecond
 					next := *c
-					next.Number, next.Recovered, next.Up, next.Down = c.Number+1, true, healAt+settleTime+1100*time.Millisecond, 0
+					next.Number, next.Recovered, next.Up, next.Down = c.Number+1, true, healAt+recoveryTime+1100*time.Millisecond, 0
 					h.Conns = append(h.Conns, next)
 					return
 				}

@@ -86,8 +86,8 @@ func contiguous(x *index, r *Result) {
 	}
 }
 
-// unacked is invariant 7, with the honesty of refusals. That a message of which every attempt was refused is in the database is
-// else no violation, but worth knowing.
+// unacked is invariant 7, and looks whether refusals are honest. A message that is in the database although every attempt was
+// refused is otherwise no violation, but worth a note.
 func unacked(x *index, r *Result) {
 	refused := 0
 	x.honest(r)
@@ -126,7 +126,7 @@ func unacked(x *index, r *Result) {
 	}
 }
 
-// honest holds a refusal that promises that nothing was done against the database. An attempt before it that may have been stored
+// honest compares a refusal that promises that nothing was done with the database. An attempt before it that may have been stored
 // excuses it; so does a next attempt, unless somebody saw the message before that was invoked.
 func (x *index) honest(r *Result) {
 	seenAt := x.firstSeen()

@@ -8,23 +8,26 @@ import (
 	"github.com/starling-chat/starling/test/chaos/internal/history"
 )
 
-// What a drain is held against. The rig runs gateways with this window.
+// The bounds of a drain. The rig runs gateways with this window.
 const (
 	drainWindow = 2 * time.Second
 	drainPart   = drainWindow / 10
 	drainShare  = 0.35 // at most, of the connections, ended within any drainPart
 	drainLeast  = 10   // connections that a statement about their spread needs
 	drainSits   = time.Second
-	drainCross  = 5 * time.Millisecond // on the way while the gateway's goodbye was, too
+	drainCross  = 5 * time.Millisecond // in flight while the gateway's close packet was, too
 	// A request of long polling that reaches a listener in the moment of its closing is reset unread. A balancer gives it to another
 	// gateway; the rig has none, so a polling connection that ends so is not the drain's loss.
 	drainAccept = 100 * time.Millisecond
 )
 
-// drains is invariant 13, for each gateway that ended by SIGTERM. No operation is lost: an attempt on one of its connections that
-// is Unknown was not taken on. It was, if the message was seen by anyone before the next attempt, or if the connection went on
-// for drainSits without an answer; what crosses with the end of a connection (drainCross) is nobody's. And its connections
-// do not all end at once; when the clients dial again is their own doing.
+// drains is invariant 13, for each gateway that ended by SIGTERM.
+//
+// No operation is lost: the gateway did not accept an attempt on one of its connections whose outcome is Unknown. The gateway did
+// accept the attempt if anybody saw the message before the next attempt, or if the connection lasted for drainSits without an
+// answer. An attempt that crosses with the end of its connection (drainCross) is not judged.
+//
+// The gateway's connections do not all end at once. When the clients dial again is not judged.
 func drains(x *index, r *Result) {
 	var seenAt map[place]history.Time
 	for _, f := range x.faults {
@@ -53,8 +56,8 @@ func isDrain(f *history.Fault) bool {
 	return strings.Contains(f.Target, "gateway") && (f.Nemesis == "drain" || strings.Contains(strings.ToUpper(f.Action), "SIGTERM"))
 }
 
-// mattersToDrain tells whether a fault at the same time spoils the judgement: all do, save those of services that have no part
-// in answering a send or in coming back by a recovery.
+// mattersToDrain tells whether a fault at the same time makes it impossible to judge a drain. All faults do but those of services
+// that neither answer a send nor take part in a recovery.
 func mattersToDrain(f *history.Fault) bool {
 	return !strings.HasPrefix(f.Target, "presence-") || strings.Contains(f.Target, " ") || strings.Contains(f.Target, ",")
 }
@@ -64,7 +67,7 @@ type link struct{ user, number int }
 
 // drained are the connections that a drain ended.
 func drained(x *index, f *history.Fault) map[link]*history.Conn {
-	const last = 3 * time.Second // of the gateway's last words
+	const last = 3 * time.Second // of the gateway's final packets
 	conns := make(map[link]*history.Conn)
 	for i := range x.h.Conns {
 		c := &x.h.Conns[i]
@@ -112,7 +115,7 @@ func lost(x *index, r *Result, f *history.Fault, other func(*history.Fault) bool
 				taken = taken || known && (next == len(m.sends) || at < x.h.Sends[m.sends[next]].Invoke)
 			}
 			if taken {
-				r.fail(x, s.Invoke, "%s: %s took it and drained without an answer; the connection ended %s", x.sent(s), f.Target, clock(c.Down))
+				r.fail(x, s.Invoke, "%s: %s read it and drained without an answer; the connection ended %s", x.sent(s), f.Target, clock(c.Down))
 			}
 		}
 	}

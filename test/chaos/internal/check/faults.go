@@ -47,14 +47,14 @@ func (v intervals) total() (sum history.Time) {
 func (x *index) indexFaults() {
 	var disturbed, entangled []interval
 	for i, f := range x.faults {
-		end := x.endOfFault(f) + settleTime
+		end := x.endOfFault(f) + recoveryTime
 		disturbed = append(disturbed, interval{f.Start, end})
 		if beyondAnswer(f) {
 			entangled = append(entangled, interval{f.Start, end})
 		}
 		for j := range i {
 			g := x.faults[j]
-			from, to := max(f.Start, g.Start), min(end, x.endOfFault(g)+settleTime)
+			from, to := max(f.Start, g.Start), min(end, x.endOfFault(g)+recoveryTime)
 			if from <= to {
 				entangled = append(entangled, interval{from, to})
 			}
@@ -63,8 +63,8 @@ func (x *index) indexFaults() {
 	x.disturbed, x.entangled = merged(disturbed), merged(entangled)
 }
 
-// beyondAnswer tells that a fault may leave clients without an answer: it stands between them and a gateway, or in a gateway, and
-// they learn of it by their heartbeat only; or it is several faults in one.
+// beyondAnswer tells that a fault may leave clients without an answer. Such a fault stands between clients and a gateway, or in a
+// gateway, and clients learn of it by their heartbeat only; or it is several faults in one.
 func beyondAnswer(f *history.Fault) bool {
 	if strings.Contains(f.Target, ",") || strings.Contains(f.Action, "pair") || strings.Contains(f.Action, "majority") {
 		return true

@@ -10,10 +10,11 @@ import (
 
 const messageNew = "message:new"
 
-// index is what several invariants look things up in.
+// index is what several invariants look things up in. It is built once; the invariants only read it.
 type index struct {
 	h *history.History
 
+	// Where things are in h. A pair is one client and one room.
 	rows     [][]int32 // by room and seq: position in h.Log plus 1; 0: no such event
 	stray    []int32   // events whose seq does not fit into rows: 0, twice, or absurdly high
 	messages []message // in the order first invoked
@@ -24,14 +25,15 @@ type index struct {
 	order    []int32        // deliveries by pair, within it as received
 	from     []int32        // by pair: where it begins in order
 
+	// What the rooms were.
 	heads   []uint64 // by room, at headsAt
 	headsAt history.Time
-
 	members []map[int][]uint64 // by room; see memberships
 
+	// What disturbed the run.
 	faults    []*history.Fault // that were applied, by start
-	disturbed intervals        // a fault, and settleTime after it
-	entangled intervals        // two faults at once, or one on the way between clients and gateways
+	disturbed intervals        // during a fault, and for recoveryTime after it
+	entangled intervals        // during two faults at once, or one between clients and gateways
 }
 
 // message is all attempts to send one message.
@@ -212,8 +214,8 @@ func (x *index) indexSights() {
 // deliveries are those of one client and room, in the order received, as positions in h.Deliveries.
 func (x *index) deliveries(pair int) []int32 { return x.order[x.from[pair]:x.from[pair+1]] }
 
-// owed tells whether a member's client must get an event: everything but what it caused itself (its own joins and leaves),
-// and what was not for its socket.
+// owed tells whether a member's client must get an event. The client must get all but its own joins and leaves, and events that
+// except its socket.
 func (x *index) owed(user int, e *history.Event) bool {
 	if e.Kind != messageNew && e.User == user {
 		return false

@@ -25,9 +25,9 @@ func agreed(x *index, r *Result) {
 }
 
 // ordered is invariant 6, in two parts. A message that was acked before another one of the room was first invoked, by whomever,
-// has the lower sequence. And of two messages of one sender on one connection, the one invoked first has it, even if the
-// second did not wait for the ack: compared are the attempt that was acked and the other message's first attempt, for an
-// attempt that came to nothing has no place in the order.
+// has the lower sequence. Of two messages of one sender on one connection, the one that was invoked first has the lower sequence,
+// even if the second did not wait for the ack. The attempt that was acked is compared with the other message's first attempt:
+// an attempt that came to nothing has no place in the order.
 func ordered(x *index, r *Result) {
 	rooms := make([][]int32, len(x.h.Rooms))
 	for i := range x.messages {
@@ -106,7 +106,7 @@ func sendersOrder(x *index, r *Result, list []int32) {
 	}
 }
 
-// ackedBefore keeps one violation from being told twice: acksOrder has it.
+// ackedBefore tells whether acksOrder reports a violation already.
 func ackedBefore(x *index, n int32, t history.Time) bool {
 	return x.h.Sends[x.messages[n].acked].Return < t
 }

@@ -10,24 +10,25 @@ import (
 
 // presence is invariant 9, from the lists that observers were sent:
 //
-//   - equal: what an observer was told last before presenceTime after the last fault, and before the end, is right: in the list is who has
-//     been connected for a while, not in it is who has not been for presenceTime. Lists that came in between as well.
-//   - calm: the same of lists that came while no fault was under way and none had ended for presenceTime. During a fault lists
-//     may be late.
-//   - no flapping, at any time: who has been connected for presenceTime, with gaps of less than presenceGap at most, and was in the observer's last list does not
-//     disappear from the next one while that connection lasts. Not judged while a fault touches the client or the gateway of
-//     that connection, or did within presenceTime: it is out of reach, whatever its end of the connection believes.
+//   - equal: from presenceTime after the last fault until the end, every list that an observer has is right. A right list has every
+//     user who has been connected for a while, and nobody who has not been connected for presenceTime.
+//   - calm: a list is also right if it came while no fault was under way and none had ended within presenceTime. During a fault
+//     lists may be late.
+//   - no flapping, at any time: a user who has been connected for presenceTime, with gaps of less than presenceGap, and who was in
+//     the observer's last list does not disappear from the next one while the connection lasts. This is not judged while a fault
+//     touches the client or the gateway of that connection, or did so within presenceTime: the client is out of reach then,
+//     whatever its end of the connection believes.
 func presence(x *index, r *Result) {
 	p := &watch{x: x, r: r, cursor: make([]int, len(x.h.Users)), last: make(map[int]*history.Online)}
 	p.indexSessions()
 	p.indexGateways()
 	p.indexCalm()
-	first, end := p.settledAt(), p.closing()
-	settled := x.h.Config.Healed > 0 && first <= end
+	first, end := p.calmFrom(), p.closing()
+	calm := x.h.Config.Healed > 0 && first <= end
 	looked := false
 	for i := range x.h.Online {
 		o := &x.h.Online[i]
-		if settled && !looked && o.At > first {
+		if calm && !looked && o.At > first {
 			looked = true
 			p.lookAt(first)
 		}
@@ -35,12 +36,12 @@ func presence(x *index, r *Result) {
 			break
 		}
 		p.flapped(o)
-		if settled && o.At >= first || !p.troubled.meet(o.At, o.At) {
+		if calm && o.At >= first || !p.troubled.meet(o.At, o.At) {
 			p.equal(o, o.At, "was told")
 		}
 		p.last[o.User] = o
 	}
-	if !settled {
+	if !calm {
 		r.note("the clients were closed within %s of the last fault: the last lists were not compared", presenceTime)
 		return
 	}
@@ -61,7 +62,7 @@ type watch struct {
 	troubled intervals   // any fault, and presenceTime after it
 }
 
-// presenceGap between two connections of a user is none to others.
+// presenceGap is the longest time between two connections of a user that others do not notice.
 const presenceGap = 1500 * time.Millisecond
 
 func (p *watch) indexSessions() {
@@ -118,8 +119,8 @@ func (p *watch) indexCalm() {
 	p.troubled = merged(list)
 }
 
-// settledAt is when presence has to be right for good.
-func (p *watch) settledAt() history.Time {
+// calmFrom is when presence has to be right for good.
+func (p *watch) calmFrom() history.Time {
 	var last history.Time
 	for _, f := range p.x.faults {
 		last = max(last, p.x.endOfFault(f))
@@ -127,7 +128,7 @@ func (p *watch) settledAt() history.Time {
 	return last + presenceTime
 }
 
-// closing is when the rig began to close the clients; lists after that are of its making.
+// closing is when the rig began to close the clients. Lists that come later follow from that.
 func (p *watch) closing() history.Time {
 	end := p.x.h.Config.End
 	for i := range p.x.h.Conns {
@@ -183,8 +184,8 @@ func (p *watch) flapped(o *history.Online) {
 	}
 }
 
-// wasAtTroubled tells whether a connection that the user has, or had until lately, was to a gateway that is disturbed: to the
-// others a gateway that hangs is gone when its lease ends, before its clients notice and come back elsewhere.
+// wasAtTroubled tells whether a connection that the user has, or had until lately, was to a gateway that is disturbed. When the
+// lease of a gateway that hangs ends, its users are gone for the others, before its clients notice and come back elsewhere.
 func (p *watch) wasAtTroubled(user int, t history.Time) bool {
 	return slices.ContainsFunc(p.x.conns[user], func(n int32) bool {
 		c := &p.x.h.Conns[n]

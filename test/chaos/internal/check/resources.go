@@ -8,21 +8,21 @@ import (
 	"github.com/starling-chat/starling/test/chaos/internal/history"
 )
 
-// What processes are held against. A run of a minute shows what runs away, a soak of half an hour shows what leaks.
+// The bounds of what processes use. A run of a minute shows what runs away, a soak of half an hour shows what leaks.
 const (
-	mostRSS      = 768 << 20
-	flatFactor   = 1.5
-	flatSlack    = 64 << 20
-	flatAtLeast  = 40 * time.Second // of load that an incarnation has to see before its trend means anything
-	flatWarm     = 10 * time.Minute // below, PostgreSQL and NATS are still filling their buffers
-	flatSamples  = 8
-	slowFactor   = 2
-	slowSlack    = 10 * time.Millisecond
-	slowSettle   = 2 * time.Second // after another fault
-	slowAtLeast  = 500             // deliveries that a p99 needs
-	sendQueue    = 128 << 10       // SEND_QUEUE_BYTES of histories that do not tell it: bytes to one conn, and one message beside it
-	sendMessage  = 1_000_000
-	outboxSettle = 500 // rows: what a running system may have on its way, counted every few seconds
+	mostRSS        = 768 << 20
+	flatFactor     = 1.5
+	flatSlack      = 64 << 20
+	flatAtLeast    = 40 * time.Second // of load that an incarnation has to see before its trend means anything
+	flatWarm       = 10 * time.Minute // below, PostgreSQL and NATS are still filling their buffers
+	flatSamples    = 8
+	slowFactor     = 2
+	slowSlack      = 10 * time.Millisecond
+	slowAfter      = 2 * time.Second // after another fault, until latencies count
+	slowAtLeast    = 500             // deliveries that a p99 needs
+	sendQueue      = 128 << 10       // SEND_QUEUE_BYTES of histories that do not tell it: bytes to one conn, and one message beside it
+	sendMessage    = 1_000_000
+	outboxInFlight = 500 // rows that a running system may have in flight, counted every few seconds
 )
 
 // resources is invariant 11.
@@ -105,7 +105,7 @@ func median(list []*history.Sample, from, to history.Time) int64 {
 }
 
 // queues checks the gauges against the bounds of docs/ARCHITECTURE.md. The outbox has none while the stream is away; in the end
-// it has to be empty, save for what is on its way.
+// it has to be empty, save for what is in flight.
 func queues(x *index, r *Result) {
 	last := make(map[string]*history.Sample)
 	perConn := float64(x.h.Config.SendQueue)
@@ -133,11 +133,11 @@ func queues(x *index, r *Result) {
 	}
 	for name, s := range last {
 		rows, _ := gauge(s, "outbox_lag")
-		if s.At < x.h.Config.Healed+settleTime {
+		if s.At < x.h.Config.Healed+recoveryTime {
 			continue
 		}
 		r.Checked++
-		if rows > outboxSettle {
+		if rows > outboxInFlight {
 			r.fail(x, s.At, "%s counts %.0f rows in the outbox at %s, %s after all was healed", name, rows, clock(s.At),
 				(s.At - x.h.Config.Healed).Round(time.Second))
 		}
@@ -176,7 +176,7 @@ func slowClients(x *index, r *Result) {
 		if f.Nemesis == "slow" && len(f.Users) > 0 {
 			stalls = append(stalls, interval{f.Start, x.endOfFault(f)})
 		} else {
-			others = append(others, interval{f.Start, max(x.endOfFault(f), f.Service) + slowSettle})
+			others = append(others, interval{f.Start, max(x.endOfFault(f), f.Service) + slowAfter})
 		}
 	}
 	if len(stalls) == 0 {

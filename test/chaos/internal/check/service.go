@@ -9,15 +9,16 @@ import (
 
 // healed is invariant 8, with what else must hold of service during and after faults:
 //
-//   - settleTime after Healed each client is connected, has all its rooms open, and has seen their heads of Healed; in the end
-//     it has seen all that they have. Who left a room need not be in it; outcasts need only be connected, revoked users nothing.
+//   - recoveryTime after Healed each client is connected, has all its rooms open, and has seen what was their heads at Healed; in
+//     the end the client has seen all that its rooms have. A user who left a room need not be in it. Outcasts need only be
+//     connected; nothing is wanted of revoked users.
 //   - an attempt is answered, or its connection lost, within answerTime, unless two faults overlap or the fault stands
 //     between the client and its gateway (a frozen gateway answers nobody; the heartbeat finds out later).
-//   - an attempt is OK unless it comes within settleTime of a fault. Attempts after a disk fault are left to disk.
-//   - a connection lasts, unless the client ends it, or a fault, or settleTime after one.
+//   - an attempt is OK unless it comes within recoveryTime of a fault. Attempts after a disk fault are left to disk.
+//   - a connection lasts, unless the client ends it, or a fault, or recoveryTime after one.
 //   - the refusal of a member is one that a client may retry.
 func healed(x *index, r *Result) {
-	deadline := x.h.Config.Healed + settleTime
+	deadline := x.h.Config.Healed + recoveryTime
 	if x.h.Config.Healed > 0 && x.h.Config.End >= deadline {
 		for user := range x.h.Users {
 			if x.h.Users[user].Revoked == 0 {
@@ -25,7 +26,7 @@ func healed(x *index, r *Result) {
 			}
 		}
 	} else {
-		r.note("the run ended within %s of healing: no heads compared", settleTime)
+		r.note("the run ended within %s of healing: no heads compared", recoveryTime)
 	}
 	for i := range x.h.Conns {
 		endsInPeace(x, r, &x.h.Conns[i])
@@ -41,7 +42,7 @@ func healed(x *index, r *Result) {
 	}
 }
 
-// endsInPeace wants no connection to end that neither the client nor a fault ended.
+// endsInPeace finds connections that neither the client nor a fault ended.
 func endsInPeace(x *index, r *Result, c *history.Conn) {
 	if !x.user(c.User) || x.h.Users[c.User].Revoked > 0 {
 		return
@@ -49,7 +50,7 @@ func endsInPeace(x *index, r *Result, c *history.Conn) {
 	r.Checked++
 	if c.Down > 0 && !c.ByClient && (x.h.Config.End == 0 || c.Down < x.h.Config.End) && !x.disturbed.meet(c.Down, c.Down) {
 		r.fail(x, c.Down, "connection %d of %s with gateway-%d ended at %s (%s), and no fault for %s", c.Number, x.userName(c.User), c.Gateway,
-			clock(c.Down), c.Reason, settleTime)
+			clock(c.Down), c.Reason, recoveryTime)
 	}
 }
 
@@ -176,7 +177,7 @@ func service(x *index, r *Result, s *history.Send) {
 	if last := x.lastBefore(s.Invoke); last != nil && last.Nemesis == "disk" && last.Unhealed == "" {
 		return
 	}
-	r.fail(x, s.Return, "%s (code %q), and no fault for %s", x.sent(s), s.Code, settleTime)
+	r.fail(x, s.Return, "%s (code %q), and no fault for %s", x.sent(s), s.Code, recoveryTime)
 }
 
 // excused are attempts of those who may not send any more, and those that the rig itself cut off.
@@ -199,8 +200,8 @@ func (x *index) excused(s *history.Send) bool {
 	return c != nil && c.ByClient && c.Down > 0 && c.Down <= s.Return+after || s.Return >= x.h.Config.End && x.h.Config.End > 0
 }
 
-// surelyIn tells that the sender's view of the room was open all the time, and so much longer that no leave was under way either. In
-// a disturbance a leave may be for long.
+// surelyIn tells that the sender's view of the room was open all the time, and so much longer that no leave was under way either.
+// During a disturbance a leave may be under way for long.
 func (x *index) surelyIn(s *history.Send) bool {
 	if x.disturbed.meet(s.Invoke, s.Return+answerTime) {
 		return false
@@ -222,10 +223,10 @@ func retryable(code string) bool {
 	return false
 }
 
-// disk is invariant 12: after a disk fault nothing has to be done by hand. That nothing is acked which is not in the database is
-// what acked checks, at all times.
+// disk is invariant 12: after a disk fault nothing has to be done by hand. That everything acked is in the database is checked by
+// acked, for all times.
 func disk(x *index, r *Result) {
-	var windows []interval // after each disk fault, once it had time to settle, until the next fault
+	var windows []interval // after each disk fault and recoveryTime, until the next fault
 	for i, f := range x.faults {
 		if f.Nemesis != "disk" {
 			continue
@@ -235,9 +236,9 @@ func disk(x *index, r *Result) {
 			r.fail(x, f.Start, "%s %s at %s: %s", f.Action, f.Target, clock(f.Start), f.Unhealed)
 		}
 		backAgain(x, r, f)
-		from, to := x.endOfFault(f)+settleTime, x.h.Config.Stopped
+		from, to := x.endOfFault(f)+recoveryTime, x.h.Config.Stopped
 		for j, g := range x.faults {
-			if j != i && g.Start <= to && x.endOfFault(g)+settleTime > from {
+			if j != i && g.Start <= to && x.endOfFault(g)+recoveryTime > from {
 				to = min(to, max(g.Start, from))
 			}
 		}
@@ -256,7 +257,7 @@ func disk(x *index, r *Result) {
 			if s.Outcome == history.OK {
 				worked[w]++
 			} else if !x.excused(s) {
-				r.fail(x, s.Return, "%s (code %q), more than %s after the disk had room again", x.sent(s), s.Code, settleTime)
+				r.fail(x, s.Return, "%s (code %q), more than %s after the disk had room again", x.sent(s), s.Code, recoveryTime)
 			}
 		}
 	}
@@ -271,12 +272,12 @@ func disk(x *index, r *Result) {
 	}
 }
 
-// backAgain wants at least one send to succeed that was invoked within settleTime of a disk fault's end, whatever else happens.
+// backAgain wants at least one send to succeed that was invoked within recoveryTime of a disk fault's end, whatever else happens.
 func backAgain(x *index, r *Result, f *history.Fault) {
 	end := x.endOfFault(f)
 	tried := 0
 	for i := range x.h.Sends {
-		if s := &x.h.Sends[i]; s.Invoke > end && s.Invoke <= end+settleTime {
+		if s := &x.h.Sends[i]; s.Invoke > end && s.Invoke <= end+recoveryTime {
 			if s.Outcome == history.OK {
 				return
 			}
@@ -284,6 +285,6 @@ func backAgain(x *index, r *Result, f *history.Fault) {
 		}
 	}
 	if tried > 0 {
-		r.fail(x, end, "none of %d sends succeeded within %s after the disk of %s had room again at %s", tried, settleTime, f.Target, clock(end))
+		r.fail(x, end, "none of %d sends succeeded within %s after the disk of %s had room again at %s", tried, recoveryTime, f.Target, clock(end))
 	}
 }

@@ -9,8 +9,8 @@ import (
 // streamAge is how far back the stream is trusted to reach: a little less than the STREAM_MAX_AGE that the rig sets, 2 h.
 const streamAge = 110 * time.Minute
 
-// streamed is the invariant of the outbox: what was committed while the stream's present incarnation existed is in it. A room's
-// events commit in sequence, so all from the first message on that was invoked after StreamSince were.
+// streamed is invariant 14: the stream has every event that was committed since its present incarnation began. The events of a
+// room are committed in sequence; so all events from the first message on that was invoked after StreamSince have to be there.
 func streamed(x *index, r *Result) {
 	if x.h.Streamed == nil {
 		return

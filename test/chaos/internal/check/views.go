@@ -4,7 +4,7 @@ import (
 	"github.com/starling-chat/starling/test/chaos/internal/history"
 )
 
-// seen is invariant 4. Per client and room a position is carried along:
+// seen is invariant 4. It follows the position of each client in each room:
 //
 //	join      history since+1..head     live, replayed after a recovery     join with since on a fresh connection
 //	  │       messages only, complete      every event owed, one by one       │   continues at the position

@@ -34,7 +34,7 @@ const (
 	serviceToken = "chaos-service-token"
 )
 
-// Cluster is the running system.
+// Cluster is the running system. Start builds it; after that only Stop changes its fields.
 type Cluster struct {
 	cfg   Config
 	ports *launch.Ports
@@ -123,11 +123,11 @@ func (c *Cluster) startNATS(ctx context.Context) error {
 			node.Disk = c.disk(name, natsDisk)
 		}
 		for _, address := range []*string{&node.client, &node.monitor, &node.route} {
-			taken, err := c.ports.Take()
+			free, err := c.ports.Take()
 			if err != nil {
 				return err
 			}
-			*address = taken
+			*address = free
 		}
 		node.Process = launch.NewProcess(launch.Spec{
 			Name: name, Path: filepath.Join(c.cfg.Programs, "nats-server"), LogFile: c.log(name),
@@ -171,17 +171,17 @@ func (c *Cluster) startDatabase(ctx context.Context) error {
 
 func (c *Cluster) log(name string) string { return filepath.Join(c.LogDir(), name+".log") }
 
-// startServices makes all links first: a process is told the addresses of its own proxies.
+// startServices gives each service an address, makes the links of each, and starts it with the addresses of its own proxies.
 func (c *Cluster) startServices(ctx context.Context) error {
 	for _, kind := range Kinds() {
 		for i := range c.cfg.Copies {
 			s := &service{kind: kind, Process: launch.NewProcess(launch.Spec{Name: fmt.Sprintf("%s-%d", kind, i)})}
 			for _, address := range []*string{&s.client, &s.grpc, &s.admin} {
-				taken, err := c.ports.Take()
+				free, err := c.ports.Take()
 				if err != nil {
 					return err
 				}
-				*address = taken
+				*address = free
 			}
 			c.services = append(c.services, s)
 		}
@@ -206,7 +206,7 @@ func (c *Cluster) startServices(ctx context.Context) error {
 	return nil
 }
 
-// Accepts tells whether a gateway takes connections, asked past the proxies: those take them for it at any time.
+// Accepts tells whether a gateway accepts connections. It asks past the proxies, which accept connections at any time.
 func (c *Cluster) Accepts(gateway int) bool {
 	dialer := net.Dialer{Timeout: acceptTimeout}
 	conn, err := dialer.Dial("tcp", c.gateways()[gateway].client)
@@ -248,7 +248,7 @@ func (c *Cluster) Direct() (addresses []string) {
 	return addresses
 }
 
-// GatewayURL is one gateway's own address, past the proxies, of one that lives.
+// GatewayURL is the address, past the proxies, of a gateway that lives.
 func (c *Cluster) GatewayURL(ctx context.Context) string {
 	for _, s := range c.services {
 		if s.kind == "gateway" && s.PID() != 0 && launch.Listening(ctx, s.client) == nil {
@@ -258,7 +258,7 @@ func (c *Cluster) GatewayURL(ctx context.Context) string {
 	return ""
 }
 
-// Process finds a process by its name; nil for PostgreSQL, which is none of ours.
+// Process finds a process by its name. It gives nil for PostgreSQL, which package pgserver runs.
 func (c *Cluster) Process(name string) *launch.Process {
 	for _, p := range c.processes() {
 		if p.Name == name {

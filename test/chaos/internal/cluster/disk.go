@@ -10,8 +10,8 @@ import (
 
 // Disk is a small file system of its own, which can be filled.
 //
-// Filling it means making it as small as what it holds, which leaves every write that needs a new block with ENOSPC, as a
-// ballast file would, without taking memory for one.
+// Fill makes the file system as small as what it holds. Every write that needs a new block then fails with ENOSPC, as beside a
+// ballast file, but no memory is needed for one.
 type Disk struct {
 	dir  string
 	size int64
@@ -22,7 +22,7 @@ const (
 	remount = 5 // attempts: what is written meanwhile makes the new size too small
 )
 
-// mountDisk needs root.
+// mountDisk makes and mounts a file system, which needs root.
 func mountDisk(dir string, size int64) (*Disk, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // PostgreSQL's user passes it
 		return nil, fmt.Errorf("make the mount point: %w", err)

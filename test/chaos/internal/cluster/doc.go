@@ -9,6 +9,6 @@
 // Each process has its own proxies, so that one link can fail while its neighbour works. A link is called
 // "from>to": "gateway-0>nats-1", "clients>gateway-0". The routes between the NATS servers are direct.
 //
-// The cluster only does what it is told; the package nemesis decides. Stop ends all processes and removes mounts and data; should
-// the rig itself be killed, the kernel ends its children, and the next run removes what was left.
+// The cluster only does what it is told; package nemesis decides. Stop ends all processes and removes the mounts. When the rig
+// itself is killed, the kernel ends its children, and the next run removes the folder that was left.
 package cluster

@@ -40,7 +40,7 @@ type stall struct{}
 
 func (*stall) Pipe(stub *toxics.ToxicStub) { <-stub.Interrupt }
 
-// registerOnce because Toxiproxy's list of toxics is global.
+// registerOnce guards Toxiproxy's list of toxics, which is global.
 var registerOnce sync.Once //nolint:gochecknoglobals // see above
 
 func newLinks(ports *launch.Ports) *Links {
@@ -81,7 +81,7 @@ func (l *Links) Matching(pattern string) (names []string) {
 	return names
 }
 
-// healTimeout bounds a removal that Toxiproxy does not finish; the proxy is started again then.
+// healTimeout bounds the removal of a toxic. Where Toxiproxy does not finish it in time, the proxy is started again.
 const healTimeout = 3 * time.Second
 
 // Disturb puts toxics on all links that match, and returns how to take them away.

@@ -24,6 +24,7 @@ const (
 
 // Postgres is the private server.
 type Postgres struct {
+	// Fixed at birth.
 	cfg  pgserver.Config
 	Disk *Disk // nil: on the machine's file system
 
@@ -157,9 +158,9 @@ func (p *Postgres) Exhaust(ctx context.Context) error {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
 	config.User, config.Password = serviceRole, servicePassword
-	var held []*pgx.Conn
+	var conns []*pgx.Conn
 	defer func() {
-		for _, conn := range held {
+		for _, conn := range conns {
 			_ = conn.Close(context.WithoutCancel(ctx))
 		}
 	}()
@@ -167,7 +168,7 @@ func (p *Postgres) Exhaust(ctx context.Context) error {
 	for ctx.Err() == nil {
 		conn, err := pgx.ConnectConfig(ctx, config)
 		if err == nil {
-			held = append(held, conn)
+			conns = append(conns, conn)
 			continue
 		}
 		if !terminated { // all are taken; now those of the services as well

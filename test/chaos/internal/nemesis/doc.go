@@ -1,4 +1,5 @@
-// Package nemesis disturbs a cluster by a plan that follows from a seed alone, so that it can be shown before and repeated after.
+// Package nemesis disturbs a cluster by a plan that follows from a seed alone, so that the plan can be shown before the run and
+// repeated after it.
 //
 // A deck holds the actions of one nemesis, shuffled; rounds of all nemeses, shuffled too, draw from their decks, so that every
 // nemesis comes up before one comes up again, and every action before one is repeated. Faults may overlap in pairs. No plan

@@ -45,7 +45,7 @@ func Names() []string {
 const (
 	firstFault = 2 * time.Second
 	rest       = 2500 * time.Millisecond // before the end, so that the last fault is healed by then
-	settle     = 3 * time.Second         // a process that was disturbed counts as disturbed this much longer
+	recovery   = 3 * time.Second         // a process that was disturbed counts as disturbed this much longer
 	atOnce     = 2                       // faults that may overlap
 )
 
@@ -65,7 +65,7 @@ func Plan(s Shape) []Step {
 		// The last fault is one of these: whether everything works without help when there is room again shows only in peace.
 		last := d.draw(r)(r)
 		last.Nemesis, last.Seed, last.At = "disk", r.Uint64(), finish-last.For-last.beyond
-		steps, finish = append(steps, last), last.At-settle
+		steps, finish = append(steps, last), last.At-recovery
 	}
 	for at := firstFault; ; {
 		if len(round) == 0 {
@@ -109,7 +109,7 @@ func earliest(steps []Step, step Step, at time.Duration) time.Duration {
 					overlapping = atOnce
 				}
 			}
-			if other.At < end+settle && at < other.end()+settle && collide(step, other) {
+			if other.At < end+recovery && at < other.end()+recovery && collide(step, other) {
 				overlapping = atOnce
 			}
 		}

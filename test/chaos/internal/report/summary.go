@@ -95,11 +95,11 @@ func (s *Summary) second(t history.Time) *Second {
 }
 
 func (s *Summary) countSends(h *history.History) {
-	settled := make(map[string]bool)
+	acked := make(map[string]bool)
 	var took []time.Duration
 	for i := range h.Sends {
 		send, at := &h.Sends[i], s.second(h.Sends[i].Return)
-		settled[send.ID] = settled[send.ID] || send.Outcome == history.OK
+		acked[send.ID] = acked[send.ID] || send.Outcome == history.OK
 		switch send.Outcome {
 		case history.OK:
 			at.Acked++
@@ -113,8 +113,8 @@ func (s *Summary) countSends(h *history.History) {
 			s.Totals.Unknown++
 		}
 	}
-	s.Totals.Messages, s.Totals.Attempts = len(settled), len(h.Sends)
-	for _, ok := range settled {
+	s.Totals.Messages, s.Totals.Attempts = len(acked), len(h.Sends)
+	for _, ok := range acked {
 		if !ok {
 			s.Totals.Lost++
 		}
