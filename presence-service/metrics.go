@@ -14,7 +14,7 @@ func registerGauges(metrics prometheus.Registerer, registry *presence.Registry, 
 			func() float64 { return float64(value(registry.Stats())) }))
 	}
 	gauge("starling_presence_users", "Users online.", func(s presence.Stats) int { return s.Users })
-	gauge("starling_presence_sessions", "Living sockets of all gateways.", func(s presence.Stats) int { return s.Sessions })
+	gauge("starling_presence_sessions", "Living sockets of all gateways.", func(s presence.Stats) int { return s.Sockets })
 	gauge("starling_presence_gateways", "Gateways with a lease.", func(s presence.Stats) int { return s.Gateways })
 	gauge("starling_presence_gateways_awaiting", "Gateways whose snapshot is awaited.", func(s presence.Stats) int { return s.Awaiting })
 	metrics.MustRegister(

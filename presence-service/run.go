@@ -94,7 +94,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		}
 		return pg.Migrate(ctx, cfg.database(), migrations, log)
 	})
-	group.Go("rivals", publisher.Run)
+	group.Go("other replicas", publisher.Run)
 	group.Go("snapshots", snapshots.Run)
 	group.Go("intake", intake.Run)
 	group.Go("election", election.Run)

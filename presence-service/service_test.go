@@ -270,10 +270,10 @@ func TestServiceOneLeader(t *testing.T) {
 	gateway.change(map[string]string{"y": "y"})
 	eventually(t, soon, "a message", func() bool { return len(online.since(broken)) > 0 })
 	time.Sleep(2500 * time.Millisecond)
-	settled := time.Now()
+	quiet := time.Now()
 	gateway.change(nil, "y")
 	time.Sleep(2 * time.Second)
-	if got := online.replicas(settled); len(got) != 1 {
+	if got := online.replicas(quiet); len(got) != 1 {
 		t.Errorf("%v publish, want one", got)
 	}
 
@@ -307,10 +307,10 @@ func TestServiceWithoutPostgreSQL(t *testing.T) {
 		t.Errorf("presence:get of somebody offline = %v, want unavailable with a time", refused)
 	}
 	time.Sleep(6 * time.Second) // of two that began together, the higher has heard the lower
-	settled := time.Now()
+	quiet := time.Now()
 	gateway.change(map[string]string{"t": "bob"})
 	time.Sleep(6 * time.Second)
-	if got := online.replicas(settled); len(got) != 1 {
+	if got := online.replicas(quiet); len(got) != 1 {
 		t.Errorf("%v publish, want one", got)
 	}
 }

@@ -83,7 +83,7 @@ func lease(p *eventv1.PresenceLease) presence.Lease {
 func delta(p *eventv1.PresenceDelta) presence.Delta {
 	d := presence.Delta{
 		Gateway: presence.GatewayID(p.GetGatewayId()), Incarnation: p.GetIncarnation(), Version: p.GetVersion(),
-		Up: sessions(p.GetUp()), Down: make([]presence.SocketID, len(p.GetDown())),
+		Up: sockets(p.GetUp()), Down: make([]presence.SocketID, len(p.GetDown())),
 	}
 	for i, id := range p.GetDown() {
 		d.Down[i] = presence.SocketID(id)
@@ -91,11 +91,11 @@ func delta(p *eventv1.PresenceDelta) presence.Delta {
 	return d
 }
 
-// sessions maps living sockets. Users are taken as they are: leaving one out would spoil the digest.
-func sessions(refs []*eventv1.SocketRef) []presence.Session {
-	s := make([]presence.Session, len(refs))
+// sockets maps living sockets. Users are taken as they are: leaving one out would spoil the digest.
+func sockets(refs []*eventv1.SocketRef) []presence.Socket {
+	s := make([]presence.Socket, len(refs))
 	for i, ref := range refs {
-		s[i] = presence.Session{Socket: presence.SocketID(ref.GetSocketId()), User: presence.UserID(ref.GetUserId())}
+		s[i] = presence.Socket{ID: presence.SocketID(ref.GetSocketId()), User: presence.UserID(ref.GetUserId())}
 	}
 	return s
 }

@@ -174,7 +174,7 @@ func addPage(a *presence.Assembly, m *nats.Msg) (presence.Snapshot, bool, error)
 	return a.Add(presence.Page{
 		Snapshot: presence.Snapshot{
 			Gateway: presence.GatewayID(p.GetGatewayId()), Incarnation: p.GetIncarnation(),
-			Version: p.GetVersion(), Sessions: sessions(p.GetSockets()),
+			Version: p.GetVersion(), Sockets: sockets(p.GetSockets()),
 		},
 		Number: p.GetPage(), Pages: p.GetPages(),
 	})

@@ -30,7 +30,7 @@ func NewAssembly(gateway GatewayID) *Assembly { return &Assembly{gateway: gatewa
 
 // Add takes in a page. done is true when the snapshot is whole.
 func (a *Assembly) Add(p Page) (s Snapshot, done bool, err error) {
-	if p.Gateway != a.gateway || p.Pages == 0 || p.Pages > maxPages || p.Number >= p.Pages || len(p.Sessions) > maxPageSize {
+	if p.Gateway != a.gateway || p.Pages == 0 || p.Pages > maxPages || p.Number >= p.Pages || len(p.Sockets) > maxPageSize {
 		return Snapshot{}, false, errPage
 	}
 	newer := a.have == nil || p.Incarnation > a.whole.Incarnation ||
@@ -49,6 +49,6 @@ func (a *Assembly) Add(p Page) (s Snapshot, done bool, err error) {
 	}
 	a.have[p.Number] = true
 	a.missing--
-	a.whole.Sessions = append(a.whole.Sessions, p.Sessions...)
+	a.whole.Sockets = append(a.whole.Sockets, p.Sockets...)
 	return a.whole, a.missing == 0, nil
 }

@@ -16,8 +16,8 @@
 //	    │ anything else          hole, digest    ▼              │
 //	    └──────────────────────────────────▶ awaiting snapshot ─┘
 //
-// An awaiting gateway keeps the sessions it had, so repair never makes anybody flap. A lease that ends, an `ending` lease
-// and a newer incarnation remove all sessions of the gateway at once.
+// An awaiting gateway keeps the sockets it had, so repair never makes anybody flap. A lease that ends, an `ending` lease
+// and a newer incarnation remove all sockets of the gateway at once.
 //
 // Time comes in as arguments (Registry, Leadership) or through package time (the loops), which tests run in a bubble of
 // testing/synctest. The package imports no transport and no driver; what it needs is declared here and implemented in

@@ -15,7 +15,7 @@ type gateway struct {
 	incarnation int64
 	version     uint64
 	digest      uint64
-	sessions    map[SocketID]*user
+	sockets     map[SocketID]*user
 	awaiting    bool    // a snapshot is needed; deltas go to buffered meanwhile
 	buffered    []Delta // at most maxBuffered, in order of arrival
 	heardFirst  time.Time
@@ -31,7 +31,7 @@ func (g *gateway) buffer(d Delta) {
 
 // agrees tells whether a lease of the same version sums up what is known.
 func (g *gateway) agrees(l Lease) bool {
-	return int(l.Sockets) == len(g.sessions) && l.Digest == g.digest
+	return int(l.Sockets) == len(g.sockets) && l.Digest == g.digest
 }
 
 // HashSocket is the FNV-1a 64-bit hash of a socket id, as in PresenceLease.digest.

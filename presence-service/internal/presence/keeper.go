@@ -9,7 +9,7 @@ import (
 const (
 	publishEvery = time.Second           // changes are coalesced to one message in this time
 	refreshEvery = 5 * time.Second       // the same list is repeated for new gateways
-	settle       = 20 * time.Millisecond // the first change after quiet waits for its companions
+	coalesceFor  = 20 * time.Millisecond // the first change after quiet waits so long for others that come with it
 	maxSweep     = 250 * time.Millisecond
 )
 
@@ -66,10 +66,10 @@ func (k *Keeper) publish(ctx context.Context) time.Duration {
 		// The link says more about it; the next try is due in publishEvery.
 		k.Log.LogAttrs(ctx, slog.LevelDebug, "publish failed", slog.Any("error", err))
 	} else {
-		k.Registry.Told(online, now)
+		k.Registry.Published(online, now)
 	}
 	k.sent = now
-	return max(k.due().Sub(now), settle)
+	return max(k.due().Sub(now), coalesceFor)
 }
 
 // due is when the next message goes out: zero time means now.
@@ -78,11 +78,11 @@ func (k *Keeper) due() time.Time {
 		return k.sent
 	}
 	refresh := k.sent.Add(refreshEvery)
-	since, untold := k.Registry.Untold()
-	if !untold {
+	since, pending := k.Registry.Pending()
+	if !pending {
 		return refresh
 	}
-	if soon := since.Add(settle); soon.After(k.sent.Add(publishEvery)) {
+	if soon := since.Add(coalesceFor); soon.After(k.sent.Add(publishEvery)) {
 		return soon
 	}
 	return k.sent.Add(publishEvery)

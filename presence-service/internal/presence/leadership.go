@@ -26,9 +26,10 @@ const (
 // two replicas may lead; they say the same, and gateways and last_seen tolerate repeats.
 type Leadership struct {
 	replica string
-	mu      sync.Mutex // guards all below
-	claim   Claim
-	rival   time.Time // when a better replica was last heard
+
+	mu     sync.Mutex // guards all below
+	claim  Claim
+	better time.Time // when a better replica was last heard
 }
 
 // Silence is how long a stand-in waits for a better replica's message.
@@ -36,7 +37,7 @@ const Silence = refreshEvery + time.Second
 
 // NewLeadership makes the leadership of a replica, which begins to listen at now.
 func NewLeadership(replica string, now time.Time) *Leadership {
-	return &Leadership{replica: replica, rival: now}
+	return &Leadership{replica: replica, better: now}
 }
 
 // Replica gives this replica's id.
@@ -56,7 +57,7 @@ func (l *Leadership) Heard(replica string, standIn bool, now time.Time) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.rival = now
+	l.better = now
 }
 
 // Leads tells whether this replica leads, and whether it only stands in.
@@ -70,5 +71,5 @@ func (l *Leadership) Leads(now time.Time) (leads, standIn bool) {
 		return false, false
 	case ClaimUnknown:
 	}
-	return now.Sub(l.rival) >= Silence, true
+	return now.Sub(l.better) >= Silence, true
 }

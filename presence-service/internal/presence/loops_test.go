@@ -105,7 +105,7 @@ func inBubble(t *testing.T, f func(t *testing.T, g *rig)) {
 	})
 }
 
-func delta(version uint64, sockets []Session, down ...SocketID) Delta {
+func delta(version uint64, sockets []Socket, down ...SocketID) Delta {
 	return Delta{Gateway: "g", Incarnation: 1, Version: version, Up: sockets, Down: down}
 }
 
@@ -272,7 +272,7 @@ func TestLeadership(t *testing.T) {
 		{"the lock leads", ClaimHeld, []heard{{"a", false}, {"a", true}}, true, false},
 		{"denied follows", ClaimDenied, nil, false, false},
 		{"silence makes a stand-in", ClaimUnknown, nil, true, true},
-		{"own voice is no rival", ClaimUnknown, []heard{{"b", true}}, true, true},
+		{"own voice is not another replica", ClaimUnknown, []heard{{"b", true}}, true, true},
 		{"a holder is better", ClaimUnknown, []heard{{"c", false}}, false, true},
 		{"a lower stand-in is better", ClaimUnknown, []heard{{"a", true}}, false, true},
 		{"a higher stand-in is not", ClaimUnknown, []heard{{"c", true}}, true, true},

@@ -32,10 +32,10 @@ type GatewayID string
 // SocketID names a socket, unique at its gateway.
 type SocketID string
 
-// Session is one living socket of a user.
-type Session struct {
-	Socket SocketID
-	User   UserID
+// Socket is one living socket of a user.
+type Socket struct {
+	ID   SocketID
+	User UserID
 }
 
 // Delta tells the sockets that came and went at one gateway. Versions of an incarnation count from 1 without holes.
@@ -43,7 +43,7 @@ type Delta struct {
 	Gateway     GatewayID
 	Incarnation int64
 	Version     uint64
-	Up          []Session
+	Up          []Socket
 	Down        []SocketID
 }
 
@@ -62,7 +62,7 @@ type Snapshot struct {
 	Gateway     GatewayID
 	Incarnation int64
 	Version     uint64
-	Sessions    []Session
+	Sockets     []Socket
 }
 
 // Online is who is online, for the gateways.
@@ -73,7 +73,7 @@ type Online struct {
 	Came     []UserID // when not Complete: who changed since the last message, at most MaxListed each, sorted
 	Left     []UserID
 
-	mark uint64 // the newest news that went in
+	upTo uint64 // number of the newest change that went in
 }
 
 // Status is what one user's presence looks like to others.

@@ -72,20 +72,20 @@ func (r *Registry) Statuses(users []UserID) []Status {
 		asked[id] = struct{}{}
 		s := Status{User: id}
 		if _, s.Online = r.users[id]; !s.Online {
-			s.LastSeen = r.news.departures[id]
+			s.LastSeen = r.changes.departures[id]
 		}
 		statuses = append(statuses, s)
 	}
 	return statuses
 }
 
-// Users lists who has a session right now, in no order.
+// Users lists who has a socket right now, in no order.
 func (r *Registry) Users() []UserID {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	ids := make([]UserID, 0, len(r.users))
 	for id, u := range r.users {
-		if u.sessions > 0 {
+		if u.sockets > 0 {
 			ids = append(ids, id)
 		}
 	}
@@ -94,15 +94,15 @@ func (r *Registry) Users() []UserID {
 
 // Stats counts what the registry holds.
 type Stats struct {
-	Users, Sessions, Gateways, Awaiting int
-	Dropped                             uint64 // departures that were not stored for want of room
+	Users, Sockets, Gateways, Awaiting int
+	Dropped                            uint64 // departures that were not stored for want of room
 }
 
 // Stats takes the counts.
 func (r *Registry) Stats() Stats {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	s := Stats{Users: len(r.users), Sessions: r.sessions, Gateways: len(r.gateways), Dropped: r.news.dropped}
+	s := Stats{Users: len(r.users), Sockets: r.sockets, Gateways: len(r.gateways), Dropped: r.changes.dropped}
 	for _, g := range r.gateways {
 		if g.awaiting {
 			s.Awaiting++

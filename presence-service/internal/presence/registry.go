@@ -7,9 +7,9 @@ import (
 
 // Config sets the Registry's times.
 type Config struct {
-	// LeaseExpiry is how long a gateway may be silent before its sessions are removed; 0 means 10 s.
+	// LeaseExpiry is how long a gateway may be silent before its sockets are removed; 0 means 10 s.
 	LeaseExpiry time.Duration
-	// OfflineGrace is how long a user stays online after the last session ended, to hide reconnects.
+	// OfflineGrace is how long a user stays online after the last socket ended, to hide reconnects.
 	OfflineGrace time.Duration
 }
 
@@ -18,9 +18,10 @@ const defaultLeaseExpiry = 10 * time.Second
 // listen is how long after a start gateways are given to be heard: more than one heartbeat (3 s of 10 s).
 func (c Config) listen() time.Duration { return c.LeaseExpiry * 2 / 5 }
 
-// Registry holds who is online: users and their sessions by gateway incarnation. It is safe for concurrent use. A delta
-// costs as much as it has changes; only a snapshot and the end of a lease cost as much as the gateway has sessions.
+// Registry holds who is online: users and their sockets by gateway incarnation. It is safe for concurrent use. A delta
+// costs as much as it has changes; only a snapshot and the end of a lease cost as much as the gateway has sockets.
 type Registry struct {
+	// Fixed at birth.
 	cfg    Config
 	signal chan struct{} // capacity 1: something to publish
 	warm   chan struct{} // closed by Sweep when the picture is complete after the start
@@ -28,21 +29,21 @@ type Registry struct {
 	mu       sync.RWMutex // guards all below
 	gateways map[GatewayID]*gateway
 	ended    map[GatewayID]ended
-	users    map[UserID]*user // everyone online: with sessions, or in grace
-	sessions int
+	users    map[UserID]*user // everyone online: with sockets, or in grace
+	sockets  int
 	graces   []grace // in order of their end
 	listed   page
-	news     news
+	changes  changes
 	begun    time.Time // the first Sweep
 	swept    time.Time // the last one
 }
 
 // user is somebody who is online.
 type user struct {
-	id       UserID
-	sessions int
-	left     time.Time // in grace: when the last session ended
-	until    time.Time // in grace: when it is over; zero otherwise
+	id      UserID
+	sockets int
+	left    time.Time // in grace: when the last socket ended
+	until   time.Time // in grace: when it is over; zero otherwise
 }
 
 // grace is one entry of the queue; void when the user's until has moved on.
@@ -51,7 +52,7 @@ type grace struct {
 	until time.Time
 }
 
-// ended remembers an incarnation that said goodbye, so that stragglers do not bring it back.
+// ended remembers an incarnation that ended for good, so that stragglers do not bring it back.
 type ended struct {
 	incarnation int64
 	at          time.Time
@@ -69,7 +70,7 @@ func NewRegistry(cfg Config) *Registry {
 		gateways: make(map[GatewayID]*gateway),
 		ended:    make(map[GatewayID]ended),
 		users:    make(map[UserID]*user),
-		news:     newNews(),
+		changes:  newChanges(),
 	}
 }
 
@@ -130,7 +131,7 @@ func (r *Registry) Renew(l Lease, now time.Time) (ask bool) {
 	return g.awaiting
 }
 
-// end removes a gateway that says goodbye. Its users have the grace: they are on their way to another one.
+// end removes a gateway that ends for good. Its users have the grace: they are on their way to another one.
 func (r *Registry) end(l Lease, now time.Time) {
 	if e, ok := r.ended[l.Gateway]; !ok || e.incarnation <= l.Incarnation {
 		r.ended[l.Gateway] = ended{l.Incarnation, now}
@@ -157,11 +158,11 @@ func (r *Registry) gateway(id GatewayID, incarnation int64, now time.Time) (g *g
 		r.remove(g, now, now, r.cfg.OfflineGrace)
 	}
 	g = &gateway{
-		id: id, incarnation: incarnation, sessions: make(map[SocketID]*user),
+		id: id, incarnation: incarnation, sockets: make(map[SocketID]*user),
 		heardFirst: now, heard: now,
 	}
 	r.gateways[id] = g
-	r.news.greet(now)
+	r.changes.request(now)
 	r.wake()
 	return g, true
 }
@@ -202,40 +203,40 @@ func (r *Registry) Restore(s Snapshot, now time.Time) (ask bool) {
 	return g.awaiting
 }
 
-// replace makes the sessions of g those of s; who is in both does not notice.
+// replace makes the sockets of g those of s; who is in both does not notice.
 func (r *Registry) replace(g *gateway, s Snapshot, now time.Time) {
-	old := g.sessions
-	g.version, g.digest, g.sessions = s.Version, 0, make(map[SocketID]*user, len(s.Sessions))
-	for _, session := range s.Sessions {
-		r.up(g, session, now)
+	old := g.sockets
+	g.version, g.digest, g.sockets = s.Version, 0, make(map[SocketID]*user, len(s.Sockets))
+	for _, socket := range s.Sockets {
+		r.up(g, socket, now)
 	}
 	for _, u := range old {
 		r.leave(u, now, now, r.cfg.OfflineGrace)
 	}
 }
 
-func (r *Registry) up(g *gateway, s Session, now time.Time) {
-	if g.sessions[s.Socket] != nil {
-		r.down(g, s.Socket, now)
+func (r *Registry) up(g *gateway, s Socket, now time.Time) {
+	if g.sockets[s.ID] != nil {
+		r.down(g, s.ID, now)
 	}
-	g.sessions[s.Socket] = r.enter(s.User, now)
-	g.digest ^= HashSocket(s.Socket)
+	g.sockets[s.ID] = r.enter(s.User, now)
+	g.digest ^= HashSocket(s.ID)
 }
 
 func (r *Registry) down(g *gateway, id SocketID, now time.Time) {
-	u := g.sessions[id]
+	u := g.sockets[id]
 	if u == nil {
 		return
 	}
-	delete(g.sessions, id)
+	delete(g.sockets, id)
 	g.digest ^= HashSocket(id)
 	r.leave(u, now, now, r.cfg.OfflineGrace)
 }
 
-// remove ends all sessions of a gateway, last known to live at seen.
+// remove ends all sockets of a gateway, last known to live at seen.
 func (r *Registry) remove(g *gateway, now, seen time.Time, grace time.Duration) {
 	delete(r.gateways, g.id)
-	for _, u := range g.sessions {
+	for _, u := range g.sockets {
 		r.leave(u, now, seen, grace)
 	}
 }
@@ -246,20 +247,20 @@ func (r *Registry) enter(id UserID, now time.Time) *user {
 		u = &user{id: id}
 		r.listed.add(id, len(r.users))
 		r.users[id] = u
-		r.news.came(id, now)
+		r.changes.online(id, now)
 		r.wake()
 	}
-	u.sessions++
+	u.sockets++
 	u.until = time.Time{}
-	r.sessions++
+	r.sockets++
 	return u
 }
 
-// leave ends one session of a user, who was seen last at seen.
+// leave ends one socket of a user, who was seen last at seen.
 func (r *Registry) leave(u *user, now, seen time.Time, after time.Duration) {
-	u.sessions--
-	r.sessions--
-	if u.sessions > 0 {
+	u.sockets--
+	r.sockets--
+	if u.sockets > 0 {
 		return
 	}
 	u.left = seen
@@ -275,7 +276,7 @@ func (r *Registry) depart(u *user, now time.Time) {
 	u.until = time.Time{}
 	delete(r.users, u.id)
 	r.listed.remove(u.id)
-	r.news.left(u.id, u.left, now)
+	r.changes.offline(u.id, u.left, now)
 	r.wake()
 }
 

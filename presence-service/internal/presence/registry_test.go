@@ -18,10 +18,10 @@ func testRegistry() *Registry {
 	return NewRegistry(Config{LeaseExpiry: 10 * time.Second, OfflineGrace: 2 * time.Second})
 }
 
-func up(sockets ...string) []Session {
-	var s []Session
+func up(sockets ...string) []Socket {
+	var s []Socket
 	for i := 0; i < len(sockets); i += 2 {
-		s = append(s, Session{SocketID(sockets[i]), UserID(sockets[i+1])})
+		s = append(s, Socket{SocketID(sockets[i]), UserID(sockets[i+1])})
 	}
 	return s
 }
@@ -82,18 +82,18 @@ func TestRegistryMessages(t *testing.T) {
 			{lease: &Lease{Gateway: "g", Incarnation: 1, Version: 5, Sockets: 1, Digest: digest("s1")}, ask: true, awaits: true},
 			{delta: &Delta{Gateway: "g", Incarnation: 1, Version: 6, Up: up("s2", "bob")}, ask: true, awaits: true},
 			{delta: &Delta{Gateway: "g", Incarnation: 1, Version: 7, Up: up("s3", "cat")}, ask: true, awaits: true},
-			{snapshot: &Snapshot{Gateway: "g", Incarnation: 1, Version: 6, Sessions: up("s1", "ann", "s2", "bob")}, users: []UserID{"ann", "bob", "cat"}},
+			{snapshot: &Snapshot{Gateway: "g", Incarnation: 1, Version: 6, Sockets: up("s1", "ann", "s2", "bob")}, users: []UserID{"ann", "bob", "cat"}},
 		}},
 		{"a hole keeps what is known", []step{
 			{delta: &Delta{Gateway: "g", Incarnation: 1, Version: 1, Up: up("s1", "ann")}, users: []UserID{"ann"}},
 			{delta: &Delta{Gateway: "g", Incarnation: 1, Version: 3, Up: up("s3", "cat")}, ask: true, awaits: true, users: []UserID{"ann"}},
-			{snapshot: &Snapshot{Gateway: "g", Incarnation: 1, Version: 2, Sessions: up("s1", "ann", "s2", "bob")}, users: []UserID{"ann", "bob", "cat"}},
+			{snapshot: &Snapshot{Gateway: "g", Incarnation: 1, Version: 2, Sockets: up("s1", "ann", "s2", "bob")}, users: []UserID{"ann", "bob", "cat"}},
 		}},
 		{"a hole behind the snapshot asks again", []step{
 			{lease: &Lease{Gateway: "g", Incarnation: 1, Version: 5}, ask: true, awaits: true},
 			{delta: &Delta{Gateway: "g", Incarnation: 1, Version: 8, Up: up("s8", "hal")}, ask: true, awaits: true},
-			{snapshot: &Snapshot{Gateway: "g", Incarnation: 1, Version: 6, Sessions: up("s1", "ann")}, ask: true, awaits: true, users: []UserID{"ann"}},
-			{snapshot: &Snapshot{Gateway: "g", Incarnation: 1, Version: 8, Sessions: up("s1", "ann", "s8", "hal")}, users: []UserID{"ann", "hal"}},
+			{snapshot: &Snapshot{Gateway: "g", Incarnation: 1, Version: 6, Sockets: up("s1", "ann")}, ask: true, awaits: true, users: []UserID{"ann"}},
+			{snapshot: &Snapshot{Gateway: "g", Incarnation: 1, Version: 8, Sockets: up("s1", "ann", "s8", "hal")}, users: []UserID{"ann", "hal"}},
 		}},
 		{"a wrong digest asks, a late lease does not", []step{
 			{delta: &Delta{Gateway: "g", Incarnation: 1, Version: 1, Up: up("s1", "ann")}, users: []UserID{"ann"}},
@@ -115,7 +115,7 @@ func TestRegistryMessages(t *testing.T) {
 			{delta: &Delta{Gateway: "g", Incarnation: 1, Version: 1, Up: up("s1", "ann")}, users: []UserID{"ann"}},
 			{lease: &Lease{Gateway: "g", Incarnation: 1, Version: 1, Ending: true}, users: []UserID{"ann"}}, // in grace
 			{delta: &Delta{Gateway: "g", Incarnation: 1, Version: 2, Up: up("s2", "bob")}, users: []UserID{"ann"}},
-			{snapshot: &Snapshot{Gateway: "g", Incarnation: 1, Version: 2, Sessions: up("s2", "bob")}, users: []UserID{"ann"}},
+			{snapshot: &Snapshot{Gateway: "g", Incarnation: 1, Version: 2, Sockets: up("s2", "bob")}, users: []UserID{"ann"}},
 		}},
 		{"a socket that came and went in one delta is gone", []step{
 			{delta: &Delta{Gateway: "g", Incarnation: 1, Version: 1, Up: up("s1", "ann", "s2", "ann"), Down: []SocketID{"s1", "s0"}}, users: []UserID{"ann"}},
@@ -192,11 +192,11 @@ func TestRegistryLeaseExpiry(t *testing.T) {
 	if !r.Renew(Lease{Gateway: "g", Incarnation: 1, Version: 1, Sockets: 2, Digest: digest("s1", "s2")}, at(12)) {
 		t.Error("Renew after expiry = false, want true: a snapshot is needed")
 	}
-	r.Restore(Snapshot{Gateway: "g", Incarnation: 1, Version: 1, Sessions: up("s1", "ann", "s2", "bob")}, at(12))
+	r.Restore(Snapshot{Gateway: "g", Incarnation: 1, Version: 1, Sockets: up("s1", "ann", "s2", "bob")}, at(12))
 	if got, want := names(r), []UserID{"ann", "bob"}; !slices.Equal(got, want) {
 		t.Errorf("after return: users = %v, want %v", got, want)
 	}
-	if got, want := r.Stats(), (Stats{Users: 2, Sessions: 3, Gateways: 2}); got != want {
+	if got, want := r.Stats(), (Stats{Users: 2, Sockets: 3, Gateways: 2}); got != want {
 		t.Errorf("Stats = %+v, want %+v", got, want)
 	}
 }
@@ -214,7 +214,7 @@ func TestRegistryOutageProlongsLeases(t *testing.T) {
 	if !r.Apply(Delta{Gateway: "g", Incarnation: 1, Version: 9}, at(34)) {
 		t.Error("Apply with a hole = false, want true")
 	}
-	r.Restore(Snapshot{Gateway: "g", Incarnation: 1, Version: 9, Sessions: up("s1", "ann", "s7", "bob")}, at(34))
+	r.Restore(Snapshot{Gateway: "g", Incarnation: 1, Version: 9, Sockets: up("s1", "ann", "s7", "bob")}, at(34))
 	sweepTo(r, 32, 43.9)
 	if got, want := names(r), []UserID{"ann", "bob"}; !slices.Equal(got, want) {
 		t.Errorf("users = %v, want %v", got, want)
@@ -227,7 +227,7 @@ func TestRegistryOutageProlongsLeases(t *testing.T) {
 
 func TestRegistryWarming(t *testing.T) {
 	lease := Lease{Gateway: "g", Incarnation: 1, Version: 5, Sockets: 1, Digest: digest("s1")}
-	snapshot := Snapshot{Gateway: "g", Incarnation: 1, Version: 5, Sessions: up("s1", "ann")}
+	snapshot := Snapshot{Gateway: "g", Incarnation: 1, Version: 5, Sockets: up("s1", "ann")}
 	tests := []struct {
 		name  string
 		steps map[float64]func(*Registry, time.Time)
@@ -272,7 +272,7 @@ func TestRegistryNewsAboveList(t *testing.T) {
 	r := testRegistry()
 	d := Delta{Gateway: "g", Incarnation: 1, Version: 1}
 	for i := range 1200 {
-		d.Up = append(d.Up, Session{SocketID(fmt.Sprintf("s%d", i)), UserID(fmt.Sprintf("u%04d", i))})
+		d.Up = append(d.Up, Socket{SocketID(fmt.Sprintf("s%d", i)), UserID(fmt.Sprintf("u%04d", i))})
 	}
 	r.Apply(d, at(0))
 	seen := map[UserID]bool{}
@@ -287,24 +287,24 @@ func TestRegistryNewsAboveList(t *testing.T) {
 		for _, id := range o.Came {
 			seen[id] = true
 		}
-		r.Told(o, at(1))
-		if _, untold := r.Untold(); untold != (i < 2) {
-			t.Errorf("message %d: Untold = %v, want %v", i, untold, i < 2)
+		r.Published(o, at(1))
+		if _, pending := r.Pending(); pending != (i < 2) {
+			t.Errorf("message %d: Pending = %v, want %v", i, pending, i < 2)
 		}
 	}
 	if len(seen) != 1200 {
 		t.Errorf("told of %d users, want 1200", len(seen))
 	}
-	// What happens between composing and sending stays news.
+	// What happens between composing and sending stays pending.
 	o := r.Online()
 	r.Apply(Delta{Gateway: "g", Incarnation: 1, Version: 2, Up: up("n", "new")}, at(2))
-	r.Told(o, at(2))
-	if _, untold := r.Untold(); !untold {
-		t.Error("Untold = false, want true")
+	r.Published(o, at(2))
+	if _, pending := r.Pending(); !pending {
+		t.Error("Pending = false, want true")
 	}
 	r.Forget(at(3))
-	if _, untold := r.Untold(); untold {
-		t.Error("Untold after Forget = true, want false")
+	if _, pending := r.Pending(); pending {
+		t.Error("Pending after Forget = true, want false")
 	}
 }
 
@@ -326,9 +326,9 @@ func TestRegistryRandom(t *testing.T) {
 			fresh = rng.IntN(20) // let it shrink, too
 		}
 		for i := range fresh {
-			s := Session{SocketID(fmt.Sprintf("%d-%d", version, i)), UserID(fmt.Sprintf("u%04d", rng.IntN(5000)))}
+			s := Socket{SocketID(fmt.Sprintf("%d-%d", version, i)), UserID(fmt.Sprintf("u%04d", rng.IntN(5000)))}
 			d.Up = append(d.Up, s)
-			model[s.Socket] = s.User
+			model[s.ID] = s.User
 		}
 		r.Apply(d, at(0))
 		users := map[UserID]bool{}
@@ -359,7 +359,7 @@ func TestAssembly(t *testing.T) {
 	tests := []struct {
 		name  string
 		pages []Page
-		want  []Session // nil: not whole
+		want  []Socket // nil: not whole
 		err   bool
 	}{
 		{"one", []Page{page(1, 3, 0, 1, "a", "ann")}, up("a", "ann"), false},
@@ -385,8 +385,8 @@ func TestAssembly(t *testing.T) {
 				if (err != nil) != test.err || done != (test.want != nil) {
 					t.Fatalf("Add = done %v, %v, want %v, error %v", done, err, test.want != nil, test.err)
 				}
-				if diff := cmp.Diff(test.want, s.Sessions); done && diff != "" {
-					t.Errorf("sessions (-want +got):\n%s", diff)
+				if diff := cmp.Diff(test.want, s.Sockets); done && diff != "" {
+					t.Errorf("sockets (-want +got):\n%s", diff)
 				}
 			}
 		})
@@ -399,7 +399,7 @@ func BenchmarkApply(b *testing.B) {
 			r := testRegistry()
 			d := Delta{Gateway: "g", Incarnation: 1, Version: 1}
 			for i := range size {
-				d.Up = append(d.Up, Session{SocketID(fmt.Sprintf("s%d", i)), UserID(fmt.Sprintf("u%d", i))})
+				d.Up = append(d.Up, Socket{SocketID(fmt.Sprintf("s%d", i)), UserID(fmt.Sprintf("u%d", i))})
 			}
 			r.Apply(d, at(0))
 			version := uint64(1)

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// endedKeep is how long goodbyes are remembered, in lease expiries.
+// endedKeep is how long ended gateways are remembered, in lease expiries.
 const endedKeep = 6
 
 // Sweep lets leases and graces run out. It must be called often (several times per quarter of a lease expiry), and only
