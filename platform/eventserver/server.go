@@ -166,10 +166,14 @@ func (s *Server) Run(ctx context.Context) error {
 	watching, stopWatching := context.WithCancel(work)
 	dispatcher.Go(func() { _ = s.stalls.Run(watching) })
 	announcing, stopAnnouncing := context.WithCancel(ctx)
-	announcer.Go(func() { s.announceLoop(announcing) })
+	announce := sync.OnceFunc(func() { announcer.Go(func() { s.announceLoop(announcing) }) })
 
+	if s.service.Begin != nil {
+		announce() // the events are known, and unavailable until then
+	}
 	subs, err := s.subscribe(ctx)
 	if err == nil {
+		announce()
 		<-ctx.Done()
 	}
 	stopAnnouncing()
