@@ -8,9 +8,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/starling-chat/starling/gateway/internal/hub"
-	"github.com/starling-chat/starling/gateway/internal/replay"
-	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/sessionstore"
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -56,13 +53,8 @@ func resumeRequestOf(auth []byte) resumeRequest {
 func newPID() string { return session.NewID() + session.NewID() }
 
 const (
-	replayPage    = 1000
 	replayTimeout = 60 * time.Second
 	askTimeout    = 5 * time.Second // until it is clear whether there is something to recover
-	// replayHigh and replayLow keep a long replay from overflowing the send queue.
-	replayHigh = 64 << 10
-	replayLow  = 16 << 10
-	replayTick = 2 * time.Millisecond
 )
 
 // clockSkew is how far the clocks of gateways and chat-service may differ before a notification is overlooked.
@@ -73,6 +65,16 @@ var errStale = errors.New("missed what cannot be replayed")
 
 // errBroken tells that the session ended while its socket was recovered.
 var errBroken = errors.New("the session ended")
+
+// resumption is a socket on its way back from an earlier connection.
+type resumption struct {
+	relay    *Relay
+	session  *session.Session
+	client   *client
+	rooms    []clientRoom // with the sequence from which each is to be replayed
+	endedAt  time.Time    // when the earlier connection ended
+	revision uint64       // of the state in the bus
+}
 
 // resume carries a socket on where it was: the same id, the same rooms, the missed events before the CONNECT reply. It
 // works as a join of all rooms at once, with what was missed in place of the history:
@@ -87,60 +89,24 @@ func (r *Relay) resume(s *session.Session, namespace string, identity *eventv1.I
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, replayTimeout)
 	defer cancel()
-	seqs, ok := map[uint32]uint64(nil), true
-	if request.offset != "" {
-		seqs, ok = session.ParseOffset(request.offset)
-	}
-	if !ok {
-		return r.notRecovered("offset", nil)
-	}
-	epoch, generation := session.SplitEpoch(seqs[0])
-	if epoch != session.OffsetEpoch(request.pid) { // of an earlier socket: of this one the client has seen no event
-		seqs, generation = nil, 0
-	}
 	// A client does not wait for long. One that has gone is back by then, perhaps recovered: what was begun for it must not
 	// end its new connection.
 	asking, cancelAsking := context.WithTimeout(ctx, askTimeout)
 	defer cancelAsking()
-	loaded, err := r.store.Load(asking, request.pid, func(st *enginev1.SessionState) bool {
-		return st.GetUserId() == identity.GetUserId() && st.GetNamespace() == namespace && !s.Ended()
-	})
-	switch {
-	case s.Ended():
+	old, why, err := r.findOld(asking, s, namespace, identity, request)
+	if why == "" {
+		if err = r.adopt(asking, old.client, old.rooms, old.revision); err != nil {
+			why = "conflict"
+		}
+	}
+	switch why {
+	case "":
+	case sessionEnded:
 		return lost
-	case errors.Is(err, sessionstore.ErrForeign):
-		return r.notRecovered("foreign", nil)
-	case err != nil:
-		return r.notRecovered("state", err)
-	case generation > loaded.State.GetGeneration():
-		return r.notRecovered("state", sessionstore.ErrOldState)
+	default:
+		return r.notRecovered(why, err)
 	}
-	st := loaded.State
-	c, err := newClient(r, s, namespace, identity, st.GetSocketId(), request.pid)
-	if err != nil {
-		return r.notRecovered("internal", err)
-	}
-	for index := range seqs {
-		c.socket.Offsets.Reserve(index)
-	}
-	c.generation = st.GetGeneration()
-	c.socket.Offsets.SetGeneration(c.generation)
-	if !namespaces.HasRooms(namespace) {
-		if missed, err := r.missedNotifications(asking, c, loaded.EndedAt); err != nil || missed {
-			return r.notRecovered("missed", err)
-		}
-	}
-	rooms := resumeFrom(st, seqs)
-	if missed, err := r.missed(asking, rooms); err != nil || missed > uint64(r.cfg.RecoveryEvents) { //nolint:gosec // a setting above 0
-		if errors.Is(err, errAhead) {
-			return r.notRecovered("offset", nil)
-		}
-		return r.notRecovered("too_much", err)
-	}
-	if err := r.adopt(asking, c, rooms, loaded.Revision); err != nil {
-		return r.notRecovered("conflict", err)
-	}
-	if err := r.carryOn(ctx, s, c, rooms, loaded.EndedAt); err != nil {
+	if err := old.carryOn(ctx); err != nil {
 		r.log.Warn("recovery broken off", slog.Any("error", err))
 		r.stats.Recoveries.WithLabelValues("broken").Inc()
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
@@ -150,6 +116,79 @@ func (r *Relay) resume(s *session.Session, namespace string, identity *eventv1.I
 	return recovered
 }
 
+// sessionEnded is why nothing is recovered for a session that ended meanwhile; the other reasons are labels of a metric.
+const sessionEnded = "ended"
+
+// findOld finds the client's earlier socket and checks that it can be carried on; why tells why not.
+func (r *Relay) findOld(
+	ctx context.Context, s *session.Session, namespace string, identity *eventv1.Identity, request resumeRequest,
+) (old *resumption, why string, err error) {
+	seqs, generation, ok := request.seen()
+	if !ok {
+		return nil, "offset", nil
+	}
+	loaded, err := r.store.Load(ctx, request.pid, func(st *enginev1.SessionState) bool {
+		return st.GetUserId() == identity.GetUserId() && st.GetNamespace() == namespace && !s.Ended()
+	})
+	switch {
+	case s.Ended():
+		return nil, sessionEnded, nil
+	case errors.Is(err, sessionstore.ErrForeign):
+		return nil, "foreign", nil
+	case err != nil:
+		return nil, "state", err
+	case generation > loaded.State.GetGeneration():
+		return nil, "state", sessionstore.ErrOldState
+	}
+	st := loaded.State
+	c, err := newClient(r, s, namespace, identity, st.GetSocketId(), request.pid)
+	if err != nil {
+		return nil, "internal", err
+	}
+	for index := range seqs {
+		c.socket.Offsets.Reserve(index)
+	}
+	c.generation = st.GetGeneration()
+	c.socket.Offsets.SetGeneration(c.generation)
+	old = &resumption{
+		relay: r, session: s, client: c, rooms: resumeFrom(st, seqs), endedAt: loaded.EndedAt, revision: loaded.Revision,
+	}
+	why, err = old.check(ctx)
+	return old, why, err
+}
+
+// seen takes apart what the client has seen of its rooms, by their number, and which of its changes of rooms it knows.
+func (r resumeRequest) seen() (seqs map[uint32]uint64, generation uint64, ok bool) {
+	if r.offset == "" {
+		return nil, 0, true
+	}
+	if seqs, ok = session.ParseOffset(r.offset); !ok {
+		return nil, 0, false
+	}
+	epoch, generation := session.SplitEpoch(seqs[0])
+	if epoch != session.OffsetEpoch(r.pid) { // of an earlier socket: of this one the client has seen no event
+		return nil, 0, true
+	}
+	return seqs, generation, true
+}
+
+// check tells why what the client missed cannot be replayed; "" = it can.
+func (p *resumption) check(ctx context.Context) (why string, err error) {
+	if !namespaces.HasRooms(p.client.socket.Namespace) {
+		if missed, err := p.missedNotifications(ctx); err != nil || missed {
+			return "missed", err
+		}
+	}
+	switch missed, err := p.missed(ctx); {
+	case errors.Is(err, errAhead):
+		return "offset", nil
+	case err != nil || missed > uint64(p.relay.cfg.RecoveryEvents): //nolint:gosec // a setting above 0
+		return "too_much", err
+	}
+	return "", nil
+}
+
+// notRecovered counts and logs why a socket is not recovered; its client gets a fresh one.
 func (r *Relay) notRecovered(why string, err error) outcome {
 	r.stats.Recoveries.WithLabelValues(why).Inc()
 	if err != nil && !errors.Is(err, sessionstore.ErrNoState) {
@@ -174,13 +213,13 @@ func resumeFrom(st *enginev1.SessionState, seqs map[uint32]uint64) []clientRoom 
 var errAhead = errors.New("the offset is ahead of the room")
 
 // missed counts what is to be replayed: a client that missed very much is better served with a history.
-func (r *Relay) missed(ctx context.Context, rooms []clientRoom) (uint64, error) {
-	heads, err := r.heads(ctx, rooms, "")
+func (p *resumption) missed(ctx context.Context) (uint64, error) {
+	heads, err := p.heads(ctx, p.rooms, "")
 	if err != nil {
 		return 0, err
 	}
 	missed := uint64(0)
-	for _, room := range rooms {
+	for _, room := range p.rooms {
 		head := heads[room.id]
 		if room.seq > head {
 			return 0, errAhead
@@ -191,24 +230,24 @@ func (r *Relay) missed(ctx context.Context, rooms []clientRoom) (uint64, error) 
 }
 
 // stillMember drops the rooms that the user does not belong to: what a client says that it has seen may reach beyond the event
-// that ended its membership, which the replay then does not come across. A membership that ends from now on is noticed at
-// the room's door.
-func (r *Relay) stillMember(ctx context.Context, c *client, rooms []clientRoom) ([]clientRoom, error) {
-	heads, err := r.heads(ctx, rooms, c.socket.UserID)
+// that ended its membership, which the replay then does not come across. A membership that ends from now on is noticed
+// by the joining socket.
+func (p *resumption) stillMember(ctx context.Context, rooms []clientRoom) ([]clientRoom, error) {
+	heads, err := p.heads(ctx, rooms, p.client.socket.UserID)
 	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(rooms, func(room clientRoom) bool {
 		_, member := heads[room.id]
 		if !member {
-			r.dropRoom(c, room.id)
+			p.dropRoom(room.id)
 		}
 		return !member
 	}), nil
 }
 
 // heads asks where rooms stand; with a user, only those that it is a member of.
-func (r *Relay) heads(ctx context.Context, rooms []clientRoom, asUser string) (map[string]uint64, error) {
+func (p *resumption) heads(ctx context.Context, rooms []clientRoom, asUser string) (map[string]uint64, error) {
 	if len(rooms) == 0 {
 		return nil, nil
 	}
@@ -216,7 +255,7 @@ func (r *Relay) heads(ctx context.Context, rooms []clientRoom, asUser string) (m
 	for i, room := range rooms {
 		ids[i] = room.id
 	}
-	res, err := r.chat.GetHeads(ctx, &chatv1.GetHeadsRequest{RoomIds: ids, AsUserId: asUser})
+	res, err := p.relay.chat.GetHeads(ctx, &chatv1.GetHeadsRequest{RoomIds: ids, AsUserId: asUser})
 	if err != nil {
 		return nil, fmt.Errorf("ask for the heads of rooms: %w", err)
 	}
@@ -225,162 +264,12 @@ func (r *Relay) heads(ctx context.Context, rooms []clientRoom, asUser string) (m
 
 // missedNotifications tells whether the user was sent notifications since the connection ended. They are no part of a room's
 // log, and cannot be replayed: a socket on /notifications that missed some is honestly a fresh one.
-func (r *Relay) missedNotifications(ctx context.Context, c *client, since time.Time) (bool, error) {
-	res, err := r.chat.GetNotificationHead(ctx, &chatv1.GetNotificationHeadRequest{UserId: c.socket.UserID})
+func (p *resumption) missedNotifications(ctx context.Context) (bool, error) {
+	res, err := p.relay.chat.GetNotificationHead(ctx, &chatv1.GetNotificationHeadRequest{UserId: p.client.socket.UserID})
 	if err != nil {
 		return false, fmt.Errorf("ask for the last notification: %w", err)
 	}
 	at := res.GetCreatedAt()
 	// What was sent since the client's last pong may have gone into a connection that was dead already.
-	return at != nil && at.AsTime().After(since.Add(-r.cfg.PongWithin-clockSkew)), nil
-}
-
-func (r *Relay) carryOn(ctx context.Context, s *session.Session, c *client, rooms []clientRoom, endedAt time.Time) error {
-	for _, room := range rooms {
-		c.socket.Offsets.Set(room.index, room.seq)
-		r.hub.Begin(c.socket, room.id, room.index)
-		if err := r.rooms.Acquire(ctx, room.id); err != nil {
-			r.hub.Abort(c.socket, room.id)
-			r.abandon(c)
-			return err
-		}
-		c.resumeRoom(room)
-	}
-	kept := rooms[:0]
-	for _, room := range rooms {
-		head, member, err := r.replay(ctx, s, c, room)
-		if err != nil {
-			r.abandon(c)
-			return err
-		}
-		if !member {
-			r.dropRoom(c, room.id)
-			continue
-		}
-		room.seq = head // but not in the state: the client may never get what was just sent, and come again
-		kept = append(kept, room)
-	}
-	kept, err := r.stillMember(ctx, c, kept)
-	if err != nil {
-		r.abandon(c)
-		return err
-	}
-	if !s.Admit(c.socket, c.pid, func() { r.register(c.socket, c) }) {
-		r.abandon(c)
-		return errBroken
-	}
-	for _, room := range kept {
-		if err := r.complete(ctx, s, c, room); err != nil {
-			return err // the session is closed by the caller, and with it the rooms are left
-		}
-	}
-	if namespace := c.socket.Namespace; !namespaces.HasRooms(namespace) {
-		if missed, err := r.missedNotifications(ctx, c, endedAt); err != nil || missed {
-			return errors.Join(errStale, err) // it came while the socket was carried on; the client comes back for a fresh one
-		}
-	}
-	r.save(c)
-	r.announce(c.socket, c)
-	return nil
-}
-
-// complete lets the socket into one room; events that went by between the replay and now are replayed as well.
-func (r *Relay) complete(ctx context.Context, s *session.Session, c *client, room clientRoom) error {
-	for range joinAttempts {
-		var dirty hub.Dirty
-		if r.hub.Complete(c.socket, room.id, room.seq, nil, &dirty) {
-			dirty.Flush()
-			return nil
-		}
-		head, member, err := r.replay(ctx, s, c, room)
-		if err != nil {
-			return err
-		}
-		if !member {
-			r.dropRoom(c, room.id)
-			return nil
-		}
-		room.seq = head
-	}
-	return errors.New("the room is too busy to enter")
-}
-
-// dropRoom takes the socket out of a room that its user is no member of, also from its door.
-func (r *Relay) dropRoom(c *client, roomID string) {
-	r.hub.Leave(c.socket, roomID)
-	if c.forgetRoom(roomID) {
-		r.rooms.Release(roomID)
-	}
-}
-
-// abandon undoes a recovery before the socket was admitted: nobody else will hear of its end.
-func (r *Relay) abandon(c *client) {
-	rooms, _ := c.end()
-	for _, room := range rooms {
-		r.hub.Abort(c.socket, room.id)
-		r.rooms.Release(room.id)
-	}
-	r.saveEnd(c, transport.ReasonLost)
-	close(c.ended)
-}
-
-// replay queues what a room's member missed, as fast as its conn takes it. It gives the sequence up to which it went, and
-// whether the user is still a member.
-func (r *Relay) replay(ctx context.Context, s *session.Session, c *client, room clientRoom) (head uint64, member bool, err error) {
-	head = room.seq
-	for {
-		res, err := r.chat.ReadRoomEvents(ctx, &chatv1.ReadRoomEventsRequest{
-			RoomId: room.id, AfterSeq: head, Limit: replayPage,
-		})
-		if err != nil {
-			return head, true, fmt.Errorf("read missed events: %w", err)
-		}
-		for _, raw := range res.GetEvents() {
-			e := roomfeed.Event(raw)
-			head = e.Seq
-			if err := r.replayOne(ctx, s, c, room, &e); err != nil {
-				return head, true, err
-			}
-			if e.EvictUser == c.socket.UserID && e.EvictUser != "" {
-				return head, false, nil
-			}
-		}
-		if len(res.GetEvents()) == 0 || head >= res.GetHead() {
-			c.socket.Flush()
-			return head, true, nil
-		}
-	}
-}
-
-func (r *Relay) replayOne(ctx context.Context, s *session.Session, c *client, room clientRoom, e *replay.Event) error {
-	if e.Name == "" || e.ExceptSocket == c.socket.ID {
-		return nil
-	}
-	m, err := session.Emit{Namespace: c.socket.Namespace, Event: e.Name, Args: e.Args, Attachments: e.Attachments}.Encode()
-	if err != nil {
-		return fmt.Errorf("encode a missed event: %w", err)
-	}
-	if !c.socket.QueueDurable(m, room.index, e.Seq) {
-		return errBroken
-	}
-	r.stats.EventsOut.Inc()
-	if s.Conn().QueuedBytes() < replayHigh {
-		return nil
-	}
-	c.socket.Flush()
-	return awaitRoom(ctx, s.Conn())
-}
-
-// awaitRoom waits until the client has taken most of what is queued.
-func awaitRoom(ctx context.Context, conn transport.Conn) error {
-	ticker := time.NewTicker(replayTick)
-	defer ticker.Stop()
-	for conn.QueuedBytes() > replayLow {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-		}
-	}
-	return nil
+	return at != nil && at.AsTime().After(p.endedAt.Add(-p.relay.cfg.PongWithin-clockSkew)), nil
 }

@@ -1,0 +1,179 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/roomfeed"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	"github.com/starling-chat/starling/proto/namespaces"
+)
+
+const (
+	replayPage = 1000
+	// replayHigh and replayLow keep a long replay from overflowing the send queue.
+	replayHigh = 64 << 10
+	replayLow  = 16 << 10
+	replayTick = 2 * time.Millisecond
+)
+
+// carryOn brings the socket back into its rooms and admits it. On an error the caller closes the session.
+func (p *resumption) carryOn(ctx context.Context) error {
+	r, c := p.relay, p.client
+	for _, room := range p.rooms {
+		c.socket.Offsets.Set(room.index, room.seq)
+		r.hub.Begin(c.socket, room.id, room.index)
+		if err := r.rooms.Acquire(ctx, room.id); err != nil {
+			r.hub.Abort(c.socket, room.id)
+			p.abandon()
+			return err
+		}
+		c.resumeRoom(room)
+	}
+	kept := make([]clientRoom, 0, len(p.rooms))
+	for _, room := range p.rooms {
+		head, member, err := p.replay(ctx, room)
+		if err != nil {
+			p.abandon()
+			return err
+		}
+		if !member {
+			p.dropRoom(room.id)
+			continue
+		}
+		room.seq = head // but not in the state: the client may never get what was just sent, and come again
+		kept = append(kept, room)
+	}
+	kept, err := p.stillMember(ctx, kept)
+	if err != nil {
+		p.abandon()
+		return err
+	}
+	if !p.session.Admit(c.socket, c.pid, func() { r.register(c.socket, c) }) {
+		p.abandon()
+		return errBroken
+	}
+	for _, room := range kept {
+		if err := p.complete(ctx, room); err != nil {
+			return err // the session is closed by the caller, and with it the rooms are left
+		}
+	}
+	if namespace := c.socket.Namespace; !namespaces.HasRooms(namespace) {
+		if missed, err := p.missedNotifications(ctx); err != nil || missed {
+			return errors.Join(errStale, err) // it came while the socket was carried on; the client comes back for a fresh one
+		}
+	}
+	r.save(c)
+	r.announce(c.socket, c)
+	return nil
+}
+
+// complete lets the socket into one room; events that went by between the replay and now are replayed as well.
+func (p *resumption) complete(ctx context.Context, room clientRoom) error {
+	for range joinAttempts {
+		var dirty hub.Dirty
+		if p.relay.hub.Complete(p.client.socket, room.id, room.seq, nil, &dirty) {
+			dirty.Flush()
+			return nil
+		}
+		head, member, err := p.replay(ctx, room)
+		if err != nil {
+			return err
+		}
+		if !member {
+			p.dropRoom(room.id)
+			return nil
+		}
+		room.seq = head
+	}
+	return errors.New("the room is too busy to enter")
+}
+
+// dropRoom takes the socket out of a room that its user is no member of, also while it is joining.
+func (p *resumption) dropRoom(roomID string) {
+	p.relay.hub.Leave(p.client.socket, roomID)
+	if p.client.forgetRoom(roomID) {
+		p.relay.rooms.Release(roomID)
+	}
+}
+
+// abandon undoes a recovery before the socket was admitted: nobody else will hear of its end.
+func (p *resumption) abandon() {
+	r, c := p.relay, p.client
+	rooms, _ := c.end()
+	for _, room := range rooms {
+		r.hub.Abort(c.socket, room.id)
+		r.rooms.Release(room.id)
+	}
+	r.saveEnd(c, transport.ReasonLost)
+	close(c.ended)
+}
+
+// replay queues what a room's member missed, as fast as its conn takes it. It gives the sequence up to which it went, and
+// whether the user is still a member.
+func (p *resumption) replay(ctx context.Context, room clientRoom) (head uint64, member bool, err error) {
+	head = room.seq
+	for {
+		res, err := p.relay.chat.ReadRoomEvents(ctx, &chatv1.ReadRoomEventsRequest{
+			RoomId: room.id, AfterSeq: head, Limit: replayPage,
+		})
+		if err != nil {
+			return head, true, fmt.Errorf("read missed events: %w", err)
+		}
+		for _, raw := range res.GetEvents() {
+			e := roomfeed.Event(raw)
+			head = e.Seq
+			if err := p.replayOne(ctx, room, &e); err != nil {
+				return head, true, err
+			}
+			if e.EvictUser == p.client.socket.UserID && e.EvictUser != "" {
+				return head, false, nil
+			}
+		}
+		if len(res.GetEvents()) == 0 || head >= res.GetHead() {
+			p.client.socket.Flush()
+			return head, true, nil
+		}
+	}
+}
+
+// replayOne queues one missed event, and waits when the queue has become long.
+func (p *resumption) replayOne(ctx context.Context, room clientRoom, e *replay.Event) error {
+	socket := p.client.socket
+	if e.Name == "" || e.ExceptSocket == socket.ID {
+		return nil
+	}
+	m, err := session.Emit{Namespace: socket.Namespace, Event: e.Name, Args: e.Args, Attachments: e.Attachments}.Encode()
+	if err != nil {
+		return fmt.Errorf("encode a missed event: %w", err)
+	}
+	if !socket.QueueDurable(m, room.index, e.Seq) {
+		return errBroken
+	}
+	p.relay.stats.EventsOut.Inc()
+	if p.session.Conn().QueuedBytes() < replayHigh {
+		return nil
+	}
+	socket.Flush()
+	return awaitRoom(ctx, p.session.Conn())
+}
+
+// awaitRoom waits until the client has taken most of what is queued.
+func awaitRoom(ctx context.Context, conn transport.Conn) error {
+	ticker := time.NewTicker(replayTick)
+	defer ticker.Stop()
+	for conn.QueuedBytes() > replayLow {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+	return nil
+}
