@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 
+	"github.com/starling-chat/starling/gateway/internal/cluster"
 	"github.com/starling-chat/starling/gateway/internal/edge"
 	"github.com/starling-chat/starling/gateway/internal/peers"
 	"github.com/starling-chat/starling/gateway/internal/relay"
@@ -73,12 +74,16 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		Rooms: sabotaged(roomfeed.NewSource(nc, chat)), Stats: st, Log: log,
 	})
 	bus.OnReconnect(nc, r.Resync)
+	operations := cluster.New(clusterConfig(cfg), cluster.Deps{
+		Bus: nc, Hub: r.Hub(), Registry: r.Registry(), Sockets: r, Announce: r.AnnounceGateway, Stats: st, Log: log,
+	})
+	bus.OnReconnect(nc, operations.Resync)
 	sids := session.NewSIDs(cfg.Listen.ID, cfg.sidKey())
 	sessions := session.NewServer(session.Config{
 		PingInterval: cfg.Protocol.PingInterval, PingTimeout: cfg.Protocol.PingTimeout,
 		ConnectTimeout: cfg.Protocol.ConnectTimeout, MaxPayload: cfg.Protocol.MaxPayload,
 		MaxAttachments: cfg.Protocol.MaxAttachments, MaxDepth: cfg.Protocol.MaxDepth,
-	}, sids, r, socketio.NewNames(usualNames()...), st, log)
+	}, sids, app{Relay: r, cluster: operations}, socketio.NewNames(usualNames()...), st, log)
 
 	listener, err := listen(ctx, cfg)
 	if err != nil {
@@ -89,7 +94,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		Listener: listener, Origins: cfg.Listen.FrontendURLs, TrustedProxies: proxies,
 		MaxPayload: cfg.Protocol.MaxPayload, MaxConnections: maxConnections(cfg.Limits.Connections, log), MaxSockets: descriptorRoom(),
 		IPRate: cfg.Limits.IPRate, IPBurst: cfg.Limits.IPBurst,
-		Auth: conns.auth, Chat: conns.chat, Presence: conns.presence, Cluster: r.Cluster(),
+		Auth: conns.auth, Chat: conns.chat, Presence: conns.presence, Cluster: operations.Server(),
 	}, sids, sessions, sockets, others, st, log)
 	if err != nil {
 		return fmt.Errorf("prepare the HTTP edge: %w", err)
@@ -99,9 +104,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g := run.Group{Timeout: cfg.ShutdownTimeout}
 	g.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: drain.ready, Log: log}.Run)
 	g.Go("relay", r.Run)
+	g.Go("cluster", operations.Run)
 	g.Go("peers", others.Run)
 	if cfg.RPC.Listen != "" {
-		g.Go("grpc", clusterServer(cfg, r, registry, log).Run)
+		g.Go("grpc", clusterServer(cfg, operations, registry, log).Run)
 	}
 	g.Go("heartbeats", sessions.Run)
 	g.Go("memory", func(ctx context.Context) error { return keepMemory(ctx, sessions) })
@@ -121,8 +127,7 @@ func relayConfig(cfg Config) relay.Config {
 		MaxEventBytes: cfg.Limits.EventBytes, MaxRooms: cfg.Limits.Rooms, MaxQueued: cfg.Limits.Queued,
 		MaxInFlight: cfg.Limits.InFlight, MaxWaiting: cfg.Limits.Waiting, MaxHandshakes: cfg.Limits.Handshakes,
 		EventTimeout: cfg.Limits.EventTimeout, AuthTimeout: 5 * time.Second,
-		Linger: 30 * time.Second, GapWait: 30 * time.Millisecond, HeadInterval: 5 * time.Second, LeaseInterval: 3 * time.Second,
-		ClusterTimeout: cfg.Limits.ClusterTimeout, ClusterCalls: cfg.Limits.ClusterCalls,
+		Linger: 30 * time.Second, GapWait: 30 * time.Millisecond, HeadInterval: 5 * time.Second, LeaseInterval: leaseInterval,
 		PongWithin:     cfg.Protocol.PingInterval + cfg.Protocol.PingTimeout,
 		RecoveryWindow: cfg.Recovery.Window, RecoveryEvents: cfg.Recovery.Events,
 		RecoveryReplicas: cfg.Recovery.Replicas, RecoveryBytes: cfg.Recovery.Bytes,
@@ -130,13 +135,37 @@ func relayConfig(cfg Config) relay.Config {
 	}
 }
 
+// leaseInterval is the time between two presence leases of a gateway.
+const leaseInterval = 3 * time.Second
+
+func clusterConfig(cfg Config) cluster.Config {
+	return cluster.Config{
+		Gateway: cfg.Listen.ID, Calls: cfg.Limits.ClusterCalls,
+		Timeout: cfg.Limits.ClusterTimeout, RoomTimeout: cfg.Limits.EventTimeout,
+		LeaseInterval: leaseInterval, MaxAckBytes: cfg.Limits.EventBytes,
+	}
+}
+
+// app is what sessions serve: client events are the relay's, and the acks of clients are those of cluster operations.
+type app struct {
+	*relay.Relay
+	cluster *cluster.Cluster
+}
+
+var _ session.App = app{}
+
+// Ack implements session.App.
+func (a app) Ack(s *session.Socket, id int64, args []byte, attachments [][]byte) {
+	a.cluster.Acked(s, id, args, attachments)
+}
+
 // clusterServer serves the cluster operations to other services.
-func clusterServer(cfg Config, r *relay.Relay, registry *prometheus.Registry, log *slog.Logger) *rpc.Server {
+func clusterServer(cfg Config, operations *cluster.Cluster, registry *prometheus.Registry, log *slog.Logger) *rpc.Server {
 	if cfg.RPC.Token == "" {
 		log.Warn("gRPC asks for no service token: everyone who reaches it may use the cluster operations", slog.String("address", cfg.RPC.Listen))
 	}
 	server := rpc.NewServer(cfg.RPC.Server(registry, log))
-	clusterv1.RegisterClusterServiceServer(server.GRPC(), r.Cluster())
+	clusterv1.RegisterClusterServiceServer(server.GRPC(), operations.Server())
 	server.SetReady(true)
 	return server
 }

@@ -3,8 +3,6 @@ package relay
 import (
 	"context"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
@@ -22,7 +21,7 @@ import (
 // flight costs a map entry and no goroutine.
 type calls struct {
 	relay   *Relay
-	inbox   string
+	inbox   bus.Inbox
 	replies chan *nats.Msg
 	nextID  atomic.Uint64
 	count   atomic.Int64
@@ -55,7 +54,7 @@ type call struct {
 }
 
 func newCalls(r *Relay) *calls {
-	c := &calls{relay: r, inbox: r.nc.NewInbox(), replies: make(chan *nats.Msg, replyBuffer), budget: repeatBudget}
+	c := &calls{relay: r, inbox: bus.NewInbox(r.nc), replies: make(chan *nats.Msg, replyBuffer), budget: repeatBudget}
 	for i := range c.shards {
 		c.shards[i].waiting = make(map[uint64]call)
 	}
@@ -109,7 +108,7 @@ func (c *calls) start(cl *client, events []*pending) {
 }
 
 func (c *calls) publish(id uint64, subj string, payload []byte) error {
-	return c.relay.nc.PublishRequest(subj, c.inbox+"."+strconv.FormatUint(id, 36), payload)
+	return c.relay.nc.PublishRequest(subj, c.inbox.Reply(id), payload)
 }
 
 func (c *calls) take(id uint64) (call, bool) {
@@ -150,8 +149,8 @@ func (c *calls) run(ctx context.Context) error {
 
 func (c *calls) reply(msg *nats.Msg, dirty *hub.Dirty) {
 	r := c.relay
-	id, err := strconv.ParseUint(msg.Subject[strings.LastIndexByte(msg.Subject, '.')+1:], 36, 64)
-	if err != nil {
+	id, ok := c.inbox.Request(msg.Subject)
+	if !ok {
 		return
 	}
 	var reply eventv1.ClientReply

@@ -15,7 +15,6 @@ type Config struct {
 	MaxInFlight   int // client events of this gateway that wait for a service
 	MaxWaiting    int // bytes of the arguments of client events, queued or waiting for a service
 	MaxHandshakes int // CONNECTs being authenticated at once
-	ClusterCalls  int // cluster operations that this gateway serves at once
 
 	EventTimeout  time.Duration // a service's time to answer
 	AuthTimeout   time.Duration
@@ -23,8 +22,6 @@ type Config struct {
 	GapWait       time.Duration // how long a missing event may still come by itself
 	HeadInterval  time.Duration // between comparisons of room heads
 	LeaseInterval time.Duration // presence heartbeat
-	// ClusterTimeout is how long other gateways may take to answer a cluster operation.
-	ClusterTimeout time.Duration
 
 	PongWithin       time.Duration // the longest time until a dead connection is noticed
 	RecoveryWindow   time.Duration // after a connection ended in which its sockets can be recovered; 0 = off

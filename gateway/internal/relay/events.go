@@ -235,8 +235,3 @@ func appendFault(b []byte, f *fault.Error) []byte {
 	}
 	return b
 }
-
-// Ack implements session.App.
-func (r *Relay) Ack(s *session.Socket, id int64, args []byte, attachments [][]byte) {
-	r.cluster.acked(s, id, args, attachments)
-}

@@ -99,7 +99,7 @@ func (f *fleet) start(id string) *fleetGateway {
 	g := &fleetGateway{fleet: f, id: id, nc: bustest.Connect(f.t, f.broker)}
 	st := sessiontest.Stats()
 	g.relay = newRelay(cfg, g.nc, f.services, st, slog.New(slog.DiscardHandler))
-	g.sessions = sessiontest.Server(f.t, g.relay, sessiontest.Config(), st)
+	g.sessions = sessiontest.Server(f.t, app{g.relay}, sessiontest.Config(), st)
 	g.sockets = transport.NewServer(transport.Limits{
 		MaxMessage: 100_000, SendQueue: 256 << 10, FrameTimeout: time.Minute, CloseTimeout: time.Second,
 	}, log)

@@ -61,7 +61,6 @@ type Relay struct {
 	presence    *presence.Presence
 	revocations *revocations
 	catalog     *catalog
-	cluster     *cluster
 	store       *sessionstore.Store
 	holders     *holders
 
@@ -72,10 +71,7 @@ type Relay struct {
 	stop       context.CancelFunc
 }
 
-var (
-	_ session.App = (*Relay)(nil)
-	_ hub.Watcher = (*Relay)(nil)
-)
+var _ hub.Watcher = (*Relay)(nil)
 
 // New makes a relay; Run brings it to life. ctx bounds everything that sessions start.
 func New(ctx context.Context, cfg Config, deps Deps) *Relay {
@@ -104,7 +100,6 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 		GatewayID: cfg.GatewayID, Incarnation: cfg.Incarnation,
 		Window: cfg.RecoveryWindow, Replicas: cfg.RecoveryReplicas, Bytes: cfg.RecoveryBytes,
 	}, r.nc, r.Takeover, r.log)
-	r.cluster = newCluster(r)
 	return r
 }
 
@@ -123,7 +118,6 @@ func (r *Relay) Run(ctx context.Context) error {
 	g.Go("stalls", r.stalls.Run)
 	g.Go("revocations", r.revocations.run)
 	g.Go("token expiry", r.closeExpired)
-	g.Go("cluster", r.cluster.run)
 	g.Go("presence", r.presence.Run)
 	g.Go("session store", r.store.Run)
 	g.Go("session states", r.keepStates)
@@ -162,13 +156,8 @@ func (r *Relay) subscribe() (subscriptions, error) {
 			return subs, err
 		}
 	}
-	if err := add(r.calls.inbox+".*", r.calls.replies); err != nil {
+	if err := add(r.calls.inbox.Subject(), r.calls.replies); err != nil {
 		return subs, err
-	}
-	for subj, ch := range r.cluster.subjects() {
-		if err := add(subj, ch); err != nil {
-			return subs, err
-		}
 	}
 	return subs, nil
 }
@@ -179,7 +168,6 @@ func (r *Relay) Resync() {
 	r.revocations.catchUpNow()
 	r.presence.Announce()
 	r.askCatalog()
-	r.cluster.resync()
 }
 
 // Evicted implements hub.Watcher.
@@ -192,6 +180,15 @@ func (r *Relay) Evicted(s *session.Socket, roomID string) {
 
 // GapFound implements hub.Watcher.
 func (r *Relay) GapFound(roomID string) { r.feed.GapFound(roomID) }
+
+// Hub gives the rooms with members at this gateway.
+func (r *Relay) Hub() *hub.Hub { return r.hub }
+
+// Registry gives the sockets of this gateway.
+func (r *Relay) Registry() *hub.Registry { return r.registry }
+
+// AnnounceGateway publishes this gateway's lease soon. It does not block.
+func (r *Relay) AnnounceGateway() { r.presence.Announce() }
 
 // Resumed gives the end of the last stall of this process, zero when there was none.
 func (r *Relay) Resumed(now time.Time) time.Time { return r.stalls.Resumed(now) }

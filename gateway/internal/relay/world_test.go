@@ -188,6 +188,11 @@ type world struct {
 	stop     func()
 }
 
+// app is the relay as sessions see it. Acks are not the relay's: it asks for none.
+type app struct{ *Relay }
+
+func (app) Ack(*session.Socket, int64, []byte, [][]byte) {}
+
 func testConfig() Config {
 	return Config{
 		GatewayID: "g1", Incarnation: 7,
@@ -218,7 +223,7 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 	w.service = bustest.Connect(t, broker)
 	st := sessiontest.Stats()
 	w.relay = newRelay(cfg, nc, conn, st, w.log.Logger())
-	w.sessions = sessiontest.Server(t, w.relay, sessiontest.Config(), st)
+	w.sessions = sessiontest.Server(t, app{w.relay}, sessiontest.Config(), st)
 
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

@@ -1,4 +1,4 @@
-package relay
+package cluster
 
 import (
 	"context"
@@ -11,18 +11,19 @@ import (
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
+	"github.com/starling-chat/starling/proto/namespaces"
 )
 
-// clusterAPI is the cluster as other backends and services see it.
-type clusterAPI struct {
+// server is the cluster as other backends and services see it.
+type server struct {
 	clusterv1.UnimplementedClusterServiceServer
-	cluster *cluster
+	cluster *Cluster
 }
 
-var _ clusterv1.ClusterServiceServer = (*clusterAPI)(nil)
+var _ clusterv1.ClusterServiceServer = (*server)(nil)
 
-// Cluster gives the service that works on the sockets of all gateways.
-func (r *Relay) Cluster() clusterv1.ClusterServiceServer { return &clusterAPI{cluster: r.cluster} }
+// Server gives the service that works on the sockets of all gateways.
+func (c *Cluster) Server() clusterv1.ClusterServiceServer { return &server{cluster: c} }
 
 const (
 	defaultAckWait = 5 * time.Second
@@ -43,12 +44,12 @@ func within(ctx context.Context, wait time.Duration) time.Duration {
 }
 
 // call does an operation and counts how it ended.
-func (a *clusterAPI) call(
+func (a *server) call(
 	ctx context.Context, name string, op *clusterv1.Operation, wait time.Duration, acks bool,
 ) (result, error) {
 	g, err := a.cluster.call(ctx, op, within(ctx, wait), acks)
 	if err != nil {
-		a.cluster.relay.stats.ClusterCalls.WithLabelValues(name, string(fault.KindOf(err))).Inc()
+		a.cluster.stats.ClusterCalls.WithLabelValues(name, string(fault.KindOf(err))).Inc()
 		return result{}, err
 	}
 	res := g.result()
@@ -56,12 +57,12 @@ func (a *clusterAPI) call(
 	if res.missing > 0 || res.got < res.expected {
 		outcome = "partial"
 	}
-	a.cluster.relay.stats.ClusterCalls.WithLabelValues(name, outcome).Inc()
+	a.cluster.stats.ClusterCalls.WithLabelValues(name, outcome).Inc()
 	return res, nil
 }
 
 // Emit implements ClusterServiceServer.
-func (a *clusterAPI) Emit(ctx context.Context, r *clusterv1.EmitRequest) (*clusterv1.EmitResponse, error) {
+func (a *server) Emit(ctx context.Context, r *clusterv1.EmitRequest) (*clusterv1.EmitResponse, error) {
 	if err := caller.RequireScope(ctx, caller.ScopeEmit); err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func (a *clusterAPI) Emit(ctx context.Context, r *clusterv1.EmitRequest) (*clust
 		All: r.GetAll(), Except: r.GetExcept(), Namespace: r.GetNamespace(),
 	}
 	if target.Namespace == "" {
-		target.Namespace = "/"
+		target.Namespace = namespaces.Main
 	}
 	if err := checkTarget(target); err != nil {
 		return nil, err
@@ -79,7 +80,7 @@ func (a *clusterAPI) Emit(ctx context.Context, r *clusterv1.EmitRequest) (*clust
 	if err != nil {
 		return nil, err
 	}
-	acks, wait := r.Ack != nil, a.cluster.relay.cfg.ClusterTimeout
+	acks, wait := r.Ack != nil, a.cluster.cfg.Timeout
 	if acks {
 		if wait, err = ackWait(r.GetAck().GetTimeoutMs()); err != nil {
 			return nil, err
@@ -114,16 +115,16 @@ func ackWait(ms uint32) (time.Duration, error) {
 }
 
 // ListUserSockets implements ClusterServiceServer.
-func (a *clusterAPI) ListUserSockets(ctx context.Context, r *clusterv1.UserSocketsRequest) (*clusterv1.FetchSocketsResponse, error) {
+func (a *server) ListUserSockets(ctx context.Context, r *clusterv1.UserSocketsRequest) (*clusterv1.FetchSocketsResponse, error) {
 	return a.fetch(ctx, &clusterv1.Target{Users: []string{r.GetUserId()}, Namespace: r.GetNamespace()}, r.GetLimit(), r.GetCursor())
 }
 
 // FetchSockets implements ClusterServiceServer.
-func (a *clusterAPI) FetchSockets(ctx context.Context, r *clusterv1.FetchSocketsRequest) (*clusterv1.FetchSocketsResponse, error) {
+func (a *server) FetchSockets(ctx context.Context, r *clusterv1.FetchSocketsRequest) (*clusterv1.FetchSocketsResponse, error) {
 	return a.fetch(ctx, targetOf(r), r.GetLimit(), r.GetCursor())
 }
 
-func (a *clusterAPI) fetch(ctx context.Context, target *clusterv1.Target, limit uint32, cursor string) (*clusterv1.FetchSocketsResponse, error) {
+func (a *server) fetch(ctx context.Context, target *clusterv1.Target, limit uint32, cursor string) (*clusterv1.FetchSocketsResponse, error) {
 	if err := allowSockets(ctx, target); err != nil {
 		return nil, err
 	}
@@ -135,7 +136,7 @@ func (a *clusterAPI) fetch(ctx context.Context, target *clusterv1.Target, limit 
 	}
 	res, err := a.call(ctx, "fetch", &clusterv1.Operation{
 		Target: target, Act: &clusterv1.Operation_Fetch{Fetch: &clusterv1.FetchAct{Cursor: cursor, Limit: limit}},
-	}, a.cluster.relay.cfg.ClusterTimeout, false)
+	}, a.cluster.cfg.Timeout, false)
 	if err != nil {
 		return nil, err
 	}
@@ -166,22 +167,22 @@ func merge(answers []*clusterv1.Answer, limit int) (page []*clusterv1.SocketDeta
 }
 
 // DisconnectUserSockets implements ClusterServiceServer.
-func (a *clusterAPI) DisconnectUserSockets(ctx context.Context, r *clusterv1.UserSocketsRequest) (*clusterv1.DisconnectSocketsResponse, error) {
+func (a *server) DisconnectUserSockets(ctx context.Context, r *clusterv1.UserSocketsRequest) (*clusterv1.DisconnectSocketsResponse, error) {
 	return a.disconnect(ctx, &clusterv1.Target{Users: []string{r.GetUserId()}, Namespace: r.GetNamespace()}, false)
 }
 
 // DisconnectSockets implements ClusterServiceServer.
-func (a *clusterAPI) DisconnectSockets(ctx context.Context, r *clusterv1.DisconnectSocketsRequest) (*clusterv1.DisconnectSocketsResponse, error) {
+func (a *server) DisconnectSockets(ctx context.Context, r *clusterv1.DisconnectSocketsRequest) (*clusterv1.DisconnectSocketsResponse, error) {
 	return a.disconnect(ctx, targetOf(r), r.GetClose())
 }
 
-func (a *clusterAPI) disconnect(ctx context.Context, target *clusterv1.Target, whole bool) (*clusterv1.DisconnectSocketsResponse, error) {
+func (a *server) disconnect(ctx context.Context, target *clusterv1.Target, whole bool) (*clusterv1.DisconnectSocketsResponse, error) {
 	if err := allowSockets(ctx, target); err != nil {
 		return nil, err
 	}
 	res, err := a.call(ctx, "disconnect", &clusterv1.Operation{
 		Target: target, Act: &clusterv1.Operation_Disconnect{Disconnect: &clusterv1.DisconnectAct{Close: whole}},
-	}, a.cluster.relay.cfg.ClusterTimeout, false)
+	}, a.cluster.cfg.Timeout, false)
 	if err != nil {
 		return nil, err
 	}
@@ -191,14 +192,14 @@ func (a *clusterAPI) disconnect(ctx context.Context, target *clusterv1.Target, w
 }
 
 // JoinRooms implements ClusterServiceServer.
-func (a *clusterAPI) JoinRooms(ctx context.Context, r *clusterv1.JoinRoomsRequest) (*clusterv1.JoinRoomsResponse, error) {
+func (a *server) JoinRooms(ctx context.Context, r *clusterv1.JoinRoomsRequest) (*clusterv1.JoinRoomsResponse, error) {
 	target := targetOf(r)
 	if err := allowRooms(ctx, target, "joinRooms", r.GetJoinRooms()); err != nil {
 		return nil, err
 	}
 	res, err := a.call(ctx, "join", &clusterv1.Operation{
 		Target: target, Act: &clusterv1.Operation_Join{Join: &clusterv1.JoinAct{Rooms: r.GetJoinRooms()}},
-	}, a.cluster.relay.cfg.EventTimeout, false)
+	}, a.cluster.cfg.RoomTimeout, false)
 	if err != nil {
 		return nil, err
 	}
@@ -214,14 +215,14 @@ func (a *clusterAPI) JoinRooms(ctx context.Context, r *clusterv1.JoinRoomsReques
 }
 
 // LeaveRooms implements ClusterServiceServer.
-func (a *clusterAPI) LeaveRooms(ctx context.Context, r *clusterv1.LeaveRoomsRequest) (*clusterv1.LeaveRoomsResponse, error) {
+func (a *server) LeaveRooms(ctx context.Context, r *clusterv1.LeaveRoomsRequest) (*clusterv1.LeaveRoomsResponse, error) {
 	target := targetOf(r)
 	if err := allowRooms(ctx, target, "leaveRooms", r.GetLeaveRooms()); err != nil {
 		return nil, err
 	}
 	res, err := a.call(ctx, "leave", &clusterv1.Operation{
 		Target: target, Act: &clusterv1.Operation_Leave{Leave: &clusterv1.LeaveAct{Rooms: r.GetLeaveRooms()}},
-	}, a.cluster.relay.cfg.EventTimeout, false)
+	}, a.cluster.cfg.RoomTimeout, false)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package relay
+package cluster
 
 import (
 	"bytes"
@@ -35,7 +35,7 @@ const (
 )
 
 // emit sends an event to sockets.
-func (c *cluster) emit(reply string, op *clusterv1.Operation, act *clusterv1.EmitAct, sockets []*session.Socket, dirty *hub.Dirty) *clusterv1.Answer {
+func (c *Cluster) emit(reply string, op *clusterv1.Operation, act *clusterv1.EmitAct, sockets []*session.Socket, dirty *hub.Dirty) *clusterv1.Answer {
 	id := int64(0)
 	if act.GetAck() && len(sockets) > 0 {
 		var ok bool
@@ -50,7 +50,7 @@ func (c *cluster) emit(reply string, op *clusterv1.Operation, act *clusterv1.Emi
 		AckID: id, Volatile: act.GetVolatile(),
 	}.Encode()
 	if err != nil { // the asking gateway has looked
-		c.relay.log.Error("event cannot be encoded", slog.String("event", e.GetEvent()), slog.Any("error", err))
+		c.log.Error("event cannot be encoded", slog.String("event", e.GetEvent()), slog.Any("error", err))
 		sockets = nil
 	}
 	sent := 0
@@ -60,7 +60,7 @@ func (c *cluster) emit(reply string, op *clusterv1.Operation, act *clusterv1.Emi
 			continue
 		}
 		sent++
-		c.relay.stats.EventsOut.Inc()
+		c.stats.EventsOut.Inc()
 		dirty.Add(s.Conn())
 	}
 	return &clusterv1.Answer{Sockets: uint32(sent)}

@@ -1,4 +1,4 @@
-package relay
+package cluster
 
 import (
 	"context"
@@ -22,10 +22,10 @@ const maxFound = 600 << 10
 
 // operate does an operation with the local sockets and answers. Joins and leaves wait for clients and services, so they
 // run in goroutines of their own.
-func (c *cluster) operate(msg *nats.Msg, dirty *hub.Dirty) {
+func (c *Cluster) operate(ctx context.Context, msg *nats.Msg, dirty *hub.Dirty) {
 	var op clusterv1.Operation
 	if err := proto.Unmarshal(msg.Data, &op); err != nil {
-		c.relay.log.Warn("operation cannot be decoded", slog.Any("error", err))
+		c.log.WarnContext(ctx, "operation cannot be decoded", slog.Any("error", err))
 		return
 	}
 	sockets := c.collect(op.GetTarget())
@@ -37,11 +37,11 @@ func (c *cluster) operate(msg *nats.Msg, dirty *hub.Dirty) {
 	case *clusterv1.Operation_Disconnect:
 		c.answer(msg.Reply, c.disconnect(act.Disconnect, sockets))
 	case *clusterv1.Operation_Join:
-		c.task(msg.Reply, &op, func(ctx context.Context) *clusterv1.Answer { return c.join(ctx, sockets, act.Join.GetRooms()) })
+		c.task(ctx, msg.Reply, &op, func(ctx context.Context) *clusterv1.Answer { return c.join(ctx, sockets, act.Join.GetRooms()) })
 	case *clusterv1.Operation_Leave:
-		c.task(msg.Reply, &op, func(ctx context.Context) *clusterv1.Answer { return c.leave(ctx, sockets, act.Leave.GetRooms()) })
+		c.task(ctx, msg.Reply, &op, func(ctx context.Context) *clusterv1.Answer { return c.leave(ctx, sockets, act.Leave.GetRooms()) })
 	default:
-		c.relay.log.Warn("operation is of a kind that this gateway does not know") // an upgrade is under way
+		c.log.WarnContext(ctx, "operation is of a kind that this gateway does not know") // an upgrade is under way
 		c.answer(msg.Reply, &clusterv1.Answer{Overloaded: true})
 	}
 }
@@ -49,7 +49,7 @@ func (c *cluster) operate(msg *nats.Msg, dirty *hub.Dirty) {
 // answerMargin is how long before the asking gateway's deadline an answer is sent, complete or not.
 const answerMargin = 200 * time.Millisecond
 
-func (c *cluster) task(reply string, op *clusterv1.Operation, do func(context.Context) *clusterv1.Answer) {
+func (c *Cluster) task(ctx context.Context, reply string, op *clusterv1.Operation, do func(context.Context) *clusterv1.Answer) {
 	select {
 	case c.tasks <- struct{}{}:
 	default:
@@ -57,18 +57,18 @@ func (c *cluster) task(reply string, op *clusterv1.Operation, do func(context.Co
 		return
 	}
 	timeout := time.Duration(op.GetTimeoutMs()) * time.Millisecond
-	c.relay.tasks.Go(func() {
+	c.running.Go(func() {
 		defer func() { <-c.tasks }()
-		ctx, cancel := context.WithTimeout(c.relay.ctx, max(timeout-answerMargin, timeout/2))
+		ctx, cancel := context.WithTimeout(ctx, max(timeout-answerMargin, timeout/2))
 		defer cancel()
 		c.answer(reply, do(ctx))
 	})
 }
 
 // collect gives the local sockets that a target names, each once.
-func (c *cluster) collect(t *clusterv1.Target) []*session.Socket {
-	registry := c.relay.registry
-	keep := exceptOf(t)
+func (c *Cluster) collect(t *clusterv1.Target) []*session.Socket {
+	registry := c.registry
+	keep := c.exceptOf(t)
 	var sockets []*session.Socket
 	if t.GetAll() {
 		registry.Each(func(s *session.Socket) {
@@ -88,7 +88,7 @@ func (c *cluster) collect(t *clusterv1.Target) []*session.Socket {
 		}
 	}
 	for _, id := range t.GetRooms() {
-		add(c.relay.hub.Members(id)...)
+		add(c.hub.Members(id)...)
 	}
 	for _, id := range t.GetUsers() {
 		add(registry.User(id)...)
@@ -102,7 +102,7 @@ func (c *cluster) collect(t *clusterv1.Target) []*session.Socket {
 }
 
 // exceptOf tells whether a socket is in the target's namespace and not left out.
-func exceptOf(t *clusterv1.Target) func(*session.Socket) bool {
+func (c *Cluster) exceptOf(t *clusterv1.Target) func(*session.Socket) bool {
 	users, ids := setOf(t.GetExcept().GetUsers()), setOf(t.GetExcept().GetSockets())
 	return func(s *session.Socket) bool {
 		if t.GetNamespace() != "" && s.Namespace != t.GetNamespace() {
@@ -117,11 +117,8 @@ func exceptOf(t *clusterv1.Target) func(*session.Socket) bool {
 		if len(t.GetExcept().GetRooms()) == 0 {
 			return true
 		}
-		cl, ok := s.State.(*client)
-		return ok && !slices.ContainsFunc(t.GetExcept().GetRooms(), func(id string) bool {
-			in, _ := cl.inRoom(id)
-			return in
-		})
+		rooms := c.sockets.Rooms(s)
+		return !slices.ContainsFunc(t.GetExcept().GetRooms(), func(id string) bool { return slices.Contains(rooms, id) })
 	}
 }
 
@@ -134,7 +131,7 @@ func setOf(list []string) map[string]struct{} {
 }
 
 // fetch lists the sockets above the cursor, the smallest ids first.
-func (c *cluster) fetch(act *clusterv1.FetchAct, sockets []*session.Socket) *clusterv1.Answer {
+func (c *Cluster) fetch(act *clusterv1.FetchAct, sockets []*session.Socket) *clusterv1.Answer {
 	limit := int(act.GetLimit())
 	byID := func(a, b *session.Socket) int { return strings.Compare(a.ID, b.ID) }
 	a := &clusterv1.Answer{Sockets: uint32(len(sockets))} //nolint:gosec // bounded by descriptors
@@ -161,24 +158,20 @@ func (c *cluster) fetch(act *clusterv1.FetchAct, sockets []*session.Socket) *clu
 	return a
 }
 
-func (c *cluster) detail(s *session.Socket) *clusterv1.SocketDetail {
+func (c *Cluster) detail(s *session.Socket) *clusterv1.SocketDetail {
 	d := &clusterv1.SocketDetail{
-		SocketId: s.ID, UserId: s.UserID, Namespace: s.Namespace, GatewayId: c.relay.cfg.GatewayID,
+		SocketId: s.ID, UserId: s.UserID, Namespace: s.Namespace, GatewayId: c.cfg.Gateway,
 	}
-	if _, since := c.relay.registry.Socket(s.ID); !since.IsZero() {
+	if _, since := c.registry.Socket(s.ID); !since.IsZero() {
 		d.ConnectedAt = timestamppb.New(since)
 	}
-	if cl, ok := s.State.(*client); ok {
-		cl.mu.Lock()
-		d.Rooms = cl.roomIDsLocked()
-		cl.mu.Unlock()
-		slices.Sort(d.Rooms)
-	}
+	d.Rooms = c.sockets.Rooms(s)
+	slices.Sort(d.Rooms)
 	return d
 }
 
 // disconnect takes the sockets out of their namespaces; with close, all that share their connections.
-func (c *cluster) disconnect(act *clusterv1.DisconnectAct, sockets []*session.Socket) *clusterv1.Answer {
+func (c *Cluster) disconnect(act *clusterv1.DisconnectAct, sockets []*session.Socket) *clusterv1.Answer {
 	gone := make(map[*session.Socket]struct{}, len(sockets))
 	end := func(s *session.Socket) {
 		if _, twice := gone[s]; !twice {
@@ -188,7 +181,7 @@ func (c *cluster) disconnect(act *clusterv1.DisconnectAct, sockets []*session.So
 	}
 	for _, s := range sockets {
 		if act.GetClose() {
-			for _, other := range c.relay.registry.User(s.UserID) {
+			for _, other := range c.registry.User(s.UserID) {
 				if other.Session() == s.Session() {
 					end(other)
 				}

@@ -1,0 +1,75 @@
+package cluster
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/proto/fault"
+	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
+)
+
+// maxFailures bounds the reasons that are told of one operation; all are counted.
+const maxFailures = 100
+
+// tally counts what was done for pairs of a socket and a room.
+type tally struct {
+	mu     sync.Mutex // guards answer
+	answer *clusterv1.Answer
+}
+
+func (t *tally) count(s *session.Socket, roomID string, done bool, f *fault.Error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case f != nil:
+		t.answer.Failed++
+		if len(t.answer.Failures) < maxFailures {
+			t.answer.Failures = append(t.answer.Failures, &clusterv1.JoinFailure{
+				SocketId: s.ID, RoomId: roomID, Code: string(f.Kind), Message: f.Message,
+			})
+		}
+	case done:
+		t.answer.Done++
+	}
+}
+
+// join has sockets enter rooms as if their clients had asked: chat-service decides, history comes first, nothing is lost or
+// repeated. Only the ack is ours.
+func (c *Cluster) join(ctx context.Context, sockets []*session.Socket, rooms []string) *clusterv1.Answer {
+	return c.each(ctx, "join", sockets, rooms, func(ctx context.Context, s *session.Socket, roomID string) (bool, error) {
+		return true, c.sockets.Join(ctx, s, roomID)
+	})
+}
+
+// leave takes sockets out of rooms. Memberships are chat-service's and stay.
+func (c *Cluster) leave(ctx context.Context, sockets []*session.Socket, rooms []string) *clusterv1.Answer {
+	return c.each(ctx, "leave", sockets, rooms, c.sockets.Leave)
+}
+
+// each runs do for every socket and room, some at a time.
+func (c *Cluster) each(
+	ctx context.Context, name string, sockets []*session.Socket, rooms []string,
+	do func(context.Context, *session.Socket, string) (bool, error),
+) *clusterv1.Answer {
+	t := &tally{answer: &clusterv1.Answer{Sockets: uint32(len(sockets))}} //nolint:gosec // bounded by descriptors
+	var wg sync.WaitGroup
+	for _, s := range sockets {
+		for _, roomID := range rooms {
+			select {
+			case c.workers <- struct{}{}:
+			case <-ctx.Done():
+				t.count(s, roomID, false, fault.New(fault.Timeout, "Not done in time"))
+				continue
+			}
+			wg.Go(func() {
+				defer func() { <-c.workers }()
+				done, err := do(ctx, s, roomID)
+				t.count(s, roomID, done, fault.Log(ctx, c.log, err, slog.String("operation", name)))
+			})
+		}
+	}
+	wg.Wait()
+	return t.answer
+}
