@@ -70,7 +70,7 @@ func (t losingTransaction) Commit(ctx context.Context) ([]chat.Outcome, chat.Out
 
 // look reads the state without locking it.
 func (t losingTransaction) look(ctx context.Context) (chat.State, error) {
-	needs := chat.NeedsOf(t.commands)
+	needs := chat.NeedsOf(t.commands, false)
 	state := chat.State{
 		At: time.Now().UTC().Truncate(time.Millisecond), Random: rand.Uint64,
 		Rooms: map[chat.RoomID]chat.Room{}, Members: map[chat.Membership]string{},

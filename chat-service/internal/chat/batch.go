@@ -19,7 +19,9 @@ type Needs struct {
 	Create  []RoomID // to be made before they are looked at, where they do not exist
 	Rooms   []RoomID // to be locked
 	Members []Membership
-	Repeats []Repeat // the Store may leave these out of a first try, when a unique index finds the repeat: see ErrConflict
+	Repeats []Repeat // only where they were asked for
+
+	repeats bool // they were
 }
 
 // Repeat is what makes two Sends the same one.
@@ -29,9 +31,10 @@ type Repeat struct {
 	ClientMsgID string
 }
 
-// NeedsOf lists what has to be known before Decide can decide the commands.
-func NeedsOf(commands []Command) Needs {
-	n := Needs{Rooms: make([]RoomID, 0, len(commands)), Members: make([]Membership, 0, len(commands))}
+// NeedsOf lists what has to be known before Decide can decide the commands. A Store whose unique index finds repeats, as
+// ErrConflict, asks for them only after that.
+func NeedsOf(commands []Command, repeats bool) Needs {
+	n := Needs{Rooms: make([]RoomID, 0, len(commands)), Members: make([]Membership, 0, len(commands)), repeats: repeats}
 	for _, c := range commands {
 		n.Rooms = append(n.Rooms, c.origin().Room)
 		c.need(&n)
@@ -221,7 +224,7 @@ func (c Send) need(n *Needs) {
 	if !c.System {
 		n.Members = append(n.Members, c.membership())
 	}
-	if c.ClientMsgID != "" {
+	if n.repeats && c.ClientMsgID != "" {
 		n.Repeats = append(n.Repeats, c.repeat())
 	}
 }

@@ -47,7 +47,7 @@ func TestRoomsAutocreate(t *testing.T) {
 		s, _ := newTestService(t, m, &published{}, Config{RoomsAutocreate: true})
 		// The memory makes no rooms: what matters is that the command asks for it.
 		_, _ = s.Join(t.Context(), Caller{User: "ann"}, JoinRequest{Room: "r"})
-		if diff := cmp.Diff([]RoomID{"r"}, NeedsOf(m.tried()[0]).Create); diff != "" {
+		if diff := cmp.Diff([]RoomID{"r"}, NeedsOf(m.tried()[0], false).Create); diff != "" {
 			t.Errorf("rooms to create (-want +got):\n%s", diff)
 		}
 	})

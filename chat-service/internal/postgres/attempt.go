@@ -19,7 +19,6 @@ import (
 type attempt struct {
 	store    *Store
 	commands []chat.Command
-	needs    chat.Needs
 
 	// repeats: look for earlier messages with the same client message id. Without it the unique index finds them, as a conflict.
 	repeats bool
@@ -31,13 +30,13 @@ var _ chat.Transaction = (*attempt)(nil)
 
 // Prepare implements chat.Store.
 func (s *Store) Prepare(commands []chat.Command) chat.Transaction {
-	return &attempt{store: s, commands: commands, needs: chat.NeedsOf(commands)}
+	return &attempt{store: s, commands: commands}
 }
 
 // Alone implements chat.Transaction.
 func (a *attempt) Alone(index int) chat.Transaction {
 	commands := a.commands[index : index+1 : index+1]
-	one := &attempt{store: a.store, commands: commands, needs: chat.NeedsOf(commands), repeats: a.repeats}
+	one := &attempt{store: a.store, commands: commands, repeats: a.repeats}
 	if a.tried != nil {
 		one.tried = [][]chat.Position{a.tried[index]}
 	}
@@ -122,21 +121,22 @@ func abort(ctx context.Context, conn *pgxpool.Conn, cause error) error {
 
 // look is the first round trip: it begins the transaction, locks the rooms and reads what the commands need to be decided.
 func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, error) {
+	needs := chat.NeedsOf(a.commands, a.repeats)
 	state := chat.State{
-		Rooms:   make(map[chat.RoomID]chat.Room, len(a.needs.Rooms)),
-		Members: make(map[chat.Membership]string, len(a.needs.Members)),
+		Rooms:   make(map[chat.RoomID]chat.Room, len(needs.Rooms)),
+		Members: make(map[chat.Membership]string, len(needs.Members)),
 		Random:  random64,
 	}
 	steps := append(make([]step, 0, 6), step{sql: sqlBegin})
-	if len(a.needs.Create) > 0 {
-		steps = append(steps, step{sql: sqlCreateRooms, args: []any{roomIDs(a.needs.Create)}})
+	if len(needs.Create) > 0 {
+		steps = append(steps, step{sql: sqlCreateRooms, args: []any{roomIDs(needs.Create)}})
 	}
-	steps = append(steps, lockRooms(a.needs.Rooms, &state))
-	if len(a.needs.Members) > 0 {
-		steps = append(steps, readMembers(a.needs.Members, &state))
+	steps = append(steps, lockRooms(needs.Rooms, &state))
+	if len(needs.Members) > 0 {
+		steps = append(steps, readMembers(needs.Members, &state))
 	}
-	if a.repeats && len(a.needs.Repeats) > 0 {
-		steps = append(steps, readRepeats(a.needs.Repeats, &state))
+	if len(needs.Repeats) > 0 {
+		steps = append(steps, readRepeats(needs.Repeats, &state))
 	}
 	if a.tried != nil {
 		steps = append(steps, a.readTried(&state))
