@@ -15,14 +15,16 @@ import (
 //	submit ─▶ queue ─▶ loop: one transaction at a time ─▶ done
 //	          bounded; full: fault
 type group[In, Out any] struct {
+	// Fixed at birth.
 	name  string // for the log
 	write func(ctx context.Context, in []In) ([]Out, error)
 	cfg   groupConfig[In]
 	log   *slog.Logger
 	queue chan *grouped[In, Out]
 
+	// Guarded by mu.
 	mu     sync.RWMutex
-	closed bool // under mu: no submit after the queue is closed
+	closed bool // no submit after the queue is closed
 }
 
 type groupConfig[In any] struct {

@@ -12,9 +12,11 @@ const maxRemembered = 1 << 16
 // members remembers for a moment who is a member, so that a burst of ephemeral events of one user costs one query.
 // Only "yes" is remembered. Two generations take turns: what is older than one to two spans is gone.
 type members struct {
+	// Fixed at birth.
 	store Store
 	ttl   time.Duration
 
+	// Guarded by mu.
 	mu          sync.Mutex
 	known       map[Membership]time.Time // → good until
 	previous    map[Membership]time.Time

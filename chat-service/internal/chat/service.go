@@ -16,6 +16,7 @@ import (
 // Writes that sockets ask for have a parameter done, and return at once. done is called exactly once, after the commit and from a
 // goroutine that must not be blocked, unless the method itself returns an error.
 type Service struct {
+	// Fixed at birth.
 	store     Store
 	writer    *Writer
 	publisher Publisher
@@ -24,6 +25,7 @@ type Service struct {
 	cfg       Config
 	log       *slog.Logger
 
+	// Group commits that Run runs.
 	receipts *group[Receipt, ReadOutcome]
 	marks    *group[NotificationsRead, int]
 }

@@ -41,9 +41,11 @@ type Gossip interface {
 //	  ▲   a replica notes a stop            ▼
 //	  └───────────────────────────────── followed: after 7 s tell the room (its owner died)
 type Typing struct {
+	// Fixed at birth.
 	publish func(RoomEvent) error
 	gossip  Gossip
 
+	// Guarded by mu.
 	mu      sync.Mutex
 	rooms   map[RoomID]map[string]*typist // → by socket
 	sockets map[string]map[RoomID]struct{}

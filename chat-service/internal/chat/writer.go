@@ -20,6 +20,7 @@ import (
 //
 // All events of a room pass one lane of a replica, so they are published in the order of their sequence.
 type Writer struct {
+	// Fixed at birth.
 	store     Store
 	publisher Publisher
 	observer  Observer
@@ -28,8 +29,9 @@ type Writer struct {
 	seed      maphash.Seed
 	lanes     []*lane
 
+	// Guarded by mu.
 	mu     sync.RWMutex
-	closed bool // under mu: no Submit after the queues are closed
+	closed bool // no Submit after the queues are closed
 }
 
 // WriterConfig has the bounds of a Writer.
@@ -124,12 +126,15 @@ func (w *Writer) lane(room RoomID) *lane {
 
 // write is a command in the Writer.
 type write struct {
+	// Fixed at birth.
 	command  Command
 	done     func(Outcome)
 	deadline time.Time
 	caller   <-chan struct{} // closed when nobody waits for it any more; nil: somebody always does
-	outcome  Outcome
-	settled  bool // outcome holds; owned by the commit loop
+
+	// Owned by the commit loop, then by the answer loop.
+	outcome   Outcome
+	completed bool // outcome holds
 }
 
 // committed is a batch on its way to publication and answers.
@@ -200,14 +205,14 @@ func (l *lane) gather(first *write) []*write {
 	return batch
 }
 
-// flush commits a batch and settles every write in it. An unexpected failure of several commands is put down to one
+// flush commits a batch and completes every write in it. An unexpected failure of several commands is put down to one
 // of them: each is then committed alone, so that the others do not suffer.
 func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
 	start := time.Now()
 	live := batch[:0:0]
 	for _, item := range batch {
 		if start.After(item.deadline) || item.abandoned() {
-			item.settle(Outcome{Err: errOverloaded()})
+			item.complete(Outcome{Err: errOverloaded()})
 			continue
 		}
 		live = append(live, item)
@@ -225,7 +230,7 @@ func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
 		return outgoing
 	}
 	if len(live) == 1 {
-		live[0].settle(Outcome{Err: err})
+		live[0].complete(Outcome{Err: err})
 		return nil
 	}
 	l.w.log.LogAttrs(ctx, slog.LevelWarn, "batch failed, committing one by one",
@@ -233,7 +238,7 @@ func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
 	for i, item := range live {
 		one, err := l.attempt(ctx, live[i:i+1], transaction.Alone(i))
 		if err != nil {
-			item.settle(Outcome{Err: err})
+			item.complete(Outcome{Err: err})
 		}
 		outgoing = append(outgoing, one...)
 	}
@@ -241,7 +246,7 @@ func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
 }
 
 // attempt commits the transaction of writes, again where that is safe and useful. A returned error is an unexpected one,
-// with nothing settled.
+// with nothing completed.
 func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transaction) ([]Outgoing, error) {
 	deadline := writes[0].deadline
 	for _, item := range writes {
@@ -263,7 +268,7 @@ func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transac
 		switch {
 		case err == nil:
 			for i, item := range writes {
-				item.settle(outcomes[i])
+				item.complete(outcomes[i])
 			}
 			if len(out.Events) == 0 {
 				return nil, nil
@@ -278,7 +283,7 @@ func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transac
 			break // the circuit is open: no use in trying, save to find out what became of an earlier try
 		}
 	}
-	settleFailed(writes, unknown, err)
+	failAll(writes, unknown, err)
 	return nil, nil
 }
 
@@ -293,8 +298,8 @@ func (l *lane) commit(ctx context.Context, transaction Transaction, size int) ([
 	return outcomes, out, err
 }
 
-// settleFailed answers honestly: Timeout where the write may have happened, Unavailable where it has not.
-func settleFailed(writes []*write, unknown bool, cause error) {
+// failAll answers honestly: Timeout where the write may have happened, Unavailable where it has not.
+func failAll(writes []*write, unknown bool, cause error) {
 	refusal := error(&fault.Error{Kind: fault.Unavailable, Message: "Service unavailable", RetryAfter: time.Second, Cause: cause})
 	switch {
 	case unknown:
@@ -303,7 +308,7 @@ func settleFailed(writes []*write, unknown bool, cause error) {
 		refusal = cause // it says when to try again
 	}
 	for _, item := range writes {
-		item.settle(Outcome{Err: refusal})
+		item.complete(Outcome{Err: refusal})
 	}
 }
 
@@ -316,9 +321,9 @@ func (w *write) abandoned() bool {
 	}
 }
 
-func (w *write) settle(o Outcome) {
-	if !w.settled {
-		w.outcome, w.settled = o, true
+func (w *write) complete(o Outcome) {
+	if !w.completed {
+		w.outcome, w.completed = o, true
 	}
 }
 
