@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/starling-chat/starling/platform/run"
 )
 
 // memory is a Store of rooms and memberships in memory, which decides by Decide. A test says how long its commits take and what
@@ -74,7 +76,7 @@ func (t *memoryTransaction) Commit(ctx context.Context) ([]Outcome, Outgoing, er
 	m.mu.Lock()
 	takes := m.takes
 	m.mu.Unlock()
-	if !pause(ctx, takes) {
+	if !run.Pause(ctx, takes) {
 		return nil, Outgoing{}, errors.Join(ErrUnavailable, ctx.Err())
 	}
 	m.mu.Lock()
@@ -131,7 +133,7 @@ func (m *memory) View(_ context.Context, room RoomID, user UserID, _ Page) (View
 }
 
 func (m *memory) MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcome, error) {
-	if !pause(ctx, m.takes) {
+	if !run.Pause(ctx, m.takes) {
 		return nil, ctx.Err()
 	}
 	m.mu.Lock()

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -259,7 +260,7 @@ func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transac
 	unknown := false
 	var err error
 	for try := 0; try < maxAttempts || unknown; try++ {
-		if try > 0 && !errors.Is(err, ErrConflict) && !pause(ctx, time.Duration(min(try*try, 10))*20*time.Millisecond) {
+		if try > 0 && !errors.Is(err, ErrConflict) && !run.Pause(ctx, time.Duration(min(try*try, 10))*20*time.Millisecond) {
 			break
 		}
 		var outcomes []Outcome
@@ -324,17 +325,5 @@ func (w *write) abandoned() bool {
 func (w *write) complete(o Outcome) {
 	if !w.completed {
 		w.outcome, w.completed = o, true
-	}
-}
-
-// pause reports false when ctx ended first.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
 	}
 }
