@@ -41,6 +41,7 @@ type Outbox interface {
 //
 // A gateway drops what it has by room and sequence: an event may be published too often, but never not at all.
 type Publisher struct {
+	// Fixed at birth.
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	outbox Outbox
@@ -50,13 +51,14 @@ type Publisher struct {
 	acks   chan *nats.Msg
 	done   chan chat.OutboxID // rows to delete
 
+	// Guarded by mu.
 	mu       sync.Mutex
 	degraded bool
 	cause    error // of the degradation, until it is logged
 	failures int   // in a row
 	next     uint64
-	waiting  map[string]*flight // by token
-	queue    []*flight          // in the order of sending, for the timeout
+	waiting  map[string]*inflight // by token
+	queue    []*inflight          // in the order of sending, for the timeout
 }
 
 // PublisherConfig has the Publisher's choices.
@@ -81,20 +83,20 @@ const (
 	closePatience = 2 * time.Second
 )
 
-// flight is one parcel on its way to the stream.
-type flight struct {
-	parcel wire.Parcel
-	row    *rowFlight
-	token  string
-	until  time.Time
+// inflight is one chunk on its way to the stream.
+type inflight struct {
+	chunk wire.Chunk
+	row   *inflightRow
+	token string
+	until time.Time
 }
 
-// rowFlight is an outbox row on its way; under the Publisher's mu.
-type rowFlight struct {
-	id      chat.OutboxID
-	left    int
-	failed  bool
-	settled func(ok bool) // called under mu when left is 0; for the relay
+// inflightRow is an outbox row on its way; under the Publisher's mu.
+type inflightRow struct {
+	id       chat.OutboxID
+	left     int
+	failed   bool
+	complete func(ok bool) // called under mu when left is 0; for the relay
 }
 
 // NewPublisher returns a Publisher; it counts the stream as away until Run has seen it.
@@ -106,7 +108,7 @@ func NewPublisher(nc *nats.Conn, outbox Outbox, cfg PublisherConfig, log *slog.L
 	return &Publisher{
 		nc: nc, js: js, outbox: outbox, cfg: cfg, log: log, degraded: true,
 		inbox: nc.NewInbox() + ".", acks: make(chan *nats.Msg, maxWaiting), done: make(chan chat.OutboxID, doneQueue),
-		waiting: map[string]*flight{},
+		waiting: map[string]*inflight{},
 	}, nil
 }
 
@@ -132,7 +134,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 	loops.Go(func() { p.lagLoop(ctx) })
 	<-ctx.Done()
 	loops.Wait()
-	p.settle()
+	p.awaitAnswers()
 	stopReading()
 	reader.Wait() // hands its last rows to the deleter
 	stopDeleting()
@@ -140,13 +142,13 @@ func (p *Publisher) Run(ctx context.Context) error {
 	return nil
 }
 
-// settle waits until nothing is on its way, at most closePatience.
-func (p *Publisher) settle() {
+// awaitAnswers waits until nothing is on its way, at most closePatience.
+func (p *Publisher) awaitAnswers() {
 	deadline := time.NewTimer(closePatience)
 	defer deadline.Stop()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for p.inFlight() > 0 {
+	for p.unanswered() > 0 {
 		select {
 		case <-tick.C:
 		case <-deadline.C:
@@ -155,7 +157,7 @@ func (p *Publisher) settle() {
 	}
 }
 
-func (p *Publisher) inFlight() int {
+func (p *Publisher) unanswered() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.waiting)
@@ -177,31 +179,31 @@ func (p *Publisher) Committed(out chat.Outgoing) {
 	away := p.degraded || len(p.waiting)+len(out.Events) > maxWaiting
 	p.mu.Unlock()
 	if away {
-		for _, parcel := range wire.Parcels(out.Events) {
-			p.publishLive(parcel)
+		for _, chunk := range wire.Chunks(out.Events) {
+			p.publishLive(chunk)
 		}
 		return
 	}
 	p.publishRow(out, nil)
 }
 
-// publishRow sends the events of a row to the stream. settled is called once, with whether the stream has all of them.
-func (p *Publisher) publishRow(out chat.Outgoing, settled func(ok bool)) {
-	parcels := wire.Parcels(out.Events)
-	row := &rowFlight{id: out.ID, left: len(parcels), settled: settled}
+// publishRow sends the events of a row to the stream. complete is called once, with whether the stream has all of them.
+func (p *Publisher) publishRow(out chat.Outgoing, complete func(ok bool)) {
+	chunks := wire.Chunks(out.Events)
+	row := &inflightRow{id: out.ID, left: len(chunks), complete: complete}
 	until := time.Now().Add(ackTimeout)
-	for _, parcel := range parcels {
-		f := &flight{parcel: parcel, row: row, until: until}
+	for _, chunk := range chunks {
+		f := &inflight{chunk: chunk, row: row, until: until}
 		p.mu.Lock()
 		p.next++
 		f.token = strconv.FormatUint(p.next, 36)
 		p.waiting[f.token] = f
 		p.queue = append(p.queue, f)
 		p.mu.Unlock()
-		to := subject.RoomLog(string(parcel.Room))
+		to := subject.RoomLog(string(chunk.Room))
 		err := p.nc.PublishMsg(&nats.Msg{
-			Subject: to, Reply: p.inbox + f.token, Data: parcel.Bytes,
-			Header: nats.Header{jetstream.MsgIDHeader: {messageID(to, parcel)}},
+			Subject: to, Reply: p.inbox + f.token, Data: chunk.Bytes,
+			Header: nats.Header{jetstream.MsgIDHeader: {messageID(to, chunk)}},
 		})
 		if err != nil {
 			p.answered(f.token, err, true)
@@ -209,9 +211,9 @@ func (p *Publisher) publishRow(out chat.Outgoing, settled func(ok bool)) {
 	}
 }
 
-// messageID lets the stream drop a repeat: the room's token and the sequences. A row makes the same parcels each time.
-func messageID(roomLog string, parcel wire.Parcel) string {
-	return fmt.Sprintf("%s:%d-%d", roomLog[strings.LastIndexByte(roomLog, '.')+1:], parcel.First, parcel.Last)
+// messageID lets the stream drop a repeat: the room's token and the sequences. A row makes the same chunks each time.
+func messageID(roomLog string, chunk wire.Chunk) string {
+	return fmt.Sprintf("%s:%d-%d", roomLog[strings.LastIndexByte(roomLog, '.')+1:], chunk.First, chunk.Last)
 }
 
 // readAcks takes the stream's answers, and notices those that do not come.
@@ -247,7 +249,7 @@ type publishError struct{ answer string }
 
 func (e *publishError) Error() string { return "publish refused: " + e.answer }
 
-// answered settles one parcel. A refused one goes live at once, since the relay may take a while.
+// answered ends the wait for one chunk. A refused one goes live at once, since the relay may take a while.
 func (p *Publisher) answered(token string, err error, away bool) {
 	p.mu.Lock()
 	f := p.waiting[token]
@@ -266,15 +268,15 @@ func (p *Publisher) answered(token string, err error, away bool) {
 	} else {
 		p.failures = 0
 	}
-	settled := f.row.left == 0
-	if settled && f.row.settled != nil {
-		f.row.settled(!f.row.failed)
+	last := f.row.left == 0
+	if last && f.row.complete != nil {
+		f.row.complete(!f.row.failed)
 	}
 	p.mu.Unlock()
 	if err != nil {
-		p.publishLive(f.parcel)
+		p.publishLive(f.chunk)
 	}
-	if settled && !f.row.failed {
+	if last && !f.row.failed {
 		select {
 		case p.done <- f.row.id:
 		default: // the relay will publish it again, which the stream recognises
@@ -345,8 +347,8 @@ func (p *Publisher) probe(ctx context.Context) {
 
 // publishLive sends durable events without a position in the stream. An error means that NATS is away: the relay
 // brings the events when it is back.
-func (p *Publisher) publishLive(parcel wire.Parcel) {
-	_ = p.nc.Publish(subject.Room(string(parcel.Room)), parcel.Bytes)
+func (p *Publisher) publishLive(chunk wire.Chunk) {
+	_ = p.nc.Publish(subject.Room(string(chunk.Room)), chunk.Bytes)
 }
 
 // Ephemeral implements chat.Publisher.

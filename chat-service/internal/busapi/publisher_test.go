@@ -210,7 +210,7 @@ func TestNoJetStream(t *testing.T) {
 
 func TestMessageIDs(t *testing.T) {
 	id := func(room string, first, last uint64) string {
-		return messageID(subject.RoomLog(room), wire.Parcel{First: first, Last: last})
+		return messageID(subject.RoomLog(room), wire.Chunk{First: first, Last: last})
 	}
 	ids := []string{
 		id("general", 1, 1), id("general", 1, 2), id("general", 2, 2), id("a.b *", 1, 1), id(uuid.NewString()+uuid.NewString(), 1, 1),

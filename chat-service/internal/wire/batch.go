@@ -53,22 +53,22 @@ func SplitBatch(batch []byte) ([]chat.EncodedEvent, error) {
 	return events, nil
 }
 
-// Parcel is events of one room, framed as the RoomEventBatch that travels on the room's subject.
-type Parcel struct {
+// Chunk is events of one room, framed as the RoomEventBatch that travels on the room's subject.
+type Chunk struct {
 	Room        chat.RoomID
 	First, Last uint64 // sequences
 	Bytes       []byte
 }
 
-// Bounds of a Parcel, so that a gateway can deliver while the next is on its way.
+// Bounds of a Chunk, so that a gateway can deliver while the next is on its way.
 const (
-	parcelEvents = 64
-	parcelBytes  = 256 << 10
+	chunkEvents = 64
+	chunkBytes  = 256 << 10
 )
 
-// Parcels sorts the events of one transaction into parcels. The order of each room's events is kept; the same events make the
-// same parcels.
-func Parcels(events []chat.EncodedEvent) []Parcel {
+// Chunks sorts the events of one transaction into chunks. The order of each room's events is kept; the same events make the
+// same chunks.
+func Chunks(events []chat.EncodedEvent) []Chunk {
 	byRoom := make(map[chat.RoomID][]chat.EncodedEvent)
 	var rooms []chat.RoomID
 	for _, e := range events {
@@ -77,17 +77,17 @@ func Parcels(events []chat.EncodedEvent) []Parcel {
 		}
 		byRoom[e.Room] = append(byRoom[e.Room], e)
 	}
-	parcels := make([]Parcel, 0, len(rooms))
+	chunks := make([]Chunk, 0, len(rooms))
 	for _, room := range rooms {
 		for rest := byRoom[room]; len(rest) > 0; {
 			n, size := 1, len(rest[0].Bytes)
-			for n < min(len(rest), parcelEvents) && size+len(rest[n].Bytes) <= parcelBytes {
+			for n < min(len(rest), chunkEvents) && size+len(rest[n].Bytes) <= chunkBytes {
 				size += len(rest[n].Bytes)
 				n++
 			}
-			parcels = append(parcels, Parcel{Room: room, First: rest[0].Seq, Last: rest[n-1].Seq, Bytes: Batch(rest[:n])})
+			chunks = append(chunks, Chunk{Room: room, First: rest[0].Seq, Last: rest[n-1].Seq, Bytes: Batch(rest[:n])})
 			rest = rest[n:]
 		}
 	}
-	return parcels
+	return chunks
 }

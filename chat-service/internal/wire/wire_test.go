@@ -132,21 +132,21 @@ func FuzzSplitBatch(f *testing.F) {
 	f.Fuzz(func(_ *testing.T, raw []byte) { _, _ = SplitBatch(raw) })
 }
 
-// TestParcels: events of several rooms in one transaction, in parcels within their bounds, nothing lost and in order.
-func TestParcels(t *testing.T) {
+// TestChunks: events of several rooms in one transaction, in chunks within their bounds, nothing lost and in order.
+func TestChunks(t *testing.T) {
 	var events []chat.EncodedEvent
-	for seq := range uint64(2*parcelEvents + 5) {
-		events = append(events, chat.EncodedEvent{Room: "a", Seq: seq + 1, Bytes: []byte{1}}, chat.EncodedEvent{Room: "b", Seq: seq + 9, Bytes: make([]byte, parcelBytes/3)})
+	for seq := range uint64(2*chunkEvents + 5) {
+		events = append(events, chat.EncodedEvent{Room: "a", Seq: seq + 1, Bytes: []byte{1}}, chat.EncodedEvent{Room: "b", Seq: seq + 9, Bytes: make([]byte, chunkBytes/3)})
 	}
 	next := map[chat.RoomID]uint64{"a": 1, "b": 9}
-	for _, p := range Parcels(events) {
+	for _, p := range Chunks(events) {
 		n := p.Last - p.First + 1
-		if p.First != next[p.Room] || n > parcelEvents || len(p.Bytes) > parcelBytes+10*int(n) {
-			t.Errorf("parcel of %s from %d to %d with %d bytes, want it from %d and within bounds", p.Room, p.First, p.Last, len(p.Bytes), next[p.Room])
+		if p.First != next[p.Room] || n > chunkEvents || len(p.Bytes) > chunkBytes+10*int(n) {
+			t.Errorf("chunk of %s from %d to %d with %d bytes, want it from %d and within bounds", p.Room, p.First, p.Last, len(p.Bytes), next[p.Room])
 		}
 		next[p.Room] = p.Last + 1
 	}
-	if want := uint64(2*parcelEvents + 6); next["a"] != want || next["b"] != want+8 {
-		t.Errorf("parcels end before %v, want all events in them", next)
+	if want := uint64(2*chunkEvents + 6); next["a"] != want || next["b"] != want+8 {
+		t.Errorf("chunks end before %v, want all events in them", next)
 	}
 }
