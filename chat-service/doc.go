@@ -3,7 +3,7 @@
 //
 //	gateway ──client events──▶ clientevents ─┐          ┌─▶ postgres (schema chat, outbox)
 //	gateway ──gRPC───────────▶ grpcapi ──────┴─▶ chat ──┤
-//	gateway ◀─room events── NATS ◀── busapi.Publisher ◀─┘
+//	gateway ◀─room events── NATS ◀── publisher ◀────────┘
 //
 // Any number of replicas run at once; none has a state that another one needs.
 package chatservice

@@ -10,12 +10,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/starling-chat/starling/chat-service/internal/busapi"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/clientevents"
 	"github.com/starling-chat/starling/chat-service/internal/gossip"
 	"github.com/starling-chat/starling/chat-service/internal/grpcapi"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/publisher"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/eventserver"
@@ -59,16 +59,16 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	figures := newMetrics(registry)
 
 	store := postgres.New(pool, wire.Codec{})
-	publisher, err := busapi.NewPublisher(nc, store, cfg.publisher(figures), log)
+	out, err := publisher.New(nc, store, cfg.publisher(figures), log)
 	if err != nil {
 		return err
 	}
 	replicas := gossip.New(nc)
-	typing := chat.NewTyping(publisher.Ephemeral, replicas)
+	typing := chat.NewTyping(out.Ephemeral, replicas)
 	defer typing.Close()
-	writes, publishes := sabotaged(store, publisher)
+	writes, publishes := sabotaged(store, out)
 	writer := chat.NewWriter(writes, publishes, figures, cfg.writer(), log)
-	service := chat.NewService(store, writer, publisher, typing, chat.Config{
+	service := chat.NewService(store, writer, out, typing, chat.Config{
 		RoomsAutocreate: cfg.RoomsAutocreate, MembershipTTL: cfg.Writer.MembershipTTL, Marks: cfg.marks(),
 	}, log)
 	events, err := eventserver.New(nc, eventserver.Service{Name: serviceName, Routes: clientevents.Routes(service)}, cfg.server(), registry, log)
@@ -81,7 +81,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	readiness := rpc.NewReadiness(server, log, store.Ready, bus.Ready(nc))
 	parts := run.Group{Timeout: cfg.ShutdownTimeout}
 	parts.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: readiness.Err, Log: log}.Run)
-	parts.Go("publisher", publisher.Run)
+	parts.Go("publisher", out.Run)
 	parts.Go("writer", writer.Run)
 	parts.Go("marks", service.Run)
 	parts.Go("grpc", server.Run)
@@ -130,9 +130,9 @@ func (c *Config) server() eventserver.Limits {
 	}
 }
 
-func (c *Config) publisher(figures *metrics) busapi.PublisherConfig {
-	return busapi.PublisherConfig{
-		Stream: busapi.StreamConfig{
+func (c *Config) publisher(figures *metrics) publisher.Config {
+	return publisher.Config{
+		Stream: publisher.StreamConfig{
 			Replicas: c.Stream.Replicas, MaxAge: c.Stream.MaxAge, MaxBytes: c.Stream.MaxBytes,
 			Duplicates: c.Stream.Duplicates, InMemory: c.Stream.Storage == "memory",
 		},

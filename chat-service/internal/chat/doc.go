@@ -1,14 +1,14 @@
 // Package chat is the domain: rooms, membership, messages, receipts, typing and notifications, and the use cases on them.
 // It declares the ports that it needs (Store, Publisher) and knows no SQL, no NATS and no wire format.
 //
-//	busapi, grpcapi → Service ─┬─ Writer (group commit) ─▶ Transaction.Commit ─▶ Publisher.Committed
-//	                           │                              └─ asks Decide what to write
-//	                           └─ reads, receipts, typing ─▶ Store, Publisher
+//	clientevents, grpcapi → Service ─┬─ Writer (group commit) ─▶ Transaction.Commit ─▶ Publisher.Committed
+//	                                 │                              └─ asks Decide what to write
+//	                                 └─ reads, receipts, typing ─▶ Store, Publisher
 //
 // The rules of a write stand in batch.go: who may, what follows, which outcome. A Store brings the state and writes the
 // changes; it decides nothing.
 //
-// On the journey of a message it stands between busapi, which parses the client event, and postgres, which commits it.
+// On the journey of a message it stands between clientevents, which parses the client event, and postgres, which commits it.
 //
 // # One sequence per room
 //

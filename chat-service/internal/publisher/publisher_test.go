@@ -1,4 +1,4 @@
-package busapi
+package publisher
 
 import (
 	"context"
@@ -53,7 +53,7 @@ func newRig(t *testing.T) *rig {
 // run starts a Publisher; stop ends it.
 func (r *rig) run(skipFastPath bool) (p *Publisher, stop func()) {
 	r.t.Helper()
-	p, err := NewPublisher(r.nc, r.store, PublisherConfig{
+	p, err := New(r.nc, r.store, Config{
 		Stream:     StreamConfig{Replicas: 1, MaxAge: time.Hour, MaxBytes: 1 << 24, Duplicates: 20 * time.Second},
 		RelayPause: 50 * time.Millisecond, SkipFastPath: skipFastPath,
 	}, slog.New(slog.DiscardHandler))

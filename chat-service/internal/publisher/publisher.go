@@ -1,4 +1,4 @@
-package busapi
+package publisher
 
 import (
 	"bytes"
@@ -45,7 +45,7 @@ type Publisher struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	outbox Outbox
-	cfg    PublisherConfig
+	cfg    Config
 	log    *slog.Logger
 	inbox  string // + token: where the stream answers
 	acks   chan *nats.Msg
@@ -61,8 +61,8 @@ type Publisher struct {
 	queue    []*inflight          // in the order of sending, for the timeout
 }
 
-// PublisherConfig has the Publisher's choices.
-type PublisherConfig struct {
+// Config has the Publisher's choices.
+type Config struct {
 	Stream       StreamConfig
 	RelayPause   time.Duration                     // between two looks at the outbox
 	LagReport    func(rows int, age time.Duration) // called every few seconds
@@ -99,8 +99,8 @@ type inflightRow struct {
 	complete func(ok bool) // called under mu when left is 0; for the relay
 }
 
-// NewPublisher returns a Publisher; it counts the stream as away until Run has seen it.
-func NewPublisher(nc *nats.Conn, outbox Outbox, cfg PublisherConfig, log *slog.Logger) (*Publisher, error) {
+// New returns a Publisher; it counts the stream as away until Run has seen it.
+func New(nc *nats.Conn, outbox Outbox, cfg Config, log *slog.Logger) (*Publisher, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, err
