@@ -36,19 +36,19 @@ const (
 )
 
 type callShard struct {
-	mu      sync.Mutex // guards waiting
-	waiting map[uint64]call
+	mu   sync.Mutex // guards open
+	open map[uint64]call
 }
 
 type call struct {
-	client   *client
-	events   []*pending
-	payload  []byte // kept while the request may be sent again
-	deadline time.Time
-	again    time.Time // when it is sent again; zero: not
-	attempts uint32    // made
-	answered uint32    // of them
-	undone   uint32    // of those: nothing of it was done
+	client      *client
+	events      []*pending
+	payload     []byte // kept while the request may be sent again
+	deadline    time.Time
+	again       time.Time // when it is sent again; zero: not
+	attempts    uint32    // made
+	answered    uint32    // of them
+	notExecuted uint32    // of those: nothing of it was done
 	// reply is the best that the answers so far say about each event, when they are not final.
 	reply *eventv1.ClientReply
 }
@@ -56,12 +56,13 @@ type call struct {
 func newCalls(r *Relay) *calls {
 	c := &calls{relay: r, inbox: bus.NewInbox(r.nc), replies: make(chan *nats.Msg, replyBuffer), budget: repeatBudget}
 	for i := range c.shards {
-		c.shards[i].waiting = make(map[uint64]call)
+		c.shards[i].open = make(map[uint64]call)
 	}
 	return c
 }
 
-// leastShare: what has less than this part of EVENT_TIMEOUT left when its turn comes is not begun.
+// leastShare bounds what is begun: an event with less than 1/leastShare of EVENT_TIMEOUT left when its turn comes is refused instead
+// of sent.
 const leastShare = 5
 
 // timeLeft is what of EVENT_TIMEOUT an event has left, which may have waited behind others, and whether that is enough to begin.
@@ -98,10 +99,10 @@ func (c *calls) start(cl *client, events []*pending) {
 	id := c.nextID.Add(1)
 	sh := &c.shards[id%callShards]
 	sh.mu.Lock()
-	sh.waiting[id] = w
+	sh.open[id] = w
 	sh.mu.Unlock()
 	if err := c.publish(id, first.subject, payload); err != nil {
-		if _, ok := c.take(id); ok {
+		if _, ok := c.remove(id); ok {
 			r.failed(cl, events, "none", fault.Retry(fault.Unavailable, "Service unavailable", retryAfter), flushNow)
 		}
 	}
@@ -111,13 +112,14 @@ func (c *calls) publish(id uint64, subj string, payload []byte) error {
 	return c.relay.nc.PublishRequest(subj, c.inbox.Reply(id), payload)
 }
 
-func (c *calls) take(id uint64) (call, bool) {
+// remove gives up a call and gives it, unless it has ended.
+func (c *calls) remove(id uint64) (call, bool) {
 	sh := &c.shards[id%callShards]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	found, ok := sh.waiting[id]
+	found, ok := sh.open[id]
 	if ok {
-		delete(sh.waiting, id)
+		delete(sh.open, id)
 		c.count.Add(-1)
 	}
 	return found, ok
@@ -161,47 +163,47 @@ func (c *calls) reply(msg *nats.Msg, dirty *hub.Dirty) {
 		reply.Reset()
 		reply.Fault = fault.Log(r.ctx, r.log, fmt.Errorf("decode reply: %w", err)).ToProto()
 	}
-	found, ok := c.settle(id, &reply, absent)
+	found, ok := c.complete(id, &reply, absent)
 	switch {
 	case !ok: // answered late, after the timeout; or not the last word
 	case absent && found.answered == 1:
 		r.failed(found.client, found.events, "none", r.catalog.missing(found.events[0].subject), dirty.Add)
 	default:
 		if !absent {
-			c.answered()
+			c.earnRepeat()
 		}
 		r.answered(found.client, found.events, found.reply, dirty.Add)
 	}
 }
 
-// settle takes the call that a reply is for, when it is answered: its reply is then what all answers together say. A reply
+// complete ends the call that a reply is for, when it is answered: its reply is then what all replies together say. A reply
 // that is not final does not end it while another attempt is out, which may yet succeed. A request of which nothing was done
 // goes out again, to a replica that may be better off; but not when there is none.
-func (c *calls) settle(id uint64, reply *eventv1.ClientReply, absent bool) (call, bool) {
+func (c *calls) complete(id uint64, reply *eventv1.ClientReply, absent bool) (call, bool) {
 	sh := &c.shards[id%callShards]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	found, ok := sh.waiting[id]
+	found, ok := sh.open[id]
 	if !ok {
 		return found, false
 	}
 	found.answered++
-	if isUndone(reply, len(found.events)) {
-		found.undone++
+	if notExecuted(reply, len(found.events)) {
+		found.notExecuted++
 	}
-	found.reply = together(found.reply, reply, len(found.events))
+	found.reply = mergeReplies(found.reply, reply, len(found.events))
 	if !isFinal(found.reply) {
 		out := found.attempts - found.answered
-		again := found.undone == found.attempts && !absent && !found.again.IsZero() && found.attempts < maxAttempts && c.mayRepeat()
+		again := found.notExecuted == found.attempts && !absent && !found.again.IsZero() && found.attempts < maxAttempts && c.mayRepeat()
 		if again {
 			found.again = time.Time{}.Add(1) // with the next tick
 		}
 		if out > 0 || again {
-			sh.waiting[id] = found
+			sh.open[id] = found
 			return found, false
 		}
 	}
-	delete(sh.waiting, id)
+	delete(sh.open, id)
 	c.count.Add(-1)
 	return found, true
 }
@@ -229,8 +231,8 @@ const (
 	repeatBudget = 2000 * repeatPrice
 )
 
-// answered is called by the one goroutine that handles replies, as is mayRepeat.
-func (c *calls) answered() { c.budget = min(c.budget+1, repeatBudget) }
+// earnRepeat is called by the one goroutine that handles replies, as is mayRepeat.
+func (c *calls) earnRepeat() { c.budget = min(c.budget+1, repeatBudget) }
 
 func (c *calls) mayRepeat() bool {
 	if c.budget < repeatPrice {
@@ -247,17 +249,17 @@ func (c *calls) expire(now time.Time, dirty *hub.Dirty) {
 		var late, again []call
 		var ids []uint64
 		sh.mu.Lock()
-		for id, w := range sh.waiting {
+		for id, w := range sh.open {
 			switch {
 			case now.After(w.deadline):
 				late = append(late, w)
-				delete(sh.waiting, id)
+				delete(sh.open, id)
 				c.count.Add(-1)
 			case c.due(&w, now):
 				w.again = now.Add(c.relay.cfg.EventTimeout / maxAttempts)
-				w.payload = protowire.AppendVarint(protowire.AppendTag(w.payload, fieldAttempt, protowire.VarintType), uint64(w.attempts-w.undone))
+				w.payload = protowire.AppendVarint(protowire.AppendTag(w.payload, fieldAttempt, protowire.VarintType), uint64(w.attempts-w.notExecuted))
 				w.attempts++
-				sh.waiting[id] = w
+				sh.open[id] = w
 				again, ids = append(again, w), append(ids, id)
 			}
 		}
@@ -267,7 +269,7 @@ func (c *calls) expire(now time.Time, dirty *hub.Dirty) {
 			_ = c.publish(ids[i], w.events[0].subject, w.payload) // without NATS the next attempt may do, or the deadline comes
 		}
 		for _, w := range late {
-			c.late(w, dirty)
+			c.timeOut(w, dirty)
 		}
 	}
 }
@@ -275,11 +277,11 @@ func (c *calls) expire(now time.Time, dirty *hub.Dirty) {
 // due tells whether a request is to be sent again.
 func (c *calls) due(w *call, now time.Time) bool {
 	return !w.again.IsZero() && now.After(w.again) && w.attempts < maxAttempts && !w.client.isGone() &&
-		(w.attempts == w.undone || c.mayRepeat())
+		(w.attempts == w.notExecuted || c.mayRepeat())
 }
 
-// late answers a call whose time is over with what is known of each event.
-func (c *calls) late(w call, dirty *hub.Dirty) {
+// timeOut answers a call whose time is over with what is known of each event.
+func (c *calls) timeOut(w call, dirty *hub.Dirty) {
 	unknown := fault.Retry(fault.Timeout, "No answer in time", retryAfter)
 	switch {
 	case w.reply == nil:
@@ -288,6 +290,6 @@ func (c *calls) late(w call, dirty *hub.Dirty) {
 		c.relay.answered(w.client, w.events, w.reply, dirty.Add)
 	default:
 		silence := &eventv1.ClientReply{Fault: unknown.ToProto()} // of the attempts that are out
-		c.relay.answered(w.client, w.events, together(w.reply, silence, len(w.events)), dirty.Add)
+		c.relay.answered(w.client, w.events, mergeReplies(w.reply, silence, len(w.events)), dirty.Add)
 	}
 }

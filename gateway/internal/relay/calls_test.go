@@ -201,8 +201,8 @@ func TestStalledGateway(t *testing.T) {
 	}
 }
 
-// TestAnswersTogether: what several attempts say about one event, whatever order they come in.
-func TestAnswersTogether(t *testing.T) {
+// TestMergedReplies: what several attempts say about one event, whatever order they come in.
+func TestMergedReplies(t *testing.T) {
 	reply := func(codes ...string) *eventv1.ClientReply {
 		all := make([]*eventv1.ClientReply, len(codes))
 		for i, code := range codes {
@@ -216,10 +216,10 @@ func TestAnswersTogether(t *testing.T) {
 	}
 	whole := &eventv1.ClientReply{Fault: &eventv1.Fault{Code: "unavailable"}}
 	for _, tc := range []struct {
-		a, b   *eventv1.ClientReply
-		want   string
-		final  bool
-		undone bool // by b
+		a, b        *eventv1.ClientReply
+		want        string
+		final       bool
+		notExecuted bool // by b
 	}{
 		{reply("ok", "unavailable"), reply("unavailable", "unavailable"), "ok unavailable", false, true},
 		{reply("ok", "unavailable"), reply("unavailable", "ok"), "ok ok", true, false},
@@ -229,19 +229,19 @@ func TestAnswersTogether(t *testing.T) {
 		{whole, whole, "unavailable unavailable", false, true},
 	} {
 		for _, pair := range [][2]*eventv1.ClientReply{{tc.a, tc.b}, {tc.b, tc.a}} {
-			got := together(together(nil, pair[0], 2), pair[1], 2)
+			got := mergeReplies(mergeReplies(nil, pair[0], 2), pair[1], 2)
 			codes := make([]string, 2)
 			for i := range codes {
-				if codes[i] = part(got, i).GetFault().GetCode(); codes[i] == "" {
-					codes[i] = string(part(got, i).GetAckArgs())
+				if codes[i] = replyAt(got, i).GetFault().GetCode(); codes[i] == "" {
+					codes[i] = string(replyAt(got, i).GetAckArgs())
 				}
 			}
 			if s := strings.Join(codes, " "); s != tc.want || isFinal(got) != tc.final {
 				t.Errorf("%v and %v together: %s, final %v, want %s, %v", pair[0], pair[1], s, isFinal(got), tc.want, tc.final)
 			}
 		}
-		if got := isUndone(tc.b, 2); got != tc.undone {
-			t.Errorf("isUndone(%v) = %v, want %v", tc.b, got, tc.undone)
+		if got := notExecuted(tc.b, 2); got != tc.notExecuted {
+			t.Errorf("notExecuted(%v) = %v, want %v", tc.b, got, tc.notExecuted)
 		}
 	}
 }
@@ -313,7 +313,7 @@ func TestRepeatBudget(t *testing.T) {
 		}
 	}
 	for range repeatPrice {
-		c.answered()
+		c.earnRepeat()
 	}
 	if !c.mayRepeat() || c.mayRepeat() {
 		t.Error("after as many answers as one costs, want one repeat")

@@ -127,7 +127,7 @@ func (r *Relay) send(c *client, events []*pending) {
 	}
 	p := events[0]
 	if p.act == nil {
-		if !r.pace.hold(c, events) {
+		if !r.throttle.delay(c, events) {
 			r.calls.start(c, events)
 		}
 		return
@@ -138,7 +138,7 @@ func (r *Relay) send(c *client, events []*pending) {
 // answered takes a service's replies to the client, and starts the socket's next events.
 func (r *Relay) answered(c *client, events []*pending, reply *eventv1.ClientReply, flush func(transport.Conn)) {
 	for i, p := range events {
-		r.answer(c, p, part(reply, i))
+		r.answer(c, p, replyAt(reply, i))
 	}
 	flush(c.socket.Conn())
 	c.done(events[0])

@@ -60,8 +60,8 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 	if !r.hub.Begin(c.socket, roomID, room.index) {
 		return fault.New(fault.Conflict, "The room is being joined already")
 	}
-	// The join holds a claim on the room's subject of its own, also when the socket is inside: it may be evicted, or gone,
-	// before the end. The socket's list of rooms takes the claim over when the room enters it.
+	// The join acquires the room for itself, also when the socket is inside: it may be evicted, or gone, before the end. The
+	// socket's list of rooms takes that reference over when the room enters it.
 	if err := r.rooms.Acquire(ctx, roomID); err != nil {
 		r.hub.Abort(c.socket, roomID)
 		r.hub.Forget(roomID)

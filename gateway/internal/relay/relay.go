@@ -54,7 +54,7 @@ type Relay struct {
 	hub         *hub.Hub
 	registry    *hub.Registry
 	calls       *calls
-	pace        *pace
+	throttle    *throttle
 	stalls      *stall.Watch
 	feed        *roomfeed.Feed
 	rooms       rooms // of feed
@@ -85,10 +85,10 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 	shards := max(2, runtime.GOMAXPROCS(0))
 	r.hub = hub.New(shards, r, r.stats, r.log)
 	r.calls = newCalls(r)
-	r.pace = newPace(r, shards)
+	r.throttle = newThrottle(r, shards)
 	r.stalls = stall.New(stallLimit)
 	r.feed = roomfeed.New(roomfeed.Config{Linger: cfg.Linger, GapWait: cfg.GapWait, HeadInterval: cfg.HeadInterval}, roomfeed.Deps{
-		Bus: r.nc, Source: deps.Rooms, Hub: r.hub, Stats: r.stats, Log: r.log, OnLag: r.pace.report,
+		Bus: r.nc, Source: deps.Rooms, Hub: r.hub, Stats: r.stats, Log: r.log, OnLag: r.throttle.report,
 	})
 	r.rooms = r.feed
 	r.presence = presence.New(presence.Config{
@@ -114,7 +114,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	g.Go("room events", r.feed.Run)
 	g.Go("control events", func(ctx context.Context) error { return pump(ctx, subs.control, r.control) })
 	g.Go("replies", r.calls.run)
-	g.Go("pace", r.pace.run)
+	g.Go("throttle", r.throttle.run)
 	g.Go("stalls", r.stalls.Run)
 	g.Go("revocations", r.revocations.run)
 	g.Go("token expiry", r.closeExpired)

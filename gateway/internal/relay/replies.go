@@ -5,15 +5,33 @@ import (
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
-// A request may have several answers, one for each attempt, and each has a part for each of its events. What they say together
-// about one event, from the surest to the least sure:
+// A request may have several replies, one for each attempt, and each tells about each of its events. What they say together
+// about one event, from the most certain to the least:
 //
 //	done, or refused for good   whatever the others say
 //	timeout                     some attempt may have done it
 //	unavailable                 no attempt has done it
+type certainty int
 
-// part is the answer to event i of a request; a fault of the request as a whole is every event's.
-func part(reply *eventv1.ClientReply, i int) *eventv1.ClientReply {
+const (
+	notDone certainty = iota
+	perhaps
+	final
+)
+
+// certaintyOf tells how much a reply says about its first event.
+func certaintyOf(reply *eventv1.ClientReply) certainty {
+	switch reply.GetFault().GetCode() {
+	case string(fault.Unavailable):
+		return notDone
+	case string(fault.Timeout):
+		return perhaps
+	}
+	return final
+}
+
+// replyAt is what a reply says about event i of a request; a fault of the request as a whole is every event's.
+func replyAt(reply *eventv1.ClientReply, i int) *eventv1.ClientReply {
 	switch {
 	case i == 0:
 		return reply
@@ -26,25 +44,15 @@ func part(reply *eventv1.ClientReply, i int) *eventv1.ClientReply {
 	return &eventv1.ClientReply{Fault: &eventv1.Fault{Code: string(fault.Internal)}}
 }
 
-func rank(reply *eventv1.ClientReply) int {
-	switch reply.GetFault().GetCode() {
-	case string(fault.Unavailable):
-		return 0
-	case string(fault.Timeout):
-		return 1
-	}
-	return 2
-}
-
-// together joins another answer to what is known of a request of n events; known may be nil. The earlier answer wins where both
-// are as sure.
-func together(known, reply *eventv1.ClientReply, n int) *eventv1.ClientReply {
+// mergeReplies joins another reply to what is known of a request of n events; known may be nil. The earlier reply wins where both
+// are as certain.
+func mergeReplies(known, reply *eventv1.ClientReply, n int) *eventv1.ClientReply {
 	if known == nil {
 		return reply
 	}
 	better := func(i int) *eventv1.ClientReply {
-		a, b := part(known, i), part(reply, i)
-		if rank(b) > rank(a) {
+		a, b := replyAt(known, i), replyAt(reply, i)
+		if certaintyOf(b) > certaintyOf(a) {
 			return b
 		}
 		return a
@@ -59,23 +67,23 @@ func together(known, reply *eventv1.ClientReply, n int) *eventv1.ClientReply {
 	return merged
 }
 
-// isFinal tells whether no further answer can change anything.
+// isFinal tells whether no further reply can change anything.
 func isFinal(reply *eventv1.ClientReply) bool {
-	if rank(reply) < 2 {
+	if certaintyOf(reply) < final {
 		return false
 	}
 	for _, m := range reply.GetMore() {
-		if rank(m) < 2 {
+		if certaintyOf(m) < final {
 			return false
 		}
 	}
 	return true
 }
 
-// isUndone tells whether an attempt did nothing of a request of n events.
-func isUndone(reply *eventv1.ClientReply, n int) bool {
+// notExecuted tells whether an attempt did nothing of a request of n events.
+func notExecuted(reply *eventv1.ClientReply, n int) bool {
 	for i := range n {
-		if rank(part(reply, i)) > 0 {
+		if certaintyOf(replyAt(reply, i)) > notDone {
 			return false
 		}
 	}
