@@ -16,11 +16,12 @@ import (
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/platform/run"
-	"github.com/starling-chat/starling/presence-service/internal/busapi"
 	"github.com/starling-chat/starling/presence-service/internal/clientevents"
 	"github.com/starling-chat/starling/presence-service/internal/grpcapi"
+	"github.com/starling-chat/starling/presence-service/internal/intake"
 	"github.com/starling-chat/starling/presence-service/internal/postgres"
 	"github.com/starling-chat/starling/presence-service/internal/presence"
+	"github.com/starling-chat/starling/presence-service/internal/publisher"
 	presencev1 "github.com/starling-chat/starling/proto/gen/starling/presence/v1"
 )
 
@@ -63,12 +64,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		leadership = presence.NewLeadership(uuid.NewString(), time.Now())
 		store      = postgres.NewStore(pool)
 		query      = &presence.Query{Registry: registry, Store: store, Members: grpcapi.NewMembers(rpc.Hedged(chat))}
-		publisher  = &busapi.Publisher{Conn: nc, Leadership: leadership}
-		snapshots  = busapi.NewSnapshots(nc, registry, log, metrics)
-		intake     = &busapi.Intake{Conn: nc, Registry: registry, Snapshots: snapshots, Log: log}
+		online     = &publisher.Publisher{Conn: nc, Leadership: leadership}
+		snapshots  = intake.NewSnapshots(nc, registry, log, metrics)
+		reports    = &intake.Intake{Conn: nc, Registry: registry, Snapshots: snapshots, Log: log}
 		election   = &postgres.Election{Pool: pool, Schema: cfg.Database.Schema, Leadership: leadership, Begin: registry.Warm(), Log: log}
 		journal    = &presence.Journal{Registry: registry, Leadership: leadership, Store: store, Log: log}
-		keeper     = &presence.Keeper{Registry: registry, Leadership: leadership, Publisher: publisher, Link: publisher, Log: log}
+		keeper     = &presence.Keeper{Registry: registry, Leadership: leadership, Publisher: online, Link: online, Log: log}
 		server     = rpc.NewServer(cfg.RPC.Server(metrics, log))
 		// PostgreSQL has to be there only once, for the migration: who is online is known without it.
 		migrated  = make(chan struct{})
@@ -94,9 +95,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		}
 		return pg.Migrate(ctx, cfg.database(), migrations, log)
 	})
-	group.Go("other replicas", publisher.Run)
+	group.Go("other replicas", online.Run)
 	group.Go("snapshots", snapshots.Run)
-	group.Go("intake", intake.Run)
+	group.Go("intake", reports.Run)
 	group.Go("election", election.Run)
 	group.Go("journal", journal.Run)
 	group.Go("keeper", keeper.Run)

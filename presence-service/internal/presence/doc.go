@@ -1,6 +1,6 @@
 // Package presence is the domain of presence-service: who is online, and when the others were last seen.
 //
-// Every replica holds the whole picture in memory, told by the gateways (package busapi brings it here):
+// Every replica holds the whole picture in memory, told by the gateways (package intake brings it here):
 //
 //	gateway ──delta, lease──▶ Registry ◀──snapshot── gateway        every replica
 //	                             │ Sweep, only while the link is proven
@@ -21,5 +21,5 @@
 //
 // Time comes in as arguments (Registry, Leadership) or through package time (the loops), which tests run in a bubble of
 // testing/synctest. The package imports no transport and no driver; what it needs is declared here and implemented in
-// packages busapi, grpcapi and postgres.
+// packages publisher, grpcapi and postgres.
 package presence

@@ -1,4 +1,4 @@
-package busapi
+package intake
 
 import (
 	"context"
