@@ -42,14 +42,15 @@ func (in *Intake) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case m := <-messages:
-			if err := in.take(m); err != nil {
+			if err := in.apply(m); err != nil {
 				in.Log.LogAttrs(ctx, slog.LevelWarn, "message refused", slog.String("subject", m.Subject), slog.Any("error", err))
 			}
 		}
 	}
 }
 
-func (in *Intake) take(m *nats.Msg) error {
+// apply decodes one message and brings it to the registry.
+func (in *Intake) apply(m *nats.Msg) error {
 	now := time.Now()
 	if m.Subject == subject.PresenceLease {
 		var p eventv1.PresenceLease

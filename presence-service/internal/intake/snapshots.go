@@ -35,8 +35,8 @@ type Snapshots struct {
 	slots    chan struct{}
 	asked    chan presence.GatewayID // to Run
 
-	mu     sync.Mutex // guards flying
-	flying map[presence.GatewayID]bool
+	mu       sync.Mutex // guards inflight
+	inflight map[presence.GatewayID]bool
 }
 
 // NewSnapshots makes the asker and registers its metric.
@@ -46,9 +46,9 @@ func NewSnapshots(conn *nats.Conn, registry *presence.Registry, log *slog.Logger
 		results: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "starling_presence_snapshots_total", Help: "Snapshots asked of gateways, by result (ok, failed).",
 		}, []string{"result"}),
-		slots:  make(chan struct{}, snapshotsAtOnce),
-		asked:  make(chan presence.GatewayID, intakeQueue),
-		flying: make(map[presence.GatewayID]bool),
+		slots:    make(chan struct{}, snapshotsAtOnce),
+		asked:    make(chan presence.GatewayID, intakeQueue),
+		inflight: make(map[presence.GatewayID]bool),
 	}
 	metrics.MustRegister(s.results)
 	return s
@@ -59,12 +59,12 @@ func NewSnapshots(conn *nats.Conn, registry *presence.Registry, log *slog.Logger
 func (s *Snapshots) Ask(id presence.GatewayID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.flying[id] {
+	if s.inflight[id] {
 		return
 	}
 	select {
 	case s.asked <- id:
-		s.flying[id] = true
+		s.inflight[id] = true
 	default:
 	}
 }
@@ -112,14 +112,14 @@ func (s *Snapshots) fetch(ctx context.Context, id presence.GatewayID) {
 	}
 }
 
-// done ends a flight; under the lock, so that an ask at the same moment is not lost.
+// done takes a gateway out of inflight when its snapshot is there. It looks under the lock, so that an ask at the same moment is not lost.
 func (s *Snapshots) done(id presence.GatewayID) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.registry.Awaits(id) {
 		return false
 	}
-	delete(s.flying, id)
+	delete(s.inflight, id)
 	return true
 }
 
