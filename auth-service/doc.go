@@ -2,7 +2,7 @@
 // revocation and API keys. It answers gateways and other services over gRPC and tells revocations over NATS.
 //
 //	grpcapi ──▶ auth ──▶ postgres
-//	              └────▶ busapi ──▶ NATS ──▶ gateways, other replicas
+//	              └────▶ announcer ──▶ NATS ──▶ gateways, other replicas
 //
 // It starts in any order: while PostgreSQL is away it runs, is not ready and answers unavailable. Without NATS it answers
 // everything; revocations wait in the log until NATS is there, and gateways that are cut off read the log themselves.

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/auth-service/internal/auth"
-	"github.com/starling-chat/starling/auth-service/internal/busapi"
+	"github.com/starling-chat/starling/auth-service/internal/announcer"
 	"github.com/starling-chat/starling/auth-service/internal/grpcapi"
 	"github.com/starling-chat/starling/auth-service/internal/postgres"
 	"github.com/starling-chat/starling/platform/bus"
@@ -54,9 +54,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	}
 	defer nc.Close()
 
-	announcer := busapi.New(nc, log)
+	revocations := announcer.New(nc, log)
 	store := postgres.NewStore(pool)
-	service, err := auth.New(cfg.domain(), store, announcer, log)
+	service, err := auth.New(cfg.domain(), store, revocations, log)
 	if err != nil {
 		return err
 	}
@@ -71,7 +71,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	warn(ctx, cfg, log)
 	group := run.Group{Timeout: cfg.ShutdownTimeout}
 	group.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: readiness.Err, Log: log}.Run)
-	group.Go("bus", func(ctx context.Context) error { return announcer.Run(ctx, service.Forget) })
+	group.Go("revocations", func(ctx context.Context) error { return revocations.Run(ctx, service.Forget) })
 	group.Go("upkeep", func(ctx context.Context) error {
 		if err := prepare(ctx, cfg, service, log); err != nil {
 			return err

@@ -1,4 +1,4 @@
-package busapi
+package announcer
 
 import (
 	"context"
@@ -19,11 +19,11 @@ import (
 func TestAnnounceAndCount(t *testing.T) {
 	server := bustest.Server(t)
 	gateway := bustest.Connect(t, server)
-	b := New(bustest.Connect(t, server), slog.New(slog.DiscardHandler))
+	a := New(bustest.Connect(t, server), slog.New(slog.DiscardHandler))
 	revocation := auth.Revocation{ID: 7, UserID: "ann", LoginID: "l", RevokedAt: time.UnixMilli(1_900_000_000_123).UTC()}
 
 	begin := time.Now()
-	if got, err := b.AnnounceAndCount(t.Context(), revocation); got != 0 || err != nil || time.Since(begin) > replyTotal {
+	if got, err := a.AnnounceAndCount(t.Context(), revocation); got != 0 || err != nil || time.Since(begin) > replyTotal {
 		t.Errorf("AnnounceAndCount() without gateways = %d, %v after %v, want 0 at once", got, err, time.Since(begin))
 	}
 
@@ -49,7 +49,7 @@ func TestAnnounceAndCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	begin = time.Now()
-	got, err := b.AnnounceAndCount(t.Context(), revocation)
+	got, err := a.AnnounceAndCount(t.Context(), revocation)
 	if took := time.Since(begin); got != 2 || err != nil || took < replyTotal || took > 2*replyTotal {
 		t.Errorf("AnnounceAndCount() = %d, %v after %v, want 2 after %v", got, err, took, replyTotal)
 	}
@@ -58,11 +58,11 @@ func TestAnnounceAndCount(t *testing.T) {
 func TestRunForgets(t *testing.T) {
 	server := bustest.Server(t)
 	nc := bustest.Connect(t, server)
-	b := New(nc, slog.New(slog.DiscardHandler))
+	a := New(nc, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	forgotten := make(chan auth.Revocation, 100)
 	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx, func(r auth.Revocation) { forgotten <- r }) }()
+	go func() { done <- a.Run(ctx, func(r auth.Revocation) { forgotten <- r }) }()
 	if err := nc.Publish(subject.Revoked, []byte("\xffgarbage")); err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package busapi
+package announcer
 
 import (
 	"context"
@@ -29,55 +29,55 @@ const (
 	pendingRevocations = 4096
 )
 
-var _ auth.Announcer = (*Bus)(nil)
+var _ auth.Announcer = (*Announcer)(nil)
 
-// Bus implements auth.Announcer.
-type Bus struct {
+// Announcer is auth.Announcer on NATS.
+type Announcer struct {
 	nc  *nats.Conn
 	log *slog.Logger
 }
 
 // New uses a connection that the caller closes.
-func New(nc *nats.Conn, log *slog.Logger) *Bus { return &Bus{nc: nc, log: log} }
+func New(nc *nats.Conn, log *slog.Logger) *Announcer { return &Announcer{nc: nc, log: log} }
 
 // Announce implements auth.Announcer.
-func (b *Bus) Announce(ctx context.Context, r auth.Revocation) error {
-	return b.publish(ctx, r, "")
+func (a *Announcer) Announce(ctx context.Context, r auth.Revocation) error {
+	return a.publish(ctx, r, "")
 }
 
-func (b *Bus) publish(ctx context.Context, r auth.Revocation, reply string) error {
+func (a *Announcer) publish(ctx context.Context, r auth.Revocation, reply string) error {
 	raw, err := proto.Marshal(toProto(r))
 	if err != nil {
 		return fmt.Errorf("encode revocation %d: %w", r.ID, err)
 	}
-	if err := b.nc.PublishMsg(&nats.Msg{Subject: subject.Revoked, Reply: reply, Data: raw}); err != nil {
+	if err := a.nc.PublishMsg(&nats.Msg{Subject: subject.Revoked, Reply: reply, Data: raw}); err != nil {
 		return fmt.Errorf("publish revocation %d: %w", r.ID, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
-	if err := b.nc.FlushWithContext(ctx); err != nil {
+	if err := a.nc.FlushWithContext(ctx); err != nil {
 		return fmt.Errorf("flush revocation %d: %w", r.ID, err)
 	}
 	return nil
 }
 
-// AnnounceAndCount implements auth.Announcer: it publishes and gathers the gateways' answers.
-func (b *Bus) AnnounceAndCount(ctx context.Context, r auth.Revocation) (int, error) {
-	inbox := b.nc.NewInbox()
+// AnnounceAndCount implements auth.Announcer: it publishes and collects the gateways' answers.
+func (a *Announcer) AnnounceAndCount(ctx context.Context, r auth.Revocation) (int, error) {
+	inbox := a.nc.NewInbox()
 	replies := make(chan *nats.Msg, pendingReplies)
-	sub, err := b.nc.ChanSubscribe(inbox, replies)
+	sub, err := a.nc.ChanSubscribe(inbox, replies)
 	if err != nil {
 		return 0, fmt.Errorf("subscribe to replies: %w", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }()
 	// A caller that gives up does not keep the revocation from being published.
-	if err := b.publish(context.WithoutCancel(ctx), r, inbox); err != nil {
+	if err := a.publish(context.WithoutCancel(ctx), r, inbox); err != nil {
 		return 0, err
 	}
-	return b.gather(ctx, replies), nil
+	return a.collect(ctx, replies), nil
 }
 
-func (b *Bus) gather(ctx context.Context, replies <-chan *nats.Msg) int {
+func (a *Announcer) collect(ctx context.Context, replies <-chan *nats.Msg) int {
 	closed := make(map[string]int) // by gateway, so that a repeated reply counts once
 	total := time.NewTimer(replyTotal)
 	defer total.Stop()
@@ -110,9 +110,9 @@ func sum(counts map[string]int) (n int) {
 }
 
 // Run calls forget with every revocation of this and the other replicas, until ctx ends.
-func (b *Bus) Run(ctx context.Context, forget func(auth.Revocation)) error {
+func (a *Announcer) Run(ctx context.Context, forget func(auth.Revocation)) error {
 	revocations := make(chan *nats.Msg, pendingRevocations)
-	sub, err := b.nc.ChanSubscribe(subject.Revoked, revocations)
+	sub, err := a.nc.ChanSubscribe(subject.Revoked, revocations)
 	if err != nil {
 		return fmt.Errorf("subscribe to revocations: %w", err)
 	}
@@ -127,7 +127,7 @@ func (b *Bus) Run(ctx context.Context, forget func(auth.Revocation)) error {
 			}
 			r, err := fromProto(msg.Data)
 			if err != nil {
-				b.log.LogAttrs(ctx, slog.LevelWarn, "revocation not understood", slog.Any("error", err))
+				a.log.LogAttrs(ctx, slog.LevelWarn, "revocation not understood", slog.Any("error", err))
 				continue
 			}
 			forget(r)

@@ -1,3 +1,0 @@
-// Package busapi is auth-service's NATS side: it publishes revocations to the gateways, counts the sockets that they
-// closed, and lets this replica forget what it cached about revoked users.
-package busapi
