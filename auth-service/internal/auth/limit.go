@@ -35,8 +35,8 @@ func newLimiter(l Limit) *limiter {
 	return &limiter{limit: l, buckets: generations[string, bucket]{size: maxBuckets}}
 }
 
-// take takes one token; the fault says when there will be one. An empty key is not limited.
-func (l *limiter) take(key string) error {
+// acquire takes one token; the fault says when there will be one. An empty key is not limited.
+func (l *limiter) acquire(key string) error {
 	if key == "" || l.limit.PerMinute <= 0 {
 		return nil
 	}
@@ -53,7 +53,7 @@ func (l *limiter) take(key string) error {
 	return nil
 }
 
-// giveBack undoes a take.
+// giveBack undoes an acquire.
 func (l *limiter) giveBack(key string) {
 	if key == "" || l.limit.PerMinute <= 0 {
 		return

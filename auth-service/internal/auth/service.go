@@ -92,7 +92,7 @@ func (s *Service) Register(ctx context.Context, username, password, name, addres
 	if err := checkPassword(password); err != nil {
 		return Pair{}, err
 	}
-	if err := s.registrations.take(addressKey(address)); err != nil {
+	if err := s.registrations.acquire(addressKey(address)); err != nil {
 		return Pair{}, err
 	}
 	hash, err := s.passwords.hash(ctx, password)
@@ -126,7 +126,7 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 // Login checks a password. An unknown user, a user without a password and a wrong password get the same answer after the
 // same work. Faults: Unauthenticated, RateLimited.
 func (s *Service) Login(ctx context.Context, username, password, address string) (Pair, error) {
-	if err := s.addresses.take(addressKey(address)); err != nil {
+	if err := s.addresses.acquire(addressKey(address)); err != nil {
 		return Pair{}, err
 	}
 	username, nameErr := parseUsername(username)
@@ -134,7 +134,7 @@ func (s *Service) Login(ctx context.Context, username, password, address string)
 		username, password = "", "" // nobody's: no account to count for, and nothing long to hash
 	}
 	// Taken before the check and given back after a success, so that parallel guesses are counted too.
-	if err := s.accounts.take(username); err != nil {
+	if err := s.accounts.acquire(username); err != nil {
 		return Pair{}, err
 	}
 	u, err := s.checkCredentials(ctx, username, password)
@@ -216,8 +216,11 @@ func (s *Service) Refresh(ctx context.Context, encoded string) (Pair, error) {
 	if _, err := s.keys.current(); err != nil {
 		return Pair{}, err
 	}
-	rotation, err := s.store.Rotate(ctx, token.hash(), randomBytes(refreshSize),
-		func(salt []byte) TokenHash { return token.successor(salt).hash() }, s.cfg.Tokens.RefreshTTL, RefreshGrace)
+	rotation, err := s.store.Rotate(ctx, Spending{
+		Token: token.hash(), Salt: randomBytes(refreshSize),
+		Successor: func(salt []byte) TokenHash { return token.successor(salt).hash() },
+		TTL:       s.cfg.Tokens.RefreshTTL, Grace: RefreshGrace,
+	})
 	switch {
 	case errors.Is(err, ErrTokenUnknown):
 		return Pair{}, errRefresh()

@@ -51,6 +51,15 @@ type Grant struct {
 	IssuedAt time.Time
 }
 
+// Spending asks to spend a refresh token in favour of Successor(Salt).
+type Spending struct {
+	Token     TokenHash
+	Salt      []byte
+	Successor func(salt []byte) TokenHash
+	TTL       time.Duration // life of the successor
+	Grace     time.Duration // a token spent less than this ago keeps its first salt
+}
+
 // Rotation is the outcome of spending a refresh token.
 type Rotation struct {
 	Grant
@@ -72,10 +81,8 @@ type State struct {
 type LoginStore interface {
 	// BeginLogin starts a login with its first refresh token; ErrStale when the user's generation is another one.
 	BeginLogin(ctx context.Context, u User, id LoginID, token TokenHash, ttl time.Duration) (Grant, error)
-	// Rotate spends a token in favour of successor(salt); a token spent less than grace ago keeps its first salt.
-	// ErrTokenUnknown when it cannot be spent.
-	Rotate(ctx context.Context, token TokenHash, salt []byte, successor func(salt []byte) TokenHash,
-		ttl, grace time.Duration) (Rotation, error)
+	// Rotate spends a token in favour of its successor. ErrTokenUnknown when it cannot be spent.
+	Rotate(ctx context.Context, s Spending) (Rotation, error)
 	// EndLogin ends the login of a refresh token, spent or not; ErrTokenUnknown when there is none, or it has ended.
 	EndLogin(ctx context.Context, token TokenHash) (Revocation, error)
 	// State fails with ErrUserNotFound. login may be "".

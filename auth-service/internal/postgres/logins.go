@@ -69,16 +69,14 @@ WHERE t.hash = $1 AND t.expires_at > now() FOR UPDATE OF t`
 )
 
 // Rotate implements auth.LoginStore.
-func (s *Store) Rotate(
-	ctx context.Context, token auth.TokenHash, salt []byte, successor func([]byte) auth.TokenHash, ttl, grace time.Duration,
-) (r auth.Rotation, err error) {
+func (s *Store) Rotate(ctx context.Context, spending auth.Spending) (r auth.Rotation, err error) {
 	err = s.Tx(ctx, "rotate refresh token", func(tx pgx.Tx) error {
-		r = auth.Rotation{Salt: salt}
+		r = auth.Rotation{Salt: spending.Salt}
 		var user auth.UserID
 		var login auth.LoginID
 		var spent, recently, alive bool
 		var firstSalt []byte
-		err := tx.QueryRow(ctx, sqlLockToken, token[:], grace).Scan(&user, &login, &spent, &recently, &firstSalt)
+		err := tx.QueryRow(ctx, sqlLockToken, spending.Token[:], spending.Grace).Scan(&user, &login, &spent, &recently, &firstSalt)
 		if err != nil {
 			return pg.NoRows(err, auth.ErrTokenUnknown)
 		}
@@ -92,7 +90,7 @@ func (s *Store) Rotate(
 		again := spent && recently && len(firstSalt) > 0
 		if again { // a lost answer is asked for again only by who never got, so never spent, the successor
 			var moved bool
-			next := successor(firstSalt)
+			next := spending.Successor(firstSalt)
 			if err := tx.QueryRow(ctx, sqlTokenSpent, next[:]).Scan(&moved); err != nil {
 				return pg.NoRows(err, auth.ErrTokenUnknown)
 			}
@@ -109,21 +107,20 @@ func (s *Store) Rotate(
 			r.Revocation, err = endLogin(ctx, tx, user, login)
 			return err
 		}
-		return spend(ctx, tx, token, salt, successor(salt), login, ttl)
+		return spend(ctx, tx, login, spending)
 	})
 	return r, err
 }
 
-func spend(
-	ctx context.Context, tx pgx.Tx, token auth.TokenHash, salt []byte, successor auth.TokenHash, login auth.LoginID, ttl time.Duration,
-) error {
-	if _, err := tx.Exec(ctx, sqlSpendToken, token[:], salt); err != nil {
+func spend(ctx context.Context, tx pgx.Tx, login auth.LoginID, s auth.Spending) error {
+	if _, err := tx.Exec(ctx, sqlSpendToken, s.Token[:], s.Salt); err != nil {
 		return err
 	}
-	if _, err := tx.Exec(ctx, sqlInsertToken, successor[:], login, ttl); err != nil {
+	successor := s.Successor(s.Salt)
+	if _, err := tx.Exec(ctx, sqlInsertToken, successor[:], login, s.TTL); err != nil {
 		return err
 	}
-	_, err := tx.Exec(ctx, sqlExtendLogin, login, ttl)
+	_, err := tx.Exec(ctx, sqlExtendLogin, login, s.TTL)
 	return err
 }
 
