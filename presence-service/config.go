@@ -26,6 +26,11 @@ type Config struct {
 	ChatAddr     string        `name:"chat-service-addr" env:"CHAT_SERVICE_ADDR" default:"localhost:7002" help:"chat-service, host:port for gRPC, or several separated by commas."`
 	LeaseExpiry  time.Duration `name:"lease-expiry" env:"LEASE_EXPIRY" default:"10s" help:"Silence after which a gateway and its sockets count as gone, a duration of 4s to 10m; gateways send heartbeats every 3s."`
 	OfflineGrace time.Duration `name:"offline-grace" env:"OFFLINE_GRACE" default:"2s" help:"How long a user stays online after the last socket went, to hide reconnects, a duration."`
+
+	// PublishEvery and RefreshEvery are how often gateways are told who is online, at most and at least; 0 takes what
+	// gateways are used to.
+	PublishEvery time.Duration `kong:"-"`
+	RefreshEvery time.Duration `kong:"-"`
 }
 
 // Validate tells the first setting that is wrong, in one line.
@@ -44,5 +49,8 @@ func (c *Config) Validate() error {
 func (c *Config) database() pg.Config { return c.Database.Config(Name, c.Obs.Traces()) }
 
 func (c *Config) presence() presence.Config {
-	return presence.Config{LeaseExpiry: c.LeaseExpiry, OfflineGrace: c.OfflineGrace}
+	return presence.Config{
+		LeaseExpiry: c.LeaseExpiry, OfflineGrace: c.OfflineGrace,
+		PublishEvery: c.PublishEvery, RefreshEvery: c.RefreshEvery,
+	}
 }

@@ -61,7 +61,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	var (
 		metrics    = obs.NewRegistry(Name)
 		registry   = presence.NewRegistry(cfg.presence())
-		leadership = presence.NewLeadership(uuid.NewString(), time.Now())
+		leadership = presence.NewLeadership(cfg.presence(), uuid.NewString(), time.Now())
 		store      = postgres.NewStore(pool)
 		query      = &presence.Query{Registry: registry, Store: store, Members: grpcapi.NewMembers(rpc.Hedged(chat))}
 		online     = &publisher.Publisher{Conn: nc, Leadership: leadership}

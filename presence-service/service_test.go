@@ -37,6 +37,11 @@ import (
 const (
 	testExpiry = 2 * time.Second
 	testGrace  = 500 * time.Millisecond
+	// Often, so that the tests need not wait long for messages.
+	testPublish = 500 * time.Millisecond
+	testRefresh = 1500 * time.Millisecond
+	// electionPeriod is in which a replica asks for the leader's lock again.
+	electionPeriod = time.Second
 	// soon is within what something must happen that takes no time of its own.
 	soon = 5 * time.Second
 )
@@ -47,6 +52,7 @@ func testConfig(natsURL string, db settings.URL) presenceservice.Config {
 		Database: pg.Settings{URL: db, MaxConns: 2, Schema: "presence", Migrate: true},
 		RPC:      rpc.Settings{Listen: "127.0.0.1:0"},
 		ChatAddr: "127.0.0.1:1", LeaseExpiry: testExpiry, OfflineGrace: testGrace,
+		PublishEvery: testPublish, RefreshEvery: testRefresh,
 	}
 }
 
@@ -124,7 +130,7 @@ func TestServiceLifeOfAGateway(t *testing.T) {
 	online.await(time.Time{}, soon, "ann", "bob")
 
 	// A change after quiet is told at once.
-	time.Sleep(1200 * time.Millisecond)
+	time.Sleep(testPublish + testPublish/5)
 	changed := time.Now()
 	gateway.change(map[string]string{"s4": "cat"})
 	if took := online.await(changed, soon, "ann", "bob", "cat").at.Sub(changed); took > 200*time.Millisecond {
@@ -136,7 +142,7 @@ func TestServiceLifeOfAGateway(t *testing.T) {
 	gateway.change(nil, "s4")
 	time.Sleep(testGrace / 4)
 	gateway.change(map[string]string{"s5": "cat"})
-	time.Sleep(2 * testGrace)
+	time.Sleep(testGrace + testPublish/2)
 	for _, p := range online.since(moved) {
 		if p.count != 3 {
 			t.Errorf("online = %v, want cat to stay", p.users)
@@ -237,12 +243,12 @@ func TestServiceOneLeader(t *testing.T) {
 	first := startService(t, cfg)
 	online.await(time.Time{}, soon, "u")
 	startService(t, cfg)
-	time.Sleep(2 * time.Second)
+	time.Sleep(electionPeriod)
 
 	began := time.Now()
 	for i := range 8 { // ask for many messages
 		gateway.change(map[string]string{fmt.Sprintf("x%d", i): fmt.Sprintf("x%d", i)})
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(testPublish / 3)
 	}
 	leaders := online.replicas(began)
 	if len(leaders) != 1 {
@@ -250,8 +256,8 @@ func TestServiceOneLeader(t *testing.T) {
 	}
 	var last time.Time
 	for _, p := range online.since(began) {
-		if gap := p.at.Sub(last); gap < 900*time.Millisecond {
-			t.Errorf("a message came %v after the one before, want a second", gap)
+		if gap := p.at.Sub(last); gap < testPublish-100*time.Millisecond {
+			t.Errorf("a message came %v after the one before, want %v", gap, testPublish)
 		}
 		last = p.at
 	}
@@ -269,10 +275,10 @@ func TestServiceOneLeader(t *testing.T) {
 	broken := time.Now()
 	gateway.change(map[string]string{"y": "y"})
 	eventually(t, soon, "a message", func() bool { return len(online.since(broken)) > 0 })
-	time.Sleep(2500 * time.Millisecond)
+	time.Sleep(2 * electionPeriod) // both replicas have asked for the lock again
 	quiet := time.Now()
 	gateway.change(nil, "y")
-	time.Sleep(2 * time.Second)
+	time.Sleep(2 * testPublish)
 	if got := online.replicas(quiet); len(got) != 1 {
 		t.Errorf("%v publish, want one", got)
 	}
@@ -306,10 +312,10 @@ func TestServiceWithoutPostgreSQL(t *testing.T) {
 	if _, refused := get(t, conn, `[{"userIds":["bob"]}]`); refused.GetCode() != string(fault.Unavailable) || refused.GetRetryAfterMs() == 0 {
 		t.Errorf("presence:get of somebody offline = %v, want unavailable with a time", refused)
 	}
-	time.Sleep(6 * time.Second) // of two that began together, the higher has heard the lower
+	time.Sleep(testRefresh + testPublish) // of two that began together, the higher has heard the lower
 	quiet := time.Now()
 	gateway.change(map[string]string{"t": "bob"})
-	time.Sleep(6 * time.Second)
+	time.Sleep(testRefresh + testPublish)
 	if got := online.replicas(quiet); len(got) != 1 {
 		t.Errorf("%v publish, want one", got)
 	}
@@ -336,7 +342,7 @@ func TestServiceNATSComesAndGoes(t *testing.T) {
 	probe.Close()
 
 	startService(t, testConfig(url, db.URL))
-	time.Sleep(time.Second)
+	time.Sleep(100 * time.Millisecond) // the service has begun to look for NATS
 	server := start(port)
 	conn, err := bus.Connect(t.Context(), bus.Config{URL: settings.URL(url), Name: "test"})
 	if err != nil {
@@ -353,12 +359,12 @@ func TestServiceNATSComesAndGoes(t *testing.T) {
 
 	down := time.Now()
 	server.Close()
-	time.Sleep(2 * testExpiry)
+	time.Sleep(testExpiry * 5 / 4)
 	gateway.change(map[string]string{"t": "bob"}) // lost
 	server = start(port)
 	defer server.Close()
 	online.await(down, 3*soon, "ann", "bob")
-	time.Sleep(2 * testExpiry)
+	time.Sleep(testExpiry * 5 / 4)
 	for _, p := range online.since(down) {
 		if p.count == 0 {
 			t.Error("ann flapped over the outage")

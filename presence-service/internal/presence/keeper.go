@@ -7,10 +7,8 @@ import (
 )
 
 const (
-	publishEvery = time.Second           // changes are coalesced to one message in this time
-	refreshEvery = 5 * time.Second       // the same list is repeated for new gateways
-	coalesceFor  = 20 * time.Millisecond // the first change after quiet waits so long for others that come with it
-	maxSweep     = 250 * time.Millisecond
+	coalesceFor = 20 * time.Millisecond // the first change after quiet waits so long for others that come with it
+	maxSweep    = 250 * time.Millisecond
 )
 
 // Keeper sweeps the registry in every replica, and publishes who is online while its replica leads.
@@ -30,7 +28,7 @@ type Keeper struct {
 func (k *Keeper) Run(ctx context.Context) error {
 	sweep := time.NewTicker(min(maxSweep, k.Registry.cfg.LeaseExpiry/20))
 	defer sweep.Stop()
-	due := time.NewTimer(refreshEvery)
+	due := time.NewTimer(k.Registry.cfg.RefreshEvery)
 	defer due.Stop()
 	for {
 		select {
@@ -56,14 +54,14 @@ func (k *Keeper) publish(ctx context.Context) time.Duration {
 		k.Log.LogAttrs(ctx, slog.LevelInfo, "leadership changed", slog.Bool("leading", leads), slog.Bool("stand_in", standIn))
 	}
 	if !leads {
-		return refreshEvery
+		return k.Registry.cfg.RefreshEvery
 	}
 	if wait := k.due().Sub(now); wait > 0 {
 		return wait
 	}
 	online := k.Registry.Online()
 	if err := k.Publisher.PublishOnline(ctx, online, standIn); err != nil {
-		// The link says more about it; the next try is due in publishEvery.
+		// The link says more about it; the next try is due in PublishEvery.
 		k.Log.LogAttrs(ctx, slog.LevelDebug, "publish failed", slog.Any("error", err))
 	} else {
 		k.Registry.Published(online, now)
@@ -77,13 +75,13 @@ func (k *Keeper) due() time.Time {
 	if k.sent.IsZero() {
 		return k.sent
 	}
-	refresh := k.sent.Add(refreshEvery)
+	refresh, next := k.sent.Add(k.Registry.cfg.RefreshEvery), k.sent.Add(k.Registry.cfg.PublishEvery)
 	since, pending := k.Registry.Pending()
 	if !pending {
 		return refresh
 	}
-	if soon := since.Add(coalesceFor); soon.After(k.sent.Add(publishEvery)) {
+	if soon := since.Add(coalesceFor); soon.After(next) {
 		return soon
 	}
-	return k.sent.Add(publishEvery)
+	return next
 }

@@ -16,28 +16,26 @@ const (
 )
 
 // Leadership decides whether this replica publishes and writes. The lock in PostgreSQL decides while PostgreSQL is there.
-// While it is away, a replica stands in when it hears no better one publish for a refresh and a bit (Silence):
+// While it is away, a replica stands in when it hears no better one publish for a refresh and a bit (Config.silence):
 //
 //	held     leads
 //	denied   follows
-//	unknown  leads, unless it heard a holder, or a stand-in with a lower id, within Silence
+//	unknown  leads, unless it heard a holder, or a stand-in with a lower id, within that time
 //
 // So the leader goes on when PostgreSQL goes away, and a leader is found when PostgreSQL is away at the start. For moments
 // two replicas may lead; they say the same, and gateways and last_seen tolerate repeats.
 type Leadership struct {
 	replica string
+	silence time.Duration
 
 	mu     sync.Mutex // guards all below
 	claim  Claim
 	better time.Time // when a better replica was last heard
 }
 
-// Silence is how long a stand-in waits for a better replica's message.
-const Silence = refreshEvery + time.Second
-
 // NewLeadership makes the leadership of a replica, which begins to listen at now.
-func NewLeadership(replica string, now time.Time) *Leadership {
-	return &Leadership{replica: replica, better: now}
+func NewLeadership(cfg Config, replica string, now time.Time) *Leadership {
+	return &Leadership{replica: replica, silence: cfg.withDefaults().silence(), better: now}
 }
 
 // Replica gives this replica's id.
@@ -71,5 +69,5 @@ func (l *Leadership) Leads(now time.Time) (leads, standIn bool) {
 		return false, false
 	case ClaimUnknown:
 	}
-	return now.Sub(l.better) >= Silence, true
+	return now.Sub(l.better) >= l.silence, true
 }

@@ -90,7 +90,7 @@ func (g *rig) take() []message {
 // inBubble runs f with the loops running, as the holder of the lock.
 func inBubble(t *testing.T, f func(t *testing.T, g *rig)) {
 	synctest.Test(t, func(t *testing.T) {
-		g := &rig{registry: testRegistry(), leadership: NewLeadership("b", time.Now()), start: time.Now(), seen: map[UserID]time.Time{}}
+		g := &rig{registry: testRegistry(), leadership: NewLeadership(Config{}, "b", time.Now()), start: time.Now(), seen: map[UserID]time.Time{}}
 		g.leadership.SetClaim(ClaimHeld)
 		log := slog.New(slog.DiscardHandler)
 		ctx, cancel := context.WithCancel(t.Context())
@@ -279,7 +279,7 @@ func TestLeadership(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			l := NewLeadership("b", at(0))
+			l := NewLeadership(Config{}, "b", at(0))
 			l.SetClaim(test.claim)
 			for s := range 10 {
 				for _, h := range test.heard {
@@ -291,7 +291,7 @@ func TestLeadership(t *testing.T) {
 			}
 		})
 	}
-	l := NewLeadership("b", at(0))
+	l := NewLeadership(Config{}, "b", at(0))
 	if leads, _ := l.Leads(at(5.9)); leads {
 		t.Error("Leads before the silence = true, want false")
 	}

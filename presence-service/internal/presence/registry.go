@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"cmp"
 	"sync"
 	"time"
 )
@@ -11,9 +12,27 @@ type Config struct {
 	LeaseExpiry time.Duration
 	// OfflineGrace is how long a user stays online after the last socket ended, to hide reconnects.
 	OfflineGrace time.Duration
+	// PublishEvery is the time in which changes are coalesced to one message; 0 means 1 s.
+	PublishEvery time.Duration
+	// RefreshEvery is the time after which the same list is repeated for new gateways; 0 means 5 s.
+	RefreshEvery time.Duration
 }
 
-const defaultLeaseExpiry = 10 * time.Second
+const (
+	defaultLeaseExpiry  = 10 * time.Second
+	defaultPublishEvery = time.Second
+	defaultRefreshEvery = 5 * time.Second
+)
+
+func (c Config) withDefaults() Config {
+	c.LeaseExpiry = cmp.Or(max(c.LeaseExpiry, 0), defaultLeaseExpiry)
+	c.PublishEvery = cmp.Or(max(c.PublishEvery, 0), defaultPublishEvery)
+	c.RefreshEvery = cmp.Or(max(c.RefreshEvery, 0), defaultRefreshEvery)
+	return c
+}
+
+// silence is how long a stand-in waits for a better replica's message: a refresh and a bit.
+func (c Config) silence() time.Duration { return c.RefreshEvery + c.PublishEvery }
 
 // listen is how long after a start gateways are given to be heard: more than one heartbeat (3 s of 10 s).
 func (c Config) listen() time.Duration { return c.LeaseExpiry * 2 / 5 }
@@ -60,11 +79,8 @@ type ended struct {
 
 // NewRegistry returns an empty registry, which is warming until Sweep finds it complete.
 func NewRegistry(cfg Config) *Registry {
-	if cfg.LeaseExpiry <= 0 {
-		cfg.LeaseExpiry = defaultLeaseExpiry
-	}
 	return &Registry{
-		cfg:      cfg,
+		cfg:      cfg.withDefaults(),
 		signal:   make(chan struct{}, 1),
 		warm:     make(chan struct{}),
 		gateways: make(map[GatewayID]*gateway),
