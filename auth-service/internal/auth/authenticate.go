@@ -119,12 +119,16 @@ func (s *Service) state(ctx context.Context, v verified) (State, error) {
 	if err := s.store.Provision(ctx, u); err != nil {
 		return State{}, fmt.Errorf("provision user %s: %w", v.userID, err)
 	}
-	return s.load(ctx, v.userID, v.loginID) // a deleted one is still not found
+	s.loads.Forget(loadKey(v.userID, v.loginID)) // one that is under way may have read before the user was there
+	return s.load(ctx, v.userID, v.loginID)      // a deleted one is still not found
 }
+
+// loadKey is what makes two questions of load the same.
+func loadKey(user UserID, login LoginID) string { return string(login) + "/" + string(user) }
 
 // load asks the store once for all requests that want the same.
 func (s *Service) load(ctx context.Context, user UserID, login LoginID) (State, error) {
-	answer, err, _ := s.loads.Do(string(login)+"/"+string(user), func() (any, error) {
+	answer, err, _ := s.loads.Do(loadKey(user, login), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
 		defer cancel()
 		asOf := time.Now()
