@@ -45,13 +45,15 @@ const (
 	natsMaxBytes = "268435456" // of the replay stream, a quarter of what a server would keep
 )
 
-// system is everything that runs in the process.
+// system is everything that runs in the process. One goroutine builds it; the parts and welcome only read it.
 type system struct {
+	// Fixed at birth.
 	cfg   Config
 	out   io.Writer
 	logTo io.Writer
 	began time.Time
 
+	// Found out while it starts.
 	token    string // shared by services and gateways
 	apiKey   string
 	database string

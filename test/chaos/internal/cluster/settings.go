@@ -23,7 +23,7 @@ const (
 	keyOverlap   = "5s"
 )
 
-// SendQueue is SEND_QUEUE_BYTES: a client that does not read is to reach it. Less than paceAbove of gateway/internal/relay/recover.go would
+// SendQueue is SEND_QUEUE_BYTES: a client that does not read is to reach it. Less than replayHigh of gateway/internal/relay/replay.go would
 // let a replay overflow the queue.
 const SendQueue = 128 << 10
 

@@ -31,17 +31,19 @@ type Config struct {
 
 // Load is the clients. Connect, Run and Finish are called one after the other; the other methods at any time.
 type Load struct {
-	cfg  Config
-	log  *slog.Logger
-	plan plan
-	byID map[string]int
-
+	// Fixed before the clients run.
+	cfg      Config
+	log      *slog.Logger
+	plan     plan
+	byID     map[string]int // users, by their ids
 	roomByID map[string]int // all rooms of the run
+	clients  []*client
 
-	clients []*client
+	// The clients' goroutines.
+	cancel context.CancelFunc
+	tasks  sync.WaitGroup
 
-	cancel   context.CancelFunc
-	tasks    sync.WaitGroup
+	// Written by every client.
 	counters counters
 	heads    []atomic.Uint64 // the highest sequence that anybody saw, by room
 	sending  atomic.Bool     // new messages may be invoked
