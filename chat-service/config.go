@@ -34,13 +34,13 @@ type WriterConfig struct {
 	Lanes         int           `name:"writer-lanes" env:"WRITER_LANES" default:"2" help:"Transactions that write messages at the same time, a number. Fewer make larger batches: on two cores 2 carry more than 4."`
 	BatchMax      int           `name:"batch-max" env:"BATCH_MAX" default:"200" help:"Messages in one transaction at most, a number."`
 	BatchWait     time.Duration `name:"batch-wait" env:"BATCH_WAIT" default:"0s" help:"How long a transaction waits for more messages, a duration of 0s to 20ms; without it, it takes those that came during the one before."`
-	LaneQueue     int           `name:"lane-queue" env:"LANE_QUEUE" default:"4096" help:"Messages that may wait for each lane, a number; beyond, senders are told to retry."`
+	LaneQueue     int           `name:"lane-queue" env:"LANE_QUEUE" default:"4096" help:"Messages that may wait for each lane, and receipts for theirs, a number; beyond, senders are told to retry."`
 	MembershipTTL time.Duration `name:"membership-ttl" env:"MEMBERSHIP_TTL" default:"1s" help:"How long an ephemeral event may rely on a membership once read, a duration of 0s to 1s."`
 }
 
 // BusConfig bounds the client events in work.
 type BusConfig struct {
-	Workers      int           `name:"event-workers" env:"EVENT_WORKERS" default:"32" help:"Client events other than messages that are worked on at the same time, a number."`
+	Workers      int           `name:"event-workers" env:"EVENT_WORKERS" default:"32" help:"Client events that store nothing which are worked on at the same time, a number."`
 	WorkerQueue  int           `name:"event-queue" env:"EVENT_QUEUE" default:"256" help:"Client events that may wait for each worker, a number; beyond, clients are told to retry."`
 	Inbox        int           `name:"event-inbox" env:"EVENT_INBOX" default:"16384" help:"Client events received from NATS and not yet looked at, a number."`
 	PendingBytes int64         `name:"event-pending-bytes" env:"EVENT_PENDING_BYTES" default:"67108864" help:"Client events not yet answered, in bytes; beyond, clients are told to retry."`

@@ -56,10 +56,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	defer nc.Close()
 	registry.MustRegister(pg.Collector(pool), bus.Collector(nc))
-	figures := newMetrics(registry)
+	metrics := newMetrics(registry)
 
 	store := postgres.New(pool, wire.Codec{})
-	out, err := publisher.New(nc, store, cfg.publisher(figures), log)
+	out, err := publisher.New(nc, store, cfg.publisher(metrics), log)
 	if err != nil {
 		return err
 	}
@@ -67,7 +67,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	typing := chat.NewTyping(out.Ephemeral, replicas)
 	defer typing.Close()
 	writes, publishes := sabotaged(store, out)
-	writer := chat.NewWriter(writes, publishes, figures, cfg.writer(), log)
+	writer := chat.NewWriter(writes, publishes, metrics, cfg.writer(), log)
 	service := chat.NewService(store, writer, out, typing, chat.Config{
 		RoomsAutocreate: cfg.RoomsAutocreate, MembershipTTL: cfg.Writer.MembershipTTL, Marks: cfg.marks(),
 	}, log)
@@ -130,17 +130,17 @@ func (c *Config) server() eventserver.Limits {
 	}
 }
 
-func (c *Config) publisher(figures *metrics) publisher.Config {
+func (c *Config) publisher(m *metrics) publisher.Config {
 	return publisher.Config{
 		Stream: publisher.StreamConfig{
 			Replicas: c.Stream.Replicas, MaxAge: c.Stream.MaxAge, MaxBytes: c.Stream.MaxBytes,
 			Duplicates: c.Stream.Duplicates, InMemory: c.Stream.Storage == "memory",
 		},
-		RelayPause: c.Bus.RelayPause, LagReport: figures.lag,
+		RelayPause: c.Bus.RelayPause, LagReport: m.lag,
 	}
 }
 
-// metrics are the service's own figures; packages with more of them keep theirs.
+// metrics are the service's own; packages with more of them keep theirs.
 type metrics struct {
 	batchSize     prometheus.Histogram
 	commitSeconds prometheus.Histogram

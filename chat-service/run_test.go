@@ -182,7 +182,7 @@ func TestEphemeralEvents(t *testing.T) {
 	if err != nil || len(reply.GetEmits()) != 1 || string(reply.GetEmits()[0].GetArgs()) != `[{"id":"m1","status":"delivered"}]` {
 		t.Fatalf("chat:message = %v, %v", reply, err)
 	}
-	msg, err := broadcast.NextMsg(time.Second)
+	msg, err := broadcast.NextMsg(30 * time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func TestEphemeralEvents(t *testing.T) {
 	if ack := s.ack("admin", "/chat", "announcement", `["maintenance",{"at":5}]`); ack["ok"] != true {
 		t.Errorf("announcement = %v", ack)
 	}
-	msg, err = broadcast.NextMsg(time.Second)
+	msg, err = broadcast.NextMsg(30 * time.Second)
 	if err != nil || proto.Unmarshal(msg.Data, &b) != nil || string(b.GetEmit().GetArgs()) != `["maintenance",{"at":5}]` || b.GetExceptSocketId() != "" {
 		t.Errorf("announcement = %v, %v", &b, err)
 	}
@@ -212,7 +212,7 @@ func TestTypingAcrossReplicas(t *testing.T) {
 		t.Errorf("event = %v, want typing:start", e)
 	}
 	noEvent(t, live)
-	e, _ = nextEventWithin(t, live, 6*time.Second)
+	e, _ = nextEventWithin(t, live, 30*time.Second)
 	if took := time.Since(start); took < 5*time.Second {
 		t.Errorf("typing:stop after %v, want 5 s after the last renewal", took)
 	}
@@ -249,7 +249,7 @@ func TestNotifications(t *testing.T) {
 	if err != nil || one.GetId() != two.GetId() {
 		t.Errorf("Notify again = %v, %v, want the id %s", two, err, one.GetId())
 	}
-	msg, err := user.NextMsg(time.Second)
+	msg, err := user.NextMsg(30 * time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}

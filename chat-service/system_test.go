@@ -87,7 +87,7 @@ func (w testWriter) Write(p []byte) (int, error) {
 
 func (s *system) waitServing() {
 	s.t.Helper()
-	until := time.Now().Add(20 * time.Second)
+	until := time.Now().Add(60 * time.Second)
 	for time.Now().Before(until) {
 		reply, err := s.emit("probe", "/", "room:list", `[]`)
 		if err == nil && reply.GetFault() == nil {
@@ -189,7 +189,7 @@ func (s *system) listen(to string) *nats.Subscription {
 
 func nextEvent(t *testing.T, sub *nats.Subscription) (*eventv1.RoomEvent, *nats.Msg) {
 	t.Helper()
-	return nextEventWithin(t, sub, 3*time.Second)
+	return nextEventWithin(t, sub, 30*time.Second)
 }
 
 func nextEventWithin(t *testing.T, sub *nats.Subscription, patience time.Duration) (*eventv1.RoomEvent, *nats.Msg) {

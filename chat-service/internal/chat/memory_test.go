@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/starling-chat/starling/platform/run"
@@ -206,6 +207,12 @@ func newTestWriter(t *testing.T, m *memory, p Publisher, cfg WriterConfig) (w *W
 	cfg.Lanes = 1
 	w = NewWriter(m, p, unobserved{}, cfg, slog.New(slog.DiscardHandler))
 	return w, running(t, func(ctx context.Context) { _ = w.Run(ctx) })
+}
+
+// pass lets time pass in a bubble, and waits until what it caused has happened.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
 
 // running runs something until stop, or the end of the test.

@@ -70,7 +70,7 @@ func TestWriterBatches(t *testing.T) {
 		first := submit(t, w, send("ann", ""))
 		synctest.Wait() // it is being committed
 		rest := submit(t, w, send("ann", ""), send("eve", ""), send("ann", ""), send("ann", ""))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		wantWords(t, first, "11")
 		wantWords(t, rest, "12", "forbidden", "13", "14")
 		wantBatches(t, m, 1, 3, 1)
@@ -87,9 +87,9 @@ func TestWriterWaitsForCompany(t *testing.T) {
 		cfg.BatchWait = 10 * time.Millisecond
 		w, _ := newTestWriter(t, m, &published{}, cfg)
 		first := submit(t, w, send("ann", ""))
-		time.Sleep(5 * time.Millisecond)
+		pass(5 * time.Millisecond)
 		second := submit(t, w, send("ann", ""))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		wantWords(t, append(first, second...), "11", "12")
 		wantBatches(t, m, 2)
 	})
@@ -120,7 +120,7 @@ func TestWriterUnknownOutcome(t *testing.T) {
 		w, _ := newTestWriter(t, m, p, patient)
 		m.will(fate{err: ErrUnknown, written: true}, fate{err: ErrUnavailable}, fate{err: ErrUnknown})
 		got := submit(t, w, send("ann", ""), send("ann", "c"))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		wantWords(t, got, "11", "12")
 		if m.state.Rooms["r"].Seq != 12 || len(p.seqs()) != 0 {
 			t.Errorf("head %d, published %v, want 12 and nothing: the outbox has it", m.state.Rooms["r"].Seq, p.seqs())
@@ -198,7 +198,7 @@ func TestWriterOneByOne(t *testing.T) {
 		bad := send("ann", "")
 		bad.Content = "poison"
 		got := submit(t, w, send("ann", ""), bad, send("ann", ""))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		wantWords(t, got, "12", "internal", "13")
 		wantBatches(t, m, 1, 3, 1, 1, 1)
 		if diff := cmp.Diff([]uint64{11, 12, 13}, p.seqs()); diff != "" {
@@ -217,7 +217,7 @@ func TestWriterOneByOneAfterAnUnknownOutcome(t *testing.T) {
 		synctest.Wait()
 		m.will(fate{}, fate{err: ErrUnknown, written: true}, fate{err: errors.New("broken")})
 		got := submit(t, w, send("ann", ""), send("ann", ""))
-		time.Sleep(time.Second)
+		pass(time.Second)
 		wantWords(t, got, "12", "13")
 		wantBatches(t, m, 1, 2, 2, 1, 1)
 	})
@@ -240,7 +240,7 @@ func TestWriterAbandoned(t *testing.T) {
 			t.Errorf("Do = %v, want timeout", err)
 		}
 		late := submit(t, w, send("ann", ""), send("ann", ""), send("ann", ""))
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		wantWords(t, first, "11")
 		wantWords(t, late, "12", "13", "unavailable") // their turns come after 0.5 s, 1.5 s and 2.5 s
 		if _, is := m.state.Members[Membership{"r", "ann"}]; !is {
@@ -264,7 +264,7 @@ func TestWriterFull(t *testing.T) {
 		if !errors.As(rest[2].Err, &f) || f.Kind != fault.Unavailable || f.RetryAfter == 0 {
 			t.Errorf("Submit into a full lane = %v, want unavailable with a time", rest[2].Err)
 		}
-		time.Sleep(10 * time.Second)
+		pass(10 * time.Second)
 		wantWords(t, append(first, rest...), "11", "12", "13", "unavailable")
 	})
 }

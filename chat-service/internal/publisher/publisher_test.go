@@ -96,7 +96,7 @@ func (r *rig) commit(p *Publisher, n int) {
 func (r *rig) wantLive(from, to int, streamed bool) {
 	r.t.Helper()
 	for seq := from; seq <= to; {
-		msg, err := r.live.NextMsg(8 * time.Second)
+		msg, err := r.live.NextMsg(30 * time.Second)
 		if err != nil {
 			r.t.Fatalf("event %d: %v", seq, err)
 		}
@@ -131,9 +131,9 @@ func (r *rig) wantStream(p *Publisher) {
 
 func eventually(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	for until := time.Now().Add(8 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(30 * time.Second); !f(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(until) {
-			t.Fatalf("%s: not within 8 s", what)
+			t.Fatalf("%s: not within 30 s", what)
 		}
 	}
 }
