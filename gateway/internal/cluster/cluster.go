@@ -64,24 +64,24 @@ type Cluster struct {
 	hub      *hub.Hub
 	registry *hub.Registry
 	sockets  Sockets
-	greeted  func() // announces this gateway's lease
+	announce func() // announces this gateway's lease
 	stats    *stats.Stats
 	log      *slog.Logger
 
-	inbox    bus.Inbox
-	messages chan *nats.Msg // leases, hellos, operations
-	answers  chan *nats.Msg
-	slots    chan struct{}  // tokens of calls being served
-	tasks    chan struct{}  // tokens of operations that act in a goroutine of their own
-	workers  chan struct{}  // tokens of joins and leaves
-	settled  chan struct{}  // closed when the others have had time to show their leases
-	running  sync.WaitGroup // of the tasks
-	emits    emits
-	leases   leases
+	inbox       bus.Inbox
+	messages    chan *nats.Msg // leases, hellos, operations
+	answers     chan *nats.Msg
+	calls       chan struct{}  // tokens of calls being served
+	taskSlots   chan struct{}  // tokens of tasks
+	roomWorkers chan struct{}  // tokens of joins and leaves
+	warm        chan struct{}  // closed when the others have had time to show their leases
+	tasks       sync.WaitGroup // operations that act in a goroutine of their own
+	emits       emits
+	leases      leases
 
-	mu      sync.Mutex // guards what follows
-	nextID  uint64
-	gathers map[uint64]*gather
+	mu         sync.Mutex // guards what follows
+	nextID     uint64
+	collectors map[uint64]*collector
 }
 
 const (
@@ -98,22 +98,22 @@ const (
 	// ackFlush is how long acks are collected before they go to the gateway that asked.
 	ackFlush = 10 * time.Millisecond
 	// maxAck is the largest ack that is passed on, in bytes: a NATS message holds 1 MB.
-	maxAck     = 512 << 10
-	maxTasks   = 64
-	maxWorkers = 64
+	maxAck         = 512 << 10
+	maxTasks       = 64
+	maxRoomWorkers = 64
 )
 
 // New makes a cluster; Run brings it to life.
 func New(cfg Config, d Deps) *Cluster {
 	return &Cluster{
-		cfg: cfg, nc: d.Bus, hub: d.Hub, registry: d.Registry, sockets: d.Sockets, greeted: d.Announce, stats: d.Stats, log: d.Log,
+		cfg: cfg, nc: d.Bus, hub: d.Hub, registry: d.Registry, sockets: d.Sockets, announce: d.Announce, stats: d.Stats, log: d.Log,
 		inbox:    bus.NewInbox(d.Bus),
 		messages: make(chan *nats.Msg, clusterBuffer), answers: make(chan *nats.Msg, answerBuffer),
-		slots: make(chan struct{}, max(1, cfg.Calls)), tasks: make(chan struct{}, maxTasks), workers: make(chan struct{}, maxWorkers),
-		settled: make(chan struct{}),
-		emits:   emits{open: make(map[int64]*openEmit)},
-		leases:  leases{gateways: make(map[string]lease)},
-		gathers: make(map[uint64]*gather),
+		calls: make(chan struct{}, max(1, cfg.Calls)), taskSlots: make(chan struct{}, maxTasks), roomWorkers: make(chan struct{}, maxRoomWorkers),
+		warm:       make(chan struct{}),
+		emits:      emits{open: make(map[int64]*openEmit)},
+		leases:     leases{gateways: make(map[string]lease)},
+		collectors: make(map[uint64]*collector),
 	}
 }
 
@@ -129,10 +129,10 @@ func (c *Cluster) Run(ctx context.Context) error {
 		}
 		defer sub.Unsubscribe() //nolint:errcheck // the connection is closed next
 	}
-	defer c.running.Wait()
+	defer c.tasks.Wait()
 	c.hello()
-	settled := time.NewTimer(helloWait)
-	defer settled.Stop()
+	warm := time.NewTimer(helloWait)
+	defer warm.Stop()
 	flush := time.NewTicker(ackFlush)
 	defer flush.Stop()
 	var dirty hub.Dirty
@@ -150,8 +150,8 @@ func (c *Cluster) Run(ctx context.Context) error {
 			c.answered(msg)
 		case now := <-flush.C:
 			c.flushAcks(now)
-		case <-settled.C:
-			close(c.settled)
+		case <-warm.C:
+			close(c.warm)
 		}
 	}
 }
@@ -159,7 +159,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 // hello asks the others for their leases, which otherwise come with the next heartbeat.
 func (c *Cluster) hello() {
 	if err := c.nc.Publish(subject.ClusterHello, nil); err != nil {
-		c.log.Debug("other gateways not greeted", slog.Any("error", err)) // again when the bus is back
+		c.log.Debug("other gateways not announce", slog.Any("error", err)) // again when the bus is back
 	}
 }
 
@@ -179,31 +179,31 @@ func (c *Cluster) message(ctx context.Context, msg *nats.Msg, dirty *hub.Dirty) 
 		}
 		c.leases.heard(&l, time.Now())
 	case subject.ClusterHello:
-		c.greeted()
+		c.announce()
 	default:
-		c.operate(ctx, msg, dirty)
+		c.apply(ctx, msg, dirty)
 	}
 }
 
-// living gives the gateways that have to answer, this one included.
-func (c *Cluster) living() map[string]struct{} {
+// alive gives the gateways that have to answer, this one included.
+func (c *Cluster) alive() map[string]struct{} {
 	expiry := time.Duration(float64(c.cfg.LeaseInterval) * leaseIntervals)
-	ids := c.leases.living(time.Now(), expiry, c.nc.IsConnected())
+	ids := c.leases.alive(time.Now(), expiry, c.nc.IsConnected())
 	ids[c.cfg.Gateway] = struct{}{}
 	return ids
 }
 
-// call has all gateways do an operation and gathers what they answer until timeout. acks: the answers are followed by acks,
+// call has all gateways do an operation and collects what they answer until timeout. acks: the answers are followed by acks,
 // which are waited for as well; the first answers have Config.Timeout.
-func (c *Cluster) call(ctx context.Context, op *clusterv1.Operation, timeout time.Duration, acks bool) (*gather, error) {
+func (c *Cluster) call(ctx context.Context, op *clusterv1.Operation, timeout time.Duration, acks bool) (*collector, error) {
 	select {
-	case c.slots <- struct{}{}:
-		defer func() { <-c.slots }()
+	case c.calls <- struct{}{}:
+		defer func() { <-c.calls }()
 	default:
 		return nil, fault.Retry(fault.Unavailable, "Too many cluster operations at once", retryAfter)
 	}
 	select {
-	case <-c.settled:
+	case <-c.warm:
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -228,19 +228,19 @@ func (c *Cluster) call(ctx context.Context, op *clusterv1.Operation, timeout tim
 	return g, nil
 }
 
-func (c *Cluster) open(acks bool) (uint64, *gather) {
-	g := newGather(c.living(), acks)
+func (c *Cluster) open(acks bool) (uint64, *collector) {
+	g := newCollector(c.alive(), acks)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.nextID++
-	c.gathers[c.nextID] = g
+	c.collectors[c.nextID] = g
 	return c.nextID, g
 }
 
 func (c *Cluster) close(id uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.gathers, id)
+	delete(c.collectors, id)
 }
 
 // answered hands an answer to the call that waits for it; one that comes late is dropped.
@@ -250,7 +250,7 @@ func (c *Cluster) answered(msg *nats.Msg) {
 		return
 	}
 	c.mu.Lock()
-	g := c.gathers[id]
+	g := c.collectors[id]
 	c.mu.Unlock()
 	if g == nil {
 		return
@@ -260,7 +260,7 @@ func (c *Cluster) answered(msg *nats.Msg) {
 		c.log.Warn("answer of a gateway cannot be decoded", slog.Any("error", err))
 		return
 	}
-	g.take(&a)
+	g.add(&a)
 }
 
 // Acked takes a client's ack of an emit; one that nobody waits for is ignored.

@@ -5,11 +5,11 @@
 //	caller ──REST, gRPC──► gateway A ══Operation══► A, B, C     each acts on its own sockets
 //	       ◄──────────────          ◄═══Answer═════ A, B        C died: the deadline ends the wait, the answer is partial
 //
-// A's side is server.go (what callers see), request.go (what they may ask) and gather.go (what comes back); leases.go tells who
-// has to answer. Everyone's side is act.go, emit.go and rooms.go.
+// A's side is server.go (what callers see), request.go (what they may ask) and collector.go (what comes back); leases.go tells who
+// has to answer. Everyone's side is apply.go, emit.go and rooms.go.
 //
 // An operation goes out once and is never repeated: what NATS drops shows as a partial answer, and the caller decides.
 //
-// Locks: each of Cluster.mu, leases.mu, emits.mu, gather.mu and tally.mu is held for work in memory only, and no other lock is
+// Locks: each of Cluster.mu, leases.mu, emits.mu, collector.mu and counter.mu is held for work in memory only, and no other lock is
 // taken under it.
 package cluster

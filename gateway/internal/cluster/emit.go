@@ -137,10 +137,10 @@ func (e *emits) acked(s *session.Socket, id int64, args []byte, attachments [][]
 	if len(o.waiting) == 0 {
 		delete(e.open, id)
 	}
-	return o.reply, o.take()
+	return o.reply, o.drain()
 }
 
-func (o *openEmit) take() *clusterv1.Answer {
+func (o *openEmit) drain() *clusterv1.Answer {
 	a := &clusterv1.Answer{Continued: true, Acks: o.acks}
 	o.acks, o.size = nil, 0
 	return a
@@ -156,7 +156,7 @@ func (e *emits) flush(now time.Time, send func(to string, a *clusterv1.Answer)) 
 	e.mu.Lock()
 	for id, o := range e.open {
 		if len(o.acks) > 0 {
-			list = append(list, due{o.reply, o.take()})
+			list = append(list, due{o.reply, o.drain()})
 		}
 		if len(o.waiting) == 0 || now.After(o.deadline) {
 			e.waiting -= len(o.waiting)

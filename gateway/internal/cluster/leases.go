@@ -44,8 +44,8 @@ func (l *leases) renew(now time.Time) {
 	}
 }
 
-// living gives the gateways that were heard of within expiry. The others are forgotten, unless this gateway has lost the bus.
-func (l *leases) living(now time.Time, expiry time.Duration, connected bool) map[string]struct{} {
+// alive gives the gateways that were heard of within expiry. The others are forgotten, unless this gateway has lost the bus.
+func (l *leases) alive(now time.Time, expiry time.Duration, connected bool) map[string]struct{} {
 	ids := make(map[string]struct{})
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -19,7 +19,7 @@ func TestLeases(t *testing.T) {
 	}
 	wantAlive := func(s int, connected bool, want ...string) {
 		t.Helper()
-		if got := slices.Sorted(maps.Keys(l.living(at(s), expiry, connected))); !slices.Equal(got, want) {
+		if got := slices.Sorted(maps.Keys(l.alive(at(s), expiry, connected))); !slices.Equal(got, want) {
 			t.Errorf("after %d s alive are %q, want %q", s, got, want)
 		}
 	}

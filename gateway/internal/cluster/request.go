@@ -45,8 +45,8 @@ func targetOf(r targeted) *clusterv1.Target {
 	}
 }
 
-// short adds the id of a field that takes only one.
-func short(list []string, one string) []string {
+// withID adds the id of a field that takes only one.
+func withID(list []string, one string) []string {
 	if one == "" {
 		return list
 	}

@@ -13,25 +13,25 @@ import (
 // maxFailures bounds the reasons that are told of one operation; all are counted.
 const maxFailures = 100
 
-// tally counts what was done for pairs of a socket and a room.
-type tally struct {
+// counter counts what was done for pairs of a socket and a room.
+type counter struct {
 	mu     sync.Mutex // guards answer
 	answer *clusterv1.Answer
 }
 
-func (t *tally) count(s *session.Socket, roomID string, done bool, f *fault.Error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (n *counter) count(s *session.Socket, roomID string, done bool, f *fault.Error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
 	switch {
 	case f != nil:
-		t.answer.Failed++
-		if len(t.answer.Failures) < maxFailures {
-			t.answer.Failures = append(t.answer.Failures, &clusterv1.JoinFailure{
+		n.answer.Failed++
+		if len(n.answer.Failures) < maxFailures {
+			n.answer.Failures = append(n.answer.Failures, &clusterv1.JoinFailure{
 				SocketId: s.ID, RoomId: roomID, Code: string(f.Kind), Message: f.Message,
 			})
 		}
 	case done:
-		t.answer.Done++
+		n.answer.Done++
 	}
 }
 
@@ -53,18 +53,18 @@ func (c *Cluster) each(
 	ctx context.Context, name string, sockets []*session.Socket, rooms []string,
 	do func(context.Context, *session.Socket, string) (bool, error),
 ) *clusterv1.Answer {
-	t := &tally{answer: &clusterv1.Answer{Sockets: uint32(len(sockets))}} //nolint:gosec // bounded by descriptors
+	t := &counter{answer: &clusterv1.Answer{Sockets: uint32(len(sockets))}} //nolint:gosec // bounded by descriptors
 	var wg sync.WaitGroup
 	for _, s := range sockets {
 		for _, roomID := range rooms {
 			select {
-			case c.workers <- struct{}{}:
+			case c.roomWorkers <- struct{}{}:
 			case <-ctx.Done():
 				t.count(s, roomID, false, fault.New(fault.Timeout, "Not done in time"))
 				continue
 			}
 			wg.Go(func() {
-				defer func() { <-c.workers }()
+				defer func() { <-c.roomWorkers }()
 				done, err := do(ctx, s, roomID)
 				t.count(s, roomID, done, fault.Log(ctx, c.log, err, slog.String("operation", name)))
 			})

@@ -67,7 +67,7 @@ func (a *server) Emit(ctx context.Context, r *clusterv1.EmitRequest) (*clusterv1
 		return nil, err
 	}
 	target := &clusterv1.Target{
-		Rooms: short(r.GetRooms(), r.GetRoomId()), Users: short(r.GetUsers(), r.GetUserId()), Sockets: r.GetSockets(),
+		Rooms: withID(r.GetRooms(), r.GetRoomId()), Users: withID(r.GetUsers(), r.GetUserId()), Sockets: r.GetSockets(),
 		All: r.GetAll(), Except: r.GetExcept(), Namespace: r.GetNamespace(),
 	}
 	if target.Namespace == "" {

@@ -8,9 +8,9 @@ import (
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 )
 
-// gather collects the answers to one operation. It is complete when every gateway that was known to live has answered and,
+// collector collects the answers to one operation. It is complete when every gateway that was known to live has answered and,
 // of an emit with ack, every socket that the event was sent to.
-type gather struct {
+type collector struct {
 	done chan struct{}
 	acks bool
 
@@ -34,12 +34,12 @@ const (
 	bareReply = 128
 )
 
-func newGather(gateways map[string]struct{}, acks bool) *gather {
-	return &gather{done: make(chan struct{}), acks: acks, waiting: gateways, late: make(map[string]struct{})}
+func newCollector(gateways map[string]struct{}, acks bool) *collector {
+	return &collector{done: make(chan struct{}), acks: acks, waiting: gateways, late: make(map[string]struct{})}
 }
 
-// take takes one answer, also of a gateway that was not known yet.
-func (g *gather) take(a *clusterv1.Answer) {
+// add takes in one answer, also of a gateway that was not known yet.
+func (g *collector) add(a *clusterv1.Answer) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if !a.GetContinued() {
@@ -54,14 +54,14 @@ func (g *gather) take(a *clusterv1.Answer) {
 	}
 	for _, reply := range a.GetAcks() {
 		g.got++
-		g.keep(reply)
+		g.keepLocked(reply)
 	}
 	a.Acks = nil
-	g.check()
+	g.completeLocked()
 }
 
-// keep keeps a reply, without its arguments where they would be too much.
-func (g *gather) keep(reply *clusterv1.SocketAck) {
+// keepLocked keeps a reply, without its arguments where they would be too much.
+func (g *collector) keepLocked(reply *clusterv1.SocketAck) {
 	size := bareReply + len(reply.GetArgs())
 	for _, a := range reply.GetAttachments() {
 		size += len(a)
@@ -78,7 +78,7 @@ func (g *gather) keep(reply *clusterv1.SocketAck) {
 	g.replies = append(g.replies, reply)
 }
 
-func (g *gather) check() {
+func (g *collector) completeLocked() {
 	if !g.complete && len(g.waiting) == 0 && g.got >= g.expected {
 		g.complete = true
 		close(g.done)
@@ -86,19 +86,19 @@ func (g *gather) check() {
 }
 
 // giveUp ends the wait for gateways that have not answered; what comes from them still counts.
-func (g *gather) giveUp() {
+func (g *collector) giveUp() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for id := range g.waiting {
 		g.late[id] = struct{}{}
 	}
 	clear(g.waiting)
-	g.check()
+	g.completeLocked()
 }
 
 // await waits until everything has come or timeout is over; for the gateways' first answers, until first. An error is that
 // of ctx.
-func (g *gather) await(ctx context.Context, timeout, first time.Duration, acks bool) error {
+func (g *collector) await(ctx context.Context, timeout, first time.Duration, acks bool) error {
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
 	answers := time.NewTimer(first)
@@ -119,7 +119,7 @@ func (g *gather) await(ctx context.Context, timeout, first time.Duration, acks b
 	}
 }
 
-// result is what a call has gathered; nothing changes it any more.
+// result is what a call has collected; nothing changes it any more.
 type result struct {
 	answers   []*clusterv1.Answer
 	replies   []*clusterv1.SocketAck
@@ -129,7 +129,7 @@ type result struct {
 	truncated bool
 }
 
-func (g *gather) result() result {
+func (g *collector) result() result {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return result{

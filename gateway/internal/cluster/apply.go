@@ -20,9 +20,9 @@ import (
 // maxFound bounds the sockets of one answer, in bytes: a NATS message holds 1 MB.
 const maxFound = 600 << 10
 
-// operate does an operation with the local sockets and answers. Joins and leaves wait for clients and services, so they
+// apply does an operation with the local sockets and answers. Joins and leaves wait for clients and services, so they
 // run in goroutines of their own.
-func (c *Cluster) operate(ctx context.Context, msg *nats.Msg, dirty *hub.Dirty) {
+func (c *Cluster) apply(ctx context.Context, msg *nats.Msg, dirty *hub.Dirty) {
 	var op clusterv1.Operation
 	if err := proto.Unmarshal(msg.Data, &op); err != nil {
 		c.log.WarnContext(ctx, "operation cannot be decoded", slog.Any("error", err))
@@ -51,14 +51,14 @@ const answerMargin = 200 * time.Millisecond
 
 func (c *Cluster) task(ctx context.Context, reply string, op *clusterv1.Operation, do func(context.Context) *clusterv1.Answer) {
 	select {
-	case c.tasks <- struct{}{}:
+	case c.taskSlots <- struct{}{}:
 	default:
 		c.answer(reply, &clusterv1.Answer{Overloaded: true})
 		return
 	}
 	timeout := time.Duration(op.GetTimeoutMs()) * time.Millisecond
-	c.running.Go(func() {
-		defer func() { <-c.tasks }()
+	c.tasks.Go(func() {
+		defer func() { <-c.taskSlots }()
 		ctx, cancel := context.WithTimeout(ctx, max(timeout-answerMargin, timeout/2))
 		defer cancel()
 		c.answer(reply, do(ctx))
