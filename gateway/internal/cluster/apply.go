@@ -20,8 +20,8 @@ import (
 // maxFound bounds the sockets of one answer, in bytes: a NATS message holds 1 MB.
 const maxFound = 600 << 10
 
-// apply does an operation with the local sockets and answers. Joins and leaves wait for clients and services, so they
-// run in goroutines of their own.
+// apply does an operation with the sockets of this gateway, and answers it. Joins and leaves wait for clients and services, so
+// apply starts a task for each.
 func (c *Cluster) apply(ctx context.Context, msg *nats.Msg, dirty *hub.Dirty) {
 	var op clusterv1.Operation
 	if err := proto.Unmarshal(msg.Data, &op); err != nil {
@@ -49,6 +49,7 @@ func (c *Cluster) apply(ctx context.Context, msg *nats.Msg, dirty *hub.Dirty) {
 // answerMargin is how long before the asking gateway's deadline an answer is sent, complete or not.
 const answerMargin = 200 * time.Millisecond
 
+// task answers a join or leave from a goroutine of its own, in time for the gateway that asked.
 func (c *Cluster) task(ctx context.Context, reply string, op *clusterv1.Operation, do func(context.Context) *clusterv1.Answer) {
 	select {
 	case c.taskSlots <- struct{}{}:
@@ -65,7 +66,7 @@ func (c *Cluster) task(ctx context.Context, reply string, op *clusterv1.Operatio
 	})
 }
 
-// collect gives the local sockets that a target names, each once.
+// collect returns the sockets of this gateway that a target names, each once.
 func (c *Cluster) collect(t *clusterv1.Target) []*session.Socket {
 	registry := c.registry
 	keep := c.exceptOf(t)
@@ -101,7 +102,7 @@ func (c *Cluster) collect(t *clusterv1.Target) []*session.Socket {
 	return sockets
 }
 
-// exceptOf tells whether a socket is in the target's namespace and not left out.
+// exceptOf returns a function that tells whether a socket is in the target's namespace and not among its exceptions.
 func (c *Cluster) exceptOf(t *clusterv1.Target) func(*session.Socket) bool {
 	users, ids := setOf(t.GetExcept().GetUsers()), setOf(t.GetExcept().GetSockets())
 	return func(s *session.Socket) bool {
@@ -130,7 +131,7 @@ func setOf(list []string) map[string]struct{} {
 	return set
 }
 
-// fetch lists the sockets above the cursor, the smallest ids first.
+// fetch lists the sockets whose ids are above the cursor, the smallest ids first.
 func (c *Cluster) fetch(act *clusterv1.FetchAct, sockets []*session.Socket) *clusterv1.Answer {
 	limit := int(act.GetLimit())
 	byID := func(a, b *session.Socket) int { return strings.Compare(a.ID, b.ID) }
@@ -158,6 +159,7 @@ func (c *Cluster) fetch(act *clusterv1.FetchAct, sockets []*session.Socket) *clu
 	return a
 }
 
+// detail describes a socket to a caller.
 func (c *Cluster) detail(s *session.Socket) *clusterv1.SocketDetail {
 	d := &clusterv1.SocketDetail{
 		SocketId: s.ID, UserId: s.UserID, Namespace: s.Namespace, GatewayId: c.cfg.Gateway,
@@ -170,7 +172,8 @@ func (c *Cluster) detail(s *session.Socket) *clusterv1.SocketDetail {
 	return d
 }
 
-// disconnect takes the sockets out of their namespaces; with close, all that share their connections.
+// disconnect takes the sockets out of their namespaces. With close, it ends their connections, and with them the sockets of
+// other namespaces that share these.
 func (c *Cluster) disconnect(act *clusterv1.DisconnectAct, sockets []*session.Socket) *clusterv1.Answer {
 	gone := make(map[*session.Socket]struct{}, len(sockets))
 	end := func(s *session.Socket) {

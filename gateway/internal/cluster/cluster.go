@@ -59,25 +59,28 @@ type Deps struct {
 
 // Cluster does operations with the sockets of all gateways, and this gateway's part of those that others ask for.
 type Cluster struct {
+	// Fixed at birth.
 	cfg      Config
 	nc       *nats.Conn
 	hub      *hub.Hub
 	registry *hub.Registry
 	sockets  Sockets
-	announce func() // announces this gateway's lease
+	announce func()
 	stats    *stats.Stats
 	log      *slog.Logger
 
+	// Channels; Run reads messages and answers.
 	inbox       bus.Inbox
 	messages    chan *nats.Msg // leases, hellos, operations
 	answers     chan *nats.Msg
-	calls       chan struct{}  // tokens of calls being served
-	taskSlots   chan struct{}  // tokens of tasks
-	roomWorkers chan struct{}  // tokens of joins and leaves
-	warm        chan struct{}  // closed when the others have had time to show their leases
-	tasks       sync.WaitGroup // operations that act in a goroutine of their own
-	emits       emits
-	leases      leases
+	calls       chan struct{} // tokens of the calls that this gateway serves
+	taskSlots   chan struct{} // tokens of the tasks
+	roomWorkers chan struct{} // tokens of joins and leaves
+	warm        chan struct{} // closed when the other gateways have had time to show their leases
+
+	tasks  sync.WaitGroup // joins and leaves of whole operations; each waits for clients and services
+	emits  emits          // has a lock of its own
+	leases leases         // has a lock of its own
 
 	mu         sync.Mutex // guards what follows
 	nextID     uint64
@@ -85,8 +88,11 @@ type Cluster struct {
 }
 
 const (
+	// clusterBuffer is how many leases, hellos and operations may wait. An operation that overflows is not done here, and the
+	// answer to its caller says that this gateway is missing.
 	clusterBuffer = 4096
-	answerBuffer  = 16384
+	// answerBuffer is how many answers may wait. One that overflows makes its call's answer partial.
+	answerBuffer = 16384
 	// leaseIntervals is how many heartbeats a gateway may miss before nobody waits for it: 10 s of 3 s each.
 	leaseIntervals = 10.0 / 3
 	// helloWait is how long the others have at the start to show their leases; calls wait for it.
@@ -98,7 +104,8 @@ const (
 	// ackFlush is how long acks are collected before they go to the gateway that asked.
 	ackFlush = 10 * time.Millisecond
 	// maxAck is the largest ack that is passed on, in bytes: a NATS message holds 1 MB.
-	maxAck         = 512 << 10
+	maxAck = 512 << 10
+	// maxTasks bounds the joins and leaves of whole operations, maxRoomWorkers those of single sockets and rooms among them.
 	maxTasks       = 64
 	maxRoomWorkers = 64
 )
@@ -169,6 +176,7 @@ func (c *Cluster) Resync() {
 	c.hello()
 }
 
+// message takes in what came on one of the cluster's subjects.
 func (c *Cluster) message(ctx context.Context, msg *nats.Msg, dirty *hub.Dirty) {
 	switch msg.Subject {
 	case subject.PresenceLease:
@@ -185,7 +193,7 @@ func (c *Cluster) message(ctx context.Context, msg *nats.Msg, dirty *hub.Dirty) 
 	}
 }
 
-// alive gives the gateways that have to answer, this one included.
+// alive returns the ids of the gateways that have to answer, this one included.
 func (c *Cluster) alive() map[string]struct{} {
 	expiry := time.Duration(float64(c.cfg.LeaseInterval) * leaseIntervals)
 	ids := c.leases.alive(time.Now(), expiry, c.nc.IsConnected())
@@ -193,8 +201,8 @@ func (c *Cluster) alive() map[string]struct{} {
 	return ids
 }
 
-// call has all gateways do an operation and collects what they answer until timeout. acks: the answers are followed by acks,
-// which are waited for as well; the first answers have Config.Timeout.
+// call has all gateways do an operation and collects what they answer until timeout. With acks, call also waits for the acks
+// that follow the answers; the answers themselves have Config.Timeout at most.
 func (c *Cluster) call(ctx context.Context, op *clusterv1.Operation, timeout time.Duration, acks bool) (*collector, error) {
 	select {
 	case c.calls <- struct{}{}:
@@ -228,6 +236,7 @@ func (c *Cluster) call(ctx context.Context, op *clusterv1.Operation, timeout tim
 	return g, nil
 }
 
+// open makes a collector for a call, under an id of its own.
 func (c *Cluster) open(acks bool) (uint64, *collector) {
 	g := newCollector(c.alive(), acks)
 	c.mu.Lock()
@@ -237,13 +246,14 @@ func (c *Cluster) open(acks bool) (uint64, *collector) {
 	return c.nextID, g
 }
 
+// close forgets a call; answers that come for it later are dropped.
 func (c *Cluster) close(id uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.collectors, id)
 }
 
-// answered hands an answer to the call that waits for it; one that comes late is dropped.
+// answered hands an answer to the call that waits for it, and drops an answer that comes too late.
 func (c *Cluster) answered(msg *nats.Msg) {
 	id, ok := c.inbox.Request(msg.Subject)
 	if !ok || len(msg.Data) == 0 {
@@ -263,18 +273,17 @@ func (c *Cluster) answered(msg *nats.Msg) {
 	g.add(&a)
 }
 
-// Acked takes a client's ack of an emit; one that nobody waits for is ignored.
+// Acked takes in a client's ack of an emit. An ack that nobody waits for is ignored.
 func (c *Cluster) Acked(s *session.Socket, id int64, args []byte, attachments [][]byte) {
 	if to, a := c.emits.acked(s, id, args, attachments, min(c.cfg.MaxAckBytes, maxAck)); a != nil {
 		c.answer(to, a)
 	}
 }
 
-func (c *Cluster) flushAcks(now time.Time) {
-	c.emits.flush(now, c.answer)
-}
+// flushAcks sends the acks that were collected to the gateways that asked for them.
+func (c *Cluster) flushAcks(now time.Time) { c.emits.flush(now, c.answer) }
 
-// answer publishes what this gateway did. What is lost shows as a partial answer.
+// answer publishes what this gateway did. An answer that is lost makes the caller's answer partial.
 func (c *Cluster) answer(to string, a *clusterv1.Answer) {
 	a.GatewayId = c.cfg.Gateway
 	raw, err := proto.Marshal(a)

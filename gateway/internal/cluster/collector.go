@@ -8,8 +8,8 @@ import (
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 )
 
-// collector collects the answers to one operation. It is complete when every gateway that was known to live has answered and,
-// of an emit with ack, every socket that the event was sent to.
+// collector collects the answers to one operation. The collector is complete when every gateway whose lease was valid has
+// answered and, for an emit with acks, every socket that the event was sent to has acknowledged.
 type collector struct {
 	done chan struct{}
 	acks bool
@@ -38,7 +38,7 @@ func newCollector(gateways map[string]struct{}, acks bool) *collector {
 	return &collector{done: make(chan struct{}), acks: acks, waiting: gateways, late: make(map[string]struct{})}
 }
 
-// add takes in one answer, also of a gateway that was not known yet.
+// add takes in one answer, also that of a gateway that was not known yet.
 func (g *collector) add(a *clusterv1.Answer) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -60,7 +60,7 @@ func (g *collector) add(a *clusterv1.Answer) {
 	g.completeLocked()
 }
 
-// keepLocked keeps a reply, without its arguments where they would be too much.
+// keepLocked keeps a reply, without its arguments when all replies together would be too large.
 func (g *collector) keepLocked(reply *clusterv1.SocketAck) {
 	size := bareReply + len(reply.GetArgs())
 	for _, a := range reply.GetAttachments() {
@@ -72,12 +72,13 @@ func (g *collector) keepLocked(reply *clusterv1.SocketAck) {
 	}
 	g.truncated = g.truncated || reply.GetTruncated()
 	if g.size+size > maxAnswer {
-		return // it is still counted
+		return // the reply is counted all the same
 	}
 	g.size += size
 	g.replies = append(g.replies, reply)
 }
 
+// completeLocked ends the wait when nothing is missing.
 func (g *collector) completeLocked() {
 	if !g.complete && len(g.waiting) == 0 && g.got >= g.expected {
 		g.complete = true
@@ -85,7 +86,7 @@ func (g *collector) completeLocked() {
 	}
 }
 
-// giveUp ends the wait for gateways that have not answered; what comes from them still counts.
+// giveUp ends the wait for the gateways that have not answered. Answers that come from them later still count.
 func (g *collector) giveUp() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -96,8 +97,8 @@ func (g *collector) giveUp() {
 	g.completeLocked()
 }
 
-// await waits until everything has come or timeout is over; for the gateways' first answers, until first. An error is that
-// of ctx.
+// await waits until the collector is complete or timeout is over. With acks, it waits for the gateways' answers no longer than
+// first. The only error is that of ctx.
 func (g *collector) await(ctx context.Context, timeout, first time.Duration, acks bool) error {
 	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
@@ -119,7 +120,7 @@ func (g *collector) await(ctx context.Context, timeout, first time.Duration, ack
 	}
 }
 
-// result is what a call has collected; nothing changes it any more.
+// result is what a call has collected when its wait is over. Nothing changes it any more.
 type result struct {
 	answers   []*clusterv1.Answer
 	replies   []*clusterv1.SocketAck

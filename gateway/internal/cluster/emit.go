@@ -11,8 +11,8 @@ import (
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 )
 
-// emits are the events whose acks are awaited. All sockets of one emit get the same ack id, so that the event is encoded
-// once; an ack counts once for each socket that was asked, until the deadline.
+// emits are the events whose acks this gateway waits for. All sockets of one emit get the same ack id, so that the event is
+// encoded once. An ack counts once for each socket that was asked, until the deadline.
 type emits struct {
 	mu      sync.Mutex // guards what follows
 	nextID  int64
@@ -20,21 +20,22 @@ type emits struct {
 	waiting int // sockets of all of them
 }
 
+// openEmit is one of them; emits.mu guards it.
 type openEmit struct {
 	reply    string // where the acks go
 	deadline time.Time
-	waiting  map[*session.Socket]struct{}
-	acks     []*clusterv1.SocketAck // not sent yet
-	size     int
+	waiting  map[*session.Socket]struct{} // have not acknowledged
+	acks     []*clusterv1.SocketAck       // not sent yet
+	size     int                          // of acks, in bytes
 }
 
 const (
-	maxOpenEmits = 4096
-	maxAwaited   = 1 << 20   // sockets
+	maxOpenEmits = 4096      // emits with acks of all callers; more are refused as overload
+	maxAwaited   = 1 << 20   // sockets of all of them
 	ackBatch     = 256 << 10 // bytes in one answer, about
 )
 
-// emit sends an event to sockets.
+// emit sends an event to sockets, and expects their acks when the caller wants them.
 func (c *Cluster) emit(reply string, op *clusterv1.Operation, act *clusterv1.EmitAct, sockets []*session.Socket, dirty *hub.Dirty) *clusterv1.Answer {
 	id := int64(0)
 	if act.GetAck() && len(sockets) > 0 {
@@ -66,7 +67,7 @@ func (c *Cluster) emit(reply string, op *clusterv1.Operation, act *clusterv1.Emi
 	return &clusterv1.Answer{Sockets: uint32(sent)}
 }
 
-// begin gives an ack id for sockets; ok is false when too much is awaited already.
+// begin returns an ack id for sockets that are to be asked; ok is false when too many acks are awaited already.
 func (e *emits) begin(reply string, deadline time.Time, sockets []*session.Socket) (id int64, ok bool) {
 	waiting := make(map[*session.Socket]struct{}, len(sockets))
 	for _, s := range sockets {
@@ -83,7 +84,7 @@ func (e *emits) begin(reply string, deadline time.Time, sockets []*session.Socke
 	return e.nextID, true
 }
 
-// cancel takes back that a socket was asked.
+// cancel takes back that a socket was asked: its conn is closed.
 func (e *emits) cancel(id int64, s *session.Socket) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -92,6 +93,7 @@ func (e *emits) cancel(id int64, s *session.Socket) {
 	}
 }
 
+// answeredLocked notes that a socket is not waited for any more; it reports whether the socket was waited for.
 func (e *emits) answeredLocked(id int64, o *openEmit, s *session.Socket) bool {
 	if _, asked := o.waiting[s]; !asked {
 		return false
@@ -104,7 +106,7 @@ func (e *emits) answeredLocked(id int64, o *openEmit, s *session.Socket) bool {
 	return true
 }
 
-// acked notes an ack. It returns an answer when one is due at once: all sockets have answered, or many bytes wait.
+// acked notes an ack. It returns an answer when one has to go at once, because all sockets have answered or many bytes wait.
 func (e *emits) acked(s *session.Socket, id int64, args []byte, attachments [][]byte, maxBytes int) (to string, a *clusterv1.Answer) {
 	size := len(args)
 	for _, b := range attachments {
@@ -140,13 +142,14 @@ func (e *emits) acked(s *session.Socket, id int64, args []byte, attachments [][]
 	return o.reply, o.drain()
 }
 
+// drain returns the acks that wait as an answer, and forgets them.
 func (o *openEmit) drain() *clusterv1.Answer {
 	a := &clusterv1.Answer{Continued: true, Acks: o.acks}
 	o.acks, o.size = nil, 0
 	return a
 }
 
-// flush sends the acks that wait and forgets emits whose time is over.
+// flush sends the acks that wait, and forgets the emits whose time is over.
 func (e *emits) flush(now time.Time, send func(to string, a *clusterv1.Answer)) {
 	type due struct {
 		to string

@@ -13,7 +13,7 @@ type leases struct {
 	gateways map[string]lease
 }
 
-// lease is when a gateway was last heard of.
+// lease says when a gateway was last heard of, and which process of that name it was.
 type lease struct {
 	incarnation int64
 	seen        time.Time
@@ -33,8 +33,8 @@ func (l *leases) heard(p *eventv1.PresenceLease, now time.Time) {
 	}
 }
 
-// renew follows a reconnect: what was known before counts as alive until it is silent again, so that an answer is rather
-// called partial than complete.
+// renew has every known gateway count as alive from now on, until it is silent again. It follows a reconnect: nothing was heard
+// meanwhile, and an answer is rather called partial than complete.
 func (l *leases) renew(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,7 +44,8 @@ func (l *leases) renew(now time.Time) {
 	}
 }
 
-// alive gives the gateways that were heard of within expiry. The others are forgotten, unless this gateway has lost the bus.
+// alive returns the ids of the gateways that were heard of within expiry. It forgets the others, unless this gateway is not
+// connected to the bus: then it may be the silent one.
 func (l *leases) alive(now time.Time, expiry time.Duration, connected bool) map[string]struct{} {
 	ids := make(map[string]struct{})
 	l.mu.Lock()

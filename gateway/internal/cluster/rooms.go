@@ -10,10 +10,10 @@ import (
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 )
 
-// maxFailures bounds the reasons that are told of one operation; all are counted.
+// maxFailures bounds how many failures of one operation are explained. All of them are counted.
 const maxFailures = 100
 
-// counter counts what was done for pairs of a socket and a room.
+// counter counts for how many pairs of a socket and a room something was done, and for how many it failed.
 type counter struct {
 	mu     sync.Mutex // guards answer
 	answer *clusterv1.Answer
@@ -35,20 +35,19 @@ func (n *counter) count(s *session.Socket, roomID string, done bool, f *fault.Er
 	}
 }
 
-// join has sockets enter rooms as if their clients had asked: chat-service decides, history comes first, nothing is lost or
-// repeated. Only the ack is ours.
+// join has sockets enter rooms as if their clients had asked, except that there is no ack.
 func (c *Cluster) join(ctx context.Context, sockets []*session.Socket, rooms []string) *clusterv1.Answer {
 	return c.each(ctx, "join", sockets, rooms, func(ctx context.Context, s *session.Socket, roomID string) (bool, error) {
 		return true, c.sockets.Join(ctx, s, roomID)
 	})
 }
 
-// leave takes sockets out of rooms. Memberships are chat-service's and stay.
+// leave takes sockets out of rooms. The memberships of their users are chat-service's, and stay.
 func (c *Cluster) leave(ctx context.Context, sockets []*session.Socket, rooms []string) *clusterv1.Answer {
 	return c.each(ctx, "leave", sockets, rooms, c.sockets.Leave)
 }
 
-// each runs do for every socket and room, some at a time.
+// each runs do for every pair of a socket and a room, as many at a time as there are room workers, and counts the outcomes.
 func (c *Cluster) each(
 	ctx context.Context, name string, sockets []*session.Socket, rooms []string,
 	do func(context.Context, *session.Socket, string) (bool, error),

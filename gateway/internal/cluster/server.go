@@ -35,7 +35,7 @@ const (
 	maxPageBytes   = 3 << 20 // bytes
 )
 
-// within shortens a wait to what the caller's deadline leaves, so that the caller gets a partial answer rather than none.
+// within shortens a wait to what the deadline of the caller leaves, so that the caller gets a partial answer rather than none.
 func within(ctx context.Context, wait time.Duration) time.Duration {
 	if at, ok := ctx.Deadline(); ok {
 		wait = min(wait, max(time.Until(at)-callMargin, time.Millisecond))
@@ -43,7 +43,7 @@ func within(ctx context.Context, wait time.Duration) time.Duration {
 	return wait
 }
 
-// call does an operation and counts how it ended.
+// call has the cluster do an operation, and counts how that ended in the metrics.
 func (a *server) call(
 	ctx context.Context, name string, op *clusterv1.Operation, wait time.Duration, acks bool,
 ) (result, error) {

@@ -32,27 +32,30 @@ type Config struct {
 
 // Peers passes polling requests and WebSockets on to the gateways that have their sessions, and answers those gateways.
 type Peers struct {
+	// Fixed at birth.
 	cfg      Config
 	nc       *nats.Conn
 	sessions *session.Server
 	log      *slog.Logger
-	inbox    chan *nats.Msg
-	polls    chan struct{} // tokens of polls being answered for other gateways
 
+	inbox chan *nats.Msg // what other gateways send; Run reads it
+	polls chan struct{}  // tokens of polls being answered for other gateways
 	tasks sync.WaitGroup // polls being answered, keepalives, the ends of tunnels
 
-	mu      sync.Mutex // guards what follows
-	cancels map[string]context.CancelFunc
+	mu      sync.Mutex                    // guards what follows
+	cancels map[string]context.CancelFunc // of polls being answered, by their ids
 	tunnels map[string]*tunnel
 }
 
 const (
-	peerBuffer    = 16384
+	// peerBuffer is how many messages of other gateways may wait. What overflows is lost: a hole ends its tunnel.
+	peerBuffer = 16384
+	// maxPeerPolls is how many polls are answered for other gateways at once. More are refused with 503.
 	maxPeerPolls  = 20000
 	pollOverhead  = 1024             // bytes of a PollReply beside the body, at most
 	pollPatience  = 2 * time.Second  // for the answer to a GET, beyond its hold
 	postPatience  = 10 * time.Second // a POST may be held back while the session's events wait
-	tunnelTimeout = 2 * time.Second
+	tunnelTimeout = 2 * time.Second  // for the owner's answer to the opening of a tunnel
 )
 
 // New makes the peers of a gateway; Run brings them to life.
@@ -64,8 +67,9 @@ func New(cfg Config, nc *nats.Conn, sessions *session.Server, log *slog.Logger) 
 	}
 }
 
-// Poll has another gateway answer a polling request of one of its sessions. An answer that is lost, because NATS or the session's gateway went away, is an error soon after
-// the hold: what was in it is lost to the session, and its client has to come back and recover.
+// Poll has another gateway answer a polling request of one of its sessions. When the answer is lost, because
+// NATS or the session's gateway went away, Poll returns an error soon after the hold. The packets of the answer are lost to the
+// session, so its client has to come back and recover.
 func (p *Peers) Poll(ctx context.Context, gateway string, r session.PollRequest) (session.PollResponse, error) {
 	id := session.NewID()
 	patience := postPatience
@@ -96,7 +100,7 @@ func (p *Peers) Poll(ctx context.Context, gateway string, r session.PollRequest)
 	return session.PollResponse{Status: int(reply.GetStatus()), ContentType: reply.GetContentType(), Body: reply.GetBody()}, nil
 }
 
-// send publishes a message to another gateway; what is lost is noticed by counts and keepalives.
+// send publishes a message to another gateway. The counts and keepalives of tunnels find out when one is lost.
 func (p *Peers) send(gateway string, m *enginev1.EngineMessage) {
 	raw, err := proto.Marshal(m)
 	if err == nil {
@@ -107,7 +111,8 @@ func (p *Peers) send(gateway string, m *enginev1.EngineMessage) {
 	}
 }
 
-// Run takes in what other gateways send. Tunnels need the order, and their work does not block; polls wait in goroutines.
+// Run takes in what other gateways send, until ctx ends; then it closes the tunnels. Messages of tunnels are handled in order by
+// Run itself, and none of that blocks; polls wait for packets, so each gets a goroutine.
 func (p *Peers) Run(ctx context.Context) error {
 	sub, err := p.nc.ChanSubscribe(subject.Engine(p.cfg.Gateway), p.inbox)
 	if err != nil {
@@ -138,6 +143,7 @@ func (p *Peers) Run(ctx context.Context) error {
 	}
 }
 
+// received handles every message but a poll.
 func (p *Peers) received(msg *nats.Msg, m *enginev1.EngineMessage) {
 	switch kind := m.GetKind().(type) {
 	case *enginev1.EngineMessage_Cancel:
@@ -205,6 +211,7 @@ func (p *Peers) answerPoll(ctx context.Context, msg *nats.Msg, poll *enginev1.Po
 	})
 }
 
+// replyPoll sends the answer to a poll back to the gateway that it came from.
 func (p *Peers) replyPoll(msg *nats.Msg, r session.PollResponse) {
 	raw, err := proto.Marshal(&enginev1.PollReply{Status: int32(r.Status), ContentType: r.ContentType, Body: r.Body}) //nolint:gosec // an HTTP status
 	if err == nil {
@@ -215,7 +222,7 @@ func (p *Peers) replyPoll(msg *nats.Msg, r session.PollResponse) {
 	}
 }
 
-// unknownTunnel answers the keepalive of a tunnel that is not here; an empty message answers all others.
+// unknownTunnel is the answer to the keepalive of a tunnel that this gateway does not have. The answer to all others is empty.
 const unknownTunnel = "unknown"
 
 var errNoTunnel = errors.New("the session's gateway does not answer")

@@ -25,26 +25,27 @@ import (
 // At the owner it is the session's Conn; at the carrier it is the WebSocket's Receiver. Messages are counted in each
 // direction: a hole means that NATS dropped something, and ends the tunnel, so that the client recovers.
 type tunnel struct {
+	// Fixed when the tunnel is added. One of owner and conn is nil.
 	peers   *Peers
 	id      string
-	gateway string // of the other end
-	opened  time.Time
-
-	owner transport.Receiver // at the owner: the session's side
-	conn  transport.Conn     // at the carrier: the client's WebSocket
+	gateway string             // of the other end
+	opened  time.Time          // at the carrier
+	owner   transport.Receiver // at the owner: the session's side
+	conn    transport.Conn     // at the carrier: the client's WebSocket
 
 	mu     sync.Mutex // guards what follows
-	sent   uint64
-	got    uint64
-	out    []byte // at the owner: frames not flushed yet
+	sent   uint64     // messages to the other end
+	got    uint64     // messages from the other end
+	out    []byte     // at the owner: frames not flushed yet
 	closed bool
-	seen   time.Time
+	seen   time.Time // when the other end last gave a sign of life
 }
 
 const (
 	// tunnelChunk is how many bytes of frames go in one NATS message, below its limit of 1 MiB.
 	tunnelChunk = 256 << 10
-	// keepaliveInterval and keepaliveLost tell when the other end is given up.
+	// keepaliveInterval is the time between two keepalives of a tunnel. One whose other end gives no sign of life for
+	// keepaliveLost is given up.
 	keepaliveInterval = 3 * time.Second
 	keepaliveLost     = 10 * time.Second
 )
@@ -95,7 +96,7 @@ func (p *Peers) OpenTunnel(
 	if err := proto.Unmarshal(msg.Data, &reply); err != nil {
 		return nil, nil, fmt.Errorf("decode a tunnel's opening: %w", err)
 	}
-	if reply.GetStatus() == http.StatusConflict { // taken and closed at once, as by the session's own gateway
+	if reply.GetStatus() == http.StatusConflict { // accepted and closed at once, as the session's own gateway does it
 		return func(conn transport.Conn) transport.Receiver {
 			t.conn = conn
 			conn.Close(transport.CodeNormal, transport.ReasonRefused)
@@ -112,7 +113,7 @@ func (p *Peers) OpenTunnel(
 	}, nil, nil
 }
 
-// openedTunnel takes a WebSocket that another gateway carries, at the owner.
+// openedTunnel accepts a WebSocket that another gateway carries for a session of this one.
 func (p *Peers) openedTunnel(msg *nats.Msg, open *enginev1.TunnelOpen) {
 	reply := &enginev1.TunnelOpenReply{}
 	if p.sessions.Transport(open.GetSid()) == "" {
@@ -139,6 +140,7 @@ func (p *Peers) openedTunnel(msg *nats.Msg, open *enginev1.TunnelOpen) {
 	}
 }
 
+// tunnelData hands on what came through a tunnel: the client's message to the session, or the session's frames to the client.
 func (p *Peers) tunnelData(d *enginev1.TunnelData) {
 	t := p.tunnel(d.GetTunnel())
 	if t == nil {
@@ -195,7 +197,7 @@ func (t *tunnel) sendClose(code transport.Code, reason transport.Reason) {
 	}}})
 }
 
-// peerClosed takes the other end's close.
+// peerClosed ends the tunnel because the other end has closed it.
 func (t *tunnel) peerClosed(code transport.Code, reason transport.Reason) {
 	if t.owner != nil {
 		t.end(reason)
@@ -205,7 +207,8 @@ func (t *tunnel) peerClosed(code transport.Code, reason transport.Reason) {
 	t.conn.Close(code, reason)
 }
 
-// end reports the end to the session, once, from a goroutine: the caller may hold what the session's end needs.
+// end ends the tunnel at this side, once. The session hears of it from a goroutine: the caller may hold a lock that the session's
+// end needs.
 func (t *tunnel) end(reason transport.Reason) {
 	t.mu.Lock()
 	first := !t.closed
@@ -301,7 +304,8 @@ func (t *tunnel) QueuedBytes() int {
 	return len(t.out)
 }
 
-// keepTunnels asks the other ends whether they still live, and ends the tunnels whose other end does not answer.
+// keepTunnels asks the other end of each tunnel from time to time whether it has the tunnel, and ends those that it does not
+// have and those of gateways that do not answer.
 func (p *Peers) keepTunnels(ctx context.Context) {
 	ticker := time.NewTicker(keepaliveInterval)
 	defer ticker.Stop()
@@ -325,6 +329,7 @@ func (p *Peers) keepTunnels(ctx context.Context) {
 	}
 }
 
+// askTunnels asks one gateway for the tunnels that end there.
 func (p *Peers) askTunnels(ctx context.Context, tunnels []*tunnel, now time.Time) {
 	away := false
 	for _, t := range tunnels {
@@ -367,7 +372,7 @@ func (p *Peers) askTunnel(ctx context.Context, t *tunnel) (known bool, err error
 	return len(msg.Data) == 0, nil
 }
 
-// closeTunnels ends what this gateway carries or owns when it stops.
+// closeTunnels ends all tunnels when this gateway stops.
 func (p *Peers) closeTunnels() {
 	p.mu.Lock()
 	tunnels := make([]*tunnel, 0, len(p.tunnels))
