@@ -8,8 +8,8 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/starling-chat/starling/auth-service/internal/auth"
 	"github.com/starling-chat/starling/auth-service/internal/announcer"
+	"github.com/starling-chat/starling/auth-service/internal/auth"
 	"github.com/starling-chat/starling/auth-service/internal/grpcapi"
 	"github.com/starling-chat/starling/auth-service/internal/postgres"
 	"github.com/starling-chat/starling/platform/bus"
