@@ -65,7 +65,7 @@ func startGateway(t *testing.T, server *embedded.Server, id string) *gateway {
 		id: id, incarnation: time.Now().UnixNano(), nc: bustest.Connect(t, server),
 		registry: hub.NewRegistry(), rooms: make(map[*session.Socket][]string),
 	}
-	g.hub = hub.New(2, ignore{}, st, log)
+	g.hub = hub.New(2, st, log)
 	g.cluster = New(Config{
 		Gateway: id, Calls: 3, Timeout: testTimeout, RoomTimeout: sessiontest.Patience, LeaseInterval: testLease, MaxAckBytes: 65536,
 	}, Deps{Bus: g.nc, Hub: g.hub, Registry: g.registry, Sockets: g, Announce: g.announce, Stats: st, Log: log})
@@ -117,12 +117,6 @@ func (g *gateway) expire(id string) {
 	l.seen = time.Now().Add(-time.Hour)
 	g.cluster.leases.gateways[id] = l
 }
-
-// ignore hears what the hub notices.
-type ignore struct{}
-
-func (ignore) Evicted(*session.Socket, string) {}
-func (ignore) GapFound(string)                 {}
 
 func (g *gateway) Connect(s *session.Session, namespace string, auth []byte) {
 	var detail struct{ Token string }

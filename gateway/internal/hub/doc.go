@@ -3,5 +3,7 @@
 //
 //	… → bus → replay/hub → transport
 //
-// Rooms are spread over shards; a shard is locked while an event is queued, never while bytes are written to a conn.
+// Rooms are spread over shards. A shard is locked while events are queued, never while bytes are written to a conn: what has to
+// be written, closed or published because of an event is the caller's to do, after the call (FlushSet, Effects). Events of a
+// room that are many bytes go out in several runs, and between two of them the lock is given back.
 package hub

@@ -18,28 +18,44 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/transport"
 )
 
-// watcher notes what the hub notices.
-type watcher struct {
+// performed is a hub whose effects are performed at once, and noted.
+type performed struct {
+	*Hub
 	mu      sync.Mutex
 	evicted []string
 	gaps    int
 }
 
-func (w *watcher) Evicted(s *session.Socket, roomID string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.evicted = append(w.evicted, s.UserID+"/"+roomID)
+func newHub() *performed {
+	return &performed{Hub: New(2, sessiontest.Stats(), slog.New(slog.DiscardHandler))}
 }
 
-func (w *watcher) GapFound(string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.gaps++
+func (p *performed) perform(fx Effects, roomID string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range fx.Evicted {
+		p.evicted = append(p.evicted, s.UserID+"/"+roomID)
+		p.Leave(s, roomID)
+	}
+	if fx.GapFound {
+		p.gaps++
+	}
 }
 
-func newHub() (*Hub, *watcher) {
-	w := &watcher{}
-	return New(2, w, sessiontest.Stats(), slog.New(slog.DiscardHandler)), w
+func (p *performed) Complete(s *session.Socket, roomID string, head uint64, prelude []*transport.Message, flushes *transport.FlushSet) bool {
+	ok, fx := p.Hub.Complete(s, roomID, head, prelude, flushes)
+	p.perform(fx, roomID)
+	return ok
+}
+
+func (p *performed) Abort(s *session.Socket, roomID string) {
+	var flushes transport.FlushSet
+	fx := p.Hub.Abort(s, roomID, &flushes)
+	if fx.Lost {
+		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
+	}
+	p.perform(fx, roomID)
+	flushes.Flush()
 }
 
 // event is a room event whose only argument is its sequence.
@@ -54,16 +70,16 @@ func history(head uint64) []*transport.Message {
 	return []*transport.Message{transport.TextMessage(fmt.Sprintf("history to %d", head))}
 }
 
-func apply(h *Hub, events ...replay.Event) {
+func apply(h *performed, events ...replay.Event) {
 	var dirty Dirty
 	for _, e := range events {
-		h.Apply(e, &dirty)
+		h.perform(h.ApplyAll(e.RoomID, []replay.Event{e}, 0, &dirty), e.RoomID)
 	}
 	dirty.Flush()
 }
 
 // enter joins a socket at a head, which must succeed.
-func enter(t *testing.T, h *Hub, s *session.Socket, head uint64) {
+func enter(t *testing.T, h *performed, s *session.Socket, head uint64) {
 	t.Helper()
 	var dirty Dirty
 	if !h.Begin(s, "r", 0) || !h.Complete(s, "r", head, history(head), &dirty) {
@@ -80,7 +96,7 @@ func got(t *testing.T, c *sessiontest.Conn, want ...string) {
 }
 
 func TestFanOut(t *testing.T) {
-	h, _ := newHub()
+	h := newHub()
 	sockets := sessiontest.NewSockets(t)
 	a, ca := sockets.New(t, "/", "a")
 	b, cb := sockets.New(t, "/chat", "b")
@@ -104,18 +120,19 @@ func TestFanOut(t *testing.T) {
 }
 
 func TestHeadsGapsAndForget(t *testing.T) {
-	h, w := newHub()
+	h := newHub()
 	sockets := sessiontest.NewSockets(t)
 	a, ca := sockets.New(t, "/", "a")
-	if len(h.Heads()) != 0 || !h.Forget("r") {
-		t.Errorf("Heads() = %v, Forget = false of an empty hub, want none and true", h.Heads())
+	if len(h.Heads()) != 0 {
+		t.Errorf("Heads() = %v of an empty hub, want none", h.Heads())
 	}
 	h.Begin(a, "r", 0)
 	if h.Begin(a, "r", 0) {
 		t.Error("Begin of a socket at the door = true, want false")
 	}
-	if len(h.Heads()) != 0 || h.Forget("r") {
-		t.Errorf("Heads() = %v before the start, want none, and the room not forgotten", h.Heads())
+	h.Forget("r") // a room with members stays
+	if len(h.Heads()) != 0 {
+		t.Errorf("Heads() = %v before the start, want none", h.Heads())
 	}
 	var dirty Dirty
 	h.Complete(a, "r", 7, nil, &dirty)
@@ -127,15 +144,17 @@ func TestHeadsGapsAndForget(t *testing.T) {
 	if after, upTo, ok := h.Gap("r"); !ok || after != 9 || upTo != 10 {
 		t.Errorf("Gap() = %d, %d, %v, want 9, 10", after, upTo, ok)
 	}
-	if w.gaps != 1 {
-		t.Errorf("GapFound was called %d times, want once", w.gaps)
+	if h.gaps != 1 {
+		t.Errorf("GapFound was called %d times, want once", h.gaps)
 	}
 	apply(h, event(10), event(13))
-	if last, _ := h.Last("r"); last != 11 || w.gaps != 2 {
-		t.Errorf("Last() = %d with %d gaps told, want 11 with 2", last, w.gaps)
+	if last, _ := h.Last("r"); last != 11 || h.gaps != 2 {
+		t.Errorf("Last() = %d with %d gaps told, want 11 with 2", last, h.gaps)
 	}
 	h.Leave(a, "r")
-	if len(h.Heads()) != 0 || !h.Forget("r") || !h.Forget("r") {
+	h.Forget("r")
+	h.Forget("r")
+	if _, started := h.Last("r"); started || len(h.Heads()) != 0 {
 		t.Error("a room without members is not forgotten, want it gone")
 	}
 }
@@ -146,7 +165,7 @@ func TestEviction(t *testing.T) {
 		e.EvictUser = user
 		return e
 	}
-	h, w := newHub()
+	h := newHub()
 	sockets := sessiontest.NewSockets(t)
 	a1, ca1 := sockets.New(t, "/", "a")
 	a2, ca2 := sockets.New(t, "/", "a")
@@ -159,13 +178,13 @@ func TestEviction(t *testing.T) {
 		got(t, c, "history to 0", packet(1), packet(2))
 	}
 	got(t, cb, "history to 0", packet(1), packet(2), packet(3))
-	if diff := cmp.Diff([]string{"a/r", "a/r"}, w.evicted); diff != "" {
+	if diff := cmp.Diff([]string{"a/r", "a/r"}, h.evicted); diff != "" {
 		t.Errorf("Evicted: -want +got\n%s", diff)
 	}
 
 	t.Run("at the door", func(t *testing.T) { // the history was read before the eviction
 		ca1.Forget()
-		w.evicted = nil
+		h.evicted = nil
 		h.Begin(a1, "r", 0)
 		apply(h, event(4), kick(5, "a"), event(6))
 		var dirty Dirty
@@ -175,13 +194,13 @@ func TestEviction(t *testing.T) {
 		dirty.Flush()
 		apply(h, event(7))
 		got(t, ca1, "history to 3", packet(4), packet(5))
-		if len(w.evicted) != 1 {
-			t.Errorf("Evicted was called for %v, want once", w.evicted)
+		if len(h.evicted) != 1 {
+			t.Errorf("Evicted was called for %v, want once", h.evicted)
 		}
 	})
 	t.Run("in the history", func(t *testing.T) { // evicted, let in again, and the history covers both
 		ca1.Forget()
-		w.evicted = nil
+		h.evicted = nil
 		h.Begin(a1, "r", 0)
 		apply(h, kick(8, "a"))
 		var dirty Dirty
@@ -189,20 +208,20 @@ func TestEviction(t *testing.T) {
 		dirty.Flush()
 		apply(h, event(9), event(10))
 		got(t, ca1, "history to 9", packet(10))
-		if len(w.evicted) != 0 {
-			t.Errorf("Evicted was called for %v, want nobody", w.evicted)
+		if len(h.evicted) != 0 {
+			t.Errorf("Evicted was called for %v, want nobody", h.evicted)
 		}
 	})
 	t.Run("when joining again is refused", func(t *testing.T) { // a member joins again, is evicted meanwhile, and so refused
 		ca1.Forget()
-		w.evicted = nil
+		h.evicted = nil
 		h.Begin(a1, "r", 0)
 		apply(h, event(11), kick(12, "a"), event(13))
 		h.Abort(a1, "r")
 		apply(h, event(14))
 		got(t, ca1, packet(11), packet(12))
-		if len(w.evicted) != 1 {
-			t.Errorf("Evicted was called for %v, want once", w.evicted)
+		if len(h.evicted) != 1 {
+			t.Errorf("Evicted was called for %v, want once", h.evicted)
 		}
 	})
 	got(t, cb, "history to 0", packet(1), packet(2), packet(3), packet(4), packet(5), packet(6), packet(7), packet(8), packet(9), packet(10),
@@ -210,7 +229,7 @@ func TestEviction(t *testing.T) {
 }
 
 func TestAbort(t *testing.T) {
-	h, _ := newHub()
+	h := newHub()
 	sockets := sessiontest.NewSockets(t)
 	in, cin := sockets.New(t, "/", "in")
 	out, cout := sockets.New(t, "/", "out")
@@ -236,7 +255,7 @@ func TestAbort(t *testing.T) {
 }
 
 func TestDoorOverflow(t *testing.T) {
-	h, _ := newHub()
+	h := newHub()
 	sockets := sessiontest.NewSockets(t)
 	a, _ := sockets.New(t, "/", "a")
 	b, cb := sockets.New(t, "/", "b")
@@ -261,7 +280,7 @@ func TestDoorOverflow(t *testing.T) {
 // world is a room in the database and on the bus, for the property test: events are committed in sequence, arrive in any
 // order, twice or never, and are repaired.
 type world struct {
-	h       *Hub
+	h       *performed
 	head    uint64
 	onTheir []uint64 // on their way
 }
@@ -346,7 +365,7 @@ func TestJoinSeesEveryEventOnce(t *testing.T) {
 	lost := 0
 	for seed := range uint64(1500) {
 		r := rand.New(rand.NewPCG(seed, 2))
-		h, _ := newHub()
+		h := newHub()
 		w := &world{h: h, head: r.Uint64N(5)}
 		joiners := make([]*joiner, 1+r.IntN(3))
 		for i := range joiners {
@@ -411,7 +430,7 @@ func TestJoinSeesEveryEventOnce(t *testing.T) {
 // TestJoinConcurrently is the same with goroutines, for the race detector.
 func TestJoinConcurrently(t *testing.T) {
 	sockets := sessiontest.NewSockets(t)
-	h, _ := newHub()
+	h := newHub()
 	var head atomic.Uint64
 	var publishing, joining sync.WaitGroup
 	const n = 2000

@@ -5,6 +5,7 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/replay"
 	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/transport"
 )
 
 // room is the local part of a room. Its shard guards it.
@@ -15,6 +16,53 @@ type room struct {
 	gapTold bool
 	// position is the stream's of the last events that went out; 0 when it is not known.
 	position uint64
+
+	// pending are events in sequence that go out next; the first out of them have gone already. busy is set while a call
+	// carries them out, which gives the lock back in between.
+	pending []replay.Event
+	out     int
+	busy    bool
+}
+
+// last is the last sequence that was queued to the members.
+func (r *room) last() uint64 {
+	for i := range r.pending[r.out:] {
+		if e := &r.pending[r.out+i]; e.Seq != 0 {
+			return e.Seq - 1
+		}
+	}
+	last, _ := r.seq.Started()
+	return last
+}
+
+// early gives the durable events that have come and not gone out.
+func (r *room) early() []replay.Event {
+	var early []replay.Event
+	for _, e := range r.pending[r.out:] {
+		if e.Seq != 0 {
+			early = append(early, e)
+		}
+	}
+	return append(early, r.seq.Held()...)
+}
+
+// keep keeps a durable event back for the sockets at the door. An ephemeral one is kept when it goes out.
+func (r *room) keep(e replay.Event) {
+	for i := range r.members {
+		if d := r.members[i].door; d != nil {
+			d.keep(e)
+		}
+	}
+}
+
+// evict takes the sockets of a user out of the room.
+func (r *room) evict(e *replay.Event, fx *Effects) {
+	for i := range r.members {
+		m := &r.members[i]
+		if m.socket.UserID == e.EvictUser && m.door == nil && !m.evicted && (e.Seq == 0 || e.Seq > m.after) {
+			m.evict(fx)
+		}
+	}
 }
 
 type member struct {
@@ -24,6 +72,35 @@ type member struct {
 	after uint64
 	// door is non-nil while the socket joins.
 	door *door
+	// evicted is set between the event that took the socket out and Leave.
+	evicted bool
+}
+
+// queue queues an event: with the socket's offset, if it is durable.
+func (m *member) queue(msg *transport.Message, seq uint64) bool {
+	if seq == 0 {
+		return m.socket.Append(msg)
+	}
+	return m.socket.AppendDurable(msg, m.index, seq)
+}
+
+// evict silences the member until the caller of the hub has it leave.
+func (m *member) evict(fx *Effects) {
+	m.forget()
+	m.evicted = true
+	fx.Evicted = append(fx.Evicted, m.socket)
+}
+
+// keepEphemeral keeps ephemeral events back for a socket at the door.
+func (m *member) keepEphemeral(events []replay.Event) {
+	if m.door == nil {
+		return
+	}
+	for _, e := range events {
+		if e.Seq == 0 {
+			m.door.keep(e)
+		}
+	}
 }
 
 func (r *room) member(s *session.Socket) *member {
@@ -40,7 +117,9 @@ func (r *room) remove(s *session.Socket) {
 		if m.socket != s {
 			return false
 		}
-		m.forget()
+		if !m.evicted {
+			m.forget()
+		}
 		return true
 	})
 }

@@ -39,6 +39,10 @@ type tunnel struct {
 	out    []byte     // at the owner: frames not flushed yet
 	closed bool
 	seen   time.Time // when the other end last gave a sign of life
+
+	paused  bool // at the owner: reading is to be paused
+	told    bool // what the carrier was told of that
+	telling bool // a goroutine is at it
 }
 
 const (
@@ -242,10 +246,14 @@ func (t *tunnel) queue(frames []byte) bool {
 		return false
 	}
 	t.out = append(t.out, frames...) // flushed by everyone who queues; the carrier's send queue has the bound
-	if len(t.out) >= tunnelChunk {
-		t.flushLocked()
-	}
 	return true
+}
+
+// FlushDue implements transport.Conn, at the owner.
+func (t *tunnel) FlushDue() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.out) >= tunnelChunk
 }
 
 // Flush implements transport.Conn, at the owner.
@@ -275,15 +283,39 @@ func (t *tunnel) Close(code transport.Code, reason transport.Reason) {
 }
 
 // PauseRead implements transport.Conn, at the owner.
-func (t *tunnel) PauseRead() { t.sendFlow(true) }
+func (t *tunnel) PauseRead() { t.setPaused(true) }
 
 // ResumeRead implements transport.Conn, at the owner.
-func (t *tunnel) ResumeRead() { t.sendFlow(false) }
+func (t *tunnel) ResumeRead() { t.setPaused(false) }
 
-func (t *tunnel) sendFlow(pause bool) {
-	t.peers.send(t.gateway, &enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Flow{Flow: &enginev1.TunnelFlow{
-		Tunnel: t.id, Pause: pause,
-	}}})
+// setPaused has a goroutine tell the carrier: whoever pauses may hold a lock, and must not publish.
+func (t *tunnel) setPaused(paused bool) {
+	t.mu.Lock()
+	t.paused = paused
+	first := !t.telling
+	t.telling = true
+	t.mu.Unlock()
+	if first {
+		t.peers.tasks.Go(t.tellPaused)
+	}
+}
+
+// tellPaused tells the carrier whether reading is paused, until it knows the latest.
+func (t *tunnel) tellPaused() {
+	for {
+		t.mu.Lock()
+		paused := t.paused
+		if paused == t.told {
+			t.telling = false
+			t.mu.Unlock()
+			return
+		}
+		t.told = paused
+		t.mu.Unlock()
+		t.peers.send(t.gateway, &enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Flow{Flow: &enginev1.TunnelFlow{
+			Tunnel: t.id, Pause: paused,
+		}}})
+	}
 }
 
 // flow stops and resumes reading from the client, at the carrier.

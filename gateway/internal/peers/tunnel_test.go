@@ -201,7 +201,13 @@ func TestTunnelPauses(t *testing.T) {
 	_, w := upgraded(t, g1, g2, "a")
 	w.say(`42["pause"]`)
 	sessiontest.Eventually(t, func() bool { return g1.app.count() == 1 }, func() string { return "the first event does not come" })
-	if known, err := g1.peers.askTunnel(t.Context(), g1.theTunnel()); err != nil || !known { // the carrier has stopped by now
+	tunnel := g1.theTunnel()
+	sessiontest.Eventually(t, func() bool {
+		tunnel.mu.Lock()
+		defer tunnel.mu.Unlock()
+		return !tunnel.telling && tunnel.told
+	}, func() string { return "the carrier is not told to pause" })
+	if known, err := g1.peers.askTunnel(t.Context(), tunnel); err != nil || !known { // the carrier has stopped by now
 		t.Fatalf("askTunnel = %v, %v", known, err)
 	}
 	want := []string{"3probe"}

@@ -63,13 +63,13 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 	// The join acquires the room for itself, also when the socket is inside: it may be evicted, or gone, before the end. The
 	// socket's list of rooms takes that reference over when the room enters it.
 	if err := r.rooms.Acquire(ctx, roomID); err != nil {
-		r.hub.Abort(c.socket, roomID)
+		r.abortJoin(c.socket, roomID)
 		r.hub.Forget(roomID)
 		return fault.Retry(fault.Unavailable, "Service unavailable", retryAfter)
 	}
 	listed, err := r.readAndComplete(ctx, c, p, room)
 	if err != nil {
-		r.hub.Abort(c.socket, roomID)
+		r.abortJoin(c.socket, roomID)
 	}
 	switch {
 	case err != nil && !listed:
@@ -98,13 +98,38 @@ func (r *Relay) readAndComplete(ctx context.Context, c *client, p *pending, room
 		if err != nil {
 			return listed, err
 		}
-		var dirty hub.Dirty
-		if r.hub.Complete(c.socket, room.id, res.GetSeq(), prelude, &dirty) {
-			dirty.Flush()
+		if r.completeJoin(c.socket, room.id, res.GetSeq(), prelude) {
 			return listed, nil
 		}
 	}
 	return listed, fault.Retry(fault.Unavailable, "The room is too busy to join", retryAfter)
+}
+
+// completeJoin lets a socket into a room; it reports false when the history has to be read again.
+func (r *Relay) completeJoin(s *session.Socket, roomID string, head uint64, prelude []*transport.Message) bool {
+	var flushes transport.FlushSet
+	ok, fx := r.hub.Complete(s, roomID, head, prelude, &flushes)
+	r.perform(roomID, fx)
+	flushes.Flush()
+	return ok
+}
+
+// abortJoin takes back that a socket stands at a room's door.
+func (r *Relay) abortJoin(s *session.Socket, roomID string) {
+	var flushes transport.FlushSet
+	fx := r.hub.Abort(s, roomID, &flushes)
+	if fx.Lost {
+		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload) // it comes back and recovers
+	}
+	r.perform(roomID, fx)
+	flushes.Flush()
+}
+
+// perform does what the hub leaves to its caller.
+func (r *Relay) perform(roomID string, fx hub.Effects) {
+	for _, s := range fx.Evicted {
+		r.evicted(s, roomID)
+	}
 }
 
 func (r *Relay) askJoin(ctx context.Context, c *client, p *pending) (*chatv1.JoinRoomResponse, error) {

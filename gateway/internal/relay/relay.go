@@ -71,8 +71,6 @@ type Relay struct {
 	stop       context.CancelFunc
 }
 
-var _ hub.Watcher = (*Relay)(nil)
-
 // New makes a relay; Run brings it to life. ctx bounds everything that sessions start.
 func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 	r := &Relay{
@@ -83,12 +81,13 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 	}
 	r.ctx, r.stop = context.WithCancel(ctx)
 	shards := max(2, runtime.GOMAXPROCS(0))
-	r.hub = hub.New(shards, r, r.stats, r.log)
+	r.hub = hub.New(shards, r.stats, r.log)
 	r.calls = newCalls(r)
 	r.throttle = newThrottle(r, shards)
 	r.stalls = stall.New(stallLimit)
 	r.feed = roomfeed.New(roomfeed.Config{Linger: cfg.Linger, GapWait: cfg.GapWait, HeadInterval: cfg.HeadInterval}, roomfeed.Deps{
-		Bus: r.nc, Source: deps.Rooms, Hub: r.hub, Stats: r.stats, Log: r.log, OnLag: r.throttle.report,
+		Bus: r.nc, Source: deps.Rooms, Hub: r.hub, Stats: r.stats, Log: r.log,
+		OnEvicted: r.evicted, OnLag: r.throttle.report,
 	})
 	r.rooms = r.feed
 	r.presence = presence.New(presence.Config{
@@ -170,16 +169,14 @@ func (r *Relay) Resync() {
 	r.askCatalog()
 }
 
-// Evicted implements hub.Watcher.
-func (r *Relay) Evicted(s *session.Socket, roomID string) {
+// evicted has a socket leave a room that an event took it out of.
+func (r *Relay) evicted(s *session.Socket, roomID string) {
 	if c, ok := s.State.(*client); ok && c.forgetRoom(roomID) {
 		r.rooms.Release(roomID)
 		r.save(c)
 	}
+	r.hub.Leave(s, roomID)
 }
-
-// GapFound implements hub.Watcher.
-func (r *Relay) GapFound(roomID string) { r.feed.GapFound(roomID) }
 
 // Hub gives the rooms with members at this gateway.
 func (r *Relay) Hub() *hub.Hub { return r.hub }

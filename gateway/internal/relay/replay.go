@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/replay"
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/session"
@@ -30,7 +29,7 @@ func (p *resumption) carryOn(ctx context.Context) error {
 		c.socket.Offsets.Set(room.index, room.seq)
 		r.hub.Begin(c.socket, room.id, room.index)
 		if err := r.rooms.Acquire(ctx, room.id); err != nil {
-			r.hub.Abort(c.socket, room.id)
+			r.abortJoin(c.socket, room.id)
 			p.abandon()
 			return err
 		}
@@ -77,9 +76,7 @@ func (p *resumption) carryOn(ctx context.Context) error {
 // complete lets the socket into one room; events that went by between the replay and now are replayed as well.
 func (p *resumption) complete(ctx context.Context, room clientRoom) error {
 	for range joinAttempts {
-		var dirty hub.Dirty
-		if p.relay.hub.Complete(p.client.socket, room.id, room.seq, nil, &dirty) {
-			dirty.Flush()
+		if p.relay.completeJoin(p.client.socket, room.id, room.seq, nil) {
 			return nil
 		}
 		head, member, err := p.replay(ctx, room)
@@ -108,7 +105,7 @@ func (p *resumption) abandon() {
 	r, c := p.relay, p.client
 	rooms, _ := c.end()
 	for _, room := range rooms {
-		r.hub.Abort(c.socket, room.id)
+		r.abortJoin(c.socket, room.id)
 		r.rooms.Release(room.id)
 	}
 	r.saveEnd(c, transport.ReasonLost)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/platform/run"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -28,6 +29,8 @@ type Deps struct {
 	Hub    *hub.Hub
 	Stats  *stats.Stats
 	Log    *slog.Logger
+	// OnEvicted hears of a socket that an event took out of a room. It has to take the socket out of the hub.
+	OnEvicted func(s *session.Socket, roomID string)
 	// OnLag hears, after every batch, how long the deliveries of a hub shard are behind; nil where nobody cares.
 	OnLag func(shard int, lag time.Duration)
 }
@@ -76,9 +79,6 @@ func (f *Feed) Run(ctx context.Context) error {
 // Resync is to be called when the bus is back: it has the heads compared at once, to find what was missed meanwhile.
 func (f *Feed) Resync() { f.repairs.compareNow() }
 
-// GapFound has a room repaired, unless the gap closes by itself within GapWait.
-func (f *Feed) GapFound(roomID string) { f.repairs.request(roomID, 0) }
-
 // pump takes the messages of one shard to the hub, in order. Everything that waits is queued before anything is flushed: under
 // load many frames to one conn leave in one write, without load a frame leaves at once.
 func (f *Feed) pump(ctx context.Context, shard int) error {
@@ -122,7 +122,14 @@ func (f *Feed) apply(events []*eventv1.RoomEvent, position uint64, dirty *hub.Di
 	for i, e := range events {
 		mapped[i] = Event(e)
 	}
-	f.deps.Hub.ApplyAll(mapped[0].RoomID, mapped, position, dirty)
+	roomID := mapped[0].RoomID
+	fx := f.deps.Hub.ApplyAll(roomID, mapped, position, dirty)
+	for _, s := range fx.Evicted {
+		f.deps.OnEvicted(s, roomID)
+	}
+	if fx.GapFound { // it is repaired unless it closes by itself within GapWait
+		f.repairs.request(roomID, 0)
+	}
 }
 
 // Event maps the wire form of a room event; RoomID comes from the payload because the subject may hold a hash of it.

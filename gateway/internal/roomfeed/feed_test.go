@@ -16,7 +16,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
-	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
@@ -84,12 +83,6 @@ type world struct {
 	sockets *sessiontest.Sockets
 }
 
-// watcher hands the hub's gaps to the feed.
-type watcher struct{ world *world }
-
-func (watcher) Evicted(*session.Socket, string) {}
-func (w watcher) GapFound(roomID string)        { w.world.feed.GapFound(roomID) }
-
 func newWorld(t *testing.T, cfg Config) *world {
 	t.Helper()
 	broker := bustest.Server(t)
@@ -98,8 +91,8 @@ func newWorld(t *testing.T, cfg Config) *world {
 		sockets: sessiontest.NewSockets(t),
 	}
 	st, log := sessiontest.Stats(), slog.New(slog.DiscardHandler)
-	w.hub = hub.New(2, watcher{w}, st, log)
-	w.feed = New(cfg, Deps{Bus: w.nc, Source: NewSource(w.nc, w.chat), Hub: w.hub, Stats: st, Log: log})
+	w.hub = hub.New(2, st, log)
+	w.feed = New(cfg, Deps{Bus: w.nc, Source: NewSource(w.nc, w.chat), Hub: w.hub, Stats: st, Log: log, OnEvicted: w.hub.Leave})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = w.feed.Run(ctx) }()
@@ -124,7 +117,7 @@ func (w *world) member(t *testing.T, room string) *sessiontest.Conn {
 	head := uint64(len(w.chat.rooms[room]))
 	w.chat.mu.Unlock()
 	var dirty hub.Dirty
-	if !w.hub.Complete(s, room, head, nil, &dirty) {
+	if ok, _ := w.hub.Complete(s, room, head, nil, &dirty); !ok {
 		t.Fatal("Complete = false")
 	}
 	dirty.Flush()

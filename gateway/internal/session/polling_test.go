@@ -182,6 +182,7 @@ func (u *upgrading) Close(_ transport.Code, reason transport.Reason) {
 }
 
 func (u *upgrading) Flush()           {}
+func (u *upgrading) FlushDue() bool   { return false }
 func (u *upgrading) PauseRead()       {}
 func (u *upgrading) ResumeRead()      {}
 func (u *upgrading) QueuedBytes() int { return 0 }

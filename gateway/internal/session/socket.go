@@ -22,16 +22,37 @@ type Socket struct {
 // Session gives the session that the socket belongs to.
 func (s *Socket) Session() *Session { return s.session }
 
-// Queue appends a message to the conn's send queue; Flush sends it.
+// Queue appends a message to the conn's send queue; Flush sends it. It flushes by itself when much is queued, or the queue has
+// overflowed.
 func (s *Socket) Queue(m *transport.Message) bool {
+	taken := s.Append(m)
+	s.flushIfDue()
+	return taken
+}
+
+// QueueDurable is Queue for a durable event of a room: index is the room's number in the socket's offsets.
+func (s *Socket) QueueDurable(m *transport.Message, index uint32, seq uint64) bool {
+	taken := s.AppendDurable(m, index, seq)
+	s.flushIfDue()
+	return taken
+}
+
+func (s *Socket) flushIfDue() {
+	if conn := s.session.conn; conn.FlushDue() {
+		conn.Flush()
+	}
+}
+
+// Append is Queue for callers that hold a lock: it never writes. They flush once they have given the lock back.
+func (s *Socket) Append(m *transport.Message) bool {
 	if m.WithOffset() && s.Offsets != nil {
 		return s.Offsets.queueMarked(s.session.conn, m)
 	}
 	return s.session.conn.Queue(m)
 }
 
-// QueueDurable is Queue for a durable event of a room: index is the room's number in the socket's offsets.
-func (s *Socket) QueueDurable(m *transport.Message, index uint32, seq uint64) bool {
+// AppendDurable is QueueDurable for callers that hold a lock.
+func (s *Socket) AppendDurable(m *transport.Message, index uint32, seq uint64) bool {
 	if s.Offsets == nil {
 		return s.session.conn.Queue(m)
 	}

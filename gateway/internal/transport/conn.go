@@ -3,14 +3,16 @@ package transport
 // Conn is one link to a client, whatever carries it. All methods may be called from any goroutine and never block on the
 // network.
 type Conn interface {
-	// Queue appends a message to the send queue without writing. It reports false when the message was not taken: the
-	// conn is closed, or the message is volatile and the queue too full for it. A queue that would grow over its bound
-	// closes the conn with ReasonSlow: the client comes back and recovers. The type sendQueue has the rules. Queue writes
-	// only when much is queued, or the bound would be passed otherwise.
+	// Queue appends a message to the send queue. It neither writes nor closes, so that a caller may hold a lock. It reports
+	// false when the message was not taken: the conn is closed, or the message is volatile and the queue too full for it,
+	// or the queue would grow over its bound. In that last case nothing more is taken, and Flush closes the conn with
+	// ReasonSlow: the client comes back and recovers. The type sendQueue has the rules.
 	Queue(m *Message) bool
 	// QueueSuffixed is Queue for a message whose last byte of text is replaced by the suffix: a socket's own offset at
 	// the end of a shared event.
 	QueueSuffixed(m *Message, suffix []byte) bool
+	// FlushDue tells that Flush is to be called before more is queued: much is queued already, or the queue has overflowed.
+	FlushDue() bool
 	// Flush writes what is queued: at once if the kernel takes it, otherwise as soon as it does.
 	Flush()
 	// Close sends what is queued and a close frame with the code, then ends the link. The first reason wins.

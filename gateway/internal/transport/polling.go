@@ -22,6 +22,7 @@ type Polling struct {
 	queue    packetQueue
 	wake     chan struct{} // closed when the waiting GET has something to do; nil while none waits
 	next     Conn          // after the upgrade
+	slow     bool          // a message did not fit: Flush closes the conn
 	closing  bool
 	reason   Reason
 	goodbye  bool          // the close is the server's: the client is told with a close packet
@@ -35,7 +36,7 @@ var _ Conn = (*Polling)(nil)
 func (s *Server) NewPolling() *Polling {
 	return &Polling{
 		server: s, limits: s.limits, upgraded: make(chan struct{}),
-		queue: packetQueue{sendQueue: sendQueue{bound: s.limits.SendQueue}},
+		queue: packetQueue{sendQueue: sendQueue{bound: s.limits.SendQueue, stuck: true}},
 	}
 }
 
@@ -176,27 +177,38 @@ func (p *Polling) queueText(m *Message, text []byte) bool {
 		b.Volatile = m.volatile
 		return p.next.Queue(b.Message(append(b.Buffer(), text...), m.attachments))
 	}
-	if p.closing {
+	if p.closing || p.slow {
 		return false
 	}
 	q := polled{text: text, attachments: m.attachments}
-	switch p.queue.admit(q.size(), m.volatile) {
-	case dropped:
+	verdict := p.queue.admit(q.size(), m.volatile)
+	if verdict != taken {
+		p.slow = verdict == slow
 		return false
-	case slow:
-		p.closeLocked(ReasonSlow)
-		return false
-	default:
 	}
 	p.queue.append(q)
 	return true
+}
+
+// FlushDue implements Conn. What is queued for polling waits for the client to ask: no early flush would help.
+func (p *Polling) FlushDue() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.next != nil {
+		return p.next.FlushDue()
+	}
+	return p.slow
 }
 
 // Flush implements Conn.
 func (p *Polling) Flush() {
 	p.mu.Lock()
 	next := p.next
-	if next == nil && !p.queue.empty() {
+	switch {
+	case next != nil:
+	case p.slow:
+		p.closeLocked(ReasonSlow)
+	case !p.queue.empty():
 		p.wakeLocked()
 	}
 	p.mu.Unlock()

@@ -184,9 +184,10 @@ func TestSlowPolling(t *testing.T) {
 		t.Fatal("a volatile message closed the conn")
 	default:
 	}
-	if p.Queue(durable) {
-		t.Error("Queue over the bound = true, want false")
+	if p.Queue(durable) || !p.FlushDue() {
+		t.Error("Queue over the bound = true, or no flush is due, want false, and Flush to close the conn")
 	}
+	p.Flush()
 	if got := owner.reason(t); got != ReasonSlow {
 		t.Errorf("Closed(%s), want slow", got)
 	}
@@ -375,5 +376,6 @@ func TestPollingLargeMessage(t *testing.T) {
 	if !p.Queue(large) || p.Queue(large) {
 		t.Error("want one large message taken again and a second one not")
 	}
-	<-owner.ended
+	p.Flush()
+	owner.reason(t)
 }

@@ -34,6 +34,8 @@ func (q *queued) add(b []byte) bool {
 	return true
 }
 
+func (q *queued) FlushDue() bool { return false }
+
 func (q *queued) Flush() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -14,15 +14,19 @@ import (
 //		──────────┼───────┴───────┴────────►
 //		          └──────── waiting
 //
-//	 1. What waits, the large message aside, stays within the bound. A message that would pass it finds the peer slow.
+//	 1. What the kernel did not take stays within the bound, the large message aside. A message that would pass it finds the
+//	    peer slow.
 //	 2. A message that alone is over the bound, such as a long history, is large: one at a time is taken beside the bound.
 //	 3. A volatile message is dropped where another one would find the peer slow, and already when more than half the bound
 //	    waits. When nothing waits every volatile message is taken.
+//	 4. As long as the kernel has not been asked, a burst over the bound is no sign of a slow peer, and is taken. Its size is
+//	    the callers' to bound: they flush as soon as that is due. What the kernel then leaves counts by the first rule.
 type sendQueue struct {
-	bound   int // bytes
-	waiting int // bytes that are queued and not written
-	large   int // how many of them belong to the large message
-	ahead   int // how many of them go out before it
+	bound   int  // bytes
+	waiting int  // bytes that are queued and not written
+	large   int  // how many of them belong to the large message
+	ahead   int  // how many of them go out before it
+	stuck   bool // what waits does not go out at present: the kernel took no more, or nobody asks for it
 }
 
 // verdict is what becomes of a message.
@@ -46,8 +50,9 @@ func (q *sendQueue) admit(size int, volatile bool) verdict {
 	case volatile && (q.backlog() > q.bound/2 || q.waiting > 0 && !q.fits(size)):
 		return dropped
 	case q.fits(size):
-	case size > q.bound && q.large == 0:
+	case size > q.bound && (q.large == 0 || !q.stuck):
 		q.large, q.ahead = size, q.waiting
+	case !q.stuck:
 	default:
 		return slow
 	}
@@ -64,6 +69,9 @@ func (q *sendQueue) wrote(n int) {
 	q.ahead -= passed
 	q.large = max(0, q.large-(n-passed))
 }
+
+// over tells that more waits than the bound allows, after the kernel was asked.
+func (q *sendQueue) over() bool { return q.stuck && q.backlog() > q.bound }
 
 // reset forgets what waits.
 func (q *sendQueue) reset() { q.waiting, q.large, q.ahead = 0, 0, 0 }
@@ -119,15 +127,13 @@ func (q *frameQueue) compact() {
 	}
 }
 
-// drop forgets everything. The buffer goes back to the others unless somebody is still writing from it.
-func (q *frameQueue) drop(inUse bool) {
+// drop forgets everything.
+func (q *frameQueue) drop() {
 	if q.buf == nil {
 		return
 	}
 	q.shared.waiting.Add(-int64(q.waiting))
-	if !inUse {
-		q.shared.put(q.buf)
-	}
+	q.shared.put(q.buf)
 	q.buf, q.sent = nil, 0
 	q.reset()
 }

@@ -78,7 +78,7 @@ func TestSendQueue(t *testing.T) {
 
 // TestLargeIsCountedExactly: what goes out before a large message makes room for as much, and no more.
 func TestLargeIsCountedExactly(t *testing.T) {
-	q := sendQueue{bound: 100}
+	q := sendQueue{bound: 100, stuck: true}
 	for _, size := range []int{60, 1000, 40} {
 		if got := q.admit(size, false); got != taken {
 			t.Fatalf("admit(%d) = %v, want it taken", size, got)
@@ -120,7 +120,7 @@ func TestFrameQueueKeepsTheOrder(t *testing.T) {
 	if in.String() != out.String() {
 		t.Error("what came out is not what went in")
 	}
-	q.drop(false)
+	q.drop()
 	if !q.empty() || q.waiting != 0 || shared.waiting.Load() != 0 {
 		t.Errorf("%d bytes wait after drop, want none", q.waiting)
 	}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -61,10 +62,12 @@ type WebSocket struct {
 	bounded   bool   // a read deadline is set
 	boundedAt uint64 // the parser's units when it was
 
+	due atomic.Bool // Flush is to be called before more is queued; set under mu
+
 	mu      sync.Mutex // guards what follows
-	out     frameQueue
-	writing bool // a drain goroutine is at work
-	closing bool // nothing more is queued; the link ends when out is written
+	out     frameQueue // stuck while a drain goroutine is at work
+	slow    bool       // a message did not fit: Flush closes the conn
+	closing bool       // nothing more is queued; the link ends when out is written
 	reason  Reason
 	done    bool // the descriptor is closed, or about to be
 	paused  bool
@@ -287,7 +290,7 @@ func (c *WebSocket) shutLocked() {
 		return
 	}
 	c.done = true
-	c.out.drop(c.writing)
+	c.out.drop()
 	_ = c.conn.Close()
 	c.wakeLocked()
 }

@@ -5,54 +5,56 @@ import (
 	"syscall"
 )
 
+// flushLong is how many queued bytes make a flush due: what a batch of events adds up to is kept small enough for the
+// borrowed buffers.
+const flushLong = 32 << 10
+
 // Queue implements Conn.
 func (c *WebSocket) Queue(m *Message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing || !c.admitLocked(len(m.frames), m.volatile) {
+	if !c.admitLocked(len(m.frames), m.volatile) {
 		return false
 	}
 	c.out.append(m.frames)
-	c.flushLongLocked()
+	c.dueLocked()
 	return true
-}
-
-// flushLong is how many queued bytes are written without waiting for Flush: what a batch of events adds up to is kept small
-// enough for the lent buffers.
-const flushLong = 32 << 10
-
-func (c *WebSocket) flushLongLocked() {
-	if c.out.waiting >= flushLong {
-		c.flushLocked()
-	}
 }
 
 // QueueSuffixed implements Conn.
 func (c *WebSocket) QueueSuffixed(m *Message, suffix []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closing || !c.admitLocked(m.suffixedLen(len(suffix)), m.volatile) {
+	if !c.admitLocked(m.suffixedLen(len(suffix)), m.volatile) {
 		return false
 	}
 	c.out.grow(func(buf []byte) []byte { return m.AppendSuffixed(buf, suffix) })
-	c.flushLongLocked()
+	c.dueLocked()
 	return true
 }
 
-// admitLocked tells whether a message is taken; one that finds the peer slow closes the conn.
+// admitLocked tells whether a message is taken. After one that finds the peer slow nothing more is, and Flush closes the conn.
 func (c *WebSocket) admitLocked(size int, volatile bool) bool {
-	if !c.out.fits(size) {
-		c.flushLocked() // a burst between two flushes is not a slow peer
-		if c.closing {
-			return false
-		}
+	if c.closing || c.slow {
+		return false
 	}
 	verdict := c.out.admit(size, volatile)
 	if verdict == slow {
-		c.closeLocked(CodePolicy, ReasonSlow)
+		c.slow = true
+		c.due.Store(true)
 	}
 	return verdict == taken
 }
+
+// dueLocked notes that a flush is due. While what is queued does not go out anyway none is.
+func (c *WebSocket) dueLocked() {
+	if c.out.waiting >= flushLong && !c.out.stuck {
+		c.due.Store(true)
+	}
+}
+
+// FlushDue implements Conn.
+func (c *WebSocket) FlushDue() bool { return c.due.Load() }
 
 // QueuedBytes implements Conn.
 func (c *WebSocket) QueuedBytes() int {
@@ -64,17 +66,21 @@ func (c *WebSocket) QueuedBytes() int {
 // Flush implements Conn.
 func (c *WebSocket) Flush() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.due.Store(false)
 	c.flushLocked()
-	c.mu.Unlock()
+	if c.slow || c.out.over() {
+		c.closeLocked(CodePolicy, ReasonSlow)
+	}
 }
 
 // flushLocked writes without waiting; what the kernel does not take is left to a goroutine.
 func (c *WebSocket) flushLocked() {
-	if c.writing || c.done || c.out.empty() {
+	if c.out.stuck || c.done || c.out.empty() {
 		return
 	}
 	if c.raw == nil {
-		c.writing = true
+		c.out.stuck = true
 		c.server.tasks.Go(c.drain)
 		return
 	}
@@ -94,7 +100,7 @@ func (c *WebSocket) flushLocked() {
 	}
 	c.wrote(n)
 	if !c.out.empty() {
-		c.writing = true
+		c.out.stuck = true
 		c.server.tasks.Go(c.drain)
 	}
 }
@@ -116,7 +122,7 @@ func (c *WebSocket) endWriteLocked() {
 	c.shutLocked()
 }
 
-// drain writes until nothing is queued, then ends. It owns the writing flag, so there is one at most.
+// drain writes until nothing is queued, then ends. There is one at most, while the queue is stuck.
 func (c *WebSocket) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -142,5 +148,5 @@ func (c *WebSocket) drain() {
 		c.wrote(n)
 		c.out.compact()
 	}
-	c.writing = false
+	c.out.stuck = false
 }

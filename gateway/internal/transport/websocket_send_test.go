@@ -38,6 +38,7 @@ func TestSlowConsumer(t *testing.T) {
 		for range 2 * testLimits.SendQueue / 1000 {
 			k.conn.Queue(message)
 		}
+		k.conn.Flush()
 		if got := k.session.reason(t); got != ReasonSlow {
 			t.Errorf("reason = %q, want %q", got, ReasonSlow)
 		}
@@ -119,6 +120,7 @@ func TestLongHistory(t *testing.T) {
 		for range 2 * testLimits.SendQueue / 1000 {
 			k.conn.Queue(TextMessage(strings.Repeat("x", 1000)))
 		}
+		k.conn.Flush()
 		if got := k.session.reason(t); got != ReasonSlow {
 			t.Errorf("reason = %q, want %q", got, ReasonSlow)
 		}

@@ -265,7 +265,7 @@ func TestIdleConnHoldsNoBuffer(t *testing.T) {
 	time.Sleep(10 * time.Millisecond)
 	k.conn.mu.Lock()
 	defer k.conn.mu.Unlock()
-	if !k.conn.out.empty() || k.conn.writing {
-		t.Errorf("an idle conn has a buffer %v, writing = %v, want none", k.conn.out.buf, k.conn.writing)
+	if !k.conn.out.empty() || k.conn.out.stuck {
+		t.Errorf("an idle conn has a buffer %v, stuck = %v, want none", k.conn.out.buf, k.conn.out.stuck)
 	}
 }

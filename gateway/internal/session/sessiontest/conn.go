@@ -18,6 +18,11 @@ type Conn struct {
 	reader   sync.Mutex // held while the session receives, so that Closed comes after the last Receive
 	receiver transport.Receiver
 
+	// OnWrite is called by Flush and Close; nil calls nothing. It is for tests of what may be done while something is written.
+	OnWrite func()
+	// Due is what FlushDue tells.
+	Due bool
+
 	mu      sync.Mutex // guards what follows
 	packets []string
 	flushed int // of packets
@@ -51,15 +56,26 @@ func (c *Conn) queue(text string, attachments [][]byte) bool {
 	return true
 }
 
+// FlushDue implements transport.Conn.
+func (c *Conn) FlushDue() bool { return c.Due }
+
 // Flush implements transport.Conn.
 func (c *Conn) Flush() {
+	c.written()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.flushed = len(c.packets)
 }
 
+func (c *Conn) written() {
+	if c.OnWrite != nil {
+		c.OnWrite()
+	}
+}
+
 // Close implements transport.Conn.
 func (c *Conn) Close(code transport.Code, reason transport.Reason) {
+	c.written()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {

@@ -1,0 +1,121 @@
+package hub
+
+import (
+	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// Begin puts a socket at the door of a room: events that come from now on are kept back for it until Complete or Abort.
+// Call it before the history is read. It reports false if the socket stands there already, or was evicted and has
+// not left yet. index is the room's number in the
+// socket's offsets, if it has any.
+func (h *Hub) Begin(s *session.Socket, roomID string, index uint32) bool {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.rooms[roomID]
+	if r == nil {
+		r = &room{id: roomID}
+		sh.rooms[roomID] = r
+		h.stats.Rooms.Inc()
+	}
+	early := r.early() // they go out while the socket stands at the door
+	if m := r.member(s); m != nil {
+		if m.door != nil || m.evicted {
+			return false
+		}
+		m.door = &door{inside: true, from: max(r.last(), m.after), events: early}
+		return true
+	}
+	r.members = append(r.members, member{socket: s, index: index, door: &door{events: early}})
+	return true
+}
+
+// Complete lets a socket in: the prelude (history, ack) is queued, then what came after head. It reports false when events
+// between head and the room's present are not at hand; the caller reads the history again, and the socket stays at the door.
+func (h *Hub) Complete(s *session.Socket, roomID string, head uint64, prelude []*transport.Message, flushes *transport.FlushSet) (bool, Effects) {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer flushes.FlushDue() // after the unlock
+	defer sh.mu.Unlock()
+	var fx Effects
+	r := sh.rooms[roomID]
+	if r == nil {
+		return true, fx
+	}
+	m := r.member(s)
+	if m == nil || m.door == nil {
+		return true, fx
+	}
+	r.seq.Start(head, sh.pend(r))
+	kept, ok := m.door.release(head, r.last())
+	if ok {
+		m.door, m.after = nil, head
+		if s.Offsets != nil {
+			s.Offsets.Set(m.index, head)
+		}
+		for _, p := range prelude {
+			s.Append(p)
+		}
+		h.pass(m, kept, &fx)
+		flushes.Add(s.Conn())
+	}
+	h.carryOut(sh, r, flushes, &fx)
+	return ok, fx
+}
+
+// pass queues what was kept back for a socket at the door, up to the event that takes it out of the room.
+func (h *Hub) pass(m *member, kept []replay.Event, fx *Effects) {
+	for i := range kept {
+		e := &kept[i]
+		if e.Name != "" && m.socket.ID != e.ExceptSocket {
+			if msg := h.encode(m.socket.Namespace, e); msg != nil {
+				m.queue(msg, e.Seq)
+			}
+		}
+		if e.EvictUser != "" && e.EvictUser == m.socket.UserID {
+			m.evict(fx)
+			return
+		}
+	}
+}
+
+// Abort undoes Begin: a socket that was not inside before is out.
+func (h *Hub) Abort(s *session.Socket, roomID string, flushes *transport.FlushSet) Effects {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	var fx Effects
+	r := sh.rooms[roomID]
+	if r == nil {
+		return fx
+	}
+	m := r.member(s)
+	if m == nil || m.door == nil {
+		return fx
+	}
+	if !m.door.inside {
+		r.remove(s)
+		return fx
+	}
+	kept, ok := m.door.release(m.door.from, r.last())
+	m.door = nil
+	if !ok {
+		fx.Lost = true
+		return fx
+	}
+	h.pass(m, kept, &fx)
+	flushes.Add(s.Conn())
+	return fx
+}
+
+// Leave takes a socket out of a room.
+func (h *Hub) Leave(s *session.Socket, roomID string) {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if r := sh.rooms[roomID]; r != nil {
+		r.remove(s)
+	}
+}

@@ -1,0 +1,218 @@
+package hub
+
+import (
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// long is an event of half a run's size.
+func long(seq uint64) replay.Event {
+	e := event(seq)
+	e.Args = fmt.Appendf(nil, `[%d,{"x":"%s"}]`, seq, strings.Repeat("x", runBytes/2))
+	return e
+}
+
+// seqs gives the sequences of the events that came.
+func seqs(t *testing.T, packets []string) (list []uint64) {
+	t.Helper()
+	for _, p := range packets {
+		var n uint64
+		if _, err := fmt.Sscanf(p, `42["e",%d`, &n); err == nil {
+			list = append(list, n)
+		}
+	}
+	return list
+}
+
+// TestNothingIsWrittenUnderTheLock has every write call the hub for the same room: it would wait for itself if the room's
+// shard were locked.
+func TestNothingIsWrittenUnderTheLock(t *testing.T) {
+	sockets := sessiontest.NewSockets(t)
+	h := newHub()
+	writes := 0
+	member := func(user string) (*session.Socket, *sessiontest.Conn) {
+		s, c := sockets.New(t, "/", user)
+		c.Due = true // every event makes a flush due
+		c.OnWrite = func() {
+			writes++
+			if sh := h.shard("r"); !sh.mu.TryLock() {
+				t.Error("a conn is written to while the room's shard is locked")
+			} else {
+				sh.mu.Unlock()
+			}
+			h.Heads()
+		}
+		return s, c
+	}
+	expect := func(what string, act func()) {
+		t.Helper()
+		before := writes
+		if act(); writes == before {
+			t.Errorf("%s wrote nothing, want it to: this test would not see a lock that is held", what)
+		}
+	}
+	a, ca := member("a")
+	b, _ := member("b")
+	expect("joining", func() { enter(t, h, a, 0) })
+	expect("an event", func() { apply(h, event(1)) })
+	expect("many events", func() {
+		var flushes transport.FlushSet
+		h.ApplyAll("r", []replay.Event{long(2), long(3), long(4), long(5)}, 0, &flushes)
+	})
+	kick := event(6)
+	kick.EvictUser = "a"
+	h.Begin(a, "r", 0)
+	apply(h, kick)
+	expect("aborting", func() { h.Abort(a, "r") })
+	if len(h.evicted) != 1 || h.evicted[0] != "a/r" {
+		t.Errorf("evicted = %v, want a", h.evicted)
+	}
+	enter(t, h, b, 6)
+	h.Begin(b, "r", 0)
+	for seq := uint64(7); seq <= maxKept+8; seq++ {
+		apply(h, event(seq))
+	}
+	expect("losing track of a member", func() { h.Abort(b, "r") })
+	if got := seqs(t, ca.Packets()); fmt.Sprint(got) != "[1 2 3 4 5 6]" {
+		t.Errorf("a got %v, want 1 to 6", got)
+	}
+}
+
+// TestEventsThatComeBetweenTwoRuns: while a long batch goes out the lock is given back. What comes in these moments goes out
+// behind the batch; a socket that joins gets its history and then what is left, and who leaves gets nothing more.
+func TestEventsThatComeBetweenTwoRuns(t *testing.T) {
+	sockets := sessiontest.NewSockets(t)
+	h := newHub()
+	a, ca := sockets.New(t, "/", "a")
+	b, cb := sockets.New(t, "/", "b")
+	c, cc := sockets.New(t, "/", "c")
+	enter(t, h, a, 0)
+	enter(t, h, c, 0)
+	ca.Due = true
+	first := true
+	ca.OnWrite = func() {
+		if !first {
+			return
+		}
+		first = false // 1 and 2 have gone out, 3 to 6 are pending
+		apply(h, event(8))
+		apply(h, event(7), replay.Event{RoomID: "r", Name: "typing", Args: []byte("[]")})
+		enter(t, h, b, 4)
+		h.Leave(c, "r")
+		if h.Begin(a, "r", 0) {
+			h.Abort(a, "r") // what is pending is not lost to a member whose second join is refused
+		}
+	}
+	var flushes transport.FlushSet
+	h.ApplyAll("r", []replay.Event{long(1), long(2), long(3), long(4), long(5), long(6)}, 0, &flushes)
+	flushes.Flush()
+	ca.OnWrite, ca.Due = nil, false
+	apply(h, event(9))
+	for _, client := range []struct {
+		name string
+		conn *sessiontest.Conn
+		want string
+	}{{"a", ca, "[1 2 3 4 5 6 7 8 9]"}, {"b", cb, "[5 6 7 8 9]"}, {"c", cc, "[1 2]"}} {
+		client.conn.Flush()
+		if got := fmt.Sprint(seqs(t, client.conn.Packets())); got != client.want {
+			t.Errorf("%s got %s, want %s", client.name, got, client.want)
+		}
+	}
+	typing := 0
+	for _, p := range cb.Packets() {
+		if strings.HasPrefix(p, `42["typing"`) {
+			typing++
+		}
+	}
+	if typing != 1 {
+		t.Errorf("b got the ephemeral event %d times, want once", typing)
+	}
+}
+
+// TestEvictedStaysOutUntilItLeft: a socket that joins again before its eviction was dealt with would be in the room without
+// its client's list of rooms knowing.
+func TestEvictedStaysOutUntilItLeft(t *testing.T) {
+	sockets := sessiontest.NewSockets(t)
+	h := newHub()
+	a, ca := sockets.New(t, "/", "a")
+	enter(t, h, a, 0)
+	kick := event(1)
+	kick.EvictUser = "a"
+	var flushes transport.FlushSet
+	fx := h.ApplyAll("r", []replay.Event{kick, event(2)}, 0, &flushes)
+	flushes.Flush()
+	if len(fx.Evicted) != 1 || fx.Evicted[0] != a {
+		t.Fatalf("Evicted = %v, want the socket", fx.Evicted)
+	}
+	if h.Begin(a, "r", 0) || len(h.Members("r")) != 0 {
+		t.Error("an evicted socket may join before it has left, or is a member, want neither")
+	}
+	h.Leave(a, "r")
+	if !h.Begin(a, "r", 0) {
+		t.Error("Begin = false after the evicted socket has left, want true")
+	}
+	got(t, ca, "history to 0", packet(1))
+}
+
+// TestManyNamespaces: an event is encoded once for each namespace, however many there are.
+func TestManyNamespaces(t *testing.T) {
+	h := New(1, sessiontest.Stats(), slog.New(slog.DiscardHandler))
+	var enc encodings
+	events := []replay.Event{event(1), {RoomID: "r", Seq: 2}}
+	for range 2 {
+		for i := range 8 {
+			m := enc.of(h, fmt.Sprint("/n", i), events)
+			if want := fmt.Sprintf(`42/n%d,["e",1]`, i); string(m[0].Text()) != want || m[1] != nil {
+				t.Errorf("message = %s, want %s, and none of an event without a name", m[0].Text(), want)
+			}
+			if again := enc.of(h, fmt.Sprint("/n", i), events); again[0] != m[0] {
+				t.Errorf("an event was encoded again for namespace %d", i)
+			}
+		}
+	}
+	if len(enc) != 8 {
+		t.Errorf("%d encodings, want 8", len(enc))
+	}
+}
+
+// BenchmarkFanOut queues one event to the members of a room, and flushes.
+func BenchmarkFanOut(b *testing.B) {
+	for _, members := range []int{1, 1000} {
+		b.Run(fmt.Sprint(members), func(b *testing.B) {
+			h := New(1, sessiontest.Stats(), slog.New(slog.DiscardHandler))
+			sockets := sessiontest.NewSockets(b)
+			conns := make([]*sessiontest.Conn, members)
+			for i := range members {
+				s, c := sockets.New(b, "/", fmt.Sprint("u", i))
+				conns[i] = c
+				s.Offsets = session.NewOffsets("pid")
+				var flushes transport.FlushSet
+				h.Begin(s, "r", 1)
+				h.Complete(s, "r", 0, nil, &flushes)
+			}
+			e := event(0)
+			e.Args = []byte(`[{"id":"0123456789","text":"hello, world"}]`)
+			var flushes transport.FlushSet
+			b.ReportAllocs()
+			seq := uint64(0)
+			for b.Loop() {
+				seq++
+				e.Seq = seq
+				h.ApplyAll("r", []replay.Event{e}, 0, &flushes)
+				flushes.Flush()
+				if seq%100 == 0 {
+					for _, c := range conns {
+						c.Forget()
+					}
+				}
+			}
+		})
+	}
+}
