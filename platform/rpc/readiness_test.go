@@ -2,8 +2,9 @@ package rpc
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,14 +17,18 @@ func TestReadiness(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := NewServer(ServerConfig{})
 		prepared := make(chan struct{})
-		var reason error
-		hang := false
+		var reason atomic.Value // string; "" = nothing is wrong
+		reason.Store("")
 		r := NewReadiness(server, slog.New(slog.DiscardHandler), Done(prepared, "not prepared"), func(ctx context.Context) error {
-			if hang {
+			switch text := reason.Load(); text {
+			case "":
+				return nil
+			case "hang":
 				<-ctx.Done()
 				return ctx.Err()
+			default:
+				return fmt.Errorf("%v", text)
 			}
-			return reason
 		})
 		serving := func() bool {
 			answer, err := server.health.Check(t.Context(), &healthpb.HealthCheckRequest{})
@@ -48,13 +53,13 @@ func TestReadiness(t *testing.T) {
 		close(prepared)
 		time.Sleep(readinessPause)
 		want("prepared", "")
-		reason = errors.New("NATS is away")
+		reason.Store("NATS is away")
 		time.Sleep(readinessPause)
 		want("without NATS", "NATS is away")
-		reason, hang = nil, true
+		reason.Store("hang")
 		time.Sleep(readinessPause + readinessWithin)
 		want("while a check hangs", context.DeadlineExceeded.Error())
-		hang = false
+		reason.Store("")
 		time.Sleep(readinessPause + readinessWithin)
 		want("again", "")
 		cancel()
