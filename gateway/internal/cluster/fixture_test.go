@@ -47,9 +47,8 @@ type gateway struct {
 	cluster     *Cluster
 	api         clusterv1.ClusterServiceServer
 
-	mu      sync.Mutex // guards what follows
-	rooms   map[*session.Socket][]string
-	joining func(ctx context.Context, roomID string) error // where set, is asked before a join
+	mu    sync.Mutex // guards rooms
+	rooms map[*session.Socket][]string
 }
 
 var (
@@ -161,15 +160,7 @@ func (g *gateway) Rooms(s *session.Socket) []string {
 	return slices.Clone(g.rooms[s])
 }
 
-func (g *gateway) Join(ctx context.Context, s *session.Socket, roomID string) error {
-	g.mu.Lock()
-	joining := g.joining
-	g.mu.Unlock()
-	if joining != nil {
-		if err := joining(ctx, roomID); err != nil {
-			return err
-		}
-	}
+func (g *gateway) Join(_ context.Context, s *session.Socket, roomID string) error {
 	switch {
 	case !namespaces.HasRooms(s.Namespace):
 		return fault.New(fault.Invalid, "The namespace has no rooms")

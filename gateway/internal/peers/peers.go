@@ -53,8 +53,8 @@ const (
 	// maxPeerPolls is how many polls are answered for other gateways at once. More are refused with 503.
 	maxPeerPolls  = 20000
 	pollOverhead  = 1024             // bytes of a PollReply beside the body, at most
-	pollPatience  = 2 * time.Second  // for the answer to a GET, beyond its hold
-	postPatience  = 10 * time.Second // a POST may be held back while the session's events wait
+	pollMargin    = 2 * time.Second  // for the answer to a GET, beyond its hold
+	postTimeout   = 10 * time.Second // a POST may be held back while the session's events wait
 	tunnelTimeout = 2 * time.Second  // for the owner's answer to the opening of a tunnel
 )
 
@@ -72,9 +72,9 @@ func New(cfg Config, nc *nats.Conn, sessions *session.Server, log *slog.Logger) 
 // session, so its client has to come back and recover.
 func (p *Peers) Poll(ctx context.Context, gateway string, r session.PollRequest) (session.PollResponse, error) {
 	id := session.NewID()
-	patience := postPatience
+	timeout := postTimeout
 	if r.Method == http.MethodGet {
-		patience = r.Hold + pollPatience
+		timeout = r.Hold + pollMargin
 	}
 	poll := &enginev1.Poll{
 		Id: id, Sid: r.Query.SID, Method: r.Method, Transport: r.Query.Transport, ContentType: r.ContentType, Body: r.Body,
@@ -84,7 +84,7 @@ func (p *Peers) Poll(ctx context.Context, gateway string, r session.PollRequest)
 	if err != nil {
 		return session.PollResponse{}, fmt.Errorf("encode a poll: %w", err)
 	}
-	wait, cancel := context.WithTimeout(ctx, patience)
+	wait, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	msg, err := p.nc.RequestWithContext(wait, subject.Engine(gateway), raw)
 	if err != nil {
@@ -154,7 +154,7 @@ func (p *Peers) received(msg *nats.Msg, m *enginev1.EngineMessage) {
 			cancel()
 		}
 	case *enginev1.EngineMessage_Open:
-		p.openedTunnel(msg, kind.Open)
+		p.acceptTunnel(msg, kind.Open)
 	case *enginev1.EngineMessage_Data:
 		p.tunnelData(kind.Data)
 	case *enginev1.EngineMessage_Close:

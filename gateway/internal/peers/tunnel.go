@@ -117,8 +117,8 @@ func (p *Peers) OpenTunnel(
 	}, nil, nil
 }
 
-// openedTunnel accepts a WebSocket that another gateway carries for a session of this one.
-func (p *Peers) openedTunnel(msg *nats.Msg, open *enginev1.TunnelOpen) {
+// acceptTunnel accepts a WebSocket that another gateway carries for a session of this one.
+func (p *Peers) acceptTunnel(msg *nats.Msg, open *enginev1.TunnelOpen) {
 	reply := &enginev1.TunnelOpenReply{}
 	if p.sessions.Transport(open.GetSid()) == "" {
 		refusal := engineio.ErrUnknownSession
@@ -363,13 +363,13 @@ func (p *Peers) keepTunnels(ctx context.Context) {
 
 // askTunnels asks one gateway for the tunnels that end there.
 func (p *Peers) askTunnels(ctx context.Context, tunnels []*tunnel, now time.Time) {
-	away := false
+	silent := false
 	for _, t := range tunnels {
 		known := false
-		if !away { // one silence is enough: asking for the gateway's other tunnels would take as long each
+		if !silent { // one silence is enough: asking for the gateway's other tunnels would take as long each
 			var err error
 			known, err = p.askTunnel(ctx, t)
-			away = err != nil
+			silent = err != nil
 			if err == nil && !known { // an end that the other end never had, or that was not told of its end
 				t.end(transport.ReasonLost)
 				continue

@@ -299,7 +299,7 @@ func TestOrphanDoesNotEndOtherTunnels(t *testing.T) {
 	f := newFleet(t)
 	g1, g2 := f.start("g1"), f.start("g2")
 	_, w := upgraded(t, g1, g2, "a")
-	living := g1.theTunnel()
+	alive := g1.theTunnel()
 	p := pollThrough(t, g1, g2)
 	p.enter("b")
 	if _, refusal, err := g2.peers.OpenTunnel(t.Context(), "g1", p.sid); refusal != nil || err != nil { // and the client is gone
@@ -308,13 +308,13 @@ func TestOrphanDoesNotEndOtherTunnels(t *testing.T) {
 	g1.peers.mu.Lock()
 	var orphan *tunnel
 	for _, tunnel := range g1.peers.tunnels {
-		if tunnel != living {
+		if tunnel != alive {
 			orphan = tunnel
 		}
 	}
 	g1.peers.mu.Unlock()
 	g1.silence()
-	g1.peers.askTunnels(t.Context(), []*tunnel{orphan, living}, time.Now())
+	g1.peers.askTunnels(t.Context(), []*tunnel{orphan, alive}, time.Now())
 	w.say(`421["echo"]`)
 	w.wants("3probe", `431[]`)
 	sessiontest.Eventually(t, func() bool { return g1.tunnels() == 1 }, func() string { return "the orphan goes on" })
