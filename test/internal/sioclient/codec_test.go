@@ -60,8 +60,8 @@ func TestParse(t *testing.T) {
 		`6`:                               {Kind: Other, ID: NoAck},
 		`40{"sid":"a"}`:                   {Kind: Connect, ID: NoAck, Body: []byte(`{"sid":"a"}`)},
 		`41`:                              {Kind: Disconnect, ID: NoAck},
-		`42["message:new",{"seq":5}]`:     {Kind: Event, ID: NoAck, Name: []byte("message:new"), Body: []byte(`["message:new",{"seq":5}]`)},
-		`4217["a"]`:                       {Kind: Event, ID: 17, Name: []byte("a"), Body: []byte(`["a"]`)},
+		`42["message:new",{"seq":5}]`:     {Kind: Event, ID: NoAck, Body: []byte(`["message:new",{"seq":5}]`)},
+		`4217["a"]`:                       {Kind: Event, ID: 17, Body: []byte(`["a"]`)},
 		`42[]`:                            {Kind: Event, ID: NoAck, Body: []byte(`[]`)},
 		`42["a`:                           {Kind: Event, ID: NoAck, Body: []byte(`["a`)},
 		`42[1]`:                           {Kind: Event, ID: NoAck, Body: []byte(`[1]`)},
@@ -84,7 +84,15 @@ func TestParse(t *testing.T) {
 }
 
 func show(p Packet) string {
-	return fmt.Sprintf("kind %d id %d name %q body %q", p.Kind, p.ID, p.Name, p.Body)
+	return fmt.Sprintf("kind %d id %d name %q body %q", p.Kind, p.ID, p.Name(), p.Body)
+}
+
+func TestName(t *testing.T) {
+	for body, want := range map[string]string{`["message:new",{"seq":5}]`: "message:new", `["a"]`: "a", `[]`: "", `["a`: "", `[1]`: "", `{"a":1}`: "", ``: ""} {
+		if got := (Packet{Body: []byte(body)}).Name(); string(got) != want {
+			t.Errorf("Name of %s = %q, want %q", body, got, want)
+		}
+	}
 }
 
 func TestAppendedPackets(t *testing.T) {

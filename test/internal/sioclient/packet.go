@@ -51,11 +51,11 @@ const Pong = string(enginePong)
 // NoAck is the id of an event that wants no ack.
 const NoAck = -1
 
-// Packet is one packet of the server. Its bytes are those that were parsed.
+// Packet is one packet of the server. Its bytes are those that were parsed. It is small enough to be passed in registers, which
+// the load generator feels.
 type Packet struct {
 	Kind Kind
 	ID   int64  // of an Ack, or of an Event that wants one; otherwise NoAck
-	Name []byte // of an Event, as it is spelled between its quotes; nil where there is none
 	Body []byte // JSON: the array of an Event or Ack, the object of the others
 }
 
@@ -70,18 +70,21 @@ func Parse(b []byte) (Packet, error) {
 	if len(b) == 0 {
 		return Packet{}, errEmptyEngine
 	}
-	p := Packet{ID: NoAck, Body: b[1:]}
+	kind := Other
 	switch b[0] {
-	case engineOpen:
-		p.Kind = Open
-	case engineClose:
-		p.Kind = Close
-	case enginePing:
-		p.Kind = Ping
 	case engineMessage:
+		if len(b) > 2 && b[1] == socketEvent && b[2] == '[' { // by far the most
+			return Packet{Kind: Event, ID: NoAck, Body: b[2:]}, nil
+		}
 		return parseSocket(b[1:])
+	case engineOpen:
+		kind = Open
+	case engineClose:
+		kind = Close
+	case enginePing:
+		kind = Ping
 	}
-	return p, nil
+	return Packet{Kind: kind, ID: NoAck, Body: b[1:]}, nil
 }
 
 func parseSocket(b []byte) (Packet, error) {
@@ -114,13 +117,12 @@ func parseSocket(b []byte) (Packet, error) {
 	if len(p.Body) > 0 && p.Body[0] == '/' {
 		p.Kind = Foreign
 	}
-	if p.Kind == Event {
-		p.Name = eventName(p.Body)
-	}
 	return p, nil
 }
 
-func eventName(array []byte) []byte {
+// Name is the name of an Event, as it is spelled between its quotes; nil where there is none.
+func (p Packet) Name() []byte {
+	array := p.Body
 	if len(array) < 4 || array[0] != '[' || array[1] != '"' {
 		return nil
 	}

@@ -186,7 +186,7 @@ func okAck(data []byte) bool {
 // Event implements swarm.Handler: it checks the sequence of durable events.
 func (c *crowd) Event(conn *swarm.Conn, p sioclient.Packet) {
 	m, t := c.at(conn)
-	switch string(p.Name) {
+	switch string(p.Name()) {
 	case "message:new":
 		m.got++
 		t.delivered.Add(1)

@@ -260,9 +260,7 @@ func (c *Conn) packet(b []byte) error {
 	}
 	switch p.Kind {
 	case sioclient.Event:
-		if p.Name != nil {
-			c.handler.Event(c, p)
-		}
+		c.handler.Event(c, p)
 	case sioclient.Ack:
 		if len(p.Body) > 0 && p.Body[0] == '[' {
 			c.handler.Ack(c, p)
