@@ -67,8 +67,8 @@ const leastShare = 5
 
 // timeLeft is what of EVENT_TIMEOUT an event has left, which may have waited behind others, and whether that is enough to begin.
 func (r *Relay) timeLeft(p *pending, now time.Time) (left time.Duration, enough bool) {
-	left = r.cfg.EventTimeout - now.Sub(p.receivedAt)
-	return left, left >= r.cfg.EventTimeout/leastShare
+	left = r.cfg.Events.Timeout - now.Sub(p.receivedAt)
+	return left, left >= r.cfg.Events.Timeout/leastShare
 }
 
 // start publishes events of one name as one request.
@@ -84,7 +84,7 @@ func (c *calls) start(cl *client, events []*pending) {
 		r.failed(cl, events, "none", fault.Retry(fault.Unavailable, "Service unavailable", retryAfter), flushNow)
 		return
 	}
-	if c.count.Add(1) > int64(r.cfg.MaxInFlight) {
+	if c.count.Add(1) > int64(r.cfg.Events.MaxInFlight) {
 		c.count.Add(-1)
 		r.failed(cl, events, "none", fault.Retry(fault.Unavailable, "The gateway is overloaded", retryAfter), flushNow)
 		return
@@ -256,7 +256,7 @@ func (c *calls) expire(now time.Time, dirty *hub.Dirty) {
 				delete(sh.open, id)
 				c.count.Add(-1)
 			case c.due(&w, now):
-				w.again = now.Add(c.relay.cfg.EventTimeout / maxAttempts)
+				w.again = now.Add(c.relay.cfg.Events.Timeout / maxAttempts)
 				w.payload = protowire.AppendVarint(protowire.AppendTag(w.payload, fieldAttempt, protowire.VarintType), uint64(w.attempts-w.notExecuted))
 				w.attempts++
 				sh.open[id] = w

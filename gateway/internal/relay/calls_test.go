@@ -127,7 +127,7 @@ func TestBatchRefused(t *testing.T) {
 // TestRepeats: a request without an answer goes out again, to whoever lives; a passing refusal of one attempt is not the
 // answer while another attempt is out.
 func TestRepeats(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.EventTimeout = 2 * time.Second })
+	w := newWorld(t, func(c *settings) { c.Events.Timeout = 2 * time.Second })
 	died := w.take(t, &eventv1.Catalog{Batch: 10, Repeats: true}, "died", func(n int, e *eventv1.ClientEvent) *eventv1.ClientReply {
 		switch n {
 		case 1:
@@ -249,7 +249,7 @@ func TestMergedReplies(t *testing.T) {
 // TestPartlyDone: what one attempt did is not called refused because another could not, and is not asked for as if for the
 // first time.
 func TestPartlyDone(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.EventTimeout = 2 * time.Second })
+	w := newWorld(t, func(c *settings) { c.Events.Timeout = 2 * time.Second })
 	first := make(chan *nats.Msg, 1)
 	subj, _ := subject.ClientEvent("/", "do")
 	attempts := make(chan *nats.Msg, 10)
@@ -295,7 +295,7 @@ func TestLastWords(t *testing.T) {
 
 // TestNoRepeats: without the service's word a request goes out once, and ends as timeout.
 func TestNoRepeats(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.EventTimeout = time.Second })
+	w := newWorld(t, func(c *settings) { c.Events.Timeout = time.Second })
 	silent := w.take(t, &eventv1.Catalog{}, "silent", func(int, *eventv1.ClientEvent) *eventv1.ClientReply { return nil })
 	c := w.connect(t, "u")
 	c.Say(`421["silent",1]`)

@@ -36,7 +36,7 @@ type client struct {
 // recovered, "" for a new one; pid is the secret by which the socket can be recovered, "" when it cannot.
 func newClient(r *Relay, s *session.Session, namespace string, identity *eventv1.Identity, id, pid string) (*client, error) {
 	c := &client{relay: r, pid: pid, nonce: session.NewID(), ended: make(chan struct{})}
-	c.tokens = float64(r.cfg.EventBurst)
+	c.tokens = float64(r.cfg.Events.Burst)
 	c.socket = s.NewSocket(id, namespace, identity.GetUserId(), c)
 	if pid != "" {
 		c.socket.Offsets = session.NewOffsets(pid)

@@ -23,7 +23,7 @@ import (
 func TestEncode(t *testing.T) {
 	other, _ := sessiontest.NewSockets(t).New(t, "/chat", "u")
 	identity := &eventv1.Identity{UserId: "u", Name: "Ü", Role: "admin", LoginId: "l", IssuedAt: timestamppb.New(issued), ExpiresAt: timestamppb.New(issued.Add(time.Hour))}
-	r := &Relay{cfg: Config{GatewayID: "g1", EventBurst: 1}}
+	r := &Relay{cfg: Config{GatewayID: "g1", Events: EventLimits{Burst: 1}}}
 	c, err := newClient(r, other.Session(), "/chat", identity, "", "")
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func TestEncode(t *testing.T) {
 }
 
 func TestTokenBucket(t *testing.T) {
-	c := &client{relay: &Relay{cfg: Config{EventRate: 10, EventBurst: 3}}}
+	c := &client{relay: &Relay{cfg: Config{Events: EventLimits{Rate: 10, Burst: 3}}}}
 	c.tokens = 3
 	now := time.Unix(1000, 0)
 	take := func(at time.Duration, want bool, wantWait time.Duration) {
@@ -81,7 +81,7 @@ func TestTokenBucket(t *testing.T) {
 		take(time.Hour, true, 0)
 	}
 	take(time.Hour, false, 100*time.Millisecond)
-	c.relay.cfg.EventRate = 0
+	c.relay.cfg.Events.Rate = 0
 	for range 1000 {
 		take(time.Hour, true, 0)
 	}

@@ -2,33 +2,31 @@ package relay
 
 import "time"
 
-// Config are the relay's settings.
+// Config are the relay's own settings; what it stands on has its own.
 type Config struct {
-	GatewayID   string
-	Incarnation int64 // Unix nanoseconds of the start
-
-	EventRate     float64 // client events a second and socket; 0 = no limit
-	EventBurst    int
-	MaxEventBytes int // arguments and attachments of one client event
+	GatewayID     string
+	Events        EventLimits
 	MaxRooms      int // a socket
-	MaxQueued     int // client events of one socket that wait for the one before; reading stops beyond
-	MaxInFlight   int // client events of this gateway that wait for a service
-	MaxWaiting    int // bytes of the arguments of client events, queued or waiting for a service
 	MaxHandshakes int // CONNECTs being authenticated at once
-
-	EventTimeout  time.Duration // a service's time to answer
 	AuthTimeout   time.Duration
-	Linger        time.Duration // a room's subscription after its last member left
-	GapWait       time.Duration // how long a missing event may still come by itself
-	HeadInterval  time.Duration // between comparisons of room heads
-	LeaseInterval time.Duration // presence heartbeat
-
-	PongWithin       time.Duration // the longest time until a dead connection is noticed
-	RecoveryWindow   time.Duration // after a connection ended in which its sockets can be recovered; 0 = off
-	RecoveryEvents   int           // missed events that are replayed at most
-	RecoveryReplicas int           // of the bucket
-	RecoveryBytes    int64         // of the bucket
-
+	Recovery      RecoveryLimits
 	// Services that must have announced their events before an event without responder is called unknown.
 	Services []string
+}
+
+// EventLimits bound the client events.
+type EventLimits struct {
+	Rate        float64       // events a second and socket; 0 = no limit
+	Burst       int           // events that one socket may send at once
+	MaxBytes    int           // arguments and attachments of one event
+	MaxQueued   int           // events of one socket that wait for the one before; reading stops beyond
+	MaxInFlight int           // events of this gateway that wait for a service
+	MaxWaiting  int           // bytes of the arguments of all events, queued or waiting for a service
+	Timeout     time.Duration // for a service to answer
+}
+
+// RecoveryLimits bound what is replayed to a socket that comes back.
+type RecoveryLimits struct {
+	MaxEvents  int           // missed events that are replayed at most
+	PongWithin time.Duration // the longest time until a dead connection is noticed
 }

@@ -14,12 +14,12 @@ type eventQueue struct {
 
 // takeToken takes one token of the socket's event rate; otherwise it tells when there will be one.
 func (c *client) takeToken(now time.Time) (wait time.Duration, ok bool) {
-	rate := c.relay.cfg.EventRate
+	rate := c.relay.cfg.Events.Rate
 	if rate <= 0 {
 		return 0, true
 	}
 	if !c.tokensAt.IsZero() {
-		c.tokens = min(float64(c.relay.cfg.EventBurst), c.tokens+rate*now.Sub(c.tokensAt).Seconds())
+		c.tokens = min(float64(c.relay.cfg.Events.Burst), c.tokens+rate*now.Sub(c.tokensAt).Seconds())
 	}
 	c.tokensAt = now
 	if c.tokens < 1 {
@@ -46,7 +46,7 @@ func (c *client) enqueue(p *pending) {
 	c.relay.waiting.Add(int64(p.size()))
 	var next []*pending
 	wasPaused := c.paused
-	switch full := len(c.queue) >= c.relay.cfg.MaxQueued; {
+	switch full := len(c.queue) >= c.relay.cfg.Events.MaxQueued; {
 	case c.inFlight == nil && (full || len(c.queue) >= maxBatch):
 		next = c.nextLocked()
 	case full:
@@ -135,7 +135,7 @@ func (c *client) nextLocked() []*pending {
 	if len(c.queue) == 0 {
 		c.queue = nil
 	}
-	if len(c.queue) <= c.relay.cfg.MaxQueued/2 {
+	if len(c.queue) <= c.relay.cfg.Events.MaxQueued/2 {
 		c.paused = false
 	}
 	return c.inFlight

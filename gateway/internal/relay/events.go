@@ -96,8 +96,8 @@ func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fa
 	for _, a := range e.Attachments {
 		size += len(a)
 	}
-	if size > r.cfg.MaxEventBytes+len(e.Name)+3 {
-		return fault.Newf(fault.TooLarge, "arguments must not exceed %d bytes", r.cfg.MaxEventBytes)
+	if size > r.cfg.Events.MaxBytes+len(e.Name)+3 {
+		return fault.Newf(fault.TooLarge, "arguments must not exceed %d bytes", r.cfg.Events.MaxBytes)
 	}
 	subj, err := subject.ClientEvent(c.socket.Namespace, e.Name)
 	if err != nil {
@@ -110,7 +110,7 @@ func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fa
 	case e.Name == eventRefresh:
 		p.act = (*client).refresh
 	}
-	if r.waiting.Load() > int64(r.cfg.MaxWaiting) {
+	if r.waiting.Load() > int64(r.cfg.Events.MaxWaiting) {
 		return fault.Retry(fault.Unavailable, "The gateway is overloaded", retryAfter)
 	}
 	p.args, p.attachments, p.receivedAt = e.Packet.AppendArgs(nil), e.Attachments, now

@@ -78,7 +78,7 @@ func TestConnect(t *testing.T) {
 
 // TestOrderOfOneSocket: the next event of a socket is sent when the one before is answered; sockets do not wait for each other.
 func TestOrderOfOneSocket(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.MaxQueued = 1000 })
+	w := newWorld(t, func(c *settings) { c.Events.MaxQueued = 1000 })
 	var mu sync.Mutex
 	open := map[string]int{}
 	order := map[string][]string{}
@@ -204,7 +204,7 @@ func TestReplies(t *testing.T) {
 }
 
 func TestRateLimit(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.EventRate, c.EventBurst = 0.1, 2 })
+	w := newWorld(t, func(c *settings) { c.Events.Rate, c.Events.Burst = 0.1, 2 })
 	w.respond(t, "e", ok)
 	c := w.connect(t, "u")
 	c.Say(`421["e"]`, `422["e"]`, `423["e"]`, `42["e"]`)
@@ -222,7 +222,7 @@ func TestRateLimit(t *testing.T) {
 }
 
 func TestTimeout(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.EventTimeout = 100 * time.Millisecond })
+	w := newWorld(t, func(c *settings) { c.Events.Timeout = 100 * time.Millisecond })
 	late := make(chan *nats.Msg, 1)
 	subj, _ := subject.ClientEvent("/", "slow")
 	if _, err := w.service.ChanSubscribe(subj, late); err != nil {
@@ -285,7 +285,7 @@ func TestMaxQueuedPausesReading(t *testing.T) {
 }
 
 func TestMaxInFlight(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.MaxInFlight = 1 })
+	w := newWorld(t, func(c *settings) { c.Events.MaxInFlight = 1 })
 	answers := make(chan *nats.Msg, 10)
 	subj, _ := subject.ClientEvent("/", "e")
 	if _, err := w.service.ChanSubscribe(subj, answers); err != nil {

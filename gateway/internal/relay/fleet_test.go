@@ -24,6 +24,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/peers"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/sessionstore"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/platform/bus/embedded"
@@ -39,7 +40,7 @@ import (
 // fleet is several gateways over one NATS, with the services of the test.
 type fleet struct {
 	t        *testing.T
-	cfg      Config
+	cfg      settings
 	broker   *embedded.Server
 	services *grpc.ClientConn
 	service  *nats.Conn
@@ -53,15 +54,16 @@ type fleetGateway struct {
 	id       string
 	nc       *nats.Conn
 	relay    *Relay
+	cfg      settings
 	sessions *session.Server
 	sockets  *transport.Server
 }
 
-func newFleet(t *testing.T, change func(*Config)) *fleet {
+func newFleet(t *testing.T, change func(*settings)) *fleet {
 	t.Helper()
 	cfg := testConfig()
 	cfg.MaxRooms = 10
-	cfg.RecoveryWindow, cfg.RecoveryEvents, cfg.RecoveryReplicas, cfg.RecoveryBytes = time.Minute, 1000, 1, 16<<20
+	cfg.store, cfg.Recovery.MaxEvents = sessionstore.Config{Window: time.Minute, Replicas: 1, Bytes: 16 << 20}, 1000
 	if change != nil {
 		change(&cfg)
 	}
@@ -95,8 +97,8 @@ func (f *fleet) start(id string) *fleetGateway {
 	f.t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	cfg := f.cfg
-	cfg.GatewayID, cfg.Incarnation = id, time.Now().UnixNano()
-	g := &fleetGateway{fleet: f, id: id, nc: bustest.Connect(f.t, f.broker)}
+	cfg.GatewayID, cfg.incarnation = id, time.Now().UnixNano()
+	g := &fleetGateway{fleet: f, id: id, cfg: cfg, nc: bustest.Connect(f.t, f.broker)}
 	st := sessiontest.Stats()
 	g.relay = newRelay(cfg, g.nc, f.services, st, slog.New(slog.DiscardHandler))
 	g.sessions = sessiontest.Server(f.t, app{g.relay}, sessiontest.Config(), st)
@@ -124,7 +126,7 @@ func (f *fleet) start(id string) *fleetGateway {
 		if _, away := f.service.Request(subject.Engine(id), nil, time.Millisecond); errors.Is(away, nats.ErrNoResponders) {
 			return false
 		}
-		return err == nil && (g.hasBucket() || cfg.RecoveryWindow == 0)
+		return err == nil && (g.hasBucket() || cfg.store.Window == 0)
 	}, func() string { return "the gateway does not answer, or has no bucket" })
 	g.stored()
 	return g
@@ -132,7 +134,7 @@ func (f *fleet) start(id string) *fleetGateway {
 
 // hasBucket tells whether the gateway has its bucket: it finds nothing in it.
 func (g *fleetGateway) hasBucket() bool {
-	_, err := g.relay.store.Load(g.t.Context(), "nobody", nil)
+	_, err := g.relay.store.Load(g.t.Context(), "nobody", nil, nil)
 	return errors.Is(err, jetstream.ErrKeyNotFound)
 }
 

@@ -106,7 +106,7 @@ func TestRefresh(t *testing.T) {
 func TestEventsDuringRefresh(t *testing.T) {
 	w := newWorld(t, nil)
 	c := w.connect(t, "u.first")
-	tooLarge := `429["big","` + strings.Repeat("x", 2*testConfig().MaxEventBytes) + `"]`
+	tooLarge := `429["big","` + strings.Repeat("x", 2*testConfig().Events.MaxBytes) + `"]`
 	for round := range 20 {
 		c.Say(fmt.Sprintf(`42%d["auth:refresh",{"token":"u.%d"}]`, 100+round, round))
 		reply := fmt.Sprintf(`43%d`, 100+round)

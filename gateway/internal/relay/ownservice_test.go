@@ -10,7 +10,7 @@ import (
 
 // TestOwnService has a client call a service of which the gateway knows nothing but what that service announces.
 func TestOwnService(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.Services = nil })
+	w := newWorld(t, func(c *settings) { c.Services = nil })
 	a := w.connect(t, "a")
 	a.Say(`421["order:create",{"table":7}]`)
 	sees(t, a, `431[{"ok":false,"error":{"code":"unknown_event","message":"Unknown event"}}]`)

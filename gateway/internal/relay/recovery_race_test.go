@@ -95,7 +95,7 @@ func TestRecoveryThatBreaksOff(t *testing.T) {
 // TestLiveEventsDuringReplay: events come all the time while a client wanders between gateways. It sees each one once and
 // in order, whether replayed, kept back or live, also with the old connection still open.
 func TestLiveEventsDuringReplay(t *testing.T) {
-	f := newFleet(t, func(c *Config) { c.RecoveryEvents = 100_000 })
+	f := newFleet(t, func(c *settings) { c.Recovery.MaxEvents = 100_000 })
 	gateways := []*fleetGateway{f.start("g1"), f.start("g2")}
 	for _, g := range gateways { // somebody who stays, so that the rooms go on at both
 		f.guest("stays", g).joins("r")

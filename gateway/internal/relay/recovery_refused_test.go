@@ -21,21 +21,21 @@ import (
 
 // TestKilledLongAgo: the last sign of life of the gateway is older than the window, or gone.
 func TestKilledLongAgo(t *testing.T) {
-	f := newFleet(t, func(c *Config) { c.RecoveryWindow = 300 * time.Millisecond })
+	f := newFleet(t, func(c *settings) { c.store.Window = 300 * time.Millisecond })
 	g1, g2 := f.start("g1"), f.start("g2")
 	a, b := f.guest("a", g1), f.guest("b", g1)
 	g1.stored()
 	g1.kill()
-	time.Sleep(f.cfg.RecoveryWindow + 50*time.Millisecond)
+	time.Sleep(f.cfg.store.Window + 50*time.Millisecond)
 	a.comes(g2).wantRecovered(a, false)
-	if err := f.bucket().Purge(t.Context(), subject.GatewayAlive("g1", g1.relay.cfg.Incarnation)); err != nil {
+	if err := f.bucket().Purge(t.Context(), subject.GatewayAlive("g1", g1.cfg.incarnation)); err != nil {
 		t.Fatal(err)
 	}
 	b.comes(g2).wantRecovered(b, false)
 }
 
 func TestNotRecovered(t *testing.T) {
-	f := newFleet(t, func(c *Config) { c.RecoveryEvents = 5 })
+	f := newFleet(t, func(c *settings) { c.Recovery.MaxEvents = 5 })
 	g1, g2 := f.start("g1"), f.start("g2")
 	forge := func(change func(auth map[string]any)) func(a *guest) *guest {
 		return func(a *guest) *guest {

@@ -171,7 +171,7 @@ func TestRecoveryThatTheClientNeverGot(t *testing.T) {
 // TestLongReplay: more was missed than the send queue holds, and the client is slow. It gets all of it, and is not closed.
 func TestLongReplay(t *testing.T) {
 	const events = 1500
-	f := newFleet(t, func(c *Config) { c.RecoveryEvents = 10_000 })
+	f := newFleet(t, func(c *settings) { c.Recovery.MaxEvents = 10_000 })
 	g1, g2 := f.start("g1"), f.start("g2")
 	a := f.guest("a", g1)
 	a.joins("r")

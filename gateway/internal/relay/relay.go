@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,14 +23,18 @@ import (
 	"github.com/starling-chat/starling/proto/subject"
 )
 
-// Deps are what the relay stands on.
+// Deps are what the relay stands on. It runs Feed, Presence and Store; the others run themselves, or need not run.
 type Deps struct {
-	Bus   *nats.Conn
-	Auth  authv1.AuthServiceClient
-	Chat  chatv1.ChatServiceClient
-	Rooms roomfeed.Source
-	Stats *stats.Stats
-	Log   *slog.Logger
+	Bus      *nats.Conn
+	Auth     authv1.AuthServiceClient
+	Chat     chatv1.ChatServiceClient
+	Hub      *hub.Hub
+	Registry *hub.Registry
+	Feed     *roomfeed.Feed
+	Presence *presence.Presence
+	Store    *sessionstore.Store
+	Stats    *stats.Stats
+	Log      *slog.Logger
 }
 
 // rooms are the rooms whose events reach this gateway.
@@ -44,24 +47,26 @@ type rooms interface {
 
 // Relay serves sessions with what the services say.
 type Relay struct {
-	cfg   Config
-	nc    *nats.Conn
-	auth  authv1.AuthServiceClient
-	chat  chatv1.ChatServiceClient
-	stats *stats.Stats
-	log   *slog.Logger
+	// What it stands on, fixed at birth.
+	cfg      Config
+	nc       *nats.Conn
+	auth     authv1.AuthServiceClient
+	chat     chatv1.ChatServiceClient
+	hub      *hub.Hub
+	registry *hub.Registry
+	feed     *roomfeed.Feed
+	rooms    rooms // of feed
+	presence *presence.Presence
+	store    *sessionstore.Store
+	stats    *stats.Stats
+	log      *slog.Logger
 
-	hub         *hub.Hub
-	registry    *hub.Registry
+	// Its own parts, which guard themselves.
 	calls       *calls
 	throttle    *throttle
 	stalls      *stall.Watch
-	feed        *roomfeed.Feed
-	rooms       rooms // of feed
-	presence    *presence.Presence
 	revocations *revocations
 	catalog     *catalog
-	store       *sessionstore.Store
 	holders     *holders
 
 	waiting    atomic.Int64    // bytes of the client events that clients have queued or in flight
@@ -74,31 +79,15 @@ type Relay struct {
 // New makes a relay; Run brings it to life. ctx bounds everything that sessions start.
 func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 	r := &Relay{
-		cfg: cfg, nc: deps.Bus, auth: deps.Auth, chat: deps.Chat, stats: deps.Stats, log: deps.Log,
-		registry:   hub.NewRegistry(),
-		catalog:    newCatalog(cfg.Services),
+		cfg: cfg, nc: deps.Bus, auth: deps.Auth, chat: deps.Chat, hub: deps.Hub, registry: deps.Registry,
+		feed: deps.Feed, rooms: deps.Feed, presence: deps.Presence, store: deps.Store, stats: deps.Stats, log: deps.Log,
+		stalls: stall.New(stallLimit), catalog: newCatalog(cfg.Services), holders: newHolders(),
 		handshakes: make(chan struct{}, cfg.MaxHandshakes),
 	}
 	r.ctx, r.stop = context.WithCancel(ctx)
-	shards := max(2, runtime.GOMAXPROCS(0))
-	r.hub = hub.New(shards, r.stats, r.log)
 	r.calls = newCalls(r)
-	r.throttle = newThrottle(r, shards)
-	r.stalls = stall.New(stallLimit)
-	r.feed = roomfeed.New(roomfeed.Config{Linger: cfg.Linger, GapWait: cfg.GapWait, HeadInterval: cfg.HeadInterval}, roomfeed.Deps{
-		Bus: r.nc, Source: deps.Rooms, Hub: r.hub, Stats: r.stats, Log: r.log,
-		OnEvicted: r.evicted, OnLag: r.throttle.report,
-	})
-	r.rooms = r.feed
-	r.presence = presence.New(presence.Config{
-		GatewayID: cfg.GatewayID, Incarnation: cfg.Incarnation, LeaseInterval: cfg.LeaseInterval,
-	}, r.nc, r.log)
+	r.throttle = newThrottle(r, r.hub.Shards())
 	r.revocations = newRevocations(r)
-	r.holders = newHolders()
-	r.store = sessionstore.New(sessionstore.Config{
-		GatewayID: cfg.GatewayID, Incarnation: cfg.Incarnation,
-		Window: cfg.RecoveryWindow, Replicas: cfg.RecoveryReplicas, Bytes: cfg.RecoveryBytes,
-	}, r.nc, r.Takeover, r.log)
 	return r
 }
 
@@ -110,7 +99,9 @@ func (r *Relay) Run(ctx context.Context) error {
 	}
 	r.askCatalog()
 	var g run.Group
-	g.Go("room events", r.feed.Run)
+	g.Go("room events", func(ctx context.Context) error {
+		return r.feed.Run(ctx, roomfeed.Listener{Evicted: r.evicted, Lag: r.throttle.report})
+	})
 	g.Go("control events", func(ctx context.Context) error { return pump(ctx, subs.control, r.control) })
 	g.Go("replies", r.calls.run)
 	g.Go("throttle", r.throttle.run)
@@ -177,15 +168,6 @@ func (r *Relay) evicted(s *session.Socket, roomID string) {
 	}
 	r.hub.Leave(s, roomID)
 }
-
-// Hub gives the rooms with members at this gateway.
-func (r *Relay) Hub() *hub.Hub { return r.hub }
-
-// Registry gives the sockets of this gateway.
-func (r *Relay) Registry() *hub.Registry { return r.registry }
-
-// AnnounceGateway publishes this gateway's lease soon. It does not block.
-func (r *Relay) AnnounceGateway() { r.presence.Announce() }
 
 // Resumed gives the end of the last stall of this process, zero when there was none.
 func (r *Relay) Resumed(now time.Time) time.Time { return r.stalls.Resumed(now) }

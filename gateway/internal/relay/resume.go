@@ -129,7 +129,7 @@ func (r *Relay) findOld(
 	}
 	loaded, err := r.store.Load(ctx, request.pid, func(st *enginev1.SessionState) bool {
 		return st.GetUserId() == identity.GetUserId() && st.GetNamespace() == namespace && !s.Ended()
-	})
+	}, r.Takeover)
 	switch {
 	case s.Ended():
 		return nil, sessionEnded, nil
@@ -182,7 +182,7 @@ func (p *resumption) check(ctx context.Context) (why string, err error) {
 	switch missed, err := p.missed(ctx); {
 	case errors.Is(err, errAhead):
 		return "offset", nil
-	case err != nil || missed > uint64(p.relay.cfg.RecoveryEvents): //nolint:gosec // a setting above 0
+	case err != nil || missed > uint64(p.relay.cfg.Recovery.MaxEvents): //nolint:gosec // a setting above 0
 		return "too_much", err
 	}
 	return "", nil
@@ -271,5 +271,5 @@ func (p *resumption) missedNotifications(ctx context.Context) (bool, error) {
 	}
 	at := res.GetCreatedAt()
 	// What was sent since the client's last pong may have gone into a connection that was dead already.
-	return at != nil && at.AsTime().After(p.endedAt.Add(-p.relay.cfg.PongWithin-clockSkew)), nil
+	return at != nil && at.AsTime().After(p.endedAt.Add(-p.relay.cfg.Recovery.PongWithin-clockSkew)), nil
 }

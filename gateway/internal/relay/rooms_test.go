@@ -182,7 +182,7 @@ func TestReferencesToARoom(t *testing.T) {
 			<-joining
 			time.Sleep(50 * time.Millisecond)
 			w.wantRefs(t, "r", 1)
-			time.Sleep(3 * testConfig().Linger)
+			time.Sleep(3 * testConfig().feed.Linger)
 			w.publish(t, w.chat.commit("r"))
 			sees(t, stays, `42["e",1]`)
 		})
@@ -206,7 +206,7 @@ func TestJoinWithoutBus(t *testing.T) {
 
 // TestJoinsWhileEventsCome joins and leaves from many clients while events come; each sees a history and all after it.
 func TestJoinsWhileEventsCome(t *testing.T) {
-	w := newWorld(t, func(c *Config) { c.GapWait = time.Millisecond })
+	w := newWorld(t, func(c *settings) { c.feed.GapWait = time.Millisecond })
 	const clients, events = 8, 400
 	var wg sync.WaitGroup
 	conns := make([]*sessiontest.Conn, clients)

@@ -17,9 +17,12 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/sessionstore"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/platform/rpc"
@@ -193,17 +196,28 @@ type app struct{ *Relay }
 
 func (app) Ack(*session.Socket, int64, []byte, [][]byte) {}
 
-func testConfig() Config {
-	return Config{
-		GatewayID: "g1", Incarnation: 7,
-		EventBurst: 100, MaxEventBytes: 1000, MaxRooms: 3, MaxQueued: 4, MaxInFlight: 1000, MaxWaiting: 1 << 20, MaxHandshakes: 10,
-		EventTimeout: sessiontest.Patience, AuthTimeout: sessiontest.Patience,
-		Linger: 100 * time.Millisecond, GapWait: 10 * time.Millisecond, HeadInterval: time.Hour, LeaseInterval: time.Hour,
-		Services: []string{"chat-service"},
+// settings are those of the relay and of what it stands on.
+type settings struct {
+	Config
+	incarnation int64
+	feed        roomfeed.Config
+	store       sessionstore.Config // without the gateway
+}
+
+func testConfig() settings {
+	return settings{
+		Config: Config{
+			GatewayID: "g1", MaxRooms: 3, MaxHandshakes: 10, AuthTimeout: sessiontest.Patience, Services: []string{"chat-service"},
+			Events: EventLimits{
+				Burst: 100, MaxBytes: 1000, MaxQueued: 4, MaxInFlight: 1000, MaxWaiting: 1 << 20, Timeout: sessiontest.Patience,
+			},
+		},
+		incarnation: 7,
+		feed:        roomfeed.Config{Linger: 100 * time.Millisecond, GapWait: 10 * time.Millisecond, HeadInterval: time.Hour},
 	}
 }
 
-func newWorld(t *testing.T, change func(*Config)) *world {
+func newWorld(t *testing.T, change func(*settings)) *world {
 	t.Helper()
 	cfg := testConfig()
 	if change != nil {
@@ -253,11 +267,15 @@ func newWorld(t *testing.T, change func(*Config)) *world {
 	return w
 }
 
-func newRelay(cfg Config, nc *nats.Conn, conn *grpc.ClientConn, st *stats.Stats, log *slog.Logger) *Relay {
+func newRelay(cfg settings, nc *nats.Conn, conn *grpc.ClientConn, st *stats.Stats, log *slog.Logger) *Relay {
 	chat := chatv1.NewChatServiceClient(conn)
-	r := New(context.Background(), cfg, Deps{
-		Bus: nc, Auth: authv1.NewAuthServiceClient(conn), Chat: chat, Rooms: roomfeed.NewSource(nc, chat),
-		Stats: st, Log: log,
+	h := hub.New(2, st, log)
+	cfg.store.GatewayID, cfg.store.Incarnation = cfg.GatewayID, cfg.incarnation
+	r := New(context.Background(), cfg.Config, Deps{
+		Bus: nc, Auth: authv1.NewAuthServiceClient(conn), Chat: chat, Hub: h, Registry: hub.NewRegistry(),
+		Feed:     roomfeed.New(cfg.feed, roomfeed.Deps{Bus: nc, Source: roomfeed.NewSource(nc, chat), Hub: h, Stats: st, Log: log}),
+		Presence: presence.New(presence.Config{GatewayID: cfg.GatewayID, Incarnation: cfg.incarnation, LeaseInterval: time.Hour}, nc, log),
+		Store:    sessionstore.New(cfg.store, nc, log), Stats: st, Log: log,
 	})
 	r.rooms = &countedRooms{rooms: r.rooms, refs: make(map[string]int)}
 	return r

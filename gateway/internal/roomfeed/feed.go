@@ -29,10 +29,14 @@ type Deps struct {
 	Hub    *hub.Hub
 	Stats  *stats.Stats
 	Log    *slog.Logger
-	// OnEvicted hears of a socket that an event took out of a room. It has to take the socket out of the hub.
-	OnEvicted func(s *session.Socket, roomID string)
-	// OnLag hears, after every batch, how long the deliveries of a hub shard are behind; nil where nobody cares.
-	OnLag func(shard int, lag time.Duration)
+}
+
+// Listener hears what the feed notices. Both functions are called between two batches of events, by the feed's own goroutines.
+type Listener struct {
+	// Evicted hears of a socket that an event took out of a room. It has to take the socket out of the hub.
+	Evicted func(s *session.Socket, roomID string)
+	// Lag hears, after every batch, how long the deliveries of a hub shard are behind.
+	Lag func(shard int, lag time.Duration)
 }
 
 // Feed is the room events of one gateway.
@@ -42,6 +46,7 @@ type Feed struct {
 
 	subscriptions *subscriptions
 	repairs       *repairs
+	listener      Listener         // set by Run
 	shards        []chan *nats.Msg // messages with room events, one channel for each hub shard
 }
 
@@ -65,7 +70,8 @@ func New(cfg Config, deps Deps) *Feed {
 }
 
 // Run takes in room events, repairs gaps and ends subscriptions that nobody needs, until ctx ends.
-func (f *Feed) Run(ctx context.Context) error {
+func (f *Feed) Run(ctx context.Context, listener Listener) error {
+	f.listener = listener
 	var g run.Group
 	for i := range f.shards {
 		g.Go("room events", func(ctx context.Context) error { return f.pump(ctx, i) })
@@ -96,10 +102,7 @@ func (f *Feed) pump(ctx context.Context, shard int) error {
 				f.applyMessage(<-msgs, &dirty)
 			}
 			dirty.Flush()
-			lag := b.after(n+1, time.Since(began), len(msgs))
-			if f.deps.OnLag != nil {
-				f.deps.OnLag(shard, lag)
-			}
+			f.listener.Lag(shard, b.after(n+1, time.Since(began), len(msgs)))
 		}
 	}
 }
@@ -125,7 +128,7 @@ func (f *Feed) apply(events []*eventv1.RoomEvent, position uint64, dirty *hub.Di
 	roomID := mapped[0].RoomID
 	fx := f.deps.Hub.ApplyAll(roomID, mapped, position, dirty)
 	for _, s := range fx.Evicted {
-		f.deps.OnEvicted(s, roomID)
+		f.listener.Evicted(s, roomID)
 	}
 	if fx.GapFound { // it is repaired unless it closes by itself within GapWait
 		f.repairs.request(roomID, 0)

@@ -92,10 +92,11 @@ func newWorld(t *testing.T, cfg Config) *world {
 	}
 	st, log := sessiontest.Stats(), slog.New(slog.DiscardHandler)
 	w.hub = hub.New(2, st, log)
-	w.feed = New(cfg, Deps{Bus: w.nc, Source: NewSource(w.nc, w.chat), Hub: w.hub, Stats: st, Log: log, OnEvicted: w.hub.Leave})
+	w.feed = New(cfg, Deps{Bus: w.nc, Source: NewSource(w.nc, w.chat), Hub: w.hub, Stats: st, Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	go func() { defer close(done); _ = w.feed.Run(ctx) }()
+	listener := Listener{Evicted: w.hub.Leave, Lag: func(int, time.Duration) {}}
+	go func() { defer close(done); _ = w.feed.Run(ctx, listener) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return w
 }

@@ -7,6 +7,6 @@
 // A gateway that was killed writes no SessionEnd; then its last sign of life counts. The bucket is no record: if it is lost,
 // clients get an honest fresh session.
 //
-// The store knows no sockets. Who loads a state has the gateway of the old connection end it: by a Takeover on the bus, or by the
-// function that the store was given, when that gateway is its own.
+// The store knows no sockets. Who loads a state has the gateway of the old connection end it: by a Takeover on the bus, or by
+// Load's Takeover, when that gateway is its own.
 package sessionstore

@@ -24,6 +24,9 @@ var (
 	errNoBucket = fmt.Errorf("%w: there is no bucket yet", ErrNoState)
 )
 
+// Takeover ends a gateway's own connection of a socket that came back elsewhere, and calls done when it is gone.
+type Takeover func(pid string, done func())
+
 // takeoverTimeout is how long the gateway of the old connection has to end it.
 const takeoverTimeout = time.Second
 
@@ -35,8 +38,9 @@ type Loaded struct {
 }
 
 // Load reads the state of a socket, makes sure that its old connection is gone, and checks that it ended within the window. own
-// tells whether the socket is the client's; of a foreign one no connection is ended.
-func (s *Store) Load(ctx context.Context, pid string, own func(*enginev1.SessionState) bool) (Loaded, error) {
+// tells whether the socket is the client's; of a foreign one no connection is ended. takeover ends the old connection where it is
+// this gateway's own.
+func (s *Store) Load(ctx context.Context, pid string, own func(*enginev1.SessionState) bool, takeover Takeover) (Loaded, error) {
 	kv := s.bucket()
 	if kv == nil {
 		return Loaded{}, errNoBucket
@@ -60,7 +64,7 @@ func (s *Store) Load(ctx context.Context, pid string, own func(*enginev1.Session
 		if !own(state) { // the client has gone while the bucket was asked: its connection elsewhere is not the old one
 			return Loaded{}, ErrForeign
 		}
-		if endedAt, err = s.endOld(ctx, kv, pid, state); err != nil {
+		if endedAt, err = s.endOld(ctx, kv, pid, state, takeover); err != nil {
 			return Loaded{}, err
 		}
 	}
@@ -89,8 +93,10 @@ func writtenEnd(ctx context.Context, kv jetstream.KeyValue, pid string, state *e
 }
 
 // endOld has the gateway of the old connection end it. When that gateway does not answer, its last sign of life is the end.
-func (s *Store) endOld(ctx context.Context, kv jetstream.KeyValue, pid string, state *enginev1.SessionState) (time.Time, error) {
-	if s.takeOver(ctx, pid, state) {
+func (s *Store) endOld(
+	ctx context.Context, kv jetstream.KeyValue, pid string, state *enginev1.SessionState, takeover Takeover,
+) (time.Time, error) {
+	if s.takeOver(ctx, pid, state, takeover) {
 		return time.Now(), nil
 	}
 	entry, err := kv.Get(ctx, subject.GatewayAlive(state.GetGatewayId(), state.GetIncarnation()))
@@ -100,13 +106,13 @@ func (s *Store) endOld(ctx context.Context, kv jetstream.KeyValue, pid string, s
 	return entry.Created(), nil
 }
 
-func (s *Store) takeOver(ctx context.Context, pid string, state *enginev1.SessionState) bool {
+func (s *Store) takeOver(ctx context.Context, pid string, state *enginev1.SessionState, takeover Takeover) bool {
 	if state.GetGatewayId() == s.cfg.GatewayID {
 		if state.GetIncarnation() != s.cfg.Incarnation {
 			return false
 		}
 		done := make(chan struct{})
-		s.takeover(pid, func() { close(done) })
+		takeover(pid, func() { close(done) })
 		<-done // the gateway bounds it
 		return true
 	}

@@ -24,16 +24,12 @@ type Config struct {
 	Bytes       int64         // of the bucket
 }
 
-// Takeover ends a gateway's own connection of a socket that came back elsewhere, and calls done when it is gone.
-type Takeover func(pid string, done func())
-
 // Store is the bucket of recoverable sockets, as one gateway uses it.
 type Store struct {
-	cfg      Config
-	nc       *nats.Conn
-	takeover Takeover
-	log      *slog.Logger
-	kv       chan jetstream.KeyValue // holds the bucket once there is one
+	cfg Config
+	nc  *nats.Conn
+	log *slog.Logger
+	kv  chan jetstream.KeyValue // holds the bucket once there is one
 }
 
 const (
@@ -42,9 +38,9 @@ const (
 	bucketTimeout = 2 * time.Second
 )
 
-// New makes a store; Run opens its bucket. takeover is asked for sockets of this gateway.
-func New(cfg Config, nc *nats.Conn, takeover Takeover, log *slog.Logger) *Store {
-	return &Store{cfg: cfg, nc: nc, takeover: takeover, log: log, kv: make(chan jetstream.KeyValue, 1)}
+// New makes a store; Run opens its bucket.
+func New(cfg Config, nc *nats.Conn, log *slog.Logger) *Store {
+	return &Store{cfg: cfg, nc: nc, log: log, kv: make(chan jetstream.KeyValue, 1)}
 }
 
 // On tells whether sockets can be recovered at all.

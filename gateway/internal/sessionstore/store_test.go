@@ -35,7 +35,7 @@ func start(t *testing.T, broker *embedded.Server, id string, incarnation int64) 
 	g := &gateway{nc: bustest.Connect(t, broker)}
 	g.Store = New(Config{
 		GatewayID: id, Incarnation: incarnation, Window: time.Minute, Replicas: 1, Bytes: 16 << 20,
-	}, g.nc, g.takeover, slog.New(slog.DiscardHandler))
+	}, g.nc, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = g.Run(ctx) }()
@@ -97,7 +97,7 @@ func TestEnded(t *testing.T) {
 	g1.Save("p", state())
 	g1.End("p", &enginev1.SessionEnd{Nonce: "n", Generation: 2})
 	g1.stored(t)
-	loaded, err := g2.Load(t.Context(), "p", own)
+	loaded, err := g2.Load(t.Context(), "p", own, g2.takeover)
 	if err != nil {
 		t.Fatalf("Load = %v", err)
 	}
@@ -141,7 +141,7 @@ func TestNotLoaded(t *testing.T) {
 			g1.Save("p", state())
 			tc.prepare()
 			g1.stored(t)
-			if loaded, err := g2.Load(t.Context(), pid, tc.own); !errors.Is(err, tc.want) {
+			if loaded, err := g2.Load(t.Context(), pid, tc.own, g2.takeover); !errors.Is(err, tc.want) {
 				t.Errorf("Load = %v, %v, want %v", loaded, err, tc.want)
 			}
 		})
@@ -155,7 +155,7 @@ func TestWindow(t *testing.T) {
 	g.End("p", &enginev1.SessionEnd{Nonce: "n", Generation: 2})
 	g.stored(t)
 	g.cfg.Window = time.Nanosecond
-	if _, err := g.Load(t.Context(), "p", own); !errors.Is(err, ErrNoState) {
+	if _, err := g.Load(t.Context(), "p", own, g.takeover); !errors.Is(err, ErrNoState) {
 		t.Errorf("Load = %v, want %v", err, ErrNoState)
 	}
 }
@@ -178,7 +178,7 @@ func TestTakeover(t *testing.T) {
 		from.gateway.Save(from.name, state())
 		from.gateway.End(from.name, &enginev1.SessionEnd{Nonce: "of an earlier connection"})
 		from.gateway.stored(t)
-		loaded, err := g1.Load(t.Context(), from.name, own)
+		loaded, err := g1.Load(t.Context(), from.name, own, g1.takeover)
 		if err != nil || time.Since(loaded.EndedAt) > 30*time.Second {
 			t.Errorf("Load of a socket of %s = ended at %v, %v, want just now", from.name, loaded.EndedAt, err)
 		}
@@ -199,8 +199,8 @@ func TestAdopt(t *testing.T) {
 	g1.Save("p", state())
 	g1.End("p", &enginev1.SessionEnd{Nonce: "n", Generation: 2})
 	g1.stored(t)
-	a, errA := g1.Load(t.Context(), "p", own)
-	b, errB := g2.Load(t.Context(), "p", own)
+	a, errA := g1.Load(t.Context(), "p", own, g1.takeover)
+	b, errB := g2.Load(t.Context(), "p", own, g2.takeover)
 	if errA != nil || errB != nil {
 		t.Fatalf("Load = %v, %v", errA, errB)
 	}
@@ -224,9 +224,9 @@ func TestAdopt(t *testing.T) {
 
 // TestNoBucket: while there is no bucket, nothing is recovered, and nothing blocks.
 func TestNoBucket(t *testing.T) {
-	s := New(Config{GatewayID: "g1", Window: time.Minute}, bustest.Connect(t, bustest.Server(t)), nil, slog.New(slog.DiscardHandler))
+	s := New(Config{GatewayID: "g1", Window: time.Minute}, bustest.Connect(t, bustest.Server(t)), slog.New(slog.DiscardHandler))
 	s.Save("p", state())
-	if _, err := s.Load(t.Context(), "p", own); !errors.Is(err, ErrNoState) {
+	if _, err := s.Load(t.Context(), "p", own, nil); !errors.Is(err, ErrNoState) {
 		t.Errorf("Load = %v, want %v", err, ErrNoState)
 	}
 	if err := s.Adopt(t.Context(), "p", state(), 1); !errors.Is(err, ErrNoState) {

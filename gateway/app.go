@@ -1,0 +1,101 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"runtime"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/starling-chat/starling/gateway/internal/cluster"
+	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/presence"
+	"github.com/starling-chat/starling/gateway/internal/relay"
+	"github.com/starling-chat/starling/gateway/internal/roomfeed"
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/sessionstore"
+	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/platform/bus"
+	"github.com/starling-chat/starling/platform/rpc"
+	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
+	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	"github.com/starling-chat/starling/proto/namespaces"
+)
+
+// app is what sessions serve: client events are the relay's, and the acks of clients are those of cluster operations.
+type app struct {
+	*relay.Relay
+	cluster *cluster.Cluster
+}
+
+var _ session.App = app{}
+
+// Ack implements session.App.
+func (a app) Ack(s *session.Socket, id int64, args []byte, attachments [][]byte) {
+	a.cluster.Acked(s, id, args, attachments)
+}
+
+// newApp puts the parts together that stand behind the sessions:
+//
+//	relay ──► store, feed, presence        cluster
+//	             │                            │
+//	             └──────► rooms, sockets ◄────┘
+func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, st *stats.Stats, log *slog.Logger) app {
+	id, incarnation := cfg.Listen.ID, time.Now().UnixNano()
+	chat := chatv1.NewChatServiceClient(rpc.Hedged(conns.chat))
+	rooms, sockets := hub.New(max(2, runtime.GOMAXPROCS(0)), st, log), hub.NewRegistry()
+	feed := roomfeed.New(
+		roomfeed.Config{Linger: 30 * time.Second, GapWait: 30 * time.Millisecond, HeadInterval: 5 * time.Second},
+		roomfeed.Deps{Bus: nc, Source: sabotaged(roomfeed.NewSource(nc, chat)), Hub: rooms, Stats: st, Log: log},
+	)
+	leases := presence.New(presence.Config{GatewayID: id, Incarnation: incarnation, LeaseInterval: leaseInterval}, nc, log)
+	store := sessionstore.New(sessionstore.Config{
+		GatewayID: id, Incarnation: incarnation,
+		Window: cfg.Recovery.Window, Replicas: cfg.Recovery.Replicas, Bytes: cfg.Recovery.Bytes,
+	}, nc, log)
+	r := relay.New(ctx, relayConfig(cfg), relay.Deps{
+		Bus: nc, Auth: authv1.NewAuthServiceClient(rpc.Hedged(conns.auth)), Chat: chat,
+		Hub: rooms, Registry: sockets, Feed: feed, Presence: leases, Store: store, Stats: st, Log: log,
+	})
+	operations := cluster.New(clusterConfig(cfg), cluster.Deps{
+		Bus: nc, Hub: rooms, Registry: sockets, Sockets: r, Announce: leases.Announce, Stats: st, Log: log,
+	})
+	bus.OnReconnect(nc, r.Resync)
+	bus.OnReconnect(nc, operations.Resync)
+	return app{Relay: r, cluster: operations}
+}
+
+func relayConfig(cfg Config) relay.Config {
+	return relay.Config{
+		GatewayID: cfg.Listen.ID,
+		Events: relay.EventLimits{
+			Rate: cfg.Limits.EventRate, Burst: cfg.Limits.EventBurst, MaxBytes: cfg.Limits.EventBytes,
+			MaxQueued: cfg.Limits.Queued, MaxInFlight: cfg.Limits.InFlight, MaxWaiting: cfg.Limits.Waiting, Timeout: cfg.Limits.EventTimeout,
+		},
+		MaxRooms: cfg.Limits.Rooms, MaxHandshakes: cfg.Limits.Handshakes, AuthTimeout: 5 * time.Second,
+		Recovery: relay.RecoveryLimits{
+			MaxEvents: cfg.Recovery.Events, PongWithin: cfg.Protocol.PingInterval + cfg.Protocol.PingTimeout,
+		},
+		Services: []string{"chat-service", "presence-service"},
+	}
+}
+
+// leaseInterval is the time between two presence leases of a gateway.
+const leaseInterval = 3 * time.Second
+
+func clusterConfig(cfg Config) cluster.Config {
+	return cluster.Config{
+		Gateway: cfg.Listen.ID, Calls: cfg.Limits.ClusterCalls,
+		Timeout: cfg.Limits.ClusterTimeout, RoomTimeout: cfg.Limits.EventTimeout,
+		LeaseInterval: leaseInterval, MaxAckBytes: cfg.Limits.EventBytes,
+	}
+}
+
+// usualNames are the namespaces and events that packets usually carry, kept as shared strings.
+func usualNames() []string {
+	return append(namespaces.All(),
+		"room:join", "room:leave", "room:message", "message:send", "message", "message:read", "message:history", "room:list",
+		"typing:start", "typing:stop", "chat:message", "announcement", "presence:get", "notification:list", "notification:read",
+	)
+}
