@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,12 +20,16 @@ import (
 func TestJoinTakesItsTurn(t *testing.T) {
 	w := newWorld(t, nil)
 	hold := make(chan struct{})
+	answer := sync.OnceFunc(func() { close(hold) })
+	t.Cleanup(answer)
 	w.respond(t, "slow", func(e *eventv1.ClientEvent) *eventv1.ClientReply {
 		<-hold
 		return ok(e)
 	})
 	w.respond(t, "later", ok)
 	asked, granted := make(chan struct{}), make(chan struct{})
+	grant := sync.OnceFunc(func() { close(granted) })
+	t.Cleanup(grant)
 	w.chat.mu.Lock()
 	w.chat.joining = func(context.Context, *eventv1.ClientEvent) error {
 		close(asked)
@@ -46,7 +51,7 @@ func TestJoinTakesItsTurn(t *testing.T) {
 		return len(c.queue) == 1
 	}, func() string { return "the join does not wait for the client event before it" })
 	conn.Say(`422["later"]`)
-	close(hold)
+	answer()
 	select {
 	case <-asked:
 	case err := <-joined:
@@ -58,7 +63,7 @@ func TestJoinTakesItsTurn(t *testing.T) {
 	if got := w.relay.Rooms(socket); len(got) > 0 || slices.Contains(conn.Queued(), `432[{"ok":true}]`) {
 		t.Errorf("in rooms %q, and got %q, before the join is granted", got, conn.Queued())
 	}
-	close(granted)
+	grant()
 	if err := <-joined; err != nil {
 		t.Fatalf("Join = %v", err)
 	}
@@ -82,6 +87,8 @@ func TestJoinTakesItsTurn(t *testing.T) {
 func TestJoinIsRefused(t *testing.T) {
 	w := newWorld(t, nil)
 	hold := make(chan struct{})
+	answer := sync.OnceFunc(func() { close(hold) })
+	t.Cleanup(answer)
 	w.respond(t, "slow", func(e *eventv1.ClientEvent) *eventv1.ClientReply {
 		<-hold
 		return ok(e)
@@ -119,7 +126,7 @@ func TestJoinIsRefused(t *testing.T) {
 	go func() { late <- w.relay.Join(all, socket, "r") }()
 	conn.Close(transport.CodeNormal, transport.ReasonLost)
 	wantKind("of a client that goes", <-late, fault.Unavailable)
-	close(hold)
+	answer()
 	if got := w.relay.Rooms(socket); len(got) > 0 {
 		t.Errorf("Rooms = %q, want none", got)
 	}
