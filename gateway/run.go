@@ -71,7 +71,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		MaxPayload: cfg.Protocol.MaxPayload, MaxConnections: maxConnections(cfg.Limits.Connections, log), MaxSockets: descriptorRoom(),
 		IPRate: cfg.Limits.IPRate, IPBurst: cfg.Limits.IPBurst,
 		Auth: conns.auth, Chat: conns.chat, Presence: conns.presence, Cluster: app.cluster.Server(),
-	}, sids, sessions, sockets, others, st, log)
+	}, edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Peers: others, Stats: st, Log: log})
 	if err != nil {
 		return fmt.Errorf("prepare the HTTP edge: %w", err)
 	}

@@ -23,7 +23,7 @@ func (protocolApp) Connect(s *session.Session, namespace string, auth []byte) {
 	if len(auth) > 0 {
 		payload = bytes.Join([][]byte{[]byte("["), auth, []byte("]")}, nil)
 	}
-	if socket := s.Accept(namespace, "", nil, func(*session.Socket) error { return nil }); socket != nil {
+	if socket := s.NewSocket("", namespace, "", nil); s.Admit(socket, "", func() {}) {
 		time.AfterFunc(greetingDelay, func() { emit(socket, "auth", 0, payload, nil) })
 	}
 }

@@ -131,7 +131,7 @@ func (e endpoint) mount(mux *http.ServeMux, g *run.Group, log *slog.Logger) {
 	sessions := session.NewServer(e.settings, sids, e.app, nil, st, log)
 	mux.Handle(e.path, edge.NewEndpoint(edge.EndpointConfig{
 		Origins: edge.Origins{"*"}, MaxPayload: e.settings.MaxPayload, Headers: e.headers,
-	}, sids, sessions, sockets, nil, st, log))
+	}, edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Stats: st, Log: log}))
 	g.Go("heartbeats "+e.path, sessions.Run)
 }
 

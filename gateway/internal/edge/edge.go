@@ -14,9 +14,6 @@ import (
 
 	"google.golang.org/grpc"
 
-	"github.com/starling-chat/starling/gateway/internal/session"
-	"github.com/starling-chat/starling/gateway/internal/stats"
-	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/proto"
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 )
@@ -59,13 +56,13 @@ const (
 )
 
 // New prepares the edge.
-func New(cfg Config, sids *session.SIDs, sessions *session.Server, sockets *transport.Server, peers Peers, st *stats.Stats, log *slog.Logger) (*Edge, error) {
-	e := &Edge{cfg: cfg, log: log, limiter: newIPLimiter(cfg.IPRate, cfg.IPBurst)}
+func New(cfg Config, deps Deps) (*Edge, error) {
+	e := &Edge{cfg: cfg, log: deps.Log, limiter: newIPLimiter(cfg.IPRate, cfg.IPBurst)}
 	endpoint := NewEndpoint(EndpointConfig{
 		Origins: cfg.Origins, MaxPayload: cfg.MaxPayload, MaxConnections: cfg.MaxConnections,
 		Admit:    func(r *http.Request) (time.Duration, bool) { return e.limiter.take(e.clientIP(r), time.Now()) },
 		RemoteIP: func(r *http.Request) string { return e.clientIP(r).String() },
-	}, sids, sessions, sockets, peers, st, log)
+	}, deps)
 	e.endpoint = endpoint
 	rest, err := e.rest()
 	if err != nil {
@@ -85,14 +82,14 @@ func New(cfg Config, sids *session.SIDs, sessions *session.Server, sockets *tran
 	}))))
 	mux.Handle("/healthz", patience(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })))
 	mux.Handle("/", patience(secured(readOnly(http.FileServerFS(static)))))
-	conns := &openConns{most: cfg.MaxSockets, sessions: sessions, conns: make(map[net.Conn]struct{})}
+	conns := &openConns{most: cfg.MaxSockets, sessions: deps.Sessions, conns: make(map[net.Conn]struct{})}
 	e.server = &http.Server{
 		Handler:           cfg.Origins.CORS(noSlash(mux)),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeader,
 		ConnState:         conns.state,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog:          slog.NewLogLogger(deps.Log.Handler(), slog.LevelDebug),
 	}
 	return e, nil
 }

@@ -122,7 +122,10 @@ func newEdge(t *testing.T, change func(*Config)) (*httptest.Server, *services) {
 		change(&cfg)
 	}
 	sockets := transport.NewServer(transport.Limits{MaxMessage: 1000, SendQueue: 1 << 16, FrameTimeout: time.Minute, CloseTimeout: 100 * time.Millisecond}, log)
-	e, err := New(cfg, session.NewSIDs("g", []byte("k")), sessiontest.Server(t, silent{}, sessiontest.Config(), st), sockets, nil, st, log)
+	e, err := New(cfg, Deps{
+		SIDs: session.NewSIDs("g", []byte("k")), Sessions: sessiontest.Server(t, silent{}, sessiontest.Config(), st), Sockets: sockets,
+		Stats: st, Log: log,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,6 +31,16 @@ type Peers interface {
 	OpenTunnel(ctx context.Context, gateway, sid string) (bind func(transport.Conn) transport.Receiver, refusal *engineio.RequestError, err error)
 }
 
+// Deps are what an endpoint stands on.
+type Deps struct {
+	SIDs     *session.SIDs
+	Sessions *session.Server
+	Sockets  *transport.Server
+	Peers    Peers // nil: this gateway is alone
+	Stats    *stats.Stats
+	Log      *slog.Logger
+}
+
 // EndpointConfig are the settings of one Engine.IO path.
 type EndpointConfig struct {
 	Origins        Origins
@@ -46,13 +56,8 @@ type EndpointConfig struct {
 
 // Endpoint is an Engine.IO path: WebSocket, long polling, upgrade from one to the other, through any gateway.
 type Endpoint struct {
-	cfg      EndpointConfig
-	sids     *session.SIDs
-	sessions *session.Server
-	sockets  *transport.Server
-	peers    Peers // nil: this gateway is alone
-	stats    *stats.Stats
-	log      *slog.Logger
+	deps Deps
+	cfg  EndpointConfig
 
 	stopping atomic.Bool // GETs that wait are answered, so that their clients ask elsewhere
 }
@@ -61,9 +66,7 @@ type Endpoint struct {
 const pollHold = 2 * time.Second
 
 // NewEndpoint makes an endpoint.
-func NewEndpoint(cfg EndpointConfig, sids *session.SIDs, sessions *session.Server, sockets *transport.Server, peers Peers, st *stats.Stats, log *slog.Logger) *Endpoint {
-	return &Endpoint{cfg: cfg, sids: sids, sessions: sessions, sockets: sockets, peers: peers, stats: st, log: log}
-}
+func NewEndpoint(cfg EndpointConfig, deps Deps) *Endpoint { return &Endpoint{deps: deps, cfg: cfg} }
 
 // ServeHTTP implements http.Handler. CORS headers are the caller's (Origins.CORS).
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -83,10 +86,10 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	known, owner := "", ""
 	if query.SID != "" {
-		if gateway, ok := e.sids.Owner(query.SID); ok && gateway != e.sids.Gateway() && e.peers != nil {
+		if gateway, ok := e.deps.SIDs.Owner(query.SID); ok && gateway != e.deps.SIDs.Gateway() && e.deps.Peers != nil {
 			known, owner = engineio.TransportPolling, gateway // the owner knows better, and checks again
 		} else {
-			known = e.sessions.Transport(query.SID)
+			known = e.deps.Sessions.Transport(query.SID)
 		}
 	}
 	local := owner == "" && query.SID != "" && !upgrade && query.Transport == engineio.TransportPolling
@@ -122,8 +125,8 @@ func (e *Endpoint) handshake(w http.ResponseWriter, r *http.Request, upgrade boo
 	if e.cfg.Admit != nil {
 		wait, ok = e.cfg.Admit(r)
 	}
-	if !ok || e.cfg.MaxConnections > 0 && e.sessions.Count() >= e.cfg.MaxConnections {
-		e.stats.Handshakes.WithLabelValues("overload").Inc()
+	if !ok || e.cfg.MaxConnections > 0 && e.deps.Sessions.Count() >= e.cfg.MaxConnections {
+		e.deps.Stats.Handshakes.WithLabelValues("overload").Inc()
 		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
 		http.Error(w, "Too many connections", http.StatusServiceUnavailable)
 		return
@@ -133,17 +136,17 @@ func (e *Endpoint) handshake(w http.ResponseWriter, r *http.Request, upgrade boo
 		headers.RemoteIP = e.cfg.RemoteIP(r)
 	}
 	if !upgrade {
-		answer(w, e.sessions.OpenPolling(e.sockets, headers))
+		answer(w, e.deps.Sessions.OpenPolling(e.deps.Sockets, headers))
 		return
 	}
-	e.accept(w, r, func(c transport.Conn) transport.Receiver { return e.sessions.Open(c, headers) })
+	e.accept(w, r, func(c transport.Conn) transport.Receiver { return e.deps.Sessions.Open(c, headers) })
 }
 
 // upgrade takes a WebSocket for a session that began with polling, here or at its gateway.
 func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, sid, owner string) {
-	bind := func(c transport.Conn) transport.Receiver { return e.sessions.Upgrade(sid, c) }
+	bind := func(c transport.Conn) transport.Receiver { return e.deps.Sessions.Upgrade(sid, c) }
 	if owner != "" {
-		remote, refusal, err := e.peers.OpenTunnel(r.Context(), owner, sid)
+		remote, refusal, err := e.deps.Peers.OpenTunnel(r.Context(), owner, sid)
 		if err != nil {
 			refusal = engineio.ErrUnknownSession // its gateway is gone, and the session with it
 		}
@@ -161,7 +164,7 @@ func (e *Endpoint) accept(w http.ResponseWriter, r *http.Request, bind func(tran
 	upgrader.Header.Del("Vary")
 	conn, rw, _, err := upgrader.Upgrade(r, w)
 	if err != nil {
-		e.log.DebugContext(r.Context(), "upgrade failed", slog.Any("error", err)) // gobwas has answered
+		e.deps.Log.DebugContext(r.Context(), "upgrade failed", slog.Any("error", err)) // gobwas has answered
 		return
 	}
 	pending, err := unread(rw)
@@ -172,7 +175,7 @@ func (e *Endpoint) accept(w http.ResponseWriter, r *http.Request, bind func(tran
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetKeepAlive(false) // the heartbeat does it
 	}
-	e.sockets.Serve(conn, pending, bind)
+	e.deps.Sockets.Serve(conn, pending, bind)
 }
 
 // poll answers a polling request of a session, here or by its gateway.
@@ -209,9 +212,9 @@ func (e *Endpoint) ask(ctx context.Context, owner string, request session.PollRe
 	}
 	for {
 		if owner == "" {
-			response = e.sessions.Poll(ctx, request)
+			response = e.deps.Sessions.Poll(ctx, request)
 		} else {
-			response, err = e.peers.Poll(ctx, owner, request)
+			response, err = e.deps.Peers.Poll(ctx, owner, request)
 		}
 		switch {
 		case err != nil || response.Status != http.StatusNoContent:
@@ -252,7 +255,7 @@ func unread(rw *bufio.ReadWriter) ([]byte, error) {
 
 // refuse answers with Engine.IO's error: JSON, or plain text and always 400 for a rejected upgrade.
 func (e *Endpoint) refuse(w http.ResponseWriter, refusal *engineio.RequestError, upgrade bool) {
-	e.stats.Handshakes.WithLabelValues("refused").Inc()
+	e.deps.Stats.Handshakes.WithLabelValues("refused").Inc()
 	if upgrade {
 		w.Header().Set("Connection", "close")
 		w.Header().Set("Content-Type", "text/html")

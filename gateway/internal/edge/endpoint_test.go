@@ -20,7 +20,7 @@ func TestWaitingPollAtTheEnd(t *testing.T) {
 	sockets := transport.NewServer(transport.Limits{MaxMessage: 1000, SendQueue: 1 << 16, FrameTimeout: time.Minute, CloseTimeout: time.Second}, log)
 	sessions := sessiontest.Server(t, silent{}, sessiontest.Config(), st)
 	e := NewEndpoint(EndpointConfig{MaxPayload: 1000, MaxConnections: 10, RemoteIP: func(*http.Request) string { return "" }},
-		session.NewSIDs("g", []byte("k")), sessions, sockets, nil, st, log)
+		Deps{SIDs: session.NewSIDs("g", []byte("k")), Sessions: sessions, Sockets: sockets, Stats: st, Log: log})
 	front := httptest.NewServer(e)
 	t.Cleanup(front.Close)
 	url := front.URL + "/socket.io/?EIO=4&transport=polling"

@@ -28,6 +28,5 @@
 //	payload     │ packet │ 0x1e │ packet │ 0x1e │ packet │   a polling body, at most maxPayload bytes
 //	            └────────┴──────┴────────┴──────┴────────┘
 //
-// Two kinds of errors, never mixed: *ProtocolError is the peer's fault and ends its session, *UsageError is the
-// fault of the code that calls this package. *RequestError is the HTTP face of a refused request.
+// A *ProtocolError is the peer's fault and ends its session. A *RequestError is the HTTP face of a refused request.
 package engineio

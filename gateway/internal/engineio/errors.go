@@ -24,11 +24,3 @@ type ProtocolError struct {
 
 // Error returns the reason in words for logs; it is not meant for the peer.
 func (e *ProtocolError) Error() string { return "engine.io: peer sent " + string(e.Reason) }
-
-// UsageError is our own fault: the caller asked for bytes that the protocol can't carry. Nothing was appended.
-type UsageError struct {
-	Problem string
-}
-
-// Error returns the problem in words.
-func (e *UsageError) Error() string { return "engine.io: " + e.Problem }

@@ -117,40 +117,13 @@ func DecodePayload(body []byte, maxBytes int) iter.Seq2[Packet, error] {
 	}
 }
 
-// AppendFrame appends p as the content of one WebSocket frame: the bare bytes for a binary message (to be sent with
-// the binary opcode), else the type and the text.
-func AppendFrame(dst []byte, p Packet) []byte {
-	if !p.Binary {
-		dst = append(dst, byte(p.Type))
-	}
-	return append(dst, p.Data...)
-}
-
 // AppendBase64 appends a binary message in its text form.
 func AppendBase64(dst, data []byte) []byte {
 	return base64.StdEncoding.AppendEncode(append(dst, base64Mark), data)
 }
 
-// AppendPayload appends a polling body of the packets. The error is a *UsageError and then dst is returned as it was.
-func AppendPayload(dst []byte, packets ...Packet) ([]byte, error) {
-	start := len(dst)
-	for i, p := range packets {
-		if err := p.check(); err != nil {
-			return dst[:start], err
-		}
-		if i > 0 {
-			dst = append(dst, separator)
-		}
-		if p.Binary {
-			dst = AppendBase64(dst, p.Data)
-		} else {
-			dst = AppendFrame(dst, p)
-		}
-	}
-	return dst, nil
-}
-
-// AppendPolled appends one frame, as AppendFrame made it, to a polling body that starts at dst[0]. With it a send
+// AppendPolled appends one packet to a polling body that starts at body[0]: frame is its text, or the bare bytes of a binary
+// message. With it a send
 // queue of frames that were encoded once for every transport turns into the answer of a GET.
 func AppendPolled(body, frame []byte, binary bool) []byte {
 	if len(body) > 0 {
@@ -160,17 +133,4 @@ func AppendPolled(body, frame []byte, binary bool) []byte {
 		return AppendBase64(body, frame)
 	}
 	return append(body, frame...)
-}
-
-// check finds packets that a payload can't carry.
-func (p Packet) check() error {
-	switch {
-	case p.Type < Open || p.Type > Noop:
-		return &UsageError{Problem: "packet type is not one of the protocol"}
-	case p.Binary && p.Type != Message:
-		return &UsageError{Problem: "binary packet is not a message"}
-	case !p.Binary && bytes.IndexByte(p.Data, separator) >= 0:
-		return &UsageError{Problem: "text packet contains the separator of payloads"}
-	}
-	return nil
 }

@@ -52,15 +52,3 @@ func (x *index) remove(s *session.Socket) {
 		delete(sh.sockets, s.ID)
 	}
 }
-
-// Socket gives a registered socket by its id, and since when it is registered; nil when there is none.
-func (r *Registry) Socket(id string) (*session.Socket, time.Time) {
-	sh := r.byID.shard(id)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	found, ok := sh.sockets[id]
-	if !ok {
-		return nil, time.Time{}
-	}
-	return found.socket, time.UnixMilli(found.since)
-}

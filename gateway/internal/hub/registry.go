@@ -4,11 +4,12 @@ import (
 	"hash/maphash"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
 )
 
-// Registry is the index of the local sockets by user.
+// Registry finds the local sockets by user and by id.
 type Registry struct {
 	seed   maphash.Seed
 	shards [registryShards]registryShard
@@ -68,6 +69,18 @@ func (r *Registry) User(userID string) []*session.Socket {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	return sh.byUser[userID]
+}
+
+// Socket gives a registered socket by its id, and since when it is registered; nil when there is none.
+func (r *Registry) Socket(id string) (*session.Socket, time.Time) {
+	sh := r.byID.shard(id)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	found, ok := sh.sockets[id]
+	if !ok {
+		return nil, time.Time{}
+	}
+	return found.socket, time.UnixMilli(found.since)
 }
 
 // Each calls f for every socket, without a lock held. Sockets that come or go meanwhile may be missed or included.

@@ -2,7 +2,6 @@ package session
 
 import (
 	"errors"
-	"log/slog"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -241,21 +240,6 @@ func (s *Session) Admit(socket *Socket, pid string, enter func()) bool {
 	s.conn.Flush()
 	s.server.stats.Sockets.Inc()
 	return true
-}
-
-// Accept is NewSocket and Admit for an App without recovery; bind completes the App's state with the socket. It returns nil
-// when the session ended meanwhile or bind failed, which ends it.
-func (s *Session) Accept(namespace, userID string, state any, bind func(*Socket) error) *Socket {
-	socket := s.NewSocket("", namespace, userID, state)
-	if err := bind(socket); err != nil {
-		s.server.log.Error("socket cannot be bound", slog.Any("error", err))
-		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
-		return nil
-	}
-	if !s.Admit(socket, "", func() {}) {
-		return nil
-	}
-	return socket
 }
 
 // Since gives a time for which it is certain that what the session receives from now on was sent later.

@@ -3,7 +3,6 @@ package session_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -61,13 +60,14 @@ func (a *app) Connect(s *session.Session, namespace string, auth []byte) {
 }
 
 func (a *app) accept(s *session.Session, namespace string) *session.Socket {
-	socket := s.Accept(namespace, "user", a, func(*session.Socket) error { return nil })
-	if socket != nil {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.sockets[namespace] = socket
-		a.accepted++
+	socket := s.NewSocket("", namespace, "user", a)
+	if !s.Admit(socket, "", func() {}) {
+		return nil
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sockets[namespace] = socket
+	a.accepted++
 	return socket
 }
 
@@ -307,15 +307,6 @@ func TestAcceptAndRefuseLate(t *testing.T) {
 		if strings.HasPrefix(call, "disconnected /later") {
 			t.Errorf("App heard %q of a socket that never was", call)
 		}
-	}
-
-	failing, s3 := sessiontest.Open(server, session.Headers{})
-	failing.Say("40/later,")
-	if s3.Accept("/later", "u", nil, func(*session.Socket) error { return errors.New("cannot") }) != nil {
-		t.Error("Accept of a state that cannot be bound = a socket, want nil")
-	}
-	if code, reason := failing.WaitEnded(t); code != transport.CodeTryAgainLater || reason != transport.ReasonOverload {
-		t.Errorf("closed with %d, %s, want 1013, overload", code, reason)
 	}
 }
 

@@ -40,7 +40,6 @@ type Code uint16
 // The close codes that the gateway sends.
 const (
 	CodeNormal        Code = 1000
-	CodeGoingAway     Code = 1001
 	CodeProtocol      Code = 1002
 	CodeInvalidData   Code = 1007
 	CodePolicy        Code = 1008

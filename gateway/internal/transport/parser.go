@@ -36,11 +36,9 @@ func errProtocol(text string) *closeError { return &closeError{CodeProtocol, Rea
 type frameSink interface {
 	message(data []byte, binary bool)
 	ping(data []byte)
-	// peerClosed is the peer's close frame; nothing after it is parsed.
-	peerClosed()
 }
 
-// errPeerClosed ends the parsing after a close frame.
+// errPeerClosed ends the parsing: nothing after a close frame is looked at.
 var errPeerClosed = errors.New("the peer sent a close frame")
 
 // incomplete tells whether the beginning of a frame waits for its end.
@@ -168,7 +166,6 @@ func (p *parser) check(h ws.Header) error {
 func (p *parser) dispatch(h ws.Header, payload []byte, sink frameSink) error {
 	switch h.OpCode {
 	case ws.OpClose:
-		sink.peerClosed()
 		return errPeerClosed
 	case ws.OpPing:
 		sink.ping(payload)

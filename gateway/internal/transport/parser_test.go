@@ -42,7 +42,6 @@ func (e *events) message(data []byte, binary bool) {
 	e.list = append(e.list, fmt.Sprintf("%v:%s", map[bool]string{true: "binary", false: "text"}[binary], data))
 }
 func (e *events) ping(data []byte) { e.list = append(e.list, "ping:"+string(data)) }
-func (e *events) peerClosed()      { e.list = append(e.list, "close") }
 
 // parse feeds the pieces and gives what came out, with the error as the last event.
 func parse(p *parser, pieces ...[]byte) []string {
@@ -81,13 +80,13 @@ func TestParser(t *testing.T) {
 		"incomplete":               {text("hello")[:8], nil},
 		"ping and pong":            {join(wire(fin|opPing, []byte("p")), wire(fin|opPong, []byte("q"))), []string{"ping:p"}},
 		"largest ping":             {wire(fin|opPing, bytes.Repeat([]byte("p"), 125)), []string{"ping:" + strings.Repeat("p", 125)}},
-		"close":                    {join(wire(fin|opClose, []byte{3, 232}), text("after")), []string{"close", "end"}},
-		"close without code":       {wire(fin|opClose, nil), []string{"close", "end"}},
+		"close":                    {join(wire(fin|opClose, []byte{3, 232}), text("after")), []string{"end"}},
+		"close without code":       {wire(fin|opClose, nil), []string{"end"}},
 		"fragments":                {join(wire(opText, []byte("a")), wire(opContinuation, []byte("b")), wire(fin|opContinuation, []byte("c"))), []string{"text:abc"}},
 		"binary fragments":         {join(wire(opBinary, []byte("a")), wire(fin|opContinuation, []byte("b"))), []string{"binary:ab"}},
 		"empty fragments":          {join(wire(opText, nil), wire(opContinuation, nil), wire(fin|opContinuation, nil), text("z")), []string{"text:", "text:z"}},
 		"ping between fragments":   {join(wire(opText, []byte("a")), wire(fin|opPing, nil), wire(fin|opContinuation, []byte("b"))), []string{"ping:", "text:ab"}},
-		"close between fragments":  {join(wire(opText, []byte("a")), wire(fin|opClose, nil)), []string{"close", "end"}},
+		"close between fragments":  {join(wire(opText, []byte("a")), wire(fin|opClose, nil)), []string{"end"}},
 		"rune cut by fragments":    {join(wire(opText, []byte("\xe2\x82")), wire(fin|opContinuation, []byte("\xac"))), []string{"text:€"}},
 		"not UTF-8":                {text("a\xff"), []string{"error:1007:protocol"}},
 		"fragments not UTF-8":      {join(wire(opText, []byte("\xe2\x82")), wire(fin|opContinuation, []byte("a"))), []string{"error:1007:protocol"}},
@@ -134,8 +133,8 @@ func everything() []byte {
 func TestParserDoesNotCareWhereBytesAreCut(t *testing.T) {
 	stream := everything()
 	want := parse(&parser{maxMessage: testMax}, stream)
-	if len(want) != 8 {
-		t.Fatalf("feed(everything) = %q, want 8 events", want)
+	if len(want) != 7 {
+		t.Fatalf("feed(everything) = %q, want 7 events", want)
 	}
 	for cut := range stream {
 		if diff := cmp.Diff(want, parse(&parser{maxMessage: testMax}, stream[:cut], stream[cut:])); diff != "" {

@@ -240,8 +240,6 @@ func (r *receiving) ping(data []byte) {
 	c.Flush()
 }
 
-func (r *receiving) peerClosed() {}
-
 // finish turns the reader's end into the conn's.
 func (c *WebSocket) finish(err error) {
 	var refusal *closeError

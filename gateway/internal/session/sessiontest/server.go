@@ -69,9 +69,9 @@ func (f *Sockets) New(t testing.TB, namespace, userID string) (*session.Socket, 
 	t.Helper()
 	c, s := Open(f.server, session.Headers{})
 	c.Say("40" + namespace + ",")
-	socket := s.Accept(namespace, userID, nil, func(*session.Socket) error { return nil })
-	if socket == nil {
-		t.Fatal("Accept = nil, want a socket")
+	socket := s.NewSocket("", namespace, userID, nil)
+	if !s.Admit(socket, "", func() {}) {
+		t.Fatal("Admit = false, want a socket")
 	}
 	c.Forget()
 	return socket, c
