@@ -11,7 +11,7 @@ import (
 var (
 	// ErrTooDeep tells that arrays and objects nest beyond the bound.
 	ErrTooDeep = errors.New("JSON is nested too deeply")
-	// ErrRefused tells that Scanner.Object refused an object.
+	// ErrRefused tells that Watch.Object refused an object.
 	ErrRefused = errors.New("an object in JSON is refused")
 )
 
@@ -33,6 +33,16 @@ func Valid(data []byte, maxDepth int) error {
 // Span is a part of the scanned bytes; the empty Span stands for a part that is absent.
 type Span struct{ Start, End int }
 
+// Watch looks at the objects that have a certain member. It deals in places and truth rather than in bytes and errors so that
+// neither the scanned bytes nor what Object captures has to live on the heap.
+type Watch struct {
+	// Names are two members, in ASCII.
+	Names [2]string
+	// Object is called at the end of every object that has the first of them, with the place of the object and of the values
+	// of both; of several equal names the last counts, as in JavaScript. By false it refuses the object, which ends the scan.
+	Object func(open int, values [2]Span) bool
+}
+
 // Scanner checks JSON (RFC 8259) by recursive descent, in one pass and without building anything. Each method takes
 // the place where its part begins and returns the place after it, or -1 with failure set.
 //
@@ -43,12 +53,7 @@ type Span struct{ Start, End int }
 type Scanner struct {
 	Data     []byte
 	MaxDepth int
-	// Object, where set, is called at the end of every object that has the first of the Watch members, with the place of
-	// the object and of the values of both members; of several equal names the last counts, as in JavaScript. By false it
-	// refuses the object, which ends the scan. It deals in places and truth rather than in bytes and errors so that neither
-	// Data nor what it captures has to live on the heap.
-	Object func(open int, watched [2]Span) bool
-	Watch  [2]string // names in ASCII
+	Watch    *Watch // nil watches nothing
 
 	// First is the first element of the outermost array, also when the scan failed after it.
 	First Span
@@ -172,10 +177,10 @@ func (s *Scanner) object(i, depth int) int {
 		if i = s.value(start, depth); i < 0 {
 			return -1
 		}
-		if s.Object != nil {
-			if Is(key, s.Watch[0]) {
+		if s.Watch != nil {
+			if Is(key, s.Watch.Names[0]) {
 				watched[0] = Span{start, i}
-			} else if Is(key, s.Watch[1]) {
+			} else if Is(key, s.Watch.Names[1]) {
 				watched[1] = Span{start, i}
 			}
 		}
@@ -187,7 +192,7 @@ func (s *Scanner) object(i, depth int) int {
 		case ',':
 			i = SkipSpace(s.Data, i+1)
 		case '}':
-			if watched[0].End > 0 && !s.Object(open, watched) {
+			if watched[0].End > 0 && !s.Watch.Object(open, watched) {
 				s.failure = refused
 				return -1
 			}

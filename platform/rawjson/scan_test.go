@@ -49,10 +49,10 @@ func TestValid(t *testing.T) {
 func TestScanner(t *testing.T) {
 	data := []byte(` [ {"n":1,"w":[{"\u0077":2}],"w":3} , {"n":4}, {"w":5} ] `)
 	var got []string
-	s := Scanner{Data: data, MaxDepth: 9, Watch: [2]string{"w", "n"}, Object: func(open int, watched [2]Span) bool {
+	s := Scanner{Data: data, MaxDepth: 9, Watch: &Watch{Names: [2]string{"w", "n"}, Object: func(open int, watched [2]Span) bool {
 		got = append(got, fmt.Sprintf("%d w=%s n=%s", open, data[watched[0].Start:watched[0].End], data[watched[1].Start:watched[1].End]))
 		return true
-	}}
+	}}}
 	if err := s.Scan(); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +62,7 @@ func TestScanner(t *testing.T) {
 	if first := string(data[s.First.Start:s.First.End]); first != `{"n":1,"w":[{"\u0077":2}],"w":3}` || s.End != len(data)-1 {
 		t.Errorf("first element = %s, end %d, want the object and %d", first, s.End, len(data)-1)
 	}
-	s = Scanner{Data: data, MaxDepth: 9, Watch: [2]string{"w"}, Object: func(int, [2]Span) bool { return false }}
+	s = Scanner{Data: data, MaxDepth: 9, Watch: &Watch{Names: [2]string{"w"}, Object: func(int, [2]Span) bool { return false }}}
 	if err := s.Scan(); !errors.Is(err, ErrRefused) {
 		t.Errorf("Scan = %v, want %v", err, ErrRefused)
 	}

@@ -56,8 +56,8 @@ func Unquote(raw []byte) (text string, ok bool) {
 	if len(raw) < 2 || raw[0] != '"' || raw[len(raw)-1] != '"' {
 		return "", false
 	}
-	if content, ok := Plain(raw); ok {
-		return string(content), true
+	if Plain(raw) {
+		return string(raw[1 : len(raw)-1]), true
 	}
 	out := make([]byte, 0, len(raw))
 	for rest := raw[1 : len(raw)-1]; len(rest) > 0; {
@@ -70,14 +70,9 @@ func Unquote(raw []byte) (text string, ok bool) {
 	return string(out), true
 }
 
-// Plain returns what stands between the quotes of a raw JSON string that was checked before; ok is false if raw is no string
-// or has escapes, so that the content is not the text.
-func Plain(raw []byte) (content []byte, ok bool) {
-	if len(raw) < 2 || raw[0] != '"' || raw[len(raw)-1] != '"' || bytes.IndexByte(raw, '\\') >= 0 {
-		return nil, false
-	}
-	return raw[1 : len(raw)-1], true
-}
+// Plain reports whether a raw JSON string that was checked before has no escape, so that what stands between its quotes is
+// the text.
+func Plain(raw []byte) bool { return bytes.IndexByte(raw, '\\') < 0 }
 
 // Is reports whether a raw JSON string that was checked before is the text want, which is ASCII, without allocating.
 func Is(raw []byte, want string) bool {
@@ -88,7 +83,7 @@ func Is(raw []byte, want string) bool {
 	if len(raw) == len(want) {
 		return string(raw) == want
 	}
-	if bytes.IndexByte(raw, '\\') < 0 {
+	if Plain(raw) {
 		return false
 	}
 	for i := range len(want) {

@@ -71,25 +71,24 @@ func FuzzString(f *testing.F) {
 	})
 }
 
-func TestIsAndPlain(t *testing.T) {
+func TestIs(t *testing.T) {
 	tests := []struct {
 		raw, text string
-		is, plain bool
+		is        bool
 	}{
-		{`"num"`, "num", true, true},
-		{`"n\u0075m"`, "num", true, false},
-		{`"nu"`, "num", false, true},
-		{`"numb"`, "num", false, true},
-		{`"n\\m"`, "num", false, false},
-		{`""`, "", true, true},
-		{`"`, "", false, false},
-		{`12`, "1", false, false},
-		{``, "", false, false},
+		{`"num"`, "num", true},
+		{`"n\u0075m"`, "num", true},
+		{`"nu"`, "num", false},
+		{`"numb"`, "num", false},
+		{`"n\\m"`, "num", false},
+		{`""`, "", true},
+		{`"`, "", false},
+		{`12`, "1", false},
+		{``, "", false},
 	}
 	for _, tt := range tests {
-		content, plain := Plain([]byte(tt.raw))
-		if got := Is([]byte(tt.raw), tt.text); got != tt.is || plain != tt.plain || plain && tt.is && string(content) != tt.text {
-			t.Errorf("Is(%s, %s) = %v, Plain = %s, %v, want %v and %v", tt.raw, tt.text, got, content, plain, tt.is, tt.plain)
+		if got := Is([]byte(tt.raw), tt.text); got != tt.is {
+			t.Errorf("Is(%s, %s) = %v, want %v", tt.raw, tt.text, got, tt.is)
 		}
 	}
 }

@@ -83,12 +83,15 @@ func Decode(data []byte, limits Limits) (Packet, error) {
 
 	content := data[i:] // what is returned comes from content, not from s, whose function would then live on the heap
 	s := rawjson.Scanner{Data: content, MaxDepth: limits.MaxDepth}
-	placeholders := placeholders{data: content, attachments: p.Attachments}
+	var placeholders placeholders
 	if p.Type.IsBinary() {
-		s.Watch, s.Object = [2]string{"_placeholder", "num"}, placeholders.object
+		placeholders.data, placeholders.attachments = content, p.Attachments
+		s.Watch = &rawjson.Watch{Names: [2]string{"_placeholder", "num"}, Object: placeholders.object}
 	}
-	scanErr := protocolError(s.Scan(), placeholders.stray)
-	if scanErr == nil && bits.OnesCount64(placeholders.seen) != p.Attachments {
+	scanErr := s.Scan()
+	if scanErr != nil {
+		scanErr = protocolError(scanErr, placeholders.stray)
+	} else if bits.OnesCount64(placeholders.seen) != p.Attachments {
 		scanErr = &ProtocolError{Reason: BadPlaceholder, Offset: s.End}
 	}
 	if scanErr != nil && !errors.Is(scanErr, ErrTooDeep) {
@@ -210,12 +213,10 @@ func eventName(s *rawjson.Scanner, known Names) (string, error) {
 	}
 	var name string
 	switch c := raw[0]; {
+	case c == '"' && rawjson.Plain(raw):
+		name = known.text(raw[1 : len(raw)-1])
 	case c == '"':
-		if content, ok := rawjson.Plain(raw); ok {
-			name = known.text(content)
-		} else {
-			name, _ = rawjson.Unquote(raw)
-		}
+		name, _ = rawjson.Unquote(raw)
 	case c == '-' || '0' <= c && c <= '9':
 		return string(raw), nil
 	default:
@@ -263,8 +264,6 @@ func (p *placeholders) object(open int, watched [2]rawjson.Span) bool {
 // protocolError turns what a scan found wrong into the errors of this package; stray is where a placeholder was refused.
 func protocolError(err error, stray int) error {
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, rawjson.ErrTooDeep):
 		return ErrTooDeep
 	case errors.Is(err, rawjson.ErrRefused):

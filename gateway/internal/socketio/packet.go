@@ -90,8 +90,8 @@ func (p Packet) Event() (name string, args []byte, err error) {
 	}
 	if p.nameEnd == 0 {
 		s := rawjson.Scanner{Data: p.Data, MaxDepth: ownDepth}
-		if err := protocolError(s.Scan(), 0); err != nil {
-			return "", nil, err
+		if err := s.Scan(); err != nil {
+			return "", nil, protocolError(err, 0)
 		}
 		if p.name, err = eventName(&s, nil); err != nil {
 			return "", nil, err
