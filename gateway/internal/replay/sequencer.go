@@ -3,8 +3,6 @@ package replay
 import (
 	"slices"
 	"time"
-
-	"github.com/starling-chat/starling/platform/sabotage"
 )
 
 // Event is one room event, ready to be emitted.
@@ -61,7 +59,7 @@ func (s *Sequencer) Offer(e Event, pass func(Event)) {
 	case !s.started:
 		s.hold(e)
 	case e.Seq <= s.last: // a repeat
-	case e.Seq == s.last+1 || sabotage.NoGapRepair():
+	case e.Seq == s.last+1:
 		s.last = e.Seq
 		pass(e)
 		s.release(pass)
@@ -105,7 +103,7 @@ func (s *Sequencer) hold(e Event) {
 
 func (s *Sequencer) release(pass func(Event)) {
 	n := 0
-	for n < len(s.held) && (s.held[n].Seq == s.last+1 || sabotage.NoGapRepair()) {
+	for n < len(s.held) && s.held[n].Seq == s.last+1 {
 		s.last = s.held[n].Seq
 		pass(s.held[n])
 		n++
