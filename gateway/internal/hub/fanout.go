@@ -4,14 +4,14 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/sequence"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 )
 
 // ApplyAll takes events of one room that came together, from the bus or from a repair; position is theirs in the stream, 0 when
 // it is not known. What is queued is noted in flushes.
-func (h *Hub) ApplyAll(roomID string, events []replay.Event, position uint64, flushes *transport.FlushSet) Effects {
+func (h *Hub) ApplyAll(roomID string, events []sequence.Event, position uint64, flushes *transport.FlushSet) Effects {
 	sh := h.shard(roomID)
 	sh.mu.Lock()
 	defer flushes.FlushDue() // after the unlock
@@ -48,11 +48,11 @@ const (
 )
 
 // pend gives the function that appends to what a room has pending.
-func (sh *shard) pend(r *room) func(replay.Event) {
+func (sh *shard) pend(r *room) func(sequence.Event) {
 	if r.pending == nil {
 		r.pending, sh.spare = sh.spare, nil
 	}
-	return func(e replay.Event) { r.pending = append(r.pending, e) }
+	return func(e sequence.Event) { r.pending = append(r.pending, e) }
 }
 
 // carryOut queues what is pending to the members inside. The shard is locked, and is unlocked between two runs while conns are
@@ -85,7 +85,7 @@ func (h *Hub) carryOut(sh *shard, r *room, flushes *transport.FlushSet, fx *Effe
 }
 
 // runLength tells how many events go out in one run: up to runBytes of them, and none behind one that evicts somebody.
-func runLength(events []replay.Event) int {
+func runLength(events []sequence.Event) int {
 	bytes := 0
 	for i := range events {
 		e := &events[i]
@@ -102,7 +102,7 @@ func runLength(events []replay.Event) int {
 
 // fanOut queues events during which nobody enters or leaves. Each member takes all of them in turn: what belongs to a socket is
 // touched once for many events, which is most of the cost in a large room.
-func (h *Hub) fanOut(r *room, events []replay.Event, flushes *transport.FlushSet) {
+func (h *Hub) fanOut(r *room, events []sequence.Event, flushes *transport.FlushSet) {
 	var few [3]encoding
 	enc := encodings(few[:0])
 	out := 0
@@ -145,7 +145,7 @@ type encoding struct {
 	messages  []*transport.Message // one for each event, nil where there is nothing to emit
 }
 
-func (c *encodings) of(h *Hub, namespace string, events []replay.Event) []*transport.Message {
+func (c *encodings) of(h *Hub, namespace string, events []sequence.Event) []*transport.Message {
 	for i := range *c {
 		if e := &(*c)[i]; e.namespace == namespace {
 			return e.messages
@@ -162,7 +162,7 @@ func (c *encodings) of(h *Hub, namespace string, events []replay.Event) []*trans
 }
 
 // encode makes the message of an event for a namespace, nil when it cannot be encoded.
-func (h *Hub) encode(namespace string, e *replay.Event) *transport.Message {
+func (h *Hub) encode(namespace string, e *sequence.Event) *transport.Message {
 	m, err := session.Emit{
 		Namespace: namespace, Event: e.Name, Args: e.Args, Attachments: e.Attachments, Volatile: e.Seq == 0,
 	}.Encode()

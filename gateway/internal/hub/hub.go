@@ -5,7 +5,7 @@ import (
 	"log/slog"
 	"sync"
 
-	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/sequence"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -37,7 +37,7 @@ type Hub struct {
 type shard struct {
 	mu    sync.Mutex // guards what follows
 	rooms map[string]*room
-	spare []replay.Event // an empty slice for the next room that has events pending
+	spare []sequence.Event // an empty slice for the next room that has events pending
 }
 
 // New makes a hub of n shards.

@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/sequence"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -59,8 +59,8 @@ func (p *performed) Abort(s *session.Socket, roomID string) {
 }
 
 // event is a room event whose only argument is its sequence.
-func event(seq uint64) replay.Event {
-	return replay.Event{RoomID: "r", Seq: seq, Name: "e", Args: fmt.Appendf(nil, "[%d]", seq)}
+func event(seq uint64) sequence.Event {
+	return sequence.Event{RoomID: "r", Seq: seq, Name: "e", Args: fmt.Appendf(nil, "[%d]", seq)}
 }
 
 func packet(seq uint64) string { return fmt.Sprintf(`42["e",%d]`, seq) }
@@ -70,10 +70,10 @@ func history(head uint64) []*transport.Message {
 	return []*transport.Message{transport.TextMessage(fmt.Sprintf("history to %d", head))}
 }
 
-func apply(h *performed, events ...replay.Event) {
+func apply(h *performed, events ...sequence.Event) {
 	var dirty Dirty
 	for _, e := range events {
-		h.perform(h.ApplyAll(e.RoomID, []replay.Event{e}, 0, &dirty), e.RoomID)
+		h.perform(h.ApplyAll(e.RoomID, []sequence.Event{e}, 0, &dirty), e.RoomID)
 	}
 	dirty.Flush()
 }
@@ -103,13 +103,13 @@ func TestFanOut(t *testing.T) {
 	_, cc := sockets.New(t, "/", "c")
 	enter(t, h, a, 0)
 	enter(t, h, b, 0)
-	with := replay.Event{RoomID: "r", Seq: 2, Name: "bin", Args: []byte(`[{"_placeholder":true,"num":0}]`), Attachments: [][]byte{{'x'}}}
+	with := sequence.Event{RoomID: "r", Seq: 2, Name: "bin", Args: []byte(`[{"_placeholder":true,"num":0}]`), Attachments: [][]byte{{'x'}}}
 	except := event(3)
 	except.ExceptSocket = a.ID
-	silent := replay.Event{RoomID: "r", Seq: 4}
+	silent := sequence.Event{RoomID: "r", Seq: 4}
 	other := event(1)
 	other.RoomID = "other"
-	apply(h, event(1), with, except, silent, replay.Event{RoomID: "r", Name: "typing", Args: []byte(`["u"]`)}, event(5), other)
+	apply(h, event(1), with, except, silent, sequence.Event{RoomID: "r", Name: "typing", Args: []byte(`["u"]`)}, event(5), other)
 	got(t, ca, "history to 0", `42["e",1]`, `451-["bin",{"_placeholder":true,"num":0}]`, "bx", `42["typing","u"]`, `42["e",5]`)
 	got(t, cb, "history to 0", `42/chat,["e",1]`, `451-/chat,["bin",{"_placeholder":true,"num":0}]`, "bx", `42/chat,["e",3]`, `42/chat,["typing","u"]`, `42/chat,["e",5]`)
 	got(t, cc)
@@ -160,7 +160,7 @@ func TestHeadsGapsAndForget(t *testing.T) {
 }
 
 func TestEviction(t *testing.T) {
-	kick := func(seq uint64, user string) replay.Event {
+	kick := func(seq uint64, user string) sequence.Event {
 		e := event(seq)
 		e.EvictUser = user
 		return e

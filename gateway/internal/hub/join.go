@@ -1,7 +1,7 @@
 package hub
 
 import (
-	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/sequence"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 )
@@ -66,7 +66,7 @@ func (h *Hub) Complete(s *session.Socket, roomID string, head uint64, prelude []
 }
 
 // pass queues what was kept back for a socket at the door, up to the event that takes it out of the room.
-func (h *Hub) pass(m *member, kept []replay.Event, fx *Effects) {
+func (h *Hub) pass(m *member, kept []sequence.Event, fx *Effects) {
 	for i := range kept {
 		e := &kept[i]
 		if e.Name != "" && m.socket.ID != e.ExceptSocket {

@@ -6,14 +6,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/sequence"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 )
 
 // long is an event of half a run's size.
-func long(seq uint64) replay.Event {
+func long(seq uint64) sequence.Event {
 	e := event(seq)
 	e.Args = fmt.Appendf(nil, `[%d,{"x":"%s"}]`, seq, strings.Repeat("x", runBytes/2))
 	return e
@@ -64,7 +64,7 @@ func TestNothingIsWrittenUnderTheLock(t *testing.T) {
 	expect("an event", func() { apply(h, event(1)) })
 	expect("many events", func() {
 		var flushes transport.FlushSet
-		h.ApplyAll("r", []replay.Event{long(2), long(3), long(4), long(5)}, 0, &flushes)
+		h.ApplyAll("r", []sequence.Event{long(2), long(3), long(4), long(5)}, 0, &flushes)
 	})
 	kick := event(6)
 	kick.EvictUser = "a"
@@ -103,7 +103,7 @@ func TestEventsThatComeBetweenTwoRuns(t *testing.T) {
 		}
 		first = false // 1 and 2 have gone out, 3 to 6 are pending
 		apply(h, event(8))
-		apply(h, event(7), replay.Event{RoomID: "r", Name: "typing", Args: []byte("[]")})
+		apply(h, event(7), sequence.Event{RoomID: "r", Name: "typing", Args: []byte("[]")})
 		enter(t, h, b, 4)
 		h.Leave(c, "r")
 		if h.Begin(a, "r", 0) {
@@ -111,7 +111,7 @@ func TestEventsThatComeBetweenTwoRuns(t *testing.T) {
 		}
 	}
 	var flushes transport.FlushSet
-	h.ApplyAll("r", []replay.Event{long(1), long(2), long(3), long(4), long(5), long(6)}, 0, &flushes)
+	h.ApplyAll("r", []sequence.Event{long(1), long(2), long(3), long(4), long(5), long(6)}, 0, &flushes)
 	flushes.Flush()
 	ca.OnWrite, ca.Due = nil, false
 	apply(h, event(9))
@@ -146,7 +146,7 @@ func TestEvictedStaysOutUntilItLeft(t *testing.T) {
 	kick := event(1)
 	kick.EvictUser = "a"
 	var flushes transport.FlushSet
-	fx := h.ApplyAll("r", []replay.Event{kick, event(2)}, 0, &flushes)
+	fx := h.ApplyAll("r", []sequence.Event{kick, event(2)}, 0, &flushes)
 	flushes.Flush()
 	if len(fx.Evicted) != 1 || fx.Evicted[0] != a {
 		t.Fatalf("Evicted = %v, want the socket", fx.Evicted)
@@ -165,7 +165,7 @@ func TestEvictedStaysOutUntilItLeft(t *testing.T) {
 func TestManyNamespaces(t *testing.T) {
 	h := New(1, sessiontest.Stats(), slog.New(slog.DiscardHandler))
 	var enc encodings
-	events := []replay.Event{event(1), {RoomID: "r", Seq: 2}}
+	events := []sequence.Event{event(1), {RoomID: "r", Seq: 2}}
 	for range 2 {
 		for i := range 8 {
 			m := enc.of(h, fmt.Sprint("/n", i), events)
@@ -205,7 +205,7 @@ func BenchmarkFanOut(b *testing.B) {
 			for b.Loop() {
 				seq++
 				e.Seq = seq
-				h.ApplyAll("r", []replay.Event{e}, 0, &flushes)
+				h.ApplyAll("r", []sequence.Event{e}, 0, &flushes)
 				flushes.Flush()
 				if seq%100 == 0 {
 					for _, c := range conns {

@@ -3,7 +3,7 @@ package hub
 import (
 	"slices"
 
-	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/sequence"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 )
@@ -11,7 +11,7 @@ import (
 // room is the local part of a room. Its shard guards it.
 type room struct {
 	id      string
-	seq     replay.Sequencer
+	seq     sequence.Sequencer
 	members []member
 	gapTold bool
 	// position is the stream's of the last events that went out; 0 when it is not known.
@@ -19,7 +19,7 @@ type room struct {
 
 	// pending are events in sequence that go out next; the first out of them have gone already. busy is set while a call
 	// carries them out, which gives the lock back in between.
-	pending []replay.Event
+	pending []sequence.Event
 	out     int
 	busy    bool
 }
@@ -36,8 +36,8 @@ func (r *room) last() uint64 {
 }
 
 // early gives the durable events that have come and not gone out.
-func (r *room) early() []replay.Event {
-	var early []replay.Event
+func (r *room) early() []sequence.Event {
+	var early []sequence.Event
 	for _, e := range r.pending[r.out:] {
 		if e.Seq != 0 {
 			early = append(early, e)
@@ -47,7 +47,7 @@ func (r *room) early() []replay.Event {
 }
 
 // keep keeps a durable event back for the sockets at the door. An ephemeral one is kept when it goes out.
-func (r *room) keep(e replay.Event) {
+func (r *room) keep(e sequence.Event) {
 	for i := range r.members {
 		if d := r.members[i].door; d != nil {
 			d.keep(e)
@@ -56,7 +56,7 @@ func (r *room) keep(e replay.Event) {
 }
 
 // evict takes the sockets of a user out of the room.
-func (r *room) evict(e *replay.Event, fx *Effects) {
+func (r *room) evict(e *sequence.Event, fx *Effects) {
 	for i := range r.members {
 		m := &r.members[i]
 		if m.socket.UserID == e.EvictUser && m.door == nil && !m.evicted && (e.Seq == 0 || e.Seq > m.after) {
@@ -92,7 +92,7 @@ func (m *member) evict(fx *Effects) {
 }
 
 // keepEphemeral keeps ephemeral events back for a socket at the door.
-func (m *member) keepEphemeral(events []replay.Event) {
+func (m *member) keepEphemeral(events []sequence.Event) {
 	if m.door == nil {
 		return
 	}
@@ -136,13 +136,13 @@ const maxKept = 4096
 
 // door keeps events back while a socket joins, as they came: out of sequence, with repeats.
 type door struct {
-	events   []replay.Event
+	events   []sequence.Event
 	overflow bool
 	inside   bool   // the socket was a member before: it joins again
 	from     uint64 // what it had seen then
 }
 
-func (d *door) keep(e replay.Event) {
+func (d *door) keep(e sequence.Event) {
 	if len(d.events) >= maxKept {
 		d.overflow = true
 		return
@@ -153,12 +153,12 @@ func (d *door) keep(e replay.Event) {
 // release gives what the socket has to see after a history that ended at head, when the room went out up to last: the
 // durable events head < seq ≤ last, all of them, in sequence, and the ephemeral ones. Events above last stay with the room's
 // sequencer, which passes them on to all members. ok is false when one is missing.
-func (d *door) release(head, last uint64) (events []replay.Event, ok bool) {
+func (d *door) release(head, last uint64) (events []sequence.Event, ok bool) {
 	if d.overflow {
 		d.events, d.overflow = nil, false
 		return nil, false
 	}
-	var durable, ephemeral []replay.Event
+	var durable, ephemeral []sequence.Event
 	for _, e := range d.events {
 		switch {
 		case e.Seq == 0:
@@ -167,8 +167,8 @@ func (d *door) release(head, last uint64) (events []replay.Event, ok bool) {
 			durable = append(durable, e)
 		}
 	}
-	slices.SortStableFunc(durable, func(a, b replay.Event) int { return int(int64(a.Seq) - int64(b.Seq)) }) //nolint:gosec // sequences are far below 2^63
-	durable = slices.CompactFunc(durable, func(a, b replay.Event) bool { return a.Seq == b.Seq })
+	slices.SortStableFunc(durable, func(a, b sequence.Event) int { return int(int64(a.Seq) - int64(b.Seq)) }) //nolint:gosec // sequences are far below 2^63
+	durable = slices.CompactFunc(durable, func(a, b sequence.Event) bool { return a.Seq == b.Seq })
 	if last > head && uint64(len(durable)) != last-head {
 		return nil, false
 	}

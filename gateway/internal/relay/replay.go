@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/starling-chat/starling/gateway/internal/replay"
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
+	"github.com/starling-chat/starling/gateway/internal/sequence"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
@@ -141,7 +141,7 @@ func (p *resumption) replay(ctx context.Context, room clientRoom) (head uint64, 
 }
 
 // replayOne queues one missed event, and waits when the queue has become long.
-func (p *resumption) replayOne(ctx context.Context, room clientRoom, e *replay.Event) error {
+func (p *resumption) replayOne(ctx context.Context, room clientRoom, e *sequence.Event) error {
 	socket := p.client.socket
 	if e.Name == "" || e.ExceptSocket == socket.ID {
 		return nil

@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
-	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/sequence"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/platform/run"
@@ -121,7 +121,7 @@ func (f *Feed) apply(events []*eventv1.RoomEvent, position uint64, dirty *hub.Di
 	if len(events) == 0 {
 		return
 	}
-	mapped := make([]replay.Event, len(events))
+	mapped := make([]sequence.Event, len(events))
 	for i, e := range events {
 		mapped[i] = Event(e)
 	}
@@ -136,12 +136,12 @@ func (f *Feed) apply(events []*eventv1.RoomEvent, position uint64, dirty *hub.Di
 }
 
 // Event maps the wire form of a room event; RoomID comes from the payload because the subject may hold a hash of it.
-func Event(e *eventv1.RoomEvent) replay.Event {
+func Event(e *eventv1.RoomEvent) sequence.Event {
 	var causedAt time.Time
 	if t := e.GetCausedAt(); t != nil {
 		causedAt = t.AsTime()
 	}
-	return replay.Event{
+	return sequence.Event{
 		RoomID: e.GetRoomId(), Seq: e.GetSeq(),
 		Name: e.GetEmit().GetEvent(), Args: e.GetEmit().GetArgs(), Attachments: e.GetEmit().GetAttachments(),
 		ExceptSocket: e.GetExceptSocketId(), EvictUser: e.GetEvictUserId(), CausedAt: causedAt,

@@ -3,7 +3,7 @@
 //
 // It is the first stop on the line
 //
-//	transport → session → relay → bus → … → bus → replay/hub → transport
+//	transport → session → relay → bus → … → bus → sequence/hub → transport
 //
 // A Conn knows nothing of Socket.IO. It calls its Receiver for every whole message, and queues bytes that a Sender
 // encoded once and shares between all conns of a room.

@@ -1,4 +1,4 @@
-package replay
+package sequence
 
 import (
 	"math/rand/v2"
