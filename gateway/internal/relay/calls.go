@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/services"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -91,7 +92,7 @@ func (c *calls) start(cl *client, events []*pending) {
 	}
 	w := call{client: cl, events: events, payload: cl.encode(events), deadline: now.Add(left), attempts: 1}
 	payload := w.payload
-	if r.catalog.repeats(first.subject) {
+	if r.catalog.Repeats(first.subject) {
 		w.again = now.Add(left / maxAttempts)
 	} else {
 		w.payload = nil
@@ -167,7 +168,7 @@ func (c *calls) reply(msg *nats.Msg, dirty *hub.Dirty) {
 	switch {
 	case !ok: // answered late, after the timeout; or not the last word
 	case absent && found.answered == 1:
-		r.failed(found.client, found.events, "none", r.catalog.missing(found.events[0].subject), dirty.Add)
+		r.failed(found.client, found.events, "none", r.catalog.Missing(found.events[0].subject), dirty.Add)
 	default:
 		if !absent {
 			c.earnRepeat()
@@ -188,11 +189,11 @@ func (c *calls) complete(id uint64, reply *eventv1.ClientReply, absent bool) (ca
 		return found, false
 	}
 	found.answered++
-	if notExecuted(reply, len(found.events)) {
+	if services.NotExecuted(reply, len(found.events)) {
 		found.notExecuted++
 	}
-	found.reply = mergeReplies(found.reply, reply, len(found.events))
-	if !isFinal(found.reply) {
+	found.reply = services.Merge(found.reply, reply, len(found.events))
+	if !services.IsFinal(found.reply) {
 		out := found.attempts - found.answered
 		again := found.notExecuted == found.attempts && !absent && !found.again.IsZero() && found.attempts < maxAttempts && c.mayRepeat()
 		if again {
@@ -215,7 +216,7 @@ func (r *Relay) count(p *pending, service string, kind fault.Kind) {
 		result = "ok"
 	}
 	if service == "" {
-		service = r.catalog.owner(p.subject)
+		service = r.catalog.Owner(p.subject)
 	}
 	r.stats.ClientEvents.WithLabelValues(service, result).Inc()
 }
@@ -290,6 +291,6 @@ func (c *calls) timeOut(w call, dirty *hub.Dirty) {
 		c.relay.answered(w.client, w.events, w.reply, dirty.Add)
 	default:
 		silence := &eventv1.ClientReply{Fault: unknown.ToProto()} // of the attempts that are out
-		c.relay.answered(w.client, w.events, mergeReplies(w.reply, silence, len(w.events)), dirty.Add)
+		c.relay.answered(w.client, w.events, services.Merge(w.reply, silence, len(w.events)), dirty.Add)
 	}
 }

@@ -201,51 +201,6 @@ func TestStalledGateway(t *testing.T) {
 	}
 }
 
-// TestMergedReplies: what several attempts say about one event, whatever order they come in.
-func TestMergedReplies(t *testing.T) {
-	reply := func(codes ...string) *eventv1.ClientReply {
-		all := make([]*eventv1.ClientReply, len(codes))
-		for i, code := range codes {
-			all[i] = &eventv1.ClientReply{AckArgs: []byte(code)}
-			if code != "ok" {
-				all[i] = &eventv1.ClientReply{Fault: &eventv1.Fault{Code: code}}
-			}
-		}
-		all[0].More = all[1:]
-		return all[0]
-	}
-	whole := &eventv1.ClientReply{Fault: &eventv1.Fault{Code: "unavailable"}}
-	for _, tc := range []struct {
-		a, b        *eventv1.ClientReply
-		want        string
-		final       bool
-		notExecuted bool // by b
-	}{
-		{reply("ok", "unavailable"), reply("unavailable", "unavailable"), "ok unavailable", false, true},
-		{reply("ok", "unavailable"), reply("unavailable", "ok"), "ok ok", true, false},
-		{reply("timeout", "unavailable"), whole, "timeout unavailable", false, true},
-		{whole, reply("timeout", "forbidden"), "timeout forbidden", false, false},
-		{reply("unavailable", "unavailable"), reply("unavailable", "ok"), "unavailable ok", false, false},
-		{whole, whole, "unavailable unavailable", false, true},
-	} {
-		for _, pair := range [][2]*eventv1.ClientReply{{tc.a, tc.b}, {tc.b, tc.a}} {
-			got := mergeReplies(mergeReplies(nil, pair[0], 2), pair[1], 2)
-			codes := make([]string, 2)
-			for i := range codes {
-				if codes[i] = replyAt(got, i).GetFault().GetCode(); codes[i] == "" {
-					codes[i] = string(replyAt(got, i).GetAckArgs())
-				}
-			}
-			if s := strings.Join(codes, " "); s != tc.want || isFinal(got) != tc.final {
-				t.Errorf("%v and %v together: %s, final %v, want %s, %v", pair[0], pair[1], s, isFinal(got), tc.want, tc.final)
-			}
-		}
-		if got := notExecuted(tc.b, 2); got != tc.notExecuted {
-			t.Errorf("notExecuted(%v) = %v, want %v", tc.b, got, tc.notExecuted)
-		}
-	}
-}
-
 // TestPartlyDone: what one attempt did is not called refused because another could not, and is not asked for as if for the
 // first time.
 func TestPartlyDone(t *testing.T) {

@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/proto/fault"
@@ -125,39 +124,6 @@ func TestRoomArgument(t *testing.T) {
 	}
 	if _, ok := roomArgument([]byte("\xff")); ok {
 		t.Error("roomArgument of garbage is ok, want not")
-	}
-}
-
-func TestCatalogExplains(t *testing.T) {
-	c := newCatalog([]string{"chat-service", "presence-service"})
-	kind := func(subj string, want fault.Kind) {
-		t.Helper()
-		if got := c.missing(subj); got.Kind != want || (got.RetryAfter > 0) != (want == fault.Unavailable) {
-			t.Errorf("missing(%s) = %v, want %s", subj, got, want)
-		}
-	}
-	kind("client.v1.root.message.send", fault.Unavailable) // nobody has said anything yet
-	c.announced(&eventv1.Catalog{Service: "chat-service", Patterns: []string{"client.v1.*.message.send", "client.v1.chat.message"}})
-	kind("client.v1.root.whatever", fault.Unavailable)
-	c.announced(&eventv1.Catalog{Service: "presence-service"})
-	kind("client.v1.root.whatever", fault.UnknownEvent)
-	kind("client.v1.root.message", fault.UnknownEvent)
-	kind("client.v1.chat.message", fault.Unavailable)
-	kind("client.v1.root.message.send", fault.Unavailable)
-	kind("client.v1.root.message.send.more", fault.UnknownEvent)
-	if got := c.owner("client.v1.x.message.send"); got != "chat-service" {
-		t.Errorf("owner = %s, want chat-service", got)
-	}
-	c.announced(&eventv1.Catalog{Service: "chat-service"}) // a new version without them
-	kind("client.v1.root.message.send", fault.UnknownEvent)
-	c.announced(&eventv1.Catalog{Service: "new-service", Patterns: []string{"client.v1.*.x"}})
-	kind("client.v1.root.x", fault.Unavailable)
-	for range maxOwners + 10 {
-		c.owner("client.v1." + session.NewID() + ".x")
-		c.owner("client.v1." + session.NewID() + ".unknown")
-	}
-	if len(c.owners) > maxOwners {
-		t.Errorf("%d looked-up subjects are kept, want %d at most", len(c.owners), maxOwners)
 	}
 }
 

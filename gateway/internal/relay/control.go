@@ -129,3 +129,19 @@ func (r *Relay) queue(s *session.Socket, m *transport.Message, dirty *hub.Dirty)
 		dirty.Add(s.Conn())
 	}
 }
+
+// askCatalog has every service announce its events.
+func (r *Relay) askCatalog() {
+	if err := r.nc.Publish(subject.CatalogAsk, nil); err != nil {
+		r.log.Debug("catalog not asked", slog.Any("error", err)) // services announce themselves anyway
+	}
+}
+
+func (r *Relay) catalogAnnounced(data []byte) {
+	var a eventv1.Catalog
+	if err := proto.Unmarshal(data, &a); err != nil {
+		r.log.Warn("catalog cannot be decoded", slog.Any("error", err))
+		return
+	}
+	r.catalog.Announced(&a)
+}

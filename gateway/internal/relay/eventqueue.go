@@ -122,7 +122,7 @@ func (c *client) nextLocked() []*pending {
 	}
 	first, n := c.queue[0], 1
 	if len(c.queue) > 1 && first.act == nil {
-		most := min(len(c.queue), c.relay.catalog.batch(first.subject), maxBatch)
+		most := min(len(c.queue), c.relay.catalog.Batch(first.subject), maxBatch)
 		for bytes := first.size(); n < most; n++ {
 			p := c.queue[n]
 			if bytes += p.size(); p.subject != first.subject || bytes > maxBatchBytes {

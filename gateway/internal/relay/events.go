@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/starling-chat/starling/gateway/internal/services"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/rawjson"
@@ -127,7 +128,7 @@ func (r *Relay) send(c *client, events []*pending) {
 	}
 	p := events[0]
 	if p.act == nil {
-		if !r.throttle.delay(c, events) {
+		if !r.throttle.Delay(request{c, events}) {
 			r.calls.start(c, events)
 		}
 		return
@@ -135,10 +136,22 @@ func (r *Relay) send(c *client, events []*pending) {
 	r.tasks.Go(func() { p.act(c, p) })
 }
 
+// release starts what was delayed, or refuses what was delayed for too long.
+func (r *Relay) release(now time.Time) {
+	requests, ok := r.throttle.Release(now)
+	for _, q := range requests {
+		if ok {
+			r.calls.start(q.client, q.events)
+		} else {
+			r.failed(q.client, q.events, "none", fault.Retry(fault.Unavailable, "The gateway is overloaded", retryAfter), flushNow)
+		}
+	}
+}
+
 // answered takes a service's replies to the client, and starts the socket's next events.
 func (r *Relay) answered(c *client, events []*pending, reply *eventv1.ClientReply, flush func(transport.Conn)) {
 	for i, p := range events {
-		r.answer(c, p, replyAt(reply, i))
+		r.answer(c, p, services.ReplyAt(reply, i))
 	}
 	flush(c.socket.Conn())
 	c.done(events[0])

@@ -36,7 +36,7 @@ func TestOwnService(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- server.Run(ctx) }()
 	const subj = "client.v1.root.order.create"
-	sessiontest.Eventually(t, func() bool { return w.relay.catalog.owner(subj) == "orders" }, func() string { return "the service is not known" })
+	sessiontest.Eventually(t, func() bool { return w.relay.catalog.Owner(subj) == "orders" }, func() string { return "the service is not known" })
 
 	a.Forget()
 	a.Say(`422["order:create",{"table":7}]`)

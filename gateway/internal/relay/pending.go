@@ -6,6 +6,12 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
+// request is what a client has in flight: events of one name.
+type request struct {
+	client *client
+	events []*pending
+}
+
 // pending is one client event on its way.
 type pending struct {
 	event       string

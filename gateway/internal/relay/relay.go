@@ -13,9 +13,11 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
+	"github.com/starling-chat/starling/gateway/internal/services"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/sessionstore"
 	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/gateway/internal/throttle"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/platform/stall"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
@@ -63,10 +65,10 @@ type Relay struct {
 
 	// Its own parts, which guard themselves.
 	calls       *calls
-	throttle    *throttle
+	throttle    *throttle.Throttle[request]
 	stalls      *stall.Watch
 	revocations *revocations
-	catalog     *catalog
+	catalog     *services.Catalog
 	holders     *holders
 
 	waiting    atomic.Int64    // bytes of the client events that clients have queued or in flight
@@ -81,12 +83,12 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 	r := &Relay{
 		cfg: cfg, nc: deps.Bus, auth: deps.Auth, chat: deps.Chat, hub: deps.Hub, registry: deps.Registry,
 		feed: deps.Feed, rooms: deps.Feed, presence: deps.Presence, store: deps.Store, stats: deps.Stats, log: deps.Log,
-		stalls: stall.New(stallLimit), catalog: newCatalog(cfg.Services), holders: newHolders(),
+		stalls: stall.New(stallLimit), catalog: services.NewCatalog(cfg.Services), holders: newHolders(),
 		handshakes: make(chan struct{}, cfg.MaxHandshakes),
 	}
 	r.ctx, r.stop = context.WithCancel(ctx)
 	r.calls = newCalls(r)
-	r.throttle = newThrottle(r, r.hub.Shards())
+	r.throttle = throttle.New[request](r.hub.Shards())
 	r.revocations = newRevocations(r)
 	return r
 }
@@ -100,11 +102,11 @@ func (r *Relay) Run(ctx context.Context) error {
 	r.askCatalog()
 	var g run.Group
 	g.Go("room events", func(ctx context.Context) error {
-		return r.feed.Run(ctx, roomfeed.Listener{Evicted: r.evicted, Lag: r.throttle.report})
+		return r.feed.Run(ctx, roomfeed.Listener{Evicted: r.evicted, Lag: r.throttle.Report})
 	})
 	g.Go("control events", func(ctx context.Context) error { return pump(ctx, subs.control, r.control) })
 	g.Go("replies", r.calls.run)
-	g.Go("throttle", r.throttle.run)
+	g.Go("throttle", func(ctx context.Context) error { return every(ctx, throttle.Tick, r.release) })
 	g.Go("stalls", r.stalls.Run)
 	g.Go("revocations", r.revocations.run)
 	g.Go("token expiry", r.closeExpired)

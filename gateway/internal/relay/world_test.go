@@ -383,11 +383,10 @@ func (w *world) announce(t *testing.T, service string, patterns ...string) {
 func (w *world) announceAll(t *testing.T, catalog *eventv1.Catalog) {
 	t.Helper()
 	w.send(t, subject.CatalogAnnounce, catalog)
-	sessiontest.Eventually(t, func() bool {
-		w.relay.catalog.mu.RLock()
-		defer w.relay.catalog.mu.RUnlock()
-		return proto.Equal(w.relay.catalog.services[catalog.GetService()], catalog)
-	}, func() string { return "catalog not taken in" })
+	// The relay handles one after the other: when it answers, it has taken in the catalog.
+	if _, err := w.service.Request(subject.PresenceSnapshot("g1"), nil, sessiontest.Patience); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // countedRooms counts how often each room is needed.

@@ -1,7 +1,6 @@
-package relay
+package services
 
 import (
-	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -13,9 +12,9 @@ import (
 	"github.com/starling-chat/starling/proto/subject"
 )
 
-// catalog remembers which client events the services answer, so that an event without responder gets the right fault: its
+// Catalog remembers which client events the services answer, so that an event without responder gets the right fault: its
 // service is away, or nobody knows it. NATS routes; the catalog only explains.
-type catalog struct {
+type Catalog struct {
 	mu       sync.RWMutex // guards what follows
 	expected []string     // services that have not announced themselves yet
 	services map[string]*eventv1.Catalog
@@ -25,13 +24,15 @@ type catalog struct {
 // maxOwners bounds the memory of looked-up subjects; only subjects that fit a pattern enter it.
 const maxOwners = 1024
 
-func newCatalog(services []string) *catalog {
-	return &catalog{
+// NewCatalog makes a catalog that knows nothing yet, and expects services to announce themselves.
+func NewCatalog(services []string) *Catalog {
+	return &Catalog{
 		expected: slices.Clone(services), services: make(map[string]*eventv1.Catalog), owners: make(map[string]*eventv1.Catalog),
 	}
 }
 
-func (c *catalog) announced(a *eventv1.Catalog) {
+// Announced notes what a service says that it answers.
+func (c *Catalog) Announced(a *eventv1.Catalog) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.expected = slices.DeleteFunc(c.expected, func(s string) bool { return s == a.GetService() })
@@ -42,7 +43,7 @@ func (c *catalog) announced(a *eventv1.Catalog) {
 }
 
 // of gives what the service that answers a subject announced; nil if nobody is known to.
-func (c *catalog) of(subj string) *eventv1.Catalog {
+func (c *Catalog) of(subj string) *eventv1.Catalog {
 	c.mu.RLock()
 	owner, ok := c.owners[subj]
 	c.mu.RUnlock()
@@ -64,16 +65,16 @@ func (c *catalog) of(subj string) *eventv1.Catalog {
 	return nil
 }
 
-// owner tells which service answers a subject; "none" if nobody is known to.
-func (c *catalog) owner(subj string) string {
+// Owner tells which service answers a subject; "none" if nobody is known to.
+func (c *Catalog) Owner(subj string) string {
 	if service := c.of(subj); service != nil {
 		return service.GetService()
 	}
 	return "none"
 }
 
-// batch tells how many events of a subject one request may carry.
-func (c *catalog) batch(subj string) int {
+// Batch tells how many events of a subject one request may carry.
+func (c *Catalog) Batch(subj string) int {
 	service := c.of(subj)
 	if service.GetBatch() > 1 && slices.ContainsFunc(service.GetBatched(), func(p string) bool { return subject.Match(p, subj) }) {
 		return int(service.GetBatch())
@@ -81,11 +82,11 @@ func (c *catalog) batch(subj string) int {
 	return 1
 }
 
-// repeats tells whether a request that has no answer may be sent again.
-func (c *catalog) repeats(subj string) bool { return c.of(subj).GetRepeats() }
+// Repeats tells whether a request that has no answer may be sent again.
+func (c *Catalog) Repeats(subj string) bool { return c.of(subj).GetRepeats() }
 
-// missing is the fault for an event that had no responder.
-func (c *catalog) missing(subj string) *fault.Error {
+// Missing is the fault for an event that had no responder.
+func (c *Catalog) Missing(subj string) *fault.Error {
 	if c.of(subj) != nil {
 		return fault.Retry(fault.Unavailable, "Service unavailable", time.Second)
 	}
@@ -95,20 +96,4 @@ func (c *catalog) missing(subj string) *fault.Error {
 		return fault.Retry(fault.Unavailable, "Service unavailable", time.Second)
 	}
 	return fault.New(fault.UnknownEvent, "Unknown event")
-}
-
-// askCatalog has every service announce its events.
-func (r *Relay) askCatalog() {
-	if err := r.nc.Publish(subject.CatalogAsk, nil); err != nil {
-		r.log.Debug("catalog not asked", slog.Any("error", err)) // services announce themselves anyway
-	}
-}
-
-func (r *Relay) catalogAnnounced(data []byte) {
-	var a eventv1.Catalog
-	if err := proto.Unmarshal(data, &a); err != nil {
-		r.log.Warn("catalog cannot be decoded", slog.Any("error", err))
-		return
-	}
-	r.catalog.announced(&a)
 }

@@ -1,4 +1,4 @@
-package relay
+package services
 
 import (
 	"github.com/starling-chat/starling/proto/fault"
@@ -30,8 +30,8 @@ func certaintyOf(reply *eventv1.ClientReply) certainty {
 	return final
 }
 
-// replyAt is what a reply says about event i of a request; a fault of the request as a whole is every event's.
-func replyAt(reply *eventv1.ClientReply, i int) *eventv1.ClientReply {
+// ReplyAt is what a reply says about event i of a request; a fault of the request as a whole is every event's.
+func ReplyAt(reply *eventv1.ClientReply, i int) *eventv1.ClientReply {
 	switch {
 	case i == 0:
 		return reply
@@ -44,14 +44,14 @@ func replyAt(reply *eventv1.ClientReply, i int) *eventv1.ClientReply {
 	return &eventv1.ClientReply{Fault: &eventv1.Fault{Code: string(fault.Internal)}}
 }
 
-// mergeReplies joins another reply to what is known of a request of n events; known may be nil. The earlier reply wins where both
+// Merge joins another reply to what is known of a request of n events; known may be nil. The earlier reply wins where both
 // are as certain.
-func mergeReplies(known, reply *eventv1.ClientReply, n int) *eventv1.ClientReply {
+func Merge(known, reply *eventv1.ClientReply, n int) *eventv1.ClientReply {
 	if known == nil {
 		return reply
 	}
 	better := func(i int) *eventv1.ClientReply {
-		a, b := replyAt(known, i), replyAt(reply, i)
+		a, b := ReplyAt(known, i), ReplyAt(reply, i)
 		if certaintyOf(b) > certaintyOf(a) {
 			return b
 		}
@@ -67,8 +67,8 @@ func mergeReplies(known, reply *eventv1.ClientReply, n int) *eventv1.ClientReply
 	return merged
 }
 
-// isFinal tells whether no further reply can change anything.
-func isFinal(reply *eventv1.ClientReply) bool {
+// IsFinal tells whether no further reply can change anything.
+func IsFinal(reply *eventv1.ClientReply) bool {
 	if certaintyOf(reply) < final {
 		return false
 	}
@@ -80,10 +80,10 @@ func isFinal(reply *eventv1.ClientReply) bool {
 	return true
 }
 
-// notExecuted tells whether an attempt did nothing of a request of n events.
-func notExecuted(reply *eventv1.ClientReply, n int) bool {
+// NotExecuted tells whether an attempt did nothing of a request of n events.
+func NotExecuted(reply *eventv1.ClientReply, n int) bool {
 	for i := range n {
-		if certaintyOf(replyAt(reply, i)) > notDone {
+		if certaintyOf(ReplyAt(reply, i)) > notDone {
 			return false
 		}
 	}
