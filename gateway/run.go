@@ -1,10 +1,13 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -26,9 +29,7 @@ import (
 
 // Run runs a gateway until ctx ends, then drains it. NATS and the services may be away at any time.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
-	if cfg.Listen.ID == "" {
-		cfg.Listen.ID = session.NewID()
-	}
+	cfg.Listen.ID = cmp.Or(cfg.Listen.ID, session.NewID())
 	log = log.With(slog.String("gateway", cfg.Listen.ID))
 	stopTracing, err := obs.Tracing(ctx, "gateway", cfg.Obs.OTLPEndpoint)
 	if err != nil {
@@ -66,12 +67,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	others := peers.New(peers.Config{Gateway: cfg.Listen.ID, Takeover: app.Takeover, Resumed: app.Resumed}, nc, sessions, log)
-	front, err := edge.New(edge.Config{
-		Listener: listener, Origins: cfg.Listen.FrontendURLs, TrustedProxies: proxies,
-		MaxPayload: cfg.Protocol.MaxPayload, MaxConnections: maxConnections(cfg.Limits.Connections, log), MaxSockets: descriptorRoom(),
-		IPRate: cfg.Limits.IPRate, IPBurst: cfg.Limits.IPBurst,
-		Auth: conns.auth, Chat: conns.chat, Presence: conns.presence, Cluster: app.cluster.Server(),
-	}, edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Peers: others, Stats: st, Log: log})
+	front, err := edge.New(edgeConfig(cfg, listener, proxies, conns, app.cluster, log),
+		edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Peers: others, Stats: st, Log: log})
 	if err != nil {
 		return fmt.Errorf("prepare the HTTP edge: %w", err)
 	}
@@ -95,6 +92,15 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 
 // closeTimeout is how long a closing connection may take.
 const closeTimeout = 2 * time.Second
+
+func edgeConfig(cfg Config, listener net.Listener, proxies []netip.Prefix, conns serviceConns, operations *cluster.Cluster, log *slog.Logger) edge.Config {
+	return edge.Config{
+		Listener: listener, Origins: cfg.Listen.FrontendURLs, TrustedProxies: proxies,
+		MaxPayload: cfg.Protocol.MaxPayload, MaxConnections: maxConnections(cfg.Limits.Connections, log), MaxSockets: descriptorRoom(),
+		IPRate: cfg.Limits.IPRate, IPBurst: cfg.Limits.IPBurst,
+		Auth: conns.auth, Chat: conns.chat, Presence: conns.presence, Cluster: operations.Server(),
+	}
+}
 
 func transportLimits(cfg Config) transport.Limits {
 	return transport.Limits{

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
+	"google.golang.org/grpc"
 
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/eventserver"
@@ -57,13 +60,30 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		return err
 	}
 	defer func() { _ = chat.Close() }()
+	return serve(ctx, cfg, connections{pool, nc, chat}, func(ctx context.Context) error {
+		if !cfg.Database.Migrate {
+			return nil
+		}
+		return pg.Migrate(ctx, cfg.database(), migrations, log)
+	}, log)
+}
 
+// connections are what the service stands on; Run closes them.
+type connections struct {
+	pool *pgxpool.Pool
+	nc   *nats.Conn
+	chat *grpc.ClientConn
+}
+
+// serve puts the parts together and runs them until ctx ends.
+func serve(ctx context.Context, cfg Config, conns connections, migrate func(context.Context) error, log *slog.Logger) error {
+	pool, nc := conns.pool, conns.nc
 	var (
 		metrics    = obs.NewRegistry(Name)
 		registry   = presence.NewRegistry(cfg.presence())
 		leadership = presence.NewLeadership(cfg.presence(), uuid.NewString(), time.Now())
 		store      = postgres.NewStore(pool)
-		query      = &presence.Query{Registry: registry, Store: store, Members: grpcapi.NewMembers(rpc.Hedged(chat))}
+		query      = &presence.Query{Registry: registry, Store: store, Members: grpcapi.NewMembers(rpc.Hedged(conns.chat))}
 		online     = &publisher.Publisher{Conn: nc, Leadership: leadership}
 		snapshots  = intake.NewSnapshots(nc, registry, log, metrics)
 		reports    = &intake.Intake{Conn: nc, Registry: registry, Snapshots: snapshots, Log: log}
@@ -90,10 +110,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	group.Go("admin", admin.Run)
 	group.Go("migrations", func(ctx context.Context) error {
 		defer close(migrated)
-		if !cfg.Database.Migrate {
-			return nil
-		}
-		return pg.Migrate(ctx, cfg.database(), migrations, log)
+		return migrate(ctx)
 	})
 	group.Go("other replicas", online.Run)
 	group.Go("snapshots", snapshots.Run)

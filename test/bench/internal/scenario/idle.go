@@ -66,10 +66,7 @@ func (b *Bench) idle(ctx context.Context, r *report.Result) error {
 	b.addCPU(r, "idle: ", from, b.usage())
 	if known {
 		after, _ := b.rss()
-		r.Add("server RSS before", "MiB", float64(before)/(1<<20), report.Neutral)
-		r.Add("server RSS after connecting", "MiB", float64(peak)/(1<<20), report.Neutral)
-		r.Add("server RSS idle", "MiB", float64(after)/(1<<20), report.Neutral)
-		r.Add("RSS a connection", "KB", float64(after-before)/n/1000, report.Lower)
+		addMemory(r, before, peak, after, n)
 	}
 	if err := b.keepHeap(ctx); err != nil {
 		r.Problem("no heap profile: %v", err)
@@ -198,4 +195,12 @@ func (b *Bench) storm(ctx context.Context, r *report.Result) error {
 	r.Add("turned away", "", float64(refused.Load()), report.Neutral)
 	b.addCPU(r, "", from, to)
 	return nil
+}
+
+// addMemory adds what the server held, in bytes, before, while and after it got its connections.
+func addMemory(r *report.Result, before, peak, after int64, connections float64) {
+	r.Add("server RSS before", "MiB", float64(before)/(1<<20), report.Neutral)
+	r.Add("server RSS after connecting", "MiB", float64(peak)/(1<<20), report.Neutral)
+	r.Add("server RSS idle", "MiB", float64(after)/(1<<20), report.Neutral)
+	r.Add("RSS a connection", "KB", float64(after-before)/connections/1000, report.Lower)
 }
