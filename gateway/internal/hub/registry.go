@@ -9,7 +9,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 )
 
-// Registry finds the local sockets by user and by id.
+// Registry finds the local sockets by user (shards) and by id (byID).
 type Registry struct {
 	seed   maphash.Seed
 	shards [registryShards]registryShard

@@ -5,7 +5,7 @@
 //
 // The life of a session:
 //
-//	opened ──CONNECT──► App.Connect ──Accept──► socket in the namespace ──DISCONNECT / close──► App.Disconnected
-//	  │                     └──────Refuse─────► CONNECT_ERROR
+//	opened ──CONNECT──► App.Connect ──NewSocket, Admit──► socket in the namespace ──DISCONNECT / close──► App.Disconnected
+//	  │                     └──────────Refuse───────────► CONNECT_ERROR
 //	  └── no CONNECT within ConnectTimeout, no pong within PingTimeout, a malformed packet ──► closed
 package session

@@ -28,7 +28,7 @@ type Config struct {
 // App is what sessions serve. Its calls come from the session's reader, in order, and must not block.
 type App interface {
 	// Connect decides a namespace CONNECT; auth is its JSON object, nil when absent, valid during the call only. The App
-	// answers with Session.Accept or Session.Refuse, now or later.
+	// answers with Session.NewSocket and Admit, or with Session.Refuse, now or later.
 	Connect(s *Session, namespace string, auth []byte)
 	// Event takes an event of a connected socket.
 	Event(s *Socket, e Event)
@@ -36,7 +36,7 @@ type App interface {
 	Settled(s *Socket)
 	// Ack takes a client's ack of an emit with ack id.
 	Ack(s *Socket, id int64, args []byte, attachments [][]byte)
-	// Disconnected tells that a socket left its namespace. It is called once for each accepted socket.
+	// Disconnected tells that a socket left its namespace. It is called once for each socket that was admitted.
 	Disconnected(s *Socket, reason transport.Reason)
 }
 
@@ -49,6 +49,7 @@ type Event struct {
 
 // Server holds the living sessions and their clock.
 type Server struct {
+	// Fixed at birth.
 	cfg    Config
 	app    App
 	log    *slog.Logger
@@ -56,7 +57,8 @@ type Server struct {
 	limits socketio.Limits
 	ping   *transport.Message
 	sids   *SIDs
-	wheel  *wheel
+	wheel  *wheel // has a lock of its own
+
 	count  atomic.Int64
 	opened atomic.Int64
 

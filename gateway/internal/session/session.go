@@ -17,19 +17,22 @@ const maxNamespaces = 16
 
 // Session is one client over whatever transport. It is the Receiver of its conn.
 type Session struct {
+	// Fixed at birth.
 	server  *Server
 	conn    transport.Conn
 	headers Headers
 	sid     string
 	opened  time.Time
 
-	heldBack  atomic.Int32        // sockets that stop the reading; pongs are not read meanwhile
-	probing   atomic.Bool         // while there is a WebSocket by which a polling session wants to go on
-	receiving sync.Mutex          // held by the POST that is taken in, and at the upgrade; a WebSocket's reader needs none
-	asm       *socketio.Assembler // owned by whoever receives, like the next; nil until a binary packet comes
+	heldBack atomic.Int32 // sockets that stop the reading; pongs are not read meanwhile
+	probing  atomic.Bool  // while there is a WebSocket by which a polling session wants to go on
+
+	// Owned by whoever receives: the WebSocket's reader, or the POST that holds receiving, which is held at the upgrade too.
+	receiving sync.Mutex
+	asm       *socketio.Assembler // nil until a binary packet comes
 	unsettled *Socket             // has had an Event since it was last told Settled
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards what follows; the conn's and the client's locks may be taken under it
 	sockets []*Socket  // one for each namespace
 	pending []string   // namespaces whose CONNECT the App has not answered
 	pinged  time.Time  // when the last ping went out

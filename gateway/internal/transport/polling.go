@@ -14,20 +14,21 @@ import (
 //	GET waits ──Flush──► answer with all queued packets
 //	upgrade:  Hold (GETs are released with a noop) ──► Upgrade(next): the queue moves over, next takes all that follows
 type Polling struct {
-	server *Server
-	limits Limits
-	owner  Receiver
-
-	mu       sync.Mutex // guards what follows
-	queue    packetQueue
-	wake     chan struct{} // closed when the waiting GET has something to do; nil while none waits
-	next     Conn          // after the upgrade
-	slow     bool          // a message did not fit: Flush closes the conn
-	closing  bool
-	reason   Reason
-	goodbye  bool          // the close is the server's: the client is told with a close packet
-	paused   chan struct{} // non-nil while reading is paused; closed by ResumeRead
+	// Fixed before the conn is used.
+	server   *Server
+	limits   Limits
+	owner    Receiver
 	upgraded chan struct{} // closed at the upgrade
+
+	mu      sync.Mutex // guards what follows
+	queue   packetQueue
+	wake    chan struct{} // closed when the waiting GET has something to do; nil while none waits
+	next    Conn          // after the upgrade
+	slow    bool          // a message did not fit: Flush closes the conn
+	closing bool
+	reason  Reason
+	goodbye bool          // the close is the server's: the client is told with a close packet
+	paused  chan struct{} // non-nil while reading is paused; closed by ResumeRead
 }
 
 var _ Conn = (*Polling)(nil)

@@ -53,6 +53,7 @@ func (s *Server) Wait() { s.tasks.Wait() }
 //
 // A TLS connection has no descriptor of its own: it takes the portable path of net.Conn, with a buffer.
 type WebSocket struct {
+	// Fixed at birth.
 	server *Server
 	conn   net.Conn
 	raw    syscall.RawConn // nil: the portable path
