@@ -11,7 +11,6 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
@@ -22,7 +21,7 @@ const maxFound = 600 << 10
 
 // apply does an operation with the sockets of this gateway, and answers it. Joins and leaves wait for clients and services, so
 // apply starts a task for each.
-func (c *Cluster) apply(ctx context.Context, msg *nats.Msg, dirty *hub.Dirty) {
+func (c *Cluster) apply(ctx context.Context, msg *nats.Msg, flushes *transport.FlushSet) {
 	var op clusterv1.Operation
 	if err := proto.Unmarshal(msg.Data, &op); err != nil {
 		c.log.WarnContext(ctx, "operation cannot be decoded", slog.Any("error", err))
@@ -31,7 +30,7 @@ func (c *Cluster) apply(ctx context.Context, msg *nats.Msg, dirty *hub.Dirty) {
 	sockets := c.collect(op.GetTarget())
 	switch act := op.GetAct().(type) {
 	case *clusterv1.Operation_Emit:
-		c.answer(msg.Reply, c.emit(msg.Reply, &op, act.Emit, sockets, dirty))
+		c.answer(msg.Reply, c.emit(msg.Reply, &op, act.Emit, sockets, flushes))
 	case *clusterv1.Operation_Fetch:
 		c.answer(msg.Reply, c.fetch(act.Fetch, sockets))
 	case *clusterv1.Operation_Disconnect:

@@ -13,6 +13,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/proto/fault"
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
@@ -142,17 +143,17 @@ func (c *Cluster) Run(ctx context.Context) error {
 	defer warm.Stop()
 	flush := time.NewTicker(ackFlush)
 	defer flush.Stop()
-	var dirty hub.Dirty
+	var flushes transport.FlushSet
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case msg := <-c.messages:
-			c.message(ctx, msg, &dirty)
+			c.message(ctx, msg, &flushes)
 			for range min(len(c.messages), batch) {
-				c.message(ctx, <-c.messages, &dirty)
+				c.message(ctx, <-c.messages, &flushes)
 			}
-			dirty.Flush()
+			flushes.Flush()
 		case msg := <-c.answers:
 			c.answered(msg)
 		case now := <-flush.C:
@@ -177,7 +178,7 @@ func (c *Cluster) Resync() {
 }
 
 // message takes in what came on one of the cluster's subjects.
-func (c *Cluster) message(ctx context.Context, msg *nats.Msg, dirty *hub.Dirty) {
+func (c *Cluster) message(ctx context.Context, msg *nats.Msg, flushes *transport.FlushSet) {
 	switch msg.Subject {
 	case subject.PresenceLease:
 		var l eventv1.PresenceLease
@@ -189,7 +190,7 @@ func (c *Cluster) message(ctx context.Context, msg *nats.Msg, dirty *hub.Dirty) 
 	case subject.ClusterHello:
 		c.announce()
 	default:
-		c.apply(ctx, msg, dirty)
+		c.apply(ctx, msg, flushes)
 	}
 }
 

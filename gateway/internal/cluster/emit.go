@@ -6,8 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/transport"
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 )
 
@@ -36,7 +36,7 @@ const (
 )
 
 // emit sends an event to sockets, and expects their acks when the caller wants them.
-func (c *Cluster) emit(reply string, op *clusterv1.Operation, act *clusterv1.EmitAct, sockets []*session.Socket, dirty *hub.Dirty) *clusterv1.Answer {
+func (c *Cluster) emit(reply string, op *clusterv1.Operation, act *clusterv1.EmitAct, sockets []*session.Socket, flushes *transport.FlushSet) *clusterv1.Answer {
 	id := int64(0)
 	if act.GetAck() && len(sockets) > 0 {
 		var ok bool
@@ -62,7 +62,7 @@ func (c *Cluster) emit(reply string, op *clusterv1.Operation, act *clusterv1.Emi
 		}
 		sent++
 		c.stats.EventsOut.Inc()
-		dirty.Add(s.Conn())
+		flushes.Add(s.Conn())
 	}
 	return &clusterv1.Answer{Sockets: uint32(sent)}
 }

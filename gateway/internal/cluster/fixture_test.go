@@ -174,10 +174,10 @@ func (g *gateway) Join(_ context.Context, s *session.Socket, roomID string) erro
 	g.mu.Lock()
 	g.rooms[s] = append(g.rooms[s], roomID)
 	g.mu.Unlock()
-	var dirty hub.Dirty
+	var flushes transport.FlushSet
 	g.hub.Begin(s, roomID, 0)
-	g.hub.Complete(s, roomID, 0, []*transport.Message{history}, &dirty)
-	dirty.Flush()
+	g.hub.Complete(s, roomID, 0, []*transport.Message{history}, &flushes)
+	flushes.Flush()
 	return nil
 }
 

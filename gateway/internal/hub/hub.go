@@ -8,7 +8,6 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/sequence"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/stats"
-	"github.com/starling-chat/starling/gateway/internal/transport"
 )
 
 // Effects are what a call of the hub asks its caller to do. The hub does none of it by itself, because it holds a lock; the
@@ -22,9 +21,6 @@ type Effects struct {
 	// Lost tells that the socket missed an event: its conn has to be closed, so that the client comes back and recovers.
 	Lost bool
 }
-
-// Dirty is the set of conns to flush.
-type Dirty = transport.FlushSet
 
 // Hub holds the rooms with local members.
 type Hub struct {

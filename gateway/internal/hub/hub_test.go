@@ -71,21 +71,21 @@ func history(head uint64) []*transport.Message {
 }
 
 func apply(h *performed, events ...sequence.Event) {
-	var dirty Dirty
+	var flushes transport.FlushSet
 	for _, e := range events {
-		h.perform(h.ApplyAll(e.RoomID, []sequence.Event{e}, 0, &dirty), e.RoomID)
+		h.perform(h.ApplyAll(e.RoomID, []sequence.Event{e}, 0, &flushes), e.RoomID)
 	}
-	dirty.Flush()
+	flushes.Flush()
 }
 
 // enter joins a socket at a head, which must succeed.
 func enter(t *testing.T, h *performed, s *session.Socket, head uint64) {
 	t.Helper()
-	var dirty Dirty
-	if !h.Begin(s, "r", 0) || !h.Complete(s, "r", head, history(head), &dirty) {
+	var flushes transport.FlushSet
+	if !h.Begin(s, "r", 0) || !h.Complete(s, "r", head, history(head), &flushes) {
 		t.Fatal("the socket cannot join")
 	}
-	dirty.Flush()
+	flushes.Flush()
 }
 
 func got(t *testing.T, c *sessiontest.Conn, want ...string) {
@@ -134,8 +134,8 @@ func TestHeadsGapsAndForget(t *testing.T) {
 	if len(h.Heads()) != 0 {
 		t.Errorf("Heads() = %v before the start, want none", h.Heads())
 	}
-	var dirty Dirty
-	h.Complete(a, "r", 7, nil, &dirty)
+	var flushes transport.FlushSet
+	h.Complete(a, "r", 7, nil, &flushes)
 	apply(h, event(9), event(11), event(8))
 	got(t, ca, packet(8), packet(9))
 	if diff := cmp.Diff([]Head{{"r", 9}}, h.Heads()); diff != "" {
@@ -187,11 +187,11 @@ func TestEviction(t *testing.T) {
 		h.evicted = nil
 		h.Begin(a1, "r", 0)
 		apply(h, event(4), kick(5, "a"), event(6))
-		var dirty Dirty
-		if !h.Complete(a1, "r", 3, history(3), &dirty) {
+		var flushes transport.FlushSet
+		if !h.Complete(a1, "r", 3, history(3), &flushes) {
 			t.Fatal("Complete = false, want true")
 		}
-		dirty.Flush()
+		flushes.Flush()
 		apply(h, event(7))
 		got(t, ca1, "history to 3", packet(4), packet(5))
 		if len(h.evicted) != 1 {
@@ -203,9 +203,9 @@ func TestEviction(t *testing.T) {
 		h.evicted = nil
 		h.Begin(a1, "r", 0)
 		apply(h, kick(8, "a"))
-		var dirty Dirty
-		h.Complete(a1, "r", 9, history(9), &dirty)
-		dirty.Flush()
+		var flushes transport.FlushSet
+		h.Complete(a1, "r", 9, history(9), &flushes)
+		flushes.Flush()
 		apply(h, event(9), event(10))
 		got(t, ca1, "history to 9", packet(10))
 		if len(h.evicted) != 0 {
@@ -246,8 +246,8 @@ func TestAbort(t *testing.T) {
 	got(t, cout)
 	h.Begin(out, "r", 0) // a socket that has gone meanwhile
 	h.Leave(out, "r")
-	var dirty Dirty
-	if !h.Complete(out, "r", 5, history(5), &dirty) {
+	var flushes transport.FlushSet
+	if !h.Complete(out, "r", 5, history(5), &flushes) {
 		t.Error("Complete of a socket that is gone = false, want true")
 	}
 	apply(h, event(6))
@@ -265,15 +265,15 @@ func TestDoorOverflow(t *testing.T) {
 	for seq := uint64(1); seq <= n; seq++ {
 		apply(h, event(seq))
 	}
-	var dirty Dirty
-	if h.Complete(b, "r", 0, history(0), &dirty) {
+	var flushes transport.FlushSet
+	if h.Complete(b, "r", 0, history(0), &flushes) {
 		t.Fatal("Complete = true although events were not kept, want false")
 	}
 	apply(h, event(n+1))
-	if !h.Complete(b, "r", n, history(n), &dirty) {
+	if !h.Complete(b, "r", n, history(n), &flushes) {
 		t.Fatal("Complete = false with all events at hand, want true")
 	}
-	dirty.Flush()
+	flushes.Flush()
 	got(t, cb, fmt.Sprintf("history to %d", n), packet(n+1))
 }
 
@@ -326,13 +326,13 @@ func (w *world) step(j *joiner, r *rand.Rand) {
 			j.state = map[string]string{"read": "out", "again-read": "in"}[j.state]
 			return
 		}
-		var dirty Dirty
-		if w.h.Complete(j.socket, "r", j.head, history(j.head), &dirty) {
+		var flushes transport.FlushSet
+		if w.h.Complete(j.socket, "r", j.head, history(j.head), &flushes) {
 			j.state = "in"
 		} else {
 			j.state = map[string]string{"read": "begun", "again-read": "again"}[j.state] // read again
 		}
-		dirty.Flush()
+		flushes.Flush()
 	}
 }
 
@@ -461,10 +461,10 @@ func TestJoinConcurrently(t *testing.T) {
 					runtime.Gosched()
 				}
 				for done := false; !done; {
-					var dirty Dirty
+					var flushes transport.FlushSet
 					at := head.Load()
-					done = h.Complete(s, "r", at, history(at), &dirty)
-					dirty.Flush()
+					done = h.Complete(s, "r", at, history(at), &flushes)
+					flushes.Flush()
 				}
 			}
 		})

@@ -11,8 +11,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/services"
+	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -133,24 +133,24 @@ const batch = 256
 func (c *calls) run(ctx context.Context) error {
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
-	var dirty hub.Dirty
+	var flushes transport.FlushSet
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case now := <-ticker.C:
-			c.expire(now, &dirty)
+			c.expire(now, &flushes)
 		case msg := <-c.replies:
-			c.reply(msg, &dirty)
+			c.reply(msg, &flushes)
 			for range min(len(c.replies), batch) {
-				c.reply(<-c.replies, &dirty)
+				c.reply(<-c.replies, &flushes)
 			}
 		}
-		dirty.Flush()
+		flushes.Flush()
 	}
 }
 
-func (c *calls) reply(msg *nats.Msg, dirty *hub.Dirty) {
+func (c *calls) reply(msg *nats.Msg, flushes *transport.FlushSet) {
 	r := c.relay
 	id, ok := c.inbox.Request(msg.Subject)
 	if !ok {
@@ -168,12 +168,12 @@ func (c *calls) reply(msg *nats.Msg, dirty *hub.Dirty) {
 	switch {
 	case !ok: // answered late, after the timeout; or not the last word
 	case absent && found.answered == 1:
-		r.failed(found.client, found.events, "none", r.catalog.Missing(found.events[0].subject), dirty.Add)
+		r.failed(found.client, found.events, "none", r.catalog.Missing(found.events[0].subject), flushes.Add)
 	default:
 		if !absent {
 			c.earnRepeat()
 		}
-		r.answered(found.client, found.events, found.reply, dirty.Add)
+		r.answered(found.client, found.events, found.reply, flushes.Add)
 	}
 }
 
@@ -244,7 +244,7 @@ func (c *calls) mayRepeat() bool {
 }
 
 // expire ends the calls that waited too long, and sends those again that may be and wait for long.
-func (c *calls) expire(now time.Time, dirty *hub.Dirty) {
+func (c *calls) expire(now time.Time, flushes *transport.FlushSet) {
 	for i := range c.shards {
 		sh := &c.shards[i]
 		var late, again []call
@@ -270,7 +270,7 @@ func (c *calls) expire(now time.Time, dirty *hub.Dirty) {
 			_ = c.publish(ids[i], w.events[0].subject, w.payload) // without NATS the next attempt may do, or the deadline comes
 		}
 		for _, w := range late {
-			c.timeOut(w, dirty)
+			c.timeOut(w, flushes)
 		}
 	}
 }
@@ -282,15 +282,15 @@ func (c *calls) due(w *call, now time.Time) bool {
 }
 
 // timeOut answers a call whose time is over with what is known of each event.
-func (c *calls) timeOut(w call, dirty *hub.Dirty) {
+func (c *calls) timeOut(w call, flushes *transport.FlushSet) {
 	unknown := fault.Retry(fault.Timeout, "No answer in time", retryAfter)
 	switch {
 	case w.reply == nil:
-		c.relay.failed(w.client, w.events, "", unknown, dirty.Add)
+		c.relay.failed(w.client, w.events, "", unknown, flushes.Add)
 	case w.answered == w.attempts:
-		c.relay.answered(w.client, w.events, w.reply, dirty.Add)
+		c.relay.answered(w.client, w.events, w.reply, flushes.Add)
 	default:
 		silence := &eventv1.ClientReply{Fault: unknown.ToProto()} // of the attempts that are out
-		c.relay.answered(w.client, w.events, services.Merge(w.reply, silence, len(w.events)), dirty.Add)
+		c.relay.answered(w.client, w.events, services.Merge(w.reply, silence, len(w.events)), flushes.Add)
 	}
 }

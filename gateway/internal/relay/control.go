@@ -7,7 +7,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -17,30 +16,30 @@ import (
 
 // pump hands messages to a handler until ctx ends. Everything that waits is queued before anything is flushed: under load many
 // frames to one conn leave in one write, without load a frame leaves at once.
-func pump(ctx context.Context, msgs <-chan *nats.Msg, handle func(*nats.Msg, *hub.Dirty)) error {
-	var dirty hub.Dirty
+func pump(ctx context.Context, msgs <-chan *nats.Msg, handle func(*nats.Msg, *transport.FlushSet)) error {
+	var flushes transport.FlushSet
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case msg := <-msgs:
-			handle(msg, &dirty)
+			handle(msg, &flushes)
 			for range min(len(msgs), batch) {
-				handle(<-msgs, &dirty)
+				handle(<-msgs, &flushes)
 			}
-			dirty.Flush()
+			flushes.Flush()
 		}
 	}
 }
 
 // control handles everything that is not a room event.
-func (r *Relay) control(msg *nats.Msg, dirty *hub.Dirty) {
+func (r *Relay) control(msg *nats.Msg, flushes *transport.FlushSet) {
 	switch msg.Subject {
 	case subject.Revoked:
 		r.revocations.received(msg)
 	case subject.PresenceOnline:
 		if m := r.presence.Online(msg.Data); m != nil {
-			r.toNamespace(presence.Namespace, "", m, dirty)
+			r.toNamespace(presence.Namespace, "", m, flushes)
 		}
 	case subject.CatalogAnnounce:
 		r.catalogAnnounced(msg.Data)
@@ -48,14 +47,14 @@ func (r *Relay) control(msg *nats.Msg, dirty *hub.Dirty) {
 		r.presence.Snapshot(msg)
 	default:
 		if subject.Match(subject.AllUsers, msg.Subject) {
-			r.userEvent(msg, dirty)
+			r.userEvent(msg, flushes)
 			return
 		}
-		r.broadcast(msg, dirty)
+		r.broadcast(msg, flushes)
 	}
 }
 
-func (r *Relay) broadcast(msg *nats.Msg, dirty *hub.Dirty) {
+func (r *Relay) broadcast(msg *nats.Msg, flushes *transport.FlushSet) {
 	var b eventv1.Broadcast
 	if err := proto.Unmarshal(msg.Data, &b); err != nil {
 		r.log.Warn("broadcast cannot be decoded", slog.Any("error", err))
@@ -67,7 +66,7 @@ func (r *Relay) broadcast(msg *nats.Msg, dirty *hub.Dirty) {
 	if m == nil {
 		return
 	}
-	r.toNamespace(b.GetNamespace(), b.GetExceptSocketId(), m, dirty)
+	r.toNamespace(b.GetNamespace(), b.GetExceptSocketId(), m, flushes)
 }
 
 // flushEvery is to how many sockets a broadcast is queued before their conns are flushed: all at once would need a send
@@ -75,20 +74,20 @@ func (r *Relay) broadcast(msg *nats.Msg, dirty *hub.Dirty) {
 const flushEvery = 512
 
 // toNamespace queues a message to every socket of a namespace, save one.
-func (r *Relay) toNamespace(namespace, except string, m *transport.Message, dirty *hub.Dirty) {
+func (r *Relay) toNamespace(namespace, except string, m *transport.Message, flushes *transport.FlushSet) {
 	n := 0
 	r.registry.Each(func(s *session.Socket) {
 		if s.Namespace != namespace || s.ID == except {
 			return
 		}
-		r.queue(s, m, dirty)
+		r.queue(s, m, flushes)
 		if n++; n%flushEvery == 0 {
-			dirty.Flush()
+			flushes.Flush()
 		}
 	})
 }
 
-func (r *Relay) userEvent(msg *nats.Msg, dirty *hub.Dirty) {
+func (r *Relay) userEvent(msg *nats.Msg, flushes *transport.FlushSet) {
 	var e eventv1.UserEvent
 	if err := proto.Unmarshal(msg.Data, &e); err != nil {
 		r.log.Warn("user event cannot be decoded", slog.Any("error", err))
@@ -104,7 +103,7 @@ func (r *Relay) userEvent(msg *nats.Msg, dirty *hub.Dirty) {
 	}
 	for _, s := range sockets {
 		if s.Namespace == e.GetNamespace() {
-			r.queue(s, m, dirty)
+			r.queue(s, m, flushes)
 		}
 	}
 }
@@ -123,10 +122,10 @@ func (r *Relay) encoded(e session.Emit) *transport.Message {
 	return m
 }
 
-func (r *Relay) queue(s *session.Socket, m *transport.Message, dirty *hub.Dirty) {
+func (r *Relay) queue(s *session.Socket, m *transport.Message, flushes *transport.FlushSet) {
 	if s.Queue(m) {
 		r.stats.EventsOut.Inc()
-		dirty.Add(s.Conn())
+		flushes.Add(s.Conn())
 	}
 }
 

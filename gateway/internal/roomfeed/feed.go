@@ -11,6 +11,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/sequence"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/run"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
@@ -89,7 +90,7 @@ func (f *Feed) Resync() { f.repairs.compareNow() }
 // load many frames to one conn leave in one write, without load a frame leaves at once.
 func (f *Feed) pump(ctx context.Context, shard int) error {
 	msgs := f.shards[shard]
-	var dirty hub.Dirty
+	var flushes transport.FlushSet
 	var b backlog
 	for {
 		select {
@@ -97,27 +98,27 @@ func (f *Feed) pump(ctx context.Context, shard int) error {
 			return ctx.Err()
 		case msg := <-msgs:
 			began, n := time.Now(), min(len(msgs), batch)
-			f.applyMessage(msg, &dirty)
+			f.applyMessage(msg, &flushes)
 			for range n {
-				f.applyMessage(<-msgs, &dirty)
+				f.applyMessage(<-msgs, &flushes)
 			}
-			dirty.Flush()
+			flushes.Flush()
 			f.listener.Lag(shard, b.after(n+1, time.Since(began), len(msgs)))
 		}
 	}
 }
 
-func (f *Feed) applyMessage(msg *nats.Msg, dirty *hub.Dirty) {
+func (f *Feed) applyMessage(msg *nats.Msg, flushes *transport.FlushSet) {
 	events, position, err := f.deps.Source.Live(msg)
 	if err != nil {
 		f.deps.Log.Warn("room events cannot be decoded", slog.String("subject", msg.Subject), slog.Any("error", err))
 		return
 	}
-	f.apply(events, position, dirty)
+	f.apply(events, position, flushes)
 }
 
 // apply gives events of one room to the hub; position is theirs in the stream, 0 when it is not known.
-func (f *Feed) apply(events []*eventv1.RoomEvent, position uint64, dirty *hub.Dirty) {
+func (f *Feed) apply(events []*eventv1.RoomEvent, position uint64, flushes *transport.FlushSet) {
 	if len(events) == 0 {
 		return
 	}
@@ -126,7 +127,7 @@ func (f *Feed) apply(events []*eventv1.RoomEvent, position uint64, dirty *hub.Di
 		mapped[i] = Event(e)
 	}
 	roomID := mapped[0].RoomID
-	fx := f.deps.Hub.ApplyAll(roomID, mapped, position, dirty)
+	fx := f.deps.Hub.ApplyAll(roomID, mapped, position, flushes)
 	for _, s := range fx.Evicted {
 		f.listener.Evicted(s, roomID)
 	}

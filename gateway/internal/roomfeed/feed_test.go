@@ -17,6 +17,7 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -117,11 +118,11 @@ func (w *world) member(t *testing.T, room string) *sessiontest.Conn {
 	w.chat.mu.Lock()
 	head := uint64(len(w.chat.rooms[room]))
 	w.chat.mu.Unlock()
-	var dirty hub.Dirty
-	if ok, _ := w.hub.Complete(s, room, head, nil, &dirty); !ok {
+	var flushes transport.FlushSet
+	if ok, _ := w.hub.Complete(s, room, head, nil, &flushes); !ok {
 		t.Fatal("Complete = false")
 	}
-	dirty.Flush()
+	flushes.Flush()
 	return c
 }
 

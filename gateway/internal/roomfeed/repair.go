@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/transport"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
@@ -138,9 +139,9 @@ func (q *repairs) repair(ctx context.Context, roomID string) (failed bool) {
 			}
 			return true
 		}
-		var dirty hub.Dirty
-		q.feed.apply(events, 0, &dirty)
-		dirty.Flush()
+		var flushes transport.FlushSet
+		q.feed.apply(events, 0, &flushes)
+		flushes.Flush()
 		if now, _, still := q.missing(roomID); !still || now > after {
 			deps.Stats.GapRepairs.WithLabelValues("ok").Inc()
 		}
