@@ -141,7 +141,7 @@ func (g *gateway) Event(s *session.Socket, e session.Event) {
 	}
 }
 
-func (*gateway) Settled(*session.Socket) {}
+func (*gateway) BatchEnd(*session.Socket) {}
 
 func (g *gateway) Ack(s *session.Socket, id int64, args []byte, attachments [][]byte) {
 	g.cluster.Acked(s, id, args, attachments)

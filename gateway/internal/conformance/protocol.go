@@ -32,8 +32,8 @@ func (protocolApp) Connect(s *session.Session, namespace string, auth []byte) {
 // the second when one read brings both.
 const greetingDelay = 10 * time.Millisecond
 
-// Settled implements session.App.
-func (protocolApp) Settled(*session.Socket) {}
+// BatchEnd implements session.App.
+func (protocolApp) BatchEnd(*session.Socket) {}
 
 // Event implements session.App.
 func (protocolApp) Event(s *session.Socket, e session.Event) {

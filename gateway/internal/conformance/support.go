@@ -63,8 +63,8 @@ func (a *supportApp) emitBinary(s *session.Socket, attachments [][]byte, name st
 	emit(s, e.name, 0, e.args, e.attachments)
 }
 
-// Settled implements session.App.
-func (a *supportApp) Settled(*session.Socket) {}
+// BatchEnd implements session.App.
+func (a *supportApp) BatchEnd(*session.Socket) {}
 
 // Event implements session.App.
 func (a *supportApp) Event(s *session.Socket, e session.Event) {

@@ -97,7 +97,7 @@ type silent struct{}
 
 func (silent) Connect(*session.Session, string, []byte)       {}
 func (silent) Event(*session.Socket, session.Event)           {}
-func (silent) Settled(*session.Socket)                        {}
+func (silent) BatchEnd(*session.Socket)                       {}
 func (silent) Ack(*session.Socket, int64, []byte, [][]byte)   {}
 func (silent) Disconnected(*session.Socket, transport.Reason) {}
 

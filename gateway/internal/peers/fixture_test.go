@@ -61,7 +61,7 @@ func (a *echo) Event(s *session.Socket, e session.Event) {
 	}
 }
 
-func (*echo) Settled(*session.Socket)                      {}
+func (*echo) BatchEnd(*session.Socket)                     {}
 func (*echo) Ack(*session.Socket, int64, []byte, [][]byte) {}
 
 func (a *echo) Disconnected(s *session.Socket, _ transport.Reason) {

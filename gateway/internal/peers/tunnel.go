@@ -161,7 +161,7 @@ func (p *Peers) tunnelData(d *enginev1.TunnelData) {
 		t.end(transport.ReasonLost)
 	case t.owner != nil:
 		t.owner.Receive(d.GetContent(), d.GetBinary())
-		t.owner.Settled()
+		t.owner.BatchEnd()
 	default:
 		t.conn.Queue(transport.FramesMessage(d.GetContent()))
 		t.conn.Flush()
@@ -177,8 +177,8 @@ func (t *tunnel) Receive(data []byte, binary bool) {
 	t.sendData(data, binary)
 }
 
-// Settled implements transport.Receiver: the owner is told with each message.
-func (t *tunnel) Settled() {}
+// BatchEnd implements transport.Receiver: the owner is told with each message.
+func (t *tunnel) BatchEnd() {}
 
 func (t *tunnel) sendData(content []byte, binary bool) {
 	t.mu.Lock()

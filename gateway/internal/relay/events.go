@@ -62,8 +62,8 @@ func (r *Relay) Event(s *session.Socket, e session.Event) {
 	c.enqueue(p)
 }
 
-// Settled implements session.App.
-func (r *Relay) Settled(s *session.Socket) {
+// BatchEnd implements session.App.
+func (r *Relay) BatchEnd(s *session.Socket) {
 	if c, ok := s.State.(*client); ok {
 		c.readEnded()
 	}

@@ -147,7 +147,7 @@ func (s *Server) post(ctx context.Context, session *Session, conn *transport.Pol
 	if session.upgraded() { // since the look at its transport
 		return Refusal(engineio.ErrBadRequest)
 	}
-	defer session.Settled()
+	defer session.BatchEnd()
 	for packet, err := range engineio.DecodePayload(r.Body, s.cfg.MaxPayload) {
 		if err == nil {
 			err = session.packet(packet)
@@ -157,7 +157,7 @@ func (s *Server) post(ctx context.Context, session *Session, conn *transport.Pol
 			return Refusal(engineio.ErrBadRequest)
 		}
 		if session.heldBack.Load() > 0 {
-			session.Settled() // what waits may be what is waited for
+			session.BatchEnd() // what waits may be what is waited for
 		}
 		if err := conn.AwaitResumed(ctx); err != nil {
 			session.Close(transport.CodeNormal, transport.ReasonLost)

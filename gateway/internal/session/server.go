@@ -32,8 +32,8 @@ type App interface {
 	Connect(s *Session, namespace string, auth []byte)
 	// Event takes an event of a connected socket.
 	Event(s *Socket, e Event)
-	// Settled tells that the socket's Events that came together have all been given.
-	Settled(s *Socket)
+	// BatchEnd tells that all Events of the socket that came together have been given.
+	BatchEnd(s *Socket)
 	// Ack takes a client's ack of an emit with ack id.
 	Ack(s *Socket, id int64, args []byte, attachments [][]byte)
 	// Disconnected tells that a socket left its namespace. It is called once for each socket that was admitted.

@@ -30,7 +30,7 @@ type Session struct {
 	// Owned by whoever receives: the WebSocket's reader, or the POST that holds receiving, which is held at the upgrade too.
 	receiving sync.Mutex
 	asm       *socketio.Assembler // nil until a binary packet comes
-	unsettled *Socket             // has had an Event since it was last told Settled
+	inBatch   *Socket             // has had an Event since its last BatchEnd
 
 	mu      sync.Mutex // guards what follows; the conn's and the client's locks may be taken under it
 	sockets []*Socket  // one for each namespace
@@ -58,11 +58,11 @@ func (s *Session) Receive(data []byte, binary bool) {
 	}
 }
 
-// Settled implements transport.Receiver.
-func (s *Session) Settled() {
-	if socket := s.unsettled; socket != nil {
-		s.unsettled = nil
-		s.server.app.Settled(socket)
+// BatchEnd implements transport.Receiver.
+func (s *Session) BatchEnd() {
+	if socket := s.inBatch; socket != nil {
+		s.inBatch = nil
+		s.server.app.BatchEnd(socket)
 	}
 }
 
@@ -79,7 +79,7 @@ func (s *Session) packet(packet engineio.Packet) error {
 		}
 		s.mu.Unlock()
 	case engineio.Close:
-		s.Settled() // what the client said before it went still counts
+		s.BatchEnd() // what the client said before it went still counts
 		s.Close(transport.CodeNormal, transport.ReasonClient)
 	default: // a client's ping outside the probe, open, upgrade, noop
 		return errUnexpected
@@ -174,15 +174,15 @@ func (s *Session) dispatch(p socketio.Packet, attachments [][]byte) error {
 	switch p.Type {
 	case socketio.Event, socketio.BinaryEvent:
 		s.server.stats.EventsIn.Inc()
-		if s.unsettled != socket {
-			s.Settled()
-			s.unsettled = socket
+		if s.inBatch != socket {
+			s.BatchEnd()
+			s.inBatch = socket
 		}
 		s.server.app.Event(socket, Event{Name: p.Name(), Packet: p, Attachments: attachments})
 	case socketio.Ack, socketio.BinaryAck:
 		s.server.app.Ack(socket, p.ID, p.Data, attachments)
 	case socketio.Disconnect:
-		s.Settled() // what the client said before it went still counts
+		s.BatchEnd() // what the client said before it went still counts
 		s.drop(socket, transport.ReasonLeft)
 	default:
 		return errNotForServer
@@ -234,7 +234,7 @@ func (s *Session) Admit(socket *Socket, pid string, enter func()) bool {
 	m := b.Message(socketio.AppendConnect(append(b.Buffer(), byte(engineio.Message)), socket.Namespace, detail), nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || !s.settleLocked(socket.Namespace) {
+	if s.closed || !s.answeredLocked(socket.Namespace) {
 		return false
 	}
 	s.sockets = append(s.sockets, socket)
@@ -284,14 +284,14 @@ func (s *Session) Refuse(namespace, message string, detail []byte) {
 	m := b.Message(socketio.AppendConnectError(append(b.Buffer(), byte(engineio.Message)), namespace, message, detail), nil)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || !s.settleLocked(namespace) {
+	if s.closed || !s.answeredLocked(namespace) {
 		return
 	}
 	s.conn.Queue(m)
 	s.conn.Flush()
 }
 
-func (s *Session) settleLocked(namespace string) bool {
+func (s *Session) answeredLocked(namespace string) bool {
 	i := slices.Index(s.pending, namespace)
 	if i < 0 {
 		return false

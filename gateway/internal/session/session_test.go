@@ -71,7 +71,7 @@ func (a *app) accept(s *session.Session, namespace string) *session.Socket {
 	return socket
 }
 
-func (a *app) Settled(*session.Socket) {}
+func (a *app) BatchEnd(*session.Socket) {}
 
 func (a *app) Event(s *session.Socket, e session.Event) {
 	a.note("event %s %s %s %q", s.Namespace, e.Name, e.Packet.AppendArgs(nil), e.Attachments)

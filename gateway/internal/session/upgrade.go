@@ -78,13 +78,13 @@ func (u *upgrade) Receive(data []byte, binary bool) {
 	}
 }
 
-// Settled implements transport.Receiver.
-func (u *upgrade) Settled() {
+// BatchEnd implements transport.Receiver.
+func (u *upgrade) BatchEnd() {
 	u.mu.Lock()
 	done := u.done
 	u.mu.Unlock()
 	if done {
-		u.session.Settled()
+		u.session.BatchEnd()
 	}
 }
 

@@ -28,8 +28,8 @@ type Conn interface {
 type Receiver interface {
 	// Receive takes one whole message; data is only valid during the call.
 	Receive(data []byte, binary bool)
-	// Settled tells that everything that had come so far was received: what may go together can go now.
-	Settled()
+	// BatchEnd tells that everything that one read brought has been received: what may go together can go now.
+	BatchEnd()
 	// Closed is called once, after the last Receive.
 	Closed(reason Reason)
 }

@@ -19,7 +19,7 @@ type session struct {
 	on       func(c Conn, data []byte) // nil: nothing
 }
 
-func (s *session) Settled() {}
+func (s *session) BatchEnd() {}
 
 func (s *session) Receive(data []byte, _ bool) {
 	s.mu.Lock()

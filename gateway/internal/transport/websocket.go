@@ -225,7 +225,7 @@ func (c *WebSocket) lend() *[]byte { return c.server.in.Get().(*[]byte) }
 
 func (c *WebSocket) feed(data []byte) error {
 	err := c.parser.feed(data, (*receiving)(c), c.holdsBack)
-	c.owner.Settled()
+	c.owner.BatchEnd()
 	return err
 }
 

@@ -126,7 +126,7 @@ func (c *Conn) SayTogether(packets ...string) {
 	for _, p := range packets {
 		c.receive([]byte(p), false)
 	}
-	c.receiver.Settled()
+	c.receiver.BatchEnd()
 }
 
 // SayBinary has the client send a binary packet.
@@ -136,7 +136,7 @@ func (c *Conn) say(p []byte, binary bool) {
 	c.reader.Lock()
 	defer c.reader.Unlock()
 	if c.receive(p, binary) {
-		c.receiver.Settled()
+		c.receiver.BatchEnd()
 	}
 }
 
