@@ -175,8 +175,8 @@ func (g *gateway) Join(_ context.Context, s *session.Socket, roomID string) erro
 	g.rooms[s] = append(g.rooms[s], roomID)
 	g.mu.Unlock()
 	var flushes transport.FlushSet
-	g.hub.Begin(s, roomID, 0)
-	g.hub.Complete(s, roomID, 0, []*transport.Message{history}, &flushes)
+	g.hub.BeginJoin(s, roomID, 0)
+	g.hub.CompleteJoin(s, roomID, 0, []*transport.Message{history}, &flushes)
 	flushes.Flush()
 	return nil
 }

@@ -25,7 +25,7 @@ func (h *Hub) ApplyAll(roomID string, events []sequence.Event, position uint64, 
 	pend := sh.pend(r)
 	for _, e := range events {
 		if e.Seq != 0 {
-			r.keep(e)
+			r.buffer(e)
 		}
 		r.seq.Offer(e, pend)
 	}
@@ -108,8 +108,8 @@ func (h *Hub) fanOut(r *room, events []sequence.Event, flushes *transport.FlushS
 	out := 0
 	for i := range r.members {
 		m := &r.members[i]
-		if m.door != nil || m.evicted {
-			m.keepEphemeral(events)
+		if m.joining != nil || m.evicted {
+			m.bufferEphemeral(events)
 			continue
 		}
 		messages := enc.of(h, m.socket.Namespace, events)

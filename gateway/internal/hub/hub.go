@@ -126,7 +126,7 @@ func (h *Hub) Last(roomID string) (uint64, bool) {
 	return 0, false
 }
 
-// Members gives the local sockets inside a room. Those at its door for the first time are not: their history comes first.
+// Members gives the local sockets inside a room. Those that join it for the first time are not: their history comes first.
 func (h *Hub) Members(roomID string) []*session.Socket {
 	sh := h.shard(roomID)
 	sh.mu.Lock()
@@ -137,7 +137,7 @@ func (h *Hub) Members(roomID string) []*session.Socket {
 	}
 	sockets := make([]*session.Socket, 0, len(r.members))
 	for i := range r.members {
-		if m := &r.members[i]; !m.evicted && (m.door == nil || m.door.inside) {
+		if m := &r.members[i]; !m.evicted && (m.joining == nil || m.joining.inside) {
 			sockets = append(sockets, m.socket)
 		}
 	}

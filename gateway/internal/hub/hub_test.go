@@ -42,15 +42,15 @@ func (p *performed) perform(fx Effects, roomID string) {
 	}
 }
 
-func (p *performed) Complete(s *session.Socket, roomID string, head uint64, prelude []*transport.Message, flushes *transport.FlushSet) bool {
-	ok, fx := p.Hub.Complete(s, roomID, head, prelude, flushes)
+func (p *performed) CompleteJoin(s *session.Socket, roomID string, head uint64, prelude []*transport.Message, flushes *transport.FlushSet) bool {
+	ok, fx := p.Hub.CompleteJoin(s, roomID, head, prelude, flushes)
 	p.perform(fx, roomID)
 	return ok
 }
 
-func (p *performed) Abort(s *session.Socket, roomID string) {
+func (p *performed) AbortJoin(s *session.Socket, roomID string) {
 	var flushes transport.FlushSet
-	fx := p.Hub.Abort(s, roomID, &flushes)
+	fx := p.Hub.AbortJoin(s, roomID, &flushes)
 	if fx.Lost {
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 	}
@@ -82,7 +82,7 @@ func apply(h *performed, events ...sequence.Event) {
 func enter(t *testing.T, h *performed, s *session.Socket, head uint64) {
 	t.Helper()
 	var flushes transport.FlushSet
-	if !h.Begin(s, "r", 0) || !h.Complete(s, "r", head, history(head), &flushes) {
+	if !h.BeginJoin(s, "r", 0) || !h.CompleteJoin(s, "r", head, history(head), &flushes) {
 		t.Fatal("the socket cannot join")
 	}
 	flushes.Flush()
@@ -126,16 +126,16 @@ func TestHeadsGapsAndForget(t *testing.T) {
 	if len(h.Heads()) != 0 {
 		t.Errorf("Heads() = %v of an empty hub, want none", h.Heads())
 	}
-	h.Begin(a, "r", 0)
-	if h.Begin(a, "r", 0) {
-		t.Error("Begin of a socket at the door = true, want false")
+	h.BeginJoin(a, "r", 0)
+	if h.BeginJoin(a, "r", 0) {
+		t.Error("BeginJoin of a joining socket = true, want false")
 	}
 	h.Forget("r") // a room with members stays
 	if len(h.Heads()) != 0 {
 		t.Errorf("Heads() = %v before the start, want none", h.Heads())
 	}
 	var flushes transport.FlushSet
-	h.Complete(a, "r", 7, nil, &flushes)
+	h.CompleteJoin(a, "r", 7, nil, &flushes)
 	apply(h, event(9), event(11), event(8))
 	got(t, ca, packet(8), packet(9))
 	if diff := cmp.Diff([]Head{{"r", 9}}, h.Heads()); diff != "" {
@@ -182,14 +182,14 @@ func TestEviction(t *testing.T) {
 		t.Errorf("Evicted: -want +got\n%s", diff)
 	}
 
-	t.Run("at the door", func(t *testing.T) { // the history was read before the eviction
+	t.Run("while joining", func(t *testing.T) { // the history was read before the eviction
 		ca1.Forget()
 		h.evicted = nil
-		h.Begin(a1, "r", 0)
+		h.BeginJoin(a1, "r", 0)
 		apply(h, event(4), kick(5, "a"), event(6))
 		var flushes transport.FlushSet
-		if !h.Complete(a1, "r", 3, history(3), &flushes) {
-			t.Fatal("Complete = false, want true")
+		if !h.CompleteJoin(a1, "r", 3, history(3), &flushes) {
+			t.Fatal("CompleteJoin = false, want true")
 		}
 		flushes.Flush()
 		apply(h, event(7))
@@ -201,10 +201,10 @@ func TestEviction(t *testing.T) {
 	t.Run("in the history", func(t *testing.T) { // evicted, let in again, and the history covers both
 		ca1.Forget()
 		h.evicted = nil
-		h.Begin(a1, "r", 0)
+		h.BeginJoin(a1, "r", 0)
 		apply(h, kick(8, "a"))
 		var flushes transport.FlushSet
-		h.Complete(a1, "r", 9, history(9), &flushes)
+		h.CompleteJoin(a1, "r", 9, history(9), &flushes)
 		flushes.Flush()
 		apply(h, event(9), event(10))
 		got(t, ca1, "history to 9", packet(10))
@@ -215,9 +215,9 @@ func TestEviction(t *testing.T) {
 	t.Run("when joining again is refused", func(t *testing.T) { // a member joins again, is evicted meanwhile, and so refused
 		ca1.Forget()
 		h.evicted = nil
-		h.Begin(a1, "r", 0)
+		h.BeginJoin(a1, "r", 0)
 		apply(h, event(11), kick(12, "a"), event(13))
-		h.Abort(a1, "r")
+		h.AbortJoin(a1, "r")
 		apply(h, event(14))
 		got(t, ca1, packet(11), packet(12))
 		if len(h.evicted) != 1 {
@@ -235,43 +235,43 @@ func TestAbort(t *testing.T) {
 	out, cout := sockets.New(t, "/", "out")
 	enter(t, h, in, 0)
 	apply(h, event(1))
-	h.Begin(in, "r", 0)
-	h.Begin(out, "r", 0)
+	h.BeginJoin(in, "r", 0)
+	h.BeginJoin(out, "r", 0)
 	apply(h, event(2), event(4), event(3))
-	h.Abort(in, "r")
-	h.Abort(out, "r")
-	h.Abort(out, "r")
+	h.AbortJoin(in, "r")
+	h.AbortJoin(out, "r")
+	h.AbortJoin(out, "r")
 	apply(h, event(5))
 	got(t, cin, "history to 0", packet(1), packet(2), packet(3), packet(4), packet(5))
 	got(t, cout)
-	h.Begin(out, "r", 0) // a socket that has gone meanwhile
+	h.BeginJoin(out, "r", 0) // a socket that has gone meanwhile
 	h.Leave(out, "r")
 	var flushes transport.FlushSet
-	if !h.Complete(out, "r", 5, history(5), &flushes) {
-		t.Error("Complete of a socket that is gone = false, want true")
+	if !h.CompleteJoin(out, "r", 5, history(5), &flushes) {
+		t.Error("CompleteJoin of a socket that is gone = false, want true")
 	}
 	apply(h, event(6))
 	got(t, cout)
 }
 
-func TestDoorOverflow(t *testing.T) {
+func TestBufferOverflow(t *testing.T) {
 	h := newHub()
 	sockets := sessiontest.NewSockets(t)
 	a, _ := sockets.New(t, "/", "a")
 	b, cb := sockets.New(t, "/", "b")
 	enter(t, h, a, 0)
-	h.Begin(b, "r", 0)
-	n := uint64(maxKept + 10)
+	h.BeginJoin(b, "r", 0)
+	n := uint64(maxBuffered + 10)
 	for seq := uint64(1); seq <= n; seq++ {
 		apply(h, event(seq))
 	}
 	var flushes transport.FlushSet
-	if h.Complete(b, "r", 0, history(0), &flushes) {
-		t.Fatal("Complete = true although events were not kept, want false")
+	if h.CompleteJoin(b, "r", 0, history(0), &flushes) {
+		t.Fatal("CompleteJoin = true although events were not buffered, want false")
 	}
 	apply(h, event(n+1))
-	if !h.Complete(b, "r", n, history(n), &flushes) {
-		t.Fatal("Complete = false with all events at hand, want true")
+	if !h.CompleteJoin(b, "r", n, history(n), &flushes) {
+		t.Fatal("CompleteJoin = false with all events at hand, want true")
 	}
 	flushes.Flush()
 	got(t, cb, fmt.Sprintf("history to %d", n), packet(n+1))
@@ -313,21 +313,21 @@ func (w *world) repair() {
 func (w *world) step(j *joiner, r *rand.Rand) {
 	switch j.state {
 	case "out", "in":
-		if w.h.Begin(j.socket, "r", 0) {
+		if w.h.BeginJoin(j.socket, "r", 0) {
 			j.state = map[string]string{"out": "begun", "in": "again"}[j.state]
 		}
-	case "begun", "again": // the history is read at any moment after Begin
+	case "begun", "again": // the history is read at any moment after BeginJoin
 		j.head = w.head
 		j.state = map[string]string{"begun": "read", "again": "again-read"}[j.state]
 	case "read", "again-read":
 		if r.IntN(5) == 0 { // the service fails
-			w.h.Abort(j.socket, "r")
+			w.h.AbortJoin(j.socket, "r")
 			j.aborted = true
 			j.state = map[string]string{"read": "out", "again-read": "in"}[j.state]
 			return
 		}
 		var flushes transport.FlushSet
-		if w.h.Complete(j.socket, "r", j.head, history(j.head), &flushes) {
+		if w.h.CompleteJoin(j.socket, "r", j.head, history(j.head), &flushes) {
 			j.state = "in"
 		} else {
 			j.state = map[string]string{"read": "begun", "again-read": "again"}[j.state] // read again
@@ -410,7 +410,7 @@ func TestJoinSeesEveryEventOnce(t *testing.T) {
 				t.Fatalf("seed %d: joiner %d is %q in the end, want in", seed, i, j.state)
 			}
 			upTo := w.head
-			if _, reason, closed := j.conn.Ended(); closed { // Abort has lost track of a member, who comes back and recovers
+			if _, reason, closed := j.conn.Ended(); closed { // AbortJoin has lost track of a member, who comes back and recovers
 				if reason != transport.ReasonOverload || !j.aborted {
 					t.Fatalf("seed %d: joiner %d was closed: %s", seed, i, reason)
 				}
@@ -457,13 +457,13 @@ func TestJoinConcurrently(t *testing.T) {
 		conns[i] = c
 		joining.Go(func() {
 			for range 5 { // a join and four times again
-				for !h.Begin(s, "r", 0) {
+				for !h.BeginJoin(s, "r", 0) {
 					runtime.Gosched()
 				}
 				for done := false; !done; {
 					var flushes transport.FlushSet
 					at := head.Load()
-					done = h.Complete(s, "r", at, history(at), &flushes)
+					done = h.CompleteJoin(s, "r", at, history(at), &flushes)
 					flushes.Flush()
 				}
 			}

@@ -6,11 +6,11 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/transport"
 )
 
-// Begin puts a socket at the door of a room: events that come from now on are kept back for it until Complete or Abort.
-// Call it before the history is read. It reports false if the socket stands there already, or was evicted and has
+// BeginJoin begins a socket's join of a room: events that come from now on are buffered for it until CompleteJoin or AbortJoin.
+// Call it before the history is read. It reports false if the socket joins it already, or was evicted and has
 // not left yet. index is the room's number in the
 // socket's offsets, if it has any.
-func (h *Hub) Begin(s *session.Socket, roomID string, index uint32) bool {
+func (h *Hub) BeginJoin(s *session.Socket, roomID string, index uint32) bool {
 	sh := h.shard(roomID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -20,21 +20,21 @@ func (h *Hub) Begin(s *session.Socket, roomID string, index uint32) bool {
 		sh.rooms[roomID] = r
 		h.stats.Rooms.Inc()
 	}
-	early := r.early() // they go out while the socket stands at the door
+	unsent := r.unsent() // they go out while the socket joins
 	if m := r.member(s); m != nil {
-		if m.door != nil || m.evicted {
+		if m.joining != nil || m.evicted {
 			return false
 		}
-		m.door = &door{inside: true, from: max(r.last(), m.after), events: early}
+		m.joining = &joining{inside: true, from: max(r.last(), m.after), buffered: unsent}
 		return true
 	}
-	r.members = append(r.members, member{socket: s, index: index, door: &door{events: early}})
+	r.members = append(r.members, member{socket: s, index: index, joining: &joining{buffered: unsent}})
 	return true
 }
 
-// Complete lets a socket in: the prelude (history, ack) is queued, then what came after head. It reports false when events
-// between head and the room's present are not at hand; the caller reads the history again, and the socket stays at the door.
-func (h *Hub) Complete(s *session.Socket, roomID string, head uint64, prelude []*transport.Message, flushes *transport.FlushSet) (bool, Effects) {
+// CompleteJoin lets a socket in: the prelude (history, ack) is queued, then what came after head. It reports false when events
+// between head and the room's present are not at hand; the caller reads the history again, and the socket goes on joining.
+func (h *Hub) CompleteJoin(s *session.Socket, roomID string, head uint64, prelude []*transport.Message, flushes *transport.FlushSet) (bool, Effects) {
 	sh := h.shard(roomID)
 	sh.mu.Lock()
 	defer flushes.FlushDue() // after the unlock
@@ -45,30 +45,30 @@ func (h *Hub) Complete(s *session.Socket, roomID string, head uint64, prelude []
 		return true, fx
 	}
 	m := r.member(s)
-	if m == nil || m.door == nil {
+	if m == nil || m.joining == nil {
 		return true, fx
 	}
 	r.seq.Start(head, sh.pend(r))
-	kept, ok := m.door.release(head, r.last())
+	buffered, ok := m.joining.release(head, r.last())
 	if ok {
-		m.door, m.after = nil, head
+		m.joining, m.after = nil, head
 		if s.Offsets != nil {
 			s.Offsets.Set(m.index, head)
 		}
 		for _, p := range prelude {
 			s.Append(p)
 		}
-		h.pass(m, kept, &fx)
+		h.pass(m, buffered, &fx)
 		flushes.Add(s.Conn())
 	}
 	h.carryOut(sh, r, flushes, &fx)
 	return ok, fx
 }
 
-// pass queues what was kept back for a socket at the door, up to the event that takes it out of the room.
-func (h *Hub) pass(m *member, kept []sequence.Event, fx *Effects) {
-	for i := range kept {
-		e := &kept[i]
+// pass queues what was buffered for a joining socket, up to the event that takes it out of the room.
+func (h *Hub) pass(m *member, buffered []sequence.Event, fx *Effects) {
+	for i := range buffered {
+		e := &buffered[i]
 		if e.Name != "" && m.socket.ID != e.ExceptSocket {
 			if msg := h.encode(m.socket.Namespace, e); msg != nil {
 				m.queue(msg, e.Seq)
@@ -81,8 +81,8 @@ func (h *Hub) pass(m *member, kept []sequence.Event, fx *Effects) {
 	}
 }
 
-// Abort undoes Begin: a socket that was not inside before is out.
-func (h *Hub) Abort(s *session.Socket, roomID string, flushes *transport.FlushSet) Effects {
+// AbortJoin undoes BeginJoin: a socket that was not inside before is out.
+func (h *Hub) AbortJoin(s *session.Socket, roomID string, flushes *transport.FlushSet) Effects {
 	sh := h.shard(roomID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -92,20 +92,20 @@ func (h *Hub) Abort(s *session.Socket, roomID string, flushes *transport.FlushSe
 		return fx
 	}
 	m := r.member(s)
-	if m == nil || m.door == nil {
+	if m == nil || m.joining == nil {
 		return fx
 	}
-	if !m.door.inside {
+	if !m.joining.inside {
 		r.remove(s)
 		return fx
 	}
-	kept, ok := m.door.release(m.door.from, r.last())
-	m.door = nil
+	buffered, ok := m.joining.release(m.joining.from, r.last())
+	m.joining = nil
 	if !ok {
 		fx.Lost = true
 		return fx
 	}
-	h.pass(m, kept, &fx)
+	h.pass(m, buffered, &fx)
 	flushes.Add(s.Conn())
 	return fx
 }

@@ -68,18 +68,18 @@ func TestNothingIsWrittenUnderTheLock(t *testing.T) {
 	})
 	kick := event(6)
 	kick.EvictUser = "a"
-	h.Begin(a, "r", 0)
+	h.BeginJoin(a, "r", 0)
 	apply(h, kick)
-	expect("aborting", func() { h.Abort(a, "r") })
+	expect("aborting", func() { h.AbortJoin(a, "r") })
 	if len(h.evicted) != 1 || h.evicted[0] != "a/r" {
 		t.Errorf("evicted = %v, want a", h.evicted)
 	}
 	enter(t, h, b, 6)
-	h.Begin(b, "r", 0)
-	for seq := uint64(7); seq <= maxKept+8; seq++ {
+	h.BeginJoin(b, "r", 0)
+	for seq := uint64(7); seq <= maxBuffered+8; seq++ {
 		apply(h, event(seq))
 	}
-	expect("losing track of a member", func() { h.Abort(b, "r") })
+	expect("losing track of a member", func() { h.AbortJoin(b, "r") })
 	if got := seqs(t, ca.Packets()); fmt.Sprint(got) != "[1 2 3 4 5 6]" {
 		t.Errorf("a got %v, want 1 to 6", got)
 	}
@@ -106,8 +106,8 @@ func TestEventsThatComeBetweenTwoRuns(t *testing.T) {
 		apply(h, event(7), sequence.Event{RoomID: "r", Name: "typing", Args: []byte("[]")})
 		enter(t, h, b, 4)
 		h.Leave(c, "r")
-		if h.Begin(a, "r", 0) {
-			h.Abort(a, "r") // what is pending is not lost to a member whose second join is refused
+		if h.BeginJoin(a, "r", 0) {
+			h.AbortJoin(a, "r") // what is pending is not lost to a member whose second join is refused
 		}
 	}
 	var flushes transport.FlushSet
@@ -151,12 +151,12 @@ func TestEvictedStaysOutUntilItLeft(t *testing.T) {
 	if len(fx.Evicted) != 1 || fx.Evicted[0] != a {
 		t.Fatalf("Evicted = %v, want the socket", fx.Evicted)
 	}
-	if h.Begin(a, "r", 0) || len(h.Members("r")) != 0 {
+	if h.BeginJoin(a, "r", 0) || len(h.Members("r")) != 0 {
 		t.Error("an evicted socket may join before it has left, or is a member, want neither")
 	}
 	h.Leave(a, "r")
-	if !h.Begin(a, "r", 0) {
-		t.Error("Begin = false after the evicted socket has left, want true")
+	if !h.BeginJoin(a, "r", 0) {
+		t.Error("BeginJoin = false after the evicted socket has left, want true")
 	}
 	got(t, ca, "history to 0", packet(1))
 }
@@ -194,8 +194,8 @@ func BenchmarkFanOut(b *testing.B) {
 				conns[i] = c
 				s.Offsets = session.NewOffsets("pid")
 				var flushes transport.FlushSet
-				h.Begin(s, "r", 1)
-				h.Complete(s, "r", 0, nil, &flushes)
+				h.BeginJoin(s, "r", 1)
+				h.CompleteJoin(s, "r", 0, nil, &flushes)
 			}
 			e := event(0)
 			e.Args = []byte(`[{"id":"0123456789","text":"hello, world"}]`)

@@ -35,22 +35,22 @@ func (r *room) last() uint64 {
 	return last
 }
 
-// early gives the durable events that have come and not gone out.
-func (r *room) early() []sequence.Event {
-	var early []sequence.Event
+// unsent gives the durable events that have come and not gone out.
+func (r *room) unsent() []sequence.Event {
+	var unsent []sequence.Event
 	for _, e := range r.pending[r.out:] {
 		if e.Seq != 0 {
-			early = append(early, e)
+			unsent = append(unsent, e)
 		}
 	}
-	return append(early, r.seq.Held()...)
+	return append(unsent, r.seq.Held()...)
 }
 
-// keep keeps a durable event back for the sockets at the door. An ephemeral one is kept when it goes out.
-func (r *room) keep(e sequence.Event) {
+// buffer keeps a durable event for the joining sockets. An ephemeral one is buffered when it goes out.
+func (r *room) buffer(e sequence.Event) {
 	for i := range r.members {
-		if d := r.members[i].door; d != nil {
-			d.keep(e)
+		if j := r.members[i].joining; j != nil {
+			j.add(e)
 		}
 	}
 }
@@ -59,7 +59,7 @@ func (r *room) keep(e sequence.Event) {
 func (r *room) evict(e *sequence.Event, fx *Effects) {
 	for i := range r.members {
 		m := &r.members[i]
-		if m.socket.UserID == e.EvictUser && m.door == nil && !m.evicted && (e.Seq == 0 || e.Seq > m.after) {
+		if m.socket.UserID == e.EvictUser && m.joining == nil && !m.evicted && (e.Seq == 0 || e.Seq > m.after) {
 			m.evict(fx)
 		}
 	}
@@ -70,8 +70,8 @@ type member struct {
 	index  uint32 // the room's number in the socket's offsets
 	// after: durable events up to it were in the history that the socket got when it joined.
 	after uint64
-	// door is non-nil while the socket joins.
-	door *door
+	// joining is non-nil while the socket joins.
+	joining *joining
 	// evicted is set between the event that took the socket out and Leave.
 	evicted bool
 }
@@ -91,14 +91,14 @@ func (m *member) evict(fx *Effects) {
 	fx.Evicted = append(fx.Evicted, m.socket)
 }
 
-// keepEphemeral keeps ephemeral events back for a socket at the door.
-func (m *member) keepEphemeral(events []sequence.Event) {
-	if m.door == nil {
+// bufferEphemeral keeps ephemeral events for a joining socket.
+func (m *member) bufferEphemeral(events []sequence.Event) {
+	if m.joining == nil {
 		return
 	}
 	for _, e := range events {
 		if e.Seq == 0 {
-			m.door.keep(e)
+			m.joining.add(e)
 		}
 	}
 }
@@ -131,35 +131,35 @@ func (m *member) forget() {
 	}
 }
 
-// maxKept bounds what is kept back for one joining socket; beyond it the join is tried again.
-const maxKept = 4096
+// maxBuffered bounds what is buffered for one joining socket; beyond it the join is tried again.
+const maxBuffered = 4096
 
-// door keeps events back while a socket joins, as they came: out of sequence, with repeats.
-type door struct {
-	events   []sequence.Event
+// joining buffers events while a socket joins, as they came: out of sequence, with repeats.
+type joining struct {
+	buffered []sequence.Event
 	overflow bool
 	inside   bool   // the socket was a member before: it joins again
 	from     uint64 // what it had seen then
 }
 
-func (d *door) keep(e sequence.Event) {
-	if len(d.events) >= maxKept {
-		d.overflow = true
+func (j *joining) add(e sequence.Event) {
+	if len(j.buffered) >= maxBuffered {
+		j.overflow = true
 		return
 	}
-	d.events = append(d.events, e)
+	j.buffered = append(j.buffered, e)
 }
 
 // release gives what the socket has to see after a history that ended at head, when the room went out up to last: the
 // durable events head < seq ≤ last, all of them, in sequence, and the ephemeral ones. Events above last stay with the room's
 // sequencer, which passes them on to all members. ok is false when one is missing.
-func (d *door) release(head, last uint64) (events []sequence.Event, ok bool) {
-	if d.overflow {
-		d.events, d.overflow = nil, false
+func (j *joining) release(head, last uint64) (events []sequence.Event, ok bool) {
+	if j.overflow {
+		j.buffered, j.overflow = nil, false
 		return nil, false
 	}
 	var durable, ephemeral []sequence.Event
-	for _, e := range d.events {
+	for _, e := range j.buffered {
 		switch {
 		case e.Seq == 0:
 			ephemeral = append(ephemeral, e)

@@ -23,10 +23,10 @@ const joinAttempts = 5
 
 // join lets a socket into a room without a gap and without a repeat:
 //
-//	hub.Begin          events of the room are kept back for this socket from here on
+//	hub.BeginJoin      events of the room are buffered for this socket from here on
 //	rooms.Acquire      the room's subject reaches this gateway
 //	JoinRoom           chat-service: may it? history and head, of one moment
-//	hub.Complete       history, ack, then what was kept back after head
+//	hub.CompleteJoin   history, ack, then what was buffered after head
 func (c *client) join(p *pending) {
 	r := c.relay
 	left, enough := r.timeLeft(p, time.Now())
@@ -57,7 +57,7 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 		return fault.Newf(fault.TooLarge, "A socket can be in %d rooms at most", r.cfg.MaxRooms)
 	}
 	room := clientRoom{id: roomID, index: c.roomIndex(roomID)}
-	if !r.hub.Begin(c.socket, roomID, room.index) {
+	if !r.hub.BeginJoin(c.socket, roomID, room.index) {
 		return fault.New(fault.Conflict, "The room is being joined already")
 	}
 	// The join acquires the room for itself, also when the socket is inside: it may be evicted, or gone, before the end. The
@@ -108,16 +108,16 @@ func (r *Relay) readAndComplete(ctx context.Context, c *client, p *pending, room
 // completeJoin lets a socket into a room; it reports false when the history has to be read again.
 func (r *Relay) completeJoin(s *session.Socket, roomID string, head uint64, prelude []*transport.Message) bool {
 	var flushes transport.FlushSet
-	ok, fx := r.hub.Complete(s, roomID, head, prelude, &flushes)
+	ok, fx := r.hub.CompleteJoin(s, roomID, head, prelude, &flushes)
 	r.perform(roomID, fx)
 	flushes.Flush()
 	return ok
 }
 
-// abortJoin takes back that a socket stands at a room's door.
+// abortJoin takes back that a socket joins a room.
 func (r *Relay) abortJoin(s *session.Socket, roomID string) {
 	var flushes transport.FlushSet
-	fx := r.hub.Abort(s, roomID, &flushes)
+	fx := r.hub.AbortJoin(s, roomID, &flushes)
 	if fx.Lost {
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload) // it comes back and recovers
 	}

@@ -27,7 +27,7 @@ func (p *resumption) carryOn(ctx context.Context) error {
 	r, c := p.relay, p.client
 	for _, room := range p.rooms {
 		c.socket.Offsets.Set(room.index, room.seq)
-		r.hub.Begin(c.socket, room.id, room.index)
+		r.hub.BeginJoin(c.socket, room.id, room.index)
 		if err := r.rooms.Acquire(ctx, room.id); err != nil {
 			r.abortJoin(c.socket, room.id)
 			p.abandon()

@@ -79,10 +79,10 @@ type resumption struct {
 // resume carries a socket on where it was: the same id, the same rooms, the missed events before the CONNECT reply. It
 // works as a join of all rooms at once, with what was missed in place of the history:
 //
-//	hub.Begin, Acquire    live events are kept back from here on
-//	replay                from the client's offset (or where it entered) to each room's head
-//	Admit                 the CONNECT reply, with the same pid
-//	hub.Complete          what was kept back
+//	hub.BeginJoin, Acquire   live events are buffered from here on
+//	replay                   from the client's offset (or where it entered) to each room's head
+//	Admit                    the CONNECT reply, with the same pid
+//	hub.CompleteJoin         what was buffered
 func (r *Relay) resume(s *session.Session, namespace string, identity *eventv1.Identity, request resumeRequest) outcome {
 	if request.pid == "" {
 		return fresh

@@ -111,7 +111,7 @@ func patient() Config {
 func (w *world) member(t *testing.T, room string) *sessiontest.Conn {
 	t.Helper()
 	s, c := w.sockets.New(t, "/", "u")
-	if !w.hub.Begin(s, room, 0) {
+	if !w.hub.BeginJoin(s, room, 0) {
 		t.Fatal("Begin = false")
 	}
 	w.acquire(t, room)
@@ -119,7 +119,7 @@ func (w *world) member(t *testing.T, room string) *sessiontest.Conn {
 	head := uint64(len(w.chat.rooms[room]))
 	w.chat.mu.Unlock()
 	var flushes transport.FlushSet
-	if ok, _ := w.hub.Complete(s, room, head, nil, &flushes); !ok {
+	if ok, _ := w.hub.CompleteJoin(s, room, head, nil, &flushes); !ok {
 		t.Fatal("Complete = false")
 	}
 	flushes.Flush()
