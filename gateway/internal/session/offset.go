@@ -101,14 +101,14 @@ func (o *Offsets) Leave(index uint32) {
 	o.rooms = slices.DeleteFunc(o.rooms, func(r roomOffset) bool { return r.index == index })
 }
 
-// suffixes lends the bytes of a suffix: one is made for every delivery.
+// suffixes are buffers for suffixes: one is made for every delivery.
 var suffixes = sync.Pool{New: func() any { return new([]byte) }} //nolint:gochecknoglobals // a pool serves all sockets
 
 // queueSuffixedLocked queues m with the offset in place of its closing bracket: ,"<offset>"]
 func (o *Offsets) queueSuffixedLocked(conn transport.Conn, m *transport.Message) bool {
-	lent := suffixes.Get().(*[]byte)
-	defer suffixes.Put(lent)
-	raw := (*lent)[:0]
+	buf := suffixes.Get().(*[]byte)
+	defer suffixes.Put(buf)
+	raw := (*buf)[:0]
 	if o.epoch != 0 {
 		raw = binary.AppendUvarint(append(raw, 0), o.generation<<(epochBits+1)|o.epoch)
 	}
@@ -119,7 +119,7 @@ func (o *Offsets) queueSuffixedLocked(conn transport.Conn, m *transport.Message)
 	b := append(raw, `,"`+offsetPrefix...)
 	b = base64.RawURLEncoding.AppendEncode(b, b[:n])
 	b = append(b, `"]`...)
-	*lent = b
+	*buf = b
 	return conn.QueueSuffixed(m, b[n:])
 }
 

@@ -34,8 +34,8 @@ const (
 	// holdWhileProbing is how long a GET waits while the client tries its WebSocket: answered at once the client would
 	// poll in a loop, not at all it would stall.
 	holdWhileProbing = 100 * time.Millisecond
-	// tombstoneFor is how long the last words to a polling client wait for its next GET.
-	tombstoneFor = 10 * time.Second
+	// closedFor is how long the final packets to a polling client wait for its next GET.
+	closedFor = 10 * time.Second
 )
 
 // Refusal is an Engine.IO error as an answer.
@@ -76,7 +76,7 @@ func (s *Server) Poll(ctx context.Context, r PollRequest) PollResponse {
 	session := s.session(r.Query.SID)
 	known := transportOf(session)
 	if session == nil && r.Method == http.MethodGet {
-		if last, ok := s.lastWords(r.Query.SID); ok {
+		if last, ok := s.finalPackets(r.Query.SID); ok {
 			return last
 		}
 	}
@@ -167,28 +167,28 @@ func (s *Server) post(ctx context.Context, session *Session, conn *transport.Pol
 	return PollResponse{Status: http.StatusOK, ContentType: typeHTML, Body: []byte("ok")}
 }
 
-// tombstone keeps the last words to a polling client.
-type tombstone struct {
+// closedSession keeps the final packets to a polling client.
+type closedSession struct {
 	conn  *transport.Polling // what is queued there
 	until time.Time
 }
 
-// bury notes what a polling client gets with its next GET, if anything.
-func (s *Server) bury(session *Session, conn *transport.Polling) {
+// retain notes what a polling client gets with its next GET, if anything.
+func (s *Server) retain(session *Session, conn *transport.Polling) {
 	if !conn.Pending() {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tombs[session.sid] = tombstone{conn: conn, until: time.Now().Add(tombstoneFor)} // bounded: each is a session that ended within tombstoneFor
+	s.ended[session.sid] = closedSession{conn: conn, until: time.Now().Add(closedFor)} // bounded: each is a session that ended within closedFor
 }
 
-// lastWords answers the GET that comes after a session's end, once.
-func (s *Server) lastWords(sid string) (PollResponse, bool) {
+// finalPackets answers the GET that comes after a session's end, once.
+func (s *Server) finalPackets(sid string) (PollResponse, bool) {
 	s.mu.Lock()
-	t, ok := s.tombs[sid]
+	t, ok := s.ended[sid]
 	if ok && !t.conn.Pending() {
-		delete(s.tombs, sid)
+		delete(s.ended, sid)
 		ok = false
 	}
 	s.mu.Unlock()
@@ -202,13 +202,13 @@ func (s *Server) lastWords(sid string) (PollResponse, bool) {
 	return PollResponse{Status: http.StatusOK, ContentType: typeText, Body: body}, true
 }
 
-// sweepTombs forgets last words that nobody asked for.
-func (s *Server) sweepTombs(now time.Time) {
+// sweepClosed forgets final packets that nobody asked for.
+func (s *Server) sweepClosed(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for sid, t := range s.tombs {
+	for sid, t := range s.ended {
 		if now.After(t.until) {
-			delete(s.tombs, sid)
+			delete(s.ended, sid)
 		}
 	}
 }

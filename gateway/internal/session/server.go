@@ -64,7 +64,7 @@ type Server struct {
 
 	mu       sync.Mutex // guards what follows
 	sessions map[string]*Session
-	tombs    map[string]tombstone
+	ended    map[string]closedSession
 	draining bool
 }
 
@@ -76,7 +76,7 @@ func NewServer(cfg Config, sids *SIDs, app App, names socketio.Names, st *stats.
 		ping:   transport.TextMessage(string(rune(engineio.Ping))),
 	}
 	s.sessions = make(map[string]*Session)
-	s.tombs = make(map[string]tombstone)
+	s.ended = make(map[string]closedSession)
 	s.wheel = newWheel(cfg.PingInterval, cfg.PingTimeout)
 	return s
 }

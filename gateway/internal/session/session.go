@@ -360,7 +360,7 @@ func (s *Session) Closed(reason transport.Reason) {
 	s.sockets, s.pending = nil, nil
 	s.mu.Unlock()
 	if p := s.polling(); p != nil && !s.upgraded() {
-		s.server.bury(s, p)
+		s.server.retain(s, p)
 	}
 	s.server.forget(s)
 	s.server.stats.Disconnects.WithLabelValues(string(reason)).Inc()
@@ -372,9 +372,9 @@ func (s *Session) Closed(reason transport.Reason) {
 	}
 }
 
-// beat is the wheel's look at the session: it pings, or ends a session that did not pong or connect. It returns when to look
+// heartbeat is the wheel's look at the session: it pings, or ends a session that did not pong or connect. It returns when to look
 // again, 0 for never.
-func (s *Session) beat(now time.Time) time.Duration {
+func (s *Session) heartbeat(now time.Time) time.Duration {
 	cfg := &s.server.cfg
 	s.mu.Lock()
 	if s.closed {

@@ -60,10 +60,10 @@ func (s *Server) Run(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		now := time.Now()
-		s.sweepTombs(now)
+		s.sweepClosed(now)
 		for ; now.Sub(turned) >= s.wheel.tick; turned = turned.Add(s.wheel.tick) { // a busy process misses ticks
 			for _, session := range s.wheel.next() {
-				if again := session.beat(now); again > 0 {
+				if again := session.heartbeat(now); again > 0 {
 					s.wheel.add(session, again)
 				}
 			}
