@@ -60,7 +60,7 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 	e := &Edge{cfg: cfg, log: deps.Log, limiter: newIPLimiter(cfg.IPRate, cfg.IPBurst)}
 	endpoint := NewEndpoint(EndpointConfig{
 		Origins: cfg.Origins, MaxPayload: cfg.MaxPayload, MaxConnections: cfg.MaxConnections,
-		Admit:    func(r *http.Request) (time.Duration, bool) { return e.limiter.take(e.clientIP(r), time.Now()) },
+		Admit:    func(r *http.Request) (time.Duration, bool) { return e.limiter.allow(e.clientIP(r), time.Now()) },
 		RemoteIP: func(r *http.Request) string { return e.clientIP(r).String() },
 	}, deps)
 	e.endpoint = endpoint

@@ -325,7 +325,7 @@ func TestIPLimiter(t *testing.T) {
 	now := time.Unix(1000, 0)
 	take := func(ip string, after time.Duration, want bool, wantWait time.Duration) {
 		t.Helper()
-		wait, ok := l.take(netip.MustParseAddr(ip), now.Add(after))
+		wait, ok := l.allow(netip.MustParseAddr(ip), now.Add(after))
 		if ok != want || wait.Round(time.Millisecond) != wantWait {
 			t.Errorf("take(%s, %v) = %v, %v, want %v, %v", ip, after, wait, ok, wantWait, want)
 		}
@@ -346,17 +346,17 @@ func TestIPLimiter(t *testing.T) {
 		take("fd00::1", 0, true, 0)
 		take("::1", 0, true, 0)
 	}
-	if _, ok := l.take(netip.Addr{}, now); !ok {
+	if _, ok := l.allow(netip.Addr{}, now); !ok {
 		t.Error("take of no address = false, want true")
 	}
 	for i := range maxBuckets + 10 {
-		l.take(netip.AddrFrom4([4]byte{50, byte(i >> 16), byte(i >> 8), byte(i)}), now.Add(time.Millisecond))
+		l.allow(netip.AddrFrom4([4]byte{50, byte(i >> 16), byte(i >> 8), byte(i)}), now.Add(time.Millisecond))
 	}
 	if len(l.buckets) > maxBuckets {
 		t.Errorf("%d buckets are kept, want %d at most", len(l.buckets), maxBuckets)
 	}
 	for range 5 {
-		if _, ok := newIPLimiter(0, 1).take(netip.MustParseAddr("1.1.1.1"), now); !ok {
+		if _, ok := newIPLimiter(0, 1).allow(netip.MustParseAddr("1.1.1.1"), now); !ok {
 			t.Error("take without a rate = false, want true")
 		}
 	}

@@ -93,7 +93,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	local := owner == "" && query.SID != "" && !upgrade && query.Transport == engineio.TransportPolling
-	if !local { // the session's own gateway checks a polling request, last words included
+	if !local { // the session's own gateway checks a polling request, final packets included
 		refusal := engineio.CheckRequest(engineio.Request{
 			Method: r.Method, Query: query, Origin: r.Header.Get("Origin"), Upgrade: upgrade, SessionTransport: known,
 			Allow: func() *engineio.RequestError {

@@ -28,8 +28,8 @@ func newIPLimiter(rate float64, burst int) *ipLimiter {
 	return &ipLimiter{rate: rate, burst: float64(burst), buckets: make(map[netip.Addr]bucket)}
 }
 
-// take takes a token; otherwise it tells when there will be one.
-func (l *ipLimiter) take(addr netip.Addr, now time.Time) (wait time.Duration, ok bool) {
+// allow takes a token of an address; otherwise it tells when there will be one.
+func (l *ipLimiter) allow(addr netip.Addr, now time.Time) (wait time.Duration, ok bool) {
 	if l.rate <= 0 || !addr.IsValid() || addr.IsLoopback() || addr.IsPrivate() {
 		return 0, true
 	}
