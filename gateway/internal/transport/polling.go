@@ -20,15 +20,15 @@ type Polling struct {
 	owner    Receiver
 	upgraded chan struct{} // closed at the upgrade
 
-	mu      sync.Mutex // guards what follows
-	queue   packetQueue
-	wake    chan struct{} // closed when the waiting GET has something to do; nil while none waits
-	next    Conn          // after the upgrade
-	slow    bool          // a message did not fit: Flush closes the conn
-	closing bool
-	reason  Reason
-	goodbye bool          // the close is the server's: the client is told with a close packet
-	paused  chan struct{} // non-nil while reading is paused; closed by ResumeRead
+	mu          sync.Mutex // guards what follows
+	queue       packetQueue
+	wake        chan struct{} // closed when the waiting GET has something to do; nil while none waits
+	next        Conn          // after the upgrade
+	slow        bool          // a message did not fit: Flush closes the conn
+	closing     bool
+	reason      Reason
+	closePacket bool          // the close is the server's: a close packet is still to be sent
+	paused      chan struct{} // non-nil while reading is paused; closed by ResumeRead
 }
 
 var _ Conn = (*Polling)(nil)
@@ -65,7 +65,7 @@ func (p *Polling) Poll(ctx context.Context) ([]byte, error) {
 			return nil, ErrOverlap
 		}
 		if !p.queue.empty() || p.closing {
-			return p.takeLocked()
+			return p.bodyLocked()
 		}
 		wake := make(chan struct{})
 		p.wake = wake
@@ -87,15 +87,15 @@ func (p *Polling) Poll(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// takeLocked makes a body of what is queued, up to a packet's limit, and of the goodbye.
-func (p *Polling) takeLocked() ([]byte, error) {
-	if p.queue.empty() && !p.goodbye {
+// bodyLocked makes a body of what is queued, up to a packet's limit, and of the close packet.
+func (p *Polling) bodyLocked() ([]byte, error) {
+	if p.queue.empty() && !p.closePacket {
 		return nil, ErrClosed
 	}
-	body := p.queue.take(p.limits.MaxMessage)
-	if p.queue.empty() && p.closing && p.goodbye {
+	body := p.queue.popBody(p.limits.MaxMessage)
+	if p.queue.empty() && p.closing && p.closePacket {
 		body = engineio.AppendPolled(body, []byte{byte(engineio.Close)}, false)
-		p.goodbye = false
+		p.closePacket = false
 	}
 	return body, nil
 }
@@ -104,7 +104,7 @@ func (p *Polling) takeLocked() ([]byte, error) {
 func (p *Polling) Pending() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.next == nil && p.closing && (!p.queue.empty() || p.goodbye)
+	return p.next == nil && p.closing && (!p.queue.empty() || p.closePacket)
 }
 
 // Release answers a waiting GET with a noop, so that the client can go over to its WebSocket.
@@ -230,7 +230,7 @@ func (p *Polling) Close(code Code, reason Reason) {
 	p.mu.Unlock()
 }
 
-// closeLocked ends the polling. A client that left, or is not there to poll, is not said goodbye to.
+// closeLocked ends the polling. A client that left, or is not there to poll, gets no close packet.
 func (p *Polling) closeLocked(reason Reason) (first bool) {
 	if p.closing {
 		return false
@@ -240,9 +240,9 @@ func (p *Polling) closeLocked(reason Reason) (first bool) {
 	case ReasonClient, ReasonLost, ReasonPingTimeout, ReasonProtocol, ReasonSlow, ReasonReplaced, ReasonTooBig:
 		p.queue.drop()
 	default:
-		p.goodbye = true
+		p.closePacket = true
 	}
-	if reason == ReasonClient { // the waiting GET of a client that says goodbye gets a noop, or else the first that comes
+	if reason == ReasonClient { // the waiting GET of a client that sent a close packet gets a noop, or else the first that comes
 		p.queue.append(polled{text: []byte{byte(engineio.Noop)}})
 	}
 	p.wakeLocked()
@@ -260,7 +260,7 @@ func (p *Polling) CloseOverlapped() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closeLocked(ReasonProtocol) {
-		p.goodbye = true
+		p.closePacket = true
 	}
 }
 

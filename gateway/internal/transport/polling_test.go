@@ -239,15 +239,15 @@ func TestPollingClose(t *testing.T) {
 				wantAnswer(t, answer, want[0], nil)
 			}
 			if p.Pending() {
-				t.Errorf("%s: Pending() after the last words, want false", reason)
+				t.Errorf("%s: Pending() after the final packets, want false", reason)
 			}
 			wantPoll(t, p, "", ErrClosed) // said once
 		}
 	}
 }
 
-// TestLongLastWords: the goodbye comes after everything that was queued, however many bodies that takes.
-func TestLongLastWords(t *testing.T) {
+// TestLongFinalPackets: the close packet comes after everything that was queued, however many bodies that takes.
+func TestLongFinalPackets(t *testing.T) {
 	p, _ := newPolling(t, Limits{MaxMessage: 10, SendQueue: 1000})
 	for i := range 3 {
 		p.Queue(TextMessage(fmt.Sprintf("4message%d", i)))

@@ -168,8 +168,8 @@ func (q *packetQueue) append(p polled) {
 // empty tells whether nothing waits.
 func (q *packetQueue) empty() bool { return len(q.packets) == 0 }
 
-// take makes a body of the first messages: as many as most bytes hold, and one in any case.
-func (q *packetQueue) take(most int) []byte {
+// popBody makes a body of the first messages: as many as most bytes hold, and one in any case.
+func (q *packetQueue) popBody(most int) []byte {
 	var body []byte
 	n := 0
 	for n < len(q.packets) && (n == 0 || len(body)+q.packets[n].size() <= most) {

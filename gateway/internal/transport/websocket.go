@@ -32,7 +32,7 @@ type Server struct {
 	tasks  sync.WaitGroup // readers, writers that wait for the kernel, ends of polling conns
 }
 
-// readSize is how much one read takes in; the buffer is lent for the duration of the read and its parsing only.
+// readSize is how much one read takes in; the buffer is borrowed for the duration of the read and its parsing only.
 const readSize = 16 << 10
 
 // NewServer makes a server.
@@ -97,7 +97,7 @@ func (s *Server) Serve(conn net.Conn, pending []byte, bind func(Conn) Receiver) 
 //
 //	run ──nothing left──► go wait ──readable──► run …
 func (c *WebSocket) run(pending []byte) {
-	err := c.take(pending)
+	err := c.receive(pending)
 	for err == nil {
 		err = c.readOnce()
 	}
@@ -135,8 +135,8 @@ func readable(fd int) bool {
 // errNothing tells that a read would have to wait.
 var errNothing = errors.New("nothing to read")
 
-// take parses what came and, once reading is not paused, what was kept back.
-func (c *WebSocket) take(data []byte) error {
+// receive parses what came and, once reading is not paused, what was kept back.
+func (c *WebSocket) receive(data []byte) error {
 	if len(data) > 0 {
 		if err := c.feed(data); err != nil {
 			return err
@@ -186,7 +186,7 @@ func (c *WebSocket) linger() {
 		return
 	}
 	_ = c.conn.SetReadDeadline(time.Now().Add(c.server.limits.CloseTimeout))
-	buf := c.lend()
+	buf := c.borrow()
 	defer c.server.in.Put(buf)
 	for {
 		if _, err := c.conn.Read(*buf); err != nil {
@@ -197,7 +197,7 @@ func (c *WebSocket) linger() {
 
 // readOnce reads and takes in what there is; errNothing tells that it would have to wait. Without a descriptor it waits.
 func (c *WebSocket) readOnce() error {
-	buf := c.lend()
+	buf := c.borrow()
 	defer c.server.in.Put(buf)
 	var n int
 	var readErr error
@@ -210,7 +210,7 @@ func (c *WebSocket) readOnce() error {
 		return err
 	}
 	if n > 0 {
-		return c.take((*buf)[:n])
+		return c.receive((*buf)[:n])
 	}
 	switch {
 	case errors.Is(readErr, syscall.EAGAIN):
@@ -221,7 +221,7 @@ func (c *WebSocket) readOnce() error {
 	return io.EOF
 }
 
-func (c *WebSocket) lend() *[]byte { return c.server.in.Get().(*[]byte) }
+func (c *WebSocket) borrow() *[]byte { return c.server.in.Get().(*[]byte) }
 
 func (c *WebSocket) feed(data []byte) error {
 	err := c.parser.feed(data, (*receiving)(c), c.holdsBack)
