@@ -18,16 +18,18 @@ import (
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
-// calls are the requests with client events that wait for a service's reply. One subscription takes in all replies, so that an event in
-// flight costs a map entry and no goroutine.
+// calls are the requests with client events that wait for a service's reply. One subscription takes in all replies, so that an
+// event in flight costs a map entry and no goroutine.
 type calls struct {
 	relay   *Relay
 	inbox   bus.Inbox
 	replies chan *nats.Msg
-	nextID  atomic.Uint64
-	count   atomic.Int64
-	shards  [callShards]callShard
-	budget  int // of repeats
+
+	nextID atomic.Uint64
+	count  atomic.Int64 // of open calls
+	shards [callShards]callShard
+
+	budget int // of repeats; owned by run
 }
 
 const (
@@ -41,11 +43,14 @@ type callShard struct {
 	open map[uint64]call
 }
 
+// call is one request that is not answered; the mutex of its shard guards it.
 type call struct {
-	client      *client
-	events      []*pending
-	payload     []byte // kept while the request may be sent again
-	deadline    time.Time
+	// Fixed when it is started.
+	client   *client
+	events   []*pending
+	deadline time.Time
+
+	payload     []byte    // kept while the request may be sent again
 	again       time.Time // when it is sent again; zero: not
 	attempts    uint32    // made
 	answered    uint32    // of them

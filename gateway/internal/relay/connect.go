@@ -48,6 +48,7 @@ func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 	})
 }
 
+// authenticate asks auth-service about a token, and lets its user into the namespace.
 func (r *Relay) authenticate(s *session.Session, namespace, token string, request resumeRequest) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.AuthTimeout)
 	defer cancel()
@@ -88,6 +89,7 @@ func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *e
 	r.announce(c.socket, c)
 }
 
+// refuseConnect answers a CONNECT with a refusal, which is final for official clients.
 func (r *Relay) refuseConnect(s *session.Session, namespace string, refusal *fault.Error) {
 	r.stats.Handshakes.WithLabelValues("refused").Inc()
 	code := rawjson.AppendString(nil, string(refusal.Reason))

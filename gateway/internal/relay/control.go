@@ -54,6 +54,7 @@ func (r *Relay) control(msg *nats.Msg, flushes *transport.FlushSet) {
 	}
 }
 
+// broadcast queues an event to every socket of a namespace; a socket that is behind may miss it.
 func (r *Relay) broadcast(msg *nats.Msg, flushes *transport.FlushSet) {
 	var b eventv1.Broadcast
 	if err := proto.Unmarshal(msg.Data, &b); err != nil {
@@ -87,6 +88,7 @@ func (r *Relay) toNamespace(namespace, except string, m *transport.Message, flus
 	})
 }
 
+// userEvent queues an event to the sockets of one user.
 func (r *Relay) userEvent(msg *nats.Msg, flushes *transport.FlushSet) {
 	var e eventv1.UserEvent
 	if err := proto.Unmarshal(msg.Data, &e); err != nil {
@@ -113,6 +115,7 @@ func emitTo(namespace string, e *eventv1.Emit) session.Emit {
 	return session.Emit{Namespace: namespace, Event: e.GetEvent(), Args: e.GetArgs(), Attachments: e.GetAttachments()}
 }
 
+// encoded is the message for an event; nil when it cannot be encoded.
 func (r *Relay) encoded(e session.Emit) *transport.Message {
 	m, err := e.Encode()
 	if err != nil {
@@ -136,6 +139,7 @@ func (r *Relay) askCatalog() {
 	}
 }
 
+// catalogAnnounced takes in which events a service answers.
 func (r *Relay) catalogAnnounced(data []byte) {
 	var a eventv1.Catalog
 	if err := proto.Unmarshal(data, &a); err != nil {

@@ -1,8 +1,26 @@
-// Package relay stands between sessions and the services; it is the only package that knows both.
+// Package relay carries client events to the services and their answers back, for the sockets of one gateway.
 //
-//	session → relay → bus          client events as NATS requests, one at a time for each socket, in order
-//	bus → relay → sequence/hub       room events, broadcasts, user events, presence, revocations
-//	relay ↔ gRPC                   authenticate, join a room, repair a gap
+//	session ──► relay ──► bus           client events as NATS requests, one in flight for each socket, in order
+//	bus ──► relay ──► sockets           replies, broadcasts, user events, revocations
+//	relay ◄──► gRPC                     authenticate a CONNECT, join a room, read what a socket missed
 //
-// Queues and their bounds: see docs/ARCHITECTURE.md, "Queues".
+// It stands on roomfeed (the events of rooms), presence (who is here) and sessionstore (what another gateway needs to carry a
+// socket on), and it runs them.
+//
+//	connect.go, identity.go, revocation.go   from a CONNECT with a token to a socket, and its end
+//	events.go, eventqueue.go, calls.go       from a client event to its answer
+//	join.go, membership.go, turn.go          rooms that a socket enters and leaves, also for the cluster
+//	resume.go, replay.go, takeover.go        sockets that come back after a broken connection
+//	control.go                               everything from the bus that is not a room event
+//
+// # Locks
+//
+// A lock is taken only while those to its left are held, never the other way:
+//
+//	session's, holders.mu, revocations.mu, callShard.mu, client.reading ──► client.mu ──► registry, catalog, offsets
+//	hub's shard ──► offsets ──► conn
+//
+// While client.mu is held nothing is sent, and nobody is asked; client.reading alone is held while a conn is told to pause.
+//
+// The queues and their bounds are in docs/queues.md.
 package relay

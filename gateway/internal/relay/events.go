@@ -181,6 +181,7 @@ func (r *Relay) failed(c *client, events []*pending, owner string, f *fault.Erro
 	c.done(events[0])
 }
 
+// emitAll queues the events that a service sends along with its answer.
 func (r *Relay) emitAll(s *session.Socket, emits []*eventv1.Emit) {
 	for _, e := range emits {
 		m, err := emitTo(s.Namespace, e).Encode()
@@ -193,6 +194,7 @@ func (r *Relay) emitAll(s *session.Socket, emits []*eventv1.Emit) {
 	}
 }
 
+// ack queues a service's ack, if the client wants one.
 func (r *Relay) ack(s *session.Socket, p *pending, args []byte, attachments [][]byte) {
 	if p.ackID < 0 {
 		return

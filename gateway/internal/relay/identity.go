@@ -1,11 +1,15 @@
 package relay
 
 import (
+	"context"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/rawjson"
+	"github.com/starling-chat/starling/proto/fault"
+	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
@@ -48,14 +52,50 @@ func (c *client) revokedBy(loginID string, beforeMilli int64) bool {
 	return c.issuedAt < beforeMilli // auth-service gives a login after the revocation a later time; unknown is 0
 }
 
+// expired tells whether the client's token has ended.
 func (c *client) expired(now time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.expiresAt != 0 && now.Unix() >= c.expiresAt
 }
 
-// closeExpired closes the transport, not the namespace: an official client comes back by itself, with a fresh token if its
-// auth option is a function.
-func (c *client) closeExpired() {
-	c.socket.Close(transport.CodePolicy, transport.ReasonExpired)
+// refresh takes a fresh access token of the same user, so that the socket outlives the one that it came with.
+func (c *client) refresh(p *pending) {
+	r := c.relay
+	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.AuthTimeout)
+	defer cancel()
+	err := r.refreshIdentity(ctx, c, p)
+	if err != nil {
+		r.failed(c, []*pending{p}, "auth-service", r.faultOf(err, p.event), flushNow)
+		return
+	}
+	r.count(p, "auth-service", "")
+	r.ack(c.socket, p, []byte(`[{"ok":true}]`), nil)
+	c.socket.Flush()
+	c.done(p)
+}
+
+// refreshIdentity has auth-service check the fresh token, and binds its identity to the client.
+func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) error {
+	arg, _ := rawjson.First(p.args)
+	raw, _ := rawjson.Field(arg, "token")
+	token, ok := rawjson.Unquote(raw)
+	if !ok {
+		return fault.New(fault.Invalid, "token must be a string")
+	}
+	res, err := r.auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token})
+	if err != nil {
+		return fault.FromStatus(err)
+	}
+	if res.GetIdentity().GetUserId() != c.socket.UserID {
+		return fault.New(fault.Forbidden, "The token belongs to another user")
+	}
+	if err := c.setIdentity(res.GetIdentity()); err != nil {
+		return err
+	}
+	if r.revocations.covers(c) { // it came between the check of the token and this line
+		c.socket.Disconnect(transport.ReasonServer)
+		return fault.Refusal(fault.ReasonToken, nil)
+	}
+	return nil
 }

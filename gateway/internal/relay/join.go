@@ -12,7 +12,6 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
-	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/limits"
@@ -51,6 +50,7 @@ func (c *client) join(p *pending) {
 	c.done(p)
 }
 
+// enter lets a socket into a room, as described at join; the answer to p is the last of the prelude.
 func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string) error {
 	inside, rooms := c.inRoom(roomID)
 	if !inside && rooms >= r.cfg.MaxRooms {
@@ -80,7 +80,8 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 	return err
 }
 
-// readAndComplete tells whether it entered the room into the client's list.
+// readAndComplete reads the room's history and lets the socket in behind it. listed tells whether the room has entered the client's
+// list, also when it failed afterwards.
 func (r *Relay) readAndComplete(ctx context.Context, c *client, p *pending, room clientRoom) (listed bool, err error) {
 	for range joinAttempts {
 		res, err := r.askJoin(ctx, c, p)
@@ -88,7 +89,7 @@ func (r *Relay) readAndComplete(ctx context.Context, c *client, p *pending, room
 			return listed, err
 		}
 		room.seq = res.GetSeq()
-		added, alive := c.addRoom(room)
+		added, alive := c.addRoom(room, true)
 		listed = listed || added
 		if !alive {
 			return listed, fault.New(fault.Unavailable, "The socket is gone")
@@ -114,7 +115,7 @@ func (r *Relay) completeJoin(s *session.Socket, roomID string, head uint64, prel
 	return ok
 }
 
-// abortJoin takes back that a socket joins a room.
+// abortJoin ends a join that failed: a socket that was not in the room before is not in it afterwards.
 func (r *Relay) abortJoin(s *session.Socket, roomID string) {
 	var flushes transport.FlushSet
 	fx := r.hub.AbortJoin(s, roomID, &flushes)
@@ -132,6 +133,7 @@ func (r *Relay) perform(roomID string, fx hub.Effects) {
 	}
 }
 
+// askJoin asks chat-service whether the client may enter, and for the history.
 func (r *Relay) askJoin(ctx context.Context, c *client, p *pending) (*chatv1.JoinRoomResponse, error) {
 	var e eventv1.ClientEvent
 	if err := proto.Unmarshal(c.encode([]*pending{p}), &e); err != nil {
@@ -183,46 +185,6 @@ func (r *Relay) left(c *client, p *pending) {
 		r.rooms.Release(p.room)
 		r.save(c)
 	}
-}
-
-// refresh takes a fresh access token of the same user, so that the socket outlives the one that it came with.
-func (c *client) refresh(p *pending) {
-	r := c.relay
-	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.AuthTimeout)
-	defer cancel()
-	err := r.refreshIdentity(ctx, c, p)
-	if err != nil {
-		r.failed(c, []*pending{p}, "auth-service", r.faultOf(err, p.event), flushNow)
-		return
-	}
-	r.count(p, "auth-service", "")
-	r.ack(c.socket, p, []byte(`[{"ok":true}]`), nil)
-	c.socket.Flush()
-	c.done(p)
-}
-
-func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) error {
-	arg, _ := rawjson.First(p.args)
-	raw, _ := rawjson.Field(arg, "token")
-	token, ok := rawjson.Unquote(raw)
-	if !ok {
-		return fault.New(fault.Invalid, "token must be a string")
-	}
-	res, err := r.auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token})
-	if err != nil {
-		return fault.FromStatus(err)
-	}
-	if res.GetIdentity().GetUserId() != c.socket.UserID {
-		return fault.New(fault.Forbidden, "The token belongs to another user")
-	}
-	if err := c.setIdentity(res.GetIdentity()); err != nil {
-		return err
-	}
-	if r.revocations.covers(c) { // it came between the check of the token and this line
-		c.socket.Disconnect(transport.ReasonServer)
-		return fault.Refusal(fault.ReasonToken, nil)
-	}
-	return nil
 }
 
 // roomArgument finds the room id in the arguments of room:join and room:leave: a string, or the field roomId of an object.

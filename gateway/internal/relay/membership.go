@@ -15,15 +15,9 @@ type clientRoom struct {
 	seq   uint64 // what the socket had seen when it entered
 }
 
-// addRoom notes a room, or what the socket has seen of one that is noted. Nothing is alive to enter when the client is gone.
-func (c *client) addRoom(room clientRoom) (added, alive bool) {
-	return c.enterRoom(room, true)
-}
-
-// resumeRoom is addRoom for a room that the socket was in before it came here: nothing changes for its client.
-func (c *client) resumeRoom(room clientRoom) { c.enterRoom(room, false) }
-
-func (c *client) enterRoom(room clientRoom, change bool) (added, alive bool) {
+// addRoom notes a room, or what the socket has seen of one that is noted; alive is false when the client is gone. change tells
+// whether the room is new to the client; one that the socket was in before it came here is not.
+func (c *client) addRoom(room clientRoom, change bool) (added, alive bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.gone {
@@ -52,6 +46,7 @@ func (c *client) roomLocked(roomID string) int {
 	return slices.IndexFunc(c.rooms, func(r clientRoom) bool { return r.id == roomID })
 }
 
+// forgetRoom takes a room out of the list, and reports whether it was in it.
 func (c *client) forgetRoom(roomID string) (was bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -64,6 +59,7 @@ func (c *client) forgetRoom(roomID string) (was bool) {
 	return true
 }
 
+// inRoom tells whether the socket is in a room, and in how many rooms it is.
 func (c *client) inRoom(roomID string) (in bool, rooms int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -18,6 +18,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/sessionstore"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/gateway/internal/throttle"
+	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/platform/stall"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
@@ -174,12 +175,13 @@ func (r *Relay) evicted(s *session.Socket, roomID string) {
 // Resumed gives the end of the last stall of this process, zero when there was none.
 func (r *Relay) Resumed(now time.Time) time.Time { return r.stalls.Resumed(now) }
 
-// closeExpired ends sessions whose token ended.
+// closeExpired ends sessions whose token ended: the transport, not the namespace, so that an official client comes back by itself,
+// with a fresh token if its auth option is a function.
 func (r *Relay) closeExpired(ctx context.Context) error {
 	return every(ctx, time.Second, func(now time.Time) {
 		r.registry.Each(func(s *session.Socket) {
 			if c, ok := s.State.(*client); ok && c.expired(now) {
-				c.closeExpired()
+				s.Close(transport.CodePolicy, transport.ReasonExpired)
 			}
 		})
 	})

@@ -33,7 +33,7 @@ func (p *resumption) carryOn(ctx context.Context) error {
 			p.abandon()
 			return err
 		}
-		c.resumeRoom(room)
+		c.addRoom(room, false)
 	}
 	kept := make([]clientRoom, 0, len(p.rooms))
 	for _, room := range p.rooms {

@@ -20,7 +20,7 @@ type revocations struct {
 	relay *Relay
 	now   chan struct{}
 
-	mu     sync.Mutex // guards what follows
+	mu     sync.Mutex // guards what follows; before client.mu
 	lastID int64      // -1: not known yet
 	recent []recentRevocation
 }
@@ -92,6 +92,7 @@ func (v *revocations) covers(c *client) bool {
 	return false
 }
 
+// catchUpNow has run catch up at once.
 func (v *revocations) catchUpNow() {
 	select {
 	case v.now <- struct{}{}:
@@ -116,6 +117,7 @@ func (v *revocations) run(ctx context.Context) error {
 	}
 }
 
+// catchUp applies what auth-service has logged since the last time.
 func (v *revocations) catchUp(ctx context.Context) error {
 	for {
 		v.mu.Lock()
