@@ -37,6 +37,7 @@ type Presence struct {
 	digest  uint64
 	ups     []*eventv1.SocketRef
 	downs   []string
+	going   map[string]struct{} // the ids in downs
 
 	online online
 }
@@ -80,6 +81,11 @@ func (p *Presence) announce(s *session.Socket, c *Claim) bool {
 	if c.withdrawn || c.socket != nil {
 		return false
 	}
+	// A recovered socket has the id of the one before it. Within a delta whoever is in both lists is gone, so the end of the
+	// earlier one goes ahead in a delta of its own.
+	if _, going := p.going[s.ID]; going {
+		p.flushLocked()
+	}
 	c.socket = s
 	c.prev, c.next = p.claims.prev, &p.claims
 	c.prev.next, c.next.prev = c, c
@@ -107,6 +113,10 @@ func (p *Presence) withdraw(c *Claim) bool {
 	p.count--
 	p.digest ^= digestOf(c.socket.ID)
 	p.downs = append(p.downs, c.socket.ID)
+	if p.going == nil {
+		p.going = make(map[string]struct{})
+	}
+	p.going[c.socket.ID] = struct{}{}
 	c.socket, c.prev, c.next = nil, nil, nil
 	return true
 }
@@ -188,7 +198,7 @@ func (p *Presence) flushLocked() {
 		})
 		p.ups, p.downs = p.ups[nUp:], p.downs[nDown:]
 	}
-	p.ups, p.downs = nil, nil
+	p.ups, p.downs, p.going = nil, nil, nil
 }
 
 // Snapshot answers a request for all sockets. New sockets wait for the lock meanwhile, so that version and content fit.

@@ -234,6 +234,25 @@ func TestClaim(t *testing.T) {
 }
 
 // TestPages: a snapshot of many sockets comes in several messages.
+// TestRecoveredAtOnce: a socket that is recovered here right after its end has the id of the one before it, and stays announced.
+func TestRecoveredAtOnce(t *testing.T) {
+	w := newWorld(t, 5*time.Millisecond)
+	o := observe(t, w)
+	w.run(t)
+	s, _ := w.sockets.New(t, "/", "ann")
+	before := new(Claim)
+	w.presence.Up(s, before)
+	for range 20 {
+		now := new(Claim)
+		w.presence.Down(before)
+		w.presence.Up(s, now)
+		before = now
+	}
+	last, _ := w.sockets.New(t, "/", "bob") // announced behind all of it
+	w.presence.Up(last, new(Claim))
+	o.wantCount(2)
+}
+
 func TestPages(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	s, _ := w.sockets.New(t, "/chat", "u")

@@ -114,7 +114,7 @@ func (r *Registry) apply(g *gateway, d Delta, now time.Time) (ask bool) {
 		g.buffer(d)
 	default:
 		g.version = d.Version
-		// Up before down: a socket in both is gone, since ids are never used twice.
+		// Up before down: a socket in both came and went. One that went and came again is in two deltas.
 		for _, s := range d.Up {
 			r.up(g, s, now)
 		}
