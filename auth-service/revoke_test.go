@@ -33,7 +33,7 @@ func subscribe(t *testing.T, nc *nats.Conn) *nats.Subscription {
 
 func next(t *testing.T, sub *nats.Subscription) *eventv1.Revocation {
 	t.Helper()
-	msg, err := sub.NextMsg(3 * time.Second)
+	msg, err := sub.NextMsg(30 * time.Second)
 	if err != nil {
 		t.Fatalf("wait for a revocation: %v", err)
 	}
@@ -159,7 +159,7 @@ func TestListRevocations(t *testing.T) {
 		})
 	}
 	var seen []int64
-	for deadline := time.Now().Add(10 * time.Second); len(seen) < logouts && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(30 * time.Second); len(seen) < logouts && time.Now().Before(deadline); {
 		after := int64(0)
 		if n := len(seen); n > 0 {
 			after = seen[n-1]

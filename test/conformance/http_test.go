@@ -22,7 +22,7 @@ const (
 
 const (
 	// patience bounds what must come at all.
-	patience = 5 * time.Second
+	patience = 30 * time.Second
 	// slack is what a busy machine may add to a time.
 	slack = 500 * time.Millisecond
 )

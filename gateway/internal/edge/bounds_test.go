@@ -56,7 +56,7 @@ func TestTooManyConnections(t *testing.T) {
 		return conn
 	}
 	answered := func(conn net.Conn) bool {
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: h\r\n\r\n") // it may be closed already
 		n, err := conn.Read(make([]byte, 1))
 		return n == 1 && err == nil
@@ -87,7 +87,7 @@ func TestSlowBody(t *testing.T) {
 		t.Skip("takes as long as a body may")
 	}
 	front, _ := newEdge(t, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), bodyTimeout+5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), bodyTimeout+30*time.Second)
 	defer cancel()
 	reader, writer := io.Pipe()
 	defer func() { _ = writer.Close() }()
@@ -101,6 +101,6 @@ func TestSlowBody(t *testing.T) {
 		_ = res.Body.Close()
 	}
 	if ctx.Err() != nil {
-		t.Errorf("request without its body is still open after %v", bodyTimeout+5*time.Second)
+		t.Errorf("request without its body is still open after %v", bodyTimeout+30*time.Second)
 	}
 }

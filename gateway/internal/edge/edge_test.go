@@ -400,13 +400,13 @@ func TestWebSocketHandshake(t *testing.T) {
 	})
 	url := "ws" + strings.TrimPrefix(front.URL, "http") + "/socket.io/?EIO=4&transport=websocket"
 	dial := func(url, ip, origin string) (net.Conn, io.Reader, error) {
-		d := ws.Dialer{Timeout: 5 * time.Second, Header: ws.HandshakeHeaderHTTP(http.Header{"X-Forwarded-For": {ip}, "Origin": {origin}})}
+		d := ws.Dialer{Timeout: 30 * time.Second, Header: ws.HandshakeHeaderHTTP(http.Header{"X-Forwarded-For": {ip}, "Origin": {origin}})}
 		conn, early, _, err := d.Dial(t.Context(), url)
 		if err != nil {
 			return nil, nil, err
 		}
 		t.Cleanup(func() { _ = conn.Close() })
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 		if early != nil {
 			return conn, io.MultiReader(early, conn), nil
 		}
@@ -458,7 +458,7 @@ func TestEarlyFrames(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	var b bytes.Buffer
 	b.WriteString("GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")

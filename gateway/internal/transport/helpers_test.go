@@ -7,7 +7,7 @@ import (
 )
 
 // patience is how long a test waits for what must come.
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 // session is a Receiver that notes what comes.
 type session struct {

@@ -22,7 +22,7 @@ type portable struct{ net.Conn }
 
 func (p portable) CloseWrite() error { return p.Conn.(*net.TCPConn).CloseWrite() }
 
-var testLimits = Limits{MaxMessage: 1 << 20, SendQueue: 64 << 10, FrameTimeout: 5 * time.Second, CloseTimeout: time.Second}
+var testLimits = Limits{MaxMessage: 1 << 20, SendQueue: 64 << 10, FrameTimeout: patience, CloseTimeout: time.Second}
 
 type link struct {
 	server  *Server

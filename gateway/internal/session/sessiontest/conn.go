@@ -10,8 +10,8 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/transport"
 )
 
-// Patience is how long tests wait for what must come.
-const Patience = 5 * time.Second
+// Patience is how long tests wait for what must come. It guards against hanging, and measures nothing.
+const Patience = 30 * time.Second
 
 // Conn is a transport.Conn in memory. Test code is the client behind it: Say sends, Packets is what came.
 type Conn struct {

@@ -95,7 +95,7 @@ func TestStall(t *testing.T) {
 		return hear(conn, word, wait)
 	}
 	for _, conn := range conns {
-		if err := say(conn, 5*time.Second); err != nil {
+		if err := say(conn, 30*time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,11 +106,11 @@ func TestStall(t *testing.T) {
 	if err := say(conns[0], 200*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("echo over a stalled link = %v, want none", err)
 	}
-	if err := say(conns[1], 5*time.Second); err != nil {
+	if err := say(conns[1], 30*time.Second); err != nil {
 		t.Errorf("echo over the other link = %v, want nil", err)
 	}
 	heal()
-	if err := hear(conns[0], []byte("hello"), 5*time.Second); err != nil {
+	if err := hear(conns[0], []byte("hello"), 30*time.Second); err != nil {
 		t.Errorf("echo after the stall = %v, want nil", err)
 	}
 	if _, err := links.Disturb("c>*", Toxic{Type: "stall"}); err == nil {
