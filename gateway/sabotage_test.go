@@ -3,19 +3,64 @@
 package gateway
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
 	"testing"
+	"time"
 
+	"google.golang.org/protobuf/proto"
+
+	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
+	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/bus/bustest"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/subject"
 )
 
-// TestLeakySource: what is missing is filled with events that nobody gets, and no head is told.
+// TestLeakySource: behind a gap the events go on, and what is missing never comes.
 func TestLeakySource(t *testing.T) {
-	var s roomfeed.Source = leakySource{}
-	events, err := s.FromService(t.Context(), "r", 3, 5)
-	if err != nil || len(events) != 2 || events[0].GetSeq() != 4 || events[1].GetSeq() != 5 || events[0].GetRoomId() != "r" || events[0].GetEmit() != nil {
-		t.Errorf("FromService = %v, %v, want blank events 4 and 5 of r", events, err)
+	broker := bustest.Server(t)
+	nc, service := bustest.Connect(t, broker), bustest.Connect(t, broker)
+	st, log := sessiontest.Stats(), slog.New(slog.DiscardHandler)
+	rooms := hub.New(2, st, log)
+	feed := roomfeed.New(roomfeed.Config{Linger: time.Hour, GapWait: time.Millisecond, HeadInterval: time.Millisecond}, roomfeed.Deps{
+		Bus: nc, Source: leakySource{roomfeed.NewSource(nc, nil)}, Hub: rooms, Stats: st, Log: log, // chat-service is never asked
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = feed.Run(ctx, roomfeed.Listener{Evicted: rooms.Leave, Lag: func(int, time.Duration) {}})
+	}()
+	defer func() { cancel(); <-ended }()
+
+	s, c := sessiontest.NewSockets(t).New(t, "/", "u")
+	rooms.BeginJoin(s, "r", 0)
+	if err := feed.Acquire(ctx, "r"); err != nil {
+		t.Fatal(err)
 	}
-	if heads, err := s.Heads(t.Context(), []string{"r"}); len(heads) != 0 || err != nil {
-		t.Errorf("Heads = %v, %v, want none", heads, err)
+	var flushes transport.FlushSet
+	if ok, _ := rooms.CompleteJoin(s, "r", 0, nil, &flushes); !ok {
+		t.Fatal("the socket cannot join")
 	}
+	for _, seq := range []uint64{1, 4, 5} {
+		raw, err := proto.Marshal(&eventv1.RoomEventBatch{Events: []*eventv1.RoomEvent{
+			{RoomId: "r", Seq: seq, Emit: &eventv1.Emit{Event: "e", Args: fmt.Appendf(nil, "[%d]", seq)}},
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := service.Publish(subject.Room("r"), raw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := []string{`42["e",1]`, `42["e",4]`, `42["e",5]`}
+	sessiontest.Eventually(t, func() bool { return slices.Equal(c.Packets(), want) }, func() string {
+		return fmt.Sprintf("client got %q, want %q", c.Packets(), want)
+	})
 }
