@@ -125,3 +125,40 @@ func TestFrameQueueKeepsTheOrder(t *testing.T) {
 		t.Errorf("%d bytes wait after drop, want none", q.waiting)
 	}
 }
+
+// TestQueueNeitherWritesNorCloses: its caller may hold a lock. The conn says when a flush is due instead.
+func TestQueueNeitherWritesNorCloses(t *testing.T) {
+	modes(t, func(t *testing.T, connect func(Limits, func(Conn, []byte)) link) {
+		k := connect(testLimits, nil)
+		const n = 2 * 64 // twice the bound
+		message := TextMessage(strings.Repeat("x", 1000))
+		for i := range n {
+			if !k.conn.Queue(message) {
+				t.Fatalf("Queue(%d) = false in a burst that the kernel was not offered, want true", i)
+			}
+			if due := i*len(message.frames) >= flushLong; due && !k.conn.FlushDue() {
+				t.Fatalf("no flush is due with %d bytes queued", k.conn.QueuedBytes())
+			}
+		}
+		if got := k.conn.QueuedBytes(); got != n*len(message.frames) {
+			t.Errorf("QueuedBytes() = %d before the flush, want %d", got, n*len(message.frames))
+		}
+	})
+	polling := silentPeers(t, Limits{MaxMessage: 1000, SendQueue: 100})["polling"]
+	long := TextMessage(strings.Repeat("x", 60))
+	if !polling.conn.Queue(long) || polling.conn.Queue(long) || !polling.conn.FlushDue() {
+		t.Error("want the second message refused, and a flush due")
+	}
+	if polling.conn.Queue(TextMessage("m")) {
+		t.Error("Queue = true after a message was refused, want false: the client would miss it")
+	}
+	select {
+	case <-polling.ended:
+		t.Error("Queue closed the conn")
+	case <-time.After(5 * time.Millisecond):
+	}
+	polling.conn.Flush()
+	if got := polling.reason(t); got != ReasonSlow {
+		t.Errorf("closed as %q, want %q", got, ReasonSlow)
+	}
+}
