@@ -18,6 +18,10 @@ func (h *Hub) ApplyAll(roomID string, events []sequence.Event, position uint64, 
 	defer sh.mu.Unlock()
 	var fx Effects
 	r := sh.rooms[roomID]
+	for r != nil && r.busy && len(r.pending)-r.out >= maxPending {
+		sh.progress.Wait() // the events are another call's to carry out, and this one must not run ahead of it
+		r = sh.rooms[roomID]
+	}
 	if r == nil {
 		return fx
 	}
@@ -43,6 +47,8 @@ const (
 	// runBytes is about how many bytes of events are queued to the members of a room before the lock is given back and what
 	// is due is flushed: more would need as large a send buffer for every member.
 	runBytes = 32 << 10
+	// maxPending is how many events of a room may be pending before those who bring more wait.
+	maxPending = 1024
 	// maxSpare is how many events' room a shard keeps between two calls.
 	maxSpare = 256
 )
@@ -67,6 +73,7 @@ func (h *Hub) carryOut(sh *shard, r *room, flushes *transport.FlushSet, fx *Effe
 		run = run[:runLength(run)]
 		h.fanOut(r, run, flushes)
 		r.out += len(run)
+		sh.progress.Broadcast()
 		if last := &run[len(run)-1]; last.EvictUser != "" {
 			r.evict(last, fx)
 		}
@@ -77,6 +84,7 @@ func (h *Hub) carryOut(sh *shard, r *room, flushes *transport.FlushSet, fx *Effe
 		}
 	}
 	r.busy = false
+	sh.progress.Broadcast()
 	clear(r.pending)
 	if cap(r.pending) <= maxSpare {
 		sh.spare = r.pending[:0]

@@ -31,6 +31,8 @@ type Hub struct {
 }
 
 type shard struct {
+	progress sync.Cond // of mu: events of a busy room have gone out
+
 	mu    sync.Mutex // guards what follows
 	rooms map[string]*room
 	spare []sequence.Event // an empty slice for the next room that has events pending
@@ -41,6 +43,7 @@ func New(n int, st *stats.Stats, log *slog.Logger) *Hub {
 	h := &Hub{shards: make([]shard, n), seed: maphash.MakeSeed(), stats: st, log: log}
 	for i := range h.shards {
 		h.shards[i].rooms = make(map[string]*room)
+		h.shards[i].progress.L = &h.shards[i].mu
 	}
 	return h
 }

@@ -3,8 +3,11 @@ package hub
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/sequence"
 	"github.com/starling-chat/starling/gateway/internal/session"
@@ -133,6 +136,55 @@ func TestEventsThatComeBetweenTwoRuns(t *testing.T) {
 	}
 	if typing != 1 {
 		t.Errorf("b got the ephemeral event %d times, want once", typing)
+	}
+}
+
+// TestPendingIsBounded: who brings events while another call carries them out waits for it.
+func TestPendingIsBounded(t *testing.T) {
+	h := newHub()
+	a, ca := sessiontest.NewSockets(t).New(t, "/", "a")
+	enter(t, h, a, 0)
+	ca.Due = true
+	writing, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	ca.OnWrite = func() {
+		once.Do(func() {
+			close(writing)
+			<-goOn
+		})
+	}
+	var callers sync.WaitGroup
+	callers.Go(func() { // stands between its two runs
+		var flushes transport.FlushSet
+		h.ApplyAll("r", []sequence.Event{long(1), long(2), long(3)}, 0, &flushes)
+		flushes.Flush()
+	})
+	<-writing
+	const n = 3 * maxPending
+	callers.Go(func() {
+		var flushes transport.FlushSet
+		for seq := uint64(4); seq <= n; seq++ {
+			h.ApplyAll("r", []sequence.Event{event(seq)}, 0, &flushes)
+		}
+		flushes.Flush()
+	})
+	pending := func() int {
+		sh := h.shard("r")
+		sh.mu.Lock()
+		defer sh.mu.Unlock()
+		r := sh.rooms["r"]
+		return len(r.pending) - r.out
+	}
+	sessiontest.Eventually(t, func() bool { return pending() == maxPending }, func() string { return fmt.Sprintf("%d events are pending", pending()) })
+	time.Sleep(5 * time.Millisecond)
+	if got := pending(); got != maxPending {
+		t.Errorf("%d events are pending, want %d", got, maxPending)
+	}
+	close(goOn)
+	callers.Wait()
+	ca.Flush()
+	if got := seqs(t, ca.Packets()); len(got) != n || !slices.IsSorted(got) {
+		t.Errorf("the client got %d events, sorted %v, want %d in sequence", len(got), slices.IsSorted(got), n)
 	}
 }
 
