@@ -80,26 +80,46 @@ func (q *sendQueue) reset() { q.waiting, q.large, q.ahead = 0, 0, 0 }
 // to send owns none.
 type frameQueue struct {
 	sendQueue
-	shared *sendBuffers
-	buf    *[]byte // nil when nothing waits
-	sent   int     // bytes at the front of buf that are written
+	shared  *sendBuffers
+	buf     *[]byte // nil when nothing waits
+	sent    int     // bytes at the front of buf that are written
+	counted int     // how many of the waiting bytes are in shared's count
 }
 
 // append queues bytes that were admitted, or that have to go out in any case.
 func (q *frameQueue) append(p []byte) {
-	q.grow(func(buf []byte) []byte { return append(buf, p...) })
+	if q.buf == nil {
+		q.buf = q.shared.get()
+	}
+	*q.buf = append(*q.buf, p...)
+	q.added(len(p))
 }
 
-// grow has add append to the buffer.
-func (q *frameQueue) grow(add func([]byte) []byte) {
+// appendSuffixed queues a message with its suffix.
+func (q *frameQueue) appendSuffixed(m *Message, suffix []byte) {
 	if q.buf == nil {
 		q.buf = q.shared.get()
 	}
 	before := len(*q.buf)
-	*q.buf = add(*q.buf)
-	n := len(*q.buf) - before
+	*q.buf = m.AppendSuffixed(*q.buf, suffix)
+	q.added(len(*q.buf) - before)
+}
+
+// added counts n bytes that were appended. Those that the next flush most likely takes along stay out of the shared count: all
+// conns change that one, and every event to every socket would.
+func (q *frameQueue) added(n int) {
 	q.appended(n)
-	q.shared.waiting.Add(int64(n))
+	if q.stuck {
+		q.count()
+	}
+}
+
+// count brings the shared count up to what waits.
+func (q *frameQueue) count() {
+	if q.counted != q.waiting {
+		q.shared.waiting.Add(int64(q.waiting - q.counted))
+		q.counted = q.waiting
+	}
 }
 
 // empty tells whether nothing waits.
@@ -108,10 +128,10 @@ func (q *frameQueue) empty() bool { return q.buf == nil }
 // next gives the bytes that go out next. They are valid until the queue changes.
 func (q *frameQueue) next() []byte { return (*q.buf)[q.sent:] }
 
-// wrote forgets n bytes at the front.
+// wrote forgets n bytes at the front. What is left is stuck, and counts.
 func (q *frameQueue) wrote(n int) {
 	q.sendQueue.wrote(n)
-	q.shared.waiting.Add(-int64(n))
+	q.count()
 	if q.sent += n; q.sent == len(*q.buf) {
 		q.shared.put(q.buf)
 		q.buf, q.sent = nil, 0
@@ -132,10 +152,10 @@ func (q *frameQueue) drop() {
 	if q.buf == nil {
 		return
 	}
-	q.shared.waiting.Add(-int64(q.waiting))
 	q.shared.put(q.buf)
 	q.buf, q.sent = nil, 0
 	q.reset()
+	q.count()
 }
 
 // packetQueue is the sendQueue of a conn that hands packets out when it is asked for them.
@@ -196,7 +216,7 @@ func (q *packetQueue) drop() {
 // sendBuffers are the buffers of all send queues of a server, and the count of what waits in them.
 type sendBuffers struct {
 	pool    sync.Pool
-	waiting atomic.Int64 // bytes
+	waiting atomic.Int64 // bytes that a flush left behind
 }
 
 const (

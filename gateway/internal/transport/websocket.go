@@ -42,7 +42,7 @@ func NewServer(limits Limits, log *slog.Logger) *Server {
 	return s
 }
 
-// QueuedBytes tells how much waits in the send queues of all WebSockets.
+// QueuedBytes tells how much waits in the send queues of all WebSockets, without what a flush has not been tried for.
 func (s *Server) QueuedBytes() int64 { return s.out.waiting.Load() }
 
 // Wait returns when every conn has ended.

@@ -28,7 +28,7 @@ func (c *WebSocket) QueueSuffixed(m *Message, suffix []byte) bool {
 	if !c.admitLocked(m.suffixedLen(len(suffix)), m.volatile) {
 		return false
 	}
-	c.out.grow(func(buf []byte) []byte { return m.AppendSuffixed(buf, suffix) })
+	c.out.appendSuffixed(m, suffix)
 	c.dueLocked()
 	return true
 }
