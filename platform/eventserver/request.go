@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
@@ -31,7 +33,6 @@ type Request struct {
 	// have done it.
 	Attempt uint32
 
-	event *eventv1.ClientEvent
 	// Fixed at birth; for the Server.
 	route *Route
 	in    *batch
@@ -47,31 +48,31 @@ type User struct {
 	Role string
 }
 
+// newRequest makes the request of the first event in a batch.
 func newRequest(route *Route, in *batch, e *eventv1.ClientEvent) *Request {
-	r := &Request{
+	return &Request{
 		Namespace: e.GetNamespace(), Event: route.Event, Args: e.GetArgs(), Attachments: e.GetAttachments(),
 		User:     User{ID: e.GetIdentity().GetUserId(), Name: e.GetIdentity().GetName(), Role: e.GetIdentity().GetRole()},
-		SocketID: e.GetSocketId(), GatewayID: e.GetGatewayId(), Deadline: in.deadline, Attempt: e.GetAttempt(),
-		event: e, route: route, in: in,
+		SocketID: e.GetSocketId(), GatewayID: e.GetGatewayId(), ReceivedAt: timeOf(e.GetReceivedAt()), Deadline: in.deadline,
+		Attempt: e.GetAttempt(), route: route, in: in,
 	}
-	if at := e.GetReceivedAt(); at != nil {
-		r.ReceivedAt = at.AsTime()
-	}
-	return r
 }
 
 // following makes the request of an event that shares all but m with r.
 func (r *Request) following(index int, m *eventv1.FollowingEvent) *Request {
-	next := newRequest(r.route, r.in, &eventv1.ClientEvent{
-		SocketId: r.SocketID, GatewayId: r.GatewayID, Namespace: r.Namespace, Event: r.Event, Identity: r.event.GetIdentity(),
-		Attempt: r.Attempt, Args: m.GetArgs(), Attachments: m.GetAttachments(), ReceivedAt: m.GetReceivedAt(),
-	})
-	next.index = index
-	return next
+	return &Request{
+		Namespace: r.Namespace, Event: r.Event, Args: m.GetArgs(), Attachments: m.GetAttachments(), User: r.User,
+		SocketID: r.SocketID, GatewayID: r.GatewayID, ReceivedAt: timeOf(m.GetReceivedAt()), Deadline: r.Deadline,
+		Attempt: r.Attempt, route: r.route, in: r.in, index: index,
+	}
 }
 
-// Proto returns the event as it travels on NATS. It must not be changed.
-func (r *Request) Proto() *eventv1.ClientEvent { return r.event }
+func timeOf(t *timestamppb.Timestamp) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.AsTime()
+}
 
 // Arg decodes argument i (from 0) as encoding/json does. A missing argument and one of another type are refused as invalid.
 func (r *Request) Arg(i int, into any) error {

@@ -41,7 +41,7 @@ func handle(
 	f func(context.Context, chat.Caller, *eventserver.Request) (*eventserver.Reply, error),
 ) func(context.Context, *eventserver.Request) (*eventserver.Reply, error) {
 	return func(ctx context.Context, r *eventserver.Request) (*eventserver.Reply, error) {
-		c, err := wire.Caller(r.Proto())
+		c, err := caller(r)
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +54,7 @@ func write(
 	f func(chat.Caller, *eventserver.Request, func(*eventserver.Reply, error)) error,
 ) func(context.Context, *eventserver.Request, func(*eventserver.Reply, error)) {
 	return func(_ context.Context, r *eventserver.Request, done func(*eventserver.Reply, error)) {
-		c, err := wire.Caller(r.Proto())
+		c, err := caller(r)
 		if err == nil {
 			err = f(c, r, done)
 		}
@@ -62,6 +62,13 @@ func write(
 			done(nil, err)
 		}
 	}
+}
+
+// caller is who sent an event.
+func caller(r *eventserver.Request) (chat.Caller, error) {
+	return wire.Sender{
+		UserID: r.User.ID, Name: r.User.Name, Role: r.User.Role, SocketID: r.SocketID, Namespace: r.Namespace, At: r.ReceivedAt,
+	}.Caller()
 }
 
 // ack is the reply with these arguments.

@@ -127,7 +127,7 @@ func (s *Server) JoinRoom(ctx context.Context, r *chatv1.JoinRoomRequest) (*chat
 	if r.GetEvent().GetIdentity().GetUserId() == "" {
 		return nil, fault.New(fault.Unauthenticated, "Authentication required")
 	}
-	who, err := wire.Caller(r.GetEvent())
+	who, err := wire.SenderOf(r.GetEvent()).Caller()
 	if err != nil {
 		return nil, err
 	}

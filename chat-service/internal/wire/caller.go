@@ -2,6 +2,7 @@ package wire
 
 import (
 	"strings"
+	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -10,21 +11,35 @@ import (
 // roleAdmin is the role in an identity that may announce.
 const roleAdmin = "admin"
 
-// Caller reads who sent a client event. The name comes from outside and is made storable.
-func Caller(e *eventv1.ClientEvent) (chat.Caller, error) {
+// Sender is who sent a client event, as the gateway says.
+type Sender struct {
+	UserID, Name, Role  string
+	SocketID, Namespace string
+	At                  time.Time // when the gateway received it; zero = not said
+}
+
+// SenderOf is the sender of an event in its form on the bus.
+func SenderOf(e *eventv1.ClientEvent) Sender {
 	identity := e.GetIdentity()
-	user, err := chat.ParseUserID(identity.GetUserId())
+	s := Sender{
+		UserID: identity.GetUserId(), Name: identity.GetName(), Role: identity.GetRole(),
+		SocketID: e.GetSocketId(), Namespace: e.GetNamespace(),
+	}
+	if at := e.GetReceivedAt(); at != nil {
+		s.At = at.AsTime()
+	}
+	return s
+}
+
+// Caller gives the sender the form that the use cases take. The name comes from outside and is made storable.
+func (s Sender) Caller() (chat.Caller, error) {
+	user, err := chat.ParseUserID(s.UserID)
 	if err != nil {
 		return chat.Caller{}, err
 	}
-	c := chat.Caller{
-		User: user, Name: storable(identity.GetName()), Admin: identity.GetRole() == roleAdmin,
-		Socket: e.GetSocketId(), Namespace: e.GetNamespace(),
-	}
-	if at := e.GetReceivedAt(); at != nil {
-		c.At = at.AsTime()
-	}
-	return c, nil
+	return chat.Caller{
+		User: user, Name: storable(s.Name), Admin: s.Role == roleAdmin, Socket: s.SocketID, Namespace: s.Namespace, At: s.At,
+	}, nil
 }
 
 func storable(name string) string {
