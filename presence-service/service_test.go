@@ -250,7 +250,7 @@ func TestServiceOneLeader(t *testing.T) {
 	}
 	var last time.Time
 	for _, p := range online.since(began) {
-		if gap := p.at.Sub(last); gap < testPublish-100*time.Millisecond {
+		if gap := p.at.Sub(last); gap < testPublish/2 { // a busy machine delivers one late, and the next in time
 			t.Errorf("a message came %v after the one before, want %v", gap, testPublish)
 		}
 		last = p.at
@@ -272,7 +272,8 @@ func TestServiceOneLeader(t *testing.T) {
 	time.Sleep(2 * electionPeriod) // both replicas have asked for the lock again
 	quiet := time.Now()
 	gateway.change(nil, "y")
-	time.Sleep(2 * testPublish)
+	eventually(t, soon, "a message", func() bool { return len(online.since(quiet)) > 0 })
+	time.Sleep(2 * testPublish) // for another one that should not be
 	if got := online.replicas(quiet); len(got) != 1 {
 		t.Errorf("%v publish, want one", got)
 	}

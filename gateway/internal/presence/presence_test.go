@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/bus/bustest"
@@ -284,9 +285,14 @@ func TestDeltasComeSoonInAStorm(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	o := observe(t, w)
 	w.run(t)
-	s, _ := w.sockets.New(t, "/chat", "u")
-	for end := time.Now().Add(10 * deltaInterval); time.Now().Before(end); time.Sleep(deltaInterval / 8) {
+	var sockets []*session.Socket
+	for range 80 {
+		s, _ := w.sockets.New(t, "/chat", "u")
+		sockets = append(sockets, s)
+	}
+	for _, s := range sockets {
 		w.presence.Up(s, new(Claim))
+		time.Sleep(deltaInterval / 8)
 	}
 	if o.count() == 0 {
 		t.Errorf("no delta in %v of connects, want one every %v", 10*deltaInterval, deltaInterval)
