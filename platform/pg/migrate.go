@@ -43,7 +43,8 @@ func Migrate(ctx context.Context, cfg Config, fsys fs.FS, log *slog.Logger) erro
 			return nil
 		}
 		if ctx.Err() != nil || !IsUnavailable(err) {
-			return fmt.Errorf("migrate schema %s: %w", cfg.Schema, err)
+			// An end while PostgreSQL was being asked is an end, not a failure.
+			return fmt.Errorf("migrate schema %s: %w", cfg.Schema, errors.Join(ctx.Err(), err))
 		}
 		if now := time.Now(); now.Sub(lastLog) >= migrateLogEvery {
 			lastLog = now
