@@ -47,6 +47,8 @@ const (
 	// runBytes is about how many bytes of events are queued to the members of a room before the lock is given back and what
 	// is due is flushed: more would need as large a send buffer for every member.
 	runBytes = 32 << 10
+	// flushAfter is how many events go out before everything is flushed, when more come all the time.
+	flushAfter = 256
 	// maxPending is how many events of a room may be pending before those who bring more wait.
 	maxPending = 1024
 	// maxSpare is how many events' room a shard keeps between two calls.
@@ -68,6 +70,7 @@ func (h *Hub) carryOut(sh *shard, r *room, flushes *transport.FlushSet, fx *Effe
 		return
 	}
 	r.busy = true
+	unflushed := 0
 	for len(r.pending) > r.out {
 		run := r.pending[r.out:]
 		run = run[:runLength(run)]
@@ -78,8 +81,14 @@ func (h *Hub) carryOut(sh *shard, r *room, flushes *transport.FlushSet, fx *Effe
 			r.evict(last, fx)
 		}
 		if len(r.pending) > r.out {
+			unflushed += len(run)
 			sh.mu.Unlock()
-			flushes.FlushDue()
+			if unflushed >= flushAfter {
+				flushes.Flush()
+				unflushed = 0
+			} else {
+				flushes.FlushDue()
+			}
 			sh.mu.Lock()
 		}
 	}

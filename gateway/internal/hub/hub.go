@@ -11,10 +11,10 @@ import (
 )
 
 // Effects are what a call of the hub asks its caller to do. The hub does none of it by itself, because it holds a lock; the
-// caller does it as soon as the call has returned, and before it flushes.
+// caller does it as soon as the call has returned.
 type Effects struct {
 	// Evicted are sockets that an event took out of the room. They get nothing more, and can't join again before the caller
-	// calls Leave for them.
+	// calls LeaveEvicted for each.
 	Evicted []*session.Socket
 	// GapFound tells that events of the room are missing; it is told once until the gap is closed.
 	GapFound bool

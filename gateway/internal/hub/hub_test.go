@@ -35,7 +35,7 @@ func (p *performed) perform(fx Effects, roomID string) {
 	defer p.mu.Unlock()
 	for _, s := range fx.Evicted {
 		p.evicted = append(p.evicted, s.UserID+"/"+roomID)
-		p.Leave(s, roomID)
+		p.LeaveEvicted(s, roomID)
 	}
 	if fx.GapFound {
 		p.gaps++

@@ -7,9 +7,8 @@ import (
 )
 
 // BeginJoin begins a socket's join of a room: events that come from now on are buffered for it until CompleteJoin or AbortJoin.
-// Call it before the history is read. It reports false if the socket joins it already, or was evicted and has
-// not left yet. index is the room's number in the
-// socket's offsets, if it has any.
+// Call it before the history is read. It reports false if the socket joins the room already, or is Leaving it. index is the room's
+// number in the socket's offsets, if it has any.
 func (h *Hub) BeginJoin(s *session.Socket, roomID string, index uint32) bool {
 	sh := h.shard(roomID)
 	sh.mu.Lock()
@@ -110,12 +109,35 @@ func (h *Hub) AbortJoin(s *session.Socket, roomID string, flushes *transport.Flu
 	return fx
 }
 
-// Leave takes a socket out of a room.
-func (h *Hub) Leave(s *session.Socket, roomID string) {
+// Leave takes a socket out of a room. One that was evicted stays until LeaveEvicted: whoever deals with the eviction would
+// otherwise take the socket out of a room that it has joined again since.
+func (h *Hub) Leave(s *session.Socket, roomID string) { h.leave(s, roomID, false) }
+
+// LeaveEvicted takes a socket out of a room that it was evicted from, after everything else that the eviction means is done. From
+// then on the socket may join again.
+func (h *Hub) LeaveEvicted(s *session.Socket, roomID string) { h.leave(s, roomID, true) }
+
+func (h *Hub) leave(s *session.Socket, roomID string, evicted bool) {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.rooms[roomID]
+	if r == nil {
+		return
+	}
+	if m := r.member(s); m != nil && m.evicted == evicted {
+		r.remove(s)
+	}
+}
+
+// Leaving tells whether a socket was evicted from a room and has not left it yet.
+func (h *Hub) Leaving(s *session.Socket, roomID string) bool {
 	sh := h.shard(roomID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if r := sh.rooms[roomID]; r != nil {
-		r.remove(s)
+		m := r.member(s)
+		return m != nil && m.evicted
 	}
+	return false
 }

@@ -206,11 +206,24 @@ func TestEvictedStaysOutUntilItLeft(t *testing.T) {
 	if h.BeginJoin(a, "r", 0) || len(h.Members("r")) != 0 {
 		t.Error("an evicted socket may join before it has left, or is a member, want neither")
 	}
+	// The client's own room:leave, whose reply comes at the same time, does not end the eviction.
 	h.Leave(a, "r")
+	if h.BeginJoin(a, "r", 0) || !h.Leaving(a, "r") {
+		t.Error("an evicted socket may join before its eviction was dealt with, want not")
+	}
+	h.LeaveEvicted(a, "r")
 	if !h.BeginJoin(a, "r", 0) {
 		t.Error("BeginJoin = false after the evicted socket has left, want true")
 	}
-	got(t, ca, "history to 0", packet(1))
+	if !h.CompleteJoin(a, "r", 2, []*transport.Message{transport.TextMessage("history to 2")}, &flushes) {
+		t.Error("CompleteJoin = false, want true")
+	}
+	h.LeaveEvicted(a, "r") // late, a second time
+	if got := h.Members("r"); len(got) != 1 {
+		t.Errorf("%d members, want the socket that joined again", len(got))
+	}
+	flushes.Flush()
+	got(t, ca, "history to 0", packet(1), "history to 2")
 }
 
 // TestManyNamespaces: an event is encoded once for each namespace, however many there are.

@@ -72,7 +72,7 @@ type member struct {
 	after uint64
 	// joining is non-nil while the socket joins.
 	joining *joining
-	// evicted is set between the event that took the socket out and Leave.
+	// evicted is set between the event that took the socket out and LeaveEvicted.
 	evicted bool
 }
 

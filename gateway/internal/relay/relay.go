@@ -163,13 +163,13 @@ func (r *Relay) Resync() {
 	r.askCatalog()
 }
 
-// evicted has a socket leave a room that an event took it out of.
+// evicted has a socket leave a room that an event took it out of. The hub is last: until then the socket cannot join again.
 func (r *Relay) evicted(s *session.Socket, roomID string) {
 	if c, ok := s.State.(*client); ok && c.forgetRoom(roomID) {
 		r.rooms.Release(roomID)
 		r.save(c)
 	}
-	r.hub.Leave(s, roomID)
+	r.hub.LeaveEvicted(s, roomID)
 }
 
 // Resumed gives the end of the last stall of this process, zero when there was none.

@@ -121,8 +121,8 @@ func (p *Polling) Release() {
 func (p *Polling) Upgrade(next Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closing || p.next != nil {
-		return false
+	if p.closing || p.slow || p.next != nil {
+		return false // of a slow one the next flush makes an end: it has refused an event, and must not go on without it
 	}
 	for _, q := range p.queue.packets {
 		if len(q.text) == 1 && q.text[0] == byte(engineio.Noop) {

@@ -158,6 +158,13 @@ func TestUpgradeOfTheEnded(t *testing.T) {
 	if p.Upgrade(&queued{}) {
 		t.Error("Upgrade of a closed conn = true, want false")
 	}
+	// One that has refused an event would go on with a hole.
+	p, _ = newPolling(t, Limits{MaxMessage: 200, SendQueue: 100})
+	for p.Queue(TextMessage("4" + strings.Repeat("x", 60))) {
+	}
+	if !p.FlushDue() || p.Upgrade(&queued{}) {
+		t.Error("Upgrade of a slow conn before its flush = true, want false")
+	}
 	p, _ = newPolling(t, plenty)
 	waiting := get(t.Context(), p)
 	if !p.Upgrade(&queued{}) {
