@@ -8,6 +8,7 @@
 // a tunnel, message by message: gateway B is the carrier, gateway A the owner. What NATS drops cannot be made up for, so both
 // sides count; a hole ends the tunnel, and the client recovers its sockets with a new connection.
 //
-// Locks: Peers.mu is held for map accesses only, and no other lock is taken under it. tunnel.mu is held while a message is
-// counted and published, so that messages leave in the order of their numbers.
+// Locks: Peers.mu is held for map accesses only, and no other lock is taken under it. tunnel.sending is held
+// while a message is counted and published, so that messages leave in the order of their numbers; tunnel.mu, which callers that hold a
+// hub's shard take as well, is not.
 package peers

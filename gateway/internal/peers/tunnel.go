@@ -33,8 +33,10 @@ type tunnel struct {
 	owner   transport.Receiver // at the owner: the session's side
 	conn    transport.Conn     // at the carrier: the client's WebSocket
 
-	mu     sync.Mutex // guards what follows
-	sent   uint64     // messages to the other end
+	sending sync.Mutex // before mu; guards sent, and is held while a message is published: they leave in the order of their numbers
+	sent    uint64     // messages to the other end
+
+	mu     sync.Mutex // guards what follows; nothing is published under it
 	got    uint64     // messages from the other end
 	out    []byte     // at the owner: frames not flushed yet
 	closed bool
@@ -181,8 +183,8 @@ func (t *tunnel) Receive(data []byte, binary bool) {
 func (t *tunnel) BatchEnd() {}
 
 func (t *tunnel) sendData(content []byte, binary bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	t.sending.Lock()
+	defer t.sending.Unlock()
 	t.sent++
 	t.peers.send(t.gateway, &enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Data{Data: &enginev1.TunnelData{
 		Tunnel: t.id, N: t.sent, Content: content, Binary: binary,
@@ -258,21 +260,20 @@ func (t *tunnel) FlushDue() bool {
 
 // Flush implements transport.Conn, at the owner.
 func (t *tunnel) Flush() {
+	t.sending.Lock()
+	defer t.sending.Unlock()
 	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.flushLocked()
-}
-
-func (t *tunnel) flushLocked() {
-	for len(t.out) > 0 {
-		n := min(len(t.out), tunnelChunk)
+	out := t.out
+	t.out = nil
+	t.mu.Unlock()
+	for len(out) > 0 { // what is queued meanwhile has a flush of its own
+		n := min(len(out), tunnelChunk)
 		t.sent++
 		t.peers.send(t.gateway, &enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Data{Data: &enginev1.TunnelData{
-			Tunnel: t.id, N: t.sent, Content: t.out[:n],
+			Tunnel: t.id, N: t.sent, Content: out[:n],
 		}}})
-		t.out = t.out[n:]
+		out = out[n:]
 	}
-	t.out = nil
 }
 
 // Close implements transport.Conn, at the owner.

@@ -119,6 +119,14 @@ func (p *Polling) Release() {
 
 // Upgrade moves the session over to next, with everything that is queued. It reports false when the session has ended.
 func (p *Polling) Upgrade(next Conn) bool {
+	if !p.goOver(next) {
+		return false
+	}
+	next.Flush() // after the unlock: it may write
+	return true
+}
+
+func (p *Polling) goOver(next Conn) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closing || p.slow || p.next != nil {
@@ -138,7 +146,6 @@ func (p *Polling) Upgrade(next Conn) bool {
 		next.PauseRead()
 	}
 	p.wakeLocked()
-	next.Flush()
 	return true
 }
 
