@@ -164,7 +164,7 @@ func withScopes(t *testing.T, scopes ...string) context.Context {
 func wantRefused(t *testing.T, client authv1.AuthServiceClient, token, what string) {
 	t.Helper()
 	var err error
-	for deadline := time.Now().Add(30*time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if _, err = authenticate(t, client, token); err != nil {
 			break
 		}
