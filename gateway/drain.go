@@ -38,7 +38,7 @@ func (d *drain) ready() error {
 }
 
 // How a session with events in flight is let go: at the first moment without any, so that every answer is out before the
-// goodbye; one that is never without stops being read after busyPatience, and is closed anyway after busyLimit.
+// close; one that is never without stops being read after busyPatience, and is closed anyway after busyLimit.
 const (
 	busyTick     = 5 * time.Millisecond
 	busyPatience = time.Second

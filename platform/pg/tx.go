@@ -26,7 +26,7 @@ func InTx(ctx context.Context, pool *pgxpool.Pool, f func(pgx.Tx) error) error {
 		if err == nil || attempt == txRetries || !IsConflict(err) {
 			return err
 		}
-		// 10, 20, 40 ms, each plus up to as much again, so that rivals part.
+		// 10, 20, 40 ms, each plus up to as much again, so that transactions that collided do not collide again.
 		pause := txRetryBase << attempt
 		if !run.Pause(ctx, pause+rand.N(pause)) { //nolint:gosec // jitter, not a secret
 			return err

@@ -100,12 +100,12 @@ func (s *Service) MarkNotifications(c Caller, ids []NotificationID, done func(un
 	return s.marks.submit(NotificationsRead{c.User, ids}, done)
 }
 
-// pageLimit puts a client's wish into bounds; 0 means the default.
-func pageLimit(wish, most int) int {
-	if wish <= 0 {
+// pageLimit puts what a client asked for into bounds; 0 means the default.
+func pageLimit(asked, most int) int {
+	if asked <= 0 {
 		return min(defaultPage, most)
 	}
-	return min(wish, most)
+	return min(asked, most)
 }
 
 // now is the time as it is stored and shown.

@@ -16,7 +16,7 @@ const (
 	joinReads      = 3 // reads of the room before a join gives up; two suffice unless the membership ends meanwhile
 )
 
-// JoinRequest is a socket's wish to enter a room.
+// JoinRequest is what a socket asks for that enters a room.
 type JoinRequest struct {
 	Room  RoomID
 	Since *uint64 // history after this sequence, instead of the last 50

@@ -167,7 +167,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 // hello asks the others for their leases, which otherwise come with the next heartbeat.
 func (c *Cluster) hello() {
 	if err := c.nc.Publish(subject.ClusterHello, nil); err != nil {
-		c.log.Debug("other gateways not announce", slog.Any("error", err)) // again when the bus is back
+		c.log.Debug("other gateways not asked for their leases", slog.Any("error", err)) // again when the bus is back
 	}
 }
 

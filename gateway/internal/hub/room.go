@@ -14,7 +14,7 @@ type room struct {
 	seq     sequence.Sequencer
 	members []member
 	gapTold bool
-	// position is the stream's of the last events that went out; 0 when it is not known.
+	// position is the stream's of the last events in sequence; 0 when it is not known.
 	position uint64
 
 	// pending are events in sequence that go out next; the first out of them have gone already. busy is set while a call

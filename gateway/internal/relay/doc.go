@@ -15,7 +15,7 @@
 //
 // # Locks
 //
-// A lock is taken only while those to its left are held, never the other way:
+// A lock may be taken while locks to its left are held, never the other way:
 //
 //	session's, holders.mu, revocations.mu, callShard.mu, client.reading ──► client.mu ──► registry, catalog, offsets
 //	hub's shard ──► offsets ──► conn

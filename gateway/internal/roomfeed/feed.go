@@ -32,9 +32,9 @@ type Deps struct {
 	Log    *slog.Logger
 }
 
-// Listener hears what the feed notices. Both functions are called between two batches of events, by the feed's own goroutines.
+// Listener hears what the feed notices, from the goroutines of the feed, several at the same time.
 type Listener struct {
-	// Evicted hears of a socket that an event took out of a room. It has to take the socket out of the hub.
+	// Evicted hears of a socket that an event took out of a room. It has to have the hub let go of it (Hub.LeaveEvicted).
 	Evicted func(s *session.Socket, roomID string)
 	// Lag hears, after every batch, how long the deliveries of a hub shard are behind.
 	Lag func(shard int, lag time.Duration)

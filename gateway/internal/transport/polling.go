@@ -12,7 +12,7 @@ import (
 // hands everything on to the new conn, so that those who hold it need not know.
 //
 //	GET waits ──Flush──► answer with all queued packets
-//	upgrade:  Hold (GETs are released with a noop) ──► Upgrade(next): the queue moves over, next takes all that follows
+//	upgrade:  Release (a waiting GET is answered with a noop) ──► Upgrade(next): the queue moves over, next takes all that follows
 type Polling struct {
 	// Fixed before the conn is used.
 	server   *Server

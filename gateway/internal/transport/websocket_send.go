@@ -127,8 +127,8 @@ func (c *WebSocket) drain() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for !c.out.empty() && !c.done {
-		// The bytes are taken away while they are written without the lock: Queue appends to a new buffer meanwhile,
-		// and the bound counts both.
+		// What is written without the lock is a copy: Queue may move the buffer meanwhile. It stays in the queue, and counts
+		// against the bound, until it is written.
 		chunk := c.out.next()
 		if len(chunk) > 64<<10 {
 			chunk = chunk[:64<<10]
