@@ -16,3 +16,17 @@ func Pause(ctx context.Context, d time.Duration) bool {
 		return true
 	}
 }
+
+// Every calls do with the time once a period, until ctx ends, and returns why it ended.
+func Every(ctx context.Context, period time.Duration, do func(time.Time)) error {
+	ticker := time.NewTicker(period)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case now := <-ticker.C:
+			do(now)
+		}
+	}
+}

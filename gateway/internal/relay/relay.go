@@ -107,7 +107,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	})
 	g.Go("control events", func(ctx context.Context) error { return pump(ctx, subs.control, r.control) })
 	g.Go("replies", r.calls.run)
-	g.Go("throttle", func(ctx context.Context) error { return every(ctx, throttle.Tick, r.release) })
+	g.Go("throttle", func(ctx context.Context) error { return run.Every(ctx, throttle.Tick, r.release) })
 	g.Go("stalls", r.stalls.Run)
 	g.Go("revocations", r.revocations.run)
 	g.Go("token expiry", r.closeExpired)
@@ -178,25 +178,11 @@ func (r *Relay) Resumed(now time.Time) time.Time { return r.stalls.Resumed(now) 
 // closeExpired ends sessions whose token ended: the transport, not the namespace, so that an official client comes back by itself,
 // with a fresh token if its auth option is a function.
 func (r *Relay) closeExpired(ctx context.Context) error {
-	return every(ctx, time.Second, func(now time.Time) {
+	return run.Every(ctx, time.Second, func(now time.Time) {
 		r.registry.Each(func(s *session.Socket) {
 			if c, ok := s.State.(*client); ok && c.expired(now) {
 				s.Close(transport.CodePolicy, transport.ReasonExpired)
 			}
 		})
 	})
-}
-
-// every calls do with the time once a period, until ctx ends.
-func every(ctx context.Context, period time.Duration, do func(time.Time)) error {
-	ticker := time.NewTicker(period)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case now := <-ticker.C:
-			do(now)
-		}
-	}
 }

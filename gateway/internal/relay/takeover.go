@@ -8,6 +8,7 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/run"
 	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
 )
 
@@ -153,7 +154,7 @@ func (r *Relay) keepStates(ctx context.Context) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	return every(ctx, saveInterval, func(now time.Time) {
+	return run.Every(ctx, saveInterval, func(now time.Time) {
 		r.registry.Each(func(s *session.Socket) {
 			if c, ok := s.State.(*client); ok && c.savedBefore(now.Add(-r.store.Lifetime()/3)) {
 				r.save(c)
