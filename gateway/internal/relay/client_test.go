@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/proto/fault"
@@ -105,7 +106,7 @@ func TestTokenOf(t *testing.T) {
 		{"", "Basic h", "", true},
 		{"", "Bearer", "", true},
 	} {
-		if token, ok := tokenOf([]byte(tc.auth), tc.header); token != tc.token || ok != tc.ok {
+		if token, ok := tokenOf([]byte(tc.auth), session.Headers{Authorization: tc.header}); token != tc.token || ok != tc.ok {
 			t.Errorf("tokenOf(%s, %q) = %q, %v, want %q, %v", tc.auth, tc.header, token, ok, tc.token, tc.ok)
 		}
 	}

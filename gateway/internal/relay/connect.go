@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
@@ -25,7 +24,7 @@ func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 		r.refuseConnect(s, namespace, fault.Refusal(fault.ReasonNamespace, nil))
 		return
 	}
-	token, ok := tokenOf(auth, s.Headers().Authorization)
+	token, ok := tokenOf(auth, s.Headers())
 	if !ok {
 		r.refuseConnect(s, namespace, fault.Refusal(fault.ReasonToken, nil))
 		return
@@ -137,17 +136,14 @@ func (r *Relay) Disconnected(s *session.Socket, reason transport.Reason) {
 
 // tokenOf takes the token out of the CONNECT's auth object, or else out of the handshake's Authorization header. ok is false
 // when auth.token is there but not a string.
-func tokenOf(auth []byte, header string) (token string, ok bool) {
+func tokenOf(auth []byte, headers session.Headers) (token string, ok bool) {
 	if raw, found := rawjson.Field(auth, "token"); found && string(raw) != "null" {
 		token, ok = rawjson.Unquote(raw)
 		if !ok || token != "" {
 			return token, ok
 		}
 	}
-	if scheme, rest, found := strings.Cut(header, " "); found && strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(rest), true
-	}
-	return "", true
+	return headers.Bearer(), true
 }
 
 // flushNow is the flush of answers that come alone.

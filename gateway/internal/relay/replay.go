@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/sequence"
@@ -19,7 +18,6 @@ const (
 	// replayHigh and replayLow keep a long replay from overflowing the send queue.
 	replayHigh = 64 << 10
 	replayLow  = 16 << 10
-	replayTick = 2 * time.Millisecond
 )
 
 // carryOn brings the socket back into its rooms and admits it. On an error the caller closes the session.
@@ -158,19 +156,5 @@ func (p *resumption) replayOne(ctx context.Context, room clientRoom, e *sequence
 		return nil
 	}
 	socket.Flush()
-	return awaitRoom(ctx, p.session.Conn())
-}
-
-// awaitRoom waits until the client has taken most of what is queued.
-func awaitRoom(ctx context.Context, conn transport.Conn) error {
-	ticker := time.NewTicker(replayTick)
-	defer ticker.Stop()
-	for conn.QueuedBytes() > replayLow {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-ticker.C:
-		}
-	}
-	return nil
+	return transport.AwaitQueue(ctx, p.session.Conn(), replayLow)
 }

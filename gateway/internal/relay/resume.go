@@ -74,6 +74,7 @@ type resumption struct {
 	rooms    []clientRoom // with the sequence from which each is to be replayed
 	endedAt  time.Time    // when the earlier connection ended
 	revision uint64       // of the state in the bus
+	holder   string       // nonce of the gateway's hold on the socket that the state tells of
 }
 
 // resume carries a socket on where it was: the same id, the same rooms, the missed events before the CONNECT reply. It
@@ -93,12 +94,7 @@ func (r *Relay) resume(s *session.Session, namespace string, identity *eventv1.I
 	// end its new connection.
 	asking, cancelAsking := context.WithTimeout(ctx, askTimeout)
 	defer cancelAsking()
-	old, why, err := r.findOld(asking, s, namespace, identity, request)
-	if why == "" {
-		if err = r.adopt(asking, old.client, old.rooms, old.revision); err != nil {
-			why = "conflict"
-		}
-	}
+	old, why, err := r.findAndAdopt(asking, s, namespace, identity, request)
 	switch why {
 	case "":
 	case sessionEnded:
@@ -118,6 +114,29 @@ func (r *Relay) resume(s *session.Session, namespace string, identity *eventv1.I
 
 // sessionEnded is why nothing is recovered for a session that ended meanwhile; the other reasons are labels of a metric.
 const sessionEnded = "ended"
+
+// findAndAdopt finds the client's earlier socket and makes it this gateway's. The gateway that had it may write its state once
+// more in between: then it is read again. When it is another gateway's by then, that one was faster.
+func (r *Relay) findAndAdopt(
+	ctx context.Context, s *session.Session, namespace string, identity *eventv1.Identity, request resumeRequest,
+) (old *resumption, why string, err error) {
+	holder := ""
+	for {
+		if old, why, err = r.findOld(ctx, s, namespace, identity, request); why != "" {
+			return old, why, err
+		}
+		faster := holder != "" && old.holder != holder
+		holder = old.holder
+		if !faster {
+			if err = r.adopt(ctx, old.client, old.rooms, old.revision); err == nil {
+				return old, "", nil
+			}
+		}
+		if faster || ctx.Err() != nil || !errors.Is(err, sessionstore.ErrChanged) {
+			return old, "conflict", err
+		}
+	}
+}
 
 // findOld finds the client's earlier socket and checks that it can be carried on; why tells why not.
 func (r *Relay) findOld(
@@ -152,6 +171,7 @@ func (r *Relay) findOld(
 	c.socket.Offsets.SetGeneration(c.generation)
 	old = &resumption{
 		relay: r, session: s, client: c, rooms: resumeFrom(st, seqs), endedAt: loaded.EndedAt, revision: loaded.Revision,
+		holder: st.GetNonce(),
 	}
 	why, err = old.check(ctx)
 	return old, why, err

@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -91,6 +92,14 @@ func (s *Server) Opened() int64 { return s.opened.Load() }
 type Headers struct {
 	Authorization string
 	RemoteIP      string
+}
+
+// Bearer is the token of an Authorization header of that kind; "" = there is none.
+func (h Headers) Bearer() string {
+	if scheme, rest, found := strings.Cut(h.Authorization, " "); found && strings.EqualFold(scheme, "Bearer") {
+		return strings.TrimSpace(rest)
+	}
+	return ""
 }
 
 // Open starts a session on a conn that speaks WebSocket from the beginning, and sends the open packet.

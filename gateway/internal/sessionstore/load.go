@@ -18,6 +18,8 @@ var (
 	ErrNoState = errors.New("no state to recover")
 	// ErrOldState tells that a later state of the socket was lost: its rooms were others in the end.
 	ErrOldState = fmt.Errorf("%w: a later state was not stored", ErrNoState)
+	// ErrChanged tells that the state is not of the revision any more that was read.
+	ErrChanged = errors.New("the socket's state changed")
 	// ErrForeign tells that the socket is not the client's own.
 	ErrForeign = errors.New("the socket is not the client's")
 

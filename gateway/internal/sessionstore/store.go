@@ -2,6 +2,7 @@ package sessionstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -139,8 +140,8 @@ func (s *Store) put(key string, value []byte) {
 	}
 }
 
-// Adopt makes a socket this gateway's, if its state is still of the revision that Load gave; it fails when another gateway was
-// faster.
+// Adopt makes a socket this gateway's, if its state is still of the revision that Load gave; otherwise it is ErrChanged: the gateway
+// that has the socket wrote its state again, or another one was faster.
 func (s *Store) Adopt(ctx context.Context, pid string, state *enginev1.SessionState, revision uint64) error {
 	kv := s.bucket()
 	if kv == nil {
@@ -150,7 +151,11 @@ func (s *Store) Adopt(ctx context.Context, pid string, state *enginev1.SessionSt
 	if err != nil {
 		return fmt.Errorf("encode session state: %w", err)
 	}
-	if _, err := kv.Update(ctx, subject.SessionState(pid), raw, revision); err != nil {
+	_, err = kv.Update(ctx, subject.SessionState(pid), raw, revision)
+	if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
+		return fmt.Errorf("adopt a socket: %w", ErrChanged)
+	}
+	if err != nil {
 		return fmt.Errorf("adopt a socket: %w", err)
 	}
 	return nil

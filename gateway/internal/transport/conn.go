@@ -1,5 +1,10 @@
 package transport
 
+import (
+	"context"
+	"time"
+)
+
 // Conn is one link to a client, whatever carries it. All methods may be called from any goroutine and never block on the
 // network.
 type Conn interface {
@@ -70,3 +75,20 @@ const (
 	ReasonStalled     Reason = "stalled"      // the gateway did not run for a while: what it reads now may be old
 	ReasonReplaced    Reason = "replaced"     // the client came back over another link and was recovered there
 )
+
+// queueTick is between two looks at a queue.
+const queueTick = 2 * time.Millisecond
+
+// AwaitQueue waits until at most so many bytes are queued, or ctx ends.
+func AwaitQueue(ctx context.Context, conn Conn, bytes int) error {
+	ticker := time.NewTicker(queueTick)
+	defer ticker.Stop()
+	for conn.QueuedBytes() > bytes {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-ticker.C:
+		}
+	}
+	return nil
+}
