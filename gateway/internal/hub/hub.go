@@ -140,7 +140,7 @@ func (h *Hub) Members(roomID string) []*session.Socket {
 	}
 	sockets := make([]*session.Socket, 0, len(r.members))
 	for i := range r.members {
-		if m := &r.members[i]; !m.evicted && (m.joining == nil || m.joining.inside) {
+		if m := &r.members[i]; m.evicted == nil && (m.joining == nil || m.joining.inside) {
 			sockets = append(sockets, m.socket)
 		}
 	}

@@ -7,9 +7,9 @@ import (
 )
 
 // BeginJoin begins a socket's join of a room: events that come from now on are buffered for it until CompleteJoin or AbortJoin.
-// Call it before the history is read. It reports false if the socket joins the room already, or is Leaving it. index is the room's
-// number in the socket's offsets, if it has any.
-func (h *Hub) BeginJoin(s *session.Socket, roomID string, index uint32) bool {
+// Call it before the history is read. ok is false if the socket joins the room already, or was evicted and has not left yet: then
+// left is closed once it has. index is the room's number in the socket's offsets, if it has any.
+func (h *Hub) BeginJoin(s *session.Socket, roomID string, index uint32) (left <-chan struct{}, ok bool) {
 	sh := h.shard(roomID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -21,14 +21,14 @@ func (h *Hub) BeginJoin(s *session.Socket, roomID string, index uint32) bool {
 	}
 	unsent := r.unsent() // they go out while the socket joins
 	if m := r.member(s); m != nil {
-		if m.joining != nil || m.evicted {
-			return false
+		if m.joining != nil || m.evicted != nil {
+			return m.evicted, false
 		}
 		m.joining = &joining{inside: true, from: max(r.last(), m.after), buffered: unsent}
-		return true
+		return nil, true
 	}
 	r.members = append(r.members, member{socket: s, index: index, joining: &joining{buffered: unsent}})
-	return true
+	return nil, true
 }
 
 // CompleteJoin lets a socket in: the prelude (history, ack) is queued, then what came after head. It reports false when events
@@ -125,19 +125,7 @@ func (h *Hub) leave(s *session.Socket, roomID string, evicted bool) {
 	if r == nil {
 		return
 	}
-	if m := r.member(s); m != nil && m.evicted == evicted {
+	if m := r.member(s); m != nil && (m.evicted != nil) == evicted {
 		r.remove(s)
 	}
-}
-
-// Leaving tells whether a socket was evicted from a room and has not left it yet.
-func (h *Hub) Leaving(s *session.Socket, roomID string) bool {
-	sh := h.shard(roomID)
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	if r := sh.rooms[roomID]; r != nil {
-		m := r.member(s)
-		return m != nil && m.evicted
-	}
-	return false
 }

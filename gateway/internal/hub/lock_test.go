@@ -109,7 +109,7 @@ func TestEventsThatComeBetweenTwoRuns(t *testing.T) {
 		apply(h, event(7), sequence.Event{RoomID: "r", Name: "typing", Args: []byte("[]")})
 		enter(t, h, b, 4)
 		h.Leave(c, "r")
-		if h.BeginJoin(a, "r", 0) {
+		if begins(h, a) {
 			h.AbortJoin(a, "r") // what is pending is not lost to a member whose second join is refused
 		}
 	}
@@ -203,16 +203,23 @@ func TestEvictedStaysOutUntilItLeft(t *testing.T) {
 	if len(fx.Evicted) != 1 || fx.Evicted[0] != a {
 		t.Fatalf("Evicted = %v, want the socket", fx.Evicted)
 	}
-	if h.BeginJoin(a, "r", 0) || len(h.Members("r")) != 0 {
+	if begins(h, a) || len(h.Members("r")) != 0 {
 		t.Error("an evicted socket may join before it has left, or is a member, want neither")
 	}
 	// The client's own room:leave, whose reply comes at the same time, does not end the eviction.
 	h.Leave(a, "r")
-	if h.BeginJoin(a, "r", 0) || !h.Leaving(a, "r") {
-		t.Error("an evicted socket may join before its eviction was dealt with, want not")
+	left, ok := h.BeginJoin(a, "r", 0)
+	if ok || left == nil {
+		t.Fatal("an evicted socket may join before its eviction was dealt with, or cannot wait for that")
+	}
+	select {
+	case <-left:
+		t.Error("the socket has left before its eviction was dealt with")
+	default:
 	}
 	h.LeaveEvicted(a, "r")
-	if !h.BeginJoin(a, "r", 0) {
+	<-left
+	if !begins(h, a) {
 		t.Error("BeginJoin = false after the evicted socket has left, want true")
 	}
 	if !h.CompleteJoin(a, "r", 2, []*transport.Message{transport.TextMessage("history to 2")}, &flushes) {

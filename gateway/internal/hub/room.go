@@ -59,7 +59,7 @@ func (r *room) buffer(e sequence.Event) {
 func (r *room) evict(e *sequence.Event, fx *Effects) {
 	for i := range r.members {
 		m := &r.members[i]
-		if m.socket.UserID == e.EvictUser && m.joining == nil && !m.evicted && (e.Seq == 0 || e.Seq > m.after) {
+		if m.socket.UserID == e.EvictUser && m.joining == nil && m.evicted == nil && (e.Seq == 0 || e.Seq > m.after) {
 			m.evict(fx)
 		}
 	}
@@ -72,8 +72,8 @@ type member struct {
 	after uint64
 	// joining is non-nil while the socket joins.
 	joining *joining
-	// evicted is set between the event that took the socket out and LeaveEvicted.
-	evicted bool
+	// evicted is non-nil from the event that took the socket out until LeaveEvicted, which closes it.
+	evicted chan struct{}
 }
 
 // queue queues an event: with the socket's offset, if it is durable.
@@ -87,7 +87,7 @@ func (m *member) queue(msg *transport.Message, seq uint64) bool {
 // evict silences the member until the caller of the hub has it leave.
 func (m *member) evict(fx *Effects) {
 	m.forget()
-	m.evicted = true
+	m.evicted = make(chan struct{})
 	fx.Evicted = append(fx.Evicted, m.socket)
 }
 
@@ -117,8 +117,10 @@ func (r *room) remove(s *session.Socket) {
 		if m.socket != s {
 			return false
 		}
-		if !m.evicted {
+		if m.evicted == nil {
 			m.forget()
+		} else {
+			close(m.evicted)
 		}
 		return true
 	})

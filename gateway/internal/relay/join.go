@@ -11,15 +11,11 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/rawjson"
-	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/proto/fault"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/limits"
 )
-
-// leavingPause is between two looks whether a socket has left a room that it was evicted from, which takes no time of its own.
-const leavingPause = time.Millisecond
 
 // joinAttempts bounds how often the history is read again because live events outran it.
 const joinAttempts = 5
@@ -61,16 +57,20 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 		return fault.Newf(fault.TooLarge, "A socket can be in %d rooms at most", r.cfg.MaxRooms)
 	}
 	room := clientRoom{id: roomID, index: c.roomIndex(roomID)}
-	for !r.hub.BeginJoin(c.socket, roomID, room.index) {
-		if !r.hub.Leaving(c.socket, roomID) {
+	for {
+		left, ok := r.hub.BeginJoin(c.socket, roomID, room.index)
+		if ok {
+			break
+		}
+		if left == nil {
 			return fault.New(fault.Conflict, "The room is being joined already")
 		}
-		for r.hub.Leaving(c.socket, roomID) { // an eviction is being dealt with
-			if !run.Pause(ctx, leavingPause) {
-				return fault.Retry(fault.Unavailable, "Service unavailable", retryAfter)
-			}
+		select {
+		case <-left: // an eviction has been dealt with, and the room has left the client's list
+			room.index = c.roomIndex(roomID)
+		case <-ctx.Done():
+			return fault.Retry(fault.Unavailable, "Service unavailable", retryAfter)
 		}
-		room.index = c.roomIndex(roomID) // the room has left the client's list meanwhile
 	}
 	// The join acquires the room for itself, also when the socket is inside: it may be evicted, or gone, before the end. The
 	// socket's list of rooms takes that reference over when the room enters it.

@@ -111,7 +111,7 @@ func patient() Config {
 func (w *world) member(t *testing.T, room string) *sessiontest.Conn {
 	t.Helper()
 	s, c := w.sockets.New(t, "/", "u")
-	if !w.hub.BeginJoin(s, room, 0) {
+	if _, ok := w.hub.BeginJoin(s, room, 0); !ok {
 		t.Fatal("Begin = false")
 	}
 	w.acquire(t, room)
