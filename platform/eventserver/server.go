@@ -229,7 +229,8 @@ func drain(subs []*nats.Subscription) {
 	}
 }
 
-// finish waits until everything is answered and the answers are out. A route that answers much too late is not waited for.
+// finish waits until everything is answered and the answers are out. A route that answers much too late is not waited for: the
+// goroutine that does ends with the route.
 func (s *Server) finish(ctx context.Context, workers *sync.WaitGroup) error {
 	done := make(chan struct{})
 	go func() {

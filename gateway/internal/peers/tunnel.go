@@ -292,11 +292,10 @@ func (t *tunnel) ResumeRead() { t.setPaused(false) }
 // setPaused has a goroutine tell the carrier: whoever pauses may hold a lock, and must not publish.
 func (t *tunnel) setPaused(paused bool) {
 	t.mu.Lock()
+	defer t.mu.Unlock()
 	t.paused = paused
-	first := !t.telling
-	t.telling = true
-	t.mu.Unlock()
-	if first {
+	if !t.telling && !t.closed { // a closed tunnel begins nothing that its gateway would not wait for
+		t.telling = true
 		t.peers.tasks.Go(t.tellPaused)
 	}
 }
