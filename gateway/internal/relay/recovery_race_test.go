@@ -9,10 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/subject"
 )
 
 // TestRacingGateways: of several connections that come back at once with the same pid, one at most is recovered.
@@ -64,6 +67,73 @@ func TestRacingGateways(t *testing.T) {
 	}
 	if one == 0 {
 		t.Error("nobody was ever recovered")
+	}
+}
+
+// TestStateWrittenWhileItIsRead: a socket's state changes between the moment when it was read and the one when it is adopted.
+// The old gateway's last write does not cost the recovery; a connection that was faster keeps the socket, and is not ended.
+func TestStateWrittenWhileItIsRead(t *testing.T) {
+	f := newFleet(t, nil)
+	g1, g2 := f.start("g1"), f.start("g2")
+	// while does something after the state of the guest that comes back was read; it gives the guest's new connection.
+	while := func(a *guest, do func()) *guest {
+		t.Helper()
+		reached, goOn := make(chan struct{}), make(chan struct{})
+		hold := func() {
+			f.chat.headsAsked.Store(nil)
+			close(reached)
+			<-goOn
+		}
+		f.chat.headsAsked.Store(&hold)
+		back := make(chan *guest, 1)
+		go func() { back <- a.comes(g2) }()
+		<-reached
+		do()
+		close(goOn)
+		select {
+		case b := <-back:
+			return b
+		case <-time.After(sessiontest.Patience):
+			t.Fatal("no answer to the CONNECT")
+			return nil
+		}
+	}
+	for name, again := range map[string]func(a *guest){
+		"once":        func(a *guest) { rewrite(f, a) },
+		"three times": func(a *guest) { rewrite(f, a); rewrite(f, a); rewrite(f, a) },
+	} {
+		a := f.guest("a", g1)
+		a.joins("r")
+		a.drops()
+		b := while(a, func() { again(a) })
+		if b.sid != a.sid {
+			t.Errorf("a state that its gateway wrote %s more: not recovered", name)
+		}
+		b.drops()
+	}
+	a := f.guest("a", g1)
+	a.joins("r")
+	a.drops()
+	var faster *guest
+	slower := while(a, func() { faster = a.comes(g1) })
+	faster.wantRecovered(a, true)
+	slower.wantRecovered(a, false)
+	f.publish("r")
+	faster.wantEvents("r", 1)
+	if _, reason, ended := faster.Ended(); ended {
+		t.Errorf("the connection that was faster was ended (%s)", reason)
+	}
+}
+
+// rewrite writes a socket's state once more, as its gateway does.
+func rewrite(f *fleet, a *guest) {
+	f.t.Helper()
+	raw, err := proto.Marshal(state(f, a))
+	if err == nil {
+		_, err = f.bucket().Put(f.t.Context(), subject.SessionState(a.pid), raw)
+	}
+	if err != nil {
+		f.t.Fatal(err)
 	}
 }
 

@@ -32,6 +32,7 @@ type resumeRequest struct {
 	enabled bool   // the client can take offsets
 	pid     string // of the socket it had
 	offset  string // the last one that it got; "" = none
+	holder  string // the nonce of the hold on that socket, once it was read; nobody else's is taken over
 }
 
 // resumeRequestOf reads what a CONNECT's auth object says about recovery.
@@ -55,10 +56,9 @@ func newPID() string { return session.NewID() + session.NewID() }
 const (
 	replayTimeout = 60 * time.Second
 	askTimeout    = 5 * time.Second // until it is clear whether there is something to recover
+	adoptAttempts = 5               // a gateway writes a state once more at most, unless its client goes on joining rooms
+	clockSkew     = 2 * time.Second // of gateways and chat-service, before a notification is overlooked
 )
-
-// clockSkew is how far the clocks of gateways and chat-service may differ before a notification is overlooked.
-const clockSkew = 2 * time.Second
 
 // errStale tells that the socket missed something that cannot be replayed.
 var errStale = errors.New("missed what cannot be replayed")
@@ -116,26 +116,23 @@ func (r *Relay) resume(s *session.Session, namespace string, identity *eventv1.I
 const sessionEnded = "ended"
 
 // findAndAdopt finds the client's earlier socket and makes it this gateway's. The gateway that had it may write its state once
-// more in between: then it is read again. When it is another gateway's by then, that one was faster.
+// more in between: then it is read again. When somebody else has it by then, that one was faster, and keeps it.
 func (r *Relay) findAndAdopt(
 	ctx context.Context, s *session.Session, namespace string, identity *eventv1.Identity, request resumeRequest,
 ) (old *resumption, why string, err error) {
-	holder := ""
-	for {
+	for range adoptAttempts {
 		if old, why, err = r.findOld(ctx, s, namespace, identity, request); why != "" {
 			return old, why, err
 		}
-		faster := holder != "" && old.holder != holder
-		holder = old.holder
-		if !faster {
-			if err = r.adopt(ctx, old.client, old.rooms, old.revision); err == nil {
-				return old, "", nil
-			}
+		if err = r.adopt(ctx, old.client, old.rooms, old.revision); !errors.Is(err, sessionstore.ErrChanged) {
+			break
 		}
-		if faster || ctx.Err() != nil || !errors.Is(err, sessionstore.ErrChanged) {
-			return old, "conflict", err
-		}
+		request.holder = old.holder
 	}
+	if err != nil {
+		why = "conflict"
+	}
+	return old, why, err
 }
 
 // findOld finds the client's earlier socket and checks that it can be carried on; why tells why not.
@@ -146,12 +143,16 @@ func (r *Relay) findOld(
 	if !ok {
 		return nil, "offset", nil
 	}
+	faster := false
 	loaded, err := r.store.Load(ctx, request.pid, func(st *enginev1.SessionState) bool {
-		return st.GetUserId() == identity.GetUserId() && st.GetNamespace() == namespace && !s.Ended()
+		faster = request.holder != "" && st.GetNonce() != request.holder
+		return st.GetUserId() == identity.GetUserId() && st.GetNamespace() == namespace && !s.Ended() && !faster
 	}, r.Takeover)
 	switch {
 	case s.Ended():
 		return nil, sessionEnded, nil
+	case faster:
+		return nil, "conflict", sessionstore.ErrChanged
 	case errors.Is(err, sessionstore.ErrForeign):
 		return nil, "foreign", nil
 	case err != nil:

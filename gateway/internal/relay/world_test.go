@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,6 +110,8 @@ type chatService struct {
 	reads int
 	// joining, where set, is asked before a join is granted.
 	joining func(ctx context.Context, e *eventv1.ClientEvent) error
+	// headsAsked, where set, is called before GetHeads answers.
+	headsAsked atomic.Pointer[func()]
 }
 
 // commit adds an event to a room's log.
@@ -166,6 +169,9 @@ func (c *chatService) ReadRoomEvents(_ context.Context, r *chatv1.ReadRoomEvents
 }
 
 func (c *chatService) GetHeads(_ context.Context, r *chatv1.GetHeadsRequest) (*chatv1.GetHeadsResponse, error) {
+	if asked := c.headsAsked.Load(); asked != nil {
+		(*asked)()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	res := &chatv1.GetHeadsResponse{Heads: map[string]uint64{}}
