@@ -14,7 +14,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/starling-chat/starling/gateway/internal/engineio"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -204,26 +203,22 @@ func wantNothingLeft(t *testing.T, owner, carrier *gateway) {
 
 // polling is a client on long polling whose requests come to another gateway than its session's.
 type polling struct {
+	*sessiontest.Polling
 	t     *testing.T
 	owner *gateway
 	other *gateway
-	sid   string
 }
 
 // pollThrough opens a session at owner.
 func pollThrough(t *testing.T, owner, other *gateway) *polling {
 	t.Helper()
-	r := owner.sessions.OpenPolling(owner.sockets, session.Headers{})
-	_, rest, ok := strings.Cut(string(r.Body), `"sid":"`)
-	sid, _, _ := strings.Cut(rest, `"`)
-	if !ok || r.Status != http.StatusOK {
-		t.Fatalf("OpenPolling = %d %s", r.Status, r.Body)
-	}
-	return &polling{t: t, owner: owner, other: other, sid: sid}
+	p := &polling{Polling: sessiontest.OpenPolling(t, owner.sessions, owner.sockets), t: t, owner: owner, other: other}
+	p.Do = p.passOn
+	return p
 }
 
-// do asks as an Engine.IO endpoint would: a GET in turns, until there is something.
-func (p *polling) do(ctx context.Context, r session.PollRequest) session.PollResponse {
+// passOn asks as an Engine.IO endpoint would: a GET in turns, until there is something.
+func (p *polling) passOn(ctx context.Context, r session.PollRequest) session.PollResponse {
 	if r.Method == http.MethodGet {
 		r.Hold = 50 * time.Millisecond
 	}
@@ -238,35 +233,11 @@ func (p *polling) do(ctx context.Context, r session.PollRequest) session.PollRes
 	}
 }
 
-func (p *polling) request(ctx context.Context, method, body string) session.PollResponse {
-	return p.do(ctx, session.PollRequest{
-		Method: method, Body: []byte(body), Query: engineio.Query{Transport: engineio.TransportPolling, SID: p.sid},
-	})
-}
-
-func (p *polling) post(body string) {
-	p.t.Helper()
-	if r := p.request(p.t.Context(), "POST", body); r.Status != 200 || string(r.Body) != "ok" {
-		p.t.Fatalf("POST %.80q = %d %s", body, r.Status, r.Body)
-	}
-}
-
-func (p *polling) get() string {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), sessiontest.Patience)
-	defer cancel()
-	r := p.request(ctx, "GET", "")
-	if r.Status != 200 {
-		p.t.Fatalf("GET = %d %s", r.Status, r.Body)
-	}
-	return string(r.Body)
-}
-
 // enter has the client come in on "/".
 func (p *polling) enter(user string) {
 	p.t.Helper()
-	p.post(`40{"token":"` + user + `"}`)
-	if got := p.get(); !strings.HasPrefix(got, "40{") {
+	p.Post(`40{"token":"` + user + `"}`)
+	if got := p.Get(); !strings.HasPrefix(got, "40{") {
 		p.t.Fatalf("GET = %s, want the CONNECT reply", got)
 	}
 }
@@ -274,7 +245,7 @@ func (p *polling) enter(user string) {
 // getLater polls in the background, and returns when the owner has the GET.
 func (p *polling) getLater(ctx context.Context) <-chan session.PollResponse {
 	answer := make(chan session.PollResponse, 1)
-	go func() { answer <- p.request(ctx, "GET", "") }()
+	go func() { answer <- p.Request(ctx, "GET", "") }()
 	sessiontest.Eventually(p.t, func() bool {
 		p.owner.peers.mu.Lock()
 		defer p.owner.peers.mu.Unlock()

@@ -21,7 +21,7 @@ func TestPollThroughAnotherGateway(t *testing.T) {
 	p := pollThrough(t, g1, g2)
 	p.enter("a")
 	waiting := p.getLater(t.Context())
-	p.post(`421["echo",1]` + "\x1e" + `451-2["echo",{"_placeholder":true,"num":0}]` + "\x1e" + "bAQI=")
+	p.Post(`421["echo",1]` + "\x1e" + `451-2["echo",{"_placeholder":true,"num":0}]` + "\x1e" + "bAQI=")
 	got := ""
 	select {
 	case r := <-waiting:
@@ -33,7 +33,7 @@ func TestPollThroughAnotherGateway(t *testing.T) {
 		if !strings.HasPrefix(want, got) {
 			t.Fatalf("polled %q, want %q", got, want)
 		}
-		got += "\x1e" + p.get()
+		got += "\x1e" + p.Get()
 	}
 	for _, bad := range []struct {
 		r    session.PollRequest
@@ -43,22 +43,22 @@ func TestPollThroughAnotherGateway(t *testing.T) {
 		{session.PollRequest{Method: "PUT"}, `500 {"code":3,"message":"Bad request"}`},
 		{session.PollRequest{Method: "POST", ContentType: "application/octet-stream", Body: []byte("4x")}, `400 {"code":3,"message":"Bad request"}`},
 	} {
-		bad.r.Query.SID = p.sid
+		bad.r.Query.SID = p.SID
 		if !strings.Contains(bad.want, "Transport") {
 			bad.r.Query.Transport = "polling"
 		}
-		r := p.do(t.Context(), bad.r)
+		r := p.Do(t.Context(), bad.r)
 		if got := fmt.Sprintf("%d %s", r.Status, r.Body); got != bad.want {
 			t.Errorf("%s %s = %s, want %s", bad.r.Method, bad.r.ContentType, got, bad.want)
 		}
 	}
-	lost := *p
-	lost.sid = "unknown"
-	if r := lost.request(t.Context(), "GET", ""); r.Status != 400 || !strings.Contains(string(r.Body), "Session ID unknown") {
+	lost := *p.Polling
+	lost.SID = "unknown"
+	if r := lost.Request(t.Context(), "GET", ""); r.Status != 400 || !strings.Contains(string(r.Body), "Session ID unknown") {
 		t.Errorf("GET of an unknown sid = %d %s, want 400 Session ID unknown", r.Status, r.Body)
 	}
 	waiting = p.getLater(t.Context())
-	p.post("1")
+	p.Post("1")
 	wantResponse(t, waiting, "200 6")
 	wantResponse(t, p.getLater(t.Context()), `400 {"code":1,"message":"Session ID unknown"}`)
 

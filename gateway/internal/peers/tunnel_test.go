@@ -119,7 +119,7 @@ func TestUpgradeThroughAnotherGateway(t *testing.T) {
 	p := pollThrough(t, g1, g2)
 	p.enter("a")
 	waiting := p.getLater(t.Context())
-	w := tunnelled(t, g2, g1, p.sid)
+	w := tunnelled(t, g2, g1, p.SID)
 	w.say("2probe")
 	w.wants("3probe")
 	wantResponse(t, waiting, "200 6")
@@ -128,7 +128,7 @@ func TestUpgradeThroughAnotherGateway(t *testing.T) {
 	socket.Queue(m)
 	w.say("5")
 	w.wants("3probe", `42["queued"]`)
-	if r := p.request(t.Context(), "GET", ""); r.Status != 400 {
+	if r := p.Request(t.Context(), "GET", ""); r.Status != 400 {
 		t.Errorf("GET after the upgrade = %d %s, want 400", r.Status, r.Body)
 	}
 	big := strings.Repeat("ä", 40_000)
@@ -163,10 +163,10 @@ func upgraded(t *testing.T, owner, carrier *gateway, user string) (*polling, *we
 	t.Helper()
 	p := pollThrough(t, owner, carrier)
 	p.enter(user)
-	w := tunnelled(t, carrier, owner, p.sid)
+	w := tunnelled(t, carrier, owner, p.SID)
 	w.say("2probe", "5")
 	w.wants("3probe")
-	sessiontest.Eventually(t, func() bool { return owner.sessions.Transport(p.sid) == "websocket" }, func() string { return "not upgraded" })
+	sessiontest.Eventually(t, func() bool { return owner.sessions.Transport(p.SID) == "websocket" }, func() string { return "not upgraded" })
 	return p, w
 }
 
@@ -176,7 +176,7 @@ func TestSecondTunnel(t *testing.T) {
 	f := newFleet(t)
 	g1, g2 := f.start("g1"), f.start("g2")
 	p, w := upgraded(t, g1, g2, "a")
-	second := tunnelled(t, g2, g1, p.sid)
+	second := tunnelled(t, g2, g1, p.SID)
 	select {
 	case <-second.closed:
 	case <-time.After(sessiontest.Patience):
@@ -302,7 +302,7 @@ func TestOrphanDoesNotEndOtherTunnels(t *testing.T) {
 	alive := g1.theTunnel()
 	p := pollThrough(t, g1, g2)
 	p.enter("b")
-	if _, refusal, err := g2.peers.OpenTunnel(t.Context(), "g1", p.sid); refusal != nil || err != nil { // and the client is gone
+	if _, refusal, err := g2.peers.OpenTunnel(t.Context(), "g1", p.SID); refusal != nil || err != nil { // and the client is gone
 		t.Fatalf("OpenTunnel = %v, %v", refusal, err)
 	}
 	g1.peers.mu.Lock()
@@ -318,8 +318,8 @@ func TestOrphanDoesNotEndOtherTunnels(t *testing.T) {
 	w.say(`421["echo"]`)
 	w.wants("3probe", `431[]`)
 	sessiontest.Eventually(t, func() bool { return g1.tunnels() == 1 }, func() string { return "the orphan goes on" })
-	p.post(`422["echo"]`) // its session is on polling still
-	if got := p.get(); got != `432[]` {
+	p.Post(`422["echo"]`) // its session is on polling still
+	if got := p.Get(); got != `432[]` {
 		t.Errorf("GET = %s, want the ack", got)
 	}
 }

@@ -20,7 +20,6 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/starling-chat/starling/gateway/internal/engineio"
 	"github.com/starling-chat/starling/gateway/internal/peers"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
@@ -329,49 +328,6 @@ func state(f *fleet, a *guest) *enginev1.SessionState {
 		f.t.Fatal(err)
 	}
 	return &st
-}
-
-// polling is a client on long polling.
-type polling struct {
-	t       *testing.T
-	gateway *fleetGateway
-	sid     string
-	do      func(ctx context.Context, r session.PollRequest) session.PollResponse
-}
-
-func openPoller(t *testing.T, g *fleetGateway) *polling {
-	t.Helper()
-	r := g.sessions.OpenPolling(g.sockets, session.Headers{})
-	_, rest, ok := strings.Cut(string(r.Body), `"sid":"`)
-	sid, _, _ := strings.Cut(rest, `"`)
-	if !ok || r.Status != 200 {
-		t.Fatalf("OpenPolling = %d %s", r.Status, r.Body)
-	}
-	return &polling{t: t, gateway: g, sid: sid, do: g.sessions.Poll}
-}
-
-func (p *polling) request(ctx context.Context, method, body string) session.PollResponse {
-	return p.do(ctx, session.PollRequest{
-		Method: method, Body: []byte(body), Query: engineio.Query{Transport: engineio.TransportPolling, SID: p.sid},
-	})
-}
-
-func (p *polling) post(body string) {
-	p.t.Helper()
-	if r := p.request(p.t.Context(), "POST", body); r.Status != 200 || string(r.Body) != "ok" {
-		p.t.Fatalf("POST %.80q = %d %s", body, r.Status, r.Body)
-	}
-}
-
-func (p *polling) get() string {
-	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.t.Context(), sessiontest.Patience)
-	defer cancel()
-	r := p.request(ctx, "GET", "")
-	if r.Status != 200 {
-		p.t.Fatalf("GET = %d %s", r.Status, r.Body)
-	}
-	return string(r.Body)
 }
 
 func respondTo(t *testing.T, f *fleet, event string) {

@@ -182,13 +182,13 @@ func TestLongReplay(t *testing.T) {
 			e.Emit.Args = fmt.Appendf(nil, `["%s",%d]`, filler, e.GetSeq())
 		})
 	}
-	p := openPoller(t, g2)
-	p.post(`40{"token":"a","pid":"` + a.pid + `"}`)
+	p := sessiontest.OpenPolling(t, g2.sessions, g2.sockets)
+	p.Post(`40{"token":"a","pid":"` + a.pid + `"}`)
 	conn := g2.sessions.Refuse()[0].Conn() // gives the sessions that live
 	next, most := 1, 0
 	for done := false; !done; {
 		most = max(most, conn.QueuedBytes())
-		for packet := range strings.SplitSeq(p.get(), "\x1e") {
+		for packet := range strings.SplitSeq(p.Get(), "\x1e") {
 			switch {
 			case strings.HasPrefix(packet, `40{`):
 				if done = true; !strings.Contains(packet, a.pid) || next != events+1 {
