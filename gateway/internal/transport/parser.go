@@ -44,6 +44,9 @@ var errPeerClosed = errors.New("the peer sent a close frame")
 // incomplete tells whether the beginning of a frame waits for its end.
 func (p *parser) incomplete() bool { return len(p.rest) > 0 || p.fragmented }
 
+// held is how many bytes are kept of what has begun.
+func (p *parser) held() int { return len(p.rest) + len(p.fragments) }
+
 // feed parses data, which may be changed (unmasked in place) and is not kept. It stops early, keeping the rest, when paused
 // says so after a message.
 func (p *parser) feed(data []byte, sink frameSink, paused func() bool) error {

@@ -19,13 +19,14 @@ import (
 type Limits struct {
 	MaxMessage   int           // bytes of one message
 	SendQueue    int           // bytes queued to one conn
-	FrameTimeout time.Duration // from the first byte of a message to its last
+	FrameTimeout time.Duration // patience with a message that has begun (Pace)
 	CloseTimeout time.Duration // for what is queued when a conn closes
 }
 
 // Server makes WebSocket conns that share buffers and limits.
 type Server struct {
 	limits Limits
+	born   time.Time
 	log    *slog.Logger
 	out    sendBuffers
 	in     sync.Pool      // *[]byte of readSize
@@ -37,7 +38,7 @@ const readSize = 16 << 10
 
 // NewServer makes a server.
 func NewServer(limits Limits, log *slog.Logger) *Server {
-	s := &Server{limits: limits, log: log}
+	s := &Server{limits: limits, born: time.Now(), log: log}
 	s.in.New = func() any { buf := make([]byte, readSize); return &buf }
 	return s
 }
@@ -59,9 +60,11 @@ type WebSocket struct {
 	raw    syscall.RawConn // nil: the portable path
 	owner  Receiver
 
-	parser    parser // owned by the reader, like the next two
-	bounded   bool   // a read deadline is set
-	boundedAt uint64 // the parser's units when it was
+	parser    parser        // owned by the reader, like the next four
+	bounded   bool          // a read deadline is set
+	counted   int32         // bytes of the message that has begun, as far as they have moved the deadline on
+	boundedAt uint64        // the parser's units when that message began
+	deadline  time.Duration // of it, since the server's birth
 
 	due atomic.Bool // Flush is to be called before more is queued; set under mu
 
@@ -132,6 +135,9 @@ func readable(fd int) bool {
 	return n > 0 || err != nil && !errors.Is(err, syscall.EAGAIN)
 }
 
+// anew stands for boundedAt when a message that has begun gets its whole time again.
+const anew = ^uint64(0)
+
 // errNothing tells that a read would have to wait.
 var errNothing = errors.New("nothing to read")
 
@@ -142,8 +148,12 @@ func (c *WebSocket) receive(data []byte) error {
 			return err
 		}
 	}
-	for c.waitResumed() && len(c.parser.rest) > 0 {
+	for c.waitResumed() {
+		c.boundedAt = anew    // the time that was not read is not the peer's
 		kept := c.parser.rest // whole frames that were kept back
+		if len(kept) == 0 {
+			break
+		}
 		c.parser.rest = nil
 		if err := c.feed(kept); err != nil {
 			return err
@@ -153,18 +163,27 @@ func (c *WebSocket) receive(data []byte) error {
 	return nil
 }
 
-// boundFrame sets the deadline of a message that has begun, and lifts it when there is none.
+// boundFrame sets the deadline of a message that has begun, moves it on with the message's bytes, and lifts it when there is none.
+// Only what the message grows by counts: empty fragments, and control frames in between, do not prolong it.
 func (c *WebSocket) boundFrame() {
-	incomplete := c.parser.incomplete()
-	if incomplete == c.bounded && (!incomplete || c.boundedAt == c.parser.units) {
+	held := int32(c.parser.held()) //nolint:gosec // within the limit of a message
+	pace := Pace{patience: c.server.limits.FrameTimeout, deadline: c.server.born.Add(c.deadline)}
+	switch {
+	case !c.parser.incomplete():
+		if c.bounded {
+			c.bounded = false
+			c.setReadDeadline(time.Time{})
+		}
+		return
+	case !c.bounded || c.boundedAt != c.parser.units:
+		pace = NewPace(pace.patience, time.Now())
+	case held > c.counted:
+		pace.Moved(int(held-c.counted), time.Now())
+	default:
 		return
 	}
-	c.bounded, c.boundedAt = incomplete, c.parser.units
-	at := time.Time{}
-	if incomplete {
-		at = time.Now().Add(c.server.limits.FrameTimeout)
-	}
-	c.setReadDeadline(at)
+	c.bounded, c.boundedAt, c.counted, c.deadline = true, c.parser.units, held, pace.deadline.Sub(c.server.born)
+	c.setReadDeadline(pace.deadline)
 }
 
 // setReadDeadline bounds the next reads, unless the conn is closing: then the deadline that woke the reader stands.
