@@ -96,6 +96,7 @@ func (p *Peers) OpenTunnel(
 	defer cancel()
 	msg, err := p.nc.RequestWithContext(wait, subject.Engine(gateway), raw)
 	if err != nil {
+		t.sendClose(transport.CodeNormal, transport.ReasonLost) // the owner may have claimed its session for it
 		return nil, nil, fmt.Errorf("%w: %w", errNoTunnel, err)
 	}
 	var reply enginev1.TunnelOpenReply

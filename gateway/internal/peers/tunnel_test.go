@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
@@ -191,6 +193,37 @@ func TestSecondTunnel(t *testing.T) {
 	}
 	if _, _, err := g2.peers.OpenTunnel(t.Context(), "nobody", "unknown"); !errors.Is(err, errNoTunnel) {
 		t.Errorf("OpenTunnel to nobody = %v, want errNoTunnel", err)
+	}
+}
+
+// TestTunnelOfAClientThatLeft: a session that was claimed for a WebSocket whose client did not wait for the answer is let go at once.
+func TestTunnelOfAClientThatLeft(t *testing.T) {
+	f := newFleet(t)
+	g1 := f.start("g1")
+	ctx, cancel := context.WithCancel(t.Context())
+	said := make(chan *enginev1.EngineMessage, 2)
+	if _, err := f.bus.Subscribe(subject.Engine("silent"), func(m *nats.Msg) {
+		var got enginev1.EngineMessage
+		_ = proto.Unmarshal(m.Data, &got)
+		said <- &got
+		cancel() // the client is gone before the owner's answer
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.bus.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := g1.peers.OpenTunnel(ctx, "silent", "sid"); !errors.Is(err, errNoTunnel) {
+		t.Errorf("OpenTunnel = %v, want errNoTunnel", err)
+	}
+	opened := (<-said).GetOpen().GetTunnel()
+	select {
+	case m := <-said:
+		if closed := m.GetClose().GetTunnel(); closed != opened || opened == "" {
+			t.Errorf("after tunnel %q was opened %v came, want it closed", opened, m)
+		}
+	case <-time.After(sessiontest.Patience):
+		t.Error("the owner is not told that nobody wants the tunnel")
 	}
 }
 
