@@ -1,35 +1,65 @@
 package edge
 
 import (
-	"net"
+	"bytes"
+	"errors"
+	"io"
 	"net/http"
-	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
 // What a client may hold on to by HTTP. A WebSocket has bounds of its own (transport).
 const (
-	bodyTimeout   = 10 * time.Second // for a request's body to arrive
-	answerTimeout = 10 * time.Second // for an answer to be taken
-	maxRequests   = 1024             // REST requests at once
-	retryAfter    = time.Second
+	maxRequests = 1024 // REST requests at once
+	retryAfter  = time.Second
 	// spareSockets may be open beside the sessions' own: health checks, pages, REST. They come out of descriptorReserve.
 	spareSockets = 100
+	// maxBodyBytes is what bodies that are not served yet hold together, without the first freeBody bytes of each: small requests
+	// get through whatever large ones do.
+	maxBodyBytes = 64 << 20
+	freeBody     = 16 << 10
+	// bodyAhead is how much of a body is read before anything is taken for its request.
+	bodyAhead = 256 << 10
 )
 
-// patience bounds how long the client may take to send its body; the answer's time begins when the body is there. Long polling
-// and WebSockets have their own.
+// patience reads the body of a request before next is asked, so that no slot is taken for one that is still coming. What is longer
+// than bodyAhead next refuses.
 func patience(next http.Handler) http.Handler {
+	bodies := &bodies{most: maxBodyBytes}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		now := time.Now()
-		control := http.NewResponseController(w)
-		_ = control.SetReadDeadline(now.Add(bodyTimeout)) // a test's recorder has no deadlines
-		_ = control.SetWriteDeadline(now.Add(bodyTimeout + restTimeout + answerTimeout))
+		if r.ContentLength == 0 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		ahead, ended, release, err := bodies.read(r.Body, r.ContentLength, bodyAhead)
+		defer release()
+		switch {
+		case errors.Is(err, errBodies):
+			writeFault(w, http.StatusServiceUnavailable, fault.Retry(fault.Unavailable, "Too many large requests at once", retryAfter))
+			return
+		case tooSlow(err):
+			writeFault(w, http.StatusRequestTimeout, fault.New(fault.Timeout, "The body did not come in time"))
+			return
+		case err != nil:
+			writeFault(w, http.StatusBadRequest, fault.New(fault.Invalid, "The body cannot be read"))
+			return
+		}
+		rest := io.Reader(bytes.NewReader(ahead))
+		if !ended {
+			rest = io.MultiReader(rest, r.Body)
+		}
+		r.Body = readCloser{rest, r.Body}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// readCloser is a body that was read ahead.
+type readCloser struct {
+	io.Reader
+	io.Closer
 }
 
 // bounded refuses requests beyond n at once.
@@ -46,37 +76,40 @@ func bounded(n int, next http.Handler) http.Handler {
 	})
 }
 
-// openConns counts the connections that are not WebSockets, and closes new ones when the descriptors would not do: NATS and the
-// services must stay within reach.
-type openConns struct {
-	most     int // with the sessions; 0 = no bound
-	sessions *session.Server
-
-	mu    sync.Mutex // guards conns
-	conns map[net.Conn]struct{}
+// bodies reads the bodies of requests into memory, as far as there is some.
+type bodies struct {
+	most int64
+	held atomic.Int64
 }
 
-// state is an http.Server's ConnState.
-func (o *openConns) state(c net.Conn, s http.ConnState) {
-	switch s {
-	case http.StateNew:
-		if !o.add(c) {
-			_ = c.Close() // there is nobody to tell
+var errBodies = errors.New("too many large bodies at once")
+
+// read reads a body to its end, or to the limit: then rest is what is left. The memory counts until release is called.
+func (b *bodies) read(body io.Reader, size int64, limit int) (whole []byte, ended bool, release func(), err error) {
+	var taken int64
+	release = func() { b.held.Add(-taken) }
+	buf := make([]byte, 0, min(max(size+1, bytes.MinRead), freeBody, int64(limit)+1)) // a byte more finds the end without growing
+	for {
+		if len(buf) == cap(buf) {
+			grown := min(2*cap(buf), limit+1)
+			if size > 0 { // as announced, if it is true
+				grown = min(grown, max(int(size)+1, cap(buf)+1))
+			}
+			more := int64(max(grown, freeBody) - max(cap(buf), freeBody))
+			if b.held.Add(more); b.held.Load() > b.most {
+				taken += more
+				return nil, false, release, errBodies
+			}
+			taken += more
+			buf = append(make([]byte, 0, grown), buf...)
 		}
-	case http.StateHijacked, http.StateClosed:
-		o.mu.Lock()
-		delete(o.conns, c)
-		o.mu.Unlock()
-	case http.StateActive, http.StateIdle:
+		n, err := body.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		switch {
+		case errors.Is(err, io.EOF):
+			return buf, true, release, nil
+		case err != nil || len(buf) > limit:
+			return buf, false, release, err
+		}
 	}
-}
-
-func (o *openConns) add(c net.Conn) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.most > 0 && len(o.conns)+o.sessions.Count() >= o.most+spareSockets {
-		return false
-	}
-	o.conns[c] = struct{}{}
-	return true
 }

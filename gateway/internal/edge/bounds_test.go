@@ -1,15 +1,14 @@
 package edge
 
 import (
-	"context"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"testing"
 	"time"
-
-	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 )
 
 func TestTooManyRequests(t *testing.T) {
@@ -33,74 +32,91 @@ func TestTooManyRequests(t *testing.T) {
 	}
 }
 
-// TestTooManyConnections: connections beyond what the descriptors allow are closed, and when one ends there is room again.
-func TestTooManyConnections(t *testing.T) {
-	t.Parallel()
-	conns := &openConns{most: 1, sessions: sessiontest.Server(t, silent{}, sessiontest.Config(), sessiontest.Stats()), conns: map[net.Conn]struct{}{}}
-	front := httptest.NewUnstartedServer(http.NotFoundHandler())
-	ended := make(chan struct{}, spareSockets+2)
-	front.Config.ConnState = func(c net.Conn, s http.ConnState) {
-		conns.state(c, s)
-		if s == http.StateClosed {
-			ended <- struct{}{}
-		}
-	}
+// served is a server with bounds of its connections, and its dialer.
+func served(t *testing.T, conns *openConns, handler http.Handler) (front *httptest.Server, connect func() net.Conn) {
+	t.Helper()
+	front = httptest.NewUnstartedServer(handler)
+	front.Config.ConnContext, front.Config.ConnState = conns.context, conns.state
 	front.Start()
-	defer front.Close()
-	connect := func() net.Conn {
+	t.Cleanup(front.Close)
+	return front, func() net.Conn {
 		conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", front.Listener.Addr().String())
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close() })
-		return conn
-	}
-	answered := func(conn net.Conn) bool {
 		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
-		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: h\r\n\r\n") // it may be closed already
-		n, err := conn.Read(make([]byte, 1))
-		return n == 1 && err == nil
-	}
-	open := make([]net.Conn, 0, spareSockets+1)
-	for range spareSockets + 1 {
-		conn := connect()
-		if !answered(conn) {
-			t.Fatalf("connection %d is closed, want %d", len(open)+1, spareSockets+1)
-		}
-		open = append(open, conn)
-	}
-	if answered(connect()) {
-		t.Error("a connection beyond the bound is served, want it closed")
-	}
-	<-ended
-	_ = open[0].Close()
-	<-ended
-	if !answered(connect()) {
-		t.Error("a connection is refused when another one has ended, want it served")
+		return conn
 	}
 }
 
-// TestSlowBody: a request whose body does not come ends; without the deadline it would hold its goroutine for ever.
-func TestSlowBody(t *testing.T) {
+// say sends a request and tells whether an answer comes.
+func say(conn net.Conn, request string) bool {
+	_, _ = io.WriteString(conn, request) // it may be closed already
+	n, err := conn.Read(make([]byte, 1))
+	return n == 1 && err == nil
+}
+
+const (
+	getRequest  = "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+	postRequest = "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n"
+)
+
+// everybody has limits, loopback too: the addresses of tests.
+func everybody(perAddress, most int) *openConns {
+	o := newOpenConns(most, perAddress, func() int { return 0 }, &addresses{log: slog.New(slog.DiscardHandler)}, func(string) {})
+	o.keyOf = func(netip.Addr) (netip.Addr, bool) { return netip.MustParseAddr("192.0.2.1"), true }
+	return o
+}
+
+// TestTooManyConnections: at a bound a new connection takes the place of one that the gateway waits for: that sent no request yet,
+// sends none any more, or has not sent its body. Those whose clients wait for an answer stay, and then new ones are closed.
+func TestTooManyConnections(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("takes as long as a body may")
-	}
-	front, _ := newEdge(t, nil)
-	ctx, cancel := context.WithTimeout(t.Context(), bodyTimeout+30*time.Second)
-	defer cancel()
-	reader, writer := io.Pipe()
-	defer func() { _ = writer.Close() }()
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, front.URL+"/api/v1/rooms/r/messages", reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.ContentLength = 10
-	r.Header.Set("X-Api-Key", "key")
-	if res, err := http.DefaultClient.Do(r); err == nil {
-		_ = res.Body.Close()
-	}
-	if ctx.Err() != nil {
-		t.Errorf("request without its body is still open after %v", bodyTimeout+30*time.Second)
+	const most = spareSockets + 3
+	for name, conns := range map[string]*openConns{"descriptors": everybody(0, 3), "an address": everybody(most, 0)} {
+		for waiting, first := range map[string]func(net.Conn){
+			"silent": func(net.Conn) {},
+			"idle":   func(c net.Conn) { _ = say(c, getRequest) },
+			"a body": func(c net.Conn) { _, _ = io.WriteString(c, postRequest) },
+		} {
+			t.Run(name+", "+waiting, func(t *testing.T) {
+				conns := newOpenConns(conns.most, conns.perAddress, conns.others, conns.addresses, conns.refused)
+				conns.keyOf = everybody(0, 0).keyOf
+				release := make(chan struct{})
+				defer close(release)
+				busy := make(chan struct{}, most)
+				_, connect := served(t, conns, exchanges(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+					switch {
+					case r.Method == http.MethodPost:
+						busy <- struct{}{}
+						_, _ = io.Copy(io.Discard, r.Body)
+					case r.URL.Path == "/wait":
+						busy <- struct{}{}
+						<-release
+					}
+				})))
+				held := make([]net.Conn, most)
+				for i := range held {
+					held[i] = connect()
+					first(held[i])
+					if waiting == "a body" {
+						<-busy
+					}
+				}
+				for i := range held {
+					conn := connect()
+					if !say(conn, getRequest) {
+						t.Fatalf("new connection %d is not served, want it to take the place of an old one", i)
+					}
+					_ = held[i]
+					_, _ = io.WriteString(conn, "GET /wait HTTP/1.1\r\nHost: h\r\n\r\n")
+					<-busy
+				}
+				if say(connect(), getRequest) {
+					t.Error("a connection is served while all others are waited on, want it closed")
+				}
+			})
+		}
 	}
 }

@@ -26,10 +26,13 @@ type Config struct {
 	Listener       net.Listener
 	Origins        Origins
 	TrustedProxies []netip.Prefix
+	Unlimited      []netip.Prefix // networks whose addresses have no limits, beside loopback
 	MaxPayload     int
 	MaxConnections int
-	MaxSockets     int // connections of clients, of whatever kind, that the descriptor limit leaves room for; 0 = no bound
-	MaxRequests    int // REST requests served at once; 0 = 1024
+	MaxSockets     int           // connections of clients, of whatever kind, that the descriptor limit leaves room for; 0 = no bound
+	MaxPerAddress  int           // connections of one address that are not WebSockets, or its requests through a trusted proxy; 0 = no bound
+	IdleTimeout    time.Duration // of a connection between two requests
+	MaxRequests    int           // REST requests served at once; 0 = 1024
 	IPRate         float64
 	IPBurst        int
 
@@ -40,27 +43,31 @@ type Config struct {
 
 // Edge is the HTTP server.
 type Edge struct {
-	cfg     Config
-	log     *slog.Logger
-	limiter *ipLimiter
-	server  *http.Server
+	cfg       Config
+	log       *slog.Logger
+	addresses *addresses
+	limiter   *ipLimiter
+	conns     *openConns
+	server    *http.Server
 
 	endpoint *Endpoint
 }
 
 const (
-	headerTimeout = 5 * time.Second
-	idleTimeout   = 60 * time.Second
+	headerTimeout = 10 * time.Second
 	maxHeader     = 8 << 10
 	stopTimeout   = 2*pollHold + time.Second // GETs that wait end within pollHold
 )
 
 // New prepares the edge.
 func New(cfg Config, deps Deps) (*Edge, error) {
-	e := &Edge{cfg: cfg, log: deps.Log, limiter: newIPLimiter(cfg.IPRate, cfg.IPBurst)}
+	e := &Edge{
+		cfg: cfg, log: deps.Log, limiter: newIPLimiter(cfg.IPRate, cfg.IPBurst),
+		addresses: &addresses{trusted: cfg.TrustedProxies, exempt: cfg.Unlimited, log: deps.Log},
+	}
 	endpoint := NewEndpoint(EndpointConfig{
 		Origins: cfg.Origins, MaxPayload: cfg.MaxPayload, MaxConnections: cfg.MaxConnections,
-		Admit:    func(r *http.Request) (time.Duration, bool) { return e.limiter.allow(e.clientIP(r), time.Now()) },
+		Admit:    e.admit,
 		RemoteIP: func(r *http.Request) string { return e.clientIP(r).String() },
 	}, deps)
 	e.endpoint = endpoint
@@ -82,15 +89,17 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 	}))))
 	mux.Handle("/healthz", patience(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })))
 	mux.Handle("/", patience(secured(readOnly(http.FileServerFS(static)))))
-	conns := &openConns{most: cfg.MaxSockets, sessions: deps.Sessions, conns: make(map[net.Conn]struct{})}
+	e.conns = newOpenConns(cfg.MaxSockets, cfg.MaxPerAddress, deps.Sessions.Count, e.addresses, e.refusedConn(deps.Stats))
 	e.server = &http.Server{
-		Handler:           cfg.Origins.CORS(noSlash(mux)),
+		Handler:           cfg.Origins.CORS(e.byAddress(noSlash(mux))),
 		ReadHeaderTimeout: headerTimeout,
-		IdleTimeout:       idleTimeout,
+		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    maxHeader,
-		ConnState:         conns.state,
+		ConnContext:       e.conns.context,
+		ConnState:         e.conns.state,
 		ErrorLog:          slog.NewLogLogger(deps.Log.Handler(), slog.LevelDebug),
 	}
+	e.server.Handler = exchanges(e.server.Handler)
 	return e, nil
 }
 

@@ -1,21 +1,14 @@
 package edge
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"log/slog"
 	"math"
-	"net"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync/atomic"
 	"time"
-
-	"github.com/gobwas/ws"
 
 	"github.com/starling-chat/starling/gateway/internal/engineio"
 	"github.com/starling-chat/starling/gateway/internal/session"
@@ -59,6 +52,7 @@ type Endpoint struct {
 	deps Deps
 	cfg  EndpointConfig
 
+	bodies   bodies      // of POSTs
 	stopping atomic.Bool // GETs that wait are answered, so that their clients ask elsewhere
 }
 
@@ -66,12 +60,16 @@ type Endpoint struct {
 const pollHold = 2 * time.Second
 
 // NewEndpoint makes an endpoint.
-func NewEndpoint(cfg EndpointConfig, deps Deps) *Endpoint { return &Endpoint{deps: deps, cfg: cfg} }
+func NewEndpoint(cfg EndpointConfig, deps Deps) *Endpoint {
+	return &Endpoint{deps: deps, cfg: cfg, bodies: bodies{most: maxBodyBytes}}
+}
 
 // ServeHTTP implements http.Handler. CORS headers are the caller's (Origins.CORS).
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	control := http.NewResponseController(w)
-	_ = control.SetWriteDeadline(time.Time{}) // of the request before, on the same connection
+	if _, ok := w.(*exchange); !ok {
+		exchanges(e).ServeHTTP(w, r)
+		return
+	}
 	upgrade := isUpgrade(r)
 	query, err := engineio.ParseQuery(r.URL.RawQuery)
 	if err != nil {
@@ -92,8 +90,8 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			known = e.deps.Sessions.Transport(query.SID)
 		}
 	}
-	local := owner == "" && query.SID != "" && !upgrade && query.Transport == engineio.TransportPolling
-	if !local { // the session's own gateway checks a polling request, final packets included
+	local := owner == "" && query.SID != "" && !upgrade && query.Transport == engineio.TransportPolling && r.Method == http.MethodGet
+	if !local { // the session's own gateway checks a GET, final packets included
 		refusal := engineio.CheckRequest(engineio.Request{
 			Method: r.Method, Query: query, Origin: r.Header.Get("Origin"), Upgrade: upgrade, SessionTransport: known,
 			Allow: func() *engineio.RequestError {
@@ -108,27 +106,37 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	key := ""
+	if upgrade { // judged before anything is taken for it: a slot, the session's tunnel, the connection
+		var refusal *engineio.RequestError
+		if key, refusal = checkWebSocket(r); refusal != nil {
+			w.Header().Set("Sec-WebSocket-Version", webSocketVersion)
+			e.refuse(w, refusal, true)
+			return
+		}
+	}
 	switch {
 	case query.SID == "":
-		e.handshake(w, r, upgrade)
+		e.handshake(w, r, upgrade, key)
 	case upgrade:
-		e.upgrade(w, r, query.SID, owner)
+		e.upgrade(w, r, key, query.SID, owner)
 	default:
 		e.poll(w, r, query, owner)
 	}
 }
 
 // handshake opens a session, if there is room for it.
-func (e *Endpoint) handshake(w http.ResponseWriter, r *http.Request, upgrade bool) {
+func (e *Endpoint) handshake(w http.ResponseWriter, r *http.Request, upgrade bool, key string) {
 	var wait time.Duration
 	ok := true
 	if e.cfg.Admit != nil {
 		wait, ok = e.cfg.Admit(r)
 	}
 	if !ok || e.cfg.MaxConnections > 0 && e.deps.Sessions.Count() >= e.cfg.MaxConnections {
-		e.deps.Stats.Handshakes.WithLabelValues("overload").Inc()
-		w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
-		http.Error(w, "Too many connections", http.StatusServiceUnavailable)
+		if upgrade {
+			w.Header().Set("Connection", "close")
+		}
+		e.overload(w, wait, "Too many connections")
 		return
 	}
 	headers := session.Headers{Authorization: r.Header.Get("Authorization")}
@@ -139,70 +147,46 @@ func (e *Endpoint) handshake(w http.ResponseWriter, r *http.Request, upgrade boo
 		answer(w, e.deps.Sessions.OpenPolling(e.deps.Sockets, headers))
 		return
 	}
-	e.accept(w, r, func(c transport.Conn) transport.Receiver { return e.deps.Sessions.Open(c, headers) })
+	e.accept(w, r, key, func(c transport.Conn) transport.Receiver { return e.deps.Sessions.Open(c, headers) })
 }
 
-// upgrade takes a WebSocket for a session that began with polling, here or at its gateway.
-func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, sid, owner string) {
-	bind := func(c transport.Conn) transport.Receiver { return e.deps.Sessions.Upgrade(sid, c) }
-	if owner != "" {
-		remote, refusal, err := e.deps.Peers.OpenTunnel(r.Context(), owner, sid)
-		if err != nil {
-			refusal = engineio.ErrUnknownSession // its gateway is gone, and the session with it
-		}
-		if refusal != nil {
-			e.refuse(w, refusal, true)
+// poll answers a polling request of a session, here or by its gateway. A body is read only for a session that there is.
+func (e *Endpoint) poll(w http.ResponseWriter, r *http.Request, query engineio.Query, owner string) {
+	request := session.PollRequest{Method: r.Method, Query: query, ContentType: r.Header.Get("Content-Type")}
+	if r.ContentLength != 0 && (owner != "" || e.deps.Sessions.Transport(query.SID) != "") {
+		body, ended, release, err := e.bodies.read(r.Body, r.ContentLength, e.cfg.MaxPayload)
+		defer release()
+		switch {
+		case errors.Is(err, errBodies):
+			e.overload(w, retryAfter, "Too many large requests at once")
+			return
+		case tooSlow(err):
+			http.Error(w, "The body did not come in time", http.StatusRequestTimeout)
+			return
+		case err != nil:
+			e.refuse(w, engineio.ErrBadRequest, false)
+			return
+		case !ended:
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
 			return
 		}
-		bind = remote
+		if r.Method == http.MethodPost { // of a GET it means nothing
+			request.Body = body
+		}
 	}
-	e.accept(w, r, bind)
-}
-
-func (e *Endpoint) accept(w http.ResponseWriter, r *http.Request, bind func(transport.Conn) transport.Receiver) {
-	upgrader := ws.HTTPUpgrader{Header: w.Header().Clone()}
-	upgrader.Header.Del("Vary")
-	conn, rw, _, err := upgrader.Upgrade(r, w)
-	if err != nil {
-		e.deps.Log.DebugContext(r.Context(), "upgrade failed", slog.Any("error", err)) // gobwas has answered
-		return
-	}
-	pending, err := unread(rw)
-	if err != nil {
-		_ = conn.Close()
-		return
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetKeepAlive(false) // the heartbeat does it
-	}
-	e.deps.Sockets.Serve(conn, pending, bind)
-}
-
-// poll answers a polling request of a session, here or by its gateway.
-func (e *Endpoint) poll(w http.ResponseWriter, r *http.Request, query engineio.Query, owner string) {
-	control := http.NewResponseController(w)
-	if r.Method == http.MethodPost {
-		_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
-	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(e.cfg.MaxPayload)))
-	_ = control.SetReadDeadline(time.Time{}) // a GET waits for long; its end is noticed all the same
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		w.Header().Set("Connection", "close")
-		w.WriteHeader(http.StatusRequestEntityTooLarge)
-		return
-	case err != nil:
-		e.refuse(w, engineio.ErrBadRequest, false)
-		return
-	}
-	request := session.PollRequest{Method: r.Method, Query: query, ContentType: r.Header.Get("Content-Type"), Body: body}
 	response, err := e.ask(r.Context(), owner, request)
 	if err != nil {
 		e.refuse(w, engineio.ErrUnknownSession, false)
 		return
 	}
 	answer(w, response)
+}
+
+// overload tells the client to come back.
+func (e *Endpoint) overload(w http.ResponseWriter, wait time.Duration, message string) {
+	e.deps.Stats.Handshakes.WithLabelValues("overload").Inc()
+	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
+	http.Error(w, message, http.StatusServiceUnavailable)
 }
 
 // ask has a polling request answered, here or through the session's gateway. A GET waits as long as it takes, in turns of pollHold.
@@ -226,31 +210,11 @@ func (e *Endpoint) ask(ctx context.Context, owner string, request session.PollRe
 }
 
 func answer(w http.ResponseWriter, p session.PollResponse) {
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(answerTimeout)) // a test's recorder has none
 	h := w.Header()
 	h.Set("Content-Type", p.ContentType)
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(p.Body) // the client is gone otherwise
-}
-
-// isUpgrade tells whether a request asks for a WebSocket.
-func isUpgrade(r *http.Request) bool {
-	return strings.EqualFold(r.Header.Get("Upgrade"), "websocket") &&
-		strings.Contains(strings.ToLower(r.Header.Get("Connection")), "upgrade")
-}
-
-// unread takes what came with the handshake out of the buffer that is dropped with the request.
-func unread(rw *bufio.ReadWriter) ([]byte, error) {
-	n := rw.Reader.Buffered()
-	if n == 0 {
-		return nil, nil
-	}
-	raw, err := rw.Reader.Peek(n)
-	if err != nil {
-		return nil, fmt.Errorf("read what came with the handshake: %w", err)
-	}
-	return append([]byte(nil), raw...), nil
 }
 
 // refuse answers with Engine.IO's error: JSON, or plain text and always 400 for a rejected upgrade.

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// ipLimiter is a token bucket for each IP address (each /64 of IPv6). Loopback and private addresses are not limited: behind
-// them is a load balancer, or the operator.
+// ipLimiter is a token bucket for each IP address: for what addresses.limitKey makes of it.
 type ipLimiter struct {
 	rate  float64
 	burst float64
@@ -28,16 +27,10 @@ func newIPLimiter(rate float64, burst int) *ipLimiter {
 	return &ipLimiter{rate: rate, burst: float64(burst), buckets: make(map[netip.Addr]bucket)}
 }
 
-// allow takes a token of an address; otherwise it tells when there will be one.
+// allow takes a token of an address's key; otherwise it tells when there will be one.
 func (l *ipLimiter) allow(addr netip.Addr, now time.Time) (wait time.Duration, ok bool) {
-	if l.rate <= 0 || !addr.IsValid() || addr.IsLoopback() || addr.IsPrivate() {
+	if l.rate <= 0 {
 		return 0, true
-	}
-	if addr.Is6() {
-		prefix, err := addr.Prefix(64)
-		if err == nil {
-			addr = prefix.Addr()
-		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -46,31 +46,7 @@ func (o Origins) CORS(next http.Handler) http.Handler {
 	})
 }
 
-// clientIP is the address of the client: that of the connection or, behind a trusted proxy, the last one in
-// X-Forwarded-For that is not a trusted proxy itself.
-func (e *Edge) clientIP(r *http.Request) netip.Addr {
-	ap, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	addr := ap.Addr().Unmap()
-	if !e.trusted(addr) {
-		return addr
-	}
-	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
-	for _, hop := range slices.Backward(hops) {
-		forwarded, err := netip.ParseAddr(strings.TrimSpace(hop))
-		if err != nil {
-			return addr
-		}
-		addr = forwarded.Unmap()
-		if !e.trusted(addr) {
-			return addr
-		}
-	}
-	return addr
-}
+// clientIP is the address of the client, the zero Addr when it cannot be told.
+func (e *Edge) clientIP(r *http.Request) netip.Addr { return e.addresses.client(r) }
 
-func (e *Edge) trusted(addr netip.Addr) bool {
-	return slices.ContainsFunc(e.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
-}
+func (e *Edge) trusted(addr netip.Addr) bool { return contains(e.cfg.TrustedProxies, addr) }

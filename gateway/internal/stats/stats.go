@@ -9,6 +9,7 @@ type Stats struct {
 	Sockets      prometheus.Gauge       // namespaces entered
 	Rooms        prometheus.Gauge       // rooms with a member here
 	Handshakes   *prometheus.CounterVec // result: ok, refused, overload, unavailable
+	HTTPRefusals *prometheus.CounterVec // bound: address, descriptors
 	Disconnects  *prometheus.CounterVec // reason: transport.Reason
 	Packets      *prometheus.CounterVec // direction: in, out; type: socketio.Type
 	SlowCloses   prometheus.Counter
@@ -34,12 +35,13 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: ns, Subsystem: sub, Name: name, Help: help}, labels)
 	}
 	s := &Stats{
-		Connections: gauge("connections", "Open Engine.IO sessions."),
-		Sockets:     gauge("sockets", "Sockets (sessions in a namespace)."),
-		Rooms:       gauge("rooms", "Rooms with at least one member here."),
-		Handshakes:  counter("handshakes_total", "Namespace CONNECTs by result.", "result"),
-		Disconnects: counter("disconnects_total", "Ended sessions by reason.", "reason"),
-		Packets:     counter("packets_total", "Socket.IO packets.", "direction", "type"),
+		Connections:  gauge("connections", "Open Engine.IO sessions."),
+		Sockets:      gauge("sockets", "Sockets (sessions in a namespace)."),
+		Rooms:        gauge("rooms", "Rooms with at least one member here."),
+		Handshakes:   counter("handshakes_total", "Namespace CONNECTs by result.", "result"),
+		HTTPRefusals: counter("http_refusals_total", "HTTP connections and requests refused at a bound.", "bound"),
+		Disconnects:  counter("disconnects_total", "Ended sessions by reason.", "reason"),
+		Packets:      counter("packets_total", "Socket.IO packets.", "direction", "type"),
 		SlowCloses: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: ns, Subsystem: sub, Name: "slow_consumer_closes_total", Help: "Sessions closed because their send queue overflowed.",
 		}),
@@ -59,7 +61,7 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: ns, Subsystem: sub, Name: "outbound_queue_bytes", Help: "Bytes in all send queues.",
 	}, func() float64 { return float64(queuedBytes()) })
-	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs, s.Recoveries,
+	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.HTTPRefusals, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs, s.Recoveries,
 		s.ClientEvents, s.EventRepeats, s.ClusterCalls, s.Draining, s.Delivery, queue)
 	s.EventsIn = s.Packets.WithLabelValues("in", "event")
 	s.EventsOut = s.Packets.WithLabelValues("out", "event")
