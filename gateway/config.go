@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/starling-chat/starling/platform/bus"
@@ -73,11 +75,14 @@ type Limits struct {
 	Connections    int           `name:"max-connections" env:"MAX_CONNECTIONS" default:"0" help:"Sessions of this gateway, a number; 0 takes what the descriptor limit leaves."`
 	SendQueueBytes int           `name:"send-queue-bytes" env:"SEND_QUEUE_BYTES" default:"262144" help:"Bytes that wait to be sent to one client; a slower client is closed and recovers."`
 	SendBuffer     int           `name:"kernel-send-buffer-bytes" env:"KERNEL_SEND_BUFFER_BYTES" default:"0" help:"Bytes that the kernel takes beside that for one client that does not read; 0 leaves it to the kernel, which takes up to 4 MiB (net.ipv4.tcp_wmem)."`
-	FrameTimeout   time.Duration `name:"frame-timeout" env:"FRAME_TIMEOUT" default:"10s" help:"For a message to arrive whole, a duration."`
+	FrameTimeout   time.Duration `name:"frame-timeout" env:"FRAME_TIMEOUT" default:"10s" help:"How long a message that has begun may stand still, a duration; each KiB that arrives counts for a second."`
 	EventTimeout   time.Duration `name:"event-timeout" env:"EVENT_TIMEOUT" default:"4500ms" help:"For a service to answer a client event, a duration."`
 	ClusterTimeout time.Duration `name:"cluster-timeout" env:"CLUSTER_TIMEOUT" default:"1s" help:"For other gateways to answer a cluster operation, a duration; then the answer is partial."`
 	ClusterCalls   int           `name:"max-cluster-calls" env:"MAX_CLUSTER_CALLS" default:"256" help:"Cluster operations (emits by other backends, lists of sockets) that this gateway serves at once, a number."`
-	IPRate         float64       `name:"handshake-rate" env:"HANDSHAKE_RATE" default:"100" help:"Handshakes of one IP address, per second; 0 sets no limit. Loopback and private addresses are not limited."`
+	IPRate         float64       `name:"handshake-rate" env:"HANDSHAKE_RATE" default:"100" help:"Handshakes of one IP address (IPv6: /64), per second; 0 sets no limit. Loopback and LIMIT_EXEMPT_NETWORKS are not limited."`
+	AddressConns   int           `name:"max-address-connections" env:"MAX_ADDRESS_CONNECTIONS" default:"1000" help:"HTTP connections (polling, REST, pages) that one IP address may hold, a number; WebSockets do not count. 0 sets no bound of its own; a quarter of what the descriptor limit leaves is the most."`
+	Exempt         []string      `name:"limit-exempt-networks" env:"LIMIT_EXEMPT_NETWORKS" help:"Networks (CIDR) whose addresses have no limits (handshakes, connections, logins), separated by commas; loopback has none either."`
+	IdleTimeout    time.Duration `name:"http-idle-timeout" env:"HTTP_IDLE_TIMEOUT" default:"650s" help:"How long an HTTP connection may wait for its next request, a duration; longer than a balancer in front keeps its own."`
 	IPBurst        int           `name:"handshake-burst" env:"HANDSHAKE_BURST" default:"1000" help:"Handshakes that one IP address may make at once, a number."`
 }
 
@@ -121,6 +126,7 @@ func (c *Config) Validate() error {
 		{"CLUSTER_TIMEOUT", int64(c.Limits.ClusterTimeout)},
 		{"MAX_CLUSTER_CALLS", int64(c.Limits.ClusterCalls)},
 		{"HANDSHAKE_BURST", int64(c.Limits.IPBurst)},
+		{"HTTP_IDLE_TIMEOUT", int64(c.Limits.IdleTimeout)},
 	}
 	for _, p := range positive {
 		if p.value <= 0 {
@@ -132,8 +138,9 @@ func (c *Config) Validate() error {
 		return errors.New("GATEWAY_ID must be up to 63 letters, digits, - and _")
 	case c.Protocol.MaxAttachments < 0 || c.Protocol.MaxAttachments > 64:
 		return errors.New("MAX_ATTACHMENTS must be 0 to 64")
-	case c.Limits.EventRate < 0 || c.Limits.IPRate < 0 || c.Limits.Connections < 0 || c.Limits.SendBuffer < 0 || c.Drain.Window < 0:
-		return errors.New("EVENT_RATE, HANDSHAKE_RATE, MAX_CONNECTIONS, KERNEL_SEND_BUFFER_BYTES and DRAIN_WINDOW must not be negative")
+	case c.Limits.EventRate < 0 || c.Limits.IPRate < 0 || c.Limits.Connections < 0 || c.Limits.SendBuffer < 0 ||
+		c.Limits.AddressConns < 0 || c.Drain.Window < 0:
+		return errors.New("EVENT_RATE, HANDSHAKE_RATE, MAX_CONNECTIONS, MAX_ADDRESS_CONNECTIONS, KERNEL_SEND_BUFFER_BYTES and DRAIN_WINDOW must not be negative")
 	case c.Recovery.Window < 0 || c.Recovery.Events < 1 || c.Recovery.Replicas < 1 || c.Recovery.Replicas > 5 || c.Recovery.Bytes < 1<<20:
 		return errors.New("RECOVERY_WINDOW must not be negative, RECOVERY_EVENTS be 1 or more, RECOVERY_REPLICAS 1 to 5, RECOVERY_BYTES 1048576 or more")
 	case c.Drain.Window >= c.ShutdownTimeout:
@@ -145,8 +152,9 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("FRONTEND_URL: %q is not an origin such as https://chat.example.org", origin)
 		}
 	}
-	_, err := c.trustedProxies()
-	return err
+	_, proxies := c.trustedProxies()
+	_, exempt := c.exemptNetworks()
+	return cmp.Or(proxies, exempt)
 }
 
 // sidKey is the key of session ids. Without any secret the tag only tells typing errors; a sid is still 120 random bits.
@@ -160,13 +168,27 @@ func (c *Config) sidKey() []byte {
 }
 
 func (c *Config) trustedProxies() ([]netip.Prefix, error) {
-	var list []netip.Prefix
-	for _, s := range c.Listen.TrustedProxies {
+	return networks("TRUSTED_PROXIES", c.Listen.TrustedProxies)
+}
+
+func (c *Config) exemptNetworks() ([]netip.Prefix, error) {
+	return networks("LIMIT_EXEMPT_NETWORKS", c.Limits.Exempt)
+}
+
+// networks reads a list of networks; a bare address is a network of its own.
+func networks(setting string, list []string) ([]netip.Prefix, error) {
+	read := make([]netip.Prefix, 0, len(list))
+	for _, s := range list {
+		s = strings.TrimSpace(s)
+		if addr, err := netip.ParseAddr(s); err == nil {
+			read = append(read, netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()))
+			continue
+		}
 		p, err := netip.ParsePrefix(s)
 		if err != nil {
-			return nil, fmt.Errorf("TRUSTED_PROXIES: %q is not a network such as 10.0.0.0/8", s)
+			return nil, fmt.Errorf("%s: %q is not a network such as 10.0.0.0/8", setting, s)
 		}
-		list = append(list, p)
+		read = append(read, p)
 	}
-	return list, nil
+	return read, nil
 }

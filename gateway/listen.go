@@ -75,3 +75,12 @@ func descriptorRoom() int {
 	}
 	return max(int(min(limit.Cur, 1<<30))-descriptorReserve, 1)
 }
+
+// perAddress bounds the HTTP connections of one address: no address takes more than a quarter of the descriptors for clients.
+func perAddress(set int) int {
+	quarter := descriptorRoom() / 4
+	if set == 0 || quarter > 0 && set > quarter {
+		return quarter
+	}
+	return set
+}

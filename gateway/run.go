@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -36,11 +35,6 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return fmt.Errorf("start tracing: %w", err)
 	}
 	defer func() { _ = stopTracing(context.WithoutCancel(ctx)) }()
-	proxies, err := cfg.trustedProxies()
-	if err != nil {
-		return err
-	}
-
 	conns, err := dial(cfg, log)
 	if err != nil {
 		return err
@@ -67,7 +61,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	others := peers.New(peers.Config{Gateway: cfg.Listen.ID, Takeover: app.Takeover, Resumed: app.Resumed}, nc, sessions, log)
-	front, err := edge.New(edgeConfig(cfg, listener, proxies, conns, app.cluster, log),
+	front, err := edge.New(edgeConfig(cfg, listener, conns, app.cluster, log),
 		edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Peers: others, Stats: st, Log: log})
 	if err != nil {
 		return fmt.Errorf("prepare the HTTP edge: %w", err)
@@ -93,9 +87,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 // closeTimeout is how long a closing connection may take.
 const closeTimeout = 2 * time.Second
 
-func edgeConfig(cfg Config, listener net.Listener, proxies []netip.Prefix, conns serviceConns, operations *cluster.Cluster, log *slog.Logger) edge.Config {
+func edgeConfig(cfg Config, listener net.Listener, conns serviceConns, operations *cluster.Cluster, log *slog.Logger) edge.Config {
+	proxies, _ := cfg.trustedProxies() // Validate has read them
+	exempt, _ := cfg.exemptNetworks()
 	return edge.Config{
-		Listener: listener, Origins: cfg.Listen.FrontendURLs, TrustedProxies: proxies,
+		Listener: listener, Origins: cfg.Listen.FrontendURLs, TrustedProxies: proxies, Unlimited: exempt,
+		IdleTimeout: cfg.Limits.IdleTimeout, MaxPerAddress: perAddress(cfg.Limits.AddressConns),
 		MaxPayload: cfg.Protocol.MaxPayload, MaxConnections: maxConnections(cfg.Limits.Connections, log), MaxSockets: descriptorRoom(),
 		IPRate: cfg.Limits.IPRate, IPBurst: cfg.Limits.IPBurst,
 		Auth: conns.auth, Chat: conns.chat, Presence: conns.presence, Cluster: operations.Server(),
