@@ -25,7 +25,6 @@ const (
 	name = "auth-service"
 
 	prepareRetry = 500 * time.Millisecond
-	prepareLogs  = 5 * time.Second // between two lines of log
 	flushTraces  = 2 * time.Second
 )
 
@@ -99,22 +98,20 @@ func prepare(ctx context.Context, cfg Config, service *auth.Service, log *slog.L
 			return err
 		}
 	}
-	var logged time.Time
+	waiting := obs.Repeats{Log: log, Message: "waiting for the database"}
 	for {
 		err := service.Prepare(ctx)
 		kind := fault.KindOf(err)
 		switch {
 		case err == nil:
+			waiting.Over(ctx)
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case kind != fault.Unavailable && kind != fault.Timeout:
 			return fmt.Errorf("prepare: %w", err)
 		}
-		if time.Since(logged) >= prepareLogs {
-			logged = time.Now()
-			log.LogAttrs(ctx, slog.LevelWarn, "waiting for the database", slog.Any("error", err))
-		}
+		waiting.Failed(ctx, err)
 		run.Pause(ctx, prepareRetry)
 	}
 }

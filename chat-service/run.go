@@ -98,9 +98,11 @@ func openDatabase(ctx context.Context, cfg Config, pool *pgxpool.Pool, store *po
 		if err := pg.Migrate(ctx, cfg.database(), Migrations(), log); err != nil {
 			return err
 		}
+	} else if err := pg.Await(ctx, pool, log); err != nil {
+		return err
 	}
 	if cfg.AssertDurable {
-		if err := pg.AwaitDurable(ctx, pool); err != nil {
+		if err := pg.AwaitDurable(ctx, pool, log); err != nil {
 			return fmt.Errorf("check PostgreSQL (ASSERT_DURABLE): %w", err)
 		}
 	}

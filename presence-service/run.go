@@ -112,6 +112,8 @@ func serve(ctx context.Context, cfg Config, conns connections, migrate func(cont
 		defer close(migrated)
 		return migrate(ctx)
 	})
+	// A database that does not fit ends the service, also where it is not the one who migrates; one that is away does not.
+	group.Go("database", func(ctx context.Context) error { return pg.Await(ctx, pool, log) })
 	group.Go("other replicas", online.Run)
 	group.Go("snapshots", snapshots.Run)
 	group.Go("intake", reports.Run)

@@ -42,7 +42,7 @@ func IsUnique(err error, constraint string) bool {
 // connection leaves it unknown whether a COMMIT took place. A cancelled context
 // is not unavailability, an exceeded deadline is.
 func IsUnavailable(err error) bool {
-	if err == nil || errors.Is(err, context.Canceled) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrUnfit) {
 		return false
 	}
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok { // also inside a ConnectError
@@ -56,13 +56,13 @@ func IsUnavailable(err error) bool {
 	var connectErr *pgconn.ConnectError
 	var netErr net.Error
 	return errors.As(err, &connectErr) || errors.As(err, &netErr) || pgconn.Timeout(err) || pgconn.SafeToRetry(err) ||
-		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrCircuitOpen) || errors.Is(err, pgconn.ErrConnClosed) ||
+		errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrCircuitOpen) || errors.Is(err, ErrReadOnly) || errors.Is(err, pgconn.ErrConnClosed) ||
 		errors.Is(err, puddle.ErrClosedPool) || errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// IsLost reports whether an established connection broke. Another one may work, although those that are as old probably broke,
-// too. A statement that was under way may have taken effect.
+// IsLost reports whether an established connection broke, or leads to a server that takes no writes any more. Another one may
+// work, although those that are as old are probably no better. A statement that was under way may have taken effect.
 func IsLost(err error) bool {
 	if !IsUnavailable(err) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrCircuitOpen) || errors.Is(err, puddle.ErrClosedPool) {
 		return false
@@ -71,7 +71,7 @@ func IsLost(err error) bool {
 		return false
 	}
 	switch code(err) {
-	case "", codeAdminShutdown, codeCrashShutdown, codeIdleInTransaction: // the last three end one connection
+	case "", codeReadOnlyTransaction, codeAdminShutdown, codeCrashShutdown, codeIdleInTransaction: // all end one connection
 		return true
 	}
 	return false

@@ -3,57 +3,39 @@ package pg
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"hash/fnv"
 	"io/fs"
 	"log/slog"
 	"time"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
-
-	"github.com/starling-chat/starling/platform/run"
 )
 
 const (
 	migrationTimeout    = 10 * time.Minute // of one statement, instead of StatementTimeout
-	migrateRetryPause   = 500 * time.Millisecond
-	migrateLogEvery     = 5 * time.Second
-	migrateLockPeriod   = 1   // seconds between two tries
-	migrateLockAttempts = 600 // another replica may be migrating for ten minutes
+	migrateLockPeriod   = 1                // seconds between two tries
+	migrateLockAttempts = 600              // another replica may be migrating for ten minutes
 )
 
 const (
-	sqlSchemaExists = `SELECT to_regnamespace($1) IS NOT NULL`
-	sqlCreateSchema = `CREATE SCHEMA IF NOT EXISTS %s`
+	sqlSchemaExists  = `SELECT to_regnamespace($1) IS NOT NULL`
+	sqlCreateSchema  = `CREATE SCHEMA IF NOT EXISTS %s`
+	sqlCurrentSchema = `SELECT coalesce(current_schema(), '')`
 )
 
 // Migrate brings cfg.Schema to the newest version of the goose files at the root
 // of fsys, creating the schema where it is missing. Replicas may call it
 // together: a session lock per schema lets one work and the others wait. It
-// waits for PostgreSQL until ctx ends, saying so in log every few seconds.
+// waits for PostgreSQL until ctx ends, saying so in log at a growing distance.
 func Migrate(ctx context.Context, cfg Config, fsys fs.FS, log *slog.Logger) error {
-	var lastLog time.Time
-	for {
-		err := migrate(ctx, cfg, fsys, log)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil || !IsUnavailable(err) {
-			// An end while PostgreSQL was being asked is an end, not a failure.
-			return fmt.Errorf("migrate schema %s: %w", cfg.Schema, errors.Join(ctx.Err(), err))
-		}
-		if now := time.Now(); now.Sub(lastLog) >= migrateLogEvery {
-			lastLog = now
-			log.LogAttrs(ctx, slog.LevelWarn, "waiting for PostgreSQL", slog.String("schema", cfg.Schema), slog.Any("error", err))
-		}
-		if !run.Pause(ctx, migrateRetryPause) {
-			return fmt.Errorf("migrate schema %s: %w", cfg.Schema, errors.Join(ctx.Err(), err))
-		}
+	err := await(ctx, log.With(slog.String("schema", cfg.Schema)), func(ctx context.Context) error { return migrate(ctx, cfg, fsys, log) })
+	if err != nil {
+		return fmt.Errorf("migrate schema %s: %w", cfg.Schema, err)
 	}
+	return nil
 }
 
 func migrate(ctx context.Context, cfg Config, fsys fs.FS, log *slog.Logger) error {
@@ -63,6 +45,9 @@ func migrate(ctx context.Context, cfg Config, fsys fs.FS, log *slog.Logger) erro
 	}
 	cfg.StatementTimeout = migrationTimeout
 	cfg.apply(config.ConnConfig)
+	if err := assertSession(ctx, config.ConnConfig); err != nil {
+		return err
+	}
 	db := stdlib.OpenDB(*config.ConnConfig)
 	defer func() { _ = db.Close() }()
 
@@ -98,17 +83,24 @@ func createSchema(ctx context.Context, db *sql.DB, schema string) error {
 	if schema == "" {
 		return nil
 	}
-	name := pgx.Identifier{schema}.Sanitize()
+	name := schemaName(schema)
 	var exists bool
 	if err := db.QueryRowContext(ctx, sqlSchemaExists, name).Scan(&exists); err != nil {
 		return fmt.Errorf("look for the schema: %w", err)
 	}
-	if exists {
-		return nil
+	if !exists {
+		// IF NOT EXISTS does not help against a replica that creates it right now.
+		if _, err := db.ExecContext(ctx, fmt.Sprintf(sqlCreateSchema, name)); err != nil && !IsUnique(err, "") {
+			return fmt.Errorf("create the schema: %w", err)
+		}
 	}
-	// IF NOT EXISTS does not help against a replica that creates it right now.
-	if _, err := db.ExecContext(ctx, fmt.Sprintf(sqlCreateSchema, name)); err != nil && !IsUnique(err, "") {
-		return fmt.Errorf("create the schema: %w", err)
+	// A connection that was made before its schema could not be judged by it.
+	var current string
+	if err := db.QueryRowContext(ctx, sqlCurrentSchema).Scan(&current); err != nil {
+		return fmt.Errorf("ask for the current schema: %w", err)
+	}
+	if current != schema {
+		return wrongSchema(schema, current)
 	}
 	return nil
 }

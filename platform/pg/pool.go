@@ -3,7 +3,9 @@ package pg
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/platform/settings"
 )
@@ -64,6 +67,8 @@ func (cfg Config) pool() (*pgxpool.Config, error) {
 	config.MaxConnLifetimeJitter = maxConnLifetime / 10
 	config.MaxConnIdleTime = 5 * time.Minute
 	config.HealthCheckPeriod = 15 * time.Second
+	config.PrepareConn = borrow
+	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	if cfg.Trace {
 		config.ConnConfig.Tracer = otelpgx.NewTracer(otelpgx.WithDisableConnectionDetailsInAttributes())
 	}
@@ -76,44 +81,70 @@ func (cfg Config) apply(conn *pgx.ConnConfig) {
 		conn.ConnectTimeout = connectTimeout
 	}
 	conn.DialFunc = dial
-	for name, timeout := range map[string]time.Duration{
-		"statement_timeout": cmp.Or(max(cfg.StatementTimeout, 0), defaultStatementTimeout),
-		// A process that hangs, or is cut off, between two statements must not keep rows locked from its replicas.
-		"idle_in_transaction_session_timeout": cmp.Or(max(cfg.IdleTxTimeout, 0), defaultIdleTxTimeout),
-		// The server notices a host that vanished as we do (dial.go).
-		"tcp_user_timeout": userTimeout,
-	} {
-		conn.RuntimeParams[name] = strconv.FormatInt(timeout.Milliseconds(), 10)
-	}
-	for name, value := range map[string]int64{
-		"tcp_keepalives_idle":     int64(keepaliveIdle.Seconds()),
-		"tcp_keepalives_interval": int64(keepaliveInterval.Seconds()),
-		"tcp_keepalives_count":    keepaliveCount,
-	} {
-		conn.RuntimeParams[name] = strconv.FormatInt(value, 10)
-	}
+	conn.ValidateConnect = cfg.judge
+	conn.OnPgError = keepsConnection(conn.OnPgError)
 	if cfg.AppName != "" {
 		conn.RuntimeParams["application_name"] = cfg.AppName
 	}
+	// Not set later like the limits: behind a pooler that hands servers from client to client, a connection that says at once
+	// where it is can be refused.
 	if cfg.Schema != "" {
-		conn.RuntimeParams["search_path"] = pgx.Identifier{cfg.Schema}.Sanitize()
+		conn.RuntimeParams["search_path"] = schemaName(cfg.Schema)
 	}
 }
 
-// AwaitDurable is AssertDurable that waits for PostgreSQL as long as it takes, or until ctx ends.
-func AwaitDurable(ctx context.Context, pool *pgxpool.Pool) error {
+// limits are the arguments of sqlFit after the schema, as PostgreSQL writes them: milliseconds, then seconds.
+func (cfg Config) limits() []string {
+	var args []string
+	for _, limit := range []time.Duration{
+		cmp.Or(max(cfg.StatementTimeout, 0), defaultStatementTimeout),
+		// A process that hangs, or is cut off, between two statements must not keep rows locked from its replicas.
+		cmp.Or(max(cfg.IdleTxTimeout, 0), defaultIdleTxTimeout),
+		// The server notices a host that vanished as we do (dial.go).
+		userTimeout,
+	} {
+		args = append(args, strconv.FormatInt(limit.Milliseconds(), 10))
+	}
+	for _, n := range []int64{int64(keepaliveIdle.Seconds()), int64(keepaliveInterval.Seconds()), keepaliveCount} {
+		args = append(args, strconv.FormatInt(n, 10))
+	}
+	return args
+}
+
+// AwaitDurable is AssertDurable that waits for PostgreSQL as long as it takes, or until ctx ends, and says so in log.
+func AwaitDurable(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
+	return await(ctx, log, func(ctx context.Context) error { return AssertDurable(ctx, pool) })
+}
+
+// Await waits for a connection that serves, as long as it takes, or until ctx ends, and says so in log. It is for services that
+// do not migrate; the error is ErrUnfit where waiting does not help.
+func Await(ctx context.Context, pool *pgxpool.Pool, log *slog.Logger) error {
+	return await(ctx, log, func(ctx context.Context) error { return assertSession(ctx, pool.Config().ConnConfig) })
+}
+
+const awaitPause = 500 * time.Millisecond
+
+// await tries until it succeeds, fails for another reason than an outage, or ctx ends.
+func await(ctx context.Context, log *slog.Logger, try func(context.Context) error) error {
+	waiting := obs.Repeats{Log: log, Message: "waiting for PostgreSQL"}
 	for {
-		err := AssertDurable(ctx, pool)
-		if err == nil || ctx.Err() != nil || !IsUnavailable(err) {
+		err := try(ctx)
+		switch {
+		case err == nil:
+			waiting.Over(ctx)
+			return nil
+		case ctx.Err() != nil:
+			// An end while PostgreSQL was being asked is an end, not a failure.
+			return errors.Join(ctx.Err(), err)
+		case !IsUnavailable(err):
 			return err
 		}
-		if !run.Pause(ctx, durableRetryPause) {
-			return ctx.Err()
+		waiting.Failed(ctx, err)
+		if !run.Pause(ctx, awaitPause) {
+			return errors.Join(ctx.Err(), err)
 		}
 	}
 }
-
-const durableRetryPause = time.Second
 
 // AssertDurable fails unless the server flushes commits to disk: kill -9 alone
 // does not reveal a missing fsync, so the settings are asserted.

@@ -37,16 +37,29 @@ func New(t testing.TB, fsys fs.FS, schema string) pg.Config {
 			t.Fatalf("make template: %v", err)
 		}
 	}
-	name := "test_" + strconv.FormatInt(process().next(), 10)
-	if err := server.exec(ctx, "CREATE DATABASE "+name+" TEMPLATE "+template); err != nil {
+	return server.create(t, "TEMPLATE "+template, schema)
+}
+
+// create makes a database for t.
+func (s *shared) create(t testing.TB, options, schema string) pg.Config {
+	t.Helper()
+	ctx := t.Context()
+	name := "test_" + strconv.FormatInt(s.next(), 10)
+	if err := s.exec(ctx, "CREATE DATABASE "+name+" "+options); err != nil {
 		t.Fatalf("create database: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := server.exec(context.WithoutCancel(ctx), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
+		if err := s.exec(context.WithoutCancel(ctx), "DROP DATABASE "+name+" WITH (FORCE)"); err != nil {
 			t.Errorf("drop database: %v", err)
 		}
 	})
-	return server.config(name, schema)
+	return s.config(name, schema)
+}
+
+// NewEncoded is New for an empty database that keeps its texts in encoding.
+func NewEncoded(t testing.TB, encoding, schema string) pg.Config {
+	t.Helper()
+	return process().start(t).create(t, "TEMPLATE template0 LOCALE 'C' ENCODING '"+encoding+"'", schema)
 }
 
 // Pool is New and an open pool on it, closed when t ends.

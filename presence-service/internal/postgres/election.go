@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/presence-service/internal/presence"
 )
 
@@ -81,13 +82,7 @@ func (e *Election) claim(ctx context.Context) presence.Claim {
 	return presence.ClaimDenied
 }
 
-const (
-	// A host that vanishes must not keep the lock for hours: its silence is noticed after 5 + 3×2 s.
-	sqlKeepalive = `SELECT set_config('tcp_keepalives_idle', '5', false), set_config('tcp_keepalives_interval', '2', false),
-		set_config('tcp_keepalives_count', '3', false)`
-	sqlTryLock = `SELECT pg_try_advisory_lock($1)`
-	sqlStill   = `SELECT true`
-)
+const sqlTryLock = `SELECT pg_try_advisory_lock($1)`
 
 func (e *Election) try(ctx context.Context) error {
 	if e.conn == nil {
@@ -96,15 +91,15 @@ func (e *Election) try(ctx context.Context) error {
 			return fmt.Errorf("connect for the leader lock: %w", err)
 		}
 		e.conn = conn
-		if _, err := conn.Exec(ctx, sqlKeepalive); err != nil {
-			return fmt.Errorf("set keepalives: %w", err)
-		}
 	}
-	sql, args := sqlTryLock, []any{lockID(e.Schema)}
 	if e.held {
-		sql, args = sqlStill, nil // locking again would nest
+		// Locking again would nest. A former primary keeps the lock for this replica while another one takes it on the new one.
+		if err := pg.AssertWritable(ctx, e.conn.PgConn()); err != nil {
+			return fmt.Errorf("keep the leader lock: %w", err)
+		}
+		return nil
 	}
-	if err := e.conn.QueryRow(ctx, sql, args...).Scan(&e.held); err != nil {
+	if err := e.conn.QueryRow(ctx, sqlTryLock, lockID(e.Schema)).Scan(&e.held); err != nil {
 		return fmt.Errorf("try the leader lock: %w", err)
 	}
 	return nil
