@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/settings"
 )
 
@@ -97,11 +98,15 @@ func (cfg Config) options(ctx context.Context) []nats.Option {
 
 func (cfg Config) callbacks(ctx context.Context) []nats.Option {
 	log := cfg.Log
+	unreached := &obs.Repeats{Log: log, Message: "NATS is not reached"}
+	slow := &obs.Repeats{Log: log, Message: "NATS drops messages that were not taken in time"}
 	return []nats.Option{
 		nats.ConnectHandler(func(nc *nats.Conn) {
+			unreached.Over(ctx)
 			log.LogAttrs(ctx, slog.LevelInfo, "nats connected", slog.String("server", nc.ConnectedServerName()))
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
+			unreached.Over(ctx)
 			log.LogAttrs(ctx, slog.LevelInfo, "nats reconnected", slog.String("server", nc.ConnectedServerName()))
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -110,12 +115,16 @@ func (cfg Config) callbacks(ctx context.Context) []nats.Option {
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
-			log.LogAttrs(ctx, slog.LevelDebug, "nats not reached", slog.Any("error", err))
+			unreached.Failed(ctx, err)
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""
 			if sub != nil {
 				subject = sub.Subject
+			}
+			if errors.Is(err, nats.ErrSlowConsumer) { // again and again under load
+				slow.Failed(ctx, err, slog.String("subject", subject))
+				return
 			}
 			log.LogAttrs(ctx, slog.LevelWarn, "nats error", slog.String("subject", subject), slog.Any("error", err))
 		}),

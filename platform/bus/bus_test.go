@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/url"
 	"strconv"
@@ -116,4 +117,30 @@ func TestBadName(t *testing.T) {
 	if _, err := bus.Connect(t.Context(), bus.Config{Name: "a.b"}); err == nil {
 		t.Error("Connect with a dot in the name = nil, want an error")
 	}
+}
+
+// TestUnreachedIsTold: who waits for NATS is told why, however early it is away, and not with every try.
+func TestUnreachedIsTold(t *testing.T) {
+	lines := make(chan string, 100)
+	log := slog.New(slog.NewTextHandler(lineWriter(lines), nil))
+	nc, err := bus.Connect(t.Context(), bus.Config{Name: "lonely", URL: "nats://user:hunter2@127.0.0.1:1", Log: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	select {
+	case line := <-lines:
+		if !strings.Contains(line, "level=WARN") || !strings.Contains(line, "NATS is not reached") || strings.Contains(line, "hunter2") {
+			t.Errorf("the log says %q, want that NATS is not reached", line)
+		}
+	case <-time.After(30 * time.Second):
+		t.Error("the log says nothing while NATS is away")
+	}
+}
+
+type lineWriter chan string
+
+func (w lineWriter) Write(p []byte) (int, error) {
+	w <- string(p)
+	return len(p), nil
 }

@@ -39,7 +39,9 @@ func (p *Publisher) relay(ctx context.Context) (more bool) {
 	defer cancel()
 	rows, err := p.outbox.Claim(ctx, relayRows)
 	if err != nil {
-		p.log.LogAttrs(ctx, slog.LevelWarn, "outbox not read", slog.Any("error", err))
+		p.unread.Failed(ctx, err)
+	} else {
+		p.unread.Over(ctx)
 	}
 	if len(rows) == 0 {
 		return false

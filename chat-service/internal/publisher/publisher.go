@@ -16,6 +16,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
+	"github.com/starling-chat/starling/platform/obs"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/namespaces"
 	"github.com/starling-chat/starling/proto/subject"
@@ -50,6 +51,9 @@ type Publisher struct {
 	inbox  string // + token: where the stream answers
 	acks   chan *nats.Msg
 	done   chan chat.OutboxID // rows to delete
+
+	// What fails for as long as PostgreSQL or the stream is away.
+	unread, unusable obs.Repeats
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -109,6 +113,7 @@ func New(nc *nats.Conn, outbox Outbox, cfg Config, log *slog.Logger) (*Publisher
 		nc: nc, js: js, outbox: outbox, cfg: cfg, log: log, degraded: true,
 		inbox: nc.NewInbox() + ".", acks: make(chan *nats.Msg, maxWaiting), done: make(chan chat.OutboxID, doneQueue),
 		waiting: map[string]*inflight{},
+		unread:  obs.Repeats{Log: log, Message: "outbox not read"}, unusable: obs.Repeats{Log: log, Message: "stream not usable"},
 	}, nil
 }
 
@@ -336,9 +341,10 @@ func (p *Publisher) probe(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
 	if err := ensureStream(ctx, p.js, p.cfg.Stream); err != nil {
-		p.log.LogAttrs(ctx, slog.LevelWarn, "stream not usable", slog.Any("error", err))
+		p.unusable.Failed(ctx, err)
 		return
 	}
+	p.unusable.Over(ctx)
 	p.mu.Lock()
 	p.degraded, p.failures = false, 0
 	p.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/obs"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
@@ -17,6 +18,8 @@ import (
 type repairs struct {
 	feed *Feed
 	now  chan struct{} // a comparison is wanted at once
+
+	failing obs.Repeats // of all rooms: an outage concerns many
 
 	mu  sync.Mutex // guards due
 	due map[string]repair
@@ -39,7 +42,10 @@ const (
 )
 
 func newRepairs(f *Feed) *repairs {
-	return &repairs{feed: f, now: make(chan struct{}, 1), due: make(map[string]repair)}
+	return &repairs{
+		feed: f, now: make(chan struct{}, 1), due: make(map[string]repair),
+		failing: obs.Repeats{Log: f.deps.Log, Message: "room gap not repaired"},
+	}
 }
 
 // request has a room repaired after GapWait, unless the gap closes before. With a head above 0, the room is known to stand there,
@@ -133,7 +139,7 @@ func (q *repairs) repair(ctx context.Context, roomID string) (failed bool) {
 		events, err := fetch()
 		if err != nil {
 			deps.Stats.GapRepairs.WithLabelValues("failed").Inc()
-			deps.Log.WarnContext(ctx, "room gap not repaired", slog.String("source", source), slog.Uint64("after", after), slog.Any("error", err))
+			q.failing.Failed(ctx, err, slog.String("source", source), slog.Uint64("after", after))
 			if source == "stream" {
 				continue // chat-service may do
 			}
@@ -144,6 +150,7 @@ func (q *repairs) repair(ctx context.Context, roomID string) (failed bool) {
 		flushes.Flush()
 		if now, _, still := q.missing(roomID); !still || now > after {
 			deps.Stats.GapRepairs.WithLabelValues("ok").Inc()
+			q.failing.Over(ctx)
 		}
 	}
 }

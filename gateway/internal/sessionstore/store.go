@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/starling-chat/starling/platform/obs"
 	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
@@ -76,6 +77,7 @@ func (s *Store) openBucket(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("use JetStream: %w", err)
 	}
+	missing := obs.Repeats{Log: s.log, Message: "no bucket for recovery yet"}
 	for {
 		call, cancel := context.WithTimeout(ctx, bucketTimeout)
 		kv, err := js.CreateOrUpdateKeyValue(call, jetstream.KeyValueConfig{
@@ -84,10 +86,11 @@ func (s *Store) openBucket(ctx context.Context) error {
 		})
 		cancel()
 		if err == nil {
+			missing.Over(ctx)
 			s.kv <- kv
 			return nil
 		}
-		s.log.WarnContext(ctx, "no bucket for recovery yet", slog.Any("error", err))
+		missing.Failed(ctx, err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

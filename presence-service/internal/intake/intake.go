@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/presence-service/internal/presence"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
@@ -37,13 +38,14 @@ func (in *Intake) Run(ctx context.Context) error {
 		}
 		defer func() { _ = sub.Unsubscribe() }()
 	}
+	refused := obs.Repeats{Log: in.Log, Message: "message refused"} // a lease comes every few seconds
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case m := <-messages:
 			if err := in.apply(m); err != nil {
-				in.Log.LogAttrs(ctx, slog.LevelWarn, "message refused", slog.String("subject", m.Subject), slog.Any("error", err))
+				refused.Failed(ctx, err, slog.String("subject", m.Subject))
 			}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/presence-service/internal/presence"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
@@ -85,6 +86,7 @@ func (s *Snapshots) Run(ctx context.Context) error {
 
 // fetch asks until the registry has the snapshot, or has lost interest because the lease ended.
 func (s *Snapshots) fetch(ctx context.Context, id presence.GatewayID) {
+	failing := obs.Repeats{Log: s.log, Message: "snapshot failed"}
 	for backoff := retryFirst; !s.done(id); backoff = min(2*backoff, retryMost) {
 		select {
 		case <-ctx.Done():
@@ -100,7 +102,7 @@ func (s *Snapshots) fetch(ctx context.Context, id presence.GatewayID) {
 			}
 		} else if ctx.Err() == nil {
 			s.results.WithLabelValues("failed").Inc()
-			s.log.LogAttrs(ctx, slog.LevelWarn, "snapshot failed", slog.String("gateway_id", string(id)), slog.Any("error", err))
+			failing.Failed(ctx, err, slog.String("gateway_id", string(id)))
 		}
 		pause := time.NewTimer(backoff/2 + rand.N(backoff)) //nolint:gosec // jitter, not a secret
 		select {
