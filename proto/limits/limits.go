@@ -32,9 +32,15 @@ const (
 	ClientMsgIDBytes = ClientMsgIDChars * utf8.UTFMax
 )
 
-// ValidUserID tells whether s can name a user: 1 to UserIDChars printable characters in valid UTF-8. The space U+0020 is
-// the only one that counts as printable.
-func ValidUserID(s string) bool { return printable(s, UserIDChars, unicode.IsPrint) }
+// SystemUserID is the sender's id of messages that no user wrote. It names no user, so that nobody whose login system calls them
+// so can speak as the System, or take its clientMsgIds.
+const SystemUserID = "system"
+
+// ValidUserID tells whether s can name a user: 1 to UserIDChars printable characters in valid UTF-8, other than SystemUserID.
+// The space U+0020 is the only one that counts as printable.
+func ValidUserID(s string) bool {
+	return s != SystemUserID && printable(s, UserIDChars, unicode.IsPrint)
+}
 
 // ValidRoomID tells whether s can name a room: 1 to RoomIDChars printable characters or spaces of any kind in valid UTF-8.
 func ValidRoomID(s string) bool {

@@ -12,6 +12,8 @@ func TestIDs(t *testing.T) {
 	}{
 		"empty":                       {"", false, false},
 		"a letter":                    {"a", true, true},
+		"the System":                  {"system", false, true},
+		"like the System":             {"System", true, true},
 		"words":                       {"Ann Smith ☂ #1", true, true},
 		"128 letters":                 {strings.Repeat("a", 128), true, true},
 		"129 letters":                 {strings.Repeat("a", 129), false, false},

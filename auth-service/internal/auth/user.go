@@ -25,7 +25,7 @@ type UserID string
 // ParseUserID accepts what limits.ValidUserID does; the fault is Invalid.
 func ParseUserID(s string) (UserID, error) {
 	if !limits.ValidUserID(s) {
-		return "", fault.Newf(fault.Invalid, "userId must be 1 to %d printable characters", limits.UserIDChars)
+		return "", fault.Newf(fault.Invalid, "userId must be 1 to %d printable characters, and not %s", limits.UserIDChars, limits.SystemUserID)
 	}
 	return UserID(s), nil
 }

@@ -30,7 +30,7 @@ type UserID string
 
 // System is the sender of messages that no user wrote.
 const (
-	System     UserID = "system"
+	System     UserID = limits.SystemUserID
 	SystemName string = "System"
 )
 
@@ -56,7 +56,7 @@ func ParseRoomID(s string) (RoomID, error) {
 // ParseUserID checks a user id from outside; fault Invalid names the field userId.
 func ParseUserID(s string) (UserID, error) {
 	if !limits.ValidUserID(s) {
-		return "", fault.Newf(fault.Invalid, "userId must be 1 to %d printable characters", limits.UserIDChars)
+		return "", fault.Newf(fault.Invalid, "userId must be 1 to %d printable characters, and not %s", limits.UserIDChars, limits.SystemUserID)
 	}
 	return UserID(s), nil
 }

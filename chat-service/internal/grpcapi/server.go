@@ -252,5 +252,8 @@ func messageOf(m *chat.Message) *chatv1.Message {
 	if m.ClientMsgID != "" {
 		message.ClientMsgId = new(m.ClientMsgID)
 	}
+	if m.Sender.ID == chat.System {
+		message.System = new(true)
+	}
 	return message
 }

@@ -164,6 +164,9 @@ func appendMessage(b []byte, m *chat.Message) []byte {
 		b = append(b, `,"clientMsgId":`...)
 		b = rawjson.AppendString(b, m.ClientMsgID)
 	}
+	if m.Sender.ID == chat.System {
+		b = append(b, `,"system":true`...)
+	}
 	return append(b, '}')
 }
 

@@ -16,7 +16,7 @@ type UserID string
 const MaxAsked = 500
 
 // ErrUserID refuses a text that cannot name a user.
-var ErrUserID = fmt.Errorf("a user id has 1 to %d printable characters", limits.UserIDChars)
+var ErrUserID = fmt.Errorf("a user id has 1 to %d printable characters, and is not %s", limits.UserIDChars, limits.SystemUserID)
 
 // ParseUserID takes in a user id, as auth-service bounds it; ErrUserID when it cannot be one.
 func ParseUserID(s string) (UserID, error) {

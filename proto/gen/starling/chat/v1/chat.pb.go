@@ -91,8 +91,10 @@ type Message struct {
 	// "text" unless the sender said otherwise.
 	Type string `protobuf:"bytes,6,opt,name=type,proto3" json:"type,omitempty"`
 	// ISO 8601, UTC, milliseconds.
-	CreatedAt     string  `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	ClientMsgId   *string `protobuf:"bytes,8,opt,name=client_msg_id,json=clientMsgId,proto3,oneof" json:"client_msg_id,omitempty"`
+	CreatedAt   string  `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	ClientMsgId *string `protobuf:"bytes,8,opt,name=client_msg_id,json=clientMsgId,proto3,oneof" json:"client_msg_id,omitempty"`
+	// true in messages of the System, which no user wrote; absent in all others.
+	System        *bool `protobuf:"varint,9,opt,name=system,proto3,oneof" json:"system,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -181,6 +183,13 @@ func (x *Message) GetClientMsgId() string {
 		return *x.ClientMsgId
 	}
 	return ""
+}
+
+func (x *Message) GetSystem() bool {
+	if x != nil && x.System != nil {
+		return *x.System
+	}
+	return false
 }
 
 type Room struct {
@@ -1270,7 +1279,7 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x1bstarling/chat/v1/chat.proto\x12\x10starling.chat.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dstarling/event/v1/event.proto\",\n" +
 	"\x06Sender\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\xfe\x01\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\xa6\x02\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\aroom_id\x18\x02 \x01(\tR\x06roomId\x12\x10\n" +
@@ -1280,8 +1289,10 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x04type\x18\x06 \x01(\tR\x04type\x12\x1d\n" +
 	"\n" +
 	"created_at\x18\a \x01(\tR\tcreatedAt\x12'\n" +
-	"\rclient_msg_id\x18\b \x01(\tH\x00R\vclientMsgId\x88\x01\x01B\x10\n" +
-	"\x0e_client_msg_id\"\xc5\x01\n" +
+	"\rclient_msg_id\x18\b \x01(\tH\x00R\vclientMsgId\x88\x01\x01\x12\x1b\n" +
+	"\x06system\x18\t \x01(\bH\x01R\x06system\x88\x01\x01B\x10\n" +
+	"\x0e_client_msg_idB\t\n" +
+	"\a_system\"\xc5\x01\n" +
 	"\x04Room\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
