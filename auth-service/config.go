@@ -45,7 +45,7 @@ type Tokens struct {
 	RefreshTTL      time.Duration   `name:"refresh-token-ttl" env:"REFRESH_TOKEN_TTL" default:"720h" help:"Life of a refresh token that is not used, a duration."`
 	Issuer          string          `name:"token-issuer" env:"TOKEN_ISSUER" default:"starling" help:"Issuer (iss) of access tokens."`
 	Audience        string          `name:"token-audience" env:"TOKEN_AUDIENCE" default:"starling" help:"Audience (aud) of access tokens."`
-	Leeway          time.Duration   `name:"token-leeway" env:"TOKEN_LEEWAY" default:"30s" help:"How far clocks may differ when the times in a token are checked, a duration."`
+	Leeway          time.Duration   `name:"token-leeway" env:"TOKEN_LEEWAY" default:"30s" help:"How far clocks may differ when the times in a token (exp, nbf, iat) are checked, a duration."`
 	KeyRotation     time.Duration   `name:"key-rotation" env:"KEY_ROTATION" default:"720h" help:"How long one key signs, a duration."`
 	KeyOverlap      time.Duration   `name:"key-overlap" env:"KEY_OVERLAP" default:"1h" help:"How long a key is published before it signs, a duration of 5s at least; longer than other verifiers keep the key set."`
 	KeySecret       settings.Secret `name:"key-encryption-secret" env:"KEY_ENCRYPTION_SECRET" help:"Secret that encrypts signing keys in the database; the same in all replicas, and not to be changed. Empty stores them plain."`
@@ -54,9 +54,9 @@ type Tokens struct {
 
 // External are the settings of tokens that another login system signs.
 type External struct {
-	Secret     settings.Secret `name:"jwt-secret" env:"JWT_SECRET" help:"Accept HS256 tokens signed with this secret by your own login system; empty accepts none."`
+	Secret     settings.Secret `name:"jwt-secret" env:"JWT_SECRET" help:"Accept HS256 tokens signed with this secret, of 32 bytes at least, by your own login system; empty accepts none."`
 	Issuer     string          `name:"jwt-issuer" env:"JWT_ISSUER" help:"Issuer (iss) that HS256 tokens must have; empty is not checked."`
-	Audience   string          `name:"jwt-audience" env:"JWT_AUDIENCE" help:"Audience (aud) that HS256 tokens must have; empty is not checked."`
+	Audience   string          `name:"jwt-audience" env:"JWT_AUDIENCE" help:"Audience (aud) that HS256 tokens must have; empty accepts only tokens that name none."`
 	RequireExp bool            `name:"jwt-require-exp" env:"JWT_REQUIRE_EXP" default:"true" negatable:"" help:"Refuse HS256 tokens that never expire."`
 	Provision  bool            `name:"auth-auto-provision" env:"AUTH_AUTO_PROVISION" help:"Make a user of an unknown sub in an HS256 token; otherwise the answer is User not found."`
 }
@@ -83,13 +83,21 @@ type Limits struct {
 // Accounts says who exists and who may come.
 type Accounts struct {
 	Registration  bool            `name:"registration" env:"REGISTRATION" default:"true" negatable:"" help:"Let everyone register."`
-	APIKey        settings.Secret `name:"api-key" env:"API_KEY" help:"API key named default with all scopes, at most 256 bytes; empty leaves the keys as they are."`
+	APIKey        settings.Secret `name:"api-key" env:"API_KEY" help:"API key named default with all scopes, 16 to 256 bytes; empty leaves the keys as they are."`
 	AdminUsername string          `name:"admin-username" env:"ADMIN_USERNAME" help:"User that is an admin: created, or promoted with this password and logged out everywhere."`
 	AdminPassword settings.Secret `name:"admin-password" env:"ADMIN_PASSWORD" help:"Password for the admin, used only when it is created or promoted."`
 }
 
-// minKeyOverlap leaves replicas the time to load a key before it signs.
-const minKeyOverlap = 5 * time.Second
+const (
+	// minKeyOverlap leaves replicas the time to load a key before it signs.
+	minKeyOverlap = 5 * time.Second
+	// minJWTSecret is as many bytes as the hash of HS256 has (RFC 7518, 3.2).
+	minJWTSecret = 32
+	minAPIKey    = 16
+)
+
+// tooShort tells whether a secret that is given can be guessed.
+func tooShort(s settings.Secret, least int) bool { return s != "" && len(s.Reveal()) < least }
 
 // Validate finds settings that do not fit together; the error is one line.
 func (c *Config) Validate() error {
@@ -121,6 +129,10 @@ func (c *Config) Validate() error {
 		return errors.New("ADMIN_USERNAME and ADMIN_PASSWORD must be given together")
 	case c.External.Provision && c.External.Secret == "":
 		return errors.New("AUTH_AUTO_PROVISION needs JWT_SECRET")
+	case tooShort(c.External.Secret, minJWTSecret):
+		return fmt.Errorf("JWT_SECRET must have at least %d bytes: with one token at hand a shorter one can be guessed (make one: openssl rand -hex 32)", minJWTSecret)
+	case tooShort(c.Accounts.APIKey, minAPIKey):
+		return fmt.Errorf("API_KEY must have at least %d bytes: a shorter one can be guessed (make one: openssl rand -hex 32)", minAPIKey)
 	}
 	if err := c.seed().Check(); err != nil {
 		return fmt.Errorf("ADMIN_USERNAME, ADMIN_PASSWORD, API_KEY or demo user: %w", err)

@@ -116,15 +116,12 @@ func prepare(ctx context.Context, cfg Config, service *auth.Service, log *slog.L
 	}
 }
 
-// warn names settings that are legal but weak. HS256 wants as many bits in the secret as in the hash (RFC 7518, 3.2).
+// warn names settings that are legal but weak.
 func warn(ctx context.Context, cfg Config, log *slog.Logger) {
 	if cfg.Tokens.KeySecret == "" {
 		log.LogAttrs(ctx, slog.LevelWarn, "signing keys are stored unencrypted, set KEY_ENCRYPTION_SECRET")
 	}
-	if s := cfg.External.Secret; s != "" && len(s.Reveal()) < 32 {
-		log.LogAttrs(ctx, slog.LevelWarn, "JWT_SECRET is shorter than 32 bytes and may be guessed")
-	}
-	if k := cfg.Accounts.APIKey; k != "" && len(k.Reveal()) < 16 {
-		log.LogAttrs(ctx, slog.LevelWarn, "API_KEY is shorter than 16 bytes and may be guessed")
+	if tooShort(cfg.Tokens.KeySecret, minAPIKey) { // not refused: it cannot be changed any more
+		log.LogAttrs(ctx, slog.LevelWarn, "KEY_ENCRYPTION_SECRET is short and may be guessed by who has a copy of the database")
 	}
 }

@@ -357,6 +357,11 @@ func TestValidate(t *testing.T) {
 		{"--admin-username=root", "ADMIN_PASSWORD"},
 		{"--admin-username=root --admin-password=short", "password"},
 		{"--auth-auto-provision", "JWT_SECRET"},
+		{"--jwt-secret=a", "JWT_SECRET"},
+		{"--jwt-secret=0123456789abcdef0123456789abcde", "JWT_SECRET"},
+		{"--jwt-secret=0123456789abcdef0123456789abcdef", ""},
+		{"--api-key=0123456789abcde", "API_KEY"},
+		{"--api-key=0123456789abcdef", ""},
 		{"--revocation-retention=1m", "REVOCATION_RETENTION"},
 	} {
 		var cfg Config

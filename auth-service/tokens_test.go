@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/starling-chat/starling/auth-service/internal/postgres"
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
@@ -40,9 +41,7 @@ func TestRefresh(t *testing.T) {
 
 	// After the grace the same use is a theft: the family ends and its sockets are told.
 	revocations := subscribe(t, s.nc)
-	if _, err := s.pool.Exec(t.Context(), `UPDATE refresh_tokens SET spent_at = spent_at - interval '21 seconds'`); err != nil {
-		t.Fatal(err)
-	}
+	s.age(t, 21)
 	_, err = refresh(t, client, first.GetRefreshToken())
 	wantFault(t, "Refresh(reused)", err, fault.Unauthenticated, "Invalid refresh token")
 	if r := next(t, revocations); r.GetLoginId() == "" || r.GetUserId() != first.GetUser().GetId() {
@@ -62,6 +61,82 @@ func TestRefresh(t *testing.T) {
 	}
 	_, err = refresh(t, client, expired.GetRefreshToken())
 	wantFault(t, "Refresh(expired)", err, fault.Unauthenticated, "Invalid refresh token")
+}
+
+// age makes everything that happened to the refresh tokens lie so much further back.
+func (s *system) age(t *testing.T, seconds int) {
+	t.Helper()
+	if _, err := s.pool.Exec(t.Context(), `UPDATE refresh_tokens SET spent_at = spent_at - $1 * interval '1 second'`, seconds); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestRefreshInSeveralTabs: tabs that share a token and overtake each other within the grace all end up with the living one.
+func TestRefreshInSeveralTabs(t *testing.T) {
+	s := newSystem(t)
+	client := start(t, s.config(t))
+	pair := register(t, client, "ann")
+	use := func(token string) string {
+		t.Helper()
+		answer, err := refresh(t, client, token)
+		if err != nil {
+			t.Fatalf("Refresh() = %v, want nil", err)
+		}
+		if _, err := authenticate(t, client, answer.GetAccessToken()); err != nil {
+			t.Errorf("Authenticate(refreshed) = %v, want nil", err)
+		}
+		return answer.GetRefreshToken()
+	}
+	o := pair.GetRefreshToken()
+	second := use(o)
+	third := use(second)
+	fourth := use(third)
+	for step, token := range []string{o, second, third} {
+		if got := use(token); got != fourth {
+			t.Errorf("Refresh(token %d, spent just now) = %q, want the newest one, %q", step+1, got, fourth)
+		}
+	}
+	fifth := use(fourth)
+	if got := use(o); got != fifth {
+		t.Errorf("Refresh(first token) once the living one was spent = %q, want the newest one, %q", got, fifth)
+	}
+
+	// A tab that wakes up two steps behind, after the grace, cannot be told from a thief.
+	s.age(t, 21)
+	_, err := refresh(t, client, third)
+	wantFault(t, "Refresh(two steps behind, after the grace)", err, fault.Unauthenticated, "Invalid refresh token")
+	_, err = refresh(t, client, fifth)
+	wantFault(t, "Refresh(of the ended login)", err, fault.Unauthenticated, "Invalid refresh token")
+}
+
+// TestLostRefreshAnswer: a refresh whose answer never came may be asked again much later, until somebody uses the answer.
+func TestLostRefreshAnswer(t *testing.T) {
+	s := newSystem(t)
+	client := start(t, s.config(t))
+	token := register(t, client, "ann").GetRefreshToken()
+	lost, err := refresh(t, client, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, later := range []int{21, 3600, 20 * 24 * 3600} {
+		s.age(t, later)
+		if _, err := postgres.NewStore(s.pool).Prune(t.Context(), time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		again, err := refresh(t, client, token)
+		if err != nil || again.GetRefreshToken() != lost.GetRefreshToken() {
+			t.Fatalf("Refresh() again %d s later = %v, %v, want the same successor", later, again.GetRefreshToken(), err)
+		}
+	}
+	used, err := refresh(t, client, lost.GetRefreshToken())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = refresh(t, client, token)
+	wantFault(t, "Refresh(whose successor was used)", err, fault.Unauthenticated, "Invalid refresh token")
+	_, err = refresh(t, client, used.GetRefreshToken())
+	wantFault(t, "Refresh(of the ended login)", err, fault.Unauthenticated, "Invalid refresh token")
+	wantRefused(t, client, used.GetAccessToken(), "of the ended login")
 }
 
 func TestConcurrentRefreshOnTwoReplicas(t *testing.T) {
@@ -145,12 +220,57 @@ func TestForeignTokens(t *testing.T) {
 		t.Errorf("Authenticate(signed after the revocation) = %v, want nil", err)
 	}
 
+	_, err = authenticate(t, client, sign(jwt.MapClaims{"sub": "system"}))
+	if refusal, ok := fault.RefusalOf(fault.FromStatus(err)); !ok || refusal.Reason != fault.ReasonUserID {
+		t.Errorf("Authenticate(sub system) = %v, want a refusal for %s", err, fault.ReasonUserID)
+	}
+	if identity, err = authenticate(t, client, sign(jwt.MapClaims{"sub": 42})); err != nil || identity.GetUserId() != "42" {
+		t.Errorf("Authenticate(sub 42) = %v, %v, want the user 42", identity, err)
+	}
+
 	if _, err := s.pool.Exec(t.Context(), `UPDATE users SET deleted_at = now()`); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(time.Second)
 	_, err = authenticate(t, client, sign(jwt.MapClaims{"sub": "crm|7", "iat": time.Now().Unix() + 1}))
 	wantFault(t, "Authenticate(deleted)", err, fault.Unauthenticated, "User not found")
+}
+
+// TestForeignTokenDatedAhead: a revocation covers a token that was seen before it, also when the clock that dated it is ahead of
+// ours; what the same clock dates later is a new login.
+func TestForeignTokenDatedAhead(t *testing.T) {
+	s := newSystem(t)
+	client, other := start(t, s.config(t)), start(t, s.config(t))
+	clock := time.Now().Add(20 * time.Second) // of the login system
+	sign := func(at time.Time) string {
+		t.Helper()
+		token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+			"sub": "crm|8", "iat": at.Unix(), "exp": at.Add(time.Hour).Unix(),
+		}).SignedString([]byte(jwtSecret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	token := sign(clock)
+	identity, err := authenticate(t, client, token)
+	if err != nil {
+		t.Fatalf("Authenticate(dated within the leeway) = %v, want nil", err)
+	}
+	revocations := subscribe(t, s.nc)
+	if _, err := client.RevokeUser(withScopes(t, caller.ScopeUsers), &authv1.RevokeUserRequest{UserId: "crm|8"}); err != nil {
+		t.Fatal(err)
+	}
+	if r := next(t, revocations); !identity.GetIssuedAt().AsTime().Before(r.GetRevokedAt().AsTime()) {
+		t.Errorf("gateways hear of a revocation of what was issued before %v, want after %v", r.GetRevokedAt().AsTime(), identity.GetIssuedAt().AsTime())
+	}
+	wantRefused(t, client, token, "revoked, dated ahead")
+	wantRefused(t, other, token, "revoked, dated ahead, on another replica")
+	if _, err := authenticate(t, other, sign(clock.Add(2*time.Second))); err != nil {
+		t.Errorf("Authenticate(a login after the revocation by the same clock) = %v, want nil", err)
+	}
+	_, err = authenticate(t, client, sign(time.Now().Add(time.Hour)))
+	wantFault(t, "Authenticate(issued in an hour)", err, fault.Unauthenticated, "Invalid token")
 }
 
 func TestKeys(t *testing.T) {

@@ -57,6 +57,15 @@ func (m *memory) State(_ context.Context, user UserID, _ LoginID) (State, error)
 	return m.state, m.err
 }
 
+func (m *memory) DatedAhead(_ context.Context, user UserID, _ time.Time) (User, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if user != m.state.User.ID {
+		return User{}, ErrUserNotFound
+	}
+	return m.state.User, m.err
+}
+
 func testConfig() Config {
 	return Config{
 		Tokens:       Tokens{AccessTTL: 15 * time.Minute, RefreshTTL: time.Hour, Issuer: "starling", Audience: "starling", Leeway: 30 * time.Second},
@@ -99,6 +108,7 @@ func TestUserInput(t *testing.T) {
 		{"empty id", second(ParseUserID("")), "userId"},
 		{"id with NUL", second(ParseUserID("a\x00")), "userId"},
 		{"long id", second(ParseUserID(strings.Repeat("i", 129))), "userId"},
+		{"id of the System", second(ParseUserID("system")), "userId"},
 		{"good id", second(ParseUserID("ünï cöde|42")), ""},
 	} {
 		got := ""

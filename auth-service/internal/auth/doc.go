@@ -12,10 +12,15 @@
 //	       └── access token a            access token b             access token c     15 min each, signed, not stored
 //
 // A refresh token is 256 random bits; the store has its SHA-256. Spending it draws a random salt, kept beside the spent
-// token for a short while; the successor is HMAC-SHA256(old token, salt). A client whose answer got lost may spend the
-// same token again within RefreshGrace and gets the same successor, while neither a stolen old token alone nor a copy of
-// the store alone yields the successor. After the grace, a second use means that two parties hold the token: the whole
-// login ends.
+// token; the successor is HMAC-SHA256(old token, salt). So a spent token and the salts lead to the token that lives, while
+// neither a stolen old token alone nor a copy of the store alone does. A spent token is good twice more:
+//
+//   - within RefreshGrace it gets the newest descendant. The tabs of a browser share a token, refresh it at the same time and
+//     overtake each other: one may be two steps ahead when another asks with the token that all began with.
+//   - as long as nobody has spent its successor it gets that one: the answer was lost, and whoever has it would have used it.
+//
+// Any other use means that two parties hold the tokens: the whole login ends. The salt of the token that was spent last is
+// kept as long as the login, older ones only as long as the grace.
 //
 // # Revocation
 //
@@ -25,7 +30,8 @@
 // "issued before revoked_at" (gateways) mean the same tokens, and a login right after a revocation works.
 //
 // Tokens signed elsewhere (HS256) carry no generation and an iat in whole seconds: one from the very second of a
-// revocation counts as issued before it.
+// revocation counts as issued before it. Their clock may be ahead of ours by the leeway: such an iat is noted with the user when
+// the token comes, and revoked_at lies behind it.
 //
 // State is cached for stateTTL at most, and dropped earlier when a revocation is announced on the bus: no replica accepts
 // a revoked token for longer than that.

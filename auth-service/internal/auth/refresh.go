@@ -9,7 +9,8 @@ import (
 
 const (
 	refreshSize = 32
-	// RefreshGrace is how long a spent refresh token still gets its successor, for clients whose answer got lost.
+	// RefreshGrace is how long a spent refresh token gets its newest descendant, for the tabs of a browser that refresh one token
+	// at the same time.
 	RefreshGrace = 20 * time.Second
 )
 
@@ -41,4 +42,12 @@ func (t refreshToken) successor(salt []byte) refreshToken {
 	mac.Write([]byte("starling refresh token successor "))
 	mac.Write(salt)
 	return refreshToken(mac.Sum(nil))
+}
+
+// descendant is the successor's successor, and so on, by one salt for each step.
+func (t refreshToken) descendant(salts [][]byte) refreshToken {
+	for _, salt := range salts {
+		t = t.successor(salt)
+	}
+	return t
 }

@@ -218,8 +218,8 @@ func (s *Service) Refresh(ctx context.Context, encoded string) (Pair, error) {
 	}
 	rotation, err := s.store.Rotate(ctx, Spending{
 		Token: token.hash(), Salt: randomBytes(refreshSize),
-		Successor: func(salt []byte) TokenHash { return token.successor(salt).hash() },
-		TTL:       s.cfg.Tokens.RefreshTTL, Grace: RefreshGrace,
+		Descendant: func(salts [][]byte) TokenHash { return token.descendant(salts).hash() },
+		TTL:        s.cfg.Tokens.RefreshTTL, Grace: RefreshGrace,
 	})
 	switch {
 	case errors.Is(err, ErrTokenUnknown):
@@ -232,7 +232,7 @@ func (s *Service) Refresh(ctx context.Context, encoded string) (Pair, error) {
 		s.announce(ctx, rotation.Revocation)
 		return Pair{}, errRefresh()
 	}
-	return s.pair(rotation.Grant, token.successor(rotation.Salt))
+	return s.pair(rotation.Grant, token.descendant(rotation.Salts))
 }
 
 // Logout ends the login of a refresh token and closes its sockets. A login that has ended, and a token that never was,

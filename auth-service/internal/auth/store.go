@@ -23,7 +23,8 @@ type Store interface {
 	RevocationStore
 	KeyStore
 
-	// Prune removes what no longer matters: ended and expired logins, old revocations and salts. It returns how many rows.
+	// Prune removes what no longer matters: expired logins, old revocations, and salts by which no living token is found any
+	// more. It returns how many rows.
 	Prune(ctx context.Context, keepRevocations time.Duration) (int64, error)
 }
 
@@ -33,6 +34,9 @@ type UserStore interface {
 	CreateUser(ctx context.Context, u User, passwordHash string) error
 	// Provision creates a user of another login system unless it exists, also when it exists as deleted.
 	Provision(ctx context.Context, u User) error
+	// DatedAhead has every later revocation of the user cover tokens issued up to a time that the clock has not reached. It gives
+	// the user as of now, or fails with ErrUserNotFound.
+	DatedAhead(ctx context.Context, id UserID, issued time.Time) (User, error)
 	// Credentials fails with ErrUserNotFound.
 	Credentials(ctx context.Context, username string) (u User, passwordHash string, err error)
 	// ReplaceHash stores a stronger hash of the same password unless the password changed meanwhile.
@@ -51,21 +55,22 @@ type Grant struct {
 	IssuedAt time.Time
 }
 
-// Spending asks to spend a refresh token in favour of Successor(Salt).
+// Spending asks to spend a refresh token in favour of its successor by Salt.
 type Spending struct {
-	Token     TokenHash
-	Salt      []byte
-	Successor func(salt []byte) TokenHash
-	TTL       time.Duration // life of the successor
-	Grace     time.Duration // a token spent less than this ago keeps its first salt
+	Token TokenHash
+	Salt  []byte
+	// Descendant is the token that comes of Token by salt after salt.
+	Descendant func(salts [][]byte) TokenHash
+	TTL        time.Duration // life of the successor
+	Grace      time.Duration // a token spent less than this ago gets its newest descendant
 }
 
 // Rotation is the outcome of spending a refresh token.
 type Rotation struct {
 	Grant
-	// Salt derives the successor: the one given, or that of the first use.
-	Salt []byte
-	// Reused tells that the token was spent before the grace; the login has been ended by Revocation.
+	// Salts lead from the token to its newest descendant, the one that is not spent: the salt given, or those of earlier uses.
+	Salts [][]byte
+	// Reused tells that the token was spent before the grace and its successor as well; the login has been ended by Revocation.
 	Reused     bool
 	Revocation Revocation
 }

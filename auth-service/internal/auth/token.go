@@ -34,7 +34,7 @@ type Tokens struct {
 type External struct {
 	Secret    string
 	Issuer    string // "" is not checked
-	Audience  string // "" is not checked
+	Audience  string // "" takes tokens that name no audience
 	NeedsExp  bool   // refuse tokens without exp
 	Provision bool   // an unknown sub becomes a user
 }
@@ -48,14 +48,6 @@ type accessClaims struct {
 	Generation int64  `json:"gen"`
 	// IssuedMilli is iat in milliseconds since the epoch: whole seconds cannot tell before from after a revocation.
 	IssuedMilli int64 `json:"iat_ms"`
-}
-
-// externalClaims are the claims that we know of a foreign token. Name and role may be anything there, and count only when
-// they are strings.
-type externalClaims struct {
-	jwt.RegisteredClaims
-	Name json.RawMessage `json:"name"`
-	Role json.RawMessage `json:"role"`
 }
 
 // verified is what a token says once its signature, times and form have been checked.
@@ -92,6 +84,7 @@ func newTokenizer(cfg Tokens, external External, keys *keyRing) *tokenizer {
 	}
 	options := []jwt.ParserOption{
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(), jwt.WithLeeway(cfg.Leeway),
+		jwt.WithIssuedAt(), // one from the future would outlive every revocation
 	}
 	if external.Issuer != "" {
 		options = append(options, jwt.WithIssuer(external.Issuer))
@@ -199,10 +192,10 @@ func (t *tokenizer) verifyOwn(ctx context.Context, token string) (verified, erro
 }
 
 func (t *tokenizer) verifyForeign(token string) (verified, error) {
-	var c externalClaims
+	var c foreignClaims
 	_, err := t.foreign.ParseWithClaims(token, &c, func(parsed *jwt.Token) (any, error) {
-		typ, given := parsed.Header["typ"].(string)
-		if given && !strings.EqualFold(typ, "JWT") && !strings.EqualFold(typ, accessType) {
+		typ, named := parsed.Header["typ"].(string)
+		if named && !strings.EqualFold(typ, "JWT") && !strings.EqualFold(typ, accessType) {
 			return nil, errNoAccessToken
 		}
 		return []byte(t.external.Secret), noCritical(parsed)
@@ -210,12 +203,17 @@ func (t *tokenizer) verifyForeign(token string) (verified, error) {
 	if err != nil {
 		return verified{}, errToken(err)
 	}
+	// RFC 7519, 4.1.3: who does not find itself in the audience of a token must refuse it.
+	if t.external.Audience == "" && given(c.Audience) {
+		return verified{}, errToken(errAudience)
+	}
 	v := verified{external: true}
-	if c.Subject == "" {
-		return verified{}, errToken(errNoSubject)
+	subject, err := c.subject()
+	if err != nil {
+		return verified{}, errToken(err)
 	}
 	// The login system will sign the same subject again: its users are told apart from those whose token has just expired.
-	if v.userID, err = ParseUserID(c.Subject); err != nil {
+	if v.userID, err = ParseUserID(subject); err != nil {
 		return verified{}, fault.Refusal(fault.ReasonUserID, err)
 	}
 	v.name, _ = parseName(text(c.Name), "")
@@ -231,10 +229,7 @@ func (t *tokenizer) verifyForeign(token string) (verified, error) {
 	return v, nil
 }
 
-var (
-	errNoAccessToken = errors.New("token is no access token")
-	errNoSubject     = errors.New("token has no subject")
-)
+var errNoAccessToken = errors.New("token is no access token")
 
 // noCritical refuses tokens with extensions that must be understood: we understand none (RFC 7515, 4.1.11).
 func noCritical(t *jwt.Token) error {
@@ -242,13 +237,4 @@ func noCritical(t *jwt.Token) error {
 		return errors.New("token has critical extensions")
 	}
 	return nil
-}
-
-// text gives a JSON string's value, "" for everything else.
-func text(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) != nil {
-		return ""
-	}
-	return s
 }

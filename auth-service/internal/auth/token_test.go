@@ -2,6 +2,7 @@ package auth
 
 import (
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"maps"
 	"strings"
@@ -136,6 +137,9 @@ func TestAuthenticateForeignTokens(t *testing.T) {
 	now := time.Now()
 	claims := map[string]any{"sub": "ann", "exp": now.Add(time.Minute).Unix()}
 	full := with(claims, map[string]any{"iss": "them", "aud": []string{"us", "others"}})
+	number := func(n string) map[string]any { return with(claims, map[string]any{"sub": json.Number(n)}) }
+	aud := func(v any) map[string]any { return with(claims, map[string]any{"aud": v}) }
+	iat := func(d time.Duration) map[string]any { return with(claims, map[string]any{"iat": now.Add(d).Unix()}) }
 	const invalid = "Invalid token"
 	for _, tc := range []struct {
 		name   string
@@ -146,7 +150,19 @@ func TestAuthenticateForeignTokens(t *testing.T) {
 		want   string
 	}{
 		{"good", s, testSecret, nil, claims, ""},
-		{"any issuer", s, testSecret, nil, full, ""},
+		{"any issuer", s, testSecret, nil, with(full, map[string]any{"aud": nil}), ""},
+		{"an audience, and we do not know who we are", s, testSecret, nil, full, invalid},
+		{"an audience that is text", s, testSecret, nil, aud("us"), invalid},
+		{"an empty audience", s, testSecret, nil, aud(""), invalid},
+		{"nobody as audience", s, testSecret, nil, aud([]string{}), invalid},
+		{"an audience of another form", s, testSecret, nil, aud(map[string]any{"a": 1}), invalid},
+		{"an audience of another form, checked", checked, testSecret, nil, with(full, map[string]any{"aud": 7}), invalid},
+		{"no audience, said so", s, testSecret, nil, with(claims, map[string]any{"aud": json.RawMessage("null")}), ""},
+		{"issued within the leeway", s, testSecret, nil, iat(20 * time.Second), ""},
+		{"issued beyond the leeway", s, testSecret, nil, iat(40 * time.Second), invalid},
+		{"issued in an hour", s, testSecret, nil, iat(time.Hour), invalid},
+		{"issued in a hundred years", s, testSecret, nil, iat(100 * 365 * 24 * time.Hour), invalid},
+		{"issued at a time that is text", s, testSecret, nil, with(claims, map[string]any{"iat": "now"}), invalid},
 		{"without typ", s, testSecret, map[string]any{"typ": nil}, claims, ""},
 		{"wrong secret", s, "guess", nil, claims, invalid},
 		{"empty secret", s, "", nil, claims, invalid},
@@ -155,7 +171,16 @@ func TestAuthenticateForeignTokens(t *testing.T) {
 		{"never expires, allowed", forever, testSecret, nil, with(claims, map[string]any{"exp": nil}), ""},
 		{"not yet", s, testSecret, nil, with(claims, map[string]any{"nbf": now.Add(time.Hour).Unix()}), invalid},
 		{"unknown user", s, testSecret, nil, with(claims, map[string]any{"sub": "bob"}), "User not found"},
-		{"sub is a number", s, testSecret, nil, with(claims, map[string]any{"sub": 7}), invalid},
+		{"sub is an unknown number", s, testSecret, nil, number("7"), "User not found"},
+		{"sub is a fraction", s, testSecret, nil, number("4.2"), invalid},
+		{"sub has an exponent", s, testSecret, nil, number("1e400000000"), invalid},
+		{"sub is an object", s, testSecret, nil, with(claims, map[string]any{"sub": map[string]any{"id": "ann"}}), invalid},
+		{"sub is a list", s, testSecret, nil, with(claims, map[string]any{"sub": []string{"ann"}}), invalid},
+		{"sub is true", s, testSecret, nil, with(claims, map[string]any{"sub": true}), invalid},
+		{"sub is empty", s, testSecret, nil, with(claims, map[string]any{"sub": ""}), invalid},
+		{"sub is null", s, testSecret, nil, with(claims, map[string]any{"sub": json.RawMessage("null")}), invalid},
+		{"sub is a number of 200 digits", s, testSecret, nil, number(strings.Repeat("9", 200)), invalid},
+		{"sub is the System", s, testSecret, nil, with(claims, map[string]any{"sub": "system"}), invalid},
 		{"sub too long", s, testSecret, nil, with(claims, map[string]any{"sub": strings.Repeat("s", 129)}), invalid},
 		{"sub not printable", s, testSecret, nil, with(claims, map[string]any{"sub": "a\u0007"}), invalid},
 		{"ID token", s, testSecret, map[string]any{"typ": "id+jwt"}, claims, invalid},
@@ -187,6 +212,18 @@ func TestAuthenticateForeignTokens(t *testing.T) {
 			t.Errorf("Authenticate(%v) = %q %q, %v, want %q %q", tc.claims, got.Name, got.Role, err, tc.name, tc.role)
 		}
 	}
+
+	for raw, want := range map[string]UserID{
+		`42`: "42", `0`: "0", `-1`: "-1", `42.0`: "42", `9007199254740993`: "9007199254740993",
+		`123456789012345678901234567890`: "123456789012345678901234567890", `"42"`: "42",
+	} {
+		store.state.User.ID = want
+		got, err := s.Authenticate(t.Context(), sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, with(claims, map[string]any{"sub": json.RawMessage(raw)})))
+		if err != nil || got.UserID != want {
+			t.Errorf("Authenticate(sub %s) = %q, %v, want %q", raw, got.UserID, err, want)
+		}
+	}
+	store.state.User.ID = "ann"
 
 	// Revoked in the middle of a second: what says that very second was issued before.
 	second := now.Truncate(time.Second)

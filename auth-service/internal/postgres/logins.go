@@ -53,13 +53,14 @@ func (s *Store) BeginLogin(
 }
 
 const (
-	// The lock makes concurrent uses of one token queue up: the first spends it, the others see it spent.
+	// The locks make concurrent uses of one token queue up: the first spends it, the others see it spent.
 	sqlLockToken = `SELECT l.user_id, l.id::text, t.spent_at IS NOT NULL,
     coalesce(t.spent_at > clock_timestamp() - $2::interval, false), coalesce(t.successor_salt, '')
 FROM refresh_tokens t JOIN logins l ON l.id = t.login_id
 WHERE t.hash = $1 AND t.expires_at > now() FOR UPDATE OF t`
 
-	sqlTokenSpent = `SELECT spent_at IS NOT NULL FROM refresh_tokens WHERE hash = $1`
+	sqlLockSuccessor = `SELECT spent_at IS NOT NULL, coalesce(successor_salt, '') FROM refresh_tokens
+WHERE hash = $1 AND expires_at > now() FOR UPDATE`
 
 	sqlLoginAlive = `SELECT ended_at IS NULL FROM logins WHERE id = $1`
 
@@ -71,14 +72,23 @@ WHERE t.hash = $1 AND t.expires_at > now() FOR UPDATE OF t`
 // Rotate implements auth.LoginStore.
 func (s *Store) Rotate(ctx context.Context, spending auth.Spending) (r auth.Rotation, err error) {
 	err = s.Tx(ctx, "rotate refresh token", func(tx pgx.Tx) error {
-		r = auth.Rotation{Salt: spending.Salt}
+		r = auth.Rotation{Salts: [][]byte{spending.Salt}}
 		var user auth.UserID
 		var login auth.LoginID
 		var spent, recently, alive bool
-		var firstSalt []byte
-		err := tx.QueryRow(ctx, sqlLockToken, spending.Token[:], spending.Grace).Scan(&user, &login, &spent, &recently, &firstSalt)
+		var salt []byte
+		err := tx.QueryRow(ctx, sqlLockToken, spending.Token[:], spending.Grace).Scan(&user, &login, &spent, &recently, &salt)
 		if err != nil {
 			return pg.NoRows(err, auth.ErrTokenUnknown)
+		}
+		if spent {
+			steps := 1
+			if recently {
+				steps = maxDescent
+			}
+			if r.Salts, err = descend(ctx, tx, spending, salt, steps); err != nil {
+				return err
+			}
 		}
 		if r.Grant, err = grant(ctx, tx, user, login); err != nil {
 			return replace(err, auth.ErrUserNotFound, auth.ErrTokenUnknown)
@@ -87,36 +97,53 @@ func (s *Store) Rotate(ctx context.Context, spending auth.Spending) (r auth.Rota
 		if err := tx.QueryRow(ctx, sqlLoginAlive, login).Scan(&alive); err != nil {
 			return pg.NoRows(err, auth.ErrTokenUnknown)
 		}
-		again := spent && recently && len(firstSalt) > 0
-		if again { // a lost answer is asked for again only by who never got, so never spent, the successor
-			var moved bool
-			next := spending.Successor(firstSalt)
-			if err := tx.QueryRow(ctx, sqlTokenSpent, next[:]).Scan(&moved); err != nil {
-				return pg.NoRows(err, auth.ErrTokenUnknown)
-			}
-			again = !moved
-		}
 		switch {
 		case !alive:
 			return auth.ErrTokenUnknown
-		case again:
-			r.Salt = firstSalt
-			return nil
-		case spent:
+		case !spent:
+			return spend(ctx, tx, login, spending)
+		case r.Salts == nil:
 			r.Reused = true
 			r.Revocation, err = endLogin(ctx, tx, user, login)
 			return err
 		}
-		return spend(ctx, tx, login, spending)
+		return nil
 	})
 	return r, err
+}
+
+// maxDescent bounds the way to the newest descendant. Only a client that refreshes without end makes a longer one within the grace.
+const maxDescent = 100
+
+// descend follows a spent token, whose salt is given, to its descendant that is not spent, in at most so many steps. It gives the
+// salts on the way, nil where it does not get there. The locks keep another use of a descendant from spending it meanwhile: they
+// are taken from the older to the newer token.
+func descend(ctx context.Context, tx pgx.Tx, s auth.Spending, salt []byte, steps int) ([][]byte, error) {
+	var salts [][]byte
+	for range steps {
+		if len(salt) == 0 {
+			break
+		}
+		salts = append(salts, salt)
+		next := s.Descendant(salts)
+		var spent bool
+		var further []byte
+		if err := tx.QueryRow(ctx, sqlLockSuccessor, next[:]).Scan(&spent, &further); err != nil {
+			return nil, pg.NoRows(err, auth.ErrTokenUnknown)
+		}
+		if !spent {
+			return salts, nil
+		}
+		salt = further
+	}
+	return nil, nil
 }
 
 func spend(ctx context.Context, tx pgx.Tx, login auth.LoginID, s auth.Spending) error {
 	if _, err := tx.Exec(ctx, sqlSpendToken, s.Token[:], s.Salt); err != nil {
 		return err
 	}
-	successor := s.Successor(s.Salt)
+	successor := s.Descendant([][]byte{s.Salt})
 	if _, err := tx.Exec(ctx, sqlInsertToken, successor[:], login, s.TTL); err != nil {
 		return err
 	}

@@ -14,9 +14,10 @@ import (
 const (
 	sqlLockUserForRevoke = `SELECT 1 FROM users WHERE id = $1 AND deleted_at IS NULL FOR UPDATE`
 
-	// The next millisecond is after everything that was issued under the locks before; never back, if the clock is.
+	// The next millisecond is after everything that was issued under the locks before; never back, if the clock is. A foreign
+	// token that was seen is covered, although the clock that dated it is ahead.
 	sqlRevokeUser = `UPDATE users SET generation = generation + 1,
-    revoked_at = greatest(date_trunc('milliseconds', clock_timestamp()) + interval '1 millisecond', revoked_at)
+    revoked_at = date_trunc('milliseconds', greatest(clock_timestamp(), revoked_at, dated_ahead)) + interval '1 millisecond'
 WHERE id = $1 RETURNING revoked_at`
 
 	sqlEndLoginsOfUser = `UPDATE logins SET ended_at = clock_timestamp() WHERE user_id = $1 AND ended_at IS NULL`

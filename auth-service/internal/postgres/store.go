@@ -44,8 +44,11 @@ func (s *Store) exec(ctx context.Context, act, sql string, args ...any) error {
 }
 
 const (
-	sqlDropTokens      = `DELETE FROM refresh_tokens WHERE expires_at < now()`
-	sqlDropSalts       = `UPDATE refresh_tokens SET successor_salt = NULL WHERE successor_salt IS NOT NULL AND spent_at < now() - $1::interval`
+	sqlDropTokens = `DELETE FROM refresh_tokens WHERE expires_at < now()`
+	// The token of a login that was spent last leads to the living one, should the answer have been lost.
+	sqlDropSalts = `UPDATE refresh_tokens t SET successor_salt = NULL
+WHERE t.successor_salt IS NOT NULL AND t.spent_at < now() - $1::interval
+AND EXISTS (SELECT FROM refresh_tokens later WHERE later.login_id = t.login_id AND later.spent_at > t.spent_at)`
 	sqlDropLogins      = `DELETE FROM logins WHERE expires_at < now()`
 	sqlDropRevocations = `DELETE FROM revocations WHERE announced AND revoked_at < now() - $1::interval`
 )

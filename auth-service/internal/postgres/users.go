@@ -42,6 +42,19 @@ func (s *Store) Provision(ctx context.Context, u auth.User) error {
 	return s.exec(ctx, "insert provisioned user", sqlProvision, u.ID, u.Name, u.Role)
 }
 
+const sqlDatedAhead = `UPDATE users u SET dated_ahead = greatest(u.dated_ahead, $2)
+WHERE u.id = $1 AND u.deleted_at IS NULL RETURNING ` + userColumns
+
+// DatedAhead implements auth.UserStore.
+func (s *Store) DatedAhead(ctx context.Context, id auth.UserID, issued time.Time) (auth.User, error) {
+	var u auth.User
+	err := s.Do(ctx, "note time of issue", func(ctx context.Context) (err error) {
+		u, err = scanUser(s.pool.QueryRow(ctx, sqlDatedAhead, id, issued))
+		return err
+	})
+	return u, pg.NoRows(err, auth.ErrUserNotFound)
+}
+
 const sqlCredentials = `SELECT ` + userColumns + `, u.password_hash FROM users u
 WHERE u.username = $1 AND u.password_hash IS NOT NULL AND u.deleted_at IS NULL`
 
