@@ -3,6 +3,8 @@ package authservice
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/starling-chat/starling/auth-service/internal/auth"
@@ -67,17 +69,23 @@ type Passwords struct {
 	Time        uint32 `name:"argon2-time" env:"ARGON2_TIME" default:"3" help:"Passes of one argon2id hash, a number."`
 	Parallelism uint8  `name:"argon2-parallelism" env:"ARGON2_PARALLELISM" default:"4" help:"Lanes of one argon2id hash, a number."`
 	Concurrency int    `name:"argon2-concurrency" env:"ARGON2_CONCURRENCY" default:"2" help:"Hashes computed at once, a number; bounds the memory."`
-	Queue       int    `name:"argon2-queue" env:"ARGON2_QUEUE" default:"100" help:"Logins that may wait for a hash, a number; more are refused as rate_limited."`
+	Queue       int    `name:"argon2-queue" env:"ARGON2_QUEUE" default:"100" help:"Logins that may wait for a hash, a number; beyond, the address that has the most waiting is refused as rate_limited."`
+
+	Wait time.Duration `name:"argon2-wait" env:"ARGON2_WAIT" default:"3s" help:"Longest wait of a login for a hash, a duration of up to 8s; then it is refused as rate_limited."`
 }
 
 // Limits bound attempts. They count in each replica on its own.
 type Limits struct {
-	AccountRate   float64 `name:"login-account-rate" env:"LOGIN_ACCOUNT_RATE" default:"10" help:"Failed logins of one username, per minute; 0 is no limit."`
-	AccountBurst  int     `name:"login-account-burst" env:"LOGIN_ACCOUNT_BURST" default:"10" help:"Failed logins of one username at once, a number."`
-	AddressRate   float64 `name:"login-address-rate" env:"LOGIN_ADDRESS_RATE" default:"60" help:"Logins from one IP address (IPv6: /64), per minute; 0 is no limit. Loopback and private addresses are not limited."`
+	AccountRate   float64 `name:"login-account-rate" env:"LOGIN_ACCOUNT_RATE" default:"10" help:"Failed logins of one username from one IP address (IPv6: /64), per minute; 0 is no limit."`
+	AccountBurst  int     `name:"login-account-burst" env:"LOGIN_ACCOUNT_BURST" default:"10" help:"Failed logins of one username from one IP address at once, a number."`
+	UserRate      float64 `name:"login-user-rate" env:"LOGIN_USER_RATE" default:"30" help:"Failed logins of one username from all IP addresses from which it has not logged in before, per minute; 0 is no limit."`
+	UserBurst     int     `name:"login-user-burst" env:"LOGIN_USER_BURST" default:"200" help:"Failed logins of one username from all those IP addresses at once, a number."`
+	AddressRate   float64 `name:"login-address-rate" env:"LOGIN_ADDRESS_RATE" default:"60" help:"Logins from one IP address (IPv6: /64), per minute; 0 is no limit. Loopback and LIMIT_EXEMPT_NETWORKS are not limited, nor are users who have logged in from there before."`
 	AddressBurst  int     `name:"login-address-burst" env:"LOGIN_ADDRESS_BURST" default:"100" help:"Logins from one IP address at once, a number."`
-	RegisterRate  float64 `name:"register-address-rate" env:"REGISTER_ADDRESS_RATE" default:"20" help:"Registrations from one IP address (IPv6: /64), per minute; 0 is no limit. Loopback and private addresses are not limited."`
+	RegisterRate  float64 `name:"register-address-rate" env:"REGISTER_ADDRESS_RATE" default:"20" help:"Registrations from one IP address (IPv6: /64), per minute; 0 is no limit. Loopback and LIMIT_EXEMPT_NETWORKS are not limited."`
 	RegisterBurst int     `name:"register-address-burst" env:"REGISTER_ADDRESS_BURST" default:"50" help:"Registrations from one IP address at once, a number."`
+
+	Exempt []string `name:"limit-exempt-networks" env:"LIMIT_EXEMPT_NETWORKS" help:"Networks (CIDR) whose addresses have no limits of their own, separated by commas; loopback has none either. The same as in the gateways."`
 }
 
 // Accounts says who exists and who may come.
@@ -94,6 +102,8 @@ const (
 	// minJWTSecret is as many bytes as the hash of HS256 has (RFC 7518, 3.2).
 	minJWTSecret = 32
 	minAPIKey    = 16
+	// maxHashWait leaves a login the time to be answered before the gateway's patience with REST ends, at 10 s.
+	maxHashWait = 8 * time.Second
 )
 
 // tooShort tells whether a secret that is given can be guessed.
@@ -121,10 +131,12 @@ func (c *Config) Validate() error {
 		return errors.New("ARGON2_TIME must be 1 to 100, ARGON2_PARALLELISM at least 1, ARGON2_MEMORY_KIB 8 times that to 4194304")
 	case p.Concurrency < 1 || p.Queue < 0:
 		return errors.New("ARGON2_CONCURRENCY must be at least 1 and ARGON2_QUEUE not negative")
-	case min(l.AccountRate, l.AddressRate, l.RegisterRate) < 0:
-		return errors.New("LOGIN_ACCOUNT_RATE, LOGIN_ADDRESS_RATE and REGISTER_ADDRESS_RATE must not be negative")
-	case min(l.AccountBurst, l.AddressBurst, l.RegisterBurst) < 1:
-		return errors.New("LOGIN_ACCOUNT_BURST, LOGIN_ADDRESS_BURST and REGISTER_ADDRESS_BURST must be at least 1")
+	case p.Wait <= 0 || p.Wait > maxHashWait:
+		return fmt.Errorf("ARGON2_WAIT must be above 0s and at most %s", maxHashWait)
+	case min(l.AccountRate, l.UserRate, l.AddressRate, l.RegisterRate) < 0:
+		return errors.New("LOGIN_ACCOUNT_RATE, LOGIN_USER_RATE, LOGIN_ADDRESS_RATE and REGISTER_ADDRESS_RATE must not be negative")
+	case min(l.AccountBurst, l.UserBurst, l.AddressBurst, l.RegisterBurst) < 1:
+		return errors.New("LOGIN_ACCOUNT_BURST, LOGIN_USER_BURST, LOGIN_ADDRESS_BURST and REGISTER_ADDRESS_BURST must be at least 1")
 	case (c.Accounts.AdminUsername == "") != (c.Accounts.AdminPassword == ""):
 		return errors.New("ADMIN_USERNAME and ADMIN_PASSWORD must be given together")
 	case c.External.Provision && c.External.Secret == "":
@@ -134,10 +146,31 @@ func (c *Config) Validate() error {
 	case tooShort(c.Accounts.APIKey, minAPIKey):
 		return fmt.Errorf("API_KEY must have at least %d bytes: a shorter one can be guessed (make one: openssl rand -hex 32)", minAPIKey)
 	}
+	if _, err := c.exempt(); err != nil {
+		return err
+	}
 	if err := c.seed().Check(); err != nil {
 		return fmt.Errorf("ADMIN_USERNAME, ADMIN_PASSWORD, API_KEY or demo user: %w", err)
 	}
 	return nil
+}
+
+// exempt reads the networks that have no limits; a bare address is a network of its own.
+func (c *Config) exempt() ([]netip.Prefix, error) {
+	networks := make([]netip.Prefix, 0, len(c.Limits.Exempt))
+	for _, s := range c.Limits.Exempt {
+		s = strings.TrimSpace(s)
+		if ip, err := netip.ParseAddr(s); err == nil {
+			networks = append(networks, netip.PrefixFrom(ip.Unmap(), ip.Unmap().BitLen()))
+			continue
+		}
+		network, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, fmt.Errorf("LIMIT_EXEMPT_NETWORKS: %q is not a network such as 10.0.0.0/8", s)
+		}
+		networks = append(networks, network)
+	}
+	return networks, nil
 }
 
 func (c *Config) seed() auth.Seed {
@@ -160,6 +193,7 @@ func (c *Config) seed() auth.Seed {
 // domain gives the settings the form that package auth takes.
 func (c *Config) domain() auth.Config {
 	limit := func(rate float64, burst int) auth.Limit { return auth.Limit{PerMinute: rate, Burst: burst} }
+	exempt, _ := c.exempt() // Validate has read it
 	return auth.Config{
 		Tokens: auth.Tokens{
 			AccessTTL: c.Tokens.AccessTTL, RefreshTTL: c.Tokens.RefreshTTL,
@@ -172,12 +206,14 @@ func (c *Config) domain() auth.Config {
 		Keys: auth.Keys{Rotation: c.Tokens.KeyRotation, Overlap: c.Tokens.KeyOverlap, Secret: c.Tokens.KeySecret.Reveal()},
 		Passwords: auth.Passwords{
 			Argon2:      auth.Argon2{MemoryKiB: c.Passwords.MemoryKiB, Time: c.Passwords.Time, Threads: c.Passwords.Parallelism},
-			Concurrency: c.Passwords.Concurrency, Queue: c.Passwords.Queue,
+			Concurrency: c.Passwords.Concurrency, Queue: c.Passwords.Queue, Wait: c.Passwords.Wait,
 		},
 		Registration:    c.Accounts.Registration,
 		AccountLimit:    limit(c.Limits.AccountRate, c.Limits.AccountBurst),
+		UserLimit:       limit(c.Limits.UserRate, c.Limits.UserBurst),
 		AddressLimit:    limit(c.Limits.AddressRate, c.Limits.AddressBurst),
 		RegisterLimit:   limit(c.Limits.RegisterRate, c.Limits.RegisterBurst),
+		Exempt:          exempt,
 		KeepRevocations: c.Tokens.KeepRevocations,
 		Seed:            c.seed(),
 	}

@@ -108,7 +108,7 @@ func prepare(ctx context.Context, cfg Config, service *auth.Service, log *slog.L
 			return nil
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case kind != fault.Unavailable && kind != fault.Timeout:
+		case kind != fault.Unavailable && kind != fault.Timeout && kind != fault.RateLimited: // the last: logins took all turns
 			return fmt.Errorf("prepare: %w", err)
 		}
 		waiting.Failed(ctx, err)

@@ -160,6 +160,16 @@ func withScopes(t *testing.T, scopes ...string) context.Context {
 	return metadata.NewOutgoingContext(t.Context(), md)
 }
 
+// at is a caller whose client has an address.
+func at(t *testing.T, address string) context.Context {
+	t.Helper()
+	md, err := caller.Metadata(nil, nil, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return metadata.NewOutgoingContext(t.Context(), md)
+}
+
 // wantRefused waits until a revoked token does not work any more: a second at most, on a machine that is not busy.
 func wantRefused(t *testing.T, client authv1.AuthServiceClient, token, what string) {
 	t.Helper()
@@ -230,16 +240,12 @@ func TestLoginRehashesAndLimitsAddresses(t *testing.T) {
 	cfg.Passwords.Time = 2
 	cfg.Limits.AddressBurst = 2
 	client := start(t, cfg)
-	login := func(address string) error {
-		md, err := caller.Metadata(nil, nil, address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = client.Login(metadata.NewOutgoingContext(t.Context(), md), &authv1.LoginRequest{Username: "ann", Password: password})
+	login := func(username, address string) error {
+		_, err := client.Login(at(t, address), &authv1.LoginRequest{Username: username, Password: password})
 		return err
 	}
 	for range 2 { // with the old hash, then with the new one
-		if err := login("192.0.2.1"); err != nil {
+		if err := login("ann", "192.0.2.1"); err != nil {
 			t.Errorf("Login() = %v, want nil", err)
 		}
 	}
@@ -247,8 +253,12 @@ func TestLoginRehashesAndLimitsAddresses(t *testing.T) {
 	if err := s.pool.QueryRow(t.Context(), `SELECT password_hash FROM users`).Scan(&hash); err != nil || !strings.Contains(hash, "t=2") {
 		t.Errorf("hash after a login with other costs = %s, %v, want t=2", hash, err)
 	}
-	wantFault(t, "third Login() from one address", login("192.0.2.1"), fault.RateLimited, "")
-	if err := login("192.0.2.2"); err != nil {
+	wantFault(t, "Login() of somebody else from that address", login("bob", "192.0.2.1"), fault.Unauthenticated, "")
+	wantFault(t, "third such Login()", login("bob", "192.0.2.1"), fault.RateLimited, "")
+	if err := login("ann", "192.0.2.1"); err != nil {
+		t.Errorf("Login() of a user who has logged in from that address before = %v, want nil", err)
+	}
+	if err := login("ann", "192.0.2.2"); err != nil {
 		t.Errorf("Login() from another address = %v, want nil", err)
 	}
 }
@@ -356,6 +366,12 @@ func TestValidate(t *testing.T) {
 		{"--argon2-memory-kib=4", "ARGON2_MEMORY_KIB"},
 		{"--admin-username=root", "ADMIN_PASSWORD"},
 		{"--admin-username=root --admin-password=short", "password"},
+		{"--admin-username=root --admin-password=password1", "password"},
+		{"--admin-username=administrator --admin-password=Administrator1", "password"},
+		{"--argon2-wait=9s", "ARGON2_WAIT"},
+		{"--login-user-burst=0", "LOGIN_USER_BURST"},
+		{"--limit-exempt-networks=10.0.0.0/8,::1,192.168.1.1", ""},
+		{"--limit-exempt-networks=office", "LIMIT_EXEMPT_NETWORKS"},
 		{"--auth-auto-provision", "JWT_SECRET"},
 		{"--jwt-secret=a", "JWT_SECRET"},
 		{"--jwt-secret=0123456789abcdef0123456789abcde", "JWT_SECRET"},

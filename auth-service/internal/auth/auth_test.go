@@ -70,7 +70,7 @@ func testConfig() Config {
 	return Config{
 		Tokens:       Tokens{AccessTTL: 15 * time.Minute, RefreshTTL: time.Hour, Issuer: "starling", Audience: "starling", Leeway: 30 * time.Second},
 		Keys:         Keys{Rotation: 720 * time.Hour, Overlap: time.Hour},
-		Passwords:    Passwords{Argon2: Argon2{MemoryKiB: 64, Time: 1, Threads: 1}, Concurrency: 1, Queue: 1},
+		Passwords:    Passwords{Argon2: Argon2{MemoryKiB: 64, Time: 1, Threads: 1}, Concurrency: 1, Queue: 1, Wait: time.Minute},
 		Registration: true,
 	}
 }
@@ -99,9 +99,23 @@ func TestUserInput(t *testing.T) {
 		{"space in username", second(parseUsername("a b c")), "username"},
 		{"foreign username", second(parseUsername("zoë")), "username"},
 		{"good username", second(parseUsername("Ann.B_-9")), ""},
-		{"short password", checkPassword("1234567"), "password"},
-		{"long password", checkPassword(strings.Repeat("x", 201)), "password"},
-		{"password of 200 wide characters", checkPassword(strings.Repeat("ß", 200)), ""},
+		{"short password", second(newPassword("1234567", "ann")), "password"},
+		{"long password", second(newPassword(strings.Repeat("x", 201), "ann")), "password"},
+		{"password of 200 wide characters", second(newPassword(strings.Repeat("ß", 200), "ann")), ""},
+		{"password of 200 characters of two code points", second(newPassword(strings.Repeat("e\u0301", 200), "ann")), ""},
+		{"password of 4 characters of two code points", second(newPassword(strings.Repeat("e\u0301", 4), "ann")), "password"},
+		{"password that is no UTF-8", second(newPassword("\xff\xfe345678", "ann")), "password"},
+		{"common password", second(newPassword("12345678", "ann")), "password"},
+		{"common password, capital", second(newPassword("Password1", "ann")), "password"},
+		{"common password, wide", second(newPassword("ｐａｓｓｗｏｒｄ", "ann")), "password"},
+		{"common password, blanks around", second(newPassword(" password ", "ann")), "password"},
+		{"first of the list", second(newPassword("!qaz2wsx", "ann")), "password"},
+		{"username as password", second(newPassword("annabell", "annabell")), "password"},
+		{"username as password, other case", second(newPassword("AnnaBell", "annabell")), "password"},
+		{"username twice", second(newPassword("bobbobbob", "bob")), "password"},
+		{"username and a number", second(newPassword("annabell1", "annabell")), "password"},
+		{"username and more", second(newPassword("annabell in the garden", "annabell")), ""},
+		{"passphrase", second(newPassword("correct horse", "ann")), ""},
 		{"name with newline", second(parseName("a\nb", "x")), "name"},
 		{"long name", second(parseName(strings.Repeat("n", 65), "x")), "name"},
 		{"empty name", second(parseName("  ", "x")), ""},
@@ -123,8 +137,10 @@ func TestUserInput(t *testing.T) {
 			t.Errorf("%s: error %v names %q, want %q", tc.name, tc.err, got, tc.want)
 		}
 	}
-	if got, _ := parseUsername("AnN"); got != "ann" {
-		t.Errorf("parseUsername(AnN) = %q, want ann", got)
+	for _, typed := range []string{"AnN", " ann", "ann ", "\tann\n", "\u3000ann\u00a0"} {
+		if got, err := parseUsername(typed); got != "ann" {
+			t.Errorf("parseUsername(%q) = %q, %v, want ann", typed, got, err)
+		}
 	}
 }
 
@@ -132,17 +148,17 @@ func second[T any](_ T, err error) error { return err }
 
 func TestPasswords(t *testing.T) {
 	h := newHasher(Passwords{Argon2: Argon2{MemoryKiB: 64, Time: 1, Threads: 2}, Concurrency: 1, Queue: 1})
-	encoded, err := h.hash(t.Context(), "correct horse")
+	encoded, err := h.hash(t.Context(), party{}, "correct horse")
 	if err != nil || !strings.HasPrefix(encoded, "$argon2id$v=19$m=64,t=1,p=2$") {
 		t.Fatalf("hash() = %q, %v, want a PHC string", encoded, err)
 	}
-	if again, _ := h.hash(t.Context(), "correct horse"); again == encoded {
+	if again, _ := h.hash(t.Context(), party{}, "correct horse"); again == encoded {
 		t.Error("two hashes of one password are equal, want different salts")
 	}
 	stronger := newHasher(Passwords{Argon2: Argon2{MemoryKiB: 128, Time: 1, Threads: 2}, Concurrency: 1})
 	for _, tc := range []struct {
 		h         *hasher
-		password  string
+		password  password
 		encoded   string
 		ok, stale bool
 	}{
@@ -151,7 +167,7 @@ func TestPasswords(t *testing.T) {
 		{h, "", h.dummy, false, false},
 		{stronger, "correct horse", encoded, true, true},
 	} {
-		ok, stale, err := tc.h.verify(t.Context(), tc.password, tc.encoded)
+		ok, stale, err := tc.h.verify(t.Context(), party{}, tc.password, tc.encoded)
 		if ok != tc.ok || stale != tc.stale || err != nil {
 			t.Errorf("verify(%q, %q) = %v, %v, %v, want %v, %v", tc.password, tc.encoded, ok, stale, err, tc.ok, tc.stale)
 		}
@@ -160,31 +176,9 @@ func TestPasswords(t *testing.T) {
 		"", "x", "$argon2i$v=19$m=64,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "$argon2id$v=19$m=4294967295,t=1,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
 		"$argon2id$v=19$m=64,t=0,p=1$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA", "$argon2id$v=19$m=64,t=1,p=1$$",
 	} {
-		if _, _, err := h.verify(t.Context(), "x", bad); !errors.Is(err, errHashFormat) {
+		if _, _, err := h.verify(t.Context(), party{}, "x", bad); !errors.Is(err, errHashFormat) {
 			t.Errorf("verify(%q) error = %v, want %v", bad, err, errHashFormat)
 		}
-	}
-}
-
-func TestHashingIsBounded(t *testing.T) {
-	h := newHasher(Passwords{Argon2: Argon2{MemoryKiB: 64, Time: 1, Threads: 1}, Concurrency: 1, Queue: 1})
-	h.slots <- struct{}{} // somebody hashes
-	ctx, cancel := context.WithCancel(t.Context())
-	waiter := make(chan error, 1)
-	go func() { _, err := h.hash(ctx, "waits"); waiter <- err }()
-	for h.waiting.Load() == 0 {
-		time.Sleep(time.Millisecond)
-	}
-	if _, err := h.hash(t.Context(), "is too much"); fault.KindOf(err) != fault.RateLimited {
-		t.Errorf("hash() over the bound: %v, want %s", err, fault.RateLimited)
-	}
-	cancel()
-	if err := <-waiter; !errors.Is(err, context.Canceled) {
-		t.Errorf("hash() of a caller that left: %v, want %v", err, context.Canceled)
-	}
-	<-h.slots
-	if _, err := h.hash(t.Context(), "has a slot"); err != nil {
-		t.Errorf("hash() with a free slot: %v", err)
 	}
 }
 
@@ -212,17 +206,6 @@ func TestLimiter(t *testing.T) {
 			t.Errorf("acquire(ann) after giving back = %v, want nil", err)
 		}
 	})
-}
-
-func TestAddressKey(t *testing.T) {
-	for in, want := range map[string]string{
-		"192.0.2.7": "192.0.2.7", "::ffff:192.0.2.7": "192.0.2.7", "2001:db8::1": "2001:db8::/64",
-		"2001:db8::ffff:2": "2001:db8::/64", "": "", "nonsense": "", "127.0.0.1": "", "::1": "", "172.18.0.1": "",
-	} {
-		if got := addressKey(in); got != want {
-			t.Errorf("addressKey(%q) = %q, want %q", in, got, want)
-		}
-	}
 }
 
 func TestCache(t *testing.T) {

@@ -1,7 +1,6 @@
 package auth
 
 import (
-	"net/netip"
 	"sync"
 	"time"
 
@@ -74,22 +73,4 @@ func (l *limiter) filled(key string) bucket {
 	b.tokens = min(b.tokens+now.Sub(b.at).Minutes()*l.limit.PerMinute, float64(l.limit.Burst))
 	b.at = now
 	return b
-}
-
-// addressKey is what the limit per address counts: an IPv4 address, or the /64 that one IPv6 site has. Without a known
-// address there is nothing to count, and a loopback or private one is the operator, or a proxy with everybody behind it.
-func addressKey(address string) string {
-	ip, err := netip.ParseAddr(address)
-	if err != nil {
-		return ""
-	}
-	ip = ip.Unmap().WithZone("")
-	if ip.IsLoopback() || ip.IsPrivate() {
-		return ""
-	}
-	if ip.Is6() {
-		prefix, _ := ip.Prefix(64)
-		return prefix.String()
-	}
-	return ip.String()
 }

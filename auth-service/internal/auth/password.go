@@ -8,12 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/crypto/argon2"
-
-	"github.com/starling-chat/starling/proto/fault"
 )
 
 const (
@@ -36,16 +33,15 @@ type Passwords struct {
 	Argon2 Argon2
 	// Concurrency is how many hashes are computed at once; memory is Concurrency * MemoryKiB.
 	Concurrency int
-	// Queue is how many more requests may wait for that.
+	// Queue is how many more requests may wait for that, Wait how long one of them may.
 	Queue int
+	Wait  time.Duration
 }
 
 // hasher computes argon2id hashes, a bounded number at once.
 type hasher struct {
-	params  Argon2
-	slots   chan struct{}
-	waiting atomic.Int64
-	queue   int64
+	params Argon2
+	turns  *turns
 	// dummy is verified for unknown users, so that they take as long as known ones. No password fits it.
 	dummy string
 }
@@ -53,16 +49,15 @@ type hasher struct {
 func newHasher(p Passwords) *hasher {
 	return &hasher{
 		params: p.Argon2,
-		slots:  make(chan struct{}, p.Concurrency),
-		queue:  int64(p.Queue),
+		turns:  newTurns(p.Concurrency, p.Queue, p.Wait),
 		dummy:  encodeHash(p.Argon2, randomBytes(saltSize), randomBytes(hashSize)),
 	}
 }
 
 // hash gives the PHC string of a password: $argon2id$v=19$m=65536,t=3,p=4$<salt>$<hash>.
-func (h *hasher) hash(ctx context.Context, password string) (string, error) {
+func (h *hasher) hash(ctx context.Context, by party, p password) (string, error) {
 	salt := randomBytes(saltSize)
-	sum, err := h.compute(ctx, h.params, password, salt, hashSize)
+	sum, err := h.compute(ctx, by, h.params, p, salt, hashSize)
 	if err != nil {
 		return "", err
 	}
@@ -70,12 +65,12 @@ func (h *hasher) hash(ctx context.Context, password string) (string, error) {
 }
 
 // verify tells whether a password fits, and whether the hash was made with other costs than today's.
-func (h *hasher) verify(ctx context.Context, password, encoded string) (ok, stale bool, err error) {
+func (h *hasher) verify(ctx context.Context, by party, p password, encoded string) (ok, stale bool, err error) {
 	params, salt, want, err := decodeHash(encoded)
 	if err != nil {
 		return false, false, err
 	}
-	got, err := h.compute(ctx, params, password, salt, uint32(len(want))) //nolint:gosec // decodeHash bounds it
+	got, err := h.compute(ctx, by, params, p, salt, uint32(len(want))) //nolint:gosec // decodeHash bounds it
 	if err != nil {
 		return false, false, err
 	}
@@ -83,25 +78,13 @@ func (h *hasher) verify(ctx context.Context, password, encoded string) (ok, stal
 	return subtle.ConstantTimeCompare(got, want) == 1, stale, nil
 }
 
-// compute waits for a slot. Over the bound of waiting requests it refuses at once with RateLimited, which callers,
-// unlike Unavailable, do not repeat by themselves.
-func (h *hasher) compute(ctx context.Context, p Argon2, password string, salt []byte, size uint32) ([]byte, error) {
-	select {
-	case h.slots <- struct{}{}:
-	default:
-		if h.waiting.Add(1) > h.queue {
-			h.waiting.Add(-1)
-			return nil, fault.Retry(fault.RateLimited, "Too many logins at the moment, try again later", 2*time.Second)
-		}
-		defer h.waiting.Add(-1)
-		select {
-		case h.slots <- struct{}{}:
-		case <-ctx.Done():
-			return nil, fmt.Errorf("wait to hash a password: %w", ctx.Err())
-		}
+// compute waits for a turn; the faults are those of turns.acquire.
+func (h *hasher) compute(ctx context.Context, by party, a Argon2, p password, salt []byte, size uint32) ([]byte, error) {
+	if err := h.turns.acquire(ctx, by); err != nil {
+		return nil, err
 	}
-	defer func() { <-h.slots }()
-	return argon2.IDKey([]byte(password), salt, p.Time, p.MemoryKiB, p.Threads, size), nil
+	defer h.turns.release()
+	return argon2.IDKey([]byte(p), salt, a.Time, a.MemoryKiB, a.Threads, size), nil
 }
 
 func encodeHash(p Argon2, salt, sum []byte) string {

@@ -37,10 +37,11 @@ func (s Seed) Check() error {
 		users = append(slices.Clip(users), *s.Admin)
 	}
 	for _, u := range users {
-		if _, err := newUser(u.Username, u.Name, u.Role); err != nil {
+		user, err := newUser(u.Username, u.Name, u.Role)
+		if err != nil {
 			return err
 		}
-		if err := checkPassword(u.Password); err != nil {
+		if _, err := newPassword(u.Password, user.Username); err != nil {
 			return err
 		}
 		if _, ok := ParseRole(string(u.Role)); !ok {
@@ -81,6 +82,10 @@ func (s *Service) seedUser(ctx context.Context, seed SeedUser, promote bool) err
 	if err != nil {
 		return err
 	}
+	chosen, err := newPassword(seed.Password, u.Username)
+	if err != nil {
+		return err
+	}
 	for {
 		have, _, err := s.store.Credentials(ctx, u.Username)
 		switch {
@@ -89,7 +94,7 @@ func (s *Service) seedUser(ctx context.Context, seed SeedUser, promote bool) err
 		case err != nil && !errors.Is(err, ErrUserNotFound):
 			return fmt.Errorf("look for user %s: %w", u.Username, err)
 		}
-		hash, hashErr := s.passwords.hash(ctx, seed.Password)
+		hash, hashErr := s.passwords.hash(ctx, party{}, chosen)
 		if hashErr != nil {
 			return hashErr
 		}

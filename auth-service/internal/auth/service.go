@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -24,8 +25,11 @@ type Config struct {
 	Passwords Passwords
 	// Registration lets everyone create a user.
 	Registration bool
-	// Limits of attempts; the zero Limit is none. AccountLimit counts failed logins of one username.
-	AccountLimit, AddressLimit, RegisterLimit Limit
+	// Limits of attempts; the zero Limit is none. AccountLimit counts failed logins of one username from one address, UserLimit
+	// those from all addresses from which the user has not logged in before.
+	AccountLimit, UserLimit, AddressLimit, RegisterLimit Limit
+	// Exempt are networks of addresses that AddressLimit and RegisterLimit leave alone, besides loopback.
+	Exempt []netip.Prefix
 	// KeepRevocations is how long the revocation log reaches back; longer than any token lives.
 	KeepRevocations time.Duration
 	Seed            Seed
@@ -42,7 +46,8 @@ type Service struct {
 	keys      *keyRing
 	tokens    *tokenizer
 
-	accounts, addresses, registrations *limiter
+	attempts      *attempts
+	registrations *limiter
 
 	verifiedTokens *cache[[32]byte, verified]
 	users          *cache[UserID, User]
@@ -62,7 +67,11 @@ func New(cfg Config, store Store, announcer Announcer, log *slog.Logger) (*Servi
 		passwords: newHasher(cfg.Passwords),
 		keys:      keys,
 		tokens:    newTokenizer(cfg.Tokens, cfg.External, keys),
-		accounts:  newLimiter(cfg.AccountLimit), addresses: newLimiter(cfg.AddressLimit),
+		attempts: &attempts{
+			exempt: cfg.Exempt, addresses: newLimiter(cfg.AddressLimit),
+			pairs: newLimiter(cfg.AccountLimit), users: newLimiter(cfg.UserLimit),
+			familiar: familiar{pairs: generations[string, struct{}]{size: maxFamiliar}},
+		},
 		registrations:  newLimiter(cfg.RegisterLimit),
 		verifiedTokens: newCache[[32]byte, verified](verifiedCacheSize, verifiedTTL),
 		users:          newCache[UserID, User](stateCacheSize, stateTTL),
@@ -81,7 +90,7 @@ type Pair struct {
 
 // Register creates a user and logs it in. address is the client's IP, "" when unknown. Faults: Invalid, Conflict,
 // RateLimited, Forbidden where registration is off.
-func (s *Service) Register(ctx context.Context, username, password, name, address string) (Pair, error) {
+func (s *Service) Register(ctx context.Context, username, typed, name, address string) (Pair, error) {
 	if !s.cfg.Registration {
 		return Pair{}, fault.New(fault.Forbidden, "Registration is closed")
 	}
@@ -89,13 +98,15 @@ func (s *Service) Register(ctx context.Context, username, password, name, addres
 	if err != nil {
 		return Pair{}, err
 	}
-	if err := checkPassword(password); err != nil {
+	chosen, err := newPassword(typed, u.Username)
+	if err != nil {
 		return Pair{}, err
 	}
-	if err := s.registrations.acquire(addressKey(address)); err != nil {
+	from := s.attempts.from(address)
+	if err := s.registrations.acquire(from.limited); err != nil {
 		return Pair{}, err
 	}
-	hash, err := s.passwords.hash(ctx, password)
+	hash, err := s.passwords.hash(ctx, party{place: from.place}, chosen)
 	if err != nil {
 		return Pair{}, err
 	}
@@ -106,6 +117,7 @@ func (s *Service) Register(ctx context.Context, username, password, name, addres
 	case err != nil:
 		return Pair{}, fmt.Errorf("create user: %w", err)
 	}
+	s.attempts.familiar.add(u.Username, from.place)
 	return s.begin(ctx, u)
 }
 
@@ -125,30 +137,30 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 
 // Login checks a password. An unknown user, a user without a password and a wrong password get the same answer after the
 // same work. Faults: Unauthenticated, RateLimited.
-func (s *Service) Login(ctx context.Context, username, password, address string) (Pair, error) {
-	if err := s.addresses.acquire(addressKey(address)); err != nil {
-		return Pair{}, err
-	}
+func (s *Service) Login(ctx context.Context, username, typed, address string) (Pair, error) {
+	from := s.attempts.from(address)
 	username, nameErr := parseUsername(username)
-	if nameErr != nil || checkPassword(password) != nil {
-		username, password = "", "" // nobody's: no account to count for, and nothing long to hash
+	given, asTyped, passwordErr := parsePassword(typed)
+	if nameErr != nil || passwordErr != nil {
+		username, given, asTyped = "", "", "" // nobody's: no account to count for, and nothing long to hash
 	}
-	// Taken before the check and given back after a success, so that parallel guesses are counted too.
-	if err := s.accounts.acquire(username); err != nil {
-		return Pair{}, err
-	}
-	u, err := s.checkCredentials(ctx, username, password)
+	try, err := s.attempts.begin(username, from)
 	if err != nil {
-		if fault.KindOf(err) != fault.Unauthenticated {
-			s.accounts.giveBack(username)
-		}
 		return Pair{}, err
 	}
-	s.accounts.giveBack(username)
+	u, err := s.checkCredentials(ctx, try.party, username, given, asTyped)
+	if fault.KindOf(err) != fault.Unauthenticated {
+		try.forgive()
+	}
+	if err != nil {
+		return Pair{}, err
+	}
+	s.attempts.familiar.add(u.Username, from.place)
 	return s.begin(ctx, u)
 }
 
-func (s *Service) checkCredentials(ctx context.Context, username, password string) (User, error) {
+// checkCredentials compares a password, and where that does not fit the characters as they were typed, with what is stored.
+func (s *Service) checkCredentials(ctx context.Context, by party, username string, given, asTyped password) (User, error) {
 	u, hash, err := s.store.Credentials(ctx, username)
 	known := err == nil && username != ""
 	if err != nil && !errors.Is(err, ErrUserNotFound) {
@@ -157,7 +169,11 @@ func (s *Service) checkCredentials(ctx context.Context, username, password strin
 	if !known {
 		hash = s.passwords.dummy
 	}
-	ok, stale, err := s.passwords.verify(ctx, password, hash)
+	ok, stale, err := s.passwords.verify(ctx, by, given, hash)
+	if err == nil && !ok && asTyped != "" {
+		ok, _, err = s.passwords.verify(ctx, by, asTyped, hash)
+		stale = true
+	}
 	if err != nil {
 		return User{}, err
 	}
@@ -165,14 +181,14 @@ func (s *Service) checkCredentials(ctx context.Context, username, password strin
 		return User{}, fault.New(fault.Unauthenticated, "Wrong username or password")
 	}
 	if stale {
-		s.rehash(ctx, u.ID, password, hash)
+		s.rehash(ctx, by, u.ID, given, hash)
 	}
 	return u, nil
 }
 
-// rehash brings a stored hash to today's costs. The login does not depend on it.
-func (s *Service) rehash(ctx context.Context, id UserID, password, old string) {
-	hash, err := s.passwords.hash(ctx, password)
+// rehash brings a stored hash to today's form and costs. The login does not depend on it.
+func (s *Service) rehash(ctx context.Context, by party, id UserID, given password, old string) {
+	hash, err := s.passwords.hash(ctx, by, given)
 	if err == nil {
 		err = s.store.ReplaceHash(ctx, id, old, hash)
 	}
@@ -206,8 +222,9 @@ func (s *Service) pair(g Grant, token refreshToken) (Pair, error) {
 
 func errRefresh() error { return fault.New(fault.Unauthenticated, "Invalid refresh token") }
 
-// Refresh spends a refresh token for a new pair; see the package comment. The fault is Unauthenticated.
-func (s *Service) Refresh(ctx context.Context, encoded string) (Pair, error) {
+// Refresh spends a refresh token for a new pair; see the package comment. address is the client's IP, "" when unknown. The fault is
+// Unauthenticated.
+func (s *Service) Refresh(ctx context.Context, encoded, address string) (Pair, error) {
 	token, ok := parseRefreshToken(encoded)
 	if !ok {
 		return Pair{}, errRefresh()
@@ -232,6 +249,7 @@ func (s *Service) Refresh(ctx context.Context, encoded string) (Pair, error) {
 		s.announce(ctx, rotation.Revocation)
 		return Pair{}, errRefresh()
 	}
+	s.attempts.familiar.add(rotation.User.Username, s.attempts.from(address).place)
 	return s.pair(rotation.Grant, token.descendant(rotation.Salts))
 }
 

@@ -12,10 +12,9 @@ import (
 	"github.com/starling-chat/starling/proto/limits"
 )
 
-// Bounds of what people type, in characters.
+// Bounds of names that people type, in characters.
 const (
 	minUsername, maxUsername = 3, 32
-	minPassword, maxPassword = 8, 200
 	maxName                  = 64
 )
 
@@ -76,9 +75,9 @@ type Identity struct {
 	Expires  time.Time // zero when it never does
 }
 
-// parseUsername gives the canonical, lower-case form.
+// parseUsername gives the canonical, lower-case form, without the blanks that keyboards and forms put around it.
 func parseUsername(s string) (string, error) {
-	s = strings.ToLower(s)
+	s = strings.ToLower(strings.TrimSpace(s))
 	ok := len(s) >= minUsername && len(s) <= maxUsername
 	for i := range len(s) {
 		c := s[i]
@@ -88,13 +87,6 @@ func parseUsername(s string) (string, error) {
 		return "", fault.Newf(fault.Invalid, "username must be %d to %d of a-z 0-9 . _ -", minUsername, maxUsername)
 	}
 	return s, nil
-}
-
-func checkPassword(s string) error {
-	if n := utf8.RuneCountInString(s); n < minPassword || n > maxPassword || !utf8.ValidString(s) {
-		return fault.Newf(fault.Invalid, "password must be %d to %d characters", minPassword, maxPassword)
-	}
-	return nil
 }
 
 // parseName trims spaces; an empty name is replaced by the fallback.

@@ -40,7 +40,7 @@ func (s *Server) Login(ctx context.Context, r *authv1.LoginRequest) (*authv1.Log
 
 // Refresh implements AuthServiceServer.
 func (s *Server) Refresh(ctx context.Context, r *authv1.RefreshRequest) (*authv1.LoginResponse, error) {
-	pair, err := s.service.Refresh(ctx, r.GetRefreshToken())
+	pair, err := s.service.Refresh(ctx, r.GetRefreshToken(), caller.Address(ctx))
 	return login(pair, err)
 }
 

@@ -98,9 +98,9 @@ func (x *User) GetRole() string {
 
 type RegisterRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// 3 to 32 of a-z 0-9 . _ -, not case-sensitive.
+	// 3 to 32 of a-z 0-9 . _ -, not case-sensitive; blanks around it do not count.
 	Username string `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
-	// 8 to 200 characters.
+	// 8 to 200 characters, none of the most common ones, and not made of the username.
 	Password string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
 	// Shown to others, 1 to 64 characters; the username when empty.
 	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`

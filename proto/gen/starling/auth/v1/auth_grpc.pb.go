@@ -43,7 +43,7 @@ type AuthServiceClient interface {
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*LoginResponse, error)
 	// Faults: unauthenticated (the same for an unknown user and a wrong password), rate_limited.
 	Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*LoginResponse, error)
-	// Spends a refresh token for a new pair. A token used twice ends its login.
+	// Spends a refresh token for a new pair. A token that is used again when its successor is in use ends its login.
 	Refresh(ctx context.Context, in *RefreshRequest, opts ...grpc.CallOption) (*LoginResponse, error)
 	// Ends the login of a refresh token; its sockets are closed.
 	Logout(ctx context.Context, in *LogoutRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
@@ -178,7 +178,7 @@ type AuthServiceServer interface {
 	Register(context.Context, *RegisterRequest) (*LoginResponse, error)
 	// Faults: unauthenticated (the same for an unknown user and a wrong password), rate_limited.
 	Login(context.Context, *LoginRequest) (*LoginResponse, error)
-	// Spends a refresh token for a new pair. A token used twice ends its login.
+	// Spends a refresh token for a new pair. A token that is used again when its successor is in use ends its login.
 	Refresh(context.Context, *RefreshRequest) (*LoginResponse, error)
 	// Ends the login of a refresh token; its sockets are closed.
 	Logout(context.Context, *LogoutRequest) (*emptypb.Empty, error)
