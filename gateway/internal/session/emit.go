@@ -27,17 +27,18 @@ func (e Emit) Encode() (*transport.Message, error) {
 	}
 	b := transport.NewBuilder(len(e.Namespace) + len(e.Event) + len(e.Args) + 32)
 	b.Volatile = e.Volatile
-	b.WithOffset = e.WithOffset || endsWithString(e.Args)
 	buf, err := socketio.AppendEvent(append(b.Buffer(), byte(engineio.Message)), e.Namespace, id, e.Event, e.Args, len(e.Attachments))
 	if err != nil {
 		return nil, err
 	}
+	b.WithOffset = e.AckID <= 0 && (e.WithOffset || endsWithString(buf))
 	return b.Message(buf, e.Attachments), nil
 }
 
-// endsWithString tells whether the last argument is a string, which official clients with recovery would take for the offset.
-// A real offset goes out behind it.
-func endsWithString(args []byte) bool { return len(args) > 2 && args[len(args)-2] == '"' }
+// endsWithString tells whether the last element of an encoded event is a string: an argument, or the name of an event without
+// arguments. Official clients with recovery would take it for the offset, so a real one goes out behind it. With an ack id they
+// do not, because the callback is their last argument, and an offset would stand between it and the data.
+func endsWithString(packet []byte) bool { return packet[len(packet)-2] == '"' }
 
 // AckMessage encodes an ack.
 func AckMessage(namespace string, id int64, args []byte, attachments [][]byte) (*transport.Message, error) {

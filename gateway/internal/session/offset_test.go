@@ -112,6 +112,31 @@ func TestOffsetsNumberOnAfterRecovery(t *testing.T) {
 	}
 }
 
+// TestOffsetStandsForAString: an event outside the rooms carries the offset where official clients would take its last element for
+// one, and never in front of an ack callback.
+func TestOffsetStandsForAString(t *testing.T) {
+	socket, c := recoverable(t)
+	socket.Offsets.Set(1, 1)
+	socket.Queue(event(t, ``))
+	socket.Queue(event(t, `[ ]`))
+	socket.Queue(event(t, `[1, "b" ]`))
+	for _, e := range []session.Emit{{Args: []byte(`["b"]`)}, {Args: []byte(`[]`)}, {Args: []byte(`[1]`), WithOffset: true}} {
+		e.Namespace, e.Event, e.AckID = "/", "e", 7
+		m, err := e.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		socket.Queue(m)
+	}
+	want := []string{
+		`42["e","o1.AQE"]`, `42["e","o1.AQE"]`, `42["e",1, "b","o1.AQE"]`,
+		`427["e","b"]`, `427["e"]`, `427["e",1]`,
+	}
+	if diff := cmp.Diff(want, c.Queued()); diff != "" {
+		t.Errorf("queued: -want +got\n%s", diff)
+	}
+}
+
 func TestEventWithoutStringIsNotMarked(t *testing.T) {
 	socket, c := recoverable(t)
 	socket.Offsets.Set(1, 1)

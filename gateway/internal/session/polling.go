@@ -85,7 +85,7 @@ func (s *Server) Poll(ctx context.Context, r PollRequest) PollResponse {
 	}
 	conn := session.polling()
 	if session.overdue(time.Now()) {
-		session.Close(transport.CodeNormal, transport.ReasonPingTimeout)
+		session.Close(transport.CodeGoingAway, transport.ReasonPingTimeout)
 		return Refusal(engineio.ErrUnknownSession)
 	}
 	if r.Method == http.MethodPost {

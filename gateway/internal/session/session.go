@@ -412,7 +412,7 @@ func (s *Session) heartbeat(now time.Time) time.Duration {
 			return cfg.PingTimeout
 		}
 		s.mu.Unlock()
-		s.Close(transport.CodeNormal, transport.ReasonPingTimeout)
+		s.Close(transport.CodeGoingAway, transport.ReasonPingTimeout)
 		return 0
 	}
 	wait := cfg.PingInterval - now.Sub(s.pongAt)

@@ -411,6 +411,9 @@ func TestHeartbeat(t *testing.T) {
 				if reason != transport.ReasonPingTimeout || took < tc.timeout-tick || took > tc.timeout+2*tick {
 					t.Errorf("closed with %d, %s after %v, want ping_timeout after %v", code, reason, took, tc.timeout)
 				}
+				if code != transport.CodeGoingAway { // after 1000 some official clients do not come back
+					t.Errorf("closed with %d, want 1001", code)
+				}
 			})
 		})
 	}

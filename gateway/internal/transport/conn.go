@@ -42,9 +42,11 @@ type Receiver interface {
 // Code is a WebSocket close code (RFC 6455 §7.4).
 type Code uint16
 
-// The close codes that the gateway sends.
+// The close codes that the gateway sends. CodeNormal is for ends that somebody meant: after it some official clients (C++) do
+// not come back.
 const (
 	CodeNormal        Code = 1000
+	CodeGoingAway     Code = 1001 // the client does not answer: come back
 	CodeProtocol      Code = 1002
 	CodeInvalidData   Code = 1007
 	CodePolicy        Code = 1008

@@ -87,17 +87,17 @@ func (p *Polling) Poll(ctx context.Context) ([]byte, error) {
 	}
 }
 
-// bodyLocked makes a body of what is queued, up to a packet's limit, and of the close packet.
+// bodyLocked makes a body of what is queued, up to a packet's limit, or of the close packet. The close packet has a body of its
+// own: a client that reads it in one turn with the DISCONNECT of a socket tells two ends of that socket.
 func (p *Polling) bodyLocked() ([]byte, error) {
-	if p.queue.empty() && !p.closePacket {
-		return nil, ErrClosed
-	}
-	body := p.queue.popBody(p.limits.MaxMessage)
-	if p.queue.empty() && p.closing && p.closePacket {
-		body = engineio.AppendPolled(body, []byte{byte(engineio.Close)}, false)
+	switch {
+	case !p.queue.empty():
+		return p.queue.popBody(p.limits.MaxMessage), nil
+	case p.closePacket:
 		p.closePacket = false
+		return engineio.AppendPolled(nil, []byte{byte(engineio.Close)}, false), nil
 	}
-	return body, nil
+	return nil, ErrClosed
 }
 
 // Pending tells whether a closed session still has something for its client.

@@ -204,11 +204,11 @@ func TestSlowPolling(t *testing.T) {
 	wantPoll(t, p, long, nil)
 }
 
-// TestPollingClose: what the client still hears depends on who ended it, and why.
+// TestPollingClose: what the client still hears depends on who ended it, and why. The close packet comes in a body of its own.
 func TestPollingClose(t *testing.T) {
 	for reason, want := range map[Reason][]string{
-		ReasonServer: {"4a\x1e1"}, ReasonDrain: {"4a\x1e1"}, ReasonExpired: {"4a\x1e1"}, ReasonOverload: {"4a\x1e1"},
-		ReasonNoConnect: {"4a\x1e1"}, ReasonRefused: {"4a\x1e1"},
+		ReasonServer: {"4a", "1"}, ReasonDrain: {"4a", "1"}, ReasonExpired: {"4a", "1"}, ReasonOverload: {"4a", "1"},
+		ReasonNoConnect: {"4a", "1"}, ReasonRefused: {"4a", "1"},
 		ReasonClient: {"6"},
 		ReasonLost:   nil, ReasonPingTimeout: nil, ReasonProtocol: nil, ReasonReplaced: nil, ReasonTooBig: nil,
 	} {
@@ -237,6 +237,9 @@ func TestPollingClose(t *testing.T) {
 				wantAnswer(t, answer, "", ErrClosed)
 			} else {
 				wantAnswer(t, answer, want[0], nil)
+				for _, more := range want[1:] {
+					wantPoll(t, p, more, nil)
+				}
 			}
 			if p.Pending() {
 				t.Errorf("%s: Pending() after the final packets, want false", reason)
@@ -259,7 +262,8 @@ func TestLongFinalPackets(t *testing.T) {
 			t.Fatal("Pending() = false with words left, want true")
 		}
 	}
-	wantPoll(t, p, "4message2\x1e1", nil)
+	wantPoll(t, p, "4message2", nil)
+	wantPoll(t, p, "1", nil)
 	wantPoll(t, p, "", ErrClosed)
 }
 
