@@ -79,6 +79,8 @@ type Limits struct {
 	EventTimeout   time.Duration `name:"event-timeout" env:"EVENT_TIMEOUT" default:"4500ms" help:"For a service to answer a client event, a duration."`
 	ClusterTimeout time.Duration `name:"cluster-timeout" env:"CLUSTER_TIMEOUT" default:"1s" help:"For other gateways to answer a cluster operation, a duration; then the answer is partial."`
 	ClusterCalls   int           `name:"max-cluster-calls" env:"MAX_CLUSTER_CALLS" default:"256" help:"Cluster operations (emits by other backends, lists of sockets) that this gateway serves at once, a number."`
+	ConnectRate    float64       `name:"connect-rate" env:"CONNECT_RATE" default:"5" help:"Namespace CONNECTs of one connection, per second; beyond, it is closed. 0 sets no limit."`
+	ConnectBurst   int           `name:"connect-burst" env:"CONNECT_BURST" default:"50" help:"Namespace CONNECTs that one connection may send at once, a number."`
 	IPRate         float64       `name:"handshake-rate" env:"HANDSHAKE_RATE" default:"100" help:"Handshakes of one IP address (IPv6: /64), per second; 0 sets no limit. Loopback and LIMIT_EXEMPT_NETWORKS are not limited."`
 	AddressConns   int           `name:"max-address-connections" env:"MAX_ADDRESS_CONNECTIONS" default:"1000" help:"HTTP connections (polling, REST, pages) that one IP address may hold, a number; WebSockets do not count. 0 sets no bound of its own; a quarter of what the descriptor limit leaves is the most."`
 	Exempt         []string      `name:"limit-exempt-networks" env:"LIMIT_EXEMPT_NETWORKS" help:"Networks (CIDR) whose addresses have no limits (handshakes, connections, logins), separated by commas; loopback has none either."`
@@ -125,6 +127,7 @@ func (c *Config) Validate() error {
 		{"EVENT_TIMEOUT", int64(c.Limits.EventTimeout)},
 		{"CLUSTER_TIMEOUT", int64(c.Limits.ClusterTimeout)},
 		{"MAX_CLUSTER_CALLS", int64(c.Limits.ClusterCalls)},
+		{"CONNECT_BURST", int64(c.Limits.ConnectBurst)},
 		{"HANDSHAKE_BURST", int64(c.Limits.IPBurst)},
 		{"HTTP_IDLE_TIMEOUT", int64(c.Limits.IdleTimeout)},
 	}
@@ -138,9 +141,9 @@ func (c *Config) Validate() error {
 		return errors.New("GATEWAY_ID must be up to 63 letters, digits, - and _")
 	case c.Protocol.MaxAttachments < 0 || c.Protocol.MaxAttachments > 64:
 		return errors.New("MAX_ATTACHMENTS must be 0 to 64")
-	case c.Limits.EventRate < 0 || c.Limits.IPRate < 0 || c.Limits.Connections < 0 || c.Limits.SendBuffer < 0 ||
+	case c.Limits.EventRate < 0 || c.Limits.ConnectRate < 0 || c.Limits.IPRate < 0 || c.Limits.Connections < 0 || c.Limits.SendBuffer < 0 ||
 		c.Limits.AddressConns < 0 || c.Drain.Window < 0:
-		return errors.New("EVENT_RATE, HANDSHAKE_RATE, MAX_CONNECTIONS, MAX_ADDRESS_CONNECTIONS, KERNEL_SEND_BUFFER_BYTES and DRAIN_WINDOW must not be negative")
+		return errors.New("EVENT_RATE, CONNECT_RATE, HANDSHAKE_RATE, MAX_CONNECTIONS, MAX_ADDRESS_CONNECTIONS, KERNEL_SEND_BUFFER_BYTES and DRAIN_WINDOW must not be negative")
 	case c.Recovery.Window < 0 || c.Recovery.Events < 1 || c.Recovery.Replicas < 1 || c.Recovery.Replicas > 5 || c.Recovery.Bytes < 1<<20:
 		return errors.New("RECOVERY_WINDOW must not be negative, RECOVERY_EVENTS be 1 or more, RECOVERY_REPLICAS 1 to 5, RECOVERY_BYTES 1048576 or more")
 	case c.Drain.Window >= c.ShutdownTimeout:

@@ -111,6 +111,7 @@ func sessionConfig(cfg Config) session.Config {
 		PingInterval: cfg.Protocol.PingInterval, PingTimeout: cfg.Protocol.PingTimeout,
 		ConnectTimeout: cfg.Protocol.ConnectTimeout, MaxPayload: cfg.Protocol.MaxPayload,
 		MaxAttachments: cfg.Protocol.MaxAttachments, MaxDepth: cfg.Protocol.MaxDepth,
+		ConnectRate: cfg.Limits.ConnectRate, ConnectBurst: cfg.Limits.ConnectBurst,
 	}
 }
 

@@ -149,11 +149,14 @@ func (s *Server) post(ctx context.Context, session *Session, conn *transport.Pol
 	}
 	defer session.BatchEnd()
 	for packet, err := range engineio.DecodePayload(r.Body, s.cfg.MaxPayload) {
+		if session.ending.Load() {
+			break
+		}
 		if err == nil {
 			err = session.packet(packet)
 		}
 		if err != nil {
-			session.Close(transport.CodeProtocol, transport.ReasonProtocol)
+			session.fail(err)
 			return Refusal(engineio.ErrBadRequest)
 		}
 		if session.heldBack.Load() > 0 {

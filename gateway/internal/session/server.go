@@ -20,6 +20,8 @@ type Config struct {
 	PingInterval   time.Duration
 	PingTimeout    time.Duration
 	ConnectTimeout time.Duration // from the handshake to the first namespace
+	ConnectRate    float64       // CONNECTs of one session, a second; 0 = no bound
+	ConnectBurst   int           // CONNECTs at once
 	MaxPayload     int           // bytes of one packet
 	MaxAttachments int
 	MaxDepth       int    // of JSON
@@ -29,7 +31,8 @@ type Config struct {
 // App is what sessions serve. Its calls come from the session's reader, in order, and must not block.
 type App interface {
 	// Connect decides a namespace CONNECT; auth is its JSON object, nil when absent, valid during the call only. The App
-	// answers with Session.NewSocket and Admit, or with Session.Refuse, now or later.
+	// answers with Session.NewSocket and Admit, or with Session.Refuse, now or later. An App that answers later calls
+	// Session.Answered when it is done, which may bring the next Connect.
 	Connect(s *Session, namespace string, auth []byte)
 	// Event takes an event of a connected socket.
 	Event(s *Socket, e Event)

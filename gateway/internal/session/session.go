@@ -24,19 +24,22 @@ type Session struct {
 	sid     string
 	opened  time.Time
 
+	ending   atomic.Bool  // Close was called: what still comes is not taken in
 	heldBack atomic.Int32 // sockets that stop the reading; pongs are not read meanwhile
 	probing  atomic.Bool  // while there is a WebSocket by which a polling session wants to go on
 
 	// Owned by whoever receives: the WebSocket's reader, or the POST that holds receiving, which is held at the upgrade too.
 	receiving sync.Mutex
 	asm       *socketio.Assembler // nil until a binary packet comes
+	control   transport.Allowance // of packets that are no events
+	connects  transport.Allowance // of CONNECTs
 	inBatch   *Socket             // has had an Event since its last BatchEnd
 
 	mu      sync.Mutex // guards what follows; the conn's and the client's locks may be taken under it
 	sockets []*Socket  // one for each namespace
-	pending []string   // namespaces whose CONNECT the App has not answered
-	pinged  time.Time  // when the last ping went out
-	ponged  bool       // since then
+	pending []connecting
+	pinged  time.Time // when the last ping went out
+	ponged  bool      // since then
 	pongAt  time.Time
 	fresh   time.Time // when the last ping went out that was answered
 	closed  bool
@@ -49,13 +52,33 @@ func (s *Session) Headers() Headers { return s.headers }
 
 // Receive implements transport.Receiver.
 func (s *Session) Receive(data []byte, binary bool) {
+	if s.ending.Load() {
+		return
+	}
 	packet, err := engineio.DecodeFrame(data, binary)
 	if err == nil {
 		err = s.packet(packet)
 	}
 	if err != nil {
-		s.Close(transport.CodeProtocol, transport.ReasonProtocol)
+		s.fail(err)
 	}
+}
+
+// fail ends the session for what the peer did.
+func (s *Session) fail(err error) {
+	if errors.Is(err, errFlood) {
+		s.Close(transport.CodePolicy, transport.ReasonFlood)
+		return
+	}
+	s.Close(transport.CodeProtocol, transport.ReasonProtocol)
+}
+
+// takeControl counts a packet that is no event: nothing else bounds how many of them come.
+func (s *Session) takeControl(price float64) error {
+	if !s.control.Take(price, transport.ControlRate, transport.ControlBurst, time.Now()) {
+		return errFlood
+	}
+	return nil
 }
 
 // BatchEnd implements transport.Receiver.
@@ -68,6 +91,11 @@ func (s *Session) BatchEnd() {
 
 // packet takes one Engine.IO packet; an error is the peer's and ends the session.
 func (s *Session) packet(packet engineio.Packet) error {
+	if packet.Type != engineio.Message {
+		if err := s.takeControl(transport.PriceControl); err != nil {
+			return err
+		}
+	}
 	switch packet.Type {
 	case engineio.Message:
 		return s.message(packet)
@@ -155,6 +183,7 @@ var (
 	errTwice         = errors.New("second CONNECT to a namespace")
 	errNotForServer  = errors.New("packet that only servers send")
 	errNamespaces    = errors.New("too many namespaces")
+	errFlood         = errors.New("too many packets")
 )
 
 func (s *Session) dispatch(p socketio.Packet, attachments [][]byte) error {
@@ -162,12 +191,22 @@ func (s *Session) dispatch(p socketio.Packet, attachments [][]byte) error {
 		return s.connect(p)
 	}
 	socket := s.socket(p.Namespace)
-	if socket == nil {
-		if p.Type == socketio.Disconnect || p.Type.IsAck() {
-			return nil // crossed with our own disconnect
+	if !p.Type.IsEvent() || socket == nil {
+		price := float64(transport.PriceAck)
+		if !p.Type.IsAck() {
+			price = transport.PriceControl
 		}
-		if s.left(p.Namespace) {
+		if err := s.takeControl(price); err != nil {
+			return err
+		}
+	}
+	if socket == nil {
+		if p.Type == socketio.Disconnect {
+			s.withdraw(p.Namespace)
 			return nil
+		}
+		if p.Type.IsAck() || s.left(p.Namespace) {
+			return nil // crossed with our own disconnect
 		}
 		return errBeforeConnect
 	}
@@ -188,61 +227,6 @@ func (s *Session) dispatch(p socketio.Packet, attachments [][]byte) error {
 		return errNotForServer
 	}
 	return nil
-}
-
-// connect takes a CONNECT packet to the App.
-func (s *Session) connect(p socketio.Packet) error {
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil
-	}
-	if s.socketLocked(p.Namespace) != nil || slices.Contains(s.pending, p.Namespace) {
-		s.mu.Unlock()
-		return errTwice
-	}
-	if len(s.sockets)+len(s.pending) >= maxNamespaces {
-		s.mu.Unlock()
-		return errNamespaces
-	}
-	s.pending = append(s.pending, p.Namespace)
-	s.mu.Unlock()
-	s.server.app.Connect(s, p.Namespace, p.Data)
-	return nil
-}
-
-// NewSocket makes a socket for a pending CONNECT. It can be sent to, but the client does not know it before Admit. An empty
-// id takes a new one; a recovered socket keeps its old one.
-func (s *Session) NewSocket(id, namespace, userID string, state any) *Socket {
-	if id == "" {
-		id = NewID()
-	}
-	return &Socket{ID: id, Namespace: namespace, UserID: userID, State: state, session: s}
-}
-
-// Admit answers a pending CONNECT with its socket; pid, where not empty, is the secret by which the socket can be recovered.
-// enter is called when the answer is queued and before it is sent: what the App sends to the socket from there on comes
-// after the answer, and nothing that happens once the client knows is missed. It must not call the session. Admit reports
-// false when the session ended meanwhile.
-func (s *Session) Admit(socket *Socket, pid string, enter func()) bool {
-	detail := append(append(make([]byte, 0, 72), `{"sid":"`...), socket.ID...)
-	if pid != "" {
-		detail = append(append(detail, `","pid":"`...), pid...)
-	}
-	detail = append(detail, `"}`...)
-	b := transport.NewBuilder(len(detail) + 24)
-	m := b.Message(socketio.AppendConnect(append(b.Buffer(), byte(engineio.Message)), socket.Namespace, detail), nil)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || !s.answeredLocked(socket.Namespace) {
-		return false
-	}
-	s.sockets = append(s.sockets, socket)
-	s.conn.Queue(m)
-	enter()
-	s.conn.Flush()
-	s.server.stats.Sockets.Inc()
-	return true
 }
 
 // Since gives a time for which it is certain that what the session receives from now on was sent later.
@@ -277,31 +261,6 @@ func (s *Session) Sockets() []*Socket {
 
 // Conn gives the session's conn.
 func (s *Session) Conn() transport.Conn { return s.conn }
-
-// Refuse answers a pending CONNECT with CONNECT_ERROR; detail is a JSON object for the error's data, or nil.
-func (s *Session) Refuse(namespace, message string, detail []byte) {
-	b := transport.NewBuilder(96)
-	m := b.Message(socketio.AppendConnectError(append(b.Buffer(), byte(engineio.Message)), namespace, message, detail), nil)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || !s.answeredLocked(namespace) {
-		return
-	}
-	s.conn.Queue(m)
-	s.conn.Flush()
-}
-
-func (s *Session) answeredLocked(namespace string) bool {
-	i := slices.Index(s.pending, namespace)
-	if i < 0 {
-		return false
-	}
-	s.pending = slices.Delete(s.pending, i, i+1)
-	if len(s.pending) == 0 {
-		s.pending = nil
-	}
-	return true
-}
 
 func (s *Session) socket(namespace string) *Socket {
 	s.mu.Lock()
@@ -346,7 +305,10 @@ func (s *Session) drop(socket *Socket, reason transport.Reason) {
 }
 
 // Close ends the session. The App hears of its sockets when the conn reports the end.
-func (s *Session) Close(code transport.Code, reason transport.Reason) { s.conn.Close(code, reason) }
+func (s *Session) Close(code transport.Code, reason transport.Reason) {
+	s.ending.Store(true)
+	s.conn.Close(code, reason)
+}
 
 // Closed implements transport.Receiver.
 func (s *Session) Closed(reason transport.Reason) {

@@ -194,7 +194,6 @@ func TestViolationsCloseTheSession(t *testing.T) {
 		"reserved event with escape": {`42["c\u006fnnect"]`},
 		"connect with text":          {`40/custom,"x"`},
 		"second connect":             {"40"},
-		"second connect, pending":    {"40/later,", "40/later,"},
 		"event before connect":       {`42/custom,["a"]`},
 		"event to unanswered":        {"40/later,", `42/later,["a"]`},
 		"event to refused":           {"40/no,", `42/no,["a"]`},

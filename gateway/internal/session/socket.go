@@ -88,7 +88,7 @@ func (s *Socket) Disconnect(reason transport.Reason) {
 	s.Queue(b.Message(socketio.AppendDisconnect(append(b.Buffer(), byte(engineio.Message)), s.Namespace), nil))
 	s.session.drop(s, reason)
 	s.session.mu.Lock()
-	last := len(s.session.pending) == 0
+	last := !s.session.awaitedLocked()
 	for _, other := range s.session.sockets {
 		last = last && other.left
 	}

@@ -75,6 +75,7 @@ const (
 	ReasonDrain       Reason = "drain"        // the gateway goes away
 	ReasonLeft        Reason = "left"         // the client left the namespace
 	ReasonStalled     Reason = "stalled"      // the gateway did not run for a while: what it reads now may be old
+	ReasonFlood       Reason = "flood"        // the peer went on sending what is refused, or nobody asked for
 	ReasonReplaced    Reason = "replaced"     // the client came back over another link and was recovered there
 )
 

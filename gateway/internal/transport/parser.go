@@ -19,6 +19,7 @@ type parser struct {
 	fragmentOp ws.OpCode
 	fragmented bool
 	units      uint64 // whole messages, and control frames between messages, so far
+	price      int    // of the control frames and fragments since the WebSocket last looked
 }
 
 // closeError is the peer's fault: the conn is closed with its code.
@@ -171,9 +172,11 @@ func (p *parser) dispatch(h ws.Header, payload []byte, sink frameSink) error {
 	case ws.OpClose:
 		return errPeerClosed
 	case ws.OpPing:
+		p.price += PriceControl
 		sink.ping(payload)
 		return nil
 	case ws.OpPong:
+		p.price += PriceControl
 		return nil
 	default:
 	}
@@ -184,6 +187,7 @@ func (p *parser) dispatch(h ws.Header, payload []byte, sink frameSink) error {
 		}
 		p.fragments = append(p.fragments, payload...)
 		if !h.Fin {
+			p.price += priceFragment
 			return nil
 		}
 		payload, op = p.fragments, p.fragmentOp

@@ -60,11 +60,12 @@ type WebSocket struct {
 	raw    syscall.RawConn // nil: the portable path
 	owner  Receiver
 
-	parser    parser        // owned by the reader, like the next four
+	parser    parser        // owned by the reader, like the next five
 	bounded   bool          // a read deadline is set
 	counted   int32         // bytes of the message that has begun, as far as they have moved the deadline on
 	boundedAt uint64        // the parser's units when that message began
 	deadline  time.Duration // of it, since the server's birth
+	control   Allowance     // of frames that no message comes of
 
 	due atomic.Bool // Flush is to be called before more is queued; set under mu
 
@@ -245,6 +246,12 @@ func (c *WebSocket) borrow() *[]byte { return c.server.in.Get().(*[]byte) }
 func (c *WebSocket) feed(data []byte) error {
 	err := c.parser.feed(data, (*receiving)(c), c.holdsBack)
 	c.owner.BatchEnd()
+	if price := c.parser.price; price > 0 && err == nil {
+		c.parser.price = 0
+		if !c.control.Take(float64(price), ControlRate, ControlBurst, time.Now()) {
+			return &closeError{CodePolicy, ReasonFlood, "too many control frames"}
+		}
+	}
 	return err
 }
 

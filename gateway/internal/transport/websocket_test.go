@@ -136,6 +136,7 @@ func TestWebSocket(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 		k.write(t, text("a")[3:], text("b"), wire(fin|opPing, []byte("p")))
 		k.expect(t, "1:a", "1:b", "10:p")
+		eventually(t, "what the peer has read is written", func() bool { return k.conn.QueuedBytes() == 0 })
 		b := NewBuilder(0)
 		k.conn.Queue(b.Message(append(b.Buffer(), "with"...), [][]byte{{'x'}, {'y'}}))
 		k.conn.Queue(TextMessage("next"))

@@ -1,0 +1,172 @@
+package session
+
+import (
+	"bytes"
+	"slices"
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/engineio"
+	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// connecting is a CONNECT that the App is asked about, and what the client has said about its namespace meanwhile. Official
+// clients say CONNECT twice when a socket of an open connection is told to connect, and DISCONNECT, CONNECT when it is told
+// both at once.
+//
+//	CONNECT ──► App.Connect ──Admit───► socket; a second CONNECT gets the same answer
+//	                        ├─Refuse──► CONNECT_ERROR ──────┐
+//	                        └─either, after a DISCONNECT ───┴─Answered──► App.Connect for a second CONNECT, if there was one
+type connecting struct {
+	namespace string
+	withdrawn bool   // a DISCONNECT came: the App's answer is not for the client
+	answered  bool   // the App has answered; the namespace waits for Answered
+	again     bool   // another CONNECT came
+	auth      []byte // of that one
+}
+
+// maxNextAuth bounds what is kept of a CONNECT that waits for the one before.
+const maxNextAuth = 16 << 10
+
+// connect takes a CONNECT packet to the App.
+func (s *Session) connect(p socketio.Packet) error {
+	cfg := &s.server.cfg
+	if cfg.ConnectRate > 0 && !s.connects.Take(1, cfg.ConnectRate, float64(cfg.ConnectBurst), time.Now()) {
+		return errFlood
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil
+	}
+	if c := s.connectingLocked(p.Namespace); c != nil && len(p.Data) <= maxNextAuth {
+		c.again, c.auth = true, bytes.Clone(p.Data)
+		s.mu.Unlock()
+		return nil
+	} else if c != nil || s.socketLocked(p.Namespace) != nil {
+		s.mu.Unlock()
+		return errTwice
+	}
+	if len(s.sockets)+len(s.pending) >= maxNamespaces {
+		s.mu.Unlock()
+		return errNamespaces
+	}
+	s.pending = append(s.pending, connecting{namespace: p.Namespace})
+	s.mu.Unlock()
+	s.server.app.Connect(s, p.Namespace, p.Data)
+	return nil
+}
+
+// withdraw takes back the CONNECTs of a namespace. Without one the DISCONNECT has crossed with the server's.
+func (s *Session) withdraw(namespace string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c := s.connectingLocked(namespace); c != nil {
+		c.withdrawn, c.again, c.auth = true, false, nil
+	}
+}
+
+// NewSocket makes a socket for a pending CONNECT. It can be sent to, but the client does not know it before Admit. An empty
+// id takes a new one; a recovered socket keeps its old one.
+func (s *Session) NewSocket(id, namespace, userID string, state any) *Socket {
+	if id == "" {
+		id = NewID()
+	}
+	return &Socket{ID: id, Namespace: namespace, UserID: userID, State: state, session: s}
+}
+
+// Admit answers a pending CONNECT with its socket; pid, where not empty, is the secret by which the socket can be recovered.
+// enter is called when the answer is queued and before it is sent: what the App sends to the socket from there on comes
+// after the answer, and nothing that happens once the client knows is missed. It must not call the session. Admit reports
+// false when the session ended meanwhile, or the client has taken its CONNECT back.
+func (s *Session) Admit(socket *Socket, pid string, enter func()) bool {
+	detail := append(append(make([]byte, 0, 72), `{"sid":"`...), socket.ID...)
+	if pid != "" {
+		detail = append(append(detail, `","pid":"`...), pid...)
+	}
+	detail = append(detail, `"}`...)
+	b := transport.NewBuilder(len(detail) + 24)
+	m := b.Message(socketio.AppendConnect(append(b.Buffer(), byte(engineio.Message)), socket.Namespace, detail), nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.connectingLocked(socket.Namespace)
+	if c == nil || !c.answer() {
+		return false
+	}
+	s.sockets = append(s.sockets, socket)
+	s.conn.Queue(m)
+	if c.again {
+		s.conn.Queue(m)
+	}
+	s.forgetLocked(socket.Namespace)
+	enter()
+	s.conn.Flush()
+	s.server.stats.Sockets.Inc()
+	return true
+}
+
+// Refuse answers a pending CONNECT with CONNECT_ERROR; detail is a JSON object for the error's data, or nil.
+func (s *Session) Refuse(namespace, message string, detail []byte) {
+	b := transport.NewBuilder(96)
+	m := b.Message(socketio.AppendConnectError(append(b.Buffer(), byte(engineio.Message)), namespace, message, detail), nil)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.connectingLocked(namespace)
+	if c == nil || !c.answer() {
+		return
+	}
+	if !c.again {
+		s.forgetLocked(namespace)
+	}
+	s.conn.Queue(m)
+	s.conn.Flush()
+}
+
+// Answered tells that the App is done with a CONNECT that it did not answer at once. If the client has said another one that is
+// still to be decided, the App is asked about that now.
+func (s *Session) Answered(namespace string) {
+	s.mu.Lock()
+	c := s.connectingLocked(namespace)
+	if c == nil || !c.answered {
+		s.mu.Unlock()
+		return
+	}
+	again, auth := c.again, c.auth
+	if again {
+		*c = connecting{namespace: namespace}
+	} else {
+		s.forgetLocked(namespace)
+	}
+	s.mu.Unlock()
+	if again {
+		s.server.app.Connect(s, namespace, auth)
+	}
+}
+
+// answer notes that the App has answered, and tells whether that answer is for the client.
+func (c *connecting) answer() bool {
+	first := !c.answered
+	c.answered = true
+	return first && !c.withdrawn
+}
+
+func (s *Session) connectingLocked(namespace string) *connecting {
+	for i := range s.pending {
+		if s.pending[i].namespace == namespace {
+			return &s.pending[i]
+		}
+	}
+	return nil
+}
+
+func (s *Session) forgetLocked(namespace string) {
+	s.pending = slices.DeleteFunc(s.pending, func(c connecting) bool { return c.namespace == namespace })
+	if len(s.pending) == 0 {
+		s.pending = nil
+	}
+}
+
+// awaitedLocked tells whether the client waits for the answer to a CONNECT.
+func (s *Session) awaitedLocked() bool {
+	return slices.ContainsFunc(s.pending, func(c connecting) bool { return !c.withdrawn || c.again })
+}
