@@ -65,7 +65,7 @@ func TestTokenBucket(t *testing.T) {
 	now := time.Unix(1000, 0)
 	take := func(at time.Duration, want bool, wantWait time.Duration) {
 		t.Helper()
-		wait, ok := c.takeToken(now.Add(at))
+		wait, ok, _ := c.takeToken(now.Add(at))
 		if ok != want || wait.Round(time.Millisecond) != wantWait {
 			t.Errorf("take at %v = %v, %v, want %v, %v", at, wait, ok, wantWait, want)
 		}

@@ -3,8 +3,8 @@ package relay
 import (
 	"context"
 	"log/slog"
-	"time"
 
+	"github.com/starling-chat/starling/gateway/internal/calls"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/rawjson"
@@ -15,7 +15,7 @@ import (
 )
 
 // retryAfter is what clients are told when a part is away.
-const retryAfter = time.Second
+const retryAfter = calls.RetryAfter
 
 // Connect implements session.App: it authenticates in a goroutine of its own. A refusal is final for the client, so only a
 // bad token gets one; overload and an absent auth-service close the transport, and the client comes back by itself.
@@ -42,6 +42,7 @@ func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 	}
 	request := resumeRequestOf(auth)
 	r.tasks.Go(func() {
+		defer s.Answered(namespace) // what the client asked for meanwhile comes next
 		defer func() { <-r.handshakes }()
 		r.authenticate(s, namespace, token, request)
 	})
@@ -82,6 +83,7 @@ func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *e
 	}
 	r.save(c)
 	if !s.Admit(c.socket, c.pid, func() { r.register(c.socket, c) }) {
+		c.end()
 		r.saveEnd(c, transport.ReasonLeft) // nobody got to know its pid
 		return
 	}
@@ -145,6 +147,3 @@ func tokenOf(auth []byte, headers session.Headers) (token string, ok bool) {
 	}
 	return headers.Bearer(), true
 }
-
-// flushNow is the flush of answers that come alone.
-func flushNow(c transport.Conn) { c.Flush() }

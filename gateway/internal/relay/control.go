@@ -14,6 +14,9 @@ import (
 	"github.com/starling-chat/starling/proto/subject"
 )
 
+// batch is how many messages are handled between two flushes, when so many wait.
+const batch = 256
+
 // pump hands messages to a handler until ctx ends. Everything that waits is queued before anything is flushed: under load many
 // frames to one conn leave in one write, without load a frame leaves at once.
 func pump(ctx context.Context, msgs <-chan *nats.Msg, handle func(*nats.Msg, *transport.FlushSet)) error {

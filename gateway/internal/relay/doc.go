@@ -4,11 +4,11 @@
 //	bus ──► relay ──► sockets           replies, broadcasts, user events, revocations
 //	relay ◄──► gRPC                     authenticate a CONNECT, join a room, read what a socket missed
 //
-// It stands on roomfeed (the events of rooms), presence (who is here) and sessionstore (what another gateway needs to carry a
-// socket on), and it runs them.
+// It stands on roomfeed (the events of rooms), presence (who is here), sessionstore (what another gateway needs to carry a socket
+// on) and calls (requests to services), and it runs them.
 //
 //	connect.go, identity.go, revocation.go   from a CONNECT with a token to a socket, and its end
-//	events.go, eventqueue.go, calls.go       from a client event to its answer
+//	events.go, eventqueue.go, request.go     from a client event to its answer
 //	join.go, membership.go, turn.go          rooms that a socket enters and leaves, also for the cluster
 //	resume.go, replay.go, takeover.go        sockets that come back after a broken connection
 //	control.go                               everything from the bus that is not a room event
@@ -17,7 +17,7 @@
 //
 // A lock may be taken while locks to its left are held, never the other way:
 //
-//	session's, holders.mu, revocations.mu, callShard.mu, client.reading ──► client.mu ──► registry, catalog, offsets
+//	session's, holders.mu, revocations.mu, client.reading ──► client.mu ──► registry, catalog, offsets
 //	hub's shard ──► offsets ──► conn
 //
 // While client.mu is held nothing is sent, and nobody is asked; client.reading alone is held while a conn is told to pause.

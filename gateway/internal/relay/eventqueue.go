@@ -1,32 +1,43 @@
 package relay
 
-import "time"
+import (
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
 
 // eventQueue is what a client has sent and nobody has answered yet; client.mu guards it. One request is in flight at a time, so
 // that nothing overtakes; what comes meanwhile waits behind it.
 type eventQueue struct {
 	tokens   float64 // of the event rate
 	tokensAt time.Time
-	queue    []*pending // waits for what is in flight to be answered
-	inFlight []*pending // one request to a service
-	paused   bool       // the client is to be read no further until the queue is half empty
+	refused  transport.Allowance // of events over the rate
+	queue    []*pending          // waits for what is in flight to be answered
+	inFlight []*pending          // one request to a service
+	paused   bool                // the client is to be read no further until the queue is half empty
 }
 
-// takeToken takes one token of the socket's event rate; otherwise it tells when there will be one.
-func (c *client) takeToken(now time.Time) (wait time.Duration, ok bool) {
+// floodBursts is how many EVENT_BURSTs a socket may send over its rate before it is closed. They come back with the rate, so that
+// only one that sends more than twice its rate for long is.
+const floodBursts = 10
+
+// takeToken takes one token of the socket's event rate; otherwise it tells when there will be one, and whether the socket has
+// gone on for so long that it is to be closed: each refusal is work, too.
+func (c *client) takeToken(now time.Time) (wait time.Duration, ok, flood bool) {
 	rate := c.relay.cfg.Events.Rate
 	if rate <= 0 {
-		return 0, true
+		return 0, true, false
 	}
 	if !c.tokensAt.IsZero() {
 		c.tokens = min(float64(c.relay.cfg.Events.Burst), c.tokens+rate*now.Sub(c.tokensAt).Seconds())
 	}
 	c.tokensAt = now
 	if c.tokens < 1 {
-		return time.Duration((1 - c.tokens) / rate * float64(time.Second)), false
+		flood = !c.refused.Take(1, rate, float64(floodBursts*c.relay.cfg.Events.Burst), now)
+		return time.Duration((1 - c.tokens) / rate * float64(time.Second)), false, flood
 	}
 	c.tokens--
-	return 0, true
+	return 0, true, false
 }
 
 // Bounds of one request: events, and the bytes of their arguments and attachments.

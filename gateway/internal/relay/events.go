@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/starling-chat/starling/gateway/internal/services"
+	"github.com/starling-chat/starling/gateway/internal/calls"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/rawjson"
@@ -85,8 +85,11 @@ func (r *Relay) Busy(s *session.Session) bool {
 // admit checks an event against the limits and prepares it to be sent.
 func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fault.Error {
 	c.mu.Lock()
-	wait, ok := c.takeToken(now)
+	wait, ok, flood := c.takeToken(now)
 	c.mu.Unlock()
+	if flood {
+		c.socket.Close(transport.CodePolicy, transport.ReasonFlood)
+	}
 	if !ok {
 		return fault.Retry(fault.RateLimited, "Too many events", max(wait, time.Millisecond))
 	}
@@ -128,8 +131,8 @@ func (r *Relay) send(c *client, events []*pending) {
 	}
 	p := events[0]
 	if p.act == nil {
-		if !r.throttle.Delay(request{c, events}) {
-			r.calls.start(c, events)
+		if q := (&request{c, events}); !r.throttle.Delay(q) {
+			r.start(q)
 		}
 		return
 	}
@@ -141,20 +144,11 @@ func (r *Relay) release(now time.Time) {
 	requests, ok := r.throttle.Release(now)
 	for _, q := range requests {
 		if ok {
-			r.calls.start(q.client, q.events)
+			r.start(q)
 		} else {
-			r.failed(q.client, q.events, "none", fault.Retry(fault.Unavailable, "The gateway is overloaded", retryAfter), flushNow)
+			q.Failed("none", fault.Retry(fault.Unavailable, "The gateway is overloaded", retryAfter), calls.Now)
 		}
 	}
-}
-
-// answered takes a service's replies to the client, and starts the socket's next events.
-func (r *Relay) answered(c *client, events []*pending, reply *eventv1.ClientReply, flush func(transport.Conn)) {
-	for i, p := range events {
-		r.answer(c, p, services.ReplyAt(reply, i))
-	}
-	flush(c.socket.Conn())
-	c.done(events[0])
 }
 
 // answer queues a service's reply to one event.
@@ -172,7 +166,7 @@ func (r *Relay) answer(c *client, p *pending, reply *eventv1.ClientReply) {
 }
 
 // failed answers events that no service answered; owner is the service by which they are counted.
-func (r *Relay) failed(c *client, events []*pending, owner string, f *fault.Error, flush func(transport.Conn)) {
+func (r *Relay) failed(c *client, events []*pending, owner string, f *fault.Error, flush calls.Flush) {
 	for _, p := range events {
 		r.count(p, owner, f.Kind)
 		r.refuse(c.socket, p, f)

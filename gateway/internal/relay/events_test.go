@@ -247,7 +247,7 @@ func TestTimeout(t *testing.T) {
 	if n := strings.Count(strings.Join(c.Packets(), " "), "431"); n != 1 {
 		t.Errorf("%d acks of one event, want 1", n)
 	}
-	if n := w.relay.calls.count.Load(); n != 0 {
+	if n := w.relay.calls.Count(); n != 0 {
 		t.Errorf("%d calls under way in the end, want 0", n)
 	}
 }
@@ -316,7 +316,7 @@ func TestClientsThatGoWhileEventsAreUnderWay(t *testing.T) {
 		c.Say("1")
 		c.WaitEnded(t)
 	}
-	sessiontest.Eventually(t, func() bool { return w.relay.calls.count.Load() == 0 }, func() string { return "calls are left under way" })
+	sessiontest.Eventually(t, func() bool { return w.relay.calls.Count() == 0 }, func() string { return "calls are left under way" })
 	sessiontest.Eventually(t, func() bool { return len(w.relay.registry.User("u")) == 0 }, func() string { return "sockets are left registered" })
 	w.wantRefs(t, "r", 0)
 	if heads := w.relay.hub.Heads(); len(heads) != 0 {
@@ -342,5 +342,23 @@ func TestBroadcastAndUserEvents(t *testing.T) {
 		sessiontest.Eventually(t, func() bool { return strings.Join(c.Packets(), " ") == want }, func() string {
 			return fmt.Sprintf("client got %q, want %s", c.Packets(), want)
 		})
+	}
+}
+
+// TestEventFlood: a socket that goes on above its rate is closed; one that sent a lot at once, and pauses, is not.
+func TestEventFlood(t *testing.T) {
+	w := newWorld(t, func(c *settings) { c.Events.Rate, c.Events.Burst = 0.1, 2 })
+	w.respond(t, "e", ok)
+	bursts, floods := w.connect(t, "u"), w.connect(t, "v")
+	for range 2 + floodBursts*2 {
+		bursts.Say(`42["e"]`)
+		floods.Say(`42["e"]`)
+	}
+	if code, reason, ended := bursts.Ended(); ended {
+		t.Errorf("closed with %d, %s after a burst, want it open", code, reason)
+	}
+	floods.Say(`42["e"]`)
+	if code, reason := floods.WaitEnded(t); code != transport.CodePolicy || reason != transport.ReasonFlood {
+		t.Errorf("closed with %d, %s, want 1008, flood", code, reason)
 	}
 }

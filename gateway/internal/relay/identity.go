@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/gateway/internal/calls"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
@@ -66,7 +67,7 @@ func (c *client) refresh(p *pending) {
 	defer cancel()
 	err := r.refreshIdentity(ctx, c, p)
 	if err != nil {
-		r.failed(c, []*pending{p}, "auth-service", r.faultOf(err, p.event), flushNow)
+		r.failed(c, []*pending{p}, "auth-service", r.faultOf(err, p.event), calls.Now)
 		return
 	}
 	r.count(p, "auth-service", "")

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -118,5 +119,27 @@ func TestEventsDuringRefresh(t *testing.T) {
 			t.Fatalf("the refresh is answered by %s, want ok", got)
 		}
 		c.Forget()
+	}
+}
+
+// TestConnectTakenBack: DISCONNECT, CONNECT while auth-service is asked: the second CONNECT counts, with its own token.
+func TestConnectTakenBack(t *testing.T) {
+	w := newWorld(t, nil)
+	hold := make(chan struct{})
+	w.auth.mu.Lock()
+	w.auth.hold = hold
+	w.auth.mu.Unlock()
+	c, s := sessiontest.Open(w.sessions, session.Headers{})
+	c.SayTogether(`40{"token":"one"}`, "41", `40{"token":"two"}`)
+	close(hold)
+	c.WaitFor(t, "40{")
+	sessiontest.Eventually(t, func() bool { return len(w.relay.registry.User("two")) == 1 }, func() string { return "no socket of the second CONNECT" })
+	if got := len(w.relay.registry.User("one")); got != 0 {
+		t.Errorf("%d sockets of the CONNECT that was taken back, want none", got)
+	}
+	c.Say(`421["none"]`)
+	c.WaitFor(t, "431")
+	if _, reason, ended := c.Ended(); ended || len(s.Sockets()) != 1 {
+		t.Errorf("%d sockets, closed as %q: want one, open", len(s.Sockets()), reason)
 	}
 }

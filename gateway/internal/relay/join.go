@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/gateway/internal/calls"
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -30,7 +31,7 @@ func (c *client) join(p *pending) {
 	r := c.relay
 	left, enough := r.timeLeft(p, time.Now())
 	if !enough {
-		r.failed(c, []*pending{p}, "none", fault.Retry(fault.Unavailable, "Service unavailable", retryAfter), flushNow)
+		r.failed(c, []*pending{p}, "none", fault.Retry(fault.Unavailable, "Service unavailable", retryAfter), calls.Now)
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, left)
@@ -43,7 +44,7 @@ func (c *client) join(p *pending) {
 		err = r.explain(ctx, c, p) // chat-service says what is wrong with the arguments
 	}
 	if err != nil {
-		r.failed(c, []*pending{p}, "chat-service", r.faultOf(err, p.event), flushNow)
+		r.failed(c, []*pending{p}, "chat-service", r.faultOf(err, p.event), calls.Now)
 		return
 	}
 	r.count(p, "chat-service", "")

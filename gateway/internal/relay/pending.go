@@ -6,12 +6,6 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// request is what a client has in flight: events of one name.
-type request struct {
-	client *client
-	events []*pending
-}
-
 // pending is one client event on its way.
 type pending struct {
 	event       string
@@ -31,7 +25,6 @@ const (
 	fieldAttachments = 6
 	fieldReceivedAt  = 8
 	fieldMore        = 9
-	fieldAttempt     = 10
 
 	fieldMoreArgs        = 1
 	fieldMoreAttachments = 2

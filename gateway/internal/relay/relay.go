@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/starling-chat/starling/gateway/internal/calls"
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
@@ -65,8 +66,8 @@ type Relay struct {
 	log      *slog.Logger
 
 	// Its own parts, which guard themselves.
-	calls       *calls
-	throttle    *throttle.Throttle[request]
+	calls       *calls.Calls
+	throttle    *throttle.Throttle[*request]
 	stalls      *stall.Watch
 	revocations *revocations
 	catalog     *services.Catalog
@@ -88,8 +89,8 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 		handshakes: make(chan struct{}, cfg.MaxHandshakes),
 	}
 	r.ctx, r.stop = context.WithCancel(ctx)
-	r.calls = newCalls(r)
-	r.throttle = throttle.New[request](r.hub.Shards())
+	r.calls = calls.New(calls.Config{MaxInFlight: cfg.Events.MaxInFlight, Timeout: cfg.Events.Timeout}, r.nc, r.catalog, r.stats, r.log)
+	r.throttle = throttle.New[*request](r.hub.Shards())
 	r.revocations = newRevocations(r)
 	return r
 }
@@ -106,7 +107,7 @@ func (r *Relay) Run(ctx context.Context) error {
 		return r.feed.Run(ctx, roomfeed.Listener{Evicted: r.evicted, Lag: r.throttle.Report})
 	})
 	g.Go("control events", func(ctx context.Context) error { return pump(ctx, subs.control, r.control) })
-	g.Go("replies", r.calls.run)
+	g.Go("replies", r.calls.Run)
 	g.Go("throttle", func(ctx context.Context) error { return run.Every(ctx, throttle.Tick, r.release) })
 	g.Go("stalls", r.stalls.Run)
 	g.Go("revocations", r.revocations.run)
@@ -149,9 +150,11 @@ func (r *Relay) subscribe() (subscriptions, error) {
 			return subs, err
 		}
 	}
-	if err := add(r.calls.inbox.Subject(), r.calls.replies); err != nil {
-		return subs, err
+	sub, err := r.calls.Subscribe()
+	if err != nil {
+		return subs, fmt.Errorf("subscribe replies: %w", err)
 	}
+	subs.all = append(subs.all, sub)
 	return subs, nil
 }
 

@@ -54,7 +54,7 @@ func (p *resumption) carryOn(ctx context.Context) error {
 	}
 	if !p.session.Admit(c.socket, c.pid, func() { r.register(c.socket, c) }) {
 		p.abandon()
-		return errBroken
+		return errNotAdmitted
 	}
 	for _, room := range kept {
 		if err := p.complete(ctx, room); err != nil {

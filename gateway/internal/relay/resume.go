@@ -63,6 +63,9 @@ const (
 // errStale tells that the socket missed something that cannot be replayed.
 var errStale = errors.New("missed what cannot be replayed")
 
+// errNotAdmitted tells that nobody waits for the socket any more: the session ended, or its client left the namespace.
+var errNotAdmitted = errors.New("nobody waits for the socket")
+
 // errBroken tells that the session ended while its socket was recovered.
 var errBroken = errors.New("the session ended")
 
@@ -102,7 +105,11 @@ func (r *Relay) resume(s *session.Session, namespace string, identity *eventv1.I
 	default:
 		return r.notRecovered(why, err)
 	}
-	if err := old.carryOn(ctx); err != nil {
+	switch err := old.carryOn(ctx); {
+	case errors.Is(err, errNotAdmitted):
+		r.stats.Recoveries.WithLabelValues("broken").Inc()
+		return lost
+	case err != nil:
 		r.log.Warn("recovery broken off", slog.Any("error", err))
 		r.stats.Recoveries.WithLabelValues("broken").Inc()
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)

@@ -1,8 +1,9 @@
-package relay
+package calls
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,16 +13,52 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/gateway/internal/services"
+	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
-// calls are the requests with client events that wait for a service's reply. One subscription takes in all replies, so that an
-// event in flight costs a map entry and no goroutine.
-type calls struct {
-	relay   *Relay
+// Request is client events of one name that go to a service together.
+type Request interface {
+	Subject() string
+	// Len is how many events there are.
+	Len() int
+	// Encode makes the ClientEvent.
+	Encode() []byte
+	// Gone tells that nobody waits for an answer any more.
+	Gone() bool
+	// Answered takes the service's reply, and Failed the fault of a request that no service answered; owner is by whom it is
+	// counted. One of the two is called, once. What is queued to a conn is flushed by flush.
+	Answered(reply *eventv1.ClientReply, flush Flush)
+	Failed(owner string, f *fault.Error, flush Flush)
+}
+
+// Flush writes what is queued to a conn, now or with the end of a batch.
+type Flush func(transport.Conn)
+
+// Now is the Flush of answers that come alone.
+func Now(c transport.Conn) { c.Flush() }
+
+// RetryAfter is what clients are told when a part is away.
+const RetryAfter = time.Second
+
+// Config bounds the requests.
+type Config struct {
+	MaxInFlight int           // requests that wait for a service
+	Timeout     time.Duration // for a service to answer; a request that may be repeated goes out again within it
+}
+
+// Calls are the requests that wait for a service's reply. One subscription takes in all replies, so that an event in flight costs
+// a map entry and no goroutine.
+type Calls struct {
+	// Fixed at birth.
+	cfg     Config
+	nc      *nats.Conn
+	catalog *services.Catalog
+	stats   *stats.Stats
+	log     *slog.Logger
 	inbox   bus.Inbox
 	replies chan *nats.Msg
 
@@ -29,7 +66,7 @@ type calls struct {
 	count  atomic.Int64 // of open calls
 	shards [callShards]callShard
 
-	budget int // of repeats; owned by run
+	budget int // of repeats; owned by Run
 }
 
 const (
@@ -46,8 +83,7 @@ type callShard struct {
 // call is one request that is not answered; the mutex of its shard guards it.
 type call struct {
 	// Fixed when it is started.
-	client   *client
-	events   []*pending
+	request  Request
 	deadline time.Time
 
 	payload     []byte    // kept while the request may be sent again
@@ -59,67 +95,57 @@ type call struct {
 	reply *eventv1.ClientReply
 }
 
-func newCalls(r *Relay) *calls {
-	c := &calls{relay: r, inbox: bus.NewInbox(r.nc), replies: make(chan *nats.Msg, replyBuffer), budget: repeatBudget}
+// New makes Calls; Run gives out the replies.
+func New(cfg Config, nc *nats.Conn, catalog *services.Catalog, st *stats.Stats, log *slog.Logger) *Calls {
+	c := &Calls{
+		cfg: cfg, nc: nc, catalog: catalog, stats: st, log: log,
+		inbox: bus.NewInbox(nc), replies: make(chan *nats.Msg, replyBuffer), budget: repeatBudget,
+	}
 	for i := range c.shards {
 		c.shards[i].open = make(map[uint64]call)
 	}
 	return c
 }
 
-// leastShare bounds what is begun: an event with less than 1/leastShare of EVENT_TIMEOUT left when its turn comes is refused instead
-// of sent.
-const leastShare = 5
-
-// timeLeft is what of EVENT_TIMEOUT an event has left, which may have waited behind others, and whether that is enough to begin.
-func (r *Relay) timeLeft(p *pending, now time.Time) (left time.Duration, enough bool) {
-	left = r.cfg.Events.Timeout - now.Sub(p.receivedAt)
-	return left, left >= r.cfg.Events.Timeout/leastShare
+// Subscribe has replies come in, until the subscription ends.
+func (c *Calls) Subscribe() (*nats.Subscription, error) {
+	return c.nc.ChanSubscribe(c.inbox.Subject(), c.replies)
 }
 
-// start publishes events of one name as one request.
-func (c *calls) start(cl *client, events []*pending) {
-	r := c.relay
-	if cl.isGone() { // since the request was held back
-		return
-	}
-	first := events[0]
-	now := time.Now()
-	left, enough := r.timeLeft(first, now)
-	if !enough {
-		r.failed(cl, events, "none", fault.Retry(fault.Unavailable, "Service unavailable", retryAfter), flushNow)
-		return
-	}
-	if c.count.Add(1) > int64(r.cfg.Events.MaxInFlight) {
+// Count tells how many requests wait for a reply.
+func (c *Calls) Count() int { return int(c.count.Load()) }
+
+// Start publishes a request that is to be answered within left.
+func (c *Calls) Start(r Request, left time.Duration) {
+	if c.count.Add(1) > int64(c.cfg.MaxInFlight) {
 		c.count.Add(-1)
-		r.failed(cl, events, "none", fault.Retry(fault.Unavailable, "The gateway is overloaded", retryAfter), flushNow)
+		r.Failed("none", fault.Retry(fault.Unavailable, "The gateway is overloaded", RetryAfter), Now)
 		return
 	}
-	w := call{client: cl, events: events, payload: cl.encode(events), deadline: now.Add(left), attempts: 1}
-	payload := w.payload
-	if r.catalog.Repeats(first.subject) {
-		w.again = now.Add(left / maxAttempts)
-	} else {
-		w.payload = nil
+	now := time.Now()
+	subj, payload := r.Subject(), r.Encode()
+	w := call{request: r, deadline: now.Add(left), attempts: 1}
+	if c.catalog.Repeats(subj) {
+		w.payload, w.again = payload, now.Add(left/maxAttempts)
 	}
 	id := c.nextID.Add(1)
 	sh := &c.shards[id%callShards]
 	sh.mu.Lock()
 	sh.open[id] = w
 	sh.mu.Unlock()
-	if err := c.publish(id, first.subject, payload); err != nil {
+	if err := c.publish(id, subj, payload); err != nil {
 		if _, ok := c.remove(id); ok {
-			r.failed(cl, events, "none", fault.Retry(fault.Unavailable, "Service unavailable", retryAfter), flushNow)
+			r.Failed("none", fault.Retry(fault.Unavailable, "Service unavailable", RetryAfter), Now)
 		}
 	}
 }
 
-func (c *calls) publish(id uint64, subj string, payload []byte) error {
-	return c.relay.nc.PublishRequest(subj, c.inbox.Reply(id), payload)
+func (c *Calls) publish(id uint64, subj string, payload []byte) error {
+	return c.nc.PublishRequest(subj, c.inbox.Reply(id), payload)
 }
 
 // remove gives up a call and gives it, unless it has ended.
-func (c *calls) remove(id uint64) (call, bool) {
+func (c *Calls) remove(id uint64) (call, bool) {
 	sh := &c.shards[id%callShards]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -134,8 +160,8 @@ func (c *calls) remove(id uint64) (call, bool) {
 // batch is how many messages are handled between two flushes, when so many wait.
 const batch = 256
 
-// run hands out replies and ends calls that wait too long.
-func (c *calls) run(ctx context.Context) error {
+// Run hands out replies and ends calls that wait too long, until ctx ends.
+func (c *Calls) Run(ctx context.Context) error {
 	ticker := time.NewTicker(200 * time.Millisecond)
 	defer ticker.Stop()
 	var flushes transport.FlushSet
@@ -146,17 +172,16 @@ func (c *calls) run(ctx context.Context) error {
 		case now := <-ticker.C:
 			c.expire(now, &flushes)
 		case msg := <-c.replies:
-			c.reply(msg, &flushes)
+			c.reply(ctx, msg, &flushes)
 			for range min(len(c.replies), batch) {
-				c.reply(<-c.replies, &flushes)
+				c.reply(ctx, <-c.replies, &flushes)
 			}
 		}
 		flushes.Flush()
 	}
 }
 
-func (c *calls) reply(msg *nats.Msg, flushes *transport.FlushSet) {
-	r := c.relay
+func (c *Calls) reply(ctx context.Context, msg *nats.Msg, flushes *transport.FlushSet) {
 	id, ok := c.inbox.Request(msg.Subject)
 	if !ok {
 		return
@@ -164,28 +189,28 @@ func (c *calls) reply(msg *nats.Msg, flushes *transport.FlushSet) {
 	var reply eventv1.ClientReply
 	absent := len(msg.Data) == 0 && msg.Header.Get("Status") == "503"
 	if absent {
-		reply.Fault = fault.Retry(fault.Unavailable, "Service unavailable", retryAfter).ToProto()
+		reply.Fault = fault.Retry(fault.Unavailable, "Service unavailable", RetryAfter).ToProto()
 	} else if err := proto.Unmarshal(msg.Data, &reply); err != nil {
 		reply.Reset()
-		reply.Fault = fault.Log(r.ctx, r.log, fmt.Errorf("decode reply: %w", err)).ToProto()
+		reply.Fault = fault.Log(ctx, c.log, fmt.Errorf("decode reply: %w", err)).ToProto()
 	}
 	found, ok := c.complete(id, &reply, absent)
 	switch {
 	case !ok: // answered late, after the timeout; or not the last word
 	case absent && found.answered == 1:
-		r.failed(found.client, found.events, "none", r.catalog.Missing(found.events[0].subject), flushes.Add)
+		found.request.Failed("none", c.catalog.Missing(found.request.Subject()), flushes.Add)
 	default:
 		if !absent {
 			c.earnRepeat()
 		}
-		r.answered(found.client, found.events, found.reply, flushes.Add)
+		found.request.Answered(found.reply, flushes.Add)
 	}
 }
 
 // complete ends the call that a reply is for, when it is answered: its reply is then what all replies together say. A reply
 // that is not final does not end it while another attempt is out, which may yet succeed. A request of which nothing was done
 // goes out again, to a replica that may be better off; but not when there is none.
-func (c *calls) complete(id uint64, reply *eventv1.ClientReply, absent bool) (call, bool) {
+func (c *Calls) complete(id uint64, reply *eventv1.ClientReply, absent bool) (call, bool) {
 	sh := &c.shards[id%callShards]
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
@@ -194,10 +219,10 @@ func (c *calls) complete(id uint64, reply *eventv1.ClientReply, absent bool) (ca
 		return found, false
 	}
 	found.answered++
-	if services.NotExecuted(reply, len(found.events)) {
+	if services.NotExecuted(reply, found.request.Len()) {
 		found.notExecuted++
 	}
-	found.reply = services.Merge(found.reply, reply, len(found.events))
+	found.reply = services.Merge(found.reply, reply, found.request.Len())
 	if !services.IsFinal(found.reply) {
 		out := found.attempts - found.answered
 		again := found.notExecuted == found.attempts && !absent && !found.again.IsZero() && found.attempts < maxAttempts && c.mayRepeat()
@@ -214,17 +239,8 @@ func (c *calls) complete(id uint64, reply *eventv1.ClientReply, absent bool) (ca
 	return found, true
 }
 
-// count counts an answered event by the service that owns it.
-func (r *Relay) count(p *pending, service string, kind fault.Kind) {
-	result := string(kind)
-	if result == "" {
-		result = "ok"
-	}
-	if service == "" {
-		service = r.catalog.Owner(p.subject)
-	}
-	r.stats.ClientEvents.WithLabelValues(service, result).Inc()
-}
+// fieldAttempt is the number of ClientEvent's attempt.
+const fieldAttempt = 10
 
 // maxAttempts is how often a request is sent within the patience for it, when no answer comes: its replica died, or hangs,
 // and NATS picks any other one of the queue group.
@@ -238,9 +254,9 @@ const (
 )
 
 // earnRepeat is called by the one goroutine that handles replies, as is mayRepeat.
-func (c *calls) earnRepeat() { c.budget = min(c.budget+1, repeatBudget) }
+func (c *Calls) earnRepeat() { c.budget = min(c.budget+1, repeatBudget) }
 
-func (c *calls) mayRepeat() bool {
+func (c *Calls) mayRepeat() bool {
 	if c.budget < repeatPrice {
 		return false
 	}
@@ -249,7 +265,7 @@ func (c *calls) mayRepeat() bool {
 }
 
 // expire ends the calls that waited too long, and sends those again that may be and wait for long.
-func (c *calls) expire(now time.Time, flushes *transport.FlushSet) {
+func (c *Calls) expire(now time.Time, flushes *transport.FlushSet) {
 	for i := range c.shards {
 		sh := &c.shards[i]
 		var late, again []call
@@ -262,7 +278,7 @@ func (c *calls) expire(now time.Time, flushes *transport.FlushSet) {
 				delete(sh.open, id)
 				c.count.Add(-1)
 			case c.due(&w, now):
-				w.again = now.Add(c.relay.cfg.Events.Timeout / maxAttempts)
+				w.again = now.Add(c.cfg.Timeout / maxAttempts)
 				w.payload = protowire.AppendVarint(protowire.AppendTag(w.payload, fieldAttempt, protowire.VarintType), uint64(w.attempts-w.notExecuted))
 				w.attempts++
 				sh.open[id] = w
@@ -271,8 +287,8 @@ func (c *calls) expire(now time.Time, flushes *transport.FlushSet) {
 		}
 		sh.mu.Unlock()
 		for i, w := range again {
-			c.relay.stats.EventRepeats.Inc()
-			_ = c.publish(ids[i], w.events[0].subject, w.payload) // without NATS the next attempt may do, or the deadline comes
+			c.stats.EventRepeats.Inc()
+			_ = c.publish(ids[i], w.request.Subject(), w.payload) // without NATS the next attempt may do, or the deadline comes
 		}
 		for _, w := range late {
 			c.timeOut(w, flushes)
@@ -281,21 +297,21 @@ func (c *calls) expire(now time.Time, flushes *transport.FlushSet) {
 }
 
 // due tells whether a request is to be sent again.
-func (c *calls) due(w *call, now time.Time) bool {
-	return !w.again.IsZero() && now.After(w.again) && w.attempts < maxAttempts && !w.client.isGone() &&
+func (c *Calls) due(w *call, now time.Time) bool {
+	return !w.again.IsZero() && now.After(w.again) && w.attempts < maxAttempts && !w.request.Gone() &&
 		(w.attempts == w.notExecuted || c.mayRepeat())
 }
 
 // timeOut answers a call whose time is over with what is known of each event.
-func (c *calls) timeOut(w call, flushes *transport.FlushSet) {
-	unknown := fault.Retry(fault.Timeout, "No answer in time", retryAfter)
+func (c *Calls) timeOut(w call, flushes *transport.FlushSet) {
+	unknown := fault.Retry(fault.Timeout, "No answer in time", RetryAfter)
 	switch {
 	case w.reply == nil:
-		c.relay.failed(w.client, w.events, "", unknown, flushes.Add)
+		w.request.Failed("", unknown, flushes.Add)
 	case w.answered == w.attempts:
-		c.relay.answered(w.client, w.events, w.reply, flushes.Add)
+		w.request.Answered(w.reply, flushes.Add)
 	default:
 		silence := &eventv1.ClientReply{Fault: unknown.ToProto()} // of the attempts that are out
-		c.relay.answered(w.client, w.events, services.Merge(w.reply, silence, len(w.events)), flushes.Add)
+		w.request.Answered(services.Merge(w.reply, silence, w.request.Len()), flushes.Add)
 	}
 }
