@@ -124,23 +124,30 @@ func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fa
 	return nil
 }
 
-// send starts events: as one NATS request, or a single one with what the gateway does itself.
+// send begins events, unless the client has still to take the answers to those before.
 func (r *Relay) send(c *client, events []*pending) {
-	if r.closeStale(c.socket, time.Now()) { // they may have waited since before it
-		return
+	if q := (&request{c, events}); !r.unread.hold(q) {
+		r.begin(q)
 	}
-	p := events[0]
-	if p.act == nil {
-		if q := (&request{c, events}); !r.throttle.Delay(q) {
-			r.start(q)
-		}
-		return
-	}
-	r.tasks.Go(func() { p.act(c, p) })
 }
 
-// release starts what was delayed, or refuses what was delayed for too long.
+// begin starts events: as one NATS request, or a single one with what the gateway does itself.
+func (r *Relay) begin(q *request) {
+	c, p := q.client, q.events[0]
+	switch {
+	case r.closeStale(c.socket, time.Now()): // they may have waited since before it
+	case p.act != nil:
+		r.tasks.Go(func() { p.act(c, p) })
+	case !r.throttle.Delay(q):
+		r.start(q)
+	}
+}
+
+// release starts what was held back or delayed, or refuses what was delayed for too long.
 func (r *Relay) release(now time.Time) {
+	for _, q := range r.unread.release(now) {
+		r.begin(q)
+	}
 	requests, ok := r.throttle.Release(now)
 	for _, q := range requests {
 		if ok {
@@ -178,7 +185,9 @@ func (r *Relay) failed(c *client, events []*pending, owner string, f *fault.Erro
 // emitAll queues the events that a service sends along with its answer.
 func (r *Relay) emitAll(s *session.Socket, emits []*eventv1.Emit) {
 	for _, e := range emits {
-		m, err := emitTo(s.Namespace, e).Encode()
+		emit := emitTo(s.Namespace, e)
+		emit.Answer = true
+		m, err := emit.Encode()
 		if err != nil {
 			r.log.Error("event cannot be encoded", slog.String("event", e.GetEvent()), slog.Any("error", err))
 			continue
@@ -207,7 +216,7 @@ func (r *Relay) refuse(s *session.Socket, p *pending, f *fault.Error) {
 	var m *transport.Message
 	var err error
 	if p.ackID >= 0 {
-		m, err = session.AckMessage(s.Namespace, p.ackID, faultAck(f), nil)
+		m, err = session.RefusalMessage(s.Namespace, p.ackID, faultAck(f))
 	} else {
 		m, err = session.Emit{Namespace: s.Namespace, Event: "event:error", Args: faultEvent(p.event, f)}.Encode()
 	}

@@ -171,7 +171,7 @@ func (r *Relay) joinPrelude(s *session.Socket, p *pending, res *chatv1.JoinRoomR
 		emit := emitTo(s.Namespace, e)
 		// With the offset the client knows, and brings back, that it is in the room, even when the state in the bus that says
 		// so is lost before any event of the room has come.
-		emit.WithOffset = true
+		emit.WithOffset, emit.Answer = true, true
 		m, err := emit.Encode()
 		if err != nil {
 			return nil, err

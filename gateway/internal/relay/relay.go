@@ -68,6 +68,7 @@ type Relay struct {
 	// Its own parts, which guard themselves.
 	calls       *calls.Calls
 	throttle    *throttle.Throttle[*request]
+	unread      *unread
 	stalls      *stall.Watch
 	revocations *revocations
 	catalog     *services.Catalog
@@ -91,6 +92,7 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 	r.ctx, r.stop = context.WithCancel(ctx)
 	r.calls = calls.New(calls.Config{MaxInFlight: cfg.Events.MaxInFlight, Timeout: cfg.Events.Timeout}, r.nc, r.catalog, r.stats, r.log)
 	r.throttle = throttle.New[*request](r.hub.Shards())
+	r.unread = newUnread(cfg.Recovery.PongWithin)
 	r.revocations = newRevocations(r)
 	return r
 }

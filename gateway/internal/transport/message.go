@@ -16,6 +16,7 @@ type Message struct {
 	text        []byte // a part of frames
 	attachments [][]byte
 	volatile    bool
+	answer      bool
 	withOffset  bool
 }
 
@@ -37,6 +38,7 @@ func (m *Message) WithOffset() bool { return m.withOffset }
 // Builder makes a Message without copying its text twice: append the text to Buffer(), then call Message.
 type Builder struct {
 	Volatile   bool
+	Answer     bool // the client has asked for it: no sign of a slow peer, however large
 	WithOffset bool
 	buf        []byte
 }
@@ -60,7 +62,7 @@ func (b *Builder) Message(buf []byte, attachments [][]byte) *Message {
 	copy(buf[start:], h)
 	return &Message{
 		frames: buf[start:], text: buf[maxHeader : maxHeader+textLen : maxHeader+textLen], attachments: attachments,
-		volatile: b.Volatile, withOffset: b.WithOffset,
+		volatile: b.Volatile, answer: b.Answer, withOffset: b.WithOffset,
 	}
 }
 

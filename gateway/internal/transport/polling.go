@@ -137,6 +137,7 @@ func (p *Polling) goOver(next Conn) bool {
 			continue // a noop never goes over WebSocket
 		}
 		b := NewBuilder(len(q.text))
+		b.Answer = q.answer
 		next.Queue(b.Message(append(b.Buffer(), q.text...), q.attachments))
 	}
 	p.queue.drop()
@@ -182,14 +183,14 @@ func (p *Polling) queueText(m *Message, text []byte) bool {
 			return p.next.Queue(m)
 		}
 		b := NewBuilder(len(text))
-		b.Volatile = m.volatile
+		b.Volatile, b.Answer = m.volatile, m.answer
 		return p.next.Queue(b.Message(append(b.Buffer(), text...), m.attachments))
 	}
 	if p.closing || p.slow {
 		return false
 	}
-	q := polled{text: text, attachments: m.attachments}
-	verdict := p.queue.admit(q.size(), m.volatile)
+	q := polled{text: text, attachments: m.attachments, answer: m.answer}
+	verdict := p.queue.admit(q.size(), m.volatile, m.answer)
 	if verdict != taken {
 		p.slow = verdict == slow
 		return false

@@ -19,13 +19,16 @@ import (
 //	 2. A message that alone is over the bound, such as a long history, is large: one at a time is taken beside the bound.
 //	 3. A volatile message is dropped where another one would find the peer slow, and already when more than half the bound
 //	    waits. When nothing waits every volatile message is taken.
-//	 4. As long as the kernel has not been asked, a burst over the bound is no sign of a slow peer, and is taken. Its size is
+//	 4. An answer to what the client asked for is taken beside the bound, as a large message is: whoever asks much at once and
+//	    takes it in slowly is not slow with what others send. Its size is the callers' to bound: they begin the client's next
+//	    request when most of the answers before it are gone.
+//	 5. As long as the kernel has not been asked, a burst over the bound is no sign of a slow peer, and is taken. Its size is
 //	    the callers' to bound: they flush as soon as that is due. What the kernel then leaves counts by the first rule.
 type sendQueue struct {
 	bound   int  // bytes
 	waiting int  // bytes that are queued and not written
-	large   int  // how many of them belong to the large message
-	ahead   int  // how many of them go out before it
+	large   int  // how many of them belong to the large message and to answers, as if these stood together
+	ahead   int  // how many of them go out before the first of these
 	stuck   bool // what waits does not go out at present: the kernel took no more, or nobody asks for it
 }
 
@@ -45,8 +48,13 @@ func (q *sendQueue) backlog() int { return q.waiting - q.large }
 func (q *sendQueue) fits(size int) bool { return q.backlog()+size <= q.bound }
 
 // admit decides about a message of size bytes. One that is taken has to be appended next.
-func (q *sendQueue) admit(size int, volatile bool) verdict {
+func (q *sendQueue) admit(size int, volatile, answer bool) verdict {
 	switch {
+	case answer:
+		if q.large == 0 {
+			q.ahead = q.waiting
+		}
+		q.large += size
 	case volatile && (q.backlog() > q.bound/2 || q.waiting > 0 && !q.fits(size)):
 		return dropped
 	case q.fits(size):
@@ -168,6 +176,7 @@ type packetQueue struct {
 type polled struct {
 	text        []byte
 	attachments [][]byte
+	answer      bool
 }
 
 // size is what the message takes of a polling body.

@@ -76,11 +76,34 @@ func TestSendQueue(t *testing.T) {
 	}
 }
 
+// TestAnswersAreTakenBesideTheBound: what the client asked for leaves what others send its whole bound.
+func TestAnswersAreTakenBesideTheBound(t *testing.T) {
+	limits := Limits{MaxMessage: 1000, SendQueue: 10_000, FrameTimeout: time.Minute, CloseTimeout: time.Second}
+	for transport, peer := range silentPeers(t, limits) {
+		for i, size := range []int{-9000, 4000, -20_000, 5000, -3000} { // below 0: answers
+			b := NewBuilder(0)
+			b.Answer = size < 0
+			m := b.Message(append(b.Buffer(), strings.Repeat("m", max(size, -size))...), nil)
+			if !peer.conn.Queue(m) {
+				t.Fatalf("%s: step %d: Queue(%d bytes) = false, want true", transport, i, size)
+			}
+			peer.conn.Flush()
+		}
+		if peer.conn.Queue(TextMessage(strings.Repeat("m", 2000))) {
+			t.Errorf("%s: Queue = true over the bound, want false", transport)
+		}
+		peer.conn.Flush()
+		if got := peer.reason(t); got != ReasonSlow {
+			t.Errorf("%s: closed as %q, want %q", transport, got, ReasonSlow)
+		}
+	}
+}
+
 // TestLargeIsCountedExactly: what goes out before a large message makes room for as much, and no more.
 func TestLargeIsCountedExactly(t *testing.T) {
 	q := sendQueue{bound: 100, stuck: true}
 	for _, size := range []int{60, 1000, 40} {
-		if got := q.admit(size, false); got != taken {
+		if got := q.admit(size, false, false); got != taken {
 			t.Fatalf("admit(%d) = %v, want it taken", size, got)
 		}
 		q.appended(size)

@@ -13,7 +13,7 @@ const flushLong = 32 << 10
 func (c *WebSocket) Queue(m *Message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.admitLocked(len(m.frames), m.volatile) {
+	if !c.admitLocked(len(m.frames), m) {
 		return false
 	}
 	c.out.append(m.frames)
@@ -25,7 +25,7 @@ func (c *WebSocket) Queue(m *Message) bool {
 func (c *WebSocket) QueueSuffixed(m *Message, suffix []byte) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.admitLocked(m.suffixedLen(len(suffix)), m.volatile) {
+	if !c.admitLocked(m.suffixedLen(len(suffix)), m) {
 		return false
 	}
 	c.out.appendSuffixed(m, suffix)
@@ -34,11 +34,11 @@ func (c *WebSocket) QueueSuffixed(m *Message, suffix []byte) bool {
 }
 
 // admitLocked tells whether a message is taken. After one that finds the peer slow nothing more is, and Flush closes the conn.
-func (c *WebSocket) admitLocked(size int, volatile bool) bool {
+func (c *WebSocket) admitLocked(size int, m *Message) bool {
 	if c.closing || c.slow {
 		return false
 	}
-	verdict := c.out.admit(size, volatile)
+	verdict := c.out.admit(size, m.volatile, m.answer)
 	if verdict == slow {
 		c.slow = true
 		c.due.Store(true)

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ type Conn struct {
 	OnWrite func()
 	// Due is what FlushDue tells.
 	Due bool
+	// Waiting is what QueuedBytes tells.
+	Waiting atomic.Int64
 
 	mu      sync.Mutex // guards what follows
 	packets []string
@@ -110,7 +113,7 @@ func (c *Conn) Paused() bool {
 }
 
 // QueuedBytes implements transport.Conn.
-func (c *Conn) QueuedBytes() int { return 0 }
+func (c *Conn) QueuedBytes() int { return int(c.Waiting.Load()) }
 
 // Say has the client send packets, as text.
 func (c *Conn) Say(packets ...string) {
