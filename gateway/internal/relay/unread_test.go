@@ -22,18 +22,18 @@ func TestLongAnswersAtOnce(t *testing.T) {
 			AckArgs: []byte(`["` + strings.Repeat("a", 360_000) + `"]`),
 		}
 	})
-	p := openPoller(t, g)
-	p.post(`40{"token":"u"}`)
-	if got := p.get(); !strings.HasPrefix(got, "40{") {
+	p := sessiontest.OpenPolling(t, g.sessions, g.sockets)
+	p.Post(`40{"token":"u"}`)
+	if got := p.Get(); !strings.HasPrefix(got, "40{") {
 		t.Fatalf("GET = %s, want the CONNECT reply", got)
 	}
 	var ask []string
 	for i := range 4 {
 		ask = append(ask, fmt.Sprintf(`42%d["long"]`, i))
 	}
-	p.post(strings.Join(ask, "\x1e"))
+	p.Post(strings.Join(ask, "\x1e"))
 	for acks := 0; acks < len(ask); {
-		for packet := range strings.SplitSeq(p.get(), "\x1e") {
+		for packet := range strings.SplitSeq(p.Get(), "\x1e") {
 			if strings.HasPrefix(packet, fmt.Sprintf("43%d[", acks)) {
 				acks++
 			}
