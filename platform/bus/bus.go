@@ -55,6 +55,10 @@ func Connect(ctx context.Context, cfg Config) (*nats.Conn, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	// What NATS says of an address that it cannot read contains it.
+	if err := cfg.URL.Check(); err != nil {
+		return nil, fmt.Errorf("connect to NATS at %s: %w", cfg.URL, err)
+	}
 	nc, err := nats.Connect(cfg.URL.Reveal(), cfg.options(context.WithoutCancel(ctx))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", cfg.URL, err)

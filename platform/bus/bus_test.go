@@ -119,6 +119,20 @@ func TestBadName(t *testing.T) {
 	}
 }
 
+// TestConnectHidesThePassword: what NATS says of an address that it cannot read would contain the password.
+func TestConnectHidesThePassword(t *testing.T) {
+	for _, url := range []settings.URL{
+		"nats://u:hunter2/x@h:4222", "nats://u:hunter2#x@h:4222", "nats://u:%hunter2@h:4222", "nats://hunter2%@h:4222", "nats://u:hunter2@h:port",
+		"nats://u:hunter2@h:4222,nats://u:x/hunter2@h2:4222",
+	} {
+		_, err := bus.Connect(t.Context(), bus.Config{Name: "x", URL: url})
+		s := bus.Settings{URL: url}
+		if invalid := s.Validate(); err == nil || invalid == nil || strings.Contains(err.Error()+invalid.Error(), "hunter2") {
+			t.Errorf("Connect(%s) = %v, Validate = %v, want errors without the password", url, err, invalid)
+		}
+	}
+}
+
 // TestUnreachedIsTold: who waits for NATS is told why, however early it is away, and not with every try.
 func TestUnreachedIsTold(t *testing.T) {
 	lines := make(chan string, 100)

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 
 	"github.com/nats-io/nats.go"
@@ -25,6 +26,9 @@ type Settings struct {
 func (s *Settings) Validate() error {
 	if s.URL == "" && s.InProcess == nil {
 		return errors.New("NATS_URL must not be empty")
+	}
+	if err := s.URL.Check(); err != nil {
+		return fmt.Errorf("NATS_URL: %w", err)
 	}
 	return nil
 }

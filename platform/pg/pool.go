@@ -55,7 +55,7 @@ func Open(ctx context.Context, cfg Config) (*pgxpool.Pool, error) {
 func (cfg Config) pool() (*pgxpool.Config, error) {
 	config, err := pgxpool.ParseConfig(cfg.URL.Reveal())
 	if err != nil {
-		return nil, fmt.Errorf("parse database url %s: not a PostgreSQL address", cfg.URL)
+		return nil, fmt.Errorf("%s is not an address of PostgreSQL, or what it says of TLS does not fit", cfg.URL)
 	}
 	cfg.apply(config.ConnConfig)
 	config.MaxConns = defaultMaxConns

@@ -2,6 +2,7 @@ package pg
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/starling-chat/starling/platform/settings"
 )
@@ -27,6 +28,12 @@ func (s *Settings) Validate() error {
 		return errors.New("DB_MAX_CONNS must be at least 1")
 	case s.Schema == "":
 		return errors.New("DB_SCHEMA must not be empty")
+	}
+	if err := s.URL.Check(); err != nil {
+		return fmt.Errorf("DATABASE_URL: %w", err)
+	}
+	if _, err := s.Config("", false).pool(); err != nil {
+		return fmt.Errorf("DATABASE_URL: %w", err)
 	}
 	return nil
 }

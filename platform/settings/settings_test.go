@@ -79,12 +79,19 @@ func TestHelp(t *testing.T) {
 func TestSecretsAreMasked(t *testing.T) {
 	for _, tc := range []struct{ url, want URL }{
 		{"postgres://u:p@ss:w@h:5432/db?x=1", "postgres://u:****@h:5432/db?x=1"},
+		{"postgres://u:p%40ss@h:5432/db?x=1", "postgres://u:****@h:5432/db?x=1"},
+		{"postgres://u@h:5432/db", "postgres://u@h:5432/db"},
 		{"postgres://u:p@h1:1,h2:2/db", "postgres://u:****@h1:1,h2:2/db"},
 		{"nats://a:p@h1,nats://b:q@h2:4222", "nats://a:****@h1,nats://b:****@h2:4222"},
 		{"nats://token@h:4222", "nats://****@h:4222"},
 		{"nats://h:4222", "nats://h:4222"},
 		{"postgres:///db?host=/s&user=u&password=p", "postgres:///db?host=/s&user=u&password=****"},
 		{"host=h password='a b' dbname=d", "host=h password=**** dbname=d"},
+		{"postgres://u:p/w@h1:1,h2:2/db", "postgres://****@h1:1,h2:2/db"},
+		{"host=h password=a,b@c dbname=d", "host=h password=**** dbname=d"},
+		{"host=h password='a b dbname=d", "host=h password=****"},
+		{"postgres://h/db?password=a b@c", "postgres://h/db?password=****"},
+		{"postgres://u:p@h/db?sslpassword=x&a=b", "postgres://u:****@h/db?sslpassword=****&a=b"},
 		{"", ""},
 	} {
 		if got := tc.url.String(); got != string(tc.want) {
@@ -112,5 +119,44 @@ func TestLogAttrs(t *testing.T) {
 	want := map[string]string{"level": "", "store_url": "nats://h", "drain": "1s", "token": "****", "sticky": "false"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("LogAttrs (-want +got):\n%s", diff)
+	}
+}
+
+// TestUnreadableSecretsAreMasked: whatever characters a password has, and however wrong the address is, neither printing nor
+// Check shows a piece of it.
+func TestUnreadableSecretsAreMasked(t *testing.T) {
+	const first, second = "s3cr", "4711" // what a parser may take for a name, and for a port
+	for _, between := range []string{"/", "#", "?", "@", ":", ",", "%", "%zz", " ", "\n", "\x7f", "\\", "'", "&", "=", "://", ",nats://", "[", "]", "ü", "?a=b#", "/#?@"} {
+		for _, password := range []string{first + between + second, second + between + first, second + between + second} {
+			for _, address := range []string{
+				"postgres://u:" + password + "@host:5432/db?sslmode=disable", "postgres://u:" + password + "@host:5432,other:5432/db",
+				"nats://u:" + password + "@host:4222", "nats://" + password + "@host:4222",
+				"nats://u:" + password + "@host:4222,nats://u:" + password + "@other:4222", "u:" + password + "@host:5432/db",
+				"postgres:/u:" + password + "@host/db", "https://u:" + password + "@host:4317",
+			} {
+				if between == ":" && strings.HasPrefix(address, "nats://"+password) {
+					continue // a user and a password
+				}
+				text := URL(address).String()
+				if err := URL(address).Check(); err != nil {
+					text += err.Error()
+				}
+				if strings.Contains(text, first) || strings.Contains(text, second) {
+					t.Errorf("%q is shown as %q", address, text)
+				}
+			}
+		}
+	}
+}
+
+func TestURLCheck(t *testing.T) {
+	for url, want := range map[URL]bool{
+		"postgres://u:p%2Fw@h:5432/db": true, "postgres://u:p/w@h:5432/db": false, "postgres://u:12#w@h/db": false,
+		"postgres://h1:1,h2:2/db": true, "host=h user=u": true, "nats://a:p@h,nats://a:p@h2": true, "nats://h:port": false,
+		"h:4222": true, "nats://h1,h2:4222": true, "postgres://h/db?application_name=a@b": true, "": true,
+	} {
+		if err := url.Check(); (err == nil) != want {
+			t.Errorf("Check(%q) = %v, want it good: %v", url.Reveal(), err, want)
+		}
 	}
 }
