@@ -106,9 +106,11 @@ func (b *bodies) read(body io.Reader, size int64, limit int) (whole []byte, ende
 		n, err := body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
 		switch {
+		case len(buf) > limit:
+			return buf, false, release, nil
 		case errors.Is(err, io.EOF):
 			return buf, true, release, nil
-		case err != nil || len(buf) > limit:
+		case err != nil:
 			return buf, false, release, err
 		}
 	}
