@@ -22,6 +22,7 @@ func serve() int {
 	verbose := flag.Bool("verbose", false, "log what the protocol stack does")
 	flag.StringVar(&cfg.Suite, "suite", "protocol", "suite to serve: "+strings.Join(conformance.Suites(), ", "))
 	flag.StringVar(&cfg.Addr, "addr", "", "address to listen on, host:port; empty takes the suite's own")
+	flag.DurationVar(&cfg.Patience, "patience", 0, "least time for a client's pong and first CONNECT, a duration; 0 takes the suite's own")
 	flag.Parse()
 	level := slog.LevelWarn
 	if *verbose {

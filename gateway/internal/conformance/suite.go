@@ -28,6 +28,8 @@ type Config struct {
 	Suite string
 	// Addr is host:port; empty takes the suite's own.
 	Addr string
+	// Patience is the least that a client has for a pong and for its first CONNECT; 0 takes the suite's own.
+	Patience time.Duration
 	// Ready is told the address once the server listens; nil for nobody.
 	Ready func(addr net.Addr)
 }
@@ -110,6 +112,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	var g run.Group
 	mux := http.NewServeMux()
 	for _, e := range s.endpoints {
+		e.settings.PingTimeout = max(e.settings.PingTimeout, cfg.Patience)
+		e.settings.ConnectTimeout = max(e.settings.ConnectTimeout, cfg.Patience)
 		e.mount(mux, &g, log)
 	}
 	g.Go("http", func(ctx context.Context) error {

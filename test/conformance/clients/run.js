@@ -40,7 +40,8 @@ function build() {
 
 /** Starts the server of one suite; gives its URL. */
 async function start(binary, suite) {
-  const server = spawn(binary, ['-suite', suite, '-addr', '127.0.0.1:0'], { stdio: ['ignore', 'pipe', 'inherit'] });
+  // The suites' own limit of 200 ms for a pong ends connections on a busy machine; here it is to guard against hanging.
+  const server = spawn(binary, ['-suite', suite, '-addr', '127.0.0.1:0', '-patience', '30s'], { stdio: ['ignore', 'pipe', 'inherit'] });
   servers.push(server);
   for await (const line of createInterface({ input: server.stdout })) return line.replace(/^.*(http:)/, '$1');
   throw new Error(`the server of suite ${suite} did not start`);

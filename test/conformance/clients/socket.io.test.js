@@ -97,7 +97,10 @@ each('stays through heartbeats', async (connect) => {
   const socket = connect(echo);
   await heard(socket, 'connect');
   socket.on('disconnect', (reason) => assert.fail(`disconnected: ${reason}`));
-  await new Promise((resolve) => setTimeout(resolve, 1700)); // three times pingInterval + pingTimeout
+  let pings = 0;
+  await within(new Promise((resolve) => { // 4.0 has no ping event
+    socket.io.engine.on('packet', ({ type }) => { if (type === 'ping' && ++pings === 3) resolve(); });
+  }), 'three pings');
   socket.emit('message', 'still here');
   assert.deepEqual(await heard(socket, 'message-back'), ['still here']);
   socket.off('disconnect');

@@ -1,7 +1,7 @@
 // Waiting with an end.
 
 /** Gives what the promise gives, or fails after ms. */
-export function within(promise, what = 'the expected', ms = 8000) {
+export function within(promise, what = 'the expected', ms = 30_000) {
   let timer;
   const late = new Promise((_, reject) => { timer = setTimeout(() => reject(new Error(`${what} did not come within ${ms} ms`)), ms); });
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
