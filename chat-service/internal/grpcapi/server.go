@@ -110,16 +110,30 @@ func (s *Server) Notify(ctx context.Context, r *chatv1.NotifyRequest) (*chatv1.N
 		return nil, err
 	}
 	n := chat.Notification{User: user, Type: r.GetType(), Title: r.GetTitle(), Body: r.GetBody()}
-	if r.GetData() != nil {
-		if n.Data, err = protojson.Marshal(r.GetData()); err != nil {
-			return nil, fault.New(fault.Invalid, "data must be a JSON object")
-		}
+	if n.Data, err = dataOf(r); err != nil {
+		return nil, err
 	}
 	id, err := s.service.Notify(ctx, n, r.GetIdempotencyKey())
 	if err != nil {
 		return nil, err
 	}
 	return &chatv1.NotifyResponse{Id: id.String()}, nil
+}
+
+// dataOf gives a notification's data, a JSON object, or nil: as text it is taken as it is, because a number in JSON may be more than
+// one in protobuf.
+func dataOf(r *chatv1.NotifyRequest) ([]byte, error) {
+	switch {
+	case len(r.GetDataJson()) > 0:
+		return wire.Data(r.GetDataJson())
+	case r.GetData() == nil:
+		return nil, nil
+	}
+	data, err := protojson.Marshal(r.GetData())
+	if err != nil {
+		return nil, fault.New(fault.Invalid, "data must be an object")
+	}
+	return wire.Data(data)
 }
 
 // JoinRoom lets a socket into a room and gives what it has to see first.

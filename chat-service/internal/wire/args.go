@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -162,6 +163,20 @@ func Anything(args []byte) ([]byte, error) {
 	}
 	return args, nil
 }
+
+// Data checks the data of a notification, which is kept and passed on as it is.
+func Data(data []byte) ([]byte, error) {
+	switch err := rawjson.Valid(data, maxDataDepth); {
+	case errors.Is(err, rawjson.ErrTooDeep):
+		return nil, fault.New(fault.Invalid, "data is nested too deeply")
+	case err != nil || data[rawjson.SkipSpace(data, 0)] != '{':
+		return nil, fault.New(fault.Invalid, "data must be an object")
+	}
+	return data, nil
+}
+
+// maxDataDepth is what clients may nest in events.
+const maxDataDepth = 32
 
 // NotificationList reads `{ before?, limit? }`; no argument at all is fine.
 func NotificationList(args []byte) (before *chat.NotificationID, limit int, err error) {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
@@ -148,5 +149,20 @@ func TestChunks(t *testing.T) {
 	}
 	if want := uint64(2*chunkEvents + 6); next["a"] != want || next["b"] != want+8 {
 		t.Errorf("chunks end before %v, want all events in them", next)
+	}
+}
+
+func TestData(t *testing.T) {
+	const data = `{"n":9007199254740993,"x":1e400,"half":"\ud83d"}`
+	if got, err := Data([]byte(data)); err != nil || string(got) != data {
+		t.Errorf("Data = %s, %v, want it as it is", got, err)
+	}
+	for data, want := range map[string]string{
+		`[]`: "data must be an object", `{`: "data must be an object", `{} {}`: "data must be an object", ``: "data must be an object",
+		strings.Repeat(`{"a":`, 32) + "{}" + strings.Repeat("}", 32): "data is nested too deeply",
+	} {
+		if _, err := Data([]byte(data)); fault.KindOf(err) != fault.Invalid || !strings.HasSuffix(err.Error(), want) {
+			t.Errorf("Data(%.40s) = %v, want %q", data, err, want)
+		}
 	}
 }

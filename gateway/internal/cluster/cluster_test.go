@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -68,6 +69,74 @@ func TestEmit(t *testing.T) {
 	emit(t, gs[2], &clusterv1.EmitRequest{UserId: "ann", Data: placeholder(t, 0), Attachments: [][]byte{{1, 2}}})
 	if diff := cmp.Diff([]string{`451-["e",{"_placeholder":true,"num":0}]`, "b\x01\x02"}, ann.got()); diff != "" {
 		t.Errorf("binary event (-want +got):\n%s", diff)
+	}
+}
+
+// TestEmitAsText: arguments that come as JSON text, and acks, keep every digit.
+func TestEmitAsText(t *testing.T) {
+	gs := startGateways(t, 2)
+	ann := gs[0].connect(t, "ann", "/")
+	const text = `[9007199254740993,-0,1e400,"\ud83d",{"b":1.0,"a":[]}]`
+	done := emitLater(t, gs[1], &clusterv1.EmitRequest{UserId: "ann", Event: "ask", ArgsJson: []byte(text), Ack: &clusterv1.AckWish{ArgsJson: true}})
+	id := ann.asked(t, "ask")
+	if got, want := ann.got(), []string{"42" + id + `["ask",` + text[1:]}; !slices.Equal(got, want) {
+		t.Errorf("the client got %q, want %q", got, want)
+	}
+	ann.Say("43" + id + text)
+	got := <-done
+	if got.err != nil || len(got.res.GetReplies()) != 1 || string(got.res.GetReplies()[0].GetArgsJson()) != text || got.res.GetReplies()[0].GetArgs() != nil {
+		t.Errorf("Emit = %v, %v, want the reply as it was written", got.res, got.err)
+	}
+	ann.Forget()
+	emit(t, gs[1], &clusterv1.EmitRequest{UserId: "ann", DataJson: []byte(`{"n":18446744073709551617}`), Data: structpb.NewNullValue()})
+	emit(t, gs[1], &clusterv1.EmitRequest{UserId: "ann", ArgsJson: []byte(`[{"_placeholder":true,"num":0.0}]`), Attachments: [][]byte{{9}}})
+	sessiontest.Eventually(t, func() bool { return len(ann.got()) == 3 }, func() string { return fmt.Sprintf("the client got %q", ann.got()) })
+	if diff := cmp.Diff([]string{`42["e",{"n":18446744073709551617}]`, `451-["e",{"_placeholder":true,"num":0.0}]`, "b\x09"}, ann.got()); diff != "" {
+		t.Errorf("emits as text (-want +got):\n%s", diff)
+	}
+	for text, want := range map[string]string{
+		`{}`: "args must be a JSON array", `[`: "args must be a JSON array", `[] []`: "args must be a JSON array", "[\"\xff\"]": "args must be a JSON array",
+		strings.Repeat("[", 33) + strings.Repeat("]", 33): "args are nested too deeply",
+		`["` + strings.Repeat("x", maxEmitBytes) + `"]`:   "args with attachments must not exceed 524288 bytes",
+	} {
+		_, err := gs[0].api.Emit(withScopes(t, caller.ScopeEmit), &clusterv1.EmitRequest{All: true, Event: "e", ArgsJson: []byte(text)})
+		if f, ok := errors.AsType[*fault.Error](err); !ok || f.Message != want {
+			t.Errorf("Emit of %.40s = %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestShortTargets: roomId and userId name a target in every request that has one.
+func TestShortTargets(t *testing.T) {
+	gs := startGateways(t, 2)
+	ann, bob := gs[0].connect(t, "ann", "/"), gs[1].connect(t, "bob", "/")
+	ann.join(t, "r")
+	ctx := withScopes(t, caller.ScopeSockets)
+	found, err := gs[1].api.FetchSockets(ctx, &clusterv1.FetchSocketsRequest{RoomId: "r", UserId: "bob", Except: &clusterv1.Except{UserId: "bob"}})
+	if err != nil || len(found.GetSockets()) != 1 || found.GetSockets()[0].GetSocketId() != ann.id {
+		t.Errorf("FetchSockets = %v, %v, want ann's", found, err)
+	}
+	joined, err := gs[1].api.JoinRooms(ctx, &clusterv1.JoinRoomsRequest{UserId: "bob", Namespace: "/", JoinRooms: []string{"r"}})
+	if err != nil || joined.GetJoined() != 1 {
+		t.Errorf("JoinRooms = %v, %v, want bob in it", joined, err)
+	}
+	if res := emit(t, gs[1], &clusterv1.EmitRequest{All: true, Except: &clusterv1.Except{RoomId: "r"}}); res.GetSockets() != 0 {
+		t.Errorf("Emit except the room = %v, want nobody", res)
+	}
+	left, err := gs[0].api.LeaveRooms(ctx, &clusterv1.LeaveRoomsRequest{RoomId: "r", Namespace: "/", LeaveRooms: []string{"r"}, Except: &clusterv1.Except{UserId: "ann"}})
+	if err != nil || left.GetLeft() != 1 {
+		t.Errorf("LeaveRooms = %v, %v, want bob out of it", left, err)
+	}
+	closed, err := gs[1].api.DisconnectSockets(ctx, &clusterv1.DisconnectSocketsRequest{RoomId: "r"})
+	if err != nil || closed.GetClosed() != 1 {
+		t.Errorf("DisconnectSockets = %v, %v, want ann's", closed, err)
+	}
+	ann.WaitEnded(t)
+	if _, err := gs[1].api.DisconnectSockets(ctx, &clusterv1.DisconnectSocketsRequest{All: true, UserId: "bob"}); fault.KindOf(err) != fault.Invalid {
+		t.Errorf("DisconnectSockets of all and a user = %v, want it refused", err)
+	}
+	if _, _, ended := bob.Ended(); ended {
+		t.Error("bob was disconnected")
 	}
 }
 

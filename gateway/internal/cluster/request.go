@@ -4,12 +4,17 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"math"
+	"slices"
+	"strconv"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
@@ -36,13 +41,19 @@ type targeted interface {
 	GetAll() bool
 	GetExcept() *clusterv1.Except
 	GetNamespace() string
+	GetRoomId() string
+	GetUserId() string
 }
 
 func targetOf(r targeted) *clusterv1.Target {
-	return &clusterv1.Target{
-		Rooms: r.GetRooms(), Users: r.GetUsers(), Sockets: r.GetSockets(), All: r.GetAll(),
-		Except: r.GetExcept(), Namespace: r.GetNamespace(),
+	target := &clusterv1.Target{
+		Rooms: withID(r.GetRooms(), r.GetRoomId()), Users: withID(r.GetUsers(), r.GetUserId()), Sockets: r.GetSockets(),
+		All: r.GetAll(), Namespace: r.GetNamespace(),
 	}
+	if e := r.GetExcept(); e != nil { // other gateways know the lists only
+		target.Except = &clusterv1.Except{Rooms: withID(e.GetRooms(), e.GetRoomId()), Users: withID(e.GetUsers(), e.GetUserId()), Sockets: e.GetSockets()}
+	}
+	return target
 }
 
 // withID adds the id of a field that takes only one.
@@ -122,21 +133,12 @@ func emitOf(r *clusterv1.EmitRequest) (*eventv1.Emit, error) {
 		return nil, fault.Newf(fault.Invalid, "event must not exceed %d bytes", subject.MaxEventName)
 	case socketio.Reserved(name):
 		return nil, fault.New(fault.Invalid, "event has a name that Socket.IO reserves")
-	case r.Data != nil && r.Args != nil:
-		return nil, fault.New(fault.Invalid, "data is short for args: only one of them can be given")
 	case len(r.GetAttachments()) > maxAttachments:
 		return nil, fault.Newf(fault.TooLarge, "There can be %d attachments at most", maxAttachments)
 	}
-	list := r.GetArgs()
-	if r.Data != nil {
-		list = &structpb.ListValue{Values: []*structpb.Value{r.GetData()}}
-	}
-	if err := checkValues(list.GetValues(), len(r.GetAttachments()), 1); err != nil {
-		return nil, err
-	}
-	args, err := jsonOf(list)
+	args, err := argsOf(r)
 	if err != nil {
-		return nil, fault.New(fault.Invalid, "args must be JSON")
+		return nil, err
 	}
 	size := len(args)
 	for _, a := range r.GetAttachments() {
@@ -145,65 +147,83 @@ func emitOf(r *clusterv1.EmitRequest) (*eventv1.Emit, error) {
 	if size > maxEmitBytes {
 		return nil, fault.Newf(fault.TooLarge, "args with attachments must not exceed %d bytes", maxEmitBytes)
 	}
+	if err := checkArgs(args, len(r.GetAttachments())); err != nil {
+		return nil, err
+	}
 	return &eventv1.Emit{Event: r.GetEvent(), Args: args, Attachments: r.GetAttachments()}, nil
 }
 
-func checkValues(values []*structpb.Value, attachments, depth int) error {
-	if depth > maxArgDepth {
-		return fault.New(fault.Invalid, "args are nested too deeply")
+// argsOf gives the arguments of an emit as a JSON array: as text they are taken as they are, because a number in JSON may be more
+// than one in protobuf. The text is not checked yet.
+func argsOf(r *clusterv1.EmitRequest) ([]byte, error) {
+	hasArgs, hasData := r.Args != nil || len(r.GetArgsJson()) > 0, r.Data != nil || len(r.GetDataJson()) > 0
+	switch {
+	case hasArgs && hasData:
+		return nil, fault.New(fault.Invalid, "data is short for args: only one of them can be given")
+	case len(r.GetArgsJson()) > 0:
+		return r.GetArgsJson(), nil
+	case len(r.GetDataJson()) > 0:
+		return slices.Concat([]byte("["), r.GetDataJson(), []byte("]")), nil
 	}
-	for _, v := range values {
-		switch {
-		case v.GetListValue() != nil:
-			if err := checkValues(v.GetListValue().GetValues(), attachments, depth+1); err != nil {
-				return err
-			}
-		case v.GetStructValue() != nil:
-			fields := v.GetStructValue().GetFields()
-			if attachments > 0 && fields["_placeholder"].GetBoolValue() {
-				n, isNumber := fields["num"].GetKind().(*structpb.Value_NumberValue)
-				if !isNumber || n.NumberValue != float64(int(n.NumberValue)) || n.NumberValue < 0 || int(n.NumberValue) >= attachments {
-					return fault.New(fault.Invalid, "args have a placeholder without its attachment")
-				}
-			}
-			for _, field := range fields {
-				if err := checkValues([]*structpb.Value{field}, attachments, depth+1); err != nil {
-					return err
-				}
-			}
-		}
+	list := r.GetArgs()
+	if hasData {
+		list = &structpb.ListValue{Values: []*structpb.Value{r.GetData()}}
 	}
-	return nil
-}
-
-func jsonOf(list *structpb.ListValue) ([]byte, error) {
 	if len(list.GetValues()) == 0 {
 		return []byte("[]"), nil
 	}
 	raw, err := protojson.Marshal(list)
 	if err != nil {
-		return nil, err
+		return nil, fault.New(fault.Invalid, "args must be JSON")
 	}
 	var compact bytes.Buffer // protojson adds spaces as it likes
 	if err := json.Compact(&compact, raw); err != nil {
-		return nil, err
+		return nil, fault.New(fault.Invalid, "args must be JSON")
 	}
 	return compact.Bytes(), nil
 }
 
-// repliesOf makes the answer's replies of what the clients acknowledged. Numbers take more room as protobuf values than as
-// JSON, so the bound is looked at again.
-func repliesOf(res result) (replies []*clusterv1.AckReply, truncated bool) {
+// checkArgs refuses what is no JSON array, nests too deeply, or points at an attachment that is not there.
+func checkArgs(args []byte, attachments int) error {
+	s := rawjson.Scanner{Data: args, MaxDepth: maxArgDepth}
+	if attachments > 0 {
+		s.Watch = &rawjson.Watch{Names: [2]string{"_placeholder", "num"}, Object: func(_ int, values [2]rawjson.Span) bool {
+			if string(args[values[0].Start:values[0].End]) != "true" {
+				return true
+			}
+			n, err := strconv.ParseFloat(string(args[values[1].Start:values[1].End]), 64)
+			return err == nil && n == math.Trunc(n) && 0 <= n && n < float64(attachments)
+		}}
+	}
+	switch err := s.Scan(); {
+	case errors.Is(err, rawjson.ErrTooDeep):
+		return fault.New(fault.Invalid, "args are nested too deeply")
+	case errors.Is(err, rawjson.ErrRefused):
+		return fault.New(fault.Invalid, "args have a placeholder without its attachment")
+	case err != nil || args[rawjson.SkipSpace(args, 0)] != '[':
+		return fault.New(fault.Invalid, "args must be a JSON array")
+	}
+	return nil
+}
+
+// repliesOf makes the answer's replies of what the clients acknowledged, with args as JSON text or as protobuf values. Numbers take
+// more room as the latter, so the bound is looked at again.
+func repliesOf(res result, asText bool) (replies []*clusterv1.AckReply, truncated bool) {
 	truncated = res.truncated
 	size := 0
 	for _, ack := range res.replies {
 		reply := &clusterv1.AckReply{
 			SocketId: ack.GetSocketId(), UserId: ack.GetUserId(), Truncated: ack.GetTruncated(),
-			Args: listOf(ack.GetArgs()), Attachments: ack.GetAttachments(),
+			Attachments: ack.GetAttachments(),
+		}
+		if asText {
+			reply.ArgsJson = ack.GetArgs()
+		} else {
+			reply.Args = listOf(ack.GetArgs())
 		}
 		n := proto.Size(reply)
 		if size+n > maxAnswer {
-			reply.Args, reply.Attachments, reply.Truncated = nil, nil, true
+			reply.Args, reply.ArgsJson, reply.Attachments, reply.Truncated = nil, nil, nil, true
 			truncated, n = true, proto.Size(reply)
 		}
 		if size+n > maxAnswer+maxEmitBytes {

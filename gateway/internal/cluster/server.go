@@ -66,10 +66,7 @@ func (a *server) Emit(ctx context.Context, r *clusterv1.EmitRequest) (*clusterv1
 	if err := caller.RequireScope(ctx, caller.ScopeEmit); err != nil {
 		return nil, err
 	}
-	target := &clusterv1.Target{
-		Rooms: withID(r.GetRooms(), r.GetRoomId()), Users: withID(r.GetUsers(), r.GetUserId()), Sockets: r.GetSockets(),
-		All: r.GetAll(), Except: r.GetExcept(), Namespace: r.GetNamespace(),
-	}
+	target := targetOf(r)
 	if target.Namespace == "" {
 		target.Namespace = namespaces.Main
 	}
@@ -98,7 +95,7 @@ func (a *server) Emit(ctx context.Context, r *clusterv1.EmitRequest) (*clusterv1
 	if acks {
 		response.Expected, response.Missing = count(res.expected), count(res.expected-res.got)
 		response.Partial = response.Partial || response.GetMissing() > 0
-		response.Replies, response.Truncated = repliesOf(res)
+		response.Replies, response.Truncated = repliesOf(res, r.GetAck().GetArgsJson())
 	}
 	return response, nil
 }

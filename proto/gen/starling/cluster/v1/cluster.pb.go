@@ -35,6 +35,8 @@ type Except struct {
 	Rooms         []string               `protobuf:"bytes,1,rep,name=rooms,proto3" json:"rooms,omitempty"`
 	Users         []string               `protobuf:"bytes,2,rep,name=users,proto3" json:"users,omitempty"`
 	Sockets       []string               `protobuf:"bytes,3,rep,name=sockets,proto3" json:"sockets,omitempty"`
+	RoomId        string                 `protobuf:"bytes,4,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserId        string                 `protobuf:"bytes,5,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -90,8 +92,22 @@ func (x *Except) GetSockets() []string {
 	return nil
 }
 
+func (x *Except) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *Except) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
 // EmitRequest names the sockets like every request here: the union of rooms, users and sockets, each socket once, or all,
-// without those in except. At most 1,000 ids in each list.
+// without those in except. At most 1,000 ids in each list; room_id and user_id are short for a list with one id.
 type EmitRequest struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Rooms   []string               `protobuf:"bytes,1,rep,name=rooms,proto3" json:"rooms,omitempty"`
@@ -102,9 +118,8 @@ type EmitRequest struct {
 	Except *Except `protobuf:"bytes,5,opt,name=except,proto3" json:"except,omitempty"`
 	// Default "/".
 	Namespace string `protobuf:"bytes,6,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	// Short for rooms and users with one id.
-	RoomId string `protobuf:"bytes,7,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
-	UserId string `protobuf:"bytes,8,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	RoomId    string `protobuf:"bytes,7,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserId    string `protobuf:"bytes,8,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// The event's name, up to 128 bytes, none that Socket.IO reserves.
 	Event string `protobuf:"bytes,9,opt,name=event,proto3" json:"event,omitempty"`
 	// The arguments after the name, each of any JSON kind. With attachments up to 512 KiB.
@@ -116,7 +131,11 @@ type EmitRequest struct {
 	// Whether a client whose send queue fills may miss it; otherwise such a client is disconnected and comes back.
 	Volatile bool `protobuf:"varint,13,opt,name=volatile,proto3" json:"volatile,omitempty"`
 	// Set: the clients are asked for an ack.
-	Ack           *AckWish `protobuf:"bytes,14,opt,name=ack,proto3,oneof" json:"ack,omitempty"`
+	Ack *AckWish `protobuf:"bytes,14,opt,name=ack,proto3,oneof" json:"ack,omitempty"`
+	// args and data as JSON text, an array and a value, which keeps every number as it is written. They stand in place of args
+	// and data; REST fills them from these.
+	ArgsJson      []byte `protobuf:"bytes,15,opt,name=args_json,json=argsJson,proto3" json:"args_json,omitempty"`
+	DataJson      []byte `protobuf:"bytes,16,opt,name=data_json,json=dataJson,proto3" json:"data_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -249,10 +268,26 @@ func (x *EmitRequest) GetAck() *AckWish {
 	return nil
 }
 
+func (x *EmitRequest) GetArgsJson() []byte {
+	if x != nil {
+		return x.ArgsJson
+	}
+	return nil
+}
+
+func (x *EmitRequest) GetDataJson() []byte {
+	if x != nil {
+		return x.DataJson
+	}
+	return nil
+}
+
 type AckWish struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How long to wait for acks, up to 30,000 (REST: about 9,500); 0 = 5,000.
-	TimeoutMs     uint32 `protobuf:"varint,1,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	TimeoutMs uint32 `protobuf:"varint,1,opt,name=timeout_ms,json=timeoutMs,proto3" json:"timeout_ms,omitempty"`
+	// The replies have args_json in place of args.
+	ArgsJson      bool `protobuf:"varint,2,opt,name=args_json,json=argsJson,proto3" json:"args_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -292,6 +327,13 @@ func (x *AckWish) GetTimeoutMs() uint32 {
 		return x.TimeoutMs
 	}
 	return 0
+}
+
+func (x *AckWish) GetArgsJson() bool {
+	if x != nil {
+		return x.ArgsJson
+	}
+	return false
 }
 
 type EmitResponse struct {
@@ -403,7 +445,9 @@ type AckReply struct {
 	// Binary attachments that placeholders in args point at.
 	Attachments [][]byte `protobuf:"bytes,4,rep,name=attachments,proto3" json:"attachments,omitempty"`
 	// args is left out: too large.
-	Truncated     bool `protobuf:"varint,5,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	Truncated bool `protobuf:"varint,5,opt,name=truncated,proto3" json:"truncated,omitempty"`
+	// The arguments of the ack as the client wrote them: a JSON array, when the request asked for it.
+	ArgsJson      []byte `protobuf:"bytes,6,opt,name=args_json,json=argsJson,proto3" json:"args_json,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -471,6 +515,13 @@ func (x *AckReply) GetTruncated() bool {
 		return x.Truncated
 	}
 	return false
+}
+
+func (x *AckReply) GetArgsJson() []byte {
+	if x != nil {
+		return x.ArgsJson
+	}
+	return nil
 }
 
 // SocketDetail is one living socket.
@@ -642,6 +693,8 @@ type FetchSocketsRequest struct {
 	Limit uint32 `protobuf:"varint,7,opt,name=limit,proto3" json:"limit,omitempty"`
 	// next_cursor of the page before.
 	Cursor        string `protobuf:"bytes,8,opt,name=cursor,proto3" json:"cursor,omitempty"`
+	RoomId        string `protobuf:"bytes,9,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserId        string `protobuf:"bytes,10,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -732,6 +785,20 @@ func (x *FetchSocketsRequest) GetCursor() string {
 	return ""
 }
 
+func (x *FetchSocketsRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *FetchSocketsRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
 type FetchSocketsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Sorted by socket id.
@@ -813,6 +880,8 @@ type JoinRoomsRequest struct {
 	Namespace string `protobuf:"bytes,6,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// The rooms to enter, 1 to 10.
 	JoinRooms     []string `protobuf:"bytes,7,rep,name=join_rooms,json=joinRooms,proto3" json:"join_rooms,omitempty"`
+	RoomId        string   `protobuf:"bytes,8,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserId        string   `protobuf:"bytes,9,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -894,6 +963,20 @@ func (x *JoinRoomsRequest) GetJoinRooms() []string {
 		return x.JoinRooms
 	}
 	return nil
+}
+
+func (x *JoinRoomsRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *JoinRoomsRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
 }
 
 type JoinRoomsResponse struct {
@@ -1064,6 +1147,8 @@ type LeaveRoomsRequest struct {
 	Namespace string `protobuf:"bytes,6,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// The rooms to leave, 1 to 10.
 	LeaveRooms    []string `protobuf:"bytes,7,rep,name=leave_rooms,json=leaveRooms,proto3" json:"leave_rooms,omitempty"`
+	RoomId        string   `protobuf:"bytes,8,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserId        string   `protobuf:"bytes,9,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1147,6 +1232,20 @@ func (x *LeaveRoomsRequest) GetLeaveRooms() []string {
 	return nil
 }
 
+func (x *LeaveRoomsRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *LeaveRoomsRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
 type LeaveRoomsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many sockets the target named.
@@ -1227,7 +1326,9 @@ type DisconnectSocketsRequest struct {
 	// Only this namespace; empty = all.
 	Namespace string `protobuf:"bytes,6,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	// Close the whole connection, all its namespaces; otherwise it is closed when its last namespace is left.
-	Close         bool `protobuf:"varint,7,opt,name=close,proto3" json:"close,omitempty"`
+	Close         bool   `protobuf:"varint,7,opt,name=close,proto3" json:"close,omitempty"`
+	RoomId        string `protobuf:"bytes,8,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserId        string `protobuf:"bytes,9,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1311,6 +1412,20 @@ func (x *DisconnectSocketsRequest) GetClose() bool {
 	return false
 }
 
+func (x *DisconnectSocketsRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *DisconnectSocketsRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
 type DisconnectSocketsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How many sockets were disconnected.
@@ -1376,11 +1491,13 @@ var File_starling_cluster_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_starling_cluster_v1_cluster_proto_rawDesc = "" +
 	"\n" +
-	"!starling/cluster/v1/cluster.proto\x12\x13starling.cluster.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"N\n" +
+	"!starling/cluster/v1/cluster.proto\x12\x13starling.cluster.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x80\x01\n" +
 	"\x06Except\x12\x14\n" +
 	"\x05rooms\x18\x01 \x03(\tR\x05rooms\x12\x14\n" +
 	"\x05users\x18\x02 \x03(\tR\x05users\x12\x18\n" +
-	"\asockets\x18\x03 \x03(\tR\asockets\"\xd7\x03\n" +
+	"\asockets\x18\x03 \x03(\tR\asockets\x12\x17\n" +
+	"\aroom_id\x18\x04 \x01(\tR\x06roomId\x12\x17\n" +
+	"\auser_id\x18\x05 \x01(\tR\x06userId\"\x91\x04\n" +
 	"\vEmitRequest\x12\x14\n" +
 	"\x05rooms\x18\x01 \x03(\tR\x05rooms\x12\x14\n" +
 	"\x05users\x18\x02 \x03(\tR\x05users\x12\x18\n" +
@@ -1396,11 +1513,14 @@ const file_starling_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x04data\x18\v \x01(\v2\x16.google.protobuf.ValueR\x04data\x12 \n" +
 	"\vattachments\x18\f \x03(\fR\vattachments\x12\x1a\n" +
 	"\bvolatile\x18\r \x01(\bR\bvolatile\x123\n" +
-	"\x03ack\x18\x0e \x01(\v2\x1c.starling.cluster.v1.AckWishH\x00R\x03ack\x88\x01\x01B\x06\n" +
-	"\x04_ack\"(\n" +
+	"\x03ack\x18\x0e \x01(\v2\x1c.starling.cluster.v1.AckWishH\x00R\x03ack\x88\x01\x01\x12\x1b\n" +
+	"\targs_json\x18\x0f \x01(\fR\bargsJson\x12\x1b\n" +
+	"\tdata_json\x18\x10 \x01(\fR\bdataJsonB\x06\n" +
+	"\x04_ack\"E\n" +
 	"\aAckWish\x12\x1d\n" +
 	"\n" +
-	"timeout_ms\x18\x01 \x01(\rR\ttimeoutMs\"\xfa\x01\n" +
+	"timeout_ms\x18\x01 \x01(\rR\ttimeoutMs\x12\x1b\n" +
+	"\targs_json\x18\x02 \x01(\bR\bargsJson\"\xfa\x01\n" +
 	"\fEmitResponse\x12\x18\n" +
 	"\asockets\x18\x01 \x01(\rR\asockets\x127\n" +
 	"\areplies\x18\x02 \x03(\v2\x1d.starling.cluster.v1.AckReplyR\areplies\x12\x1a\n" +
@@ -1408,13 +1528,14 @@ const file_starling_cluster_v1_cluster_proto_rawDesc = "" +
 	"\amissing\x18\x04 \x01(\rR\amissing\x12\x18\n" +
 	"\apartial\x18\x05 \x01(\bR\apartial\x12)\n" +
 	"\x10missing_gateways\x18\x06 \x01(\rR\x0fmissingGateways\x12\x1c\n" +
-	"\ttruncated\x18\a \x01(\bR\ttruncated\"\xb0\x01\n" +
+	"\ttruncated\x18\a \x01(\bR\ttruncated\"\xcd\x01\n" +
 	"\bAckReply\x12\x1b\n" +
 	"\tsocket_id\x18\x01 \x01(\tR\bsocketId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12.\n" +
 	"\x04args\x18\x03 \x01(\v2\x1a.google.protobuf.ListValueR\x04args\x12 \n" +
 	"\vattachments\x18\x04 \x03(\fR\vattachments\x12\x1c\n" +
-	"\ttruncated\x18\x05 \x01(\bR\ttruncated\"\xd6\x01\n" +
+	"\ttruncated\x18\x05 \x01(\bR\ttruncated\x12\x1b\n" +
+	"\targs_json\x18\x06 \x01(\fR\bargsJson\"\xd6\x01\n" +
 	"\fSocketDetail\x12\x1b\n" +
 	"\tsocket_id\x18\x01 \x01(\tR\bsocketId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1c\n" +
@@ -1427,7 +1548,7 @@ const file_starling_cluster_v1_cluster_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x14\n" +
 	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x16\n" +
-	"\x06cursor\x18\x04 \x01(\tR\x06cursor\"\xee\x01\n" +
+	"\x06cursor\x18\x04 \x01(\tR\x06cursor\"\xa0\x02\n" +
 	"\x13FetchSocketsRequest\x12\x14\n" +
 	"\x05rooms\x18\x01 \x03(\tR\x05rooms\x12\x14\n" +
 	"\x05users\x18\x02 \x03(\tR\x05users\x12\x18\n" +
@@ -1436,13 +1557,16 @@ const file_starling_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x06except\x18\x05 \x01(\v2\x1b.starling.cluster.v1.ExceptR\x06except\x12\x1c\n" +
 	"\tnamespace\x18\x06 \x01(\tR\tnamespace\x12\x14\n" +
 	"\x05limit\x18\a \x01(\rR\x05limit\x12\x16\n" +
-	"\x06cursor\x18\b \x01(\tR\x06cursor\"\xb9\x01\n" +
+	"\x06cursor\x18\b \x01(\tR\x06cursor\x12\x17\n" +
+	"\aroom_id\x18\t \x01(\tR\x06roomId\x12\x17\n" +
+	"\auser_id\x18\n" +
+	" \x01(\tR\x06userId\"\xb9\x01\n" +
 	"\x14FetchSocketsResponse\x12;\n" +
 	"\asockets\x18\x01 \x03(\v2!.starling.cluster.v1.SocketDetailR\asockets\x12\x18\n" +
 	"\apartial\x18\x02 \x01(\bR\apartial\x12)\n" +
 	"\x10missing_gateways\x18\x03 \x01(\rR\x0fmissingGateways\x12\x1f\n" +
 	"\vnext_cursor\x18\x04 \x01(\tR\n" +
-	"nextCursor\"\xdc\x01\n" +
+	"nextCursor\"\x8e\x02\n" +
 	"\x10JoinRoomsRequest\x12\x14\n" +
 	"\x05rooms\x18\x01 \x03(\tR\x05rooms\x12\x14\n" +
 	"\x05users\x18\x02 \x03(\tR\x05users\x12\x18\n" +
@@ -1451,7 +1575,9 @@ const file_starling_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x06except\x18\x05 \x01(\v2\x1b.starling.cluster.v1.ExceptR\x06except\x12\x1c\n" +
 	"\tnamespace\x18\x06 \x01(\tR\tnamespace\x12\x1d\n" +
 	"\n" +
-	"join_rooms\x18\a \x03(\tR\tjoinRooms\"\xe0\x01\n" +
+	"join_rooms\x18\a \x03(\tR\tjoinRooms\x12\x17\n" +
+	"\aroom_id\x18\b \x01(\tR\x06roomId\x12\x17\n" +
+	"\auser_id\x18\t \x01(\tR\x06userId\"\xe0\x01\n" +
 	"\x11JoinRoomsResponse\x12\x18\n" +
 	"\asockets\x18\x01 \x01(\rR\asockets\x12\x16\n" +
 	"\x06joined\x18\x02 \x01(\rR\x06joined\x12\x16\n" +
@@ -1463,7 +1589,7 @@ const file_starling_cluster_v1_cluster_proto_rawDesc = "" +
 	"\tsocket_id\x18\x01 \x01(\tR\bsocketId\x12\x17\n" +
 	"\aroom_id\x18\x02 \x01(\tR\x06roomId\x12\x12\n" +
 	"\x04code\x18\x03 \x01(\tR\x04code\x12\x18\n" +
-	"\amessage\x18\x04 \x01(\tR\amessage\"\xdf\x01\n" +
+	"\amessage\x18\x04 \x01(\tR\amessage\"\x91\x02\n" +
 	"\x11LeaveRoomsRequest\x12\x14\n" +
 	"\x05rooms\x18\x01 \x03(\tR\x05rooms\x12\x14\n" +
 	"\x05users\x18\x02 \x03(\tR\x05users\x12\x18\n" +
@@ -1472,12 +1598,14 @@ const file_starling_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x06except\x18\x05 \x01(\v2\x1b.starling.cluster.v1.ExceptR\x06except\x12\x1c\n" +
 	"\tnamespace\x18\x06 \x01(\tR\tnamespace\x12\x1f\n" +
 	"\vleave_rooms\x18\a \x03(\tR\n" +
-	"leaveRooms\"\x87\x01\n" +
+	"leaveRooms\x12\x17\n" +
+	"\aroom_id\x18\b \x01(\tR\x06roomId\x12\x17\n" +
+	"\auser_id\x18\t \x01(\tR\x06userId\"\x87\x01\n" +
 	"\x12LeaveRoomsResponse\x12\x18\n" +
 	"\asockets\x18\x01 \x01(\rR\asockets\x12\x12\n" +
 	"\x04left\x18\x02 \x01(\rR\x04left\x12\x18\n" +
 	"\apartial\x18\x03 \x01(\bR\apartial\x12)\n" +
-	"\x10missing_gateways\x18\x04 \x01(\rR\x0fmissingGateways\"\xdb\x01\n" +
+	"\x10missing_gateways\x18\x04 \x01(\rR\x0fmissingGateways\"\x8d\x02\n" +
 	"\x18DisconnectSocketsRequest\x12\x14\n" +
 	"\x05rooms\x18\x01 \x03(\tR\x05rooms\x12\x14\n" +
 	"\x05users\x18\x02 \x03(\tR\x05users\x12\x18\n" +
@@ -1485,7 +1613,9 @@ const file_starling_cluster_v1_cluster_proto_rawDesc = "" +
 	"\x03all\x18\x04 \x01(\bR\x03all\x123\n" +
 	"\x06except\x18\x05 \x01(\v2\x1b.starling.cluster.v1.ExceptR\x06except\x12\x1c\n" +
 	"\tnamespace\x18\x06 \x01(\tR\tnamespace\x12\x14\n" +
-	"\x05close\x18\a \x01(\bR\x05close\"x\n" +
+	"\x05close\x18\a \x01(\bR\x05close\x12\x17\n" +
+	"\aroom_id\x18\b \x01(\tR\x06roomId\x12\x17\n" +
+	"\auser_id\x18\t \x01(\tR\x06userId\"x\n" +
 	"\x19DisconnectSocketsResponse\x12\x16\n" +
 	"\x06closed\x18\x01 \x01(\rR\x06closed\x12\x18\n" +
 	"\apartial\x18\x02 \x01(\bR\apartial\x12)\n" +
