@@ -65,7 +65,27 @@ func FromStatus(err error) error {
 	case Internal:
 		return &Error{Kind: kind, Message: internalMessage, Cause: err}
 	default:
-		return &Error{Kind: kind, Message: st.Message(), Cause: err}
+		return &Error{Kind: kind, Message: bareMessage(kind), Cause: err}
+	}
+}
+
+// bareMessage says in our words what gRPC says in its own, which are not for clients.
+func bareMessage(kind Kind) string {
+	switch kind {
+	case Unauthenticated:
+		return "Not authenticated"
+	case Forbidden:
+		return "Not allowed"
+	case NotFound, UnknownEvent:
+		return "There is no such thing"
+	case Conflict:
+		return "It has changed meanwhile"
+	case TooLarge:
+		return "Too large"
+	case RateLimited:
+		return "Too much"
+	default:
+		return "The request is invalid"
 	}
 }
 

@@ -100,7 +100,7 @@ type Headers struct {
 // Bearer is the token of an Authorization header of that kind; "" = there is none.
 func (h Headers) Bearer() string {
 	if scheme, rest, found := strings.Cut(h.Authorization, " "); found && strings.EqualFold(scheme, "Bearer") {
-		return strings.TrimSpace(rest)
+		return strings.ToValidUTF8(strings.TrimSpace(rest), "\uFFFD") // protobuf would refuse to carry other bytes
 	}
 	return ""
 }
