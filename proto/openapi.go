@@ -4,7 +4,7 @@ package proto
 
 import _ "embed" // for OpenAPI
 
-// OpenAPI is the description of the REST interface (Swagger 2.0 JSON), generated from the schemas.
+// OpenAPI is the description of the REST interface (Swagger 2.0 JSON), generated from the schemas (cmd/openapi finishes it).
 //
 //go:embed gen/openapi/starling.swagger.json
 var OpenAPI []byte

@@ -12,7 +12,7 @@ note=.generated
 # Of the protos, their settings, the versions of the tools, and what was generated: names and contents.
 checksum() {
 	find . ../tools/go.mod ../tools/go.sum -type f \
-		\( -name '*.proto' -o -name 'buf*.yaml' -o -path './gen/*' -o -path '../tools/*' \) |
+		\( -name '*.proto' -o -name 'buf*.yaml' -o -path './gen/*' -o -path './cmd/openapi/*' -o -path '../tools/*' \) |
 		LC_ALL=C sort | while read -r file; do printf '%s ' "$file"; git hash-object "$file"; done | git hash-object --stdin
 }
 
@@ -51,6 +51,7 @@ generate)
 	make -C .. proto-tools
 	buf lint
 	buf generate
+	go run ./cmd/openapi gen/openapi/starling.swagger.json
 	breaking
 	checksum >"$note"
 	;;
@@ -62,6 +63,7 @@ check)
 	make -C .. proto-tools
 	buf lint
 	buf generate --output "$work"
+	go run ./cmd/openapi "$work/gen/openapi/starling.swagger.json"
 	if ! diff -r gen "$work/gen"; then
 		echo "proto/gen is not what the protos say: make proto" >&2
 		exit 1
