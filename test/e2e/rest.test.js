@@ -5,7 +5,7 @@ import { createLocalJWKSet, jwtVerify } from 'jose';
 import { test } from 'node:test';
 import { connect, eventually, pause, refusal, url, urls } from './client.js';
 import { apiKey, call, password, register } from './rest.js';
-import { newUser, roomId, unique } from './user.js';
+import { newUser, roomId, sign, unique } from './user.js';
 import { any, array, boolean, count, exact, iso, message, seq, text, uuid7 } from './expect.js';
 
 const login = (username, secret = password, gateway = 0) => call('POST', '/api/v1/auth/login', { body: { username, password: secret }, gateway });
@@ -195,11 +195,51 @@ test('wrong requests: JSON errors with fitting status', async () => {
   refusedWith(await call('POST', '/api/v1/auth/login', { raw: '[]', headers: { 'content-type': 'application/json' } }), 400, 'invalid');
   refusedWith(await call('POST', '/api/v1/auth/login', { body: { username: ['x'], password } }), 400, 'invalid');
   const wrongMethod = await call('GET', '/api/v1/auth/login');
-  assert.ok([404, 405].includes(wrongMethod.status), `${wrongMethod.status}`);
+  refusedWith(wrongMethod, 405, 'invalid');
+  assert.equal(wrongMethod.headers.get('allow'), 'POST');
+  for (const path of ['/api/v1/rooms/%FF/messages', '/api/v1/presence?userId=%FF', '/api/v1/users/%ED%A0%80/sockets']) {
+    refusedWith(await call('GET', path, { key: apiKey }), 400, 'invalid');
+  }
   const huge = await call('POST', '/api/v1/auth/login', { body: { username: 'x'.repeat(3_000_000), password } }).catch(() => ({ status: 413 }));
   assert.ok([400, 413].includes(huge.status), `${huge.status}`);
   const deep = await call('POST', '/api/v1/auth/login', { raw: '['.repeat(50_000), headers: { 'content-type': 'application/json' } });
   refusedWith(deep, 400, 'invalid');
+});
+
+test('ids with a slash are named with %2F', async (t) => {
+  const id = `team/${unique('ann')}`;
+  const ann = { id, token: await sign({ sub: id, name: 'Ann' }) };
+  const a = await connect(t, ann);
+  const room = `//${roomId('general')}/..`;
+  await a.join(room);
+  const [inPath, userPath] = [encodeURIComponent(room), `/api/v1/users/${encodeURIComponent(id)}`];
+  const posted = await call('POST', `/api/v1/rooms/${inPath}/messages`, { key: apiKey, body: { content: 'half \u{d83d}', userId: id }, gateway: 1 });
+  assert.equal(posted.status, 200, JSON.stringify(posted.body));
+  const page = await call('GET', `/api/v1/rooms/${inPath}/messages`, { token: ann.token, gateway: 2 });
+  assert.deepEqual(page.body.messages.map((m) => [m.roomId, m.content]), [[room, 'half \ufffd']]);
+  const sockets = await call('GET', `${userPath}/sockets`, { key: apiKey });
+  assert.deepEqual(sockets.body.sockets.map((s) => [s.userId, s.rooms]), [[id, [room]]]);
+  const revoked = await call('POST', `${userPath}/revoke`, { key: apiKey, gateway: 1 });
+  assert.deepEqual([revoked.status, revoked.body], [200, { closed: 1 }]);
+  await a.ended();
+});
+
+test('what clients are to get keeps every digit', async (t) => {
+  const ann = await newUser('ann');
+  const a = await connect(t, ann);
+  const n = await connect(t, ann, { namespace: '/notifications' });
+  const packets = [];
+  for (const s of [a, n]) s.socket.io.engine.on('packet', ({ data }) => packets.push(String(data)));
+  const big = '9007199254740993';
+  const post = (path, raw) => call('POST', path, { key: apiKey, raw, headers: { 'content-type': 'application/json' }, gateway: 2 });
+  assert.equal((await post('/api/v1/emit', `{"userId":"${ann.id}","event":"big","data":{"id":${big}}}`)).status, 200);
+  const posted = await post('/api/v1/notifications', `{"userId":"${ann.id}","type":"t","title":"T","data":{"id":${big},"x":1.0}}`);
+  assert.equal(posted.status, 200, JSON.stringify(posted.body));
+  await Promise.all([a.take('big'), n.take('notification')]);
+  assert.ok(packets.some((p) => p.includes(`["big",{"id":${big}}]`)), packets.join('\n'));
+  assert.ok(packets.some((p) => p.includes(`"data":{"id":${big},"x":1.0}`)), packets.join('\n'));
+  await n.emit('notification:list', {});
+  assert.equal(packets.filter((p) => p.includes(`{"id":${big},"x":1.0}`)).length, 2, packets.join('\n'));
 });
 
 test('unknown fields are ignored', async () => {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starling-chat/starling/gateway/internal/rest"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -22,7 +23,7 @@ const (
 	maxBodyBytes = 64 << 20
 	freeBody     = 16 << 10
 	// bodyAhead is how much of a body is read before anything is taken for its request.
-	bodyAhead = 256 << 10
+	bodyAhead = rest.MaxBody
 )
 
 // patience reads the body of a request before next is asked, so that no slot is taken for one that is still coming. What is longer
@@ -38,20 +39,20 @@ func patience(next http.Handler) http.Handler {
 		defer release()
 		switch {
 		case errors.Is(err, errBodies):
-			writeFault(w, http.StatusServiceUnavailable, fault.Retry(fault.Unavailable, "Too many large requests at once", retryAfter))
+			rest.WriteFault(w, http.StatusServiceUnavailable, fault.Retry(fault.Unavailable, "Too many large requests at once", retryAfter))
 			return
 		case tooSlow(err):
-			writeFault(w, http.StatusRequestTimeout, fault.New(fault.Timeout, "The body did not come in time"))
+			rest.WriteFault(w, http.StatusRequestTimeout, fault.New(fault.Timeout, "The body did not come in time"))
 			return
 		case err != nil:
-			writeFault(w, http.StatusBadRequest, fault.New(fault.Invalid, "The body cannot be read"))
+			rest.WriteFault(w, http.StatusBadRequest, fault.New(fault.Invalid, "The body cannot be read"))
 			return
 		}
-		rest := io.Reader(bytes.NewReader(ahead))
+		whole := io.Reader(bytes.NewReader(ahead))
 		if !ended {
-			rest = io.MultiReader(rest, r.Body)
+			whole = io.MultiReader(whole, r.Body)
 		}
-		r.Body = readCloser{rest, r.Body}
+		r.Body = readCloser{whole, r.Body}
 		next.ServeHTTP(w, r)
 	})
 }
@@ -60,20 +61,6 @@ func patience(next http.Handler) http.Handler {
 type readCloser struct {
 	io.Reader
 	io.Closer
-}
-
-// bounded refuses requests beyond n at once.
-func bounded(n int, next http.Handler) http.Handler {
-	slots := make(chan struct{}, n)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		select {
-		case slots <- struct{}{}:
-			defer func() { <-slots }()
-			next.ServeHTTP(w, r)
-		default:
-			writeFault(w, http.StatusServiceUnavailable, fault.Retry(fault.Unavailable, "Too many requests at once", retryAfter))
-		}
-	})
 }
 
 // bodies reads the bodies of requests into memory, as far as there is some.

@@ -11,27 +11,6 @@ import (
 	"time"
 )
 
-func TestTooManyRequests(t *testing.T) {
-	t.Parallel()
-	serving, finish := make(chan struct{}), make(chan struct{})
-	front := httptest.NewServer(bounded(1, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { serving <- struct{}{}; <-finish })))
-	defer front.Close()
-	first := make(chan int)
-	go func() {
-		res, _ := ask(t, http.MethodGet, front.URL, "")
-		first <- res.StatusCode
-	}()
-	<-serving
-	res, body := ask(t, http.MethodGet, front.URL, "")
-	if res.StatusCode != http.StatusServiceUnavailable || res.Header.Get("Retry-After") != "1" {
-		t.Errorf("second request of one = %d %s, Retry-After %q, want 503 and 1", res.StatusCode, body, res.Header.Get("Retry-After"))
-	}
-	close(finish)
-	if code := <-first; code != http.StatusOK {
-		t.Errorf("request within the bound = %d, want 200", code)
-	}
-}
-
 // served is a server with bounds of its connections, and its dialer.
 func served(t *testing.T, conns *openConns, handler http.Handler) (front *httptest.Server, connect func() net.Conn) {
 	t.Helper()

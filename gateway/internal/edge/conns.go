@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starling-chat/starling/gateway/internal/rest"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/proto/fault"
 )
@@ -223,7 +224,7 @@ func (e *Edge) byAddress(next http.Handler) http.Handler {
 				done, ok := e.conns.begin(client)
 				if !ok {
 					e.conns.refused(boundAddress)
-					writeFault(w, http.StatusServiceUnavailable, fault.Retry(fault.Unavailable, "Too many requests at once", retryAfter))
+					rest.WriteFault(w, http.StatusServiceUnavailable, fault.Retry(fault.Unavailable, "Too many requests at once", retryAfter))
 					return
 				}
 				defer done()

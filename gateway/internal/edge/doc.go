@@ -1,6 +1,6 @@
-// Package edge is the gateway's HTTP side: Socket.IO's path, REST generated from the protos, the OpenAPI document and a page.
+// Package edge is the gateway's HTTP side: Socket.IO's path, REST and a page.
 //
 //	listener → edge ─ /socket.io/ ─► transport → session → relay
-//	                ├ /api/, /.well-known/ ─► grpc-gateway → services
+//	                ├ /api/, /.well-known/ ─► rest → services
 //	                └ everything else ─► page
 package edge

@@ -10,11 +10,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
 
-	"github.com/starling-chat/starling/proto"
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 )
 
@@ -71,7 +71,7 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 		RemoteIP: func(r *http.Request) string { return e.clientIP(r).String() },
 	}, deps)
 	e.endpoint = endpoint
-	rest, err := e.rest()
+	api, err := e.rest()
 	if err != nil {
 		return nil, err
 	}
@@ -81,17 +81,11 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", endpoint)
-	mux.Handle("/api/", patience(rest))
-	mux.Handle("/.well-known/", patience(rest))
-	mux.Handle("/api/openapi.json", patience(readOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(proto.OpenAPI) // the client is gone otherwise
-	}))))
-	mux.Handle("/healthz", patience(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })))
+	mux.Handle("/healthz", patience(readOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) }))))
 	mux.Handle("/", patience(secured(readOnly(http.FileServerFS(static)))))
 	e.conns = newOpenConns(cfg.MaxSockets, cfg.MaxPerAddress, deps.Sessions.Count, e.addresses, e.refusedConn(deps.Stats))
 	e.server = &http.Server{
-		Handler:           cfg.Origins.CORS(e.byAddress(noSlash(mux))),
+		Handler:           cfg.Origins.CORS(e.byAddress(noSlash(beside(patience(api), mux)))),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    maxHeader,
@@ -135,10 +129,24 @@ func noSlash(next http.Handler) http.Handler {
 	})
 }
 
+// beside sends requests of the REST interface to api and all others to next. The mux would redirect a path with an id such as
+// "a//b" or ".." in it, escaped or not.
+func beside(api, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := r.URL.EscapedPath()
+		if strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/.well-known/") {
+			api.ServeHTTP(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
 // readOnly refuses everything but GET and HEAD.
 func readOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method != http.MethodGet && r.Method != http.MethodHead {
+			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "Method not allowed", http.StatusMethodNotAllowed)
 			return
 		}

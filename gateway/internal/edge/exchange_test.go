@@ -207,30 +207,6 @@ func TestSlowAnswer(t *testing.T) {
 	})
 }
 
-// TestSlowBodyTakesNoSlot: requests whose bodies are still coming keep nobody out.
-func TestSlowBodyTakesNoSlot(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dial := serve(t, patience(bounded(1, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			raw, _ := io.ReadAll(r.Body)
-			_, _ = w.Write(raw)
-		}))))
-		for range 3 {
-			_, _ = io.WriteString(dial(), "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\nslow")
-		}
-		synctest.Wait()
-		conn := dial()
-		_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nfast")
-		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil || res.StatusCode != http.StatusOK {
-			t.Fatalf("answer = %v, %v, want 200", res, err)
-		}
-		raw := make([]byte, 4)
-		if _, err := io.ReadFull(res.Body, raw); string(raw) != "fast" {
-			t.Errorf("body = %q, %v, want it as sent", raw, err)
-		}
-	})
-}
-
 // TestBodiesAreBounded: large bodies hold only so much memory together; small ones pass whatever large ones hold.
 func TestBodiesAreBounded(t *testing.T) {
 	t.Parallel()
