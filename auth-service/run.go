@@ -12,6 +12,7 @@ import (
 	"github.com/starling-chat/starling/auth-service/internal/auth"
 	"github.com/starling-chat/starling/auth-service/internal/grpcapi"
 	"github.com/starling-chat/starling/auth-service/internal/postgres"
+	"github.com/starling-chat/starling/auth-service/internal/securitylog"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/pg"
@@ -55,12 +56,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 
 	revocations := announcer.New(nc, log)
 	store := postgres.NewStore(pool)
-	service, err := auth.New(cfg.domain(), store, revocations, log)
+	registry := obs.NewRegistry(name)
+	registry.MustRegister(pg.Collector(pool), bus.Collector(nc))
+	service, err := auth.New(cfg.domain(), store, revocations, securitylog.New(registry, log), log)
 	if err != nil {
 		return err
 	}
-	registry := obs.NewRegistry(name)
-	registry.MustRegister(pg.Collector(pool), bus.Collector(nc))
 	server := rpc.NewServer(cfg.RPC.Server(registry, log))
 	authv1.RegisterAuthServiceServer(server.GRPC(), grpcapi.New(service))
 

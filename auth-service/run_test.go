@@ -91,9 +91,14 @@ func start(t *testing.T, cfg Config) authv1.AuthServiceClient {
 
 func launch(t *testing.T, cfg Config) *grpc.ClientConn {
 	t.Helper()
+	return launchWith(t, cfg, slog.New(slog.NewTextHandler(t.Output(), nil)))
+}
+
+func launchWith(t *testing.T, cfg Config, log *slog.Logger) *grpc.ClientConn {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- Run(ctx, cfg, slog.New(slog.NewTextHandler(t.Output(), nil))) }()
+	go func() { done <- Run(ctx, cfg, log) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

@@ -19,6 +19,7 @@ import (
 const (
 	identityKey = "x-starling-identity-bin"
 	scopesKey   = "x-starling-scopes"
+	keyNameKey  = "x-starling-key-bin"
 	addressKey  = "x-starling-address"
 )
 
@@ -55,6 +56,18 @@ func Metadata(identity *eventv1.Identity, scopes []string, address string) (meta
 	}
 	return md, nil
 }
+
+// KeyMetadata makes the metadata of a call of another backend: with what its API key is called and may do, and the backend's address.
+func KeyMetadata(name string, scopes []string, address string) (metadata.MD, error) {
+	md, err := Metadata(nil, scopes, address)
+	if err == nil && name != "" {
+		md.Set(keyNameKey, name)
+	}
+	return md, err
+}
+
+// KeyName gives what the API key of the backend that asks is called, for logs; "" when unknown.
+func KeyName(ctx context.Context) string { return first(ctx, keyNameKey) }
 
 // Identity gives the end user who asks; fault Unauthenticated when there is none.
 func Identity(ctx context.Context) (*eventv1.Identity, error) {

@@ -66,6 +66,24 @@ func (m *memory) DatedAhead(_ context.Context, user UserID, _ time.Time) (User, 
 	return m.state.User, m.err
 }
 
+// recorded keeps events.
+type recorded struct {
+	mu     sync.Mutex
+	events []Event
+}
+
+func (r *recorded) Record(_ context.Context, e Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+}
+
+func (r *recorded) last() Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.events[len(r.events)-1]
+}
+
 func testConfig() Config {
 	return Config{
 		Tokens:       Tokens{AccessTTL: 15 * time.Minute, RefreshTTL: time.Hour, Issuer: "starling", Audience: "starling", Leeway: 30 * time.Second},
@@ -78,7 +96,7 @@ func testConfig() Config {
 func newTestService(t testing.TB, cfg Config) (*Service, *memory) {
 	t.Helper()
 	store := &memory{now: time.Now(), state: State{User: User{ID: "ann", Name: "Ann", Role: RoleUser}, LoginAlive: true}}
-	s, err := New(cfg, store, nil, slog.New(slog.DiscardHandler))
+	s, err := New(cfg, store, nil, new(recorded), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -360,7 +378,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 	}
 	b.Run("remembered", func(b *testing.B) {
 		for b.Loop() {
-			_, err = s.Authenticate(b.Context(), token)
+			_, err = s.Authenticate(b.Context(), token, "")
 		}
 	})
 	b.Run("new", func(b *testing.B) {

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/golang-jwt/jwt/v5"
+
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -25,18 +27,33 @@ const (
 	maxAPIKey         = 256
 )
 
-// Authenticate tells whom a token speaks for. The faults are refusals (fault.Refusal) for the reasons ReasonNoToken,
+// Authenticate tells whom a token speaks for, to a client with an address, "" when unknown. The faults are refusals (fault.Refusal) for the reasons ReasonNoToken,
 // ReasonToken, ReasonUserID and ReasonNoUser, or Unavailable.
-func (s *Service) Authenticate(ctx context.Context, token string) (Identity, error) {
+func (s *Service) Authenticate(ctx context.Context, token, address string) (Identity, error) {
+	id, err := s.authenticate(ctx, token)
+	e := Event{Act: ActToken, Result: resultOf(err), User: id.UserID, Address: address}
+	if e.Result == ResultFailed {
+		e.Cause = causeOf(err)
+	}
+	s.recorder.Record(ctx, e)
+	if err != nil {
+		return Identity{}, err
+	}
+	return id, nil
+}
+
+// authenticate gives with an error whom the token spoke for, if that much could be told.
+func (s *Service) authenticate(ctx context.Context, token string) (Identity, error) {
 	switch {
 	case token == "":
 		return Identity{}, fault.Refusal(fault.ReasonNoToken, nil)
 	case len(token) > maxToken:
-		return Identity{}, errToken(nil)
+		return Identity{}, errToken(errTooLong)
 	}
 	v, err := s.verifyCached(ctx, token)
+	whose := Identity{UserID: v.userID}
 	if err != nil {
-		return Identity{}, err
+		return whose, err
 	}
 	state, err := s.state(ctx, v)
 	if err == nil && v.external && v.issuedAt.After(time.Now()) {
@@ -44,11 +61,11 @@ func (s *Service) Authenticate(ctx context.Context, token string) (Identity, err
 	}
 	switch {
 	case errors.Is(err, ErrUserNotFound):
-		return Identity{}, fault.Refusal(fault.ReasonNoUser, nil)
+		return whose, fault.Refusal(fault.ReasonNoUser, nil)
 	case err != nil:
-		return Identity{}, err
+		return whose, err
 	case revoked(v, state):
-		return Identity{}, errToken(nil)
+		return whose, errToken(errRevoked)
 	}
 	return s.identity(v, state.User), nil
 }
@@ -97,7 +114,7 @@ func (s *Service) verifyCached(ctx context.Context, token string) (verified, err
 	sum := sha256.Sum256([]byte(token))
 	if v, ok := s.verifiedTokens.get(sum); ok {
 		if !v.expires.IsZero() && time.Now().After(v.expires.Add(s.cfg.Tokens.Leeway)) {
-			return verified{}, errToken(nil)
+			return v, errToken(jwt.ErrTokenExpired)
 		}
 		return v, nil
 	}
@@ -174,8 +191,14 @@ func (s *Service) Forget(r Revocation) {
 	s.users.remove(r.UserID)
 }
 
-// AuthenticateKey tells what an API key may do; the fault is Unauthenticated.
-func (s *Service) AuthenticateKey(ctx context.Context, key string) (APIKey, error) {
+// AuthenticateKey tells what an API key may do, to a client with an address, "" when unknown. The fault is Unauthenticated.
+func (s *Service) AuthenticateKey(ctx context.Context, key, address string) (APIKey, error) {
+	known, err := s.authenticateKey(ctx, key)
+	s.recorder.Record(ctx, Event{Act: ActAPIKey, Result: resultOf(err), Key: known.Name, Address: address})
+	return known, err
+}
+
+func (s *Service) authenticateKey(ctx context.Context, key string) (APIKey, error) {
 	if key == "" {
 		return APIKey{}, fault.New(fault.Unauthenticated, "API key required")
 	}

@@ -19,8 +19,22 @@ const (
 	maxRevocations = 1000
 )
 
+// By is the backend that asks for something.
+type By struct {
+	Key     string // the name of its API key
+	Address string // "" when unknown
+}
+
 // RevokeUser ends all tokens of a user and tells how many sockets were closed. The fault is NotFound.
-func (s *Service) RevokeUser(ctx context.Context, id UserID) (closed int, err error) {
+func (s *Service) RevokeUser(ctx context.Context, id UserID, by By) (closed int, err error) {
+	closed, err = s.revokeUser(ctx, id)
+	s.recorder.Record(ctx, Event{
+		Act: ActRevoke, Result: resultOf(err), User: id, Key: by.Key, Address: by.Address, Closed: closed,
+	})
+	return closed, err
+}
+
+func (s *Service) revokeUser(ctx context.Context, id UserID) (closed int, err error) {
 	r, err := s.store.RevokeUser(ctx, id)
 	switch {
 	case errors.Is(err, ErrUserNotFound):

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 )
 
@@ -107,7 +106,7 @@ func (s *Service) seedUser(ctx context.Context, seed SeedUser, promote bool) err
 		case err != nil:
 			return fmt.Errorf("create user %s: %w", u.Username, err)
 		}
-		s.log.LogAttrs(ctx, slog.LevelInfo, "user created", slog.String("username", u.Username), slog.String("role", string(u.Role)))
+		s.recorder.Record(ctx, Event{Act: ActCreate, Result: ResultOK, User: u.ID})
 		return nil
 	}
 }
@@ -121,6 +120,6 @@ func (s *Service) promote(ctx context.Context, u User, hash string) error {
 		return fmt.Errorf("make %s an admin: %w", u.Username, err)
 	}
 	s.announce(ctx, r)
-	s.log.LogAttrs(ctx, slog.LevelInfo, "user made an admin", slog.String("username", u.Username))
+	s.recorder.Record(ctx, Event{Act: ActPromote, Result: ResultOK, User: u.ID})
 	return nil
 }

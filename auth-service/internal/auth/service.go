@@ -40,6 +40,7 @@ type Service struct {
 	cfg       Config
 	store     Store
 	announcer Announcer
+	recorder  Recorder
 	log       *slog.Logger
 
 	passwords *hasher
@@ -57,13 +58,13 @@ type Service struct {
 }
 
 // New makes a service; Prepare and Run make it work.
-func New(cfg Config, store Store, announcer Announcer, log *slog.Logger) (*Service, error) {
+func New(cfg Config, store Store, announcer Announcer, recorder Recorder, log *slog.Logger) (*Service, error) {
 	keys, err := newKeyRing(cfg.Keys, cfg.Tokens.AccessTTL+2*cfg.Tokens.Leeway, store, log)
 	if err != nil {
 		return nil, err
 	}
 	return &Service{
-		cfg: cfg, store: store, announcer: announcer, log: log,
+		cfg: cfg, store: store, announcer: announcer, recorder: recorder, log: log,
 		passwords: newHasher(cfg.Passwords),
 		keys:      keys,
 		tokens:    newTokenizer(cfg.Tokens, cfg.External, keys),
@@ -86,11 +87,19 @@ type Pair struct {
 	RefreshToken string
 	ExpiresIn    time.Duration // until the access token ends
 	User         User
+
+	login LoginID
 }
 
 // Register creates a user and logs it in. address is the client's IP, "" when unknown. Faults: Invalid, Conflict,
 // RateLimited, Forbidden where registration is off.
 func (s *Service) Register(ctx context.Context, username, typed, name, address string) (Pair, error) {
+	pair, err := s.register(ctx, username, typed, name, address)
+	s.recorder.Record(ctx, Event{Act: ActRegister, Result: resultOf(err), User: pair.User.ID, Login: pair.login, Address: address})
+	return pair, err
+}
+
+func (s *Service) register(ctx context.Context, username, typed, name, address string) (Pair, error) {
 	if !s.cfg.Registration {
 		return Pair{}, fault.New(fault.Forbidden, "Registration is closed")
 	}
@@ -138,6 +147,16 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 // Login checks a password. An unknown user, a user without a password and a wrong password get the same answer after the
 // same work. Faults: Unauthenticated, RateLimited.
 func (s *Service) Login(ctx context.Context, username, typed, address string) (Pair, error) {
+	pair, err := s.login(ctx, username, typed, address)
+	s.recorder.Record(ctx, Event{Act: ActLogin, Result: resultOf(err), User: pair.User.ID, Login: pair.login, Address: address})
+	if err != nil {
+		return Pair{}, err
+	}
+	return pair, nil
+}
+
+// login gives with an error whose login failed, if there is such a user.
+func (s *Service) login(ctx context.Context, username, typed, address string) (Pair, error) {
 	from := s.attempts.from(address)
 	username, nameErr := parseUsername(username)
 	given, asTyped, passwordErr := parsePassword(typed)
@@ -153,7 +172,7 @@ func (s *Service) Login(ctx context.Context, username, typed, address string) (P
 		try.forgive()
 	}
 	if err != nil {
-		return Pair{}, err
+		return Pair{User: u}, err
 	}
 	s.attempts.familiar.add(u.Username, from.place)
 	return s.begin(ctx, u)
@@ -175,10 +194,10 @@ func (s *Service) checkCredentials(ctx context.Context, by party, username strin
 		stale = true
 	}
 	if err != nil {
-		return User{}, err
+		return u, err
 	}
 	if !ok || !known {
-		return User{}, fault.New(fault.Unauthenticated, "Wrong username or password")
+		return u, fault.New(fault.Unauthenticated, "Wrong username or password")
 	}
 	if stale {
 		s.rehash(ctx, by, u.ID, given, hash)
@@ -217,7 +236,7 @@ func (s *Service) pair(g Grant, token refreshToken) (Pair, error) {
 	if err != nil {
 		return Pair{}, err
 	}
-	return Pair{AccessToken: access, RefreshToken: token.encode(), ExpiresIn: s.cfg.Tokens.AccessTTL, User: g.User}, nil
+	return Pair{AccessToken: access, RefreshToken: token.encode(), ExpiresIn: s.cfg.Tokens.AccessTTL, User: g.User, login: g.LoginID}, nil
 }
 
 func errRefresh() error { return fault.New(fault.Unauthenticated, "Invalid refresh token") }
@@ -225,13 +244,24 @@ func errRefresh() error { return fault.New(fault.Unauthenticated, "Invalid refre
 // Refresh spends a refresh token for a new pair; see the package comment. address is the client's IP, "" when unknown. The fault is
 // Unauthenticated.
 func (s *Service) Refresh(ctx context.Context, encoded, address string) (Pair, error) {
+	pair, reused, err := s.refresh(ctx, encoded, address)
+	e := Event{Act: ActRefresh, Result: resultOf(err), User: pair.User.ID, Login: pair.login, Address: address}
+	if reused.ID != 0 {
+		e.Result, e.User, e.Login = ResultReused, reused.UserID, reused.LoginID
+	}
+	s.recorder.Record(ctx, e)
+	return pair, err
+}
+
+// refresh gives with an error the end of the login, where there were two users of one token.
+func (s *Service) refresh(ctx context.Context, encoded, address string) (Pair, Revocation, error) {
 	token, ok := parseRefreshToken(encoded)
 	if !ok {
-		return Pair{}, errRefresh()
+		return Pair{}, Revocation{}, errRefresh()
 	}
 	// Before the token is spent: an answer without keys to sign it would be lost.
 	if _, err := s.keys.current(); err != nil {
-		return Pair{}, err
+		return Pair{}, Revocation{}, err
 	}
 	rotation, err := s.store.Rotate(ctx, Spending{
 		Token: token.hash(), Salt: randomBytes(refreshSize),
@@ -240,22 +270,21 @@ func (s *Service) Refresh(ctx context.Context, encoded, address string) (Pair, e
 	})
 	switch {
 	case errors.Is(err, ErrTokenUnknown):
-		return Pair{}, errRefresh()
+		return Pair{}, Revocation{}, errRefresh()
 	case err != nil:
-		return Pair{}, fmt.Errorf("spend refresh token: %w", err)
+		return Pair{}, Revocation{}, fmt.Errorf("spend refresh token: %w", err)
 	case rotation.Reused:
-		s.log.LogAttrs(ctx, slog.LevelWarn, "refresh token used twice, login ended",
-			slog.String("user_id", string(rotation.Revocation.UserID)), slog.String("login_id", string(rotation.Revocation.LoginID)))
 		s.announce(ctx, rotation.Revocation)
-		return Pair{}, errRefresh()
+		return Pair{}, rotation.Revocation, errRefresh()
 	}
 	s.attempts.familiar.add(rotation.User.Username, s.attempts.from(address).place)
-	return s.pair(rotation.Grant, token.descendant(rotation.Salts))
+	pair, err := s.pair(rotation.Grant, token.descendant(rotation.Salts))
+	return pair, Revocation{}, err
 }
 
 // Logout ends the login of a refresh token and closes its sockets. A login that has ended, and a token that never was,
-// are logged out already.
-func (s *Service) Logout(ctx context.Context, encoded string) error {
+// are logged out already. address is the client's IP, "" when unknown.
+func (s *Service) Logout(ctx context.Context, encoded, address string) error {
 	token, ok := parseRefreshToken(encoded)
 	if !ok {
 		return fault.New(fault.Invalid, "refreshToken is not a refresh token")
@@ -268,6 +297,7 @@ func (s *Service) Logout(ctx context.Context, encoded string) error {
 		return fmt.Errorf("end login: %w", err)
 	}
 	s.announce(ctx, r)
+	s.recorder.Record(ctx, Event{Act: ActLogout, Result: ResultOK, User: r.UserID, Login: r.LoginID, Address: address})
 	return nil
 }
 

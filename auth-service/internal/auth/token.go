@@ -134,7 +134,7 @@ func (t *tokenizer) verify(ctx context.Context, token string) (verified, error) 
 			return t.verifyForeign(token)
 		}
 	}
-	return verified{}, errToken(nil)
+	return verified{}, errToken(errAlgorithm)
 }
 
 // algorithm reads the alg header only to choose a parser, which checks it again.

@@ -72,7 +72,7 @@ func TestAuthenticateOwnTokens(t *testing.T) {
 		Expires: now.Add(15 * time.Minute).Truncate(time.Second),
 	}
 	for range 2 { // parsed, then remembered
-		got, err := s.Authenticate(t.Context(), token)
+		got, err := s.Authenticate(t.Context(), token, "")
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("Authenticate(issued) = %v (-want +got):\n%s", err, diff)
 		}
@@ -116,7 +116,7 @@ func TestAuthenticateOwnTokens(t *testing.T) {
 		{"dots", "..", invalid},
 		{"too long", sign(t, eddsa, key.private, header, with(claims, map[string]any{"x": strings.Repeat("x", 4096)})), invalid},
 	} {
-		if _, err := s.Authenticate(t.Context(), tc.token); message(err) != tc.want {
+		if _, err := s.Authenticate(t.Context(), tc.token, ""); message(err) != tc.want {
 			t.Errorf("%s: Authenticate() = %v, want %q", tc.name, err, tc.want)
 		}
 	}
@@ -192,7 +192,7 @@ func TestAuthenticateForeignTokens(t *testing.T) {
 		{"HS256 is off, empty secret", off, "", nil, claims, invalid},
 	} {
 		token := sign(t, jwt.SigningMethodHS256, []byte(tc.key), tc.header, tc.claims)
-		if _, err := tc.s.Authenticate(t.Context(), token); message(err) != tc.want {
+		if _, err := tc.s.Authenticate(t.Context(), token, ""); message(err) != tc.want {
 			t.Errorf("%s: Authenticate() = %v, want %q", tc.name, err, tc.want)
 		}
 	}
@@ -207,7 +207,7 @@ func TestAuthenticateForeignTokens(t *testing.T) {
 		{map[string]any{"name": 7, "role": []string{"admin"}}, "Ann", RoleUser},
 		{map[string]any{"name": "\n", "role": "root"}, "Ann", RoleUser},
 	} {
-		got, err := s.Authenticate(t.Context(), sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, with(claims, tc.claims)))
+		got, err := s.Authenticate(t.Context(), sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, with(claims, tc.claims)), "")
 		if err != nil || got.Name != tc.name || got.Role != tc.role {
 			t.Errorf("Authenticate(%v) = %q %q, %v, want %q %q", tc.claims, got.Name, got.Role, err, tc.name, tc.role)
 		}
@@ -218,7 +218,7 @@ func TestAuthenticateForeignTokens(t *testing.T) {
 		`123456789012345678901234567890`: "123456789012345678901234567890", `"42"`: "42",
 	} {
 		store.state.User.ID = want
-		got, err := s.Authenticate(t.Context(), sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, with(claims, map[string]any{"sub": json.RawMessage(raw)})))
+		got, err := s.Authenticate(t.Context(), sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, with(claims, map[string]any{"sub": json.RawMessage(raw)})), "")
 		if err != nil || got.UserID != want {
 			t.Errorf("Authenticate(sub %s) = %q, %v, want %q", raw, got.UserID, err, want)
 		}
@@ -233,9 +233,50 @@ func TestAuthenticateForeignTokens(t *testing.T) {
 		second.Unix(): invalid, second.Unix() - 5: invalid, second.Unix() + 1: "", nil: invalid,
 	} {
 		token := sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, with(claims, map[string]any{"iat": iat}))
-		if _, err := s.Authenticate(t.Context(), token); message(err) != want {
+		if _, err := s.Authenticate(t.Context(), token, ""); message(err) != want {
 			t.Errorf("Authenticate(iat %v) after a revocation = %v, want %q", iat, err, want)
 		}
+	}
+}
+
+// TestRefusedTokensAreExplained: the client hears one answer for every bad token; the operator's log has the cause.
+func TestRefusedTokensAreExplained(t *testing.T) {
+	cfg := testConfig()
+	cfg.External = External{Secret: testSecret, NeedsExp: true}
+	s, store := newTestService(t, cfg)
+	now := time.Now()
+	claims := map[string]any{"sub": "ann", "exp": now.Add(time.Minute).Unix(), "iat": now.Unix()}
+	signed := func(key string, changes map[string]any) string {
+		return sign(t, jwt.SigningMethodHS256, []byte(key), nil, with(claims, changes))
+	}
+	for _, tc := range []struct{ token, cause string }{
+		{"", "no_token"},
+		{strings.Repeat("x", maxToken+1), "too_long"},
+		{"garbage", "algorithm"},
+		{signed("guess", nil), "signature"},
+		{signed(testSecret, map[string]any{"exp": now.Add(-time.Hour).Unix()}), "expired"},
+		{signed(testSecret, map[string]any{"exp": nil}), "claim_missing"},
+		{signed(testSecret, map[string]any{"nbf": now.Add(time.Hour).Unix()}), "not_yet_valid"},
+		{signed(testSecret, map[string]any{"iat": now.Add(time.Hour).Unix()}), "issued_in_future"},
+		{signed(testSecret, map[string]any{"aud": "us"}), "audience"},
+		{signed(testSecret, map[string]any{"sub": true}), "subject"},
+		{signed(testSecret, map[string]any{"sub": "system"}), "user_id"},
+		{signed(testSecret, map[string]any{"sub": "bob"}), "unknown_user"},
+		{signed(testSecret, map[string]any{"exp": "soon"}), "malformed"},
+	} {
+		_, err := s.Authenticate(t.Context(), tc.token, "192.0.2.1")
+		e := s.recorder.(*recorded).last()
+		if err == nil || e.Act != ActToken || e.Result != ResultFailed || e.Cause != tc.cause || e.Address != "192.0.2.1" {
+			t.Errorf("Authenticate() = %v, recorded %+v, want the cause %q", err, e, tc.cause)
+		}
+	}
+	store.state.User.RevokedAt = now.Add(time.Hour)
+	s.Forget(Revocation{UserID: "ann"})
+	if _, err := s.Authenticate(t.Context(), signed(testSecret, nil), ""); err == nil || s.recorder.(*recorded).last().Cause != "revoked" {
+		t.Errorf("Authenticate(revoked) = %v, recorded %+v, want the cause revoked", err, s.recorder.(*recorded).last())
+	}
+	if e := s.recorder.(*recorded).last(); e.User != "ann" {
+		t.Errorf("a revoked token of ann is recorded as %q's", e.User)
 	}
 }
 
@@ -245,11 +286,11 @@ func TestRevokedStateEndsWithTheCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Authenticate(t.Context(), token); err != nil {
+	if _, err := s.Authenticate(t.Context(), token, ""); err != nil {
 		t.Fatal(err)
 	}
 	reads := store.reads
-	if _, err := s.Authenticate(t.Context(), token); err != nil || store.reads != reads {
+	if _, err := s.Authenticate(t.Context(), token, ""); err != nil || store.reads != reads {
 		t.Errorf("a second Authenticate read the store %d times, %v, want 0", store.reads-reads, err)
 	}
 	store.mu.Lock()
@@ -257,7 +298,7 @@ func TestRevokedStateEndsWithTheCache(t *testing.T) {
 	store.mu.Unlock()
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		if _, err = s.Authenticate(t.Context(), token); err != nil || time.Now().After(deadline) {
+		if _, err = s.Authenticate(t.Context(), token, ""); err != nil || time.Now().After(deadline) {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -274,7 +315,7 @@ func TestUnknownKeysAreNotLookedUpForEveryToken(t *testing.T) {
 	for i := range 20 {
 		kid := strings.Repeat(string(rune('a'+i)), keyIDSize)
 		token := sign(t, jwt.SigningMethodEdDSA, stranger, map[string]any{"typ": "at+jwt", "kid": kid}, map[string]any{"exp": 1})
-		if _, err := s.Authenticate(t.Context(), token); message(err) != "Invalid token" {
+		if _, err := s.Authenticate(t.Context(), token, ""); message(err) != "Invalid token" {
 			t.Errorf("Authenticate(forged) = %v, want Invalid token", err)
 		}
 	}
@@ -294,11 +335,11 @@ func TestUnknownKeysAreNotLookedUpForEveryToken(t *testing.T) {
 		"iss": "starling", "aud": "starling", "sub": "ann", "role": "user", "lid": testLogin, "exp": now.Add(time.Minute).Unix(),
 	})
 	store.err = fault.New(fault.Unavailable, "Service unavailable")
-	if _, err := s.Authenticate(t.Context(), token); fault.KindOf(err) != fault.Unavailable {
+	if _, err := s.Authenticate(t.Context(), token, ""); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("Authenticate() while the store is away = %v, want %s", err, fault.Unavailable)
 	}
 	store.err, store.keys = nil, append(store.keys, stored)
-	if _, err := s.Authenticate(t.Context(), token); err != nil {
+	if _, err := s.Authenticate(t.Context(), token, ""); err != nil {
 		t.Errorf("Authenticate(key of another replica) = %v, want nil", err)
 	}
 }
@@ -319,7 +360,7 @@ func FuzzAuthenticate(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, token string) {
-		id, err := s.Authenticate(t.Context(), token)
+		id, err := s.Authenticate(t.Context(), token, "")
 		switch {
 		case err == nil && token != own && token != foreign:
 			t.Errorf("Authenticate(%q) = %v, want a fault: nobody signed it", token, id)

@@ -57,7 +57,7 @@ func login(p auth.Pair, err error) (*authv1.LoginResponse, error) {
 
 // Logout implements AuthServiceServer.
 func (s *Server) Logout(ctx context.Context, r *authv1.LogoutRequest) (*emptypb.Empty, error) {
-	if err := s.service.Logout(ctx, r.GetRefreshToken()); err != nil {
+	if err := s.service.Logout(ctx, r.GetRefreshToken(), caller.Address(ctx)); err != nil {
 		return nil, err
 	}
 	return &emptypb.Empty{}, nil
@@ -81,7 +81,7 @@ func (s *Server) RevokeUser(ctx context.Context, r *authv1.RevokeUserRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	closed, err := s.service.RevokeUser(ctx, id)
+	closed, err := s.service.RevokeUser(ctx, id, auth.By{Key: caller.KeyName(ctx), Address: caller.Address(ctx)})
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +90,7 @@ func (s *Server) RevokeUser(ctx context.Context, r *authv1.RevokeUserRequest) (*
 
 // Authenticate implements AuthServiceServer.
 func (s *Server) Authenticate(ctx context.Context, r *authv1.AuthenticateRequest) (*authv1.AuthenticateResponse, error) {
-	id, err := s.service.Authenticate(ctx, r.GetToken())
+	id, err := s.service.Authenticate(ctx, r.GetToken(), caller.Address(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +104,7 @@ func (s *Server) Authenticate(ctx context.Context, r *authv1.AuthenticateRequest
 func (s *Server) AuthenticateKey(
 	ctx context.Context, r *authv1.AuthenticateKeyRequest,
 ) (*authv1.AuthenticateKeyResponse, error) {
-	key, err := s.service.AuthenticateKey(ctx, r.GetKey())
+	key, err := s.service.AuthenticateKey(ctx, r.GetKey(), caller.Address(ctx))
 	if err != nil {
 		return nil, err
 	}

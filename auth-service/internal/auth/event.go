@@ -1,0 +1,119 @@
+package auth
+
+import (
+	"context"
+	"errors"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// Act is what somebody did, or tried, that matters to security.
+type Act string
+
+// The acts.
+const (
+	ActLogin    Act = "login"
+	ActRegister Act = "register"
+	ActRefresh  Act = "refresh"
+	ActLogout   Act = "logout"
+	ActRevoke   Act = "revoke"  // all tokens of a user, by a backend
+	ActToken    Act = "token"   // an access token was shown
+	ActAPIKey   Act = "api_key" // an API key was shown
+	ActCreate   Act = "create"  // a user was created by the settings
+	ActPromote  Act = "promote" // a user was made an admin by the settings
+)
+
+// Result is what became of it.
+type Result string
+
+// The results.
+const (
+	ResultOK      Result = "ok"
+	ResultFailed  Result = "failed"  // a wrong password, a bad token or key
+	ResultLimited Result = "limited" // too many tries, or no turn in time
+	ResultRefused Result = "refused" // what was asked for is not allowed, taken or not well formed
+	ResultReused  Result = "reused"  // a spent refresh token came again, and its login ended
+	ResultError   Result = "error"   // a part was away, or made a mistake
+)
+
+// Event is one act with its result. It holds no token, no key and no password, and no user name that somebody typed who is nobody:
+// people type passwords there.
+type Event struct {
+	Act     Act
+	Result  Result
+	User    UserID  // "" when unknown
+	Login   LoginID // "" when there is none
+	Address string  // of the client; "" when unknown
+	Key     string  // name of the API key; "" when there is none
+	Cause   string  // of a closed list; "" when the result says it all
+	Closed  int     // sockets, of a revocation
+}
+
+// Recorder keeps a log of events, and counts them.
+type Recorder interface {
+	Record(ctx context.Context, e Event)
+}
+
+// resultOf tells what an error makes of an act.
+func resultOf(err error) Result {
+	switch fault.KindOf(err) {
+	case "":
+		return ResultOK
+	case fault.Unauthenticated:
+		return ResultFailed
+	case fault.RateLimited:
+		return ResultLimited
+	case fault.Invalid, fault.Conflict, fault.Forbidden, fault.NotFound, fault.TooLarge, fault.UnknownEvent:
+		return ResultRefused
+	default:
+		return ResultError
+	}
+}
+
+var (
+	errTooLong   = errors.New("token is too long")
+	errAlgorithm = errors.New("token is of an algorithm that is not accepted here")
+	errRevoked   = errors.New("token is revoked, or its login has ended")
+)
+
+// causeOf says in a word why a token was refused. What libraries say of it may repeat parts of the token.
+func causeOf(err error) string {
+	if refusal, ok := errors.AsType[*fault.Error](err); ok {
+		switch refusal.Reason {
+		case fault.ReasonNoToken:
+			return "no_token"
+		case fault.ReasonNoUser:
+			return "unknown_user"
+		case fault.ReasonUserID:
+			return "user_id"
+		default: // the causes below tell tokens apart
+		}
+	}
+	for _, cause := range []struct {
+		is   error
+		word string
+	}{
+		{errRevoked, "revoked"},
+		{errAudience, "audience"},
+		{jwt.ErrTokenInvalidAudience, "audience"},
+		{jwt.ErrTokenSignatureInvalid, "signature"},
+		{errKeyUnknown, "unknown_key"},
+		{jwt.ErrTokenExpired, "expired"},
+		{jwt.ErrTokenUsedBeforeIssued, "issued_in_future"},
+		{jwt.ErrTokenNotValidYet, "not_yet_valid"},
+		{jwt.ErrTokenInvalidIssuer, "issuer"},
+		{errNoSubject, "subject"},
+		{errSubjectForm, "subject"},
+		{jwt.ErrTokenRequiredClaimMissing, "claim_missing"},
+		{errNoAccessToken, "type"},
+		{errAlgorithm, "algorithm"},
+		{errTooLong, "too_long"},
+	} {
+		if errors.Is(err, cause.is) {
+			return cause.word
+		}
+	}
+	return "malformed"
+}

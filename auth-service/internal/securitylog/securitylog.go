@@ -1,0 +1,115 @@
+// Package securitylog keeps the log of what matters to security in auth-service, and counts it: who logged in, from where, who tried
+// to, which tokens and keys were refused, and what backends revoked. One act is one record "security event"; it never holds a
+// token, a key, a password or a name that somebody typed.
+package securitylog
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/starling-chat/starling/auth-service/internal/auth"
+	"github.com/starling-chat/starling/platform/obs"
+)
+
+// interval is between two records of one kind that strangers can cause at will; the counters have all of them.
+const interval = time.Second
+
+var _ auth.Recorder = (*Log)(nil)
+
+// Log is auth.Recorder.
+type Log struct {
+	log    *slog.Logger
+	events *prometheus.CounterVec
+
+	mu       sync.Mutex // guards samplers
+	samplers map[kind]*obs.Sampler
+}
+
+type kind struct {
+	act    auth.Act
+	result auth.Result
+	cause  string
+}
+
+// New registers starling_auth_security_events_total{event,result,cause}.
+func New(registry prometheus.Registerer, log *slog.Logger) *Log {
+	l := &Log{
+		log: log, samplers: make(map[kind]*obs.Sampler),
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "starling", Subsystem: "auth", Name: "security_events_total",
+			Help: "Logins, refreshes, tokens and keys shown, revocations, by result; cause says why a token was refused.",
+		}, []string{"event", "result", "cause"}),
+	}
+	registry.MustRegister(l.events)
+	return l
+}
+
+// Record implements auth.Recorder.
+func (l *Log) Record(ctx context.Context, e auth.Event) {
+	l.events.WithLabelValues(string(e.Act), string(e.Result), e.Cause).Inc()
+	if routine(e) {
+		return
+	}
+	skipped := 0
+	if atWill(e) {
+		var ok bool
+		if skipped, ok = l.sampler(kind{e.Act, e.Result, e.Cause}).Take(time.Now()); !ok {
+			return
+		}
+	}
+	level := slog.LevelInfo
+	if e.Result != auth.ResultOK {
+		level = slog.LevelWarn
+	}
+	l.log.LogAttrs(ctx, level, "security event", attrs(e, skipped)...)
+}
+
+// routine tells what happens all the time and is no news: the gateways' closing lines say whose sockets came and went.
+func routine(e auth.Event) bool {
+	return e.Result == auth.ResultOK && (e.Act == auth.ActToken || e.Act == auth.ActAPIKey || e.Act == auth.ActRefresh)
+}
+
+// atWill tells what strangers can cause as often as they like. A wrong password costs a hash, and hashes are bounded: each is logged.
+func atWill(e auth.Event) bool {
+	switch e.Result {
+	case auth.ResultOK, auth.ResultReused:
+		return false
+	case auth.ResultFailed:
+		return e.Act != auth.ActLogin
+	default:
+		return e.Act != auth.ActRevoke
+	}
+}
+
+func (l *Log) sampler(k kind) *obs.Sampler {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.samplers[k]
+	if s == nil {
+		s = obs.NewSampler(interval)
+		l.samplers[k] = s
+	}
+	return s
+}
+
+func attrs(e auth.Event, skipped int) []slog.Attr {
+	list := []slog.Attr{slog.String("event", string(e.Act)), slog.String("result", string(e.Result))}
+	for _, a := range []struct{ key, value string }{
+		{"cause", e.Cause}, {"user_id", string(e.User)}, {"login_id", string(e.Login)}, {"address", e.Address}, {"api_key", e.Key},
+	} {
+		if a.value != "" {
+			list = append(list, slog.String(a.key, a.value))
+		}
+	}
+	if e.Act == auth.ActRevoke {
+		list = append(list, slog.Int("closed", e.Closed))
+	}
+	if skipped > 0 {
+		list = append(list, slog.Int("skipped", skipped))
+	}
+	return list
+}
