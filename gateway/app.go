@@ -53,7 +53,7 @@ func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, 
 	store := sessionstore.New(sessionstore.Config{
 		GatewayID: id, Incarnation: incarnation,
 		Window: cfg.Recovery.Window, Replicas: cfg.Recovery.Replicas, Bytes: cfg.Recovery.Bytes,
-	}, nc, log)
+	}, nc, st, log)
 	r := relay.New(ctx, relayConfig(cfg), relay.Deps{
 		Bus: nc, Auth: authv1.NewAuthServiceClient(rpc.Hedged(conns.auth)), Chat: chat,
 		Hub: rooms, Registry: sockets, Feed: feed, Presence: leases, Store: store, Stats: st, Log: log,

@@ -281,7 +281,7 @@ func newRelay(cfg settings, nc *nats.Conn, conn *grpc.ClientConn, st *stats.Stat
 		Bus: nc, Auth: authv1.NewAuthServiceClient(conn), Chat: chat, Hub: h, Registry: hub.NewRegistry(),
 		Feed:     roomfeed.New(cfg.feed, roomfeed.Deps{Bus: nc, Source: roomfeed.NewSource(nc, chat), Hub: h, Stats: st, Log: log}),
 		Presence: presence.New(presence.Config{GatewayID: cfg.GatewayID, Incarnation: cfg.incarnation, LeaseInterval: time.Hour}, nc, log),
-		Store:    sessionstore.New(cfg.store, nc, log), Stats: st, Log: log,
+		Store:    sessionstore.New(cfg.store, nc, st, log), Stats: st, Log: log,
 	})
 	r.rooms = &countedRooms{rooms: r.rooms, refs: make(map[string]int)}
 	return r

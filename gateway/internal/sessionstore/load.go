@@ -47,6 +47,9 @@ func (s *Store) Load(ctx context.Context, pid string, own func(*enginev1.Session
 	if kv == nil {
 		return Loaded{}, errNoBucket
 	}
+	if s.removal.has(pid) { // the bucket may not know yet
+		return Loaded{}, fmt.Errorf("%w: it left", ErrNoState)
+	}
 	entry, err := kv.Get(ctx, subject.SessionState(pid))
 	if err != nil {
 		return Loaded{}, fmt.Errorf("%w: %w", ErrNoState, err)

@@ -12,7 +12,9 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/platform/obs"
+	"github.com/starling-chat/starling/platform/run"
 	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
@@ -28,10 +30,16 @@ type Config struct {
 
 // Store is the bucket of recoverable sockets, as one gateway uses it.
 type Store struct {
-	cfg Config
-	nc  *nats.Conn
-	log *slog.Logger
-	kv  chan jetstream.KeyValue // holds the bucket once there is one
+	cfg     Config
+	nc      *nats.Conn
+	stats   *stats.Stats
+	log     *slog.Logger
+	kv      chan jetstream.KeyValue // holds the bucket once there is one
+	answers string                  // where JetStream answers to writes
+	removal removal
+
+	// What is logged when it fails and goes on.
+	writing, filling, removing obs.Repeats
 }
 
 const (
@@ -41,8 +49,13 @@ const (
 )
 
 // New makes a store; Run opens its bucket.
-func New(cfg Config, nc *nats.Conn, log *slog.Logger) *Store {
-	return &Store{cfg: cfg, nc: nc, log: log, kv: make(chan jetstream.KeyValue, 1)}
+func New(cfg Config, nc *nats.Conn, st *stats.Stats, log *slog.Logger) *Store {
+	return &Store{
+		cfg: cfg, nc: nc, stats: st, log: log, kv: make(chan jetstream.KeyValue, 1), answers: nc.NewInbox(),
+		writing:  obs.Repeats{Log: log, Message: "recovery state refused: sockets may not be recovered"},
+		filling:  obs.Repeats{Log: log, Message: "bucket of recovery states is filling: raise RECOVERY_BYTES"},
+		removing: obs.Repeats{Log: log, Message: "recovery states of sockets that left are not removed"},
+	}
 }
 
 // On tells whether sockets can be recovered at all.
@@ -51,19 +64,37 @@ func (s *Store) On() bool { return s.cfg.Window > 0 }
 // Lifetime is how long the bucket keeps a state: that of a living socket has to be saved again in time.
 func (s *Store) Lifetime() time.Duration { return 3*s.cfg.Window + time.Minute }
 
-// Run opens the bucket, and tells every few seconds that this gateway lives.
+// Run opens the bucket, removes what nobody needs any more, and tells every few seconds that this gateway lives.
 func (s *Store) Run(ctx context.Context) error {
 	if !s.On() {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	if err := s.openBucket(ctx); err != nil {
+	answers, err := s.watchWrites(ctx)
+	if err != nil {
+		return fmt.Errorf("subscribe the answers to writes: %w", err)
+	}
+	defer func() { _ = answers.Unsubscribe() }() // the connection is closed next
+	js, err := jetstream.New(s.nc)
+	if err != nil {
+		return fmt.Errorf("use JetStream: %w", err)
+	}
+	kv, err := s.openBucket(ctx, js)
+	if err != nil {
 		return err
 	}
+	var g run.Group
+	g.Go("removal", func(ctx context.Context) error { return s.removeLeft(ctx, kv, js) })
+	g.Go("alive", func(ctx context.Context) error { return s.tellAlive(ctx, kv) })
+	return g.Run(ctx)
+}
+
+func (s *Store) tellAlive(ctx context.Context, kv jetstream.KeyValue) error {
 	alive := time.NewTicker(aliveInterval)
 	defer alive.Stop()
 	for {
 		s.put(subject.GatewayAlive(s.cfg.GatewayID, s.cfg.Incarnation), nil)
+		s.measure(ctx, kv)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -72,11 +103,7 @@ func (s *Store) Run(ctx context.Context) error {
 	}
 }
 
-func (s *Store) openBucket(ctx context.Context) error {
-	js, err := jetstream.New(s.nc)
-	if err != nil {
-		return fmt.Errorf("use JetStream: %w", err)
-	}
+func (s *Store) openBucket(ctx context.Context, js jetstream.JetStream) (jetstream.KeyValue, error) {
 	missing := obs.Repeats{Log: s.log, Message: "no bucket for recovery yet"}
 	for {
 		call, cancel := context.WithTimeout(ctx, bucketTimeout)
@@ -88,12 +115,12 @@ func (s *Store) openBucket(ctx context.Context) error {
 		if err == nil {
 			missing.Over(ctx)
 			s.kv <- kv
-			return nil
+			return kv, nil
 		}
 		missing.Failed(ctx, err)
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		case <-time.After(bucketRetry):
 		}
 	}
@@ -126,7 +153,8 @@ func (s *Store) encode(state *enginev1.SessionState) ([]byte, error) {
 	return proto.Marshal(state)
 }
 
-// End writes that a socket's connection has ended now, without waiting.
+// End writes that a socket's connection has ended now, without waiting. After a final end nobody recovers the socket, and what the
+// bucket has of it is removed.
 func (s *Store) End(pid string, end *enginev1.SessionEnd) {
 	end.At = timestamppb.Now()
 	raw, err := proto.Marshal(end)
@@ -134,12 +162,15 @@ func (s *Store) End(pid string, end *enginev1.SessionEnd) {
 		s.log.Error("session end cannot be encoded", slog.Any("error", err))
 		return
 	}
+	if end.GetFinal() {
+		s.removal.add(pid, end.GetNonce())
+	}
 	s.put(subject.SessionEnd(pid), raw)
 }
 
 func (s *Store) put(key string, value []byte) {
-	if err := s.nc.Publish(subject.SessionsKey(key), value); err != nil {
-		s.log.Debug("session state not written", slog.Any("error", err))
+	if err := s.nc.PublishRequest(subject.SessionsKey(key), s.answers, value); err != nil {
+		s.refused(context.Background(), err) //nolint:forbidigo // for the log: nothing waits
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/platform/bus/embedded"
 	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
@@ -35,7 +36,7 @@ func start(t *testing.T, broker *embedded.Server, id string, incarnation int64) 
 	g := &gateway{nc: bustest.Connect(t, broker)}
 	g.Store = New(Config{
 		GatewayID: id, Incarnation: incarnation, Window: time.Minute, Replicas: 1, Bytes: 16 << 20,
-	}, g.nc, slog.New(slog.DiscardHandler))
+	}, g.nc, sessiontest.Stats(), slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = g.Run(ctx) }()
@@ -224,7 +225,7 @@ func TestAdopt(t *testing.T) {
 
 // TestNoBucket: while there is no bucket, nothing is recovered, and nothing blocks.
 func TestNoBucket(t *testing.T) {
-	s := New(Config{GatewayID: "g1", Window: time.Minute}, bustest.Connect(t, bustest.Server(t)), slog.New(slog.DiscardHandler))
+	s := New(Config{GatewayID: "g1", Window: time.Minute}, bustest.Connect(t, bustest.Server(t)), sessiontest.Stats(), slog.New(slog.DiscardHandler))
 	s.Save("p", state())
 	if _, err := s.Load(t.Context(), "p", own, nil); !errors.Is(err, ErrNoState) {
 		t.Errorf("Load = %v, want %v", err, ErrNoState)

@@ -14,12 +14,15 @@ type Stats struct {
 	Packets      *prometheus.CounterVec // direction: in, out; type: socketio.Type
 	SlowCloses   prometheus.Counter
 	Recoveries   *prometheus.CounterVec // result: ok, or why not
-	GapRepairs   *prometheus.CounterVec // result: ok, failed
-	ClientEvents *prometheus.CounterVec // service, result: ok or a fault code
-	EventRepeats prometheus.Counter     // requests sent again
-	ClusterCalls *prometheus.CounterVec // operation; result: ok, partial or a fault code
-	Draining     prometheus.Gauge
-	Delivery     prometheus.Histogram // seconds from reading a client event to queueing what it caused
+	// The bucket of recoverable sockets: its level and bound in bytes, and writes that were refused.
+	RecoveryBytes, RecoveryLimit prometheus.Gauge
+	RecoveryRefused              prometheus.Counter
+	GapRepairs                   *prometheus.CounterVec // result: ok, failed
+	ClientEvents                 *prometheus.CounterVec // service, result: ok or a fault code
+	EventRepeats                 prometheus.Counter     // requests sent again
+	ClusterCalls                 *prometheus.CounterVec // operation; result: ok, partial or a fault code
+	Draining                     prometheus.Gauge
+	Delivery                     prometheus.Histogram // seconds from reading a client event to queueing what it caused
 
 	// The hot ones, looked up once.
 	EventsIn, EventsOut, AcksOut prometheus.Counter
@@ -45,9 +48,14 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 		SlowCloses: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: ns, Subsystem: sub, Name: "slow_consumer_closes_total", Help: "Sessions closed because their send queue overflowed.",
 		}),
-		Recoveries:   counter("recoveries_total", "Attempts to recover a socket, by result.", "result"),
-		GapRepairs:   counter("gap_repairs_total", "Room event gaps fetched from chat-service.", "result"),
-		ClientEvents: counter("client_events_total", "Client events by owning service and result.", "service", "result"),
+		Recoveries:    counter("recoveries_total", "Attempts to recover a socket, by result.", "result"),
+		GapRepairs:    counter("gap_repairs_total", "Room event gaps fetched from chat-service.", "result"),
+		ClientEvents:  counter("client_events_total", "Client events by owning service and result.", "service", "result"),
+		RecoveryBytes: gauge("recovery_bucket_bytes", "Bytes in the bucket of recoverable sockets, which all gateways share."),
+		RecoveryLimit: gauge("recovery_bucket_limit_bytes", "Bytes that fit into the bucket of recoverable sockets."),
+		RecoveryRefused: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: ns, Subsystem: sub, Name: "recovery_writes_refused_total", Help: "Writes of recoverable sockets that were not stored.",
+		}),
 		EventRepeats: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: ns, Subsystem: sub, Name: "client_event_repeats_total", Help: "Requests with client events that were sent again for want of an answer.",
 		}),
@@ -62,6 +70,7 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 		Namespace: ns, Subsystem: sub, Name: "outbound_queue_bytes", Help: "Bytes in all send queues.",
 	}, func() float64 { return float64(queuedBytes()) })
 	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.HTTPRefusals, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs, s.Recoveries,
+		s.RecoveryBytes, s.RecoveryLimit, s.RecoveryRefused,
 		s.ClientEvents, s.EventRepeats, s.ClusterCalls, s.Draining, s.Delivery, queue)
 	s.EventsIn = s.Packets.WithLabelValues("in", "event")
 	s.EventsOut = s.Packets.WithLabelValues("out", "event")
