@@ -124,6 +124,19 @@ func TestOnlyTheGatewayIsOpen(t *testing.T) {
 	}
 }
 
+// TestNotesTellOfProxies: an ingress that is not named would make all clients one address, which somebody has to be told.
+func TestNotesTellOfProxies(t *testing.T) {
+	for warned, gateway := range map[bool]string{true: "{}", false: "{trustedProxies: [10.42.0.0/16]}"} {
+		files, err := render(t, "{ingress: {enabled: true, hosts: [chat.example.com]}, gateway: "+gateway+"}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if notes := files["starling/templates/NOTES.txt"]; strings.Contains(notes, "gateway.trustedProxies is empty") != warned {
+			t.Errorf("with gateway %s: notes = %q, want a warning: %v", gateway, notes, warned)
+		}
+	}
+}
+
 // TestNotes: what the user is told is rendered too, and asks for nothing that is not there.
 func TestNotes(t *testing.T) {
 	for name, values := range matrix {
