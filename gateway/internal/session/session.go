@@ -24,6 +24,7 @@ type Session struct {
 	sid     string
 	opened  time.Time
 
+	bodies   atomic.Int32 // POSTs whose body is arriving
 	ending   atomic.Bool  // Close was called: what still comes is not taken in
 	heldBack atomic.Int32 // sockets that stop the reading; pongs are not read meanwhile
 	probing  atomic.Bool  // while there is a WebSocket by which a polling session wants to go on
@@ -368,10 +369,10 @@ func (s *Session) heartbeat(now time.Time) time.Duration {
 			s.mu.Unlock()
 			return s.untilConnect(now, wait)
 		}
-		if s.heldBack.Load() > 0 { // the pong may be there: nobody reads it
+		if s.heldBack.Load() > 0 || s.arriving() { // the pong may be there, where nobody reads it, or behind what arrives
 			s.pinged = now
 			s.mu.Unlock()
-			return cfg.PingTimeout
+			return cfg.PingTimeout / 20 // it has nearly its whole time from when it can come
 		}
 		s.mu.Unlock()
 		s.Close(transport.CodeGoingAway, transport.ReasonPingTimeout)

@@ -272,6 +272,15 @@ func (p *Polling) CloseOverlapped() {
 	}
 }
 
+// Arriving tells whether, after the upgrade, a message has begun and its end is still to come.
+func (p *Polling) Arriving() bool {
+	p.mu.Lock()
+	next := p.next
+	p.mu.Unlock()
+	conn, ok := next.(interface{ Arriving() bool })
+	return ok && conn.Arriving()
+}
+
 // PauseRead implements Conn: the POST being taken in is not answered before ResumeRead.
 func (p *Polling) PauseRead() {
 	p.mu.Lock()

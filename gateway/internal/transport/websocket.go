@@ -67,6 +67,8 @@ type WebSocket struct {
 	deadline  time.Duration // of it, since the server's birth
 	control   Allowance     // of frames that no message comes of
 
+	arriving atomic.Bool // bounded, for others to see
+
 	due atomic.Bool // Flush is to be called before more is queued; set under mu
 
 	mu      sync.Mutex // guards what follows
@@ -173,6 +175,7 @@ func (c *WebSocket) boundFrame() {
 	case !c.parser.incomplete():
 		if c.bounded {
 			c.bounded = false
+			c.arriving.Store(false)
 			c.setReadDeadline(time.Time{})
 		}
 		return
@@ -182,6 +185,9 @@ func (c *WebSocket) boundFrame() {
 		pace.Moved(int(held-c.counted), time.Now())
 	default:
 		return
+	}
+	if !c.bounded {
+		c.arriving.Store(true)
 	}
 	c.bounded, c.boundedAt, c.counted, c.deadline = true, c.parser.units, held, pace.deadline.Sub(c.server.born)
 	c.setReadDeadline(pace.deadline)
@@ -324,6 +330,9 @@ func closeFrame(code Code) []byte {
 	body := ws.NewCloseFrameBody(ws.StatusCode(code), "")
 	return append(appendHeader(make([]byte, 0, 2+len(body)), opClose, len(body)), body...)
 }
+
+// Arriving tells whether a message has begun and its end is still to come.
+func (c *WebSocket) Arriving() bool { return c.arriving.Load() }
 
 // PauseRead implements Conn.
 func (c *WebSocket) PauseRead() {
