@@ -26,6 +26,19 @@ test('a token of the operator connects, and its subject is the user', async (t) 
   assert.deepEqual((await socket.take('message:new')).sender, { id: ann.id, name: ann.name });
 });
 
+test('a name that people have is shown, and made fit to be shown', async (t) => {
+  const id = unique('yamada');
+  for (const [name, want] of [['山田　太郎', '山田 太郎'], ['Anna 👩‍💻', 'Anna 👩‍💻'], ['é'.repeat(65), 'é'.repeat(64)],
+    ['Jean\u00a0Luc\tP.', 'Jean Luc P.'], ['\u202eeve\u202c\u0007', 'eve'], ['می\u200cخواهم', 'می\u200cخواهم']]) {
+    const user = { id: `${id}-${want.length}`, token: await sign({ sub: `${id}-${want.length}`, name }) };
+    const socket = await connect(t, user);
+    const room = roomId();
+    await socket.join(room);
+    await socket.emit('message:send', { roomId: room, content: 'x' });
+    assert.deepEqual((await socket.take('message:new')).sender, { id: user.id, name: want });
+  }
+});
+
 test('a token of register and one of login connect', async (t) => {
   const ann = await register('ann');
   await connect(t, ann, { gateway: 1 });

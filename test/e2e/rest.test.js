@@ -40,6 +40,13 @@ test('register without a name takes the username', async () => {
   pairOfTokens(body, { username, name: username });
 });
 
+test('register takes names as people have them', async () => {
+  for (const [name, want] of [['山田　太郎', '山田 太郎'], ['Anna 👩‍💻', 'Anna 👩‍💻'], ['x'.repeat(65), 'x'.repeat(64)], [' a\u202eb\u0000c ', 'abc']]) {
+    const { body } = await call('POST', '/api/v1/auth/register', { body: { username: unique('cem'), password, name } });
+    assert.equal(body.user?.name, want, JSON.stringify(body));
+  }
+});
+
 test('register refuses a taken name and wrong fields', async () => {
   const ann = await register('ann');
   const post = (body) => call('POST', '/api/v1/auth/register', { body });
@@ -47,7 +54,7 @@ test('register refuses a taken name and wrong fields', async () => {
   refusedWith(await post({ username: ann.username.toUpperCase(), password }), 409, 'conflict');
   const good = { username: unique('new'), password };
   for (const bad of [{ username: '' }, { username: 'ab' }, { username: 'x'.repeat(33) }, { username: 'with space' }, { username: 'ümlaut' }, { username: 42 },
-    { username: undefined }, { password: 'short' }, { password: '' }, { password: undefined }, { password: 'x'.repeat(201) }, { name: 'x'.repeat(65) }]) {
+    { username: undefined }, { password: 'short' }, { password: '' }, { password: undefined }, { password: 'x'.repeat(201) }, { name: 42 }]) {
     refusedWith(await post({ ...good, ...bad }), 400, 'invalid');
   }
 });

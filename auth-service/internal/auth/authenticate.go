@@ -140,10 +140,7 @@ func (s *Service) state(ctx context.Context, v verified) (State, error) {
 	if !errors.Is(err, ErrUserNotFound) || !v.external || !s.cfg.External.Provision {
 		return state, err
 	}
-	u := User{ID: v.userID, Name: v.name, Role: v.role}
-	if u.Name == "" {
-		u.Name = truncate(string(v.userID), maxName)
-	}
+	u := User{ID: v.userID, Name: displayName(v.name, displayName(string(v.userID), "?")), Role: v.role}
 	if u.Role == "" {
 		u.Role = RoleUser
 	}

@@ -135,10 +135,7 @@ func newUser(username, name string, role Role) (User, error) {
 	if err != nil {
 		return User{}, err
 	}
-	if name, err = parseName(name, username); err != nil {
-		return User{}, err
-	}
-	return User{ID: UserID(newID()), Username: username, Name: name, Role: role}, nil
+	return User{ID: UserID(newID()), Username: username, Name: displayName(name, username), Role: role}, nil
 }
 
 // newID is a UUIDv7; it fails only where the system has no randomness, and then crypto/rand has ended the process.

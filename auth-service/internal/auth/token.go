@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/limits"
 )
 
 const (
@@ -216,7 +217,7 @@ func (t *tokenizer) verifyForeign(token string) (verified, error) {
 	if v.userID, err = ParseUserID(subject); err != nil {
 		return verified{}, fault.Refusal(fault.ReasonUserID, err)
 	}
-	v.name, _ = parseName(text(c.Name), "")
+	v.name = limits.DisplayName(text(c.Name))
 	if role, ok := ParseRole(text(c.Role)); ok {
 		v.role = role
 	}

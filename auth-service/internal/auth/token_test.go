@@ -206,6 +206,9 @@ func TestAuthenticateForeignTokens(t *testing.T) {
 		{map[string]any{"name": "Dr. Ann", "role": "admin"}, "Dr. Ann", RoleAdmin},
 		{map[string]any{"name": 7, "role": []string{"admin"}}, "Ann", RoleUser},
 		{map[string]any{"name": "\n", "role": "root"}, "Ann", RoleUser},
+		{map[string]any{"name": "山田　太郎"}, "山田 太郎", RoleUser},
+		{map[string]any{"name": "Anna 👩‍💻"}, "Anna 👩‍💻", RoleUser},
+		{map[string]any{"name": strings.Repeat("n", 65)}, strings.Repeat("n", 64), RoleUser},
 	} {
 		got, err := s.Authenticate(t.Context(), sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, with(claims, tc.claims)), "")
 		if err != nil || got.Name != tc.name || got.Role != tc.role {

@@ -3,8 +3,6 @@ package auth
 import (
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -12,11 +10,8 @@ import (
 	"github.com/starling-chat/starling/proto/limits"
 )
 
-// Bounds of names that people type, in characters.
-const (
-	minUsername, maxUsername = 3, 32
-	maxName                  = 64
-)
+// Bounds of the names by which people log in, in characters.
+const minUsername, maxUsername = 3, 32
 
 // UserID names a user: a UUIDv7 for users that registered here, anything printable for users of another login system.
 type UserID string
@@ -89,40 +84,10 @@ func parseUsername(s string) (string, error) {
 	return s, nil
 }
 
-// parseName trims spaces; an empty name is replaced by the fallback.
-func parseName(s, fallback string) (string, error) {
-	s = strings.TrimSpace(s)
-	if s == "" {
-		return fallback, nil
+// displayName is the name by which a user is shown: what a form or a token says, or else a name that is known to be good.
+func displayName(given, fallback string) string {
+	if name := limits.DisplayName(given); name != "" {
+		return name
 	}
-	if !printable(s, maxName) {
-		return "", fault.Newf(fault.Invalid, "name must be 1 to %d printable characters", maxName)
-	}
-	return s, nil
-}
-
-// printable tells whether s is valid UTF-8 of at most limit characters without control characters.
-func printable(s string, limit int) bool {
-	if len(s) > limit*utf8.UTFMax || !utf8.ValidString(s) {
-		return false
-	}
-	n := 0
-	for _, r := range s {
-		if n++; n > limit || !unicode.IsPrint(r) {
-			return false
-		}
-	}
-	return true
-}
-
-// truncate keeps the first limit characters.
-func truncate(s string, limit int) string {
-	n := 0
-	for i := range s {
-		if n == limit {
-			return s[:i]
-		}
-		n++
-	}
-	return s
+	return fallback
 }

@@ -102,7 +102,8 @@ type RegisterRequest struct {
 	Username string `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
 	// 8 to 200 characters, none of the most common ones, and not made of the username.
 	Password string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
-	// Shown to others, 1 to 64 characters; the username when empty.
+	// Shown to others; the username when empty. White space becomes U+0020, controls and overrides of direction go, and what is
+	// longer than 64 characters is cut.
 	Name          string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
