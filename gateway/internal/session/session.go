@@ -365,14 +365,19 @@ func (s *Session) heartbeat(now time.Time) time.Duration {
 		return s.untilConnect(now, min(cfg.PingTimeout, cfg.PingInterval))
 	}
 	if !s.ponged {
+		if s.arriving() { // the pong is behind that, and gets its time from when it can come
+			s.pinged = now
+			s.mu.Unlock()
+			return s.untilConnect(now, cfg.PingTimeout/20)
+		}
 		if wait := cfg.PingTimeout - now.Sub(s.pinged); wait > 0 {
 			s.mu.Unlock()
 			return s.untilConnect(now, wait)
 		}
-		if s.heldBack.Load() > 0 || s.arriving() { // the pong may be there, where nobody reads it, or behind what arrives
+		if s.heldBack.Load() > 0 { // the pong may be there: nobody reads it
 			s.pinged = now
 			s.mu.Unlock()
-			return cfg.PingTimeout / 20 // it has nearly its whole time from when it can come
+			return cfg.PingTimeout
 		}
 		s.mu.Unlock()
 		s.Close(transport.CodeGoingAway, transport.ReasonPingTimeout)
