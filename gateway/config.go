@@ -1,17 +1,16 @@
 package gateway
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
-	"net/url"
 	"regexp"
 	"strings"
 	"time"
 
+	"github.com/starling-chat/starling/gateway/internal/edge"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/rpc"
@@ -41,8 +40,9 @@ type Listen struct {
 	Addr           string          `name:"listen" env:"LISTEN" default:":3000" help:"Address for clients (Socket.IO, REST, web page), host:port."`
 	ID             string          `name:"gateway-id" env:"GATEWAY_ID" help:"Name of this gateway, unique among the living ones; empty takes a random one."`
 	SIDSecret      settings.Secret `name:"sid-secret" env:"SID_SECRET" help:"Secret that marks session ids as made by a gateway, the same in all gateways; empty derives it from SERVICE_TOKEN."`
-	FrontendURLs   []string        `name:"frontend-url" env:"FRONTEND_URL" help:"Origins whose pages may connect (CORS, WebSocket Origin), separated by commas; * lets every origin in. Empty: only pages of the gateway's own origin, and clients without an Origin."`
-	TrustedProxies []string        `name:"trusted-proxies" env:"TRUSTED_PROXIES" help:"Networks (CIDR) whose X-Forwarded-For header is believed, separated by commas."`
+	Path           string          `name:"socketio-path" env:"SOCKETIO_PATH" default:"/socket.io/" help:"Path of Socket.IO, which clients are given as the option path; the client for browsers is served below it."`
+	FrontendURLs   []string        `name:"frontend-url" env:"FRONTEND_URL" help:"Origins whose pages may connect (CORS, WebSocket Origin), separated by commas. https://*.example.com is every host below that domain, null are pages without an origin (sandboxed frames, files), * lets every origin in. Empty: only pages of the gateway's own origin, and clients without an Origin."`
+	TrustedProxies []string        `name:"trusted-proxies" env:"TRUSTED_PROXIES" help:"Networks (CIDR) whose X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Port headers are believed, separated by commas."`
 }
 
 // Services says where the services are.
@@ -149,15 +149,27 @@ func (c *Config) Validate() error {
 	case c.Drain.Window >= c.ShutdownTimeout:
 		return errors.New("DRAIN_WINDOW must be shorter than SHUTDOWN_TIMEOUT")
 	}
-	for _, origin := range c.Listen.FrontendURLs {
-		u, err := url.Parse(origin)
-		if origin != "*" && (err != nil || u.Scheme == "" || u.Host == "") {
-			return fmt.Errorf("FRONTEND_URL: %q is not an origin such as https://chat.example.org", origin)
-		}
+	_, err := c.public()
+	return err
+}
+
+// public reads how clients and their pages reach the gateway.
+func (c *Config) public() (edge.Config, error) {
+	var e edge.Config
+	var err error
+	if e.Path, err = edge.ParsePath(c.Listen.Path); err != nil {
+		return e, fmt.Errorf("SOCKETIO_PATH: %q: %w", c.Listen.Path, err)
 	}
-	_, proxies := c.trustedProxies()
-	_, exempt := c.exemptNetworks()
-	return cmp.Or(proxies, exempt)
+	if e.TrustedProxies, err = c.trustedProxies(); err != nil {
+		return e, err
+	}
+	if e.Unlimited, err = c.exemptNetworks(); err != nil {
+		return e, err
+	}
+	if e.Origins, err = edge.ParseOrigins(c.Listen.FrontendURLs, e.TrustedProxies); err != nil {
+		return e, fmt.Errorf("FRONTEND_URL: %w", err)
+	}
+	return e, nil
 }
 
 // sidKey is the key of session ids. Without any secret the tag only tells typing errors; a sid is still 120 random bits.
@@ -182,7 +194,9 @@ func (c *Config) exemptNetworks() ([]netip.Prefix, error) {
 func networks(setting string, list []string) ([]netip.Prefix, error) {
 	read := make([]netip.Prefix, 0, len(list))
 	for _, s := range list {
-		s = strings.TrimSpace(s)
+		if s = strings.TrimSpace(s); s == "" {
+			continue // between two commas
+		}
 		if addr, err := netip.ParseAddr(s); err == nil {
 			read = append(read, netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()))
 			continue

@@ -35,6 +35,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return fmt.Errorf("start tracing: %w", err)
 	}
 	defer func() { _ = stopTracing(context.WithoutCancel(ctx)) }()
+	public, err := cfg.public()
+	if err != nil {
+		return err
+	}
 	conns, err := dial(cfg, log)
 	if err != nil {
 		return err
@@ -61,7 +65,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	others := peers.New(peers.Config{Gateway: cfg.Listen.ID, Takeover: app.Takeover, Resumed: app.Resumed}, nc, sessions, log)
-	front, err := edge.New(edgeConfig(cfg, listener, conns, app.cluster, log),
+	front, err := edge.New(edgeConfig(cfg, public, listener, conns, app.cluster, log),
 		edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Peers: others, Stats: st, Log: log})
 	if err != nil {
 		return fmt.Errorf("prepare the HTTP edge: %w", err)
@@ -87,16 +91,14 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 // closeTimeout is how long a closing connection may take.
 const closeTimeout = 2 * time.Second
 
-func edgeConfig(cfg Config, listener net.Listener, conns serviceConns, operations *cluster.Cluster, log *slog.Logger) edge.Config {
-	proxies, _ := cfg.trustedProxies() // Validate has read them
-	exempt, _ := cfg.exemptNetworks()
-	return edge.Config{
-		Listener: listener, Origins: cfg.Listen.FrontendURLs, TrustedProxies: proxies, Unlimited: exempt,
-		IdleTimeout: cfg.Limits.IdleTimeout, MaxPerAddress: perAddress(cfg.Limits.AddressConns),
-		MaxPayload: cfg.Protocol.MaxPayload, MaxConnections: maxConnections(cfg.Limits.Connections, log), MaxSockets: descriptorRoom(),
-		IPRate: cfg.Limits.IPRate, IPBurst: cfg.Limits.IPBurst,
-		Auth: conns.auth, Chat: conns.chat, Presence: conns.presence, Cluster: operations.Server(),
-	}
+// edgeConfig completes what the settings say about the public side.
+func edgeConfig(cfg Config, c edge.Config, listener net.Listener, conns serviceConns, operations *cluster.Cluster, log *slog.Logger) edge.Config {
+	c.Listener = listener
+	c.IdleTimeout, c.MaxPerAddress = cfg.Limits.IdleTimeout, perAddress(cfg.Limits.AddressConns)
+	c.MaxPayload, c.MaxConnections, c.MaxSockets = cfg.Protocol.MaxPayload, maxConnections(cfg.Limits.Connections, log), descriptorRoom()
+	c.IPRate, c.IPBurst = cfg.Limits.IPRate, cfg.Limits.IPBurst
+	c.Auth, c.Chat, c.Presence, c.Cluster = conns.auth, conns.chat, conns.presence, operations.Server()
+	return c
 }
 
 func transportLimits(cfg Config) transport.Limits {

@@ -120,7 +120,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		if cfg.Ready != nil {
 			cfg.Ready(listener.Addr())
 		}
-		return serve(ctx, listener, edge.Origins{"*"}.CORS(slashed(mux)))
+		return serve(ctx, listener, edge.EveryOrigin().CORS(slashed(mux), nil))
 	})
 	return g.Run(ctx)
 }
@@ -134,7 +134,7 @@ func (e endpoint) mount(mux *http.ServeMux, g *run.Group, log *slog.Logger) {
 	sids := session.NewSIDs("conformance", []byte(session.NewID()))
 	sessions := session.NewServer(e.settings, sids, e.app, nil, st, log)
 	mux.Handle(e.path, edge.NewEndpoint(edge.EndpointConfig{
-		Origins: edge.Origins{"*"}, MaxPayload: e.settings.MaxPayload, Headers: e.headers,
+		Origins: edge.EveryOrigin(), MaxPayload: e.settings.MaxPayload, Headers: e.headers,
 	}, edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Stats: st, Log: log}))
 	g.Go("heartbeats "+e.path, sessions.Run)
 }

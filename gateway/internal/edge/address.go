@@ -107,3 +107,8 @@ func (a *addresses) connKey(peer netip.Addr) (key netip.Addr, limited bool) {
 	}
 	return a.limitKey(peer)
 }
+
+// clientIP is the address of the client, the zero Addr when it cannot be told.
+func (e *Edge) clientIP(r *http.Request) netip.Addr { return e.addresses.client(r) }
+
+func (e *Edge) trusted(addr netip.Addr) bool { return contains(e.cfg.TrustedProxies, addr) }

@@ -1,11 +1,10 @@
 package edge
 
 import (
+	"cmp"
 	"context"
-	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -18,12 +17,10 @@ import (
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 )
 
-//go:embed page
-var page embed.FS
-
 // Config are the edge's settings.
 type Config struct {
 	Listener       net.Listener
+	Path           string // of Socket.IO, as ParsePath gives it; empty = DefaultPath
 	Origins        Origins
 	TrustedProxies []netip.Prefix
 	Unlimited      []netip.Prefix // networks whose addresses have no limits, beside loopback
@@ -55,7 +52,7 @@ type Edge struct {
 
 const (
 	headerTimeout = 10 * time.Second
-	maxHeader     = 8 << 10
+	maxHeader     = 32 << 10                 // official servers read 16 KiB; of a site with many cookies all come along
 	stopTimeout   = 2*pollHold + time.Second // GETs that wait end within pollHold
 )
 
@@ -75,17 +72,21 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 	if err != nil {
 		return nil, err
 	}
-	static, err := fs.Sub(page, "page")
+	path := cmp.Or(cfg.Path, DefaultPath)
+	demo, err := demoPage(path)
 	if err != nil {
-		return nil, fmt.Errorf("open the page: %w", err)
+		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/socket.io/", endpoint)
+	mux.Handle(path, endpoint)
+	if err := mountClient(mux, path); err != nil {
+		return nil, err
+	}
 	mux.Handle("/healthz", patience(readOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) }))))
-	mux.Handle("/", patience(secured(readOnly(http.FileServerFS(static)))))
+	mux.Handle("/", patience(secured(readOnly(demo))))
 	e.conns = newOpenConns(cfg.MaxSockets, cfg.MaxPerAddress, deps.Sessions.Count, e.addresses, e.refusedConn(deps.Stats))
 	e.server = &http.Server{
-		Handler:           cfg.Origins.CORS(e.byAddress(noSlash(beside(patience(api), mux)))),
+		Handler:           cfg.Origins.CORS(e.byAddress(noSlash(path, beside(path, patience(api), mux))), refusalLog(deps.Log, cfg.Origins)),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    maxHeader,
@@ -119,9 +120,9 @@ func (e *Edge) Run(ctx context.Context) error {
 }
 
 // noSlash keeps the mux from redirecting /socket.io to /socket.io/: official servers do not know the former.
-func noSlash(next http.Handler) http.Handler {
+func noSlash(path string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/socket.io" {
+		if r.URL.Path+"/" == path {
 			http.NotFound(w, r)
 			return
 		}
@@ -129,12 +130,13 @@ func noSlash(next http.Handler) http.Handler {
 	})
 }
 
-// beside sends requests of the REST interface to api and all others to next. The mux would redirect a path with an id such as
+// beside sends requests of the REST interface to api and all others, those below the path of Socket.IO among them, to next. The mux would redirect a path with an id such as
 // "a//b" or ".." in it, escaped or not.
-func beside(api, next http.Handler) http.Handler {
+func beside(socketPath string, api, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		path := r.URL.EscapedPath()
-		if strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/.well-known/") {
+		rest := strings.HasPrefix(path, "/api/") || strings.HasPrefix(path, "/.well-known/")
+		if rest && !strings.HasPrefix(path, socketPath) {
 			api.ServeHTTP(w, r)
 			return
 		}

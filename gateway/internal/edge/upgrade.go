@@ -90,6 +90,9 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, key, sid, own
 func (e *Endpoint) accept(w http.ResponseWriter, r *http.Request, key string, bind func(transport.Conn) transport.Receiver) {
 	upgrader := ws.HTTPUpgrader{Timeout: answerPatience, Header: w.Header().Clone()}
 	upgrader.Header.Del("Vary")
+	if p := subprotocol(r); p != "" {
+		upgrader.Header.Set("Sec-WebSocket-Protocol", p)
+	}
 	// The request is what was judged, in the form that the upgrader wants.
 	conn, rw, _, err := upgrader.Upgrade(&http.Request{
 		Method: http.MethodGet, ProtoMajor: 1, ProtoMinor: 1, Host: "gateway",

@@ -77,33 +77,27 @@ type Query struct {
 	Base64 bool
 }
 
-// ParseQuery reads the part of a URL after "?". Malformed percent escapes stay as they are and so match nothing, as
-// in the official server. The only error is ErrBadRequest, for a name of Query that occurs twice: the gateways
-// between which a request may travel must not disagree about which one counts.
-func ParseQuery(rawQuery string) (Query, error) {
+// ParseQuery reads the part of a URL after "?" as official servers do. Malformed percent escapes stay as they are and so match
+// nothing. Of a name that occurs several times the last value counts: users write EIO or transport into their URL, and clients append
+// theirs.
+func ParseQuery(rawQuery string) Query {
 	var q Query
-	var seen uint8
 	for rawQuery != "" {
 		var pair string
 		pair, rawQuery, _ = strings.Cut(rawQuery, "&")
 		name, value, _ := strings.Cut(pair, "=")
-		var bit uint8
 		switch unescape(name) {
 		case "EIO":
-			bit, q.EIO = 1, unescape(value)
+			q.EIO = unescape(value)
 		case "transport":
-			bit, q.Transport = 2, unescape(value)
+			q.Transport = unescape(value)
 		case "sid":
-			bit, q.SID = 4, unescape(value)
+			q.SID = unescape(value)
 		case "b64":
-			bit, q.Base64 = 8, value != ""
+			q.Base64 = value != ""
 		}
-		if seen&bit != 0 {
-			return Query{}, ErrBadRequest
-		}
-		seen |= bit
 	}
-	return q, nil
+	return q
 }
 
 // unescape resolves "+" and percent escapes. It allocates only where there are any.
@@ -148,8 +142,8 @@ type Request struct {
 	Upgrade bool
 	// SessionTransport is the present transport of the session Query.SID; empty when there is no such session.
 	SessionTransport string
-	// Allow is the operator's and the server's say about a new session: origin, admission. It is asked only
-	// when every check before it passed. Nil means yes; Forbidden makes a refusal.
+	// Allow is the operator's say about the page that asks: its origin. It is asked with and without a sid, and only when every
+	// check before it passed. Nil means yes; Forbidden makes a refusal.
 	Allow func() *RequestError
 }
 
@@ -160,11 +154,13 @@ type Request struct {
 //	characters of Origin
 //	    ↓ 3
 //	        ┌── sid given ──────────────┬── no sid: a handshake ──┐
-//	        │ 1  sid known              │ 2  GET only             │
-//	        │ 3  transport fits         │ 3  transport fits       │
-//	        │ 3  method (status 500)    │ 4  Allow                │
-//	        │                           │ 5  EIO                  │
+//	        │ 4  Allow                  │ 2  GET only             │
+//	        │ 1  sid known              │ 3  transport fits       │
+//	        │ 3  transport fits         │ 4  Allow                │
+//	        │ 3  method (status 500)    │ 5  EIO                  │
 //	        └───────────────────────────┴─────────────────────────┘
+//
+// Pages of other origins learn nothing about sids, and cannot use one.
 //
 // An upgrade for a session that is on WebSocket already passes: official servers accept that connection and close it
 // at once, and clients wait for the close.
@@ -182,6 +178,9 @@ func CheckRequest(r Request) *RequestError {
 }
 
 func checkSession(r Request) *RequestError {
+	if refusal := r.refusal(); refusal != nil {
+		return refusal
+	}
 	switch {
 	case r.SessionTransport == "":
 		return ErrUnknownSession
@@ -202,15 +201,21 @@ func checkHandshake(r Request) *RequestError {
 	if r.Upgrade != (r.Query.Transport == TransportWebSocket) {
 		return ErrBadRequest
 	}
-	if r.Allow != nil {
-		if refusal := r.Allow(); refusal != nil {
-			return refusal
-		}
+	if refusal := r.refusal(); refusal != nil {
+		return refusal
 	}
 	if r.Query.EIO != version {
 		return ErrUnsupportedVersion
 	}
 	return nil
+}
+
+// refusal asks Allow.
+func (r Request) refusal() *RequestError {
+	if r.Allow == nil {
+		return nil
+	}
+	return r.Allow()
 }
 
 // validHeader reports whether s has only the characters that a header may have: tab, and everything from space up

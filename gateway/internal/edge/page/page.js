@@ -80,7 +80,9 @@
     $('me').textContent = login.user.name;
     state('connecting …');
     socket = io({
+      path: new URL(document.documentElement.dataset.path, document.baseURI).pathname,
       transports: ['websocket', 'polling'],
+      tryAllTransports: true,
       auth: (give) => token().then((t) => give({ token: t }), (err) => {
         // Refused for good only when the server says so; without a network the next try may do.
         if (err.status === 400 || err.status === 401) forget(); else give({ token: login?.accessToken });

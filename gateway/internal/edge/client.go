@@ -1,0 +1,83 @@
+package edge
+
+import (
+	"bytes"
+	"compress/gzip"
+	"embed"
+	"fmt"
+	"io/fs"
+	"net/http"
+	"path"
+	"strings"
+	"sync"
+	"time"
+)
+
+// clientFiles are the builds of socket.io-client for browsers: dist of the npm package, MIT licence, unchanged. The one with the
+// MessagePack parser is left out, because the gateway does not speak it.
+//
+//go:embed client
+var clientFiles embed.FS
+
+// clientVersion is the version of clientFiles, and their ETag.
+const clientVersion = "4.8.4"
+
+// mountClient serves the client below the Engine.IO path, at the names and with the headers of official servers.
+func mountClient(mux *http.ServeMux, socketPath string) error {
+	files, err := fs.ReadDir(clientFiles, "client")
+	if err != nil {
+		return fmt.Errorf("list the client's files: %w", err)
+	}
+	for _, file := range files {
+		content, err := fs.ReadFile(clientFiles, path.Join("client", file.Name()))
+		if err != nil {
+			return fmt.Errorf("read the client's file %s: %w", file.Name(), err)
+		}
+		mux.Handle(socketPath+file.Name(), patience(readOnly(clientFile(file.Name(), content))))
+	}
+	return nil
+}
+
+// clientFile serves one file, compressed for whoever can read that. It is compressed at the first request.
+func clientFile(name string, content []byte) http.Handler {
+	kind := "application/javascript; charset=utf-8"
+	if strings.HasSuffix(name, ".map") {
+		kind = "application/json; charset=utf-8"
+	}
+	packed := sync.OnceValue(func() []byte { return gzipped(content) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Cache-Control", "public, max-age=0")
+		h.Set("Content-Type", kind)
+		h.Set("ETag", `"`+clientVersion+`"`)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Add("Vary", "Accept-Encoding")
+		body := content
+		if acceptsGzip(r) {
+			h.Set("Content-Encoding", "gzip")
+			body = packed()
+		}
+		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(body))
+	})
+}
+
+func gzipped(content []byte) []byte {
+	var out bytes.Buffer
+	w, _ := gzip.NewWriterLevel(&out, gzip.BestCompression) // the level is a good one
+	_, _ = w.Write(content)                                 // memory takes everything
+	_ = w.Close()
+	return out.Bytes()
+}
+
+// acceptsGzip tells whether a client reads gzip. One that refuses it by q=0 is rare, and gets the file as it is.
+func acceptsGzip(r *http.Request) bool {
+	for _, line := range r.Header.Values("Accept-Encoding") {
+		for coding := range strings.SplitSeq(line, ",") {
+			name, quality, _ := strings.Cut(coding, ";")
+			if strings.EqualFold(strings.TrimSpace(name), "gzip") && strings.Trim(quality, " .0") != "q=" {
+				return true
+			}
+		}
+	}
+	return false
+}
