@@ -17,9 +17,17 @@ type session struct {
 	closed   []Reason
 	ended    chan struct{}
 	on       func(c Conn, data []byte) // nil: nothing
+	batchEnd func()                    // nil: nothing
 }
 
-func (s *session) BatchEnd() {}
+func (s *session) BatchEnd() {
+	s.mu.Lock()
+	batchEnd := s.batchEnd
+	s.mu.Unlock()
+	if batchEnd != nil {
+		batchEnd()
+	}
+}
 
 func (s *session) Receive(data []byte, _ bool) {
 	s.mu.Lock()

@@ -17,6 +17,7 @@ type parser struct {
 	rest       []byte // an incomplete frame
 	fragments  []byte // the message so far, while fragmented
 	fragmentOp ws.OpCode
+	stopped    bool // the rest are frames that were kept back, not only an incomplete one
 	fragmented bool
 	units      uint64 // whole messages, and control frames between messages, so far
 	price      int    // of the control frames and fragments since the WebSocket last looked
@@ -51,6 +52,7 @@ func (p *parser) held() int { return len(p.rest) + len(p.fragments) }
 // feed parses data, which may be changed (unmasked in place) and is not kept. It stops early, keeping the rest, when paused
 // says so after a message.
 func (p *parser) feed(data []byte, sink frameSink, paused func() bool) error {
+	p.stopped = false
 	kept := len(p.rest) > 0
 	if kept {
 		data = append(p.rest, data...)
@@ -67,6 +69,7 @@ func (p *parser) feed(data []byte, sink frameSink, paused func() bool) error {
 		}
 		data = data[n:]
 		if len(data) > 0 && paused() {
+			p.stopped = true
 			break
 		}
 	}

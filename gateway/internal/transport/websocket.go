@@ -151,12 +151,15 @@ func (c *WebSocket) receive(data []byte) error {
 			return err
 		}
 	}
-	for c.waitResumed() {
-		c.boundedAt = anew    // the time that was not read is not the peer's
-		kept := c.parser.rest // whole frames that were kept back
-		if len(kept) == 0 {
+	for {
+		waited, goOn := c.waitResumed()
+		if waited {
+			c.boundedAt = anew // the time that was not read is not the peer's
+		}
+		if !goOn || !c.parser.stopped { // reading may go on by now, as far as the conn is concerned
 			break
 		}
+		kept := c.parser.rest
 		c.parser.rest = nil
 		if err := c.feed(kept); err != nil {
 			return err
@@ -363,20 +366,19 @@ func (c *WebSocket) holdsBack() bool {
 	return c.paused || c.closing
 }
 
-// waitResumed holds the reader while paused; it tells whether it had to wait and is to go on.
-func (c *WebSocket) waitResumed() bool {
-	c.mu.Lock()
-	if !c.paused || c.closing {
-		c.mu.Unlock()
-		return false
-	}
-	wait := make(chan struct{})
-	c.resume = wait
-	c.mu.Unlock()
-	<-wait
+// waitResumed holds the reader while paused; it tells whether the reader had to wait, and whether it is to go on.
+func (c *WebSocket) waitResumed() (waited, goOn bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return !c.closing
+	if c.paused && !c.closing {
+		wait := make(chan struct{})
+		c.resume = wait
+		c.mu.Unlock()
+		<-wait
+		c.mu.Lock()
+		waited = true
+	}
+	return waited, !c.closing
 }
 
 func ignoringEINTR(call func() (int, error)) (int, error) {

@@ -59,6 +59,22 @@ func TestPauseRead(t *testing.T) {
 	})
 }
 
+// TestResumedAtOnce: reading goes on before the reader has noticed that it was to stop. What it kept back is received all the same.
+func TestResumedAtOnce(t *testing.T) {
+	modes(t, func(t *testing.T, connect func(Limits, func(Conn, []byte)) link) {
+		k := connect(testLimits, func(c Conn, data []byte) {
+			if string(data) == "1" {
+				c.PauseRead()
+			}
+		})
+		k.session.mu.Lock()
+		k.session.batchEnd = k.conn.ResumeRead
+		k.session.mu.Unlock()
+		k.write(t, append(text("1"), text("2")...))
+		eventually(t, "both messages", func() bool { return len(k.session.got()) == 2 })
+	})
+}
+
 // TestPauseAfterEach pauses after every message, with many in one segment.
 func TestPauseAfterEach(t *testing.T) {
 	modes(t, func(t *testing.T, connect func(Limits, func(Conn, []byte)) link) {
