@@ -4,11 +4,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
@@ -74,7 +76,8 @@ func timeOf(t *timestamppb.Timestamp) time.Time {
 	return t.AsTime()
 }
 
-// Arg decodes argument i (from 0) as encoding/json does. A missing argument and one of another type are refused as invalid.
+// Arg decodes argument i (from 0) as encoding/json does, but takes 5.0 and 5e0 for an integer too, as clients of some languages write
+// it. A missing argument and one of another type are refused as invalid.
 func (r *Request) Arg(i int, into any) error {
 	var args []json.RawMessage
 	if json.Unmarshal(r.Args, &args) != nil || i >= len(args) {
@@ -82,6 +85,9 @@ func (r *Request) Arg(i int, into any) error {
 	}
 	err := json.Unmarshal(args[i], into)
 	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) && strings.HasPrefix(wrong.Value, "number") {
+		err = json.Unmarshal(rawjson.PlainWhole(args[i]), into)
+	}
 	switch {
 	case errors.As(err, &wrong) && wrong.Field != "":
 		return fault.Newf(fault.Invalid, "%s has the wrong type", wrong.Field)

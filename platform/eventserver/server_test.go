@@ -368,8 +368,8 @@ func TestArgs(t *testing.T) {
 		Table int `json:"table"`
 	}
 	for args, want := range map[string]string{
-		`[{"table":7}]`: "", `[]`: "argument 1 is missing", `{`: "argument 1 is missing",
-		`[{"table":"x"}]`: "table has the wrong type", `["x"]`: "argument 1 has the wrong type",
+		`[{"table":7}]`: "", `[{"table":7.0}]`: "", `[{"x":[0.5],"table":7e0}]`: "", `[]`: "argument 1 is missing", `{`: "argument 1 is missing",
+		`[{"table":"x"}]`: "table has the wrong type", `[{"table":7.5}]`: "table has the wrong type", `["x"]`: "argument 1 has the wrong type",
 	} {
 		var o order
 		err := (&eventserver.Request{Args: []byte(args)}).Arg(0, &o)

@@ -5,6 +5,7 @@
 //	checks                 Valid, Scanner        everything from outside, once
 //	cuts checked JSON      Split, First, Field, Members
 //	reads a raw string     Unquote, Plain, Is
+//	reads a raw number     Whole, PlainWhole
 //	writes a string        AppendString          byte for byte as JSON.stringify
 //
 // The functions that cut never look at more than they need: on JSON that nobody checked they return something, which is

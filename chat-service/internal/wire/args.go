@@ -2,6 +2,7 @@ package wire
 
 import (
 	"errors"
+	"math"
 	"strconv"
 
 	"github.com/google/uuid"
@@ -290,9 +291,8 @@ func (o object) sequence(name string) (*uint64, error) {
 	if !given {
 		return nil, nil
 	}
-	// 2^53 is as far as JavaScript counts; it also keeps bigint columns from overflowing.
-	n, err := strconv.ParseUint(string(raw), 10, 53)
-	if err != nil {
+	n, ok := rawjson.Whole(raw)
+	if !ok {
 		return nil, fault.Newf(fault.Invalid, "%s must be a whole number from 0", name)
 	}
 	return &n, nil
@@ -304,9 +304,9 @@ func (o object) limit() (int, error) {
 	if !given {
 		return 0, nil
 	}
-	n, err := strconv.ParseInt(string(raw), 10, 32)
-	if err != nil || n < 1 {
+	n, ok := rawjson.Whole(raw)
+	if !ok || n < 1 {
 		return 0, fault.New(fault.Invalid, "limit must be a whole number from 1")
 	}
-	return int(n), nil
+	return int(min(n, math.MaxInt32)), nil
 }

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -50,6 +51,10 @@ func TestRoomJoin(t *testing.T) {
 		{`["r"]`, chat.JoinRequest{Room: "r"}, true},
 		{`["r",{"x":1}]`, chat.JoinRequest{Room: "r"}, true},
 		{`[{"roomId":"r","since":7,"limit":9}]`, chat.JoinRequest{Room: "r", Since: &since, Limit: 9}, true},
+		{`[{"roomId":"r","since":7.0,"limit":9e0}]`, chat.JoinRequest{Room: "r", Since: &since, Limit: 9}, true},
+		{`[{"roomId":"r","limit":9999999999}]`, chat.JoinRequest{Room: "r", Limit: math.MaxInt32}, true},
+		{`[{"roomId":"r","limit":0.0}]`, chat.JoinRequest{}, false},
+		{`[{"roomId":"r","limit":9.5}]`, chat.JoinRequest{}, false},
 		{`[{"roomId":"r","since":null}]`, chat.JoinRequest{Room: "r"}, true},
 		{`[{"roomId":"r","since":-1}]`, chat.JoinRequest{}, false},
 		{`[{"roomId":"r","since":1.5}]`, chat.JoinRequest{}, false},
