@@ -11,7 +11,7 @@ const (
 	UnknownType Reason = "unknown_packet_type"
 	// InvalidUTF8 is a text packet that is not UTF-8.
 	InvalidUTF8 Reason = "invalid_utf8"
-	// InvalidBase64 is a binary packet whose text is not standard base64.
+	// InvalidBase64 is a binary packet whose text is not base64, of whatever alphabet, lines and padding.
 	InvalidBase64 Reason = "invalid_base64"
 	// PayloadTooLarge is a polling body above maxPayload; over HTTP it is a 413 with an empty body.
 	PayloadTooLarge Reason = "payload_too_large"

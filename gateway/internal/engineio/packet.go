@@ -25,7 +25,7 @@ const (
 	Pong    PacketType = '3' // client; from the server only as the answer "3probe"
 	Message PacketType = '4' // both
 	Upgrade PacketType = '5' // client: the new transport takes over
-	Noop    PacketType = '6' // server, polling only: releases a pending GET
+	Noop    PacketType = '6' // server, polling only: releases a pending GET; Swift's client POSTs one before its "5"
 )
 
 // String names the type for logs.
@@ -80,17 +80,48 @@ func DecodeFrame(data []byte, binary bool) (Packet, error) {
 	return Packet{Type: t, Data: data[1:]}, nil
 }
 
+// decodeBase64 takes what official servers take, for clients rely on it: Android's encoder ends its lines after 76 characters
+// and at the end, others leave out the padding or write the URL alphabet.
 func decodeBase64(text []byte) (Packet, error) {
-	// The decoder of the standard library skips line ends; the protocol has none.
-	if bytes.IndexByte(text, '\n') >= 0 || bytes.IndexByte(text, '\r') >= 0 {
+	data := make([]byte, base64.StdEncoding.DecodedLen(len(text))) // 3 bytes for 4 characters, padding or not
+	n, err := base64.StdEncoding.Decode(data, text)                // skips line ends
+	if err == nil {
+		return Packet{Type: Message, Binary: true, Data: data[:n]}, nil
+	}
+	plain, ok := plainBase64(text)
+	if !ok {
 		return Packet{}, &ProtocolError{Reason: InvalidBase64}
 	}
-	data := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
-	n, err := base64.StdEncoding.Decode(data, text)
-	if err != nil {
+	data = make([]byte, base64.RawStdEncoding.DecodedLen(len(plain)))
+	if n, err = base64.RawStdEncoding.Decode(data, plain); err != nil {
 		return Packet{}, &ProtocolError{Reason: InvalidBase64}
 	}
 	return Packet{Type: Message, Binary: true, Data: data[:n]}, nil
+}
+
+// plainBase64 rewrites base64 as the standard alphabet without white space and padding. It reports false when something
+// follows the padding.
+func plainBase64(text []byte) (plain []byte, ok bool) {
+	plain = make([]byte, 0, len(text))
+	padded := false
+	for _, c := range text {
+		switch c {
+		case ' ', '\t', '\n', '\v', '\f', '\r':
+			continue
+		case '=':
+			padded = true
+			continue
+		case '-':
+			c = '+'
+		case '_':
+			c = '/'
+		}
+		if padded {
+			return nil, false
+		}
+		plain = append(plain, c)
+	}
+	return plain, true
 }
 
 // DecodePayload yields the packets of a polling body in order. It stops after the first error, a *ProtocolError;

@@ -50,6 +50,15 @@ func TestDecodeFrame(t *testing.T) {
 		{in: "6", want: Packet{Type: Noop}},
 		{in: "bAQIDBA==", want: binary(1, 2, 3, 4)},
 		{in: "b", want: binary()},
+		{in: "bAQIDBA==\n", want: binary(1, 2, 3, 4)}, // Android's encoder
+		{in: "bAQID\nBA==\n", want: binary(1, 2, 3, 4)},
+		{in: "bAQID\r\nBA==\r\n", want: binary(1, 2, 3, 4)},
+		{in: "b AQ\tID BA = =", want: binary(1, 2, 3, 4)},
+		{in: "bAQIDBA", want: binary(1, 2, 3, 4)},
+		{in: "bAQIDBA=", want: binary(1, 2, 3, 4)},
+		{in: "b-_8", want: binary(0xfb, 0xff)},
+		{in: "b-_8=", want: binary(0xfb, 0xff)},
+		{in: "b+_8\n=", want: binary(0xfb, 0xff)},
 		{in: "\x01\x02\x03\x04", binary: true, want: binary(1, 2, 3, 4)},
 		{in: "4hello", binary: true, want: binary([]byte("4hello")...)},
 		{in: "", binary: true, want: binary()},
@@ -61,9 +70,9 @@ func TestDecodeFrame(t *testing.T) {
 		{in: "\x1e", reason: UnknownType},
 		{in: "4\xff", reason: InvalidUTF8},
 		{in: "4\xed\xa0\x80", reason: InvalidUTF8},
-		{in: "bAQIDBA=", reason: InvalidBase64},
-		{in: "bAQID\nBA==", reason: InvalidBase64},
-		{in: "b-_", reason: InvalidBase64},
+		{in: "bA", reason: InvalidBase64},
+		{in: "b!!", reason: InvalidBase64},
+		{in: "bAQ==BA==", reason: InvalidBase64},
 	}
 	for _, tt := range tests {
 		got, err := DecodeFrame([]byte(tt.in), tt.binary)

@@ -139,11 +139,18 @@ func (s *Server) post(ctx context.Context, session *Session, conn *transport.Pol
 	if strings.HasPrefix(r.ContentType, "application/octet-stream") {
 		return Refusal(engineio.ErrBadRequest)
 	}
-	if !session.receiving.TryLock() { // two POSTs at once have no order
-		session.Close(transport.CodeProtocol, transport.ReasonProtocol)
+	if !session.receiving.TryLock() {
+		if session.upgrading.Load() == nil && !session.upgraded() { // two POSTs at once have no order
+			session.Close(transport.CodeProtocol, transport.ReasonProtocol)
+		}
 		return Refusal(engineio.ErrBadRequest)
 	}
-	defer session.receiving.Unlock()
+	defer func() {
+		session.receiving.Unlock()
+		if session.upgrading.Load() != nil {
+			session.goOver()
+		}
+	}()
 	if session.upgraded() { // since the look at its transport
 		return Refusal(engineio.ErrBadRequest)
 	}
@@ -156,7 +163,7 @@ func (s *Server) post(ctx context.Context, session *Session, conn *transport.Pol
 			err = session.packet(packet)
 		}
 		if err != nil {
-			session.fail(err)
+			session.fail(packet, err)
 			return Refusal(engineio.ErrBadRequest)
 		}
 		if session.heldBack.Load() > 0 {

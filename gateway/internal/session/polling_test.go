@@ -285,15 +285,11 @@ func TestTwoProbes(t *testing.T) {
 
 // TestProbeThatFails leaves the session on polling.
 func TestProbeThatFails(t *testing.T) {
-	for _, say := range []string{"5", "2", "2probe", "4a", "x", ""} {
+	for _, say := range [][]string{{"2"}, {"4a"}, {"x"}, {""}, slices.Repeat([]string{"2probe"}, 100)} {
 		a, p := startPolling(t)
-		u := p.probe(t)
-		u.want(t, "3probe")
-		if say == "5" { // without a probe
-			u.Close(transport.CodeNormal, transport.ReasonLost)
-			sessiontest.Eventually(t, func() bool { u = p.webSocket(); return !u.closed() }, func() string { return "the session takes no other WebSocket" })
-		}
-		u.Say(say)
+		u := p.webSocket()
+		u.Say("2probe")
+		u.Say(say...)
 		u.wantClosed(t, transport.ReasonProtocol)
 		waiting := p.later(t.Context(), "GET", "")
 		p.post(t, `421["echo"]`, "200 ok")
@@ -304,23 +300,92 @@ func TestProbeThatFails(t *testing.T) {
 	}
 }
 
-// TestUpgradeDuringPost: packets of a POST and of the new WebSocket must not be taken in at once. Official clients wait for
-// the POST's answer.
-func TestUpgradeDuringPost(t *testing.T) {
+// TestUpgradeWithoutProbe: .NET's client goes over without asking. Others ask twice.
+func TestUpgradeWithoutProbe(t *testing.T) {
+	for _, say := range [][]string{{"5"}, {"2probe", "2probe", "5"}} {
+		a, p := startPolling(t)
+		waiting := p.later(t.Context(), "GET", "")
+		u := p.webSocket()
+		u.Say(append(say, `421["echo"]`)...)
+		wantCalls(t, a, "connect / ", `event / echo [] []`)
+		u.want(t, append(slices.Repeat([]string{"3probe"}, len(say)-1), `431[]`)...)
+		select {
+		case got := <-waiting:
+			if got != refused400 && got != "200 6" {
+				t.Errorf("GET that the upgrade met = %s, want 400, or 200 6", got)
+			}
+		case <-time.After(sessiontest.Patience):
+			t.Error("the GET that the upgrade met is not answered")
+		}
+		p.post(t, "6", refused400)
+		if u.closed() {
+			t.Errorf("the WebSocket is closed with %s after the POST came too late, want it open", u.reason)
+		}
+	}
+}
+
+// TestNoopByPost: Swift's client POSTs a noop between the probe's answer and its 5.
+func TestNoopByPost(t *testing.T) {
 	a, p := startPolling(t)
-	socket := a.socket("/")
-	socket.PauseRead()
-	posting := p.later(t.Context(), "POST", `42["a"]`+"\x1e"+`451-["bin",{"_placeholder":true,"num":0}]`+"\x1e"+"bAQI="+"\x1e"+`42["c"]`)
-	sessiontest.Eventually(t, func() bool { return len(a.noted()) == 2 }, func() string { return "the POST is not taken in" })
 	u := p.probe(t)
 	u.want(t, "3probe")
-	u.Say("5")
-	u.wantClosed(t, transport.ReasonProtocol)
-	socket.ResumeRead()
+	p.post(t, "6", "200 ok")
+	u.Say("5", `421["echo"]`)
+	wantCalls(t, a, "connect / ", `event / echo [] []`)
+	u.want(t, "3probe", `431[]`)
+}
+
+// startUpgradeDuringPost has a 5 come while a POST is held back.
+func startUpgradeDuringPost(t *testing.T) (a *app, p poller, u *upgrading, posting <-chan string) {
+	t.Helper()
+	a, p = startPolling(t)
+	a.socket("/").PauseRead()
+	posting = p.later(t.Context(), "POST", `42["a"]`+"\x1e"+`451-["bin",{"_placeholder":true,"num":0}]`+"\x1e"+"bAQI="+"\x1e"+`42["c"]`)
+	sessiontest.Eventually(t, func() bool { return len(a.noted()) == 2 }, func() string { return "the POST is not taken in" })
+	u = p.probe(t)
+	u.want(t, "3probe")
+	u.Say("5", `42["d"]`, `42["e"]`)
+	return a, p, u, posting
+}
+
+// TestUpgradeDuringPost: packets of a POST and of the new WebSocket are not taken in at once, but one after the other.
+func TestUpgradeDuringPost(t *testing.T) {
+	a, p, u, posting := startUpgradeDuringPost(t)
+	p.post(t, `42["f"]`, refused400) // too late, and harmless
+	a.socket("/").ResumeRead()
 	wantLater(t, posting, "200 ok")
-	wantCalls(t, a, "connect / ", `event / a [] []`, `event / bin [{"_placeholder":true,"num":0}] ["\x01\x02"]`, `event / c [] []`)
-	again := p.probe(t)
-	again.Say("5", `42["d"]`)
-	wantLater(t, p.later(t.Context(), "POST", `42["e"]`), refused400)
-	wantCalls(t, a, "connect / ", `event / a [] []`, `event / bin [{"_placeholder":true,"num":0}] ["\x01\x02"]`, `event / c [] []`, `event / d [] []`)
+	u.Say(`421["echo"]`)
+	wantCalls(t, a, "connect / ", `event / a [] []`, `event / bin [{"_placeholder":true,"num":0}] ["\x01\x02"]`, `event / c [] []`,
+		`event / d [] []`, `event / e [] []`, `event / echo [] []`)
+	u.want(t, "3probe", `431[]`)
+	if u.closed() {
+		t.Errorf("the WebSocket is closed with %s, want it open", u.reason)
+	}
+	u.Close(transport.CodeNormal, transport.ReasonLost)
+	sessiontest.Eventually(t, func() bool { return p.server.Count() == 0 }, func() string { return "the session goes on without its WebSocket" })
+}
+
+// TestUpgradeLostDuringPost: the session stays on polling when the WebSocket ends before the POST does, or brings too much meanwhile.
+func TestUpgradeLostDuringPost(t *testing.T) {
+	for name, end := range map[string]func(*upgrading){
+		"closed":   func(u *upgrading) { u.Close(transport.CodeNormal, transport.ReasonLost) },
+		"too much": func(u *upgrading) { u.Say(slices.Repeat([]string{`42["d"]`}, 1000)...) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, p, u, posting := startUpgradeDuringPost(t)
+			end(u)
+			sessiontest.Eventually(t, func() bool {
+				next := p.webSocket()
+				defer next.Close(transport.CodeNormal, transport.ReasonLost)
+				return !next.closed()
+			},
+				func() string { return "the session takes no other WebSocket" })
+			a.socket("/").ResumeRead()
+			wantLater(t, posting, "200 ok")
+			waiting := p.later(t.Context(), "GET", "")
+			p.post(t, `421["echo"]`, "200 ok")
+			wantLater(t, waiting, `200 431[]`)
+			wantCalls(t, a, "connect / ", `event / a [] []`, `event / bin [{"_placeholder":true,"num":0}] ["\x01\x02"]`, `event / c [] []`, `event / echo [] []`)
+		})
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/obs"
 )
 
 // Config are the protocol's settings.
@@ -63,6 +64,8 @@ type Server struct {
 	sids   *SIDs
 	wheel  *wheel // has a lock of its own
 
+	suspicions map[string]*obs.Sampler // by what may be wrong with clients; the map does not change
+
 	count  atomic.Int64
 	opened atomic.Int64
 
@@ -78,6 +81,8 @@ func NewServer(cfg Config, sids *SIDs, app App, names socketio.Names, st *stats.
 		cfg: cfg, sids: sids, app: app, log: log, stats: st,
 		limits: socketio.Limits{MaxAttachments: cfg.MaxAttachments, MaxDepth: cfg.MaxDepth, Known: names},
 		ping:   transport.TextMessage(string(rune(engineio.Ping))),
+
+		suspicions: newSuspicions(),
 	}
 	s.sessions = make(map[string]*Session)
 	s.ended = make(map[string]closedSession)
@@ -95,6 +100,9 @@ func (s *Server) Opened() int64 { return s.opened.Load() }
 type Headers struct {
 	Authorization string
 	RemoteIP      string
+	// FixedArguments tells that the client is of a kind whose handlers break on an argument more than the event has, so that it
+	// gets no recovery offsets unless it asks for them.
+	FixedArguments bool
 }
 
 // Bearer is the token of an Authorization header of that kind; "" = there is none.

@@ -24,10 +24,11 @@ type Session struct {
 	sid     string
 	opened  time.Time
 
-	bodies   atomic.Int32 // POSTs whose body is arriving
-	ending   atomic.Bool  // Close was called: what still comes is not taken in
-	heldBack atomic.Int32 // sockets that stop the reading; pongs are not read meanwhile
-	probing  atomic.Bool  // while there is a WebSocket by which a polling session wants to go on
+	bodies    atomic.Int32            // POSTs whose body is arriving
+	ending    atomic.Bool             // Close was called: what still comes is not taken in
+	heldBack  atomic.Int32            // sockets that stop the reading; pongs are not read meanwhile
+	probing   atomic.Bool             // while there is a WebSocket by which a polling session wants to go on
+	upgrading atomic.Pointer[upgrade] // that WebSocket, from its 5 until the session has gone over
 
 	// Owned by whoever receives: the WebSocket's reader, or the POST that holds receiving, which is held at the upgrade too.
 	receiving sync.Mutex
@@ -61,16 +62,17 @@ func (s *Session) Receive(data []byte, binary bool) {
 		err = s.packet(packet)
 	}
 	if err != nil {
-		s.fail(err)
+		s.fail(packet, err)
 	}
 }
 
-// fail ends the session for what the peer did.
-func (s *Session) fail(err error) {
+// fail ends the session for a packet of the peer.
+func (s *Session) fail(packet engineio.Packet, err error) {
 	if errors.Is(err, errFlood) {
 		s.Close(transport.CodePolicy, transport.ReasonFlood)
 		return
 	}
+	s.suspect(packet, err)
 	s.Close(transport.CodeProtocol, transport.ReasonProtocol)
 }
 
@@ -110,8 +112,9 @@ func (s *Session) packet(packet engineio.Packet) error {
 	case engineio.Close:
 		s.BatchEnd() // what the client said before it went still counts
 		s.Close(transport.CodeNormal, transport.ReasonClient)
-	default: // a client's ping outside the probe, open, upgrade, noop
-		return errUnexpected
+	case engineio.Ping:
+		return errClientPing
+	default: // open, upgrade and noop mean nothing from a client; official servers ignore them, and Swift's client sends a noop
 	}
 	return nil
 }
@@ -178,7 +181,7 @@ func (s *Session) message(packet engineio.Packet) error {
 }
 
 var (
-	errUnexpected    = errors.New("packet that a client does not send")
+	errClientPing    = errors.New("ping outside of an upgrade")
 	errStrayBinary   = &socketio.ProtocolError{Reason: socketio.StrayBinary}
 	errBeforeConnect = errors.New("packet for a namespace that is not connected")
 	errTwice         = errors.New("second CONNECT to a namespace")

@@ -17,6 +17,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/proto/fault/faulttest"
 )
 
 // app accepts / and /custom, refuses /no, leaves /later to the test, and notes everything. It answers events named "echo".
@@ -182,9 +183,6 @@ func TestViolationsCloseTheSession(t *testing.T) {
 		"unknown engine packet":      {"abc"},
 		"client's ping":              {"2"},
 		"probe":                      {"2probe"},
-		"upgrade":                    {"5"},
-		"open":                       {"0{}"},
-		"noop":                       {"6"},
 		"no socket.io type":          {"4abc"},
 		"event with object":          {"42{}"},
 		"event without name":         {"42[]"},
@@ -229,6 +227,53 @@ func TestViolationsCloseTheSession(t *testing.T) {
 			}
 			if _, _, ended := other.Ended(); ended || server.Count() != 1 {
 				t.Error("another session was closed, want it untouched")
+			}
+		})
+	}
+}
+
+// TestIgnoredPackets: official servers ignore what an Engine.IO client has no reason to send, and some clients send it.
+func TestIgnoredPackets(t *testing.T) {
+	a, c, _ := open(t)
+	c.Say("6", "40", "5", "0{}", "6", "6x", `42["a"]`)
+	c.WaitFor(t, "40{")
+	wantCalls(t, a, "connect / ", `event / a [] []`)
+	if _, reason, ended := c.Ended(); ended {
+		t.Errorf("closed with %s, want it open", reason)
+	}
+}
+
+// TestForeignClientIsExplained: the log names the likely cause when a client does not speak this protocol, once for many.
+func TestForeignClientIsExplained(t *testing.T) {
+	for name, tt := range map[string]struct {
+		say  []string // "b" begins a binary one
+		want string
+	}{
+		"MessagePack":            {[]string{"b\x83\xa4type\x00"}, "MessagePack"},
+		"JSON parser":            {[]string{`4{"type":0,"nsp":"/"}`}, "custom parser"},
+		"plain Engine.IO":        {[]string{"4hello"}, "custom parser"},
+		"pings":                  {[]string{"40", "2"}, "Engine.IO 3"},
+		"event before CONNECT":   {[]string{`42["a"]`}, ""},
+		"broken after CONNECT":   {[]string{"40", "4hello"}, ""},
+		"unknown Engine.IO type": {[]string{"x"}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log faulttest.Log
+			server := session.NewServer(sessiontest.Config(), session.NewSIDs("test", []byte("key")), newApp(), nil, sessiontest.Stats(), log.Logger())
+			for range 3 {
+				c, _ := sessiontest.Open(server, session.Headers{RemoteIP: "192.0.2.7"})
+				for _, p := range tt.say {
+					if binary, ok := strings.CutPrefix(p, "b"); ok {
+						c.SayBinary([]byte(binary))
+					} else {
+						c.Say(p)
+					}
+				}
+				c.WaitEnded(t)
+			}
+			got := log.String()
+			if tt.want == "" && got != "" || !strings.Contains(got, tt.want) || strings.Count(got, "192.0.2.7") > 1 || strings.Contains(got, "hello") {
+				t.Errorf("log = %q, want one line with %q", got, tt.want)
 			}
 		})
 	}
