@@ -14,6 +14,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/obs"
 )
 
 // Peers are the other gateways: a request may come to any gateway, whichever has its session.
@@ -49,8 +50,9 @@ type EndpointConfig struct {
 
 // Endpoint is an Engine.IO path: WebSocket, long polling, upgrade from one to the other, through any gateway.
 type Endpoint struct {
-	deps Deps
-	cfg  EndpointConfig
+	deps       Deps
+	cfg        EndpointConfig
+	suspicions map[string]*obs.Sampler // by what may be wrong with refused clients; the map does not change
 
 	bodies   bodies      // of POSTs
 	stopping atomic.Bool // GETs that wait are answered, so that their clients ask elsewhere
@@ -61,7 +63,7 @@ const pollHold = 2 * time.Second
 
 // NewEndpoint makes an endpoint.
 func NewEndpoint(cfg EndpointConfig, deps Deps) *Endpoint {
-	return &Endpoint{deps: deps, cfg: cfg, bodies: bodies{most: maxBodyBytes}}
+	return &Endpoint{deps: deps, cfg: cfg, suspicions: newSuspicions(), bodies: bodies{most: maxBodyBytes}}
 }
 
 // ServeHTTP implements http.Handler. CORS headers are the caller's (Origins.CORS).
@@ -97,6 +99,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 	}
 	if refusal != nil {
+		e.suspect(r, query, refusal)
 		e.refuse(w, refusal, upgrade)
 		return
 	}
@@ -141,9 +144,8 @@ func (e *Endpoint) handshake(w http.ResponseWriter, r *http.Request, upgrade boo
 		e.overload(w, wait, "Too many connections")
 		return
 	}
-	headers := session.Headers{Authorization: r.Header.Get("Authorization")}
-	if e.cfg.RemoteIP != nil {
-		headers.RemoteIP = e.cfg.RemoteIP(r)
+	headers := session.Headers{
+		Authorization: r.Header.Get("Authorization"), RemoteIP: e.remoteIP(r), FixedArguments: hasFixedArguments(r),
 	}
 	if !upgrade {
 		answer(w, e.deps.Sessions.OpenPolling(e.deps.Sockets, headers))

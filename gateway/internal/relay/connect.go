@@ -40,7 +40,7 @@ func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return
 	}
-	request := resumeRequestOf(auth)
+	request := resumeRequestOf(auth, s.Headers())
 	r.tasks.Go(func() {
 		defer s.Answered(namespace) // what the client asked for meanwhile comes next
 		defer func() { <-r.handshakes }()

@@ -35,11 +35,11 @@ type resumeRequest struct {
 	holder  string // the nonce of the hold on that socket, once it was read; nobody else's is taken over
 }
 
-// resumeRequestOf reads what a CONNECT's auth object says about recovery.
-func resumeRequestOf(auth []byte) resumeRequest {
-	r := resumeRequest{enabled: true}
-	if raw, ok := rawjson.Field(auth, "recovery"); ok && string(raw) == "false" {
-		r.enabled = false
+// resumeRequestOf reads what a CONNECT's auth object says about recovery, and takes the client's kind for what it does not say.
+func resumeRequestOf(auth []byte, headers session.Headers) resumeRequest {
+	r := resumeRequest{enabled: !headers.FixedArguments}
+	if raw, ok := rawjson.Field(auth, "recovery"); ok && (string(raw) == "true" || string(raw) == "false") {
+		r.enabled = string(raw) == "true"
 	}
 	if raw, ok := rawjson.Field(auth, "pid"); ok {
 		r.pid, _ = rawjson.Unquote(raw)
