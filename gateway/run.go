@@ -64,7 +64,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	others := peers.New(peers.Config{Gateway: cfg.Listen.ID, Takeover: app.Takeover, Resumed: app.Resumed}, nc, sessions, log)
+	others := peers.New(peersConfig(cfg, app), nc, sessions, log)
 	front, err := edge.New(edgeConfig(cfg, public, listener, conns, app.cluster, log),
 		edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Peers: others, Stats: st, Log: log})
 	if err != nil {
@@ -99,6 +99,10 @@ func edgeConfig(cfg Config, c edge.Config, listener net.Listener, conns serviceC
 	c.IPRate, c.IPBurst = cfg.Limits.IPRate, cfg.Limits.IPBurst
 	c.Auth, c.Chat, c.Presence, c.Cluster = conns.auth, conns.chat, conns.presence, operations.Server()
 	return c
+}
+
+func peersConfig(cfg Config, app app) peers.Config {
+	return peers.Config{Gateway: cfg.Listen.ID, Takeover: app.Takeover, Resumed: app.Resumed, SendQueue: cfg.Limits.SendQueueBytes}
 }
 
 func transportLimits(cfg Config) transport.Limits {

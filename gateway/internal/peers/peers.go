@@ -1,6 +1,7 @@
 package peers
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,6 +29,8 @@ type Config struct {
 	Takeover func(pid string, done func())
 	// Resumed gives the end of the last stall of this process, zero when there was none.
 	Resumed func(now time.Time) time.Time
+	// SendQueue is how many bytes may wait for a client whose WebSocket another gateway carries; 0 = 256 KiB.
+	SendQueue int
 }
 
 // Peers passes polling requests and WebSockets on to the gateways that have their sessions, and answers those gateways.
@@ -38,9 +41,11 @@ type Peers struct {
 	sessions *session.Server
 	log      *slog.Logger
 
-	inbox chan *nats.Msg // what other gateways send; Run reads it
-	polls chan struct{}  // tokens of polls being answered for other gateways
-	tasks sync.WaitGroup // polls being answered, keepalives, the ends of tunnels
+	inbox   chan *nats.Msg     // what other gateways send; Run reads it
+	polls   chan struct{}      // tokens of polls being answered for other gateways
+	tasks   sync.WaitGroup     // polls being answered, keepalives, the ends of tunnels
+	life    context.Context    // ends with Run, for what tunnels ask
+	endLife context.CancelFunc // ends it
 
 	mu      sync.Mutex                    // guards what follows
 	cancels map[string]context.CancelFunc // of polls being answered, by their ids
@@ -48,20 +53,25 @@ type Peers struct {
 }
 
 const (
-	// peerBuffer is how many messages of other gateways may wait. What overflows is lost: a hole ends its tunnel.
-	peerBuffer = 16384
+	// peerBuffer is how many messages of other gateways may wait: the full windows of a thousand tunnels. What overflows is lost:
+	// a hole ends its tunnel.
+	peerBuffer = 65536
 	// maxPeerPolls is how many polls are answered for other gateways at once. More are refused with 503.
 	maxPeerPolls  = 20000
 	pollOverhead  = 1024             // bytes of a PollReply beside the body, at most
 	pollMargin    = 2 * time.Second  // for the answer to a GET, beyond its hold
 	postTimeout   = 10 * time.Second // a POST may be held back while the session's events wait
 	tunnelTimeout = 2 * time.Second  // for the owner's answer to the opening of a tunnel
+
+	defaultSendQueue = 256 << 10
 )
 
 // New makes the peers of a gateway; Run brings them to life.
 func New(cfg Config, nc *nats.Conn, sessions *session.Server, log *slog.Logger) *Peers {
+	cfg.SendQueue = cmp.Or(cfg.SendQueue, defaultSendQueue)
+	life, endLife := context.WithCancel(context.Background()) //nolint:forbidigo // Run ends it
 	return &Peers{
-		cfg: cfg, nc: nc, sessions: sessions, log: log,
+		cfg: cfg, nc: nc, sessions: sessions, log: log, life: life, endLife: endLife,
 		inbox: make(chan *nats.Msg, peerBuffer), polls: make(chan struct{}, maxPeerPolls),
 		cancels: make(map[string]context.CancelFunc), tunnels: make(map[string]*tunnel),
 	}
@@ -86,6 +96,10 @@ func (p *Peers) Poll(ctx context.Context, gateway string, r session.PollRequest)
 	}
 	wait, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	if r.Method == http.MethodPost {
+		watch := time.AfterFunc(gatewayInterval, func() { p.giveUpWhenGone(wait, cancel, gateway) })
+		defer watch.Stop()
+	}
 	msg, err := p.nc.RequestWithContext(wait, subject.Engine(gateway), raw)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -120,6 +134,7 @@ func (p *Peers) Run(ctx context.Context) error {
 	}
 	defer sub.Unsubscribe() //nolint:errcheck // the connection is closed next
 	defer p.tasks.Wait()
+	defer p.endLife()
 	answering, stop := context.WithCancel(ctx)
 	defer stop()
 	p.tasks.Go(func() { p.keepTunnels(answering) })

@@ -36,25 +36,27 @@ type tunnel struct {
 	sending sync.Mutex // before mu; guards sent, and is held while a message is published: they leave in the order of their numbers
 	sent    uint64     // messages to the other end
 
-	mu     sync.Mutex // guards what follows; nothing is published under it
+	mu     sync.Mutex // guards what follows; nothing is published under it. The lock of conn may be taken under it
 	got    uint64     // messages from the other end
-	out    []byte     // at the owner: frames not flushed yet
+	window window     // of what is sent to it
 	closed bool
 	seen   time.Time // when the other end last gave a sign of life
 
-	paused  bool // at the owner: reading is to be paused
-	told    bool // what the carrier was told of that
-	telling bool // a goroutine is at it
+	// At the owner.
+	out     []byte // frames that wait for a flush, or for the window
+	large   int    // bytes of a message that is taken beside the bound of out
+	slow    bool   // a message did not fit: Flush closes the tunnel
+	paused  bool   // reading is to be paused
+	told    bool   // what the carrier was told of that
+	telling bool   // a goroutine is at it
+
+	// At the carrier.
+	held    bool // the owner wants no more for now
+	stopped bool // reading from the client is paused
 }
 
-const (
-	// tunnelChunk is how many bytes of frames go in one NATS message, below its limit of 1 MiB.
-	tunnelChunk = 256 << 10
-	// keepaliveInterval is the time between two keepalives of a tunnel. One whose other end gives no sign of life for
-	// keepaliveLost is given up.
-	keepaliveInterval = 3 * time.Second
-	keepaliveLost     = 10 * time.Second
-)
+// tunnelChunk is how many bytes of frames go in one NATS message, below its limit of 1 MiB.
+const tunnelChunk = 256 << 10
 
 var (
 	_ transport.Conn     = (*tunnel)(nil)
@@ -186,14 +188,23 @@ func (t *tunnel) BatchEnd() {}
 func (t *tunnel) sendData(content []byte, binary bool) {
 	t.sending.Lock()
 	defer t.sending.Unlock()
+	t.sendDataLocked(content, binary)
+}
+
+// sendDataLocked sends a message; its caller holds sending.
+func (t *tunnel) sendDataLocked(content []byte, binary bool) {
 	t.sent++
 	t.peers.send(t.gateway, &enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Data{Data: &enginev1.TunnelData{
 		Tunnel: t.id, N: t.sent, Content: content, Binary: binary,
 	}}})
+	t.advance(len(content))
 }
 
 // Closed implements transport.Receiver, at the carrier: the client's WebSocket ended.
 func (t *tunnel) Closed(reason transport.Reason) {
+	t.mu.Lock()
+	t.closed = true
+	t.mu.Unlock()
 	t.peers.dropTunnel(t.id)
 	t.sendClose(transport.CodeNormal, reason)
 }
@@ -229,26 +240,42 @@ func (t *tunnel) end(reason transport.Reason) {
 	case t.owner != nil:
 		t.peers.tasks.Go(func() { t.owner.Closed(reason) })
 	case t.conn != nil:
+		if reason == transport.ReasonLost { // the client's own link is well
+			reason = transport.ReasonGatewayLost
+		}
 		t.conn.Close(transport.CodeTryAgainLater, reason)
 	default: // refused while it is opened: nobody has it
 	}
 }
 
 // Queue implements transport.Conn, at the owner.
-func (t *tunnel) Queue(m *transport.Message) bool { return t.queue(m.Frames()) }
+func (t *tunnel) Queue(m *transport.Message) bool { return t.queue(m, m.Frames()) }
 
 // QueueSuffixed implements transport.Conn, at the owner.
 func (t *tunnel) QueueSuffixed(m *transport.Message, suffix []byte) bool {
-	return t.queue(m.AppendSuffixed(nil, suffix))
+	return t.queue(m, m.AppendSuffixed(nil, suffix))
 }
 
-func (t *tunnel) queue(frames []byte) bool {
+// queue takes frames as the send queue of any conn does: what a full window keeps back stays within the bound, a message that is
+// larger than that aside. Frames that only wait for a flush are no sign of a slow client.
+func (t *tunnel) queue(m *transport.Message, frames []byte) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closed {
+	if t.closed || t.slow {
 		return false
 	}
-	t.out = append(t.out, frames...) // flushed by everyone who queues; the carrier's send queue has the bound
+	bound, backlog, full := t.peers.cfg.SendQueue, len(t.out)-t.large, t.window.full()
+	fits := !full || backlog+len(frames) <= bound
+	switch {
+	case m.Volatile() && full && (backlog > bound/2 || !fits):
+		return false
+	case len(frames) > bound && (t.large == 0 || !full):
+		t.large = len(frames)
+	case !fits:
+		t.slow = true
+		return false
+	}
+	t.out = append(t.out, frames...)
 	return true
 }
 
@@ -256,30 +283,42 @@ func (t *tunnel) queue(frames []byte) bool {
 func (t *tunnel) FlushDue() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.out) >= tunnelChunk
+	return t.slow || len(t.out) >= tunnelChunk && !t.window.full()
 }
 
 // Flush implements transport.Conn, at the owner.
 func (t *tunnel) Flush() {
+	if t.flush(false) {
+		t.sendClose(transport.CodeTryAgainLater, transport.ReasonSlow)
+		t.end(transport.ReasonSlow)
+	}
+}
+
+// flush sends what is queued, as far as the window goes, or all of it where it is the last. It tells whether the client is too slow.
+func (t *tunnel) flush(last bool) (slow bool) {
 	t.sending.Lock()
 	defer t.sending.Unlock()
-	t.mu.Lock()
-	out := t.out
-	t.out = nil
-	t.mu.Unlock()
-	for len(out) > 0 { // what is queued meanwhile has a flush of its own
-		n := min(len(out), tunnelChunk)
-		t.sent++
-		t.peers.send(t.gateway, &enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Data{Data: &enginev1.TunnelData{
-			Tunnel: t.id, N: t.sent, Content: out[:n],
-		}}})
-		out = out[n:]
+	for {
+		t.mu.Lock()
+		slow = t.slow && !t.closed
+		n := min(len(t.out), tunnelChunk)
+		if slow || n == 0 || t.window.full() && !last {
+			t.mu.Unlock()
+			return slow
+		}
+		out := t.out[:n]
+		if t.out = t.out[n:]; len(t.out) == 0 {
+			t.out = nil
+		}
+		t.large = min(t.large, len(t.out))
+		t.mu.Unlock()
+		t.sendDataLocked(out, false)
 	}
 }
 
 // Close implements transport.Conn, at the owner.
 func (t *tunnel) Close(code transport.Code, reason transport.Reason) {
-	t.Flush()
+	t.flush(true)
 	t.sendClose(code, reason)
 	t.end(reason)
 }
@@ -321,13 +360,10 @@ func (t *tunnel) tellPaused() {
 
 // flow stops and resumes reading from the client, at the carrier.
 func (t *tunnel) flow(pause bool) {
-	switch {
-	case t.conn == nil:
-	case pause:
-		t.conn.PauseRead()
-	default:
-		t.conn.ResumeRead()
-	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.held = pause
+	t.adjustReadingLocked()
 }
 
 // QueuedBytes implements transport.Conn, at the owner.
@@ -335,74 +371,6 @@ func (t *tunnel) QueuedBytes() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return len(t.out)
-}
-
-// keepTunnels asks the other end of each tunnel from time to time whether it has the tunnel, and ends those that it does not
-// have and those of gateways that do not answer.
-func (p *Peers) keepTunnels(ctx context.Context) {
-	ticker := time.NewTicker(keepaliveInterval)
-	defer ticker.Stop()
-	var asking sync.WaitGroup
-	defer asking.Wait()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-ticker.C:
-			p.mu.Lock()
-			byGateway := make(map[string][]*tunnel)
-			for _, t := range p.tunnels {
-				byGateway[t.gateway] = append(byGateway[t.gateway], t)
-			}
-			p.mu.Unlock()
-			for _, tunnels := range byGateway {
-				asking.Go(func() { p.askTunnels(ctx, tunnels, now) })
-			}
-		}
-	}
-}
-
-// askTunnels asks one gateway for the tunnels that end there.
-func (p *Peers) askTunnels(ctx context.Context, tunnels []*tunnel, now time.Time) {
-	silent := false
-	for _, t := range tunnels {
-		known := false
-		if !silent { // one silence is enough: asking for the gateway's other tunnels would take as long each
-			var err error
-			known, err = p.askTunnel(ctx, t)
-			silent = err != nil
-			if err == nil && !known { // an end that the other end never had, or that was not told of its end
-				t.end(transport.ReasonLost)
-				continue
-			}
-		}
-		t.mu.Lock()
-		if known {
-			t.seen = time.Now()
-		}
-		lost := now.Sub(t.seen) > keepaliveLost
-		t.mu.Unlock()
-		if lost {
-			t.end(transport.ReasonLost)
-		}
-	}
-}
-
-// askTunnel tells whether the other end knows a tunnel; an error means that it does not answer.
-func (p *Peers) askTunnel(ctx context.Context, t *tunnel) (known bool, err error) {
-	raw, err := proto.Marshal(&enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Keepalive{
-		Keepalive: &enginev1.TunnelKeepalive{Tunnel: t.id},
-	}})
-	if err != nil {
-		return false, fmt.Errorf("encode a keepalive: %w", err)
-	}
-	wait, cancel := context.WithTimeout(ctx, keepaliveInterval)
-	defer cancel()
-	msg, err := p.nc.RequestWithContext(wait, subject.Engine(t.gateway), raw)
-	if err != nil {
-		return false, fmt.Errorf("ask the other end of a tunnel: %w", err)
-	}
-	return len(msg.Data) == 0, nil
 }
 
 // closeTunnels ends all tunnels when this gateway stops.

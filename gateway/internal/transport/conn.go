@@ -77,6 +77,7 @@ const (
 	ReasonStalled     Reason = "stalled"      // the gateway did not run for a while: what it reads now may be old
 	ReasonFlood       Reason = "flood"        // the peer went on sending what is refused, or nobody asked for
 	ReasonReplaced    Reason = "replaced"     // the client came back over another link and was recovered there
+	ReasonGatewayLost Reason = "gateway_lost" // the gateway that has the session of a carried WebSocket is gone, or lost a part of it
 )
 
 // queueTick is between two looks at a queue.
