@@ -7,5 +7,8 @@
 // CONFORMANCE_SOCKETIO_CLIENT_URL and CONFORMANCE_ENGINEIO_CLIENT_URL do so for the servers of those suites. Without them
 // the tests build and start the servers on free ports; -count=1 because the test cache does not know what they build.
 //
+// TestTranscripts replays what clients of other languages send where they differ from JavaScript's, against the conformance server and,
+// where its packages are installed, against the official server.
+//
 // What official clients make of it is tried in the folder clients (node run.js).
 package conformance

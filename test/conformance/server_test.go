@@ -74,7 +74,11 @@ func (f *fixture) start(suite string) (*process, error) {
 	if f.failure != nil {
 		return nil, f.failure
 	}
-	cmd := exec.Command(f.binary, "-suite", suite, "-addr", "127.0.0.1:0")
+	return listening(exec.Command(f.binary, "-suite", suite, "-addr", "127.0.0.1:0"))
+}
+
+// listening starts a server that prints its address.
+func listening(cmd *exec.Cmd) (*process, error) {
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {

@@ -1,7 +1,8 @@
 // Runs official clients against the conformance server: builds it, starts one for each suite on a free port, runs the tests.
 //
-//   node run.js                 everything
+//   node run.js                 everything, and the transcripts of clients of other languages, against the official server too
 //   node run.js engine.io       only engine.io.test.js
+//   node run.js transcripts     only the transcripts (TestTranscripts)
 //
 // CONFORMANCE_PROTOCOL_URL, CONFORMANCE_SOCKETIO_CLIENT_URL and CONFORMANCE_ENGINEIO_CLIENT_URL name other servers. Python's
 // client (python3-socketio of Debian) is tried where PYTHON, or python3, has it.
@@ -19,7 +20,14 @@ const names = process.argv.slice(2).map((a) => a.replace(/(\.test)?\.js$/, ''));
 const files = readdirSync(here).filter((f) => f.endsWith('.test.js'))
   .filter((f) => names.length === 0 || names.includes(f.replace('.test.js', '')))
   .map((f) => join(here, f));
-if (files.length === 0) throw new Error(`no test file called ${names.join(' or ')}`);
+const transcripts = names.length === 0 || names.includes('transcripts');
+if (files.length === 0 && !transcripts) throw new Error(`no test file called ${names.join(' or ')}`);
+
+/** Runs the transcripts with the official server, which is installed here; gives the exit code. */
+function runTranscripts() {
+  const go = ['test', '-count=1', '-run', '^TestTranscripts$', './conformance'];
+  return spawnSync('go', go, { cwd: join(here, '..', '..'), env: { ...process.env, CONFORMANCE_OFFICIAL: '1' }, stdio: 'inherit' }).status;
+}
 
 const suites = {
   CONFORMANCE_PROTOCOL_URL: 'protocol',
@@ -50,13 +58,15 @@ async function start(binary, suite) {
 let code = 1;
 try {
   let binary;
-  for (const [name, suite] of Object.entries(suites)) {
+  for (const [name, suite] of files.length > 0 ? Object.entries(suites) : []) {
     if (!env[name]) env[name] = await start(binary ??= build(), suite);
   }
-  const tests = spawn(process.execPath, ['--test', '--test-concurrency=1', '--test-reporter=spec', ...files],
+  const tests = files.length === 0 ? undefined : spawn(process.execPath, ['--test', '--test-concurrency=1', '--test-reporter=spec', ...files],
     { cwd: here, env, stdio: ['ignore', 'inherit', 'inherit'] });
-  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => tests.kill(signal));
-  [code] = await once(tests, 'exit');
+  for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => tests?.kill(signal));
+  code = 0;
+  if (tests) [code] = await once(tests, 'exit');
+  if (transcripts && code === 0) code = runTranscripts();
 } finally {
   for (const server of servers) {
     if (server.exitCode !== null) continue;
