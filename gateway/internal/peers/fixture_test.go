@@ -175,6 +175,7 @@ func (g *gateway) silence() {
 	for _, tunnel := range g.peers.tunnels {
 		tunnel.mu.Lock()
 		tunnel.seen = time.Now().Add(-keepaliveLost - time.Second)
+		tunnel.added = time.Now().Add(-openingGrace - time.Second)
 		tunnel.mu.Unlock()
 	}
 }

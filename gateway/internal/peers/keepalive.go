@@ -24,6 +24,8 @@ const (
 	// keepaliveTimeout bounds the wait for an answer. A tunnel whose other end gives no sign of life for keepaliveLost is given up.
 	keepaliveTimeout = 3 * time.Second
 	keepaliveLost    = 10 * time.Second
+	// openingGrace is how long a tunnel may be known at one end alone.
+	openingGrace = 5 * time.Second
 	// A gateway is gone when nobody listens for it and this is still so goneTries times later, goneWait apart: after a break of
 	// NATS the gateways are back one after the other.
 	goneWait  = 400 * time.Millisecond
@@ -99,8 +101,8 @@ func (p *Peers) askTunnels(ctx context.Context, tunnels []*tunnel, now time.Time
 				p.endTunnelsOf(t.gateway)
 				return
 			}
-			if err == nil && !known { // an end that the other end never had, or that was not told of its end
-				t.end(transport.ReasonLost)
+			if err == nil && !known {
+				t.unknown()
 				continue
 			}
 		}
@@ -113,6 +115,17 @@ func (p *Peers) askTunnels(ctx context.Context, tunnels []*tunnel, now time.Time
 		if lost {
 			t.end(transport.ReasonLost)
 		}
+	}
+}
+
+// unknown ends a tunnel that the other end's gateway does not have: it never came to be there, or its end was not told. A new one is
+// still on its way: the owner has it before the carrier has answered its client.
+func (t *tunnel) unknown() {
+	t.mu.Lock()
+	young := time.Since(t.added) < openingGrace
+	t.mu.Unlock()
+	if !young {
+		t.end(transport.ReasonLost)
 	}
 }
 

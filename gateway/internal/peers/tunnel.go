@@ -40,6 +40,7 @@ type tunnel struct {
 	got    uint64     // messages from the other end
 	window window     // of what is sent to it
 	closed bool
+	added  time.Time // when this end became known to its gateway
 	seen   time.Time // when the other end last gave a sign of life
 
 	// At the owner.
@@ -70,7 +71,10 @@ func (p *Peers) tunnel(id string) *tunnel {
 }
 
 func (p *Peers) addTunnel(t *tunnel) {
-	t.seen = time.Now()
+	now := time.Now()
+	t.mu.Lock()
+	t.added, t.seen = now, now
+	t.mu.Unlock()
 	p.mu.Lock()
 	p.tunnels[t.id] = t
 	p.mu.Unlock()

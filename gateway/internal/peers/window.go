@@ -3,7 +3,6 @@ package peers
 import (
 	"time"
 
-	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/run"
 )
 
@@ -58,14 +57,13 @@ func (t *tunnel) askOn() {
 		}
 		t.mu.Unlock()
 		known, err := t.peers.askTunnel(t.peers.life, t.gateway, t.id)
-		switch {
-		case err != nil:
+		if err != nil || !known {
+			if err == nil {
+				t.unknown()
+			}
 			if !run.Pause(t.peers.life, askAgain) {
 				return
 			}
-			continue
-		case !known:
-			t.end(transport.ReasonLost)
 			continue
 		}
 		t.mu.Lock()
