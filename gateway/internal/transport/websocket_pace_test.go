@@ -10,13 +10,13 @@ import (
 )
 
 // slowLink gives a conn and its peer's end inside a synctest bubble, where only time that nobody uses passes.
-func slowLink(t *testing.T) (*session, net.Conn) {
+func slowLink(t *testing.T, on func(Conn, []byte)) (*session, net.Conn) {
 	t.Helper()
 	near, far := net.Pipe()
 	limits := testLimits
 	limits.FrameTimeout = 10 * time.Second
 	s := NewServer(limits, slog.New(slog.DiscardHandler))
-	end := &session{ended: make(chan struct{})}
+	end := &session{ended: make(chan struct{}), on: on}
 	s.Serve(near, nil, func(c Conn) Receiver { end.conn = c; return end })
 	go func() { // the peer reads whatever comes
 		buf := make([]byte, 4096)
@@ -65,7 +65,7 @@ func TestSlowMessage(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				end, far := slowLink(t)
+				end, far := slowLink(t, nil)
 				took, whole := trickle(far, tc.message, tc.bytes, tc.every)
 				synctest.Wait()
 				if whole != tc.whole || whole && len(end.got()) != 1 {
@@ -85,7 +85,7 @@ func TestSlowMessage(t *testing.T) {
 // TestPauseInsideAMessage: the time for which the gateway itself does not read is not the peer's.
 func TestPauseInsideAMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		end, far := slowLink(t)
+		end, far := slowLink(t, nil)
 		message := text("whole in the end")
 		synctest.Wait() // it reads
 		end.conn.PauseRead()
@@ -101,6 +101,51 @@ func TestPauseInsideAMessage(t *testing.T) {
 		synctest.Wait()
 		if got := end.got(); len(got) != 1 {
 			t.Errorf("messages = %q, want the one", got)
+		}
+	})
+}
+
+// TestNoTimeOfOthers: a message has its time for itself: not that between messages, nor that of those before it in a stream in which
+// every read ends inside a message, nor that of a pause.
+func TestNoTimeOfOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		end, far := slowLink(t, func(c Conn, data []byte) {
+			if string(data) == "pauses" {
+				c.PauseRead()
+			}
+		})
+		wants := 0
+		write := func(p []byte) {
+			t.Helper()
+			if _, err := far.Write(p); err != nil {
+				t.Fatalf("the conn is closed: %v", err)
+			}
+		}
+		frame := text("steady")
+		for range 3 { // idle in between
+			write(frame[:3])
+			time.Sleep(9 * time.Second)
+			write(frame[3:])
+			time.Sleep(time.Minute)
+			wants++
+		}
+		write(frame[:5])
+		for range 20 { // a stream
+			time.Sleep(3 * time.Second)
+			write(join(frame[5:], frame[:5]))
+			wants++
+		}
+		write(frame[5:])
+		write(join(text("pauses"), frame[:6])) // and a part of the next one
+		wants += 2
+		time.Sleep(time.Minute)
+		end.conn.ResumeRead()
+		time.Sleep(9 * time.Second)
+		write(frame[6:])
+		wants++
+		synctest.Wait()
+		if got := len(end.got()); got != wants {
+			t.Errorf("%d messages came, want %d", got, wants)
 		}
 	})
 }

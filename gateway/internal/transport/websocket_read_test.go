@@ -142,43 +142,5 @@ func TestFrameTimeout(t *testing.T) {
 				}
 			}
 		})
-		t.Run("idle", func(t *testing.T) {
-			k := connect(limits, echo)
-			k.write(t, text("a")[:3])
-			time.Sleep(30 * time.Millisecond)
-			k.write(t, text("a")[3:])
-			k.expect(t, "1:a")
-			time.Sleep(3 * limits.FrameTimeout)
-			k.write(t, text("b"))
-			k.expect(t, "1:b")
-		})
-		t.Run("steady stream", func(t *testing.T) { // every read ends inside a frame, but no frame takes long
-			k := connect(limits, nil)
-			frame := text("steady")
-			k.write(t, frame[:5])
-			n := 0
-			for end := time.Now().Add(4 * limits.FrameTimeout); time.Now().Before(end); n++ {
-				k.write(t, frame[5:], frame[:5])
-				time.Sleep(10 * time.Millisecond)
-			}
-			k.write(t, frame[5:])
-			eventually(t, "all messages", func() bool { return len(k.session.got()) == n+1 })
-		})
-		t.Run("pause", func(t *testing.T) { // the time that we do not read is not the peer's
-			k := connect(limits, func(c Conn, data []byte) {
-				if string(data) == "first" {
-					c.PauseRead()
-				}
-			})
-			k.write(t, text("first")[:5])
-			time.Sleep(30 * time.Millisecond)
-			k.write(t, text("first")[5:], text("second")[:6])
-			eventually(t, "the first", func() bool { return len(k.session.got()) == 1 })
-			time.Sleep(3 * limits.FrameTimeout)
-			k.conn.ResumeRead()
-			time.Sleep(limits.FrameTimeout / 3)
-			k.write(t, text("second")[6:])
-			eventually(t, "the second", func() bool { return len(k.session.got()) == 2 })
-		})
 	})
 }
