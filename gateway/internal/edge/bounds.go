@@ -26,9 +26,9 @@ const (
 	bodyAhead = rest.MaxBody
 )
 
-// patience reads the body of a request before next is asked, so that no slot is taken for one that is still coming. What is longer
+// bodyFirst reads the body of a request before next is asked, so that no slot is taken for one that is still coming. What is longer
 // than bodyAhead next refuses.
-func patience(next http.Handler) http.Handler {
+func bodyFirst(next http.Handler) http.Handler {
 	bodies := &bodies{most: maxBodyBytes}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ContentLength == 0 {

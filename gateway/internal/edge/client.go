@@ -33,7 +33,7 @@ func mountClient(mux *http.ServeMux, socketPath string) error {
 		if err != nil {
 			return fmt.Errorf("read the client's file %s: %w", file.Name(), err)
 		}
-		mux.Handle(socketPath+file.Name(), patience(readOnly(clientFile(file.Name(), content))))
+		mux.Handle(socketPath+file.Name(), readOnly(clientFile(file.Name(), content)))
 	}
 	return nil
 }

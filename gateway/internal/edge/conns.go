@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"net/netip"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/rest"
 	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -236,14 +236,14 @@ func (e *Edge) byAddress(next http.Handler) http.Handler {
 
 // refusedConn counts what a bound refuses, and says it in the log from time to time.
 func (e *Edge) refusedConn(st *stats.Stats) func(bound string) {
-	var last atomic.Int64 // when it was last said, in seconds
+	sampler := obs.NewSampler(time.Minute)
 	return func(bound string) {
 		st.HTTPRefusals.WithLabelValues(bound).Inc()
-		now := time.Now().Unix()
-		if was := last.Load(); now-was < 60 || !last.CompareAndSwap(was, now) {
+		skipped, ok := sampler.Take(time.Now())
+		if !ok {
 			return
 		}
 		e.log.Warn("HTTP connections are refused: too many at once (bound address: MAX_ADDRESS_CONNECTIONS, TRUSTED_PROXIES, LIMIT_EXEMPT_NETWORKS; bound descriptors: the limit of open files)",
-			slog.String("bound", bound))
+			slog.String("bound", bound), slog.Int("skipped", skipped))
 	}
 }

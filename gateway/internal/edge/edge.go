@@ -82,11 +82,12 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 	if err := mountClient(mux, path); err != nil {
 		return nil, err
 	}
-	mux.Handle("/healthz", patience(readOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) }))))
-	mux.Handle("/", patience(secured(readOnly(demo))))
+	mux.Handle("/healthz", readOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })))
+	mux.Handle("/", secured(readOnly(demo)))
 	e.conns = newOpenConns(cfg.MaxSockets, cfg.MaxPerAddress, deps.Sessions.Count, e.addresses, e.refusedConn(deps.Stats))
+	routes := noSlash(path, beside(path, bodyFirst(api), mux))
 	e.server = &http.Server{
-		Handler:           cfg.Origins.CORS(e.byAddress(noSlash(path, beside(path, patience(api), mux))), refusalLog(deps.Log, cfg.Origins)),
+		Handler:           exchanges(cfg.Origins.CORS(e.byAddress(routes), refusalLog(deps.Log, cfg.Origins))),
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       cfg.IdleTimeout,
 		MaxHeaderBytes:    maxHeader,
@@ -94,7 +95,6 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 		ConnState:         e.conns.state,
 		ErrorLog:          slog.NewLogLogger(deps.Log.Handler(), slog.LevelDebug),
 	}
-	e.server.Handler = exchanges(e.server.Handler)
 	return e, nil
 }
 

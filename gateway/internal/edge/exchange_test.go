@@ -88,7 +88,7 @@ func TestSlowBody(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				dial := serve(t, patience(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				dial := serve(t, bodyFirst(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					if n, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, bodyAhead)); err != nil {
 						w.WriteHeader(http.StatusRequestEntityTooLarge)
 					} else if n != int64(tc.size) {
