@@ -30,3 +30,28 @@ func (s *Sampler) Take(now time.Time) (skipped int, ok bool) {
 	s.next = now.Add(s.interval)
 	return skipped, true
 }
+
+// Samplers are one Sampler for each kind of record, so that one kind held back hides no other. Kinds are of a closed list.
+type Samplers struct {
+	interval time.Duration
+
+	mu     sync.Mutex // guards byKind
+	byKind map[string]*Sampler
+}
+
+// NewSamplers returns Samplers that let the first record of each kind through.
+func NewSamplers(interval time.Duration) *Samplers {
+	return &Samplers{interval: interval, byKind: make(map[string]*Sampler)}
+}
+
+// Take is Sampler.Take for a record of a kind.
+func (s *Samplers) Take(kind string, now time.Time) (skipped int, ok bool) {
+	s.mu.Lock()
+	sampler := s.byKind[kind]
+	if sampler == nil {
+		sampler = NewSampler(s.interval)
+		s.byKind[kind] = sampler
+	}
+	s.mu.Unlock()
+	return sampler.Take(now)
+}

@@ -66,6 +66,15 @@ func KeyMetadata(name string, scopes []string, address string) (metadata.MD, err
 	return md, err
 }
 
+// KeyOf gives what the API key is called by which md was made; ok is false for the metadata of users and strangers.
+func KeyOf(md metadata.MD) (name string, ok bool) {
+	names := md.Get(keyNameKey)
+	if len(names) == 0 {
+		return "", false
+	}
+	return names[0], true
+}
+
 // KeyName gives what the API key of the backend that asks is called, for logs; "" when unknown.
 func KeyName(ctx context.Context) string { return first(ctx, keyNameKey) }
 

@@ -6,7 +6,6 @@ package securitylog
 import (
 	"context"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,23 +21,15 @@ var _ auth.Recorder = (*Log)(nil)
 
 // Log is auth.Recorder.
 type Log struct {
-	log    *slog.Logger
-	events *prometheus.CounterVec
-
-	mu       sync.Mutex // guards samplers
-	samplers map[kind]*obs.Sampler
-}
-
-type kind struct {
-	act    auth.Act
-	result auth.Result
-	cause  string
+	log      *slog.Logger
+	events   *prometheus.CounterVec
+	samplers *obs.Samplers
 }
 
 // New registers starling_auth_security_events_total{event,result,cause}.
 func New(registry prometheus.Registerer, log *slog.Logger) *Log {
 	l := &Log{
-		log: log, samplers: make(map[kind]*obs.Sampler),
+		log: log, samplers: obs.NewSamplers(interval),
 		events: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "starling", Subsystem: "auth", Name: "security_events_total",
 			Help: "Logins, refreshes, tokens and keys shown, revocations, by result; cause says why a token was refused.",
@@ -57,7 +48,7 @@ func (l *Log) Record(ctx context.Context, e auth.Event) {
 	skipped := 0
 	if atWill(e) {
 		var ok bool
-		if skipped, ok = l.sampler(kind{e.Act, e.Result, e.Cause}).Take(time.Now()); !ok {
+		if skipped, ok = l.samplers.Take(string(e.Act)+" "+string(e.Result)+" "+e.Cause, time.Now()); !ok {
 			return
 		}
 	}
@@ -83,17 +74,6 @@ func atWill(e auth.Event) bool {
 	default:
 		return e.Act != auth.ActRevoke
 	}
-}
-
-func (l *Log) sampler(k kind) *obs.Sampler {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.samplers[k]
-	if s == nil {
-		s = obs.NewSampler(interval)
-		l.samplers[k] = s
-	}
-	return s
 }
 
 func attrs(e auth.Event, skipped int) []slog.Attr {

@@ -144,6 +144,8 @@ func (s *Service) Announce(c Caller, emit Emit) error {
 	if !c.Admin {
 		return fault.New(fault.Forbidden, "Only an admin may announce")
 	}
+	s.log.Info("security event", slog.String("event", "announcement"), slog.String("user_id", string(c.User)),
+		slog.String("namespace", c.Namespace))
 	return unavailable(s.publisher.Broadcast(c.Namespace, emit, ""))
 }
 

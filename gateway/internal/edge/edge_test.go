@@ -39,9 +39,10 @@ type services struct {
 	authv1.UnimplementedAuthServiceServer
 	chatv1.UnimplementedChatServiceServer
 
-	log  faulttest.Log // of the services and of the edge
-	mu   sync.Mutex
-	last metadata.MD
+	log   faulttest.Log // of the services and of the edge
+	mu    sync.Mutex
+	last  metadata.MD
+	shown metadata.MD // of the last token or key that was shown
 }
 
 // brokenCluster is the gateway's own part of the REST interface with a mistake in it.
@@ -59,18 +60,26 @@ func (s *services) note(ctx context.Context) {
 	s.last, _ = metadata.FromIncomingContext(ctx)
 }
 
-func (s *services) Authenticate(_ context.Context, r *authv1.AuthenticateRequest) (*authv1.AuthenticateResponse, error) {
+func (s *services) noteShown(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shown, _ = metadata.FromIncomingContext(ctx)
+}
+
+func (s *services) Authenticate(ctx context.Context, r *authv1.AuthenticateRequest) (*authv1.AuthenticateResponse, error) {
+	s.noteShown(ctx)
 	if r.GetToken() != "good" {
 		return nil, fault.New(fault.Unauthenticated, "Invalid token")
 	}
 	return &authv1.AuthenticateResponse{Identity: &eventv1.Identity{UserId: "u"}}, nil
 }
 
-func (s *services) AuthenticateKey(_ context.Context, r *authv1.AuthenticateKeyRequest) (*authv1.AuthenticateKeyResponse, error) {
+func (s *services) AuthenticateKey(ctx context.Context, r *authv1.AuthenticateKeyRequest) (*authv1.AuthenticateKeyResponse, error) {
+	s.noteShown(ctx)
 	if r.GetKey() != "key" {
 		return nil, fault.New(fault.Unauthenticated, "Unknown API key")
 	}
-	return &authv1.AuthenticateKeyResponse{Scopes: []string{"messages"}}, nil
+	return &authv1.AuthenticateKeyResponse{Name: "backend", Scopes: []string{"messages"}}, nil
 }
 
 func (s *services) ListMessages(ctx context.Context, r *chatv1.ListMessagesRequest) (*chatv1.ListMessagesResponse, error) {

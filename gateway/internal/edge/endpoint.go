@@ -54,8 +54,9 @@ type Endpoint struct {
 	cfg        EndpointConfig
 	suspicions map[string]*obs.Sampler // by what may be wrong with refused clients; the map does not change
 
-	bodies   bodies      // of POSTs
-	stopping atomic.Bool // GETs that wait are answered, so that their clients ask elsewhere
+	bodies    bodies        // of POSTs
+	overloads *obs.Samplers // of the log of what is not admitted
+	stopping  atomic.Bool   // GETs that wait are answered, so that their clients ask elsewhere
 }
 
 // pollHold is how long a GET waits before it is looked at again, whether its answer was lost or this gateway is going away.
@@ -63,7 +64,9 @@ const pollHold = 2 * time.Second
 
 // NewEndpoint makes an endpoint.
 func NewEndpoint(cfg EndpointConfig, deps Deps) *Endpoint {
-	return &Endpoint{deps: deps, cfg: cfg, suspicions: newSuspicions(), bodies: bodies{most: maxBodyBytes}}
+	return &Endpoint{
+		deps: deps, cfg: cfg, suspicions: newSuspicions(), bodies: bodies{most: maxBodyBytes}, overloads: obs.NewSamplers(time.Second),
+	}
 }
 
 // ServeHTTP implements http.Handler. CORS headers are the caller's (Origins.CORS).
@@ -141,7 +144,11 @@ func (e *Endpoint) handshake(w http.ResponseWriter, r *http.Request, upgrade boo
 		if upgrade {
 			w.Header().Set("Connection", "close")
 		}
-		e.overload(w, wait, "Too many connections")
+		cause := causeConnections
+		if !ok {
+			cause = causeRate
+		}
+		e.overload(w, r, cause, wait, "Too many connections")
 		return
 	}
 	headers := session.Headers{
@@ -164,7 +171,7 @@ func (e *Endpoint) poll(w http.ResponseWriter, r *http.Request, query engineio.Q
 		defer release()
 		switch {
 		case errors.Is(err, errBodies):
-			e.overload(w, retryAfter, "Too many large requests at once")
+			e.overload(w, r, causeBodies, retryAfter, "Too many large requests at once")
 			return
 		case tooSlow(err):
 			http.Error(w, "The body did not come in time", http.StatusRequestTimeout)
@@ -189,8 +196,9 @@ func (e *Endpoint) poll(w http.ResponseWriter, r *http.Request, query engineio.Q
 }
 
 // overload tells the client to come back.
-func (e *Endpoint) overload(w http.ResponseWriter, wait time.Duration, message string) {
+func (e *Endpoint) overload(w http.ResponseWriter, r *http.Request, cause string, wait time.Duration, message string) {
 	e.deps.Stats.Handshakes.WithLabelValues("overload").Inc()
+	e.notAdmitted(r, cause)
 	w.Header().Set("Retry-After", strconv.Itoa(max(1, int(math.Ceil(wait.Seconds())))))
 	http.Error(w, message, http.StatusServiceUnavailable)
 }

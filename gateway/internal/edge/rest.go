@@ -40,6 +40,7 @@ func (e *Edge) rest() (http.Handler, error) {
 			}
 			return e.whoAsks(ctx, auth, r)
 		},
+		Acted:       e.acted,
 		MaxRequests: cmp.Or(e.cfg.MaxRequests, maxRequests), Timeout: restTimeout, Log: e.log,
 	})
 }
@@ -47,6 +48,11 @@ func (e *Edge) rest() (http.Handler, error) {
 // whoAsks checks the API key or the access token; who has neither is nobody.
 func (e *Edge) whoAsks(ctx context.Context, auth authv1.AuthServiceClient, r *http.Request) (metadata.MD, error) {
 	address := e.clientIP(r).String()
+	asking, err := caller.Metadata(nil, nil, address) // auth-service logs who shows it bad keys and tokens
+	if err != nil {
+		return nil, err
+	}
+	ctx = metadata.NewOutgoingContext(ctx, asking)
 	if key := r.Header.Get("X-API-Key"); key != "" {
 		if !utf8.ValidString(key) { // protobuf would refuse to carry it
 			return nil, fault.New(fault.Unauthenticated, "Unknown API key")
@@ -55,11 +61,11 @@ func (e *Edge) whoAsks(ctx context.Context, auth authv1.AuthServiceClient, r *ht
 		if err != nil {
 			return nil, fault.FromStatus(err)
 		}
-		return caller.Metadata(nil, res.GetScopes(), address)
+		return caller.KeyMetadata(res.GetName(), res.GetScopes(), address)
 	}
 	scheme, token, found := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !found || !strings.EqualFold(scheme, "Bearer") {
-		return caller.Metadata(nil, nil, address)
+		return asking, nil
 	}
 	if !utf8.ValidString(token) {
 		return nil, fault.Refusal(fault.ReasonToken, nil)

@@ -93,6 +93,7 @@ func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *e
 // refuseConnect answers a CONNECT with a refusal, which is final for official clients.
 func (r *Relay) refuseConnect(s *session.Session, namespace string, refusal *fault.Error) {
 	r.stats.Handshakes.WithLabelValues("refused").Inc()
+	s.LogRefusal(namespace, string(refusal.Reason))
 	code := rawjson.AppendString(nil, string(refusal.Reason))
 	s.Refuse(namespace, refusal.Message, append(append([]byte(`{"code":`), code...), '}'))
 }

@@ -24,6 +24,8 @@ type Config struct {
 	Document []byte
 	// WhoAsks makes the metadata that tells a service who asks; it refuses credentials that are wrong. open calls need none.
 	WhoAsks func(ctx context.Context, r *http.Request, open bool) (metadata.MD, error)
+	// Acted is told of every call that was made, and with what error it ended; nil is not.
+	Acted func(ctx context.Context, r *http.Request, template string, md metadata.MD, err error)
 	// MaxRequests are served at once; beyond, they are refused.
 	MaxRequests int
 	// Timeout of a call, from when the request is there.
@@ -111,7 +113,11 @@ func (h *Handler) call(r *http.Request, to *route, in proto.Message) (proto.Mess
 		return nil, err
 	}
 	answer, err := to.call(ctx, md, in)
-	return answer, fault.FromStatus(err)
+	err = fault.FromStatus(err)
+	if h.cfg.Acted != nil {
+		h.cfg.Acted(ctx, r, template, md, err)
+	}
+	return answer, err
 }
 
 // read reads the request's message from the query or the body.

@@ -94,6 +94,9 @@ func (s *Session) Admit(socket *Socket, pid string, enter func()) bool {
 		return false
 	}
 	s.sockets = append(s.sockets, socket)
+	if s.user == "" {
+		s.user = socket.UserID
+	}
 	s.conn.Queue(m)
 	if c.again {
 		s.conn.Queue(m)

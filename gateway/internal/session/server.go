@@ -65,6 +65,7 @@ type Server struct {
 	wheel  *wheel // has a lock of its own
 
 	suspicions map[string]*obs.Sampler // by what may be wrong with clients; the map does not change
+	refusals   *obs.Samplers           // of the log of refused CONNECTs
 
 	count  atomic.Int64
 	opened atomic.Int64
@@ -83,6 +84,7 @@ func NewServer(cfg Config, sids *SIDs, app App, names socketio.Names, st *stats.
 		ping:   transport.TextMessage(string(rune(engineio.Ping))),
 
 		suspicions: newSuspicions(),
+		refusals:   obs.NewSamplers(refusalInterval),
 	}
 	s.sessions = make(map[string]*Session)
 	s.ended = make(map[string]closedSession)

@@ -44,6 +44,7 @@ type Session struct {
 	ponged  bool      // since then
 	pongAt  time.Time
 	fresh   time.Time // when the last ping went out that was answered
+	user    string    // of the first socket that was admitted, for the log
 	closed  bool
 }
 
@@ -329,6 +330,7 @@ func (s *Session) Closed(reason transport.Reason) {
 		s.server.retain(s, p)
 	}
 	s.server.forget(s)
+	s.logEnd(reason, sockets)
 	s.server.stats.Disconnects.WithLabelValues(string(reason)).Inc()
 	if reason == transport.ReasonSlow {
 		s.server.stats.SlowCloses.Inc()

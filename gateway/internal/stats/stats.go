@@ -9,7 +9,8 @@ type Stats struct {
 	Sockets      prometheus.Gauge       // namespaces entered
 	Rooms        prometheus.Gauge       // rooms with a member here
 	Handshakes   *prometheus.CounterVec // result: ok, refused, overload, unavailable
-	HTTPRefusals *prometheus.CounterVec // bound: address, descriptors
+	Refusals     *prometheus.CounterVec // reason: fault.Reason
+	HTTPRefusals *prometheus.CounterVec // bound: address, descriptors, handshake_rate, max_connections, bodies
 	Disconnects  *prometheus.CounterVec // reason: transport.Reason
 	Packets      *prometheus.CounterVec // direction: in, out; type: socketio.Type
 	SlowCloses   prometheus.Counter
@@ -42,6 +43,7 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 		Sockets:      gauge("sockets", "Sockets (sessions in a namespace)."),
 		Rooms:        gauge("rooms", "Rooms with at least one member here."),
 		Handshakes:   counter("handshakes_total", "Namespace CONNECTs by result.", "result"),
+		Refusals:     counter("connect_refusals_total", "Namespace CONNECTs that were refused for good, by reason.", "reason"),
 		HTTPRefusals: counter("http_refusals_total", "HTTP connections and requests refused at a bound.", "bound"),
 		Disconnects:  counter("disconnects_total", "Ended sessions by reason.", "reason"),
 		Packets:      counter("packets_total", "Socket.IO packets.", "direction", "type"),
@@ -69,7 +71,7 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: ns, Subsystem: sub, Name: "outbound_queue_bytes", Help: "Bytes in all send queues.",
 	}, func() float64 { return float64(queuedBytes()) })
-	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.HTTPRefusals, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs, s.Recoveries,
+	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.Refusals, s.HTTPRefusals, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs, s.Recoveries,
 		s.RecoveryBytes, s.RecoveryLimit, s.RecoveryRefused,
 		s.ClientEvents, s.EventRepeats, s.ClusterCalls, s.Draining, s.Delivery, queue)
 	s.EventsIn = s.Packets.WithLabelValues("in", "event")

@@ -1,0 +1,50 @@
+package session
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// refusalInterval is between two records of refused CONNECTs with one reason; the counter has all of them.
+const refusalInterval = time.Second
+
+// LogRefusal counts a refused CONNECT by its reason, and logs it, at most once a second for each.
+func (s *Session) LogRefusal(namespace, reason string) {
+	s.server.stats.Refusals.WithLabelValues(reason).Inc()
+	skipped, ok := s.server.refusals.Take(reason, time.Now())
+	if !ok {
+		return
+	}
+	s.server.log.Warn("security event",
+		slog.String("event", "connect"), slog.String("result", "refused"), slog.String("cause", reason),
+		slog.String("address", s.headers.RemoteIP), slog.String("namespace", namespace[:min(len(namespace), maxLogged)]), slog.Int("skipped", skipped))
+}
+
+// maxLogged bounds what a client wrote in a record, in bytes.
+const maxLogged = 64
+
+// logEnd writes the one record that every connection has when it ends: whose it was, from where, how long, and why it ended. sockets are
+// those that were in a namespace until then.
+func (s *Session) logEnd(reason transport.Reason, sockets []*Socket) {
+	ids := make([]string, 0, len(sockets))
+	s.mu.Lock()
+	user := s.user
+	for _, socket := range sockets {
+		if !socket.left {
+			ids = append(ids, socket.ID)
+		}
+	}
+	s.mu.Unlock()
+	by := "websocket"
+	if p := s.polling(); p != nil {
+		by = "polling"
+		if s.upgraded() {
+			by = "polling, then websocket"
+		}
+	}
+	s.server.log.Info("connection closed",
+		slog.String("reason", string(reason)), slog.String("address", s.headers.RemoteIP), slog.String("transport", by),
+		slog.String("user_id", user), slog.Any("sockets", ids), slog.Float64("seconds", time.Since(s.opened).Seconds()))
+}
