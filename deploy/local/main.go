@@ -23,7 +23,7 @@ type Config struct {
 	Listen      string       `name:"listen" env:"LISTEN" default:"127.0.0.1:3000" help:"Address of the first gateway, host:port; further ones take the next ports."`
 	Data        string       `name:"data" env:"STARLING_DATA" help:"Folder that keeps the data; empty takes one in the user's cache folder."`
 	Gateways    int          `name:"gateways" env:"GATEWAYS" default:"1" help:"Gateways to run, a number."`
-	Admin       string       `name:"admin" env:"ADMIN" help:"Address of the first gateway's health, metrics and profiles, host:port; empty turns it off."`
+	Admin       string       `name:"admin" env:"ADMIN" help:"Address of the first gateway's health, metrics and profiles, host:port; further ones take the next ports; empty turns it off."`
 	DatabaseURL settings.URL `name:"database-url" env:"DATABASE_URL" help:"Use this PostgreSQL instead of a private one, a URL."`
 	NATSURL     settings.URL `name:"nats-url" env:"NATS_URL" help:"Use this NATS instead of an embedded one, a URL; it needs JetStream."`
 	FileLevel   string       `name:"log-file-level" env:"LOG_FILE_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least severe level in the log of the services."`
@@ -41,10 +41,21 @@ func (c *Config) Validate() error {
 	switch {
 	case err != nil || first < 1 || first+c.Gateways-1 > 65535:
 		return fmt.Errorf("--listen: %q needs a port from 1 to 65535", net.JoinHostPort(host, port))
+	case c.Admin != "" && !isAddress(c.Admin):
+		return fmt.Errorf("--admin: %q is not host:port", c.Admin)
 	case c.Gateways < 1 || c.Gateways > 16:
 		return fmt.Errorf("--gateways must be 1 to 16, not %d", c.Gateways)
 	}
 	return nil
+}
+
+func isAddress(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return false
+	}
+	_, err = strconv.ParseUint(port, 10, 16)
+	return err == nil
 }
 
 func main() {

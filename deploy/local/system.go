@@ -231,8 +231,8 @@ func (s *system) addGateways(ctx context.Context, g *run.Group, log *slog.Logger
 			return fmt.Errorf("take the gateway's port (another --listen?): %w", err)
 		}
 		admin := ""
-		if i == 0 {
-			admin = s.cfg.Admin
+		if s.cfg.Admin != "" {
+			admin = after(s.cfg.Admin, i)
 		}
 		var cfg gateway.Config
 		err = settings.Parse("gateway", "", &cfg, []string{
@@ -253,13 +253,18 @@ func (s *system) addGateways(ctx context.Context, g *run.Group, log *slog.Logger
 }
 
 func (s *system) gateways() []string {
-	host, port, _ := net.SplitHostPort(s.cfg.Listen) // Validate has looked
-	first, _ := strconv.Atoi(port)
 	addresses := make([]string, s.cfg.Gateways)
 	for i := range addresses {
-		addresses[i] = net.JoinHostPort(host, strconv.Itoa(first+i))
+		addresses[i] = after(s.cfg.Listen, i)
 	}
 	return addresses
+}
+
+// after is an address i ports after one that Validate has looked at.
+func after(address string, i int) string {
+	host, port, _ := net.SplitHostPort(address)
+	first, _ := strconv.Atoi(port)
+	return net.JoinHostPort(host, strconv.Itoa(first+i))
 }
 
 func freePort(ctx context.Context) (int, error) {
