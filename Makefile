@@ -94,6 +94,10 @@ conformance: test/conformance/clients/node_modules/.package-lock.json ## Officia
 e2e: test/e2e/node_modules/.package-lock.json ## The client contract with the official client, on three gateways (ARGS="rooms rest")
 	@cd test/e2e && node run.js $(ARGS)
 
+.PHONY: proxies
+proxies: test/e2e/node_modules/.package-lock.json ## A browser, Node and Python behind HAProxy, nginx and proxies that block WebSockets (what is installed)
+	@cd test/e2e && node run.js proxies
+
 .PHONY: chaos
 chaos: ## The fault rig: a minute of faults on real processes, then the promises are checked (ARGS="-seed 7", ARGS=--help)
 	@mkdir -p "$(BIN)" && go build -o "$(BIN)/chaos-rig" ./test/chaos && exec "$(BIN)/chaos-rig" $(ARGS)

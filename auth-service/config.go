@@ -85,7 +85,7 @@ type Limits struct {
 	RegisterRate  float64 `name:"register-address-rate" env:"REGISTER_ADDRESS_RATE" default:"20" help:"Registrations from one IP address (IPv6: /64), per minute; 0 is no limit. Loopback and LIMIT_EXEMPT_NETWORKS are not limited."`
 	RegisterBurst int     `name:"register-address-burst" env:"REGISTER_ADDRESS_BURST" default:"50" help:"Registrations from one IP address at once, a number."`
 
-	Exempt []string `name:"limit-exempt-networks" env:"LIMIT_EXEMPT_NETWORKS" help:"Networks (CIDR) whose addresses have no limits of their own, separated by commas; loopback has none either. The same as in the gateways."`
+	Exempt []string `name:"limit-exempt-networks" env:"LIMIT_EXEMPT_NETWORKS" help:"Networks (CIDR) whose addresses have no limits (handshakes, connections, logins), separated by commas; loopback has none either."`
 }
 
 // Accounts says who exists and who may come.

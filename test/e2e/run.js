@@ -4,6 +4,7 @@
 //   node run.js rooms rest         only rooms.test.js and rest.test.js
 //   node run.js --skip=emit        all but emit.test.js
 //   node run.js --faults           also what kills processes (faults.test.js)
+//   node run.js proxies            behind HAProxy, nginx and worse; only when it is named
 //   STARLING_URLS=http://a:3000,http://b:3000 API_KEY=… JWT_SECRET=… node run.js
 
 import { spawn } from 'node:child_process';
@@ -17,7 +18,7 @@ const faults = args.includes('--faults');
 const skipped = args.filter((a) => a.startsWith('--skip=')).flatMap((a) => a.slice('--skip='.length).split(','));
 const names = args.filter((a) => !a.startsWith('--')).map((a) => a.replace(/(\.test)?\.js$/, ''));
 const files = readdirSync(here).filter((f) => f.endsWith('.test.js'))
-  .filter((f) => (names.length > 0 ? names.includes(f.replace('.test.js', '')) : faults || !['faults.test.js', 'processes.test.js', 'outage.test.js', 'hang.test.js'].includes(f)))
+  .filter((f) => (names.length > 0 ? names.includes(f.replace('.test.js', '')) : f !== 'proxies.test.js' && (faults || !['faults.test.js', 'processes.test.js', 'outage.test.js', 'hang.test.js'].includes(f))))
   .filter((f) => !skipped.includes(f.replace('.test.js', '')))
   .map((f) => join(here, f));
 if (files.length === 0) throw new Error(`no test file called ${names.join(' or ')}`);
@@ -39,7 +40,9 @@ for (const signal of ['SIGINT', 'SIGTERM']) {
     if (tests) tests.kill(signal); else process.exit(1);
   });
 }
-if (!process.env.STARLING_URLS) {
+if (files.every((f) => f.endsWith('/proxies.test.js'))) {
+  Object.assign(env, settings); // it starts a system of its own
+} else if (!process.env.STARLING_URLS) {
   dir = scratch();
   binary = process.env.STARLING_BINARY ?? build(dir);
   const log = join(results, `system-${process.pid}.log`);

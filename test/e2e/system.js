@@ -54,15 +54,20 @@ function isFree(port) {
 }
 
 export class System {
-  /** Starts a system and waits until every gateway is ready. Its output goes to the file log. */
-  static async start({ binary, data, gateways = 3, log, env = {}, port }) {
+  /** Starts a system and waits until every gateway is ready. Its output goes to the file log. admin: gateways tell their readiness. */
+  static async start({ binary, data, gateways = 3, log, env = {}, port, admin = false }) {
     const system = new System();
     const first = port ?? await freePorts(gateways);
     system.port = first;
     system.urls = Array.from({ length: gateways }, (_, i) => `http://127.0.0.1:${first + i}`);
     mkdirSync(data, { recursive: true });
     const out = createWriteStream(log, { flags: 'a' });
-    system.process = spawn(binary, [`--gateways=${gateways}`, `--listen=127.0.0.1:${first}`, `--data=${data}`, '--verbose'], {
+    const more = [];
+    if (admin) {
+      system.admin = await freePorts(gateways); // of the first gateway
+      more.push(`--admin=127.0.0.1:${system.admin}`);
+    }
+    system.process = spawn(binary, [`--gateways=${gateways}`, `--listen=127.0.0.1:${first}`, `--data=${data}`, '--verbose', ...more], {
       env: { ...process.env, ...settings, ...env }, stdio: ['ignore', 'pipe', 'pipe'],
     });
     system.process.stdout.pipe(out, { end: false });
