@@ -1,0 +1,287 @@
+// Every block of code in the README and in docs/ is run, in the condition that its comments name, or by the test that is named for it
+// here. A block that nothing runs is a failure.
+
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { io } from 'socket.io-client';
+import { NoWebSocket } from './nowebsocket.js';
+import { answers, freePorts, here, root, scratch } from './system.js';
+import { until } from './fleet.js';
+import { newUser } from './user.js';
+
+const urls = (process.env.STARLING_URLS ?? '').split(',');
+const own = process.env.STARLING_BINARY; // set by run.js for the system that it started, with the demo accounts of `make run`
+const patience = 60_000;
+
+/** All fenced blocks: { file, line, language, code }. */
+function blocks() {
+  const files = ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', ...readdirSync(join(root, 'docs'), { recursive: true }).filter((f) => f.endsWith('.md')).map((f) => `docs/${f}`)];
+  return files.flatMap((file) => {
+    const found = [];
+    let block;
+    readFileSync(join(root, file), 'utf8').split('\n').forEach((text, i) => {
+      const [, indent, language] = /^( *)```(\S*)$/.exec(text) ?? [];
+      if (indent === undefined) {
+        block?.lines.push(text.slice(block.indent));
+      } else if (block) {
+        found.push({ ...block, code: block.lines.join('\n') });
+        block = undefined;
+      } else {
+        block = { file, line: i + 1, language, indent: indent.length, lines: [] };
+      }
+    });
+    assert.equal(block, undefined, `${file} has a block that does not end`);
+    return found;
+  });
+}
+
+// Blocks that other tests run. That they are there, with what is named, is looked at here.
+const elsewhere = [
+  { file: 'docs/operations.md', language: 'nginx', by: 'test/e2e/proxies.js', that: 'docs/operations.md' },
+  { file: 'docs/operations.md', language: 'ini', has: 'ignore_startup_parameters = search_path', by: 'platform/pg/pooler_test.go', that: '"pool_mode = session", "ignore_startup_parameters = search_path"' },
+  { file: 'docs/operations.md', language: 'yaml', by: 'deploy/helmtest/docs_test.go', that: 'docs/operations.md' },
+  { file: 'docs/extending.md', language: 'go', by: 'platform/eventserver/docs_test.go', that: 'func TestDocsHaveTheSample' },
+  { file: 'docs/extending.md', language: '', has: 'permissions:', by: 'platform/eventserver/docs_test.go', that: 'func TestPermissions' },
+];
+
+// What runs the others: a block that fits language, file and a piece of its text.
+const runners = [
+  { file: 'README.md', language: 'js', has: 'room:join', run: readmeClient },
+  { file: 'README.md', language: 'sh', has: 'make run', run: makeRun },
+  { file: 'docs/events.md', language: 'js', has: 'currentToken()', run: connecting },
+  { file: 'docs/extending.md', language: 'js', has: 'order:create', run: ownEvent },
+  { file: 'docs/extending.md', language: 'sh', has: 'go mod tidy', run: ownModule },
+  { language: 'sh', run: commands },
+  { language: '', has: /[│┌└▼◀]/, run: () => {} }, // a drawing
+];
+
+const fits = (block) => ({ file, language, has }) => (file === undefined || file === block.file) && language === block.language &&
+  (has === undefined || (has instanceof RegExp ? has.test(block.code) : block.code.includes(has)));
+
+const temporary = mkdtempSync(join(tmpdir(), 'starling-docs-'));
+after(() => rmSync(temporary, { recursive: true, force: true }));
+
+for (const block of blocks()) {
+  const place = `${block.file}:${block.line}`;
+  const other = elsewhere.find(fits(block));
+  if (other) {
+    test(`${place} is run by ${other.by}`, () => assert.ok(readFileSync(join(root, other.by), 'utf8').includes(other.that)));
+    continue;
+  }
+  const runner = runners.find(fits(block));
+  test(`${place} ${block.language}`, { timeout: 5 * patience, skip: !own && 'the system has no demo accounts' }, async (t) => {
+    assert.ok(runner, `nothing runs this block; say in docs.test.js how:\n${block.code}`);
+    await runner.run(t, block.code);
+  });
+}
+
+/** README: beside `make run`, whose gateways have other ports here. */
+async function readmeClient(t, code) {
+  const file = join(here, `chat-${randomUUID()}.mjs`); // here, where it finds the package
+  t.after(() => rmSync(file, { force: true }));
+  writeFileSync(file, at(code, urls[0]));
+  const child = spawn(process.execPath, [file], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
+  let said = '';
+  child.stdout.on('data', (bytes) => { said += bytes; });
+  const [exit] = await once(child, 'close');
+  assert.equal(exit, 0, said);
+  for (const want of [/^in the lobby as (owner|member), which stands at \d+$/m, /^\d+ Alice: Hello$/m, /ok: true,\s+status: 'delivered',\s+id: '[0-9a-f-]{36}',\s+seq: \d+,\s+createdAt: '/]) assert.match(said, want);
+}
+
+/** The code with another address; that it names the usual one is part of what is tested. */
+function at(code, url) {
+  assert.ok(code.includes('http://localhost:3000'), code);
+  return code.replaceAll('http://localhost:3000', url);
+}
+
+/** docs/events.md: a fresh token at every connection; WebSocket first; polling where it is blocked. */
+async function connecting(t, code) {
+  const { token } = await newUser();
+  const open = async (url, source = code) => {
+    let asked = 0;
+    const currentToken = () => { asked += 1; return token; };
+    const socket = new Function('io', 'currentToken', `${at(source, url)}; return socket;`)(io, currentToken);
+    t.after(() => { socket.close(); socket.io.engine?.close(); });
+    await until(() => socket.connected, patience, `connected to ${url}`);
+    return { socket, asked: () => asked, transport: () => socket.io.engine.transport.name };
+  };
+
+  const direct = await open(urls[0]);
+  assert.deepEqual([direct.transport(), direct.asked()], ['websocket', 1]);
+  direct.socket.io.engine.close(); // as a network does
+  await once(direct.socket, 'connect');
+  assert.equal(direct.asked(), 2, 'the token is asked for at every connection');
+
+  for (const how of ['refuse', 'drop', 'strip']) {
+    const proxy = await NoWebSocket.to(urls[0], how);
+    t.after(() => proxy.remove());
+    const blocked = await open(proxy.url);
+    assert.equal(blocked.transport(), 'polling', how);
+    assert.ok(proxy.blocked > 0, `${how}: no WebSocket was tried first`);
+  }
+
+  // The text below it: where WebSockets get no answer at all, leave both options out.
+  const without = code.split('\n').filter((line) => !/^ *(transports|tryAllTransports):/.test(line)).join('\n');
+  const swallowing = await NoWebSocket.to(urls[0], 'swallow');
+  t.after(() => swallowing.remove());
+  assert.equal((await open(swallowing.url, without)).transport(), 'polling');
+  const plain = await open(urls[0], without);
+  await until(() => plain.transport() === 'websocket', patience, 'the client goes over to WebSocket');
+}
+
+/** docs/extending.md: what the sample service, which is tested beside its source, reads of the event. */
+async function ownEvent(_, code) {
+  const calls = [];
+  const socket = { emitWithAck: async (...args) => { calls.push(args); return { ok: true, orderId: 1 }; } };
+  const orderId = await new Function('socket', `return (async () => { ${code}; return orderId; })()`)(socket);
+  assert.equal(orderId, 1);
+  assert.deepEqual(calls, [['order:create', { key: calls[0][1].key, table: 7 }]]);
+  assert.match(calls[0][1].key, /^\S{36}$/);
+}
+
+/** docs/extending.md: a module of one's own, with the sample service in it. */
+async function ownModule(_, code) {
+  const dir = join(temporary, 'orders');
+  const sample = /```go\n([^]*?)```/.exec(readFileSync(join(root, 'docs/extending.md'), 'utf8'))[1];
+  const source = readFileSync(join(root, 'platform/eventserver/example_service_test.go'), 'utf8');
+  const imports = /import \([^]*?\n\)/.exec(source)[0].split('\n').filter((line) => {
+    const name = /"(?:[^"]*\/)?([a-z]+)"$/.exec(line)?.[1];
+    return name === undefined || new RegExp(`\\b${name}\\.`).test(sample);
+  }).join('\n');
+  const prepare = `mkdir ${dir} && cd ${dir} && cat > orders.go && `;
+  bash(`${prepare}${code.replaceAll('/path/to/starling', root).trim().split('\n').join(' && ')} && go vet .`, {
+    input: `package orders\n\n${imports}\n\n${sample}`, env: { ...process.env, GOWORK: 'off', GOFLAGS: '-mod=mod' },
+  });
+}
+
+function bash(script, { input = '', env = process.env, cwd = temporary } = {}) {
+  const { status, stdout, stderr } = spawnSync('bash', ['-euo', 'pipefail', '-c', script], { input, env, cwd, encoding: 'utf8', timeout: 4 * patience });
+  assert.equal(status, 0, `${script}\n${stdout}\n${stderr}`);
+  return stdout;
+}
+
+/** README: what its comments say of make run and make clean; the rest is commands like others. */
+async function makeRun(t, code) {
+  await commands(t, code);
+  const lines = code.split('\n').filter((line) => /^make (run|clean)/.test(line));
+  assert.equal(lines.length, 3);
+  const dir = scratch();
+  t.after(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 }));
+  const data = join(dir, 'data');
+  for (const [line, gateways] of [[lines[0], 1], [lines[1], 3]]) {
+    const first = await freePorts(gateways);
+    const env = { ...process.env, LISTEN: `127.0.0.1:${first}`, STARLING_DATA: data };
+    for (const name of ['ADMIN', 'DATABASE_URL', 'NATS_URL']) delete env[name];
+    const child = spawn('bash', ['-c', line], { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'], detached: true }); // a group of its own, as a terminal makes one
+    const kill = (signal) => { try { process.kill(-child.pid, signal); } catch { /* all of it has ended */ } };
+    t.after(() => kill('SIGKILL'));
+    const ended = once(child, 'close');
+    let said = '';
+    child.stdout.on('data', (bytes) => { said += bytes; });
+    await until(() => {
+      assert.equal(child.exitCode, null, said);
+      return /is ready: http:\/\/localhost:/.test(said);
+    }, 2 * patience, `${line} is ready`);
+    assert.match(said, /alice .*alice-demo-password/);
+    assert.match(said, /API key +\S+/);
+    for (let i = 0; i < gateways; i += 1) assert.ok(await answers(`http://127.0.0.1:${first + i}/healthz`), `${line}: port ${i + 1}`);
+    kill('SIGINT'); // Ctrl-C
+    await ended;
+    assert.equal(await answers(`http://127.0.0.1:${first}/healthz`), false, `${line} runs on after Ctrl-C`);
+  }
+  assert.ok(existsSync(data));
+  bash(lines[2], { cwd: root, env: { ...process.env, STARLING_DATA: data } });
+  assert.equal(existsSync(data), false, 'make clean leaves the data');
+}
+
+// The programs behind targets of the Makefile that pass ARGS on.
+const programs = { run: './deploy/local', clean: './deploy/local', chaos: './test/chaos', bench: './test/bench' };
+
+/**
+ * Shell commands: bash reads them with stand-ins for the programs, which note how they are called, so that quotes, pipes and redirects
+ * are those of the block. What they name has to exist: targets, flags, services, charts. `make compose-test` runs compose for real.
+ */
+async function commands(_, code) {
+  const calls = join(temporary, `calls-${randomUUID()}`);
+  const standIns = ['make', 'docker', 'helm', 'go', 'npm', 'kubectl'].map((name) => `${name}() { { printf '%s\\x1f' ${name} "$@"; printf '\\n'; } >> '${calls}'; }`).join('\n');
+  bash(`${standIns}\n${code.replaceAll('FILE', '/dev/null')}`);
+  const noted = readFileSync(calls, 'utf8').trimEnd().split('\n').map((line) => line.split('\x1f').slice(0, -1));
+  assert.ok(noted.length > 0, code);
+  for (const call of noted) {
+    const [program, ...args] = call;
+    switch (program) {
+      case 'make': checkMake(args); break;
+      case 'docker': checkCompose(args); break;
+      case 'go': checkGo(args); break;
+      case 'helm': checkHelm(args); break;
+      default: assert.fail(`nothing checks ${call.join(' ')}`);
+    }
+  }
+}
+
+const help = new Map(); // of a program
+
+/** Fails unless a program of this repository has all flags among args. */
+function checkFlags(pkg, args) {
+  if (!help.has(pkg)) {
+    const binary = join(temporary, pkg.replaceAll('/', '-'));
+    const { stdout, stderr } = spawnSync('bash', ['-c', `go build -o '${binary}' ${pkg} && '${binary}' -help`], { cwd: root, encoding: 'utf8' });
+    help.set(pkg, stdout + stderr);
+  }
+  for (const arg of args.filter((a) => /^--?[a-z]/.test(a) && !/^--?help$/.test(a))) {
+    const name = arg.replace(/^-+/, '').replace(/=.*/, '');
+    assert.match(help.get(pkg), new RegExp(`(^|\\s)--?${name}\\b`), `${pkg} has no flag ${arg}`);
+  }
+}
+
+function checkMake(args) {
+  const { status, stderr } = spawnSync('make', ['-n', ...args], { cwd: root, encoding: 'utf8' });
+  assert.equal(status, 0, `make ${args.join(' ')}: ${stderr}`);
+  const passed = args.find((a) => a.startsWith('ARGS='))?.slice('ARGS='.length).split(/\s+/) ?? [];
+  if (passed.length > 0) checkFlags(programs[args[0]] ?? assert.fail(`nothing is known of ARGS of make ${args[0]}`), passed);
+}
+
+function checkGo([verb, pkg, ...args]) {
+  assert.equal(verb, 'run');
+  checkFlags(pkg, args);
+}
+
+const compose = readFileSync(join(root, 'docker-compose.yml'), 'utf8');
+const services = new Set(compose.slice(compose.indexOf('\nservices:\n'), compose.indexOf('\nnetworks:\n')).match(/^ {2}[a-z-]+(?=:$)/gm).map((s) => s.trim()));
+const volumes = new Set(compose.slice(compose.indexOf('\nvolumes:\n')).match(/^ {2}[a-z-]+(?=:$)/gm).map((s) => `starling_${s.trim()}`));
+
+function checkCompose([tool, ...args]) {
+  if (tool === 'volume') {
+    assert.ok(volumes.has(args.at(-1)), `compose has no volume ${args.at(-1)}`);
+    return;
+  }
+  assert.equal(tool, 'compose');
+  const profile = args.indexOf('--profile');
+  if (profile >= 0) assert.ok(compose.includes(`profiles: [${args.splice(profile, 2)[1]}]`));
+  const [verb, ...rest] = args;
+  assert.ok(['up', 'down', 'logs', 'exec', 'stop', 'rm', 'ps', 'build', 'pull'].includes(verb), verb);
+  for (const [i, arg] of rest.entries()) {
+    if (rest[i - 1] === '--scale') assert.ok(services.has(arg.split('=')[0]), `compose has no service ${arg}`);
+    else if (!arg.startsWith('-')) {
+      assert.ok(services.has(arg), `compose has no service ${arg}`);
+      if (verb === 'exec') return; // the rest runs in the service
+    }
+  }
+}
+
+function checkHelm([verb, , chart, ...args]) {
+  assert.ok(['install', 'upgrade', 'template'].includes(verb), verb);
+  const values = readFileSync(join(root, chart, 'values.yaml'), 'utf8');
+  for (const [i, arg] of args.entries()) {
+    if (args[i - 1] !== '--set') continue;
+    const [top, name] = arg.split('=')[0].split('.');
+    assert.match(values, new RegExp(`^${top}:\\n(?: .*\\n|\\n)*? {2}${name}:`, 'm'), `${chart} has no value ${arg}`);
+  }
+}
