@@ -103,7 +103,7 @@ func benchmarkJourney(b *testing.B, rooms int) {
 				}})
 				raw, _ := proto.Marshal(event(fmt.Sprint("user", i), "/", "message:send", string(args)))
 				sent := time.Now()
-				msg, err := nc.Request(to, raw, 5*time.Second)
+				msg, err := nc.Request(to, raw, 30*time.Second)
 				reply := &eventv1.ClientReply{}
 				if err != nil || proto.Unmarshal(msg.Data, reply) != nil || reply.GetFault() != nil {
 					failed.Add(1)

@@ -130,7 +130,7 @@ func (s *system) request(e *eventv1.ClientEvent) (*eventv1.ClientReply, error) {
 	if err != nil {
 		return nil, err
 	}
-	msg, err := s.nc.Request(to, raw, 6*time.Second)
+	msg, err := s.nc.Request(to, raw, 30*time.Second)
 	if err != nil {
 		return nil, err
 	}

@@ -109,7 +109,7 @@ func get(t *testing.T, conn *nats.Conn, args string) (string, *eventv1.Fault) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := conn.Request(s, raw, 8*time.Second)
+	m, err := conn.Request(s, raw, 30*time.Second)
 	if err != nil {
 		t.Fatalf("presence:get %s: %v", args, err)
 	}

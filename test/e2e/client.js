@@ -9,7 +9,7 @@ if (urls.length === 0) throw new Error('STARLING_URLS is not set; start the test
 /** The base URL of a gateway, counted from 0; more gateways than there are wrap around. */
 export const url = (gateway = 0) => urls[gateway % urls.length];
 
-const patience = Number(process.env.STARLING_TIMEOUT_MS ?? 8000);
+const patience = Number(process.env.STARLING_TIMEOUT_MS ?? 30_000);
 
 export class Client {
   #waiting = new Set();

@@ -3,7 +3,6 @@ package peers
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -146,8 +145,7 @@ func (f *fleet) start(id string) *gateway {
 		}
 	})
 	sessiontest.Eventually(f.t, func() bool {
-		_, err := f.bus.Request(subject.Engine(id), nil, time.Millisecond)
-		return !errors.Is(err, nats.ErrNoResponders)
+		return bustest.HasSubscriber(f.t, f.bus, subject.Engine(id))
 	}, func() string { return "the gateway does not listen" })
 	return g
 }
@@ -157,8 +155,7 @@ func (g *gateway) kill() {
 	g.t.Helper()
 	g.nc.Close()
 	sessiontest.Eventually(g.t, func() bool {
-		_, err := g.fleet.bus.Request(subject.Engine(g.id), nil, 50*time.Millisecond)
-		return errors.Is(err, nats.ErrNoResponders)
+		return !bustest.HasSubscriber(g.t, g.fleet.bus, subject.Engine(g.id))
 	}, func() string { return "the bus still knows the gateway" })
 }
 

@@ -122,10 +122,7 @@ func (f *fleet) start(id string) *fleetGateway {
 	})
 	sessiontest.Eventually(f.t, func() bool {
 		_, err := f.service.Request(subject.PresenceSnapshot(id), nil, time.Second)
-		if _, away := f.service.Request(subject.Engine(id), nil, time.Millisecond); errors.Is(away, nats.ErrNoResponders) {
-			return false
-		}
-		return err == nil && (g.hasBucket() || cfg.store.Window == 0)
+		return err == nil && bustest.HasSubscriber(f.t, f.service, subject.Engine(id)) && (g.hasBucket() || cfg.store.Window == 0)
 	}, func() string { return "the gateway does not answer, or has no bucket" })
 	g.stored()
 	return g
@@ -161,8 +158,7 @@ func (g *fleetGateway) kill() {
 	g.t.Helper()
 	g.nc.Close()
 	sessiontest.Eventually(g.t, func() bool {
-		_, err := g.service.Request(subject.Engine(g.id), nil, 50*time.Millisecond)
-		return errors.Is(err, nats.ErrNoResponders)
+		return !bustest.HasSubscriber(g.t, g.service, subject.Engine(g.id))
 	}, func() string { return "the bus still knows the gateway" })
 }
 

@@ -9,16 +9,14 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
 // heard tells whether anybody has subscribed to a room.
 func (w *world) heard(t *testing.T, room string) bool {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	_, err := w.service.RequestWithContext(ctx, subject.Room(room), nil)
-	return !errors.Is(err, nats.ErrNoResponders)
+	return bustest.HasSubscriber(t, w.service, subject.Room(room))
 }
 
 func (w *world) wantHeard(t *testing.T, room string, want bool) {

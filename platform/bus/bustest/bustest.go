@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -60,5 +61,33 @@ func WaitConnected(ctx context.Context, nc *nats.Conn) error {
 			return fmt.Errorf("wait for NATS: %w", ctx.Err())
 		case <-changes:
 		}
+	}
+}
+
+// flushTimeout guards against a server that hangs.
+const flushTimeout = 30 * time.Second
+
+// HasSubscriber tells whether anybody has subscribed to a subject, without a limit of time: the server says that there is nobody before it
+// answers the flush. Who has subscribed gets an empty message.
+func HasSubscriber(t testing.TB, nc *nats.Conn, subject string) bool {
+	t.Helper()
+	inbox := nats.NewInbox()
+	answers := make(chan *nats.Msg, 1)
+	sub, err := nc.ChanSubscribe(inbox, answers)
+	if err == nil {
+		err = nc.PublishRequest(subject, inbox, nil)
+	}
+	if err == nil {
+		err = nc.FlushTimeout(flushTimeout)
+	}
+	if err != nil {
+		t.Fatalf("ask who has subscribed to %s: %v", subject, err)
+	}
+	defer sub.Unsubscribe() //nolint:errcheck // the connection ends with the test
+	select {
+	case msg := <-answers:
+		return len(msg.Data) > 0 || msg.Header.Get("Status") != "503"
+	default:
+		return true
 	}
 }
