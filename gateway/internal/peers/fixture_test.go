@@ -82,14 +82,14 @@ func (a *echo) count() int {
 
 // fleet is several gateways over one NATS, without what they are there for.
 type fleet struct {
-	t      *testing.T
+	t      testing.TB
 	broker *embedded.Server
 	bus    *nats.Conn // of the test
 }
 
 // gateway is one of them.
 type gateway struct {
-	t        *testing.T
+	t        testing.TB
 	fleet    *fleet
 	id       string
 	nc       *nats.Conn
@@ -103,7 +103,7 @@ type gateway struct {
 	takeover func(pid string, done func())
 }
 
-func newFleet(t *testing.T) *fleet {
+func newFleet(t testing.TB) *fleet {
 	t.Helper()
 	broker := bustest.Server(t)
 	return &fleet{t: t, broker: broker, bus: bustest.Connect(t, broker)}
@@ -202,13 +202,13 @@ func wantNothingLeft(t *testing.T, owner, carrier *gateway) {
 // polling is a client on long polling whose requests come to another gateway than its session's.
 type polling struct {
 	*sessiontest.Polling
-	t     *testing.T
+	t     testing.TB
 	owner *gateway
 	other *gateway
 }
 
 // pollThrough opens a session at owner.
-func pollThrough(t *testing.T, owner, other *gateway) *polling {
+func pollThrough(t testing.TB, owner, other *gateway) *polling {
 	t.Helper()
 	p := &polling{Polling: sessiontest.OpenPolling(t, owner.sessions, owner.sockets), t: t, owner: owner, other: other}
 	p.Do = p.passOn

@@ -39,22 +39,8 @@ func tunnelled(t *testing.T, carrier, owner *gateway, sid string) *webSocket {
 	if err != nil || refusal != nil {
 		t.Fatalf("OpenTunnel = %v, %v", refusal, err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	conn, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	accepted, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn := connected(t, carrier, bind)
 	w := &webSocket{t: t, conn: conn, closed: make(chan struct{})}
-	carrier.sockets.Serve(accepted, nil, bind)
-	t.Cleanup(func() { _ = conn.Close() })
 	go func() {
 		defer close(w.closed)
 		for {
@@ -77,6 +63,27 @@ func tunnelled(t *testing.T, carrier, owner *gateway, sid string) *webSocket {
 		}
 	}()
 	return w
+}
+
+// connected gives the client's end of a WebSocket to a gateway.
+func connected(t testing.TB, g *gateway, bind func(transport.Conn) transport.Receiver) net.Conn {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.sockets.Serve(accepted, nil, bind)
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
 }
 
 func (w *webSocket) write(frame ws.Frame) {
