@@ -17,6 +17,8 @@ import (
 const (
 	password    = "a password of the rig"
 	restTimeout = 5 * time.Second
+	// enrolTimeout is restTimeout before the load begins: nothing is measured yet, and the machine starts the system.
+	enrolTimeout = time.Minute
 	// leftToConnect is how long an access token must be good for a connection to begin with it.
 	leftToConnect = 8 * time.Second
 	// maxAnswer bounds what is read of an answer.
@@ -50,7 +52,7 @@ type login struct {
 func (a *account) enrol(ctx context.Context) (id string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	got, _, err := a.post(ctx, "register", map[string]string{"username": a.username, "password": password})
+	got, _, err := a.post(ctx, enrolTimeout, "register", map[string]string{"username": a.username, "password": password})
 	if err != nil {
 		return "", err
 	}
@@ -77,12 +79,12 @@ func (a *account) fresh(ctx context.Context) (string, error) {
 
 // renew spends the refresh token, and logs in again when the login is over; a.mu is held.
 func (a *account) renew(ctx context.Context) (string, error) {
-	got, status, err := a.post(ctx, "refresh", map[string]string{"refreshToken": a.refresh})
+	got, status, err := a.post(ctx, restTimeout, "refresh", map[string]string{"refreshToken": a.refresh})
 	if status == http.StatusUnauthorized {
 		if !a.unsure {
 			a.user.load.counters.fail("token:refresh refused")
 		}
-		got, _, err = a.post(ctx, "login", map[string]string{"username": a.username, "password": password})
+		got, _, err = a.post(ctx, restTimeout, "login", map[string]string{"username": a.username, "password": password})
 	}
 	if err != nil {
 		a.unsure = true
@@ -110,8 +112,8 @@ func (a *account) refused(token string) {
 }
 
 // post makes one REST call for tokens at any gateway; status is 0 where there was no answer, or one that cannot be read.
-func (a *account) post(ctx context.Context, call string, body any) (got login, status int, err error) {
-	ctx, cancel := context.WithTimeout(ctx, restTimeout)
+func (a *account) post(ctx context.Context, limit time.Duration, call string, body any) (got login, status int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	encoded, err := json.Marshal(body)
 	if err != nil {
