@@ -45,6 +45,7 @@ type RoomEvent struct {
 	Seq          uint64
 	Fact         Fact
 	ExceptSocket string    // does not get it
+	ExceptUser   UserID    // whose sockets do not get it
 	EvictUser    UserID    // whose sockets leave the room after it
 	CausedAt     time.Time // zero = not known
 }
@@ -73,7 +74,7 @@ type (
 		User    UserID
 		Seq     uint64
 	}
-	// TypingStarted is typing:start.
+	// TypingStarted is typing:start, which holds for TypingExpiry.
 	TypingStarted struct {
 		User UserID
 		Name string

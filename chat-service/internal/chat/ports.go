@@ -48,6 +48,7 @@ type View struct {
 	Head     uint64
 	Messages []Message // oldest first
 	HasMore  bool
+	Typing   []TypingStarted // by others, when the user joins; not in the Store
 }
 
 // Page selects messages of a room. With After, the oldest after it; otherwise the newest, before Before if that is given.

@@ -37,6 +37,7 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 		view, err := s.store.View(ctx, r.Room, c.User, page)
 		if err != nil || view.Member {
 			view.fit(maxJoinWeight, page.After != nil)
+			view.Typing = s.typing.Typists(r.Room, c.User)
 			return view, err
 		}
 		if !view.Exists && !s.cfg.RoomsAutocreate {

@@ -103,7 +103,7 @@ func (d *Draft) check() error {
 	return checkText("clientMsgId", d.ClientMsgID)
 }
 
-// Send stores a message of a member and then tells the room.
+// Send stores a message of a member and then tells the room. What the socket was typing is what it sent.
 func (s *Service) Send(c Caller, d Draft, done func(Outcome)) error {
 	if err := d.check(); err != nil {
 		return err
@@ -111,7 +111,12 @@ func (s *Service) Send(c Caller, d Draft, done func(Outcome)) error {
 	return s.writer.Submit(Send{
 		Origin:  c.in(d.Room),
 		Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID,
-	}, done)
+	}, func(o Outcome) {
+		if o.Err == nil {
+			s.typing.Stop(d.Room, c.Socket)
+		}
+		done(o)
+	})
 }
 
 // Post stores a message in the name of a user, who has to be a member, or of the System, and waits for the commit.
@@ -123,7 +128,11 @@ func (s *Service) Post(ctx context.Context, user UserID, d Draft) (Outcome, erro
 	if user == System {
 		c.System, c.Name = true, SystemName
 	}
-	return s.writer.Do(ctx, c)
+	o, err := s.writer.Do(ctx, c)
+	if err == nil {
+		s.typing.StopUser(d.Room, user) // its backend sends what it typed
+	}
+	return o, err
 }
 
 // RoomMessage tells everyone in the room what a member said, without storing it.

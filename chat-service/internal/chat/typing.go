@@ -7,15 +7,22 @@ import (
 	"github.com/starling-chat/starling/proto/fault"
 )
 
-// TypingSpan is how long a start lasts without being renewed.
-const TypingSpan = 5 * time.Second
-
-// Spans of one socket's typing in one room.
+// Spans of typing.
 const (
+	// TypingSpan is how long a start lasts without being renewed.
+	TypingSpan = 5 * time.Second
+	// TypingRenewal is how often a room is told of renewals at most.
+	TypingRenewal = 3 * time.Second
+	// TypingExpiry is how long a start holds for those who were told: long enough for the next renewal to be told.
+	TypingExpiry = TypingSpan + TypingRenewal
 	// orphanSpan is when a replica speaks up for one that died: late enough for its own stop to have arrived.
 	orphanSpan = TypingSpan + 2*time.Second
-	// maxTyping bounds what one process remembers.
-	maxTyping = 100_000
+)
+
+// Bounds of typing.
+const (
+	maxTyping  = 100_000 // sockets that one process remembers
+	maxTypists = 50      // users whom a joiner is told of
 )
 
 // TypingNote is what replicas tell each other, so that a start seen by one of them can be renewed or stopped by another.
@@ -23,7 +30,9 @@ type TypingNote struct {
 	Room   RoomID
 	Socket string
 	User   UserID
-	On     bool // false: stopped
+	Name   string // "" in a stop, and from a replica of an older release
+	On     bool   // false: stopped
+	Told   bool   // the room was told as well
 }
 
 // Gossip carries notes to all replicas; it may lose some.
@@ -31,15 +40,19 @@ type Gossip interface {
 	Tell(note TypingNote)
 }
 
-// Typing knows who is typing where. Each state has one owner: the replica that heard of it last, whose timer ends it.
+// Typing knows who is typing where. A user types in a room as long as one of its sockets does, and the room is told of users: of the
+// first socket's start, of renewals now and then, of the last socket's stop. A told start holds for TypingExpiry, so that who missed a
+// stop does not show it for ever; who joins is told of those who type by then.
 //
-//	       start, not known: tell the room         renewed: silent
+// Each socket's typing has one owner: the replica that heard of it last, whose timer ends it.
+//
+//	       start, not known                        renewed
 //	idle ────────────────────────────────▶ owned ◀──────────────────┐
-//	  ▲   stop, leave, disconnect, 5 s:     │ └─────────────────────┘
-//	  │   tell the room, tell replicas      │ a replica notes a start
+//	  ▲   stop, message, leave,             │ └─────────────────────┘
+//	  │   disconnect, 5 s                   │ a replica notes a start
 //	  └─────────────────────────────────────┤
 //	  ▲   a replica notes a stop            ▼
-//	  └───────────────────────────────── followed: after 7 s tell the room (its owner died)
+//	  └───────────────────────────────── followed: ends after 7 s (its owner died)
 type Typing struct {
 	// Fixed at birth.
 	publish func(RoomEvent) error
@@ -47,14 +60,20 @@ type Typing struct {
 
 	// Guarded by mu.
 	mu      sync.Mutex
-	rooms   map[RoomID]map[string]*typist // → by socket
-	sockets map[string]map[RoomID]struct{}
-	count   int
+	rooms   map[RoomID]map[UserID]*typist
+	sockets map[string]map[RoomID]UserID
+	count   int // sockets in all rooms
 	closed  bool
 }
 
+// typist is a user who types in a room.
 type typist struct {
-	user  UserID
+	name    string
+	told    time.Time // when the room was told last
+	sockets map[string]*typingSocket
+}
+
+type typingSocket struct {
 	owned bool
 	timer *time.Timer
 }
@@ -63,42 +82,40 @@ type typist struct {
 func NewTyping(publish func(RoomEvent) error, gossip Gossip) *Typing {
 	return &Typing{
 		publish: publish, gossip: gossip,
-		rooms: map[RoomID]map[string]*typist{}, sockets: map[string]map[RoomID]struct{}{},
+		rooms: map[RoomID]map[UserID]*typist{}, sockets: map[string]map[RoomID]UserID{},
 	}
 }
 
-// Start notes that a socket types in a room, and tells the others unless they know.
+// Start notes that a socket types in a room, and tells the other users there unless they were told a moment ago.
 func (t *Typing) Start(room RoomID, user UserID, name, socket string) error {
-	news, err := t.note(room, user, socket, true)
+	note := TypingNote{Room: room, Socket: socket, User: user, Name: name, On: true}
+	tell, err := t.note(note, true)
 	if err != nil {
 		return err
 	}
-	t.gossip.Tell(TypingNote{Room: room, Socket: socket, User: user, On: true})
-	if !news {
+	note.Told = tell
+	t.gossip.Tell(note)
+	if !tell {
 		return nil
 	}
-	return unavailable(t.publish(RoomEvent{Room: room, Fact: TypingStarted{user, name}, ExceptSocket: socket}))
+	return unavailable(t.publish(RoomEvent{Room: room, Fact: TypingStarted{user, name}, ExceptUser: user, ExceptSocket: socket}))
 }
 
 // Stop ends the typing of a socket in a room.
-func (t *Typing) Stop(room RoomID, socket string) {
-	if ended := t.remove(room, socket, false); ended != nil {
-		t.tellStopped(room, socket, ended.user)
-	}
-}
+func (t *Typing) Stop(room RoomID, socket string) { t.stop(room, socket, false) }
 
 // StopUser ends the typing of all sockets of a user in a room.
 func (t *Typing) StopUser(room RoomID, user UserID) {
 	t.mu.Lock()
 	var sockets []string
-	for socket, state := range t.rooms[room] {
-		if state.user == user {
+	if state := t.rooms[room][user]; state != nil {
+		for socket := range state.sockets {
 			sockets = append(sockets, socket)
 		}
 	}
 	t.mu.Unlock()
 	for _, socket := range sockets {
-		t.Stop(room, socket)
+		t.stop(room, socket, false)
 	}
 }
 
@@ -111,19 +128,32 @@ func (t *Typing) Disconnected(socket string) {
 	}
 	t.mu.Unlock()
 	for _, room := range rooms {
-		if ended := t.remove(room, socket, true); ended != nil {
-			t.tellStopped(room, socket, ended.user)
+		t.stop(room, socket, true)
+	}
+}
+
+// Typists lists some of those who type in a room, without one user.
+func (t *Typing) Typists(room RoomID, except UserID) (typists []TypingStarted) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for user, state := range t.rooms[room] {
+		if user != except && state.name != "" && len(typists) < maxTypists {
+			typists = append(typists, TypingStarted{user, state.name})
 		}
 	}
+	return typists
 }
 
 // Heard takes in a note of another replica, which now owns that state. A replica must not hear its own notes.
 func (t *Typing) Heard(n TypingNote) {
 	if n.On {
-		_, _ = t.note(n.Room, n.User, n.Socket, false) // full: then this replica does not know
+		_, _ = t.note(n, false) // full: then this replica does not know
 		return
 	}
-	t.remove(n.Room, n.Socket, false)
+	if user, last := t.remove(n.Room, n.Socket, false); last && !n.Told {
+		// The user's last two sockets ended at once, each on a replica that took the other for alive.
+		t.tellStopped(n.Room, user, n.Socket)
+	}
 }
 
 // Close forgets everything without telling; the other replicas speak up after orphanSpan.
@@ -133,7 +163,9 @@ func (t *Typing) Close() {
 	t.closed = true
 	for _, typists := range t.rooms {
 		for _, state := range typists {
-			state.timer.Stop()
+			for _, socket := range state.sockets {
+				socket.timer.Stop()
+			}
 		}
 	}
 	clear(t.rooms)
@@ -141,71 +173,105 @@ func (t *Typing) Close() {
 	t.count = 0
 }
 
-// note records a start or a renewal; news tells that it was not known.
-func (t *Typing) note(room RoomID, user UserID, socket string, owned bool) (news bool, err error) {
+// note records a start or a renewal; tell says that it is for this replica to tell the room.
+func (t *Typing) note(n TypingNote, owned bool) (tell bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	state := t.rooms[n.Room][n.User]
+	if state == nil || state.sockets[n.Socket] == nil {
+		if t.count >= maxTyping || t.closed {
+			return false, fault.Retry(fault.Unavailable, "Too many are typing", time.Second)
+		}
+		state = t.add(n)
+	}
+	socket := state.sockets[n.Socket]
+	if socket.timer != nil {
+		socket.timer.Stop()
+	}
 	span := orphanSpan
 	if owned {
 		span = TypingSpan
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if state := t.rooms[room][socket]; state != nil {
-		state.timer.Stop()
-		state.owned = owned
-		state.timer = t.expireAfter(span, room, socket, state)
-		return false, nil
+	socket.owned, socket.timer = owned, t.expireAfter(span, n.Room, n.Socket, socket)
+	if n.Name != "" {
+		state.name = n.Name
 	}
-	if t.count >= maxTyping || t.closed {
-		return false, fault.Retry(fault.Unavailable, "Too many are typing", time.Second)
+	now := time.Now()
+	tell = owned && now.Sub(state.told) >= TypingRenewal
+	// Also where another replica was the first, and told the room before this one listened.
+	if tell || n.Told || state.told.IsZero() {
+		state.told = now
 	}
-	state := &typist{user: user, owned: owned}
-	if t.rooms[room] == nil {
-		t.rooms[room] = map[string]*typist{}
+	return tell, nil
+}
+
+// add needs mu. It makes a socket's typing, without its timer.
+func (t *Typing) add(n TypingNote) *typist {
+	if t.rooms[n.Room] == nil {
+		t.rooms[n.Room] = map[UserID]*typist{}
 	}
-	if t.sockets[socket] == nil {
-		t.sockets[socket] = map[RoomID]struct{}{}
+	state := t.rooms[n.Room][n.User]
+	if state == nil {
+		state = &typist{sockets: make(map[string]*typingSocket, 1)}
+		t.rooms[n.Room][n.User] = state
 	}
-	t.rooms[room][socket] = state
-	t.sockets[socket][room] = struct{}{}
+	if t.sockets[n.Socket] == nil {
+		t.sockets[n.Socket] = make(map[RoomID]UserID, 1)
+	}
+	state.sockets[n.Socket], t.sockets[n.Socket][n.Room] = &typingSocket{}, n.User
 	t.count++
-	state.timer = t.expireAfter(span, room, socket, state)
-	return true, nil
+	return state
 }
 
 // expireAfter is called under mu, and so is set before the timer's function can look.
-func (t *Typing) expireAfter(span time.Duration, room RoomID, socket string, state *typist) *time.Timer {
+func (t *Typing) expireAfter(span time.Duration, room RoomID, id string, socket *typingSocket) *time.Timer {
 	var timer *time.Timer
 	timer = time.AfterFunc(span, func() {
 		t.mu.Lock()
-		current := t.rooms[room][socket]
-		valid := current == state && current.timer == timer
-		if valid {
-			t.drop(room, socket)
+		user := t.sockets[id][room]
+		valid := false
+		last := false
+		if state := t.rooms[room][user]; state != nil && state.sockets[id] == socket && socket.timer == timer {
+			valid, last = true, t.drop(room, user, id)
 		}
 		t.mu.Unlock()
 		if valid {
-			t.tellStopped(room, socket, state.user)
+			t.stopped(room, user, id, last)
 		}
 	})
 	return timer
 }
 
-// remove forgets a state and returns it; with ownedOnly it leaves those of other replicas to them.
-func (t *Typing) remove(room RoomID, socket string, ownedOnly bool) *typist {
+// stop ends a socket's typing; with ownedOnly it leaves those of other replicas to them.
+func (t *Typing) stop(room RoomID, socket string, ownedOnly bool) {
+	if user, last := t.remove(room, socket, ownedOnly); user != "" {
+		t.stopped(room, user, socket, last)
+	}
+}
+
+// remove forgets a socket's typing, and tells whose it was, "" when there is nothing to forget; last: the user types no more.
+func (t *Typing) remove(room RoomID, socket string, ownedOnly bool) (user UserID, last bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	state := t.rooms[room][socket]
-	if state == nil || ownedOnly && !state.owned {
-		return nil
+	user, known := t.sockets[socket][room]
+	if !known {
+		return "", false
+	}
+	state := t.rooms[room][user].sockets[socket]
+	if ownedOnly && !state.owned {
+		return "", false
 	}
 	state.timer.Stop()
-	t.drop(room, socket)
-	return state
+	return user, t.drop(room, user, socket)
 }
 
 // drop needs mu.
-func (t *Typing) drop(room RoomID, socket string) {
-	delete(t.rooms[room], socket)
+func (t *Typing) drop(room RoomID, user UserID, socket string) (last bool) {
+	state := t.rooms[room][user]
+	delete(state.sockets, socket)
+	if last = len(state.sockets) == 0; last {
+		delete(t.rooms[room], user)
+	}
 	if len(t.rooms[room]) == 0 {
 		delete(t.rooms, room)
 	}
@@ -214,9 +280,18 @@ func (t *Typing) drop(room RoomID, socket string) {
 		delete(t.sockets, socket)
 	}
 	t.count--
+	return last
 }
 
-func (t *Typing) tellStopped(room RoomID, socket string, user UserID) {
-	t.gossip.Tell(TypingNote{Room: room, Socket: socket, User: user})
-	_ = t.publish(RoomEvent{Room: room, Fact: TypingStopped{user}, ExceptSocket: socket}) // ephemeral: nobody waits for it
+// stopped tells the replicas that a socket's typing ended, and the room when it was the user's last one.
+func (t *Typing) stopped(room RoomID, user UserID, socket string, last bool) {
+	t.gossip.Tell(TypingNote{Room: room, Socket: socket, User: user, Told: last})
+	if last {
+		t.tellStopped(room, user, socket)
+	}
+}
+
+func (t *Typing) tellStopped(room RoomID, user UserID, socket string) {
+	// Ephemeral: nobody waits for it.
+	_ = t.publish(RoomEvent{Room: room, Fact: TypingStopped{user}, ExceptUser: user, ExceptSocket: socket})
 }

@@ -14,9 +14,12 @@ import (
 	"github.com/starling-chat/starling/proto/subject"
 )
 
-// Gossip is chat.Gossip on NATS. A note is its fields joined by NUL, which no id contains:
+// Gossip is chat.Gossip on NATS. A note is its fields joined by NUL, which no id and no name contains:
 //
-//	replica NUL "1" or "0" NUL room NUL socket NUL user
+//	replica NUL "1" or "0" NUL room NUL socket NUL user NUL name NUL "told" or ""
+//
+// Replicas of an older release end with the user, tell the room of everything, and do not understand the longer form: then a notice
+// expires.
 type Gossip struct {
 	nc      *nats.Conn
 	replica string
@@ -24,8 +27,8 @@ type Gossip struct {
 
 var _ chat.Gossip = (*Gossip)(nil)
 
-// noteFields is how many fields a note has.
-const noteFields = 5
+// noteFields is how many fields a note has, oldNoteFields that of an older release.
+const noteFields, oldNoteFields = 7, 5
 
 // New returns the gossip of this replica, which gets a random name.
 func New(nc *nats.Conn) *Gossip { return &Gossip{nc: nc, replica: uuid.NewString()} }
@@ -36,7 +39,11 @@ func (g *Gossip) Tell(n chat.TypingNote) {
 	if n.On {
 		on = "1"
 	}
-	note := strings.Join([]string{g.replica, on, string(n.Room), n.Socket, string(n.User)}, "\x00")
+	told := ""
+	if n.Told {
+		told = "told"
+	}
+	note := strings.Join([]string{g.replica, on, string(n.Room), n.Socket, string(n.User), n.Name, told}, "\x00")
 	_ = g.nc.Publish(subject.Typing, []byte(note)) // may be lost
 }
 
@@ -44,10 +51,15 @@ func (g *Gossip) Tell(n chat.TypingNote) {
 func (g *Gossip) Run(ctx context.Context, typing *chat.Typing) error {
 	notes, err := g.nc.Subscribe(subject.Typing, func(msg *nats.Msg) {
 		f := strings.Split(string(msg.Data), "\x00")
+		if len(f) == oldNoteFields {
+			f = append(f, "", "told")
+		}
 		if len(f) != noteFields || f[0] == g.replica {
 			return
 		}
-		typing.Heard(chat.TypingNote{On: f[1] == "1", Room: chat.RoomID(f[2]), Socket: f[3], User: chat.UserID(f[4])})
+		typing.Heard(chat.TypingNote{
+			On: f[1] == "1", Room: chat.RoomID(f[2]), Socket: f[3], User: chat.UserID(f[4]), Name: f[5], Told: f[6] == "told",
+		})
 	})
 	if err != nil {
 		return fmt.Errorf("subscribe typing: %w", err)

@@ -153,9 +153,12 @@ func (s *Server) JoinRoom(ctx context.Context, r *chatv1.JoinRoomRequest) (*chat
 	if err != nil {
 		return nil, err
 	}
+	emits := []*eventv1.Emit{wire.HistoryEmit(view.Messages)}
+	for _, typing := range view.Typing {
+		emits = append(emits, wire.TypingEmit(join.Room, typing))
+	}
 	return &chatv1.JoinRoomResponse{
-		RoomId: string(join.Room), Seq: view.Head, AckArgs: wire.JoinAck(join.Room, view),
-		Emits: []*eventv1.Emit{wire.HistoryEmit(view.Messages)},
+		RoomId: string(join.Room), Seq: view.Head, AckArgs: wire.JoinAck(join.Room, view), Emits: emits,
 	}, nil
 }
 

@@ -35,6 +35,19 @@ func ReceivedEmit(id []byte) *eventv1.Emit {
 	return &eventv1.Emit{Event: received, Args: ReceivedArgs(id)}
 }
 
+// TypingEmit is typing:start `{ userId, userName, roomId, expiresInMs }`.
+func TypingEmit(room chat.RoomID, f chat.TypingStarted) *eventv1.Emit {
+	b := append(make([]byte, 0, 96+len(room)+len(f.User)+len(f.Name)), `[{"userId":`...)
+	b = rawjson.AppendString(b, string(f.User))
+	b = append(b, `,"userName":`...)
+	b = rawjson.AppendString(b, f.Name)
+	b = append(b, `,"roomId":`...)
+	b = rawjson.AppendString(b, string(room))
+	b = append(b, `,"expiresInMs":`...)
+	b = strconv.AppendInt(b, chat.TypingExpiry.Milliseconds(), 10)
+	return &eventv1.Emit{Event: typingStart, Args: append(b, `}]`...)}
+}
+
 // NotificationEmit is the event notification.
 func NotificationEmit(n chat.Notification) *eventv1.Emit {
 	return &eventv1.Emit{Event: notification, Args: NotificationArgs(n)}
@@ -44,7 +57,7 @@ func NotificationEmit(n chat.Notification) *eventv1.Emit {
 func RoomEvent(e chat.RoomEvent) *eventv1.RoomEvent {
 	p := &eventv1.RoomEvent{
 		RoomId: string(e.Room), Seq: e.Seq, Emit: emit(e),
-		ExceptSocketId: e.ExceptSocket, EvictUserId: string(e.EvictUser),
+		ExceptSocketId: e.ExceptSocket, ExceptUserId: string(e.ExceptUser), EvictUserId: string(e.EvictUser),
 	}
 	if !e.CausedAt.IsZero() {
 		p.CausedAt = timestamppb.New(e.CausedAt)
@@ -72,7 +85,7 @@ func emit(e chat.RoomEvent) *eventv1.Emit {
 	case chat.MessageRead:
 		return &eventv1.Emit{Event: messageRead, Args: readArgs(e.Room, f)}
 	case chat.TypingStarted:
-		return &eventv1.Emit{Event: typingStart, Args: userArgs(e, f.User, f.Name, true)}
+		return TypingEmit(e.Room, f)
 	case chat.TypingStopped:
 		return &eventv1.Emit{Event: typingStop, Args: userArgs(e, f.User, "", false)}
 	case chat.RoomMessage:

@@ -133,7 +133,7 @@ func (h *Hub) fanOut(r *room, events []sequence.Event, flushes *transport.FlushS
 		offered := false
 		for k := range events {
 			e := &events[k]
-			if messages[k] == nil || e.Seq != 0 && e.Seq <= m.after || m.socket.ID == e.ExceptSocket {
+			if messages[k] == nil || e.Seq != 0 && e.Seq <= m.after || m.excepted(e) {
 				continue
 			}
 			offered = true
@@ -152,6 +152,11 @@ func (h *Hub) fanOut(r *room, events []sequence.Event, flushes *transport.FlushS
 			h.stats.Delivery.Observe(now.Sub(events[k].CausedAt).Seconds())
 		}
 	}
+}
+
+// excepted tells whether an event is for the others only.
+func (m *member) excepted(e *sequence.Event) bool {
+	return m.socket.ID == e.ExceptSocket || e.ExceptUser != "" && m.socket.UserID == e.ExceptUser
 }
 
 // encodings are the messages of a run of events, made once for each namespace that occurs.

@@ -115,12 +115,13 @@ func TestFanOut(t *testing.T) {
 	with := sequence.Event{RoomID: "r", Seq: 2, Name: "bin", Args: []byte(`[{"_placeholder":true,"num":0}]`), Attachments: [][]byte{{'x'}}}
 	except := event(3)
 	except.ExceptSocket = a.ID
+	others := sequence.Event{RoomID: "r", Name: "others", Args: []byte(`[]`), ExceptUser: a.UserID}
 	silent := sequence.Event{RoomID: "r", Seq: 4}
 	other := event(1)
 	other.RoomID = "other"
-	apply(h, event(1), with, except, silent, sequence.Event{RoomID: "r", Name: "typing", Args: []byte(`["u"]`)}, event(5), other)
+	apply(h, event(1), with, except, silent, sequence.Event{RoomID: "r", Name: "typing", Args: []byte(`["u"]`)}, others, event(5), other)
 	got(t, ca, "history to 0", `42["e",1]`, `451-["bin",{"_placeholder":true,"num":0}]`, "bx", `42["typing","u"]`, `42["e",5]`)
-	got(t, cb, "history to 0", `42/chat,["e",1]`, `451-/chat,["bin",{"_placeholder":true,"num":0}]`, "bx", `42/chat,["e",3]`, `42/chat,["typing","u"]`, `42/chat,["e",5]`)
+	got(t, cb, "history to 0", `42/chat,["e",1]`, `451-/chat,["bin",{"_placeholder":true,"num":0}]`, "bx", `42/chat,["e",3]`, `42/chat,["typing","u"]`, `42/chat,["others"]`, `42/chat,["e",5]`)
 	got(t, cc)
 	h.Leave(a, "r")
 	ca.Forget()

@@ -68,7 +68,7 @@ func (h *Hub) CompleteJoin(s *session.Socket, roomID string, head uint64, prelud
 func (h *Hub) pass(m *member, buffered []sequence.Event, fx *Effects) {
 	for i := range buffered {
 		e := &buffered[i]
-		if e.Name != "" && m.socket.ID != e.ExceptSocket {
+		if e.Name != "" && !m.excepted(e) {
 			if msg := h.encode(m.socket.Namespace, e); msg != nil {
 				m.queue(msg, e.Seq)
 			}

@@ -167,11 +167,11 @@ func (r *Relay) explain(ctx context.Context, c *client, p *pending) error {
 // joinPrelude encodes what the joiner gets before live events: its events (room:history), then the ack.
 func (r *Relay) joinPrelude(s *session.Socket, p *pending, res *chatv1.JoinRoomResponse) ([]*transport.Message, error) {
 	var prelude []*transport.Message
-	for _, e := range res.GetEmits() {
+	for i, e := range res.GetEmits() {
 		emit := emitTo(s.Namespace, e)
-		// With the offset the client knows, and brings back, that it is in the room, even when the state in the bus that says
-		// so is lost before any event of the room has come.
-		emit.WithOffset, emit.Answer = true, true
+		// With the first one's offset the client knows, and brings back, that it is in the room, even when the state in the bus
+		// that says so is lost before any event of the room has come.
+		emit.WithOffset, emit.Answer = i == 0, true
 		m, err := emit.Encode()
 		if err != nil {
 			return nil, err

@@ -141,7 +141,7 @@ func (p *resumption) replay(ctx context.Context, room clientRoom) (head uint64, 
 // replayOne queues one missed event, and waits when the queue has become long.
 func (p *resumption) replayOne(ctx context.Context, room clientRoom, e *sequence.Event) error {
 	socket := p.client.socket
-	if e.Name == "" || e.ExceptSocket == socket.ID {
+	if e.Name == "" || e.ExceptSocket == socket.ID || e.ExceptUser != "" && e.ExceptUser == socket.UserID {
 		return nil
 	}
 	m, err := session.Emit{Namespace: socket.Namespace, Event: e.Name, Args: e.Args, Attachments: e.Attachments}.Encode()

@@ -145,7 +145,7 @@ func Event(e *eventv1.RoomEvent) sequence.Event {
 	return sequence.Event{
 		RoomID: e.GetRoomId(), Seq: e.GetSeq(),
 		Name: e.GetEmit().GetEvent(), Args: e.GetEmit().GetArgs(), Attachments: e.GetEmit().GetAttachments(),
-		ExceptSocket: e.GetExceptSocketId(), EvictUser: e.GetEvictUserId(), CausedAt: causedAt,
+		ExceptSocket: e.GetExceptSocketId(), ExceptUser: e.GetExceptUserId(), EvictUser: e.GetEvictUserId(), CausedAt: causedAt,
 	}
 }
 

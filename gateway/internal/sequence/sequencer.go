@@ -17,6 +17,8 @@ type Event struct {
 	Attachments [][]byte
 	// ExceptSocket does not get the event.
 	ExceptSocket string
+	// ExceptUser is a user none of whose sockets gets the event.
+	ExceptUser string
 	// EvictUser leaves the room with the event.
 	EvictUser string
 	// CausedAt is when the client event behind it was read; zero if there was none.

@@ -10,7 +10,7 @@
   let current = ''; // the room that is shown
   let rooms = new Map(); // room id → { seq, first, hasMore, unread }
   let online = []; // user ids
-  const names = new Map(); // user id → name, as far as seen
+  const names = new Map(); // user id → { name, until }, as far as seen
   let typists = new Map(); // user id → name
   let typedAt = 0;
 
@@ -101,7 +101,13 @@
     socket.on('message:new', (message) => arrived(message));
     socket.on('room:user-joined', ({ roomId, userId, userName, seq }) => { learn(userId, userName); note(roomId, seq, `${userName} joined`); });
     socket.on('room:user-left', ({ roomId, userId, seq }) => note(roomId, seq, `${named(userId)} left`));
-    socket.on('typing:start', ({ roomId, userId, userName }) => { learn(userId, userName); if (roomId === current) { typists.set(userId, userName); showTyping(); } });
+    socket.on('typing:start', ({ roomId, userId, userName, expiresInMs = 8000 }) => {
+      learn(userId, userName);
+      if (roomId !== current) return;
+      typists.set(userId, { name: userName, until: Date.now() + expiresInMs }); // the stop may get lost
+      setTimeout(showTyping, expiresInMs + 10);
+      showTyping();
+    });
     socket.on('typing:stop', ({ roomId, userId }) => { if (roomId === current) { typists.delete(userId); showTyping(); } });
     socket.on('users:online', (ids) => { online = ids; showOnline(ids.length); });
     socket.on('presence:update', ({ count }) => showOnline(count));
@@ -328,7 +334,7 @@
   }
 
   function showTyping() {
-    const who = [...typists.values()];
+    const who = [...typists.values()].filter(({ until }) => until > Date.now()).map(({ name }) => name);
     $('typing').textContent = who.length === 0 ? '' : who.length > 3 ? 'Several people are typing …' : `${who.join(', ')} ${who.length > 1 ? 'are' : 'is'} typing …`;
   }
 

@@ -534,7 +534,9 @@ type RoomEvent struct {
 	// All sockets of this user leave the room after the event: its membership ended.
 	EvictUserId string `protobuf:"bytes,5,opt,name=evict_user_id,json=evictUserId,proto3" json:"evict_user_id,omitempty"`
 	// When the client event that caused it was read by its gateway; for starling_delivery_seconds.
-	CausedAt      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=caused_at,json=causedAt,proto3" json:"caused_at,omitempty"`
+	CausedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=caused_at,json=causedAt,proto3" json:"caused_at,omitempty"`
+	// No socket of this user gets it. A gateway that does not know the field sends it to them as well.
+	ExceptUserId  string `protobuf:"bytes,7,opt,name=except_user_id,json=exceptUserId,proto3" json:"except_user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -609,6 +611,13 @@ func (x *RoomEvent) GetCausedAt() *timestamppb.Timestamp {
 		return x.CausedAt
 	}
 	return nil
+}
+
+func (x *RoomEvent) GetExceptUserId() string {
+	if x != nil {
+		return x.ExceptUserId
+	}
+	return ""
 }
 
 // RoomEventBatch is the payload of room subjects: events of one room, committed together, in their order. It is also the
@@ -1473,14 +1482,15 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\back_args\x18\x02 \x01(\fR\aackArgs\x12 \n" +
 	"\vattachments\x18\x03 \x03(\fR\vattachments\x12-\n" +
 	"\x05emits\x18\x04 \x03(\v2\x17.starling.event.v1.EmitR\x05emits\x122\n" +
-	"\x04more\x18\x05 \x03(\v2\x1e.starling.event.v1.ClientReplyR\x04more\"\xea\x01\n" +
+	"\x04more\x18\x05 \x03(\v2\x1e.starling.event.v1.ClientReplyR\x04more\"\x90\x02\n" +
 	"\tRoomEvent\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12+\n" +
 	"\x04emit\x18\x03 \x01(\v2\x17.starling.event.v1.EmitR\x04emit\x12(\n" +
 	"\x10except_socket_id\x18\x04 \x01(\tR\x0eexceptSocketId\x12\"\n" +
 	"\revict_user_id\x18\x05 \x01(\tR\vevictUserId\x127\n" +
-	"\tcaused_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bcausedAt\"F\n" +
+	"\tcaused_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bcausedAt\x12$\n" +
+	"\x0eexcept_user_id\x18\a \x01(\tR\fexceptUserId\"F\n" +
 	"\x0eRoomEventBatch\x124\n" +
 	"\x06events\x18\x01 \x03(\v2\x1c.starling.event.v1.RoomEventR\x06events\"\x80\x01\n" +
 	"\tBroadcast\x12\x1c\n" +
