@@ -30,8 +30,13 @@ test('a message posted as a user, and as the system', async (t) => {
   const system = await call('POST', path, { key, gateway: 2, body: { content: 'by the system' } });
   assert.equal(system.status, 200, JSON.stringify(system.body));
   const got = await b.take('message:new', (m) => m.id === system.body.id);
-  message(got, { seq: posted.body.seq + 1, content: 'by the system', type: 'text', sender: any });
+  message(got, { seq: posted.body.seq + 1, content: 'by the system', type: 'text', sender: any, system: true });
   assert.notEqual(got.sender.id, ann.id);
+  const read = await call('GET', path, { token: ann.token });
+  assert.deepEqual(read.body.messages.map((m) => m.system), [undefined, true]);
+
+  // Nobody else is the System, whatever their login system or a backend calls them.
+  refusedWith(await call('POST', path, { key, body: { userId: 'system', content: 'x' } }), 400, 'invalid');
 });
 
 test('posting needs a key and right fields', async (t) => {

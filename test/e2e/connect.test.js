@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { io as io40 } from 'socket.io-client-4-0';
 import { connect, connected, eventually, open, pair, refusal } from './client.js';
 import { call, register } from './rest.js';
-import { newUser, roomId, sign, unique } from './user.js';
+import { newUser, roomId, sign, signAt, unique } from './user.js';
 import { any, iso, ok } from './expect.js';
 
 /** Fails unless the CONNECT was refused with exactly this message and carries a code. */
@@ -214,3 +214,20 @@ for (const character of ['星', '𠮷']) {
     assert.equal(refusedWith(err, 'Invalid token'), 'invalid_user_id');
   });
 }
+
+test('an integer as subject is a user, and the System is none', async (t) => {
+  const number = 9_000_000_000 + Math.floor(Math.random() * 1e9);
+  const [ann, bob] = [{ id: String(number), token: await sign({ sub: number, name: 'Ann' }) }, await newUser('bob')];
+  const room = roomId();
+  const [a, b] = await pair(t, ann, bob, room);
+  ok(await a.emit('message:send', { roomId: room, content: 'hi' }), { status: any, id: any, seq: any, createdAt: any });
+  assert.deepEqual((await b.take('message:new')).sender, { id: ann.id, name: 'Ann' });
+  assert.equal(refusedWith(await refusal(t, { token: await sign({ sub: 'system', name: 'System' }) }), 'Invalid token'), 'invalid_user_id');
+});
+
+test('a token for an audience that nobody here is, or of tomorrow, is refused', async (t) => {
+  const tomorrow = Math.floor(Date.now() / 1000) + 86_400;
+  for (const token of [await sign({ sub: unique('ann'), aud: 'somebody else' }), await signAt(tomorrow, { sub: unique('ann') })]) {
+    assert.equal(refusedWith(await refusal(t, { token }), 'Invalid token'), 'invalid_token');
+  }
+});
