@@ -95,7 +95,7 @@ func (s *Session) Admit(socket *Socket, pid string, enter func()) bool {
 	}
 	s.sockets = append(s.sockets, socket)
 	if s.user == "" {
-		s.user = socket.UserID
+		s.user, s.socketID = socket.UserID, socket.ID
 	}
 	s.conn.Queue(m)
 	if c.again {

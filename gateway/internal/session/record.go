@@ -25,17 +25,10 @@ func (s *Session) LogRefusal(namespace, reason string) {
 // maxLogged bounds what a client wrote in a record, in bytes.
 const maxLogged = 64
 
-// logEnd writes the one record that every connection has when it ends: whose it was, from where, how long, and why it ended. sockets are
-// those that were in a namespace until then.
-func (s *Session) logEnd(reason transport.Reason, sockets []*Socket) {
-	ids := make([]string, 0, len(sockets))
+// logEnd writes the one record that every connection has when it ends: whose it was, from where, how long, and why it ended.
+func (s *Session) logEnd(reason transport.Reason) {
 	s.mu.Lock()
-	user := s.user
-	for _, socket := range sockets {
-		if !socket.left {
-			ids = append(ids, socket.ID)
-		}
-	}
+	user, socket := s.user, s.socketID
 	s.mu.Unlock()
 	by := "websocket"
 	if p := s.polling(); p != nil {
@@ -46,5 +39,5 @@ func (s *Session) logEnd(reason transport.Reason, sockets []*Socket) {
 	}
 	s.server.log.Info("connection closed",
 		slog.String("reason", string(reason)), slog.String("address", s.headers.RemoteIP), slog.String("transport", by),
-		slog.String("user_id", user), slog.Any("sockets", ids), slog.Float64("seconds", time.Since(s.opened).Seconds()))
+		slog.String("user_id", user), slog.String("socket_id", socket), slog.Float64("seconds", time.Since(s.opened).Seconds()))
 }

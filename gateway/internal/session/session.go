@@ -44,8 +44,10 @@ type Session struct {
 	ponged  bool      // since then
 	pongAt  time.Time
 	fresh   time.Time // when the last ping went out that was answered
-	user    string    // of the first socket that was admitted, for the log
 	closed  bool
+
+	// Of the first socket that was admitted, for the log: it may have left before the session ends.
+	user, socketID string
 }
 
 var _ transport.Receiver = (*Session)(nil)
@@ -330,7 +332,7 @@ func (s *Session) Closed(reason transport.Reason) {
 		s.server.retain(s, p)
 	}
 	s.server.forget(s)
-	s.logEnd(reason, sockets)
+	s.logEnd(reason)
 	s.server.stats.Disconnects.WithLabelValues(string(reason)).Inc()
 	if reason == transport.ReasonSlow {
 		s.server.stats.SlowCloses.Inc()
