@@ -1,6 +1,7 @@
 // The HTTP face of the gateway: the error JSON of Engine.IO, CORS, Origin.
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { test } from 'node:test';
 import WebSocket from 'ws';
@@ -33,6 +34,40 @@ test('wrong requests get the error JSON of Engine.IO', async () => {
 test('other paths', async () => {
   assert.equal((await call('GET', '/socket.io?EIO=4&transport=polling')).status, 404);
   assert.equal((await call('GET', '/no/such/page')).status, 404);
+});
+
+test('the client for browsers is that of the npm package', async () => {
+  const dist = new URL('./dist/', import.meta.resolve('socket.io-client/package.json'));
+  for (const name of ['socket.io.js', 'socket.io.min.js', 'socket.io.esm.min.js'].flatMap((n) => [n, `${n}.map`])) {
+    const { status, body } = await fetch(`${url(0)}/socket.io/${name}`).then(async (r) => ({ status: r.status, body: await r.text() }));
+    assert.equal(status, 200, name);
+    assert.equal(body, readFileSync(new URL(name, dist), 'utf8'), name);
+  }
+});
+
+test('a subprotocol that a client offers is answered, 16 KiB of cookies pass, EIO may be there twice', async (t) => {
+  const cookie = `a=${'x'.repeat(16 << 10)}`;
+  const ws = new WebSocket(`${url(0).replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket&EIO=4`, ['chat', 'other'], { headers: { cookie } });
+  t.after(() => ws.terminate());
+  await new Promise((resolve, reject) => { ws.on('open', resolve).on('error', reject); });
+  assert.equal(ws.protocol, 'chat');
+  const reply = await call('GET', `${polling}&EIO=4`, { headers: { cookie } });
+  assert.equal(reply.status, 200, JSON.stringify(reply.body));
+});
+
+test('CORS: headers of tracing libraries may be sent, Retry-After be read, and the Origin counts with a sid', { skip: !allowed && 'FRONTEND_URL is not set' }, async () => {
+  const preflight = await call('OPTIONS', '/api/v1/auth/login', { headers: { origin: allowed, 'access-control-request-method': 'POST', 'access-control-request-headers': 'sentry-trace,baggage' } });
+  assert.equal(preflight.headers.get('access-control-allow-headers'), 'sentry-trace,baggage');
+  const open = await call('GET', polling, { headers: { origin: allowed } });
+  assert.equal(open.headers.get('access-control-expose-headers'), 'Retry-After');
+  const { sid } = JSON.parse(open.body.slice(1));
+  for (const method of ['GET', 'POST']) {
+    for (const gateway of [0, 1]) {
+      const refused = await call(method, `${polling}&sid=${sid}`, { gateway, headers: { origin: 'http://evil.test' }, ...(method === 'POST' && { raw: '40' }) });
+      assert.deepEqual([refused.status, refused.body], [403, { code: 4, message: 'Origin not allowed' }], method);
+    }
+  }
+  assert.equal((await call('POST', `${polling}&sid=${sid}`, { raw: '40', headers: { origin: allowed } })).body, 'ok');
 });
 
 test('CORS: allowed origins, on errors and on preflights too', { skip: !allowed && 'FRONTEND_URL is not set' }, async () => {

@@ -187,6 +187,7 @@ func (e *Endpoint) poll(w http.ResponseWriter, r *http.Request, query engineio.Q
 			request.Body = body
 		}
 	}
+	clear(r.Header) // up to maxHeader for each GET that waits; nobody reads it any more
 	response, err := e.ask(r.Context(), owner, request)
 	if err != nil {
 		e.refuse(w, engineio.ErrUnknownSession, false)

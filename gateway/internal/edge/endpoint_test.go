@@ -33,8 +33,12 @@ func TestWaitingPollAtTheEnd(t *testing.T) {
 	answered := make(chan string, 1)
 	go func() {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, url+"&sid="+sid, http.NoBody)
+		r.Header.Set("Cookie", strings.Repeat("x", 16<<10))
 		rec := httptest.NewRecorder()
 		e.ServeHTTP(rec, r)
+		if len(r.Header) > 0 {
+			t.Errorf("a GET keeps its headers while it waits: %d", len(r.Header))
+		}
 		answered <- rec.Body.String()
 	}()
 	e.stopping.Store(true)
