@@ -57,7 +57,8 @@ type Protocol struct {
 	PingInterval   time.Duration `name:"ping-interval" env:"PING_INTERVAL" default:"25s" help:"Between heartbeats, a duration."`
 	PingTimeout    time.Duration `name:"ping-timeout" env:"PING_TIMEOUT" default:"20s" help:"For a client's answer to a heartbeat, a duration."`
 	ConnectTimeout time.Duration `name:"connect-timeout" env:"CONNECT_TIMEOUT" default:"45s" help:"From the handshake to the first namespace, a duration."`
-	MaxPayload     int           `name:"max-payload" env:"MAX_PAYLOAD" default:"1000000" help:"Largest packet, in bytes."`
+	MaxPayload     int           `name:"max-payload" env:"MAX_PAYLOAD" default:"0" help:"Largest packet, in bytes; 0 takes four times MAX_EVENT_BYTES. Before its first CONNECT succeeded a client may send packets of 16 KiB."`
+	Unfinished     int           `name:"unfinished-bytes" env:"UNFINISHED_BYTES" default:"67108864" help:"Packets of all connections that have begun to arrive, in bytes; beyond, connections are closed. Half is for clients that have connected to a namespace."`
 	MaxAttachments int           `name:"max-attachments" env:"MAX_ATTACHMENTS" default:"10" help:"Most binary attachments of one packet, a number up to 64."`
 	MaxDepth       int           `name:"max-json-depth" env:"MAX_JSON_DEPTH" default:"32" help:"Deepest nesting of arrays and objects in an event, a number."`
 }
@@ -101,6 +102,17 @@ type Drain struct {
 	Window time.Duration `name:"drain-window" env:"DRAIN_WINDOW" default:"10s" help:"Over which connections are closed at the end, a duration shorter than SHUTDOWN_TIMEOUT; a second signal cuts it short."`
 }
 
+// firstPayload is the largest packet of a client that has not shown who it is.
+const firstPayload = 16 << 10
+
+// maxPayload is the largest packet: so large that an event over the limit is refused with a word, and its connection stays.
+func (c *Config) maxPayload() int {
+	if c.Protocol.MaxPayload == 0 {
+		return max(4*c.Limits.EventBytes, firstPayload)
+	}
+	return c.Protocol.MaxPayload
+}
+
 // validID is what a gateway may be called: its name stands in session ids and subjects.
 var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{0,63}$`)
 
@@ -113,7 +125,8 @@ func (c *Config) Validate() error {
 		{"PING_INTERVAL", int64(c.Protocol.PingInterval)},
 		{"PING_TIMEOUT", int64(c.Protocol.PingTimeout)},
 		{"CONNECT_TIMEOUT", int64(c.Protocol.ConnectTimeout)},
-		{"MAX_PAYLOAD", int64(c.Protocol.MaxPayload)},
+		{"MAX_PAYLOAD", int64(c.maxPayload())},
+		{"UNFINISHED_BYTES", int64(c.Protocol.Unfinished)},
 		{"MAX_JSON_DEPTH", int64(c.Protocol.MaxDepth)},
 		{"EVENT_BURST", int64(c.Limits.EventBurst)},
 		{"MAX_EVENT_BYTES", int64(c.Limits.EventBytes)},

@@ -53,12 +53,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 
 	registry := obs.NewRegistry("gateway")
 	registry.MustRegister(bus.Collector(nc))
-	sockets := transport.NewServer(transportLimits(cfg), log)
+	unfinished := transport.NewUnfinished(int64(cfg.Protocol.Unfinished))
+	sockets := transport.NewServer(transportLimits(cfg, unfinished), log)
 	st := stats.New(registry, sockets.QueuedBytes)
 	// The app outlives ctx: events that were accepted are finished while the sessions drain.
 	app := newApp(context.WithoutCancel(ctx), cfg, nc, conns, st, log)
 	sids := session.NewSIDs(cfg.Listen.ID, cfg.sidKey())
-	sessions := session.NewServer(sessionConfig(cfg), sids, app, socketio.NewNames(usualNames()...), st, log)
+	sessions := session.NewServer(sessionConfig(cfg, unfinished), sids, app, socketio.NewNames(usualNames()...), st, log)
 
 	listener, err := listen(ctx, cfg)
 	if err != nil {
@@ -95,7 +96,7 @@ const closeTimeout = 2 * time.Second
 func edgeConfig(cfg Config, c edge.Config, listener net.Listener, conns serviceConns, operations *cluster.Cluster, log *slog.Logger) edge.Config {
 	c.Listener = listener
 	c.IdleTimeout, c.MaxPerAddress = cfg.Limits.IdleTimeout, perAddress(cfg.Limits.AddressConns)
-	c.MaxPayload, c.MaxConnections, c.MaxSockets = cfg.Protocol.MaxPayload, maxConnections(cfg.Limits.Connections, log), descriptorRoom()
+	c.MaxPayload, c.MaxConnections, c.MaxSockets = cfg.maxPayload(), maxConnections(cfg.Limits.Connections, log), descriptorRoom()
 	c.IPRate, c.IPBurst = cfg.Limits.IPRate, cfg.Limits.IPBurst
 	c.Auth, c.Chat, c.Presence, c.Cluster = conns.auth, conns.chat, conns.presence, operations.Server()
 	return c
@@ -105,17 +106,18 @@ func peersConfig(cfg Config, app app) peers.Config {
 	return peers.Config{Gateway: cfg.Listen.ID, Takeover: app.Takeover, Resumed: app.Resumed, SendQueue: cfg.Limits.SendQueueBytes}
 }
 
-func transportLimits(cfg Config) transport.Limits {
+func transportLimits(cfg Config, unfinished *transport.Unfinished) transport.Limits {
 	return transport.Limits{
-		MaxMessage: cfg.Protocol.MaxPayload, SendQueue: cfg.Limits.SendQueueBytes,
+		MaxMessage: cfg.maxPayload(), FirstMessage: firstPayload, Unfinished: unfinished, SendQueue: cfg.Limits.SendQueueBytes,
 		FrameTimeout: cfg.Limits.FrameTimeout, CloseTimeout: closeTimeout,
 	}
 }
 
-func sessionConfig(cfg Config) session.Config {
+func sessionConfig(cfg Config, unfinished *transport.Unfinished) session.Config {
 	return session.Config{
 		PingInterval: cfg.Protocol.PingInterval, PingTimeout: cfg.Protocol.PingTimeout,
-		ConnectTimeout: cfg.Protocol.ConnectTimeout, MaxPayload: cfg.Protocol.MaxPayload,
+		ConnectTimeout: cfg.Protocol.ConnectTimeout,
+		MaxPayload:     cfg.maxPayload(), FirstPayload: firstPayload, PacketTimeout: cfg.Limits.FrameTimeout, Unfinished: unfinished,
 		MaxAttachments: cfg.Protocol.MaxAttachments, MaxDepth: cfg.Protocol.MaxDepth,
 		ConnectRate: cfg.Limits.ConnectRate, ConnectBurst: cfg.Limits.ConnectBurst,
 	}

@@ -56,7 +56,7 @@ test('the open packet over polling', async () => {
   assert.equal(body[0], '0');
   const open = JSON.parse(body.slice(1));
   assert.deepEqual(Object.keys(open).sort(), ['maxPayload', 'pingInterval', 'pingTimeout', 'sid', 'upgrades']);
-  assert.deepEqual({ ...open, sid: 'x' }, { sid: 'x', upgrades: ['websocket'], pingInterval: 25_000, pingTimeout: 20_000, maxPayload: 1_000_000 });
+  assert.deepEqual({ ...open, sid: 'x' }, { sid: 'x', upgrades: ['websocket'], pingInterval: 25_000, pingTimeout: 20_000, maxPayload: 262_144 });
 });
 
 test('POST of a session: ok as text/html; binary is refused; too large is 413', async () => {
@@ -69,6 +69,8 @@ test('POST of a session: ok as text/html; binary is refused; too large is 413', 
   const third = (await handshake()).sid;
   const big = await call('POST', `${polling}&sid=${third}`, { raw: 'x'.repeat(1_000_001), headers: { 'content-type': 'text/plain;charset=UTF-8' } });
   assert.deepEqual([big.status, big.body], [413, '']);
+  const early = await call('POST', `${polling}&sid=${(await handshake()).sid}`, { raw: 'x'.repeat(20_000), headers: { 'content-type': 'text/plain;charset=UTF-8' } });
+  assert.deepEqual([early.status, early.body], [413, ''], 'before a CONNECT succeeded');
 });
 
 test('polling through any gateway: each request may land on another one', async () => {

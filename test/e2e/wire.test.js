@@ -12,7 +12,7 @@ test('the open packet over WebSocket', async (t) => {
   const w = wire(t);
   const opened = JSON.parse((await w.next()).slice(1));
   assert.deepEqual(Object.keys(opened).sort(), ['maxPayload', 'pingInterval', 'pingTimeout', 'sid', 'upgrades']);
-  assert.deepEqual({ ...opened, sid: 'x' }, { sid: 'x', upgrades: [], pingInterval: 25_000, pingTimeout: 20_000, maxPayload: 1_000_000 });
+  assert.deepEqual({ ...opened, sid: 'x' }, { sid: 'x', upgrades: [], pingInterval: 25_000, pingTimeout: 20_000, maxPayload: 262_144 });
   w.send(`40${JSON.stringify({ token: ann.token })}`);
   const reply = JSON.parse((await w.find((f) => f.startsWith('40'))).slice(2));
   assert.notEqual(reply.sid, opened.sid, 'the session id is secret');

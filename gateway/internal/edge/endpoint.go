@@ -165,8 +165,12 @@ func (e *Endpoint) handshake(w http.ResponseWriter, r *http.Request, upgrade boo
 func (e *Endpoint) poll(w http.ResponseWriter, r *http.Request, query engineio.Query, owner string) {
 	request := session.PollRequest{Method: r.Method, Query: query, ContentType: r.Header.Get("Content-Type")}
 	if r.ContentLength != 0 && (owner != "" || e.deps.Sessions.Transport(query.SID) != "") {
+		most := e.cfg.MaxPayload
+		if owner == "" {
+			most = min(most, e.deps.Sessions.MaxBody(query.SID))
+		}
 		arrived := e.deps.Sessions.Arriving(query.SID)
-		body, ended, release, err := e.bodies.read(r.Body, r.ContentLength, e.cfg.MaxPayload)
+		body, ended, release, err := e.bodies.read(r.Body, r.ContentLength, most)
 		arrived()
 		defer release()
 		switch {

@@ -121,6 +121,7 @@ func (p *Peers) OpenTunnel(
 	}
 	return func(conn transport.Conn) transport.Receiver {
 		t.conn = conn
+		conn.Admitted()
 		p.addTunnel(t)
 		return t
 	}, nil, nil
@@ -369,6 +370,9 @@ func (t *tunnel) flow(pause bool) {
 	t.held = pause
 	t.adjustReadingLocked()
 }
+
+// Admitted implements transport.Conn, at the owner. The carrier takes long messages in any case: it does not know whose they are.
+func (t *tunnel) Admitted() {}
 
 // QueuedBytes implements transport.Conn, at the owner.
 func (t *tunnel) QueuedBytes() int {

@@ -97,6 +97,7 @@ func (s *Session) Admit(socket *Socket, pid string, enter func()) bool {
 	if s.user == "" {
 		s.user, s.socketID = socket.UserID, socket.ID
 	}
+	s.admit()
 	s.conn.Queue(m)
 	if c.again {
 		s.conn.Queue(m)

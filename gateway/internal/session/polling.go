@@ -155,7 +155,7 @@ func (s *Server) post(ctx context.Context, session *Session, conn *transport.Pol
 		return Refusal(engineio.ErrBadRequest)
 	}
 	defer session.BatchEnd()
-	for packet, err := range engineio.DecodePayload(r.Body, s.cfg.MaxPayload) {
+	for packet, err := range engineio.DecodePayload(r.Body, session.maxPayload()) {
 		if session.ending.Load() {
 			break
 		}

@@ -188,6 +188,7 @@ func (u *upgrading) FlushDue() bool   { return false }
 func (u *upgrading) PauseRead()       {}
 func (u *upgrading) ResumeRead()      {}
 func (u *upgrading) QueuedBytes() int { return 0 }
+func (u *upgrading) Admitted()        {}
 
 func (u *upgrading) Say(packets ...string) {
 	for _, p := range packets {

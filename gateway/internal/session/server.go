@@ -24,6 +24,9 @@ type Config struct {
 	ConnectRate    float64       // CONNECTs of one session, a second; 0 = no bound
 	ConnectBurst   int           // CONNECTs at once
 	MaxPayload     int           // bytes of one packet
+	FirstPayload   int           // the same, before a namespace has let the client in; 0 = no less
+	PacketTimeout  time.Duration // patience with a packet whose attachments are still to come; 0 = any
+	Unfinished     *transport.Unfinished
 	MaxAttachments int
 	MaxDepth       int    // of JSON
 	Raw            RawApp // for tests of Engine.IO alone: takes the place of the App; nil otherwise
@@ -55,14 +58,15 @@ type Event struct {
 // Server holds the living sessions and their clock.
 type Server struct {
 	// Fixed at birth.
-	cfg    Config
-	app    App
-	log    *slog.Logger
-	stats  *stats.Stats
-	limits socketio.Limits
-	ping   *transport.Message
-	sids   *SIDs
-	wheel  *wheel // has a lock of its own
+	cfg      Config
+	app      App
+	log      *slog.Logger
+	stats    *stats.Stats
+	limits   socketio.Limits
+	ping     *transport.Message
+	sids     *SIDs
+	wheel    *wheel   // has a lock of its own
+	partials partials // has a lock of its own
 
 	suspicions map[string]*obs.Sampler // by what may be wrong with clients; the map does not change
 	refusals   *obs.Samplers           // of the log of refused CONNECTs
@@ -88,6 +92,7 @@ func NewServer(cfg Config, sids *SIDs, app App, names socketio.Names, st *stats.
 	}
 	s.sessions = make(map[string]*Session)
 	s.ended = make(map[string]closedSession)
+	s.partials.sessions = make(map[*Session]*partial)
 	s.wheel = newWheel(cfg.PingInterval, cfg.PingTimeout)
 	return s
 }
@@ -139,6 +144,9 @@ func (s *Server) open(conn transport.Conn, headers Headers, upgrades []string) (
 		session.closed = true
 		return session, true
 	}
+	if s.cfg.Raw != nil || s.cfg.FirstPayload == 0 {
+		session.admit()
+	}
 	s.count.Add(1)
 	s.opened.Add(1)
 	s.stats.Connections.Inc()
@@ -158,6 +166,15 @@ func (s *Server) session(sid string) *Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.sessions[sid]
+}
+
+// MaxBody tells how many bytes a POST of a session may have; 0 where there is none.
+func (s *Server) MaxBody(sid string) int {
+	session := s.session(sid)
+	if session == nil {
+		return 0
+	}
+	return session.maxPayload()
 }
 
 // End ends the session with a sid, if it lives here.

@@ -25,6 +25,7 @@ type Session struct {
 	opened  time.Time
 
 	bodies    atomic.Int32            // POSTs whose body is arriving
+	admitted  atomic.Bool             // a namespace has let the client in
 	ending    atomic.Bool             // Close was called: what still comes is not taken in
 	heldBack  atomic.Int32            // sockets that stop the reading; pongs are not read meanwhile
 	probing   atomic.Bool             // while there is a WebSocket by which a polling session wants to go on
@@ -35,6 +36,9 @@ type Session struct {
 	asm       *socketio.Assembler // nil until a binary packet comes
 	control   transport.Allowance // of packets that are no events
 	connects  transport.Allowance // of CONNECTs
+	partial   transport.Share     // what asm keeps, of the bytes of all sessions
+	watched   bool                // the session is one of the server's partials
+	gone      bool                // the session has ended
 	inBatch   *Socket             // has had an Event since its last BatchEnd
 
 	mu      sync.Mutex // guards what follows; the conn's and the client's locks may be taken under it
@@ -71,12 +75,30 @@ func (s *Session) Receive(data []byte, binary bool) {
 
 // fail ends the session for a packet of the peer.
 func (s *Session) fail(packet engineio.Packet, err error) {
-	if errors.Is(err, errFlood) {
+	switch {
+	case errors.Is(err, errFlood):
 		s.Close(transport.CodePolicy, transport.ReasonFlood)
-		return
+	case errors.Is(err, errOverload):
+		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
+	default:
+		s.suspect(packet, err)
+		s.Close(transport.CodeProtocol, transport.ReasonProtocol)
 	}
-	s.suspect(packet, err)
-	s.Close(transport.CodeProtocol, transport.ReasonProtocol)
+}
+
+// admit notes that the client has shown who it is.
+func (s *Session) admit() {
+	if !s.admitted.Swap(true) {
+		s.conn.Admitted()
+	}
+}
+
+// maxPayload is how many bytes a packet may have.
+func (s *Session) maxPayload() int {
+	if s.admitted.Load() {
+		return s.server.cfg.MaxPayload
+	}
+	return min(s.server.cfg.FirstPayload, s.server.cfg.MaxPayload)
 }
 
 // takeControl counts a packet that is no event: nothing else bounds how many of them come.
@@ -92,6 +114,9 @@ func (s *Session) BatchEnd() {
 	if socket := s.inBatch; socket != nil {
 		s.inBatch = nil
 		s.server.app.BatchEnd(socket)
+	}
+	if s.asm != nil {
+		s.watchPartial()
 	}
 }
 
@@ -160,7 +185,11 @@ func (s *Session) message(packet engineio.Packet) error {
 			return errStrayBinary
 		}
 		complete, err := s.asm.Binary(packet.Data)
-		if err != nil || !complete {
+		if err == nil && !complete {
+			return s.countPartial(s.asm.Kept())
+		}
+		_ = s.countPartial(0)
+		if err != nil {
 			return err
 		}
 		return s.dispatch(s.asm.Take())
@@ -176,11 +205,16 @@ func (s *Session) message(packet engineio.Packet) error {
 	if decoded.Attachments == 0 {
 		return s.dispatch(decoded, nil)
 	}
+	if !s.admitted.Load() { // nothing is kept for it
+		return errBeforeConnect
+	}
 	if s.asm == nil {
 		s.asm = socketio.NewAssembler(s.server.cfg.MaxPayload)
 	}
-	_, err = s.asm.Text(decoded)
-	return err
+	if _, err = s.asm.Text(decoded); err != nil {
+		return err
+	}
+	return s.countPartial(s.asm.Kept())
 }
 
 var (
@@ -191,6 +225,7 @@ var (
 	errNotForServer  = errors.New("packet that only servers send")
 	errNamespaces    = errors.New("too many namespaces")
 	errFlood         = errors.New("too many packets")
+	errOverload      = errors.New("too much has begun to arrive")
 )
 
 func (s *Session) dispatch(p socketio.Packet, attachments [][]byte) error {
@@ -328,6 +363,7 @@ func (s *Session) Closed(reason transport.Reason) {
 	sockets := s.sockets
 	s.sockets, s.pending = nil, nil
 	s.mu.Unlock()
+	s.dropPartial()
 	if p := s.polling(); p != nil && !s.upgraded() {
 		s.server.retain(s, p)
 	}

@@ -70,6 +70,9 @@ func (s *Server) Upgrade(sid string, conn transport.Conn) transport.Receiver {
 		conn.Close(transport.CodeNormal, transport.ReasonRefused)
 		return u
 	}
+	if session.admitted.Load() {
+		conn.Admitted()
+	}
 	u.timer = time.AfterFunc(upgradeTimeout, u.expire)
 	return u
 }

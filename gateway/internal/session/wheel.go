@@ -61,6 +61,7 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		now := time.Now()
 		s.sweepClosed(now)
+		s.closeLate(now)
 		for ; now.Sub(turned) >= s.wheel.tick; turned = turned.Add(s.wheel.tick) { // a busy process misses ticks
 			for _, session := range s.wheel.next() {
 				if again := session.heartbeat(now); again > 0 {

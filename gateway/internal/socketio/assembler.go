@@ -31,6 +31,9 @@ func NewAssembler(maxBytes int) *Assembler {
 // Waiting reports whether attachments are still to come.
 func (a *Assembler) Waiting() bool { return a.waiting }
 
+// Kept tells how many bytes are held of a packet that is not complete.
+func (a *Assembler) Kept() int { return a.kept }
+
 // Text feeds a packet that Decode returned, also one that is TooDeep: its attachments are awaited and thrown away.
 // complete means that Take has it, at once for packets without attachments, which are not copied and still alias the
 // input. The error is a *ProtocolError.

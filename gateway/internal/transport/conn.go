@@ -27,6 +27,8 @@ type Conn interface {
 	ResumeRead()
 	// QueuedBytes tells how much waits to be written.
 	QueuedBytes() int
+	// Admitted tells that the peer has shown who it is: from now on its messages may have MaxMessage bytes.
+	Admitted()
 }
 
 // Receiver is the session behind a Conn. Calls come from one goroutine at a time, in order.

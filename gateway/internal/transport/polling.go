@@ -24,6 +24,7 @@ type Polling struct {
 	queue       packetQueue
 	wake        chan struct{} // closed when the waiting GET has something to do; nil while none waits
 	next        Conn          // after the upgrade
+	known       bool          // the peer has shown who it is
 	slow        bool          // a message did not fit: Flush closes the conn
 	closing     bool
 	reason      Reason
@@ -142,6 +143,9 @@ func (p *Polling) goOver(next Conn) bool {
 	}
 	p.queue.drop()
 	p.next = next
+	if p.known {
+		next.Admitted()
+	}
 	close(p.upgraded)
 	if p.paused != nil {
 		next.PauseRead()
@@ -320,6 +324,17 @@ func (p *Polling) AwaitResumed(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// Admitted implements Conn.
+func (p *Polling) Admitted() {
+	p.mu.Lock()
+	p.known = true
+	next := p.next
+	p.mu.Unlock()
+	if next != nil {
+		next.Admitted()
 	}
 }
 

@@ -34,6 +34,8 @@ func (q *queued) add(b []byte) bool {
 	return true
 }
 
+func (q *queued) Admitted() {}
+
 func (q *queued) FlushDue() bool { return false }
 
 func (q *queued) Flush() {

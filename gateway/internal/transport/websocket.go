@@ -18,6 +18,8 @@ import (
 // Limits are the bounds of WebSocket conns.
 type Limits struct {
 	MaxMessage   int           // bytes of one message
+	FirstMessage int           // the same, before the peer has shown who it is; 0 = no less
+	Unfinished   *Unfinished   // of all conns; nil sets no bound
 	SendQueue    int           // bytes queued to one conn
 	FrameTimeout time.Duration // patience with a message that has begun (Pace)
 	CloseTimeout time.Duration // for what is queued when a conn closes
@@ -38,6 +40,9 @@ const readSize = 16 << 10
 
 // NewServer makes a server.
 func NewServer(limits Limits, log *slog.Logger) *Server {
+	if limits.FirstMessage == 0 || limits.FirstMessage > limits.MaxMessage {
+		limits.FirstMessage = limits.MaxMessage
+	}
 	s := &Server{limits: limits, born: time.Now(), log: log}
 	s.in.New = func() any { buf := make([]byte, readSize); return &buf }
 	return s
@@ -60,14 +65,16 @@ type WebSocket struct {
 	raw    syscall.RawConn // nil: the portable path
 	owner  Receiver
 
-	parser    parser        // owned by the reader, like the next five
+	parser    parser        // owned by the reader, like the next six
 	bounded   bool          // a read deadline is set
 	counted   int32         // bytes of the message that has begun, as far as they have moved the deadline on
 	boundedAt uint64        // the parser's units when that message began
 	deadline  time.Duration // of it, since the server's birth
 	control   Allowance     // of frames that no message comes of
+	share     Share         // of what all conns keep of messages that have begun
 
 	arriving atomic.Bool // bounded, for others to see
+	known    atomic.Bool // the peer has shown who it is
 
 	due atomic.Bool // Flush is to be called before more is queued; set under mu
 
@@ -86,7 +93,7 @@ var _ Conn = (*WebSocket)(nil)
 // Serve reads from an upgraded connection until it ends, in a goroutine of its own, and calls the owner that bind makes.
 // pending are bytes that came together with the handshake.
 func (s *Server) Serve(conn net.Conn, pending []byte, bind func(Conn) Receiver) {
-	c := &WebSocket{server: s, conn: conn, parser: parser{maxMessage: s.limits.MaxMessage}}
+	c := &WebSocket{server: s, conn: conn, parser: parser{maxMessage: s.limits.FirstMessage}}
 	c.out.bound, c.out.shared = s.limits.SendQueue, &s.out
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
@@ -253,8 +260,12 @@ func (c *WebSocket) readOnce() error {
 func (c *WebSocket) borrow() *[]byte { return c.server.in.Get().(*[]byte) }
 
 func (c *WebSocket) feed(data []byte) error {
+	c.parser.maxMessage = c.maxMessage()
 	err := c.parser.feed(data, (*receiving)(c), c.holdsBack)
 	c.owner.BatchEnd()
+	if err == nil {
+		err = c.count(c.parser.held())
+	}
 	if price := c.parser.price; price > 0 && err == nil {
 		c.parser.price = 0
 		if !c.control.Take(float64(price), ControlRate, ControlBurst, time.Now()) {
@@ -267,7 +278,11 @@ func (c *WebSocket) feed(data []byte) error {
 // receiving is the WebSocket as the parser's sink.
 type receiving WebSocket
 
-func (r *receiving) message(data []byte, binary bool) { r.owner.Receive(data, binary) }
+func (r *receiving) message(data []byte, binary bool) {
+	c := (*WebSocket)(r)
+	c.owner.Receive(data, binary)
+	c.parser.maxMessage = c.maxMessage() // what it said may have shown who the peer is
+}
 
 func (r *receiving) ping(data []byte) {
 	c := (*WebSocket)(r)
@@ -288,12 +303,34 @@ func (c *WebSocket) finish(err error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		code, reason = CodePolicy, ReasonFrameTime
 	}
+	_ = c.count(0)
 	c.Close(code, reason)
 	c.mu.Lock()
 	reason = c.reason
 	c.mu.Unlock()
 	c.owner.Closed(reason)
 }
+
+// count counts what is kept of a message that has begun.
+func (c *WebSocket) count(held int) error {
+	if held == 0 && c.share.bytes == 0 {
+		return nil
+	}
+	if !c.share.Set(c.server.limits.Unfinished, held, !c.known.Load()) {
+		return &closeError{CodeTryAgainLater, ReasonOverload, "too much has begun to arrive"}
+	}
+	return nil
+}
+
+func (c *WebSocket) maxMessage() int {
+	if c.known.Load() {
+		return c.server.limits.MaxMessage
+	}
+	return c.server.limits.FirstMessage
+}
+
+// Admitted implements Conn.
+func (c *WebSocket) Admitted() { c.known.Store(true) }
 
 // Close implements Conn.
 func (c *WebSocket) Close(code Code, reason Reason) {

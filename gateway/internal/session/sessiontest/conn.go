@@ -25,6 +25,8 @@ type Conn struct {
 	Due bool
 	// Waiting is what QueuedBytes tells.
 	Waiting atomic.Int64
+	// Incomplete is what Arriving tells.
+	Incomplete atomic.Bool
 
 	mu      sync.Mutex // guards what follows
 	packets []string
@@ -111,6 +113,12 @@ func (c *Conn) Paused() bool {
 	defer c.mu.Unlock()
 	return c.paused
 }
+
+// Admitted implements transport.Conn.
+func (c *Conn) Admitted() {}
+
+// Arriving tells what Incomplete says: whether a message has begun and its end is still to come.
+func (c *Conn) Arriving() bool { return c.Incomplete.Load() }
 
 // QueuedBytes implements transport.Conn.
 func (c *Conn) QueuedBytes() int { return int(c.Waiting.Load()) }
