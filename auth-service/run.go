@@ -2,7 +2,6 @@ package authservice
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -26,23 +25,22 @@ const (
 	name = "auth-service"
 
 	prepareRetry = 500 * time.Millisecond
-	flushTraces  = 2 * time.Second
 )
 
 // Migrations are the goose files of the schema.
 func Migrations() fs.FS { return postgres.Migrations() }
 
 // Run is the process: it serves until ctx ends, or migrates only, as the settings say. cfg has been validated.
-func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
+func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	database := cfg.database()
 	if cfg.Database.MigrateOnly {
 		return pg.Migrate(ctx, database, Migrations(), log)
 	}
-	endTracing, err := obs.Tracing(ctx, name, cfg.Obs.OTLPEndpoint)
+	stopTracing, err := obs.Tracing(ctx, name, cfg.Obs.OTLPEndpoint, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, flush(ctx, endTracing)) }()
+	defer stopTracing()
 	pool, err := pg.Open(ctx, database)
 	if err != nil {
 		return err
@@ -63,6 +61,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 		return err
 	}
 	server := rpc.NewServer(cfg.RPC.Server(registry, log))
+	if err := server.Listen(ctx); err != nil {
+		return err
+	}
 	authv1.RegisterAuthServiceServer(server.GRPC(), grpcapi.New(service))
 
 	// NATS is no condition: without it only announcements wait.
@@ -70,7 +71,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	readiness := rpc.NewReadiness(server, log, rpc.Done(prepared, "the database is not prepared yet"), store.Ready)
 	warn(ctx, cfg, log)
 	group := run.Group{Timeout: cfg.ShutdownTimeout}
-	group.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: readiness.Err, Log: log}.Run)
+	group.Go("admin", cfg.Obs.Server(registry, readiness.Err, log).Run)
 	group.Go("revocations", func(ctx context.Context) error { return revocations.Run(ctx, service.Forget) })
 	group.Go("upkeep", func(ctx context.Context) error {
 		if err := prepare(ctx, cfg, service, log); err != nil {
@@ -85,12 +86,6 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 }
 
 func (c *Config) database() pg.Config { return c.Database.Config(name, c.Obs.Traces()) }
-
-func flush(ctx context.Context, endTracing func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTraces)
-	defer cancel()
-	return endTracing(ctx)
-}
 
 // prepare migrates, and makes what the service needs in the database, as soon as there is one.
 func prepare(ctx context.Context, cfg Config, service *auth.Service, log *slog.Logger) error {

@@ -36,11 +36,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if cfg.Database.MigrateOnly {
 		return pg.Migrate(ctx, cfg.database(), Migrations(), log)
 	}
-	stopTracing, err := obs.Tracing(ctx, serviceName, cfg.Obs.OTLPEndpoint)
+	stopTracing, err := obs.Tracing(ctx, serviceName, cfg.Obs.OTLPEndpoint, log)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = stopTracing(context.WithoutCancel(ctx)) }()
+	defer stopTracing()
 	registry := obs.NewRegistry(serviceName)
 
 	// Connections outlive the parts that use them.
@@ -76,11 +76,14 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	server := rpc.NewServer(cfg.RPC.Server(registry, log))
+	if err := server.Listen(ctx); err != nil {
+		return err
+	}
 	chatv1.RegisterChatServiceServer(server.GRPC(), grpcapi.NewServer(service))
 
 	readiness := rpc.NewReadiness(server, log, store.Ready, bus.Ready(nc))
 	parts := run.Group{Timeout: cfg.ShutdownTimeout}
-	parts.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: readiness.Err, Log: log}.Run)
+	parts.Go("admin", cfg.Obs.Server(registry, readiness.Err, log).Run)
 	parts.Go("publisher", out.Run)
 	parts.Go("writer", writer.Run)
 	parts.Go("marks", service.Run)

@@ -149,6 +149,9 @@ func (c *Config) Validate() error {
 			return fmt.Errorf("%s must be above 0", p.name)
 		}
 	}
+	if err := c.useless(); err != nil {
+		return err
+	}
 	switch {
 	case !validID.MatchString(c.Listen.ID):
 		return errors.New("GATEWAY_ID must be up to 63 letters, digits, - and _")

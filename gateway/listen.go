@@ -7,15 +7,16 @@ import (
 	"log/slog"
 	"net"
 	"syscall"
+
+	"github.com/starling-chat/starling/platform/settings"
 )
 
 func listen(ctx context.Context, cfg Config) (net.Listener, error) {
 	l := cfg.Listener
 	if l == nil {
-		var lc net.ListenConfig
 		var err error
-		if l, err = lc.Listen(ctx, "tcp", cfg.Listen.Addr); err != nil {
-			return nil, fmt.Errorf("listen on %s: %w", cfg.Listen.Addr, err)
+		if l, err = settings.Listen(ctx, "LISTEN", cfg.Listen.Addr); err != nil {
+			return nil, err
 		}
 	}
 	if err := setSendBuffer(l, cfg.Limits.SendBuffer); err != nil {

@@ -30,11 +30,11 @@ import (
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	cfg.Listen.ID = cmp.Or(cfg.Listen.ID, session.NewID())
 	log = log.With(slog.String("gateway", cfg.Listen.ID))
-	stopTracing, err := obs.Tracing(ctx, "gateway", cfg.Obs.OTLPEndpoint)
+	stopTracing, err := obs.Tracing(ctx, "gateway", cfg.Obs.OTLPEndpoint, log)
 	if err != nil {
 		return fmt.Errorf("start tracing: %w", err)
 	}
-	defer func() { _ = stopTracing(context.WithoutCancel(ctx)) }()
+	defer stopTracing()
 	public, err := cfg.public()
 	if err != nil {
 		return err
@@ -65,6 +65,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	operations := clusterServer(cfg, app.cluster, registry, log)
+	if err := operations.Listen(ctx); err != nil {
+		return err
+	}
 	others := peers.New(peersConfig(cfg, app), nc, sessions, log)
 	front, err := edge.New(edgeConfig(cfg, public, listener, conns, app.cluster, log),
 		edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Peers: others, Stats: st, Log: log})
@@ -74,13 +78,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 
 	drain := &drain{window: cfg.Drain.Window, sessions: sessions, sockets: sockets, busy: app.Busy, stats: st, log: log}
 	g := run.Group{Timeout: cfg.ShutdownTimeout}
-	g.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: drain.ready, Log: log}.Run)
+	g.Go("admin", cfg.Obs.Server(registry, drain.ready, log).Run)
 	g.Go("relay", app.Run)
 	g.Go("cluster", app.cluster.Run)
 	g.Go("peers", others.Run)
-	if cfg.RPC.Listen != "" {
-		g.Go("grpc", clusterServer(cfg, app.cluster, registry, log).Run)
-	}
+	g.Go("grpc", operations.Run)
 	g.Go("heartbeats", sessions.Run)
 	g.Go("memory", func(ctx context.Context) error { return keepMemory(ctx, sessions) })
 	g.Go("drain", drain.run)
@@ -125,7 +127,7 @@ func sessionConfig(cfg Config, unfinished *transport.Unfinished) session.Config 
 
 // clusterServer serves the cluster operations to other services.
 func clusterServer(cfg Config, operations *cluster.Cluster, registry *prometheus.Registry, log *slog.Logger) *rpc.Server {
-	if cfg.RPC.Token == "" {
+	if cfg.RPC.Listen != "" && cfg.RPC.Token == "" {
 		log.Warn("gRPC asks for no service token: everyone who reaches it may use the cluster operations", slog.String("address", cfg.RPC.Listen))
 	}
 	server := rpc.NewServer(cfg.RPC.Server(registry, log))

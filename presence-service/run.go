@@ -2,7 +2,6 @@ package presenceservice
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -32,7 +31,7 @@ import (
 func Migrations() (fs.FS, error) { return postgres.Migrations() }
 
 // Run serves until ctx ends. It takes cfg as valid (settings.Parse calls Validate). NATS, PostgreSQL and chat-service may come and go.
-func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
+func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	migrations, err := Migrations()
 	if err != nil {
 		return fmt.Errorf("read migrations: %w", err)
@@ -40,11 +39,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) (err error) {
 	if cfg.Database.MigrateOnly {
 		return pg.Migrate(ctx, cfg.database(), migrations, log)
 	}
-	stopTracing, err := obs.Tracing(ctx, Name, cfg.Obs.OTLPEndpoint)
+	stopTracing, err := obs.Tracing(ctx, Name, cfg.Obs.OTLPEndpoint, log)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, stopTracing(context.WithoutCancel(ctx))) }()
+	defer stopTracing()
 	pool, err := pg.Open(ctx, cfg.database())
 	if err != nil {
 		return err
@@ -94,12 +93,15 @@ func serve(ctx context.Context, cfg Config, conns connections, migrate func(cont
 		// PostgreSQL has to be there only once, for the migration: who is online is known without it.
 		migrated  = make(chan struct{})
 		readiness = rpc.NewReadiness(server, log, rpc.Done(migrated, "waiting for PostgreSQL"), bus.Ready(nc), registry.Ready)
-		admin     = obs.Admin{Addr: cfg.Obs.Admin, Registry: metrics, Ready: readiness.Err, Log: log}
+		admin     = cfg.Obs.Server(metrics, readiness.Err, log)
 	)
 	events, err := eventserver.New(nc, eventserver.Service{
 		Name: Name, Routes: clientevents.Routes(query), Begin: registry.Warm(),
 	}, clientevents.Limits(), metrics, log)
 	if err != nil {
+		return err
+	}
+	if err := server.Listen(ctx); err != nil {
 		return err
 	}
 	presencev1.RegisterPresenceServiceServer(server.GRPC(), grpcapi.NewService(query))

@@ -12,13 +12,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/starling-chat/starling/platform/settings"
 )
 
-// Admin is the operators' listener: /healthz, /readyz, /metrics, /debug/pprof.
+// Admin is the operators' listener: /healthz, /readyz, /metrics and, where asked for, /debug/pprof.
 // It has no authentication and must not be reachable from outside.
 type Admin struct {
 	Addr     string       // "host:port"; "" runs no listener
 	Listener net.Listener // used instead of Addr where given
+	Profiles bool         // serve /debug/pprof
 	Registry *prometheus.Registry
 	Ready    func() error // why no traffic should come; nil means always ready
 	Live     func() error // why the process should be restarted, never a dependency; nil means alive
@@ -34,8 +37,8 @@ func (a Admin) Run(ctx context.Context) error {
 			return nil
 		}
 		var err error
-		if listener, err = new(net.ListenConfig).Listen(ctx, "tcp", a.Addr); err != nil {
-			return fmt.Errorf("listen for admin requests: %w", err)
+		if listener, err = settings.Listen(ctx, "ADMIN_LISTEN", a.Addr); err != nil {
+			return err
 		}
 	}
 	server := &http.Server{
@@ -60,6 +63,9 @@ func (a Admin) Handler() http.Handler {
 	mux.HandleFunc("GET /readyz", check(a.Ready))
 	if a.Registry != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(a.Registry, promhttp.HandlerOpts{Registry: a.Registry}))
+	}
+	if !a.Profiles {
+		return mux
 	}
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)

@@ -9,10 +9,14 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/starling-chat/starling/platform/settings"
 )
 
 func TestLogger(t *testing.T) {
@@ -44,7 +48,7 @@ func TestAdmin(t *testing.T) {
 		t.Fatal(err)
 	}
 	admin := Admin{
-		Listener: listener, Registry: NewRegistry("test"), Log: slog.New(slog.DiscardHandler),
+		Listener: listener, Profiles: true, Registry: NewRegistry("test"), Log: slog.New(slog.DiscardHandler),
 		Ready: func() error { return errors.New("draining") },
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -77,11 +81,58 @@ func TestAdmin(t *testing.T) {
 }
 
 func TestTracingWithoutEndpoint(t *testing.T) {
-	shutdown, err := Tracing(t.Context(), "test", "")
+	stop, err := Tracing(t.Context(), "test", "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := shutdown(t.Context()); err != nil {
-		t.Errorf("shutdown = %v, want nil", err)
+	stop()
+}
+
+// TestProfilesAreOff: profiles show memory, and whoever asks for one costs time.
+func TestProfilesAreOff(t *testing.T) {
+	var s Settings
+	handler := s.Server(NewRegistry("test"), nil, slog.New(slog.DiscardHandler)).Handler()
+	for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/profile", "/debug/pprof/cmdline", "/debug/pprof/trace", "/debug/pprof/symbol"} {
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
+		if answer.Code != http.StatusNotFound {
+			t.Errorf("GET %s = %d without PPROF, want 404", path, answer.Code)
+		}
+	}
+}
+
+// TestCollectorAway: traces that nobody takes cost lines of log, neither an error nor the time of a stop.
+func TestCollectorAway(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	for _, endpoint := range []settings.URL{settings.URL(silent.Addr().String()), "127.0.0.1:1", "http://127.0.0.1:1", "https://user:hunter2@127.0.0.1:1"} {
+		var out bytes.Buffer
+		stop, err := Tracing(t.Context(), "test", endpoint, slog.New(slog.NewTextHandler(&out, nil)))
+		if err != nil {
+			t.Fatalf("Tracing(%s) = %v, want nil", endpoint, err)
+		}
+		_, span := otel.Tracer("test").Start(t.Context(), "x")
+		span.End()
+		stop()
+		if !strings.Contains(out.String(), "traces are not sent") || strings.Contains(out.String(), "hunter2") {
+			t.Errorf("stop without the collector %s logs %q, want that traces are not sent", endpoint, &out)
+		}
+	}
+}
+
+func TestSettings(t *testing.T) {
+	for endpoint, want := range map[settings.URL]bool{
+		"": true, "collector:4317": true, "http://collector:4317": true, "https://u:p@collector:4317": true,
+		"collector": false, "http://": false, "ftp://collector:4317": false, "http://%zz": false, "https://u:hun/ter2@c:1": false,
+	} {
+		if err := (&Settings{OTLPEndpoint: endpoint}).Validate(); (err == nil) != want || err != nil && strings.Contains(err.Error(), "ter2") {
+			t.Errorf("Validate(%s) = %v, want it good: %v", endpoint.Reveal(), err, want)
+		}
+	}
+	if err := (&Settings{Admin: "8080"}).Validate(); err == nil || !strings.Contains(err.Error(), "ADMIN_LISTEN") {
+		t.Errorf("Validate of an admin address without a colon = %v, want ADMIN_LISTEN named", err)
 	}
 }

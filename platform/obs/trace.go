@@ -3,7 +3,9 @@ package obs
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -11,22 +13,32 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	"go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/starling-chat/starling/platform/settings"
 )
 
+// flushTimeout bounds the last traces of a process: several of them may stop one after the other, as in deploy/local, and an orderly
+// stop does not depend on a collector.
+const flushTimeout = 500 * time.Millisecond
+
 // Tracing sends traces by OTLP over gRPC to endpoint, "host:4317" (plain text)
-// or a URL with http or https; shutdown flushes them. With an empty endpoint
+// or a URL with http or https; stop sends the last ones, for a moment. A collector
+// that is away costs traces and lines in log, nothing else. With an empty endpoint
 // tracing stays off and costs nothing.
 //
 // The tracer provider is OpenTelemetry's global one, the only one that the
 // instrumentation of gRPC, pgx and NATS headers finds. OTEL_TRACES_SAMPLER and
 // the other variables of its SDK apply.
-func Tracing(ctx context.Context, service, endpoint string) (shutdown func(context.Context) error, err error) {
+func Tracing(ctx context.Context, service string, endpoint settings.URL, log *slog.Logger) (stop func(), err error) {
 	if endpoint == "" {
-		return func(context.Context) error { return nil }, nil
+		return func() {}, nil
 	}
-	options := []otlptracegrpc.Option{otlptracegrpc.WithEndpointURL(endpoint)}
-	if !strings.Contains(endpoint, "://") {
-		options = []otlptracegrpc.Option{otlptracegrpc.WithEndpoint(endpoint), otlptracegrpc.WithInsecure()}
+	if err := checkEndpoint(endpoint); err != nil {
+		return nil, err
+	}
+	options := []otlptracegrpc.Option{otlptracegrpc.WithEndpointURL(endpoint.Reveal())}
+	if !strings.Contains(endpoint.Reveal(), "://") {
+		options = []otlptracegrpc.Option{otlptracegrpc.WithEndpoint(endpoint.Reveal()), otlptracegrpc.WithInsecure()}
 	}
 	exporter, err := otlptracegrpc.New(ctx, options...)
 	if err != nil {
@@ -36,8 +48,17 @@ func Tracing(ctx context.Context, service, endpoint string) (shutdown func(conte
 	if err != nil {
 		return nil, fmt.Errorf("describe trace resource: %w", err)
 	}
+	life := context.WithoutCancel(ctx)
+	unsent := &Repeats{Log: log, Message: "traces are not sent"}
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { unsent.Failed(life, err) }))
 	provider := trace.NewTracerProvider(trace.WithBatcher(exporter), trace.WithResource(self))
 	otel.SetTracerProvider(provider)
 	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
-	return provider.Shutdown, nil
+	return func() {
+		bounded, cancel := context.WithTimeout(life, flushTimeout)
+		defer cancel()
+		if err := provider.Shutdown(bounded); err != nil {
+			unsent.Failed(life, err)
+		}
+	}, nil
 }

@@ -229,3 +229,16 @@ func TestList(t *testing.T) {
 		}
 	}
 }
+
+// TestPortInUse: whoever runs two of a kind on one machine is told which setting collides, also where it has its default.
+func TestPortInUse(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	err = NewServer(ServerConfig{Addr: taken.Addr().String()}).Listen(t.Context())
+	if wrong, ok := errors.AsType[*settings.Wrong](err); !ok || wrong.Setting != "GRPC_LISTEN" {
+		t.Errorf("Listen on a port in use = %v, want GRPC_LISTEN named", err)
+	}
+}

@@ -136,13 +136,22 @@ func (s *Server) Run(ctx context.Context) error {
 	return nil
 }
 
+// Listen takes the port before Run, so that one in use is found before anything is done. Nobody is answered until Run.
+func (s *Server) Listen(ctx context.Context) error {
+	if s.cfg.Listener == nil && s.cfg.Addr == "" {
+		return nil
+	}
+	_, err := s.listen(ctx)
+	return err
+}
+
 func (s *Server) listen(ctx context.Context) (net.Listener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listener == nil {
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", s.cfg.Addr)
+		listener, err := settings.Listen(ctx, "GRPC_LISTEN", s.cfg.Addr)
 		if err != nil {
-			return nil, fmt.Errorf("listen for gRPC: %w", err)
+			return nil, err
 		}
 		s.listener = listener
 	}

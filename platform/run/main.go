@@ -36,7 +36,7 @@ func (c Common) common() Common { return c }
 
 // Main parses the settings into cfg, a pointer to a struct that embeds Common,
 // logs them, runs f and returns the exit code: 0 after a clean end, 1 when f
-// fails, 2 when a setting is wrong. f's context ends at the first signal.
+// fails, 2 when a setting is wrong, which f tells by a *settings.Wrong. f's context ends at the first signal.
 func Main(name, about string, cfg any, f func(ctx context.Context, log *slog.Logger) error) int {
 	if err := settings.Parse(name, about, cfg, os.Args[1:]); err != nil {
 		if errors.Is(err, settings.ErrHelp) {
@@ -64,7 +64,12 @@ func Main(name, about string, cfg any, f func(ctx context.Context, log *slog.Log
 	ctx, stop := withSignals(context.Background(), log)
 	defer stop()
 	log.LogAttrs(ctx, slog.LevelInfo, "starting", settings.LogAttrs(cfg)...)
-	if err := f(ctx, log); err != nil && (ctx.Err() == nil || !isContext(err)) {
+	err = f(ctx, log)
+	if wrong, ok := errors.AsType[*settings.Wrong](err); ok {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, wrong)
+		return exitUsage
+	}
+	if err != nil && (ctx.Err() == nil || !isContext(err)) {
 		log.LogAttrs(ctx, slog.LevelError, "failed", slog.Any("error", err))
 		return exitError
 	}

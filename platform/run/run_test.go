@@ -3,6 +3,7 @@ package run
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/starling-chat/starling/platform/settings"
 )
 
 // stopper appends its name to order when its context ends.
@@ -96,8 +99,11 @@ func TestMainExitCodes(t *testing.T) {
 		f    func(context.Context, *slog.Logger) error
 		want int
 	}{
-		"clean":  {nil, func(context.Context, *slog.Logger) error { return nil }, 0},
-		"error":  {nil, func(context.Context, *slog.Logger) error { return errors.New("boom") }, 1},
+		"clean": {nil, func(context.Context, *slog.Logger) error { return nil }, 0},
+		"error": {nil, func(context.Context, *slog.Logger) error { return errors.New("boom") }, 1},
+		"wrong": {nil, func(context.Context, *slog.Logger) error {
+			return fmt.Errorf("listen: %w", &settings.Wrong{Setting: "LISTEN", Err: errors.New("in use")})
+		}, 2},
 		"usage":  {[]string{"--log-level=loud"}, nil, 2},
 		"help":   {[]string{"--help"}, nil, 0},
 		"signal": {nil, func(ctx context.Context, _ *slog.Logger) error { kill(); <-ctx.Done(); return ctx.Err() }, 0},

@@ -29,11 +29,11 @@ func Run(ctx context.Context, cfg Config, migrations fs.FS, log *slog.Logger) er
 	if cfg.Database.MigrateOnly {
 		return pg.Migrate(ctx, database, migrations, log)
 	}
-	stopTracing, err := obs.Tracing(ctx, "fifth-service", cfg.Obs.OTLPEndpoint)
+	stopTracing, err := obs.Tracing(ctx, "fifth-service", cfg.Obs.OTLPEndpoint, log)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = stopTracing(context.WithoutCancel(ctx)) }()
+	defer stopTracing()
 	pool, err := pg.Open(context.WithoutCancel(ctx), database)
 	if err != nil {
 		return err
@@ -54,7 +54,7 @@ func Run(ctx context.Context, cfg Config, migrations fs.FS, log *slog.Logger) er
 	readiness := rpc.NewReadiness(server, log, rpc.Done(migrated, "waiting for PostgreSQL"), store.Ready, bus.Ready(nc))
 
 	parts := run.Group{Timeout: cfg.ShutdownTimeout}
-	parts.Go("admin", obs.Admin{Addr: cfg.Obs.Admin, Registry: registry, Ready: readiness.Err, Log: log}.Run)
+	parts.Go("admin", cfg.Obs.Server(registry, readiness.Err, log).Run)
 	parts.Go("grpc", server.Run)
 	parts.Go("database", func(ctx context.Context) error {
 		defer close(migrated)

@@ -60,7 +60,7 @@ func parse(args []string, env func(string) string) (*options, error) {
 	f.StringVar(&o.urls, "url", "", "load this running system instead of starting one: the gateways' addresses, separated by commas")
 	f.StringVar(&o.secret, "secret", env("JWT_SECRET"), "with -url: its JWT_SECRET (environment JWT_SECRET); it also needs AUTH_AUTO_PROVISION=true and EVENT_RATE=0")
 	f.IntVar(&o.pid, "pid", 0, "with -url: process whose memory and CPU time are measured")
-	f.StringVar(&o.admin, "admin", "", "with -url: host:port where that process serves /debug/pprof")
+	f.StringVar(&o.admin, "admin", "", "with -url: host:port where that process serves /debug/pprof (PPROF=true)")
 	f.StringVar(&o.databaseURL, "database-url", env("DATABASE_URL"), "PostgreSQL for the systems started, instead of private ones (environment DATABASE_URL)")
 	f.IntVar(&o.Conns, "conns", 200, "connections of send and hot, a number")
 	f.IntVar(&o.Rooms, "rooms", 50, "rooms of send, a number")

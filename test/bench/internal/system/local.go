@@ -64,7 +64,7 @@ func Local(ctx context.Context, env Env, gateways int) (_ *System, err error) {
 
 // starlingEnv are the settings that a benchmark needs: tokens of its own, and no limit of one client's rate.
 func starlingEnv(jwtSecret string) []string {
-	return []string{"JWT_SECRET=" + jwtSecret, "AUTH_AUTO_PROVISION=true", "EVENT_RATE=0", "LOG_FILE_LEVEL=warn"}
+	return []string{"JWT_SECRET=" + jwtSecret, "AUTH_AUTO_PROVISION=true", "EVENT_RATE=0", "LOG_FILE_LEVEL=warn", "PPROF=true"}
 }
 
 func databaseEnv(env Env) []string {
