@@ -23,7 +23,8 @@ type Config struct {
 	Listen      string       `name:"listen" env:"LISTEN" default:"127.0.0.1:3000" help:"Address of the first gateway, host:port; further ones take the next ports."`
 	Data        string       `name:"data" env:"STARLING_DATA" help:"Folder that keeps the data; empty takes one in the user's cache folder."`
 	Gateways    int          `name:"gateways" env:"GATEWAYS" default:"1" help:"Gateways to run, a number."`
-	Admin       string       `name:"admin" env:"ADMIN" help:"Address of the first gateway's health, metrics and profiles, host:port; further ones take the next ports; empty turns it off."`
+	Admin       string       `name:"admin" env:"ADMIN" help:"Address of the first gateway's health and metrics, host:port; further ones take the next ports; empty turns it off."`
+	Profiles    bool         `name:"pprof" env:"PPROF" help:"Serve profiles (/debug/pprof/) at the addresses of --admin, too."`
 	DatabaseURL settings.URL `name:"database-url" env:"DATABASE_URL" help:"Use this PostgreSQL instead of a private one, a URL."`
 	NATSURL     settings.URL `name:"nats-url" env:"NATS_URL" help:"Use this NATS instead of an embedded one, a URL; it needs JetStream."`
 	FileLevel   string       `name:"log-file-level" env:"LOG_FILE_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least severe level in the log of the services."`
@@ -46,6 +47,12 @@ func (c *Config) Validate() error {
 	case c.Gateways < 1 || c.Gateways > 16:
 		return fmt.Errorf("--gateways must be 1 to 16, not %d", c.Gateways)
 	}
+	if err := c.DatabaseURL.Check(); err != nil {
+		return fmt.Errorf("--database-url: %w", err)
+	}
+	if err := c.NATSURL.Check(); err != nil {
+		return fmt.Errorf("--nats-url: %w", err)
+	}
 	return nil
 }
 
@@ -67,36 +74,41 @@ func main() {
 		func(ctx context.Context, _ *slog.Logger) error { return start(ctx, cfg, os.Stdout) }))
 }
 
-// start finds the data folder and the log, then runs the system.
+// start finds out whether everything can be had, then makes the data folder and the log, and runs the system. What the settings or
+// another process forbid is a *settings.Wrong, before anything is created.
 func start(ctx context.Context, cfg Config, out io.Writer) error {
 	if cfg.Data == "" {
 		cache, err := os.UserCacheDir()
 		if err != nil {
-			return fmt.Errorf("find the cache folder (or give --data): %w", err)
+			return &settings.Wrong{Setting: "STARLING_DATA", Err: fmt.Errorf("find the cache folder: %w", err)}
 		}
 		cfg.Data = filepath.Join(cache, "starling")
 	}
 	data, err := filepath.Abs(cfg.Data)
 	if err != nil {
-		return fmt.Errorf("find the data folder: %w", err)
+		return &settings.Wrong{Setting: "STARLING_DATA", Err: err}
 	}
 	cfg.Data = data
 	if cfg.Clean {
 		return clean(cfg.Data, out)
 	}
-	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
-		return fmt.Errorf("make the data folder: %w", err)
+	s := &system{cfg: cfg, out: out, began: time.Now()}
+	defer s.closeListeners()
+	if err := s.prepare(ctx); err != nil {
+		return err
 	}
-	logTo := io.Writer(os.Stderr)
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return &settings.Wrong{Setting: "STARLING_DATA", Err: err}
+	}
+	s.logTo = os.Stderr
 	if !cfg.Verbose {
 		file, err := os.OpenFile(filepath.Join(cfg.Data, "starling.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
-			return fmt.Errorf("open the log: %w", err)
+			return &settings.Wrong{Setting: "STARLING_DATA", Err: err}
 		}
 		defer file.Close() //nolint:errcheck // nothing is left to do about it
-		logTo = file
+		s.logTo = file
 	}
-	s := &system{cfg: cfg, out: out, logTo: logTo, began: time.Now()}
 	return s.run(ctx)
 }
 

@@ -4,8 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
-	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -17,7 +17,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/starling-chat/starling/platform/run"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/starling-chat/starling/platform/settings"
 )
 
 // patience bounds each wait. It guards against hanging only: a start makes a database and runs all migrations.
@@ -29,6 +31,13 @@ func TestSystem(t *testing.T) {
 		t.Skip("starts PostgreSQL, NATS and all services")
 	}
 	t.Setenv("API_KEY", "") // the system makes one
+	// A collector of traces that takes connections and says nothing.
+	collector, err := net.Listen("tcp", address(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer collector.Close() //nolint:errcheck // a test
+	t.Setenv("OTLP_ENDPOINT", collector.Addr().String())
 	first := portsInARow(t)
 	cfg := Config{Listen: address(first), Gateways: 2, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn"}
 	if err := cfg.Validate(); err != nil {
@@ -128,17 +137,166 @@ func removed(t *testing.T, cfg Config) {
 	}
 }
 
-func TestPortInUse(t *testing.T) {
-	listener, err := net.Listen("tcp", address(0))
+// TestNothingIsCreated: settings that do not fit and ports in use are found first; the error is one line that says what to change.
+func TestNothingIsCreated(t *testing.T) {
+	taken, err := net.Listen("tcp", address(0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close() //nolint:errcheck // a test
-	cfg := Config{Listen: listener.Addr().String(), Gateways: 1, Data: t.TempDir(), FileLevel: "warn"}
-	s := &system{cfg: cfg, out: io.Discard, logTo: io.Discard, began: time.Now()}
-	err = s.addGateways(t.Context(), new(run.Group), slog.New(slog.DiscardHandler))
-	if err == nil || !strings.Contains(err.Error(), "another --listen?") {
-		t.Errorf("addGateways with a port in use = %v, want a hint at --listen", err)
+	defer taken.Close() //nolint:errcheck // a test
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, tc := range map[string]struct {
+		variables map[string]string
+		change    func(*Config)
+		want      string
+	}{
+		"the gateway's port":      {nil, func(c *Config) { c.Listen = taken.Addr().String() }, "another --listen?"},
+		"the second port":         {nil, func(c *Config) { c.Listen, c.Gateways = before(taken.Addr()), 2 }, "another --listen?"},
+		"the admin port":          {nil, func(c *Config) { c.Admin = taken.Addr().String() }, "ADMIN"},
+		"a setting of auth":       {map[string]string{"ACCESS_TOKEN_TTL": "nonsense"}, nil, "ACCESS_TOKEN_TTL"},
+		"a setting of chat":       {map[string]string{"WRITER_LANES": "0"}, nil, "WRITER_LANES"},
+		"a setting of presence":   {map[string]string{"LEASE_EXPIRY": "1ms"}, nil, "LEASE_EXPIRY"},
+		"a setting of gateways":   {map[string]string{"MAX_PAYLOAD": "10"}, nil, "MAX_PAYLOAD"},
+		"the collector":           {map[string]string{"OTLP_ENDPOINT": "http://%zz"}, nil, "OTLP_ENDPOINT"},
+		"the database":            {nil, func(c *Config) { c.DatabaseURL = "postgres://u:p@h/db?sslmode=nonsense" }, "DATABASE_URL"},
+		"the data folder, a file": {nil, func(c *Config) { c.Data = file }, "STARLING_DATA"},
+		"below a file":            {nil, func(c *Config) { c.Data = filepath.Join(file, "data") }, "STARLING_DATA"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for name, value := range tc.variables {
+				t.Setenv(name, value)
+			}
+			cfg := Config{Listen: address(portsInARow(t)), Gateways: 1, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn"}
+			if tc.change != nil {
+				tc.change(&cfg)
+			}
+			out := new(screen)
+			ctx, stop := context.WithTimeout(t.Context(), 30*time.Second) // what starts nevertheless ends
+			defer stop()
+			err := start(ctx, cfg, out)
+			if _, ok := errors.AsType[*settings.Wrong](err); !ok || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("start = %v, want a *settings.Wrong in one line with %s", err, tc.want)
+			}
+			if out.String() != "" {
+				t.Errorf("the terminal says %q before the error", out)
+			}
+			if _, err := os.Stat(cfg.Data); err == nil && cfg.Data != file {
+				t.Error("the data folder was made")
+			}
+		})
+	}
+}
+
+func before(addr net.Addr) string { return address(addr.(*net.TCPAddr).Port - 1) }
+
+// stopAt is a terminal that ends a context when it is told text.
+type stopAt struct {
+	screen
+	text string
+	stop context.CancelFunc
+}
+
+func (s *stopAt) Write(b []byte) (int, error) {
+	if strings.Contains(string(b), s.text) {
+		s.stop()
+	}
+	return s.screen.Write(b)
+}
+
+// TestStopWhileStarting: an end at any moment of the start is an end, not a failure.
+func TestStopWhileStarting(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts PostgreSQL")
+	}
+	for _, text := range []string{"Starling starts", "creating the database", "starting PostgreSQL", "PostgreSQL runs", "NATS with JetStream", "auth-service runs"} {
+		t.Run(text, func(t *testing.T) {
+			ctx, stop := context.WithTimeout(t.Context(), patience)
+			defer stop()
+			cfg := Config{Listen: address(portsInARow(t)), Gateways: 1, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn"}
+			out := &stopAt{text: text, stop: stop}
+			if err := start(ctx, cfg, out); err != nil {
+				t.Errorf("start, stopped at %q = %v, want nil; the terminal:\n%s", text, err, out)
+			}
+			cfg.Clean = true
+			if err := start(t.Context(), cfg, io.Discard); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestWaitingIsExplained: while a dependency is away, the terminal says what is waited for, and why.
+func TestWaitingIsExplained(t *testing.T) {
+	closed, err := net.Listen("tcp", address(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = closed.Close()
+	ctx, stop := context.WithTimeout(t.Context(), patience)
+	defer stop()
+	cfg := Config{
+		Listen: address(portsInARow(t)), Gateways: 1, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "error",
+		DatabaseURL: settings.URL("postgres://u:hunter2@" + closed.Addr().String() + "/x"),
+	}
+	out := &stopAt{text: "waiting for auth-service", stop: stop}
+	if err := start(ctx, cfg, out); err != nil {
+		t.Errorf("start = %v after it was stopped, want nil", err)
+	}
+	said := out.String()
+	if !strings.Contains(said, "waiting for auth-service: waiting for PostgreSQL: ") || !strings.Contains(said, "refused") || strings.Contains(said, "hunter2") {
+		t.Errorf("the terminal says\n%s\nwant why auth-service is waited for, without the password", said)
+	}
+}
+
+// TestDemoPasswords: the documented passwords are for this machine only. Once made up, they stay, whatever the address is later.
+func TestDemoPasswords(t *testing.T) {
+	data := t.TempDir()
+	passwords := func(listen string) map[string]string {
+		t.Helper()
+		s := &system{cfg: Config{Listen: listen, Data: data, Gateways: 1}}
+		if err := s.readSecrets(); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.writeSecrets(); err != nil {
+			t.Fatal(err)
+		}
+		all := map[string]string{}
+		for _, user := range s.demo {
+			all[user.Username] = user.Password
+		}
+		return all
+	}
+	for _, listen := range []string{"127.0.0.1:3000", "localhost:3000", "[::1]:3000", "127.1.2.3:80"} {
+		if got := passwords(listen)["alice"]; got != "alice-demo-password" {
+			t.Errorf("on %s the password of alice is %s, want the documented one", listen, got)
+		}
+	}
+	open := passwords("0.0.0.0:3000")
+	for user, password := range open {
+		if len(password) < 32 || strings.Contains(password, "demo") {
+			t.Errorf("open to others, %s has the password %q, want a random one", user, password)
+		}
+	}
+	if open["alice"] == open["admin"] {
+		t.Error("two accounts have one password")
+	}
+	for _, listen := range []string{":3000", "[::]:3000", "192.0.2.1:3000", "127.0.0.1:3000"} {
+		if diff := cmp.Diff(open, passwords(listen)); diff != "" {
+			t.Errorf("on %s the passwords are others (-want +got):\n%s", listen, diff)
+		}
+	}
+
+	// A folder in which the accounts have the documented passwords is not opened to others.
+	data = t.TempDir()
+	if err := os.WriteFile(filepath.Join(data, postgresPlace), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := &system{cfg: Config{Listen: "0.0.0.0:3000", Data: data, Gateways: 1}}
+	if err := s.readSecrets(); err == nil || !strings.Contains(err.Error(), "passwords that everybody knows") {
+		t.Errorf("opening a folder with the documented passwords = %v, want it refused", err)
 	}
 }
 

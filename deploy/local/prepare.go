@@ -1,0 +1,225 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	authservice "github.com/starling-chat/starling/auth-service"
+	"github.com/starling-chat/starling/gateway"
+	"github.com/starling-chat/starling/platform/settings"
+)
+
+// demoUsers returns the demo accounts. Their passwords are in the documentation: they are for this machine only.
+func demoUsers() []authservice.DemoUser {
+	return []authservice.DemoUser{
+		{Username: "alice", Password: "alice-demo-password", Name: "Alice", Role: "user"},
+		{Username: "bob", Password: "bob-demo-password", Name: "Bob", Role: "user"},
+		{Username: "admin", Password: "admin-demo-password", Name: "Admin", Role: "admin"},
+	}
+}
+
+// prepare reads all settings and takes all ports. It creates nothing.
+func (s *system) prepare(ctx context.Context) error {
+	s.token = randomHex()
+	if err := s.readSecrets(); err != nil {
+		return err
+	}
+	for _, address := range s.gatewayAddresses() {
+		listener, err := settings.Listen(ctx, "LISTEN (another --listen?)", address)
+		if err != nil {
+			return err
+		}
+		s.listeners = append(s.listeners, listener)
+	}
+	for i := range s.cfg.Gateways {
+		if s.cfg.Admin == "" {
+			break
+		}
+		listener, err := settings.Listen(ctx, "ADMIN", after(s.cfg.Admin, i))
+		if err != nil {
+			return err
+		}
+		s.admins = append(s.admins, listener)
+	}
+	s.grpc = make(map[string]net.Listener)
+	for _, name := range serviceNames() {
+		listener, err := settings.Listen(ctx, "gRPC of "+name+"-service", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		s.grpc[name] = listener
+	}
+	if err := s.readServices(); err != nil {
+		return err
+	}
+	return s.readGateways()
+}
+
+func serviceNames() []string { return []string{"auth", "chat", "presence"} }
+
+// closeListeners closes what prepare took; those that were served are closed already.
+func (s *system) closeListeners() {
+	for _, listener := range slices.Concat(s.listeners, s.admins, slices.Collect(maps.Values(s.grpc))) {
+		_ = listener.Close()
+	}
+}
+
+// readServices reads the settings of auth-, chat- and presence-service: those of their binaries, from the environment, save for the
+// addresses, of which database's and NATS's are known later.
+func (s *system) readServices() error {
+	for name, cfg := range map[string]any{"auth": &s.auth, "chat": &s.chat, "presence": &s.presence} {
+		args := []string{
+			"--admin-listen=", "--grpc-listen=" + s.address(name), "--service-token=" + s.token, "--db-schema=" + name,
+			"--database-url=" + cmp.Or(s.cfg.DatabaseURL, laterURL).Reveal(), "--nats-url=" + cmp.Or(s.cfg.NATSURL, insideURL).Reveal(),
+		}
+		switch name {
+		case "auth":
+			args = append(args, "--api-key="+s.apiKey)
+		case "chat":
+			args = append(args, "--stream-max-bytes="+natsMaxBytes)
+		case "presence":
+			args = append(args, "--chat-service-addr="+s.address("chat"))
+		}
+		if err := settings.Parse(name+"-service", "", cfg, args); err != nil {
+			return &settings.Wrong{Setting: "settings of " + name + "-service", Err: err}
+		}
+	}
+	s.auth.RPC.Listener, s.chat.RPC.Listener, s.presence.RPC.Listener = s.grpc["auth"], s.grpc["chat"], s.grpc["presence"]
+	s.auth.DemoUsers = s.demo
+	return nil
+}
+
+const (
+	laterURL  settings.URL = "postgres://localhost/starling" // until the private PostgreSQL runs
+	insideURL settings.URL = "nats://in-process"
+)
+
+func (s *system) readGateways() error {
+	for i, listener := range s.listeners {
+		var cfg gateway.Config
+		args := []string{
+			"--listen=" + listener.Addr().String(), "--admin-listen=", "--grpc-listen=", "--service-token=" + s.token,
+			"--auth-service-addr=" + s.address("auth"), "--chat-service-addr=" + s.address("chat"),
+			"--presence-service-addr=" + s.address("presence"), "--drain-window=" + drainWindow.String(),
+			"--gateway-id=" + "local-" + strconv.Itoa(i+1), "--nats-url=" + cmp.Or(s.cfg.NATSURL, insideURL).Reveal(),
+		}
+		if err := settings.Parse("gateway", "", &cfg, args); err != nil {
+			return &settings.Wrong{Setting: "settings of the gateway", Err: err}
+		}
+		cfg.Listener = listener
+		if s.cfg.Admin != "" {
+			cfg.Obs.Listener, cfg.Obs.Profiles = s.admins[i], s.cfg.Profiles
+		}
+		s.gateways = append(s.gateways, cfg)
+	}
+	return nil
+}
+
+func (s *system) address(service string) string { return s.grpc[service].Addr().String() }
+
+// gatewayAddresses are those of the gateways, on consecutive ports.
+func (s *system) gatewayAddresses() []string {
+	addresses := make([]string, s.cfg.Gateways)
+	for i := range addresses {
+		addresses[i] = after(s.cfg.Listen, i)
+	}
+	return addresses
+}
+
+// after is an address i ports after one that Validate has looked at.
+func after(address string, i int) string {
+	host, port, _ := net.SplitHostPort(address)
+	first, _ := strconv.Atoi(port)
+	return net.JoinHostPort(host, strconv.Itoa(first+i))
+}
+
+// Files in the data folder that keep what was made up.
+const (
+	apiKeyFile    = "api-key"
+	passwordsFile = "demo-passwords" // a line each: username, blank, password
+)
+
+// readSecrets reads the API key and the passwords of the demo accounts, or makes them up; writeSecrets keeps them.
+func (s *system) readSecrets() error {
+	var err error
+	if s.apiKey = os.Getenv("API_KEY"); s.apiKey == "" { //nolint:forbidigo // this is a main package
+		if s.apiKey, err = s.kept(apiKeyFile); err != nil {
+			return err
+		}
+	}
+	if s.apiKey == "" {
+		s.apiKey = randomHex()
+		s.made = append(s.made, secretFile{apiKeyFile, s.apiKey + "\n"})
+	}
+	s.demo = demoUsers()
+	passwords, err := s.kept(passwordsFile)
+	if err != nil {
+		return err
+	}
+	switch {
+	case passwords != "": // the accounts were made with these
+		for line := range strings.Lines(passwords) {
+			name, password, _ := strings.Cut(strings.TrimSpace(line), " ")
+			for i := range s.demo {
+				if s.demo[i].Username == name {
+					s.demo[i].Password = password
+				}
+			}
+		}
+	case onlyThisMachine(s.cfg.Listen):
+	default:
+		return s.randomPasswords()
+	}
+	return nil
+}
+
+// randomPasswords replaces the documented passwords, because others can reach the system.
+func (s *system) randomPasswords() error {
+	if _, err := os.Stat(filepath.Join(s.cfg.Data, postgresPlace)); err == nil && s.cfg.DatabaseURL == "" {
+		return &settings.Wrong{Setting: "LISTEN", Err: fmt.Errorf(
+			"%s lets others in, and the demo accounts in %s have passwords that everybody knows; give another --data, or --clean it", s.cfg.Listen, s.cfg.Data)}
+	}
+	var lines strings.Builder
+	for i := range s.demo {
+		s.demo[i].Password = randomHex()
+		fmt.Fprintf(&lines, "%s %s\n", s.demo[i].Username, s.demo[i].Password)
+	}
+	s.made = append(s.made, secretFile{passwordsFile, lines.String()})
+	return nil
+}
+
+// onlyThisMachine tells whether nobody else can connect to an address.
+func onlyThisMachine(address string) bool {
+	host, _, _ := net.SplitHostPort(address)
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+type secretFile struct{ name, text string }
+
+// kept reads a file of the data folder; it is "" where there is none.
+func (s *system) kept(name string) (string, error) {
+	raw, err := os.ReadFile(filepath.Join(s.cfg.Data, name)) //nolint:gosec // in the user's own folder
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", &settings.Wrong{Setting: "STARLING_DATA", Err: err}
+	}
+	return strings.TrimSpace(string(raw)), nil
+}
+
+func (s *system) writeSecrets() error {
+	for _, file := range s.made {
+		if err := os.WriteFile(filepath.Join(s.cfg.Data, file.name), []byte(file.text), 0o600); err != nil {
+			return fmt.Errorf("keep %s: %w", file.name, err)
+		}
+	}
+	return nil
+}
