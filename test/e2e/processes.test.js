@@ -1,10 +1,12 @@
 // Single processes are killed while clients work (node run.js --faults): clients come through, nothing acknowledged is lost.
 
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { io } from 'socket.io-client';
+import WebSocket from 'ws';
 import { Fleet, until } from './fleet.js';
 import { scratch } from './system.js';
 import { newUser, roomId } from './user.js';
@@ -97,3 +99,29 @@ for (const victim of ['chat', 'presence', 'auth', 'gateway-0']) {
     t.diagnostic(`${history.length} messages; refusals ${JSON.stringify(senders.map((s) => Object.fromEntries(s.refusals)))}`);
   });
 }
+
+test('kill -9 of the gateway whose session another one carries', { timeout: 120_000 }, async (t) => {
+  const user = await newUser('user');
+  const path = '/socket.io/?EIO=4';
+  const open = await (await fetch(`${fleet.urls[0]}${path}&transport=polling`)).text();
+  const { sid } = JSON.parse(open.slice(1));
+  const ws = new WebSocket(`${fleet.urls[1].replace('http', 'ws')}${path}&transport=websocket&sid=${encodeURIComponent(sid)}`);
+  t.after(() => ws.terminate());
+  const heard = [];
+  ws.on('message', (bytes) => heard.push(bytes.toString()));
+  await once(ws, 'open');
+  const closed = once(ws, 'close');
+  ws.send('2probe');
+  await until(() => heard.includes('3probe'), 20_000, 'the probe is answered');
+  ws.send('5');
+  ws.send(`40${JSON.stringify({ token: user.token })}`);
+  await until(() => heard.some((p) => p.startsWith('40{')), 20_000, 'connected');
+  const killed = Date.now();
+  await fleet.kill('gateway-0');
+  const [code] = await closed;
+  const took = Date.now() - killed;
+  assert.equal(code, 1013, 'the client is told to come back');
+  assert.ok(took < 9000, `told after ${took} ms`); // 2.5 s on a quiet machine; silence alone would take 11 s
+  fleet.run('gateway-0');
+  await fleet.ready('gateway-0');
+});
