@@ -116,6 +116,14 @@ chaos-sabotage: ## Starling broken on purpose, in each of three ways: the fault 
 soak: ## The fault rig for half an hour
 	@$(MAKE) chaos ARGS="-duration 30m $(ARGS)"
 
+.PHONY: attack
+attack: ## A stranger who takes from everybody, in a dozen ways: what others feel of it (ARGS="-only frames,logins", ARGS=--help)
+	@mkdir -p "$(BIN)" && go build -o "$(BIN)/attack-rig" ./test/attack && exec "$(BIN)/attack-rig" $(ARGS)
+
+.PHONY: attack-short
+attack-short: ## The attacks in less than a minute
+	@$(MAKE) attack ARGS="-short $(ARGS)"
+
 .PHONY: compose-test
 compose-test: ## docker-compose.yml for real: three gateways, the e2e suite through the balancer, a rolling stop
 	@deploy/docker/compose-test.sh $(ARGS)

@@ -1,0 +1,192 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/starling-chat/starling/test/internal/proc"
+)
+
+const (
+	settleTime  = 500 * time.Millisecond // between attacks
+	sampleEvery = 100 * time.Millisecond // memory
+)
+
+// attack is one thing that a stranger does. run does it until ctx ends, and tells what it did and what was done to it; the error says
+// that what the attack looks for was found.
+type attack struct {
+	name   string
+	floods bool // it has to be ended by 1008
+	run    func(ctx context.Context, t *target) (did string, err error)
+}
+
+// attacks are all of them, in their order.
+func attacks() []attack {
+	return []attack{
+		{"handshakes", false, refusedHandshakes},
+		{"slowbodies", false, slowBodies},
+		{"slowlogins", false, slowLogins},
+		{"frames", false, unfinishedFrames},
+		{"attachments", false, unfinishedAttachments},
+		{"logins", false, loginFlood},
+		{"badconnects", true, badConnects},
+		{"cycles", true, connectCycles},
+		{"events", true, refusedEvents},
+		{"pongs", true, pongFlood},
+		{"addresses", false, addressLimits},
+		{"tunnels", false, tunnelFlood},
+	}
+}
+
+func names() []string {
+	list := []string{slowLinksName}
+	for _, a := range attacks() {
+		list = append(list, a.name)
+	}
+	return list
+}
+
+func (o options) wants(name string) bool { return len(o.only) == 0 || slices.Contains(o.only, name) }
+
+// run runs the attacks and tells how many of them hurt somebody.
+func run(ctx context.Context, o options) (hurt int, err error) {
+	dir, err := os.MkdirTemp("", "starling-attack-")
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	t, err := startTarget(ctx, o, dir)
+	if err != nil {
+		return 0, err
+	}
+	defer t.stop(ctx)
+	if o.short {
+		t.enough = closedForGood
+	}
+	r := &rig{options: o, target: t, measure: newMeasure()}
+	others := &others{target: t, measure: r.measure}
+	othersCtx, stopOthers := context.WithCancel(ctx)
+	defer others.running.Wait()
+	defer stopOthers()
+	if err := others.start(othersCtx); err != nil {
+		return 0, err
+	}
+	if err := r.baseline(ctx); err != nil {
+		return 0, err
+	}
+	slow := r.startSlowLinks(ctx)
+	for _, a := range attacks() {
+		if o.wants(a.name) && ctx.Err() == nil {
+			hurt += r.attack(ctx, a)
+		}
+	}
+	hurt += r.slowLinks(slow)
+	hurt += r.grown()
+	return hurt, ctx.Err()
+}
+
+// rig is a run.
+type rig struct {
+	options
+	target  *target
+	measure *measure
+	limits  limits
+	memory  int64 // bytes, before the attacks
+	peak    int64 // bytes, at most
+}
+
+// baseline measures others without an attack.
+func (r *rig) baseline(ctx context.Context) error {
+	if err := pause(ctx, settleTime); err != nil { // what starting cost
+		return err
+	}
+	r.measure.take()
+	if err := pause(ctx, r.options.baseline); err != nil {
+		return err
+	}
+	f := r.measure.take()
+	r.memory = proc.Memory(r.target.process.PID(), proc.Resident)
+	r.limits = limits{within: r.within, memory: r.options.memory}
+	if hurt := r.limits.hurt(f, 0); len(f.took[sends]) == 0 || f.why != "" {
+		return fmt.Errorf("without any attack: %s; %s", f, strings.Join(hurt, "; "))
+	}
+	r.limits = r.limits.after(f)
+	r.target.within = r.limits.within
+	fmt.Printf("Each line: what others felt (median/99th percentile/slowest, how often), Starling's memory and CPU, what the attack did.\n"+
+		"Limits: sends %v, memory +%d MiB; load %.1f.\n\n%-8s %-12s %s, memory %d MiB\n",
+		r.limits.within, r.limits.memory>>20, proc.Load(), "", "no attack", f, r.memory>>20)
+	return nil
+}
+
+// attack runs one attack and prints its line; it returns 1 when somebody was hurt.
+func (r *rig) attack(ctx context.Context, a attack) int {
+	pid := r.target.process.PID()
+	cpu, memory, began := proc.CPU(pid), proc.Memory(pid, proc.Resident), time.Now()
+	each := r.each
+	if r.short && a.floods {
+		each *= 4 // at most: it ends when it is ended
+	}
+	bounded, cancel := context.WithTimeout(ctx, each)
+	peak := r.watchMemory(bounded, pid)
+	did, err := a.run(bounded, r.target)
+	if left := r.each - time.Since(began); left > 0 { // who was done early gives others time to feel it
+		_ = pause(bounded, left)
+	}
+	cancel()
+	used := 100 * (proc.CPU(pid) - cpu) / time.Since(began)
+	most := peak()
+	r.peak = max(r.peak, most)
+	grown := most - max(memory, r.memory) // what the attack before took goes back to the machine by and by
+	f := r.measure.take()
+	_ = pause(ctx, settleTime)
+	r.measure.take()
+	found := r.limits.hurt(f, grown)
+	if err != nil {
+		found = append(found, err.Error())
+	}
+	if ended := r.target.process.Ended(); ended != nil {
+		found = append(found, ended.Error())
+	}
+	verdict, result := "repelled", 0
+	if len(found) > 0 {
+		verdict, result = "HURT", 1
+	}
+	fmt.Printf("%-8s %-12s %s, memory %+d MiB, CPU %d %%: %s\n", verdict, a.name, f, grown>>20, used, did)
+	for _, what := range found {
+		fmt.Printf("%-8s %-12s %s\n", "", "", what)
+	}
+	return result
+}
+
+// grown prints what all attacks together took; it returns 1 when that was too much.
+func (r *rig) grown() int {
+	verdict, hurt := "bounded", 0
+	if r.peak-r.memory > 2*r.limits.memory {
+		verdict, hurt = "HURT", 1
+	}
+	fmt.Printf("%-8s %-12s %d MiB before the attacks, %d MiB at most\n", verdict, "memory", r.memory>>20, r.peak>>20)
+	return hurt
+}
+
+// watchMemory samples the memory of a process until ctx ends; the function gives the most.
+func (r *rig) watchMemory(ctx context.Context, pid int) (peak func() int64) {
+	var most atomic.Int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			most.Store(max(most.Load(), proc.Memory(pid, proc.Resident)))
+			if pause(ctx, sampleEvery) != nil {
+				return
+			}
+		}
+	}()
+	return func() int64 { <-done; return most.Load() }
+}
