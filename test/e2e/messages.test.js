@@ -132,6 +132,23 @@ test('message:read tells the others, and never moves backwards', async (t) => {
   assert.equal(await unread(), 0);
 });
 
+test('unread begins when one joins, and ends with an answer', async (t) => {
+  const [ann, bob, cid] = [await newUser('ann'), await newUser('bob'), await newUser('cid')];
+  const room = roomId();
+  const [a, b] = await pair(t, ann, bob, room);
+  const unread = async (s) => (await s.emit('room:list')).rooms.find((r) => r.roomId === room).unread;
+  for (const content of ['1', '2', '3']) await a.emit('message:send', { roomId: room, content });
+  const c = await connect(t, cid, { gateway: 2 });
+  await c.join(room);
+  assert.deepEqual([await unread(a), await unread(b), await unread(c)], [0, 3, 0]);
+  assert.equal((await b.emit('message:send', { roomId: room, content: 'an answer' })).ok, true);
+  assert.deepEqual([await unread(a), await unread(b), await unread(c)], [1, 0, 1]);
+  await c.emit('room:leave', room);
+  await a.emit('message:send', { roomId: room, content: 'while it was away' });
+  await c.join(room);
+  assert.deepEqual([await unread(b), await unread(c)], [1, 0]);
+});
+
 test('message:read refuses what is no message of the room', async (t) => {
   const [ann, bob] = [await newUser('ann'), await newUser('bob')];
   const [room, other] = [roomId(), roomId()];

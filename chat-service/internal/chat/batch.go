@@ -90,6 +90,7 @@ type NewMember struct {
 	Membership
 
 	Name string
+	Seq  uint64 // of the event that made it one
 }
 
 // ChangedRoom is the new state of a room.
@@ -144,7 +145,7 @@ type changingMember struct {
 	was, is bool
 	again   bool // left and came again
 	name    string
-	joined  int // the event that made it one
+	joined  int // the index of the event that made it one
 }
 
 // room gives the state of a room; nil: there is no such room.
@@ -216,7 +217,7 @@ func (b *batch) collect() {
 	}
 	slices.SortFunc(joined, func(x, y Membership) int { return b.members[x].joined - b.members[y].joined })
 	for _, m := range joined {
-		b.changes.Joined = append(b.changes.Joined, NewMember{m, b.members[m].name})
+		b.changes.Joined = append(b.changes.Joined, NewMember{m, b.members[m].name, b.changes.Events[b.members[m].joined].Seq})
 	}
 }
 

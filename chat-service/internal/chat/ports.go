@@ -63,7 +63,7 @@ type RoomSummary struct {
 	Name   string
 	Role   string
 	Head   uint64
-	Unread int // messages of others after the receipt, at most 1000
+	Unread int // messages of others after what the user has read, said itself, or came to; at most 1000
 	Last   *Message
 }
 

@@ -62,9 +62,9 @@ const (
 		WHERE m.room_id = p.room_id AND m.user_id = p.user_id`
 
 	sqlInsertMembers = `
-		INSERT INTO memberships (room_id, user_id, user_name, joined_at)
-		SELECT room_id, user_id, user_name, clock_timestamp() + ordinal * interval '1 microsecond'
-		FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS p (room_id, user_id, user_name, ordinal)`
+		INSERT INTO memberships (room_id, user_id, user_name, joined_seq, joined_at)
+		SELECT room_id, user_id, user_name, joined_seq, clock_timestamp() + ordinal * interval '1 microsecond'
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) WITH ORDINALITY AS p (room_id, user_id, user_name, joined_seq, ordinal)`
 
 	sqlAdvanceRooms = `
 		UPDATE rooms SET last_seq = a.last_seq, owner_id = a.owner_id
@@ -141,11 +141,11 @@ func membershipSteps(changes *chat.Changes) (steps []step) {
 		steps = append(steps, step{sql: sqlDeleteMembers, args: []any{rooms, users}})
 	}
 	if n := len(changes.Joined); n > 0 {
-		rooms, users, names := make([]string, n), make([]string, n), make([]string, n)
+		rooms, users, names, seqs := make([]string, n), make([]string, n), make([]string, n), make([]int64, n)
 		for i, m := range changes.Joined {
-			rooms[i], users[i], names[i] = string(m.Room), string(m.User), m.Name
+			rooms[i], users[i], names[i], seqs[i] = string(m.Room), string(m.User), m.Name, int64(m.Seq) //nolint:gosec // 40 bits
 		}
-		steps = append(steps, step{sql: sqlInsertMembers, args: []any{rooms, users, names}})
+		steps = append(steps, step{sql: sqlInsertMembers, args: []any{rooms, users, names, seqs}})
 	}
 	return steps
 }

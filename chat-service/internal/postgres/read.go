@@ -213,12 +213,14 @@ func (s *Store) Membership(ctx context.Context, m chat.Membership) (exists, memb
 	return exists, member, err
 }
 
-// Bounds of the room list. Of a long unread tail only the first messages are looked at.
+// Bounds of the room list.
 const (
-	maxRooms    = 1000
-	maxUnread   = 1000
-	maxUnreadOf = 2000
+	maxRooms  = 1000
+	maxUnread = 1000
 )
+
+// What is unread is counted backwards from the room's end, as far as the messages are others': who answers has read what came before.
+// So there is never more to look at than is counted, and a send need not move a receipt.
 
 const sqlRooms = `
 	SELECT r.room_id, r.name, r.owner_id, r.last_seq, u.unread,
@@ -227,9 +229,10 @@ const sqlRooms = `
 	JOIN rooms AS r ON r.room_id = me.room_id
 	LEFT JOIN receipts AS rc ON rc.room_id = me.room_id AND rc.user_id = me.user_id
 	CROSS JOIN LATERAL (
-		SELECT least(count(*) FILTER (WHERE t.sender_id <> me.user_id), $3) AS unread
-		FROM (SELECT m.sender_id FROM messages AS m
-		      WHERE m.room_id = me.room_id AND m.seq > coalesce(rc.seq, 0) ORDER BY m.seq LIMIT $4) AS t
+		SELECT count(*) FILTER (WHERE t.own = 0) AS unread
+		FROM (SELECT count(*) FILTER (WHERE m.sender_id = me.user_id) OVER (ORDER BY m.seq DESC ROWS UNBOUNDED PRECEDING) AS own
+		      FROM (SELECT seq, sender_id FROM messages
+		            WHERE room_id = me.room_id AND seq > greatest(rc.seq, me.joined_seq) ORDER BY seq DESC LIMIT $3) AS m) AS t
 	) AS u
 	LEFT JOIN LATERAL (
 		SELECT m.* FROM messages AS m WHERE m.room_id = me.room_id ORDER BY m.seq DESC LIMIT 1
@@ -242,7 +245,7 @@ const sqlRooms = `
 func (s *Store) Rooms(ctx context.Context, user chat.UserID) ([]chat.RoomSummary, error) {
 	var rooms []chat.RoomSummary
 	err := s.do(ctx, "list rooms", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, sqlRooms, string(user), maxRooms, maxUnread, maxUnreadOf)
+		rows, err := s.pool.Query(ctx, sqlRooms, string(user), maxRooms, maxUnread)
 		if err != nil {
 			return err
 		}

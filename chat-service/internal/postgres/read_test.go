@@ -161,6 +161,60 @@ func TestReceiptsNeverMoveBack(t *testing.T) {
 	}
 }
 
+// TestUnread: what others said after what the user has read, said itself, or came to.
+func TestUnread(t *testing.T) {
+	s := open(t, database(t))
+	unread := func(room chat.RoomID, user chat.UserID, want int) {
+		t.Helper()
+		rooms, err := s.Rooms(t.Context(), user)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rooms {
+			if r.Room == room && r.Unread != want {
+				t.Errorf("unread of %s in %s = %d, want %d", user, room, r.Unread, want)
+			}
+		}
+		if !slices.ContainsFunc(rooms, func(r chat.RoomSummary) bool { return r.Room == room }) {
+			t.Errorf("%s is not listed for %s", room, user)
+		}
+	}
+	fill(t, s, "r", 7)
+	commit(t, s, join("r", "bob"))
+	unread("r", "bob", 0) // a newcomer has nothing to catch up with
+	unread("r", "ann", 0)
+	commit(t, s, send("r", "ann", "x", ""), send("r", "ann", "x", ""), send("r", "ann", "x", ""))
+	unread("r", "bob", 3)
+	commit(t, s, send("r", "bob", "x", ""))
+	unread("r", "bob", 0) // an answer
+	unread("r", "ann", 1)
+	commit(t, s, leave("r", "bob"), send("r", "ann", "x", ""), join("r", "bob"), send("r", "ann", "x", ""))
+	unread("r", "bob", 1) // what was said while it was away does not count
+
+	own := make([]chat.Command, 2100)
+	for i := range own {
+		own[i] = send("r", "bob", "x", "")
+	}
+	for part := range slices.Chunk(own, 700) {
+		commit(t, s, part...)
+	}
+	for range 5 {
+		commit(t, s, send("r", "ann", "x", ""))
+	}
+	unread("r", "bob", 5) // behind many of its own
+	others := make([]chat.Command, 1200)
+	for i := range others {
+		others[i] = send("r", "ann", "x", "")
+	}
+	outcomes, _ := commit(t, s, others...)
+	unread("r", "bob", 1000)
+	_, err := s.MarkRead(t.Context(), []chat.Receipt{{Membership: chat.Membership{Room: "r", User: "bob"}, Message: outcomes[1190].ID}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	unread("r", "bob", 9)
+}
+
 func TestOutbox(t *testing.T) {
 	cfg := database(t)
 	a, b := open(t, cfg), open(t, cfg)
