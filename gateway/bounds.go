@@ -13,7 +13,7 @@ func (c *Config) useless() error {
 		name         string
 		value, least int
 	}{
-		{"MAX_PAYLOAD", c.Protocol.MaxPayload, 16 << 10}, // a CONNECT with a token; browsers allow cookies of that size, too
+		{"MAX_PAYLOAD", c.maxPayload(), firstPayload}, // a CONNECT with a token; browsers allow cookies of that size, too
 		{"SEND_QUEUE_BYTES", c.Limits.SendQueueBytes, 16 << 10},
 		{"MAX_EVENT_BYTES", c.Limits.EventBytes, 64},
 	} {
