@@ -8,12 +8,15 @@ import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, test } from 'node:test';
 import { io } from 'socket.io-client';
+import { connect } from './client.js';
 import { NoWebSocket } from './nowebsocket.js';
 import { answers, freePorts, here, root, scratch } from './system.js';
 import { until } from './fleet.js';
-import { newUser } from './user.js';
+import { noPython, python } from './python.js';
+import { newUser, roomId } from './user.js';
 
 const urls = (process.env.STARLING_URLS ?? '').split(',');
 const own = process.env.STARLING_BINARY; // set by run.js for the system that it started, with the demo accounts of `make run`
@@ -55,6 +58,7 @@ const runners = [
   { file: 'README.md', language: 'js', has: 'room:join', run: readmeClient },
   { file: 'README.md', language: 'sh', has: 'make run', run: makeRun },
   { file: 'docs/events.md', language: 'js', has: 'currentToken()', run: connecting },
+  { file: 'docs/events.md', language: 'python', has: "'since': seq", run: withoutRecovery },
   { file: 'docs/extending.md', language: 'js', has: 'order:create', run: ownEvent },
   { file: 'docs/extending.md', language: 'sh', has: 'go mod tidy', run: ownModule },
   { language: 'sh', run: commands },
@@ -134,6 +138,40 @@ async function connecting(t, code) {
   assert.equal((await open(swallowing.url, without)).transport(), 'polling');
   const plain = await open(urls[0], without);
   await until(() => plain.transport() === 'websocket', patience, 'the client goes over to WebSocket');
+}
+
+/** docs/events.md: a client without recovery reads what it missed, once, and goes on with what comes. */
+async function withoutRecovery(t, code) {
+  if (!python) { t.skip(noPython); return; }
+  const [ann, bob, room] = [await newUser('ann'), await newUser('bob'), roomId()];
+  const sender = await connect(t, ann);
+  await sender.join(room);
+  assert.ok(code.includes("'lobby'"), code);
+  const client = spawn(python, ['-u', '-c', [
+    'import socketio, sys', 'client = socketio.Client(reconnection=False)', code.replace("'lobby'", `'${room}'`),
+    'for line in sys.stdin:', // a line connects, and the next one disconnects
+    `    if client.connected: client.disconnect(); print('gone')`,
+    `    else: client.connect('${urls[0]}', auth={'token': '${bob.token}'}, wait_timeout=30)`,
+  ].join('\n')], { stdio: ['pipe', 'pipe', 'inherit'] });
+  t.after(() => client.kill('SIGKILL'));
+  const lines = createInterface({ input: client.stdout })[Symbol.asyncIterator]();
+  const says = async (...want) => { for (const line of want) assert.equal((await lines.next()).value, line); };
+  const say = (content) => sender.emit('message:send', { roomId: room, content });
+  const joined = () => sender.take('room:user-joined', (e) => e.userId === bob.id);
+
+  client.stdin.write('connect\n');
+  await joined();
+  await say('first');
+  await says('Ann first');
+  client.stdin.write('disconnect\n');
+  await says('gone');
+  await say('missed');
+  await say('missed too');
+  client.stdin.write('connect\n');
+  await says('Ann missed', 'Ann missed too');
+  await say('live');
+  await says('Ann live');
+  client.stdin.end();
 }
 
 /** docs/extending.md: what the sample service, which is tested beside its source, reads of the event. */

@@ -2,7 +2,7 @@
 // says something, and each has to see it all, in one order. What is not installed is skipped.
 
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
@@ -12,10 +12,10 @@ import { io } from 'socket.io-client';
 import { Browser, chromium } from './chromium.js';
 import { NoWebSocket } from './nowebsocket.js';
 import { Proxy, documented, installed } from './proxies.js';
+import { python } from './python.js';
 import { System, build, here, remove, scratch } from './system.js';
 import { newUser, roomId } from './user.js';
 
-const python = ['/usr/bin/python3', 'python3'].find((p) => spawnSync(p, ['-c', 'import socketio, websocket, requests']).status === 0);
 for (const [what, there] of Object.entries({ 'a browser (chromium)': chromium, 'python3-socketio': python, haproxy: installed('haproxy'), nginx: installed('nginx') })) {
   if (!there) console.log(`not installed, and left out: ${what}`);
 }

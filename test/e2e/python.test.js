@@ -1,18 +1,17 @@
-// Python's official client, with handlers of one parameter as its documentation has them. Debian: python3-socketio.
+// Python's official client, with handlers of one parameter as its documentation has them.
 
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { connect, url } from './client.js';
+import { noPython, python } from './python.js';
 import { here } from './system.js';
 import { newUser, roomId } from './user.js';
 
-const python = [process.env.PYTHON, 'python3', '/usr/bin/python3'].filter(Boolean)
-  .find((p) => spawnSync(p, ['-c', 'import socketio']).status === 0);
-const skip = !python && 'no Python with python-socketio (Debian: python3-socketio)';
+const skip = !python && noPython;
 
 for (const transports of ['polling', 'websocket', 'polling,websocket']) {
   test(`Python over ${transports}: handlers get the event's arguments and no more`, { skip }, async (t) => {
