@@ -99,3 +99,19 @@ func TestTooManyConnections(t *testing.T) {
 		}
 	}
 }
+
+// TestIdleConnection: a connection without a request ends after the time that is set, and not before a balancer may use it again.
+func TestIdleConnection(t *testing.T) {
+	t.Parallel()
+	front, _ := newEdge(t, func(c *Config) { c.IdleTimeout = time.Hour })
+	if got := front.Config.IdleTimeout; got != time.Hour {
+		t.Errorf("idle time = %v, want the one that is set", got)
+	}
+	short, _ := newEdge(t, func(c *Config) { c.IdleTimeout = time.Millisecond })
+	res, conn, r := raw(t, short, "GET /healthz HTTP/1.1", "Host: h")
+	_, _ = io.Copy(io.Discard, res.Body)
+	defer func() { _ = conn.Close() }()
+	if _, err := r.ReadByte(); err != io.EOF {
+		t.Errorf("after the idle time: %v, want the end of the connection", err)
+	}
+}
