@@ -41,6 +41,7 @@ type turns struct {
 type line struct {
 	party
 	tickets []*ticket // oldest first, never empty
+	served  bool      // has had a turn
 }
 
 // ticket is one place in a line. called gets true with a slot, and false when the place was taken away.
@@ -99,7 +100,12 @@ func (t *turns) enter(p party) (*ticket, error) {
 	mine := &ticket{called: make(chan bool, 1)}
 	if own == nil { // displace may have ended other lines, not this one
 		own = &line{party: p}
-		t.lines = append(t.lines, own)
+		// Before those that have had a turn: who comes with one login does not wait for a round of those who flood.
+		i := slices.IndexFunc(t.lines, func(l *line) bool { return l.served })
+		if i < 0 {
+			i = len(t.lines)
+		}
+		t.lines = slices.Insert(t.lines, i, own)
 	}
 	own.tickets = append(own.tickets, mine)
 	t.waiting++
@@ -183,6 +189,7 @@ func (t *turns) release() {
 	l := t.lines[i]
 	first := l.tickets[0]
 	t.remove(i, 0)
+	l.served = true
 	if len(l.tickets) > 0 { // to the end of the round
 		t.lines = append(slices.Delete(t.lines, i, i+1), l)
 	}

@@ -64,6 +64,22 @@ func TestTurnsGoRound(t *testing.T) {
 	})
 }
 
+// TestNewcomersComeBeforeFloods: who comes while others have a line of many waits for those who have not had a turn, not for a round.
+func TestNewcomersComeBeforeFloods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCrowd(t, 100)
+		for i := range 9 {
+			c.come(fmt.Sprintf("f%d", i), party{place: fmt.Sprintf("flood %d", i%3)})
+		}
+		time.Sleep(350 * time.Millisecond) // f0 had the slot; then each of the three lines had a turn
+		c.come("honest", party{place: "honest"})
+		c.all.Wait()
+		if at := slices.Index(c.served, "honest"); at != 4 {
+			t.Errorf("served %v, want the newcomer fifth", c.served)
+		}
+	})
+}
+
 func TestTurnsSpareWhoHasLoggedInBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, 100)
