@@ -20,6 +20,8 @@ type client struct {
 
 	claim presence.Claim // owned by presence
 
+	saving sync.Mutex // held while a state is written, so that states leave in their order; before mu
+
 	reading sync.Mutex // guards stopped; before mu
 	stopped bool       // the conn was told to pause
 

@@ -17,10 +17,11 @@
 //
 // A lock may be taken while locks to its left are held, never the other way:
 //
-//	session's, holders.mu, revocations.mu, client.reading ──► client.mu ──► registry, catalog, offsets
+//	session's, holders.mu, revocations.mu, client.reading, client.saving ──► client.mu ──► registry, catalog, offsets
 //	hub's shard ──► offsets ──► conn
 //
-// While client.mu is held nothing is sent, and nobody is asked; client.reading alone is held while a conn is told to pause.
+// While client.mu is held nothing is sent, and nobody is asked; client.reading alone is held while a conn is told to pause,
+// and client.saving while a state is published.
 //
 // The queues and their bounds are in docs/queues.md.
 package relay

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -209,4 +210,30 @@ func TestLongReplay(t *testing.T) {
 	if most > 256<<10 || most < 64<<10 {
 		t.Errorf("%d bytes were queued at most, want the queue used but below its bound", most)
 	}
+}
+
+// TestStatesLeaveInOrder: of the states that are written at once the last one counts.
+func TestStatesLeaveInOrder(t *testing.T) {
+	f := newFleet(t, nil)
+	g := f.start("g1")
+	a := f.guest("a", g)
+	sessiontest.Eventually(t, func() bool { return len(g.relay.registry.User("a")) == 1 }, func() string { return "not registered" })
+	c := g.relay.registry.User("a")[0].State.(*client)
+	for round := range 300 {
+		var joins sync.WaitGroup
+		for i := range 4 {
+			joins.Go(func() {
+				c.addRoom(clientRoom{id: fmt.Sprintf("%d-%d", round, i), index: uint32(4*round + i)}, true)
+				g.relay.save(c)
+			})
+		}
+		joins.Wait()
+		g.stored()
+		if got, want := state(f, a), 4*(round+1); int(got.GetGeneration()) != want || len(got.GetRooms()) != want {
+			t.Fatalf("the state is of generation %d, with %d rooms, want %d and as many", got.GetGeneration(), len(got.GetRooms()), want)
+		}
+	}
+	c.mu.Lock()
+	c.rooms = nil // none was entered
+	c.mu.Unlock()
 }

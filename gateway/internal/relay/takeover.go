@@ -110,6 +110,8 @@ func (r *Relay) save(c *client) {
 	if c.pid == "" || !r.holders.add(c) {
 		return
 	}
+	c.saving.Lock()
+	defer c.saving.Unlock()
 	c.mu.Lock()
 	state := c.stateLocked(c.rooms)
 	c.mu.Unlock()
