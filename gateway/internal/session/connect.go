@@ -14,7 +14,11 @@ import (
 // clients say CONNECT twice when a socket of an open connection is told to connect, and DISCONNECT, CONNECT when it is told
 // both at once.
 //
-//	CONNECT ──► App.Connect ──Admit───► socket; a second CONNECT gets the same answer
+// Between the two an official client waits until the first has left, or for the answer to its POST, so that the second may come when
+// the first is answered. It is ignored then, save where official clients do not say it and official servers close the
+// connection: on WebSocket, for the main namespace alone.
+//
+//	CONNECT ──► App.Connect ──Admit───► socket; a second CONNECT has the same answer, once
 //	                        ├─Refuse──► CONNECT_ERROR ──────┐
 //	                        └─either, after a DISCONNECT ───┴─Answered──► App.Connect for a second CONNECT, if there was one
 type connecting struct {
@@ -39,13 +43,21 @@ func (s *Session) connect(p socketio.Packet) error {
 		s.mu.Unlock()
 		return nil
 	}
-	if c := s.connectingLocked(p.Namespace); c != nil && len(p.Data) <= maxNextAuth {
+	if c := s.connectingLocked(p.Namespace); c != nil {
+		defer s.mu.Unlock()
+		if len(p.Data) > maxNextAuth {
+			return errTwice
+		}
 		c.again, c.auth = true, bytes.Clone(p.Data)
-		s.mu.Unlock()
 		return nil
-	} else if c != nil || s.socketLocked(p.Namespace) != nil {
+	}
+	if s.socketLocked(p.Namespace) != nil {
+		alone := p.Namespace == socketio.MainNamespace && len(s.sockets) == 1
 		s.mu.Unlock()
-		return errTwice
+		if alone && transportOf(s) != engineio.TransportPolling {
+			return errTwice
+		}
+		return nil // said before the answer to the first was known
 	}
 	if len(s.sockets)+len(s.pending) >= maxNamespaces {
 		s.mu.Unlock()
@@ -99,9 +111,6 @@ func (s *Session) Admit(socket *Socket, pid string, enter func()) bool {
 	}
 	s.admit()
 	s.conn.Queue(m)
-	if c.again {
-		s.conn.Queue(m)
-	}
 	s.forgetLocked(socket.Namespace)
 	enter()
 	s.conn.Flush()

@@ -27,14 +27,14 @@ func TestSecondConnect(t *testing.T) {
 			[]string{"40/later,"},
 			[]func(*app, *session.Session) bool{admit, admit},
 			[]bool{true, false},
-			[]string{"40/later,{", "40/later,{"},
+			[]string{"40/later,{"},
 			[]string{`connect /later `},
 		},
 		"three times": {
 			[]string{"40/later,", `40/later,{"a":2}`},
 			[]func(*app, *session.Session) bool{admit},
 			[]bool{true},
-			[]string{"40/later,{", "40/later,{"},
+			[]string{"40/later,{"},
 			[]string{`connect /later `},
 		},
 		"twice, first refused": {
@@ -101,6 +101,28 @@ func TestSecondConnect(t *testing.T) {
 			c.WaitFor(t, "40{")
 		})
 	}
+}
+
+// TestSecondConnectAfterTheAnswer: the second CONNECT leaves when the first has left, and may come when that is answered already.
+func TestSecondConnectAfterTheAnswer(t *testing.T) {
+	heard, c, _ := open(t)
+	c.Say("40/custom,")
+	c.WaitFor(t, "40/custom,{")
+	c.Say("40/custom,", "40", `42/custom,7["echo"]`)
+	c.WaitFor(t, "43/custom,7[]")
+	c.WaitFor(t, "40{")
+	c.Say("40", `427["echo"]`)
+	c.WaitFor(t, "437[]")
+	wantCalls(t, heard, "connect /custom ", "connect / ", "event /custom echo [] []", "event / echo [] []")
+}
+
+// TestSecondConnectOnPolling: the second CONNECT comes in a POST of its own, when the first is answered already.
+func TestSecondConnectOnPolling(t *testing.T) {
+	a, p := startPolling(t)
+	p.post(t, "40", "200 ok")
+	p.post(t, `421["echo"]`, "200 ok")
+	wantLater(t, p.later(t.Context(), "GET", ""), "200 431[]")
+	wantCalls(t, a, "connect / ", "event / echo [] []")
 }
 
 // TestWithdrawnConnectDoesNotKeepTheSession: when the server disconnects the only socket, a namespace that the client has taken back
