@@ -2,7 +2,8 @@
 // publishes what, and who listens. A test holds the table against the functions of this package and against the permissions in
 // deploy/nats/nats.conf.
 //
-//	client.v1.<namespace>.<event>    a client's events, requests to a queue group   gateway → chat-service, presence-service
+//	client.v1.<namespace>.<event>    a client's events, requests to a queue group   gateway → chat-service
+//	client.v1.<namespace>.presence.<event>   those whose names begin with presence   gateway → chat-service, presence-service
 //	roomlog.v1.root.<room>           durable room events, into the stream ROOMS     chat-service → JetStream
 //	room.v1.root.<room>              live room events; ROOMS repeats durable ones   chat-service, JetStream → gateway
 //	broadcast.v1.<namespace>         to every socket of a namespace                 chat-service → gateway

@@ -30,7 +30,8 @@ var golden = []struct {
 	row, example, got string
 	from, to          []string
 }{
-	{"client.v1.<namespace>.<event>", "client.v1.root.message.send", clientEvent("/", "message:send"), list(gateway), list(chat, presence)},
+	{"client.v1.<namespace>.<event>", "client.v1.root.message.send", clientEvent("/", "message:send"), list(gateway), list(chat)},
+	{"client.v1.<namespace>.presence.<event>", "client.v1.root.presence.get", clientEvent("/", "presence:get"), list(gateway), list(chat, presence)},
 	{"roomlog.v1.root.<room>", "roomlog.v1.root.pgeneral", subject.RoomLog("general"), list(chat), list(jetStream)},
 	{"room.v1.root.<room>", "room.v1.root.pgeneral", subject.Room("general"), list(chat, jetStream), list(gateway)},
 	{"broadcast.v1.<namespace>", "broadcast.v1.chat", subject.Broadcast(namespaces.Chat), list(chat), list(gateway)},
