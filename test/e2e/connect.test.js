@@ -39,6 +39,17 @@ test('a name that people have is shown, and made fit to be shown', async (t) => 
   }
 });
 
+test('auth:refresh changes neither name nor role of a socket', async (t) => {
+  const ann = await newUser('ann');
+  const socket = await connect(t, ann);
+  const room = roomId();
+  await socket.join(room);
+  ok(await socket.emit('auth:refresh', { token: await sign({ sub: ann.id, name: 'Eve', role: 'admin' }) }));
+  assert.equal((await socket.emit('announcement', 'x')).error?.code, 'forbidden');
+  await socket.emit('message:send', { roomId: room, content: 'hi' });
+  assert.deepEqual((await socket.take('message:new')).sender, { id: ann.id, name: ann.name });
+});
+
 test('a token of register and one of login connect', async (t) => {
   const ann = await register('ann');
   await connect(t, ann, { gateway: 1 });

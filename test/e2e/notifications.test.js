@@ -55,6 +55,16 @@ test('list and read; what came while away is kept', async (t) => {
   assert.equal((await a.emit('notification:list')).unread, 0);
 });
 
+test('what one device has read is told to the others', async (t) => {
+  const ann = await newUser('ann');
+  const [a, other] = [await connect(t, ann, { namespace: '/notifications' }), await connect(t, ann, { namespace: '/notifications', gateway: 1 })];
+  const { body } = await notify({ userId: ann.id, type: 'n', title: 'one' });
+  for (const s of [a, other]) await s.take('notification');
+  ok(await a.emit('notification:read', { ids: [body.id] }), { unread: 0 });
+  exact(await other.take('notification:read'), { ids: (ids) => ids.length === 1 && ids[0] === body.id, unread: 0 });
+  assert.deepEqual(a.seen('notification:read'), []);
+});
+
 test('nobody reads another one\'s notifications', async (t) => {
   const [ann, eve] = [await newUser('ann'), await newUser('eve')];
   const a = await connect(t, ann, { namespace: '/notifications' });

@@ -3,6 +3,7 @@ package chat
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"testing"
@@ -169,6 +170,8 @@ type published struct {
 	mu     sync.Mutex
 	events []EncodedEvent
 	facts  []RoomEvent
+
+	noticesRead []string
 }
 
 func (p *published) Committed(out Outgoing) {
@@ -181,6 +184,13 @@ func (p *published) Ephemeral(e RoomEvent) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.facts = append(p.facts, e)
+	return nil
+}
+
+func (p *published) NotificationsRead(read NotificationsRead, unread int, exceptSocket string) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.noticesRead = append(p.noticesRead, fmt.Sprint(read.User, " ", len(read.IDs), " ", unread, " not to ", exceptSocket))
 	return nil
 }
 

@@ -92,12 +92,20 @@ func (s *Service) Notifications(ctx context.Context, c Caller, before *Notificat
 	return fitNotifications(list), unread, err
 }
 
-// MarkNotifications marks notifications as read and counts the unread ones left. Unknown ids are ignored.
+// MarkNotifications marks notifications as read, counts the unread ones left, and tells the user's other sockets. Unknown ids are
+// ignored.
 func (s *Service) MarkNotifications(c Caller, ids []NotificationID, done func(unread int, err error)) error {
 	if len(ids) > maxNotificationIDs {
 		return fault.Newf(fault.Invalid, "ids must have at most %d entries", maxNotificationIDs)
 	}
-	return s.marks.submit(NotificationsRead{c.User, ids}, done)
+	read := NotificationsRead{c.User, ids}
+	return s.marks.submit(read, func(unread int, err error) {
+		if err == nil {
+			// A socket that misses the event finds it in notification:list.
+			s.ephemeralFailed(s.publisher.NotificationsRead(read, unread, c.Socket))
+		}
+		done(unread, err)
+	})
 }
 
 // pageLimit puts what a client asked for into bounds; 0 means the default.

@@ -142,6 +142,8 @@ type Publisher interface {
 	Broadcast(namespace string, emit Emit, exceptSocket string) error
 	// Notified publishes a notification to the user's sockets.
 	Notified(n Notification) error
+	// NotificationsRead publishes to the user's sockets, but one, what the user has read, and how many are left unread.
+	NotificationsRead(read NotificationsRead, unread int, exceptSocket string) error
 }
 
 // Observer is told about every transaction of the Writer.

@@ -183,9 +183,10 @@ func TestMarkReadWaitsOnlySoLong(t *testing.T) {
 
 func TestMarkNotifications(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s, _ := newTestService(t, newMemory(world{}), &published{}, Config{})
+		p := &published{}
+		s, _ := newTestService(t, newMemory(world{}), p, Config{})
 		left := -1
-		if err := s.MarkNotifications(Caller{User: "ann"}, make([]NotificationID, 3), func(unread int, err error) {
+		if err := s.MarkNotifications(Caller{User: "ann", Socket: "s"}, make([]NotificationID, 3), func(unread int, err error) {
 			if left = unread; err != nil {
 				t.Errorf("MarkNotifications: %v", err)
 			}
@@ -195,6 +196,9 @@ func TestMarkNotifications(t *testing.T) {
 		synctest.Wait()
 		if left != 97 {
 			t.Errorf("unread = %d, want 97", left)
+		}
+		if diff := cmp.Diff([]string{"ann 3 97 not to s"}, p.noticesRead); diff != "" {
+			t.Errorf("told the other sockets (-want +got):\n%s", diff)
 		}
 		err := s.MarkNotifications(Caller{User: "ann"}, make([]NotificationID, maxNotificationIDs+1), nil)
 		if fault.KindOf(err) != fault.Invalid {

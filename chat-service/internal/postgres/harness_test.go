@@ -20,11 +20,13 @@ func settingsURL(s string) settings.URL { return settings.URL(s) }
 // nowhere is a Publisher that publishes nothing, as after a crash between commit and publication.
 type nowhere struct{}
 
-func (nowhere) Committed(chat.Outgoing)                   {}
-func (nowhere) Ephemeral(chat.RoomEvent) error            { return nil }
-func (nowhere) Broadcast(string, chat.Emit, string) error { return nil }
-func (nowhere) Notified(chat.Notification) error          { return nil }
-func (nowhere) Batch(int, time.Duration)                  {}
+func (nowhere) Committed(chat.Outgoing)                                     {}
+func (nowhere) Ephemeral(chat.RoomEvent) error                              { return nil }
+func (nowhere) Broadcast(string, chat.Emit, string) error                   { return nil }
+func (nowhere) Notified(chat.Notification) error                            { return nil }
+func (nowhere) NotificationsRead(chat.NotificationsRead, int, string) error { return nil }
+
+func (nowhere) Batch(int, time.Duration) {}
 
 // recorder keeps what was published, in order.
 type recorder struct {

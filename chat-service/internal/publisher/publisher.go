@@ -382,6 +382,14 @@ func (p *Publisher) Notified(n chat.Notification) error {
 	})
 }
 
+// NotificationsRead implements chat.Publisher.
+func (p *Publisher) NotificationsRead(read chat.NotificationsRead, unread int, exceptSocket string) error {
+	return p.publish(subject.User(string(read.User)), &eventv1.UserEvent{
+		UserId: string(read.User), Namespace: namespaces.Notifications, Emit: wire.NotificationsReadEmit(read.IDs, unread),
+		ExceptSocketId: exceptSocket,
+	})
+}
+
 func (p *Publisher) publish(to string, m proto.Message) error {
 	raw, err := proto.Marshal(m)
 	if err != nil {

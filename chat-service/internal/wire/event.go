@@ -22,6 +22,7 @@ const (
 	typingStop   = "typing:stop"
 	roomHistory  = "room:history"
 	notification = "notification"
+	noticesRead  = "notification:read"
 	received     = "chat:message:received"
 )
 
@@ -51,6 +52,20 @@ func TypingEmit(room chat.RoomID, f chat.TypingStarted) *eventv1.Emit {
 // NotificationEmit is the event notification.
 func NotificationEmit(n chat.Notification) *eventv1.Emit {
 	return &eventv1.Emit{Event: notification, Args: NotificationArgs(n)}
+}
+
+// NotificationsReadEmit is notification:read `{ ids, unread }` for the user's other sockets.
+func NotificationsReadEmit(ids []chat.NotificationID, unread int) *eventv1.Emit {
+	b := append(make([]byte, 0, 40+39*len(ids)), `[{"ids":[`...)
+	for i, id := range ids {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(appendUUID(append(b, '"'), id), '"')
+	}
+	b = append(b, `],"unread":`...)
+	b = strconv.AppendInt(b, int64(unread), 10)
+	return &eventv1.Emit{Event: noticesRead, Args: append(b, `}]`...)}
 }
 
 // RoomEvent gives an event the form in which gateways get it.

@@ -107,7 +107,7 @@ func (r *Relay) userEvent(msg *nats.Msg, flushes *transport.FlushSet) {
 		return
 	}
 	for _, s := range sockets {
-		if s.Namespace == e.GetNamespace() {
+		if s.Namespace == e.GetNamespace() && s.ID != e.GetExceptSocketId() {
 			r.queue(s, m, flushes)
 		}
 	}

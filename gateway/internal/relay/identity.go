@@ -43,6 +43,19 @@ func (c *client) setIdentity(identity *eventv1.Identity) error {
 	return nil
 }
 
+// prolong has the socket live as long as a fresh token. Its name and role stay those with which it connected.
+func (c *client) prolong(fresh *eventv1.Identity) error {
+	var event eventv1.ClientEvent
+	c.mu.Lock()
+	err := proto.Unmarshal(c.prefix, &event)
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	fresh.Name, fresh.Role = event.GetIdentity().GetName(), event.GetIdentity().GetRole()
+	return c.setIdentity(fresh)
+}
+
 // revokedBy tells whether a revocation covers the client's token.
 func (c *client) revokedBy(loginID string, beforeMilli int64) bool {
 	c.mu.Lock()
@@ -91,7 +104,7 @@ func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) erro
 	if res.GetIdentity().GetUserId() != c.socket.UserID {
 		return fault.New(fault.Forbidden, "The token belongs to another user")
 	}
-	if err := c.setIdentity(res.GetIdentity()); err != nil {
+	if err := c.prolong(res.GetIdentity()); err != nil {
 		return err
 	}
 	if r.revocations.covers(c) { // it came between the check of the token and this line

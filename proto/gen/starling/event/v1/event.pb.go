@@ -731,12 +731,14 @@ func (x *Broadcast) GetExceptSocketId() string {
 // UserEvent is an ephemeral event to every socket that one user has in a namespace.
 // Publisher: chat-service (the notification is stored before). Consumers: all gateways.
 type UserEvent struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	Namespace     string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
-	Emit          *Emit                  `protobuf:"bytes,3,opt,name=emit,proto3" json:"emit,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	UserId    string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Namespace string                 `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	Emit      *Emit                  `protobuf:"bytes,3,opt,name=emit,proto3" json:"emit,omitempty"`
+	// This socket does not get it. A gateway that does not know the field sends it there as well.
+	ExceptSocketId string `protobuf:"bytes,4,opt,name=except_socket_id,json=exceptSocketId,proto3" json:"except_socket_id,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *UserEvent) Reset() {
@@ -788,6 +790,13 @@ func (x *UserEvent) GetEmit() *Emit {
 		return x.Emit
 	}
 	return nil
+}
+
+func (x *UserEvent) GetExceptSocketId() string {
+	if x != nil {
+		return x.ExceptSocketId
+	}
+	return ""
 }
 
 // Catalog names the client events that a service answers, so that a gateway can tell an event that nobody knows
@@ -1496,11 +1505,12 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\tBroadcast\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12+\n" +
 	"\x04emit\x18\x02 \x01(\v2\x17.starling.event.v1.EmitR\x04emit\x12(\n" +
-	"\x10except_socket_id\x18\x03 \x01(\tR\x0eexceptSocketId\"o\n" +
+	"\x10except_socket_id\x18\x03 \x01(\tR\x0eexceptSocketId\"\x99\x01\n" +
 	"\tUserEvent\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12+\n" +
-	"\x04emit\x18\x03 \x01(\v2\x17.starling.event.v1.EmitR\x04emit\"\x89\x01\n" +
+	"\x04emit\x18\x03 \x01(\v2\x17.starling.event.v1.EmitR\x04emit\x12(\n" +
+	"\x10except_socket_id\x18\x04 \x01(\tR\x0eexceptSocketId\"\x89\x01\n" +
 	"\aCatalog\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
 	"\bpatterns\x18\x02 \x03(\tR\bpatterns\x12\x14\n" +
