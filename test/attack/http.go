@@ -87,12 +87,14 @@ func (t *target) handshake(ctx context.Context, odd http.Header) (string, error)
 }
 
 const (
-	largeBody  = 200_000 // bytes, as announced
-	byteEvery  = 3 * time.Second
-	slowBody   = descriptors + 200 // connections
-	slowLogin  = 1100              // as many as there are slots for REST, and more
-	stalledAt  = 150_000
-	probeEvery = 50 * time.Millisecond
+	largeBody = 200_000 // bytes, as announced
+	byteEvery = 3 * time.Second
+	// slowAddress is where all of them come from: one address, as through a proxy. The rig's own is loopback, which has no limits.
+	slowAddress = "203.0.113.200"
+	slowBody    = descriptors + 200 // connections
+	slowLogin   = 1100              // as many as there are slots for REST, and more
+	stalledAt   = 150_000
+	probeEvery  = 50 * time.Millisecond
 )
 
 // slowBodies sends bodies a byte at a time: for sessions that do not exist, for one that does, with requests that have no use for a
@@ -136,7 +138,7 @@ func (t *target) trickle(ctx context.Context, head string, ahead int) string {
 	}
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-	request := fmt.Sprintf("%s HTTP/1.1\r\nHost: h\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n", head, largeBody)
+	request := fmt.Sprintf("%s HTTP/1.1\r\nHost: h\r\nX-Forwarded-For: %s\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n", head, slowAddress, largeBody)
 	_ = conn.SetWriteDeadline(time.Now().Add(patience))
 	if _, err := io.WriteString(conn, request); err != nil {
 		return "closed"
