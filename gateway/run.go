@@ -44,7 +44,6 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	defer conns.close()
-
 	nc, err := bus.Connect(ctx, cfg.NATS.Config("gateway", log))
 	if err != nil {
 		return fmt.Errorf("connect to NATS: %w", err)
