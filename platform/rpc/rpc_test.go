@@ -242,3 +242,22 @@ func TestPortInUse(t *testing.T) {
 		t.Errorf("Listen on a port in use = %v, want GRPC_LISTEN named", err)
 	}
 }
+
+// TestNoTokenNoOthers: without a token nobody but this machine is served.
+func TestNoTokenNoOthers(t *testing.T) {
+	for listen, want := range map[string]string{":7001": "127.0.0.1:7001", "127.0.0.1:7001": "127.0.0.1:7001", "localhost:7001": "localhost:7001", "[::1]:7001": "[::1]:7001", "": ""} {
+		s := Settings{Listen: listen}
+		if err := s.Validate(); err != nil || s.Server(nil, slog.New(slog.DiscardHandler)).Addr != want {
+			t.Errorf("without a token on %q: %v, %q, want %q", listen, err, s.Server(nil, slog.New(slog.DiscardHandler)).Addr, want)
+		}
+	}
+	for _, listen := range []string{"0.0.0.0:7001", "[::]:7001", "192.0.2.1:7001", "service.example:7001"} {
+		if err := (&Settings{Listen: listen}).Validate(); err == nil || !strings.Contains(err.Error(), "SERVICE_TOKEN") {
+			t.Errorf("without a token on %q: %v, want it refused", listen, err)
+		}
+		s := Settings{Listen: listen, Token: "a token between services"}
+		if err := s.Validate(); err != nil || s.Server(nil, slog.New(slog.DiscardHandler)).Addr != listen {
+			t.Errorf("with a token on %q: %v, want it served there", listen, err)
+		}
+	}
+}
