@@ -16,7 +16,7 @@ import (
 //
 // Between the two an official client waits until the first has left, or for the answer to its POST, so that the second may come when
 // the first is answered. It is ignored then, save where official clients do not say it and official servers close the
-// connection: on WebSocket, for the main namespace alone.
+// connection: for the main namespace alone.
 //
 //	CONNECT ──► App.Connect ──Admit───► socket; a second CONNECT has the same answer, once
 //	                        ├─Refuse──► CONNECT_ERROR ──────┐
@@ -54,7 +54,7 @@ func (s *Session) connect(p socketio.Packet) error {
 	if s.socketLocked(p.Namespace) != nil {
 		alone := p.Namespace == socketio.MainNamespace && len(s.sockets) == 1
 		s.mu.Unlock()
-		if alone && transportOf(s) != engineio.TransportPolling {
+		if alone {
 			return errTwice
 		}
 		return nil // said before the answer to the first was known

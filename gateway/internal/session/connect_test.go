@@ -119,10 +119,14 @@ func TestSecondConnectAfterTheAnswer(t *testing.T) {
 // TestSecondConnectOnPolling: the second CONNECT comes in a POST of its own, when the first is answered already.
 func TestSecondConnectOnPolling(t *testing.T) {
 	a, p := startPolling(t)
-	p.post(t, "40", "200 ok")
-	p.post(t, `421["echo"]`, "200 ok")
-	wantLater(t, p.later(t.Context(), "GET", ""), "200 431[]")
-	wantCalls(t, a, "connect / ", "event / echo [] []")
+	p.post(t, "40/custom,", "200 ok")
+	if got := p.do(t.Context(), "GET", ""); !strings.HasPrefix(got, "200 40/custom,{") {
+		t.Fatalf("GET = %s, want the CONNECT reply", got)
+	}
+	p.post(t, "40/custom,", "200 ok")
+	p.post(t, `42/custom,1["echo"]`, "200 ok")
+	wantLater(t, p.later(t.Context(), "GET", ""), "200 43/custom,1[]")
+	wantCalls(t, a, "connect / ", "connect /custom ", "event /custom echo [] []")
 }
 
 // TestWithdrawnConnectDoesNotKeepTheSession: when the server disconnects the only socket, a namespace that the client has taken back
