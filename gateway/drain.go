@@ -38,7 +38,8 @@ func (d *drain) ready() error {
 }
 
 // How a session with events in flight is let go: at the first moment without any, so that every answer is out before the
-// close; one that is never without stops being read after busyPatience, and is closed anyway after busyLimit.
+// close; one that is never without stops being read after busyPatience, and is closed anyway after busyLimit. A client on long polling
+// has to come for its answers: the gateway may be gone when it does, so for busyPatience the moment has to be one in which it waits for more.
 const (
 	busyTick     = 5 * time.Millisecond
 	busyPatience = time.Second
@@ -84,7 +85,7 @@ func (d *drain) run(ctx context.Context) error {
 // letGo closes a session unless it is to wait.
 func (d *drain) letGo(l *leaving, now time.Time, forced bool) (gone bool) {
 	waited := now.Sub(l.since)
-	if !forced && waited < busyLimit && d.busy(l.session) {
+	if !forced && (waited < busyLimit && d.busy(l.session) || waited < busyPatience && !l.session.Settled()) {
 		if waited > busyPatience && !l.paused {
 			l.paused = true
 			l.session.HoldBack()

@@ -346,6 +346,12 @@ func (s *Session) drop(socket *Socket, reason transport.Reason) {
 	}
 }
 
+// Settled tells whether a client on long polling has come for all that was sent to it. A WebSocket carries the rest before it is closed.
+func (s *Session) Settled() bool {
+	p := s.polling()
+	return p == nil || p.Settled()
+}
+
 // Close ends the session. The App hears of its sockets when the conn reports the end.
 func (s *Session) Close(code transport.Code, reason transport.Reason) {
 	s.ending.Store(true)

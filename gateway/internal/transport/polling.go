@@ -108,6 +108,13 @@ func (p *Polling) Pending() bool {
 	return p.next == nil && p.closing && (!p.queue.empty() || p.closePacket)
 }
 
+// Settled tells whether the peer has all that was sent: a GET waits for more. Nothing is told of a conn that has gone over.
+func (p *Polling) Settled() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.next != nil || p.wake != nil && p.queue.empty()
+}
+
 // Release answers a waiting GET with a noop, so that the client can go over to its WebSocket.
 func (p *Polling) Release() {
 	p.mu.Lock()

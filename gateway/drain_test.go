@@ -1,0 +1,64 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/transport"
+)
+
+// guests is an App that lets everybody in.
+type guests struct{ session.App }
+
+func (guests) Connect(s *session.Session, namespace string, _ []byte) {
+	s.Admit(s.NewSocket("", namespace, "ann", nil), "", func() {})
+}
+
+func (guests) Disconnected(*session.Socket, transport.Reason) {}
+
+// TestPollingClientIsLetGoWhenItHasItsAnswers: what is queued for a client on long polling is lost with its gateway, unless it has
+// come for it.
+func TestPollingClientIsLetGoWhenItHasItsAnswers(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	sockets := transport.NewServer(transport.Limits{MaxMessage: 100_000, SendQueue: 256 << 10, CloseTimeout: time.Second}, log)
+	t.Cleanup(sockets.Wait)
+	d := &drain{busy: func(*session.Session) bool { return false }, log: log}
+	now := time.Now()
+	open := func() (*sessiontest.Polling, *leaving) {
+		sessions := sessiontest.Server(t, guests{}, sessiontest.Config(), sessiontest.Stats())
+		p := sessiontest.OpenPolling(t, sessions, sockets)
+		return p, &leaving{session: sessions.Refuse()[0], since: now}
+	}
+	p, l := open()
+	p.Post("40")
+	if d.letGo(l, now, false) {
+		t.Fatal("a client is let go that has not come for its CONNECT reply")
+	}
+	if got := p.Get(); got[:2] != "40" {
+		t.Fatalf("GET = %s, want the CONNECT reply", got)
+	}
+	if d.letGo(l, now, false) {
+		t.Fatal("a client is let go while its answer may be on its way")
+	}
+	last := make(chan session.PollResponse, 1)
+	go func() { last <- p.Request(context.WithoutCancel(t.Context()), "GET", "") }()
+	sessiontest.Eventually(t, l.session.Settled, func() string { return "the GET does not wait" })
+	if !d.letGo(l, now, false) {
+		t.Error("a client that waits for more is not let go")
+	}
+	select {
+	case r := <-last:
+		if string(r.Body) != "1" {
+			t.Errorf("the waiting GET is answered with %d %s, want the end", r.Status, r.Body)
+		}
+	case <-time.After(sessiontest.Patience):
+		t.Error("the waiting GET is not answered")
+	}
+	if _, l := open(); d.letGo(l, now, false) || !d.letGo(l, now.Add(busyPatience), false) {
+		t.Error("a client that has gone is let go at once, or never; want after busyPatience")
+	}
+}
