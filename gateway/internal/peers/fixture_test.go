@@ -205,12 +205,13 @@ type polling struct {
 	t     testing.TB
 	owner *gateway
 	other *gateway
+	hold  time.Duration // of a GET
 }
 
 // pollThrough opens a session at owner.
 func pollThrough(t testing.TB, owner, other *gateway) *polling {
 	t.Helper()
-	p := &polling{Polling: sessiontest.OpenPolling(t, owner.sessions, owner.sockets), t: t, owner: owner, other: other}
+	p := &polling{Polling: sessiontest.OpenPolling(t, owner.sessions, owner.sockets), t: t, owner: owner, other: other, hold: 50 * time.Millisecond}
 	p.Do = p.passOn
 	return p
 }
@@ -218,7 +219,7 @@ func pollThrough(t testing.TB, owner, other *gateway) *polling {
 // passOn asks as an Engine.IO endpoint would: a GET in turns, until there is something.
 func (p *polling) passOn(ctx context.Context, r session.PollRequest) session.PollResponse {
 	if r.Method == http.MethodGet {
-		r.Hold = 50 * time.Millisecond
+		r.Hold = p.hold
 	}
 	for {
 		answer, err := p.other.peers.Poll(ctx, p.owner.id, r)

@@ -75,6 +75,7 @@ func TestAbortedPollThroughAnotherGateway(t *testing.T) {
 	g1, g2 := f.start("g1"), f.start("g2")
 	p := pollThrough(t, g1, g2)
 	p.enter("a")
+	p.hold = time.Minute // between two GETs there is nothing to abort
 	ctx, cancel := context.WithCancel(t.Context())
 	waiting := p.getLater(ctx)
 	cancel()
