@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
@@ -108,16 +109,7 @@ func (s *subscriptions) subscribe(ctx context.Context, roomID string, room *subs
 
 // run ends subscriptions that nobody needed for a while.
 func (s *subscriptions) run(ctx context.Context) error {
-	ticker := time.NewTicker(max(s.feed.cfg.Linger/10, 10*time.Millisecond))
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case now := <-ticker.C:
-			s.sweep(now)
-		}
-	}
+	return run.Every(ctx, max(s.feed.cfg.Linger/10, 10*time.Millisecond), s.sweep)
 }
 
 // sweep takes idle rooms out of the index first, without calling the hub under the lock: who enters such a room from then

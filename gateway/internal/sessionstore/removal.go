@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/platform/run"
 	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
@@ -91,31 +92,20 @@ func (r *removal) done(sockets []left) {
 
 // removeLeft takes out what belongs to sockets that left, until ctx ends.
 func (s *Store) removeLeft(ctx context.Context, kv jetstream.KeyValue, js jetstream.JetStream) error {
-	ticker := time.NewTicker(removeAfter / 4)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case now := <-ticker.C:
-			sockets := s.removal.due(now.Add(-removeAfter))
-			if len(sockets) == 0 {
-				continue
-			}
-			err := s.removeAll(ctx, kv, js, sockets)
-			s.removal.done(sockets)
-			if err == nil {
-				s.removing.Over(ctx)
-				continue
-			}
-			s.removing.Failed(ctx, err)
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(removalPause):
-			}
+	return run.Every(ctx, removeAfter/4, func(now time.Time) {
+		sockets := s.removal.due(now.Add(-removeAfter))
+		if len(sockets) == 0 {
+			return
 		}
-	}
+		err := s.removeAll(ctx, kv, js, sockets)
+		s.removal.done(sockets)
+		if err == nil {
+			s.removing.Over(ctx)
+			return
+		}
+		s.removing.Failed(ctx, err)
+		run.Pause(ctx, removalPause)
+	})
 }
 
 // removeAll removes sockets, some at a time. It stops at an error: what is left goes with the bucket's own age.
