@@ -9,6 +9,7 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
 )
@@ -51,7 +52,7 @@ func TestRefusedClientIsExplained(t *testing.T) {
 	sockets := transport.NewServer(transport.Limits{MaxMessage: 1000, SendQueue: 1 << 16}, slog.New(slog.DiscardHandler))
 	e := NewEndpoint(EndpointConfig{MaxPayload: 1000, RemoteIP: func(*http.Request) string { return "192.0.2.7" }}, Deps{
 		SIDs: session.NewSIDs("g", []byte("k")), Sockets: sockets, Stats: st, Log: log.Logger(),
-		Sessions: sessiontest.Server(t, silent{}, sessiontest.Config(), st),
+		Sessions: session.NewServer(sessiontest.Config(), session.NewSIDs("g", []byte("k")), silent{}, socketio.Names{}, st, log.Logger()),
 	})
 	for query, want := range map[string]string{
 		"EIO=3&transport=polling":             "speaks Engine.IO 3",

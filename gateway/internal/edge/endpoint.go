@@ -50,9 +50,8 @@ type EndpointConfig struct {
 
 // Endpoint is an Engine.IO path: WebSocket, long polling, upgrade from one to the other, through any gateway.
 type Endpoint struct {
-	deps       Deps
-	cfg        EndpointConfig
-	suspicions map[string]*obs.Sampler // by what may be wrong with refused clients; the map does not change
+	deps Deps
+	cfg  EndpointConfig
 
 	bodies    bodies        // of POSTs
 	overloads *obs.Samplers // of the log of what is not admitted
@@ -65,7 +64,7 @@ const pollHold = 2 * time.Second
 // NewEndpoint makes an endpoint.
 func NewEndpoint(cfg EndpointConfig, deps Deps) *Endpoint {
 	return &Endpoint{
-		deps: deps, cfg: cfg, suspicions: newSuspicions(), bodies: bodies{most: maxBodyBytes}, overloads: obs.NewSamplers(time.Second),
+		deps: deps, cfg: cfg, bodies: bodies{most: maxBodyBytes}, overloads: obs.NewSamplers(time.Second),
 	}
 }
 
@@ -102,7 +101,7 @@ func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		})
 	}
 	if refusal != nil {
-		e.suspect(r, query, refusal)
+		e.deps.Sessions.Suspect(session.RefusalCause(query, refusal), e.remoteIP(r))
 		e.refuse(w, refusal, upgrade)
 		return
 	}

@@ -28,9 +28,6 @@ func (s *Server) Arriving(sid string) (done func()) {
 		}
 		session.mu.Lock()
 		defer session.mu.Unlock()
-		session.pongAt = now // as good as a pong, which can come now
-		if !session.pinged.IsZero() {
-			session.pinged = session.pongAt
-		}
+		session.pongs.delayed(now)
 	}
 }

@@ -68,8 +68,8 @@ type Server struct {
 	wheel    *wheel   // has a lock of its own
 	partials partials // has a lock of its own
 
-	suspicions map[string]*obs.Sampler // by what may be wrong with clients; the map does not change
-	refusals   *obs.Samplers           // of the log of refused CONNECTs
+	suspicions *obs.Samplers // of the log of what may be wrong with clients
+	refusals   *obs.Samplers // of the log of refused CONNECTs
 
 	count  atomic.Int64
 	opened atomic.Int64
@@ -87,7 +87,7 @@ func NewServer(cfg Config, sids *SIDs, app App, names socketio.Names, st *stats.
 		limits: socketio.Limits{MaxAttachments: cfg.MaxAttachments, MaxDepth: cfg.MaxDepth, Known: names},
 		ping:   transport.TextMessage(string(rune(engineio.Ping))),
 
-		suspicions: newSuspicions(),
+		suspicions: obs.NewSamplers(suspicionInterval),
 		refusals:   obs.NewSamplers(refusalInterval),
 	}
 	s.sessions = make(map[string]*Session)

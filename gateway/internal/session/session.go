@@ -44,10 +44,7 @@ type Session struct {
 	mu      sync.Mutex // guards what follows; the conn's and the client's locks may be taken under it
 	sockets []*Socket  // one for each namespace
 	pending []connecting
-	pinged  time.Time // when the last ping went out
-	ponged  bool      // since then
-	pongAt  time.Time
-	fresh   time.Time // when the last ping went out that was answered
+	pongs   pongs
 	closed  bool
 
 	// Of the first socket that was admitted, for the log: it may have left before the session ends.
@@ -81,7 +78,7 @@ func (s *Session) fail(packet engineio.Packet, err error) {
 	case errors.Is(err, errOverload):
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 	default:
-		s.suspect(packet, err)
+		s.server.Suspect(s.likelyCause(packet, err), s.headers.RemoteIP)
 		s.Close(transport.CodeProtocol, transport.ReasonProtocol)
 	}
 }
@@ -132,10 +129,7 @@ func (s *Session) packet(packet engineio.Packet) error {
 		return s.message(packet)
 	case engineio.Pong:
 		s.mu.Lock()
-		s.ponged, s.pongAt = true, time.Now()
-		if !s.pinged.IsZero() {
-			s.fresh = s.pinged
-		}
+		s.pongs.came(time.Now())
 		s.mu.Unlock()
 	case engineio.Close:
 		s.BatchEnd() // what the client said before it went still counts
@@ -161,17 +155,6 @@ func (s *Session) upgraded() bool {
 	default:
 		return false
 	}
-}
-
-// overdue tells whether the client's pong is missing by the clock of its requests: the wheel's is coarse.
-func (s *Session) overdue(now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	last := s.opened
-	if s.pongAt.After(last) {
-		last = s.pongAt
-	}
-	return now.Sub(last) >= s.server.cfg.PingInterval+s.server.cfg.PingTimeout
 }
 
 // message takes one Engine.IO message; an error is the peer's and ends the session.
@@ -269,16 +252,6 @@ func (s *Session) dispatch(p socketio.Packet, attachments [][]byte) error {
 		return errNotForServer
 	}
 	return nil
-}
-
-// Since gives a time for which it is certain that what the session receives from now on was sent later.
-func (s *Session) Since() time.Time {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fresh.After(s.opened) {
-		return s.fresh
-	}
-	return s.opened
 }
 
 // Ended tells whether the session is closed.
@@ -382,68 +355,4 @@ func (s *Session) Closed(reason transport.Reason) {
 	for _, socket := range sockets {
 		s.drop(socket, reason)
 	}
-}
-
-// heartbeat is the wheel's look at the session: it pings, or ends a session that did not pong or connect. It returns when to look
-// again, 0 for never.
-func (s *Session) heartbeat(now time.Time) time.Duration {
-	cfg := &s.server.cfg
-	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return 0
-	}
-	if len(s.sockets) == 0 && now.Sub(s.opened) >= cfg.ConnectTimeout {
-		s.mu.Unlock()
-		s.Close(transport.CodePolicy, transport.ReasonNoConnect)
-		return 0
-	}
-	if s.pinged.IsZero() {
-		since := s.opened
-		if s.ponged {
-			since = s.pongAt
-		}
-		if wait := cfg.PingInterval - now.Sub(since); wait > s.server.wheel.tick { // looked at early, for ConnectTimeout
-			s.mu.Unlock()
-			return s.untilConnect(now, wait)
-		}
-		s.pinged, s.ponged = now, false
-		s.mu.Unlock()
-		s.conn.Queue(s.server.ping)
-		s.conn.Flush()
-		return s.untilConnect(now, min(cfg.PingTimeout, cfg.PingInterval))
-	}
-	if !s.ponged {
-		if s.arriving() { // the pong is behind that, and gets its time from when it can come
-			s.pinged = now
-			s.mu.Unlock()
-			return s.untilConnect(now, cfg.PingTimeout/20)
-		}
-		if wait := cfg.PingTimeout - now.Sub(s.pinged); wait > 0 {
-			s.mu.Unlock()
-			return s.untilConnect(now, wait)
-		}
-		if s.heldBack.Load() > 0 { // the pong may be there: nobody reads it
-			s.pinged = now
-			s.mu.Unlock()
-			return cfg.PingTimeout
-		}
-		s.mu.Unlock()
-		s.Close(transport.CodeGoingAway, transport.ReasonPingTimeout)
-		return 0
-	}
-	wait := cfg.PingInterval - now.Sub(s.pongAt)
-	s.pinged = time.Time{}
-	s.mu.Unlock()
-	return s.untilConnect(now, max(wait, 1))
-}
-
-// untilConnect shortens a wait so that ConnectTimeout is noticed in time.
-func (s *Session) untilConnect(now time.Time, wait time.Duration) time.Duration {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if left := s.server.cfg.ConnectTimeout - now.Sub(s.opened); len(s.sockets) == 0 && left > 0 {
-		return min(wait, left)
-	}
-	return wait
 }
