@@ -73,7 +73,7 @@ type Limits struct {
 	InFlight       int           `name:"max-events-in-flight" env:"MAX_EVENTS_IN_FLIGHT" default:"50000" help:"Client events of all sockets that wait for a service, a number."`
 	Waiting        int           `name:"event-queue-bytes" env:"EVENT_QUEUE_BYTES" default:"134217728" help:"Arguments of the client events of all sockets, queued or waiting for a service, in bytes; beyond, events are refused."`
 	Handshakes     int           `name:"max-handshakes" env:"MAX_HANDSHAKES" default:"4096" help:"Connections being authenticated at once, a number; beyond, clients are told to come back."`
-	Connections    int           `name:"max-connections" env:"MAX_CONNECTIONS" default:"0" help:"Sessions of this gateway, a number; 0 takes what the descriptor limit leaves."`
+	Connections    int           `name:"max-connections" env:"MAX_CONNECTIONS" default:"0" help:"Sessions of this gateway, and WebSockets that it carries for others, a number; 0 takes what the descriptor limit leaves. Beyond, a newcomer takes the place of the session that has waited the longest without a CONNECT."`
 	SendQueueBytes int           `name:"send-queue-bytes" env:"SEND_QUEUE_BYTES" default:"262144" help:"Bytes that wait to be sent to one client; a slower client is closed and recovers."`
 	SendBuffer     int           `name:"kernel-send-buffer-bytes" env:"KERNEL_SEND_BUFFER_BYTES" default:"0" help:"Bytes that the kernel takes beside that for one client that does not read; 0 leaves it to the kernel, which takes up to 4 MiB (net.ipv4.tcp_wmem)."`
 	FrameTimeout   time.Duration `name:"frame-timeout" env:"FRAME_TIMEOUT" default:"10s" help:"How long a message that has begun may stand still, a duration; each KiB that arrives counts for a second."`

@@ -52,13 +52,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 
 	registry := obs.NewRegistry("gateway")
 	registry.MustRegister(bus.Collector(nc))
-	unfinished := transport.NewUnfinished(int64(cfg.Protocol.Unfinished))
+	unfinished, strangers := transport.NewUnfinished(int64(cfg.Protocol.Unfinished)), new(transport.Strangers)
 	sockets := transport.NewServer(transportLimits(cfg, unfinished), log)
 	st := stats.New(registry, sockets.QueuedBytes)
 	// The app outlives ctx: events that were accepted are finished while the sessions drain.
 	app := newApp(context.WithoutCancel(ctx), cfg, nc, conns, st, log)
 	sids := session.NewSIDs(cfg.Listen.ID, cfg.sidKey())
-	sessions := session.NewServer(sessionConfig(cfg, unfinished), sids, app, socketio.NewNames(usualNames()...), st, log)
+	sessions := session.NewServer(sessionConfig(cfg, unfinished, strangers), sids, app, socketio.NewNames(usualNames()...), st, log)
 
 	listener, err := listen(ctx, cfg)
 	if err != nil {
@@ -70,7 +70,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	others := peers.New(peersConfig(cfg, app), nc, sessions, log)
 	front, err := edge.New(edgeConfig(cfg, public, listener, conns, app.cluster, log),
-		edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Peers: others, Stats: st, Log: log})
+		edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Peers: others, Strangers: strangers, Stats: st, Log: log})
 	if err != nil {
 		return fmt.Errorf("prepare the HTTP edge: %w", err)
 	}
@@ -114,11 +114,11 @@ func transportLimits(cfg Config, unfinished *transport.Unfinished) transport.Lim
 	}
 }
 
-func sessionConfig(cfg Config, unfinished *transport.Unfinished) session.Config {
+func sessionConfig(cfg Config, unfinished *transport.Unfinished, strangers *transport.Strangers) session.Config {
 	return session.Config{
 		PingInterval: cfg.Protocol.PingInterval, PingTimeout: cfg.Protocol.PingTimeout,
-		ConnectTimeout: cfg.Protocol.ConnectTimeout,
-		MaxPayload:     cfg.maxPayload(), FirstPayload: firstPayload, PacketTimeout: cfg.Limits.FrameTimeout, Unfinished: unfinished,
+		ConnectTimeout: cfg.Protocol.ConnectTimeout, Strangers: strangers,
+		MaxPayload: cfg.maxPayload(), FirstPayload: firstPayload, PacketTimeout: cfg.Limits.FrameTimeout, Unfinished: unfinished,
 		MaxAttachments: cfg.Protocol.MaxAttachments, MaxDepth: cfg.Protocol.MaxDepth,
 		ConnectRate: cfg.Limits.ConnectRate, ConnectBurst: cfg.Limits.ConnectBurst,
 	}

@@ -100,6 +100,24 @@ func TestTooManyConnections(t *testing.T) {
 	}
 }
 
+// TestStrangersGiveUpDescriptors: where all connections are those of clients that wait, and none can go, a session of a stranger does.
+func TestStrangersGiveUpDescriptors(t *testing.T) {
+	t.Parallel()
+	conns := everybody(0, 1)
+	strangers := 2
+	conns.displace = func() bool { strangers--; return strangers >= 0 }
+	release, busy := make(chan struct{}), make(chan struct{}, 2*spareSockets)
+	defer close(release)
+	_, connect := served(t, conns, http.HandlerFunc(func(http.ResponseWriter, *http.Request) { busy <- struct{}{}; <-release }))
+	for range conns.most + spareSockets + strangers {
+		_, _ = io.WriteString(connect(), getRequest)
+		<-busy
+	}
+	if say(connect(), getRequest) {
+		t.Error("a connection is served although nobody makes room, want it closed")
+	}
+}
+
 // TestIdleConnection: a connection without a request ends after the time that is set, and not before a balancer may use it again.
 func TestIdleConnection(t *testing.T) {
 	t.Parallel()

@@ -22,9 +22,10 @@ import (
 // connections say nothing. A long poll is not waited for: there it is the client who waits.
 type openConns struct {
 	// Fixed at birth.
-	most       int        // 0 = no bound
-	perAddress int        // connections of an address, or requests of one behind a trusted proxy; 0 = no bound
-	others     func() int // what else counts for most: the sessions
+	most       int         // 0 = no bound
+	perAddress int         // connections of an address, or requests of one behind a trusted proxy; 0 = no bound
+	others     func() int  // what else counts for most: the sessions, and WebSockets beside them
+	displace   func() bool // ends one of those others whose client has still to show who it is; nil: there are none
 	keyOf      func(peer netip.Addr) (key netip.Addr, limited bool)
 	addresses  *addresses
 	refused    func(bound string)
@@ -108,7 +109,7 @@ func (o *openConns) add(c net.Conn) (admitted *openConn, refused string) {
 		}
 		conn.holder = h
 	}
-	if o.most > 0 && len(o.conns)+o.others() >= o.most+spareSockets && !o.endFirstLocked(&o.waiting) {
+	if o.most > 0 && len(o.conns)+o.others() >= o.most+spareSockets && !o.endFirstLocked(&o.waiting) && !o.displaceOther() {
 		return nil, boundDescriptors
 	}
 	if conn.holder != nil {
@@ -137,6 +138,9 @@ func (o *openConns) endFirstLocked(waiting *list.List) bool {
 	o.dropLocked(conn)
 	return true
 }
+
+// displaceOther makes room among what is not counted here.
+func (o *openConns) displaceOther() bool { return o.displace != nil && o.displace() }
 
 func (o *openConns) dropLocked(c *openConn) {
 	c.waitsLocked(false)

@@ -84,7 +84,9 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 	}
 	mux.Handle("/healthz", readOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })))
 	mux.Handle("/", secured(readOnly(demo)))
-	e.conns = newOpenConns(cfg.MaxSockets, cfg.MaxPerAddress, deps.Sessions.Count, e.addresses, e.refusedConn(deps.Stats))
+	others := func() int { return deps.held() + deps.Sockets.Lingering() }
+	e.conns = newOpenConns(cfg.MaxSockets, cfg.MaxPerAddress, others, e.addresses, e.refusedConn(deps.Stats))
+	e.conns.displace = deps.Strangers.Displace
 	routes := noSlash(path, beside(path, bodyFirst(api), mux))
 	e.server = &http.Server{
 		Handler:           exchanges(cfg.Origins.CORS(e.byAddress(routes), refusalLog(deps.Log, cfg.Origins))),

@@ -23,6 +23,8 @@ type Peers interface {
 	Poll(ctx context.Context, gateway string, r session.PollRequest) (session.PollResponse, error)
 	// OpenTunnel asks another gateway to take a WebSocket for one of its sessions. refusal is its answer when it does not.
 	OpenTunnel(ctx context.Context, gateway, sid string) (bind func(transport.Conn) transport.Receiver, refusal *engineio.RequestError, err error)
+	// Carried tells how many WebSockets this gateway carries for others.
+	Carried() int
 }
 
 // Deps are what an endpoint stands on.
@@ -31,15 +33,17 @@ type Deps struct {
 	Sessions *session.Server
 	Sockets  *transport.Server
 	Peers    Peers // nil: this gateway is alone
-	Stats    *stats.Stats
-	Log      *slog.Logger
+	// Strangers make room where the gateway is full; nil: nobody does.
+	Strangers *transport.Strangers
+	Stats     *stats.Stats
+	Log       *slog.Logger
 }
 
 // EndpointConfig are the settings of one Engine.IO path.
 type EndpointConfig struct {
 	Origins        Origins
 	MaxPayload     int
-	MaxConnections int // 0 = no bound
+	MaxConnections int // sessions, and WebSockets carried for other gateways; 0 = no bound
 	// Admit has a say about each new session, after all other checks; nil lets all in. wait is sent as Retry-After.
 	Admit func(r *http.Request) (wait time.Duration, ok bool)
 	// RemoteIP tells the client's address.
@@ -139,13 +143,16 @@ func (e *Endpoint) handshake(w http.ResponseWriter, r *http.Request, upgrade boo
 	if e.cfg.Admit != nil {
 		wait, ok = e.cfg.Admit(r)
 	}
-	if !ok || e.cfg.MaxConnections > 0 && e.deps.Sessions.Count() >= e.cfg.MaxConnections {
+	cause := ""
+	switch {
+	case !ok:
+		cause = causeRate
+	case !e.room():
+		cause = causeConnections
+	}
+	if cause != "" {
 		if upgrade {
 			w.Header().Set("Connection", "close")
-		}
-		cause := causeConnections
-		if !ok {
-			cause = causeRate
 		}
 		e.overload(w, r, cause, wait, "Too many connections")
 		return
@@ -154,10 +161,35 @@ func (e *Endpoint) handshake(w http.ResponseWriter, r *http.Request, upgrade boo
 		Authorization: r.Header.Get("Authorization"), RemoteIP: e.remoteIP(r), FixedArguments: hasFixedArguments(r),
 	}
 	if !upgrade {
-		answer(w, e.deps.Sessions.OpenPolling(e.deps.Sockets, headers))
+		opened := e.deps.Sessions.OpenPolling(e.deps.Sockets, headers)
+		e.keepRoom()
+		answer(w, opened)
 		return
 	}
-	e.accept(w, r, key, func(c transport.Conn) transport.Receiver { return e.deps.Sessions.Open(c, headers) })
+	e.accept(w, r, key, func(c transport.Conn) transport.Receiver {
+		defer e.keepRoom()
+		return e.deps.Sessions.Open(c, headers)
+	})
+}
+
+// held counts what MAX_CONNECTIONS bounds.
+func (d *Deps) held() int {
+	if d.Peers == nil {
+		return d.Sessions.Count()
+	}
+	return d.Sessions.Count() + d.Peers.Carried()
+}
+
+// room tells whether one more fits in. Where the gateway is full, a client that has still to show who it is makes room.
+func (e *Endpoint) room() bool {
+	return e.cfg.MaxConnections == 0 || e.deps.held() < e.cfg.MaxConnections || e.deps.Strangers.Displace()
+}
+
+// keepRoom corrects what room could not know: handshakes that were under way at the same time.
+func (e *Endpoint) keepRoom() {
+	if e.cfg.MaxConnections > 0 && e.deps.held() > e.cfg.MaxConnections {
+		e.deps.Strangers.Displace()
+	}
 }
 
 // poll answers a polling request of a session, here or by its gateway. A body is read only for a session that there is.

@@ -71,6 +71,11 @@ func badHandshake(message string) *engineio.RequestError {
 func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, key, sid, owner string) {
 	bind := func(c transport.Conn) transport.Receiver { return e.deps.Sessions.Upgrade(sid, c) }
 	if owner != "" {
+		if !e.room() {
+			w.Header().Set("Connection", "close")
+			e.overload(w, r, causeConnections, 0, "Too many connections")
+			return
+		}
 		remote, refusal, err := e.deps.Peers.OpenTunnel(r.Context(), owner, sid)
 		if err != nil {
 			refusal = engineio.ErrUnknownSession // its gateway is gone, and the session with it

@@ -135,6 +135,7 @@ func (o *oneTunnel) OpenTunnel(context.Context, string, string) (func(transport.
 	return func(transport.Conn) transport.Receiver { return o }, nil, nil
 }
 
+func (*oneTunnel) Carried() int                     { return 0 }
 func (*oneTunnel) Receive([]byte, bool)             {}
 func (*oneTunnel) BatchEnd()                        {}
 func (o *oneTunnel) Closed(reason transport.Reason) { o.ended <- reason }

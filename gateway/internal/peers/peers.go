@@ -50,6 +50,7 @@ type Peers struct {
 	mu      sync.Mutex                    // guards what follows
 	cancels map[string]context.CancelFunc // of polls being answered, by their ids
 	tunnels map[string]*tunnel
+	carried int // of the tunnels: this gateway is the carrier
 }
 
 const (

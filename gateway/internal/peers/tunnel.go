@@ -76,14 +76,27 @@ func (p *Peers) addTunnel(t *tunnel) {
 	t.added, t.seen = now, now
 	t.mu.Unlock()
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.tunnels[t.id] = t
-	p.mu.Unlock()
+	if t.conn != nil {
+		p.carried++
+	}
 }
 
 func (p *Peers) dropTunnel(id string) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
+	if t := p.tunnels[id]; t != nil && t.conn != nil {
+		p.carried--
+	}
 	delete(p.tunnels, id)
-	p.mu.Unlock()
+}
+
+// Carried tells how many WebSockets this gateway carries for others.
+func (p *Peers) Carried() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.carried
 }
 
 // OpenTunnel asks another gateway, the owner, to take a WebSocket for one of its sessions. bind makes the Receiver of the

@@ -64,6 +64,7 @@ func (s *Session) connect(p socketio.Packet) error {
 		return errNamespaces
 	}
 	s.pending = append(s.pending, connecting{namespace: p.Namespace})
+	s.awaitLocked()
 	s.mu.Unlock()
 	s.server.app.Connect(s, p.Namespace, p.Data)
 	return nil
@@ -177,6 +178,7 @@ func (s *Session) forgetLocked(namespace string) {
 	if len(s.pending) == 0 {
 		s.pending = nil
 	}
+	s.awaitLocked()
 }
 
 // awaitedLocked tells whether the client waits for the answer to a CONNECT.

@@ -47,7 +47,6 @@ func Refusal(e *engineio.RequestError) PollResponse {
 func (s *Server) OpenPolling(sockets *transport.Server, headers Headers) PollResponse {
 	conn := sockets.NewPolling()
 	session, refused := s.open(conn, headers, []string{engineio.TransportWebSocket})
-	conn.Bind(session)
 	if refused {
 		return PollResponse{Status: http.StatusServiceUnavailable, ContentType: typeText}
 	}

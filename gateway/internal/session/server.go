@@ -27,6 +27,7 @@ type Config struct {
 	FirstPayload   int           // the same, before a namespace has let the client in; 0 = no less
 	PacketTimeout  time.Duration // patience with a packet whose attachments are still to come; 0 = any
 	Unfinished     *transport.Unfinished
+	Strangers      *transport.Strangers
 	MaxAttachments int
 	MaxDepth       int    // of JSON
 	Raw            RawApp // for tests of Engine.IO alone: takes the place of the App; nil otherwise
@@ -69,7 +70,7 @@ type Server struct {
 	partials partials // has a lock of its own
 
 	suspicions *obs.Samplers // of the log of what may be wrong with clients
-	refusals   *obs.Samplers // of the log of refused CONNECTs
+	refusals   *obs.Samplers // of the log of refused CONNECTs, and of strangers that had to make room
 
 	count  atomic.Int64
 	opened atomic.Int64
@@ -134,6 +135,9 @@ func (s *Server) Open(conn transport.Conn, headers Headers) *Session {
 // open makes a session and queues its open packet. A draining server makes one that is closed already.
 func (s *Server) open(conn transport.Conn, headers Headers, upgrades []string) (_ *Session, refused bool) {
 	session := &Session{server: s, conn: conn, headers: headers, sid: s.sids.New(), opened: time.Now()}
+	if p := session.polling(); p != nil {
+		p.Bind(session) // before anybody can end it
+	}
 	s.mu.Lock()
 	refused = s.draining
 	if !refused {
@@ -146,6 +150,8 @@ func (s *Server) open(conn transport.Conn, headers Headers, upgrades []string) (
 	}
 	if s.cfg.Raw != nil || s.cfg.FirstPayload == 0 {
 		session.admit()
+	} else {
+		s.cfg.Strangers.Wait(session, &session.place, false)
 	}
 	s.count.Add(1)
 	s.opened.Add(1)

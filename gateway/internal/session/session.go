@@ -46,6 +46,7 @@ type Session struct {
 	pending []connecting
 	pongs   pongs
 	closed  bool
+	place   transport.Place // among the strangers
 
 	// Of the first socket that was admitted, for the log: it may have left before the session ends.
 	user, socketID string
@@ -80,13 +81,6 @@ func (s *Session) fail(packet engineio.Packet, err error) {
 	default:
 		s.server.Suspect(s.likelyCause(packet, err), s.headers.RemoteIP)
 		s.Close(transport.CodeProtocol, transport.ReasonProtocol)
-	}
-}
-
-// admit notes that the client has shown who it is.
-func (s *Session) admit() {
-	if !s.admitted.Swap(true) {
-		s.conn.Admitted()
 	}
 }
 
@@ -341,6 +335,7 @@ func (s *Session) Closed(reason transport.Reason) {
 	s.closed = true
 	sockets := s.sockets
 	s.sockets, s.pending = nil, nil
+	s.server.cfg.Strangers.Leave(&s.place)
 	s.mu.Unlock()
 	s.dropPartial()
 	if p := s.polling(); p != nil && !s.upgraded() {

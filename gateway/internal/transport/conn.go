@@ -70,6 +70,7 @@ const (
 	ReasonSlow        Reason = "slow"         // the send queue overflowed
 	ReasonPingTimeout Reason = "ping_timeout" // no pong
 	ReasonNoConnect   Reason = "no_connect"   // no namespace CONNECT in time
+	ReasonDisplaced   Reason = "displaced"    // not connected to a namespace yet when another client needed the place
 	ReasonRefused     Reason = "refused"      // authentication or admission
 	ReasonServer      Reason = "server"       // the server disconnected the last socket
 	ReasonExpired     Reason = "expired"      // the token ended

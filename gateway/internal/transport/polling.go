@@ -249,14 +249,15 @@ func (p *Polling) Close(code Code, reason Reason) {
 	p.mu.Unlock()
 }
 
-// closeLocked ends the polling. A client that left, or is not there to poll, gets no close packet.
+// closeLocked ends the polling. A client that left, or is not there to poll, gets no close packet, and nothing is kept for one whose
+// place was needed.
 func (p *Polling) closeLocked(reason Reason) (first bool) {
 	if p.closing {
 		return false
 	}
 	p.closing, p.reason = true, reason
 	switch reason {
-	case ReasonClient, ReasonLost, ReasonPingTimeout, ReasonProtocol, ReasonSlow, ReasonReplaced, ReasonTooBig:
+	case ReasonClient, ReasonLost, ReasonPingTimeout, ReasonProtocol, ReasonSlow, ReasonReplaced, ReasonTooBig, ReasonDisplaced:
 		p.queue.drop()
 	default:
 		p.closePacket = true

@@ -210,7 +210,7 @@ func TestPollingClose(t *testing.T) {
 		ReasonServer: {"4a", "1"}, ReasonDrain: {"4a", "1"}, ReasonExpired: {"4a", "1"}, ReasonOverload: {"4a", "1"},
 		ReasonNoConnect: {"4a", "1"}, ReasonRefused: {"4a", "1"},
 		ReasonClient: {"6"},
-		ReasonLost:   nil, ReasonPingTimeout: nil, ReasonProtocol: nil, ReasonReplaced: nil, ReasonTooBig: nil,
+		ReasonLost:   nil, ReasonPingTimeout: nil, ReasonProtocol: nil, ReasonReplaced: nil, ReasonTooBig: nil, ReasonDisplaced: nil,
 	} {
 		for _, waiting := range []bool{false, true} {
 			p, owner := newPolling(t, plenty)

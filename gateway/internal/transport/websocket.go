@@ -33,6 +33,8 @@ type Server struct {
 	out    sendBuffers
 	in     sync.Pool      // *[]byte of readSize
 	tasks  sync.WaitGroup // readers, writers that wait for the kernel, ends of polling conns
+
+	lingering atomic.Int64
 }
 
 // readSize is how much one read takes in; the buffer is borrowed for the duration of the read and its parsing only.
@@ -47,6 +49,9 @@ func NewServer(limits Limits, log *slog.Logger) *Server {
 	s.in.New = func() any { buf := make([]byte, readSize); return &buf }
 	return s
 }
+
+// Lingering tells how many conns have ended for their owners, and wait for the peer to close.
+func (s *Server) Lingering() int { return int(s.lingering.Load()) }
 
 // QueuedBytes tells how much waits in the send queues of all WebSockets, without what a flush has not been tried for.
 func (s *Server) QueuedBytes() int64 { return s.out.waiting.Load() }
@@ -119,6 +124,8 @@ func (c *WebSocket) run(pending []byte) {
 		return
 	}
 	defer c.server.tasks.Done()
+	c.server.lingering.Add(1)
+	defer c.server.lingering.Add(-1)
 	c.finish(err)
 	c.linger()
 	c.mu.Lock()
@@ -344,8 +351,8 @@ func (c *WebSocket) closeLocked(code Code, reason Reason) {
 		return
 	}
 	c.closing, c.reason = true, reason
-	if reason == ReasonSlow || reason == ReasonLost {
-		c.shutLocked() // nothing reaches it any more
+	if reason == ReasonSlow || reason == ReasonLost || reason == ReasonDisplaced {
+		c.shutLocked() // nothing reaches it any more, or its descriptor is needed now
 		return
 	}
 	c.out.append(closeFrame(code))
