@@ -71,7 +71,7 @@ func TestTokenExpires(t *testing.T) {
 	if code, reason := c.WaitEnded(t); code != transport.CodePolicy || reason != transport.ReasonExpired {
 		t.Errorf("closed with %d, %s, want 1008, expired", code, reason)
 	}
-	if strings.Contains(strings.Join(c.Queued(), " "), "41") {
+	if slices.Contains(c.Queued(), "41") {
 		t.Error("the socket was disconnected for good, want the transport closed: the client comes back")
 	}
 }
