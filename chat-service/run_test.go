@@ -140,6 +140,13 @@ func TestFaults(t *testing.T) {
 		{"/", "message:history", `[{"roomId":"r","limit":0}]`, "invalid", "limit must be a whole number from 1"},
 		{"/", "message:read", `[{"roomId":"r","messageId":"x"}]`, "invalid", "messageId must be a message's id"},
 		{"/", "message:read", `[{"roomId":"r","messageId":"01890a5d-ac96-774b-bcce-b302099a8057"}]`, "not_found", "Message not found"},
+		{"/", "message:readers", `[{"roomId":"r","messageId":"x"}]`, "invalid", "messageId must be a message's id"},
+		{"/", "message:readers", `[{"roomId":"r","messageId":7}]`, "invalid", "messageId must be a string"},
+		{"/", "message:readers", `[{"roomId":"r","after":7}]`, "invalid", "after must be a string"},
+		{"/", "message:readers", `[{"roomId":"r","after":"\u0000"}]`, "invalid", "after must not contain the character U+0000"},
+		{"/", "message:readers", `[{"roomId":"r","limit":0}]`, "invalid", "limit must be a whole number from 1"},
+		{"/", "message:readers", `[{"roomId":"nowhere"}]`, "not_found", "Room not found"},
+		{"/", "message:readers", `[{"roomId":"r","messageId":"01890a5d-ac96-774b-bcce-b302099a8057"}]`, "not_found", "Message not found"},
 		{"/", "typing:start", `[]`, "invalid", "roomId must be a string"},
 		{"/", "typing:start", `["nowhere"]`, "not_found", "Room not found"},
 		{"/", "announcement", `["x"]`, "forbidden", "Only an admin may announce"},
@@ -154,6 +161,9 @@ func TestFaults(t *testing.T) {
 	}
 	if got := s.ack("eve", "/", "room:message", `[{"roomId":"r"}]`); got["code"] != "forbidden" {
 		t.Errorf("room:message of a stranger = %v, want forbidden", got)
+	}
+	if got := s.ack("eve", "/", "message:readers", `[{"roomId":"r"}]`); got["code"] != "forbidden" {
+		t.Errorf("message:readers of a stranger = %v, want forbidden", got)
 	}
 	if got := s.ack("eve", "/", "room:leave", `["r"]`); got["ok"] != true {
 		t.Errorf("room:leave of a stranger = %v, want ok", got)

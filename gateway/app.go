@@ -95,7 +95,7 @@ func clusterConfig(cfg Config) cluster.Config {
 // usualNames are the namespaces and events that packets usually carry, kept as shared strings.
 func usualNames() []string {
 	return append(namespaces.All(),
-		"room:join", "room:leave", "room:message", "message:send", "message", "message:read", "message:history", "room:list",
+		"room:join", "room:leave", "room:message", "message:send", "message", "message:read", "message:readers", "message:history", "room:list",
 		"typing:start", "typing:stop", "chat:message", "announcement", "presence:get", "notification:list", "notification:read",
 	)
 }

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connect, pair } from './client.js';
+import { call } from './rest.js';
 import { newUser, roomId, unique } from './user.js';
 import { array, exact, iso, message, ok, refused, seq, text, uuid7 } from './expect.js';
 
@@ -160,6 +161,70 @@ test('message:read refuses what is no message of the room', async (t) => {
   for (const messageId of [undefined, null, 42, '', 'not-a-uuid', {}]) {
     refused(await b.emit('message:read', { roomId: room, messageId }), 'invalid', 'not_found');
   }
+});
+
+test('message:readers tells a client that was reloaded how far everybody has read', async (t) => {
+  const [ann, bob, cid] = (await Promise.all(['ann', 'bob', 'cid'].map((name) => newUser(name)))).sort((x, y) => (x.id < y.id ? -1 : 1));
+  const room = roomId();
+  const [a, b] = await pair(t, ann, bob, room);
+  const c = await connect(t, cid, { gateway: 2, namespace: '/chat' });
+  await c.join(room);
+  const acks = [];
+  for (const content of ['1', '2', '3']) acks.push(await a.emit('message:send', { roomId: room, content }));
+  const reader = (user, i) => ({ userId: user.id, seq: acks[i].seq });
+  const read = async (s, i) => ok(await s.emit('message:read', { roomId: room, messageId: acks[i].id }));
+
+  ok(await a.emit('message:readers', { roomId: room }), { readers: [], count: 0 });
+  await read(c, 2);
+  await read(b, 0);
+  await read(a, 1);
+  const reloaded = await connect(t, ann, { gateway: 1 });
+  const all = [reader(ann, 1), reader(bob, 0), reader(cid, 2)];
+  for (const s of [reloaded, b, c]) ok(await s.emit('message:readers', { roomId: room }), { readers: all, count: 3 });
+  ok(await reloaded.emit('message:readers', { roomId: room, messageId: acks[1].id }), { readers: [all[0], all[2]], count: 2 });
+  ok(await reloaded.emit('message:readers', { roomId: room, messageId: acks[2].id }), { readers: [all[2]], count: 1 });
+
+  ok(await b.emit('message:readers', { roomId: room, limit: 1 }), { readers: [all[0]], count: 3, next: ann.id });
+  ok(await b.emit('message:readers', { roomId: room, limit: 2, after: ann.id }), { readers: [all[1], all[2]], count: 3 });
+  ok(await b.emit('message:readers', { roomId: room, after: cid.id }), { readers: [], count: 3 });
+
+  const rest = (path, user) => call('GET', `/api/v1/rooms/${room}/readers${path}`, { token: user.token, gateway: 2 });
+  assert.deepEqual((await rest('', bob)).body, { readers: all, count: 3 });
+  assert.deepEqual((await rest(`?messageId=${acks[1].id}&limit=1`, bob)).body, { readers: [all[0]], count: 2, next: ann.id });
+  assert.deepEqual((await rest(`?messageId=${acks[1].id}&after=${ann.id}`, bob)).body, { readers: [all[2]], count: 2 });
+
+  // Who left is no reader any more, and hears nothing; who came back is one again.
+  ok(await c.emit('room:leave', room));
+  ok(await a.emit('message:readers', { roomId: room }), { readers: all.slice(0, 2), count: 2 });
+  refused(await c.emit('message:readers', { roomId: room }), 'forbidden');
+  const forbidden = await rest('', cid);
+  assert.deepEqual([forbidden.status, forbidden.body.code], [403, 'forbidden']);
+  await c.join(room);
+  ok(await a.emit('message:readers', { roomId: room }), { readers: all, count: 3 });
+});
+
+test('message:readers refuses what message:history and message:read refuse', async (t) => {
+  const [ann, bob, eve] = [await newUser('ann'), await newUser('bob'), await newUser('eve')];
+  const [room, other] = [roomId(), roomId()];
+  const [a, b] = await pair(t, ann, bob, room);
+  await a.join(other);
+  const { id } = await a.emit('message:send', { roomId: other, content: 'elsewhere' });
+  const e = await connect(t, eve);
+  refused(await e.emit('message:readers', { roomId: room }), 'forbidden');
+  refused(await e.emit('message:readers', { roomId: other, messageId: id }), 'forbidden');
+  refused(await b.emit('message:readers', { roomId: roomId('nowhere') }), 'not_found');
+  refused(await b.emit('message:readers', { roomId: room, messageId: id }), 'not_found');
+  refused(await b.emit('message:readers', { roomId: room, messageId: '01890000-0000-7000-8000-000000000000' }), 'not_found');
+  for (const bad of [{ roomId: 7 }, { messageId: 42 }, { messageId: '' }, { messageId: 'x' }, { after: 7 }, { after: 'a\u0000' }, { limit: 0 }, { limit: 'ten' }, { limit: 1.5 }]) {
+    const error = refused(await b.emit('message:readers', { roomId: room, ...bad }), 'invalid');
+    assert.match(error.message, new RegExp(Object.keys(bad)[0]));
+  }
+  for (const bad of [undefined, null, 'x', []]) refused(await b.emit('message:readers', bad), 'invalid');
+  ok(await b.emit('message:readers', { roomId: room, messageId: null, after: null, limit: 1_000_000 }), { readers: [], count: 0 });
+  for (const [query, status] of [['limit=0', 400], ['messageId=x', 400], ['messageId=', 400], [`messageId=${id}`, 404], ['limit=x', 400]]) {
+    assert.equal((await call('GET', `/api/v1/rooms/${room}/readers?${query}`, { token: bob.token })).status, status, query);
+  }
+  assert.equal((await call('GET', `/api/v1/rooms/${room}/readers`)).status, 401);
 });
 
 test('message:history pages by sequence in both directions', async (t) => {

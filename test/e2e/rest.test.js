@@ -261,7 +261,7 @@ test('the OpenAPI document names every call', async () => {
   assert.match(headers.get('content-type'), /json/);
   assert.ok(body.swagger || body.openapi);
   for (const path of ['/api/v1/auth/register', '/api/v1/auth/login', '/api/v1/auth/refresh', '/api/v1/auth/logout', '/api/v1/rooms',
-    '/api/v1/rooms/{roomId}/messages', '/api/v1/notifications', '/api/v1/presence', '/api/v1/users/{userId}/revoke', '/.well-known/jwks.json']) {
+    '/api/v1/rooms/{roomId}/messages', '/api/v1/rooms/{roomId}/readers', '/api/v1/notifications', '/api/v1/presence', '/api/v1/users/{userId}/revoke', '/.well-known/jwks.json']) {
     assert.ok(body.paths[path], `${path} is missing`);
   }
 });

@@ -110,6 +110,8 @@ type Store interface {
 	Rooms(ctx context.Context, user UserID) ([]RoomSummary, error)
 	// MarkRead moves receipts forward, as if one came after the other. The outcomes go with the receipts by index.
 	MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcome, error)
+	// Readers lists the receipts of members in one snapshot; to one who is no member only that.
+	Readers(ctx context.Context, as Membership, page ReadersPage) (Readers, error)
 
 	// AddNotification stores it; with an idempotency key that the user has already, it returns the first one and false.
 	AddNotification(ctx context.Context, n Notification, idempotencyKey string) (NotificationID, bool, error)

@@ -20,6 +20,7 @@ func Routes(service *chat.Service) []eventserver.Route {
 		{Event: "message:send", Namespaces: both, Repeatable: true, Write: write(e.send)},
 		{Event: "message", Namespaces: []string{namespaces.Chat}, Repeatable: true, Write: write(e.send)},
 		{Event: "message:read", Namespaces: both, Repeatable: true, Write: write(e.read)},
+		{Event: "message:readers", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.readers)},
 		{Event: "message:history", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.history)},
 		{Event: "room:leave", Namespaces: both, Write: write(e.leave)},
 		{Event: "room:list", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.rooms)},
@@ -101,6 +102,18 @@ func (e events) read(c chat.Caller, r *eventserver.Request, done func(*eventserv
 		return err
 	}
 	return e.service.MarkRead(c, room, id, func(err error) { done(nil, err) })
+}
+
+func (e events) readers(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	room, page, err := wire.MessageReaders(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	readers, err := e.service.Readers(ctx, c.User, room, page)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.ReadersAck(readers)), nil
 }
 
 func (e events) history(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {

@@ -76,6 +76,41 @@ func (s *Server) ListMessages(ctx context.Context, r *chatv1.ListMessagesRequest
 	return answer, nil
 }
 
+// ListReaders answers an end user like the ack of message:readers.
+func (s *Server) ListReaders(ctx context.Context, r *chatv1.ListReadersRequest) (*chatv1.ListReadersResponse, error) {
+	user, err := endUser(ctx)
+	if err != nil {
+		return nil, err
+	}
+	room, err := chat.ParseRoomID(r.GetRoomId())
+	if err != nil {
+		return nil, err
+	}
+	page := chat.ReadersPage{After: chat.UserID(r.GetAfter()), Limit: int(min(r.GetLimit(), math.MaxInt32))}
+	if r.Limit != nil && page.Limit == 0 {
+		return nil, fault.New(fault.Invalid, "limit must be a whole number from 1")
+	}
+	if r.MessageId != nil {
+		id, err := chat.ParseMessageID(r.GetMessageId())
+		if err != nil {
+			return nil, err
+		}
+		page.Message = &id
+	}
+	readers, err := s.service.Readers(ctx, user, room, page)
+	if err != nil {
+		return nil, err
+	}
+	answer := &chatv1.ListReadersResponse{Count: uint32(readers.Count)} //nolint:gosec // at most 10,000
+	for _, reader := range readers.List {
+		answer.Readers = append(answer.Readers, &chatv1.Reader{UserId: string(reader.User), Seq: reader.Seq})
+	}
+	if readers.HasMore {
+		answer.Next = new(string(readers.List[len(readers.List)-1].User))
+	}
+	return answer, nil
+}
+
 // PostMessage stores a message in the name of a member or of the system.
 func (s *Server) PostMessage(ctx context.Context, r *chatv1.PostMessageRequest) (*chatv1.PostMessageResponse, error) {
 	if err := caller.RequireScope(ctx, caller.ScopeMessages); err != nil {

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,6 +158,60 @@ func TestReceiptsNeverMoveBack(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("outcomes in batches of %d (-want +got):\n%s", size, diff)
+		}
+	}
+}
+
+// TestReaders: the receipts of members, by pages, and nothing of them for strangers.
+func TestReaders(t *testing.T) {
+	s := open(t, database(t))
+	const room = chat.RoomID("r")
+	sent := fill(t, s, room, 3)
+	var receipts []chat.Receipt
+	for i := range 7 { // u0 has read the first message, u1 the second, u2 the third, u3 the first …
+		user := chat.UserID(fmt.Sprint("u", i))
+		commit(t, s, join(room, user))
+		receipts = append(receipts, chat.Receipt{Membership: chat.Membership{Room: room, User: user}, Message: sent[i%3].ID})
+	}
+	if _, err := s.MarkRead(t.Context(), receipts); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, leave(room, "u5"))
+	forged := sent[0].ID
+	forged[8] ^= 1
+	all := chat.ReadOutcome{RoomExists: true, Member: true, MessageExists: true}
+	for _, test := range []struct {
+		as    chat.UserID
+		page  chat.ReadersPage
+		flags chat.ReadOutcome
+		users string
+		count int
+		more  bool
+	}{
+		{"u0", chat.ReadersPage{Limit: 10}, all, "u0 u1 u2 u3 u4 u6", 6, false},
+		{"u0", chat.ReadersPage{Limit: 6}, all, "u0 u1 u2 u3 u4 u6", 6, false},
+		{"u0", chat.ReadersPage{Limit: 2}, all, "u0 u1", 6, true},
+		{"u0", chat.ReadersPage{Limit: 2, After: "u1"}, all, "u2 u3", 6, true},
+		{"u0", chat.ReadersPage{Limit: 2, After: "u4"}, all, "u6", 6, false},
+		{"u0", chat.ReadersPage{Limit: 9, Message: &sent[0].ID}, all, "u0 u1 u2 u3 u4 u6", 6, false},
+		{"u0", chat.ReadersPage{Limit: 9, Message: &sent[1].ID}, all, "u1 u2 u4", 3, false},
+		{"u0", chat.ReadersPage{Limit: 9, Message: &sent[2].ID}, all, "u2", 1, false},
+		{"u0", chat.ReadersPage{Limit: 9, Message: &forged}, chat.ReadOutcome{RoomExists: true, Member: true}, "u0 u1 u2 u3 u4 u6", 6, false},
+		{"u5", chat.ReadersPage{Limit: 9}, chat.ReadOutcome{RoomExists: true, MessageExists: true}, "", 0, false},
+	} {
+		got, err := s.Readers(t.Context(), chat.Membership{Room: room, User: test.as}, test.page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var users []string
+		for _, r := range got.List {
+			users = append(users, string(r.User))
+			if i := r.User[1] - '0'; r.Seq != sent[i%3].Seq {
+				t.Errorf("%s has read up to %d, want %d", r.User, r.Seq, sent[i%3].Seq)
+			}
+		}
+		if strings.Join(users, " ") != test.users || got.Count != test.count || got.HasMore != test.more || got.ReadOutcome != test.flags {
+			t.Errorf("Readers(%s, %+v) = %+v, want %s of %d, more %v", test.as, test.page, got, test.users, test.count, test.more)
 		}
 	}
 }

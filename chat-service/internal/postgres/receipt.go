@@ -62,3 +62,59 @@ func (s *Store) MarkRead(ctx context.Context, receipts []chat.Receipt) ([]chat.R
 	})
 	return outcomes, err
 }
+
+// maxCountedReaders bounds the count of readers.
+const maxCountedReaders = 10_000
+
+const (
+	sqlReadBy = `
+		SELECT EXISTS (SELECT FROM rooms WHERE room_id = $1),
+		       EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $2),
+		       $4::uuid IS NULL OR EXISTS (SELECT FROM messages WHERE room_id = $1 AND seq = $3 AND id = $4::uuid)`
+
+	// Receipts stay when members leave, for when they come back.
+	sqlReaders = `
+		SELECT rc.user_id, rc.seq FROM receipts AS rc
+		WHERE rc.room_id = $1 AND rc.seq >= $2 AND rc.user_id > $3
+		AND EXISTS (SELECT FROM memberships AS m WHERE m.room_id = rc.room_id AND m.user_id = rc.user_id)
+		ORDER BY rc.user_id LIMIT $4`
+
+	sqlCountReaders = `SELECT count(*) FROM (
+		SELECT FROM receipts AS rc WHERE rc.room_id = $1 AND rc.seq >= $2
+		AND EXISTS (SELECT FROM memberships AS m WHERE m.room_id = rc.room_id AND m.user_id = rc.user_id)
+		LIMIT $3) AS r`
+)
+
+// Readers implements chat.Store in one round trip.
+func (s *Store) Readers(ctx context.Context, as chat.Membership, page chat.ReadersPage) (chat.Readers, error) {
+	room, from := string(as.Room), int64(0)
+	if page.Message != nil {
+		from = int64(chat.SeqOf(*page.Message)) //nolint:gosec // 40 bits
+	}
+	var r chat.Readers
+	err := s.do(ctx, "list readers", func(ctx context.Context) error {
+		r = chat.Readers{}
+		return s.readSnapshot(ctx,
+			step{sql: sqlReadBy, args: []any{room, string(as.User), from, (*[16]byte)(page.Message)}, scan: func(rows pgx.Rows) error {
+				return rows.Scan(&r.RoomExists, &r.Member, &r.MessageExists)
+			}},
+			step{sql: sqlReaders, args: []any{room, from, string(page.After), page.Limit + 1}, scan: collect(&r.List, scanReader)},
+			step{sql: sqlCountReaders, args: []any{room, from, maxCountedReaders}, scan: func(rows pgx.Rows) error {
+				return rows.Scan(&r.Count)
+			}})
+	})
+	if !r.Member {
+		r.List, r.Count = nil, 0 // not for strangers
+	}
+	if r.HasMore = len(r.List) > page.Limit; r.HasMore {
+		r.List = r.List[:page.Limit]
+	}
+	return r, err
+}
+
+func scanReader(row pgx.CollectableRow) (r chat.Reader, err error) {
+	var seq int64
+	err = row.Scan((*string)(&r.User), &seq)
+	r.Seq = uint64(seq) //nolint:gosec // counts from 1
+	return r, err
+}

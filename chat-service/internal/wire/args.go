@@ -90,6 +90,37 @@ func MessageRead(args []byte) (chat.RoomID, chat.MessageID, error) {
 	return room, id, err
 }
 
+// MessageReaders reads `{ roomId, messageId?, after?, limit? }`.
+func MessageReaders(args []byte) (chat.RoomID, chat.ReadersPage, error) {
+	var p chat.ReadersPage
+	o, err := firstObject(args)
+	if err != nil {
+		return "", p, err
+	}
+	room, err := o.room()
+	if err != nil {
+		return "", p, err
+	}
+	raw, given, err := o.string("messageId")
+	if err != nil {
+		return "", p, err
+	}
+	if given {
+		id, err := chat.ParseMessageID(raw)
+		if err != nil {
+			return "", p, err
+		}
+		p.Message = &id
+	}
+	after, _, err := o.string("after")
+	if err != nil {
+		return "", p, err
+	}
+	p.After = chat.UserID(after)
+	p.Limit, err = o.limit()
+	return room, p, err
+}
+
 // MessageHistory reads `{ roomId, before?, after?, limit? }`.
 func MessageHistory(args []byte) (chat.RoomID, chat.Page, error) {
 	var p chat.Page

@@ -58,6 +58,28 @@ func HistoryAck(v chat.View) []byte {
 	return append(b, `}]`...)
 }
 
+// ReadersAck is the ack of message:readers. next is the user from which the next page goes on.
+func ReadersAck(r chat.Readers) []byte {
+	b := append(make([]byte, 0, 64+64*len(r.List)), `[{"ok":true,"readers":[`...)
+	for i, reader := range r.List {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"userId":`...)
+		b = rawjson.AppendString(b, string(reader.User))
+		b = append(b, `,"seq":`...)
+		b = strconv.AppendUint(b, reader.Seq, 10)
+		b = append(b, '}')
+	}
+	b = append(b, `],"count":`...)
+	b = strconv.AppendInt(b, int64(r.Count), 10)
+	if r.HasMore {
+		b = append(b, `,"next":`...)
+		b = rawjson.AppendString(b, string(r.List[len(r.List)-1].User))
+	}
+	return append(b, `}]`...)
+}
+
 // RoomListAck is the ack of room:list.
 func RoomListAck(rooms []chat.RoomSummary) []byte {
 	b := append(make([]byte, 0, 64+400*len(rooms)), `[{"ok":true,"rooms":[`...)

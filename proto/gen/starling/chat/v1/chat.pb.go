@@ -482,6 +482,192 @@ func (x *ListMessagesResponse) GetHasMore() bool {
 	return false
 }
 
+type ListReadersRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// Only those who have read up to this message; absent = all who have read anything.
+	MessageId *string `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3,oneof" json:"message_id,omitempty"`
+	// Only users behind this one in the order of the list: next of the page before.
+	After *string `protobuf:"bytes,3,opt,name=after,proto3,oneof" json:"after,omitempty"`
+	// 1 to 200, default 200.
+	Limit         *uint32 `protobuf:"varint,4,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListReadersRequest) Reset() {
+	*x = ListReadersRequest{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListReadersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListReadersRequest) ProtoMessage() {}
+
+func (x *ListReadersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListReadersRequest.ProtoReflect.Descriptor instead.
+func (*ListReadersRequest) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *ListReadersRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *ListReadersRequest) GetMessageId() string {
+	if x != nil && x.MessageId != nil {
+		return *x.MessageId
+	}
+	return ""
+}
+
+func (x *ListReadersRequest) GetAfter() string {
+	if x != nil && x.After != nil {
+		return *x.After
+	}
+	return ""
+}
+
+func (x *ListReadersRequest) GetLimit() uint32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+// Reader is a member who has read up to the message with a sequence.
+type Reader struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reader) Reset() {
+	*x = Reader{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reader) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reader) ProtoMessage() {}
+
+func (x *Reader) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reader.ProtoReflect.Descriptor instead.
+func (*Reader) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Reader) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *Reader) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+type ListReadersResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Readers []*Reader              `protobuf:"bytes,1,rep,name=readers,proto3" json:"readers,omitempty"`
+	// Of all pages; counted up to 10,000.
+	Count uint32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// Present when there are more: after of the next page.
+	Next          *string `protobuf:"bytes,3,opt,name=next,proto3,oneof" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListReadersResponse) Reset() {
+	*x = ListReadersResponse{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListReadersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListReadersResponse) ProtoMessage() {}
+
+func (x *ListReadersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListReadersResponse.ProtoReflect.Descriptor instead.
+func (*ListReadersResponse) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListReadersResponse) GetReaders() []*Reader {
+	if x != nil {
+		return x.Readers
+	}
+	return nil
+}
+
+func (x *ListReadersResponse) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *ListReadersResponse) GetNext() string {
+	if x != nil && x.Next != nil {
+		return *x.Next
+	}
+	return ""
+}
+
 type PostMessageRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -496,7 +682,7 @@ type PostMessageRequest struct {
 
 func (x *PostMessageRequest) Reset() {
 	*x = PostMessageRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[7]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -508,7 +694,7 @@ func (x *PostMessageRequest) String() string {
 func (*PostMessageRequest) ProtoMessage() {}
 
 func (x *PostMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[7]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -521,7 +707,7 @@ func (x *PostMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostMessageRequest.ProtoReflect.Descriptor instead.
 func (*PostMessageRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{7}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *PostMessageRequest) GetRoomId() string {
@@ -570,7 +756,7 @@ type PostMessageResponse struct {
 
 func (x *PostMessageResponse) Reset() {
 	*x = PostMessageResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[8]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +768,7 @@ func (x *PostMessageResponse) String() string {
 func (*PostMessageResponse) ProtoMessage() {}
 
 func (x *PostMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[8]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +781,7 @@ func (x *PostMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostMessageResponse.ProtoReflect.Descriptor instead.
 func (*PostMessageResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{8}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PostMessageResponse) GetId() string {
@@ -637,7 +823,7 @@ type NotifyRequest struct {
 
 func (x *NotifyRequest) Reset() {
 	*x = NotifyRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[9]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +835,7 @@ func (x *NotifyRequest) String() string {
 func (*NotifyRequest) ProtoMessage() {}
 
 func (x *NotifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[9]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +848,7 @@ func (x *NotifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyRequest.ProtoReflect.Descriptor instead.
 func (*NotifyRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{9}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *NotifyRequest) GetUserId() string {
@@ -723,7 +909,7 @@ type NotifyResponse struct {
 
 func (x *NotifyResponse) Reset() {
 	*x = NotifyResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[10]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -735,7 +921,7 @@ func (x *NotifyResponse) String() string {
 func (*NotifyResponse) ProtoMessage() {}
 
 func (x *NotifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[10]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -748,7 +934,7 @@ func (x *NotifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyResponse.ProtoReflect.Descriptor instead.
 func (*NotifyResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{10}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *NotifyResponse) GetId() string {
@@ -768,7 +954,7 @@ type JoinRoomRequest struct {
 
 func (x *JoinRoomRequest) Reset() {
 	*x = JoinRoomRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[11]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -780,7 +966,7 @@ func (x *JoinRoomRequest) String() string {
 func (*JoinRoomRequest) ProtoMessage() {}
 
 func (x *JoinRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[11]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -793,7 +979,7 @@ func (x *JoinRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRoomRequest.ProtoReflect.Descriptor instead.
 func (*JoinRoomRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{11}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *JoinRoomRequest) GetEvent() *v1.ClientEvent {
@@ -818,7 +1004,7 @@ type JoinRoomResponse struct {
 
 func (x *JoinRoomResponse) Reset() {
 	*x = JoinRoomResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[12]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +1016,7 @@ func (x *JoinRoomResponse) String() string {
 func (*JoinRoomResponse) ProtoMessage() {}
 
 func (x *JoinRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[12]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +1029,7 @@ func (x *JoinRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRoomResponse.ProtoReflect.Descriptor instead.
 func (*JoinRoomResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{12}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *JoinRoomResponse) GetRoomId() string {
@@ -888,7 +1074,7 @@ type ReadRoomEventsRequest struct {
 
 func (x *ReadRoomEventsRequest) Reset() {
 	*x = ReadRoomEventsRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[13]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -900,7 +1086,7 @@ func (x *ReadRoomEventsRequest) String() string {
 func (*ReadRoomEventsRequest) ProtoMessage() {}
 
 func (x *ReadRoomEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[13]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -913,7 +1099,7 @@ func (x *ReadRoomEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRoomEventsRequest.ProtoReflect.Descriptor instead.
 func (*ReadRoomEventsRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{13}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReadRoomEventsRequest) GetRoomId() string {
@@ -955,7 +1141,7 @@ type ReadRoomEventsResponse struct {
 
 func (x *ReadRoomEventsResponse) Reset() {
 	*x = ReadRoomEventsResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[14]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -967,7 +1153,7 @@ func (x *ReadRoomEventsResponse) String() string {
 func (*ReadRoomEventsResponse) ProtoMessage() {}
 
 func (x *ReadRoomEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[14]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -980,7 +1166,7 @@ func (x *ReadRoomEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRoomEventsResponse.ProtoReflect.Descriptor instead.
 func (*ReadRoomEventsResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{14}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReadRoomEventsResponse) GetEvents() []*v1.RoomEvent {
@@ -1009,7 +1195,7 @@ type GetHeadsRequest struct {
 
 func (x *GetHeadsRequest) Reset() {
 	*x = GetHeadsRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[15]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1021,7 +1207,7 @@ func (x *GetHeadsRequest) String() string {
 func (*GetHeadsRequest) ProtoMessage() {}
 
 func (x *GetHeadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[15]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1034,7 +1220,7 @@ func (x *GetHeadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHeadsRequest.ProtoReflect.Descriptor instead.
 func (*GetHeadsRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{15}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetHeadsRequest) GetRoomIds() []string {
@@ -1061,7 +1247,7 @@ type GetHeadsResponse struct {
 
 func (x *GetHeadsResponse) Reset() {
 	*x = GetHeadsResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[16]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1073,7 +1259,7 @@ func (x *GetHeadsResponse) String() string {
 func (*GetHeadsResponse) ProtoMessage() {}
 
 func (x *GetHeadsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[16]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1086,7 +1272,7 @@ func (x *GetHeadsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHeadsResponse.ProtoReflect.Descriptor instead.
 func (*GetHeadsResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{16}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetHeadsResponse) GetHeads() map[string]uint64 {
@@ -1107,7 +1293,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[17]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +1305,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[17]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1318,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{17}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListMembersRequest) GetRoomId() string {
@@ -1158,7 +1344,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[18]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1356,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[18]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1369,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{18}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListMembersResponse) GetUserIds() []string {
@@ -1202,7 +1388,7 @@ type GetNotificationHeadRequest struct {
 
 func (x *GetNotificationHeadRequest) Reset() {
 	*x = GetNotificationHeadRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[19]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1214,7 +1400,7 @@ func (x *GetNotificationHeadRequest) String() string {
 func (*GetNotificationHeadRequest) ProtoMessage() {}
 
 func (x *GetNotificationHeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[19]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1227,7 +1413,7 @@ func (x *GetNotificationHeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNotificationHeadRequest.ProtoReflect.Descriptor instead.
 func (*GetNotificationHeadRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{19}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetNotificationHeadRequest) GetUserId() string {
@@ -1247,7 +1433,7 @@ type GetNotificationHeadResponse struct {
 
 func (x *GetNotificationHeadResponse) Reset() {
 	*x = GetNotificationHeadResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[20]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1445,7 @@ func (x *GetNotificationHeadResponse) String() string {
 func (*GetNotificationHeadResponse) ProtoMessage() {}
 
 func (x *GetNotificationHeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[20]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1458,7 @@ func (x *GetNotificationHeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNotificationHeadResponse.ProtoReflect.Descriptor instead.
 func (*GetNotificationHeadResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{20}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetNotificationHeadResponse) GetCreatedAt() *timestamppb.Timestamp {
@@ -1324,7 +1510,24 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x06_limit\"h\n" +
 	"\x14ListMessagesResponse\x125\n" +
 	"\bmessages\x18\x01 \x03(\v2\x19.starling.chat.v1.MessageR\bmessages\x12\x19\n" +
-	"\bhas_more\x18\x02 \x01(\bR\ahasMore\"\x98\x01\n" +
+	"\bhas_more\x18\x02 \x01(\bR\ahasMore\"\xaa\x01\n" +
+	"\x12ListReadersRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\"\n" +
+	"\n" +
+	"message_id\x18\x02 \x01(\tH\x00R\tmessageId\x88\x01\x01\x12\x19\n" +
+	"\x05after\x18\x03 \x01(\tH\x01R\x05after\x88\x01\x01\x12\x19\n" +
+	"\x05limit\x18\x04 \x01(\rH\x02R\x05limit\x88\x01\x01B\r\n" +
+	"\v_message_idB\b\n" +
+	"\x06_afterB\b\n" +
+	"\x06_limit\"3\n" +
+	"\x06Reader\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\"\x81\x01\n" +
+	"\x13ListReadersResponse\x122\n" +
+	"\areaders\x18\x01 \x03(\v2\x18.starling.chat.v1.ReaderR\areaders\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\x12\x17\n" +
+	"\x04next\x18\x03 \x01(\tH\x00R\x04next\x88\x01\x01B\a\n" +
+	"\x05_next\"\x98\x01\n" +
 	"\x12PostMessageRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x18\n" +
@@ -1381,10 +1584,11 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"X\n" +
 	"\x1bGetNotificationHeadResponse\x129\n" +
 	"\n" +
-	"created_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt2\xd8\a\n" +
+	"created_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt2\xde\b\n" +
 	"\vChatService\x12k\n" +
 	"\tListRooms\x12\".starling.chat.v1.ListRoomsRequest\x1a#.starling.chat.v1.ListRoomsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/rooms\x12\x87\x01\n" +
-	"\fListMessages\x12%.starling.chat.v1.ListMessagesRequest\x1a&.starling.chat.v1.ListMessagesResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /api/v1/rooms/{room_id}/messages\x12\x87\x01\n" +
+	"\fListMessages\x12%.starling.chat.v1.ListMessagesRequest\x1a&.starling.chat.v1.ListMessagesResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /api/v1/rooms/{room_id}/messages\x12\x83\x01\n" +
+	"\vListReaders\x12$.starling.chat.v1.ListReadersRequest\x1a%.starling.chat.v1.ListReadersResponse\"'\x82\xd3\xe4\x93\x02!\x12\x1f/api/v1/rooms/{room_id}/readers\x12\x87\x01\n" +
 	"\vPostMessage\x12$.starling.chat.v1.PostMessageRequest\x1a%.starling.chat.v1.PostMessageResponse\"+\x82\xd3\xe4\x93\x02%:\x01*\" /api/v1/rooms/{room_id}/messages\x12m\n" +
 	"\x06Notify\x12\x1f.starling.chat.v1.NotifyRequest\x1a .starling.chat.v1.NotifyResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/v1/notifications\x12Q\n" +
 	"\bJoinRoom\x12!.starling.chat.v1.JoinRoomRequest\x1a\".starling.chat.v1.JoinRoomResponse\x12c\n" +
@@ -1405,7 +1609,7 @@ func file_starling_chat_v1_chat_proto_rawDescGZIP() []byte {
 	return file_starling_chat_v1_chat_proto_rawDescData
 }
 
-var file_starling_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_starling_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_starling_chat_v1_chat_proto_goTypes = []any{
 	(*Sender)(nil),                      // 0: starling.chat.v1.Sender
 	(*Message)(nil),                     // 1: starling.chat.v1.Message
@@ -1414,61 +1618,67 @@ var file_starling_chat_v1_chat_proto_goTypes = []any{
 	(*ListRoomsResponse)(nil),           // 4: starling.chat.v1.ListRoomsResponse
 	(*ListMessagesRequest)(nil),         // 5: starling.chat.v1.ListMessagesRequest
 	(*ListMessagesResponse)(nil),        // 6: starling.chat.v1.ListMessagesResponse
-	(*PostMessageRequest)(nil),          // 7: starling.chat.v1.PostMessageRequest
-	(*PostMessageResponse)(nil),         // 8: starling.chat.v1.PostMessageResponse
-	(*NotifyRequest)(nil),               // 9: starling.chat.v1.NotifyRequest
-	(*NotifyResponse)(nil),              // 10: starling.chat.v1.NotifyResponse
-	(*JoinRoomRequest)(nil),             // 11: starling.chat.v1.JoinRoomRequest
-	(*JoinRoomResponse)(nil),            // 12: starling.chat.v1.JoinRoomResponse
-	(*ReadRoomEventsRequest)(nil),       // 13: starling.chat.v1.ReadRoomEventsRequest
-	(*ReadRoomEventsResponse)(nil),      // 14: starling.chat.v1.ReadRoomEventsResponse
-	(*GetHeadsRequest)(nil),             // 15: starling.chat.v1.GetHeadsRequest
-	(*GetHeadsResponse)(nil),            // 16: starling.chat.v1.GetHeadsResponse
-	(*ListMembersRequest)(nil),          // 17: starling.chat.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),         // 18: starling.chat.v1.ListMembersResponse
-	(*GetNotificationHeadRequest)(nil),  // 19: starling.chat.v1.GetNotificationHeadRequest
-	(*GetNotificationHeadResponse)(nil), // 20: starling.chat.v1.GetNotificationHeadResponse
-	nil,                                 // 21: starling.chat.v1.GetHeadsResponse.HeadsEntry
-	(*structpb.Struct)(nil),             // 22: google.protobuf.Struct
-	(*v1.ClientEvent)(nil),              // 23: starling.event.v1.ClientEvent
-	(*v1.Emit)(nil),                     // 24: starling.event.v1.Emit
-	(*v1.RoomEvent)(nil),                // 25: starling.event.v1.RoomEvent
-	(*timestamppb.Timestamp)(nil),       // 26: google.protobuf.Timestamp
+	(*ListReadersRequest)(nil),          // 7: starling.chat.v1.ListReadersRequest
+	(*Reader)(nil),                      // 8: starling.chat.v1.Reader
+	(*ListReadersResponse)(nil),         // 9: starling.chat.v1.ListReadersResponse
+	(*PostMessageRequest)(nil),          // 10: starling.chat.v1.PostMessageRequest
+	(*PostMessageResponse)(nil),         // 11: starling.chat.v1.PostMessageResponse
+	(*NotifyRequest)(nil),               // 12: starling.chat.v1.NotifyRequest
+	(*NotifyResponse)(nil),              // 13: starling.chat.v1.NotifyResponse
+	(*JoinRoomRequest)(nil),             // 14: starling.chat.v1.JoinRoomRequest
+	(*JoinRoomResponse)(nil),            // 15: starling.chat.v1.JoinRoomResponse
+	(*ReadRoomEventsRequest)(nil),       // 16: starling.chat.v1.ReadRoomEventsRequest
+	(*ReadRoomEventsResponse)(nil),      // 17: starling.chat.v1.ReadRoomEventsResponse
+	(*GetHeadsRequest)(nil),             // 18: starling.chat.v1.GetHeadsRequest
+	(*GetHeadsResponse)(nil),            // 19: starling.chat.v1.GetHeadsResponse
+	(*ListMembersRequest)(nil),          // 20: starling.chat.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),         // 21: starling.chat.v1.ListMembersResponse
+	(*GetNotificationHeadRequest)(nil),  // 22: starling.chat.v1.GetNotificationHeadRequest
+	(*GetNotificationHeadResponse)(nil), // 23: starling.chat.v1.GetNotificationHeadResponse
+	nil,                                 // 24: starling.chat.v1.GetHeadsResponse.HeadsEntry
+	(*structpb.Struct)(nil),             // 25: google.protobuf.Struct
+	(*v1.ClientEvent)(nil),              // 26: starling.event.v1.ClientEvent
+	(*v1.Emit)(nil),                     // 27: starling.event.v1.Emit
+	(*v1.RoomEvent)(nil),                // 28: starling.event.v1.RoomEvent
+	(*timestamppb.Timestamp)(nil),       // 29: google.protobuf.Timestamp
 }
 var file_starling_chat_v1_chat_proto_depIdxs = []int32{
 	0,  // 0: starling.chat.v1.Message.sender:type_name -> starling.chat.v1.Sender
 	1,  // 1: starling.chat.v1.Room.last_message:type_name -> starling.chat.v1.Message
 	2,  // 2: starling.chat.v1.ListRoomsResponse.rooms:type_name -> starling.chat.v1.Room
 	1,  // 3: starling.chat.v1.ListMessagesResponse.messages:type_name -> starling.chat.v1.Message
-	22, // 4: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
-	23, // 5: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
-	24, // 6: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
-	25, // 7: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
-	21, // 8: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
-	26, // 9: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
-	3,  // 10: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
-	5,  // 11: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
-	7,  // 12: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
-	9,  // 13: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
-	11, // 14: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
-	13, // 15: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
-	15, // 16: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
-	19, // 17: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
-	17, // 18: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
-	4,  // 19: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
-	6,  // 20: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
-	8,  // 21: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
-	10, // 22: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
-	12, // 23: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
-	14, // 24: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
-	16, // 25: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
-	20, // 26: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
-	18, // 27: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
-	19, // [19:28] is the sub-list for method output_type
-	10, // [10:19] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	8,  // 4: starling.chat.v1.ListReadersResponse.readers:type_name -> starling.chat.v1.Reader
+	25, // 5: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
+	26, // 6: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
+	27, // 7: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
+	28, // 8: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
+	24, // 9: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
+	29, // 10: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
+	3,  // 11: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
+	5,  // 12: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
+	7,  // 13: starling.chat.v1.ChatService.ListReaders:input_type -> starling.chat.v1.ListReadersRequest
+	10, // 14: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
+	12, // 15: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
+	14, // 16: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
+	16, // 17: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
+	18, // 18: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
+	22, // 19: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
+	20, // 20: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
+	4,  // 21: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
+	6,  // 22: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
+	9,  // 23: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
+	11, // 24: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
+	13, // 25: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
+	15, // 26: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
+	17, // 27: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
+	19, // 28: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
+	23, // 29: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
+	21, // 30: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
+	21, // [21:31] is the sub-list for method output_type
+	11, // [11:21] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_starling_chat_v1_chat_proto_init() }
@@ -1479,13 +1689,15 @@ func file_starling_chat_v1_chat_proto_init() {
 	file_starling_chat_v1_chat_proto_msgTypes[1].OneofWrappers = []any{}
 	file_starling_chat_v1_chat_proto_msgTypes[2].OneofWrappers = []any{}
 	file_starling_chat_v1_chat_proto_msgTypes[5].OneofWrappers = []any{}
+	file_starling_chat_v1_chat_proto_msgTypes[7].OneofWrappers = []any{}
+	file_starling_chat_v1_chat_proto_msgTypes[9].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_chat_v1_chat_proto_rawDesc), len(file_starling_chat_v1_chat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

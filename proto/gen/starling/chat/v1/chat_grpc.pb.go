@@ -24,6 +24,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	ChatService_ListRooms_FullMethodName           = "/starling.chat.v1.ChatService/ListRooms"
 	ChatService_ListMessages_FullMethodName        = "/starling.chat.v1.ChatService/ListMessages"
+	ChatService_ListReaders_FullMethodName         = "/starling.chat.v1.ChatService/ListReaders"
 	ChatService_PostMessage_FullMethodName         = "/starling.chat.v1.ChatService/PostMessage"
 	ChatService_Notify_FullMethodName              = "/starling.chat.v1.ChatService/Notify"
 	ChatService_JoinRoom_FullMethodName            = "/starling.chat.v1.ChatService/JoinRoom"
@@ -41,6 +42,8 @@ type ChatServiceClient interface {
 	ListRooms(ctx context.Context, in *ListRoomsRequest, opts ...grpc.CallOption) (*ListRoomsResponse, error)
 	// A page of a room's messages, oldest first, as the ack of message:history. Needs an end user who is a member.
 	ListMessages(ctx context.Context, in *ListMessagesRequest, opts ...grpc.CallOption) (*ListMessagesResponse, error)
+	// How far the members of a room have read, as the ack of message:readers. Needs an end user who is a member.
+	ListReaders(ctx context.Context, in *ListReadersRequest, opts ...grpc.CallOption) (*ListReadersResponse, error)
 	// Posts a message as a user or as the system. Needs an API key with scope messages.
 	PostMessage(ctx context.Context, in *PostMessageRequest, opts ...grpc.CallOption) (*PostMessageResponse, error)
 	// Stores a notification and delivers it to the user's sockets on /notifications. Needs an API key with scope
@@ -80,6 +83,16 @@ func (c *chatServiceClient) ListMessages(ctx context.Context, in *ListMessagesRe
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListMessagesResponse)
 	err := c.cc.Invoke(ctx, ChatService_ListMessages_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *chatServiceClient) ListReaders(ctx context.Context, in *ListReadersRequest, opts ...grpc.CallOption) (*ListReadersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListReadersResponse)
+	err := c.cc.Invoke(ctx, ChatService_ListReaders_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -164,6 +177,8 @@ type ChatServiceServer interface {
 	ListRooms(context.Context, *ListRoomsRequest) (*ListRoomsResponse, error)
 	// A page of a room's messages, oldest first, as the ack of message:history. Needs an end user who is a member.
 	ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error)
+	// How far the members of a room have read, as the ack of message:readers. Needs an end user who is a member.
+	ListReaders(context.Context, *ListReadersRequest) (*ListReadersResponse, error)
 	// Posts a message as a user or as the system. Needs an API key with scope messages.
 	PostMessage(context.Context, *PostMessageRequest) (*PostMessageResponse, error)
 	// Stores a notification and delivers it to the user's sockets on /notifications. Needs an API key with scope
@@ -194,6 +209,9 @@ func (UnimplementedChatServiceServer) ListRooms(context.Context, *ListRoomsReque
 }
 func (UnimplementedChatServiceServer) ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMessages not implemented")
+}
+func (UnimplementedChatServiceServer) ListReaders(context.Context, *ListReadersRequest) (*ListReadersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListReaders not implemented")
 }
 func (UnimplementedChatServiceServer) PostMessage(context.Context, *PostMessageRequest) (*PostMessageResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PostMessage not implemented")
@@ -269,6 +287,24 @@ func _ChatService_ListMessages_Handler(srv interface{}, ctx context.Context, dec
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(ChatServiceServer).ListMessages(ctx, req.(*ListMessagesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _ChatService_ListReaders_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListReadersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChatServiceServer).ListReaders(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChatService_ListReaders_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChatServiceServer).ListReaders(ctx, req.(*ListReadersRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -413,6 +449,10 @@ var ChatService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListMessages",
 			Handler:    _ChatService_ListMessages_Handler,
+		},
+		{
+			MethodName: "ListReaders",
+			Handler:    _ChatService_ListReaders_Handler,
 		},
 		{
 			MethodName: "PostMessage",
