@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/auth-service/internal/auth"
+	"github.com/starling-chat/starling/auth-service/internal/issuers"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/pg"
@@ -54,13 +55,15 @@ type Tokens struct {
 	KeepRevocations time.Duration   `name:"revocation-retention" env:"REVOCATION_RETENTION" default:"168h" help:"How long the revocation log reaches back for gateways that were cut off, a duration; longer than any token lives."`
 }
 
-// External are the settings of tokens that another login system signs.
+// External are the settings of tokens that other login systems sign.
 type External struct {
-	Secret     settings.Secret `name:"jwt-secret" env:"JWT_SECRET" help:"Accept HS256 tokens signed with this secret, of 32 bytes at least, by your own login system; empty accepts none."`
-	Issuer     string          `name:"jwt-issuer" env:"JWT_ISSUER" help:"Issuer (iss) that HS256 tokens must have; empty is not checked."`
-	Audience   string          `name:"jwt-audience" env:"JWT_AUDIENCE" help:"Audience (aud) that HS256 tokens must have; empty accepts only tokens that name none."`
-	RequireExp bool            `name:"jwt-require-exp" env:"JWT_REQUIRE_EXP" default:"true" negatable:"" help:"Refuse HS256 tokens that never expire."`
-	Provision  bool            `name:"auth-auto-provision" env:"AUTH_AUTO_PROVISION" help:"Make a user of an unknown sub in an HS256 token; otherwise the answer is User not found."`
+	Issuers     settings.Secret `name:"token-issuers" env:"TOKEN_ISSUERS" help:"Accept tokens of these issuers, as a JSON list with issuer, audience and more for each; empty accepts none. See Token issuers in docs/operations.md."`
+	KeysRefresh time.Duration   `name:"issuer-keys-refresh" env:"ISSUER_KEYS_REFRESH" default:"5m" help:"How often the public keys of TOKEN_ISSUERS are read, a duration of 10s to 24h; a token with an unknown key has them read at once."`
+	Secret      settings.Secret `name:"jwt-secret" env:"JWT_SECRET" help:"Accept HS256 tokens signed with this secret, of 32 bytes at least, by your own login system; empty accepts none."`
+	Issuer      string          `name:"jwt-issuer" env:"JWT_ISSUER" help:"Issuer (iss) that HS256 tokens must have; empty is not checked."`
+	Audience    string          `name:"jwt-audience" env:"JWT_AUDIENCE" help:"Audience (aud) that HS256 tokens must have; empty accepts only tokens that name none."`
+	RequireExp  bool            `name:"jwt-require-exp" env:"JWT_REQUIRE_EXP" default:"true" negatable:"" help:"Refuse HS256 tokens that never expire."`
+	Provision   bool            `name:"auth-auto-provision" env:"AUTH_AUTO_PROVISION" help:"Make a user of an unknown id in a token of JWT_SECRET or TOKEN_ISSUERS; otherwise the answer is User not found."`
 }
 
 // Passwords are the costs of hashing passwords.
@@ -139,8 +142,10 @@ func (c *Config) Validate() error {
 		return errors.New("LOGIN_ACCOUNT_BURST, LOGIN_USER_BURST, LOGIN_ADDRESS_BURST and REGISTER_ADDRESS_BURST must be at least 1")
 	case (c.Accounts.AdminUsername == "") != (c.Accounts.AdminPassword == ""):
 		return errors.New("ADMIN_USERNAME and ADMIN_PASSWORD must be given together")
-	case c.External.Provision && c.External.Secret == "":
-		return errors.New("AUTH_AUTO_PROVISION needs JWT_SECRET")
+	case c.External.Provision && c.External.Secret == "" && c.External.Issuers == "":
+		return errors.New("AUTH_AUTO_PROVISION needs JWT_SECRET or TOKEN_ISSUERS")
+	case c.External.KeysRefresh < 10*time.Second || c.External.KeysRefresh > 24*time.Hour:
+		return errors.New("ISSUER_KEYS_REFRESH must be 10s to 24h")
 	case tooShort(c.External.Secret, minJWTSecret):
 		return fmt.Errorf("JWT_SECRET must have at least %d bytes: with one token at hand a shorter one can be guessed (make one: openssl rand -hex 32)", minJWTSecret)
 	case tooShort(c.Accounts.APIKey, minAPIKey):
@@ -148,6 +153,9 @@ func (c *Config) Validate() error {
 	}
 	if _, err := c.exempt(); err != nil {
 		return err
+	}
+	if err := c.checkIssuers(); err != nil {
+		return fmt.Errorf("TOKEN_ISSUERS: %w", err)
 	}
 	if err := c.seed().Check(); err != nil {
 		return fmt.Errorf("ADMIN_USERNAME, ADMIN_PASSWORD, API_KEY or demo user: %w", err)
@@ -191,7 +199,7 @@ func (c *Config) seed() auth.Seed {
 }
 
 // domain gives the settings the form that package auth takes.
-func (c *Config) domain() auth.Config {
+func (c *Config) domain(others *issuers.Set) auth.Config {
 	limit := func(rate float64, burst int) auth.Limit { return auth.Limit{PerMinute: rate, Burst: burst} }
 	exempt, _ := c.exempt() // Validate has read it
 	return auth.Config{
@@ -199,11 +207,8 @@ func (c *Config) domain() auth.Config {
 			AccessTTL: c.Tokens.AccessTTL, RefreshTTL: c.Tokens.RefreshTTL,
 			Issuer: c.Tokens.Issuer, Audience: c.Tokens.Audience, Leeway: c.Tokens.Leeway,
 		},
-		External: auth.External{
-			Secret: c.External.Secret.Reveal(), Issuer: c.External.Issuer, Audience: c.External.Audience,
-			NeedsExp: c.External.RequireExp, Provision: c.External.Provision,
-		},
-		Keys: auth.Keys{Rotation: c.Tokens.KeyRotation, Overlap: c.Tokens.KeyOverlap, Secret: c.Tokens.KeySecret.Reveal()},
+		Issuers: others,
+		Keys:    auth.Keys{Rotation: c.Tokens.KeyRotation, Overlap: c.Tokens.KeyOverlap, Secret: c.Tokens.KeySecret.Reveal()},
 		Passwords: auth.Passwords{
 			Argon2:      auth.Argon2{MemoryKiB: c.Passwords.MemoryKiB, Time: c.Passwords.Time, Threads: c.Passwords.Parallelism},
 			Concurrency: c.Passwords.Concurrency, Queue: c.Passwords.Queue, Wait: c.Passwords.Wait,

@@ -56,7 +56,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	store := postgres.NewStore(pool)
 	registry := obs.NewRegistry(name)
 	registry.MustRegister(pg.Collector(pool), bus.Collector(nc))
-	service, err := auth.New(cfg.domain(), store, revocations, securitylog.New(registry, log), log)
+	others, keys, err := cfg.issuers(ctx, registry, log)
+	if err != nil {
+		return err
+	}
+	service, err := auth.New(cfg.domain(others), store, revocations, securitylog.New(registry, log), log)
 	if err != nil {
 		return err
 	}
@@ -73,6 +77,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	group := run.Group{Timeout: cfg.ShutdownTimeout}
 	group.Go("admin", cfg.Obs.Server(registry, readiness.Err, log).Run)
 	group.Go("revocations", func(ctx context.Context) error { return revocations.Run(ctx, service.Forget) })
+	for _, source := range keys {
+		group.Go("keys of an issuer", source.Run)
+	}
 	group.Go("upkeep", func(ctx context.Context) error {
 		if err := prepare(ctx, cfg, service, log); err != nil {
 			return err

@@ -47,6 +47,18 @@ func TestGatewayDrains(t *testing.T) {
 	}
 }
 
+// TestTokenIssuers: the list reaches auth-service as the JSON that it takes, and is enough for making users of unknown ids.
+func TestTokenIssuers(t *testing.T) {
+	r := newRelease(t, `auth: {autoProvision: true, tokenIssuers: [{issuer: "https://id.example.com", audience: [a, b], shareUsers: true}]}`)
+	const want = `[{"audience":["a","b"],"issuer":"https://id.example.com","shareUsers":true}]`
+	if got := r.configs["demo-starling-auth"].Data["TOKEN_ISSUERS"]; got != want {
+		t.Errorf("TOKEN_ISSUERS = %s, want %s", got, want)
+	}
+	if _, there := newRelease(t, ``).configs["demo-starling-auth"].Data["TOKEN_ISSUERS"]; there {
+		t.Error("TOKEN_ISSUERS is there without tokenIssuers, want it absent")
+	}
+}
+
 // TestLeastPrivilege: each service gets its own passwords, and none gets the right to change a schema.
 func TestLeastPrivilege(t *testing.T) {
 	allowed := map[string][]string{

@@ -56,7 +56,7 @@ func (s *Service) authenticate(ctx context.Context, token string) (Identity, err
 		return whose, err
 	}
 	state, err := s.state(ctx, v)
-	if err == nil && v.external && v.issuedAt.After(time.Now()) {
+	if err == nil && v.foreign() && v.issuedAt.After(time.Now()) {
 		state.User, err = s.datedAhead(ctx, v)
 	}
 	switch {
@@ -64,6 +64,8 @@ func (s *Service) authenticate(ctx context.Context, token string) (Identity, err
 		return whose, fault.Refusal(fault.ReasonNoUser, nil)
 	case err != nil:
 		return whose, err
+	case v.foreign() && !v.issuer.SharesUsers && state.User.Username != "":
+		return whose, errToken(errRegistered)
 	case revoked(v, state):
 		return whose, errToken(errRevoked)
 	}
@@ -82,24 +84,29 @@ func (s *Service) datedAhead(ctx context.Context, v verified) (User, error) {
 }
 
 func revoked(v verified, state State) bool {
-	if v.external {
+	if v.foreign() {
 		// A token that does not say when it was issued was issued before every revocation.
 		return v.issuedAt.Before(state.User.RevokedAt)
 	}
 	return !state.LoginAlive || v.generation < state.User.Generation
 }
 
-// identity believes the name and role of a foreign token: the login system that signed it knows better than our copy.
+// identity believes what a foreign token says: the login system that signed it knows better than our copy. Whether its users are
+// admins it says in each token; only where its ids are those of users here the role that they have here counts as well.
 func (s *Service) identity(v verified, u User) Identity {
 	id := Identity{
-		UserID: u.ID, Name: u.Name, Role: u.Role,
+		UserID: u.ID, Name: u.Name, Role: u.Role, Rooms: v.rooms, Picture: v.picture,
 		LoginID: v.loginID, IssuedAt: v.issuedAt, Expires: v.expires,
 	}
-	if v.external && v.name != "" {
+	if v.foreign() && v.name != "" {
 		id.Name = v.name
 	}
-	if v.external && v.role != "" {
+	switch {
+	case !v.foreign():
+	case v.role != "":
 		id.Role = v.role
+	case !v.issuer.SharesUsers:
+		id.Role = RoleUser
 	}
 	// Accepted by the leeway alone: the socket lives as long as the leeway, rather than being closed at once.
 	if !id.Expires.IsZero() && !id.Expires.After(time.Now()) {
@@ -137,7 +144,7 @@ func (s *Service) state(ctx context.Context, v verified) (State, error) {
 		}
 	}
 	state, err := s.load(ctx, v.userID, v.loginID)
-	if !errors.Is(err, ErrUserNotFound) || !v.external || !s.cfg.External.Provision {
+	if !errors.Is(err, ErrUserNotFound) || !v.foreign() || !v.issuer.Provision {
 		return state, err
 	}
 	u := User{ID: v.userID, Name: displayName(v.name, displayName(string(v.userID), "?")), Role: v.role}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/starling-chat/starling/auth-service/internal/issuers"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -73,9 +74,9 @@ func resultOf(err error) Result {
 }
 
 var (
-	errTooLong   = errors.New("token is too long")
-	errAlgorithm = errors.New("token is of an algorithm that is not accepted here")
-	errRevoked   = errors.New("token is revoked, or its login has ended")
+	errTooLong    = errors.New("token is too long")
+	errRevoked    = errors.New("token is revoked, or its login has ended")
+	errRegistered = errors.New("token of another issuer speaks for a user who registered here")
 )
 
 // causeOf says in a word why a token was refused. What libraries say of it may repeat parts of the token.
@@ -96,19 +97,22 @@ func causeOf(err error) string {
 		word string
 	}{
 		{errRevoked, "revoked"},
-		{errAudience, "audience"},
+		{errRegistered, "registered_here"},
+		{issuers.ErrAudience, "audience"},
 		{jwt.ErrTokenInvalidAudience, "audience"},
 		{jwt.ErrTokenSignatureInvalid, "signature"},
 		{errKeyUnknown, "unknown_key"},
+		{issuers.ErrKey, "unknown_key"},
 		{jwt.ErrTokenExpired, "expired"},
 		{jwt.ErrTokenUsedBeforeIssued, "issued_in_future"},
 		{jwt.ErrTokenNotValidYet, "not_yet_valid"},
 		{jwt.ErrTokenInvalidIssuer, "issuer"},
-		{errNoSubject, "subject"},
-		{errSubjectForm, "subject"},
+		{issuers.ErrIssuer, "issuer"},
+		{issuers.ErrNoSubject, "subject"},
+		{issuers.ErrSubjectForm, "subject"},
 		{jwt.ErrTokenRequiredClaimMissing, "claim_missing"},
-		{errNoAccessToken, "type"},
-		{errAlgorithm, "algorithm"},
+		{issuers.ErrType, "type"},
+		{issuers.ErrAlgorithm, "algorithm"},
 		{errTooLong, "too_long"},
 	} {
 		if errors.Is(err, cause.is) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 	"testing/synctest"
+
+	"github.com/starling-chat/starling/auth-service/internal/issuers"
 )
 
 // gated is a store in which the test decides when an answer goes out that was read before.
@@ -34,13 +36,13 @@ func (g *gated) State(ctx context.Context, user UserID, login LoginID) (State, e
 func TestProvisionedWhileAnotherAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := testConfig()
-		cfg.External = External{Secret: testSecret, Provision: true}
+		cfg.Issuers = accept(t, issuers.Issuer{Provision: true})
 		s, memory := newTestService(t, cfg)
 		g := &gated{memory: memory, provisions: make(chan struct{}), answers: make(chan chan struct{})}
 		s.store = g
 		results := make(chan error, 2)
 		connect := func() {
-			_, err := s.state(t.Context(), verified{external: true, userID: "newcomer", name: "New"})
+			_, err := s.state(t.Context(), verified{issuer: &issuers.Issuer{Provision: true}, userID: "newcomer", name: "New"})
 			results <- err
 		}
 		go connect()

@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/starling-chat/starling/auth-service/internal/issuers"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -20,7 +21,7 @@ const maxUsers = 1000
 // Config says how the service behaves. All fields are needed unless they say otherwise.
 type Config struct {
 	Tokens    Tokens
-	External  External // zero accepts no foreign tokens
+	Issuers   *issuers.Set // whose tokens are accepted besides our own; nil: nobody's
 	Keys      Keys
 	Passwords Passwords
 	// Registration lets everyone create a user.
@@ -67,7 +68,7 @@ func New(cfg Config, store Store, announcer Announcer, recorder Recorder, log *s
 		cfg: cfg, store: store, announcer: announcer, recorder: recorder, log: log,
 		passwords: newHasher(cfg.Passwords),
 		keys:      keys,
-		tokens:    newTokenizer(cfg.Tokens, cfg.External, keys),
+		tokens:    newTokenizer(cfg.Tokens, cfg.Issuers, keys),
 		attempts: &attempts{
 			exempt: cfg.Exempt, addresses: newLimiter(cfg.AddressLimit),
 			pairs: newLimiter(cfg.AccountLimit), users: newLimiter(cfg.UserLimit),

@@ -3,7 +3,6 @@ package auth
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,8 +10,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/starling-chat/starling/auth-service/internal/issuers"
 	"github.com/starling-chat/starling/proto/fault"
-	"github.com/starling-chat/starling/proto/limits"
 )
 
 const (
@@ -31,15 +30,6 @@ type Tokens struct {
 	Leeway     time.Duration // how far clocks may differ
 }
 
-// External accepts HS256 tokens that the operator's own login system signs. Secret "" accepts none.
-type External struct {
-	Secret    string
-	Issuer    string // "" is not checked
-	Audience  string // "" takes tokens that name no audience
-	NeedsExp  bool   // refuse tokens without exp
-	Provision bool   // an unknown sub becomes a user
-}
-
 // accessClaims are the claims of our own tokens.
 type accessClaims struct {
 	jwt.RegisteredClaims
@@ -53,10 +43,12 @@ type accessClaims struct {
 
 // verified is what a token says once its signature, times and form have been checked.
 type verified struct {
-	external   bool
+	issuer     *issuers.Issuer // nil for our own tokens
 	userID     UserID
 	name       string // "" when the token does not say
+	picture    string // "" when the token does not say
 	role       Role   // "" when the token does not say
+	rooms      []issuers.Grant
 	loginID    LoginID
 	generation int64
 	issuedAt   time.Time
@@ -66,38 +58,24 @@ type verified struct {
 // errToken is the one answer for every token that is not good; the cause stays inside.
 func errToken(cause error) error { return fault.Refusal(fault.ReasonToken, cause) }
 
-// tokenizer signs and verifies access tokens. There are two kinds and two parsers: each knows one algorithm and one kind
-// of key, so that no token can choose how it is verified.
+// foreign tells whether another login system signed the token.
+func (v verified) foreign() bool { return v.issuer != nil }
+
+// tokenizer signs and verifies access tokens. Our own have a parser that knows one algorithm and one kind of key; all others are the
+// issuers'. So no token can choose how it is verified.
 type tokenizer struct {
-	cfg      Tokens
-	external External
-	keys     *keyRing
-	own      *jwt.Parser
-	foreign  *jwt.Parser // nil without External.Secret
+	cfg     Tokens
+	keys    *keyRing
+	own     *jwt.Parser
+	issuers *issuers.Set
 }
 
-func newTokenizer(cfg Tokens, external External, keys *keyRing) *tokenizer {
-	t := &tokenizer{cfg: cfg, external: external, keys: keys}
-	t.own = jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithStrictDecoding(),
-		jwt.WithIssuer(cfg.Issuer), jwt.WithAudience(cfg.Audience), jwt.WithExpirationRequired(), jwt.WithLeeway(cfg.Leeway))
-	if external.Secret == "" {
-		return t
+func newTokenizer(cfg Tokens, others *issuers.Set, keys *keyRing) *tokenizer {
+	return &tokenizer{
+		cfg: cfg, keys: keys, issuers: others,
+		own: jwt.NewParser(jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}), jwt.WithStrictDecoding(),
+			jwt.WithIssuer(cfg.Issuer), jwt.WithAudience(cfg.Audience), jwt.WithExpirationRequired(), jwt.WithLeeway(cfg.Leeway)),
 	}
-	options := []jwt.ParserOption{
-		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}), jwt.WithStrictDecoding(), jwt.WithLeeway(cfg.Leeway),
-		jwt.WithIssuedAt(), // one from the future would outlive every revocation
-	}
-	if external.Issuer != "" {
-		options = append(options, jwt.WithIssuer(external.Issuer))
-	}
-	if external.Audience != "" {
-		options = append(options, jwt.WithAudience(external.Audience))
-	}
-	if external.NeedsExp {
-		options = append(options, jwt.WithExpirationRequired())
-	}
-	t.foreign = jwt.NewParser(options...)
-	return t
 }
 
 // issue signs an access token.
@@ -127,34 +105,14 @@ func (t *tokenizer) issue(g Grant) (string, error) {
 // verify checks everything that can be told from the token alone. The fault is a refusal for ReasonToken or ReasonUserID,
 // or Unavailable when the keys could not be loaded.
 func (t *tokenizer) verify(ctx context.Context, token string) (verified, error) {
-	switch algorithm(token) {
-	case jwt.SigningMethodEdDSA.Alg():
+	switch h, ok := issuers.Read(token); {
+	case !ok:
+		return verified{}, errToken(issuers.ErrAlgorithm)
+	case h.Algorithm == issuers.EdDSA && !t.issuers.Knows(h.Issuer):
 		return t.verifyOwn(ctx, token)
-	case jwt.SigningMethodHS256.Alg():
-		if t.foreign != nil {
-			return t.verifyForeign(token)
-		}
+	default:
+		return t.verifyForeign(ctx, token)
 	}
-	return verified{}, errToken(errAlgorithm)
-}
-
-// algorithm reads the alg header only to choose a parser, which checks it again.
-func algorithm(token string) string {
-	first, _, ok := strings.Cut(token, ".")
-	if !ok {
-		return ""
-	}
-	raw, err := base64.RawURLEncoding.DecodeString(first)
-	if err != nil {
-		return ""
-	}
-	var header struct {
-		Algorithm string `json:"alg"`
-	}
-	if json.Unmarshal(raw, &header) != nil {
-		return ""
-	}
-	return header.Algorithm
 }
 
 func (t *tokenizer) verifyOwn(ctx context.Context, token string) (verified, error) {
@@ -162,7 +120,7 @@ func (t *tokenizer) verifyOwn(ctx context.Context, token string) (verified, erro
 	var outage error // the key could not be looked up: not the token's fault
 	_, err := t.own.ParseWithClaims(token, &c, func(parsed *jwt.Token) (any, error) {
 		if typ, _ := parsed.Header["typ"].(string); !strings.EqualFold(typ, accessType) {
-			return nil, errNoAccessToken
+			return nil, issuers.ErrType
 		}
 		if err := noCritical(parsed); err != nil {
 			return nil, err
@@ -192,45 +150,24 @@ func (t *tokenizer) verifyOwn(ctx context.Context, token string) (verified, erro
 	}, nil
 }
 
-func (t *tokenizer) verifyForeign(token string) (verified, error) {
-	var c foreignClaims
-	_, err := t.foreign.ParseWithClaims(token, &c, func(parsed *jwt.Token) (any, error) {
-		typ, named := parsed.Header["typ"].(string)
-		if named && !strings.EqualFold(typ, "JWT") && !strings.EqualFold(typ, accessType) {
-			return nil, errNoAccessToken
-		}
-		return []byte(t.external.Secret), noCritical(parsed)
-	})
-	if err != nil {
-		return verified{}, errToken(err)
-	}
-	// RFC 7519, 4.1.3: who does not find itself in the audience of a token must refuse it.
-	if t.external.Audience == "" && given(c.Audience) {
-		return verified{}, errToken(errAudience)
-	}
-	v := verified{external: true}
-	subject, err := c.subject()
-	if err != nil {
+func (t *tokenizer) verifyForeign(ctx context.Context, token string) (verified, error) {
+	said, err := t.issuers.Verify(ctx, token)
+	if _, isFault := errors.AsType[*fault.Error](err); isFault {
+		return verified{}, err
+	} else if err != nil {
 		return verified{}, errToken(err)
 	}
 	// The login system will sign the same subject again: its users are told apart from those whose token has just expired.
-	if v.userID, err = ParseUserID(subject); err != nil {
+	user, err := ParseUserID(said.Subject)
+	if err != nil {
 		return verified{}, fault.Refusal(fault.ReasonUserID, err)
 	}
-	v.name = limits.DisplayName(text(c.Name))
-	if role, ok := ParseRole(text(c.Role)); ok {
-		v.role = role
-	}
-	if c.IssuedAt != nil {
-		v.issuedAt = c.IssuedAt.Time
-	}
-	if c.ExpiresAt != nil {
-		v.expires = c.ExpiresAt.Time
-	}
-	return v, nil
+	role, _ := ParseRole(said.Role)
+	return verified{
+		issuer: said.Issuer, userID: user, name: said.Name, picture: said.Picture, role: role, rooms: said.Rooms,
+		issuedAt: said.IssuedAt, expires: said.Expires,
+	}, nil
 }
-
-var errNoAccessToken = errors.New("token is no access token")
 
 // noCritical refuses tokens with extensions that must be understood: we understand none (RFC 7515, 4.1.11).
 func noCritical(t *jwt.Token) error {

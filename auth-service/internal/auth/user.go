@@ -6,6 +6,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/starling-chat/starling/auth-service/internal/issuers"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/limits"
 )
@@ -64,10 +65,12 @@ type User struct {
 type Identity struct {
 	UserID   UserID
 	Name     string
+	Picture  string // an address; "" when there is none
 	Role     Role
-	LoginID  LoginID   // "" for tokens signed elsewhere
-	IssuedAt time.Time // zero when the token does not say
-	Expires  time.Time // zero when it never does
+	Rooms    []issuers.Grant // that the token itself opens
+	LoginID  LoginID         // "" for tokens signed elsewhere
+	IssuedAt time.Time       // zero when the token does not say
+	Expires  time.Time       // zero when it never does
 }
 
 // parseUsername gives the canonical, lower-case form, without the blanks that keyboards and forms put around it.

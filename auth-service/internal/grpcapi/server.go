@@ -94,10 +94,18 @@ func (s *Server) Authenticate(ctx context.Context, r *authv1.AuthenticateRequest
 	if err != nil {
 		return nil, err
 	}
-	return &authv1.AuthenticateResponse{Identity: &eventv1.Identity{
-		UserId: string(id.UserID), Name: id.Name, Role: string(id.Role), LoginId: string(id.LoginID),
+	return &authv1.AuthenticateResponse{Identity: identity(id)}, nil
+}
+
+func identity(id auth.Identity) *eventv1.Identity {
+	p := &eventv1.Identity{
+		UserId: string(id.UserID), Name: id.Name, Role: string(id.Role), LoginId: string(id.LoginID), AvatarUrl: id.Picture,
 		ExpiresAt: timestamp(id.Expires), IssuedAt: timestamp(id.IssuedAt),
-	}}, nil
+	}
+	for _, g := range id.Rooms {
+		p.Rooms = append(p.Rooms, &eventv1.RoomGrant{Match: g.Match, Can: g.Can})
+	}
+	return p
 }
 
 // AuthenticateKey implements AuthServiceServer.

@@ -49,7 +49,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- if not (or $v.postgresql.bundled.enabled $v.postgresql.host) }}{{ fail "postgresql.host is required while postgresql.bundled.enabled is false" }}{{ end -}}
 {{- if not (or $v.secrets.existingSecret (and $v.nats.bundled.enabled $v.postgresql.bundled.enabled)) }}{{ fail "secrets.existingSecret is required with a NATS or PostgreSQL of your own: their passwords cannot be generated here" }}{{ end -}}
 {{- if and $v.secrets.existingSecret $v.secrets.jwtSecret }}{{ fail "secrets.jwtSecret has no effect with secrets.existingSecret: put the key jwt-secret into that Secret" }}{{ end -}}
-{{- if and $v.auth.autoProvision (not (or $v.secrets.existingSecret $v.secrets.jwtSecret)) }}{{ fail "auth.autoProvision needs secrets.jwtSecret or an existing Secret with the key jwt-secret" }}{{ end -}}
+{{- if and $v.auth.autoProvision (not (or $v.secrets.existingSecret $v.secrets.jwtSecret $v.auth.tokenIssuers (hasKey $v.auth.settings "TOKEN_ISSUERS"))) }}{{ fail "auth.autoProvision needs auth.tokenIssuers, secrets.jwtSecret or an existing Secret with the key jwt-secret" }}{{ end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}{{ fail "httpRoute.parentRefs is required while httpRoute.enabled is true" }}{{ end -}}
 {{- end -}}
 

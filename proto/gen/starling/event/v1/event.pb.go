@@ -37,7 +37,11 @@ type Identity struct {
 	// When the access token ends; the gateway closes the socket then.
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// When the access token was issued; a revocation of all tokens covers those issued before it.
-	IssuedAt      *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=issued_at,json=issuedAt,proto3" json:"issued_at,omitempty"`
+	IssuedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=issued_at,json=issuedAt,proto3" json:"issued_at,omitempty"`
+	// Address of the user's picture, empty when there is none.
+	AvatarUrl string `protobuf:"bytes,8,opt,name=avatar_url,json=avatarUrl,proto3" json:"avatar_url,omitempty"`
+	// Rooms that the token itself opens, of a login system that knows who may enter.
+	Rooms         []*RoomGrant `protobuf:"bytes,9,rep,name=rooms,proto3" json:"rooms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -114,6 +118,75 @@ func (x *Identity) GetIssuedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Identity) GetAvatarUrl() string {
+	if x != nil {
+		return x.AvatarUrl
+	}
+	return ""
+}
+
+func (x *Identity) GetRooms() []*RoomGrant {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
+// RoomGrant opens rooms to the user of a token that has it.
+type RoomGrant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// A room's id; * at its end stands for any characters.
+	Match string `protobuf:"bytes,1,opt,name=match,proto3" json:"match,omitempty"`
+	// Of join, read and send; at least one.
+	Can           []string `protobuf:"bytes,2,rep,name=can,proto3" json:"can,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomGrant) Reset() {
+	*x = RoomGrant{}
+	mi := &file_starling_event_v1_event_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomGrant) ProtoMessage() {}
+
+func (x *RoomGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_event_v1_event_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomGrant.ProtoReflect.Descriptor instead.
+func (*RoomGrant) Descriptor() ([]byte, []int) {
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *RoomGrant) GetMatch() string {
+	if x != nil {
+		return x.Match
+	}
+	return ""
+}
+
+func (x *RoomGrant) GetCan() []string {
+	if x != nil {
+		return x.Can
+	}
+	return nil
+}
+
 // Fault is the refusal of one request, as in the acks of the client contract.
 type Fault struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -131,7 +204,7 @@ type Fault struct {
 
 func (x *Fault) Reset() {
 	*x = Fault{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[1]
+	mi := &file_starling_event_v1_event_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -143,7 +216,7 @@ func (x *Fault) String() string {
 func (*Fault) ProtoMessage() {}
 
 func (x *Fault) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[1]
+	mi := &file_starling_event_v1_event_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -156,7 +229,7 @@ func (x *Fault) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Fault.ProtoReflect.Descriptor instead.
 func (*Fault) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{1}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Fault) GetCode() string {
@@ -201,7 +274,7 @@ type Emit struct {
 
 func (x *Emit) Reset() {
 	*x = Emit{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[2]
+	mi := &file_starling_event_v1_event_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -213,7 +286,7 @@ func (x *Emit) String() string {
 func (*Emit) ProtoMessage() {}
 
 func (x *Emit) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[2]
+	mi := &file_starling_event_v1_event_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -226,7 +299,7 @@ func (x *Emit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Emit.ProtoReflect.Descriptor instead.
 func (*Emit) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{2}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Emit) GetEvent() string {
@@ -278,7 +351,7 @@ type ClientEvent struct {
 
 func (x *ClientEvent) Reset() {
 	*x = ClientEvent{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[3]
+	mi := &file_starling_event_v1_event_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -290,7 +363,7 @@ func (x *ClientEvent) String() string {
 func (*ClientEvent) ProtoMessage() {}
 
 func (x *ClientEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[3]
+	mi := &file_starling_event_v1_event_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -303,7 +376,7 @@ func (x *ClientEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientEvent.ProtoReflect.Descriptor instead.
 func (*ClientEvent) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{3}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ClientEvent) GetSocketId() string {
@@ -388,7 +461,7 @@ type FollowingEvent struct {
 
 func (x *FollowingEvent) Reset() {
 	*x = FollowingEvent{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[4]
+	mi := &file_starling_event_v1_event_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -400,7 +473,7 @@ func (x *FollowingEvent) String() string {
 func (*FollowingEvent) ProtoMessage() {}
 
 func (x *FollowingEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[4]
+	mi := &file_starling_event_v1_event_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -413,7 +486,7 @@ func (x *FollowingEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FollowingEvent.ProtoReflect.Descriptor instead.
 func (*FollowingEvent) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{4}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FollowingEvent) GetArgs() []byte {
@@ -455,7 +528,7 @@ type ClientReply struct {
 
 func (x *ClientReply) Reset() {
 	*x = ClientReply{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[5]
+	mi := &file_starling_event_v1_event_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -467,7 +540,7 @@ func (x *ClientReply) String() string {
 func (*ClientReply) ProtoMessage() {}
 
 func (x *ClientReply) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[5]
+	mi := &file_starling_event_v1_event_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -480,7 +553,7 @@ func (x *ClientReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientReply.ProtoReflect.Descriptor instead.
 func (*ClientReply) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{5}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ClientReply) GetFault() *Fault {
@@ -543,7 +616,7 @@ type RoomEvent struct {
 
 func (x *RoomEvent) Reset() {
 	*x = RoomEvent{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[6]
+	mi := &file_starling_event_v1_event_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -555,7 +628,7 @@ func (x *RoomEvent) String() string {
 func (*RoomEvent) ProtoMessage() {}
 
 func (x *RoomEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[6]
+	mi := &file_starling_event_v1_event_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -568,7 +641,7 @@ func (x *RoomEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomEvent.ProtoReflect.Descriptor instead.
 func (*RoomEvent) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{6}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RoomEvent) GetRoomId() string {
@@ -631,7 +704,7 @@ type RoomEventBatch struct {
 
 func (x *RoomEventBatch) Reset() {
 	*x = RoomEventBatch{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[7]
+	mi := &file_starling_event_v1_event_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -643,7 +716,7 @@ func (x *RoomEventBatch) String() string {
 func (*RoomEventBatch) ProtoMessage() {}
 
 func (x *RoomEventBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[7]
+	mi := &file_starling_event_v1_event_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -656,7 +729,7 @@ func (x *RoomEventBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomEventBatch.ProtoReflect.Descriptor instead.
 func (*RoomEventBatch) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{7}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RoomEventBatch) GetEvents() []*RoomEvent {
@@ -679,7 +752,7 @@ type Broadcast struct {
 
 func (x *Broadcast) Reset() {
 	*x = Broadcast{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[8]
+	mi := &file_starling_event_v1_event_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +764,7 @@ func (x *Broadcast) String() string {
 func (*Broadcast) ProtoMessage() {}
 
 func (x *Broadcast) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[8]
+	mi := &file_starling_event_v1_event_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +777,7 @@ func (x *Broadcast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Broadcast.ProtoReflect.Descriptor instead.
 func (*Broadcast) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{8}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Broadcast) GetNamespace() string {
@@ -743,7 +816,7 @@ type UserEvent struct {
 
 func (x *UserEvent) Reset() {
 	*x = UserEvent{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[9]
+	mi := &file_starling_event_v1_event_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -755,7 +828,7 @@ func (x *UserEvent) String() string {
 func (*UserEvent) ProtoMessage() {}
 
 func (x *UserEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[9]
+	mi := &file_starling_event_v1_event_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -768,7 +841,7 @@ func (x *UserEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserEvent.ProtoReflect.Descriptor instead.
 func (*UserEvent) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{9}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *UserEvent) GetUserId() string {
@@ -819,7 +892,7 @@ type Catalog struct {
 
 func (x *Catalog) Reset() {
 	*x = Catalog{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[10]
+	mi := &file_starling_event_v1_event_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +904,7 @@ func (x *Catalog) String() string {
 func (*Catalog) ProtoMessage() {}
 
 func (x *Catalog) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[10]
+	mi := &file_starling_event_v1_event_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +917,7 @@ func (x *Catalog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Catalog.ProtoReflect.Descriptor instead.
 func (*Catalog) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{10}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Catalog) GetService() string {
@@ -899,7 +972,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[11]
+	mi := &file_starling_event_v1_event_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -911,7 +984,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[11]
+	mi := &file_starling_event_v1_event_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -924,7 +997,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{11}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Revocation) GetId() int64 {
@@ -965,7 +1038,7 @@ type RevocationReply struct {
 
 func (x *RevocationReply) Reset() {
 	*x = RevocationReply{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[12]
+	mi := &file_starling_event_v1_event_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -977,7 +1050,7 @@ func (x *RevocationReply) String() string {
 func (*RevocationReply) ProtoMessage() {}
 
 func (x *RevocationReply) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[12]
+	mi := &file_starling_event_v1_event_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -990,7 +1063,7 @@ func (x *RevocationReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevocationReply.ProtoReflect.Descriptor instead.
 func (*RevocationReply) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{12}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RevocationReply) GetGatewayId() string {
@@ -1019,7 +1092,7 @@ type SocketRef struct {
 
 func (x *SocketRef) Reset() {
 	*x = SocketRef{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[13]
+	mi := &file_starling_event_v1_event_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1031,7 +1104,7 @@ func (x *SocketRef) String() string {
 func (*SocketRef) ProtoMessage() {}
 
 func (x *SocketRef) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[13]
+	mi := &file_starling_event_v1_event_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1044,7 +1117,7 @@ func (x *SocketRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SocketRef.ProtoReflect.Descriptor instead.
 func (*SocketRef) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{13}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SocketRef) GetSocketId() string {
@@ -1086,7 +1159,7 @@ type PresenceDelta struct {
 
 func (x *PresenceDelta) Reset() {
 	*x = PresenceDelta{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[14]
+	mi := &file_starling_event_v1_event_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +1171,7 @@ func (x *PresenceDelta) String() string {
 func (*PresenceDelta) ProtoMessage() {}
 
 func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[14]
+	mi := &file_starling_event_v1_event_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +1184,7 @@ func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceDelta.ProtoReflect.Descriptor instead.
 func (*PresenceDelta) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{14}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PresenceDelta) GetGatewayId() string {
@@ -1168,7 +1241,7 @@ type PresenceLease struct {
 
 func (x *PresenceLease) Reset() {
 	*x = PresenceLease{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[15]
+	mi := &file_starling_event_v1_event_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1253,7 @@ func (x *PresenceLease) String() string {
 func (*PresenceLease) ProtoMessage() {}
 
 func (x *PresenceLease) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[15]
+	mi := &file_starling_event_v1_event_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1266,7 @@ func (x *PresenceLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceLease.ProtoReflect.Descriptor instead.
 func (*PresenceLease) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{15}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PresenceLease) GetGatewayId() string {
@@ -1248,7 +1321,7 @@ type PresenceSnapshotRequest struct {
 
 func (x *PresenceSnapshotRequest) Reset() {
 	*x = PresenceSnapshotRequest{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[16]
+	mi := &file_starling_event_v1_event_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1260,7 +1333,7 @@ func (x *PresenceSnapshotRequest) String() string {
 func (*PresenceSnapshotRequest) ProtoMessage() {}
 
 func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[16]
+	mi := &file_starling_event_v1_event_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1273,7 +1346,7 @@ func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{16}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{17}
 }
 
 // PresenceSnapshot is one page of a gateway's living sockets.
@@ -1293,7 +1366,7 @@ type PresenceSnapshot struct {
 
 func (x *PresenceSnapshot) Reset() {
 	*x = PresenceSnapshot{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[17]
+	mi := &file_starling_event_v1_event_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1378,7 @@ func (x *PresenceSnapshot) String() string {
 func (*PresenceSnapshot) ProtoMessage() {}
 
 func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[17]
+	mi := &file_starling_event_v1_event_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1391,7 @@ func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshot.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshot) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{17}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PresenceSnapshot) GetGatewayId() string {
@@ -1382,7 +1455,7 @@ type OnlineUsers struct {
 
 func (x *OnlineUsers) Reset() {
 	*x = OnlineUsers{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[18]
+	mi := &file_starling_event_v1_event_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1394,7 +1467,7 @@ func (x *OnlineUsers) String() string {
 func (*OnlineUsers) ProtoMessage() {}
 
 func (x *OnlineUsers) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[18]
+	mi := &file_starling_event_v1_event_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1407,7 +1480,7 @@ func (x *OnlineUsers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnlineUsers.ProtoReflect.Descriptor instead.
 func (*OnlineUsers) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{18}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *OnlineUsers) GetUserIds() []string {
@@ -1449,7 +1522,7 @@ var File_starling_event_v1_event_proto protoreflect.FileDescriptor
 
 const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1dstarling/event/v1/event.proto\x12\x11starling.event.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xda\x01\n" +
+	"\x1dstarling/event/v1/event.proto\x12\x11starling.event.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x02\n" +
 	"\bIdentity\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1457,7 +1530,13 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\blogin_id\x18\x04 \x01(\tR\aloginId\x129\n" +
 	"\n" +
 	"expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x127\n" +
-	"\tissued_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bissuedAt\"s\n" +
+	"\tissued_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bissuedAt\x12\x1d\n" +
+	"\n" +
+	"avatar_url\x18\b \x01(\tR\tavatarUrl\x122\n" +
+	"\x05rooms\x18\t \x03(\v2\x1c.starling.event.v1.RoomGrantR\x05rooms\"3\n" +
+	"\tRoomGrant\x12\x14\n" +
+	"\x05match\x18\x01 \x01(\tR\x05match\x12\x10\n" +
+	"\x03can\x18\x02 \x03(\tR\x03can\"s\n" +
 	"\x05Fault\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12$\n" +
@@ -1575,53 +1654,55 @@ func file_starling_event_v1_event_proto_rawDescGZIP() []byte {
 	return file_starling_event_v1_event_proto_rawDescData
 }
 
-var file_starling_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_starling_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_starling_event_v1_event_proto_goTypes = []any{
 	(*Identity)(nil),                // 0: starling.event.v1.Identity
-	(*Fault)(nil),                   // 1: starling.event.v1.Fault
-	(*Emit)(nil),                    // 2: starling.event.v1.Emit
-	(*ClientEvent)(nil),             // 3: starling.event.v1.ClientEvent
-	(*FollowingEvent)(nil),          // 4: starling.event.v1.FollowingEvent
-	(*ClientReply)(nil),             // 5: starling.event.v1.ClientReply
-	(*RoomEvent)(nil),               // 6: starling.event.v1.RoomEvent
-	(*RoomEventBatch)(nil),          // 7: starling.event.v1.RoomEventBatch
-	(*Broadcast)(nil),               // 8: starling.event.v1.Broadcast
-	(*UserEvent)(nil),               // 9: starling.event.v1.UserEvent
-	(*Catalog)(nil),                 // 10: starling.event.v1.Catalog
-	(*Revocation)(nil),              // 11: starling.event.v1.Revocation
-	(*RevocationReply)(nil),         // 12: starling.event.v1.RevocationReply
-	(*SocketRef)(nil),               // 13: starling.event.v1.SocketRef
-	(*PresenceDelta)(nil),           // 14: starling.event.v1.PresenceDelta
-	(*PresenceLease)(nil),           // 15: starling.event.v1.PresenceLease
-	(*PresenceSnapshotRequest)(nil), // 16: starling.event.v1.PresenceSnapshotRequest
-	(*PresenceSnapshot)(nil),        // 17: starling.event.v1.PresenceSnapshot
-	(*OnlineUsers)(nil),             // 18: starling.event.v1.OnlineUsers
-	(*timestamppb.Timestamp)(nil),   // 19: google.protobuf.Timestamp
+	(*RoomGrant)(nil),               // 1: starling.event.v1.RoomGrant
+	(*Fault)(nil),                   // 2: starling.event.v1.Fault
+	(*Emit)(nil),                    // 3: starling.event.v1.Emit
+	(*ClientEvent)(nil),             // 4: starling.event.v1.ClientEvent
+	(*FollowingEvent)(nil),          // 5: starling.event.v1.FollowingEvent
+	(*ClientReply)(nil),             // 6: starling.event.v1.ClientReply
+	(*RoomEvent)(nil),               // 7: starling.event.v1.RoomEvent
+	(*RoomEventBatch)(nil),          // 8: starling.event.v1.RoomEventBatch
+	(*Broadcast)(nil),               // 9: starling.event.v1.Broadcast
+	(*UserEvent)(nil),               // 10: starling.event.v1.UserEvent
+	(*Catalog)(nil),                 // 11: starling.event.v1.Catalog
+	(*Revocation)(nil),              // 12: starling.event.v1.Revocation
+	(*RevocationReply)(nil),         // 13: starling.event.v1.RevocationReply
+	(*SocketRef)(nil),               // 14: starling.event.v1.SocketRef
+	(*PresenceDelta)(nil),           // 15: starling.event.v1.PresenceDelta
+	(*PresenceLease)(nil),           // 16: starling.event.v1.PresenceLease
+	(*PresenceSnapshotRequest)(nil), // 17: starling.event.v1.PresenceSnapshotRequest
+	(*PresenceSnapshot)(nil),        // 18: starling.event.v1.PresenceSnapshot
+	(*OnlineUsers)(nil),             // 19: starling.event.v1.OnlineUsers
+	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
 }
 var file_starling_event_v1_event_proto_depIdxs = []int32{
-	19, // 0: starling.event.v1.Identity.expires_at:type_name -> google.protobuf.Timestamp
-	19, // 1: starling.event.v1.Identity.issued_at:type_name -> google.protobuf.Timestamp
-	0,  // 2: starling.event.v1.ClientEvent.identity:type_name -> starling.event.v1.Identity
-	19, // 3: starling.event.v1.ClientEvent.received_at:type_name -> google.protobuf.Timestamp
-	4,  // 4: starling.event.v1.ClientEvent.more:type_name -> starling.event.v1.FollowingEvent
-	19, // 5: starling.event.v1.FollowingEvent.received_at:type_name -> google.protobuf.Timestamp
-	1,  // 6: starling.event.v1.ClientReply.fault:type_name -> starling.event.v1.Fault
-	2,  // 7: starling.event.v1.ClientReply.emits:type_name -> starling.event.v1.Emit
-	5,  // 8: starling.event.v1.ClientReply.more:type_name -> starling.event.v1.ClientReply
-	2,  // 9: starling.event.v1.RoomEvent.emit:type_name -> starling.event.v1.Emit
-	19, // 10: starling.event.v1.RoomEvent.caused_at:type_name -> google.protobuf.Timestamp
-	6,  // 11: starling.event.v1.RoomEventBatch.events:type_name -> starling.event.v1.RoomEvent
-	2,  // 12: starling.event.v1.Broadcast.emit:type_name -> starling.event.v1.Emit
-	2,  // 13: starling.event.v1.UserEvent.emit:type_name -> starling.event.v1.Emit
-	19, // 14: starling.event.v1.Revocation.revoked_at:type_name -> google.protobuf.Timestamp
-	19, // 15: starling.event.v1.SocketRef.since:type_name -> google.protobuf.Timestamp
-	13, // 16: starling.event.v1.PresenceDelta.up:type_name -> starling.event.v1.SocketRef
-	13, // 17: starling.event.v1.PresenceSnapshot.sockets:type_name -> starling.event.v1.SocketRef
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	20, // 0: starling.event.v1.Identity.expires_at:type_name -> google.protobuf.Timestamp
+	20, // 1: starling.event.v1.Identity.issued_at:type_name -> google.protobuf.Timestamp
+	1,  // 2: starling.event.v1.Identity.rooms:type_name -> starling.event.v1.RoomGrant
+	0,  // 3: starling.event.v1.ClientEvent.identity:type_name -> starling.event.v1.Identity
+	20, // 4: starling.event.v1.ClientEvent.received_at:type_name -> google.protobuf.Timestamp
+	5,  // 5: starling.event.v1.ClientEvent.more:type_name -> starling.event.v1.FollowingEvent
+	20, // 6: starling.event.v1.FollowingEvent.received_at:type_name -> google.protobuf.Timestamp
+	2,  // 7: starling.event.v1.ClientReply.fault:type_name -> starling.event.v1.Fault
+	3,  // 8: starling.event.v1.ClientReply.emits:type_name -> starling.event.v1.Emit
+	6,  // 9: starling.event.v1.ClientReply.more:type_name -> starling.event.v1.ClientReply
+	3,  // 10: starling.event.v1.RoomEvent.emit:type_name -> starling.event.v1.Emit
+	20, // 11: starling.event.v1.RoomEvent.caused_at:type_name -> google.protobuf.Timestamp
+	7,  // 12: starling.event.v1.RoomEventBatch.events:type_name -> starling.event.v1.RoomEvent
+	3,  // 13: starling.event.v1.Broadcast.emit:type_name -> starling.event.v1.Emit
+	3,  // 14: starling.event.v1.UserEvent.emit:type_name -> starling.event.v1.Emit
+	20, // 15: starling.event.v1.Revocation.revoked_at:type_name -> google.protobuf.Timestamp
+	20, // 16: starling.event.v1.SocketRef.since:type_name -> google.protobuf.Timestamp
+	14, // 17: starling.event.v1.PresenceDelta.up:type_name -> starling.event.v1.SocketRef
+	14, // 18: starling.event.v1.PresenceSnapshot.sockets:type_name -> starling.event.v1.SocketRef
+	19, // [19:19] is the sub-list for method output_type
+	19, // [19:19] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_starling_event_v1_event_proto_init() }
@@ -1635,7 +1716,7 @@ func file_starling_event_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_event_v1_event_proto_rawDesc), len(file_starling_event_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
