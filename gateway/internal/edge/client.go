@@ -29,22 +29,23 @@ func mountClient(mux *http.ServeMux, socketPath string) error {
 		return fmt.Errorf("list the client's files: %w", err)
 	}
 	for _, file := range files {
-		content, err := fs.ReadFile(clientFiles, path.Join("client", file.Name()))
-		if err != nil {
-			return fmt.Errorf("read the client's file %s: %w", file.Name(), err)
-		}
-		mux.Handle(socketPath+file.Name(), readOnly(clientFile(file.Name(), content)))
+		mux.Handle(socketPath+file.Name(), readOnly(clientFile(file.Name())))
 	}
 	return nil
 }
 
-// clientFile serves one file, compressed for whoever can read that. It is compressed at the first request.
-func clientFile(name string, content []byte) http.Handler {
+// clientFile serves one file, compressed for whoever can read that. It is read and compressed at the first request: most gateways
+// are never asked for it.
+func clientFile(name string) http.Handler {
 	kind := "application/javascript; charset=utf-8"
 	if strings.HasSuffix(name, ".map") {
 		kind = "application/json; charset=utf-8"
 	}
-	packed := sync.OnceValue(func() []byte { return gzipped(content) })
+	plain := sync.OnceValue(func() []byte {
+		content, _ := fs.ReadFile(clientFiles, path.Join("client", name)) // it is in the binary
+		return content
+	})
+	packed := sync.OnceValue(func() []byte { return gzipped(plain()) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Cache-Control", "public, max-age=0")
@@ -52,12 +53,12 @@ func clientFile(name string, content []byte) http.Handler {
 		h.Set("ETag", `"`+clientVersion+`"`)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Add("Vary", "Accept-Encoding")
-		body := content
+		content := plain
 		if acceptsGzip(r) {
 			h.Set("Content-Encoding", "gzip")
-			body = packed()
+			content = packed
 		}
-		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(body))
+		http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(content()))
 	})
 }
 

@@ -14,9 +14,8 @@ type client struct {
 	// Fixed at birth: everybody reads these without a lock.
 	relay  *Relay
 	socket *session.Socket
-	pid    string        // the secret by which the socket can be recovered; "" = it cannot
-	nonce  string        // of this gateway's hold on the socket
-	ended  chan struct{} // closed when everything knows that the socket is gone
+	pid    string // the secret by which the socket can be recovered; "" = it cannot
+	nonce  string // of this gateway's hold on the socket
 
 	claim presence.Claim // owned by presence
 
@@ -31,14 +30,15 @@ type client struct {
 	membership
 	registered bool
 	gone       bool
-	saved      time.Time // when the state was last written to the bus
+	ended      bool          // everything knows that the socket is gone
+	awaited    chan struct{} // closed when ended is set; made for the first who waits, since few do and every socket would keep one
+	saved      time.Time     // when the state was last written to the bus
 }
 
 // newClient makes the socket of a user in a namespace, and what the relay keeps for it. id is the id of a socket that is
 // recovered, "" for a new one; pid is the secret by which the socket can be recovered, "" when it cannot.
 func newClient(r *Relay, s *session.Session, namespace string, identity *eventv1.Identity, id, pid string) (*client, error) {
-	c := &client{relay: r, pid: pid, nonce: session.NewID(), ended: make(chan struct{})}
-	c.tokens = float64(r.cfg.Events.Burst)
+	c := &client{relay: r, pid: pid, nonce: session.NewID()}
 	c.socket = s.NewSocket(id, namespace, identity.GetUserId(), c)
 	if pid != "" {
 		c.socket.Offsets = session.NewOffsets(pid)
@@ -51,6 +51,29 @@ func (c *client) isGone() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.gone
+}
+
+// whenEnded is closed when everything knows that the socket is gone.
+func (c *client) whenEnded() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.awaited == nil {
+		c.awaited = make(chan struct{})
+		if c.ended {
+			close(c.awaited)
+		}
+	}
+	return c.awaited
+}
+
+// setEnded tells who waits that everything knows that the socket is gone.
+func (c *client) setEnded() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.ended = true
+	if c.awaited != nil {
+		close(c.awaited)
+	}
 }
 
 // end marks the client gone and gives the rooms that it was in.

@@ -61,7 +61,6 @@ func TestEncode(t *testing.T) {
 
 func TestTokenBucket(t *testing.T) {
 	c := &client{relay: &Relay{cfg: Config{Events: EventLimits{Rate: 10, Burst: 3}}}}
-	c.tokens = 3
 	now := time.Unix(1000, 0)
 	take := func(at time.Duration, want bool, wantWait time.Duration) {
 		t.Helper()

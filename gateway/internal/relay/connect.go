@@ -134,7 +134,7 @@ func (r *Relay) Disconnected(s *session.Socket, reason transport.Reason) {
 		r.rooms.Release(room.id)
 	}
 	r.saveEnd(c, reason)
-	close(c.ended)
+	c.setEnded()
 }
 
 // tokenOf takes the token out of the CONNECT's auth object, or else out of the handshake's Authorization header. ok is false

@@ -9,8 +9,7 @@ import (
 // eventQueue is what a client has sent and nobody has answered yet; client.mu guards it. One request is in flight at a time, so
 // that nothing overtakes; what comes meanwhile waits behind it.
 type eventQueue struct {
-	tokens   float64 // of the event rate
-	tokensAt time.Time
+	events   transport.Allowance // of events
 	refused  transport.Allowance // of events over the rate
 	queue    []*pending          // waits for what is in flight to be answered
 	inFlight []*pending          // one request to a service
@@ -28,16 +27,12 @@ func (c *client) takeToken(now time.Time) (wait time.Duration, ok, flood bool) {
 	if rate <= 0 {
 		return 0, true, false
 	}
-	if !c.tokensAt.IsZero() {
-		c.tokens = min(float64(c.relay.cfg.Events.Burst), c.tokens+rate*now.Sub(c.tokensAt).Seconds())
+	burst := float64(c.relay.cfg.Events.Burst)
+	if c.events.Take(1, rate, burst, now) {
+		return 0, true, false
 	}
-	c.tokensAt = now
-	if c.tokens < 1 {
-		flood = !c.refused.Take(1, rate, float64(floodBursts*c.relay.cfg.Events.Burst), now)
-		return time.Duration((1 - c.tokens) / rate * float64(time.Second)), false, flood
-	}
-	c.tokens--
-	return 0, true, false
+	flood = !c.refused.Take(1, rate, floodBursts*burst, now)
+	return c.events.Wait(1, rate, burst), false, flood
 }
 
 // Bounds of one request: events, and the bytes of their arguments and attachments.

@@ -107,7 +107,7 @@ func (p *resumption) abandon() {
 		r.rooms.Release(room.id)
 	}
 	r.saveEnd(c, transport.ReasonLost)
-	close(c.ended)
+	c.setEnded()
 }
 
 // replay queues what a room's member missed, as fast as its conn takes it. It gives the sequence up to which it went, and

@@ -95,7 +95,7 @@ func (r *Relay) Takeover(pid string, done func()) {
 		defer timer.Stop()
 		for _, c := range holders {
 			select {
-			case <-c.ended:
+			case <-c.whenEnded():
 			case <-timer.C:
 				done()
 				return

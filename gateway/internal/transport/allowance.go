@@ -21,6 +21,11 @@ func (a *Allowance) Take(units, rate, burst float64, now time.Time) bool {
 	return true
 }
 
+// Wait is how long it takes until units are there, counted from the Take that was refused.
+func (a *Allowance) Wait(units, rate, burst float64) time.Duration {
+	return time.Duration((a.used + units - burst) / rate * float64(time.Second))
+}
+
 // What a peer may send beside messages and events, each with a price in units. A price is about the work that it makes.
 const (
 	ControlRate  = 1_000  // units a second
