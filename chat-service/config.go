@@ -24,6 +24,8 @@ type Config struct {
 	AssertDurable   bool `name:"assert-durable" env:"ASSERT_DURABLE" default:"true" negatable:"" help:"Refuse to work on a PostgreSQL that does not flush commits to disk."`
 	RoomsAutocreate bool `name:"rooms-autocreate" env:"ROOMS_AUTOCREATE" default:"true" negatable:"" help:"Joining a room that does not exist creates it."`
 
+	ChatBroadcast string `name:"chat-broadcast" env:"CHAT_BROADCAST" default:"everyone" enum:"everyone,admin,off" help:"Who may send chat:message, which reaches every socket of the namespace: everyone, admin or off (nobody)."`
+
 	Writer WriterConfig `embed:""`
 	Bus    BusConfig    `embed:""`
 	Stream StreamConfig `embed:"" prefix:"stream-"`

@@ -32,9 +32,31 @@ type Service struct {
 
 // Config has the choices of an operator.
 type Config struct {
-	RoomsAutocreate bool          // joining an unknown room creates it
-	MembershipTTL   time.Duration // how long an ephemeral event may trust a membership once read
+	RoomsAutocreate bool           // joining an unknown room creates it
+	Broadcast       BroadcastRight // who may send to a whole namespace; "" = everyone
+	MembershipTTL   time.Duration  // how long an ephemeral event may trust a membership once read
 	Marks           MarksConfig
+}
+
+// BroadcastRight says who may send chat:message. Announcements are another thing: they are always the admins'.
+type BroadcastRight string
+
+// The rights.
+const (
+	BroadcastEveryone BroadcastRight = "everyone"
+	BroadcastAdmin    BroadcastRight = "admin"
+	BroadcastOff      BroadcastRight = "off"
+)
+
+// refuse returns the fault for a caller that may not broadcast.
+func (r BroadcastRight) refuse(c Caller) error {
+	switch {
+	case r == BroadcastOff:
+		return fault.New(fault.Forbidden, "chat:message is turned off here; send to a room instead")
+	case r == BroadcastAdmin && !c.Admin:
+		return fault.New(fault.Forbidden, "Only an admin may send to everyone; send to a room instead")
+	}
+	return nil
 }
 
 // MarksConfig bounds the group commit of receipts, and that of notifications read.
@@ -143,8 +165,11 @@ func (s *Service) RoomMessage(ctx context.Context, c Caller, room RoomID, emit E
 	return unavailable(s.publisher.Ephemeral(RoomEvent{Room: room, Fact: RoomMessage{emit}, CausedAt: c.At}))
 }
 
-// Broadcast tells every socket of the caller's namespace but its own.
+// Broadcast tells every socket of the caller's namespace but its own, if the operator lets the caller.
 func (s *Service) Broadcast(c Caller, emit Emit) error {
+	if err := s.cfg.Broadcast.refuse(c); err != nil {
+		return err
+	}
 	return unavailable(s.publisher.Broadcast(c.Namespace, emit, c.Socket))
 }
 

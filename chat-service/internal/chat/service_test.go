@@ -53,6 +53,49 @@ func TestRoomsAutocreate(t *testing.T) {
 	})
 }
 
+// everywhere is a Publisher that counts what goes to a whole namespace.
+type everywhere struct {
+	published
+	events []string
+}
+
+func (e *everywhere) Broadcast(namespace string, emit Emit, except string) error {
+	e.events = append(e.events, namespace+" "+emit.Event+" not to "+except)
+	return nil
+}
+
+// TestBroadcastRight: who may send chat:message is the operator's choice; announcements are the admins' in any case.
+func TestBroadcastRight(t *testing.T) {
+	user, admin := Caller{User: "ann", Socket: "s", Namespace: "/chat"}, Caller{User: "root", Admin: true, Socket: "r", Namespace: "/chat"}
+	for _, test := range []struct {
+		right  BroadcastRight
+		caller Caller
+		want   fault.Kind
+	}{
+		{"", user, ""},
+		{BroadcastEveryone, user, ""},
+		{BroadcastEveryone, admin, ""},
+		{BroadcastAdmin, user, fault.Forbidden},
+		{BroadcastAdmin, admin, ""},
+		{BroadcastOff, user, fault.Forbidden},
+		{BroadcastOff, admin, fault.Forbidden},
+	} {
+		p := &everywhere{}
+		s := NewService(newMemory(world{}), nil, p, NewTyping(p.Ephemeral, quiet{}), Config{Broadcast: test.right}, slog.New(slog.DiscardHandler))
+		err := s.Broadcast(test.caller, Emit{Event: "chat:message"})
+		var want []string
+		if test.want == "" {
+			want = []string{"/chat chat:message not to " + test.caller.Socket}
+		}
+		if diff := cmp.Diff(want, p.events); fault.KindOf(err) != test.want || diff != "" {
+			t.Errorf("Broadcast of %s with %q = %v, want %q; told (-want +got):\n%s", test.caller.User, test.right, err, test.want, diff)
+		}
+		if err := s.Announce(admin, Emit{Event: "announcement"}); err != nil {
+			t.Errorf("Announce with %q = %v, want nil", test.right, err)
+		}
+	}
+}
+
 func TestLeaveDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemory(world{"r": {"ann"}})
