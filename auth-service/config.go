@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/starling-chat/starling/auth-service/internal/admission"
 	"github.com/starling-chat/starling/auth-service/internal/auth"
 	"github.com/starling-chat/starling/auth-service/internal/issuers"
 	"github.com/starling-chat/starling/platform/bus"
@@ -87,6 +88,8 @@ type Limits struct {
 	AddressBurst  int     `name:"login-address-burst" env:"LOGIN_ADDRESS_BURST" default:"100" help:"Logins from one IP address at once, a number."`
 	RegisterRate  float64 `name:"register-address-rate" env:"REGISTER_ADDRESS_RATE" default:"20" help:"Registrations from one IP address (IPv6: /64), per minute; 0 is no limit. Loopback and LIMIT_EXEMPT_NETWORKS are not limited."`
 	RegisterBurst int     `name:"register-address-burst" env:"REGISTER_ADDRESS_BURST" default:"50" help:"Registrations from one IP address at once, a number."`
+	SecretRate    float64 `name:"wrong-token-address-rate" env:"WRONG_TOKEN_ADDRESS_RATE" default:"60" help:"Wrong refresh tokens and API keys from one IP address (IPv6: /64), per minute; 0 is no limit. Loopback and LIMIT_EXEMPT_NETWORKS are not limited, nor are tokens and keys that have been right before."`
+	SecretBurst   int     `name:"wrong-token-address-burst" env:"WRONG_TOKEN_ADDRESS_BURST" default:"100" help:"Wrong refresh tokens and API keys from one IP address at once, a number."`
 
 	Exempt []string `name:"limit-exempt-networks" env:"LIMIT_EXEMPT_NETWORKS" help:"Networks (CIDR) whose addresses have no limits (handshakes, connections, logins), separated by commas; loopback has none either."`
 }
@@ -136,10 +139,10 @@ func (c *Config) Validate() error {
 		return errors.New("ARGON2_CONCURRENCY must be at least 1 and ARGON2_QUEUE not negative")
 	case p.Wait <= 0 || p.Wait > maxHashWait:
 		return fmt.Errorf("ARGON2_WAIT must be above 0s and at most %s", maxHashWait)
-	case min(l.AccountRate, l.UserRate, l.AddressRate, l.RegisterRate) < 0:
-		return errors.New("LOGIN_ACCOUNT_RATE, LOGIN_USER_RATE, LOGIN_ADDRESS_RATE and REGISTER_ADDRESS_RATE must not be negative")
-	case min(l.AccountBurst, l.UserBurst, l.AddressBurst, l.RegisterBurst) < 1:
-		return errors.New("LOGIN_ACCOUNT_BURST, LOGIN_USER_BURST, LOGIN_ADDRESS_BURST and REGISTER_ADDRESS_BURST must be at least 1")
+	case min(l.AccountRate, l.UserRate, l.AddressRate, l.RegisterRate, l.SecretRate) < 0:
+		return errors.New("LOGIN_ACCOUNT_RATE, LOGIN_USER_RATE, LOGIN_ADDRESS_RATE, REGISTER_ADDRESS_RATE and WRONG_TOKEN_ADDRESS_RATE must not be negative")
+	case min(l.AccountBurst, l.UserBurst, l.AddressBurst, l.RegisterBurst, l.SecretBurst) < 1:
+		return errors.New("LOGIN_ACCOUNT_BURST, LOGIN_USER_BURST, LOGIN_ADDRESS_BURST, REGISTER_ADDRESS_BURST and WRONG_TOKEN_ADDRESS_BURST must be at least 1")
 	case (c.Accounts.AdminUsername == "") != (c.Accounts.AdminPassword == ""):
 		return errors.New("ADMIN_USERNAME and ADMIN_PASSWORD must be given together")
 	case c.External.Provision && c.External.Secret == "" && c.External.Issuers == "":
@@ -200,7 +203,7 @@ func (c *Config) seed() auth.Seed {
 
 // domain gives the settings the form that package auth takes.
 func (c *Config) domain(others *issuers.Set) auth.Config {
-	limit := func(rate float64, burst int) auth.Limit { return auth.Limit{PerMinute: rate, Burst: burst} }
+	limit := func(rate float64, burst int) admission.Limit { return admission.Limit{PerMinute: rate, Burst: burst} }
 	exempt, _ := c.exempt() // Validate has read it
 	return auth.Config{
 		Tokens: auth.Tokens{
@@ -213,12 +216,13 @@ func (c *Config) domain(others *issuers.Set) auth.Config {
 			Argon2:      auth.Argon2{MemoryKiB: c.Passwords.MemoryKiB, Time: c.Passwords.Time, Threads: c.Passwords.Parallelism},
 			Concurrency: c.Passwords.Concurrency, Queue: c.Passwords.Queue, Wait: c.Passwords.Wait,
 		},
-		Registration:    c.Accounts.Registration,
-		AccountLimit:    limit(c.Limits.AccountRate, c.Limits.AccountBurst),
-		UserLimit:       limit(c.Limits.UserRate, c.Limits.UserBurst),
-		AddressLimit:    limit(c.Limits.AddressRate, c.Limits.AddressBurst),
-		RegisterLimit:   limit(c.Limits.RegisterRate, c.Limits.RegisterBurst),
-		Exempt:          exempt,
+		Registration: c.Accounts.Registration,
+		Limits: admission.Limits{
+			Account: limit(c.Limits.AccountRate, c.Limits.AccountBurst), User: limit(c.Limits.UserRate, c.Limits.UserBurst),
+			Address: limit(c.Limits.AddressRate, c.Limits.AddressBurst), Register: limit(c.Limits.RegisterRate, c.Limits.RegisterBurst),
+			Secret: limit(c.Limits.SecretRate, c.Limits.SecretBurst),
+			Exempt: exempt,
+		},
 		KeepRevocations: c.Tokens.KeepRevocations,
 		Seed:            c.seed(),
 	}

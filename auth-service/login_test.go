@@ -1,8 +1,10 @@
 package authservice
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -91,6 +93,54 @@ func TestLoginDuringAFlood(t *testing.T) {
 	}
 	close(done)
 	flood.Wait()
+}
+
+// TestWrongTokensOfAnAddress: wrong refresh tokens and API keys cost a look-up each, so an address has a limit for them; it holds for
+// logouts too. Who has shown a right one does not notice.
+func TestWrongTokensOfAnAddress(t *testing.T) {
+	s := newSystem(t)
+	cfg := s.config(t)
+	cfg.Limits.SecretBurst, cfg.Limits.SecretRate = 9, 0.001
+	client := start(t, cfg)
+	home, away := at(t, "198.51.100.1"), at(t, "203.0.113.1")
+	pair, err := client.Register(home, &authv1.RegisterRequest{Username: "ann", Password: password})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := func(ctx context.Context, key string) error {
+		_, err := client.AuthenticateKey(ctx, &authv1.AuthenticateKeyRequest{Key: key})
+		return err
+	}
+	refresh := func(token string) error {
+		_, err := client.Refresh(home, &authv1.RefreshRequest{RefreshToken: token})
+		return err
+	}
+	logout := func(token string) error {
+		_, err := client.Logout(home, &authv1.LogoutRequest{RefreshToken: token})
+		return err
+	}
+	unknown := func(i int) string { return base64.RawURLEncoding.EncodeToString(slices.Repeat([]byte{byte(i)}, 32)) }
+	if err := key(home, apiKey); err != nil {
+		t.Errorf("AuthenticateKey() = %v, want nil", err)
+	}
+	for i := range 3 {
+		wantFault(t, "Refresh(unknown)", refresh(unknown(i)), fault.Unauthenticated, "")
+		wantFault(t, "AuthenticateKey(unknown)", key(home, unknown(i)), fault.Unauthenticated, "")
+		if err := logout(unknown(i)); err != nil {
+			t.Errorf("Logout(unknown) = %v, want nil", err)
+		}
+	}
+	wantFault(t, "Refresh(unknown) beyond the limit", refresh(unknown(7)), fault.RateLimited, "")
+	wantFault(t, "AuthenticateKey(unknown) beyond the limit", key(home, unknown(7)), fault.RateLimited, "")
+	wantFault(t, "Logout(unknown) beyond the limit", logout(unknown(7)), fault.RateLimited, "")
+	for what, err := range map[string]error{
+		"AuthenticateKey(right), seen before": key(home, apiKey), "AuthenticateKey(right), elsewhere": key(away, apiKey),
+		"Refresh(given out here)": refresh(pair.GetRefreshToken()), "Logout(given out here)": logout(pair.GetRefreshToken()),
+	} {
+		if err != nil {
+			t.Errorf("%s = %v, want nil", what, err)
+		}
+	}
 }
 
 func TestPasswordForms(t *testing.T) {

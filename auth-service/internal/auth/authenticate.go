@@ -195,14 +195,15 @@ func (s *Service) Forget(r Revocation) {
 	s.users.remove(r.UserID)
 }
 
-// AuthenticateKey tells what an API key may do, to a client with an address, "" when unknown. The fault is Unauthenticated.
+// AuthenticateKey tells what an API key may do, to a client with an address, "" when unknown. Faults: Unauthenticated,
+// RateLimited.
 func (s *Service) AuthenticateKey(ctx context.Context, key, address string) (APIKey, error) {
-	known, err := s.authenticateKey(ctx, key)
+	known, err := s.authenticateKey(ctx, key, address)
 	s.recorder.Record(ctx, Event{Act: ActAPIKey, Result: resultOf(err), Key: known.Name, Address: address})
 	return known, err
 }
 
-func (s *Service) authenticateKey(ctx context.Context, key string) (APIKey, error) {
+func (s *Service) authenticateKey(ctx context.Context, key, address string) (APIKey, error) {
 	if key == "" {
 		return APIKey{}, fault.New(fault.Unauthenticated, "API key required")
 	}
@@ -214,12 +215,17 @@ func (s *Service) authenticateKey(ctx context.Context, key string) (APIKey, erro
 	if k, ok := s.apiKeys.get(hash); ok {
 		return k, nil
 	}
+	shown, err := s.attempts.Show(hash, s.attempts.From(address))
+	if err != nil {
+		return APIKey{}, err
+	}
 	now := time.Now()
 	k, err := s.store.APIKey(ctx, hash)
-	switch {
-	case errors.Is(err, ErrKeyUnknown):
-		return APIKey{}, unknown
-	case err != nil:
+	if errors.Is(err, ErrKeyUnknown) {
+		err = unknown
+	}
+	shown.Answered(err)
+	if err != nil {
 		return APIKey{}, fmt.Errorf("look up API key: %w", err)
 	}
 	s.apiKeys.put(hash, k, now)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/argon2"
+
+	"github.com/starling-chat/starling/auth-service/internal/admission"
 )
 
 const (
@@ -41,7 +43,7 @@ type Passwords struct {
 // hasher computes argon2id hashes, a bounded number at once.
 type hasher struct {
 	params Argon2
-	turns  *turns
+	turns  *admission.Turns
 	// dummy is verified for unknown users, so that they take as long as known ones. No password fits it.
 	dummy string
 }
@@ -49,13 +51,13 @@ type hasher struct {
 func newHasher(p Passwords) *hasher {
 	return &hasher{
 		params: p.Argon2,
-		turns:  newTurns(p.Concurrency, p.Queue, p.Wait),
+		turns:  admission.NewTurns(p.Concurrency, p.Queue, p.Wait),
 		dummy:  encodeHash(p.Argon2, randomBytes(saltSize), randomBytes(hashSize)),
 	}
 }
 
 // hash gives the PHC string of a password: $argon2id$v=19$m=65536,t=3,p=4$<salt>$<hash>.
-func (h *hasher) hash(ctx context.Context, by party, p password) (string, error) {
+func (h *hasher) hash(ctx context.Context, by admission.Party, p password) (string, error) {
 	salt := randomBytes(saltSize)
 	sum, err := h.compute(ctx, by, h.params, p, salt, hashSize)
 	if err != nil {
@@ -65,7 +67,7 @@ func (h *hasher) hash(ctx context.Context, by party, p password) (string, error)
 }
 
 // verify tells whether a password fits, and whether the hash was made with other costs than today's.
-func (h *hasher) verify(ctx context.Context, by party, p password, encoded string) (ok, stale bool, err error) {
+func (h *hasher) verify(ctx context.Context, by admission.Party, p password, encoded string) (ok, stale bool, err error) {
 	params, salt, want, err := decodeHash(encoded)
 	if err != nil {
 		return false, false, err
@@ -78,12 +80,12 @@ func (h *hasher) verify(ctx context.Context, by party, p password, encoded strin
 	return subtle.ConstantTimeCompare(got, want) == 1, stale, nil
 }
 
-// compute waits for a turn; the faults are those of turns.acquire.
-func (h *hasher) compute(ctx context.Context, by party, a Argon2, p password, salt []byte, size uint32) ([]byte, error) {
-	if err := h.turns.acquire(ctx, by); err != nil {
+// compute waits for a turn; the faults are those of turns.Acquire.
+func (h *hasher) compute(ctx context.Context, by admission.Party, a Argon2, p password, salt []byte, size uint32) ([]byte, error) {
+	if err := h.turns.Acquire(ctx, by); err != nil {
 		return nil, err
 	}
-	defer h.turns.release()
+	defer h.turns.Release()
 	return argon2.IDKey([]byte(p), salt, a.Time, a.MemoryKiB, a.Threads, size), nil
 }
 

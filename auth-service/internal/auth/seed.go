@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/starling-chat/starling/auth-service/internal/admission"
 )
 
 // Seed is what exists after the start.
@@ -93,7 +95,7 @@ func (s *Service) seedUser(ctx context.Context, seed SeedUser, promote bool) err
 		case err != nil && !errors.Is(err, ErrUserNotFound):
 			return fmt.Errorf("look for user %s: %w", u.Username, err)
 		}
-		hash, hashErr := s.passwords.hash(ctx, party{}, chosen)
+		hash, hashErr := s.passwords.hash(ctx, admission.Party{}, chosen)
 		if hashErr != nil {
 			return hashErr
 		}

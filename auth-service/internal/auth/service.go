@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/starling-chat/starling/auth-service/internal/admission"
 	"github.com/starling-chat/starling/auth-service/internal/issuers"
 	"github.com/starling-chat/starling/proto/fault"
 )
@@ -26,11 +26,7 @@ type Config struct {
 	Passwords Passwords
 	// Registration lets everyone create a user.
 	Registration bool
-	// Limits of attempts; the zero Limit is none. AccountLimit counts failed logins of one username from one address, UserLimit
-	// those from all addresses from which the user has not logged in before.
-	AccountLimit, UserLimit, AddressLimit, RegisterLimit Limit
-	// Exempt are networks of addresses that AddressLimit and RegisterLimit leave alone, besides loopback.
-	Exempt []netip.Prefix
+	Limits       admission.Limits
 	// KeepRevocations is how long the revocation log reaches back; longer than any token lives.
 	KeepRevocations time.Duration
 	Seed            Seed
@@ -47,9 +43,7 @@ type Service struct {
 	passwords *hasher
 	keys      *keyRing
 	tokens    *tokenizer
-
-	attempts      *attempts
-	registrations *limiter
+	attempts  *admission.Attempts
 
 	verifiedTokens *cache[[32]byte, verified]
 	users          *cache[UserID, User]
@@ -69,12 +63,8 @@ func New(cfg Config, store Store, announcer Announcer, recorder Recorder, log *s
 		passwords: newHasher(cfg.Passwords),
 		keys:      keys,
 		tokens:    newTokenizer(cfg.Tokens, cfg.Issuers, keys),
-		attempts: &attempts{
-			exempt: cfg.Exempt, addresses: newLimiter(cfg.AddressLimit),
-			pairs: newLimiter(cfg.AccountLimit), users: newLimiter(cfg.UserLimit),
-			familiar: familiar{pairs: generations[string, struct{}]{size: maxFamiliar}},
-		},
-		registrations:  newLimiter(cfg.RegisterLimit),
+		attempts:  admission.NewAttempts(cfg.Limits),
+
 		verifiedTokens: newCache[[32]byte, verified](verifiedCacheSize, verifiedTTL),
 		users:          newCache[UserID, User](stateCacheSize, stateTTL),
 		logins:         newCache[LoginID, loginState](stateCacheSize, stateTTL),
@@ -112,11 +102,11 @@ func (s *Service) register(ctx context.Context, username, typed, name, address s
 	if err != nil {
 		return Pair{}, err
 	}
-	from := s.attempts.from(address)
-	if err := s.registrations.acquire(from.limited); err != nil {
+	from := s.attempts.From(address)
+	if err := s.attempts.Registration(from); err != nil {
 		return Pair{}, err
 	}
-	hash, err := s.passwords.hash(ctx, party{place: from.place}, chosen)
+	hash, err := s.passwords.hash(ctx, admission.Party{Place: from.Place}, chosen)
 	if err != nil {
 		return Pair{}, err
 	}
@@ -127,7 +117,7 @@ func (s *Service) register(ctx context.Context, username, typed, name, address s
 	case err != nil:
 		return Pair{}, fmt.Errorf("create user: %w", err)
 	}
-	s.attempts.familiar.add(u.Username, from.place)
+	s.attempts.LoggedIn(u.Username, from)
 	return s.begin(ctx, u)
 }
 
@@ -155,29 +145,29 @@ func (s *Service) Login(ctx context.Context, username, typed, address string) (P
 
 // login gives with an error whose login failed, if there is such a user.
 func (s *Service) login(ctx context.Context, username, typed, address string) (Pair, error) {
-	from := s.attempts.from(address)
+	from := s.attempts.From(address)
 	username, nameErr := parseUsername(username)
 	given, asTyped, passwordErr := parsePassword(typed)
 	if nameErr != nil || passwordErr != nil {
 		username, given, asTyped = "", "", "" // nobody's: no account to count for, and nothing long to hash
 	}
-	try, err := s.attempts.begin(username, from)
+	try, err := s.attempts.Login(username, from)
 	if err != nil {
 		return Pair{}, err
 	}
-	u, err := s.checkCredentials(ctx, try.party, username, given, asTyped)
+	u, err := s.checkCredentials(ctx, try.Party, username, given, asTyped)
 	if fault.KindOf(err) != fault.Unauthenticated {
-		try.forgive()
+		try.Forgive()
 	}
 	if err != nil {
 		return Pair{User: u}, err
 	}
-	s.attempts.familiar.add(u.Username, from.place)
+	s.attempts.LoggedIn(u.Username, from)
 	return s.begin(ctx, u)
 }
 
 // checkCredentials compares a password, and where that does not fit the characters as they were typed, with what is stored.
-func (s *Service) checkCredentials(ctx context.Context, by party, username string, given, asTyped password) (User, error) {
+func (s *Service) checkCredentials(ctx context.Context, by admission.Party, username string, given, asTyped password) (User, error) {
 	u, hash, err := s.store.Credentials(ctx, username)
 	known := err == nil && username != ""
 	if err != nil && !errors.Is(err, ErrUserNotFound) {
@@ -204,7 +194,7 @@ func (s *Service) checkCredentials(ctx context.Context, by party, username strin
 }
 
 // rehash brings a stored hash to today's form and costs. The login does not depend on it.
-func (s *Service) rehash(ctx context.Context, by party, id UserID, given password, old string) {
+func (s *Service) rehash(ctx context.Context, by admission.Party, id UserID, given password, old string) {
 	hash, err := s.passwords.hash(ctx, by, given)
 	if err == nil {
 		err = s.store.ReplaceHash(ctx, id, old, hash)
@@ -234,13 +224,14 @@ func (s *Service) pair(g Grant, token refreshToken) (Pair, error) {
 	if err != nil {
 		return Pair{}, err
 	}
+	s.attempts.Issued(token.hash())
 	return Pair{AccessToken: access, RefreshToken: token.encode(), ExpiresIn: s.cfg.Tokens.AccessTTL, User: g.User, login: g.LoginID}, nil
 }
 
 func errRefresh() error { return fault.New(fault.Unauthenticated, "Invalid refresh token") }
 
-// Refresh spends a refresh token for a new pair; see the package comment. address is the client's IP, "" when unknown. The fault is
-// Unauthenticated.
+// Refresh spends a refresh token for a new pair; see the package comment. address is the client's IP, "" when unknown. Faults:
+// Unauthenticated, RateLimited.
 func (s *Service) Refresh(ctx context.Context, encoded, address string) (Pair, error) {
 	pair, reused, err := s.refresh(ctx, encoded, address)
 	e := Event{Act: ActRefresh, Result: resultOf(err), User: pair.User.ID, Login: pair.login, Address: address}
@@ -261,37 +252,59 @@ func (s *Service) refresh(ctx context.Context, encoded, address string) (Pair, R
 	if _, err := s.keys.current(); err != nil {
 		return Pair{}, Revocation{}, err
 	}
-	rotation, err := s.store.Rotate(ctx, Spending{
+	from := s.attempts.From(address)
+	shown, err := s.attempts.Show(token.hash(), from)
+	if err != nil {
+		return Pair{}, Revocation{}, err
+	}
+	rotation, err := s.rotate(ctx, token)
+	shown.Answered(err)
+	if err != nil {
+		return Pair{}, rotation.Revocation, err
+	}
+	s.attempts.LoggedIn(rotation.User.Username, from)
+	pair, err := s.pair(rotation.Grant, token.descendant(rotation.Salts))
+	return pair, Revocation{}, err
+}
+
+// rotate spends a refresh token. With an error it gives the end of the login, where there were two users of one token.
+func (s *Service) rotate(ctx context.Context, token refreshToken) (Rotation, error) {
+	r, err := s.store.Rotate(ctx, Spending{
 		Token: token.hash(), Salt: randomBytes(refreshSize),
 		Descendant: func(salts [][]byte) TokenHash { return token.descendant(salts).hash() },
 		TTL:        s.cfg.Tokens.RefreshTTL, Grace: RefreshGrace,
 	})
 	switch {
 	case errors.Is(err, ErrTokenUnknown):
-		return Pair{}, Revocation{}, errRefresh()
+		return Rotation{}, errRefresh()
 	case err != nil:
-		return Pair{}, Revocation{}, fmt.Errorf("spend refresh token: %w", err)
-	case rotation.Reused:
-		s.announce(ctx, rotation.Revocation)
-		return Pair{}, rotation.Revocation, errRefresh()
+		return Rotation{}, fmt.Errorf("spend refresh token: %w", err)
+	case r.Reused:
+		s.announce(ctx, r.Revocation)
+		return r, errRefresh()
 	}
-	s.attempts.familiar.add(rotation.User.Username, s.attempts.from(address).place)
-	pair, err := s.pair(rotation.Grant, token.descendant(rotation.Salts))
-	return pair, Revocation{}, err
+	return r, nil
 }
 
 // Logout ends the login of a refresh token and closes its sockets. A login that has ended, and a token that never was,
-// are logged out already. address is the client's IP, "" when unknown.
+// are logged out already. address is the client's IP, "" when unknown. The fault is RateLimited.
 func (s *Service) Logout(ctx context.Context, encoded, address string) error {
 	token, ok := parseRefreshToken(encoded)
 	if !ok {
 		return fault.New(fault.Invalid, "refreshToken is not a refresh token")
 	}
+	shown, err := s.attempts.Show(token.hash(), s.attempts.From(address))
+	if err != nil {
+		s.recorder.Record(ctx, Event{Act: ActLogout, Result: resultOf(err), Address: address})
+		return err
+	}
 	r, err := s.store.EndLogin(ctx, token.hash())
-	switch {
-	case errors.Is(err, ErrTokenUnknown):
+	if errors.Is(err, ErrTokenUnknown) {
+		shown.Answered(errRefresh())
 		return nil
-	case err != nil:
+	}
+	shown.Answered(err)
+	if err != nil {
 		return fmt.Errorf("end login: %w", err)
 	}
 	s.announce(ctx, r)

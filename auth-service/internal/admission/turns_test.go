@@ -1,4 +1,4 @@
-package auth
+package admission
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 // crowd is who waits for turns, inside a bubble of synctest.
 type crowd struct {
 	t     *testing.T
-	turns *turns
+	turns *Turns
 	all   sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
@@ -25,14 +25,14 @@ type crowd struct {
 }
 
 func newCrowd(t *testing.T, queue int) *crowd {
-	return &crowd{t: t, turns: newTurns(1, queue, 3*time.Second), failed: make(map[string]error)}
+	return &crowd{t: t, turns: NewTurns(1, queue, 3*time.Second), failed: make(map[string]error)}
 }
 
 // come has somebody wait, and keep the slot for a second.
-func (c *crowd) come(name string, p party) {
+func (c *crowd) come(name string, p Party) {
 	c.t.Helper()
 	c.all.Go(func() {
-		err := c.turns.acquire(c.t.Context(), p)
+		err := c.turns.Acquire(c.t.Context(), p)
 		c.mu.Lock()
 		if err != nil {
 			c.failed[name] = err
@@ -42,7 +42,7 @@ func (c *crowd) come(name string, p party) {
 		c.served = append(c.served, name)
 		c.mu.Unlock()
 		time.Sleep(100 * time.Millisecond)
-		c.turns.release()
+		c.turns.Release()
 	})
 	synctest.Wait()
 }
@@ -50,7 +50,7 @@ func (c *crowd) come(name string, p party) {
 func TestTurnsGoRound(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, 100)
-		a, b, d := party{place: "a"}, party{place: "b"}, party{place: "d"}
+		a, b, d := Party{Place: "a"}, Party{Place: "b"}, Party{Place: "d"}
 		for _, name := range []string{"a0", "a1", "a2", "a3", "a4"} {
 			c.come(name, a)
 		}
@@ -69,10 +69,10 @@ func TestNewcomersComeBeforeFloods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, 100)
 		for i := range 9 {
-			c.come(fmt.Sprintf("f%d", i), party{place: fmt.Sprintf("flood %d", i%3)})
+			c.come(fmt.Sprintf("f%d", i), Party{Place: fmt.Sprintf("flood %d", i%3)})
 		}
 		time.Sleep(350 * time.Millisecond) // f0 had the slot; then each of the three lines had a turn
-		c.come("honest", party{place: "honest"})
+		c.come("honest", Party{Place: "honest"})
 		c.all.Wait()
 		if at := slices.Index(c.served, "honest"); at != 4 {
 			t.Errorf("served %v, want the newcomer fifth", c.served)
@@ -84,10 +84,10 @@ func TestTurnsSpareWhoHasLoggedInBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, 100)
 		for i := range 8 {
-			c.come(fmt.Sprintf("s%d", i), party{place: fmt.Sprintf("stranger %d", i)})
+			c.come(fmt.Sprintf("s%d", i), Party{Place: fmt.Sprintf("stranger %d", i)})
 		}
 		for i := range 5 {
-			c.come(fmt.Sprintf("k%d", i), party{place: fmt.Sprintf("known %d", i), known: true})
+			c.come(fmt.Sprintf("k%d", i), Party{Place: fmt.Sprintf("known %d", i), Known: true})
 		}
 		c.all.Wait()
 		if want := []string{"s0", "k0", "k1", "k2", "s1", "k3", "k4", "s2", "s3", "s4", "s5", "s6", "s7"}; !slices.Equal(c.served, want) {
@@ -101,10 +101,10 @@ func TestFloodOfLogins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, 20)
 		for i := range 115 {
-			c.come(fmt.Sprintf("flood %d", i), party{place: fmt.Sprintf("attacker %d", i%3)})
+			c.come(fmt.Sprintf("flood %d", i), Party{Place: fmt.Sprintf("attacker %d", i%3)})
 		}
 		came := time.Now()
-		c.come("honest", party{place: "honest"})
+		c.come("honest", Party{Place: "honest"})
 		c.all.Wait()
 		if at := slices.Index(c.served, "honest"); at < 0 || at > 4 {
 			t.Errorf("the honest login was number %d to be served (%v), want among the first", at, c.failed["honest"])
@@ -129,11 +129,11 @@ func TestFullQueueOfSingles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCrowd(t, 10)
 		for i := range 11 {
-			c.come(fmt.Sprintf("s%d", i), party{place: fmt.Sprintf("stranger %d", i)})
+			c.come(fmt.Sprintf("s%d", i), Party{Place: fmt.Sprintf("stranger %d", i)})
 		}
-		c.come("late", party{place: "late"})
-		c.come("known", party{place: "home", known: true})
-		c.come("known again", party{place: "home", known: true})
+		c.come("late", Party{Place: "late"})
+		c.come("known", Party{Place: "home", Known: true})
+		c.come("known again", Party{Place: "home", Known: true})
 		c.all.Wait()
 		if c.failed["late"] == nil || c.failed["known"] != nil || len(c.served) != 11 {
 			t.Errorf("served %v, refused %v, want the known one served and the late stranger refused", c.served, c.failed)
@@ -143,35 +143,35 @@ func TestFullQueueOfSingles(t *testing.T) {
 
 func TestTurnsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		turns := newTurns(1, 10, 3*time.Second)
-		if err := turns.acquire(t.Context(), party{place: "slow"}); err != nil {
+		turns := NewTurns(1, 10, 3*time.Second)
+		if err := turns.Acquire(t.Context(), Party{Place: "slow"}); err != nil {
 			t.Fatal(err)
 		}
 		began := time.Now()
-		if err := turns.acquire(t.Context(), party{}); fault.KindOf(err) != fault.RateLimited || time.Since(began) != 3*time.Second {
-			t.Errorf("acquire() that waits too long = %v after %v, want %s after 3s", err, time.Since(began), fault.RateLimited)
+		if err := turns.Acquire(t.Context(), Party{}); fault.KindOf(err) != fault.RateLimited || time.Since(began) != 3*time.Second {
+			t.Errorf("Acquire() that waits too long = %v after %v, want %s after 3s", err, time.Since(began), fault.RateLimited)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		left := make(chan error, 1)
-		go func() { left <- turns.acquire(ctx, party{place: "left"}) }()
+		go func() { left <- turns.Acquire(ctx, Party{Place: "left"}) }()
 		synctest.Wait()
 		cancel()
 		if err := <-left; !errors.Is(err, context.Canceled) {
-			t.Errorf("acquire() of a caller that left = %v, want %v", err, context.Canceled)
+			t.Errorf("Acquire() of a caller that left = %v, want %v", err, context.Canceled)
 		}
 		if turns.waiting != 0 || len(turns.lines) != 0 {
 			t.Errorf("%d wait in %d lines, want none", turns.waiting, len(turns.lines))
 		}
-		turns.release()
-		if err := turns.acquire(t.Context(), party{}); err != nil || turns.free != 0 {
-			t.Errorf("acquire() with a free slot = %v, %d free, want nil, 0", err, turns.free)
+		turns.Release()
+		if err := turns.Acquire(t.Context(), Party{}); err != nil || turns.free != 0 {
+			t.Errorf("Acquire() with a free slot = %v, %d free, want nil, 0", err, turns.free)
 		}
 	})
 }
 
 // TestTurnsUnderLoad: whatever comes, leaves and is displaced at once, no slot is lost and none is given out twice.
 func TestTurnsUnderLoad(t *testing.T) {
-	turns := newTurns(2, 20, time.Millisecond)
+	turns := NewTurns(2, 20, time.Millisecond)
 	var mu sync.Mutex
 	inside, most := 0, 0
 	var all sync.WaitGroup
@@ -180,7 +180,7 @@ func TestTurnsUnderLoad(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(i%7)*300*time.Microsecond)
 			defer cancel()
 			for range 20 {
-				if turns.acquire(ctx, party{place: fmt.Sprint(i % 9), known: i%5 == 0}) != nil {
+				if turns.Acquire(ctx, Party{Place: fmt.Sprint(i % 9), Known: i%5 == 0}) != nil {
 					continue
 				}
 				mu.Lock()
@@ -190,7 +190,7 @@ func TestTurnsUnderLoad(t *testing.T) {
 				mu.Lock()
 				inside--
 				mu.Unlock()
-				turns.release()
+				turns.Release()
 			}
 		})
 	}

@@ -1,6 +1,7 @@
-package auth
+package admission
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"testing"
@@ -8,19 +9,19 @@ import (
 	"github.com/starling-chat/starling/proto/fault"
 )
 
-func testAttempts() *attempts {
-	return &attempts{
-		exempt:    []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
-		addresses: newLimiter(Limit{PerMinute: 1, Burst: 30}),
-		pairs:     newLimiter(Limit{PerMinute: 1, Burst: 10}),
-		users:     newLimiter(Limit{PerMinute: 1, Burst: 50}),
-		familiar:  familiar{pairs: generations[string, struct{}]{size: 100}},
-	}
+func testAttempts() *Attempts {
+	return NewAttempts(Limits{
+		Exempt:  []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")},
+		Address: Limit{PerMinute: 1, Burst: 30},
+		Account: Limit{PerMinute: 1, Burst: 10},
+		User:    Limit{PerMinute: 1, Burst: 50},
+		Secret:  Limit{PerMinute: 1, Burst: 20},
+	})
 }
 
 func TestOrigin(t *testing.T) {
 	a := testAttempts()
-	for in, want := range map[string]origin{
+	for in, want := range map[string]Origin{
 		"192.0.2.7":        {"192.0.2.7", "192.0.2.7"},
 		"::ffff:192.0.2.7": {"192.0.2.7", "192.0.2.7"},
 		"2001:db8::1":      {"2001:db8::/64", "2001:db8::/64"},
@@ -34,30 +35,30 @@ func TestOrigin(t *testing.T) {
 		"nonsense":         {unreadable, unreadable},
 		"192.0.2.7:4444":   {unreadable, unreadable},
 	} {
-		if got := a.from(in); got != want {
+		if got := a.From(in); got != want {
 			t.Errorf("from(%q) = %+v, want %+v", in, got, want)
 		}
 	}
 }
 
 // guess fails n times at a user's password from an address and gives how many tries got as far as the password.
-func guess(a *attempts, username, address string, n int) (tried int) {
+func guess(a *Attempts, username, address string, n int) (tried int) {
 	for range n {
-		if _, err := a.begin(username, a.from(address)); err == nil {
+		if _, err := a.Login(username, a.From(address)); err == nil {
 			tried++
 		}
 	}
 	return tried
 }
 
-func login(t *testing.T, a *attempts, what, username, address string, want fault.Kind) {
+func login(t *testing.T, a *Attempts, what, username, address string, want fault.Kind) {
 	t.Helper()
-	try, err := a.begin(username, a.from(address))
+	try, err := a.Login(username, a.From(address))
 	if got := fault.KindOf(err); got != want {
 		t.Errorf("%s: a login of %s from %s = %v, want %q", what, username, address, err, want)
 	}
 	if err == nil {
-		try.forgive()
+		try.Forgive()
 	}
 }
 
@@ -71,7 +72,7 @@ func TestGuessingLocksOutOnlyTheGuesser(t *testing.T) {
 	login(t, a, "another user at the guesser's address", "bob", "192.0.2.1", "")
 
 	// From everywhere: the wide limit holds for addresses that nobody knows, not for the one from which ann has logged in before.
-	a.familiar.add("ann", "198.51.100.9")
+	a.LoggedIn("ann", a.From("198.51.100.9"))
 	total := 10
 	for i := range 40 {
 		total += guess(a, "ann", fmt.Sprintf("203.0.113.%d", i), 10)
@@ -89,7 +90,7 @@ func TestGuessingLocksOutOnlyTheGuesser(t *testing.T) {
 
 func TestNeighboursOfAKnownUser(t *testing.T) {
 	a := testAttempts()
-	a.familiar.add("ann", "192.0.2.1")
+	a.LoggedIn("ann", a.From("192.0.2.1"))
 	tried := 0
 	for i := range 10 {
 		tried += guess(a, fmt.Sprintf("user%d", i), "192.0.2.1", 5)
@@ -105,6 +106,56 @@ func TestNeighboursOfAKnownUser(t *testing.T) {
 	for range 1000 {
 		if tried := guess(a, "", "10.1.2.3", 1); tried != 1 {
 			t.Fatal("names that nobody has are limited at an exempt address")
+		}
+	}
+}
+
+// TestWrongSecrets: wrong tokens and keys count for their address alone, and nobody there pays for them who has shown a right one.
+func TestWrongSecrets(t *testing.T) {
+	a := testAttempts()
+	wrong, away := fault.New(fault.Unauthenticated, "wrong"), fault.New(fault.Unavailable, "the database is away")
+	show := func(secret, address string, answer error) error {
+		s, err := a.Show(sha256.Sum256([]byte(secret)), a.From(address))
+		if err == nil {
+			s.Answered(answer)
+		}
+		return err
+	}
+	right := func(what, secret, address string, want fault.Kind) {
+		t.Helper()
+		if got := show(secret, address, nil); fault.KindOf(got) != want {
+			t.Errorf("%s: %q from %s = %v, want %q", what, secret, address, got, want)
+		}
+	}
+	for range 100 {
+		right("right ones do not count", "ann's", "192.0.2.1", "")
+		if err := show("of a bad moment", "192.0.2.1", away); err != nil {
+			t.Fatalf("what could not be looked up counts: %v", err)
+		}
+	}
+	a.Issued(sha256.Sum256([]byte("bob's")))
+	looked := 0
+	for i := range 50 {
+		if show(fmt.Sprintf("guess %d", i), "192.0.2.1", wrong) == nil {
+			looked++
+		}
+	}
+	if looked != 20 {
+		t.Errorf("%d wrong ones of an address were looked up, want 20", looked)
+	}
+	right("one that was right before", "ann's", "192.0.2.1", "")
+	right("one that was given out here", "bob's", "192.0.2.1", "")
+	right("one that nobody has seen", "zoe's", "192.0.2.1", fault.RateLimited)
+	right("at another address", "zoe's", "198.51.100.9", "")
+
+	// One that is right no longer is a guess like any other.
+	if err := show("ann's", "192.0.2.1", wrong); err != nil {
+		t.Errorf("a secret that was right = %v, want nil, once more", err)
+	}
+	right("one that was right, and then wrong", "ann's", "192.0.2.1", fault.RateLimited)
+	for i := range 100 {
+		if err := show(fmt.Sprintf("guess %d", i), "127.0.0.1", wrong); err != nil {
+			t.Fatalf("loopback is limited: %v", err)
 		}
 	}
 }

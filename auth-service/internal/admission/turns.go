@@ -1,4 +1,4 @@
-package auth
+package admission
 
 import (
 	"context"
@@ -13,21 +13,20 @@ import (
 // spared is how many turns those who have logged in before get for one of strangers, while both wait.
 const spared = 3
 
-// party is who waits for a turn: a client's address, and whether it has logged in from there before. Users who come back do not
-// stand behind strangers who share their address.
-type party struct {
-	place string
-	known bool
+// Party is who waits for a turn. Users who come back do not stand behind strangers who share their address.
+type Party struct {
+	Place string // of the client, see Origin
+	Known bool   // the user has logged in from there before
 }
 
-// turns gives out a bounded number of slots. Who finds none waits, and slots that come free go round the parties that wait, one to
+// Turns gives out a bounded number of slots. Who finds none waits, and slots that come free go round the parties that wait, one to
 // each: whoever sends a hundred logins at once waits for their own. A full queue takes a place from the party that has the most.
 //
 //	party      waiting          slots go to
 //	10.0.0.1   a b c d e        a, f, g, b, h, c, d, e
 //	10.0.0.2   f
 //	10.0.0.3   g h
-type turns struct {
+type Turns struct {
 	wait  time.Duration // nobody waits longer
 	queue int           // most that wait
 
@@ -39,7 +38,7 @@ type turns struct {
 }
 
 type line struct {
-	party
+	Party
 	tickets []*ticket // oldest first, never empty
 	served  bool      // has had a turn
 }
@@ -47,13 +46,14 @@ type line struct {
 // ticket is one place in a line. called gets true with a slot, and false when the place was taken away.
 type ticket struct{ called chan bool }
 
-func newTurns(slots, queue int, wait time.Duration) *turns {
-	return &turns{free: slots, queue: queue, wait: wait}
+// NewTurns has so many slots, for which so many may wait for so long.
+func NewTurns(slots, queue int, wait time.Duration) *Turns {
+	return &Turns{free: slots, queue: queue, wait: wait}
 }
 
-// acquire waits for a slot; each success needs one release. The fault is RateLimited, which callers, unlike Unavailable, do not
+// Acquire waits for a slot; each success needs one Release. The fault is RateLimited, which callers, unlike Unavailable, do not
 // repeat by themselves.
-func (t *turns) acquire(ctx context.Context, p party) error {
+func (t *Turns) Acquire(ctx context.Context, p Party) error {
 	mine, err := t.enter(p)
 	if mine == nil {
 		return err
@@ -72,7 +72,7 @@ func (t *turns) acquire(ctx context.Context, p party) error {
 		err = fmt.Errorf("wait to hash a password: %w", ctx.Err())
 	}
 	if !t.leave(p, mine) && <-mine.called { // it came at the same moment
-		t.release()
+		t.Release()
 	}
 	return err
 }
@@ -82,7 +82,7 @@ func errBusy() error {
 }
 
 // enter takes a slot, or a place to wait. Without either it fails.
-func (t *turns) enter(p party) (*ticket, error) {
+func (t *Turns) enter(p Party) (*ticket, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.free > 0 {
@@ -99,7 +99,7 @@ func (t *turns) enter(p party) (*ticket, error) {
 	}
 	mine := &ticket{called: make(chan bool, 1)}
 	if own == nil { // displace may have ended other lines, not this one
-		own = &line{party: p}
+		own = &line{Party: p}
 		// Before those that have had a turn: who comes with one login does not wait for a round of those who flood.
 		i := slices.IndexFunc(t.lines, func(l *line) bool { return l.served })
 		if i < 0 {
@@ -112,23 +112,23 @@ func (t *turns) enter(p party) (*ticket, error) {
 	return mine, nil
 }
 
-func (t *turns) line(p party) *line {
+func (t *Turns) line(p Party) *line {
 	if i := t.index(p); i >= 0 {
 		return t.lines[i]
 	}
 	return nil
 }
 
-func (t *turns) index(p party) int {
-	return slices.IndexFunc(t.lines, func(l *line) bool { return l.party == p })
+func (t *Turns) index(p Party) int {
+	return slices.IndexFunc(t.lines, func(l *line) bool { return l.Party == p })
 }
 
 // displace takes the last place of another line in favour of a newcomer with so many places ahead: of one that stays no shorter than
 // the newcomer's, or of one of strangers when the newcomer has logged in before.
-func (t *turns) displace(p party, ahead int) bool {
+func (t *Turns) displace(p Party, ahead int) bool {
 	from := -1
 	for i, l := range t.lines {
-		gives := len(l.tickets) > ahead+1 || p.known && !l.known && len(l.tickets) > ahead
+		gives := len(l.tickets) > ahead+1 || p.Known && !l.Known && len(l.tickets) > ahead
 		if gives && (from < 0 || l.yields(t.lines[from])) {
 			from = i
 		}
@@ -145,14 +145,14 @@ func (t *turns) displace(p party, ahead int) bool {
 
 // yields tells whether the line gives up a place before another one does: strangers first, then the longer one.
 func (l *line) yields(other *line) bool {
-	if l.known != other.known {
-		return !l.known
+	if l.Known != other.Known {
+		return !l.Known
 	}
 	return len(l.tickets) > len(other.tickets)
 }
 
 // remove takes a ticket out of a line, and the line out of the round when it was the last one.
-func (t *turns) remove(i, j int) {
+func (t *Turns) remove(i, j int) {
 	l := t.lines[i]
 	l.tickets = slices.Delete(l.tickets, j, j+1)
 	t.waiting--
@@ -162,7 +162,7 @@ func (t *turns) remove(i, j int) {
 }
 
 // leave gives a place back; false when it has been called.
-func (t *turns) leave(p party, mine *ticket) bool {
+func (t *Turns) leave(p Party, mine *ticket) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	i := t.index(p)
@@ -177,8 +177,8 @@ func (t *turns) leave(p party, mine *ticket) bool {
 	return true
 }
 
-// release hands the slot on to whose turn it is.
-func (t *turns) release() {
+// Release hands the slot on to whose turn it is.
+func (t *Turns) Release() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	i := t.next()
@@ -197,9 +197,9 @@ func (t *turns) release() {
 }
 
 // next tells which line has the turn, -1 when nobody waits.
-func (t *turns) next() int {
+func (t *Turns) next() int {
 	of := func(known bool) int {
-		return slices.IndexFunc(t.lines, func(l *line) bool { return l.known == known })
+		return slices.IndexFunc(t.lines, func(l *line) bool { return l.Known == known })
 	}
 	known, stranger := of(true), of(false)
 	switch {

@@ -1,9 +1,10 @@
-package auth
+package admission
 
 import (
 	"sync"
 	"time"
 
+	"github.com/starling-chat/starling/auth-service/internal/bounded"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -22,7 +23,7 @@ type limiter struct {
 	limit Limit
 
 	mu      sync.Mutex // guards buckets
-	buckets generations[string, bucket]
+	buckets bounded.Map[string, bucket]
 }
 
 type bucket struct {
@@ -31,7 +32,7 @@ type bucket struct {
 }
 
 func newLimiter(l Limit) *limiter {
-	return &limiter{limit: l, buckets: generations[string, bucket]{size: maxBuckets}}
+	return &limiter{limit: l, buckets: bounded.Map[string, bucket]{Size: maxBuckets}}
 }
 
 // acquire takes one token; the fault says when there will be one. An empty key is not limited.
@@ -48,7 +49,7 @@ func (l *limiter) acquire(key string) error {
 		return fault.Retry(fault.RateLimited, "Too many attempts, try again later", wait)
 	}
 	b.tokens--
-	l.buckets.put(key, b)
+	l.buckets.Put(key, b)
 	return nil
 }
 
@@ -61,12 +62,12 @@ func (l *limiter) giveBack(key string) {
 	defer l.mu.Unlock()
 	b := l.filled(key)
 	b.tokens = min(b.tokens+1, float64(l.limit.Burst))
-	l.buckets.put(key, b)
+	l.buckets.Put(key, b)
 }
 
 func (l *limiter) filled(key string) bucket {
 	now := time.Now()
-	b, ok := l.buckets.get(key)
+	b, ok := l.buckets.Get(key)
 	if !ok {
 		return bucket{tokens: float64(l.limit.Burst), at: now}
 	}
