@@ -131,7 +131,7 @@ func newEdge(t *testing.T, change func(*Config)) (*httptest.Server, *services) {
 	if change != nil {
 		change(&cfg)
 	}
-	sockets := transport.NewServer(transport.Limits{MaxMessage: 1000, SendQueue: 1 << 16, FrameTimeout: time.Minute, CloseTimeout: 100 * time.Millisecond}, log)
+	sockets := transport.NewServer(transport.Limits{MaxMessage: 1000, SendQueue: 1 << 16, FrameTimeout: time.Minute, CloseTimeout: time.Minute}, log)
 	e, err := New(cfg, Deps{
 		SIDs: session.NewSIDs("g", []byte("k")), Sessions: sessiontest.Server(t, silent{}, sessiontest.Config(), st), Sockets: sockets,
 		Stats: st, Log: log,

@@ -47,7 +47,7 @@ func TestWaitingPollAtTheEnd(t *testing.T) {
 		if got != "6" {
 			t.Errorf("answer = %q, want a noop", got)
 		}
-	case <-time.After(2 * pollHold):
+	case <-time.After(sessiontest.Patience):
 		t.Error("the GET was not answered")
 	}
 	sessions.End(sid, transport.ReasonLost)

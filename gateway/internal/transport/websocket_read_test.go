@@ -113,7 +113,7 @@ func TestFrameTimeout(t *testing.T) {
 		t.Run("byte by byte", func(t *testing.T) { // a byte now and then does not prolong it
 			k := connect(limits, nil)
 			go func() {
-				for _, b := range text(strings.Repeat("slow", 20)) {
+				for _, b := range text(strings.Repeat("slow", 20_000)) { // more than it is given time for
 					if _, err := k.peer.Write([]byte{b}); err != nil {
 						return
 					}

@@ -15,30 +15,24 @@ func TestSlowConsumer(t *testing.T) {
 		volatile.volatile = true
 		big := TextMessage(strings.Repeat("v", testLimits.SendQueue-2000))
 		big.volatile = true
-		// The kernel's buffers fill first, and what is left to a goroutine may still go out for a while.
-		for before := -1; k.conn.QueuedBytes() != before; {
+		// The kernel's buffers fill first, and what is left to a goroutine may still go out for a while, however long it has stood.
+		eventually(t, "volatile messages are dropped with more than half a queue, or over the bound", func() bool {
 			for k.conn.QueuedBytes() <= testLimits.SendQueue/2 {
 				if !k.conn.Queue(message) {
 					t.Fatal("Queue = false below the bound, want true")
 				}
 				k.conn.Flush()
 			}
-			before = k.conn.QueuedBytes()
-			time.Sleep(100 * time.Millisecond)
-		}
-		if k.conn.Queue(volatile) {
-			t.Error("Queue(volatile) = true with more than half a queue, want false")
-		}
-		if k.conn.Queue(big) {
-			t.Error("Queue(big volatile) = true over the bound, want false")
-		}
+			return !k.conn.Queue(volatile) && !k.conn.Queue(big)
+		})
 		if !k.conn.Queue(message) {
 			t.Error("Queue = false below the bound after a volatile one was dropped, want true")
 		}
-		for range 2 * testLimits.SendQueue / 1000 {
-			k.conn.Queue(message)
-		}
-		k.conn.Flush()
+		eventually(t, "a message does not fit any more", func() bool {
+			fits := k.conn.Queue(message)
+			k.conn.Flush()
+			return !fits
+		})
 		if got := k.session.reason(t); got != ReasonSlow {
 			t.Errorf("reason = %q, want %q", got, ReasonSlow)
 		}

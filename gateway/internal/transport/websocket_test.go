@@ -22,7 +22,8 @@ type portable struct{ net.Conn }
 
 func (p portable) CloseWrite() error { return p.Conn.(*net.TCPConn).CloseWrite() }
 
-var testLimits = Limits{MaxMessage: 1 << 20, SendQueue: 64 << 10, FrameTimeout: patience, CloseTimeout: time.Second}
+// testLimits end nothing by time: a test that wants an end sets its own.
+var testLimits = Limits{MaxMessage: 1 << 20, SendQueue: 64 << 10, FrameTimeout: patience, CloseTimeout: patience}
 
 type link struct {
 	server  *Server
@@ -62,7 +63,6 @@ func connect(t *testing.T, limits Limits, isPortable bool, on func(Conn, []byte)
 	_ = peer.SetWriteBuffer(64 << 10)
 	_ = accepted.(*net.TCPConn).SetWriteBuffer(64 << 10)
 	_ = accepted.(*net.TCPConn).SetReadBuffer(64 << 10)
-	_ = peer.SetDeadline(time.Now().Add(2 * patience))
 	s := NewServer(limits, slog.New(slog.DiscardHandler))
 	k := link{server: s, peer: peer, session: &session{ended: make(chan struct{}), on: on}}
 	conn := accepted
@@ -94,6 +94,7 @@ func connect(t *testing.T, limits Limits, isPortable bool, on func(Conn, []byte)
 
 func (k link) write(t *testing.T, parts ...[]byte) {
 	t.Helper()
+	_ = k.peer.SetWriteDeadline(time.Now().Add(patience))
 	if _, err := k.peer.Write(join(parts...)); err != nil {
 		t.Fatalf("peer cannot write: %v", err)
 	}
@@ -101,6 +102,7 @@ func (k link) write(t *testing.T, parts ...[]byte) {
 
 // next reads a frame of the server; close frames come as "close:<code>", the end as "EOF" and anything else as the error.
 func (k link) next() string {
+	_ = k.peer.SetReadDeadline(time.Now().Add(patience))
 	f, err := ws.ReadFrame(k.peer)
 	switch {
 	case errors.Is(err, io.EOF):
@@ -263,10 +265,9 @@ func TestIdleConnHoldsNoBuffer(t *testing.T) {
 	k := connect(t, testLimits, false, echo)
 	k.write(t, text("a"))
 	k.expect(t, "1:a")
-	time.Sleep(10 * time.Millisecond)
-	k.conn.mu.Lock()
-	defer k.conn.mu.Unlock()
-	if !k.conn.out.empty() || k.conn.out.stuck {
-		t.Errorf("an idle conn has a buffer %v, stuck = %v, want none", k.conn.out.buf, k.conn.out.stuck)
-	}
+	eventually(t, "the conn has no buffer and no goroutine that writes", func() bool {
+		k.conn.mu.Lock()
+		defer k.conn.mu.Unlock()
+		return k.conn.out.empty() && !k.conn.out.stuck
+	})
 }
