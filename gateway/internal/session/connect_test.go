@@ -3,6 +3,7 @@ package session_test
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -156,31 +157,35 @@ func TestFloods(t *testing.T) {
 		"connects that are refused": {"40/no,", 9},
 	} {
 		t.Run(name, func(t *testing.T) {
-			a := newApp()
-			cfg := sessiontest.Config()
-			cfg.ConnectRate, cfg.ConnectBurst = 1, 12
-			server := sessiontest.Server(t, a, cfg, sessiontest.Stats())
-			c, _ := sessiontest.Open(server, session.Headers{})
-			c.Say("40", "40/custom,", "40/gone,")
-			a.socket("/gone").Disconnect(transport.ReasonServer)
-			for n := range many {
-				c.Say(strings.Split(tc.packet, "\x1e")...)
-				code, reason, ended := c.Ended()
-				switch {
-				case ended && (n < tc.fine || code != transport.CodePolicy || reason != transport.ReasonFlood):
-					t.Fatalf("closed with %d, %s after %d packets, want 1008, flood, after more than %d", code, reason, n, tc.fine)
-				case ended:
-					return
+			synctest.Test(t, func(t *testing.T) { // where the packets come at once, whatever they take
+				a := newApp()
+				cfg := sessiontest.Config()
+				cfg.ConnectRate, cfg.ConnectBurst = 1, 12
+				server := sessiontest.Server(t, a, cfg, sessiontest.Stats())
+				c, _ := sessiontest.Open(server, session.Headers{})
+				c.Say("40", "40/custom,", "40/gone,")
+				a.socket("/gone").Disconnect(transport.ReasonServer)
+				for n := range many {
+					c.Say(strings.Split(tc.packet, "\x1e")...)
+					code, reason, ended := c.Ended()
+					switch {
+					case ended && (n < tc.fine || code != transport.CodePolicy || reason != transport.ReasonFlood):
+						t.Fatalf("closed with %d, %s after %d packets, want 1008, flood, after more than %d", code, reason, n, tc.fine)
+					case ended:
+						return
+					}
 				}
-			}
-			t.Errorf("open after %d packets, want it closed", many)
+				t.Errorf("open after %d packets, want it closed", many)
+			})
 		})
 	}
 }
 
 // TestFloodInOneBody: what follows in the body of a POST is not taken in.
 func TestFloodInOneBody(t *testing.T) {
-	a, p := startPolling(t)
-	p.post(t, strings.Repeat("3\x1e", 20_000)+`42["a"]`, refused400)
-	wantCalls(t, a, "connect / ", "disconnected / flood")
+	synctest.Test(t, func(t *testing.T) {
+		a, p := startPolling(t)
+		p.post(t, strings.Repeat("3\x1e", 20_000)+`42["a"]`, refused400)
+		wantCalls(t, a, "connect / ", "disconnected / flood")
+	})
 }

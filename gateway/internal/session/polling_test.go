@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -94,8 +95,7 @@ func TestAbortedGetEndsTheSession(t *testing.T) {
 	a, p := startPolling(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	waiting := p.later(ctx, "GET", "")
-	time.Sleep(5 * time.Millisecond)
-	cancel()
+	cancel() // whether it waits by now or not
 	wantLater(t, waiting, refused400)
 	wantCalls(t, a, "connect / ", "disconnected / lost")
 	wantLater(t, p.later(t.Context(), "GET", ""), unknown400)
@@ -239,34 +239,36 @@ func (u *upgrading) wantClosed(t *testing.T, want transport.Reason) {
 
 // TestGetsWhileProbing: they are held for a while and then released, and packets still reach the client.
 func TestGetsWhileProbing(t *testing.T) {
-	a, p := startPolling(t)
-	waiting := p.later(t.Context(), "GET", "")
-	time.Sleep(5 * time.Millisecond)
-	u := p.probe(t)
-	u.want(t, "3probe")
-	wantLater(t, waiting, "200 6")
-	start := time.Now()
-	wantLater(t, p.later(t.Context(), "GET", ""), "200 6")
-	if held := time.Since(start); held < 50*time.Millisecond || held > time.Second {
-		t.Errorf("a GET while probing was held for %v, want about 100 ms", held)
-	}
-	m, _ := session.Emit{Namespace: "/", Event: "e", Args: []byte("[]")}.Encode()
-	a.socket("/").Queue(m)
-	wantLater(t, p.later(t.Context(), "GET", ""), `200 42["e"]`)
-	held := p.later(t.Context(), "GET", "")
-	time.Sleep(5 * time.Millisecond)
-	u.Say("5")
-	wantLater(t, held, refused400)
-	a.socket("/").Queue(m)
-	a.socket("/").Flush()
-	u.Say(`42["a"]`)
-	wantCalls(t, a, "connect / ", `event / a [] []`)
-	u.want(t, "3probe", `42["e"]`)
-	p.post(t, "3", refused400)
-	second := p.probe(t)
-	second.wantClosed(t, transport.ReasonRefused)
-	u.Close(transport.CodeNormal, transport.ReasonLost)
-	wantCalls(t, a, "connect / ", `event / a [] []`, "disconnected / lost")
+	synctest.Test(t, func(t *testing.T) {
+		a, p := startPolling(t)
+		waiting := p.later(t.Context(), "GET", "")
+		synctest.Wait()
+		u := p.probe(t)
+		u.want(t, "3probe")
+		wantLater(t, waiting, "200 6")
+		start := time.Now()
+		wantLater(t, p.later(t.Context(), "GET", ""), "200 6")
+		if held := time.Since(start); held != 100*time.Millisecond {
+			t.Errorf("a GET while probing was held for %v, want 100 ms", held)
+		}
+		m, _ := session.Emit{Namespace: "/", Event: "e", Args: []byte("[]")}.Encode()
+		a.socket("/").Queue(m)
+		wantLater(t, p.later(t.Context(), "GET", ""), `200 42["e"]`)
+		held := p.later(t.Context(), "GET", "")
+		synctest.Wait()
+		u.Say("5")
+		wantLater(t, held, refused400)
+		a.socket("/").Queue(m)
+		a.socket("/").Flush()
+		u.Say(`42["a"]`)
+		wantCalls(t, a, "connect / ", `event / a [] []`)
+		u.want(t, "3probe", `42["e"]`)
+		p.post(t, "3", refused400)
+		second := p.probe(t)
+		second.wantClosed(t, transport.ReasonRefused)
+		u.Close(transport.CodeNormal, transport.ReasonLost)
+		wantCalls(t, a, "connect / ", `event / a [] []`, "disconnected / lost")
+	})
 }
 
 // TestTwoProbes: the second WebSocket is closed at once, whether or not the first has said its 5 by then.
