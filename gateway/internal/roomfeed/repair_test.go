@@ -8,7 +8,7 @@ import (
 // TestGapThatComesWhileARepairEnds is not forgotten.
 func TestGapThatComesWhileARepairEnds(t *testing.T) {
 	q := newRepairs(&Feed{})
-	soon := time.Now().Add(time.Second)
+	soon := time.Now().Add(time.Hour)
 	q.request("r", 0)
 	if got := q.begin(soon, 8); len(got) != 1 {
 		t.Fatalf("begin = %v, want the room", got)
@@ -31,11 +31,12 @@ func TestGapThatComesWhileARepairEnds(t *testing.T) {
 func TestFailedRepair(t *testing.T) {
 	q := newRepairs(&Feed{})
 	q.request("r", 0)
-	if got := q.begin(time.Now(), 8); len(got) != 1 {
+	now := time.Now()
+	if got := q.begin(now, 8); len(got) != 1 {
 		t.Fatalf("begin = %v, want the room", got)
 	}
 	q.end("r", true)
-	if got := q.begin(time.Now(), 8); len(got) != 0 {
+	if got := q.begin(now, 8); len(got) != 0 {
 		t.Errorf("begin = %v right after a failure, want none", got)
 	}
 	if got := q.begin(time.Now().Add(2*repairRetry), 8); len(got) != 1 {

@@ -37,25 +37,37 @@ func (w *world) acquire(t *testing.T, room string) {
 
 // TestSubscription: a room is heard from the first Acquire until Linger after the last Release.
 func TestSubscription(t *testing.T) {
-	cfg := patient()
-	cfg.Linger = 200 * time.Millisecond
+	cfg := patient() // which lingers for longer than the test takes
 	w := newWorld(t, cfg)
+	lingered := func() time.Time { return time.Now().Add(cfg.Linger) }
 	w.acquire(t, "r")
 	if !w.heard(t, "r") {
 		t.Error("Acquire returns before the room is heard")
 	}
 	w.acquire(t, "r")
 	w.feed.Release("r")
-	time.Sleep(2 * cfg.Linger)
+	w.feed.subscriptions.sweep(lingered())
 	w.wantHeard(t, "r", true)
 	w.feed.Release("r")
 	w.feed.Release("unknown") // nobody minds
+	w.feed.subscriptions.sweep(time.Now())
 	if !w.heard(t, "r") {
 		t.Error("the room is not heard any more right after its last release, want it to linger")
 	}
+	w.feed.subscriptions.sweep(lingered())
 	w.wantHeard(t, "r", false)
 	w.acquire(t, "r")
 	w.wantHeard(t, "r", true)
+}
+
+// TestSubscriptionsEndByThemselves: the feed looks for rooms that nobody needs any more.
+func TestSubscriptionsEndByThemselves(t *testing.T) {
+	cfg := patient()
+	cfg.Linger = time.Millisecond
+	w := newWorld(t, cfg)
+	w.acquire(t, "r")
+	w.feed.Release("r")
+	w.wantHeard(t, "r", false)
 }
 
 // TestDiscard: a room that was refused does not linger, unless somebody else needs it.
