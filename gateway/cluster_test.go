@@ -59,7 +59,7 @@ func TestClusterByGRPC(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got fault.Kind
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
 			_, err = clusterv1.NewClusterServiceClient(conn).Emit(metadata.NewOutgoingContext(t.Context(), md),
 				&clusterv1.EmitRequest{All: true, Event: "e"})
 			if got = fault.KindOf(fault.FromStatus(err)); got != fault.Unavailable {

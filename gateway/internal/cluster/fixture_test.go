@@ -31,8 +31,9 @@ import (
 )
 
 const (
-	testLease   = 3 * time.Second // a lease ends after ten seconds, unless a test ends it
-	testTimeout = time.Second
+	testLease = time.Hour // nobody's lease ends, unless a test ends it
+	// deadTimeout is for tests that wait for a gateway that does not answer. The others may not answer within it either.
+	deadTimeout = time.Second
 )
 
 // gateway is a gateway without its network, its relay and its services. A token is the name of its user; everyone may enter
@@ -66,30 +67,32 @@ func startGateway(t *testing.T, server *embedded.Server, id string) *gateway {
 	}
 	g.hub = hub.New(2, st, log)
 	g.cluster = New(Config{
-		Gateway: id, Calls: 3, Timeout: testTimeout, RoomTimeout: sessiontest.Patience, LeaseInterval: testLease, MaxAckBytes: 65536,
+		Gateway: id, Calls: 3, Timeout: sessiontest.Patience, RoomTimeout: sessiontest.Patience, LeaseInterval: testLease, MaxAckBytes: 65536,
 	}, Deps{Bus: g.nc, Hub: g.hub, Registry: g.registry, Sockets: g, Announce: g.announce, Stats: st, Log: log})
 	g.sessions = sessiontest.Server(t, g, sessiontest.Config(), st)
 	g.api = g.cluster.Server()
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
-	var running sync.WaitGroup
-	running.Go(func() { _ = g.cluster.Run(ctx) })
-	running.Go(func() {
-		heartbeat := time.NewTicker(testLease / 3)
-		defer heartbeat.Stop()
-		for {
-			g.announce()
-			select {
-			case <-ctx.Done():
-				return
-			case <-heartbeat.C:
-			}
-		}
-	})
+	done := make(chan struct{})
+	go func() { defer close(done); _ = g.cluster.Run(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		running.Wait()
+		<-done
 	})
+	const subscriptions = 4
+	sessiontest.Eventually(t, func() bool { return g.nc.NumSubscriptions() == subscriptions }, func() string { return "the gateway does not listen" })
+	if err := g.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	g.announce() // once: it is not the heartbeat that tells a newcomer of the others
 	return g
+}
+
+// wantKnown waits until a gateway knows so many, itself among them.
+func (g *gateway) wantKnown(t *testing.T, n int) {
+	t.Helper()
+	sessiontest.Eventually(t, func() bool { return len(g.cluster.alive()) == n }, func() string {
+		return fmt.Sprintf("%s knows %v, want %d gateways", g.id, g.cluster.alive(), n)
+	})
 }
 
 func startGateways(t *testing.T, n int) []*gateway {
@@ -98,6 +101,9 @@ func startGateways(t *testing.T, n int) []*gateway {
 	gateways := make([]*gateway, n)
 	for i := range gateways {
 		gateways[i] = startGateway(t, server, fmt.Sprintf("gw%d", i))
+	}
+	for _, g := range gateways {
+		g.wantKnown(t, n)
 	}
 	return gateways
 }
@@ -113,7 +119,7 @@ func (g *gateway) expire(id string) {
 	g.cluster.leases.mu.Lock()
 	defer g.cluster.leases.mu.Unlock()
 	l := g.cluster.leases.gateways[id]
-	l.seen = time.Now().Add(-time.Hour)
+	l.seen = time.Now().Add(-10 * testLease)
 	g.cluster.leases.gateways[id] = l
 }
 
