@@ -115,6 +115,12 @@ func (w *webSocket) packets() []string {
 	return slices.Clone(w.got)
 }
 
+func (w *webSocket) count() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.got)
+}
+
 func (w *webSocket) wants(packets ...string) {
 	w.t.Helper()
 	sessiontest.Eventually(w.t, func() bool { return slices.Equal(w.packets(), packets) }, func() string {
