@@ -37,9 +37,10 @@ func Kinds() []Kind {
 // Error is a fault as an error value.
 type Error struct {
 	Kind       Kind
-	Reason     Reason        // of a refused CONNECT; "" for other faults
+	Reason     Reason        // why more closely; "" = not said
 	Message    string        // shown to the client
 	RetryAfter time.Duration // 0 = not said
+	Until      time.Time     // when what is refused is allowed again, in whole milliseconds; zero = not said
 	Cause      error         // never shown; may be nil
 	// logged tells that the message carries the id under which the log has the cause already.
 	logged bool
@@ -47,6 +48,14 @@ type Error struct {
 
 // New returns a fault with a message that the client may see.
 func New(kind Kind, message string) *Error { return &Error{Kind: kind, Message: message} }
+
+// UntilLayout is how clients get Until, in UTC: ISO 8601 with milliseconds.
+const UntilLayout = "2006-01-02T15:04:05.000Z"
+
+// Because is New with a reason.
+func Because(kind Kind, reason Reason, message string) *Error {
+	return &Error{Kind: kind, Reason: reason, Message: message}
+}
 
 // Newf is New with a format.
 func Newf(kind Kind, format string, args ...any) *Error {

@@ -52,8 +52,9 @@ func TestBorders(t *testing.T) {
 			t.Errorf("kind %s has no place on the borders", kind)
 			continue
 		}
-		f := &fault.Error{Kind: kind, Reason: "a_reason", Message: "in words ☂", RetryAfter: 1500 * time.Millisecond, Cause: errors.New("secret")}
-		shown := &fault.Error{Kind: kind, Reason: f.Reason, Message: f.Message, RetryAfter: f.RetryAfter}
+		until := time.UnixMilli(1_800_000_000_123).UTC()
+		f := &fault.Error{Kind: kind, Reason: "a_reason", Message: "in words ☂", RetryAfter: 1500 * time.Millisecond, Until: until, Cause: errors.New("secret")}
+		shown := &fault.Error{Kind: kind, Reason: f.Reason, Message: f.Message, RetryAfter: f.RetryAfter, Until: until}
 		if got := kind.HTTPStatus(); got != want.http {
 			t.Errorf("HTTPStatus of %s = %d, want %d", kind, got, want.http)
 		}

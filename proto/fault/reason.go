@@ -2,12 +2,23 @@ package fault
 
 import "errors"
 
-// Reason says why a CONNECT is refused for good, more closely than the Kind; its string form is the data.code of the
-// CONNECT_ERROR that the client gets. A Reason travels beside the kind from auth-service to the gateway, which passes on
-// those that it does not know as well.
+// Reason says why something is refused, more closely than the Kind: the Kind tells a client whether to try again, the Reason
+// what to show. Of a refused CONNECT it is the data.code of the CONNECT_ERROR that the client gets, of a refused event the
+// reason in the ack. A Reason travels beside the kind from a service to the gateway, which passes on those that it does not
+// know as well.
 type Reason string
 
-// The reasons, as in docs/events.md, "Refusals".
+// The reasons why an event is refused, as in docs/events.md, "Acks".
+const (
+	ReasonBanned     Reason = "banned"           // from the room, until Until
+	ReasonMuted      Reason = "muted"            // in the room, until Until
+	ReasonNotAllowed Reason = "not_allowed"      // the role in the room does not suffice, or nobody may
+	ReasonExists     Reason = "exists"           // there is such a room already
+	ReasonKind       Reason = "kind_not_allowed" // rooms of this kind are not made so
+	ReasonLastOwner  Reason = "last_owner"       // the room would have no owner
+)
+
+// The reasons why a CONNECT is refused for good, as in docs/events.md, "Refusals".
 const (
 	ReasonNoToken   Reason = "authentication_required" // no token was given
 	ReasonToken     Reason = "invalid_token"           // the token is not good, or no longer

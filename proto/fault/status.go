@@ -11,17 +11,25 @@ import (
 
 // ToProto gives the fault its form on NATS.
 func (e *Error) ToProto() *eventv1.Fault {
-	return &eventv1.Fault{
+	p := &eventv1.Fault{
 		Code: string(e.Kind), Message: e.Message, RetryAfterMs: e.RetryAfter.Milliseconds(), Reason: string(e.Reason),
 	}
+	if !e.Until.IsZero() {
+		p.UntilMs = e.Until.UnixMilli()
+	}
+	return p
 }
 
 // FromProto is the reverse of ToProto; an unknown code becomes Internal.
 func FromProto(p *eventv1.Fault) *Error {
-	return &Error{
+	e := &Error{
 		Kind: known(p.GetCode()), Reason: Reason(p.GetReason()), Message: p.GetMessage(),
 		RetryAfter: time.Duration(p.GetRetryAfterMs()) * time.Millisecond,
 	}
+	if p.GetUntilMs() != 0 {
+		e.Until = time.UnixMilli(p.GetUntilMs()).UTC()
+	}
+	return e
 }
 
 // ToStatus turns an error into a gRPC status error. The fault travels as a status detail, so that FromStatus gives it back

@@ -54,6 +54,6 @@ export function ok(reply, spec = {}) {
 /** Fails unless reply is a refusal with one of the codes; gives the error back. */
 export function refused(reply, ...codes) {
   exact(reply, { ok: false, error: any }, 'ack');
-  exact(reply.error, { code: (c) => codes.includes(c) || assert.fail(`code = ${c} (${reply.error.message}), want ${codes.join(' or ')}`), message: text, 'retryAfterMs?': count }, 'ack.error');
+  exact(reply.error, { code: (c) => codes.includes(c) || assert.fail(`code = ${c} (${reply.error.message}), want ${codes.join(' or ')}`), message: text, 'reason?': text, 'retryAfterMs?': count, 'until?': iso }, 'ack.error');
   return reply.error;
 }

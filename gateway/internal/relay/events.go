@@ -227,14 +227,14 @@ func (r *Relay) refuse(s *session.Socket, p *pending, f *fault.Error) {
 	s.Queue(m)
 }
 
-// faultAck is [{"ok":false,"error":{"code":…,"message":…,"retryAfterMs":…}}].
+// faultAck is [{"ok":false,"error":{"code":…,"message":…,"reason":…,"retryAfterMs":…,"until":…}}].
 func faultAck(f *fault.Error) []byte {
 	b := append(make([]byte, 0, 96), `[{"ok":false,"error":{"code":`...)
 	b = appendFault(b, f)
 	return append(b, `}}]`...)
 }
 
-// faultEvent is [{"event":…,"code":…,"message":…,"retryAfterMs":…}].
+// faultEvent is [{"event":…,"code":…,"message":…,"reason":…,"retryAfterMs":…,"until":…}].
 func faultEvent(event string, f *fault.Error) []byte {
 	b := append(make([]byte, 0, 96), `[{"event":`...)
 	b = rawjson.AppendString(b, event)
@@ -247,9 +247,17 @@ func appendFault(b []byte, f *fault.Error) []byte {
 	b = rawjson.AppendString(b, string(f.Kind))
 	b = append(b, `,"message":`...)
 	b = rawjson.AppendString(b, f.Message)
+	if f.Reason != "" {
+		b = append(b, `,"reason":`...)
+		b = rawjson.AppendString(b, string(f.Reason))
+	}
 	if f.RetryAfter > 0 {
 		b = append(b, `,"retryAfterMs":`...)
 		b = strconv.AppendInt(b, max(f.RetryAfter.Milliseconds(), 1), 10)
+	}
+	if !f.Until.IsZero() {
+		b = append(b, `,"until":"`...)
+		b = append(f.Until.UTC().AppendFormat(b, fault.UntilLayout), '"')
 	}
 	return b
 }

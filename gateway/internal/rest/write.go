@@ -105,17 +105,23 @@ func appendValue(dst []byte, field protoreflect.FieldDescriptor, v protoreflect.
 	}
 }
 
-// WriteFault writes { code, message, retryAfterMs? }.
+// WriteFault writes { code, message, reason?, retryAfterMs?, until? }.
 func WriteFault(w http.ResponseWriter, status int, f *fault.Error) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	if f.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(max(1, int(f.RetryAfter.Seconds()+0.999))))
 	}
+	until := ""
+	if !f.Until.IsZero() {
+		until = f.Until.UTC().Format(fault.UntilLayout)
+	}
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(struct { // the client is gone otherwise
-		Code         fault.Kind `json:"code"`
-		Message      string     `json:"message"`
-		RetryAfterMS int64      `json:"retryAfterMs,omitempty"`
-	}{f.Kind, f.Message, f.RetryAfter.Milliseconds()})
+		Code         fault.Kind   `json:"code"`
+		Message      string       `json:"message"`
+		Reason       fault.Reason `json:"reason,omitempty"`
+		RetryAfterMS int64        `json:"retryAfterMs,omitempty"`
+		Until        string       `json:"until,omitempty"`
+	}{f.Kind, f.Message, f.Reason, f.RetryAfter.Milliseconds(), until})
 }

@@ -112,6 +112,8 @@ func errorSchema() object {
 				},
 			},
 			"message":      object{"type": "string", "description": "For developers; it names the field."},
+			"reason":       object{"type": "string", "description": "Why, more closely than the code."},
+			"until":        object{"type": "string", "description": "When it is allowed again: ISO 8601, UTC, milliseconds."},
 			"retryAfterMs": object{"type": "integer", "format": "int64", "description": "When to try again, in milliseconds."},
 		},
 	}

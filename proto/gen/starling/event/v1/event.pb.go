@@ -195,9 +195,11 @@ type Fault struct {
 	Message string `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
 	// Milliseconds after which a retry may succeed; 0 = not said.
 	RetryAfterMs int64 `protobuf:"varint,3,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
-	// Why a CONNECT is refused for good, as the client gets it in data.code: one of those in proto/fault, invalid_token, …
-	// Empty for every other fault, and from an auth-service older than this field.
-	Reason        string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Why more closely: one of those in proto/fault. Of a CONNECT that is refused for good the client gets it in data.code, of an
+	// event in the ack. Empty = not said, also from an auth-service older than this field.
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// When what is refused is allowed again, in milliseconds since 1970; 0 = not said.
+	UntilMs       int64 `protobuf:"varint,5,opt,name=until_ms,json=untilMs,proto3" json:"until_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -258,6 +260,13 @@ func (x *Fault) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *Fault) GetUntilMs() int64 {
+	if x != nil {
+		return x.UntilMs
+	}
+	return 0
 }
 
 // Emit is one Socket.IO event: its name and its arguments.
@@ -1536,12 +1545,13 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\x05rooms\x18\t \x03(\v2\x1c.starling.event.v1.RoomGrantR\x05rooms\"3\n" +
 	"\tRoomGrant\x12\x14\n" +
 	"\x05match\x18\x01 \x01(\tR\x05match\x12\x10\n" +
-	"\x03can\x18\x02 \x03(\tR\x03can\"s\n" +
+	"\x03can\x18\x02 \x03(\tR\x03can\"\x8e\x01\n" +
 	"\x05Fault\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12$\n" +
 	"\x0eretry_after_ms\x18\x03 \x01(\x03R\fretryAfterMs\x12\x16\n" +
-	"\x06reason\x18\x04 \x01(\tR\x06reason\"R\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x19\n" +
+	"\buntil_ms\x18\x05 \x01(\x03R\auntilMs\"R\n" +
 	"\x04Emit\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x12\n" +
 	"\x04args\x18\x02 \x01(\fR\x04args\x12 \n" +
