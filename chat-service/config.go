@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/pg"
@@ -21,8 +22,8 @@ type Config struct {
 	NATS     bus.Settings `embed:""`
 	Database pg.Settings  `embed:"" set:"db_schema=chat" set:"db_max_conns=16"` //nolint:staticcheck // kong takes set more than once
 
-	AssertDurable   bool `name:"assert-durable" env:"ASSERT_DURABLE" default:"true" negatable:"" help:"Refuse to work on a PostgreSQL that does not flush commits to disk."`
-	RoomsAutocreate bool `name:"rooms-autocreate" env:"ROOMS_AUTOCREATE" default:"true" negatable:"" help:"Joining a room that does not exist creates it."`
+	AssertDurable   bool   `name:"assert-durable" env:"ASSERT_DURABLE" default:"true" negatable:"" help:"Refuse to work on a PostgreSQL that does not flush commits to disk."`
+	RoomsAutocreate string `name:"rooms-autocreate" env:"ROOMS_AUTOCREATE" default:"public" enum:"public,private,off,true,false" help:"What joining a room that does not exist makes: a public room, a private one, or nothing (off). true is public, false is off."`
 
 	ChatBroadcast string `name:"chat-broadcast" env:"CHAT_BROADCAST" default:"everyone" enum:"everyone,admin,off" help:"Who may send chat:message, which reaches every socket of the namespace: everyone, admin or off (nobody)."`
 
@@ -80,6 +81,18 @@ func (c *Config) Validate() error {
 		between("STREAM_DUPLICATES", c.Stream.Duplicates, time.Second, c.Stream.MaxAge),
 		c.validateRest(),
 	)
+}
+
+// autocreate is the kind of rooms that are made because somebody joins them; "" = none.
+func (c *Config) autocreate() chat.Kind {
+	switch c.RoomsAutocreate {
+	case "public", "true":
+		return chat.Public
+	case "private":
+		return chat.Private
+	default:
+		return ""
+	}
 }
 
 func (c *Config) validateRest() error {

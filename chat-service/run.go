@@ -69,7 +69,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	writes, publishes := sabotaged(store, out)
 	writer := chat.NewWriter(writes, publishes, metrics, cfg.writer(), log)
 	service := chat.NewService(store, writer, out, typing, chat.Config{
-		RoomsAutocreate: cfg.RoomsAutocreate, Broadcast: chat.BroadcastRight(cfg.ChatBroadcast),
+		Autocreate: cfg.autocreate(), Broadcast: chat.BroadcastRight(cfg.ChatBroadcast),
 		MembershipTTL: cfg.Writer.MembershipTTL, Marks: cfg.marks(),
 	}, log)
 	events, err := eventserver.New(nc, eventserver.Service{Name: serviceName, Routes: clientevents.Routes(service)}, cfg.server(), registry, log)

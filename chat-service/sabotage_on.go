@@ -73,26 +73,25 @@ func (t losingTransaction) look(ctx context.Context) (chat.State, error) {
 	needs := chat.NeedsOf(t.commands, false)
 	state := chat.State{
 		At: time.Now().UTC().Truncate(time.Millisecond), Random: rand.Uint64,
-		Rooms: map[chat.RoomID]chat.Room{}, Members: map[chat.Membership]string{},
+		Rooms: map[chat.RoomID]chat.Room{}, Members: map[chat.Membership]chat.Member{}, Fresh: map[chat.RoomID]bool{},
 	}
 	heads, err := t.store.Heads(ctx, needs.Rooms, "")
 	if err != nil {
 		return state, err
 	}
 	for _, room := range needs.Create {
-		state.Rooms[room] = chat.Room{}
+		_, exists := heads[room]
+		state.Fresh[room] = !exists
 	}
 	for room, head := range heads {
-		state.Rooms[room] = chat.Room{Seq: head}
+		state.Rooms[room] = chat.Room{Seq: head, Kind: chat.Public}
 	}
 	for _, m := range needs.Members {
-		_, member, err := t.store.Membership(ctx, m)
+		s, err := t.store.Standing(ctx, m)
 		if err != nil {
 			return state, err
 		}
-		if member {
-			state.Members[m] = ""
-		}
+		state.Members[m] = chat.Member{Is: s.Member, Role: s.Role, BannedUntil: s.BannedUntil, MutedUntil: s.MutedUntil}
 	}
 	return state, nil
 }

@@ -40,7 +40,7 @@ func TestLosingStore(t *testing.T) {
 	store := sabotagedStore(t)
 	lose := false
 	broken := losingStore{Store: store, lose: func() bool { return lose }}
-	commitTo(t, broken, chat.Join{Origin: ann, Create: true})
+	commitTo(t, broken, chat.Join{Origin: ann, Create: chat.Public})
 	lose = true
 	o, out := commitTo(t, broken, chat.Send{Origin: ann, Content: "lost", Type: "text"})
 	if o.Seq != 2 || chat.SeqOf(o.ID) != 2 || !o.Changed || len(out.Events) != 1 {
@@ -55,7 +55,7 @@ func TestLosingStore(t *testing.T) {
 func TestOutboxlessStore(t *testing.T) {
 	store := sabotagedStore(t)
 	broken := outboxlessStore{Store: store, outbox: store}
-	commitTo(t, broken, chat.Join{Origin: ann, Create: true})
+	commitTo(t, broken, chat.Join{Origin: ann, Create: chat.Public})
 	if o, out := commitTo(t, broken, chat.Send{Origin: ann, Content: "x", Type: "text"}); o.Seq != 2 || len(out.Events) != 1 {
 		t.Errorf("commit = %+v with %d events, want seq 2 and one event", o, len(out.Events))
 	}

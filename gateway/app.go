@@ -96,6 +96,6 @@ func clusterConfig(cfg Config) cluster.Config {
 func usualNames() []string {
 	return append(namespaces.All(),
 		"room:join", "room:leave", "room:message", "message:send", "message", "message:read", "message:readers", "message:history", "room:list",
-		"typing:start", "typing:stop", "chat:message", "announcement", "presence:get", "notification:list", "notification:read",
+		"room:create", "room:open", "room:get", "typing:start", "typing:stop", "chat:message", "announcement", "presence:get", "notification:list", "notification:read",
 	)
 }

@@ -3,11 +3,9 @@ package chat
 import (
 	"slices"
 	"time"
-
-	"github.com/starling-chat/starling/proto/fault"
 )
 
-// The rules of a write stand in this file: who may, what follows, and which outcome a command has. They are pure: a Store
+// The rules of a write stand in this file and in decide.go: who may, what follows, and which outcome a command has. They are pure: a Store
 // says what there is (State), Decide says what is to be written (Changes). A batch is decided as if its commands came one
 // after the other.
 //
@@ -16,7 +14,7 @@ import (
 
 // Needs is what the Store has to find out for a batch. Each entry occurs once.
 type Needs struct {
-	Create  []RoomID // to be made before they are looked at, where they do not exist
+	Create  []RoomID // to be made, where they do not exist, so that they can be locked
 	Rooms   []RoomID // to be locked
 	Members []Membership
 	Repeats []Repeat // only where they were asked for
@@ -62,15 +60,27 @@ type State struct {
 	Random func() uint64 // makes message ids of different rooms differ; need not be secret
 
 	Rooms   map[RoomID]Room       // those that exist
-	Members map[Membership]string // the names of those who are members
+	Fresh   map[RoomID]bool       // those of Needs.Create that did not exist
+	Members map[Membership]Member // of those who are members, or were banned or muted
 	Sent    map[Repeat]Outcome    // the first messages of Repeats
 	Written map[int]Outcome       // by index: commands that an earlier try of unknown outcome wrote after all
+	Again   bool                  // there was such a try: what it may have done is what is asked for
 }
 
 // Room is the state of a room that a batch may change.
 type Room struct {
 	Seq   uint64 // of the last event
 	Owner UserID // "" = nobody: the next who joins
+	Kind  Kind
+}
+
+// Member is what a room knows of a user.
+type Member struct {
+	Is   bool // a member; false: only a ban or a mute is known
+	Name string
+	Role Role // of a member that is not the Owner
+	// The ends of a ban and of a mute: zero = there is none.
+	BannedUntil, MutedUntil time.Time
 }
 
 // Changes is what a batch writes.
@@ -83,14 +93,18 @@ type Changes struct {
 	Joined []NewMember
 	// Rooms are the new states of the rooms.
 	Rooms []ChangedRoom
+	// Unmade are rooms of State.Fresh that no command made after all: to be deleted.
+	Unmade []RoomID
 }
 
 // NewMember is a membership to add.
 type NewMember struct {
 	Membership
 
-	Name string
-	Seq  uint64 // of the event that made it one
+	Name       string
+	Role       Role
+	MutedUntil time.Time // zero = not muted
+	Seq        uint64    // of the event that made it one
 }
 
 // ChangedRoom is the new state of a room.
@@ -98,7 +112,9 @@ type ChangedRoom struct {
 	ID RoomID
 	Room
 
-	// Inherit tells that the owner left: the longest of the members that remain follows, or nobody.
+	// Made is what a new room is made with; nil: it existed.
+	Made *NewRoom
+	// Inherit tells that the owner left: the mightiest of the members that remain follows, among equals the longest, or nobody.
 	Inherit bool
 }
 
@@ -137,15 +153,17 @@ type batch struct {
 type changingRoom struct {
 	Room
 
+	made    *NewRoom
 	changed bool
 	inherit bool
 }
 
 type changingMember struct {
-	was, is bool
-	again   bool // left and came again
-	name    string
-	joined  int // the index of the event that made it one
+	Member
+
+	was    bool
+	again  bool // left and came again
+	joined int  // the index of the event that made it one
 }
 
 // room gives the state of a room; nil: there is no such room.
@@ -160,21 +178,42 @@ func (b *batch) room(id RoomID) *changingRoom {
 	return r
 }
 
-// member tells whether the user is a member by now, and by which name.
-func (b *batch) member(m Membership) (name string, is bool) {
-	if changed := b.members[m]; changed != nil {
-		return changed.name, changed.is
+// make gives the state of a room that there was not; nil: it exists.
+func (b *batch) make(id RoomID, as NewRoom) *changingRoom {
+	if b.room(id) != nil || !b.state.Fresh[id] {
+		return nil
 	}
-	name, is = b.state.Members[m]
-	return name, is
+	r := &changingRoom{Room: Room{Kind: as.Kind}, made: &as}
+	b.rooms[id] = r
+	return r
+}
+
+// member tells what a room knows of a user by now.
+func (b *batch) member(m Membership) Member {
+	if changed := b.members[m]; changed != nil {
+		return changed.Member
+	}
+	return b.state.Members[m]
+}
+
+// standing is what there is between a user and a room by now; r may be nil.
+func (b *batch) standing(r *changingRoom, user UserID, m Member) Standing {
+	if r == nil {
+		return Standing{}
+	}
+	s := Standing{Exists: true, Kind: r.Kind, Member: m.Is, Role: m.Role, BannedUntil: m.BannedUntil, MutedUntil: m.MutedUntil}
+	if r.Owner == user {
+		s.Role = RoleOwner
+	}
+	return s
 }
 
 // change gives a membership to be changed.
 func (b *batch) change(m Membership) *changingMember {
 	changed := b.members[m]
 	if changed == nil {
-		name, was := b.state.Members[m]
-		changed = &changingMember{was: was, is: was, name: name}
+		before := b.state.Members[m]
+		changed = &changingMember{Member: before, was: before.Is}
 		if b.members == nil {
 			b.members = map[Membership]*changingMember{}
 		}
@@ -203,129 +242,27 @@ func (b *batch) happened(o Origin, r *changingRoom, e RoomEvent) Outcome {
 func (b *batch) collect() {
 	for _, id := range b.order {
 		r := b.rooms[id]
-		b.changes.Rooms = append(b.changes.Rooms, ChangedRoom{ID: id, Room: r.Room, Inherit: r.inherit})
+		b.changes.Rooms = append(b.changes.Rooms, ChangedRoom{ID: id, Room: r.Room, Made: r.made, Inherit: r.inherit})
 	}
+	for id, fresh := range b.state.Fresh {
+		if fresh && b.rooms[id] == nil {
+			b.changes.Unmade = append(b.changes.Unmade, id)
+		}
+	}
+	slices.Sort(b.changes.Unmade)
 	var joined []Membership
 	for _, m := range b.touched {
 		c := b.members[m]
-		if c.was && (!c.is || c.again) {
+		if c.was && (!c.Is || c.again) {
 			b.changes.Left = append(b.changes.Left, m)
 		}
-		if c.is && (!c.was || c.again) {
+		if c.Is && (!c.was || c.again) {
 			joined = append(joined, m)
 		}
 	}
 	slices.SortFunc(joined, func(x, y Membership) int { return b.members[x].joined - b.members[y].joined })
 	for _, m := range joined {
-		b.changes.Joined = append(b.changes.Joined, NewMember{m, b.members[m].name, b.changes.Events[b.members[m].joined].Seq})
+		c := b.members[m]
+		b.changes.Joined = append(b.changes.Joined, NewMember{m, c.Name, c.Role, c.MutedUntil, b.changes.Events[c.joined].Seq})
 	}
 }
-
-func (c Send) need(n *Needs) {
-	if !c.System {
-		n.Members = append(n.Members, c.membership())
-	}
-	if n.repeats && c.ClientMsgID != "" {
-		n.Repeats = append(n.Repeats, c.repeat())
-	}
-}
-
-func (c Send) repeat() Repeat { return Repeat{c.Room, c.User, c.ClientMsgID} }
-
-// decide stores the message of a member, once for each client message id.
-func (c Send) decide(b *batch) Outcome {
-	r := b.room(c.Room)
-	if r == nil {
-		return Outcome{Err: errNoRoom()}
-	}
-	if first, ok := b.sentBefore(c); ok {
-		return first
-	}
-	name := c.Name
-	if !c.System {
-		known, is := b.member(c.membership())
-		if !is {
-			return Outcome{Err: errNotMember()}
-		}
-		if name == "" {
-			name = known
-		}
-	}
-	seq := b.next(c.Room, r)
-	m := Message{
-		ID: NewMessageID(b.state.At, seq, b.state.Random()), Room: c.Room, Seq: seq, Sender: Sender{ID: c.User, Name: name},
-		Content: c.Content, Type: c.Type, CreatedAt: b.state.At, ClientMsgID: c.ClientMsgID,
-	}
-	b.changes.Events = append(b.changes.Events, RoomEvent{Room: c.Room, Seq: seq, Fact: MessageSent{m}, CausedAt: c.CausedAt})
-	o := Outcome{Position: Position{Seq: seq, ID: m.ID}, CreatedAt: b.state.At}
-	if c.ClientMsgID != "" {
-		if b.sent == nil {
-			b.sent = map[Repeat]Outcome{}
-		}
-		b.sent[c.repeat()] = o
-	}
-	o.Changed = true
-	return o
-}
-
-// sentBefore finds the first message with the same client message id. Its sender need no longer be a member.
-func (b *batch) sentBefore(c Send) (Outcome, bool) {
-	if c.ClientMsgID == "" {
-		return Outcome{}, false
-	}
-	if first, ok := b.sent[c.repeat()]; ok {
-		return first, true
-	}
-	first, ok := b.state.Sent[c.repeat()]
-	first.Changed = false
-	return first, ok
-}
-
-func (c Join) need(n *Needs) {
-	n.Members = append(n.Members, c.membership())
-	if c.Create {
-		n.Create = append(n.Create, c.Room)
-	}
-}
-
-// decide makes the user a member, and the owner of a room that has none.
-func (c Join) decide(b *batch) Outcome {
-	r := b.room(c.Room)
-	if r == nil {
-		return Outcome{Err: errNoRoom()}
-	}
-	if _, is := b.member(c.membership()); is {
-		return Outcome{}
-	}
-	m := b.change(c.membership())
-	m.is, m.again, m.name, m.joined = true, m.was, c.Name, len(b.changes.Events)
-	if r.Owner == "" && !r.inherit {
-		r.Owner = c.User
-	}
-	return b.happened(c.Origin, r, RoomEvent{Fact: UserJoined{User: c.User, Name: c.Name}})
-}
-
-func (c Leave) need(n *Needs) { n.Members = append(n.Members, c.membership()) }
-
-// decide ends the membership, if there is one. When the owner leaves, the longest member follows.
-func (c Leave) decide(b *batch) Outcome {
-	r := b.room(c.Room)
-	if r == nil {
-		return Outcome{}
-	}
-	if _, is := b.member(c.membership()); !is {
-		return Outcome{}
-	}
-	m := b.change(c.membership())
-	m.is, m.again = false, false
-	if r.Owner == c.User {
-		r.Owner, r.inherit = "", true
-	}
-	return b.happened(c.Origin, r, RoomEvent{Fact: UserLeft{User: c.User}, EvictUser: c.User})
-}
-
-var _, _, _ Command = Send{}, Join{}, Leave{}
-
-// errNoRoom and errNotMember are refusals that writes and reads share.
-func errNoRoom() error    { return fault.New(fault.NotFound, "Room not found") }
-func errNotMember() error { return fault.New(fault.Forbidden, "Not a member of this room") }

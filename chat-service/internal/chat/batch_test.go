@@ -11,21 +11,21 @@ import (
 	"github.com/starling-chat/starling/proto/fault"
 )
 
-// world is the state before a batch, in short: a room has seq 10, and the first of its members owns it.
+// world is the state before a batch, in short: a room is public, has seq 10, and the first of its members owns it.
 type world map[RoomID][]UserID
 
 func (w world) state() State {
 	s := State{
 		At: time.UnixMilli(1_800_000_000_000).UTC(), Random: func() uint64 { return 7 },
-		Rooms: map[RoomID]Room{}, Members: map[Membership]string{}, Sent: map[Repeat]Outcome{},
+		Rooms: map[RoomID]Room{}, Members: map[Membership]Member{}, Sent: map[Repeat]Outcome{},
 	}
 	for room, members := range w {
-		r := Room{Seq: 10}
+		r := Room{Seq: 10, Kind: Public}
 		for i, user := range members {
 			if i == 0 {
 				r.Owner = user
 			}
-			s.Members[Membership{room, user}] = "name of " + string(user)
+			s.Members[Membership{room, user}] = Member{Is: true, Name: "name of " + string(user), Role: RoleMember}
 		}
 		s.Rooms[room] = r
 	}
@@ -223,19 +223,19 @@ func TestDecidedEvents(t *testing.T) {
 			ID: id, Room: "r", Seq: 11, Sender: Sender{ID: "ann", Name: "name of ann"}, Content: "x", Type: "text",
 			CreatedAt: state.At, ClientMsgID: "c",
 		}}},
-		{Room: "r", Seq: 12, Fact: UserLeft{"ann"}, ExceptSocket: "of ann", EvictUser: "ann"},
+		{Room: "r", Seq: 12, Fact: UserLeft{User: "ann"}, ExceptSocket: "of ann", EvictUser: "ann"},
 	}
 	if diff := cmp.Diff(want, changes.Events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]ChangedRoom{{ID: "r", Room: Room{Seq: 12}, Inherit: true}}, changes.Rooms); diff != "" {
+	if diff := cmp.Diff([]ChangedRoom{{ID: "r", Room: Room{Seq: 12, Kind: Public}, Inherit: true}}, changes.Rooms); diff != "" {
 		t.Errorf("rooms (-want +got):\n%s", diff)
 	}
 }
 
 func TestNeedsOf(t *testing.T) {
 	create := join("bob")
-	create.Create = true
+	create.Create = Public
 	elsewhere := send("ann", "c")
 	elsewhere.Room = "s"
 	got := NeedsOf([]Command{

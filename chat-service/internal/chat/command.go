@@ -2,7 +2,7 @@ package chat
 
 import "time"
 
-// Command is one write that takes a number of a room's sequence: Send, Join or Leave. A Command is a value that nobody changes.
+// Command is one write that takes a number of a room's sequence: such as Send or Join. A Command is a value that nobody changes.
 type Command interface {
 	// origin tells which room's sequence the command advances, and in whose name.
 	origin() Origin
@@ -42,10 +42,31 @@ type Send struct {
 type Join struct {
 	Origin
 
-	Create bool // the room, if there is none
+	Create Kind // of the room that is made where there is none; "" = none is made
 }
 
 // Leave ends the user's membership.
 type Leave struct {
 	Origin
+}
+
+// Create makes a room.
+type Create struct {
+	Origin
+
+	New     NewRoom
+	Members []Invited // besides the user, who owns the room
+}
+
+// Open makes a direct room, unless there is one.
+type Open struct {
+	Origin
+
+	Others []Invited // besides the user
+}
+
+// Invited is a user whom another one makes a member.
+type Invited struct {
+	User UserID
+	Role Role
 }

@@ -5,7 +5,8 @@
 //	                                 │                              └─ asks Decide what to write
 //	                                 └─ reads, receipts, typing ─▶ Store, Publisher
 //
-// The rules of a write stand in batch.go: who may, what follows, which outcome. A Store brings the state and writes the
+// Who may do what in a room is decided in access.go, for writes and reads alike. The rules of a write stand in decide.go and
+// batch.go: what follows, which outcome. A Store brings the state and writes the
 // changes; it decides nothing.
 //
 // On the journey of a message it stands between clientevents, which parses the client event, and postgres, which commits it.

@@ -61,6 +61,7 @@ type (
 	UserJoined struct {
 		User UserID
 		Name string
+		By   UserID // who added the user; "" = it came by itself
 	}
 	// UserLeft is room:user-left.
 	UserLeft struct{ User UserID }

@@ -91,7 +91,12 @@ func (t *memoryTransaction) Commit(ctx context.Context) ([]Outcome, Outgoing, er
 	if what.err != nil && !what.written {
 		return nil, Outgoing{}, what.err
 	}
-	m.state.At, m.state.Written = time.Now(), t.written
+	m.state.At, m.state.Written, m.state.Fresh = time.Now(), t.written, map[RoomID]bool{}
+	for _, id := range NeedsOf(t.commands, false).Create {
+		if _, exists := m.state.Rooms[id]; !exists {
+			m.state.Fresh[id] = true
+		}
+	}
 	changes, outcomes := Decide(m.state, t.commands)
 	m.apply(&changes, t.commands, outcomes)
 	if what.err != nil {
@@ -114,7 +119,7 @@ func (m *memory) apply(changes *Changes, commands []Command, outcomes []Outcome)
 		delete(m.state.Members, gone)
 	}
 	for _, come := range changes.Joined {
-		m.state.Members[come.Membership] = come.Name
+		m.state.Members[come.Membership] = Member{Is: true, Name: come.Name, Role: come.Role, MutedUntil: come.MutedUntil}
 	}
 	for _, r := range changes.Rooms {
 		m.state.Rooms[r.ID] = r.Room
@@ -129,9 +134,25 @@ func (m *memory) apply(changes *Changes, commands []Command, outcomes []Outcome)
 func (m *memory) View(_ context.Context, room RoomID, user UserID, _ Page) (View, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r, exists := m.state.Rooms[room]
-	_, member := m.state.Members[Membership{room, user}]
-	return View{Exists: exists, Member: member, Head: r.Seq}, nil
+	return View{Standing: m.standing(Membership{room, user}), Head: m.state.Rooms[room].Seq}, nil
+}
+
+// standing needs mu.
+func (m *memory) standing(pair Membership) Standing {
+	b := &batch{state: &m.state, rooms: map[RoomID]*changingRoom{}}
+	return b.standing(b.room(pair.Room), pair.User, m.state.Members[pair])
+}
+
+func (m *memory) Standing(_ context.Context, pair Membership) (Standing, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.standing(pair), nil
+}
+
+func (m *memory) Room(_ context.Context, pair Membership) (RoomInfo, Standing, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return RoomInfo{Room: pair.Room, Kind: m.state.Rooms[pair.Room].Kind}, m.standing(pair), nil
 }
 
 func (m *memory) MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcome, error) {
@@ -148,9 +169,7 @@ func (m *memory) MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcom
 	}
 	outcomes := make([]ReadOutcome, len(receipts))
 	for i, r := range receipts {
-		_, exists := m.state.Rooms[r.Room]
-		_, member := m.state.Members[r.Membership]
-		outcomes[i] = ReadOutcome{RoomExists: exists, Member: member, MessageExists: true, Moved: true}
+		outcomes[i] = ReadOutcome{Standing: m.standing(r.Membership), MessageExists: true, Moved: true}
 	}
 	return outcomes, nil
 }

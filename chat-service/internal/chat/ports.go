@@ -34,19 +34,12 @@ type Outcome struct {
 	Changed bool
 }
 
-// Role of a member.
-const (
-	RoleOwner  = "owner"
-	RoleMember = "member"
-)
-
 // View is what a room looks like to one user, in one snapshot.
 type View struct {
-	Exists   bool
-	Member   bool
-	Role     string
+	Standing
+
 	Head     uint64
-	Messages []Message // oldest first
+	Messages []Message // oldest first; of a member only
 	HasMore  bool
 	Typing   []TypingStarted // by others, when the user joins; not in the Store
 }
@@ -61,7 +54,7 @@ type Page struct {
 type RoomSummary struct {
 	Room   RoomID
 	Name   string
-	Role   string
+	Role   Role
 	Head   uint64
 	Unread int // messages of others after what the user has read, said itself, or came to; at most 1000
 	Last   *Message
@@ -76,8 +69,10 @@ type Receipt struct {
 
 // ReadOutcome is what became of a Receipt.
 type ReadOutcome struct {
-	RoomExists, Member, MessageExists bool
-	Moved                             bool // false: the user had read that far already
+	Standing
+
+	MessageExists bool
+	Moved         bool // false: the user had read that far already
 }
 
 // NotificationsRead says which notifications a user has read.
@@ -104,8 +99,10 @@ type Store interface {
 	Heads(ctx context.Context, rooms []RoomID, as UserID) (map[RoomID]uint64, error)
 	// Members lists the users of a room, in order.
 	Members(ctx context.Context, room RoomID) ([]UserID, error)
-	// Membership tells whether the room exists and the user is a member.
-	Membership(ctx context.Context, m Membership) (exists, member bool, err error)
+	// Standing tells what there is between a user and a room.
+	Standing(ctx context.Context, m Membership) (Standing, error)
+	// Room reads what a room is, and what there is between it and a user: RoomInfo is for those who may Enter.
+	Room(ctx context.Context, m Membership) (RoomInfo, Standing, error)
 	// Rooms lists a user's rooms, the last active first.
 	Rooms(ctx context.Context, user UserID) ([]RoomSummary, error)
 	// MarkRead moves receipts forward, as if one came after the other. The outcomes go with the receipts by index.

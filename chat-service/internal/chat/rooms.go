@@ -2,6 +2,7 @@ package chat
 
 import (
 	"context"
+	"time"
 
 	"github.com/starling-chat/starling/proto/fault"
 )
@@ -35,15 +36,22 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 	}
 	for range joinReads {
 		view, err := s.store.View(ctx, r.Room, c.User, page)
-		if err != nil || view.Member {
+		if err != nil {
+			return View{}, err
+		}
+		join := Join{Origin: c.in(r.Room)}
+		if !view.Exists && !IsDirectID(r.Room) {
+			join.Create = s.cfg.Autocreate
+		}
+		if err := view.Refuse(Enter, time.Now()); err != nil && join.Create == "" {
+			return View{}, err
+		}
+		if view.Member {
 			view.fit(maxJoinWeight, page.After != nil)
 			view.Typing = s.typing.Typists(r.Room, c.User)
-			return view, err
+			return view, nil
 		}
-		if !view.Exists && !s.cfg.RoomsAutocreate {
-			return View{}, errNoRoom()
-		}
-		if _, err := s.writer.Do(ctx, Join{Origin: c.in(r.Room), Create: !view.Exists}); err != nil {
+		if _, err := s.writer.Do(ctx, join); err != nil {
 			return View{}, err
 		}
 		s.members.forget(Membership{r.Room, c.User})
@@ -64,13 +72,11 @@ func (s *Service) Leave(c Caller, room RoomID, done func(error)) error {
 func (s *Service) History(ctx context.Context, user UserID, room RoomID, page Page) (View, error) {
 	page.Limit = pageLimit(page.Limit, maxHistoryPage)
 	view, err := s.store.View(ctx, room, user, page)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = view.Refuse(Read, time.Now())
+	}
+	if err != nil {
 		return View{}, err
-	case !view.Exists:
-		return View{}, errNoRoom()
-	case !view.Member:
-		return View{}, errNotMember()
 	}
 	view.fit(maxPageWeight, page.After != nil)
 	return view, nil
@@ -85,7 +91,7 @@ func (s *Service) Rooms(ctx context.Context, user UserID) ([]RoomSummary, error)
 
 // Members lists the users of a room for one of them.
 func (s *Service) Members(ctx context.Context, room RoomID, as UserID) ([]UserID, error) {
-	if err := s.members.require(ctx, Membership{room, as}); err != nil {
+	if err := s.members.require(ctx, Membership{room, as}, Read); err != nil {
 		return nil, err
 	}
 	return s.store.Members(ctx, room)

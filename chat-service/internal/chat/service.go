@@ -32,10 +32,10 @@ type Service struct {
 
 // Config has the choices of an operator.
 type Config struct {
-	RoomsAutocreate bool           // joining an unknown room creates it
-	Broadcast       BroadcastRight // who may send to a whole namespace; "" = everyone
-	MembershipTTL   time.Duration  // how long an ephemeral event may trust a membership once read
-	Marks           MarksConfig
+	Autocreate    Kind           // of a room that is made because somebody joins it; "" = none is made
+	Broadcast     BroadcastRight // who may send to a whole namespace; "" = everyone
+	MembershipTTL time.Duration  // how long an ephemeral event may trust a membership once read
+	Marks         MarksConfig
 }
 
 // BroadcastRight says who may send chat:message. Announcements are another thing: they are always the admins'.
@@ -159,7 +159,7 @@ func (s *Service) Post(ctx context.Context, user UserID, d Draft) (Outcome, erro
 
 // RoomMessage tells everyone in the room what a member said, without storing it.
 func (s *Service) RoomMessage(ctx context.Context, c Caller, room RoomID, emit Emit) error {
-	if err := s.requireMember(ctx, c, room); err != nil {
+	if err := s.members.require(ctx, Membership{room, c.User}, Speak); err != nil {
 		return err
 	}
 	return unavailable(s.publisher.Ephemeral(RoomEvent{Room: room, Fact: RoomMessage{emit}, CausedAt: c.At}))
@@ -185,7 +185,7 @@ func (s *Service) Announce(c Caller, emit Emit) error {
 
 // StartTyping tells the others in the room, unless they know already.
 func (s *Service) StartTyping(ctx context.Context, c Caller, room RoomID) error {
-	if err := s.requireMember(ctx, c, room); err != nil {
+	if err := s.members.require(ctx, Membership{room, c.User}, Speak); err != nil {
 		return err
 	}
 	return s.typing.Start(room, c.User, c.Name, c.Socket)
@@ -193,7 +193,7 @@ func (s *Service) StartTyping(ctx context.Context, c Caller, room RoomID) error 
 
 // StopTyping tells the others in the room, if they know of a start.
 func (s *Service) StopTyping(ctx context.Context, c Caller, room RoomID) error {
-	if err := s.requireMember(ctx, c, room); err != nil {
+	if err := s.members.require(ctx, Membership{room, c.User}, Read); err != nil {
 		return err
 	}
 	s.typing.Stop(room, c.Socket)
@@ -218,20 +218,13 @@ func (s *Service) MarkRead(c Caller, room RoomID, message MessageID, done func(e
 }
 
 func (o *ReadOutcome) refusal() error {
-	switch {
-	case !o.RoomExists:
-		return errNoRoom()
-	case !o.Member:
-		return errNotMember()
-	case !o.MessageExists:
+	if err := o.Refuse(Read, time.Now()); err != nil {
+		return err
+	}
+	if !o.MessageExists {
 		return fault.New(fault.NotFound, "Message not found")
 	}
 	return nil
-}
-
-// requireMember answers from memory for a moment, so that ephemeral events do not cost a query each.
-func (s *Service) requireMember(ctx context.Context, c Caller, room RoomID) error {
-	return s.members.require(ctx, Membership{room, c.User})
 }
 
 // ephemeralFailed notes that an event about something stored was not published.

@@ -23,34 +23,33 @@ func newTestService(t *testing.T, m *memory, p *published, cfg Config) (s *Servi
 }
 
 func TestRoomsAutocreate(t *testing.T) {
+	direct := directID([]UserID{"bob", "cid"})
 	for _, test := range []struct {
-		autocreate bool
+		autocreate Kind
+		room       RoomID
 		before     world
 		want       fault.Kind
+		made       Kind
 	}{
-		{true, world{"r": nil}, ""}, {false, world{"r": nil}, ""}, {false, world{}, fault.NotFound},
+		{Public, "r", world{"r": nil}, "", Public},
+		{"", "r", world{"r": nil}, "", Public},
+		{"", "r", world{}, fault.NotFound, ""},
+		{Public, "r", world{}, "", Public},
+		{Private, "r", world{}, "", Private},
+		{Public, direct, world{}, fault.NotFound, ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMemory(test.before)
-			s, _ := newTestService(t, m, &published{}, Config{RoomsAutocreate: test.autocreate})
-			view, err := s.Join(t.Context(), Caller{User: "ann", Name: "Ann"}, JoinRequest{Room: "r"})
-			if fault.KindOf(err) != test.want || err == nil && !view.Member {
-				t.Errorf("Join with autocreate %v in %v = %+v, %v, want %q", test.autocreate, test.before, view, err, test.want)
+			s, _ := newTestService(t, m, &published{}, Config{Autocreate: test.autocreate})
+			view, err := s.Join(t.Context(), Caller{User: "ann", Name: "Ann"}, JoinRequest{Room: test.room})
+			if fault.KindOf(err) != test.want || err == nil && (!view.Member || view.Role != RoleOwner) || view.Kind != test.made {
+				t.Errorf("Join with autocreate %v in %v = %+v, %v, want %q and a room %q", test.autocreate, test.before, view, err, test.want, test.made)
 			}
 			if test.want != "" && len(m.tried()) > 0 {
 				t.Error("a refused join reached the Writer")
 			}
 		})
 	}
-	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(world{})
-		s, _ := newTestService(t, m, &published{}, Config{RoomsAutocreate: true})
-		// The memory makes no rooms: what matters is that the command asks for it.
-		_, _ = s.Join(t.Context(), Caller{User: "ann"}, JoinRequest{Room: "r"})
-		if diff := cmp.Diff([]RoomID{"r"}, NeedsOf(m.tried()[0], false).Create); diff != "" {
-			t.Errorf("rooms to create (-want +got):\n%s", diff)
-		}
-	})
 }
 
 // everywhere is a Publisher that counts what goes to a whole namespace.

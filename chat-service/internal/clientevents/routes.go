@@ -22,6 +22,9 @@ func Routes(service *chat.Service) []eventserver.Route {
 		{Event: "message:read", Namespaces: both, Repeatable: true, Write: write(e.read)},
 		{Event: "message:readers", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.readers)},
 		{Event: "message:history", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.history)},
+		{Event: "room:create", Namespaces: both, Handle: handle(e.create)},
+		{Event: "room:open", Namespaces: both, Repeatable: true, Handle: handle(e.open)},
+		{Event: "room:get", Namespaces: both, Repeatable: true, Handle: handle(e.room)},
 		{Event: "room:leave", Namespaces: both, Write: write(e.leave)},
 		{Event: "room:list", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.rooms)},
 		{Event: "room:message", Namespaces: both, Handle: handle(e.roomMessage)},
@@ -134,6 +137,42 @@ func (e events) leave(c chat.Caller, r *eventserver.Request, done func(*eventser
 		return err
 	}
 	return e.service.Leave(c, room, func(err error) { done(nil, err) })
+}
+
+func (e events) create(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	request, err := wire.RoomCreate(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	info, err := e.service.Create(ctx, c, request)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.RoomAck(&info)), nil
+}
+
+func (e events) open(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	users, err := wire.RoomOpen(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	info, created, err := e.service.Open(ctx, c, users)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.RoomOpenAck(&info, created)), nil
+}
+
+func (e events) room(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	id, err := wire.RoomOnly(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	info, standing, err := e.service.Room(ctx, c.User, id)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.RoomGetAck(&info, standing)), nil
 }
 
 func (e events) rooms(ctx context.Context, c chat.Caller, _ *eventserver.Request) (*eventserver.Reply, error) {

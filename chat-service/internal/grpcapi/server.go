@@ -287,7 +287,7 @@ func endUser(ctx context.Context) (chat.UserID, error) {
 
 func roomOf(r *chat.RoomSummary) *chatv1.Room {
 	room := &chatv1.Room{
-		RoomId: string(r.Room), Name: r.Name, Role: r.Role, Seq: r.Head, Unread: uint32(r.Unread), //nolint:gosec // at most 1000
+		RoomId: string(r.Room), Name: r.Name, Role: string(r.Role), Seq: r.Head, Unread: uint32(r.Unread), //nolint:gosec // at most 1000
 	}
 	if r.Last != nil {
 		room.LastMessage = messageOf(r.Last)

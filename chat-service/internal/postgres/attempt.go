@@ -124,12 +124,13 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, err
 	needs := chat.NeedsOf(a.commands, a.repeats)
 	state := chat.State{
 		Rooms:   make(map[chat.RoomID]chat.Room, len(needs.Rooms)),
-		Members: make(map[chat.Membership]string, len(needs.Members)),
+		Members: make(map[chat.Membership]chat.Member, len(needs.Members)),
 		Random:  random64,
+		Again:   a.tried != nil,
 	}
 	steps := append(make([]step, 0, 6), step{sql: sqlBegin})
 	if len(needs.Create) > 0 {
-		steps = append(steps, step{sql: sqlCreateRooms, args: []any{roomIDs(needs.Create)}})
+		steps = append(steps, createRooms(needs.Create, &state))
 	}
 	steps = append(steps, lockRooms(needs.Rooms, &state))
 	if len(needs.Members) > 0 {
@@ -154,30 +155,27 @@ func roomIDs(rooms []chat.RoomID) []string {
 	return ids
 }
 
-func lockRooms(rooms []chat.RoomID, state *chat.State) step {
-	return step{sql: sqlLockRooms, args: []any{roomIDs(rooms)}, scan: func(rows pgx.Rows) error {
-		var id, owner string
-		var seq int64
-		if err := rows.Scan(&id, &seq, &owner); err != nil {
-			return err
-		}
-		state.Rooms[chat.RoomID(id)] = chat.Room{Seq: uint64(seq), Owner: chat.UserID(owner)} //nolint:gosec // counts from 0
-		return nil
+func createRooms(rooms []chat.RoomID, state *chat.State) step {
+	state.Fresh = make(map[chat.RoomID]bool, len(rooms))
+	return step{sql: sqlCreateRooms, args: []any{roomIDs(rooms)}, scan: func(rows pgx.Rows) error {
+		var id string
+		err := rows.Scan(&id)
+		state.Fresh[chat.RoomID(id)] = true
+		return err
 	}}
 }
 
-func readMembers(members []chat.Membership, state *chat.State) step {
-	rooms, users := make([]string, len(members)), make([]string, len(members))
-	for i, m := range members {
-		rooms[i], users[i] = string(m.Room), string(m.User)
-	}
-	return step{sql: sqlMembers, args: []any{rooms, users}, scan: func(rows pgx.Rows) error {
-		var m chat.Membership
-		var name string
-		if err := rows.Scan((*string)(&m.Room), (*string)(&m.User), &name); err != nil {
+func lockRooms(rooms []chat.RoomID, state *chat.State) step {
+	return step{sql: sqlLockRooms, args: []any{roomIDs(rooms)}, scan: func(rows pgx.Rows) error {
+		var id string
+		var room chat.Room
+		var seq int64
+		if err := rows.Scan(&id, &seq, (*string)(&room.Owner), (*string)(&room.Kind)); err != nil {
 			return err
 		}
-		state.Members[m] = name
+		if room.Seq = uint64(seq); !state.Fresh[chat.RoomID(id)] { //nolint:gosec // counts from 0
+			state.Rooms[chat.RoomID(id)] = room
+		}
 		return nil
 	}}
 }

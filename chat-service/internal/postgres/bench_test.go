@@ -42,7 +42,7 @@ func benchmarkSend(b *testing.B, rooms int, ids bool) {
 	w := runWriter(b, store, nowhere{}, observer, chat.WriterConfig{Lanes: 2, BatchMax: 200, Queue: 4096, Timeout: 4 * time.Second})
 	for i := range senders {
 		room, user := benchRoom(i%rooms), chat.UserID(fmt.Sprintf("user-%d", i))
-		if _, err := w.Do(b.Context(), chat.Join{Origin: chat.Origin{Room: room, User: user, Name: "User"}, Create: true}); err != nil {
+		if _, err := w.Do(b.Context(), chat.Join{Origin: chat.Origin{Room: room, User: user, Name: "User"}, Create: chat.Public}); err != nil {
 			b.Fatal(err)
 		}
 	}

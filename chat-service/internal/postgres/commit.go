@@ -19,19 +19,12 @@ import (
 const (
 	sqlCreateRooms = `
 		INSERT INTO rooms (room_id, name) SELECT id, id FROM unnest($1::text[]) AS id ORDER BY id
-		ON CONFLICT (room_id) DO NOTHING`
+		ON CONFLICT (room_id) DO NOTHING RETURNING room_id`
 
 	sqlLockRooms = `
-		SELECT room_id, last_seq, owner_id FROM rooms WHERE room_id = ANY($1::text[]) ORDER BY room_id FOR NO KEY UPDATE`
+		SELECT room_id, last_seq, owner_id, kind FROM rooms WHERE room_id = ANY($1::text[]) ORDER BY room_id FOR NO KEY UPDATE`
 
-	// LATERAL with LIMIT makes it an index look-up per pair, whatever the statistics say.
-	sqlMembers = `
-		SELECT p.room_id, p.user_id, m.user_name
-		FROM unnest($1::text[], $2::text[]) AS p (room_id, user_id)
-		CROSS JOIN LATERAL (
-			SELECT user_name FROM memberships WHERE room_id = p.room_id AND user_id = p.user_id LIMIT 1
-		) AS m`
-
+	// LATERAL with LIMIT makes it an index look-up per key, whatever the statistics say.
 	sqlRepeats = `
 		SELECT k.room_id, k.sender_id, k.client_msg_id, m.seq, m.id, m.created_at
 		FROM unnest($1::text[], $2::text[], $3::text[]) AS k (room_id, sender_id, client_msg_id)
@@ -62,19 +55,30 @@ const (
 		WHERE m.room_id = p.room_id AND m.user_id = p.user_id`
 
 	sqlInsertMembers = `
-		INSERT INTO memberships (room_id, user_id, user_name, joined_seq, joined_at)
-		SELECT room_id, user_id, user_name, joined_seq, clock_timestamp() + ordinal * interval '1 microsecond'
-		FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[]) WITH ORDINALITY AS p (room_id, user_id, user_name, joined_seq, ordinal)`
+		INSERT INTO memberships (room_id, user_id, user_name, role, muted_until, joined_seq, joined_at)
+		SELECT room_id, user_id, user_name, role, muted_until, joined_seq, clock_timestamp() + ordinal * interval '1 microsecond'
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::timestamptz[], $6::bigint[])
+			WITH ORDINALITY AS p (room_id, user_id, user_name, role, muted_until, joined_seq, ordinal)`
+
+	// What a new room is, beside its id.
+	sqlMakeRooms = `
+		UPDATE rooms SET kind = a.kind, name = a.name, topic = a.topic, avatar_url = a.avatar_url, data = a.data
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+			AS a (room_id, kind, name, topic, avatar_url, data)
+		WHERE rooms.room_id = a.room_id`
+
+	sqlUnmakeRooms = `DELETE FROM rooms WHERE room_id = ANY($1::text[])`
 
 	sqlAdvanceRooms = `
 		UPDATE rooms SET last_seq = a.last_seq, owner_id = a.owner_id
 		FROM unnest($1::text[], $2::bigint[], $3::text[]) AS a (room_id, last_seq, owner_id)
 		WHERE rooms.room_id = a.room_id`
 
-	// The owner left: the longest member follows, or nobody.
+	// The owner left: the mightiest member follows, among equals the longest, or nobody.
 	sqlPassOwnership = `
 		UPDATE rooms SET owner_id = coalesce(
-			(SELECT user_id FROM memberships AS m WHERE m.room_id = rooms.room_id ORDER BY joined_at, user_id LIMIT 1), '')
+			(SELECT user_id FROM memberships AS m WHERE m.room_id = rooms.room_id
+			 ORDER BY role = 'owner' DESC, role = 'moderator' DESC, joined_at, user_id LIMIT 1), '')
 		WHERE room_id = ANY($1::text[])`
 
 	// The relay leaves the row to the fast path for so long.
@@ -107,6 +111,9 @@ func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time)
 	}
 	steps = append(steps, membershipSteps(changes)...)
 	steps = append(steps, roomSteps(changes.Rooms)...)
+	if len(changes.Unmade) > 0 {
+		steps = append(steps, step{sql: sqlUnmakeRooms, args: []any{roomIDs(changes.Unmade)}})
+	}
 	return append(steps,
 		step{sql: sqlInsertOutbox, args: []any{[16]byte(id), s.codec.Batch(out.Events), outboxGrace.Milliseconds()}},
 		step{sql: sqlCommit}), nil
@@ -141,11 +148,13 @@ func membershipSteps(changes *chat.Changes) (steps []step) {
 		steps = append(steps, step{sql: sqlDeleteMembers, args: []any{rooms, users}})
 	}
 	if n := len(changes.Joined); n > 0 {
-		rooms, users, names, seqs := make([]string, n), make([]string, n), make([]string, n), make([]int64, n)
+		rooms, users, names, roles := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+		muted, seqs := make([]*time.Time, n), make([]int64, n)
 		for i, m := range changes.Joined {
-			rooms[i], users[i], names[i], seqs[i] = string(m.Room), string(m.User), m.Name, int64(m.Seq) //nolint:gosec // 40 bits
+			rooms[i], users[i], names[i], roles[i] = string(m.Room), string(m.User), m.Name, string(m.Role)
+			muted[i], seqs[i] = timeOrNull(m.MutedUntil), int64(m.Seq) //nolint:gosec // 40 bits
 		}
-		steps = append(steps, step{sql: sqlInsertMembers, args: []any{rooms, users, names, seqs}})
+		steps = append(steps, step{sql: sqlInsertMembers, args: []any{rooms, users, names, roles, muted, seqs}})
 	}
 	return steps
 }
@@ -153,17 +162,47 @@ func membershipSteps(changes *chat.Changes) (steps []step) {
 func roomSteps(changed []chat.ChangedRoom) []step {
 	rooms, seqs, owners := make([]string, len(changed)), make([]int64, len(changed)), make([]string, len(changed))
 	var inherit []string
+	var made newRooms
 	for i, r := range changed {
 		rooms[i], seqs[i], owners[i] = string(r.ID), int64(r.Seq), string(r.Owner) //nolint:gosec // 40 bits
 		if r.Inherit {
 			inherit = append(inherit, string(r.ID))
 		}
+		if r.Made != nil {
+			made.add(r.ID, r.Made)
+		}
 	}
 	steps := []step{{sql: sqlAdvanceRooms, args: []any{rooms, seqs, owners}}}
+	if m := made; len(m.rooms) > 0 {
+		steps = append(steps, step{sql: sqlMakeRooms, args: []any{m.rooms, m.kinds, m.names, m.topics, m.avatars, m.contents}})
+	}
 	if len(inherit) > 0 {
 		steps = append(steps, step{sql: sqlPassOwnership, args: []any{inherit}})
 	}
 	return steps
+}
+
+// newRooms are what new rooms are, column by column.
+type newRooms struct {
+	rooms, kinds, names, topics, avatars, contents []string
+}
+
+func (n *newRooms) add(id chat.RoomID, r *chat.NewRoom) {
+	name := r.Profile.Name
+	if name == "" {
+		name = string(id)
+	}
+	n.rooms, n.kinds, n.names = append(n.rooms, string(id)), append(n.kinds, string(r.Kind)), append(n.names, name)
+	n.topics, n.avatars = append(n.topics, r.Profile.Topic), append(n.avatars, r.Profile.AvatarURL)
+	n.contents = append(n.contents, string(r.Profile.Data))
+}
+
+// timeOrNull is the reverse of timeOr0.
+func timeOrNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
 }
 
 type eventRows struct {

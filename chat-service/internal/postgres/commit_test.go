@@ -24,7 +24,7 @@ func send(room chat.RoomID, user chat.UserID, content, id string) chat.Send {
 }
 
 func join(room chat.RoomID, user chat.UserID) chat.Join {
-	return chat.Join{Origin: by(room, user), Create: true}
+	return chat.Join{Origin: by(room, user), Create: chat.Public}
 }
 
 func leave(room chat.RoomID, user chat.UserID) chat.Leave { return chat.Leave{Origin: by(room, user)} }
@@ -251,7 +251,7 @@ func TestMembership(t *testing.T) {
 	if diff := cmp.Diff([]bool{true, false, true, true, false, true, false}, changed); diff != "" || len(out.Events) != 4 {
 		t.Errorf("changed (-want +got):\n%s%d events", diff, len(out.Events))
 	}
-	role := func(user chat.UserID) string {
+	role := func(user chat.UserID) chat.Role {
 		t.Helper()
 		v, err := s.View(t.Context(), "r", user, chat.Page{Limit: 1})
 		if err != nil || !v.Member {

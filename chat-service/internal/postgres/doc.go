@@ -9,7 +9,8 @@
 // # Tables
 //
 //	rooms        the row counter last_seq, and who owns the room
-//	memberships  who is in which room
+//	memberships  who is in which room, with which role
+//	restrictions who is banned from a room, or muted in it
 //	messages     the room log's messages          ┐ both numbered by rooms.last_seq: together they are the
 //	room_events  the room log's other events      ┘ room's log, 1..last_seq without holes
 //	receipts     read up to a sequence

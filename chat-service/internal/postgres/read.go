@@ -14,17 +14,23 @@ import (
 const messageColumns = `room_id, seq, id, sender_id, sender_name, content, type, coalesce(client_msg_id, ''), created_at`
 
 const (
-	sqlRoomFor = `
-		SELECT r.last_seq, r.owner_id, EXISTS (SELECT FROM memberships AS m WHERE m.room_id = r.room_id AND m.user_id = $2)
-		FROM rooms AS r WHERE r.room_id = $1`
-
-	sqlMessagesBefore = `
-		SELECT ` + messageColumns + ` FROM messages
-		WHERE room_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3`
+	sqlRoomFor = `SELECT coalesce(r.last_seq, 0), ` + standingColumns + `
+	FROM (VALUES ($1::text, $2::text)) AS a (room_id, user_id)` + standingJoins
 
 	sqlMessagesAfter = `
 		SELECT ` + messageColumns + ` FROM messages
 		WHERE room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq LIMIT $4`
+
+	// A member's page. For others no message is looked for, so that a room which they may not see takes no longer than none.
+	sqlPageBefore = `
+		SELECT ` + messageColumns + ` FROM messages
+		WHERE (SELECT EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $4))
+		AND room_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3`
+
+	sqlPageAfter = `
+		SELECT ` + messageColumns + ` FROM messages
+		WHERE (SELECT EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $5))
+		AND room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq LIMIT $4`
 )
 
 // View implements chat.Store in one round trip.
@@ -35,16 +41,13 @@ func (s *Store) View(ctx context.Context, room chat.RoomID, user chat.UserID, pa
 		return s.readSnapshot(ctx,
 			step{sql: sqlRoomFor, args: []any{string(room), string(user)}, scan: func(rows pgx.Rows) error {
 				var head int64
-				var owner string
-				err := rows.Scan(&head, &owner, &v.Member)
-				v.Exists, v.Head, v.Role = true, uint64(head), roleOf(user, owner) //nolint:gosec // counts from 0
+				var row standingRow
+				err := rows.Scan(append([]any{&head}, row.into()...)...)
+				v.Standing, v.Head = row.of(user), uint64(head) //nolint:gosec // counts from 0
 				return err
 			}},
-			readPage(room, page, &v.Messages))
+			readPage(room, user, page, &v.Messages))
 	})
-	if !v.Member {
-		v.Messages = nil // not for strangers
-	}
 	if v.HasMore = len(v.Messages) > page.Limit; v.HasMore {
 		v.Messages = v.Messages[:page.Limit]
 	}
@@ -55,23 +58,17 @@ func (s *Store) View(ctx context.Context, room chat.RoomID, user chat.UserID, pa
 }
 
 // readPage reads one message more than wanted, which tells whether there is more.
-func readPage(room chat.RoomID, page chat.Page, messages *[]chat.Message) step {
+func readPage(room chat.RoomID, user chat.UserID, page chat.Page, messages *[]chat.Message) step {
 	before := int64(math.MaxInt64)
 	if page.Before != nil {
 		before = int64(*page.Before) //nolint:gosec // 53 bits
 	}
-	read := step{sql: sqlMessagesBefore, args: []any{string(room), before, page.Limit + 1}, scan: collect(messages, scanMessage)}
+	read := step{sql: sqlPageBefore, args: []any{string(room), before, page.Limit + 1, string(user)}, scan: collect(messages, scanMessage)}
 	if page.After != nil {
-		read.sql, read.args = sqlMessagesAfter, []any{string(room), int64(*page.After), before, page.Limit + 1} //nolint:gosec // 53 bits
+		read.sql = sqlPageAfter
+		read.args = []any{string(room), int64(*page.After), before, page.Limit + 1, string(user)} //nolint:gosec // 53 bits
 	}
 	return read
-}
-
-func roleOf(user chat.UserID, owner string) string {
-	if string(user) == owner {
-		return chat.RoleOwner
-	}
-	return chat.RoleMember
 }
 
 func scanMessage(row pgx.CollectableRow) (chat.Message, error) {
@@ -201,18 +198,6 @@ func (s *Store) Members(ctx context.Context, room chat.RoomID) ([]chat.UserID, e
 	return users, err
 }
 
-const sqlMembership = `
-	SELECT EXISTS (SELECT FROM rooms WHERE room_id = $1),
-	       EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $2)`
-
-// Membership implements chat.Store.
-func (s *Store) Membership(ctx context.Context, m chat.Membership) (exists, member bool, err error) {
-	err = s.do(ctx, "read membership", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, sqlMembership, string(m.Room), string(m.User)).Scan(&exists, &member)
-	})
-	return exists, member, err
-}
-
 // Bounds of the room list.
 const (
 	maxRooms  = 1000
@@ -223,7 +208,7 @@ const (
 // So there is never more to look at than is counted, and a send need not move a receipt.
 
 const sqlRooms = `
-	SELECT r.room_id, r.name, r.owner_id, r.last_seq, u.unread,
+	SELECT r.room_id, r.name, CASE WHEN r.owner_id = me.user_id THEN 'owner' ELSE me.role END, r.last_seq, u.unread,
 	       l.seq, l.id, l.sender_id, l.sender_name, l.content, l.type, coalesce(l.client_msg_id, ''), l.created_at
 	FROM memberships AS me
 	JOIN rooms AS r ON r.room_id = me.room_id
@@ -249,22 +234,19 @@ func (s *Store) Rooms(ctx context.Context, user chat.UserID) ([]chat.RoomSummary
 		if err != nil {
 			return err
 		}
-		rooms, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (chat.RoomSummary, error) {
-			return scanSummary(row, user)
-		})
+		rooms, err = pgx.CollectRows(rows, scanSummary)
 		return err
 	})
 	return rooms, err
 }
 
-func scanSummary(row pgx.CollectableRow, user chat.UserID) (chat.RoomSummary, error) {
+func scanSummary(row pgx.CollectableRow) (chat.RoomSummary, error) {
 	var r chat.RoomSummary
-	var owner string
 	var head int64
 	var last lastMessage
-	err := row.Scan((*string)(&r.Room), &r.Name, &owner, &head, &r.Unread, &last.seq, &last.id, &last.sender,
+	err := row.Scan((*string)(&r.Room), &r.Name, (*string)(&r.Role), &head, &r.Unread, &last.seq, &last.id, &last.sender,
 		&last.senderName, &last.content, &last.kind, &last.clientMsgID, &last.createdAt)
-	r.Role, r.Head = roleOf(user, owner), uint64(head) //nolint:gosec // counts from 0
+	r.Head = uint64(head) //nolint:gosec // counts from 0
 	r.Last = last.message(r.Room)
 	return r, err
 }

@@ -123,8 +123,11 @@ func TestEventsInParts(t *testing.T) {
 // TestReceiptsNeverMoveBack gives the same receipts in batches of every size: the outcomes are as if one came after the other.
 func TestReceiptsNeverMoveBack(t *testing.T) {
 	s := open(t, database(t))
-	all := chat.ReadOutcome{RoomExists: true, Member: true, MessageExists: true}
-	moved := chat.ReadOutcome{RoomExists: true, Member: true, MessageExists: true, Moved: true}
+	outcome := func(role chat.Role, message, moved bool) chat.ReadOutcome {
+		s := chat.Standing{Exists: true, Kind: chat.Public, Member: role != "", Role: role}
+		return chat.ReadOutcome{Standing: s, MessageExists: message, Moved: moved}
+	}
+	const owner, member = chat.RoleOwner, chat.RoleMember
 	for size := 1; size <= 10; size++ {
 		room := chat.RoomID(fmt.Sprint("read in ", size))
 		sent := fill(t, s, room, 4)
@@ -141,12 +144,12 @@ func TestReceiptsNeverMoveBack(t *testing.T) {
 			read("ann", sent[0].ID), read("bob", sent[2].ID),
 		}
 		want := []chat.ReadOutcome{
-			moved, all, all, moved,
-			{RoomExists: true, Member: true},
-			moved,
-			{RoomExists: true, MessageExists: true},
+			outcome(owner, true, true), outcome(owner, true, false), outcome(owner, true, false), outcome(member, true, true),
+			outcome(owner, false, false),
+			outcome(owner, true, true),
+			outcome("", true, false),
 			{},
-			all, moved,
+			outcome(owner, true, false), outcome(member, true, true),
 		}
 		var got []chat.ReadOutcome
 		for part := range slices.Chunk(receipts, size) {
@@ -179,7 +182,8 @@ func TestReaders(t *testing.T) {
 	commit(t, s, leave(room, "u5"))
 	forged := sent[0].ID
 	forged[8] ^= 1
-	all := chat.ReadOutcome{RoomExists: true, Member: true, MessageExists: true}
+	member := chat.Standing{Exists: true, Kind: chat.Public, Member: true, Role: chat.RoleMember}
+	all := chat.ReadOutcome{Standing: member, MessageExists: true}
 	for _, test := range []struct {
 		as    chat.UserID
 		page  chat.ReadersPage
@@ -196,8 +200,8 @@ func TestReaders(t *testing.T) {
 		{"u0", chat.ReadersPage{Limit: 9, Message: &sent[0].ID}, all, "u0 u1 u2 u3 u4 u6", 6, false},
 		{"u0", chat.ReadersPage{Limit: 9, Message: &sent[1].ID}, all, "u1 u2 u4", 3, false},
 		{"u0", chat.ReadersPage{Limit: 9, Message: &sent[2].ID}, all, "u2", 1, false},
-		{"u0", chat.ReadersPage{Limit: 9, Message: &forged}, chat.ReadOutcome{RoomExists: true, Member: true}, "u0 u1 u2 u3 u4 u6", 6, false},
-		{"u5", chat.ReadersPage{Limit: 9}, chat.ReadOutcome{RoomExists: true, MessageExists: true}, "", 0, false},
+		{"u0", chat.ReadersPage{Limit: 9, Message: &forged}, chat.ReadOutcome{Standing: member}, "u0 u1 u2 u3 u4 u6", 6, false},
+		{"u5", chat.ReadersPage{Limit: 9}, chat.ReadOutcome{Standing: chat.Standing{Exists: true, Kind: chat.Public}, MessageExists: true}, "", 0, false},
 	} {
 		got, err := s.Readers(t.Context(), chat.Membership{Room: room, User: test.as}, test.page)
 		if err != nil {

@@ -12,12 +12,9 @@ import (
 // moving backwards; its order keeps replicas from deadlocks.
 const sqlMarkRead = `
 	WITH asked AS MATERIALIZED (
-		SELECT a.n, a.room_id, a.user_id, a.seq, r.found AS room, me.found AS member, m.found AS message, rc.seq AS before
+		SELECT a.n, a.room_id, a.user_id, a.seq, m.found AS message, rc.seq AS before, ` + standingColumns + `
 		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[]) WITH ORDINALITY AS a (room_id, user_id, seq, id, n)
-		LEFT JOIN LATERAL (SELECT true AS found FROM rooms WHERE room_id = a.room_id LIMIT 1) AS r ON true
-		LEFT JOIN LATERAL (
-			SELECT true AS found FROM memberships WHERE room_id = a.room_id AND user_id = a.user_id LIMIT 1
-		) AS me ON true
+		` + standingJoins + `
 		LEFT JOIN LATERAL (
 			SELECT true AS found FROM messages WHERE room_id = a.room_id AND seq = a.seq AND id = a.id LIMIT 1
 		) AS m ON true
@@ -28,7 +25,8 @@ const sqlMarkRead = `
 		ON CONFLICT (room_id, user_id) DO UPDATE SET seq = excluded.seq WHERE receipts.seq < excluded.seq
 		RETURNING room_id, user_id
 	)
-	SELECT a.room IS NOT NULL, a.member IS NOT NULL, a.message IS NOT NULL, coalesce(a.before, 0), v.room_id IS NOT NULL
+	SELECT a.found, a.kind, a.owner_id, a.member, a.role, a.banned_until, a.muted_until,
+	       a.message IS NOT NULL, coalesce(a.before, 0), v.room_id IS NOT NULL
 	FROM asked AS a LEFT JOIN moved AS v USING (room_id, user_id) ORDER BY a.n`
 
 // MarkRead implements chat.Store.
@@ -49,9 +47,11 @@ func (s *Store) MarkRead(ctx context.Context, receipts []chat.Receipt) ([]chat.R
 		var o chat.ReadOutcome
 		var before int64
 		var moved bool // the membership's receipt, by this or another entry
-		_, err = pgx.ForEachRow(rows, []any{&o.RoomExists, &o.Member, &o.MessageExists, &before, &moved}, func() error {
+		var standing standingRow
+		_, err = pgx.ForEachRow(rows, append(standing.into(), &o.MessageExists, &before, &moved), func() error {
 			i := len(outcomes)
 			of := receipts[i].Membership
+			o.Standing = standing.of(of.User)
 			if o.Moved = moved && o.MessageExists && seqs[i] > max(before, furthest[of]); o.Moved {
 				furthest[of] = seqs[i]
 			}
@@ -68,19 +68,22 @@ const maxCountedReaders = 10_000
 
 const (
 	sqlReadBy = `
-		SELECT EXISTS (SELECT FROM rooms WHERE room_id = $1),
-		       EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $2),
-		       $4::uuid IS NULL OR EXISTS (SELECT FROM messages WHERE room_id = $1 AND seq = $3 AND id = $4::uuid)`
+		SELECT ` + standingColumns + `,
+		       $4::uuid IS NULL OR EXISTS (SELECT FROM messages WHERE room_id = $1 AND seq = $3 AND id = $4::uuid)
+		FROM (VALUES ($1::text, $2::text)) AS a (room_id, user_id)` + standingJoins + ``
 
-	// Receipts stay when members leave, for when they come back.
+	// Receipts stay when members leave, for when they come back. For strangers none is looked for.
 	sqlReaders = `
 		SELECT rc.user_id, rc.seq FROM receipts AS rc
-		WHERE rc.room_id = $1 AND rc.seq >= $2 AND rc.user_id > $3
+		WHERE (SELECT EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $5))
+		AND rc.room_id = $1 AND rc.seq >= $2 AND rc.user_id > $3
 		AND EXISTS (SELECT FROM memberships AS m WHERE m.room_id = rc.room_id AND m.user_id = rc.user_id)
 		ORDER BY rc.user_id LIMIT $4`
 
 	sqlCountReaders = `SELECT count(*) FROM (
-		SELECT FROM receipts AS rc WHERE rc.room_id = $1 AND rc.seq >= $2
+		SELECT FROM receipts AS rc
+		WHERE (SELECT EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $4))
+		AND rc.room_id = $1 AND rc.seq >= $2
 		AND EXISTS (SELECT FROM memberships AS m WHERE m.room_id = rc.room_id AND m.user_id = rc.user_id)
 		LIMIT $3) AS r`
 )
@@ -96,16 +99,16 @@ func (s *Store) Readers(ctx context.Context, as chat.Membership, page chat.Reade
 		r = chat.Readers{}
 		return s.readSnapshot(ctx,
 			step{sql: sqlReadBy, args: []any{room, string(as.User), from, (*[16]byte)(page.Message)}, scan: func(rows pgx.Rows) error {
-				return rows.Scan(&r.RoomExists, &r.Member, &r.MessageExists)
+				var row standingRow
+				err := rows.Scan(append(row.into(), &r.MessageExists)...)
+				r.Standing = row.of(as.User)
+				return err
 			}},
-			step{sql: sqlReaders, args: []any{room, from, string(page.After), page.Limit + 1}, scan: collect(&r.List, scanReader)},
-			step{sql: sqlCountReaders, args: []any{room, from, maxCountedReaders}, scan: func(rows pgx.Rows) error {
+			step{sql: sqlReaders, args: []any{room, from, string(page.After), page.Limit + 1, string(as.User)}, scan: collect(&r.List, scanReader)},
+			step{sql: sqlCountReaders, args: []any{room, from, maxCountedReaders, string(as.User)}, scan: func(rows pgx.Rows) error {
 				return rows.Scan(&r.Count)
 			}})
 	})
-	if !r.Member {
-		r.List, r.Count = nil, 0 // not for strangers
-	}
 	if r.HasMore = len(r.List) > page.Limit; r.HasMore {
 		r.List = r.List[:page.Limit]
 	}

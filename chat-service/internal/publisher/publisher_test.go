@@ -79,7 +79,7 @@ func (r *rig) commit(p *Publisher, n int) {
 	ann := chat.Origin{Room: "r", User: "ann"}
 	commands := []chat.Command{}
 	if r.seq == 0 {
-		commands = append(commands, chat.Join{Origin: ann, Create: true})
+		commands = append(commands, chat.Join{Origin: ann, Create: chat.Public})
 	}
 	for range n {
 		commands = append(commands, chat.Send{Origin: ann, Content: "x", Type: "text"})

@@ -94,36 +94,55 @@ func emit(e chat.RoomEvent) *eventv1.Emit {
 	case chat.MessageSent:
 		return &eventv1.Emit{Event: messageNew, Args: MessageArgs(&f.Message)}
 	case chat.UserJoined:
-		return &eventv1.Emit{Event: userJoined, Args: userArgs(e, f.User, f.Name, true)}
+		return &eventv1.Emit{Event: userJoined, Args: joinedArgs(e, f)}
 	case chat.UserLeft:
-		return &eventv1.Emit{Event: userLeft, Args: userArgs(e, f.User, "", false)}
+		return &eventv1.Emit{Event: userLeft, Args: userArgs(e, f.User)}
 	case chat.MessageRead:
 		return &eventv1.Emit{Event: messageRead, Args: readArgs(e.Room, f)}
 	case chat.TypingStarted:
 		return TypingEmit(e.Room, f)
 	case chat.TypingStopped:
-		return &eventv1.Emit{Event: typingStop, Args: userArgs(e, f.User, "", false)}
+		return &eventv1.Emit{Event: typingStop, Args: userArgs(e, f.User)}
 	case chat.RoomMessage:
 		return &eventv1.Emit{Event: f.Emit.Event, Args: f.Emit.Args, Attachments: f.Emit.Attachments}
 	}
 	return nil
 }
 
-// userArgs writes `[{ userId, userName?, roomId, seq? }]`; the sequence only of durable events.
-func userArgs(e chat.RoomEvent, user chat.UserID, name string, named bool) []byte {
-	b := append(make([]byte, 0, 64+len(e.Room)+len(user)+len(name)), `[{"userId":`...)
+// joinedArgs writes `[{ userId, userName, roomId, seq, by? }]`.
+func joinedArgs(e chat.RoomEvent, f chat.UserJoined) []byte {
+	b := append(make([]byte, 0, 64+len(e.Room)+len(f.User)+len(f.Name)), `[{"userId":`...)
+	b = rawjson.AppendString(b, string(f.User))
+	b = append(b, `,"userName":`...)
+	b = rawjson.AppendString(b, f.Name)
+	b = appendRoom(b, e)
+	return append(appendBy(b, f.By), `}]`...)
+}
+
+// userArgs writes `[{ userId, roomId, seq? }]`; the sequence only of durable events.
+func userArgs(e chat.RoomEvent, user chat.UserID) []byte {
+	b := append(make([]byte, 0, 64+len(e.Room)+len(user)), `[{"userId":`...)
 	b = rawjson.AppendString(b, string(user))
-	if named {
-		b = append(b, `,"userName":`...)
-		b = rawjson.AppendString(b, name)
-	}
+	return append(appendRoom(b, e), `}]`...)
+}
+
+// appendRoom writes `,"roomId":…,"seq":…`.
+func appendRoom(b []byte, e chat.RoomEvent) []byte {
 	b = append(b, `,"roomId":`...)
 	b = rawjson.AppendString(b, string(e.Room))
 	if e.Seq > 0 {
 		b = append(b, `,"seq":`...)
 		b = strconv.AppendUint(b, e.Seq, 10)
 	}
-	return append(b, `}]`...)
+	return b
+}
+
+// appendBy writes `,"by":…`, unless nobody else did it.
+func appendBy(b []byte, by chat.UserID) []byte {
+	if by == "" {
+		return b
+	}
+	return rawjson.AppendString(append(b, `,"by":`...), string(by))
 }
 
 func readArgs(room chat.RoomID, f chat.MessageRead) []byte {

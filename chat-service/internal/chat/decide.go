@@ -1,0 +1,178 @@
+package chat
+
+import "github.com/starling-chat/starling/proto/fault"
+
+// What each command needs to be known, and what it does, stands in this file; batch.go carries it out.
+
+func (c Send) need(n *Needs) {
+	if !c.System {
+		n.Members = append(n.Members, c.membership())
+	}
+	if n.repeats && c.ClientMsgID != "" {
+		n.Repeats = append(n.Repeats, c.repeat())
+	}
+}
+
+func (c Send) repeat() Repeat { return Repeat{c.Room, c.User, c.ClientMsgID} }
+
+// decide stores the message of a member, once for each client message id.
+func (c Send) decide(b *batch) Outcome {
+	r := b.room(c.Room)
+	if r == nil {
+		return Outcome{Err: errNoRoom()}
+	}
+	if first, ok := b.sentBefore(c); ok {
+		return first
+	}
+	name := c.Name
+	if !c.System {
+		m := b.member(c.membership())
+		s := b.standing(r, c.User, m)
+		if err := s.Refuse(Speak, b.state.At); err != nil {
+			return Outcome{Err: err}
+		}
+		if name == "" {
+			name = m.Name
+		}
+	}
+	seq := b.next(c.Room, r)
+	m := Message{
+		ID: NewMessageID(b.state.At, seq, b.state.Random()), Room: c.Room, Seq: seq, Sender: Sender{ID: c.User, Name: name},
+		Content: c.Content, Type: c.Type, CreatedAt: b.state.At, ClientMsgID: c.ClientMsgID,
+	}
+	b.changes.Events = append(b.changes.Events, RoomEvent{Room: c.Room, Seq: seq, Fact: MessageSent{m}, CausedAt: c.CausedAt})
+	o := Outcome{Position: Position{Seq: seq, ID: m.ID}, CreatedAt: b.state.At}
+	if c.ClientMsgID != "" {
+		if b.sent == nil {
+			b.sent = map[Repeat]Outcome{}
+		}
+		b.sent[c.repeat()] = o
+	}
+	o.Changed = true
+	return o
+}
+
+// sentBefore finds the first message with the same client message id. Its sender need no longer be a member.
+func (b *batch) sentBefore(c Send) (Outcome, bool) {
+	if c.ClientMsgID == "" {
+		return Outcome{}, false
+	}
+	if first, ok := b.sent[c.repeat()]; ok {
+		return first, true
+	}
+	first, ok := b.state.Sent[c.repeat()]
+	first.Changed = false
+	return first, ok
+}
+
+func (c Join) need(n *Needs) {
+	n.Members = append(n.Members, c.membership())
+	if c.Create != "" {
+		n.Create = append(n.Create, c.Room)
+	}
+}
+
+// decide makes the user a member, and the owner of a public room that has none.
+func (c Join) decide(b *batch) Outcome {
+	r := b.room(c.Room)
+	if r == nil && c.Create != "" {
+		if r = b.make(c.Room, NewRoom{Kind: c.Create}); r != nil {
+			r.Owner = c.User
+			return b.enter(c.Origin, r, Invited{User: c.User}, c.Name)
+		}
+	}
+	m := b.member(c.membership())
+	s := b.standing(r, c.User, m)
+	if err := s.Refuse(Enter, b.state.At); err != nil {
+		return Outcome{Err: err}
+	}
+	if m.Is {
+		return Outcome{}
+	}
+	if r.Owner == "" && !r.inherit {
+		r.Owner = c.User
+	}
+	return b.enter(c.Origin, r, Invited{User: c.User}, c.Name)
+}
+
+// enter makes a user a member. Who is made one by another is called by its id until it comes.
+func (b *batch) enter(o Origin, r *changingRoom, who Invited, name string) Outcome {
+	joined := UserJoined{User: who.User, Name: name}
+	if who.User != o.User {
+		joined.By = o.User
+	}
+	m := b.change(Membership{o.Room, who.User})
+	m.Is, m.again, m.Name, m.Role, m.joined = true, m.was, name, who.Role, len(b.changes.Events)
+	if m.Role == "" {
+		m.Role = RoleMember
+	}
+	return b.happened(o, r, RoomEvent{Fact: joined})
+}
+
+func (c Leave) need(n *Needs) { n.Members = append(n.Members, c.membership()) }
+
+// decide ends the membership, if there is one. When the owner leaves, another member follows. Nobody leaves a direct room.
+func (c Leave) decide(b *batch) Outcome {
+	r := b.room(c.Room)
+	m := b.member(c.membership())
+	switch {
+	case r == nil || !m.Is:
+		return Outcome{}
+	case r.Kind == Direct:
+		return Outcome{Err: errDirect()}
+	}
+	gone := b.change(c.membership())
+	gone.Is, gone.again = false, false
+	if r.Owner == c.User {
+		r.Owner, r.inherit = "", true
+	}
+	return b.happened(c.Origin, r, RoomEvent{Fact: UserLeft{User: c.User}, EvictUser: c.User})
+}
+
+func (c Create) need(n *Needs) { n.Create = append(n.Create, c.Room) }
+
+// decide makes the room, with the user as its owner and those who are in it from the start.
+func (c Create) decide(b *batch) Outcome {
+	r := b.make(c.Room, c.New)
+	if r == nil {
+		if r = b.room(c.Room); r != nil && b.state.Again && r.Owner == c.User {
+			return Outcome{CreatedAt: b.state.At}
+		}
+		return Outcome{Err: fault.Because(fault.Conflict, fault.ReasonExists, "The room exists already")}
+	}
+	r.Owner = c.User
+	return b.enterAll(c.Origin, r, c.Members)
+}
+
+// enterAll makes the user of o a member, and others with it.
+func (b *batch) enterAll(o Origin, r *changingRoom, others []Invited) Outcome {
+	first := b.enter(o, r, Invited{User: o.User}, o.Name)
+	for _, other := range others {
+		b.enter(o, r, other, string(other.User))
+	}
+	return first
+}
+
+func (c Open) need(n *Needs) {
+	n.Create = append(n.Create, c.Room)
+	n.Members = append(n.Members, c.membership())
+}
+
+// decide makes the direct room, unless there is one.
+func (c Open) decide(b *batch) Outcome {
+	if r := b.room(c.Room); r != nil {
+		s := b.standing(r, c.User, b.member(c.membership()))
+		return Outcome{Err: s.Refuse(Read, b.state.At)}
+	}
+	r := b.make(c.Room, NewRoom{Kind: Direct})
+	if r == nil {
+		return Outcome{Err: errNoRoom()}
+	}
+	return b.enterAll(c.Origin, r, c.Others)
+}
+
+var _, _, _, _, _ Command = Send{}, Join{}, Leave{}, Create{}, Open{}
+
+func errDirect() error {
+	return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "The members of a direct room never change")
+}

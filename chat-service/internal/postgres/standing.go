@@ -1,0 +1,126 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+)
+
+// What a chat.Standing is read from: r is the room, me the membership, x what the user is kept from there; each may be missing. A
+// statement asks for all of them, whether the room exists or not, so that the time of an answer does not tell a stranger which it is.
+const standingColumns = `r.room_id IS NOT NULL AS found, coalesce(r.kind, '') AS kind, coalesce(r.owner_id, '') AS owner_id,
+	       me.role IS NOT NULL AS member, coalesce(me.role, '') AS role, x.banned_until, coalesce(me.muted_until, x.muted_until) AS muted_until`
+
+// standingJoins joins the three to a row a with room_id and user_id. LATERAL with LIMIT makes each an index look-up, whatever the
+// statistics say.
+const standingJoins = `
+	LEFT JOIN LATERAL (SELECT * FROM rooms WHERE room_id = a.room_id LIMIT 1) AS r ON true
+	LEFT JOIN LATERAL (
+		SELECT role, muted_until FROM memberships WHERE room_id = a.room_id AND user_id = a.user_id LIMIT 1
+	) AS me ON true
+	LEFT JOIN LATERAL (
+		SELECT banned_until, muted_until FROM restrictions WHERE room_id = a.room_id AND user_id = a.user_id LIMIT 1
+	) AS x ON true`
+
+// standingRow takes standingColumns.
+type standingRow struct {
+	chat.Standing
+
+	owner         string
+	banned, muted *time.Time
+}
+
+// into lists where the columns go.
+func (s *standingRow) into() []any {
+	return []any{&s.Exists, (*string)(&s.Kind), &s.owner, &s.Member, (*string)(&s.Role), &s.banned, &s.muted}
+}
+
+// of gives the standing of a user whose row was scanned.
+func (s *standingRow) of(user chat.UserID) chat.Standing {
+	out := s.Standing
+	if s.owner == string(user) && out.Member {
+		out.Role = chat.RoleOwner
+	}
+	out.BannedUntil, out.MutedUntil = timeOr0(s.banned), timeOr0(s.muted)
+	return out
+}
+
+func timeOr0(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+const sqlStanding = `SELECT ` + standingColumns + ` FROM (VALUES ($1::text, $2::text)) AS a (room_id, user_id)` + standingJoins
+
+// Standing implements chat.Store.
+func (s *Store) Standing(ctx context.Context, m chat.Membership) (chat.Standing, error) {
+	var row standingRow
+	err := s.do(ctx, "read standing", func(ctx context.Context) error {
+		row = standingRow{}
+		return s.pool.QueryRow(ctx, sqlStanding, string(m.Room), string(m.User)).Scan(row.into()...)
+	})
+	return row.of(m.User), err
+}
+
+// Counting is for those who may see the room.
+const sqlRoom = `SELECT ` + standingColumns + `,
+	       coalesce(r.name, ''), coalesce(r.topic, ''), coalesce(r.avatar_url, ''), coalesce(r.data, ''), coalesce(r.version, 0),
+	       coalesce(r.created_at, 'epoch'),
+	       CASE WHEN me.role IS NOT NULL OR r.kind = 'public'
+	            THEN (SELECT count(*) FROM memberships WHERE room_id = a.room_id) ELSE 0 END
+	FROM (VALUES ($1::text, $2::text)) AS a (room_id, user_id)` + standingJoins
+
+// Room implements chat.Store.
+func (s *Store) Room(ctx context.Context, m chat.Membership) (chat.RoomInfo, chat.Standing, error) {
+	var row standingRow
+	var info chat.RoomInfo
+	err := s.do(ctx, "read room", func(ctx context.Context) error {
+		row, info = standingRow{}, chat.RoomInfo{Room: m.Room}
+		var content string
+		var version int64
+		err := s.pool.QueryRow(ctx, sqlRoom, string(m.Room), string(m.User)).Scan(append(row.into(),
+			&info.Profile.Name, &info.Profile.Topic, &info.Profile.AvatarURL, &content, &version, &info.CreatedAt, &info.Members)...)
+		info.Kind, info.Profile.Data = row.Kind, []byte(content)
+		info.Version = uint64(version) //nolint:gosec // counts from 1
+		return err
+	})
+	return info, row.of(m.User), err
+}
+
+// sqlMembers asks for a ban or a mute of those only who are no members: a member has its mute with it, and no ban.
+const sqlMembers = `
+	SELECT p.room_id, p.user_id, m.role IS NOT NULL, coalesce(m.user_name, ''), coalesce(m.role, ''), x.banned_until,
+	       coalesce(m.muted_until, x.muted_until)
+	FROM unnest($1::text[], $2::text[]) AS p (room_id, user_id)
+	LEFT JOIN LATERAL (
+		SELECT user_name, role, muted_until FROM memberships WHERE room_id = p.room_id AND user_id = p.user_id LIMIT 1
+	) AS m ON true
+	LEFT JOIN LATERAL (
+		SELECT user_id, banned_until, muted_until FROM restrictions
+		WHERE m.role IS NULL AND room_id = p.room_id AND user_id = p.user_id LIMIT 1
+	) AS x ON true
+	WHERE m.role IS NOT NULL OR x.user_id IS NOT NULL`
+
+func readMembers(members []chat.Membership, state *chat.State) step {
+	rooms, users := make([]string, len(members)), make([]string, len(members))
+	for i, m := range members {
+		rooms[i], users[i] = string(m.Room), string(m.User)
+	}
+	return step{sql: sqlMembers, args: []any{rooms, users}, scan: func(rows pgx.Rows) error {
+		var m chat.Membership
+		var member chat.Member
+		var banned, muted *time.Time
+		if err := rows.Scan((*string)(&m.Room), (*string)(&m.User), &member.Is, &member.Name, (*string)(&member.Role),
+			&banned, &muted); err != nil {
+			return err
+		}
+		member.BannedUntil, member.MutedUntil = timeOr0(banned), timeOr0(muted)
+		state.Members[m] = member
+		return nil
+	}}
+}

@@ -1,0 +1,188 @@
+package wire
+
+import (
+	"strconv"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/platform/rawjson"
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// RoomCreate reads `{ kind, roomId?, profile?, members?: [{ userId, role? }] }`.
+func RoomCreate(args []byte) (r chat.CreateRequest, err error) {
+	o, err := firstObject(args)
+	if err != nil {
+		return r, err
+	}
+	kind, err := o.mustString("kind")
+	if err != nil {
+		return r, err
+	}
+	r.Kind = chat.Kind(kind)
+	id, given, err := o.string("roomId")
+	if err == nil && given {
+		r.Room, err = chat.ParseRoomID(id)
+	}
+	if err != nil {
+		return r, err
+	}
+	if r.Profile, err = o.profile(); err != nil {
+		return r, err
+	}
+	r.Members, err = o.members()
+	return r, err
+}
+
+// profile reads `profile?: { name?, topic?, avatarUrl?, data? }`.
+func (o object) profile() (p chat.Profile, err error) {
+	raw, given := o.get("profile")
+	if !given {
+		return p, nil
+	}
+	fields, isObject := splitObject(raw)
+	if !isObject {
+		return p, fault.New(fault.Invalid, "profile must be an object")
+	}
+	for name, to := range map[string]*string{"name": &p.Name, "topic": &p.Topic, "avatarUrl": &p.AvatarURL} {
+		if *to, _, err = fields.string(name); err != nil {
+			return p, err
+		}
+	}
+	if content, given := fields.get("data"); given {
+		p.Data, err = Data(content)
+	}
+	return p, err
+}
+
+// members reads `members?: [{ userId, role? }]`.
+func (o object) members() ([]chat.Invited, error) {
+	elements, err := o.list("members")
+	if err != nil {
+		return nil, err
+	}
+	members := make([]chat.Invited, 0, len(elements))
+	for _, e := range elements {
+		fields, isObject := splitObject(e)
+		if !isObject {
+			return nil, fault.New(fault.Invalid, "members must be an array of objects")
+		}
+		user, err := fields.user()
+		if err != nil {
+			return nil, err
+		}
+		role, _, err := fields.string("role")
+		if err != nil {
+			return nil, err
+		}
+		members = append(members, chat.Invited{User: user, Role: chat.Role(role)})
+	}
+	return members, nil
+}
+
+// list reads an optional array.
+func (o object) list(name string) ([][]byte, error) {
+	raw, given := o.get(name)
+	if !given {
+		return nil, nil
+	}
+	if raw[0] != '[' {
+		return nil, fault.Newf(fault.Invalid, "%s must be an array", name)
+	}
+	return split(raw), nil
+}
+
+// user reads `userId`.
+func (o object) user() (chat.UserID, error) {
+	s, err := o.mustString("userId")
+	if err != nil {
+		return "", err
+	}
+	return chat.ParseUserID(s)
+}
+
+// users reads `userIds`, an array of strings.
+func (o object) users() ([]chat.UserID, error) {
+	elements, err := o.list("userIds")
+	if err != nil {
+		return nil, err
+	}
+	if len(elements) == 0 {
+		return nil, fault.New(fault.Invalid, "userIds must be an array of users' ids")
+	}
+	users := make([]chat.UserID, 0, len(elements))
+	for _, e := range elements {
+		if e[0] != '"' {
+			return nil, fault.New(fault.Invalid, "userIds must be an array of strings")
+		}
+		user, err := chat.ParseUserID(unquote(e))
+		if err != nil {
+			return nil, err
+		}
+		users = append(users, user)
+	}
+	return users, nil
+}
+
+// RoomOpen reads `{ userIds }`.
+func RoomOpen(args []byte) ([]chat.UserID, error) {
+	o, err := firstObject(args)
+	if err != nil {
+		return nil, err
+	}
+	return o.users()
+}
+
+// RoomAck is the ack of room:create.
+func RoomAck(r *chat.RoomInfo) []byte {
+	b := append(make([]byte, 0, 256+len(r.Profile.Data)), `[{"ok":true,"room":`...)
+	return append(appendRoomInfo(b, r), `}]`...)
+}
+
+// RoomOpenAck is the ack of room:open.
+func RoomOpenAck(r *chat.RoomInfo, created bool) []byte {
+	b := append(make([]byte, 0, 256+len(r.Profile.Data)), `[{"ok":true,"room":`...)
+	b = append(appendRoomInfo(b, r), `,"created":`...)
+	return append(strconv.AppendBool(b, created), `}]`...)
+}
+
+// RoomGetAck is the ack of room:get; the role is that of a member.
+func RoomGetAck(r *chat.RoomInfo, s chat.Standing) []byte {
+	b := append(make([]byte, 0, 256+len(r.Profile.Data)), `[{"ok":true,"room":`...)
+	b = appendRoomInfo(b, r)
+	if s.Member {
+		b = rawjson.AppendString(append(b, `,"role":`...), string(s.Role))
+	}
+	return append(b, `}]`...)
+}
+
+func appendRoomInfo(b []byte, r *chat.RoomInfo) []byte {
+	b = append(b, `{"roomId":`...)
+	b = rawjson.AppendString(b, string(r.Room))
+	b = append(b, `,"kind":`...)
+	b = rawjson.AppendString(b, string(r.Kind))
+	b = append(b, `,"profile":{`...)
+	start := len(b)
+	for _, f := range []struct{ key, value string }{
+		{`"name":`, r.Profile.Name}, {`"topic":`, r.Profile.Topic}, {`"avatarUrl":`, r.Profile.AvatarURL},
+	} {
+		if f.value == "" || f.value == string(r.Room) {
+			continue
+		}
+		if len(b) > start {
+			b = append(b, ',')
+		}
+		b = rawjson.AppendString(append(b, f.key...), f.value)
+	}
+	if len(r.Profile.Data) > 0 {
+		if len(b) > start {
+			b = append(b, ',')
+		}
+		b = append(append(b, `"data":`...), r.Profile.Data...)
+	}
+	b = append(b, `},"settings":{"send":"member"},"version":`...)
+	b = strconv.AppendUint(b, r.Version, 10)
+	b = append(b, `,"createdAt":"`...)
+	b = r.CreatedAt.UTC().AppendFormat(b, timeLayout)
+	b = append(b, `","memberCount":`...)
+	return append(strconv.AppendInt(b, int64(r.Members), 10), '}')
+}
