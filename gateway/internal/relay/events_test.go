@@ -50,6 +50,9 @@ func TestConnect(t *testing.T) {
 			t.Errorf("auth-service says %s: closed with %d, %s, want 1013, overload", token, code, reason)
 		}
 	}
+	sessiontest.Eventually(t, func() bool { return len(w.relay.handshakes) == 0 }, func() string { // a place is given back after the answer
+		return fmt.Sprintf("%d handshakes are under way, want none", len(w.relay.handshakes))
+	})
 	hold := make(chan struct{})
 	w.auth.mu.Lock()
 	w.auth.hold = hold
