@@ -18,7 +18,7 @@ import (
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
 )
 
-// TestClusterByGRPC covers what only a whole gateway has: the listener for other services, and its token. The services are
+// TestClusterByGRPC covers what only a whole gateway has: the listener for other services, and who may call it. The services are
 // away.
 func TestClusterByGRPC(t *testing.T) {
 	front, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -33,7 +33,8 @@ func TestClusterByGRPC(t *testing.T) {
 	_ = free.Close()
 	var cfg gateway.Config
 	if err := settings.Parse("gateway", "", &cfg, []string{
-		"--grpc-listen=" + address, "--admin-listen=", "--service-token=secret", "--drain-window=0s",
+		"--grpc-listen=" + address, "--admin-listen=", "--drain-window=0s",
+		"--service-token=what this gateway shows", "--service-tokens=presence-service=token of presence-service,orders=token of a backend",
 		"--nats-url=" + bustest.Server(t).URL(),
 	}); err != nil {
 		t.Fatal(err)
@@ -53,7 +54,9 @@ func TestClusterByGRPC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for token, want := range map[settings.Secret]fault.Kind{"secret": "", "wrong": fault.Unauthenticated} {
+	for token, want := range map[settings.Secret]fault.Kind{
+		"token of a backend": "", "token of presence-service": fault.Forbidden, "what this gateway shows": fault.Unauthenticated, "": fault.Unauthenticated,
+	} {
 		conn, err := rpc.Dial(address, rpc.ClientConfig{Token: token})
 		if err != nil {
 			t.Fatal(err)

@@ -126,9 +126,6 @@ func sessionConfig(cfg Config, unfinished *transport.Unfinished, strangers *tran
 
 // clusterServer serves the cluster operations to other services.
 func clusterServer(cfg Config, operations *cluster.Cluster, registry *prometheus.Registry, log *slog.Logger) *rpc.Server {
-	if cfg.RPC.Listen != "" && cfg.RPC.Token == "" {
-		log.Warn("gRPC asks for no service token: everyone who reaches it may use the cluster operations", slog.String("address", cfg.RPC.Listen))
-	}
 	server := rpc.NewServer(cfg.RPC.Server(registry, log))
 	clusterv1.RegisterClusterServiceServer(server.GRPC(), operations.Server())
 	server.SetReady(true)

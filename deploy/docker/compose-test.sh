@@ -2,10 +2,11 @@
 # compose-test.sh - docker-compose.yml for real: three gateways behind the balancer, the end-to-end suite through it,
 # and a rolling stop of gateways; everything it made is removed again, whatever happens.
 #
-# Usage: compose-test.sh [--keep] [--no-build] [SUITE...]
+# Usage: compose-test.sh [--keep] [--no-build] [--by-tag] [SUITE...]
 #
 #   --keep       leave the containers running (prints how to remove them)
 #   --no-build   take the images as they are
+#   --by-tag     ignore the digests of others' images, for a machine with images of its own under their tags
 #   SUITE        names of test files in test/e2e, without .test.js; all of them by default
 #
 # Needs docker with the compose plugin, node and npm. Where no engine answers and the shared scripts for machines
@@ -13,11 +14,12 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 
-keep='' build=--build suites=()
+keep='' build=--build by_tag='' suites=()
 for arg; do
 	case $arg in
 	--keep) keep=1 ;;
 	--no-build) build='' ;;
+	--by-tag) by_tag=1 ;;
 	-h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit ;;
 	-*) echo "unknown argument: $arg (see --help)" >&2; exit 2 ;;
 	*) suites+=("$arg") ;;
@@ -41,17 +43,24 @@ done
 project=starling-test-$$
 port=$(node -e 'const s=require("net").createServer().listen(0,"127.0.0.1",()=>{console.log(s.address().port);s.close()})')
 random() { openssl rand -hex 24; }
-API_KEY=$(random) JWT_SECRET=$(random) SERVICE_TOKEN=$(random) KEY_ENCRYPTION_SECRET=$(random) POSTGRES_PASSWORD=$(random) DB_OWNER_PASSWORD=$(random)
-export API_KEY JWT_SECRET SERVICE_TOKEN KEY_ENCRYPTION_SECRET POSTGRES_PASSWORD DB_OWNER_PASSWORD
+API_KEY=$(random) JWT_SECRET=$(random) KEY_ENCRYPTION_SECRET=$(random) POSTGRES_PASSWORD=$(random) DB_OWNER_PASSWORD=$(random)
+export API_KEY JWT_SECRET KEY_ENCRYPTION_SECRET POSTGRES_PASSWORD DB_OWNER_PASSWORD
 for name in AUTH CHAT PRESENCE; do export "${name}_DB_PASSWORD=$(random)"; done
+for name in GATEWAY PRESENCE BACKEND; do export "${name}_SERVICE_TOKEN=$(random)"; done
 for name in AUTH CHAT PRESENCE GATEWAY; do export "NATS_${name}_PASSWORD=$(random)"; done
 export AUTH_AUTO_PROVISION=true FRONTEND_URL=http://app.example.test,http://localhost:5173
 # The suite's clients come from one address, Docker's bridge.
 export LIMIT_EXEMPT_NETWORKS=10.0.0.0/8,172.16.0.0/12,192.168.0.0/16
 export STARLING_PORT=$port STARLING_BIND=127.0.0.1 STARLING_VERSION=compose-test
-compose() { docker compose --project-name "$project" --env-file /dev/null "$@"; }
-
 results=$(mktemp -d)
+file=docker-compose.yml
+if [ -n "$by_tag" ]; then
+	file=$results/docker-compose.yml
+	sed -E "s/@sha256:[0-9a-f]{64}//" deploy/docker/Dockerfile >"$results/Dockerfile"
+	sed -E "s/@sha256:[0-9a-f]{64}//; s%^( *dockerfile:).*%\1 $results/Dockerfile%" docker-compose.yml >"$file"
+fi
+compose() { docker compose --project-name "$project" --project-directory "$PWD" --file "$file" --env-file /dev/null "$@"; }
+
 finish() {
 	status=$?
 	trap - EXIT INT TERM

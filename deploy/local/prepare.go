@@ -78,9 +78,10 @@ func (s *system) closeListeners() {
 func (s *system) readServices() error {
 	for name, cfg := range map[string]any{"auth": &s.auth, "chat": &s.chat, "presence": &s.presence} {
 		args := []string{
-			"--admin-listen=", "--grpc-listen=" + s.address(name), "--service-token=" + s.token, "--db-schema=" + name,
+			"--admin-listen=", "--grpc-listen=" + s.address(name), "--db-schema=" + name,
 			"--database-url=" + cmp.Or(s.cfg.DatabaseURL, laterURL).Reveal(), "--nats-url=" + cmp.Or(s.cfg.NATSURL, insideURL).Reveal(),
 		}
+		args = append(args, s.withinProcess()...)
 		switch name {
 		case "auth":
 			args = append(args, "--api-key="+s.apiKey)
@@ -107,12 +108,12 @@ func (s *system) readGateways() error {
 	for i, listener := range s.listeners {
 		var cfg gateway.Config
 		args := []string{
-			"--listen=" + listener.Addr().String(), "--admin-listen=", "--grpc-listen=", "--service-token=" + s.token,
+			"--listen=" + listener.Addr().String(), "--admin-listen=", "--grpc-listen=",
 			"--auth-service-addr=" + s.address("auth"), "--chat-service-addr=" + s.address("chat"),
 			"--presence-service-addr=" + s.address("presence"), "--drain-window=" + drainWindow.String(),
 			"--gateway-id=" + "local-" + strconv.Itoa(i+1), "--nats-url=" + cmp.Or(s.cfg.NATSURL, insideURL).Reveal(),
 		}
-		if err := settings.Parse("gateway", "", &cfg, args); err != nil {
+		if err := settings.Parse("gateway", "", &cfg, append(args, s.withinProcess()...)); err != nil {
 			return &settings.Wrong{Setting: "settings of the gateway", Err: err}
 		}
 		cfg.Listener = listener
@@ -122,6 +123,14 @@ func (s *system) readGateways() error {
 		s.gateways = append(s.gateways, cfg)
 	}
 	return nil
+}
+
+// withinProcess are the settings of calls that never leave the process, whatever the environment says of other installations: one
+// token, and no TLS.
+func (s *system) withinProcess() []string {
+	return []string{
+		"--service-token=" + s.token, "--service-tokens=", "--grpc-tls-cert=", "--grpc-tls-key=", "--grpc-tls-ca=", "--grpc-tls-client-certs=false",
+	}
 }
 
 func (s *system) address(service string) string { return s.grpc[service].Addr().String() }

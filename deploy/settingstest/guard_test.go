@@ -36,9 +36,9 @@ func TestGuard(t *testing.T) {
 		out, err := cmd.CombinedOutput()
 		return string(out), err == nil
 	}
-	public := map[string]string{"SERVICE_TOKEN": "local-only-service-token"}
+	public := map[string]string{"GATEWAY_SERVICE_TOKEN": "local-only-gateway-token"}
 	for bind, mine := range map[string]bool{"127.0.0.1": true, "127.0.0.2": true, "localhost": true, "::1": true, "[::1]": true, "0.0.0.0": false, "192.168.1.7": false, "[::]": false, "::": false} {
-		if out, ok := run(bind, public); ok != mine || !mine && (!strings.Contains(out, "SERVICE_TOKEN") || strings.Contains(out, "NATS_")) {
+		if out, ok := run(bind, public); ok != mine || !mine && (!strings.Contains(out, "GATEWAY_SERVICE_TOKEN") || strings.Contains(out, "NATS_")) {
 			t.Errorf("with a public token on %s the guard says %q, passes %v; want it to pass: %v", bind, out, ok, mine)
 		}
 		if out, ok := run(bind, nil); !ok {

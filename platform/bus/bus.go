@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/starling-chat/starling/platform/certs"
 	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/settings"
 )
@@ -21,8 +21,8 @@ type Config struct {
 	Name      string       // of the service: letters, digits, - and _; also names its inboxes, _INBOX_<name>.>
 	User      string
 	Password  settings.Secret
-	CredsFile string      // path of a credentials file, instead of User and Password
-	TLS       *tls.Config // nil: as the URL says
+	CredsFile string        // path of a credentials file, instead of User and Password
+	TLS       *certs.Source // nil: as the URL says
 	// IgnoreDiscovered stays with URL even when the servers tell of others, for
 	// servers behind a proxy.
 	IgnoreDiscovered bool
@@ -83,16 +83,16 @@ func (cfg Config) options(ctx context.Context) []nats.Option {
 		nats.FlusherTimeout(writeTimeout),
 		nats.DrainTimeout(drainTimeout),
 	}
-	if cfg.InProcess != nil {
-		options = append(options, nats.InProcessServer(cfg.InProcess))
-	}
 	if cfg.CredsFile != "" {
 		options = append(options, nats.UserCredentials(cfg.CredsFile))
 	} else if cfg.User != "" {
 		options = append(options, nats.UserInfo(cfg.User, cfg.Password.Reveal()))
 	}
-	if cfg.TLS != nil {
-		options = append(options, nats.Secure(cfg.TLS))
+	switch {
+	case cfg.InProcess != nil:
+		options = append(options, nats.InProcessServer(cfg.InProcess))
+	case cfg.TLS != nil: // asked at each connection
+		options = append(options, nats.ClientTLSConfig(cfg.TLS.Certificate(ctx), cfg.TLS.Roots(ctx)))
 	}
 	if cfg.IgnoreDiscovered {
 		options = append(options, nats.IgnoreDiscoveredServers())

@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"log/slog"
 	"net"
@@ -12,13 +11,13 @@ import (
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/status"
 
+	"github.com/starling-chat/starling/platform/certs"
 	"github.com/starling-chat/starling/platform/settings"
 )
 
@@ -42,7 +41,7 @@ const (
 // ClientConfig says how to talk to a server.
 type ClientConfig struct {
 	Token settings.Secret // sent with every call where set
-	TLS   *tls.Config     // nil: plain text
+	TLS   *certs.Source   // nil: plain text
 	Log   *slog.Logger    // failed calls at debug; nil discards
 	// Dialer connects instead of the network, for servers inside the process.
 	Dialer func(ctx context.Context) (net.Conn, error)
@@ -57,7 +56,7 @@ func Dial(target string, cfg ClientConfig) (*grpc.ClientConn, error) {
 	registerBalancer()
 	transport := insecure.NewCredentials()
 	if cfg.TLS != nil {
-		transport = credentials.NewTLS(cfg.TLS)
+		transport = newClientTLS(cfg.TLS, cfg.Log)
 	}
 	options := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
@@ -102,14 +101,15 @@ func list(targets string) *manual.Resolver {
 	var state resolver.State
 	for target := range strings.SplitSeq(targets, ",") {
 		if target = strings.TrimSpace(target); target != "" {
-			state.Addresses = append(state.Addresses, resolver.Address{Addr: target})
+			// By TLS each is asked for a certificate of its own name, not of the list's.
+			state.Addresses = append(state.Addresses, resolver.Address{Addr: target, ServerName: target})
 		}
 	}
 	r.InitialState(state)
 	return r
 }
 
-// token sends the shared secret, in plain text only where there is no TLS at all.
+// token sends the token of this service, in plain text only where there is no TLS at all.
 type token struct {
 	secret settings.Secret
 	tls    bool

@@ -2,7 +2,6 @@ package rpc
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,17 +12,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/starling-chat/starling/proto/fault"
 )
 
-// tokenKey is the metadata key of the secret that services share.
+// tokenKey is the metadata key of the token that a caller shows.
 const tokenKey = "x-starling-service"
 
 func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (resp any, err error) {
-	err = s.guard(ctx, info.FullMethod, func() error {
+	err = s.guard(ctx, info.FullMethod, func(ctx context.Context) error {
 		resp, err = handle(ctx, req)
 		return err
 	})
@@ -31,11 +29,23 @@ func (s *Server) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo,
 }
 
 func (s *Server) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	return s.guard(stream.Context(), info.FullMethod, func() error { return handle(srv, stream) })
+	return s.guard(stream.Context(), info.FullMethod, func(ctx context.Context) error {
+		return handle(srv, &authorizedStream{stream, ctx})
+	})
 }
 
-// guard lets only services in, and not too many calls at once, turns errors and panics into statuses and counts.
-func (s *Server) guard(ctx context.Context, method string, handle func() error) (err error) {
+// authorizedStream has the context of a caller that was let in.
+type authorizedStream struct {
+	grpc.ServerStream
+
+	ctx context.Context
+}
+
+// Context implements grpc.ServerStream.
+func (s *authorizedStream) Context() context.Context { return s.ctx }
+
+// guard lets only those in who may call the method, and not too many calls at once, turns errors and panics into statuses and counts.
+func (s *Server) guard(ctx context.Context, method string, handle func(context.Context) error) (err error) {
 	start := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
@@ -44,9 +54,10 @@ func (s *Server) guard(ctx context.Context, method string, handle func() error) 
 		s.metrics.observe(method, status.Code(err).String(), time.Since(start))
 	}()
 	if isHealth(method) { // also without a token, and when there is too much to do
-		return s.status(ctx, method, handle())
+		return s.status(ctx, method, handle(ctx))
 	}
-	if err := s.authenticate(ctx); err != nil {
+	ctx, err = s.access.authorize(ctx, method)
+	if err != nil {
 		return fault.ToStatus(err)
 	}
 	select {
@@ -55,22 +66,11 @@ func (s *Server) guard(ctx context.Context, method string, handle func() error) 
 	default:
 		return fault.ToStatus(fault.Retry(fault.Unavailable, "Service is overloaded", overloadPause))
 	}
-	return s.status(ctx, method, handle())
+	return s.status(ctx, method, handle(ctx))
 }
 
 func isHealth(method string) bool {
 	return strings.HasPrefix(method, "/"+healthpb.Health_ServiceDesc.ServiceName+"/")
-}
-
-func (s *Server) authenticate(ctx context.Context) error {
-	if s.cfg.Token == "" {
-		return nil
-	}
-	given := strings.Join(metadata.ValueFromIncomingContext(ctx, tokenKey), ",")
-	if subtle.ConstantTimeCompare([]byte(given), []byte(s.cfg.Token.Reveal())) == 1 {
-		return nil
-	}
-	return fault.New(fault.Unauthenticated, "Not a service")
 }
 
 // status hides what is no fault and logs it under an id that the caller gets.

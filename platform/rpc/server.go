@@ -13,7 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/keepalive"
@@ -42,7 +41,10 @@ type ServerConfig struct {
 	Registry prometheus.Registerer // of starling_rpc_*; nil for none
 	TLS      *tls.Config           // nil: plain text
 	Token    settings.Secret       // required of callers, but for health checks; "" lets all in
+	Callers  []Caller              // known by tokens of their own, each of which may call what package access says; instead of Token
 	MaxCalls int                   // served at once, but for health checks; beyond, UNAVAILABLE; 0 means 4096
+
+	wrong error // why Callers could not be read; then nobody is served
 }
 
 // Server is a gRPC server with the standard health service, which says
@@ -52,6 +54,7 @@ type Server struct {
 	grpc    *grpc.Server
 	health  *health.Server
 	metrics *metrics
+	access  *authorizer
 	slots   chan struct{} // of calls being served
 
 	mu       sync.Mutex
@@ -64,7 +67,7 @@ func NewServer(cfg ServerConfig) *Server {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		cfg: cfg, health: health.NewServer(), metrics: newMetrics(cfg.Registry), listener: cfg.Listener,
+		cfg: cfg, health: health.NewServer(), metrics: newMetrics(cfg.Registry), access: newAuthorizer(cfg), listener: cfg.Listener,
 		slots: make(chan struct{}, cmp.Or(max(cfg.MaxCalls, 0), maxCalls)),
 	}
 	options := []grpc.ServerOption{
@@ -79,7 +82,7 @@ func NewServer(cfg ServerConfig) *Server {
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: keepaliveMinTime, PermitWithoutStream: true}),
 	}
 	if cfg.TLS != nil {
-		options = append(options, grpc.Creds(credentials.NewTLS(cfg.TLS)))
+		options = append(options, grpc.Creds(newServerTLS(cfg.TLS, cfg.Log)))
 	}
 	s.grpc = grpc.NewServer(options...)
 	healthpb.RegisterHealthServer(s.grpc, s.health)
@@ -146,6 +149,9 @@ func (s *Server) Listen(ctx context.Context) error {
 }
 
 func (s *Server) listen(ctx context.Context) (net.Listener, error) {
+	if s.cfg.wrong != nil {
+		return nil, &settings.Wrong{Setting: "SERVICE_TOKENS", Err: s.cfg.wrong}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listener == nil {

@@ -56,7 +56,7 @@ func TestFifthService(t *testing.T) {
 	}
 	var cfg Config
 	if err := settings.Parse("fifth-service", "Greets.", &cfg, []string{
-		"--admin-listen=", "--service-token=secret", "--nats-url=" + bustest.Server(t).URL(),
+		"--admin-listen=", "--service-token=a token between services", "--nats-url=" + bustest.Server(t).URL(),
 		"--database-url=" + pgtest.New(t, nil, "fifth").URL.Reveal(), "--greeting=good morning,",
 	}); err != nil {
 		t.Fatal(err)

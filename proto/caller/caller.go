@@ -91,6 +91,17 @@ func Identity(ctx context.Context) (*eventv1.Identity, error) {
 	return &id, nil
 }
 
+// WithoutIdentity is ctx, of a call that came in, without the user in whose name a caller asks who may not say so.
+func WithoutIdentity(ctx context.Context) context.Context {
+	md, ok := metadata.FromIncomingContext(ctx)
+	if !ok || len(md.Get(identityKey)) == 0 {
+		return ctx
+	}
+	md = md.Copy()
+	md.Delete(identityKey)
+	return metadata.NewIncomingContext(ctx, md)
+}
+
 // RequireScope refuses a caller whose API key lacks a scope: Unauthenticated without a key, Forbidden with another one.
 func RequireScope(ctx context.Context, scope string) error {
 	have := first(ctx, scopesKey)

@@ -10,6 +10,17 @@ import { answers, freePorts, root, settings } from './system.js';
 
 const binaries = { auth: './auth-service/cmd/auth-service', chat: './chat-service/cmd/chat-service', presence: './presence-service/cmd/presence-service', gateway: './gateway/cmd/gateway', bed: './test/bed' };
 
+/** The token that a process shows, and those of the callers that it lets in: as the compose file and the chart hand them out. */
+function tokens(name) {
+  const [kind] = name.split('-');
+  const token = (caller) => `fleet-token-of-${caller}`;
+  const callers = { auth: ['gateway'], chat: ['gateway', 'presence-service'], presence: ['gateway'], gateway: [] }[kind];
+  return {
+    SERVICE_TOKEN: kind === 'gateway' ? token('gateway') : kind === 'presence' ? token('presence-service') : '',
+    SERVICE_TOKENS: callers.map((caller) => `${caller}=${token(caller)}`).join(','),
+  };
+}
+
 export class Fleet {
   /**
    * Builds the binaries and starts two gateways and one of each service, or as many as copies says. env is for all processes, or
@@ -38,7 +49,7 @@ export class Fleet {
     fleet.admin = admin;
     const own = typeof env === 'function' ? env : () => env;
     fleet.environment = (name) => ({
-      ...process.env, ...settings, DATABASE_URL: fleet.database, NATS_URL: fleet.nats, SERVICE_TOKEN: 'fleet-token',
+      ...process.env, ...settings, DATABASE_URL: fleet.database, NATS_URL: fleet.nats, ...tokens(name),
       ...Object.fromEntries(services.map((s) => [`${s.toUpperCase()}_SERVICE_ADDR`, names(s).map(grpc).join(',')])),
       GRPC_LISTEN: name.startsWith('gateway') ? '' : grpc(name), ADMIN_LISTEN: admin(name), DRAIN_WINDOW: '500ms', LOG_FORMAT: 'text', ...own(name, fleet),
     });

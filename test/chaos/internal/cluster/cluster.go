@@ -29,9 +29,11 @@ type Config struct {
 
 // Secrets that the services and the rig share.
 const (
-	JWTSecret    = "chaos-jwt-secret-of-32-bytes-or-more"
-	APIKey       = "chaos-api-key-of-32-bytes-or-more" //nolint:gosec // of a system that lives for a minute
-	serviceToken = "chaos-service-token"
+	JWTSecret = "chaos-jwt-secret-of-32-bytes-or-more"
+	APIKey    = "chaos-api-key-of-32-bytes-or-more" //nolint:gosec // of a system that lives for a minute
+	// Who calls the services, as SERVICE_TOKENS names them.
+	gatewayToken  = "chaos-token-of-gateways"
+	presenceToken = "chaos-token-of-presence-service"
 )
 
 // Cluster is the running system. Start builds it; after that only Stop changes its fields.

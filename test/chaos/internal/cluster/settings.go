@@ -34,7 +34,7 @@ func (c *Cluster) environment(s *service) ([]string, error) {
 		user += "-service"
 	}
 	env := []string{
-		"LOG_FORMAT=text", "SERVICE_TOKEN=" + serviceToken, "SHUTDOWN_TIMEOUT=10s",
+		"LOG_FORMAT=text", "SHUTDOWN_TIMEOUT=10s",
 		"GRPC_LISTEN=" + s.grpc, "ADMIN_LISTEN=" + s.admin,
 		"NATS_USER=" + user, "NATS_PASSWORD=" + s.kind, "NATS_IGNORE_DISCOVERED=true",
 	}
@@ -57,6 +57,11 @@ func (c *Cluster) environment(s *service) ([]string, error) {
 		}
 		env = append(env, "DATABASE_URL="+serviceURL(address))
 	}
+	callers := map[string]string{
+		"auth": "gateway=" + gatewayToken, "chat": "gateway=" + gatewayToken + ",presence-service=" + presenceToken, "presence": "gateway=" + gatewayToken,
+	}
+	shown := map[string]string{"gateway": gatewayToken, "presence": presenceToken}
+	env = append(env, "SERVICE_TOKEN="+shown[s.kind], "SERVICE_TOKENS="+callers[s.kind])
 	switch s.kind {
 	case "gateway":
 		env = append(env, "LISTEN="+s.client, "GATEWAY_ID="+s.Name, "PING_INTERVAL="+pingInterval, "PING_TIMEOUT="+pingTimeout,
