@@ -71,6 +71,15 @@ networkPolicy:
   natsTo: [{ipBlock: {cidr: 10.0.0.0/24}}]
   postgresqlTo: [{ipBlock: {cidr: 10.0.1.0/24}}]
 `,
+	"tls": `
+secrets: {existingSecret: starling-secrets, encryptSigningKeys: false}
+tls: {secret: grpc-tls, clientCerts: false}
+nats: {url: "tls://nats.infra:4222", tls: {secret: nats-tls, clientCert: true}, credsSecret: nats-creds, bundled: {enabled: false}}
+`,
+	"tls of nats only": `
+secrets: {existingSecret: starling-secrets}
+nats: {url: "nats://nats.infra:4222", tls: {secret: nats-tls}, bundled: {enabled: false}}
+`,
 	"no pods": `
 gateway: {replicas: 0}
 chat: {replicas: 0}

@@ -62,10 +62,10 @@ func TestTokenIssuers(t *testing.T) {
 // TestLeastPrivilege: each service gets its own passwords, and none gets the right to change a schema.
 func TestLeastPrivilege(t *testing.T) {
 	allowed := map[string][]string{
-		"gateway":  {"nats-gateway-password", "service-token", "sid-secret"},
+		"gateway":  {"nats-gateway-password", "service-token", "service-tokens-gateway", "sid-secret"},
 		"auth":     {"nats-auth-password", "service-token", "db-auth-password", "jwt-secret", "api-key", "key-encryption-secret"},
-		"chat":     {"nats-chat-password", "service-token", "db-chat-password"},
-		"presence": {"nats-presence-password", "service-token", "db-presence-password"},
+		"chat":     {"nats-chat-password", "service-token", "service-token-presence", "db-chat-password"},
+		"presence": {"nats-presence-password", "service-token", "service-token-presence", "db-presence-password"},
 	}
 	for name, values := range map[string]string{"bundled": ``, "own engines": ownEngines} {
 		r := newRelease(t, values)

@@ -36,6 +36,11 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"no secret of own engines": {`postgresql: {host: db, bundled: {enabled: false}}`, "secrets.existingSecret is required"},
 		"two secrets":              {`secrets: {existingSecret: s, jwtSecret: "0123456789012345678901234567890123"}`, "no effect"},
 		"provision without tokens": {`auth: {autoProvision: true}`, "auth.autoProvision needs"},
+		"tls of bundled nats":      {`nats: {tls: {secret: t}}`, "NATS of your own"},
+		"creds of bundled nats":    {`nats: {credsSecret: c}`, "NATS of your own"},
+		"certificate of nothing":   {ownEngines + `tls: {clientcerts: true}`, "clientcerts"},
+		"no digest":                {`image: {digests: {gateway: "1.2.3"}}`, "gateway"},
+		"digest of nothing":        {`image: {digests: {chat: ""}}`, "chat"},
 		"route to nowhere":         {`httpRoute: {enabled: true}`, "parentRefs is required"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -35,7 +35,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{/* Image of a service: (dict "root" $ "service" "chat-service"). */}}
 {{- define "starling.image" -}}
 {{- $i := .root.Values.image -}}
-{{- with $i.registry }}{{ . }}/{{ end }}{{ with $i.repository }}{{ . }}/{{ end }}{{ .service }}:{{ default .root.Chart.AppVersion $i.tag -}}
+{{- with $i.registry }}{{ . }}/{{ end }}{{ with $i.repository }}{{ . }}/{{ end }}{{ .service }}:{{ default .root.Chart.AppVersion $i.tag }}{{ with index $i.digests .service }}@{{ . }}{{ end -}}
 {{- end -}}
 
 {{- define "starling.secretName" -}}
@@ -51,6 +51,19 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- if and $v.secrets.existingSecret $v.secrets.jwtSecret }}{{ fail "secrets.jwtSecret has no effect with secrets.existingSecret: put the key jwt-secret into that Secret" }}{{ end -}}
 {{- if and $v.auth.autoProvision (not (or $v.secrets.existingSecret $v.secrets.jwtSecret $v.auth.tokenIssuers (hasKey $v.auth.settings "TOKEN_ISSUERS"))) }}{{ fail "auth.autoProvision needs auth.tokenIssuers, secrets.jwtSecret or an existing Secret with the key jwt-secret" }}{{ end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}{{ fail "httpRoute.parentRefs is required while httpRoute.enabled is true" }}{{ end -}}
+{{- if and $v.nats.bundled.enabled (or $v.nats.tls.secret $v.nats.credsSecret) }}{{ fail "nats.tls.secret and nats.credsSecret are for a NATS of your own: the bundled one has neither TLS nor credentials files" }}{{ end -}}
+{{- if and $v.nats.tls.clientCert (not $v.nats.tls.secret) }}{{ fail "nats.tls.clientCert needs nats.tls.secret" }}{{ end -}}
+{{- /* Seen only where Helm speaks to the cluster, and the Secret is there already. */ -}}
+{{- with $v.secrets.existingSecret }}
+{{- $name := . -}}
+{{- with lookup "v1" "Secret" $.Release.Namespace . }}
+{{- $have := .data | default dict -}}
+{{- $missing := list -}}
+{{- range splitList " " (include "starling.requiredKeys" $) }}{{ if not (index $have .) }}{{ $missing = append $missing . }}{{ end }}{{ end -}}
+{{- if has "key-encryption-secret" $missing }}{{ fail (printf "the Secret %s lacks key-encryption-secret, without which the keys that sign tokens lie plain in the database: add it once and keep it (openssl rand -hex 32), or set secrets.encryptSigningKeys=false; it lacks in all: %s" $name (join ", " $missing)) }}{{ end -}}
+{{- if $missing }}{{ fail (printf "the Secret %s (secrets.existingSecret) lacks the keys %s" $name (join ", " $missing)) }}{{ end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* One environment variable from the Secret: (dict "root" $ "env" NAME "key" KEY "optional" true). */}}
@@ -82,6 +95,100 @@ nats://{{ include "starling.fullname" . }}-nats:4222
 {{- else -}}
 {{ .Values.nats.url }}
 {{- end -}}
+{{- end -}}
+
+{{/* Who a service is for NATS, as settings: (dict "root" $ "component" "chat"). */}}
+{{- define "starling.natsSettings" -}}
+{{- $nats := .root.Values.nats -}}
+{{- if $nats.credsSecret -}}
+NATS_CREDS: /etc/starling/nats-creds/{{ .component }}.creds
+{{- else -}}
+NATS_USER: {{ ternary "gateway" (printf "%s-service" .component) (eq .component "gateway") }}
+{{- end }}
+{{- if $nats.tls.secret }}
+NATS_TLS_CA: /etc/starling/nats-tls/ca.crt
+{{- if $nats.tls.clientCert }}
+NATS_TLS_CERT: /etc/starling/nats-tls/tls.crt
+NATS_TLS_KEY: /etc/starling/nats-tls/tls.key
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "starling.natsEnv" -}}
+{{- if not .root.Values.nats.credsSecret -}}
+{{ include "starling.secretEnv" (dict "root" .root "env" "NATS_PASSWORD" "key" (printf "nats-%s-password" .component)) }}
+{{- end -}}
+{{- end -}}
+
+{{/* TLS of gRPC. */}}
+{{- define "starling.grpcSettings" -}}
+{{- if .root.Values.tls.secret -}}
+GRPC_TLS_CERT: /etc/starling/tls/tls.crt
+GRPC_TLS_KEY: /etc/starling/tls/tls.key
+GRPC_TLS_CA: /etc/starling/tls/ca.crt
+GRPC_TLS_CLIENT_CERTS: {{ .root.Values.tls.clientCerts | quote }}
+{{- end -}}
+{{- end -}}
+
+{{/* What a service shows whom it calls, and who may call it: (dict "root" $ "component" "chat"). */}}
+{{- define "starling.callersEnv" -}}
+{{- if eq .component "presence" -}}
+{{ include "starling.secretEnv" (dict "root" .root "env" "SERVICE_TOKEN" "key" "service-token-presence") }}
+{{ end -}}
+{{ include "starling.secretEnv" (dict "root" .root "env" "GATEWAY_SERVICE_TOKEN" "key" "service-token") }}
+{{- if eq .component "chat" }}
+{{ include "starling.secretEnv" (dict "root" .root "env" "PRESENCE_SERVICE_TOKEN" "key" "service-token-presence") }}
+{{- end }}
+- name: SERVICE_TOKENS
+  value: gateway=$(GATEWAY_SERVICE_TOKEN){{ if eq .component "chat" }},presence-service=$(PRESENCE_SERVICE_TOKEN){{ end }}
+{{- end -}}
+
+{{/* Files with certificates and credentials. */}}
+{{- define "starling.fileMounts" -}}
+{{- $v := .root.Values -}}
+{{- if or $v.tls.secret $v.nats.tls.secret $v.nats.credsSecret -}}
+volumeMounts:
+  {{- if $v.tls.secret }}
+  - {name: tls, mountPath: /etc/starling/tls, readOnly: true}
+  {{- end }}
+  {{- if $v.nats.tls.secret }}
+  - {name: nats-tls, mountPath: /etc/starling/nats-tls, readOnly: true}
+  {{- end }}
+  {{- if $v.nats.credsSecret }}
+  - {name: nats-creds, mountPath: /etc/starling/nats-creds, readOnly: true}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{- define "starling.fileVolumes" -}}
+{{- $v := .root.Values -}}
+{{- if or $v.tls.secret $v.nats.tls.secret $v.nats.credsSecret -}}
+volumes:
+  {{- with $v.tls.secret }}
+  - {name: tls, secret: {secretName: {{ . }}, defaultMode: 0440}}
+  {{- end }}
+  {{- with $v.nats.tls.secret }}
+  - {name: nats-tls, secret: {secretName: {{ . }}, defaultMode: 0440}}
+  {{- end }}
+  {{- with $v.nats.credsSecret }}
+  # Of all services' credentials each pod gets its own.
+  - name: nats-creds
+    secret:
+      secretName: {{ . }}
+      defaultMode: 0440
+      items: [{key: {{ $.component }}.creds, path: {{ $.component }}.creds}]
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* The keys that a Secret of one's own has to have. */}}
+{{- define "starling.requiredKeys" -}}
+{{- $v := .Values -}}
+{{- $keys := list "service-token" "service-token-presence" "db-owner-password" "db-auth-password" "db-chat-password" "db-presence-password" -}}
+{{- if not $v.nats.credsSecret }}{{ $keys = concat $keys (list "nats-gateway-password" "nats-auth-password" "nats-chat-password" "nats-presence-password") }}{{ end -}}
+{{- if $v.secrets.encryptSigningKeys }}{{ $keys = append $keys "key-encryption-secret" }}{{ end -}}
+{{- if $v.postgresql.bundled.enabled }}{{ $keys = append $keys "postgres-password" }}{{ end -}}
+{{ join " " $keys }}
 {{- end -}}
 
 {{/* Pod Security level "restricted". */}}
