@@ -10,6 +10,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -203,6 +204,20 @@ func TestIssuersKeepUsersApart(t *testing.T) {
 	strict := start(t, cfg)
 	_, err = authenticate(t, strict, r.token("nobody", nil))
 	wantFault(t, "Authenticate(unknown user, provision false)", err, fault.Unauthenticated, "User not found")
+}
+
+// TestDocumentedIssuers: the example of docs/operations.md is taken.
+func TestDocumentedIssuers(t *testing.T) {
+	text, err := os.ReadFile("../docs/operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "```json\n")
+	example, _, found := strings.Cut(rest, "```")
+	var cfg Config
+	if err := settings.Parse("auth-service", "", &cfg, []string{"--token-issuers=" + example}); err != nil || !found {
+		t.Errorf("Parse(%s) = %v, want nil", example, err)
+	}
 }
 
 func TestValidateIssuers(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"github.com/starling-chat/starling/auth-service/internal/grpcapi"
 	"github.com/starling-chat/starling/auth-service/internal/postgres"
 	"github.com/starling-chat/starling/auth-service/internal/securitylog"
+	"github.com/starling-chat/starling/auth-service/internal/users"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/pg"
@@ -56,11 +57,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	store := postgres.NewStore(pool)
 	registry := obs.NewRegistry(name)
 	registry.MustRegister(pg.Collector(pool), bus.Collector(nc))
+	events := securitylog.New(registry, log)
 	others, keys, err := cfg.issuers(ctx, registry, log)
 	if err != nil {
 		return err
 	}
-	service, err := auth.New(cfg.domain(others), store, revocations, securitylog.New(registry, log), log)
+	service, err := auth.New(cfg.domain(others), store, revocations, events, log)
 	if err != nil {
 		return err
 	}
@@ -69,6 +71,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	authv1.RegisterAuthServiceServer(server.GRPC(), grpcapi.New(service))
+	authv1.RegisterUserServiceServer(server.GRPC(), grpcapi.NewUsers(users.New(store, service, events), service))
 
 	// NATS is no condition: without it only announcements wait.
 	prepared := make(chan struct{})

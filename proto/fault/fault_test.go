@@ -122,7 +122,7 @@ func TestStatusHides(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	messages := map[fault.Reason]string{
-		fault.ReasonNoToken: "Authentication required", fault.ReasonToken: "Invalid token", fault.ReasonUserID: "Invalid token",
+		fault.ReasonNoToken: "Authentication required", fault.ReasonToken: "Invalid token", fault.ReasonUserID: "Invalid token", fault.ReasonDisabled: "Invalid token",
 		fault.ReasonNoUser: "User not found", fault.ReasonNamespace: "Invalid namespace",
 	}
 	for reason, message := range messages {

@@ -24,6 +24,7 @@ const (
 	ReasonToken     Reason = "invalid_token"           // the token is not good, or no longer
 	ReasonUserID    Reason = "invalid_user_id"         // the token is good, but its subject is outside the bounds of user ids
 	ReasonNoUser    Reason = "user_not_found"          // a good token of nobody
+	ReasonDisabled  Reason = "user_disabled"           // a good token of a user who is not let in
 	ReasonNamespace Reason = "invalid_namespace"       // there is no such namespace
 )
 
@@ -33,7 +34,7 @@ func Refusal(reason Reason, cause error) *Error {
 	switch reason {
 	case ReasonNoToken:
 		f.Message = "Authentication required"
-	case ReasonToken, ReasonUserID:
+	case ReasonToken, ReasonUserID, ReasonDisabled:
 		f.Message = "Invalid token"
 	case ReasonNoUser:
 		f.Message = "User not found"

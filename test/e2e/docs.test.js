@@ -48,6 +48,7 @@ function blocks() {
 const elsewhere = [
   { file: 'docs/operations.md', language: 'nginx', by: 'test/e2e/proxies.js', that: 'docs/operations.md' },
   { file: 'docs/operations.md', language: 'ini', has: 'ignore_startup_parameters = search_path', by: 'platform/pg/pooler_test.go', that: '"pool_mode = session", "ignore_startup_parameters = search_path"' },
+  { file: 'docs/operations.md', language: 'json', has: '"issuer"', by: 'auth-service/issuers_test.go', that: 'docs/operations.md' },
   { file: 'docs/operations.md', language: 'yaml', by: 'deploy/helmtest/docs_test.go', that: 'docs/operations.md' },
   { file: 'docs/extending.md', language: 'go', by: 'platform/eventserver/docs_test.go', that: 'func TestDocsHaveTheSample' },
   { file: 'docs/extending.md', language: '', has: 'permissions:', by: 'platform/eventserver/docs_test.go', that: 'func TestPermissions' },

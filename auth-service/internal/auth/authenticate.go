@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -31,7 +32,7 @@ const (
 // ReasonToken, ReasonUserID and ReasonNoUser, or Unavailable.
 func (s *Service) Authenticate(ctx context.Context, token, address string) (Identity, error) {
 	id, err := s.authenticate(ctx, token)
-	e := Event{Act: ActToken, Result: resultOf(err), User: id.UserID, Address: address}
+	e := Event{Act: ActToken, Result: ResultOf(err), User: id.UserID, Address: address}
 	if e.Result == ResultFailed {
 		e.Cause = causeOf(err)
 	}
@@ -64,6 +65,8 @@ func (s *Service) authenticate(ctx context.Context, token string) (Identity, err
 		return whose, fault.Refusal(fault.ReasonNoUser, nil)
 	case err != nil:
 		return whose, err
+	case state.User.Disabled:
+		return whose, fault.Refusal(fault.ReasonDisabled, nil)
 	case v.foreign() && !v.issuer.SharesUsers && state.User.Username != "":
 		return whose, errToken(errRegistered)
 	case revoked(v, state):
@@ -95,7 +98,7 @@ func revoked(v verified, state State) bool {
 // admins it says in each token; only where its ids are those of users here the role that they have here counts as well.
 func (s *Service) identity(v verified, u User) Identity {
 	id := Identity{
-		UserID: u.ID, Name: u.Name, Role: u.Role, Rooms: v.rooms, Picture: v.picture,
+		UserID: u.ID, Name: u.Name, Role: u.Role, Rooms: v.rooms, Picture: cmp.Or(v.picture, u.AvatarURL),
 		LoginID: v.loginID, IssuedAt: v.issuedAt, Expires: v.expires,
 	}
 	if v.foreign() && v.name != "" {
@@ -199,7 +202,7 @@ func (s *Service) Forget(r Revocation) {
 // RateLimited.
 func (s *Service) AuthenticateKey(ctx context.Context, key, address string) (APIKey, error) {
 	known, err := s.authenticateKey(ctx, key, address)
-	s.recorder.Record(ctx, Event{Act: ActAPIKey, Result: resultOf(err), Key: known.Name, Address: address})
+	s.recorder.Record(ctx, Event{Act: ActAPIKey, Result: ResultOf(err), Key: known.Name, Address: address})
 	return known, err
 }
 

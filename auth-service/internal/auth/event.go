@@ -24,6 +24,14 @@ const (
 	ActAPIKey   Act = "api_key" // an API key was shown
 	ActCreate   Act = "create"  // a user was created by the settings
 	ActPromote  Act = "promote" // a user was made an admin by the settings
+
+	ActUpsert     Act = "users_upsert" // users were made or changed, by a backend
+	ActUpdate     Act = "user_update"
+	ActDisable    Act = "user_disable"
+	ActEnable     Act = "user_enable"
+	ActDelete     Act = "user_delete"
+	ActPassword   Act = "password"    // a password was changed
+	ActEndSession Act = "session_end" // a login was ended by its user
 )
 
 // Result is what became of it.
@@ -49,7 +57,8 @@ type Event struct {
 	Address string  // of the client; "" when unknown
 	Key     string  // name of the API key; "" when there is none
 	Cause   string  // of a closed list; "" when the result says it all
-	Closed  int     // sockets, of a revocation
+	Closed  int     // sockets, of what ends tokens
+	Count   int     // users or logins, of what concerns several
 }
 
 // Recorder keeps a log of events, and counts them.
@@ -57,8 +66,8 @@ type Recorder interface {
 	Record(ctx context.Context, e Event)
 }
 
-// resultOf tells what an error makes of an act.
-func resultOf(err error) Result {
+// ResultOf tells what an error makes of an act.
+func ResultOf(err error) Result {
 	switch fault.KindOf(err) {
 	case "":
 		return ResultOK
@@ -89,6 +98,8 @@ func causeOf(err error) string {
 			return "unknown_user"
 		case fault.ReasonUserID:
 			return "user_id"
+		case fault.ReasonDisabled:
+			return "disabled"
 		default: // the causes below tell tokens apart
 		}
 	}

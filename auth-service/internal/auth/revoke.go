@@ -29,7 +29,7 @@ type By struct {
 func (s *Service) RevokeUser(ctx context.Context, id UserID, by By) (closed int, err error) {
 	closed, err = s.revokeUser(ctx, id)
 	s.recorder.Record(ctx, Event{
-		Act: ActRevoke, Result: resultOf(err), User: id, Key: by.Key, Address: by.Address, Closed: closed,
+		Act: ActRevoke, Result: ResultOf(err), User: id, Key: by.Key, Address: by.Address, Closed: closed,
 	})
 	return closed, err
 }
@@ -42,10 +42,15 @@ func (s *Service) revokeUser(ctx context.Context, id UserID) (closed int, err er
 	case err != nil:
 		return 0, fmt.Errorf("revoke user %s: %w", id, err)
 	}
+	return s.Close(ctx, r), nil
+}
+
+// Close tells the bus about a committed revocation, as announce does, and how many sockets were closed.
+func (s *Service) Close(ctx context.Context, r Revocation) (closed int) {
 	s.Forget(r)
-	closed, err = s.announcer.AnnounceAndCount(ctx, r)
+	closed, err := s.announcer.AnnounceAndCount(ctx, r)
 	s.announced(ctx, err, r)
-	return closed, nil
+	return closed
 }
 
 // announce tells the bus about a committed revocation. It cannot fail: what the bus did not take, the sweep repeats.

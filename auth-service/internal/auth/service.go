@@ -86,7 +86,7 @@ type Pair struct {
 // RateLimited, Forbidden where registration is off.
 func (s *Service) Register(ctx context.Context, username, typed, name, address string) (Pair, error) {
 	pair, err := s.register(ctx, username, typed, name, address)
-	s.recorder.Record(ctx, Event{Act: ActRegister, Result: resultOf(err), User: pair.User.ID, Login: pair.login, Address: address})
+	s.recorder.Record(ctx, Event{Act: ActRegister, Result: ResultOf(err), User: pair.User.ID, Login: pair.login, Address: address})
 	return pair, err
 }
 
@@ -118,7 +118,7 @@ func (s *Service) register(ctx context.Context, username, typed, name, address s
 		return Pair{}, fmt.Errorf("create user: %w", err)
 	}
 	s.attempts.LoggedIn(u.Username, from)
-	return s.begin(ctx, u)
+	return s.begin(ctx, u, address)
 }
 
 func newUser(username, name string, role Role) (User, error) {
@@ -136,7 +136,7 @@ func newID() string { return uuid.Must(uuid.NewV7()).String() }
 // same work. Faults: Unauthenticated, RateLimited.
 func (s *Service) Login(ctx context.Context, username, typed, address string) (Pair, error) {
 	pair, err := s.login(ctx, username, typed, address)
-	s.recorder.Record(ctx, Event{Act: ActLogin, Result: resultOf(err), User: pair.User.ID, Login: pair.login, Address: address})
+	s.recorder.Record(ctx, Event{Act: ActLogin, Result: ResultOf(err), User: pair.User.ID, Login: pair.login, Address: address})
 	if err != nil {
 		return Pair{}, err
 	}
@@ -155,23 +155,27 @@ func (s *Service) login(ctx context.Context, username, typed, address string) (P
 	if err != nil {
 		return Pair{}, err
 	}
-	u, err := s.checkCredentials(ctx, try.Party, username, given, asTyped)
+	u, _, err := s.checkCredentials(ctx, try.Party, username, given, asTyped)
 	if fault.KindOf(err) != fault.Unauthenticated {
 		try.Forgive()
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		return Pair{User: u}, err
+	case u.Disabled: // said only to who knows the password
+		return Pair{User: u}, fault.New(fault.Forbidden, "The user is disabled")
 	}
 	s.attempts.LoggedIn(u.Username, from)
-	return s.begin(ctx, u)
+	return s.begin(ctx, u, address)
 }
 
-// checkCredentials compares a password, and where that does not fit the characters as they were typed, with what is stored.
-func (s *Service) checkCredentials(ctx context.Context, by admission.Party, username string, given, asTyped password) (User, error) {
+// checkCredentials compares a password, and where that does not fit the characters as they were typed, with what is stored, and gives
+// the hash that is stored now.
+func (s *Service) checkCredentials(ctx context.Context, by admission.Party, username string, given, asTyped password) (User, string, error) {
 	u, hash, err := s.store.Credentials(ctx, username)
 	known := err == nil && username != ""
 	if err != nil && !errors.Is(err, ErrUserNotFound) {
-		return User{}, fmt.Errorf("read credentials: %w", err)
+		return User{}, "", fmt.Errorf("read credentials: %w", err)
 	}
 	if !known {
 		hash = s.passwords.dummy
@@ -182,34 +186,37 @@ func (s *Service) checkCredentials(ctx context.Context, by admission.Party, user
 		stale = true
 	}
 	if err != nil {
-		return u, err
+		return u, "", err
 	}
 	if !ok || !known {
-		return u, fault.New(fault.Unauthenticated, "Wrong username or password")
+		return u, "", fault.New(fault.Unauthenticated, "Wrong username or password")
 	}
 	if stale {
-		s.rehash(ctx, by, u.ID, given, hash)
+		hash = s.rehash(ctx, by, u.ID, given, hash)
 	}
-	return u, nil
+	return u, hash, nil
 }
 
-// rehash brings a stored hash to today's form and costs. The login does not depend on it.
-func (s *Service) rehash(ctx context.Context, by admission.Party, id UserID, given password, old string) {
+// rehash brings a stored hash to today's form and costs, and gives the hash that is stored then. The login does not depend on it.
+func (s *Service) rehash(ctx context.Context, by admission.Party, id UserID, given password, old string) string {
 	hash, err := s.passwords.hash(ctx, by, given)
 	if err == nil {
 		err = s.store.ReplaceHash(ctx, id, old, hash)
 	}
 	if err != nil {
 		s.log.LogAttrs(ctx, slog.LevelWarn, "password was not rehashed", slog.String("user_id", string(id)), slog.Any("error", err))
+		return old
 	}
+	return hash
 }
 
-func (s *Service) begin(ctx context.Context, u User) (Pair, error) {
+func (s *Service) begin(ctx context.Context, u User, address string) (Pair, error) {
 	if _, err := s.keys.current(); err != nil {
 		return Pair{}, err
 	}
 	token := newRefreshToken()
-	grant, err := s.store.BeginLogin(ctx, u, LoginID(newID()), token.hash(), s.cfg.Tokens.RefreshTTL)
+	login := NewLogin{ID: LoginID(newID()), Token: token.hash(), TTL: s.cfg.Tokens.RefreshTTL, Address: address}
+	grant, err := s.store.BeginLogin(ctx, u, login)
 	switch {
 	case errors.Is(err, ErrStale):
 		return Pair{}, fault.Retry(fault.Unavailable, "Logged out meanwhile, try again", 100*time.Millisecond)
@@ -234,7 +241,7 @@ func errRefresh() error { return fault.New(fault.Unauthenticated, "Invalid refre
 // Unauthenticated, RateLimited.
 func (s *Service) Refresh(ctx context.Context, encoded, address string) (Pair, error) {
 	pair, reused, err := s.refresh(ctx, encoded, address)
-	e := Event{Act: ActRefresh, Result: resultOf(err), User: pair.User.ID, Login: pair.login, Address: address}
+	e := Event{Act: ActRefresh, Result: ResultOf(err), User: pair.User.ID, Login: pair.login, Address: address}
 	if reused.ID != 0 {
 		e.Result, e.User, e.Login = ResultReused, reused.UserID, reused.LoginID
 	}
@@ -295,7 +302,7 @@ func (s *Service) Logout(ctx context.Context, encoded, address string) error {
 	}
 	shown, err := s.attempts.Show(token.hash(), s.attempts.From(address))
 	if err != nil {
-		s.recorder.Record(ctx, Event{Act: ActLogout, Result: resultOf(err), Address: address})
+		s.recorder.Record(ctx, Event{Act: ActLogout, Result: ResultOf(err), Address: address})
 		return err
 	}
 	r, err := s.store.EndLogin(ctx, token.hash())

@@ -41,6 +41,8 @@ type UserStore interface {
 	Credentials(ctx context.Context, username string) (u User, passwordHash string, err error)
 	// ReplaceHash stores a stronger hash of the same password unless the password changed meanwhile.
 	ReplaceHash(ctx context.Context, id UserID, old, replacement string) error
+	// ChangePassword replaces a hash by that of another password and ends all logins but one; ErrStale when the hash is another one.
+	ChangePassword(ctx context.Context, id UserID, keep LoginID, old, replacement string) (ended []Revocation, err error)
 	// Promote makes a user an admin with a new password and revokes all its tokens; ErrStale when it is one.
 	Promote(ctx context.Context, id UserID, passwordHash string) (Revocation, error)
 	// Users leaves unknown ones out.
@@ -82,10 +84,18 @@ type State struct {
 	LoginAlive bool
 }
 
+// NewLogin is a login that begins.
+type NewLogin struct {
+	ID      LoginID
+	Token   TokenHash // the first refresh token
+	TTL     time.Duration
+	Address string // of the client; "" when unknown
+}
+
 // LoginStore keeps logins and hashes of refresh tokens.
 type LoginStore interface {
-	// BeginLogin starts a login with its first refresh token; ErrStale when the user's generation is another one.
-	BeginLogin(ctx context.Context, u User, id LoginID, token TokenHash, ttl time.Duration) (Grant, error)
+	// BeginLogin starts a login with its first refresh token; ErrStale when the user's generation or password is another one.
+	BeginLogin(ctx context.Context, u User, l NewLogin) (Grant, error)
 	// Rotate spends a token in favour of its successor. ErrTokenUnknown when it cannot be spent.
 	Rotate(ctx context.Context, s Spending) (Rotation, error)
 	// EndLogin ends the login of a refresh token, spent or not; ErrTokenUnknown when there is none, or it has ended.

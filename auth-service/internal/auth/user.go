@@ -51,10 +51,14 @@ func ParseRole(s string) (Role, bool) {
 
 // User is a person or program that may connect.
 type User struct {
-	ID       UserID
-	Username string // "" for users of another login system
-	Name     string // shown to others
-	Role     Role
+	ID        UserID
+	Username  string // "" for users of another login system
+	Name      string // shown to others
+	Role      Role
+	AvatarURL string // "" when there is none
+	Disabled  bool   // is not let in
+	// PasswordChanges counts them; a login that was begun with another count was begun with another password.
+	PasswordChanges int64
 	// Generation counts revocations of all tokens; a token of an older one is void.
 	Generation int64
 	// RevokedAt is when that last happened, zero when never; whole milliseconds of the database's clock.

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -28,25 +27,24 @@ func grant(ctx context.Context, tx pgx.Tx, user auth.UserID, login auth.LoginID)
 }
 
 const (
-	sqlBeginLogin  = `INSERT INTO logins (id, user_id, expires_at) VALUES ($1, $2, now() + $3::interval)`
+	sqlBeginLogin = `INSERT INTO logins (id, user_id, expires_at, address, used_at)
+VALUES ($1, $2, now() + $3::interval, nullif($4, ''), now())`
 	sqlInsertToken = `INSERT INTO refresh_tokens (hash, login_id, expires_at) VALUES ($1, $2, now() + $3::interval)`
 )
 
 // BeginLogin implements auth.LoginStore.
-func (s *Store) BeginLogin(
-	ctx context.Context, u auth.User, id auth.LoginID, token auth.TokenHash, ttl time.Duration,
-) (g auth.Grant, err error) {
+func (s *Store) BeginLogin(ctx context.Context, u auth.User, l auth.NewLogin) (g auth.Grant, err error) {
 	err = s.Tx(ctx, "begin login", func(tx pgx.Tx) (err error) {
-		if g, err = grant(ctx, tx, u.ID, id); err != nil {
+		if g, err = grant(ctx, tx, u.ID, l.ID); err != nil {
 			return err
 		}
-		if g.User.Generation != u.Generation {
+		if g.User.Generation != u.Generation || g.User.PasswordChanges != u.PasswordChanges {
 			return auth.ErrStale
 		}
-		if _, err := tx.Exec(ctx, sqlBeginLogin, id, u.ID, ttl); err != nil {
+		if _, err := tx.Exec(ctx, sqlBeginLogin, l.ID, u.ID, l.TTL, l.Address); err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, sqlInsertToken, token[:], id, ttl)
+		_, err = tx.Exec(ctx, sqlInsertToken, l.Token[:], l.ID, l.TTL)
 		return err
 	})
 	return g, err
@@ -66,7 +64,8 @@ WHERE hash = $1 AND expires_at > now() FOR UPDATE`
 
 	sqlSpendToken = `UPDATE refresh_tokens SET spent_at = clock_timestamp(), successor_salt = $2 WHERE hash = $1`
 
-	sqlExtendLogin = `UPDATE logins SET expires_at = greatest(expires_at, now() + $2::interval) WHERE id = $1`
+	sqlExtendLogin = `UPDATE logins SET expires_at = greatest(expires_at, now() + $2::interval), used_at = now()
+WHERE id = $1`
 )
 
 // Rotate implements auth.LoginStore.

@@ -71,7 +71,7 @@ func TestUsers(t *testing.T) {
 	if _, err := s.RevokeUser(ctx, "1"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.BeginLogin(ctx, stale, login1, auth.TokenHash{1}, time.Hour); !errors.Is(err, auth.ErrStale) {
+	if _, err := s.BeginLogin(ctx, stale, auth.NewLogin{ID: login1, Token: auth.TokenHash{1}, TTL: time.Hour}); !errors.Is(err, auth.ErrStale) {
 		t.Errorf("BeginLogin() with credentials read before a revocation = %v, want %v", err, auth.ErrStale)
 	}
 }
@@ -85,7 +85,7 @@ func TestPrune(t *testing.T) {
 		t.Fatal(err)
 	}
 	for login, ttl := range map[auth.LoginID]time.Duration{login1: time.Hour, login2: -time.Second} {
-		if _, err := s.BeginLogin(ctx, ann, login, auth.TokenHash{login[35]}, ttl); err != nil {
+		if _, err := s.BeginLogin(ctx, ann, auth.NewLogin{ID: login, Token: auth.TokenHash{login[35]}, TTL: ttl}); err != nil {
 			t.Fatal(err)
 		}
 	}

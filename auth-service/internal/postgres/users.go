@@ -11,13 +11,16 @@ import (
 )
 
 // userColumns are what scanUser reads, for a table alias u.
-const userColumns = `u.id, coalesce(u.username, ''), u.name, u.role, u.generation, u.revoked_at`
+const userColumns = `u.id, coalesce(u.username, ''), u.name, u.role, u.generation, u.revoked_at,
+    coalesce(u.avatar_url, ''), u.disabled_at IS NOT NULL, u.password_changes`
 
 // scanUser reads userColumns followed by more.
 func scanUser(row pgx.Row, more ...any) (auth.User, error) {
 	var u auth.User
 	var revokedAt *time.Time
-	err := row.Scan(append([]any{&u.ID, &u.Username, &u.Name, &u.Role, &u.Generation, &revokedAt}, more...)...)
+	err := row.Scan(append([]any{
+		&u.ID, &u.Username, &u.Name, &u.Role, &u.Generation, &revokedAt, &u.AvatarURL, &u.Disabled, &u.PasswordChanges,
+	}, more...)...)
 	if revokedAt != nil {
 		u.RevokedAt = *revokedAt
 	}

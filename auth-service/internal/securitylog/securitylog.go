@@ -85,8 +85,11 @@ func attrs(e auth.Event, skipped int) []slog.Attr {
 			list = append(list, slog.String(a.key, a.value))
 		}
 	}
-	if e.Act == auth.ActRevoke {
+	if e.Act == auth.ActRevoke || e.Closed > 0 {
 		list = append(list, slog.Int("closed", e.Closed))
+	}
+	if e.Count > 0 {
+		list = append(list, slog.Int("count", e.Count))
 	}
 	if skipped > 0 {
 		list = append(list, slog.Int("skipped", skipped))

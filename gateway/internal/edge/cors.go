@@ -48,7 +48,7 @@ func (o Origins) CORS(next http.Handler, refused func(*http.Request)) http.Handl
 // know, and what is not known here is ignored.
 func preflight(h http.Header, r *http.Request, allowed bool) {
 	h.Add("Vary", "Access-Control-Request-Headers")
-	h.Set("Access-Control-Allow-Methods", "GET, POST")
+	h.Set("Access-Control-Allow-Methods", "GET, POST, PATCH, DELETE")
 	h.Set("Access-Control-Max-Age", "600")
 	asked := r.Header.Values("Access-Control-Request-Headers")
 	if !allowed || len(asked) == 0 {

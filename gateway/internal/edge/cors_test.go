@@ -33,8 +33,8 @@ func TestCORS(t *testing.T) {
 				t.Errorf("GET %s from %q: Access-Control-Expose-Headers = %q", path, origin, res.Header.Get("Access-Control-Expose-Headers"))
 			}
 			res, _ = ask(t, http.MethodOptions, front.URL+path, "", append(headers, "Access-Control-Request-Method: POST")...)
-			if got := res.Header.Get("Access-Control-Allow-Origin"); res.StatusCode != http.StatusNoContent || got != want || res.Header.Get("Access-Control-Allow-Methods") != "GET, POST" {
-				t.Errorf("preflight of %s from %q = %d, %q, %q, want 204, %q, GET, POST", path, origin, res.StatusCode, got, res.Header.Get("Access-Control-Allow-Methods"), want)
+			if got := res.Header.Get("Access-Control-Allow-Origin"); res.StatusCode != http.StatusNoContent || got != want || res.Header.Get("Access-Control-Allow-Methods") != "GET, POST, PATCH, DELETE" {
+				t.Errorf("preflight of %s from %q = %d, %q, %q, want 204, %q, GET, POST, PATCH, DELETE", path, origin, res.StatusCode, got, res.Header.Get("Access-Control-Allow-Methods"), want)
 			}
 		}
 	}

@@ -79,10 +79,22 @@ func readField(m protoreflect.Message, field protoreflect.FieldDescriptor, value
 		return nil
 	case field.IsList():
 		if value[0] != '[' {
+			if field.Kind() == protoreflect.MessageKind {
+				return fault.Newf(fault.Invalid, "%s must be an array of objects", path)
+			}
 			return wrongKind(field, path)
 		}
 		list := m.Mutable(field).List()
 		for element := range rawjson.Split(value) {
+			if field.Kind() == protoreflect.MessageKind {
+				if element[0] != '{' {
+					return fault.Newf(fault.Invalid, "%s must be an array of objects", path)
+				}
+				if err := readObject(list.AppendMutable().Message(), element, path+"."); err != nil {
+					return err
+				}
+				continue
+			}
 			v, ok := scalar(field, element)
 			if !ok {
 				return wrongKind(field, path)

@@ -80,6 +80,7 @@ func newHandler(t *testing.T) (*Handler, *conn, *cluster) {
 	h, err := New(Config{
 		Services: []Service{
 			{Desc: &authv1.AuthService_ServiceDesc, Conn: remote},
+			{Desc: &authv1.UserService_ServiceDesc, Conn: remote},
 			{Desc: &chatv1.ChatService_ServiceDesc, Conn: remote},
 			{Desc: &presencev1.PresenceService_ServiceDesc, Conn: remote},
 			{Desc: &clusterv1.ClusterService_ServiceDesc, Server: local},
@@ -405,6 +406,32 @@ func TestSlots(t *testing.T) {
 	}
 }
 
+// TestObjectsInLists: a list of objects is read element by element, and only what is there is set.
+func TestObjectsInLists(t *testing.T) {
+	h, remote, _ := newHandler(t)
+	w := ask(t, h, "POST", "/api/v1/users:upsert", `{"users":[{"id":"a","name":"","data":{"n":9007199254740993}},{"id":"b"}]}`)
+	if w.Code != http.StatusOK || len(remote.got) != 1 {
+		t.Fatalf("upsert = %d %s, want 200", w.Code, w.Body)
+	}
+	list := remote.got[0].(*authv1.UpsertUsersRequest).GetUsers()
+	if len(list) != 2 || list[0].GetId() != "a" || list[0].Name == nil || string(list[0].GetDataJson()) != `{"n":9007199254740993}` || list[1].GetId() != "b" || list[1].Name != nil || list[1].Data != nil {
+		t.Errorf("upsert of two was read as %v", list)
+	}
+	for _, body := range []string{`{"users":{"id":"a"}}`, `{"users":[1]}`, `{"users":[null]}`, `{"users":["a"]}`} {
+		refused(t, body, ask(t, h, "POST", "/api/v1/users:upsert", body), 400, fault.Invalid, "users must be an array of objects")
+	}
+	refused(t, "a wrong field", ask(t, h, "POST", "/api/v1/users:upsert", `{"users":[{"id":7}]}`), 400, fault.Invalid, "users.id must be a string")
+
+	w = ask(t, h, "PATCH", "/api/v1/users/crm%2F1", `{"disabled":false}`)
+	change, ok := remote.got[len(remote.got)-1].(*authv1.UpdateUserRequest)
+	if w.Code != http.StatusOK || !ok || change.GetUserId() != "crm/1" || change.Disabled == nil || change.GetDisabled() || change.Name != nil {
+		t.Errorf("PATCH = %d %s, read as %v", w.Code, w.Body, change)
+	}
+	if w = ask(t, h, "PUT", "/api/v1/users/a", "{}"); w.Code != http.StatusMethodNotAllowed || w.Header().Get("Allow") != "DELETE, GET, HEAD, PATCH" {
+		t.Errorf("PUT = %d, Allow %q, want 405 with the methods there are", w.Code, w.Header().Get("Allow"))
+	}
+}
+
 // TestDocument compares the OpenAPI document with what is served.
 func TestDocument(t *testing.T) {
 	h, _, _ := newHandler(t)
@@ -436,7 +463,7 @@ func TestDocument(t *testing.T) {
 	for path, methods := range doc.Paths {
 		for method, o := range methods {
 			operations++
-			open := strings.HasPrefix(path, "/api/v1/auth/") || strings.HasPrefix(path, "/.well-known/")
+			open := isOpen(path)
 			if o.Responses["default"].Schema["$ref"] != "#/definitions/Error" || o.Security == nil || open != (len(o.Security) == 0) {
 				t.Errorf("%s %s: errors are %v, security %v", method, path, o.Responses["default"], o.Security)
 			}

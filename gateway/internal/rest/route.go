@@ -85,6 +85,8 @@ func routeOf(s Service, m protoreflect.MethodDescriptor, rule *annotations.HttpR
 		r.method, path = http.MethodGet, pattern.Get
 	case *annotations.HttpRule_Post:
 		r.method, path = http.MethodPost, pattern.Post
+	case *annotations.HttpRule_Patch:
+		r.method, path = http.MethodPatch, pattern.Patch
 	case *annotations.HttpRule_Delete:
 		r.method, path = http.MethodDelete, pattern.Delete
 	default:

@@ -72,10 +72,12 @@ func finish(file string) error {
 func finishOperation(path string, operation object) error {
 	text := fmt.Sprint(operation["summary"], " ", operation["description"])
 	switch {
-	case strings.HasPrefix(path, "/api/v1/auth/") || strings.HasPrefix(path, "/.well-known/"):
-		operation["security"] = []any{}
 	case strings.Contains(text, "Needs an end user"):
 		operation["security"] = []any{object{"accessToken": []any{}}}
+	case strings.HasPrefix(path, "/api/v1/auth/") || strings.HasPrefix(path, "/.well-known/"):
+		operation["security"] = []any{}
+	case strings.Contains(text, "or an access token"):
+		operation["security"] = []any{object{"apiKey": []any{}}, object{"accessToken": []any{}}}
 	case strings.Contains(text, "scope"):
 		operation["security"] = []any{object{"apiKey": []any{}}}
 	default:
