@@ -41,6 +41,10 @@ type Receiver interface {
 	Closed(reason Reason)
 }
 
+// ArrivalWatcher is a Receiver that is told when a message has begun to arrive and its end is still to come. The call comes from the
+// goroutine that calls Receive.
+type ArrivalWatcher interface{ MessageBegun() }
+
 // Code is a WebSocket close code (RFC 6455 §7.4).
 type Code uint16
 

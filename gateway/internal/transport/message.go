@@ -18,6 +18,7 @@ type Message struct {
 	volatile    bool
 	answer      bool
 	withOffset  bool
+	more        bool // the last of the frames goes on in the next message
 }
 
 // Frames is the WebSocket form: a text frame and one binary frame for each attachment.
@@ -99,6 +100,12 @@ func BinaryMessage(content []byte) *Message {
 
 // FramesMessage makes a message from frames that were encoded elsewhere. It can only go over a WebSocket.
 func FramesMessage(frames []byte) *Message { return &Message{frames: frames} }
+
+// CarriedMessage makes a message from the frames of a session of another gateway, which bounds them: they are taken whatever waits
+// already. more tells that the last one goes on in the next message.
+func CarriedMessage(frames []byte, more bool) *Message {
+	return &Message{frames: frames, answer: true, more: more}
+}
 
 const (
 	opContinuation = 0x0

@@ -85,6 +85,8 @@ type WebSocket struct {
 
 	mu      sync.Mutex // guards what follows
 	out     frameQueue // stuck while a drain goroutine is at work
+	inFrame bool       // the last frame goes on in the next message
+	pong    []byte     // to be sent after that frame
 	slow    bool       // a message did not fit: Flush closes the conn
 	closing bool       // nothing more is queued; the link ends when out is written
 	reason  Reason
@@ -188,6 +190,7 @@ func (c *WebSocket) receive(data []byte) error {
 func (c *WebSocket) boundFrame() {
 	held := int32(c.parser.held()) //nolint:gosec // within the limit of a message
 	pace := Pace{patience: c.server.limits.FrameTimeout, deadline: c.server.born.Add(c.deadline)}
+	begun := !c.bounded || c.boundedAt != c.parser.units
 	switch {
 	case !c.parser.incomplete():
 		if c.bounded {
@@ -196,7 +199,7 @@ func (c *WebSocket) boundFrame() {
 			c.setReadDeadline(time.Time{})
 		}
 		return
-	case !c.bounded || c.boundedAt != c.parser.units:
+	case begun:
 		pace = NewPace(pace.patience, time.Now())
 	case held > c.counted:
 		pace.Moved(int(held-c.counted), time.Now())
@@ -205,6 +208,9 @@ func (c *WebSocket) boundFrame() {
 	}
 	if !c.bounded {
 		c.arriving.Store(true)
+	}
+	if watcher, ok := c.owner.(ArrivalWatcher); ok && begun {
+		watcher.MessageBegun()
 	}
 	c.bounded, c.boundedAt, c.counted, c.deadline = true, c.parser.units, held, pace.deadline.Sub(c.server.born)
 	c.setReadDeadline(pace.deadline)
@@ -293,8 +299,7 @@ func (r *receiving) message(data []byte, binary bool) {
 
 func (r *receiving) ping(data []byte) {
 	c := (*WebSocket)(r)
-	frame := append(appendHeader(make([]byte, 0, 2+len(data)), opPong, len(data)), data...)
-	c.Queue(FramesMessage(frame))
+	c.answerPing(append(appendHeader(make([]byte, 0, 2+len(data)), opPong, len(data)), data...))
 	c.Flush()
 }
 

@@ -17,8 +17,32 @@ func (c *WebSocket) Queue(m *Message) bool {
 		return false
 	}
 	c.out.append(m.frames)
+	if m.more != c.inFrame {
+		c.inFrameLocked(m.more)
+	}
 	c.dueLocked()
 	return true
+}
+
+// inFrameLocked notes whether the frame that was queued last goes on. The answer to a ping waits for its end.
+func (c *WebSocket) inFrameLocked(more bool) {
+	c.inFrame = more
+	if !more && c.pong != nil {
+		c.out.append(c.pong)
+		c.pong = nil
+	}
+}
+
+// answerPing queues the answer to a ping, between two frames. An earlier one that still waits need not be sent (RFC 6455 §5.5.3).
+func (c *WebSocket) answerPing(pong []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.inFrame:
+		c.pong = pong
+	case c.admitLocked(len(pong), &Message{}):
+		c.out.append(pong)
+	}
 }
 
 // QueueSuffixed implements Conn.

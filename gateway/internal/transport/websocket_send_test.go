@@ -147,3 +147,21 @@ func TestDrainInOrder(t *testing.T) {
 		k.expect(t, "close:1012", "EOF")
 	})
 }
+
+// TestPongBetweenFrames: the answer to a ping that comes while a long frame of another gateway's session is on its way follows that frame.
+func TestPongBetweenFrames(t *testing.T) {
+	modes(t, func(t *testing.T, connect func(Limits, func(Conn, []byte)) link) {
+		k := connect(testLimits, nil)
+		frame := TextMessage(strings.Repeat("x", 1000)).Frames()
+		k.conn.Queue(CarriedMessage(frame[:300], true))
+		k.conn.Flush()
+		k.write(t, wire(fin|opPing, []byte("old")), wire(fin|opPing, []byte("ping")), wire(fin|opText, []byte("said")))
+		eventually(t, "the message behind the pings is received", func() bool { return len(k.session.got()) == 1 })
+		k.conn.Queue(CarriedMessage(frame[300:600], true))
+		k.conn.Flush()
+		k.conn.Queue(CarriedMessage(frame[600:], false))
+		k.conn.Queue(TextMessage("next"))
+		k.conn.Flush()
+		k.expect(t, "1:"+strings.Repeat("x", 1000), "10:ping", "1:next")
+	})
+}
