@@ -31,3 +31,13 @@ func (s *Server) Arriving(sid string) (done func()) {
 		session.pongs.delayed(now)
 	}
 }
+
+// ArrivesElsewhere tells that the body of a POST for a session of this gateway is coming in at another gateway. It is told again and
+// again, so that one that was lost does not matter.
+func (s *Server) ArrivesElsewhere(sid string) {
+	if session := s.session(sid); session != nil {
+		session.mu.Lock()
+		defer session.mu.Unlock()
+		session.pongs.delayed(time.Now())
+	}
+}

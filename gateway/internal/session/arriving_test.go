@@ -99,3 +99,21 @@ func TestPongBehindALongBody(t *testing.T) {
 		}
 	})
 }
+
+// TestPongBehindABodyThatArrivesElsewhere: the same where another gateway takes the body in, and tells of it now and then.
+func TestPongBehindABodyThatArrivesElsewhere(t *testing.T) {
+	slowly(t, func(t *testing.T, server *session.Server, sockets *transport.Server) {
+		server.ArrivesElsewhere("nobody's")
+		p := sessiontest.OpenPolling(t, server, sockets)
+		for range 10 {
+			time.Sleep(10 * time.Second)
+			server.ArrivesElsewhere(p.SID)
+		}
+		p.Post("3")
+		time.Sleep(50 * time.Second)
+		r := server.Poll(t.Context(), session.PollRequest{Method: http.MethodGet, Query: engineio.Query{Transport: engineio.TransportPolling, SID: p.SID}})
+		if r.Status != http.StatusBadRequest {
+			t.Errorf("a GET without pongs = %d %s, want 400", r.Status, r.Body)
+		}
+	})
+}
