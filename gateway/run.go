@@ -68,7 +68,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := operations.Listen(ctx); err != nil {
 		return err
 	}
-	others := peers.New(peersConfig(cfg, app), nc, sessions, log)
+	others := peers.New(peersConfig(cfg, app, strangers), nc, sessions, log)
 	front, err := edge.New(edgeConfig(cfg, public, listener, conns, app.cluster, log),
 		edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Peers: others, Strangers: strangers, Stats: st, Log: log})
 	if err != nil {
@@ -103,8 +103,10 @@ func edgeConfig(cfg Config, c edge.Config, listener net.Listener, conns serviceC
 	return c
 }
 
-func peersConfig(cfg Config, app app) peers.Config {
-	return peers.Config{Gateway: cfg.Listen.ID, Takeover: app.Takeover, Resumed: app.Resumed, SendQueue: cfg.Limits.SendQueueBytes}
+func peersConfig(cfg Config, app app, strangers *transport.Strangers) peers.Config {
+	return peers.Config{
+		Gateway: cfg.Listen.ID, Takeover: app.Takeover, Resumed: app.Resumed, SendQueue: cfg.Limits.SendQueueBytes, Strangers: strangers,
+	}
 }
 
 func transportLimits(cfg Config, unfinished *transport.Unfinished) transport.Limits {

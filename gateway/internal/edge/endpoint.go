@@ -23,6 +23,8 @@ type Peers interface {
 	Poll(ctx context.Context, gateway string, r session.PollRequest) (session.PollResponse, error)
 	// OpenTunnel asks another gateway to take a WebSocket for one of its sessions. refusal is its answer when it does not.
 	OpenTunnel(ctx context.Context, gateway, sid string) (bind func(transport.Conn) transport.Receiver, refusal *engineio.RequestError, err error)
+	// Arriving tells another gateway that the body of a POST for one of its sessions is coming in here, until done is called.
+	Arriving(gateway, sid string) (done func())
 	// Carried tells how many WebSockets this gateway carries for others.
 	Carried() int
 }
@@ -197,10 +199,12 @@ func (e *Endpoint) poll(w http.ResponseWriter, r *http.Request, query engineio.Q
 	request := session.PollRequest{Method: r.Method, Query: query, ContentType: r.Header.Get("Content-Type")}
 	if r.ContentLength != 0 && (owner != "" || e.deps.Sessions.Transport(query.SID) != "") {
 		most := e.cfg.MaxPayload
+		var arrived func()
 		if owner == "" {
-			most = min(most, e.deps.Sessions.MaxBody(query.SID))
+			most, arrived = min(most, e.deps.Sessions.MaxBody(query.SID)), e.deps.Sessions.Arriving(query.SID)
+		} else {
+			arrived = e.deps.Peers.Arriving(owner, query.SID)
 		}
-		arrived := e.deps.Sessions.Arriving(query.SID)
 		body, ended, release, err := e.bodies.read(r.Body, r.ContentLength, most)
 		arrived()
 		defer release()

@@ -136,6 +136,7 @@ func (o *oneTunnel) OpenTunnel(context.Context, string, string) (func(transport.
 }
 
 func (*oneTunnel) Carried() int                     { return 0 }
+func (*oneTunnel) Arriving(string, string) func()   { return func() {} }
 func (*oneTunnel) Receive([]byte, bool)             {}
 func (*oneTunnel) BatchEnd()                        {}
 func (o *oneTunnel) Closed(reason transport.Reason) { o.ended <- reason }

@@ -85,6 +85,10 @@ type fleet struct {
 	t      testing.TB
 	broker *embedded.Server
 	bus    *nats.Conn // of the test
+
+	// Of the gateways that are started from now on.
+	sessions session.Config
+	limits   transport.Limits
 }
 
 // gateway is one of them.
@@ -101,12 +105,17 @@ type gateway struct {
 	mu       sync.Mutex // guards what follows
 	resumed  time.Time  // when the last stall ended
 	takeover func(pid string, done func())
+
+	strangers *transport.Strangers
 }
 
 func newFleet(t testing.TB) *fleet {
 	t.Helper()
 	broker := bustest.Server(t)
-	return &fleet{t: t, broker: broker, bus: bustest.Connect(t, broker)}
+	return &fleet{
+		t: t, broker: broker, bus: bustest.Connect(t, broker), sessions: sessiontest.Config(),
+		limits: transport.Limits{MaxMessage: 100_000, SendQueue: 256 << 10, FrameTimeout: time.Minute, CloseTimeout: time.Second},
+	}
 }
 
 // start starts a gateway.
@@ -114,13 +123,14 @@ func (f *fleet) start(id string) *gateway {
 	f.t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	g := &gateway{t: f.t, fleet: f, id: id, nc: bustest.Connect(f.t, f.broker), app: &echo{sockets: make(map[string][]*session.Socket)}}
-	g.sessions = sessiontest.Server(f.t, g.app, sessiontest.Config(), sessiontest.Stats())
-	g.sockets = transport.NewServer(transport.Limits{
-		MaxMessage: 100_000, SendQueue: 256 << 10, FrameTimeout: time.Minute, CloseTimeout: time.Second,
-	}, log)
+	g.strangers = new(transport.Strangers)
+	cfg := f.sessions
+	cfg.Strangers = g.strangers
+	g.sessions = sessiontest.Server(f.t, g.app, cfg, sessiontest.Stats())
+	g.sockets = transport.NewServer(f.limits, log)
 	f.t.Cleanup(g.sockets.Wait)
 	g.peers = New(Config{
-		Gateway: id,
+		Gateway: id, Strangers: g.strangers,
 		Takeover: func(pid string, done func()) {
 			g.mu.Lock()
 			takeover := g.takeover

@@ -94,9 +94,8 @@ func (p *Peers) askTunnels(ctx context.Context, tunnels []*tunnel, now time.Time
 	for _, t := range tunnels {
 		known := false
 		if !silent { // one silence is enough: asking for the gateway's other tunnels would take as long each
-			var err error
-			known, err = p.askTunnel(ctx, t.gateway, t.id)
-			silent = err != nil
+			end, err := p.askTunnel(ctx, t.gateway, t.id)
+			known, silent = end.known, err != nil
 			if errors.Is(err, nats.ErrNoResponders) && p.gone(ctx, t.gateway) {
 				p.endTunnelsOf(t.gateway)
 				return
@@ -129,23 +128,52 @@ func (t *tunnel) unknown() {
 	}
 }
 
-// askTunnel tells whether a gateway knows a tunnel; an error means that it does not answer. Its answer also says that it has taken
+// otherEnd is what the gateway at the other end of a tunnel answers.
+type otherEnd struct {
+	known  bool
+	queued int // bytes that wait for the client, at the carrier
+}
+
+// askTunnel asks a gateway about a tunnel; an error means that it does not answer. Its answer also says that it has taken
 // in what this gateway sent before, for one gateway takes messages in in their order.
-func (p *Peers) askTunnel(ctx context.Context, gateway, id string) (known bool, err error) {
+func (p *Peers) askTunnel(ctx context.Context, gateway, id string) (otherEnd, error) {
 	raw, err := proto.Marshal(&enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Keepalive{
-		Keepalive: &enginev1.TunnelKeepalive{Tunnel: id},
+		Keepalive: &enginev1.TunnelKeepalive{Tunnel: id, State: true},
 	}})
 	if err != nil {
-		return false, fmt.Errorf("encode a keepalive: %w", err)
+		return otherEnd{}, fmt.Errorf("encode a keepalive: %w", err)
 	}
 	wait, cancel := context.WithTimeout(ctx, keepaliveTimeout)
 	defer cancel()
 	msg, err := p.nc.RequestWithContext(wait, subject.Engine(gateway), raw)
 	if err != nil {
-		return false, fmt.Errorf("ask the other end of a tunnel: %w", err)
+		return otherEnd{}, fmt.Errorf("ask the other end of a tunnel: %w", err)
 	}
-	return len(msg.Data) == 0, nil
+	if string(msg.Data) == unknownTunnel {
+		return otherEnd{}, nil
+	}
+	var state enginev1.TunnelState
+	if err := proto.Unmarshal(msg.Data, &state); err != nil {
+		return otherEnd{}, fmt.Errorf("decode the state of a tunnel: %w", err)
+	}
+	return otherEnd{known: true, queued: int(state.GetQueued())}, nil //nolint:gosec // another gateway's send queue
 }
+
+// answerKeepalive tells another gateway about a tunnel between the two.
+func (p *Peers) answerKeepalive(msg *nats.Msg, asked *enginev1.TunnelKeepalive) {
+	t := p.tunnel(asked.GetTunnel())
+	var answer []byte
+	switch {
+	case t == nil:
+		answer = []byte(unknownTunnel)
+	case asked.GetState() && t.conn != nil:
+		answer, _ = proto.Marshal(&enginev1.TunnelState{Queued: uint64(t.conn.QueuedBytes())}) //nolint:gosec // never negative
+	}
+	_ = msg.Respond(answer) // the other end asks again
+}
+
+// unknownTunnel is the answer to the keepalive of a tunnel that this gateway does not have.
+const unknownTunnel = "unknown"
 
 // gone tells whether a gateway for which nobody listens stays away.
 func (p *Peers) gone(ctx context.Context, gateway string) bool {

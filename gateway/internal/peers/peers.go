@@ -31,6 +31,8 @@ type Config struct {
 	Resumed func(now time.Time) time.Time
 	// SendQueue is how many bytes may wait for a client whose WebSocket another gateway carries; 0 = 256 KiB.
 	SendQueue int
+	// Strangers make room where this gateway is full: clients among them whose WebSockets it carries. nil: they do not.
+	Strangers *transport.Strangers
 }
 
 // Peers passes polling requests and WebSockets on to the gateways that have their sessions, and answers those gateways.
@@ -179,14 +181,12 @@ func (p *Peers) received(msg *nats.Msg, m *enginev1.EngineMessage) {
 		}
 	case *enginev1.EngineMessage_Flow:
 		if t := p.tunnel(kind.Flow.GetTunnel()); t != nil {
-			t.flow(kind.Flow.GetPause())
+			t.setFlow(kind.Flow)
 		}
 	case *enginev1.EngineMessage_Keepalive:
-		var answer []byte
-		if p.tunnel(kind.Keepalive.GetTunnel()) == nil {
-			answer = []byte(unknownTunnel)
-		}
-		_ = msg.Respond(answer) // the other end asks again
+		p.answerKeepalive(msg, kind.Keepalive)
+	case *enginev1.EngineMessage_Arriving:
+		p.arrives(kind.Arriving)
 	case *enginev1.EngineMessage_Takeover:
 		p.cfg.Takeover(kind.Takeover.GetPid(), func() { _ = msg.Respond(nil) }) // the other end goes on without
 	}
@@ -237,8 +237,5 @@ func (p *Peers) replyPoll(msg *nats.Msg, r session.PollResponse) {
 		p.log.Debug("poll not answered", slog.Any("error", err))
 	}
 }
-
-// unknownTunnel is the answer to the keepalive of a tunnel that this gateway does not have. The answer to all others is empty.
-const unknownTunnel = "unknown"
 
 var errNoTunnel = errors.New("the session's gateway does not answer")

@@ -32,9 +32,12 @@ type tunnel struct {
 	opened  time.Time          // at the carrier
 	owner   transport.Receiver // at the owner: the session's side
 	conn    transport.Conn     // at the carrier: the client's WebSocket
+	bounds  bool               // at the carrier: the owner bounds what waits here
 
 	sending sync.Mutex // before mu; guards sent, and is held while a message is published: they leave in the order of their numbers
 	sent    uint64     // messages to the other end
+
+	part []byte // at the owner, of Run: what has come of a message in several parts
 
 	mu     sync.Mutex // guards what follows; nothing is published under it. The lock of conn may be taken under it
 	got    uint64     // messages from the other end
@@ -44,24 +47,30 @@ type tunnel struct {
 	seen   time.Time // when the other end last gave a sign of life
 
 	// At the owner.
-	out     []byte // frames that wait for a flush, or for the window
-	large   int    // bytes of a message that is taken beside the bound of out
-	slow    bool   // a message did not fit: Flush closes the tunnel
-	paused  bool   // reading is to be paused
-	told    bool   // what the carrier was told of that
-	telling bool   // a goroutine is at it
+	out      transport.Backlog // frames that wait for a flush, or for the window
+	slow     bool              // a message did not fit: Flush closes the tunnel
+	arriving bool              // the client is sending a message whose end is still to come
+	flow     flow              // as it is to be
+	told     flow              // as the carrier knows it
+	telling  bool              // a goroutine is at it
 
 	// At the carrier.
+	begun   bool // the owner was told of the message that is arriving
 	held    bool // the owner wants no more for now
 	stopped bool // reading from the client is paused
+	place   transport.Place
 }
 
-// tunnelChunk is how many bytes of frames go in one NATS message, below its limit of 1 MiB.
-const tunnelChunk = 256 << 10
+// flow is what the owner tells its carrier of the client.
+type flow struct{ pause, admitted bool }
 
-var (
-	_ transport.Conn     = (*tunnel)(nil)
-	_ transport.Receiver = (*tunnel)(nil)
+const (
+	// tunnelChunk is how many bytes of frames go in one NATS message, below its limit of 1 MiB.
+	tunnelChunk = 256 << 10
+	// flushLong is how many queued bytes make a flush due.
+	flushLong = 64 << 10
+	// dataOverhead is what a TunnelData has beside its content, at most, in bytes.
+	dataOverhead = 256
 )
 
 func (p *Peers) tunnel(id string) *tunnel {
@@ -133,8 +142,12 @@ func (p *Peers) OpenTunnel(
 		return nil, &engineio.RequestError{Code: int(reply.GetCode()), Message: reply.GetMessage(), Status: int(reply.GetStatus())}, nil
 	}
 	return func(conn transport.Conn) transport.Receiver {
-		t.conn = conn
-		conn.Admitted()
+		t.conn, t.bounds = conn, reply.GetBounds()
+		if reply.GetStranger() {
+			p.cfg.Strangers.Wait(t, &t.place, false)
+		} else {
+			conn.Admitted()
+		}
 		p.addTunnel(t)
 		return t
 	}, nil, nil
@@ -142,15 +155,17 @@ func (p *Peers) OpenTunnel(
 
 // acceptTunnel accepts a WebSocket that another gateway carries for a session of this one.
 func (p *Peers) acceptTunnel(msg *nats.Msg, open *enginev1.TunnelOpen) {
-	reply := &enginev1.TunnelOpenReply{}
+	reply := &enginev1.TunnelOpenReply{Bounds: true}
 	if p.sessions.Transport(open.GetSid()) == "" {
 		refusal := engineio.ErrUnknownSession
 		reply.Status, reply.Code, reply.Message = http.StatusBadRequest, int32(refusal.Code), refusal.Message //nolint:gosec // small
 	} else {
-		t := &tunnel{peers: p, id: open.GetTunnel(), gateway: open.GetGatewayId()}
+		t := &tunnel{peers: p, id: open.GetTunnel(), gateway: open.GetGatewayId(), out: transport.NewBacklog(p.cfg.SendQueue)}
 		t.owner = p.sessions.Upgrade(open.GetSid(), t)
 		t.mu.Lock()
 		refused := t.closed // the session is not on polling any more
+		t.told.admitted = t.flow.admitted
+		reply.Stranger = !t.told.admitted
 		t.mu.Unlock()
 		if refused {
 			reply.Status = http.StatusConflict
@@ -177,54 +192,27 @@ func (p *Peers) tunnelData(d *enginev1.TunnelData) {
 	t.got++
 	hole := d.GetN() != t.got
 	t.seen = time.Now()
+	t.arriving = d.GetMore()
+	t.tellFlowLocked()
 	t.mu.Unlock()
 	switch {
 	case hole:
 		t.Close(transport.CodeTryAgainLater, transport.ReasonLost)
 		t.end(transport.ReasonLost)
 	case t.owner != nil:
-		t.owner.Receive(d.GetContent(), d.GetBinary())
-		t.owner.BatchEnd()
+		t.fromClient(d)
 	default:
-		t.conn.Queue(transport.FramesMessage(d.GetContent()))
-		t.conn.Flush()
+		t.toClient(d)
 	}
 }
 
-// Receive implements transport.Receiver, at the carrier: a message of the client goes to the owner.
-func (t *tunnel) Receive(data []byte, binary bool) {
-	if t.opened.Before(t.peers.cfg.Resumed(time.Now())) { // it may be old, which the owner cannot know
-		t.conn.Close(transport.CodeTryAgainLater, transport.ReasonStalled)
-		return
-	}
-	t.sendData(data, binary)
-}
-
-// BatchEnd implements transport.Receiver: the owner is told with each message.
-func (t *tunnel) BatchEnd() {}
-
-func (t *tunnel) sendData(content []byte, binary bool) {
-	t.sending.Lock()
-	defer t.sending.Unlock()
-	t.sendDataLocked(content, binary)
-}
-
-// sendDataLocked sends a message; its caller holds sending.
-func (t *tunnel) sendDataLocked(content []byte, binary bool) {
+// sendDataLocked sends a message, or a part of one; its caller holds sending.
+func (t *tunnel) sendDataLocked(content []byte, binary, more bool) {
 	t.sent++
 	t.peers.send(t.gateway, &enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Data{Data: &enginev1.TunnelData{
-		Tunnel: t.id, N: t.sent, Content: content, Binary: binary,
+		Tunnel: t.id, N: t.sent, Content: content, Binary: binary, More: more,
 	}}})
 	t.advance(len(content))
-}
-
-// Closed implements transport.Receiver, at the carrier: the client's WebSocket ended.
-func (t *tunnel) Closed(reason transport.Reason) {
-	t.mu.Lock()
-	t.closed = true
-	t.mu.Unlock()
-	t.peers.dropTunnel(t.id)
-	t.sendClose(transport.CodeNormal, reason)
 }
 
 func (t *tunnel) sendClose(code transport.Code, reason transport.Reason) {
@@ -264,134 +252,6 @@ func (t *tunnel) end(reason transport.Reason) {
 		t.conn.Close(transport.CodeTryAgainLater, reason)
 	default: // refused while it is opened: nobody has it
 	}
-}
-
-// Queue implements transport.Conn, at the owner.
-func (t *tunnel) Queue(m *transport.Message) bool { return t.queue(m, m.Frames()) }
-
-// QueueSuffixed implements transport.Conn, at the owner.
-func (t *tunnel) QueueSuffixed(m *transport.Message, suffix []byte) bool {
-	return t.queue(m, m.AppendSuffixed(nil, suffix))
-}
-
-// queue takes frames as the send queue of any conn does: what a full window keeps back stays within the bound, a message that is
-// larger than that aside. Frames that only wait for a flush are no sign of a slow client.
-func (t *tunnel) queue(m *transport.Message, frames []byte) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if t.closed || t.slow {
-		return false
-	}
-	bound, backlog, full := t.peers.cfg.SendQueue, len(t.out)-t.large, t.window.full()
-	fits := !full || backlog+len(frames) <= bound
-	switch {
-	case m.Volatile() && full && (backlog > bound/2 || !fits):
-		return false
-	case len(frames) > bound && (t.large == 0 || !full):
-		t.large = len(frames)
-	case !fits:
-		t.slow = true
-		return false
-	}
-	t.out = append(t.out, frames...)
-	return true
-}
-
-// FlushDue implements transport.Conn, at the owner.
-func (t *tunnel) FlushDue() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.slow || len(t.out) >= tunnelChunk && !t.window.full()
-}
-
-// Flush implements transport.Conn, at the owner.
-func (t *tunnel) Flush() {
-	if t.flush(false) {
-		t.sendClose(transport.CodeTryAgainLater, transport.ReasonSlow)
-		t.end(transport.ReasonSlow)
-	}
-}
-
-// flush sends what is queued, as far as the window goes, or all of it where it is the last. It tells whether the client is too slow.
-func (t *tunnel) flush(last bool) (slow bool) {
-	t.sending.Lock()
-	defer t.sending.Unlock()
-	for {
-		t.mu.Lock()
-		slow = t.slow && !t.closed
-		n := min(len(t.out), tunnelChunk)
-		if slow || n == 0 || t.window.full() && !last {
-			t.mu.Unlock()
-			return slow
-		}
-		out := t.out[:n]
-		if t.out = t.out[n:]; len(t.out) == 0 {
-			t.out = nil
-		}
-		t.large = min(t.large, len(t.out))
-		t.mu.Unlock()
-		t.sendDataLocked(out, false)
-	}
-}
-
-// Close implements transport.Conn, at the owner.
-func (t *tunnel) Close(code transport.Code, reason transport.Reason) {
-	t.flush(true)
-	t.sendClose(code, reason)
-	t.end(reason)
-}
-
-// PauseRead implements transport.Conn, at the owner.
-func (t *tunnel) PauseRead() { t.setPaused(true) }
-
-// ResumeRead implements transport.Conn, at the owner.
-func (t *tunnel) ResumeRead() { t.setPaused(false) }
-
-// setPaused has a goroutine tell the carrier: whoever pauses may hold a lock, and must not publish.
-func (t *tunnel) setPaused(paused bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.paused = paused
-	if !t.telling && !t.closed { // a closed tunnel begins nothing that its gateway would not wait for
-		t.telling = true
-		t.peers.tasks.Go(t.tellPaused)
-	}
-}
-
-// tellPaused tells the carrier whether reading is paused, until it knows the latest.
-func (t *tunnel) tellPaused() {
-	for {
-		t.mu.Lock()
-		paused := t.paused
-		if paused == t.told {
-			t.telling = false
-			t.mu.Unlock()
-			return
-		}
-		t.told = paused
-		t.mu.Unlock()
-		t.peers.send(t.gateway, &enginev1.EngineMessage{Kind: &enginev1.EngineMessage_Flow{Flow: &enginev1.TunnelFlow{
-			Tunnel: t.id, Pause: paused,
-		}}})
-	}
-}
-
-// flow stops and resumes reading from the client, at the carrier.
-func (t *tunnel) flow(pause bool) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.held = pause
-	t.adjustReadingLocked()
-}
-
-// Admitted implements transport.Conn, at the owner. The carrier takes long messages in any case: it does not know whose they are.
-func (t *tunnel) Admitted() {}
-
-// QueuedBytes implements transport.Conn, at the owner.
-func (t *tunnel) QueuedBytes() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return len(t.out)
 }
 
 // closeTunnels ends all tunnels when this gateway stops.

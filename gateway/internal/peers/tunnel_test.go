@@ -27,6 +27,8 @@ type webSocket struct {
 	t    *testing.T
 	conn net.Conn
 
+	reading sync.Mutex // a gate after each frame: while a test holds it the client does not read on
+
 	mu     sync.Mutex // guards got
 	got    []string
 	closed chan struct{}
@@ -45,6 +47,8 @@ func tunnelled(t *testing.T, carrier, owner *gateway, sid string) *webSocket {
 		defer close(w.closed)
 		for {
 			frame, err := ws.ReadFrame(conn)
+			w.reading.Lock()
+			w.reading.Unlock() //nolint:staticcheck // a gate
 			if err != nil {
 				return
 			}
@@ -251,10 +255,10 @@ func TestTunnelPauses(t *testing.T) {
 	sessiontest.Eventually(t, func() bool {
 		tunnel.mu.Lock()
 		defer tunnel.mu.Unlock()
-		return !tunnel.telling && tunnel.told
+		return !tunnel.telling && tunnel.told.pause
 	}, func() string { return "the carrier is not told to pause" })
-	if known, err := g1.peers.askTunnel(t.Context(), tunnel.gateway, tunnel.id); err != nil || !known { // the carrier has stopped by now
-		t.Fatalf("askTunnel = %v, %v", known, err)
+	if end, err := g1.peers.askTunnel(t.Context(), tunnel.gateway, tunnel.id); err != nil || !end.known { // the carrier has stopped by now
+		t.Fatalf("askTunnel = %v, %v", end, err)
 	}
 	want := []string{"3probe"}
 	for i := range 20 {

@@ -37,6 +37,7 @@ type EngineMessage struct {
 	//	*EngineMessage_Flow
 	//	*EngineMessage_Keepalive
 	//	*EngineMessage_Takeover
+	//	*EngineMessage_Arriving
 	Kind          isEngineMessage_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -151,6 +152,15 @@ func (x *EngineMessage) GetTakeover() *Takeover {
 	return nil
 }
 
+func (x *EngineMessage) GetArriving() *Arriving {
+	if x != nil {
+		if x, ok := x.Kind.(*EngineMessage_Arriving); ok {
+			return x.Arriving
+		}
+	}
+	return nil
+}
+
 type isEngineMessage_Kind interface {
 	isEngineMessage_Kind()
 }
@@ -187,6 +197,10 @@ type EngineMessage_Takeover struct {
 	Takeover *Takeover `protobuf:"bytes,8,opt,name=takeover,proto3,oneof"`
 }
 
+type EngineMessage_Arriving struct {
+	Arriving *Arriving `protobuf:"bytes,9,opt,name=arriving,proto3,oneof"`
+}
+
 func (*EngineMessage_Poll) isEngineMessage_Kind() {}
 
 func (*EngineMessage_Cancel) isEngineMessage_Kind() {}
@@ -202,6 +216,8 @@ func (*EngineMessage_Flow) isEngineMessage_Kind() {}
 func (*EngineMessage_Keepalive) isEngineMessage_Kind() {}
 
 func (*EngineMessage_Takeover) isEngineMessage_Kind() {}
+
+func (*EngineMessage_Arriving) isEngineMessage_Kind() {}
 
 // Poll is one polling request that came to another gateway; it is answered with PollReply.
 type Poll struct {
@@ -470,9 +486,13 @@ func (x *TunnelOpen) GetGatewayId() string {
 type TunnelOpenReply struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// 0 = taken; otherwise the status and the message of the refusal.
-	Status        int32  `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
-	Code          int32  `protobuf:"varint,2,opt,name=code,proto3" json:"code,omitempty"`
-	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Status  int32  `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
+	Code    int32  `protobuf:"varint,2,opt,name=code,proto3" json:"code,omitempty"`
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// The client has not shown who it is: TunnelFlow tells when it has.
+	Stranger bool `protobuf:"varint,4,opt,name=stranger,proto3" json:"stranger,omitempty"`
+	// The owner bounds what waits for the client, at the carrier too (TunnelKeepalive.state), so that the carrier takes all of it.
+	Bounds        bool `protobuf:"varint,5,opt,name=bounds,proto3" json:"bounds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -528,6 +548,20 @@ func (x *TunnelOpenReply) GetMessage() string {
 	return ""
 }
 
+func (x *TunnelOpenReply) GetStranger() bool {
+	if x != nil {
+		return x.Stranger
+	}
+	return false
+}
+
+func (x *TunnelOpenReply) GetBounds() bool {
+	if x != nil {
+		return x.Bounds
+	}
+	return false
+}
+
 // TunnelData carries what goes over the WebSocket.
 type TunnelData struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
@@ -535,8 +569,10 @@ type TunnelData struct {
 	// Counts from 1 in each direction; a hole ends the tunnel.
 	N uint64 `protobuf:"varint,2,opt,name=n,proto3" json:"n,omitempty"`
 	// To the client: WebSocket frames as they are. From the client: one message.
-	Content       []byte `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
-	Binary        bool   `protobuf:"varint,4,opt,name=binary,proto3" json:"binary,omitempty"`
+	Content []byte `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
+	Binary  bool   `protobuf:"varint,4,opt,name=binary,proto3" json:"binary,omitempty"`
+	// The last frame, or the message, goes on in the next TunnelData.
+	More          bool `protobuf:"varint,5,opt,name=more,proto3" json:"more,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -595,6 +631,13 @@ func (x *TunnelData) GetContent() []byte {
 func (x *TunnelData) GetBinary() bool {
 	if x != nil {
 		return x.Binary
+	}
+	return false
+}
+
+func (x *TunnelData) GetMore() bool {
+	if x != nil {
+		return x.More
 	}
 	return false
 }
@@ -659,11 +702,13 @@ func (x *TunnelClose) GetReason() string {
 	return ""
 }
 
-// TunnelFlow stops and resumes reading from the client.
+// TunnelFlow is what the owner tells of its client: it stops and resumes the reading.
 type TunnelFlow struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Tunnel        string                 `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
-	Pause         bool                   `protobuf:"varint,2,opt,name=pause,proto3" json:"pause,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tunnel string                 `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	Pause  bool                   `protobuf:"varint,2,opt,name=pause,proto3" json:"pause,omitempty"`
+	// The client has shown who it is.
+	Admitted      bool `protobuf:"varint,3,opt,name=admitted,proto3" json:"admitted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -712,11 +757,19 @@ func (x *TunnelFlow) GetPause() bool {
 	return false
 }
 
-// TunnelKeepalive asks whether the other end still has the tunnel; answered with an empty message if it has, with another
-// one if not.
+func (x *TunnelFlow) GetAdmitted() bool {
+	if x != nil {
+		return x.Admitted
+	}
+	return false
+}
+
+// TunnelKeepalive asks whether the other end still has the tunnel; answered with "unknown" if not.
 type TunnelKeepalive struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Tunnel        string                 `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tunnel string                 `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	// The answer is a TunnelState; otherwise, and from gateways of earlier releases, it is empty.
+	State         bool `protobuf:"varint,2,opt,name=state,proto3" json:"state,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -758,6 +811,114 @@ func (x *TunnelKeepalive) GetTunnel() string {
 	return ""
 }
 
+func (x *TunnelKeepalive) GetState() bool {
+	if x != nil {
+		return x.State
+	}
+	return false
+}
+
+// TunnelState is the carrier's answer to its owner.
+type TunnelState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Bytes that wait to be written to the client.
+	Queued        uint64 `protobuf:"varint,1,opt,name=queued,proto3" json:"queued,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TunnelState) Reset() {
+	*x = TunnelState{}
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TunnelState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TunnelState) ProtoMessage() {}
+
+func (x *TunnelState) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TunnelState.ProtoReflect.Descriptor instead.
+func (*TunnelState) Descriptor() ([]byte, []int) {
+	return file_starling_engine_v1_engine_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *TunnelState) GetQueued() uint64 {
+	if x != nil {
+		return x.Queued
+	}
+	return 0
+}
+
+// Arriving tells the session's gateway that its client is sending something that takes long, so that a pong would have to wait behind
+// it: a message on a WebSocket, until its TunnelData, or the body of a POST, for which it is told again and again.
+type Arriving struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One of the two.
+	Tunnel        string `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	Sid           string `protobuf:"bytes,2,opt,name=sid,proto3" json:"sid,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Arriving) Reset() {
+	*x = Arriving{}
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Arriving) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Arriving) ProtoMessage() {}
+
+func (x *Arriving) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Arriving.ProtoReflect.Descriptor instead.
+func (*Arriving) Descriptor() ([]byte, []int) {
+	return file_starling_engine_v1_engine_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Arriving) GetTunnel() string {
+	if x != nil {
+		return x.Tunnel
+	}
+	return ""
+}
+
+func (x *Arriving) GetSid() string {
+	if x != nil {
+		return x.Sid
+	}
+	return ""
+}
+
 // Takeover tells that a client came back and is recovered elsewhere: the old session, if it still lives, ends silently.
 // Answered with an empty message.
 type Takeover struct {
@@ -769,7 +930,7 @@ type Takeover struct {
 
 func (x *Takeover) Reset() {
 	*x = Takeover{}
-	mi := &file_starling_engine_v1_engine_proto_msgTypes[10]
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -781,7 +942,7 @@ func (x *Takeover) String() string {
 func (*Takeover) ProtoMessage() {}
 
 func (x *Takeover) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_engine_v1_engine_proto_msgTypes[10]
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -794,7 +955,7 @@ func (x *Takeover) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Takeover.ProtoReflect.Descriptor instead.
 func (*Takeover) Descriptor() ([]byte, []int) {
-	return file_starling_engine_v1_engine_proto_rawDescGZIP(), []int{10}
+	return file_starling_engine_v1_engine_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Takeover) GetPid() string {
@@ -826,7 +987,7 @@ type SessionState struct {
 
 func (x *SessionState) Reset() {
 	*x = SessionState{}
-	mi := &file_starling_engine_v1_engine_proto_msgTypes[11]
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -838,7 +999,7 @@ func (x *SessionState) String() string {
 func (*SessionState) ProtoMessage() {}
 
 func (x *SessionState) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_engine_v1_engine_proto_msgTypes[11]
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -851,7 +1012,7 @@ func (x *SessionState) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionState.ProtoReflect.Descriptor instead.
 func (*SessionState) Descriptor() ([]byte, []int) {
-	return file_starling_engine_v1_engine_proto_rawDescGZIP(), []int{11}
+	return file_starling_engine_v1_engine_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *SessionState) GetSocketId() string {
@@ -923,7 +1084,7 @@ type SessionRoom struct {
 
 func (x *SessionRoom) Reset() {
 	*x = SessionRoom{}
-	mi := &file_starling_engine_v1_engine_proto_msgTypes[12]
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -935,7 +1096,7 @@ func (x *SessionRoom) String() string {
 func (*SessionRoom) ProtoMessage() {}
 
 func (x *SessionRoom) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_engine_v1_engine_proto_msgTypes[12]
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -948,7 +1109,7 @@ func (x *SessionRoom) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionRoom.ProtoReflect.Descriptor instead.
 func (*SessionRoom) Descriptor() ([]byte, []int) {
-	return file_starling_engine_v1_engine_proto_rawDescGZIP(), []int{12}
+	return file_starling_engine_v1_engine_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SessionRoom) GetIndex() uint32 {
@@ -987,7 +1148,7 @@ type SessionEnd struct {
 
 func (x *SessionEnd) Reset() {
 	*x = SessionEnd{}
-	mi := &file_starling_engine_v1_engine_proto_msgTypes[13]
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -999,7 +1160,7 @@ func (x *SessionEnd) String() string {
 func (*SessionEnd) ProtoMessage() {}
 
 func (x *SessionEnd) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_engine_v1_engine_proto_msgTypes[13]
+	mi := &file_starling_engine_v1_engine_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1012,7 +1173,7 @@ func (x *SessionEnd) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionEnd.ProtoReflect.Descriptor instead.
 func (*SessionEnd) Descriptor() ([]byte, []int) {
-	return file_starling_engine_v1_engine_proto_rawDescGZIP(), []int{13}
+	return file_starling_engine_v1_engine_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SessionEnd) GetNonce() string {
@@ -1047,7 +1208,7 @@ var File_starling_engine_v1_engine_proto protoreflect.FileDescriptor
 
 const file_starling_engine_v1_engine_proto_rawDesc = "" +
 	"\n" +
-	"\x1fstarling/engine/v1/engine.proto\x12\x12starling.engine.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x03\n" +
+	"\x1fstarling/engine/v1/engine.proto\x12\x12starling.engine.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x99\x04\n" +
 	"\rEngineMessage\x12.\n" +
 	"\x04poll\x18\x01 \x01(\v2\x18.starling.engine.v1.PollH\x00R\x04poll\x128\n" +
 	"\x06cancel\x18\x02 \x01(\v2\x1e.starling.engine.v1.PollCancelH\x00R\x06cancel\x124\n" +
@@ -1056,7 +1217,8 @@ const file_starling_engine_v1_engine_proto_rawDesc = "" +
 	"\x05close\x18\x05 \x01(\v2\x1f.starling.engine.v1.TunnelCloseH\x00R\x05close\x124\n" +
 	"\x04flow\x18\x06 \x01(\v2\x1e.starling.engine.v1.TunnelFlowH\x00R\x04flow\x12C\n" +
 	"\tkeepalive\x18\a \x01(\v2#.starling.engine.v1.TunnelKeepaliveH\x00R\tkeepalive\x12:\n" +
-	"\btakeover\x18\b \x01(\v2\x1c.starling.engine.v1.TakeoverH\x00R\btakeoverB\x06\n" +
+	"\btakeover\x18\b \x01(\v2\x1c.starling.engine.v1.TakeoverH\x00R\btakeover\x12:\n" +
+	"\barriving\x18\t \x01(\v2\x1c.starling.engine.v1.ArrivingH\x00R\barrivingB\x06\n" +
 	"\x04kind\"\xae\x01\n" +
 	"\x04Poll\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
@@ -1078,27 +1240,37 @@ const file_starling_engine_v1_engine_proto_rawDesc = "" +
 	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x12\x10\n" +
 	"\x03sid\x18\x02 \x01(\tR\x03sid\x12\x1d\n" +
 	"\n" +
-	"gateway_id\x18\x03 \x01(\tR\tgatewayId\"W\n" +
+	"gateway_id\x18\x03 \x01(\tR\tgatewayId\"\x8b\x01\n" +
 	"\x0fTunnelOpenReply\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\x05R\x06status\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\x05R\x04code\x12\x18\n" +
-	"\amessage\x18\x03 \x01(\tR\amessage\"d\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x1a\n" +
+	"\bstranger\x18\x04 \x01(\bR\bstranger\x12\x16\n" +
+	"\x06bounds\x18\x05 \x01(\bR\x06bounds\"x\n" +
 	"\n" +
 	"TunnelData\x12\x16\n" +
 	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x12\f\n" +
 	"\x01n\x18\x02 \x01(\x04R\x01n\x12\x18\n" +
 	"\acontent\x18\x03 \x01(\fR\acontent\x12\x16\n" +
-	"\x06binary\x18\x04 \x01(\bR\x06binary\"Q\n" +
+	"\x06binary\x18\x04 \x01(\bR\x06binary\x12\x12\n" +
+	"\x04more\x18\x05 \x01(\bR\x04more\"Q\n" +
 	"\vTunnelClose\x12\x16\n" +
 	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\x05R\x04code\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\":\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\"V\n" +
 	"\n" +
 	"TunnelFlow\x12\x16\n" +
 	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x12\x14\n" +
-	"\x05pause\x18\x02 \x01(\bR\x05pause\")\n" +
+	"\x05pause\x18\x02 \x01(\bR\x05pause\x12\x1a\n" +
+	"\badmitted\x18\x03 \x01(\bR\badmitted\"?\n" +
 	"\x0fTunnelKeepalive\x12\x16\n" +
-	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\"\x1c\n" +
+	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\bR\x05state\"%\n" +
+	"\vTunnelState\x12\x16\n" +
+	"\x06queued\x18\x01 \x01(\x04R\x06queued\"4\n" +
+	"\bArriving\x12\x16\n" +
+	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x12\x10\n" +
+	"\x03sid\x18\x02 \x01(\tR\x03sid\"\x1c\n" +
 	"\bTakeover\x12\x10\n" +
 	"\x03pid\x18\x01 \x01(\tR\x03pid\"\x90\x02\n" +
 	"\fSessionState\x12\x1b\n" +
@@ -1138,7 +1310,7 @@ func file_starling_engine_v1_engine_proto_rawDescGZIP() []byte {
 	return file_starling_engine_v1_engine_proto_rawDescData
 }
 
-var file_starling_engine_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_starling_engine_v1_engine_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_starling_engine_v1_engine_proto_goTypes = []any{
 	(*EngineMessage)(nil),         // 0: starling.engine.v1.EngineMessage
 	(*Poll)(nil),                  // 1: starling.engine.v1.Poll
@@ -1150,11 +1322,13 @@ var file_starling_engine_v1_engine_proto_goTypes = []any{
 	(*TunnelClose)(nil),           // 7: starling.engine.v1.TunnelClose
 	(*TunnelFlow)(nil),            // 8: starling.engine.v1.TunnelFlow
 	(*TunnelKeepalive)(nil),       // 9: starling.engine.v1.TunnelKeepalive
-	(*Takeover)(nil),              // 10: starling.engine.v1.Takeover
-	(*SessionState)(nil),          // 11: starling.engine.v1.SessionState
-	(*SessionRoom)(nil),           // 12: starling.engine.v1.SessionRoom
-	(*SessionEnd)(nil),            // 13: starling.engine.v1.SessionEnd
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(*TunnelState)(nil),           // 10: starling.engine.v1.TunnelState
+	(*Arriving)(nil),              // 11: starling.engine.v1.Arriving
+	(*Takeover)(nil),              // 12: starling.engine.v1.Takeover
+	(*SessionState)(nil),          // 13: starling.engine.v1.SessionState
+	(*SessionRoom)(nil),           // 14: starling.engine.v1.SessionRoom
+	(*SessionEnd)(nil),            // 15: starling.engine.v1.SessionEnd
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
 }
 var file_starling_engine_v1_engine_proto_depIdxs = []int32{
 	1,  // 0: starling.engine.v1.EngineMessage.poll:type_name -> starling.engine.v1.Poll
@@ -1164,14 +1338,15 @@ var file_starling_engine_v1_engine_proto_depIdxs = []int32{
 	7,  // 4: starling.engine.v1.EngineMessage.close:type_name -> starling.engine.v1.TunnelClose
 	8,  // 5: starling.engine.v1.EngineMessage.flow:type_name -> starling.engine.v1.TunnelFlow
 	9,  // 6: starling.engine.v1.EngineMessage.keepalive:type_name -> starling.engine.v1.TunnelKeepalive
-	10, // 7: starling.engine.v1.EngineMessage.takeover:type_name -> starling.engine.v1.Takeover
-	12, // 8: starling.engine.v1.SessionState.rooms:type_name -> starling.engine.v1.SessionRoom
-	14, // 9: starling.engine.v1.SessionEnd.at:type_name -> google.protobuf.Timestamp
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	12, // 7: starling.engine.v1.EngineMessage.takeover:type_name -> starling.engine.v1.Takeover
+	11, // 8: starling.engine.v1.EngineMessage.arriving:type_name -> starling.engine.v1.Arriving
+	14, // 9: starling.engine.v1.SessionState.rooms:type_name -> starling.engine.v1.SessionRoom
+	16, // 10: starling.engine.v1.SessionEnd.at:type_name -> google.protobuf.Timestamp
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_starling_engine_v1_engine_proto_init() }
@@ -1188,6 +1363,7 @@ func file_starling_engine_v1_engine_proto_init() {
 		(*EngineMessage_Flow)(nil),
 		(*EngineMessage_Keepalive)(nil),
 		(*EngineMessage_Takeover)(nil),
+		(*EngineMessage_Arriving)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1195,7 +1371,7 @@ func file_starling_engine_v1_engine_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_engine_v1_engine_proto_rawDesc), len(file_starling_engine_v1_engine_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
