@@ -61,7 +61,7 @@ func TestLoginDuringAFlood(t *testing.T) {
 	s := newSystem(t)
 	cfg := s.config(t)
 	cfg.Passwords.MemoryKiB, cfg.Passwords.Time, cfg.Passwords.Concurrency, cfg.Passwords.Queue = 4<<10, 1, 1, 20
-	cfg.Passwords.Wait = 8 * time.Second
+	cfg.Passwords.Wait = 30 * time.Second
 	cfg.Limits.AddressRate = 0
 	client := start(t, cfg)
 	if _, err := client.Register(at(t, "198.51.100.1"), &authv1.RegisterRequest{Username: "ann", Password: password}); err != nil {

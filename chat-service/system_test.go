@@ -189,12 +189,7 @@ func (s *system) listen(to string) *nats.Subscription {
 
 func nextEvent(t *testing.T, sub *nats.Subscription) (*eventv1.RoomEvent, *nats.Msg) {
 	t.Helper()
-	return nextEventWithin(t, sub, 30*time.Second)
-}
-
-func nextEventWithin(t *testing.T, sub *nats.Subscription, patience time.Duration) (*eventv1.RoomEvent, *nats.Msg) {
-	t.Helper()
-	msg, err := sub.NextMsg(patience)
+	msg, err := sub.NextMsg(30 * time.Second)
 	if err != nil {
 		t.Fatalf("next event on %s: %v", sub.Subject, err)
 	}

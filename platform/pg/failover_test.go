@@ -25,7 +25,7 @@ func until(t *testing.T, what string, try func() error) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s still fails %s after the failover: %v", what, patience, err)
+			t.Fatalf("%s still fails after %s: %v", what, patience, err)
 		}
 	}
 }

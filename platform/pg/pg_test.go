@@ -30,7 +30,7 @@ func migrations() fstest.MapFS {
 
 func TestPoolSettings(t *testing.T) {
 	cfg := pgtest.New(t, migrations(), "odd Schema")
-	cfg.StatementTimeout, cfg.AppName = 50*time.Millisecond, "tester"
+	cfg.StatementTimeout, cfg.AppName = 2*patience, "tester"
 	pool, err := pg.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -41,11 +41,18 @@ func TestPoolSettings(t *testing.T) {
 	if err := pool.QueryRow(t.Context(), sql).Scan(&got); err != nil {
 		t.Fatal(err)
 	}
-	if want := "odd Schema tester 50ms account goose_db_version"; got != want {
+	if want := "odd Schema tester 1min account goose_db_version"; got != want {
 		t.Errorf("session = %q, want %q", got, want)
 	}
-	_, err = pool.Exec(t.Context(), "SELECT pg_sleep(5)")
-	if !pg.IsUnavailable(err) {
+	conn, err := pool.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Release()
+	if _, err := conn.Exec(t.Context(), "SET statement_timeout = 50"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), "SELECT pg_sleep(60)"); !pg.IsUnavailable(err) {
 		t.Errorf("IsUnavailable(%v) = false, want true for a statement timeout", err)
 	}
 	if n := testutil.CollectAndCount(pg.Collector(pool)); n != 7 {
@@ -75,12 +82,26 @@ func TestMigrateTogether(t *testing.T) {
 }
 
 func TestMigrateWaitsForPostgres(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 1200*time.Millisecond)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
+	go func() {
+		for range 3 { // tries; none finds PostgreSQL
+			if conn, err := listener.Accept(); err == nil {
+				_ = conn.Close()
+			}
+		}
+		cancel()
+	}()
 	var log bytes.Buffer
-	err := pg.Migrate(ctx, pg.Config{URL: closedPort(t), Schema: "s"}, migrations(), slog.New(slog.NewTextHandler(&log, nil)))
-	if !errors.Is(err, context.DeadlineExceeded) || strings.Count(log.String(), "waiting for PostgreSQL") != 1 {
-		t.Errorf("Migrate = %v, log %q, want the deadline and one line", err, log.String())
+	err = pg.Migrate(ctx, pg.Config{URL: settings.URL("postgres://u:hunter2@" + listener.Addr().String() + "/x?sslmode=disable"), Schema: "s"},
+		migrations(), slog.New(slog.NewTextHandler(&log, nil)))
+	if !errors.Is(err, context.Canceled) || strings.Count(log.String(), "waiting for PostgreSQL") != 1 {
+		t.Errorf("Migrate = %v, log %q, want the end of the context and one line for all tries", err, log.String())
 	}
 	if strings.Contains(log.String()+err.Error(), "hunter2") {
 		t.Errorf("Migrate = %v, log %q, want no password", err, log.String())

@@ -119,17 +119,19 @@ func TestSickReplica(t *testing.T) {
 	conn := dial(t, target, ClientConfig{})
 	connected(t, conn, &well)
 	sick.Store(true)
+	began := time.Now()
 	for range 400 {
 		if err := invoke(t, conn); err != nil {
 			t.Fatalf("call while one of two replicas refuses = %v, want nil", err)
 		}
 	}
-	if n := refused.Load(); n < refusals || n > 20 {
-		t.Errorf("the replica that refuses got %d of 400 calls, want a few", n)
+	// A few, and the trials, of which a slow machine has time for many.
+	if n, most := int(refused.Load()), 20+int(time.Since(began)/trialPause); n < refusals || n > most {
+		t.Errorf("the replica that refuses got %d of 400 calls, want %d to %d", n, refusals, most)
 	}
 	sick.Store(false)
 	well.Store(0)
-	for end := time.Now().Add(3 * trialPause); well.Load() < 5; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); well.Load() < 5; time.Sleep(20 * time.Millisecond) {
 		if err := invoke(t, conn); err != nil || time.Now().After(end) {
 			t.Fatalf("after it is well: call = %v, the replica answered %d, want it in use again", err, well.Load())
 		}

@@ -70,7 +70,7 @@ func dial(t *testing.T, target string, cfg ClientConfig) *grpc.ClientConn {
 
 func invoke(t *testing.T, conn *grpc.ClientConn) error {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	return conn.Invoke(ctx, method, new(emptypb.Empty), new(emptypb.Empty))
 }
@@ -191,7 +191,7 @@ func TestRestart(t *testing.T) {
 		t.Errorf("call without a server = %v, want Unavailable", err)
 	}
 	serve(t, ServerConfig{Addr: addr}, func(context.Context) error { return nil })
-	for end := time.Now().Add(8 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		if err = invoke(t, conn); err == nil || time.Now().After(end) {
 			break
 		}
@@ -215,7 +215,7 @@ func TestList(t *testing.T) {
 		addrs, stops = append(addrs, listener.Addr().String()), append(stops, stop)
 	}
 	conn := dial(t, strings.Join(addrs, ", "), ClientConfig{})
-	for end := time.Now().Add(8 * time.Second); calls[0].Load() == 0 || calls[1].Load() == 0; {
+	for end := time.Now().Add(30 * time.Second); calls[0].Load() == 0 || calls[1].Load() == 0; {
 		if err := invoke(t, conn); err != nil || time.Now().After(end) {
 			t.Fatalf("call = %v; %d and %d calls, want both servers called", err, calls[0].Load(), calls[1].Load())
 		}

@@ -47,8 +47,15 @@ func TestAnnounceAndCount(t *testing.T) {
 	if err := gateway.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := a.AnnounceAndCount(t.Context(), revocation); got != 2 || err != nil { // a repeated answer counts once
-		t.Errorf("AnnounceAndCount() = %d, %v, want 2", got, err)
+	got := 0
+	for end := time.Now().Add(30 * time.Second); got == 0 && time.Now().Before(end); { // again where the first answer comes too late
+		var err error
+		if got, err = a.AnnounceAndCount(t.Context(), revocation); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got != 2 { // a repeated answer counts once
+		t.Errorf("AnnounceAndCount() = %d, want 2", got)
 	}
 }
 
@@ -116,7 +123,7 @@ func TestRunForgets(t *testing.T) {
 		case <-time.After(20 * time.Millisecond): // not subscribed yet
 			continue
 		case <-deadline:
-			t.Fatal("nothing was forgotten in 3s")
+			t.Fatal("nothing was forgotten")
 		}
 		break
 	}

@@ -68,5 +68,10 @@ func runWriter(t testing.TB, store chat.Store, p chat.Publisher, o chat.Observer
 }
 
 func writer(t testing.TB, store chat.Store, p chat.Publisher) *chat.Writer {
-	return runWriter(t, store, p, nowhere{}, chat.WriterConfig{Lanes: 4, BatchMax: 200, Queue: 4096, Timeout: 4 * time.Second})
+	return runWriter(t, store, p, nowhere{}, writerConfig(30*time.Second))
+}
+
+// writerConfig has a Writer give up after timeout.
+func writerConfig(timeout time.Duration) chat.WriterConfig {
+	return chat.WriterConfig{Lanes: 4, BatchMax: 200, Queue: 4096, Timeout: timeout}
 }

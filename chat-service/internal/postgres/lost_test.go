@@ -219,7 +219,8 @@ func TestRefusedAfterAnUnknownOutcome(t *testing.T) {
 	}
 	cut.set(1)
 	s.set(1_000_000)
-	if _, err := w.Do(t.Context(), send("r", "ann", "not found", "")); fault.KindOf(err) != fault.Timeout {
+	hasty := runWriter(t, s, nowhere{}, nowhere{}, writerConfig(4*time.Second))
+	if _, err := hasty.Do(t.Context(), send("r", "ann", "not found", "")); fault.KindOf(err) != fault.Timeout {
 		t.Errorf("send whose outcome stays unknown = %v, want timeout", err)
 	}
 	s.set(1_000_000) // the first attempt may be the one that the circuit lets try, which is not refused but fails

@@ -162,7 +162,7 @@ func TestServerDiesWithItsParent(t *testing.T) {
 	if pid == 0 {
 		t.Fatal("child started no server")
 	}
-	for end := time.Now().Add(5 * time.Second); isPostmaster(pid, filepath.Join(dir, "data")); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); isPostmaster(pid, filepath.Join(dir, "data")); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("postmaster %d outlives its killed parent", pid)
 		}
