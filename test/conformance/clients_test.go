@@ -194,8 +194,8 @@ func bare(t *testing.T) endpoint {
 func TestEngineServer(t *testing.T) {
 	e := bare(t)
 	s := dial(t, e, "")
-	if o := wantOpen(t, s.next(t)); o.PingInterval != 500 || o.MaxPayload != 100 {
-		t.Errorf("open packet = %+v, want pingInterval 500 and maxPayload 100", o)
+	if o := wantOpen(t, s.next(t)); o.MaxPayload != 100 {
+		t.Errorf("open packet = %+v, want maxPayload 100", o)
 	}
 	if got := s.next(t); got != "4hi" {
 		t.Errorf("first message = %q, want 4hi", got)

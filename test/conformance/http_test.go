@@ -20,12 +20,8 @@ const (
 	maxPayload     = 1_000_000
 )
 
-const (
-	// patience bounds what must come at all.
-	patience = 30 * time.Second
-	// slack is what a busy machine may add to a time.
-	slack = 500 * time.Millisecond
-)
+// patience bounds what must come at all.
+const patience = 30 * time.Second
 
 // endpoint is one Engine.IO endpoint of a server.
 type endpoint struct {

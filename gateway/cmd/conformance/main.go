@@ -23,6 +23,7 @@ func serve() int {
 	flag.StringVar(&cfg.Suite, "suite", "protocol", "suite to serve: "+strings.Join(conformance.Suites(), ", "))
 	flag.StringVar(&cfg.Addr, "addr", "", "address to listen on, host:port; empty takes the suite's own")
 	flag.DurationVar(&cfg.Patience, "patience", 0, "least time for a client's pong and first CONNECT, a duration; 0 takes the suite's own")
+	flag.DurationVar(&cfg.PingInterval, "ping-interval", 0, "time between two heartbeats, a duration; 0 takes the suite's own")
 	flag.Parse()
 	level := slog.LevelWarn
 	if *verbose {

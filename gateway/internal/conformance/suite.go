@@ -1,6 +1,7 @@
 package conformance
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +29,9 @@ type Config struct {
 	Suite string
 	// Addr is host:port; empty takes the suite's own.
 	Addr string
-	// Patience is the least that a client has for a pong and for its first CONNECT; 0 takes the suite's own.
-	Patience time.Duration
+	// Patience is the least that a client has for a pong and for its first CONNECT, PingInterval the time between two heartbeats;
+	// 0 takes the suite's own.
+	Patience, PingInterval time.Duration
 	// Ready is told the address once the server listens; nil for nobody.
 	Ready func(addr net.Addr)
 }
@@ -114,6 +116,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	for _, e := range s.endpoints {
 		e.settings.PingTimeout = max(e.settings.PingTimeout, cfg.Patience)
 		e.settings.ConnectTimeout = max(e.settings.ConnectTimeout, cfg.Patience)
+		e.settings.PingInterval = cmp.Or(cfg.PingInterval, e.settings.PingInterval)
 		e.mount(mux, &g, log)
 	}
 	g.Go("http", func(ctx context.Context) error {

@@ -14,10 +14,10 @@ def check(url, transports):
         client.on(event, lambda *args, event=event: answers.put((event, *args[:-1])))  # the last is the recovery offset
 
     def expect(*want):
-        got = answers.get(timeout=8)
+        got = answers.get(timeout=30)
         assert got == want, f"got {got!r}, want {want!r}"
 
-    client.connect(url, transports=transports, namespaces=["/", "/foo"], wait_timeout=8)
+    client.connect(url, transports=transports, namespaces=["/", "/foo"], wait_timeout=30)
     client.emit("doge")
     expect("doge", b"asdfasdf")
     client.emit("buffa", b"\x01\x02")
@@ -26,12 +26,12 @@ def check(url, transports):
     for text in ("てすと", "Я Б Г Д Ж Й", "Ä ä Ü ü ß", "utf8 — string", "utf8 — string"):
         expect("takeUtf8", text)
     for value in (1, "zwölf", {"3": [True, None]}, {"a": b"\x03"}, b""):
-        answer = client.call("echo", value, timeout=8)
+        answer = client.call("echo", value, timeout=30)
         assert answer == value, answer
-    assert client.call("getId", timeout=8) == client.get_sid()
-    assert client.call("getId", namespace="/foo", timeout=8) == client.get_sid("/foo") != client.get_sid()
+    assert client.call("getId", timeout=30) == client.get_sid()
+    assert client.call("getId", namespace="/foo", timeout=30) == client.get_sid("/foo") != client.get_sid()
     client.sleep(4.5)  # two heartbeats
-    assert client.call("echo", "still here", timeout=8) == "still here"
+    assert client.call("echo", "still here", timeout=30) == "still here"
     client.disconnect()
 
 

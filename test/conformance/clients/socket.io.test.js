@@ -78,7 +78,7 @@ each('keeps the order, whatever transport is on', async (connect, { upgrades }) 
       }
     });
   });
-  await within(all, `${n} acks`, 20_000);
+  await within(all, `${n} acks`, 60_000);
   assert.deepEqual(got, Array.from({ length: n }, (_, i) => i));
   if (upgrades) {
     await within(upgraded, 'upgrade');
@@ -191,6 +191,6 @@ test("Python's client", async (t) => {
   if (!python) { t.skip('python3-socketio is not installed'); return; }
   const { spawn } = await import('node:child_process');
   const client = spawn(python, [join(dirname(fileURLToPath(import.meta.url)), 'client.py'), support], { stdio: 'inherit' });
-  const [code] = await within(once(client, 'exit'), 'the end of client.py', 60_000);
+  const [code] = await within(once(client, 'exit'), 'the end of client.py', 240_000);
   assert.equal(code, 0);
 });
