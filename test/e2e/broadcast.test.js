@@ -80,7 +80,7 @@ test('a role that is no admin may not announce', async (t) => {
   }
 });
 
-test('who is connected misses nothing, from the first moment on', { timeout: 60_000 }, async (t) => {
+test('who is connected misses nothing, from the first moment on', { timeout: 180_000 }, async (t) => {
   const ann = await newUser('ann');
   const senders = [await connect(t, ann), await connect(t, ann, { gateway: 1 })];
   for (let i = 0; i < 60; i += 1) {

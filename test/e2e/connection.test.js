@@ -84,7 +84,7 @@ test('an emit with an ack whose last argument is a string', async (t) => {
   const got = [];
   a.socket.on('question', (...args) => { got.push(args.slice(0, -1)); args.at(-1)('yes'); });
   for (const args of [['well?'], [{ n: 1 }, 'text'], []]) {
-    const { status, body } = await call('POST', '/api/v1/emit', { key, body: { userId: user.id, event: 'question', args, ack: { timeoutMs: 5000 } } });
+    const { status, body } = await call('POST', '/api/v1/emit', { key, body: { userId: user.id, event: 'question', args, ack: { timeoutMs: 30_000 } } });
     assert.equal(status, 200, JSON.stringify(body));
     assert.deepEqual(body.replies.map((r) => r.args), [['yes']], JSON.stringify(body));
     assert.deepEqual(got.pop(), args);

@@ -53,7 +53,7 @@ export class Fleet {
       ...Object.fromEntries(services.map((s) => [`${s.toUpperCase()}_SERVICE_ADDR`, names(s).map(grpc).join(',')])),
       GRPC_LISTEN: name.startsWith('gateway') ? '' : grpc(name), ADMIN_LISTEN: admin(name), DRAIN_WINDOW: '500ms', LOG_FORMAT: 'text', ...own(name, fleet),
     });
-    fleet.ready = (name) => until(() => answers(`http://${admin(name)}/readyz`), 30_000, `${name} is ready`);
+    fleet.ready = (name) => until(() => answers(`http://${admin(name)}/readyz`), 90_000, `${name} is ready`);
     all.forEach((name) => fleet.run(name));
     await Promise.all(all.map((name) => fleet.ready(name)));
     return fleet;

@@ -42,7 +42,7 @@ test('a polling socket and a WebSocket on another gateway see each other', async
   }
 });
 
-test('users:online reaches sockets of polling too', { timeout: 30_000 }, async (t) => {
+test('users:online reaches sockets of polling too', { timeout: 180_000 }, async (t) => {
   const ann = await newUser('ann');
   const a = await connect(t, ann, { transports: ['polling'] });
   await a.take('users:online', (l) => l.includes(ann.id));

@@ -17,7 +17,7 @@ export async function call(method, path, { body, token, key, headers = {}, gatew
       ...headers,
     },
     body: raw ?? (body === undefined ? undefined : JSON.stringify(body)),
-    signal: AbortSignal.timeout(15_000),
+    signal: AbortSignal.timeout(60_000),
   });
   const text = await response.text();
   let parsed = text;

@@ -16,13 +16,13 @@ async function open(t, base, token) {
   return socket;
 }
 
-const ask = (socket, event, argument) => socket.timeout(8000).emitWithAck(event, argument);
+const ask = (socket, event, argument) => socket.timeout(30_000).emitWithAck(event, argument);
 const post = async (base, path, body) => {
   const response = await fetch(base + path, { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(body) });
   return { status: response.status, body: await response.json() };
 };
 
-test('messages, rooms, accounts and keys survive a restart; unknown users are refused without provisioning', { timeout: 180_000, skip: !binary && 'needs a system of its own (STARLING_BINARY)' }, async (t) => {
+test('messages, rooms, accounts and keys survive a restart; unknown users are refused without provisioning', { timeout: 600_000, skip: !binary && 'needs a system of its own (STARLING_BINARY)' }, async (t) => {
   const dir = scratch();
   const log = join(process.env.STARLING_RESULTS ?? dir, `restart-${process.pid}.log`);
   const options = { binary, data: join(dir, 'data'), gateways: 1, log };

@@ -8,7 +8,7 @@ import { apiKey, call, register } from './rest.js';
 import { newUser, roomId } from './user.js';
 
 const once = (socket, event) => new Promise((resolve, reject) => {
-  const timer = setTimeout(() => reject(new Error(`no ${event}`)), 8000);
+  const timer = setTimeout(() => reject(new Error(`no ${event}`)), 30_000);
   socket.once(event, (...args) => { clearTimeout(timer); resolve(args[0]); });
 });
 

@@ -22,7 +22,7 @@ export class Wire {
   }
 
   /** The next frame that is no heartbeat. */
-  async next(ms = 8000) {
+  async next(ms = 30_000) {
     if (this.#frames.length > 0) return this.#frames.shift();
     if (this.ws.readyState === WebSocket.CLOSED) throw new Error('the connection is closed');
     await new Promise((resolve, reject) => {
@@ -57,7 +57,7 @@ export class Wire {
   }
 
   /** Waits for the end of the connection; gives the close code. */
-  async closed(ms = 8000) {
+  async closed(ms = 30_000) {
     const late = new Promise((_, reject) => { setTimeout(() => reject(new Error(`still open after ${ms} ms`)), ms).unref(); });
     return Promise.race([this.ended, late]);
   }
