@@ -198,7 +198,7 @@ func TestErrors(t *testing.T) {
 		{"GET", "/api/v1/rooms/%FF/messages", "", nil, 400, `{"code":"invalid","message":"roomId must be UTF-8"}`},
 		{"GET", "/api/v1/rooms/r/messages", "", []string{"Authorization: Bearer \xff"}, 401, `{"code":"unauthenticated","message":"Invalid token"}`},
 		{"GET", "/api/v1/rooms/r/messages", "", []string{"X-API-Key: \xff"}, 401, `{"code":"unauthenticated","message":"Unknown API key"}`},
-		{"GET", "/api/v1/rooms/r/messages", "", []string{"Authorization: Bearer bad"}, 401, `{"code":"unauthenticated","message":"Invalid token"}`},
+		{"GET", "/api/v1/rooms/r/messages", "", []string{"Authorization: Bearer bad"}, 401, `{"code":"unauthenticated","message":"Invalid token","reason":"invalid_token"}`},
 		{"GET", "/api/v1/rooms/r/messages", "", []string{"X-API-Key: bad"}, 401, `{"code":"unauthenticated","message":"Unknown API key"}`},
 		{"POST", "/api/v1/rooms/r/messages", "{", nil, 400, `{"code":"invalid"`},
 		{"POST", "/api/v1/rooms/r/messages", `{"content":"` + strings.Repeat("x", rest.MaxBody) + `"}`, nil, 413, `{"code":"too_large"`},
