@@ -254,7 +254,8 @@ func (u *guest) wantEvents(room string, seqs ...int) {
 		want = append(want, fmt.Sprintf(`42["e","%s",%d]`, room, seq))
 	}
 	sessiontest.Eventually(u.t, func() bool { return slices.Equal(u.got(), want) }, func() string {
-		return fmt.Sprintf("client got %q, want %q", u.got(), want)
+		_, reason, ended := u.Ended()
+		return fmt.Sprintf("client got %q, want %q; its conn has ended: %v %s", u.got(), want, ended, reason)
 	})
 }
 
