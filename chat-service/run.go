@@ -68,10 +68,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	defer typing.Close()
 	writes, publishes := sabotaged(store, out)
 	writer := chat.NewWriter(writes, publishes, metrics, cfg.writer(), log)
-	service := chat.NewService(store, writer, out, typing, chat.Config{
-		Autocreate: cfg.autocreate(), Broadcast: chat.BroadcastRight(cfg.ChatBroadcast),
-		MembershipTTL: cfg.Writer.MembershipTTL, Marks: cfg.marks(),
-	}, log)
+	service := chat.NewService(store, writer, out, typing, cfg.service(), log)
 	events, err := eventserver.New(nc, eventserver.Service{Name: serviceName, Routes: clientevents.Routes(service)}, cfg.server(), registry, log)
 	if err != nil {
 		return err
@@ -122,6 +119,13 @@ func (c *Config) writer() chat.WriterConfig {
 	return chat.WriterConfig{
 		Lanes: c.Writer.Lanes, BatchMax: c.Writer.BatchMax, BatchWait: c.Writer.BatchWait,
 		Queue: c.Writer.LaneQueue, Timeout: c.Bus.EventTimeout,
+	}
+}
+
+func (c *Config) service() chat.Config {
+	return chat.Config{
+		Autocreate: c.autocreate(), Broadcast: chat.BroadcastRight(c.ChatBroadcast),
+		MembershipTTL: c.Writer.MembershipTTL, Marks: c.marks(),
 	}
 }
 

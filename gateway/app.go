@@ -20,6 +20,7 @@ import (
 	"github.com/starling-chat/starling/platform/rpc"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	presencev1 "github.com/starling-chat/starling/proto/gen/starling/presence/v1"
 	"github.com/starling-chat/starling/proto/namespaces"
 )
 
@@ -49,20 +50,24 @@ func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, 
 		roomfeed.Config{Linger: 30 * time.Second, GapWait: 30 * time.Millisecond, HeadInterval: 5 * time.Second},
 		roomfeed.Deps{Bus: nc, Source: sabotaged(roomfeed.NewSource(nc, chat)), Hub: rooms, Stats: st, Log: log},
 	)
-	leases := presence.New(presence.Config{GatewayID: id, Incarnation: incarnation, LeaseInterval: leaseInterval}, nc, log)
+	who := presence.New(presence.Config{
+		GatewayID: id, Incarnation: incarnation, LeaseInterval: leaseInterval,
+		Service: presencev1.NewPresenceServiceClient(rpc.Hedged(conns.presence)), MaxWatches: cfg.Limits.Watches, Stats: st,
+	}, nc, log)
 	store := sessionstore.New(sessionstore.Config{
 		GatewayID: id, Incarnation: incarnation,
 		Window: cfg.Recovery.Window, Replicas: cfg.Recovery.Replicas, Bytes: cfg.Recovery.Bytes,
 	}, nc, st, log)
 	r := relay.New(ctx, relayConfig(cfg), relay.Deps{
 		Bus: nc, Auth: authv1.NewAuthServiceClient(rpc.Hedged(conns.auth)), Chat: chat,
-		Hub: rooms, Registry: sockets, Feed: feed, Presence: leases, Store: store, Stats: st, Log: log,
+		Hub: rooms, Registry: sockets, Feed: feed, Presence: who, Store: store, Stats: st, Log: log,
 	})
 	operations := cluster.New(clusterConfig(cfg), cluster.Deps{
-		Bus: nc, Hub: rooms, Registry: sockets, Sockets: r, Announce: leases.Announce, Stats: st, Log: log,
+		Bus: nc, Hub: rooms, Registry: sockets, Sockets: r, Announce: who.Announce, Stats: st, Log: log,
 	})
 	bus.OnReconnect(nc, r.Resync)
 	bus.OnReconnect(nc, operations.Resync)
+	bus.OnReconnect(nc, who.Resync)
 	return app{Relay: r, cluster: operations}
 }
 
@@ -96,6 +101,6 @@ func clusterConfig(cfg Config) cluster.Config {
 func usualNames() []string {
 	return append(namespaces.All(),
 		"room:join", "room:leave", "room:message", "message:send", "message", "message:read", "message:readers", "message:history", "room:list",
-		"room:create", "room:open", "room:get", "typing:start", "typing:stop", "chat:message", "announcement", "presence:get", "notification:list", "notification:read",
+		"room:create", "room:open", "room:get", "typing:start", "typing:stop", "chat:message", "announcement", "presence:get", "presence:watch", "notification:list", "notification:read",
 	)
 }

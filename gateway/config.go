@@ -69,6 +69,7 @@ type Limits struct {
 	EventBurst     int           `name:"event-burst" env:"EVENT_BURST" default:"100" help:"Client events that one socket may send at once, a number."`
 	EventBytes     int           `name:"max-event-bytes" env:"MAX_EVENT_BYTES" default:"65536" help:"Arguments of one client event with attachments, in bytes."`
 	Rooms          int           `name:"max-rooms" env:"MAX_ROOMS" default:"100" help:"Rooms that one socket may be in, a number."`
+	Watches        int           `name:"max-presence-watches" env:"MAX_PRESENCE_WATCHES" default:"1000000" help:"Users and rooms that all sockets watch, and members of those rooms, a number; beyond, clients are told to retry. 1,000,000 take about 150 MB."`
 	Queued         int           `name:"max-queued-events" env:"MAX_QUEUED_EVENTS" default:"64" help:"Client events of one socket that wait for the one before; reading stops beyond. A number."`
 	InFlight       int           `name:"max-events-in-flight" env:"MAX_EVENTS_IN_FLIGHT" default:"50000" help:"Client events of all sockets that wait for a service, a number."`
 	Waiting        int           `name:"event-queue-bytes" env:"EVENT_QUEUE_BYTES" default:"134217728" help:"Arguments of the client events of all sockets, queued or waiting for a service, in bytes; beyond, events are refused."`
@@ -131,6 +132,7 @@ func (c *Config) Validate() error {
 		{"EVENT_BURST", int64(c.Limits.EventBurst)},
 		{"MAX_EVENT_BYTES", int64(c.Limits.EventBytes)},
 		{"MAX_ROOMS", int64(c.Limits.Rooms)},
+		{"MAX_PRESENCE_WATCHES", int64(c.Limits.Watches)},
 		{"MAX_QUEUED_EVENTS", int64(c.Limits.Queued)},
 		{"MAX_EVENTS_IN_FLIGHT", int64(c.Limits.InFlight)},
 		{"EVENT_QUEUE_BYTES", int64(c.Limits.Waiting)},

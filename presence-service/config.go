@@ -2,6 +2,7 @@ package presenceservice
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/starling-chat/starling/platform/bus"
@@ -26,6 +27,8 @@ type Config struct {
 	ChatAddr     string        `name:"chat-service-addr" env:"CHAT_SERVICE_ADDR" default:"localhost:7002" help:"chat-service, host:port for gRPC, or several separated by commas."`
 	LeaseExpiry  time.Duration `name:"lease-expiry" env:"LEASE_EXPIRY" default:"10s" help:"Silence after which a gateway and its sockets count as gone, a duration of 4s to 10m; gateways send heartbeats every 3s."`
 	OfflineGrace time.Duration `name:"offline-grace" env:"OFFLINE_GRACE" default:"2s" help:"How long a user stays online after the last socket went, to hide reconnects, a duration."`
+	Scope        string        `name:"presence-scope" env:"PRESENCE_SCOPE" default:"everyone" enum:"everyone,rooms,none" help:"Who may know of whom that he is online: everyone, rooms (who shares a room) or none (nobody, and nothing is stored)."`
+	WatchedRoom  int           `name:"max-watched-room" env:"MAX_WATCHED_ROOM" default:"500" help:"Members of the largest room that clients may watch as a whole, a number of 1 to 5000."`
 
 	// PublishEvery and RefreshEvery are how often gateways are told who is online, at most and at least; 0 takes what
 	// gateways are used to.
@@ -40,6 +43,8 @@ func (c *Config) Validate() error {
 		return errors.New("LEASE_EXPIRY must be 4s to 10m")
 	case c.OfflineGrace < 0 || c.OfflineGrace > time.Minute:
 		return errors.New("OFFLINE_GRACE must be 0s to 1m")
+	case c.WatchedRoom < 1 || c.WatchedRoom > presence.MaxMembers:
+		return fmt.Errorf("MAX_WATCHED_ROOM must be 1 to %d", presence.MaxMembers)
 	case c.ChatAddr == "":
 		return errors.New("CHAT_SERVICE_ADDR must not be empty")
 	}
@@ -51,6 +56,6 @@ func (c *Config) database() pg.Config { return c.Database.Config(Name, c.Obs.Tra
 func (c *Config) presence() presence.Config {
 	return presence.Config{
 		LeaseExpiry: c.LeaseExpiry, OfflineGrace: c.OfflineGrace,
-		PublishEvery: c.PublishEvery, RefreshEvery: c.RefreshEvery,
+		PublishEvery: c.PublishEvery, RefreshEvery: c.RefreshEvery, Scope: presence.Scope(c.Scope),
 	}
 }

@@ -82,12 +82,14 @@ func serve(ctx context.Context, cfg Config, conns connections, migrate func(cont
 		registry   = presence.NewRegistry(cfg.presence())
 		leadership = presence.NewLeadership(cfg.presence(), uuid.NewString(), time.Now())
 		store      = postgres.NewStore(pool)
-		query      = &presence.Query{Registry: registry, Store: store, Members: grpcapi.NewMembers(rpc.Hedged(conns.chat))}
+		scope      = presence.Scope(cfg.Scope)
+		members    = grpcapi.NewMembers(rpc.Hedged(conns.chat))
+		query      = &presence.Query{Registry: registry, Store: store, Members: members, Scope: scope, MaxWatched: cfg.WatchedRoom}
 		online     = &publisher.Publisher{Conn: nc, Leadership: leadership}
 		snapshots  = intake.NewSnapshots(nc, registry, log, metrics)
 		reports    = &intake.Intake{Conn: nc, Registry: registry, Snapshots: snapshots, Log: log}
 		election   = &postgres.Election{Pool: pool, Schema: cfg.Database.Schema, Leadership: leadership, Begin: registry.Warm(), Log: log}
-		journal    = &presence.Journal{Registry: registry, Leadership: leadership, Store: store, Log: log}
+		journal    = &presence.Journal{Registry: registry, Leadership: leadership, Store: store, Log: log, Off: scope == presence.ScopeNone}
 		keeper     = &presence.Keeper{Registry: registry, Leadership: leadership, Publisher: online, Link: online, Log: log}
 		server     = rpc.NewServer(cfg.RPC.Server(metrics, log))
 		// PostgreSQL has to be there only once, for the migration: who is online is known without it.

@@ -14,6 +14,7 @@
 //	presence.v1.lease                a gateway lives; sum of its sockets            gateway → presence-service, gateway
 //	presence.v1.snapshot.<gateway>   "tell me everything"                           presence-service → gateway
 //	presence.v1.online               who is online                                  presence-service → gateway, presence-service
+//	presence.v1.changed.<shard>      users who came and went, to where one is watched  presence-service → gateway
 //	catalog.v1.announce              which client events a service answers          chat-service, presence-service → gateway
 //	catalog.v1.ask                   "tell me which you answer"                     gateway → chat-service, presence-service
 //	engine.v1.<gateway>              polls, WebSockets, recovery of a session       gateway → gateway

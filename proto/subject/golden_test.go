@@ -42,6 +42,7 @@ var golden = []struct {
 	{"presence.v1.lease", "presence.v1.lease", subject.PresenceLease, list(gateway), list(presence, gateway)},
 	{"presence.v1.snapshot.<gateway>", "presence.v1.snapshot.pgw-1", subject.PresenceSnapshot("gw-1"), list(presence), list(gateway)},
 	{"presence.v1.online", "presence.v1.online", subject.PresenceOnline, list(presence), list(gateway, presence)},
+	{"presence.v1.changed.<shard>", "presence.v1.changed.24", subject.PresenceChanged(subject.UserShard("ann")), list(presence), list(gateway)},
 	{"catalog.v1.announce", "catalog.v1.announce", subject.CatalogAnnounce, list(chat, presence), list(gateway)},
 	{"catalog.v1.ask", "catalog.v1.ask", subject.CatalogAsk, list(gateway), list(chat, presence)},
 	{"engine.v1.<gateway>", "engine.v1.pgw-1", subject.Engine("gw-1"), list(gateway), list(gateway)},

@@ -120,6 +120,9 @@ func User(userID string) string { return UserShardSubject(UserShard(userID)) }
 // UserShardSubject is the subject of one shard.
 func UserShardSubject(shard int) string { return "user.v1." + strconv.Itoa(shard) }
 
+// PresenceChanged is where it is told who of a shard of users came and went; gateways hear the shards in which somebody is watched.
+func PresenceChanged(shard int) string { return "presence.v1.changed." + strconv.Itoa(shard) }
+
 // PresenceSnapshot is where a gateway answers snapshot requests.
 func PresenceSnapshot(gatewayID string) string { return "presence.v1.snapshot." + token(gatewayID) }
 

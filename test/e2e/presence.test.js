@@ -113,3 +113,71 @@ test('presence:get refuses wrong fields', async (t) => {
   }
 });
 
+
+const change = (id, online) => (m) => m.users.some((u) => u.userId === id && u.online === online);
+
+test('presence:watch: who watches hears of those users, on any gateway, and nobody else does', { timeout: 120_000 }, async (t) => {
+  const [ann, bob, cid] = [await newUser('ann'), await newUser('bob'), await newUser('cid')];
+  const a = await connect(t, ann);
+  const idle = await connect(t, ann, { namespace: '/chat' });
+  const first = await a.emit('presence:watch', { userIds: [bob.id, bob.id] });
+  ok(first, { users: [user(bob.id, false, null)] });
+  const b = await connect(t, bob, { gateway: 1 });
+  const came = await a.take('presence:changed', change(bob.id, true));
+  exact(came, { users: [{ userId: bob.id, online: true }] });
+  const c = await connect(t, cid, { gateway: 2 });
+  b.close();
+  const went = await a.take('presence:changed', change(bob.id, false), grace);
+  exact(went.users[0], { userId: bob.id, online: false, lastSeen: iso });
+
+  // The next watch replaces the one before; on /chat it is the same.
+  ok(await a.emit('presence:watch', { userIds: [] }), { users: [] });
+  const reply = await idle.emit('presence:watch', { userIds: [cid.id] });
+  ok(reply, { users: [user(cid.id, true, null)] });
+  c.close();
+  await idle.take('presence:changed', change(cid.id, false), grace);
+  for (const m of a.seen('presence:changed')) assert.ok(!change(cid.id, false)(m), 'a socket hears of nobody whom it does not watch');
+  assert.equal(idle.seen('presence:changed').length, 1);
+});
+
+test('presence:watch-room: members hear of members until they leave', { timeout: 120_000 }, async (t) => {
+  const [ann, bob, eve] = [await newUser('ann'), await newUser('bob'), await newUser('eve')];
+  const room = roomId();
+  const [a, b] = await pair(t, ann, bob, room);
+  const e = await connect(t, eve, { gateway: 2 });
+  refused(await e.emit('presence:watch-room', room), 'forbidden');
+  await eventually(async () => {
+    const reply = await a.emit('presence:watch-room', { roomId: room });
+    ok(reply, { roomId: room, users: array });
+    assert.deepEqual(reply.users.map((u) => [u.userId, u.online]).sort(), [[ann.id, true], [bob.id, true]].sort());
+  });
+  b.close();
+  await a.take('presence:changed', change(bob.id, false), grace);
+  const b2 = await connect(t, bob, { gateway: 1 });
+  await a.take('presence:changed', change(bob.id, true), grace);
+  ok(await a.emit('room:leave', room));
+  refused(await a.emit('presence:watch-room', room), 'forbidden');
+  const heard = a.seen('presence:changed').length;
+  ok(await a.emit('presence:watch', { userIds: [eve.id] }), { users: array });
+  b2.close();
+  await eventually(async () => {
+    const { users: [now] } = await a.emit('presence:get', { userIds: [bob.id] });
+    assert.equal(now.online, false);
+  }, grace);
+  e.close();
+  await a.take('presence:changed', change(eve.id, false), grace); // a round later than Bob's would have come
+  assert.equal(a.seen('presence:changed').length, heard + 1, 'who has left the room hears of its members no more');
+});
+
+test('presence:watch refuses wrong fields, and too many users', async (t) => {
+  const a = await connect(t, await newUser('ann'));
+  for (const bad of [undefined, null, 'x', {}, { userIds: 'x' }, { userIds: [42] }, { userIds: [''] }]) {
+    refused(await (bad === undefined ? a.emit('presence:watch') : a.emit('presence:watch', bad)), 'invalid');
+  }
+  for (const bad of [undefined, null, {}, { roomId: 42 }]) {
+    refused(await (bad === undefined ? a.emit('presence:watch-room') : a.emit('presence:watch-room', bad)), 'invalid');
+  }
+  refused(await a.emit('presence:watch', { userIds: Array.from({ length: 501 }, (_, i) => `u${i}`) }), 'too_large');
+  const n = await connect(t, await newUser('ann'), { namespace: '/notifications' });
+  refused(await n.emit('presence:watch', { userIds: ['x'] }), 'unknown_event');
+});

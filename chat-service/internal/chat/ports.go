@@ -99,6 +99,8 @@ type Store interface {
 	Heads(ctx context.Context, rooms []RoomID, as UserID) (map[RoomID]uint64, error)
 	// Members lists the users of a room, in order.
 	Members(ctx context.Context, room RoomID) ([]UserID, error)
+	// Roommates gives those of the users who share a room with a user.
+	Roommates(ctx context.Context, of UserID, users []UserID) ([]UserID, error)
 	// Standing tells what there is between a user and a room.
 	Standing(ctx context.Context, m Membership) (Standing, error)
 	// Room reads what a room is, and what there is between it and a user: RoomInfo is for those who may Enter.

@@ -14,7 +14,8 @@ const (
 	maxHistoryPage = 100  // of message:history
 	maxEventsPage  = 1000 // of Events
 	maxHeads       = 1000
-	joinReads      = 3 // reads of the room before a join gives up; two suffice unless the membership ends meanwhile
+	maxCandidates  = 500 // of Roommates
+	joinReads      = 3   // reads of the room before a join gives up; two suffice unless the membership ends meanwhile
 )
 
 // JoinRequest is what a socket asks for that enters a room.
@@ -95,6 +96,17 @@ func (s *Service) Members(ctx context.Context, room RoomID, as UserID) ([]UserID
 		return nil, err
 	}
 	return s.store.Members(ctx, room)
+}
+
+// Roommates gives those of some users who share a room with a user.
+func (s *Service) Roommates(ctx context.Context, of UserID, users []UserID) ([]UserID, error) {
+	if len(users) > maxCandidates {
+		return nil, fault.Newf(fault.Invalid, "candidate_ids must have at most %d entries", maxCandidates)
+	}
+	if len(users) == 0 {
+		return nil, nil
+	}
+	return s.store.Roommates(ctx, of, users)
 }
 
 // Events reads durable events for a gateway: those after a sequence, up to another one (0 = the head), without holes.

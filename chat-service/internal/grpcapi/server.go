@@ -264,6 +264,29 @@ func (s *Server) ListMembers(ctx context.Context, r *chatv1.ListMembersRequest) 
 	return answer, nil
 }
 
+// ListRoommates tells presence-service whom of some users a user shares a room with.
+func (s *Server) ListRoommates(ctx context.Context, r *chatv1.ListRoommatesRequest) (*chatv1.ListRoommatesResponse, error) {
+	of, err := chat.ParseUserID(r.GetUserId())
+	if err != nil {
+		return nil, err
+	}
+	candidates := make([]chat.UserID, len(r.GetCandidateIds()))
+	for i, id := range r.GetCandidateIds() {
+		if candidates[i], err = chat.ParseUserID(id); err != nil {
+			return nil, err
+		}
+	}
+	users, err := s.service.Roommates(ctx, of, candidates)
+	if err != nil {
+		return nil, err
+	}
+	answer := &chatv1.ListRoommatesResponse{UserIds: make([]string, len(users))}
+	for i, user := range users {
+		answer.UserIds[i] = string(user)
+	}
+	return answer, nil
+}
+
 // GetNotificationHead tells a gateway whether a user's socket may have missed a notification.
 func (s *Server) GetNotificationHead(ctx context.Context, r *chatv1.GetNotificationHeadRequest) (*chatv1.GetNotificationHeadResponse, error) {
 	user, err := chat.ParseUserID(r.GetUserId())

@@ -189,13 +189,40 @@ func (s *Store) Members(ctx context.Context, room chat.RoomID) ([]chat.UserID, e
 		if err != nil {
 			return err
 		}
-		users, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (id chat.UserID, err error) {
-			err = row.Scan((*string)(&id))
-			return id, err
-		})
+		users, err = pgx.CollectRows(rows, scanUser)
 		return err
 	})
 	return users, err
+}
+
+// The rooms of the user and of each candidate are compared by the index memberships_by_user, until one is found in both.
+const sqlRoommates = `
+	SELECT c.user_id FROM unnest($2::text[]) AS c (user_id)
+	WHERE EXISTS (
+		SELECT FROM memberships AS mine JOIN memberships AS theirs USING (room_id)
+		WHERE mine.user_id = $1 AND theirs.user_id = c.user_id)`
+
+// Roommates implements chat.Store.
+func (s *Store) Roommates(ctx context.Context, of chat.UserID, users []chat.UserID) ([]chat.UserID, error) {
+	candidates := make([]string, len(users))
+	for i, id := range users {
+		candidates[i] = string(id)
+	}
+	var mates []chat.UserID
+	err := s.do(ctx, "list roommates", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sqlRoommates, string(of), candidates)
+		if err != nil {
+			return err
+		}
+		mates, err = pgx.CollectRows(rows, scanUser)
+		return err
+	})
+	return mates, err
+}
+
+func scanUser(row pgx.CollectableRow) (id chat.UserID, err error) {
+	err = row.Scan((*string)(&id))
+	return id, err
 }
 
 // Bounds of the room list.

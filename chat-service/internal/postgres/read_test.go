@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
@@ -341,6 +342,30 @@ func TestNotificationPages(t *testing.T) {
 	} {
 		if unread, err := s.MarkNotifications(t.Context(), test.read); err != nil || !slices.Equal(unread, test.want) {
 			t.Errorf("MarkNotifications(%v) = %v, %v, want %v", test.read, unread, err, test.want)
+		}
+	}
+}
+
+// TestRoommates: who shares a room with a user, among those asked for.
+func TestRoommates(t *testing.T) {
+	s := open(t, database(t))
+	commit(t, s, join("r", "ann"), join("r", "bob"), join("other", "ann"), join("other", "cid"), join("far", "dan"), join("far", "eve"))
+	commit(t, s, chat.Leave{Origin: chat.Origin{Room: "other", User: "cid"}})
+	for _, test := range []struct {
+		of         chat.UserID
+		candidates []chat.UserID
+		want       []chat.UserID
+	}{
+		{"ann", []chat.UserID{"bob", "cid", "dan", "eve", "nobody"}, []chat.UserID{"bob"}},
+		{"ann", []chat.UserID{"ann"}, []chat.UserID{"ann"}},
+		{"bob", []chat.UserID{"ann", "cid"}, []chat.UserID{"ann"}},
+		{"eve", []chat.UserID{"ann", "bob"}, nil},
+		{"nobody", []chat.UserID{"nobody", "ann"}, nil},
+	} {
+		got, err := s.Roommates(t.Context(), test.of, test.candidates)
+		slices.Sort(got)
+		if diff := cmp.Diff(test.want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
+			t.Errorf("Roommates(%s, %v): %v (-want +got):\n%s", test.of, test.candidates, err, diff)
 		}
 	}
 }

@@ -1,9 +1,9 @@
 package presence
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -17,12 +17,12 @@ import (
 // Namespace is where clients hear who is online.
 const Namespace = "/"
 
-// online keeps the last list of who is online, for sockets that connect.
+// online keeps the last list of who is online, for sockets that connect. Where the list is not complete, nobody gets one.
 type online struct {
 	mu    sync.Mutex // guards what follows
 	list  *eventv1.OnlineUsers
 	users map[string]struct{} // of list
-	full  *transport.Message  // what a new socket gets; nil before the first list
+	full  *transport.Message  // what a new socket gets; nil without a complete list
 }
 
 // greeting is what a new socket gets at once; nil when it is not for its namespace, or the next list brings it.
@@ -32,36 +32,34 @@ func (o *online) greeting(s *session.Socket) *transport.Message {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if _, listed := o.users[s.UserID]; !listed && o.list.GetComplete() {
+	if _, listed := o.users[s.UserID]; !listed {
 		return nil
 	}
 	return o.full
 }
 
-// replace makes list the last one.
-func (o *online) replace(list *eventv1.OnlineUsers, full *transport.Message) {
+// replace makes list the last one, and tells whether the one before was complete.
+func (o *online) replace(list *eventv1.OnlineUsers, full *transport.Message) (wasComplete bool) {
 	users := make(map[string]struct{}, len(list.GetUserIds()))
 	for _, u := range list.GetUserIds() {
 		users[u] = struct{}{}
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	wasComplete = o.list.GetComplete()
 	o.list, o.full, o.users = list, full, users
+	return wasComplete
 }
 
 // isLast tells whether a list says the same as the last one.
 func (o *online) isLast(list *eventv1.OnlineUsers) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.list != nil && sameList(o.list, list)
+	return o.list != nil && o.list.GetComplete() == list.GetComplete() && slices.Equal(o.list.GetUserIds(), list.GetUserIds())
 }
 
-func sameList(a, b *eventv1.OnlineUsers) bool {
-	return a.GetComplete() == b.GetComplete() && a.GetCount() == b.GetCount() &&
-		len(b.GetOnline())+len(b.GetOffline()) == 0 && slices.Equal(a.GetUserIds(), b.GetUserIds())
-}
-
-// Online takes in a new list of who is online and gives the message for every socket of Namespace; nil when there is nothing new.
+// Online takes in a new list of who is online and gives the message for every socket of Namespace; nil when there is nothing new, and
+// while the list is not complete: then clients hear of those whom they watch. When it ends being complete they are told that once.
 // One goroutine calls it.
 func (p *Presence) Online(data []byte) *transport.Message {
 	list := new(eventv1.OnlineUsers)
@@ -69,23 +67,21 @@ func (p *Presence) Online(data []byte) *transport.Message {
 		p.log.Warn("online list cannot be decoded", slog.Any("error", err))
 		return nil
 	}
+	if !list.GetComplete() {
+		list.UserIds = nil // presence-services before PresenceChanges name some
+	}
 	if p.online.isLast(list) {
 		return nil
 	}
-	full, change := p.encode(list)
-	p.online.replace(list, full)
-	return change
-}
-
-// encode makes what a new socket gets and what everyone gets.
-func (p *Presence) encode(list *eventv1.OnlineUsers) (full, change *transport.Message) {
 	if list.GetComplete() {
-		full = p.message("users:online", append(appendStrings([]byte("["), list.GetUserIds()), ']'))
-		return full, full
+		full := p.message("users:online", append(appendStrings([]byte("["), list.GetUserIds()), ']'))
+		p.online.replace(list, full)
+		return full
 	}
-	full = p.message("presence:update", appendUpdate(nil, list.GetUserIds(), nil, list.GetCount()))
-	change = p.message("presence:update", appendUpdate(nil, list.GetOnline(), list.GetOffline(), list.GetCount()))
-	return full, change
+	if !p.online.replace(list, nil) || list.GetCount() == 0 { // 0: nobody is to know any more
+		return nil
+	}
+	return p.message("presence:update", fmt.Appendf(nil, `[{"online":[],"offline":[],"count":%d}]`, list.GetCount()))
 }
 
 func (p *Presence) message(event string, args []byte) *transport.Message {
@@ -95,17 +91,6 @@ func (p *Presence) message(event string, args []byte) *transport.Message {
 		return nil
 	}
 	return m
-}
-
-// appendUpdate appends [{"online":[…],"offline":[…],"count":n}].
-func appendUpdate(b []byte, online, offline []string, count uint32) []byte {
-	b = append(b, `[{"online":`...)
-	b = appendStrings(b, online)
-	b = append(b, `,"offline":`...)
-	b = appendStrings(b, offline)
-	b = append(b, `,"count":`...)
-	b = strconv.AppendUint(b, uint64(count), 10)
-	return append(b, `}]`...)
 }
 
 func appendStrings(b []byte, list []string) []byte {

@@ -12,6 +12,8 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/platform/run"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
@@ -21,14 +23,19 @@ type Config struct {
 	GatewayID     string
 	Incarnation   int64 // Unix nanoseconds of the gateway's start
 	LeaseInterval time.Duration
+	Service       Service
+	MaxWatches    int // who watches whom, of all sockets
+	Stats         *stats.Stats
 }
 
-// Presence announces the sockets of one gateway.
+// Presence announces the sockets of one gateway, and tells them of those whom they watch.
 type Presence struct {
-	cfg  Config
-	nc   *nats.Conn
-	log  *slog.Logger
-	wake chan struct{} // a delta waits
+	cfg    Config
+	nc     *nats.Conn
+	log    *slog.Logger
+	wake   chan struct{} // a delta waits
+	missed chan struct{} // changes may have been missed
+	checks chan struct{} // a grant is to be checked
 
 	mu      sync.Mutex // guards what follows, and every Claim
 	version uint64
@@ -39,7 +46,8 @@ type Presence struct {
 	downs   []string
 	going   map[string]struct{} // the ids in downs
 
-	online online
+	online  online
+	watches watches
 }
 
 // Claim is one socket's place among the announced ones. Its zero value is ready; whoever owns the socket embeds it.
@@ -48,6 +56,7 @@ type Claim struct {
 	withdrawn bool
 	prev      *Claim
 	next      *Claim
+	watcher   *watcher // nil until the socket watches somebody
 }
 
 const (
@@ -57,7 +66,10 @@ const (
 
 // New makes the presence of a gateway without sockets; Run publishes it.
 func New(cfg Config, nc *nats.Conn, log *slog.Logger) *Presence {
-	p := &Presence{cfg: cfg, nc: nc, log: log, wake: make(chan struct{}, 1)}
+	p := &Presence{
+		cfg: cfg, nc: nc, log: log, wake: make(chan struct{}, 1), missed: make(chan struct{}, 1), checks: make(chan struct{}, 1),
+		watches: newWatches(nc, cfg.MaxWatches, cfg.Stats),
+	}
 	p.claims.prev, p.claims.next = &p.claims, &p.claims
 	return p
 }
@@ -97,17 +109,22 @@ func (p *Presence) announce(s *session.Socket, c *Claim) bool {
 
 // Down withdraws a socket for good. One that was never announced will not be.
 func (p *Presence) Down(c *Claim) {
-	if p.withdraw(c) {
+	announced, w := p.withdraw(c)
+	if announced {
 		p.signal()
+	}
+	if w != nil {
+		p.watches.end(w)
 	}
 }
 
-func (p *Presence) withdraw(c *Claim) bool {
+func (p *Presence) withdraw(c *Claim) (announced bool, w *watcher) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.withdrawn = true
+	c.watcher, w = nil, c.watcher
 	if c.socket == nil {
-		return false
+		return false, w
 	}
 	c.prev.next, c.next.prev = c.next, c.prev
 	p.count--
@@ -118,7 +135,7 @@ func (p *Presence) withdraw(c *Claim) bool {
 	}
 	p.going[c.socket.ID] = struct{}{}
 	c.socket, c.prev, c.next = nil, nil, nil
-	return true
+	return true, w
 }
 
 func (p *Presence) signal() {
@@ -135,8 +152,16 @@ func digestOf(socketID string) uint64 {
 	return h.Sum64()
 }
 
-// Run publishes the lease and the deltas until ctx ends; then it ends the lease.
+// Run publishes the lease and the deltas, and serves those who watch, until ctx ends; then it ends the lease.
 func (p *Presence) Run(ctx context.Context) error {
+	var g run.Group
+	g.Go("presence claims", p.publishLoop)
+	g.Go("presence changes", p.deliverLoop)
+	g.Go("presence renewal", p.renewLoop)
+	return g.Run(ctx)
+}
+
+func (p *Presence) publishLoop(ctx context.Context) error {
 	lease := time.NewTicker(p.cfg.LeaseInterval)
 	defer lease.Stop()
 	flush := time.NewTimer(deltaInterval)

@@ -24,6 +24,7 @@ type world struct {
 	presence *Presence
 	sockets  *sessiontest.Sockets
 	service  *nats.Conn
+	answers  *answers // of presence-service
 	stop     func()
 }
 
@@ -32,10 +33,10 @@ func newWorld(t *testing.T, lease time.Duration) *world {
 	t.Helper()
 	broker := bustest.Server(t)
 	nc := bustest.Connect(t, broker)
-	w := &world{
-		presence: New(Config{GatewayID: "g1", Incarnation: 7, LeaseInterval: lease}, nc, slog.New(slog.DiscardHandler)),
-		sockets:  sessiontest.NewSockets(t), service: bustest.Connect(t, broker),
-	}
+	w := &world{answers: newAnswers(), sockets: sessiontest.NewSockets(t), service: bustest.Connect(t, broker)}
+	w.presence = New(Config{
+		GatewayID: "g1", Incarnation: 7, LeaseInterval: lease, Service: w.answers, MaxWatches: 1000, Stats: sessiontest.Stats(),
+	}, nc, slog.New(slog.DiscardHandler))
 	if _, err := nc.Subscribe(subject.PresenceSnapshot("g1"), w.presence.Snapshot); err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +293,8 @@ func TestDeltasComeSoonInAStorm(t *testing.T) {
 	}, func() string { return "no delta while sockets connect" })
 }
 
-// TestOnline: everyone gets what is new, and who comes gets the present list, unless the next one brings it.
+// TestOnline: everyone gets what is new, and who comes gets the present list, unless the next one brings it. Where the list is not
+// complete nobody gets anything, but that it has ended being complete.
 func TestOnline(t *testing.T) {
 	w := newWorld(t, time.Hour)
 	change := func(l *eventv1.OnlineUsers, want string) {
@@ -320,9 +322,15 @@ func TestOnline(t *testing.T) {
 	comes("/", "a", `42["users:online",["a","q\""]]`)
 	comes("/", "late") // the next list brings it
 	comes("/chat", "a")
-	change(&eventv1.OnlineUsers{UserIds: []string{"a", "b"}, Count: 600, Online: []string{"b"}, Offline: []string{"x"}},
-		`42["presence:update",{"online":["b"],"offline":["x"],"count":600}]`)
-	comes("/", "many", `42["presence:update",{"online":["a","b"],"offline":[],"count":600}]`)
+	change(&eventv1.OnlineUsers{Count: 600}, `42["presence:update",{"online":[],"offline":[],"count":600}]`)
+	change(&eventv1.OnlineUsers{Count: 601}, "")
+	// A presence-service of the last release names the first users and who changed.
+	change(&eventv1.OnlineUsers{UserIds: []string{"a", "b"}, Count: 602, Online: []string{"b"}, Offline: []string{"x"}}, "")
+	comes("/", "a")
+	comes("/", "many")
+	change(complete, `42["users:online",["a","q\""]]`)
+	change(&eventv1.OnlineUsers{}, "") // nobody is to know any more
+	comes("/", "a")
 	if w.presence.Online([]byte("no list")) != nil {
 		t.Error("everyone gets what cannot be decoded, want nothing")
 	}

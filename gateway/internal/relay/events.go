@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/calls"
+	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/rawjson"
@@ -113,6 +114,8 @@ func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fa
 		p.act = (*client).join
 	case e.Name == eventRefresh:
 		p.act = (*client).refresh
+	case presence.IsWatch(e.Name) && namespaces.HasRooms(c.socket.Namespace):
+		p.act = (*client).watch
 	}
 	if r.waiting.Load() > int64(r.cfg.Events.MaxWaiting) {
 		return fault.Retry(fault.Unavailable, "The gateway is overloaded", retryAfter)

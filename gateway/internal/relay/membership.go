@@ -49,14 +49,16 @@ func (c *client) roomLocked(roomID string) int {
 // forgetRoom takes a room out of the list, and reports whether it was in it.
 func (c *client) forgetRoom(roomID string) (was bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	i := c.roomLocked(roomID)
-	if i < 0 {
-		return false
+	if i >= 0 {
+		c.rooms = slices.Delete(c.rooms, i, i+1)
+		c.changedLocked()
 	}
-	c.rooms = slices.Delete(c.rooms, i, i+1)
-	c.changedLocked()
-	return true
+	c.mu.Unlock()
+	if i >= 0 {
+		c.relay.presence.LeftRoom(&c.claim, roomID)
+	}
+	return i >= 0
 }
 
 // inRoom tells whether the socket is in a room, and in how many rooms it is.

@@ -32,6 +32,7 @@ import (
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	presencev1 "github.com/starling-chat/starling/proto/gen/starling/presence/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
@@ -234,6 +235,7 @@ func newWorld(t *testing.T, change func(*settings)) *world {
 	server := rpc.NewServer(rpc.ServerConfig{Listener: listener})
 	authv1.RegisterAuthServiceServer(server.GRPC(), w.auth)
 	chatv1.RegisterChatServiceServer(server.GRPC(), w.chat)
+	presencev1.RegisterPresenceServiceServer(server.GRPC(), presenceService{})
 	conn, err := rpc.Dial("services", rpc.ClientConfig{Dialer: listener.DialContext})
 	if err != nil {
 		t.Fatal(err)
@@ -279,9 +281,12 @@ func newRelay(cfg settings, nc *nats.Conn, conn *grpc.ClientConn, st *stats.Stat
 	cfg.store.GatewayID, cfg.store.Incarnation = cfg.GatewayID, cfg.incarnation
 	r := New(context.Background(), cfg.Config, Deps{
 		Bus: nc, Auth: authv1.NewAuthServiceClient(conn), Chat: chat, Hub: h, Registry: hub.NewRegistry(),
-		Feed:     roomfeed.New(cfg.feed, roomfeed.Deps{Bus: nc, Source: roomfeed.NewSource(nc, chat), Hub: h, Stats: st, Log: log}),
-		Presence: presence.New(presence.Config{GatewayID: cfg.GatewayID, Incarnation: cfg.incarnation, LeaseInterval: time.Hour}, nc, log),
-		Store:    sessionstore.New(cfg.store, nc, st, log), Stats: st, Log: log,
+		Feed: roomfeed.New(cfg.feed, roomfeed.Deps{Bus: nc, Source: roomfeed.NewSource(nc, chat), Hub: h, Stats: st, Log: log}),
+		Presence: presence.New(presence.Config{
+			GatewayID: cfg.GatewayID, Incarnation: cfg.incarnation, LeaseInterval: time.Hour,
+			Service: presencev1.NewPresenceServiceClient(conn), MaxWatches: 1000, Stats: st,
+		}, nc, log),
+		Store: sessionstore.New(cfg.store, nc, st, log), Stats: st, Log: log,
 	})
 	r.rooms = &countedRooms{rooms: r.rooms, refs: make(map[string]int)}
 	return r

@@ -22,6 +22,8 @@ type Stats struct {
 	ClientEvents                 *prometheus.CounterVec // service, result: ok or a fault code
 	EventRepeats                 prometheus.Counter     // requests sent again
 	ClusterCalls                 *prometheus.CounterVec // operation; result: ok, partial or a fault code
+	PresenceWatches              prometheus.Gauge       // who watches whom
+	PresenceChanges              prometheus.Counter     // presence:changed that were sent
 	Draining                     prometheus.Gauge
 	Delivery                     prometheus.Histogram // seconds from reading a client event to queueing what it caused
 
@@ -61,8 +63,12 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 		EventRepeats: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: ns, Subsystem: sub, Name: "client_event_repeats_total", Help: "Requests with client events that were sent again for want of an answer.",
 		}),
-		ClusterCalls: counter("cluster_calls_total", "Operations on the sockets of all gateways by result.", "operation", "result"),
-		Draining:     gauge("draining", "1 while the gateway drains."),
+		ClusterCalls:    counter("cluster_calls_total", "Operations on the sockets of all gateways by result.", "operation", "result"),
+		PresenceWatches: gauge("presence_watches", "Users and rooms that sockets watch, and members of those rooms."),
+		PresenceChanges: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: ns, Subsystem: sub, Name: "presence_changes_sent_total", Help: "presence:changed that were sent to sockets.",
+		}),
+		Draining: gauge("draining", "1 while the gateway drains."),
 		Delivery: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: ns, Name: "delivery_seconds", Help: "From reading a client event to queueing the room event it caused.",
 			Buckets: []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 5, 10},
@@ -73,7 +79,7 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 	}, func() float64 { return float64(queuedBytes()) })
 	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.Refusals, s.HTTPRefusals, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs, s.Recoveries,
 		s.RecoveryBytes, s.RecoveryLimit, s.RecoveryRefused,
-		s.ClientEvents, s.EventRepeats, s.ClusterCalls, s.Draining, s.Delivery, queue)
+		s.ClientEvents, s.EventRepeats, s.ClusterCalls, s.PresenceWatches, s.PresenceChanges, s.Draining, s.Delivery, queue)
 	s.EventsIn = s.Packets.WithLabelValues("in", "event")
 	s.EventsOut = s.Packets.WithLabelValues("out", "event")
 	s.AcksOut = s.Packets.WithLabelValues("out", "ack")

@@ -36,19 +36,21 @@ func get(ctx context.Context, query *presence.Query, r *eventserver.Request) (*e
 		return nil, err
 	}
 	var statuses []presence.Status
+	var denied []presence.UserID
 	if args.room != "" {
 		statuses, err = query.Room(ctx, args.room, presence.UserID(r.User.ID))
 	} else {
-		statuses, err = query.Users(ctx, args.users)
+		statuses, denied, err = query.UsersAs(ctx, presence.UserID(r.User.ID), args.users)
 	}
 	if err != nil {
 		return nil, toFault(err)
 	}
-	return reply(statuses)
+	return reply(statuses, denied)
 }
 
 type ackJSON struct {
-	Users []userJSON `json:"users"`
+	Users  []userJSON        `json:"users"`
+	Denied []presence.UserID `json:"denied,omitempty"`
 }
 
 // userJSON has lastSeen null for users who are online (they are seen now) and for those never seen.
@@ -58,8 +60,8 @@ type userJSON struct {
 	LastSeen *string `json:"lastSeen"`
 }
 
-func reply(statuses []presence.Status) (*eventserver.Reply, error) {
-	ack := ackJSON{Users: make([]userJSON, len(statuses))}
+func reply(statuses []presence.Status, denied []presence.UserID) (*eventserver.Reply, error) {
+	ack := ackJSON{Users: make([]userJSON, len(statuses)), Denied: denied}
 	for i, s := range statuses {
 		ack.Users[i] = userJSON{UserID: string(s.User), Online: s.Online}
 		if !s.LastSeen.IsZero() {
@@ -75,6 +77,8 @@ func toFault(err error) error {
 	switch {
 	case errors.Is(err, presence.ErrWarming), errors.Is(err, presence.ErrUnavailable):
 		return &fault.Error{Kind: fault.Unavailable, Message: "Presence is unavailable", RetryAfter: retryAfter, Cause: err}
+	case errors.Is(err, presence.ErrOff):
+		return fault.New(fault.Forbidden, "Presence is turned off here")
 	case errors.Is(err, presence.ErrTooLarge):
 		return fault.New(fault.TooLarge, "The room has too many members")
 	}

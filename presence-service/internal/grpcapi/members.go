@@ -33,15 +33,39 @@ func (m *Members) Members(ctx context.Context, room string, as presence.UserID) 
 	defer cancel()
 	resp, err := m.client.ListMembers(ctx, &chatv1.ListMembersRequest{RoomId: room, AsUserId: string(as)})
 	if err != nil {
-		err = fault.FromStatus(err)
-		if kind := fault.KindOf(err); kind == fault.Timeout || kind == fault.Unavailable {
-			return nil, fmt.Errorf("%w: %w", presence.ErrUnavailable, err)
-		}
-		return nil, err
+		return nil, away(err)
 	}
-	users := make([]presence.UserID, len(resp.GetUserIds()))
-	for i, id := range resp.GetUserIds() {
-		users[i] = presence.UserID(id)
+	return users(resp.GetUserIds()), nil
+}
+
+// Roommates implements presence.Members, with errors as those of Members.
+func (m *Members) Roommates(ctx context.Context, of presence.UserID, candidates []presence.UserID) ([]presence.UserID, error) {
+	ctx, cancel := context.WithTimeout(ctx, membersTimeout)
+	defer cancel()
+	req := &chatv1.ListRoommatesRequest{UserId: string(of), CandidateIds: make([]string, len(candidates))}
+	for i, id := range candidates {
+		req.CandidateIds[i] = string(id)
 	}
-	return users, nil
+	resp, err := m.client.ListRoommates(ctx, req)
+	if err != nil {
+		return nil, away(err)
+	}
+	return users(resp.GetUserIds()), nil
+}
+
+// away marks errors that say that chat-service does not answer.
+func away(err error) error {
+	err = fault.FromStatus(err)
+	if kind := fault.KindOf(err); kind == fault.Timeout || kind == fault.Unavailable {
+		return fmt.Errorf("%w: %w", presence.ErrUnavailable, err)
+	}
+	return err
+}
+
+func users(ids []string) []presence.UserID {
+	list := make([]presence.UserID, len(ids))
+	for i, id := range ids {
+		list[i] = presence.UserID(id)
+	}
+	return list
 }

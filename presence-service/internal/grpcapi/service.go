@@ -37,16 +37,54 @@ func (s *Service) GetPresence(ctx context.Context, req *presencev1.GetPresenceRe
 	if err != nil {
 		return nil, toFault(err)
 	}
-	resp := &presencev1.GetPresenceResponse{Users: make([]*presencev1.UserPresence, len(statuses))}
-	for i, status := range statuses {
-		u := &presencev1.UserPresence{UserId: string(status.User), Online: status.Online}
-		if !status.LastSeen.IsZero() {
-			text := presence.FormatTime(status.LastSeen)
-			u.LastSeen = &text
+	return &presencev1.GetPresenceResponse{Users: wire(statuses)}, nil
+}
+
+// Watch grants a client of a gateway to watch users, or the members of a room.
+func (s *Service) Watch(ctx context.Context, req *presencev1.WatchRequest) (*presencev1.WatchResponse, error) {
+	var as presence.UserID
+	var users []presence.UserID
+	var err error
+	if req.GetAsUserId() != "" || req.GetRoomId() != "" {
+		if as, err = presence.ParseUserID(req.GetAsUserId()); err != nil {
+			return nil, fault.Newf(fault.Invalid, "as_user_id: %v", err)
 		}
-		resp.Users[i] = u
+	}
+	if req.GetRoomId() == "" {
+		if users, err = parseUsers(req.GetUserIds()); err != nil {
+			return nil, err
+		}
+	}
+	var grant presence.Grant
+	switch {
+	case req.GetRoomId() != "":
+		grant, err = s.query.WatchRoom(ctx, as, req.GetRoomId(), req.GetRenewal())
+	case as != "":
+		grant, err = s.query.WatchUsers(ctx, as, users)
+	default:
+		grant, err = s.query.Renew(users)
+	}
+	if err != nil {
+		return nil, s.watchFault(err)
+	}
+	resp := &presencev1.WatchResponse{Users: wire(grant.Users), Expires: grant.Expires}
+	for _, id := range grant.Denied {
+		resp.DeniedUserIds = append(resp.DeniedUserIds, string(id))
 	}
 	return resp, nil
+}
+
+// wire maps the presence of users. last_seen is absent for those who are online and those never seen.
+func wire(statuses []presence.Status) []*presencev1.UserPresence {
+	users := make([]*presencev1.UserPresence, len(statuses))
+	for i, status := range statuses {
+		users[i] = &presencev1.UserPresence{UserId: string(status.User), Online: status.Online}
+		if !status.LastSeen.IsZero() {
+			text := presence.FormatTime(status.LastSeen)
+			users[i].LastSeen = &text
+		}
+	}
+	return users
 }
 
 func parseUsers(ids []string) ([]presence.UserID, error) {
@@ -63,8 +101,19 @@ func parseUsers(ids []string) ([]presence.UserID, error) {
 	return users, nil
 }
 
+// watchFault is toFault with the size up to which a room can be watched.
+func (s *Service) watchFault(err error) error {
+	if errors.Is(err, presence.ErrTooLarge) {
+		return fault.Newf(fault.TooLarge, "The room has more than %d members: too many to be watched; watch some of its users", s.query.MaxWatched)
+	}
+	return toFault(err)
+}
+
 // toFault maps the domain's refusals to faults.
 func toFault(err error) error {
+	if errors.Is(err, presence.ErrOff) {
+		return fault.New(fault.Forbidden, "Presence is turned off here")
+	}
 	if errors.Is(err, presence.ErrWarming) || errors.Is(err, presence.ErrUnavailable) {
 		return &fault.Error{Kind: fault.Unavailable, Message: "Presence is unavailable", RetryAfter: retryAfter, Cause: err}
 	}

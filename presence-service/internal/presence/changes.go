@@ -10,8 +10,8 @@ import (
 // periodic sighting of the user has to do.
 const maxDepartures = 100_000
 
-// maxChanges bounds the changes that wait to be published, where more users come and go than messages can name. Beyond it a
-// new one is not published; the count in each message is right all the same.
+// maxChanges bounds the changes that wait to be published. Beyond it a new one is not published; gateways ask anew now and then how
+// those are whom somebody watches.
 const maxChanges = 100_000
 
 // changes holds what happened and still has to be passed on: who came and left to the gateways, departures to the store.
@@ -29,6 +29,7 @@ type change struct {
 	online bool
 	number uint64
 	at     time.Time
+	seen   time.Time // of one who went: when it was seen last
 }
 
 func newChanges() changes {
@@ -38,13 +39,13 @@ func newChanges() changes {
 // online records that a user came online.
 func (c *changes) online(id UserID, now time.Time) {
 	c.request(now)
-	c.record(id, change{true, c.count, now})
+	c.record(id, change{online: true, number: c.count, at: now})
 }
 
 // offline records that a user, last seen at seen, went offline.
 func (c *changes) offline(id UserID, seen, now time.Time) {
 	c.request(now)
-	c.record(id, change{false, c.count, now})
+	c.record(id, change{number: c.count, at: now, seen: seen})
 	if _, ok := c.departures[id]; !ok && len(c.departures) >= maxDepartures {
 		c.dropped++
 		return
@@ -78,43 +79,31 @@ func (r *Registry) Pending() (time.Time, bool) {
 
 // Online composes the next message to the gateways; Published has to follow when it was sent.
 func (r *Registry) Online() Online {
-	r.mu.Lock() // the first page may be refilled
-	defer r.mu.Unlock()
-	o := Online{Users: r.listed.first(r.users), Count: len(r.users), Complete: len(r.users) <= MaxListed, upTo: r.changes.count}
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	o := Online{upTo: r.changes.count}
+	if r.cfg.Scope == ScopeEveryone {
+		o.Count, o.Complete = len(r.users), len(r.users) <= MaxListed
+	}
 	if o.Complete {
+		o.Users = slices.Sorted(maps.Keys(r.users))
+	}
+	if r.cfg.Scope == ScopeNone {
 		return o
 	}
+	o.Changes = make([]Change, 0, len(r.changes.byUser))
 	for id, c := range r.changes.byUser {
-		switch {
-		case c.online && len(o.Came) < MaxListed:
-			o.Came = append(o.Came, id)
-		case !c.online && len(o.Left) < MaxListed:
-			o.Left = append(o.Left, id)
-		}
+		o.Changes = append(o.Changes, Change{User: id, Online: c.online, Seen: c.seen})
 	}
-	slices.Sort(o.Came)
-	slices.Sort(o.Left)
 	return o
 }
 
-// Published forgets the changes that a message, sent at now, has carried. What came up since the message was composed, or
-// did not fit in, stays for the next one.
+// Published forgets the changes that a message, sent at now, has carried. What came up since the message was composed stays for the
+// next one.
 func (r *Registry) Published(o Online, now time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if o.Complete {
-		maps.DeleteFunc(r.changes.byUser, func(_ UserID, c change) bool { return c.number <= o.upTo })
-	}
-	for _, id := range o.Came {
-		if r.changes.byUser[id].online {
-			delete(r.changes.byUser, id)
-		}
-	}
-	for _, id := range o.Left {
-		if c, ok := r.changes.byUser[id]; ok && !c.online {
-			delete(r.changes.byUser, id)
-		}
-	}
+	maps.DeleteFunc(r.changes.byUser, func(_ UserID, c change) bool { return c.number <= o.upTo })
 	r.changes.since = time.Time{}
 	if len(r.changes.byUser) > 0 || r.changes.count != o.upTo {
 		r.changes.since = now

@@ -19,6 +19,7 @@ type Journal struct {
 	Leadership *Leadership
 	Store      LastSeenStore
 	Log        *slog.Logger
+	Off        bool // nothing is written: nobody is to know
 
 	// Owned by Run.
 	sighted time.Time // the last time that all users online were written
@@ -58,7 +59,7 @@ func (j *Journal) Run(ctx context.Context) error {
 
 func (j *Journal) leads() bool {
 	leads, _ := j.Leadership.Leads(time.Now())
-	return leads && j.Registry.IsWarm()
+	return leads && !j.Off && j.Registry.IsWarm()
 }
 
 // flush writes the departures.

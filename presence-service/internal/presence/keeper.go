@@ -22,6 +22,8 @@ type Keeper struct {
 	// Owned by Run.
 	leading bool
 	sent    time.Time // the last message, or try; zero = none since the lead was taken
+	listed  time.Time // the last one with the list
+	whole   bool      // the list in it was complete
 }
 
 // Run works until ctx ends.
@@ -59,7 +61,9 @@ func (k *Keeper) publish(ctx context.Context) time.Duration {
 	if wait := k.due().Sub(now); wait > 0 {
 		return wait
 	}
+	// Where the list names nobody, it only has to say now and then who leads: changes are for those who watch.
 	online := k.Registry.Online()
+	online.Listed = online.Complete || k.whole || k.sent.IsZero() || now.Sub(k.listed) >= k.Registry.cfg.RefreshEvery
 	if err := k.Publisher.PublishOnline(ctx, online, standIn); err != nil {
 		// The link says more about it; the next try is due in PublishEvery.
 		k.Log.LogAttrs(ctx, slog.LevelDebug, "publish failed", slog.Any("error", err))
@@ -67,6 +71,9 @@ func (k *Keeper) publish(ctx context.Context) time.Duration {
 		k.Registry.Published(online, now)
 	}
 	k.sent = now
+	if online.Listed {
+		k.listed, k.whole = now, online.Complete
+	}
 	return max(k.due().Sub(now), coalesceFor)
 }
 
@@ -75,7 +82,7 @@ func (k *Keeper) due() time.Time {
 	if k.sent.IsZero() {
 		return k.sent
 	}
-	refresh, next := k.sent.Add(k.Registry.cfg.RefreshEvery), k.sent.Add(k.Registry.cfg.PublishEvery)
+	refresh, next := k.listed.Add(k.Registry.cfg.RefreshEvery), k.sent.Add(k.Registry.cfg.PublishEvery)
 	since, pending := k.Registry.Pending()
 	if !pending {
 		return refresh

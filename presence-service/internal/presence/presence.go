@@ -65,15 +65,32 @@ type Snapshot struct {
 	Sockets     []Socket
 }
 
+// Scope says who may know of whom that he is online.
+type Scope string
+
+// The scopes.
+const (
+	ScopeEveryone Scope = "everyone" // everybody of everybody
+	ScopeRooms    Scope = "rooms"    // who shares a room
+	ScopeNone     Scope = "none"     // nobody
+)
+
 // Online is who is online, for the gateways.
 type Online struct {
-	Users    []UserID // sorted; all of them when Complete, otherwise the first MaxListed
-	Count    int
-	Complete bool
-	Came     []UserID // when not Complete: who changed since the last message, at most MaxListed each, sorted
-	Left     []UserID
+	Users    []UserID // sorted, when Complete
+	Count    int      // 0 unless everybody may know
+	Complete bool     // Users are all, and everybody may know them
+	Listed   bool     // Users and Count are to be told; the changes are in any case
+	Changes  []Change // who came and went since the last message, for those who watch them; in no order
 
 	upTo uint64 // number of the newest change that went in
+}
+
+// Change is how a user is by now.
+type Change struct {
+	User   UserID
+	Online bool
+	Seen   time.Time // of one who went: when it was seen last
 }
 
 // Status is what one user's presence looks like to others.
@@ -89,7 +106,7 @@ type Sighting struct {
 	At   time.Time
 }
 
-// MaxListed is how many users a message to the gateways names: up to that many online users the list is complete.
+// MaxListed is up to how many users online everybody is told the list of all of them. Above, one hears of those whom one watches.
 const MaxListed = 500
 
 // Refusals. Errors of ports that wrap none of them are internal.
@@ -98,8 +115,10 @@ var (
 	ErrWarming = errors.New("presence is still being gathered")
 	// ErrUnavailable marks errors of ports whose other side is away.
 	ErrUnavailable = errors.New("unavailable")
-	// ErrTooLarge refuses a room with more members than MaxMembers.
+	// ErrTooLarge refuses a room with more members than may be asked for, or watched.
 	ErrTooLarge = errors.New("the room has too many members")
+	// ErrOff refuses all questions where the Scope is none.
+	ErrOff = errors.New("presence is turned off")
 )
 
 // LastSeenStore remembers when users were last seen. Its errors wrap ErrUnavailable while the database is away.
@@ -114,11 +133,14 @@ type LastSeenStore interface {
 type Members interface {
 	// Members lists the room's members, asked in the name of a user who must be one of them.
 	Members(ctx context.Context, room string, as UserID) ([]UserID, error)
+	// Roommates gives those of the users who share a room with a user.
+	Roommates(ctx context.Context, of UserID, users []UserID) ([]UserID, error)
 }
 
 // Publisher tells the gateways who is online.
 type Publisher interface {
-	// PublishOnline sends one message to all gateways; standIn says that the sender leads without the lock.
+	// PublishOnline sends the list to all gateways, if it is to be told, and the changes to those where somebody is watched. standIn says
+	// that the sender leads without the lock.
 	PublishOnline(ctx context.Context, online Online, standIn bool) error
 }
 

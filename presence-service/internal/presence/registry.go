@@ -16,6 +16,8 @@ type Config struct {
 	PublishEvery time.Duration
 	// RefreshEvery is the time after which the same list is repeated for new gateways; 0 means 5 s.
 	RefreshEvery time.Duration
+	// Scope says who is told; "" means everyone.
+	Scope Scope
 }
 
 const (
@@ -28,6 +30,7 @@ func (c Config) withDefaults() Config {
 	c.LeaseExpiry = cmp.Or(max(c.LeaseExpiry, 0), defaultLeaseExpiry)
 	c.PublishEvery = cmp.Or(max(c.PublishEvery, 0), defaultPublishEvery)
 	c.RefreshEvery = cmp.Or(max(c.RefreshEvery, 0), defaultRefreshEvery)
+	c.Scope = cmp.Or(c.Scope, ScopeEveryone)
 	return c
 }
 
@@ -51,7 +54,6 @@ type Registry struct {
 	users    map[UserID]*user // everyone online: with sockets, or in grace
 	sockets  int
 	graces   []grace // in order of their end
-	listed   page
 	changes  changes
 	begun    time.Time // the first Sweep
 	swept    time.Time // the last one
@@ -261,7 +263,6 @@ func (r *Registry) enter(id UserID, now time.Time) *user {
 	u := r.users[id]
 	if u == nil {
 		u = &user{id: id}
-		r.listed.add(id, len(r.users))
 		r.users[id] = u
 		r.changes.online(id, now)
 		r.wake()
@@ -291,7 +292,6 @@ func (r *Registry) leave(u *user, now, seen time.Time, after time.Duration) {
 func (r *Registry) depart(u *user, now time.Time) {
 	u.until = time.Time{}
 	delete(r.users, u.id)
-	r.listed.remove(u.id)
 	r.changes.offline(u.id, u.left, now)
 	r.wake()
 }

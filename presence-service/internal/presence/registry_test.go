@@ -268,39 +268,31 @@ func TestRegistryWarming(t *testing.T) {
 	}
 }
 
-func TestRegistryNewsAboveList(t *testing.T) {
+// TestRegistryAboveList: above MaxListed nobody is listed, and all changes are told once to those who watch.
+func TestRegistryAboveList(t *testing.T) {
 	r := testRegistry()
 	d := Delta{Gateway: "g", Incarnation: 1, Version: 1}
 	for i := range 1200 {
 		d.Up = append(d.Up, Socket{SocketID(fmt.Sprintf("s%d", i)), UserID(fmt.Sprintf("u%04d", i))})
 	}
 	r.Apply(d, at(0))
-	seen := map[UserID]bool{}
-	for i, want := range []int{500, 500, 200} {
-		o := r.Online()
-		if o.Complete || o.Count != 1200 || len(o.Users) != MaxListed || o.Users[0] != "u0000" || o.Users[499] != "u0499" {
-			t.Fatalf("Online = complete %v, count %d, %d users %v…", o.Complete, o.Count, len(o.Users), o.Users[:1])
-		}
-		if len(o.Came) != want || len(o.Left) != 0 {
-			t.Errorf("message %d: came %d, left %d, want %d, 0", i, len(o.Came), len(o.Left), want)
-		}
-		for _, id := range o.Came {
-			seen[id] = true
-		}
-		r.Published(o, at(1))
-		if _, pending := r.Pending(); pending != (i < 2) {
-			t.Errorf("message %d: Pending = %v, want %v", i, pending, i < 2)
-		}
+	o := r.Online()
+	if o.Complete || o.Count != 1200 || len(o.Users) != 0 || len(o.Changes) != 1200 {
+		t.Errorf("Online = complete %v, count %d, %d users, %d changes, want 1200 and their changes, nobody by name", o.Complete, o.Count, len(o.Users), len(o.Changes))
 	}
-	if len(seen) != 1200 {
-		t.Errorf("told of %d users, want 1200", len(seen))
+	r.Published(o, at(1))
+	if _, pending := r.Pending(); pending {
+		t.Error("Pending = true after all was told, want false")
 	}
 	// What happens between composing and sending stays pending.
-	o := r.Online()
+	o = r.Online()
 	r.Apply(Delta{Gateway: "g", Incarnation: 1, Version: 2, Up: up("n", "new")}, at(2))
 	r.Published(o, at(2))
 	if _, pending := r.Pending(); !pending {
 		t.Error("Pending = false, want true")
+	}
+	if diff := cmp.Diff([]Change{{User: "new", Online: true}}, r.Online().Changes); diff != "" {
+		t.Errorf("changes (-want +got):\n%s", diff)
 	}
 	r.Forget(at(3))
 	if _, pending := r.Pending(); pending {
@@ -308,7 +300,32 @@ func TestRegistryNewsAboveList(t *testing.T) {
 	}
 }
 
-// TestRegistryRandom compares the registry with a plain model under random deltas, and the page with a sort.
+// TestRegistryScope: who is listed, and whose changes are told, as the operator says.
+func TestRegistryScope(t *testing.T) {
+	for _, test := range []struct {
+		scope Scope
+		want  Online
+	}{
+		{"", Online{Users: []UserID{"ann"}, Count: 1, Complete: true, Changes: []Change{{User: "ann", Online: true}}}},
+		{ScopeEveryone, Online{Users: []UserID{"ann"}, Count: 1, Complete: true, Changes: []Change{{User: "ann", Online: true}}}},
+		{ScopeRooms, Online{Changes: []Change{{User: "ann", Online: true}}}},
+		{ScopeNone, Online{}},
+	} {
+		r := NewRegistry(Config{LeaseExpiry: 10 * time.Second, Scope: test.scope})
+		r.Apply(Delta{Gateway: "g", Incarnation: 1, Version: 1, Up: up("a", "ann")}, at(0))
+		o := r.Online()
+		r.Published(o, at(1))
+		if _, pending := r.Pending(); pending {
+			t.Errorf("Pending with scope %q = true after all was told, want false", test.scope)
+		}
+		o.upTo = 0
+		if diff := cmp.Diff(test.want, o, cmp.AllowUnexported(Online{})); diff != "" {
+			t.Errorf("Online with scope %q (-want +got):\n%s", test.scope, diff)
+		}
+	}
+}
+
+// TestRegistryRandom compares the registry with a plain model under random deltas.
 func TestRegistryRandom(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	r := NewRegistry(Config{LeaseExpiry: 10 * time.Second})
@@ -343,8 +360,11 @@ func TestRegistryRandom(t *testing.T) {
 		}
 		slices.Sort(want)
 		o := r.Online()
-		if o.Count != len(want) || !slices.Equal(o.Users, want[:min(len(want), MaxListed)]) {
-			t.Fatalf("version %d: Online = %d users, first page differs; want %d", version, o.Count, len(want))
+		if len(want) > MaxListed {
+			want = nil
+		}
+		if o.Count != len(users) || !slices.Equal(o.Users, want) {
+			t.Fatalf("version %d: Online = %d users, %d listed; want %d, %d", version, o.Count, len(o.Users), len(users), len(want))
 		}
 		if r.Renew(Lease{Gateway: "g", Incarnation: 1, Version: version, Sockets: uint32(len(model)), Digest: sum}, at(0)) {
 			t.Fatalf("version %d: the digest differs", version)

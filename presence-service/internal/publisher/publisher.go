@@ -3,10 +3,12 @@ package publisher
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/starling-chat/starling/presence-service/internal/presence"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -47,11 +49,44 @@ func (p *Publisher) Run(ctx context.Context) error {
 	return nil
 }
 
+// maxChanges is how many changes one message carries.
+const maxChanges = 2000
+
 // PublishOnline implements presence.Publisher.
 func (p *Publisher) PublishOnline(_ context.Context, o presence.Online, standIn bool) error {
+	if o.Listed {
+		if err := p.publishList(o, standIn); err != nil {
+			return err
+		}
+	}
+	shards := make(map[int][]*eventv1.PresenceChange)
+	for _, c := range o.Changes {
+		change := &eventv1.PresenceChange{UserId: string(c.User), Online: c.Online}
+		if !c.Seen.IsZero() {
+			change.LastSeen = timestamppb.New(c.Seen)
+		}
+		shard := subject.UserShard(change.UserId)
+		shards[shard] = append(shards[shard], change)
+	}
+	for shard, changes := range shards {
+		for part := range slices.Chunk(changes, maxChanges) {
+			raw, err := proto.Marshal(&eventv1.PresenceChanges{Users: part})
+			if err != nil {
+				return fmt.Errorf("encode changes: %w", err)
+			}
+			if err := p.Conn.Publish(subject.PresenceChanged(shard), raw); err != nil {
+				return fmt.Errorf("publish changes: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// publishList tells who is online, and thereby who leads.
+func (p *Publisher) publishList(o presence.Online, standIn bool) error {
 	raw, err := proto.Marshal(&eventv1.OnlineUsers{
 		UserIds: texts(o.Users), Count: uint32(o.Count), //nolint:gosec // users in memory
-		Complete: o.Complete, Online: texts(o.Came), Offline: texts(o.Left),
+		Complete: o.Complete,
 	})
 	if err != nil {
 		return fmt.Errorf("encode online users: %w", err)

@@ -1379,6 +1379,103 @@ func (x *ListMembersResponse) GetUserIds() []string {
 	return nil
 }
 
+type ListRoommatesRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// 1 to 500.
+	CandidateIds  []string `protobuf:"bytes,2,rep,name=candidate_ids,json=candidateIds,proto3" json:"candidate_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRoommatesRequest) Reset() {
+	*x = ListRoommatesRequest{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRoommatesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRoommatesRequest) ProtoMessage() {}
+
+func (x *ListRoommatesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRoommatesRequest.ProtoReflect.Descriptor instead.
+func (*ListRoommatesRequest) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ListRoommatesRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *ListRoommatesRequest) GetCandidateIds() []string {
+	if x != nil {
+		return x.CandidateIds
+	}
+	return nil
+}
+
+type ListRoommatesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserIds       []string               `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRoommatesResponse) Reset() {
+	*x = ListRoommatesResponse{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRoommatesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRoommatesResponse) ProtoMessage() {}
+
+func (x *ListRoommatesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRoommatesResponse.ProtoReflect.Descriptor instead.
+func (*ListRoommatesResponse) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *ListRoommatesResponse) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
 type GetNotificationHeadRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
@@ -1388,7 +1485,7 @@ type GetNotificationHeadRequest struct {
 
 func (x *GetNotificationHeadRequest) Reset() {
 	*x = GetNotificationHeadRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[22]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1400,7 +1497,7 @@ func (x *GetNotificationHeadRequest) String() string {
 func (*GetNotificationHeadRequest) ProtoMessage() {}
 
 func (x *GetNotificationHeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[22]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1413,7 +1510,7 @@ func (x *GetNotificationHeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNotificationHeadRequest.ProtoReflect.Descriptor instead.
 func (*GetNotificationHeadRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{22}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetNotificationHeadRequest) GetUserId() string {
@@ -1433,7 +1530,7 @@ type GetNotificationHeadResponse struct {
 
 func (x *GetNotificationHeadResponse) Reset() {
 	*x = GetNotificationHeadResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[23]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1445,7 +1542,7 @@ func (x *GetNotificationHeadResponse) String() string {
 func (*GetNotificationHeadResponse) ProtoMessage() {}
 
 func (x *GetNotificationHeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[23]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1458,7 +1555,7 @@ func (x *GetNotificationHeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNotificationHeadResponse.ProtoReflect.Descriptor instead.
 func (*GetNotificationHeadResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{23}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetNotificationHeadResponse) GetCreatedAt() *timestamppb.Timestamp {
@@ -1579,12 +1676,17 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\n" +
 	"as_user_id\x18\x02 \x01(\tR\basUserId\"0\n" +
 	"\x13ListMembersResponse\x12\x19\n" +
+	"\buser_ids\x18\x01 \x03(\tR\auserIds\"T\n" +
+	"\x14ListRoommatesRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12#\n" +
+	"\rcandidate_ids\x18\x02 \x03(\tR\fcandidateIds\"2\n" +
+	"\x15ListRoommatesResponse\x12\x19\n" +
 	"\buser_ids\x18\x01 \x03(\tR\auserIds\"5\n" +
 	"\x1aGetNotificationHeadRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"X\n" +
 	"\x1bGetNotificationHeadResponse\x129\n" +
 	"\n" +
-	"created_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt2\xde\b\n" +
+	"created_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt2\xc0\t\n" +
 	"\vChatService\x12k\n" +
 	"\tListRooms\x12\".starling.chat.v1.ListRoomsRequest\x1a#.starling.chat.v1.ListRoomsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/rooms\x12\x87\x01\n" +
 	"\fListMessages\x12%.starling.chat.v1.ListMessagesRequest\x1a&.starling.chat.v1.ListMessagesResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /api/v1/rooms/{room_id}/messages\x12\x83\x01\n" +
@@ -1595,7 +1697,8 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x0eReadRoomEvents\x12'.starling.chat.v1.ReadRoomEventsRequest\x1a(.starling.chat.v1.ReadRoomEventsResponse\x12Q\n" +
 	"\bGetHeads\x12!.starling.chat.v1.GetHeadsRequest\x1a\".starling.chat.v1.GetHeadsResponse\x12r\n" +
 	"\x13GetNotificationHead\x12,.starling.chat.v1.GetNotificationHeadRequest\x1a-.starling.chat.v1.GetNotificationHeadResponse\x12Z\n" +
-	"\vListMembers\x12$.starling.chat.v1.ListMembersRequest\x1a%.starling.chat.v1.ListMembersResponseBEZCgithub.com/starling-chat/starling/proto/gen/starling/chat/v1;chatv1b\x06proto3"
+	"\vListMembers\x12$.starling.chat.v1.ListMembersRequest\x1a%.starling.chat.v1.ListMembersResponse\x12`\n" +
+	"\rListRoommates\x12&.starling.chat.v1.ListRoommatesRequest\x1a'.starling.chat.v1.ListRoommatesResponseBEZCgithub.com/starling-chat/starling/proto/gen/starling/chat/v1;chatv1b\x06proto3"
 
 var (
 	file_starling_chat_v1_chat_proto_rawDescOnce sync.Once
@@ -1609,7 +1712,7 @@ func file_starling_chat_v1_chat_proto_rawDescGZIP() []byte {
 	return file_starling_chat_v1_chat_proto_rawDescData
 }
 
-var file_starling_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
+var file_starling_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_starling_chat_v1_chat_proto_goTypes = []any{
 	(*Sender)(nil),                      // 0: starling.chat.v1.Sender
 	(*Message)(nil),                     // 1: starling.chat.v1.Message
@@ -1633,14 +1736,16 @@ var file_starling_chat_v1_chat_proto_goTypes = []any{
 	(*GetHeadsResponse)(nil),            // 19: starling.chat.v1.GetHeadsResponse
 	(*ListMembersRequest)(nil),          // 20: starling.chat.v1.ListMembersRequest
 	(*ListMembersResponse)(nil),         // 21: starling.chat.v1.ListMembersResponse
-	(*GetNotificationHeadRequest)(nil),  // 22: starling.chat.v1.GetNotificationHeadRequest
-	(*GetNotificationHeadResponse)(nil), // 23: starling.chat.v1.GetNotificationHeadResponse
-	nil,                                 // 24: starling.chat.v1.GetHeadsResponse.HeadsEntry
-	(*structpb.Struct)(nil),             // 25: google.protobuf.Struct
-	(*v1.ClientEvent)(nil),              // 26: starling.event.v1.ClientEvent
-	(*v1.Emit)(nil),                     // 27: starling.event.v1.Emit
-	(*v1.RoomEvent)(nil),                // 28: starling.event.v1.RoomEvent
-	(*timestamppb.Timestamp)(nil),       // 29: google.protobuf.Timestamp
+	(*ListRoommatesRequest)(nil),        // 22: starling.chat.v1.ListRoommatesRequest
+	(*ListRoommatesResponse)(nil),       // 23: starling.chat.v1.ListRoommatesResponse
+	(*GetNotificationHeadRequest)(nil),  // 24: starling.chat.v1.GetNotificationHeadRequest
+	(*GetNotificationHeadResponse)(nil), // 25: starling.chat.v1.GetNotificationHeadResponse
+	nil,                                 // 26: starling.chat.v1.GetHeadsResponse.HeadsEntry
+	(*structpb.Struct)(nil),             // 27: google.protobuf.Struct
+	(*v1.ClientEvent)(nil),              // 28: starling.event.v1.ClientEvent
+	(*v1.Emit)(nil),                     // 29: starling.event.v1.Emit
+	(*v1.RoomEvent)(nil),                // 30: starling.event.v1.RoomEvent
+	(*timestamppb.Timestamp)(nil),       // 31: google.protobuf.Timestamp
 }
 var file_starling_chat_v1_chat_proto_depIdxs = []int32{
 	0,  // 0: starling.chat.v1.Message.sender:type_name -> starling.chat.v1.Sender
@@ -1648,12 +1753,12 @@ var file_starling_chat_v1_chat_proto_depIdxs = []int32{
 	2,  // 2: starling.chat.v1.ListRoomsResponse.rooms:type_name -> starling.chat.v1.Room
 	1,  // 3: starling.chat.v1.ListMessagesResponse.messages:type_name -> starling.chat.v1.Message
 	8,  // 4: starling.chat.v1.ListReadersResponse.readers:type_name -> starling.chat.v1.Reader
-	25, // 5: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
-	26, // 6: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
-	27, // 7: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
-	28, // 8: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
-	24, // 9: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
-	29, // 10: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
+	27, // 5: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
+	28, // 6: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
+	29, // 7: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
+	30, // 8: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
+	26, // 9: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
+	31, // 10: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
 	3,  // 11: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
 	5,  // 12: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
 	7,  // 13: starling.chat.v1.ChatService.ListReaders:input_type -> starling.chat.v1.ListReadersRequest
@@ -1662,20 +1767,22 @@ var file_starling_chat_v1_chat_proto_depIdxs = []int32{
 	14, // 16: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
 	16, // 17: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
 	18, // 18: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
-	22, // 19: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
+	24, // 19: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
 	20, // 20: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
-	4,  // 21: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
-	6,  // 22: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
-	9,  // 23: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
-	11, // 24: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
-	13, // 25: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
-	15, // 26: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
-	17, // 27: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
-	19, // 28: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
-	23, // 29: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
-	21, // 30: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
-	21, // [21:31] is the sub-list for method output_type
-	11, // [11:21] is the sub-list for method input_type
+	22, // 21: starling.chat.v1.ChatService.ListRoommates:input_type -> starling.chat.v1.ListRoommatesRequest
+	4,  // 22: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
+	6,  // 23: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
+	9,  // 24: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
+	11, // 25: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
+	13, // 26: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
+	15, // 27: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
+	17, // 28: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
+	19, // 29: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
+	25, // 30: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
+	21, // 31: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
+	23, // 32: starling.chat.v1.ChatService.ListRoommates:output_type -> starling.chat.v1.ListRoommatesResponse
+	22, // [22:33] is the sub-list for method output_type
+	11, // [11:22] is the sub-list for method input_type
 	11, // [11:11] is the sub-list for extension type_name
 	11, // [11:11] is the sub-list for extension extendee
 	0,  // [0:11] is the sub-list for field type_name
@@ -1697,7 +1804,7 @@ func file_starling_chat_v1_chat_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_chat_v1_chat_proto_rawDesc), len(file_starling_chat_v1_chat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   25,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

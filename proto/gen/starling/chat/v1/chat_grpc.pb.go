@@ -32,6 +32,7 @@ const (
 	ChatService_GetHeads_FullMethodName            = "/starling.chat.v1.ChatService/GetHeads"
 	ChatService_GetNotificationHead_FullMethodName = "/starling.chat.v1.ChatService/GetNotificationHead"
 	ChatService_ListMembers_FullMethodName         = "/starling.chat.v1.ChatService/ListMembers"
+	ChatService_ListRoommates_FullMethodName       = "/starling.chat.v1.ChatService/ListRoommates"
 )
 
 // ChatServiceClient is the client API for ChatService service.
@@ -59,6 +60,8 @@ type ChatServiceClient interface {
 	GetNotificationHead(ctx context.Context, in *GetNotificationHeadRequest, opts ...grpc.CallOption) (*GetNotificationHeadResponse, error)
 	// For services: the members of a room that the asking user belongs to.
 	ListMembers(ctx context.Context, in *ListMembersRequest, opts ...grpc.CallOption) (*ListMembersResponse, error)
+	// For presence-service: which of some users share a room with a user, who may watch them.
+	ListRoommates(ctx context.Context, in *ListRoommatesRequest, opts ...grpc.CallOption) (*ListRoommatesResponse, error)
 }
 
 type chatServiceClient struct {
@@ -169,6 +172,16 @@ func (c *chatServiceClient) ListMembers(ctx context.Context, in *ListMembersRequ
 	return out, nil
 }
 
+func (c *chatServiceClient) ListRoommates(ctx context.Context, in *ListRoommatesRequest, opts ...grpc.CallOption) (*ListRoommatesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRoommatesResponse)
+	err := c.cc.Invoke(ctx, ChatService_ListRoommates_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ChatServiceServer is the server API for ChatService service.
 // All implementations must embed UnimplementedChatServiceServer
 // for forward compatibility.
@@ -194,6 +207,8 @@ type ChatServiceServer interface {
 	GetNotificationHead(context.Context, *GetNotificationHeadRequest) (*GetNotificationHeadResponse, error)
 	// For services: the members of a room that the asking user belongs to.
 	ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error)
+	// For presence-service: which of some users share a room with a user, who may watch them.
+	ListRoommates(context.Context, *ListRoommatesRequest) (*ListRoommatesResponse, error)
 	mustEmbedUnimplementedChatServiceServer()
 }
 
@@ -233,6 +248,9 @@ func (UnimplementedChatServiceServer) GetNotificationHead(context.Context, *GetN
 }
 func (UnimplementedChatServiceServer) ListMembers(context.Context, *ListMembersRequest) (*ListMembersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMembers not implemented")
+}
+func (UnimplementedChatServiceServer) ListRoommates(context.Context, *ListRoommatesRequest) (*ListRoommatesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRoommates not implemented")
 }
 func (UnimplementedChatServiceServer) mustEmbedUnimplementedChatServiceServer() {}
 func (UnimplementedChatServiceServer) testEmbeddedByValue()                     {}
@@ -435,6 +453,24 @@ func _ChatService_ListMembers_Handler(srv interface{}, ctx context.Context, dec 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ChatService_ListRoommates_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRoommatesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChatServiceServer).ListRoommates(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChatService_ListRoommates_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChatServiceServer).ListRoommates(ctx, req.(*ListRoommatesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // ChatService_ServiceDesc is the grpc.ServiceDesc for ChatService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -481,6 +517,10 @@ var ChatService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListMembers",
 			Handler:    _ChatService_ListMembers_Handler,
+		},
+		{
+			MethodName: "ListRoommates",
+			Handler:    _ChatService_ListRoommates_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

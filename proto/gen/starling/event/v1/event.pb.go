@@ -1445,18 +1445,19 @@ func (x *PresenceSnapshot) GetSockets() []*SocketRef {
 	return nil
 }
 
-// OnlineUsers is the coalesced list of who is online, at most one a second.
-// Publisher: the leading presence-service. Consumers: all gateways, which keep the last one for new sockets.
+// OnlineUsers is the coalesced list of who is online, at most one a second while it changes.
+// Publisher: the leading presence-service. Consumers: all gateways, which keep the last one for new sockets, and the other
+// replicas, which know by it who leads.
 type OnlineUsers struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Up to 500 users: all of them, sorted. Above: the first 500.
+	// All users online, sorted, while there are up to 500 and everybody may know; otherwise none.
 	UserIds []string `protobuf:"bytes,1,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
-	// How many users are online.
+	// How many users are online; 0 where nobody is to know.
 	Count uint32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
-	// Above 500 users: what changed since the last message, at most 500 each.
+	// Of presence-services before PresenceChanges: what changed since the last message. No longer read.
 	Online  []string `protobuf:"bytes,3,rep,name=online,proto3" json:"online,omitempty"`
 	Offline []string `protobuf:"bytes,4,rep,name=offline,proto3" json:"offline,omitempty"`
-	// user_ids is the whole list: clients get users:online; otherwise presence:update.
+	// user_ids is the whole list, and clients get users:online.
 	Complete      bool `protobuf:"varint,5,opt,name=complete,proto3" json:"complete,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1525,6 +1526,114 @@ func (x *OnlineUsers) GetComplete() bool {
 		return x.Complete
 	}
 	return false
+}
+
+// PresenceChanges are the users of one shard who came and went, each with its last change.
+// Publisher: the leading presence-service, at most once a second. Consumers: gateways where somebody watches a user of the shard.
+type PresenceChanges struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Users         []*PresenceChange      `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PresenceChanges) Reset() {
+	*x = PresenceChanges{}
+	mi := &file_starling_event_v1_event_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PresenceChanges) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PresenceChanges) ProtoMessage() {}
+
+func (x *PresenceChanges) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_event_v1_event_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PresenceChanges.ProtoReflect.Descriptor instead.
+func (*PresenceChanges) Descriptor() ([]byte, []int) {
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PresenceChanges) GetUsers() []*PresenceChange {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+// PresenceChange is how a user is by now.
+type PresenceChange struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Online bool                   `protobuf:"varint,2,opt,name=online,proto3" json:"online,omitempty"`
+	// Of a user who went: when it was seen last.
+	LastSeen      *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=last_seen,json=lastSeen,proto3" json:"last_seen,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PresenceChange) Reset() {
+	*x = PresenceChange{}
+	mi := &file_starling_event_v1_event_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PresenceChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PresenceChange) ProtoMessage() {}
+
+func (x *PresenceChange) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_event_v1_event_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PresenceChange.ProtoReflect.Descriptor instead.
+func (*PresenceChange) Descriptor() ([]byte, []int) {
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PresenceChange) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *PresenceChange) GetOnline() bool {
+	if x != nil {
+		return x.Online
+	}
+	return false
+}
+
+func (x *PresenceChange) GetLastSeen() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSeen
+	}
+	return nil
 }
 
 var File_starling_event_v1_event_proto protoreflect.FileDescriptor
@@ -1650,7 +1759,13 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x16\n" +
 	"\x06online\x18\x03 \x03(\tR\x06online\x12\x18\n" +
 	"\aoffline\x18\x04 \x03(\tR\aoffline\x12\x1a\n" +
-	"\bcomplete\x18\x05 \x01(\bR\bcompleteBGZEgithub.com/starling-chat/starling/proto/gen/starling/event/v1;eventv1b\x06proto3"
+	"\bcomplete\x18\x05 \x01(\bR\bcomplete\"J\n" +
+	"\x0fPresenceChanges\x127\n" +
+	"\x05users\x18\x01 \x03(\v2!.starling.event.v1.PresenceChangeR\x05users\"z\n" +
+	"\x0ePresenceChange\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x16\n" +
+	"\x06online\x18\x02 \x01(\bR\x06online\x127\n" +
+	"\tlast_seen\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\blastSeenBGZEgithub.com/starling-chat/starling/proto/gen/starling/event/v1;eventv1b\x06proto3"
 
 var (
 	file_starling_event_v1_event_proto_rawDescOnce sync.Once
@@ -1664,7 +1779,7 @@ func file_starling_event_v1_event_proto_rawDescGZIP() []byte {
 	return file_starling_event_v1_event_proto_rawDescData
 }
 
-var file_starling_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_starling_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_starling_event_v1_event_proto_goTypes = []any{
 	(*Identity)(nil),                // 0: starling.event.v1.Identity
 	(*RoomGrant)(nil),               // 1: starling.event.v1.RoomGrant
@@ -1686,33 +1801,37 @@ var file_starling_event_v1_event_proto_goTypes = []any{
 	(*PresenceSnapshotRequest)(nil), // 17: starling.event.v1.PresenceSnapshotRequest
 	(*PresenceSnapshot)(nil),        // 18: starling.event.v1.PresenceSnapshot
 	(*OnlineUsers)(nil),             // 19: starling.event.v1.OnlineUsers
-	(*timestamppb.Timestamp)(nil),   // 20: google.protobuf.Timestamp
+	(*PresenceChanges)(nil),         // 20: starling.event.v1.PresenceChanges
+	(*PresenceChange)(nil),          // 21: starling.event.v1.PresenceChange
+	(*timestamppb.Timestamp)(nil),   // 22: google.protobuf.Timestamp
 }
 var file_starling_event_v1_event_proto_depIdxs = []int32{
-	20, // 0: starling.event.v1.Identity.expires_at:type_name -> google.protobuf.Timestamp
-	20, // 1: starling.event.v1.Identity.issued_at:type_name -> google.protobuf.Timestamp
+	22, // 0: starling.event.v1.Identity.expires_at:type_name -> google.protobuf.Timestamp
+	22, // 1: starling.event.v1.Identity.issued_at:type_name -> google.protobuf.Timestamp
 	1,  // 2: starling.event.v1.Identity.rooms:type_name -> starling.event.v1.RoomGrant
 	0,  // 3: starling.event.v1.ClientEvent.identity:type_name -> starling.event.v1.Identity
-	20, // 4: starling.event.v1.ClientEvent.received_at:type_name -> google.protobuf.Timestamp
+	22, // 4: starling.event.v1.ClientEvent.received_at:type_name -> google.protobuf.Timestamp
 	5,  // 5: starling.event.v1.ClientEvent.more:type_name -> starling.event.v1.FollowingEvent
-	20, // 6: starling.event.v1.FollowingEvent.received_at:type_name -> google.protobuf.Timestamp
+	22, // 6: starling.event.v1.FollowingEvent.received_at:type_name -> google.protobuf.Timestamp
 	2,  // 7: starling.event.v1.ClientReply.fault:type_name -> starling.event.v1.Fault
 	3,  // 8: starling.event.v1.ClientReply.emits:type_name -> starling.event.v1.Emit
 	6,  // 9: starling.event.v1.ClientReply.more:type_name -> starling.event.v1.ClientReply
 	3,  // 10: starling.event.v1.RoomEvent.emit:type_name -> starling.event.v1.Emit
-	20, // 11: starling.event.v1.RoomEvent.caused_at:type_name -> google.protobuf.Timestamp
+	22, // 11: starling.event.v1.RoomEvent.caused_at:type_name -> google.protobuf.Timestamp
 	7,  // 12: starling.event.v1.RoomEventBatch.events:type_name -> starling.event.v1.RoomEvent
 	3,  // 13: starling.event.v1.Broadcast.emit:type_name -> starling.event.v1.Emit
 	3,  // 14: starling.event.v1.UserEvent.emit:type_name -> starling.event.v1.Emit
-	20, // 15: starling.event.v1.Revocation.revoked_at:type_name -> google.protobuf.Timestamp
-	20, // 16: starling.event.v1.SocketRef.since:type_name -> google.protobuf.Timestamp
+	22, // 15: starling.event.v1.Revocation.revoked_at:type_name -> google.protobuf.Timestamp
+	22, // 16: starling.event.v1.SocketRef.since:type_name -> google.protobuf.Timestamp
 	14, // 17: starling.event.v1.PresenceDelta.up:type_name -> starling.event.v1.SocketRef
 	14, // 18: starling.event.v1.PresenceSnapshot.sockets:type_name -> starling.event.v1.SocketRef
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	21, // 19: starling.event.v1.PresenceChanges.users:type_name -> starling.event.v1.PresenceChange
+	22, // 20: starling.event.v1.PresenceChange.last_seen:type_name -> google.protobuf.Timestamp
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_starling_event_v1_event_proto_init() }
@@ -1726,7 +1845,7 @@ func file_starling_event_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_event_v1_event_proto_rawDesc), len(file_starling_event_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -174,6 +174,140 @@ func (x *GetPresenceResponse) GetUsers() []*UserPresence {
 	return nil
 }
 
+type WatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user who wants to watch. Empty: a gateway renews what it knows of users whom its clients watch already.
+	AsUserId string `protobuf:"bytes,1,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
+	// 1 to 500.
+	UserIds []string `protobuf:"bytes,2,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	// Instead of user_ids: all members of this room, asked by one of them.
+	RoomId string `protobuf:"bytes,3,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// The answer need not have the last_seen of those who went long ago.
+	Renewal       bool `protobuf:"varint,4,opt,name=renewal,proto3" json:"renewal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_starling_presence_v1_presence_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_presence_v1_presence_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_starling_presence_v1_presence_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *WatchRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+func (x *WatchRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetRenewal() bool {
+	if x != nil {
+		return x.Renewal
+	}
+	return false
+}
+
+type WatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Users []*UserPresence        `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
+	// Those of user_ids whom the user may not watch.
+	DeniedUserIds []string `protobuf:"bytes,2,rep,name=denied_user_ids,json=deniedUserIds,proto3" json:"denied_user_ids,omitempty"`
+	// What was granted depends on rooms, and has to be asked for again now and then.
+	Expires       bool `protobuf:"varint,3,opt,name=expires,proto3" json:"expires,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchResponse) Reset() {
+	*x = WatchResponse{}
+	mi := &file_starling_presence_v1_presence_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchResponse) ProtoMessage() {}
+
+func (x *WatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_presence_v1_presence_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchResponse.ProtoReflect.Descriptor instead.
+func (*WatchResponse) Descriptor() ([]byte, []int) {
+	return file_starling_presence_v1_presence_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *WatchResponse) GetUsers() []*UserPresence {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetDeniedUserIds() []string {
+	if x != nil {
+		return x.DeniedUserIds
+	}
+	return nil
+}
+
+func (x *WatchResponse) GetExpires() bool {
+	if x != nil {
+		return x.Expires
+	}
+	return false
+}
+
 var File_starling_presence_v1_presence_proto protoreflect.FileDescriptor
 
 const file_starling_presence_v1_presence_proto_rawDesc = "" +
@@ -188,9 +322,20 @@ const file_starling_presence_v1_presence_proto_rawDesc = "" +
 	"\n" +
 	"_last_seen\"O\n" +
 	"\x13GetPresenceResponse\x128\n" +
-	"\x05users\x18\x01 \x03(\v2\".starling.presence.v1.UserPresenceR\x05users2\x8f\x01\n" +
+	"\x05users\x18\x01 \x03(\v2\".starling.presence.v1.UserPresenceR\x05users\"z\n" +
+	"\fWatchRequest\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x01 \x01(\tR\basUserId\x12\x19\n" +
+	"\buser_ids\x18\x02 \x03(\tR\auserIds\x12\x17\n" +
+	"\aroom_id\x18\x03 \x01(\tR\x06roomId\x12\x18\n" +
+	"\arenewal\x18\x04 \x01(\bR\arenewal\"\x8b\x01\n" +
+	"\rWatchResponse\x128\n" +
+	"\x05users\x18\x01 \x03(\v2\".starling.presence.v1.UserPresenceR\x05users\x12&\n" +
+	"\x0fdenied_user_ids\x18\x02 \x03(\tR\rdeniedUserIds\x12\x18\n" +
+	"\aexpires\x18\x03 \x01(\bR\aexpires2\xe1\x01\n" +
 	"\x0fPresenceService\x12|\n" +
-	"\vGetPresence\x12(.starling.presence.v1.GetPresenceRequest\x1a).starling.presence.v1.GetPresenceResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/presenceBMZKgithub.com/starling-chat/starling/proto/gen/starling/presence/v1;presencev1b\x06proto3"
+	"\vGetPresence\x12(.starling.presence.v1.GetPresenceRequest\x1a).starling.presence.v1.GetPresenceResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/presence\x12P\n" +
+	"\x05Watch\x12\".starling.presence.v1.WatchRequest\x1a#.starling.presence.v1.WatchResponseBMZKgithub.com/starling-chat/starling/proto/gen/starling/presence/v1;presencev1b\x06proto3"
 
 var (
 	file_starling_presence_v1_presence_proto_rawDescOnce sync.Once
@@ -204,21 +349,26 @@ func file_starling_presence_v1_presence_proto_rawDescGZIP() []byte {
 	return file_starling_presence_v1_presence_proto_rawDescData
 }
 
-var file_starling_presence_v1_presence_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_starling_presence_v1_presence_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_starling_presence_v1_presence_proto_goTypes = []any{
 	(*GetPresenceRequest)(nil),  // 0: starling.presence.v1.GetPresenceRequest
 	(*UserPresence)(nil),        // 1: starling.presence.v1.UserPresence
 	(*GetPresenceResponse)(nil), // 2: starling.presence.v1.GetPresenceResponse
+	(*WatchRequest)(nil),        // 3: starling.presence.v1.WatchRequest
+	(*WatchResponse)(nil),       // 4: starling.presence.v1.WatchResponse
 }
 var file_starling_presence_v1_presence_proto_depIdxs = []int32{
 	1, // 0: starling.presence.v1.GetPresenceResponse.users:type_name -> starling.presence.v1.UserPresence
-	0, // 1: starling.presence.v1.PresenceService.GetPresence:input_type -> starling.presence.v1.GetPresenceRequest
-	2, // 2: starling.presence.v1.PresenceService.GetPresence:output_type -> starling.presence.v1.GetPresenceResponse
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	1, // 1: starling.presence.v1.WatchResponse.users:type_name -> starling.presence.v1.UserPresence
+	0, // 2: starling.presence.v1.PresenceService.GetPresence:input_type -> starling.presence.v1.GetPresenceRequest
+	3, // 3: starling.presence.v1.PresenceService.Watch:input_type -> starling.presence.v1.WatchRequest
+	2, // 4: starling.presence.v1.PresenceService.GetPresence:output_type -> starling.presence.v1.GetPresenceResponse
+	4, // 5: starling.presence.v1.PresenceService.Watch:output_type -> starling.presence.v1.WatchResponse
+	4, // [4:6] is the sub-list for method output_type
+	2, // [2:4] is the sub-list for method input_type
+	2, // [2:2] is the sub-list for extension type_name
+	2, // [2:2] is the sub-list for extension extendee
+	0, // [0:2] is the sub-list for field type_name
 }
 
 func init() { file_starling_presence_v1_presence_proto_init() }
@@ -233,7 +383,7 @@ func file_starling_presence_v1_presence_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_presence_v1_presence_proto_rawDesc), len(file_starling_presence_v1_presence_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,6 +22,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	PresenceService_GetPresence_FullMethodName = "/starling.presence.v1.PresenceService/GetPresence"
+	PresenceService_Watch_FullMethodName       = "/starling.presence.v1.PresenceService/Watch"
 )
 
 // PresenceServiceClient is the client API for PresenceService service.
@@ -30,6 +31,9 @@ const (
 type PresenceServiceClient interface {
 	// Whether users are online, and when they were last. Needs an API key with scope presence.
 	GetPresence(ctx context.Context, in *GetPresenceRequest, opts ...grpc.CallOption) (*GetPresenceResponse, error)
+	// How users are whom a client wants to watch, as far as it may. Gateways ask; the service grants and remembers nothing: who
+	// watches is the gateways' business.
+	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (*WatchResponse, error)
 }
 
 type presenceServiceClient struct {
@@ -50,12 +54,25 @@ func (c *presenceServiceClient) GetPresence(ctx context.Context, in *GetPresence
 	return out, nil
 }
 
+func (c *presenceServiceClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (*WatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(WatchResponse)
+	err := c.cc.Invoke(ctx, PresenceService_Watch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PresenceServiceServer is the server API for PresenceService service.
 // All implementations must embed UnimplementedPresenceServiceServer
 // for forward compatibility.
 type PresenceServiceServer interface {
 	// Whether users are online, and when they were last. Needs an API key with scope presence.
 	GetPresence(context.Context, *GetPresenceRequest) (*GetPresenceResponse, error)
+	// How users are whom a client wants to watch, as far as it may. Gateways ask; the service grants and remembers nothing: who
+	// watches is the gateways' business.
+	Watch(context.Context, *WatchRequest) (*WatchResponse, error)
 	mustEmbedUnimplementedPresenceServiceServer()
 }
 
@@ -68,6 +85,9 @@ type UnimplementedPresenceServiceServer struct{}
 
 func (UnimplementedPresenceServiceServer) GetPresence(context.Context, *GetPresenceRequest) (*GetPresenceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPresence not implemented")
+}
+func (UnimplementedPresenceServiceServer) Watch(context.Context, *WatchRequest) (*WatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Watch not implemented")
 }
 func (UnimplementedPresenceServiceServer) mustEmbedUnimplementedPresenceServiceServer() {}
 func (UnimplementedPresenceServiceServer) testEmbeddedByValue()                         {}
@@ -108,6 +128,24 @@ func _PresenceService_GetPresence_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PresenceService_Watch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(WatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PresenceServiceServer).Watch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PresenceService_Watch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PresenceServiceServer).Watch(ctx, req.(*WatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // PresenceService_ServiceDesc is the grpc.ServiceDesc for PresenceService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -118,6 +156,10 @@ var PresenceService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetPresence",
 			Handler:    _PresenceService_GetPresence_Handler,
+		},
+		{
+			MethodName: "Watch",
+			Handler:    _PresenceService_Watch_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
