@@ -107,8 +107,8 @@ func (s *Session) Admit(socket *Socket, pid string, enter func()) bool {
 		return false
 	}
 	s.sockets = append(s.sockets, socket)
-	if s.user == "" {
-		s.user, s.socketID = socket.UserID, socket.ID
+	if s.first == nil {
+		s.first = socket
 	}
 	s.admit()
 	s.conn.Queue(m)

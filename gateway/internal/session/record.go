@@ -27,8 +27,11 @@ const maxLogged = 64
 
 // logEnd writes the one record that every connection has when it ends: whose it was, from where, how long, and why it ended.
 func (s *Session) logEnd(reason transport.Reason) {
+	var user, socket string
 	s.mu.Lock()
-	user, socket := s.user, s.socketID
+	if s.first != nil {
+		user, socket = s.first.UserID, s.first.ID
+	}
 	s.mu.Unlock()
 	by := "websocket"
 	if p := s.polling(); p != nil {

@@ -47,9 +47,7 @@ type Session struct {
 	pongs   pongs
 	closed  bool
 	place   transport.Place // among the strangers
-
-	// Of the first socket that was admitted, for the log: it may have left before the session ends.
-	user, socketID string
+	first   *Socket         // that was admitted, for the log: it may have left before the session ends
 }
 
 var _ transport.Receiver = (*Session)(nil)
@@ -123,7 +121,7 @@ func (s *Session) packet(packet engineio.Packet) error {
 		return s.message(packet)
 	case engineio.Pong:
 		s.mu.Lock()
-		s.pongs.came(time.Now())
+		s.pongs.came(time.Since(s.opened))
 		s.mu.Unlock()
 	case engineio.Close:
 		s.BatchEnd() // what the client said before it went still counts

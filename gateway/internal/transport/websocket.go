@@ -83,16 +83,15 @@ type WebSocket struct {
 
 	due atomic.Bool // Flush is to be called before more is queued; set under mu
 
-	mu      sync.Mutex // guards what follows
-	out     frameQueue // stuck while a drain goroutine is at work
-	inFrame bool       // the last frame goes on in the next message
-	pong    []byte     // to be sent after that frame
-	slow    bool       // a message did not fit: Flush closes the conn
-	closing bool       // nothing more is queued; the link ends when out is written
+	mu      sync.Mutex    // guards what follows
+	out     frameQueue    // stuck while a drain goroutine is at work
+	unended *unendedFrame // nil save between two messages of one frame, of another gateway's session
 	reason  Reason
-	done    bool // the descriptor is closed, or about to be
-	paused  bool
 	resume  chan struct{} // non-nil while the reader waits
+	slow    bool          // a message did not fit: Flush closes the conn
+	closing bool          // nothing more is queued; the link ends when out is written
+	done    bool          // the descriptor is closed, or about to be
+	paused  bool
 }
 
 var _ Conn = (*WebSocket)(nil)

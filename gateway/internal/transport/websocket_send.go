@@ -17,20 +17,26 @@ func (c *WebSocket) Queue(m *Message) bool {
 		return false
 	}
 	c.out.append(m.frames)
-	if m.more != c.inFrame {
-		c.inFrameLocked(m.more)
+	if m.more != (c.unended != nil) {
+		c.frameEndsLocked(!m.more)
 	}
 	c.dueLocked()
 	return true
 }
 
-// inFrameLocked notes whether the frame that was queued last goes on. The answer to a ping waits for its end.
-func (c *WebSocket) inFrameLocked(more bool) {
-	c.inFrame = more
-	if !more && c.pong != nil {
-		c.out.append(c.pong)
-		c.pong = nil
+// unendedFrame is what a conn keeps while the frame that was queued last goes on in the next message.
+type unendedFrame struct {
+	pong []byte // to be sent after it; nil for none
+}
+
+// frameEndsLocked notes whether the frame that was queued last has ended. The answer to a ping waits for that.
+func (c *WebSocket) frameEndsLocked(ended bool) {
+	if !ended {
+		c.unended = &unendedFrame{}
+		return
 	}
+	c.out.append(c.unended.pong)
+	c.unended = nil
 }
 
 // answerPing queues the answer to a ping, between two frames. An earlier one that still waits need not be sent (RFC 6455 §5.5.3).
@@ -38,8 +44,8 @@ func (c *WebSocket) answerPing(pong []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.inFrame:
-		c.pong = pong
+	case c.unended != nil:
+		c.unended.pong = pong
 	case c.admitLocked(len(pong), &Message{}):
 		c.out.append(pong)
 	}
