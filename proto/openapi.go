@@ -1,5 +1,6 @@
 // Package proto holds the contract between Starling's processes: the schemas (starling/…), the code generated from them
-// (gen), the spelling of NATS subjects (subject), the closed list of faults (fault) and who asks (caller).
+// (gen), the spelling of NATS subjects (subject), the closed list of faults (fault), who asks (caller), and which
+// service may call what (access).
 package proto
 
 import _ "embed" // for OpenAPI

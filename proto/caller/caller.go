@@ -1,7 +1,8 @@
 // Package caller carries who asks in gRPC metadata, from the gateway's edge to the services.
 //
 // The edge authenticates (an end user by access token, another backend by API key) and the services authorise. Services
-// believe this metadata because only parts of the system reach them (service token, TLS, network policy).
+// believe this metadata because only parts of the system reach them (tokens of the callers, TLS, network policy), and of users only
+// what gateways say (package access).
 package caller
 
 import (

@@ -18,7 +18,7 @@ const faults = args.includes('--faults');
 const skipped = args.filter((a) => a.startsWith('--skip=')).flatMap((a) => a.slice('--skip='.length).split(','));
 const names = args.filter((a) => !a.startsWith('--')).map((a) => a.replace(/(\.test)?\.js$/, ''));
 const files = readdirSync(here).filter((f) => f.endsWith('.test.js'))
-  .filter((f) => (names.length > 0 ? names.includes(f.replace('.test.js', '')) : f !== 'proxies.test.js' && (faults || !['faults.test.js', 'processes.test.js', 'outage.test.js', 'hang.test.js'].includes(f))))
+  .filter((f) => (names.length > 0 ? names.includes(f.replace('.test.js', '')) : f !== 'proxies.test.js' && (faults || !['faults.test.js', 'processes.test.js', 'outage.test.js', 'hang.test.js', 'tls.test.js'].includes(f))))
   .filter((f) => !skipped.includes(f.replace('.test.js', '')))
   .map((f) => join(here, f));
 if (files.length === 0) throw new Error(`no test file called ${names.join(' or ')}`);
