@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/auth-service/internal/announcer"
+	"github.com/starling-chat/starling/auth-service/internal/apikeys"
 	"github.com/starling-chat/starling/auth-service/internal/auth"
 	"github.com/starling-chat/starling/auth-service/internal/grpcapi"
 	"github.com/starling-chat/starling/auth-service/internal/postgres"
@@ -18,8 +19,8 @@ import (
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/platform/run"
+	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
-	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 )
 
 const (
@@ -70,8 +71,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := server.Listen(ctx); err != nil {
 		return err
 	}
-	authv1.RegisterAuthServiceServer(server.GRPC(), grpcapi.New(service))
-	authv1.RegisterUserServiceServer(server.GRPC(), grpcapi.NewUsers(users.New(store, service, events), service))
+	grpcapi.Register(server.GRPC(), service, users.New(store, service, events), apikeys.New(store, caller.AllScopes(), events))
 
 	// NATS is no condition: without it only announcements wait.
 	prepared := make(chan struct{})

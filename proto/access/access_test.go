@@ -22,7 +22,7 @@ const backend = "orders"
 func methods() []string {
 	var all []string
 	for _, file := range []protoreflect.FileDescriptor{
-		authv1.File_starling_auth_v1_auth_proto, chatv1.File_starling_chat_v1_chat_proto,
+		authv1.File_starling_auth_v1_auth_proto, authv1.File_starling_auth_v1_users_proto, authv1.File_starling_auth_v1_keys_proto, chatv1.File_starling_chat_v1_chat_proto,
 		presencev1.File_starling_presence_v1_presence_proto, clusterv1.File_starling_cluster_v1_cluster_proto,
 	} {
 		services := file.Services()

@@ -32,11 +32,12 @@ const (
 	ScopeSockets       = "sockets"
 	ScopePresence      = "presence"
 	ScopeUsers         = "users"
+	ScopeKeys          = "keys"
 )
 
 // AllScopes lists every scope.
 func AllScopes() []string {
-	return []string{ScopeNotifications, ScopeMessages, ScopeEmit, ScopeSockets, ScopePresence, ScopeUsers}
+	return []string{ScopeNotifications, ScopeMessages, ScopeEmit, ScopeSockets, ScopePresence, ScopeUsers, ScopeKeys}
 }
 
 // Metadata makes the metadata of a call: identity may be nil, scopes and address (the client's IP) may be empty.
@@ -114,6 +115,9 @@ func RequireScope(ctx context.Context, scope string) error {
 	}
 	return nil
 }
+
+// Scopes gives what the API key of the backend that asks may do; none for users and strangers.
+func Scopes(ctx context.Context) []string { return strings.Fields(first(ctx, scopesKey)) }
 
 // Address gives the IP address of the client that asked, as the edge saw it; "" when unknown.
 func Address(ctx context.Context) string { return first(ctx, addressKey) }

@@ -11,7 +11,7 @@ const key = apiKey;
 
 function refusedWith(reply, status, code) {
   assert.equal(reply.status, status, JSON.stringify(reply.body));
-  exact(reply.body, { code, message: text, 'retryAfterMs?': count }, 'error');
+  exact(reply.body, { code, message: text, 'retryAfterMs?': count, 'reason?': text }, 'error');
 }
 
 test('a message posted as a user, and as the system', async (t) => {

@@ -18,7 +18,7 @@ function pairOfTokens(body, spec = {}) {
 
 function refusedWith(reply, status, code) {
   assert.equal(reply.status, status, JSON.stringify(reply.body));
-  exact(reply.body, { code, message: text, 'retryAfterMs?': count }, 'error');
+  exact(reply.body, { code, message: text, 'retryAfterMs?': count, 'reason?': text }, 'error');
   assert.match(reply.headers.get('content-type'), /^application\/json/);
 }
 

@@ -12,7 +12,7 @@ const profile = { id: text, username: (v) => typeof v === 'string', name: text, 
 
 function refusedWith(reply, status, code) {
   assert.equal(reply.status, status, JSON.stringify(reply.body));
-  exact(reply.body, { code, message: text, 'retryAfterMs?': count }, 'error');
+  exact(reply.body, { code, message: text, 'retryAfterMs?': count, 'reason?': text }, 'error');
 }
 
 test('a backend makes users and changes them; a user changes their own profile', async (t) => {

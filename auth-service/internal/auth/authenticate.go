@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -215,7 +216,7 @@ func (s *Service) authenticateKey(ctx context.Context, key, address string) (API
 		return APIKey{}, unknown
 	}
 	hash := TokenHash(sha256.Sum256([]byte(key)))
-	if k, ok := s.apiKeys.get(hash); ok {
+	if k, ok := s.apiKeys.get(hash); ok && !k.ended() {
 		return k, nil
 	}
 	shown, err := s.attempts.Show(hash, s.attempts.From(address))
@@ -224,7 +225,7 @@ func (s *Service) authenticateKey(ctx context.Context, key, address string) (API
 	}
 	now := time.Now()
 	k, err := s.store.APIKey(ctx, hash)
-	if errors.Is(err, ErrKeyUnknown) {
+	if errors.Is(err, ErrKeyUnknown) || err == nil && k.ended() {
 		err = unknown
 	}
 	shown.Answered(err)
@@ -232,5 +233,8 @@ func (s *Service) authenticateKey(ctx context.Context, key, address string) (API
 		return APIKey{}, fmt.Errorf("look up API key: %w", err)
 	}
 	s.apiKeys.put(hash, k, now)
+	if err := s.store.KeyUsed(ctx, hash); err != nil {
+		s.log.LogAttrs(ctx, slog.LevelDebug, "use of an API key not noted", slog.String("api_key", k.Name), slog.Any("error", err))
+	}
 	return k, nil
 }

@@ -32,6 +32,8 @@ const (
 	ActDelete     Act = "user_delete"
 	ActPassword   Act = "password"    // a password was changed
 	ActEndSession Act = "session_end" // a login was ended by its user
+	ActKeyAdd     Act = "key_add"     // an API key was made
+	ActKeyRemove  Act = "key_remove"
 )
 
 // Result is what became of it.
@@ -55,7 +57,8 @@ type Event struct {
 	User    UserID  // "" when unknown
 	Login   LoginID // "" when there is none
 	Address string  // of the client; "" when unknown
-	Key     string  // name of the API key; "" when there is none
+	Key     string  // name of the API key that was shown; "" when there is none
+	Name    string  // of the API key that it is about; "" when it is about none
 	Cause   string  // of a closed list; "" when the result says it all
 	Closed  int     // sockets, of what ends tokens
 	Count   int     // users or logins, of what concerns several

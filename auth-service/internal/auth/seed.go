@@ -28,8 +28,8 @@ type SeedUser struct {
 	Role                     Role
 }
 
-// defaultKey is the name of the API key of the settings.
-const defaultKey = "default"
+// SettingsKey is the name of the API key of the settings.
+const SettingsKey = "default"
 
 // Check finds mistakes before anything is stored.
 func (s Seed) Check() error {
@@ -62,7 +62,7 @@ func (s *Service) Prepare(ctx context.Context) error {
 		return err
 	}
 	if s.cfg.Seed.APIKey != "" {
-		key := APIKey{Name: defaultKey, Scopes: s.cfg.Seed.Scopes}
+		key := APIKey{Name: SettingsKey, Scopes: s.cfg.Seed.Scopes}
 		if err := s.store.PutAPIKey(ctx, key, sha256.Sum256([]byte(s.cfg.Seed.APIKey))); err != nil {
 			return fmt.Errorf("store the default API key: %w", err)
 		}

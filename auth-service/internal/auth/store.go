@@ -147,9 +147,12 @@ type KeyEdit struct {
 
 // APIKey lets another backend in.
 type APIKey struct {
-	Name   string
-	Scopes []string
+	Name    string
+	Scopes  []string
+	Expires time.Time // zero when it does not end
 }
+
+func (k APIKey) ended() bool { return !k.Expires.IsZero() && !time.Now().Before(k.Expires) }
 
 // KeyStore keeps signing keys and API keys.
 type KeyStore interface {
@@ -159,6 +162,8 @@ type KeyStore interface {
 	EditSigningKeys(ctx context.Context, plan func(have []StoredKey, now time.Time) (KeyEdit, error)) ([]StoredKey, error)
 	// APIKey fails with ErrKeyUnknown.
 	APIKey(ctx context.Context, hash TokenHash) (APIKey, error)
+	// KeyUsed notes that a key was shown.
+	KeyUsed(ctx context.Context, hash TokenHash) error
 	// PutAPIKey inserts or replaces the key of that name.
 	PutAPIKey(ctx context.Context, key APIKey, hash TokenHash) error
 }

@@ -6,10 +6,13 @@ import (
 	"time"
 
 	"google.golang.org/genproto/googleapis/api/httpbody"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/starling-chat/starling/auth-service/internal/apikeys"
 	"github.com/starling-chat/starling/auth-service/internal/auth"
+	"github.com/starling-chat/starling/auth-service/internal/users"
 	"github.com/starling-chat/starling/proto/caller"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -21,6 +24,13 @@ var _ authv1.AuthServiceServer = (*Server)(nil)
 type Server struct {
 	authv1.UnimplementedAuthServiceServer
 	service *auth.Service
+}
+
+// Register has a server answer all services of starling.auth.v1.
+func Register(server grpc.ServiceRegistrar, service *auth.Service, accounts *users.Service, keys *apikeys.Service) {
+	authv1.RegisterAuthServiceServer(server, New(service))
+	authv1.RegisterUserServiceServer(server, NewUsers(accounts, service))
+	authv1.RegisterKeyServiceServer(server, NewKeys(keys))
 }
 
 // New answers with a service.

@@ -82,19 +82,23 @@ func (s *Store) EditSigningKeys(
 	return keys, err
 }
 
-const sqlAPIKey = `SELECT name, scopes FROM api_keys WHERE hash = $1`
+const sqlAPIKey = `SELECT name, scopes, expires_at FROM api_keys WHERE hash = $1`
 
 // APIKey implements auth.KeyStore.
 func (s *Store) APIKey(ctx context.Context, hash auth.TokenHash) (auth.APIKey, error) {
 	var k auth.APIKey
+	var expires *time.Time
 	err := s.Do(ctx, "select API key", func(ctx context.Context) error {
-		return s.pool.QueryRow(ctx, sqlAPIKey, hash[:]).Scan(&k.Name, &k.Scopes)
+		return s.pool.QueryRow(ctx, sqlAPIKey, hash[:]).Scan(&k.Name, &k.Scopes, &expires)
 	})
+	if expires != nil {
+		k.Expires = *expires
+	}
 	return k, pg.NoRows(err, auth.ErrKeyUnknown)
 }
 
 const sqlPutAPIKey = `INSERT INTO api_keys (name, hash, scopes) VALUES ($1, $2, $3)
-ON CONFLICT (name) DO UPDATE SET hash = EXCLUDED.hash, scopes = EXCLUDED.scopes`
+ON CONFLICT (name) DO UPDATE SET hash = EXCLUDED.hash, scopes = EXCLUDED.scopes, expires_at = NULL`
 
 // PutAPIKey implements auth.KeyStore.
 func (s *Store) PutAPIKey(ctx context.Context, key auth.APIKey, hash auth.TokenHash) error {

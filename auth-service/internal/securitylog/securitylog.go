@@ -79,7 +79,7 @@ func atWill(e auth.Event) bool {
 func attrs(e auth.Event, skipped int) []slog.Attr {
 	list := []slog.Attr{slog.String("event", string(e.Act)), slog.String("result", string(e.Result))}
 	for _, a := range []struct{ key, value string }{
-		{"cause", e.Cause}, {"user_id", string(e.User)}, {"login_id", string(e.Login)}, {"address", e.Address}, {"api_key", e.Key},
+		{"cause", e.Cause}, {"user_id", string(e.User)}, {"login_id", string(e.Login)}, {"address", e.Address}, {"api_key", e.Key}, {"name", e.Name},
 	} {
 		if a.value != "" {
 			list = append(list, slog.String(a.key, a.value))

@@ -81,6 +81,7 @@ func newHandler(t *testing.T) (*Handler, *conn, *cluster) {
 		Services: []Service{
 			{Desc: &authv1.AuthService_ServiceDesc, Conn: remote},
 			{Desc: &authv1.UserService_ServiceDesc, Conn: remote},
+			{Desc: &authv1.KeyService_ServiceDesc, Conn: remote},
 			{Desc: &chatv1.ChatService_ServiceDesc, Conn: remote},
 			{Desc: &presencev1.PresenceService_ServiceDesc, Conn: remote},
 			{Desc: &clusterv1.ClusterService_ServiceDesc, Server: local},
