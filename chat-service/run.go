@@ -12,6 +12,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/clientevents"
+	"github.com/starling-chat/starling/chat-service/internal/evictor"
 	"github.com/starling-chat/starling/chat-service/internal/gossip"
 	"github.com/starling-chat/starling/chat-service/internal/grpcapi"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
@@ -66,9 +67,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	replicas := gossip.New(nc)
 	typing := chat.NewTyping(out.Ephemeral, replicas)
 	defer typing.Close()
+	evictions := evictor.New(nc, log)
 	writes, publishes := sabotaged(store, out)
 	writer := chat.NewWriter(writes, publishes, metrics, cfg.writer(), log)
-	service := chat.NewService(store, writer, out, typing, cfg.service(), log)
+	service := chat.NewService(store, writer, out, typing, evictions, cfg.service(), log)
 	events, err := eventserver.New(nc, eventserver.Service{Name: serviceName, Routes: clientevents.Routes(service)}, cfg.server(), registry, log)
 	if err != nil {
 		return err
@@ -87,6 +89,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	parts.Go("marks", service.Run)
 	parts.Go("grpc", server.Run)
 	parts.Go("typing", func(ctx context.Context) error { return replicas.Run(ctx, typing) })
+	parts.Go("evictions", func(ctx context.Context) error { return evictions.Run(ctx, service.Forget) })
 	parts.Go("client events", events.Run)
 	parts.Go("database", func(ctx context.Context) error { return openDatabase(ctx, cfg, pool, store, log) })
 	parts.Go("readiness", readiness.Run)

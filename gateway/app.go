@@ -47,7 +47,7 @@ func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, 
 	chat := chatv1.NewChatServiceClient(rpc.Hedged(conns.chat))
 	rooms, sockets := hub.New(max(2, runtime.GOMAXPROCS(0)), st, log), hub.NewRegistry()
 	feed := roomfeed.New(
-		roomfeed.Config{Linger: 30 * time.Second, GapWait: 30 * time.Millisecond, HeadInterval: 5 * time.Second},
+		roomfeed.Config{Gateway: id, Linger: 30 * time.Second, GapWait: 30 * time.Millisecond, HeadInterval: 5 * time.Second},
 		roomfeed.Deps{Bus: nc, Source: sabotaged(roomfeed.NewSource(nc, chat)), Hub: rooms, Stats: st, Log: log},
 	)
 	who := presence.New(presence.Config{
@@ -65,6 +65,7 @@ func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, 
 	operations := cluster.New(clusterConfig(cfg), cluster.Deps{
 		Bus: nc, Hub: rooms, Registry: sockets, Sockets: r, Announce: who.Announce, Stats: st, Log: log,
 	})
+	bus.OnDisconnect(nc, feed.Lost)
 	bus.OnReconnect(nc, r.Resync)
 	bus.OnReconnect(nc, operations.Resync)
 	bus.OnReconnect(nc, who.Resync)

@@ -148,6 +148,17 @@ func OnReconnect(nc *nats.Conn, f func()) {
 	})
 }
 
+// OnDisconnect has f called whenever the connection is lost from now on, after those who asked before, as OnReconnect does.
+func OnDisconnect(nc *nats.Conn, f func()) {
+	before := nc.DisconnectErrHandler()
+	nc.SetDisconnectErrHandler(func(nc *nats.Conn, err error) {
+		if before != nil {
+			before(nc, err)
+		}
+		f()
+	})
+}
+
 // Ready returns a check that tells why nothing can be sent or received; nil = it can.
 func Ready(nc *nats.Conn) func(context.Context) error {
 	return func(context.Context) error {

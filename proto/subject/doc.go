@@ -9,9 +9,10 @@
 //	broadcast.v1.<namespace>         to every socket of a namespace                 chat-service → gateway
 //	user.v1.<shard>                  to every socket of a user                      chat-service → gateway
 //	auth.v1.revoked                  revocations; gateways count what they closed   auth-service → gateway, auth-service
+//	chat.v1.evict                    users were taken out of a room; gateways answer  chat-service → gateway, chat-service
 //	chat.v1.typing                   who is typing; may be lost                     chat-service → chat-service
 //	presence.v1.delta                sockets that came and went                     gateway → presence-service, chat-service
-//	presence.v1.lease                a gateway lives; sum of its sockets            gateway → presence-service, gateway
+//	presence.v1.lease                a gateway lives; sum of its sockets            gateway → presence-service, gateway, chat-service
 //	presence.v1.snapshot.<gateway>   "tell me everything"                           presence-service → gateway
 //	presence.v1.online               who is online                                  presence-service → gateway, presence-service
 //	presence.v1.changed.<shard>      users who came and went, to where one is watched  presence-service → gateway

@@ -29,6 +29,8 @@ const (
 	PresenceOnline  = "presence.v1.online"
 	CatalogAnnounce = "catalog.v1.announce"
 	CatalogAsk      = "catalog.v1.ask"
+	// Evict is where chat-service tells everybody that users were taken out of a room.
+	Evict = "chat.v1.evict"
 	// Typing is where replicas of chat-service tell each other who is typing; what is lost only lets a notice expire.
 	Typing = "chat.v1.typing"
 )

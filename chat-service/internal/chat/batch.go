@@ -17,7 +17,9 @@ type Needs struct {
 	Create  []RoomID // to be made, where they do not exist, so that they can be locked
 	Rooms   []RoomID // to be locked
 	Members []Membership
-	Repeats []Repeat // only where they were asked for
+	Owners  []RoomID     // whose owners have to be known
+	Company []Membership // of whom it has to be known whether others are in the room
+	Repeats []Repeat     // only where they were asked for
 
 	repeats bool // they were
 }
@@ -38,6 +40,7 @@ func NeedsOf(commands []Command, repeats bool) Needs {
 		c.need(&n)
 	}
 	n.Create, n.Rooms, n.Members, n.Repeats = unique(n.Create), unique(n.Rooms), unique(n.Members), unique(n.Repeats)
+	n.Owners, n.Company = unique(n.Owners), unique(n.Company)
 	return n
 }
 
@@ -62,6 +65,8 @@ type State struct {
 	Rooms   map[RoomID]Room       // those that exist
 	Fresh   map[RoomID]bool       // those of Needs.Create that did not exist
 	Members map[Membership]Member // of those who are members, or were banned or muted
+	Owners  map[RoomID][]UserID   // of Needs.Owners: the members with the role, besides Room.Owner
+	Company map[Membership]bool   // of Needs.Company: others are in the room
 	Sent    map[Repeat]Outcome    // the first messages of Repeats
 	Written map[int]Outcome       // by index: commands that an earlier try of unknown outcome wrote after all
 	Again   bool                  // there was such a try: what it may have done is what is asked for
@@ -91,6 +96,12 @@ type Changes struct {
 	Left []Membership
 	// Joined are memberships to add, in this order: it decides who is the longest member.
 	Joined []NewMember
+	// Members are memberships with another role or mute.
+	Members []ChangedMember
+	// Restricted are the bans and mutes of users, as they are now.
+	Restricted []ChangedMember
+	// Audit is what moderators did.
+	Audit []Audit
 	// Rooms are the new states of the rooms.
 	Rooms []ChangedRoom
 	// Unmade are rooms of State.Fresh that no command made after all: to be deleted.
@@ -107,6 +118,12 @@ type NewMember struct {
 	Seq        uint64    // of the event that made it one
 }
 
+// ChangedMember is the new state of a user in a room.
+type ChangedMember struct {
+	Membership
+	Member
+}
+
 // ChangedRoom is the new state of a room.
 type ChangedRoom struct {
 	ID RoomID
@@ -119,7 +136,7 @@ type ChangedRoom struct {
 }
 
 // Empty tells that there is nothing to write.
-func (c *Changes) Empty() bool { return len(c.Events) == 0 }
+func (c *Changes) Empty() bool { return len(c.Events)+len(c.Audit) == 0 }
 
 // Decide says what the commands, one after the other, do to what there is. The outcomes go with the commands by index. State and
 // commands stay as they are.
@@ -161,9 +178,11 @@ type changingRoom struct {
 type changingMember struct {
 	Member
 
-	was    bool
-	again  bool // left and came again
-	joined int  // the index of the event that made it one
+	before     Member
+	was        bool
+	again      bool // left and came again
+	restricted bool // its ban or its mute changed
+	joined     int  // the index of the event that made it one
 }
 
 // room gives the state of a room; nil: there is no such room.
@@ -213,7 +232,7 @@ func (b *batch) change(m Membership) *changingMember {
 	changed := b.members[m]
 	if changed == nil {
 		before := b.state.Members[m]
-		changed = &changingMember{Member: before, was: before.Is}
+		changed = &changingMember{Member: before, before: before, was: before.Is}
 		if b.members == nil {
 			b.members = map[Membership]*changingMember{}
 		}
@@ -258,6 +277,11 @@ func (b *batch) collect() {
 		}
 		if c.Is && (!c.was || c.again) {
 			joined = append(joined, m)
+		} else if c.Is && (c.Role != c.before.Role || !c.MutedUntil.Equal(c.before.MutedUntil)) {
+			b.changes.Members = append(b.changes.Members, ChangedMember{m, c.Member})
+		}
+		if c.restricted {
+			b.changes.Restricted = append(b.changes.Restricted, ChangedMember{m, c.Member})
 		}
 	}
 	slices.SortFunc(joined, func(x, y Membership) int { return b.members[x].joined - b.members[y].joined })

@@ -40,7 +40,7 @@ func send(user UserID, id string) Send {
 	return Send{Origin: by(user), Content: "x", Type: "text", ClientMsgID: id}
 }
 func join(user UserID) Join   { return Join{Origin: by(user)} }
-func leave(user UserID) Leave { return Leave{by(user)} }
+func leave(user UserID) Leave { return Leave{Origin: by(user)} }
 
 // short tells outcomes in one word each: the sequence, "old" before one that is no news, the kind of refusal, or "-" for nothing done.
 func short(outcomes []Outcome) []string {
@@ -244,7 +244,7 @@ func TestNeedsOf(t *testing.T) {
 	want := Needs{
 		Create: []RoomID{"r"}, Rooms: []RoomID{"r", "s"},
 		Members: []Membership{{"r", "ann"}, {"r", "bob"}, {"s", "ann"}, {"r", "cid"}},
-		Repeats: []Repeat{{"r", "ann", "c"}, {"s", "ann", "c"}},
+		Owners:  []RoomID{"r"}, Company: []Membership{{"r", "cid"}}, Repeats: []Repeat{{"r", "ann", "c"}, {"s", "ann", "c"}},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Needs{})); diff != "" {
 		t.Errorf("NeedsOf (-want +got):\n%s", diff)

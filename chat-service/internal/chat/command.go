@@ -48,6 +48,8 @@ type Join struct {
 // Leave ends the user's membership.
 type Leave struct {
 	Origin
+
+	Successor UserID // becomes the owner in the user's place, if the user is one; "" = nobody is named
 }
 
 // Create makes a room.

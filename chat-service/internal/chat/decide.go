@@ -99,7 +99,7 @@ func (c Join) decide(b *batch) Outcome {
 func (b *batch) enter(o Origin, r *changingRoom, who Invited, name string) Outcome {
 	joined := UserJoined{User: who.User, Name: name}
 	if who.User != o.User {
-		joined.By = o.User
+		joined.By, o.Socket = o.User, "" // everybody is told, who did it included
 	}
 	m := b.change(Membership{o.Room, who.User})
 	m.Is, m.again, m.Name, m.Role, m.joined = true, m.was, name, who.Role, len(b.changes.Events)
@@ -109,9 +109,16 @@ func (b *batch) enter(o Origin, r *changingRoom, who Invited, name string) Outco
 	return b.happened(o, r, RoomEvent{Fact: joined})
 }
 
-func (c Leave) need(n *Needs) { n.Members = append(n.Members, c.membership()) }
+func (c Leave) need(n *Needs) {
+	n.Members = append(n.Members, c.membership())
+	n.Owners, n.Company = append(n.Owners, c.Room), append(n.Company, c.membership())
+	if c.Successor != "" {
+		n.Members = append(n.Members, Membership{c.Room, c.Successor})
+	}
+}
 
-// decide ends the membership, if there is one. When the owner leaves, another member follows. Nobody leaves a direct room.
+// decide ends the membership, if there is one. Where the last owner leaves others behind, it names who follows; in a public room
+// another member follows by itself. Nobody leaves a direct room.
 func (c Leave) decide(b *batch) Outcome {
 	r := b.room(c.Room)
 	m := b.member(c.membership())
@@ -121,12 +128,37 @@ func (c Leave) decide(b *batch) Outcome {
 	case r.Kind == Direct:
 		return Outcome{Err: errDirect()}
 	}
-	gone := b.change(c.membership())
-	gone.Is, gone.again = false, false
-	if r.Owner == c.User {
-		r.Owner, r.inherit = "", true
+	s := b.standing(r, c.User, m)
+	if s.Role == RoleOwner {
+		if err := b.handOver(c, r); err != nil {
+			return Outcome{Err: err}
+		}
 	}
-	return b.happened(c.Origin, r, RoomEvent{Fact: UserLeft{User: c.User}, EvictUser: c.User})
+	return b.exit(c.Origin, r, UserLeft{User: c.User})
+}
+
+// handOver sees to it that the room of an owner who leaves has another one.
+func (b *batch) handOver(c Leave, r *changingRoom) error {
+	if c.Successor != "" {
+		heir := Membership{c.Room, c.Successor}
+		if c.Successor == c.User || !b.member(heir).Is {
+			return fault.New(fault.Invalid, "successor must be another member of the room")
+		}
+		if r.Owner == c.User {
+			r.Owner = c.Successor
+		}
+		b.change(heir).Role = RoleOwner
+		b.happened(Origin{Room: c.Room, CausedAt: c.CausedAt}, r, RoomEvent{Fact: RoleChanged{User: c.Successor, Role: RoleOwner, By: c.User}})
+		return nil
+	}
+	other, ok := b.otherOwner(c.Room, r, c.User)
+	switch {
+	case ok && r.Owner == c.User:
+		r.Owner = other
+	case !ok && r.Kind != Public && b.state.Company[c.membership()]:
+		return errLastOwner()
+	}
+	return nil
 }
 
 func (c Create) need(n *Needs) { n.Create = append(n.Create, c.Room) }

@@ -64,7 +64,17 @@ type (
 		By   UserID // who added the user; "" = it came by itself
 	}
 	// UserLeft is room:user-left.
-	UserLeft struct{ User UserID }
+	UserLeft struct {
+		User   UserID
+		By     UserID // who ended the membership; "" = the user
+		Reason string // LeftRemoved, LeftBanned; "" = the user left
+	}
+	// RoleChanged is room:role.
+	RoleChanged struct {
+		User UserID
+		Role Role
+		By   UserID
+	}
 )
 
 // The ephemeral facts.
@@ -89,6 +99,7 @@ type (
 func (MessageSent) fact()   {}
 func (UserJoined) fact()    {}
 func (UserLeft) fact()      {}
+func (RoleChanged) fact()   {}
 func (MessageRead) fact()   {}
 func (TypingStarted) fact() {}
 func (TypingStopped) fact() {}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -25,6 +26,14 @@ type memory struct {
 	batches [][]Command                   // tried, in order
 	read    [][]Receipt                   // tried, in order
 	readErr func([]Receipt) error
+	evicted evictions
+}
+
+// evictions keep what an Evictor was asked.
+type evictions []string
+
+func (e *evictions) Evict(_ context.Context, room RoomID, users []UserID, seq uint64) {
+	*e = append(*e, fmt.Sprint(room, " ", users, " ", seq))
 }
 
 // fate is what becomes of a commit.
@@ -120,6 +129,9 @@ func (m *memory) apply(changes *Changes, commands []Command, outcomes []Outcome)
 	}
 	for _, come := range changes.Joined {
 		m.state.Members[come.Membership] = Member{Is: true, Name: come.Name, Role: come.Role, MutedUntil: come.MutedUntil}
+	}
+	for _, c := range slices.Concat(changes.Members, changes.Restricted) {
+		m.state.Members[c.Membership] = c.Member
 	}
 	for _, r := range changes.Rooms {
 		m.state.Rooms[r.ID] = r.Room

@@ -151,3 +151,11 @@ type Publisher interface {
 type Observer interface {
 	Batch(size int, took time.Duration)
 }
+
+// Evictor takes users out of a room on all gateways.
+type Evictor interface {
+	// Evict has every gateway let go of the users' sockets in a room, as of the event with a sequence, and every replica forget what it
+	// remembers of the users there. It returns when all gateways that live have done so, or when those that have not are not heard of
+	// in time: these are cut off, and do it before they deliver anything else.
+	Evict(ctx context.Context, room RoomID, users []UserID, seq uint64)
+}

@@ -60,10 +60,10 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 	return View{}, fault.New(fault.Conflict, "The membership changed meanwhile")
 }
 
-// Leave ends the caller's membership and tells the others. Leaving a room that one is not in is fine.
-func (s *Service) Leave(c Caller, room RoomID, done func(error)) error {
+// Leave ends the caller's membership and tells the others; successor owns the room after it, if it is given. Leaving a room that one is not in is fine.
+func (s *Service) Leave(c Caller, room RoomID, successor UserID, done func(error)) error {
 	s.typing.StopUser(room, c.User)
-	return s.writer.Submit(Leave{c.in(room)}, func(o Outcome) {
+	return s.writer.Submit(Leave{c.in(room), successor}, func(o Outcome) {
 		s.members.forget(Membership{room, c.User})
 		done(o.Err)
 	})

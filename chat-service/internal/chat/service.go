@@ -22,8 +22,10 @@ type Service struct {
 	publisher Publisher
 	members   *members
 	typing    *Typing
+	evictor   Evictor
 	cfg       Config
 	log       *slog.Logger
+	acts      chan struct{} // tokens of the acts of moderators under way; Run's end takes all of them
 
 	// Group commits that Run runs.
 	receipts *group[Receipt, ReadOutcome]
@@ -70,9 +72,10 @@ type MarksConfig struct {
 const notificationsPerReceipt = 10
 
 // NewService wires the use cases. The marks are written while Run runs.
-func NewService(store Store, writer *Writer, publisher Publisher, typing *Typing, cfg Config, log *slog.Logger) *Service {
+func NewService(store Store, writer *Writer, publisher Publisher, typing *Typing, evictor Evictor, cfg Config, log *slog.Logger) *Service {
 	return &Service{
-		store: store, writer: writer, publisher: publisher, typing: typing, cfg: cfg, log: log,
+		store: store, writer: writer, publisher: publisher, typing: typing, evictor: evictor, cfg: cfg, log: log,
+		acts:    make(chan struct{}, maxActs),
 		members: newMembers(store, cfg.MembershipTTL),
 		receipts: newGroup("receipts", store.MarkRead, groupConfig[Receipt]{
 			weigh: func(Receipt) int { return 1 },
@@ -85,12 +88,16 @@ func NewService(store Store, writer *Writer, publisher Publisher, typing *Typing
 	}
 }
 
-// Run writes receipts and notifications read until ctx ends, and then those that it has taken.
+// Run writes receipts and notifications read until ctx ends, and then those that it has taken. It ends after the acts of moderators
+// that are under way, so the Writer has to run for longer.
 func (s *Service) Run(ctx context.Context) error {
 	var groups sync.WaitGroup
 	groups.Go(func() { s.receipts.run(ctx) })
 	groups.Go(func() { s.marks.run(ctx) })
 	groups.Wait()
+	for range maxActs { // those under way are awaited, and no more begin
+		s.acts <- struct{}{}
+	}
 	return nil
 }
 

@@ -18,7 +18,7 @@ func newTestService(t *testing.T, m *memory, p *published, cfg Config) (s *Servi
 	t.Helper()
 	cfg.Marks = MarksConfig{BatchMax: 3, Queue: 4, Timeout: 4 * time.Second}
 	w, _ := newTestWriter(t, m, p, patient)
-	s = NewService(m, w, p, NewTyping(p.Ephemeral, quiet{}), cfg, slog.New(slog.DiscardHandler))
+	s = NewService(m, w, p, NewTyping(p.Ephemeral, quiet{}), &m.evicted, cfg, slog.New(slog.DiscardHandler))
 	return s, running(t, func(ctx context.Context) { _ = s.Run(ctx) })
 }
 
@@ -80,7 +80,7 @@ func TestBroadcastRight(t *testing.T) {
 		{BroadcastOff, admin, fault.Forbidden},
 	} {
 		p := &everywhere{}
-		s := NewService(newMemory(world{}), nil, p, NewTyping(p.Ephemeral, quiet{}), Config{Broadcast: test.right}, slog.New(slog.DiscardHandler))
+		s := NewService(newMemory(world{}), nil, p, NewTyping(p.Ephemeral, quiet{}), nil, Config{Broadcast: test.right}, slog.New(slog.DiscardHandler))
 		err := s.Broadcast(test.caller, Emit{Event: "chat:message"})
 		var want []string
 		if test.want == "" {
@@ -102,7 +102,7 @@ func TestLeaveDoesNotWait(t *testing.T) {
 		s, _ := newTestService(t, m, &published{}, Config{})
 		start := time.Now()
 		var after time.Duration
-		if err := s.Leave(Caller{User: "ann"}, "r", func(err error) {
+		if err := s.Leave(Caller{User: "ann"}, "r", "", func(err error) {
 			if after = time.Since(start); err != nil {
 				t.Errorf("Leave: %v", err)
 			}

@@ -26,6 +26,13 @@ func Routes(service *chat.Service) []eventserver.Route {
 		{Event: "room:open", Namespaces: both, Repeatable: true, Handle: handle(e.open)},
 		{Event: "room:get", Namespaces: both, Repeatable: true, Handle: handle(e.room)},
 		{Event: "room:leave", Namespaces: both, Write: write(e.leave)},
+		{Event: "room:add", Namespaces: both, Write: act(e.add)},
+		{Event: "room:remove", Namespaces: both, Write: act(e.remove)},
+		{Event: "room:set-role", Namespaces: both, Write: act(e.setRole)},
+		{Event: "room:ban", Namespaces: both, Write: act(e.restrict(false, true))},
+		{Event: "room:unban", Namespaces: both, Write: act(e.restrict(false, false))},
+		{Event: "room:mute", Namespaces: both, Write: act(e.restrict(true, true))},
+		{Event: "room:unmute", Namespaces: both, Write: act(e.restrict(true, false))},
 		{Event: "room:list", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.rooms)},
 		{Event: "room:message", Namespaces: both, Handle: handle(e.roomMessage)},
 		{Event: "typing:start", Namespaces: both, Repeatable: true, Handle: handle(e.startTyping)},
@@ -132,11 +139,11 @@ func (e events) history(ctx context.Context, c chat.Caller, r *eventserver.Reque
 }
 
 func (e events) leave(c chat.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
-	room, err := wire.RoomOnly(r.Args)
+	room, successor, err := wire.RoomLeave(r.Args)
 	if err != nil {
 		return err
 	}
-	return e.service.Leave(c, room, func(err error) { done(nil, err) })
+	return e.service.Leave(c, room, successor, func(err error) { done(nil, err) })
 }
 
 func (e events) create(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {

@@ -136,6 +136,12 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, err
 	if len(needs.Members) > 0 {
 		steps = append(steps, readMembers(needs.Members, &state))
 	}
+	if len(needs.Owners) > 0 {
+		steps = append(steps, readOwners(needs.Owners, &state))
+	}
+	if len(needs.Company) > 0 {
+		steps = append(steps, readCompany(needs.Company, &state))
+	}
 	if len(needs.Repeats) > 0 {
 		steps = append(steps, readRepeats(needs.Repeats, &state))
 	}

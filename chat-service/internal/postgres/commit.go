@@ -110,13 +110,16 @@ func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time)
 		steps = append(steps, step{sql: sqlInsertEvents, args: []any{e.rooms, e.seqs, e.payloads}})
 	}
 	steps = append(steps, membershipSteps(changes)...)
+	steps = append(steps, moderationSteps(changes, at)...)
 	steps = append(steps, roomSteps(changes.Rooms)...)
 	if len(changes.Unmade) > 0 {
 		steps = append(steps, step{sql: sqlUnmakeRooms, args: []any{roomIDs(changes.Unmade)}})
 	}
-	return append(steps,
-		step{sql: sqlInsertOutbox, args: []any{[16]byte(id), s.codec.Batch(out.Events), outboxGrace.Milliseconds()}},
-		step{sql: sqlCommit}), nil
+	if len(out.Events) > 0 {
+		steps = append(steps,
+			step{sql: sqlInsertOutbox, args: []any{[16]byte(id), s.codec.Batch(out.Events), outboxGrace.Milliseconds()}})
+	}
+	return append(steps, step{sql: sqlCommit}), nil
 }
 
 // eventRows sorts the events into the two tables of the room log, and encodes each for the outbox.
@@ -160,6 +163,9 @@ func membershipSteps(changes *chat.Changes) (steps []step) {
 }
 
 func roomSteps(changed []chat.ChangedRoom) []step {
+	if len(changed) == 0 {
+		return nil
+	}
 	rooms, seqs, owners := make([]string, len(changed)), make([]int64, len(changed)), make([]string, len(changed))
 	var inherit []string
 	var made newRooms

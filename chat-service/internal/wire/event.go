@@ -17,6 +17,7 @@ const (
 	messageNew   = "message:new"
 	userJoined   = "room:user-joined"
 	userLeft     = "room:user-left"
+	roleChanged  = "room:role"
 	messageRead  = "message:read"
 	typingStart  = "typing:start"
 	typingStop   = "typing:stop"
@@ -96,7 +97,9 @@ func emit(e chat.RoomEvent) *eventv1.Emit {
 	case chat.UserJoined:
 		return &eventv1.Emit{Event: userJoined, Args: joinedArgs(e, f)}
 	case chat.UserLeft:
-		return &eventv1.Emit{Event: userLeft, Args: userArgs(e, f.User)}
+		return &eventv1.Emit{Event: userLeft, Args: leftArgs(e, f)}
+	case chat.RoleChanged:
+		return &eventv1.Emit{Event: roleChanged, Args: roleArgs(e, f)}
 	case chat.MessageRead:
 		return &eventv1.Emit{Event: messageRead, Args: readArgs(e.Room, f)}
 	case chat.TypingStarted:
@@ -117,6 +120,25 @@ func joinedArgs(e chat.RoomEvent, f chat.UserJoined) []byte {
 	b = rawjson.AppendString(b, f.Name)
 	b = appendRoom(b, e)
 	return append(appendBy(b, f.By), `}]`...)
+}
+
+// leftArgs writes `[{ userId, roomId, seq, by?, reason? }]`.
+func leftArgs(e chat.RoomEvent, f chat.UserLeft) []byte {
+	b := append(make([]byte, 0, 96+len(e.Room)+len(f.User)+len(f.By)), `[{"userId":`...)
+	b = appendRoom(rawjson.AppendString(b, string(f.User)), e)
+	b = appendBy(b, f.By)
+	if f.Reason != "" {
+		b = rawjson.AppendString(append(b, `,"reason":`...), f.Reason)
+	}
+	return append(b, `}]`...)
+}
+
+// roleArgs writes `[{ userId, role, roomId, seq, by }]`.
+func roleArgs(e chat.RoomEvent, f chat.RoleChanged) []byte {
+	b := append(make([]byte, 0, 96+len(e.Room)+len(f.User)+len(f.By)), `[{"userId":`...)
+	b = rawjson.AppendString(b, string(f.User))
+	b = rawjson.AppendString(append(b, `,"role":`...), string(f.Role))
+	return append(appendBy(appendRoom(b, e), f.By), `}]`...)
 }
 
 // userArgs writes `[{ userId, roomId, seq? }]`; the sequence only of durable events.

@@ -65,6 +65,40 @@ func (r *room) evict(e *sequence.Event, fx *Effects) {
 	}
 }
 
+// Evict takes the sockets of users out of a room as of a sequence, although the event that says so has not come.
+func (h *Hub) Evict(roomID string, users []string, seq uint64) Effects {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	var fx Effects
+	for _, m := range sh.rooms[roomID].inside(users, seq) {
+		m.evict(&fx)
+	}
+	return fx
+}
+
+// Inside tells whether sockets of users are inside a room that joined it before a sequence.
+func (h *Hub) Inside(roomID string, users []string, seq uint64) bool {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return len(sh.rooms[roomID].inside(users, seq)) > 0
+}
+
+// inside lists the members of users that joined before a sequence. Those that are joining come across the event by themselves.
+func (r *room) inside(users []string, seq uint64) (list []*member) {
+	if r == nil {
+		return nil
+	}
+	for i := range r.members {
+		m := &r.members[i]
+		if m.joining == nil && m.evicted == nil && m.after < seq && slices.Contains(users, m.socket.UserID) {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
 type member struct {
 	socket *session.Socket
 	index  uint32 // the room's number in the socket's offsets

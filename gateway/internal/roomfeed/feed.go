@@ -3,6 +3,7 @@ package roomfeed
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,6 +19,7 @@ import (
 
 // Config holds the feed's patience.
 type Config struct {
+	Gateway      string        // this gateway's id
 	Linger       time.Duration // how long a room stays subscribed after its last release
 	GapWait      time.Duration // how long a missing event may still come by itself
 	HeadInterval time.Duration // between comparisons of room heads
@@ -49,6 +51,7 @@ type Feed struct {
 	repairs       *repairs
 	listener      Listener         // set by Run
 	shards        []chan *nats.Msg // messages with room events, one channel for each hub shard
+	blind         atomic.Bool      // the bus was away, and the rooms have not caught up since
 }
 
 const (
@@ -80,7 +83,15 @@ func (f *Feed) Run(ctx context.Context, listener Listener) error {
 	g.Go("room subscriptions", f.subscriptions.run)
 	g.Go("repairs", f.repairs.run)
 	g.Go("heads", f.repairs.compareHeads)
+	g.Go("evictions", f.evictions)
 	return g.Run(ctx)
+}
+
+// Lost is to be called when the bus is away. From then on, until the rooms have caught up, events that are not stored are dropped:
+// they would overtake the event that took a socket's user out of the room.
+func (f *Feed) Lost() {
+	f.blind.Store(true)
+	f.repairs.compared.Store(false)
 }
 
 // Resync is to be called when the bus is back: it has the heads compared at once, to find what was missed meanwhile.
@@ -122,11 +133,13 @@ func (f *Feed) apply(events []*eventv1.RoomEvent, position uint64, flushes *tran
 	if len(events) == 0 {
 		return
 	}
-	mapped := make([]sequence.Event, len(events))
-	for i, e := range events {
-		mapped[i] = Event(e)
+	roomID := events[0].GetRoomId()
+	mapped := make([]sequence.Event, 0, len(events))
+	for _, e := range events {
+		if e.GetSeq() != 0 || !f.blind.Load() {
+			mapped = append(mapped, Event(e))
+		}
 	}
-	roomID := mapped[0].RoomID
 	fx := f.deps.Hub.ApplyAll(roomID, mapped, position, flushes)
 	for _, s := range fx.Evicted {
 		f.listener.Evicted(s, roomID)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
@@ -18,6 +19,8 @@ import (
 type repairs struct {
 	feed *Feed
 	now  chan struct{} // a comparison is wanted at once
+
+	compared atomic.Bool // the heads were, since the bus is back
 
 	failing obs.Repeats // of all rooms: an outage concerns many
 
@@ -73,6 +76,7 @@ func (q *repairs) run(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case now := <-ticker.C:
+			q.see()
 			for _, roomID := range q.begin(now, repairWorkers-len(slots)) {
 				slots <- struct{}{}
 				workers.Go(func() {
@@ -204,6 +208,7 @@ func (q *repairs) compareHeads(ctx context.Context) error {
 		case <-ticker.C:
 		case <-q.now:
 		}
+		connected := q.feed.deps.Bus.IsConnected()
 		heads := q.feed.deps.Hub.Heads()
 		for len(heads) > 0 {
 			n := min(len(heads), headsPage)
@@ -213,7 +218,26 @@ func (q *repairs) compareHeads(ctx context.Context) error {
 			}
 			heads = heads[n:]
 		}
+		if q.feed.blind.Load() && connected && len(heads) == 0 {
+			q.compared.Store(true)
+		}
 	}
+}
+
+// see ends the blindness after a loss of the bus, when the heads were compared and no room is known to be behind its head.
+func (q *repairs) see() {
+	if !q.compared.Load() {
+		return
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, d := range q.due {
+		if d.head > 0 {
+			return
+		}
+	}
+	q.compared.Store(false)
+	q.feed.blind.Store(false)
 }
 
 func (q *repairs) comparePage(ctx context.Context, heads []hub.Head) error {

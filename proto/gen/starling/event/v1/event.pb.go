@@ -702,6 +702,114 @@ func (x *RoomEvent) GetExceptUserId() string {
 	return ""
 }
 
+// Eviction ends what users may get and do in a room, at once: they were removed or banned, or muted.
+// Publisher: chat-service, after the commit, as a request to all. Consumers: all gateways, which let go of the users' sockets there and
+// answer with EvictionReply; chat-service, whose replicas forget what they remember of the users.
+type Eviction struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	RoomId  string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserIds []string               `protobuf:"bytes,2,rep,name=user_ids,json=userIds,proto3" json:"user_ids,omitempty"`
+	// The event that took them out: sockets that joined behind it stay. 0 = nobody was taken out.
+	Seq           uint64 `protobuf:"varint,3,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Eviction) Reset() {
+	*x = Eviction{}
+	mi := &file_starling_event_v1_event_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Eviction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Eviction) ProtoMessage() {}
+
+func (x *Eviction) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_event_v1_event_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Eviction.ProtoReflect.Descriptor instead.
+func (*Eviction) Descriptor() ([]byte, []int) {
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Eviction) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *Eviction) GetUserIds() []string {
+	if x != nil {
+		return x.UserIds
+	}
+	return nil
+}
+
+func (x *Eviction) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+type EvictionReply struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	GatewayId     string                 `protobuf:"bytes,1,opt,name=gateway_id,json=gatewayId,proto3" json:"gateway_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EvictionReply) Reset() {
+	*x = EvictionReply{}
+	mi := &file_starling_event_v1_event_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EvictionReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EvictionReply) ProtoMessage() {}
+
+func (x *EvictionReply) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_event_v1_event_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EvictionReply.ProtoReflect.Descriptor instead.
+func (*EvictionReply) Descriptor() ([]byte, []int) {
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *EvictionReply) GetGatewayId() string {
+	if x != nil {
+		return x.GatewayId
+	}
+	return ""
+}
+
 // RoomEventBatch is the payload of room subjects: events of one room, committed together, in their order. It is also the
 // payload of one outbox row: the events of one transaction, of all rooms.
 type RoomEventBatch struct {
@@ -713,7 +821,7 @@ type RoomEventBatch struct {
 
 func (x *RoomEventBatch) Reset() {
 	*x = RoomEventBatch{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[8]
+	mi := &file_starling_event_v1_event_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -725,7 +833,7 @@ func (x *RoomEventBatch) String() string {
 func (*RoomEventBatch) ProtoMessage() {}
 
 func (x *RoomEventBatch) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[8]
+	mi := &file_starling_event_v1_event_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -738,7 +846,7 @@ func (x *RoomEventBatch) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomEventBatch.ProtoReflect.Descriptor instead.
 func (*RoomEventBatch) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{8}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RoomEventBatch) GetEvents() []*RoomEvent {
@@ -761,7 +869,7 @@ type Broadcast struct {
 
 func (x *Broadcast) Reset() {
 	*x = Broadcast{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[9]
+	mi := &file_starling_event_v1_event_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -773,7 +881,7 @@ func (x *Broadcast) String() string {
 func (*Broadcast) ProtoMessage() {}
 
 func (x *Broadcast) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[9]
+	mi := &file_starling_event_v1_event_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -786,7 +894,7 @@ func (x *Broadcast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Broadcast.ProtoReflect.Descriptor instead.
 func (*Broadcast) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{9}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Broadcast) GetNamespace() string {
@@ -825,7 +933,7 @@ type UserEvent struct {
 
 func (x *UserEvent) Reset() {
 	*x = UserEvent{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[10]
+	mi := &file_starling_event_v1_event_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -837,7 +945,7 @@ func (x *UserEvent) String() string {
 func (*UserEvent) ProtoMessage() {}
 
 func (x *UserEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[10]
+	mi := &file_starling_event_v1_event_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -850,7 +958,7 @@ func (x *UserEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserEvent.ProtoReflect.Descriptor instead.
 func (*UserEvent) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{10}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UserEvent) GetUserId() string {
@@ -901,7 +1009,7 @@ type Catalog struct {
 
 func (x *Catalog) Reset() {
 	*x = Catalog{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[11]
+	mi := &file_starling_event_v1_event_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -913,7 +1021,7 @@ func (x *Catalog) String() string {
 func (*Catalog) ProtoMessage() {}
 
 func (x *Catalog) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[11]
+	mi := &file_starling_event_v1_event_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -926,7 +1034,7 @@ func (x *Catalog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Catalog.ProtoReflect.Descriptor instead.
 func (*Catalog) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{11}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Catalog) GetService() string {
@@ -981,7 +1089,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[12]
+	mi := &file_starling_event_v1_event_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -993,7 +1101,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[12]
+	mi := &file_starling_event_v1_event_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1006,7 +1114,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{12}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Revocation) GetId() int64 {
@@ -1047,7 +1155,7 @@ type RevocationReply struct {
 
 func (x *RevocationReply) Reset() {
 	*x = RevocationReply{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[13]
+	mi := &file_starling_event_v1_event_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1059,7 +1167,7 @@ func (x *RevocationReply) String() string {
 func (*RevocationReply) ProtoMessage() {}
 
 func (x *RevocationReply) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[13]
+	mi := &file_starling_event_v1_event_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1072,7 +1180,7 @@ func (x *RevocationReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevocationReply.ProtoReflect.Descriptor instead.
 func (*RevocationReply) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{13}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RevocationReply) GetGatewayId() string {
@@ -1101,7 +1209,7 @@ type SocketRef struct {
 
 func (x *SocketRef) Reset() {
 	*x = SocketRef{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[14]
+	mi := &file_starling_event_v1_event_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1221,7 @@ func (x *SocketRef) String() string {
 func (*SocketRef) ProtoMessage() {}
 
 func (x *SocketRef) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[14]
+	mi := &file_starling_event_v1_event_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1234,7 @@ func (x *SocketRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SocketRef.ProtoReflect.Descriptor instead.
 func (*SocketRef) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{14}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SocketRef) GetSocketId() string {
@@ -1168,7 +1276,7 @@ type PresenceDelta struct {
 
 func (x *PresenceDelta) Reset() {
 	*x = PresenceDelta{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[15]
+	mi := &file_starling_event_v1_event_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1288,7 @@ func (x *PresenceDelta) String() string {
 func (*PresenceDelta) ProtoMessage() {}
 
 func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[15]
+	mi := &file_starling_event_v1_event_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1301,7 @@ func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceDelta.ProtoReflect.Descriptor instead.
 func (*PresenceDelta) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{15}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *PresenceDelta) GetGatewayId() string {
@@ -1250,7 +1358,7 @@ type PresenceLease struct {
 
 func (x *PresenceLease) Reset() {
 	*x = PresenceLease{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[16]
+	mi := &file_starling_event_v1_event_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1262,7 +1370,7 @@ func (x *PresenceLease) String() string {
 func (*PresenceLease) ProtoMessage() {}
 
 func (x *PresenceLease) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[16]
+	mi := &file_starling_event_v1_event_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1275,7 +1383,7 @@ func (x *PresenceLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceLease.ProtoReflect.Descriptor instead.
 func (*PresenceLease) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{16}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *PresenceLease) GetGatewayId() string {
@@ -1330,7 +1438,7 @@ type PresenceSnapshotRequest struct {
 
 func (x *PresenceSnapshotRequest) Reset() {
 	*x = PresenceSnapshotRequest{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[17]
+	mi := &file_starling_event_v1_event_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1450,7 @@ func (x *PresenceSnapshotRequest) String() string {
 func (*PresenceSnapshotRequest) ProtoMessage() {}
 
 func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[17]
+	mi := &file_starling_event_v1_event_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1463,7 @@ func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{17}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{19}
 }
 
 // PresenceSnapshot is one page of a gateway's living sockets.
@@ -1375,7 +1483,7 @@ type PresenceSnapshot struct {
 
 func (x *PresenceSnapshot) Reset() {
 	*x = PresenceSnapshot{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[18]
+	mi := &file_starling_event_v1_event_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1387,7 +1495,7 @@ func (x *PresenceSnapshot) String() string {
 func (*PresenceSnapshot) ProtoMessage() {}
 
 func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[18]
+	mi := &file_starling_event_v1_event_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1400,7 +1508,7 @@ func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshot.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshot) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{18}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PresenceSnapshot) GetGatewayId() string {
@@ -1465,7 +1573,7 @@ type OnlineUsers struct {
 
 func (x *OnlineUsers) Reset() {
 	*x = OnlineUsers{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[19]
+	mi := &file_starling_event_v1_event_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1477,7 +1585,7 @@ func (x *OnlineUsers) String() string {
 func (*OnlineUsers) ProtoMessage() {}
 
 func (x *OnlineUsers) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[19]
+	mi := &file_starling_event_v1_event_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1490,7 +1598,7 @@ func (x *OnlineUsers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnlineUsers.ProtoReflect.Descriptor instead.
 func (*OnlineUsers) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{19}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *OnlineUsers) GetUserIds() []string {
@@ -1539,7 +1647,7 @@ type PresenceChanges struct {
 
 func (x *PresenceChanges) Reset() {
 	*x = PresenceChanges{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[20]
+	mi := &file_starling_event_v1_event_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1551,7 +1659,7 @@ func (x *PresenceChanges) String() string {
 func (*PresenceChanges) ProtoMessage() {}
 
 func (x *PresenceChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[20]
+	mi := &file_starling_event_v1_event_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1564,7 +1672,7 @@ func (x *PresenceChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceChanges.ProtoReflect.Descriptor instead.
 func (*PresenceChanges) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{20}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PresenceChanges) GetUsers() []*PresenceChange {
@@ -1587,7 +1695,7 @@ type PresenceChange struct {
 
 func (x *PresenceChange) Reset() {
 	*x = PresenceChange{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[21]
+	mi := &file_starling_event_v1_event_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +1707,7 @@ func (x *PresenceChange) String() string {
 func (*PresenceChange) ProtoMessage() {}
 
 func (x *PresenceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[21]
+	mi := &file_starling_event_v1_event_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +1720,7 @@ func (x *PresenceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceChange.ProtoReflect.Descriptor instead.
 func (*PresenceChange) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{21}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PresenceChange) GetUserId() string {
@@ -1697,7 +1805,14 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\x10except_socket_id\x18\x04 \x01(\tR\x0eexceptSocketId\x12\"\n" +
 	"\revict_user_id\x18\x05 \x01(\tR\vevictUserId\x127\n" +
 	"\tcaused_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bcausedAt\x12$\n" +
-	"\x0eexcept_user_id\x18\a \x01(\tR\fexceptUserId\"F\n" +
+	"\x0eexcept_user_id\x18\a \x01(\tR\fexceptUserId\"P\n" +
+	"\bEviction\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x19\n" +
+	"\buser_ids\x18\x02 \x03(\tR\auserIds\x12\x10\n" +
+	"\x03seq\x18\x03 \x01(\x04R\x03seq\".\n" +
+	"\rEvictionReply\x12\x1d\n" +
+	"\n" +
+	"gateway_id\x18\x01 \x01(\tR\tgatewayId\"F\n" +
 	"\x0eRoomEventBatch\x124\n" +
 	"\x06events\x18\x01 \x03(\v2\x1c.starling.event.v1.RoomEventR\x06events\"\x80\x01\n" +
 	"\tBroadcast\x12\x1c\n" +
@@ -1779,7 +1894,7 @@ func file_starling_event_v1_event_proto_rawDescGZIP() []byte {
 	return file_starling_event_v1_event_proto_rawDescData
 }
 
-var file_starling_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_starling_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_starling_event_v1_event_proto_goTypes = []any{
 	(*Identity)(nil),                // 0: starling.event.v1.Identity
 	(*RoomGrant)(nil),               // 1: starling.event.v1.RoomGrant
@@ -1789,44 +1904,46 @@ var file_starling_event_v1_event_proto_goTypes = []any{
 	(*FollowingEvent)(nil),          // 5: starling.event.v1.FollowingEvent
 	(*ClientReply)(nil),             // 6: starling.event.v1.ClientReply
 	(*RoomEvent)(nil),               // 7: starling.event.v1.RoomEvent
-	(*RoomEventBatch)(nil),          // 8: starling.event.v1.RoomEventBatch
-	(*Broadcast)(nil),               // 9: starling.event.v1.Broadcast
-	(*UserEvent)(nil),               // 10: starling.event.v1.UserEvent
-	(*Catalog)(nil),                 // 11: starling.event.v1.Catalog
-	(*Revocation)(nil),              // 12: starling.event.v1.Revocation
-	(*RevocationReply)(nil),         // 13: starling.event.v1.RevocationReply
-	(*SocketRef)(nil),               // 14: starling.event.v1.SocketRef
-	(*PresenceDelta)(nil),           // 15: starling.event.v1.PresenceDelta
-	(*PresenceLease)(nil),           // 16: starling.event.v1.PresenceLease
-	(*PresenceSnapshotRequest)(nil), // 17: starling.event.v1.PresenceSnapshotRequest
-	(*PresenceSnapshot)(nil),        // 18: starling.event.v1.PresenceSnapshot
-	(*OnlineUsers)(nil),             // 19: starling.event.v1.OnlineUsers
-	(*PresenceChanges)(nil),         // 20: starling.event.v1.PresenceChanges
-	(*PresenceChange)(nil),          // 21: starling.event.v1.PresenceChange
-	(*timestamppb.Timestamp)(nil),   // 22: google.protobuf.Timestamp
+	(*Eviction)(nil),                // 8: starling.event.v1.Eviction
+	(*EvictionReply)(nil),           // 9: starling.event.v1.EvictionReply
+	(*RoomEventBatch)(nil),          // 10: starling.event.v1.RoomEventBatch
+	(*Broadcast)(nil),               // 11: starling.event.v1.Broadcast
+	(*UserEvent)(nil),               // 12: starling.event.v1.UserEvent
+	(*Catalog)(nil),                 // 13: starling.event.v1.Catalog
+	(*Revocation)(nil),              // 14: starling.event.v1.Revocation
+	(*RevocationReply)(nil),         // 15: starling.event.v1.RevocationReply
+	(*SocketRef)(nil),               // 16: starling.event.v1.SocketRef
+	(*PresenceDelta)(nil),           // 17: starling.event.v1.PresenceDelta
+	(*PresenceLease)(nil),           // 18: starling.event.v1.PresenceLease
+	(*PresenceSnapshotRequest)(nil), // 19: starling.event.v1.PresenceSnapshotRequest
+	(*PresenceSnapshot)(nil),        // 20: starling.event.v1.PresenceSnapshot
+	(*OnlineUsers)(nil),             // 21: starling.event.v1.OnlineUsers
+	(*PresenceChanges)(nil),         // 22: starling.event.v1.PresenceChanges
+	(*PresenceChange)(nil),          // 23: starling.event.v1.PresenceChange
+	(*timestamppb.Timestamp)(nil),   // 24: google.protobuf.Timestamp
 }
 var file_starling_event_v1_event_proto_depIdxs = []int32{
-	22, // 0: starling.event.v1.Identity.expires_at:type_name -> google.protobuf.Timestamp
-	22, // 1: starling.event.v1.Identity.issued_at:type_name -> google.protobuf.Timestamp
+	24, // 0: starling.event.v1.Identity.expires_at:type_name -> google.protobuf.Timestamp
+	24, // 1: starling.event.v1.Identity.issued_at:type_name -> google.protobuf.Timestamp
 	1,  // 2: starling.event.v1.Identity.rooms:type_name -> starling.event.v1.RoomGrant
 	0,  // 3: starling.event.v1.ClientEvent.identity:type_name -> starling.event.v1.Identity
-	22, // 4: starling.event.v1.ClientEvent.received_at:type_name -> google.protobuf.Timestamp
+	24, // 4: starling.event.v1.ClientEvent.received_at:type_name -> google.protobuf.Timestamp
 	5,  // 5: starling.event.v1.ClientEvent.more:type_name -> starling.event.v1.FollowingEvent
-	22, // 6: starling.event.v1.FollowingEvent.received_at:type_name -> google.protobuf.Timestamp
+	24, // 6: starling.event.v1.FollowingEvent.received_at:type_name -> google.protobuf.Timestamp
 	2,  // 7: starling.event.v1.ClientReply.fault:type_name -> starling.event.v1.Fault
 	3,  // 8: starling.event.v1.ClientReply.emits:type_name -> starling.event.v1.Emit
 	6,  // 9: starling.event.v1.ClientReply.more:type_name -> starling.event.v1.ClientReply
 	3,  // 10: starling.event.v1.RoomEvent.emit:type_name -> starling.event.v1.Emit
-	22, // 11: starling.event.v1.RoomEvent.caused_at:type_name -> google.protobuf.Timestamp
+	24, // 11: starling.event.v1.RoomEvent.caused_at:type_name -> google.protobuf.Timestamp
 	7,  // 12: starling.event.v1.RoomEventBatch.events:type_name -> starling.event.v1.RoomEvent
 	3,  // 13: starling.event.v1.Broadcast.emit:type_name -> starling.event.v1.Emit
 	3,  // 14: starling.event.v1.UserEvent.emit:type_name -> starling.event.v1.Emit
-	22, // 15: starling.event.v1.Revocation.revoked_at:type_name -> google.protobuf.Timestamp
-	22, // 16: starling.event.v1.SocketRef.since:type_name -> google.protobuf.Timestamp
-	14, // 17: starling.event.v1.PresenceDelta.up:type_name -> starling.event.v1.SocketRef
-	14, // 18: starling.event.v1.PresenceSnapshot.sockets:type_name -> starling.event.v1.SocketRef
-	21, // 19: starling.event.v1.PresenceChanges.users:type_name -> starling.event.v1.PresenceChange
-	22, // 20: starling.event.v1.PresenceChange.last_seen:type_name -> google.protobuf.Timestamp
+	24, // 15: starling.event.v1.Revocation.revoked_at:type_name -> google.protobuf.Timestamp
+	24, // 16: starling.event.v1.SocketRef.since:type_name -> google.protobuf.Timestamp
+	16, // 17: starling.event.v1.PresenceDelta.up:type_name -> starling.event.v1.SocketRef
+	16, // 18: starling.event.v1.PresenceSnapshot.sockets:type_name -> starling.event.v1.SocketRef
+	23, // 19: starling.event.v1.PresenceChanges.users:type_name -> starling.event.v1.PresenceChange
+	24, // 20: starling.event.v1.PresenceChange.last_seen:type_name -> google.protobuf.Timestamp
 	21, // [21:21] is the sub-list for method output_type
 	21, // [21:21] is the sub-list for method input_type
 	21, // [21:21] is the sub-list for extension type_name
@@ -1845,7 +1962,7 @@ func file_starling_event_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_event_v1_event_proto_rawDesc), len(file_starling_event_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

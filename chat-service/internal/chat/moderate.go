@@ -1,0 +1,241 @@
+package chat
+
+import (
+	"slices"
+	"time"
+
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// What moderators do to members stands in this file: the commands, each about one user, and their rules. Every act that changes
+// something leaves an Audit in the transaction that stores it. Who acts must outrank the user concerned, or own the room.
+
+// Add makes a user a member.
+type Add struct {
+	Origin
+
+	Who Invited
+}
+
+// Remove ends the membership of another user.
+type Remove struct {
+	Origin
+
+	Who UserID
+	Why string // for the audit
+}
+
+// SetRole gives a member, the user itself included, another role.
+type SetRole struct {
+	Origin
+
+	Who  UserID
+	Role Role
+}
+
+// Restrict bans or mutes another user, member or not, or ends that.
+type Restrict struct {
+	Origin
+
+	Who   UserID
+	Mute  bool      // false: it is about a ban, which ends the membership
+	Until time.Time // Forever = without end, zero = no longer
+	Why   string    // for the audit
+}
+
+// Audit is what is kept of an act of a moderator.
+type Audit struct {
+	Room  RoomID
+	By    UserID
+	Act   string
+	User  UserID // whom it concerned
+	Role  Role   // that was given; "" = none was
+	Until time.Time
+	Why   string
+}
+
+// The acts in an Audit.
+const (
+	actAdd    = "add"
+	actRemove = "remove"
+	actRole   = "role"
+	actBan    = "ban"
+	actUnban  = "unban"
+	actMute   = "mute"
+	actUnmute = "unmute"
+)
+
+// Why somebody is no member any more, in UserLeft.
+const (
+	LeftRemoved = "removed"
+	LeftBanned  = "banned"
+)
+
+// moderate gives the room and both users' memberships, and refuses who may not act on the other one.
+func (b *batch) moderate(o Origin, who UserID) (r *changingRoom, actor, target Standing, err error) {
+	r = b.room(o.Room)
+	actor = b.standing(r, o.User, b.member(o.membership()))
+	if err = actor.Refuse(Moderate, b.state.At); err != nil {
+		return r, actor, target, err
+	}
+	target = b.standing(r, who, b.member(Membership{o.Room, who}))
+	if who != o.User && target.Member && !actor.Role.above(target.Role) && actor.Role != RoleOwner {
+		err = errRank()
+	}
+	return r, actor, target, err
+}
+
+func needBoth(n *Needs, o Origin, who UserID) {
+	n.Members = append(n.Members, o.membership(), Membership{o.Room, who})
+}
+
+func (c Add) need(n *Needs) { needBoth(n, c.Origin, c.Who.User) }
+
+// decide adds the user, unless it is banned or a member.
+func (c Add) decide(b *batch) Outcome {
+	r := b.room(c.Room)
+	actor := b.standing(r, c.User, b.member(c.membership()))
+	if err := actor.Refuse(Moderate, b.state.At); err != nil {
+		return Outcome{Err: err}
+	}
+	target := b.standing(r, c.Who.User, b.member(Membership{c.Room, c.Who.User}))
+	switch {
+	case target.Member:
+		return Outcome{}
+	case target.BannedUntil.After(b.state.At):
+		return Outcome{Err: errBanned(target.BannedUntil)}
+	case c.Who.Role.above(actor.Role):
+		return Outcome{Err: errRank()}
+	}
+	b.audit(Audit{Room: c.Room, By: c.User, Act: actAdd, User: c.Who.User, Role: c.Who.Role})
+	return b.enter(c.Origin, r, c.Who, string(c.Who.User))
+}
+
+func (c Remove) need(n *Needs) { needBoth(n, c.Origin, c.Who) }
+
+// decide ends the membership, if there is one.
+func (c Remove) decide(b *batch) Outcome {
+	r, _, target, err := b.moderate(c.Origin, c.Who)
+	switch {
+	case err != nil:
+		return Outcome{Err: err}
+	case c.Who == c.User:
+		return Outcome{Err: errSelf()}
+	case !target.Member:
+		return Outcome{}
+	}
+	b.audit(Audit{Room: c.Room, By: c.User, Act: actRemove, User: c.Who, Why: c.Why})
+	return b.exit(c.Origin, r, UserLeft{User: c.Who, By: c.User, Reason: LeftRemoved})
+}
+
+// exit ends a membership.
+func (b *batch) exit(o Origin, r *changingRoom, left UserLeft) Outcome {
+	if left.By != "" {
+		o.Socket = "" // everybody is told, who did it included
+	}
+	gone := b.change(Membership{o.Room, left.User})
+	gone.Is, gone.again, gone.Role = false, false, RoleMember
+	if r.Owner == left.User {
+		r.Owner, r.inherit = "", true
+	}
+	return b.happened(o, r, RoomEvent{Fact: left, EvictUser: left.User})
+}
+
+func (c SetRole) need(n *Needs) {
+	needBoth(n, c.Origin, c.Who)
+	n.Owners = append(n.Owners, c.Room)
+}
+
+// decide changes the role. Nobody gives a role above its own; the last owner stays one.
+func (c SetRole) decide(b *batch) Outcome {
+	r, actor, target, err := b.moderate(c.Origin, c.Who)
+	switch {
+	case err != nil:
+		return Outcome{Err: err}
+	case !target.Member:
+		return Outcome{Err: fault.New(fault.NotFound, "The user is no member of this room")}
+	case target.Role == c.Role:
+		return Outcome{}
+	case c.Role.above(actor.Role):
+		return Outcome{Err: errRank()}
+	case target.Role == RoleOwner:
+		other, ok := b.otherOwner(c.Room, r, c.Who)
+		if !ok {
+			return Outcome{Err: errLastOwner()}
+		}
+		if r.Owner == c.Who {
+			r.Owner = other
+		}
+	}
+	b.change(Membership{c.Room, c.Who}).Role = c.Role
+	b.audit(Audit{Room: c.Room, By: c.User, Act: actRole, User: c.Who, Role: c.Role})
+	o := c.Origin
+	o.Socket = "" // everybody is told, who did it included
+	return b.happened(o, r, RoomEvent{Fact: RoleChanged{User: c.Who, Role: c.Role, By: c.User}})
+}
+
+// otherOwner finds an owner of a room besides a user.
+func (b *batch) otherOwner(id RoomID, r *changingRoom, user UserID) (UserID, bool) {
+	if r.Owner != "" && r.Owner != user {
+		return r.Owner, true
+	}
+	candidates := slices.Clone(b.state.Owners[id])
+	for _, m := range b.touched {
+		if m.Room == id {
+			candidates = append(candidates, m.User)
+		}
+	}
+	for _, other := range candidates {
+		if m := b.member(Membership{id, other}); other != user && (m.Role == RoleOwner && m.Is || b.members[Membership{id, other}] == nil) {
+			return other, true
+		}
+	}
+	return "", false
+}
+
+func (c Restrict) need(n *Needs) { needBoth(n, c.Origin, c.Who) }
+
+// decide bans, mutes, or ends it. A ban ends the membership as well.
+func (c Restrict) decide(b *batch) Outcome {
+	r, _, target, err := b.moderate(c.Origin, c.Who)
+	switch {
+	case err != nil:
+		return Outcome{Err: err}
+	case c.Who == c.User:
+		return Outcome{Err: errSelf()}
+	case c.Mute && target.MutedUntil.Equal(c.Until), !c.Mute && target.BannedUntil.Equal(c.Until):
+		return Outcome{}
+	}
+	m := b.change(Membership{c.Room, c.Who})
+	m.restricted = true
+	act := map[bool]string{true: actUnmute, false: actUnban}[c.Mute]
+	if !c.Until.IsZero() {
+		act = map[bool]string{true: actMute, false: actBan}[c.Mute]
+	}
+	b.audit(Audit{Room: c.Room, By: c.User, Act: act, User: c.Who, Until: c.Until, Why: c.Why})
+	if c.Mute {
+		m.MutedUntil = c.Until
+		return Outcome{Changed: true}
+	}
+	m.BannedUntil = c.Until
+	if !target.Member || c.Until.IsZero() {
+		return Outcome{Changed: true}
+	}
+	return b.exit(c.Origin, r, UserLeft{User: c.Who, By: c.User, Reason: LeftBanned})
+}
+
+func (b *batch) audit(a Audit) { b.changes.Audit = append(b.changes.Audit, a) }
+
+var _, _, _, _ Command = Add{}, Remove{}, SetRole{}, Restrict{}
+
+func errRank() error {
+	return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "Your role in the room does not suffice")
+}
+
+func errSelf() error {
+	return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "Nobody does this to oneself; leave the room instead")
+}
+
+func errLastOwner() error {
+	return fault.Because(fault.Conflict, fault.ReasonLastOwner, "Make another member the owner first")
+}

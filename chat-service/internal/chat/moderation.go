@@ -1,0 +1,217 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"time"
+	"unicode/utf8"
+
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// Bounds of the acts of moderators.
+const (
+	maxActs    = 256             // at the same time; each waits for gateways
+	maxTargets = 100             // users of one act
+	maxWhy     = 500             // characters of a reason in words
+	actTimeout = 3 * time.Second // of one act, with its eviction
+)
+
+// Failure is a user for whom an act was not done.
+type Failure struct {
+	User   UserID
+	Reason fault.Reason
+}
+
+// ActResult is what became of an act on several users.
+type ActResult struct {
+	Done   []UserID
+	Failed []Failure
+}
+
+// act does something that waits, without holding whoever asked: f runs in a goroutine of its own, of which there are maxActs at most.
+// Run awaits them.
+func (s *Service) act(ctx context.Context, done func(error), f func(ctx context.Context) error) error {
+	select {
+	case s.acts <- struct{}{}:
+	default:
+		return errOverloaded()
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTimeout)
+	go func() {
+		defer func() { <-s.acts }()
+		defer cancel()
+		done(f(ctx))
+	}()
+	return nil
+}
+
+// each submits a command for each user, so that they share a transaction, and collects what becomes of them. seq is the last
+// sequence that they took.
+func (s *Service) each(ctx context.Context, users []UserID, command func(UserID) Command) (r ActResult, changed []UserID, seq uint64, err error) {
+	outcomes := make([]chan Outcome, len(users))
+	for i, user := range users {
+		outcomes[i] = make(chan Outcome, 1)
+		if err := s.writer.Submit(command(user), func(o Outcome) { outcomes[i] <- o }); err != nil {
+			outcomes[i] <- Outcome{Err: err}
+		}
+	}
+	for i, user := range users {
+		var o Outcome
+		select {
+		case o = <-outcomes[i]:
+		case <-ctx.Done():
+			return r, changed, seq, ctx.Err()
+		}
+		f, isFault := errors.AsType[*fault.Error](o.Err)
+		switch {
+		case o.Err == nil:
+			r.Done = append(r.Done, user)
+			if o.Changed {
+				changed, seq = append(changed, user), max(seq, o.Seq)
+			}
+		case isFault && f.Reason != "":
+			r.Failed = append(r.Failed, Failure{user, f.Reason})
+		default:
+			err = o.Err
+		}
+	}
+	return r, changed, seq, err
+}
+
+// mayModerate refuses who is no moderator, with the room's own answer to a stranger, before anything is asked of the Writer.
+func (s *Service) mayModerate(ctx context.Context, c Caller, room RoomID) error {
+	standing, err := s.store.Standing(ctx, Membership{room, c.User})
+	if err == nil {
+		err = standing.Refuse(Moderate, time.Now())
+	}
+	if err == nil && standing.Kind == Direct {
+		err = errDirect()
+	}
+	return err
+}
+
+// AddMembers makes users members, as far as they may be.
+func (s *Service) AddMembers(ctx context.Context, c Caller, room RoomID, users []UserID, role Role, done func(ActResult, error)) error {
+	if role == "" {
+		role = RoleMember
+	}
+	if err := checkTargets(users, role); err != nil {
+		return err
+	}
+	var r ActResult
+	return s.act(ctx, func(err error) { done(r, err) }, func(ctx context.Context) error {
+		err := s.mayModerate(ctx, c, room)
+		if err == nil {
+			r, _, _, err = s.each(ctx, users, func(user UserID) Command { return Add{c.in(room), Invited{user, role}} })
+		}
+		return err
+	})
+}
+
+// RemoveMembers ends memberships. When it is done, no gateway delivers anything of the room to those users.
+func (s *Service) RemoveMembers(ctx context.Context, c Caller, room RoomID, users []UserID, why string, done func(ActResult, error)) error {
+	if err := errors.Join(checkTargets(users, RoleMember), checkWhy(why)); err != nil {
+		return firstFault(err)
+	}
+	var r ActResult
+	return s.act(ctx, func(err error) { done(r, err) }, func(ctx context.Context) error {
+		err := s.mayModerate(ctx, c, room)
+		if err != nil {
+			return err
+		}
+		var gone []UserID
+		var seq uint64
+		r, gone, seq, err = s.each(ctx, users, func(user UserID) Command { return Remove{c.in(room), user, why} })
+		s.evict(ctx, room, gone, seq)
+		return err
+	})
+}
+
+// SetRole gives a member another role.
+func (s *Service) SetRole(ctx context.Context, c Caller, room RoomID, user UserID, role Role, done func(error)) error {
+	if err := checkTargets([]UserID{user}, role); err != nil {
+		return err
+	}
+	return s.one(ctx, c, room, SetRole{c.in(room), user, role}, done)
+}
+
+// Restrict bans or mutes a user until a time, or ends that: see the command. When a ban is done, no gateway delivers anything of the
+// room to that user.
+func (s *Service) Restrict(ctx context.Context, c Caller, r Restrict, done func(error)) error {
+	if err := checkWhy(r.Why); err != nil {
+		return err
+	}
+	if !r.Until.IsZero() && !r.Until.After(time.Now()) {
+		return fault.New(fault.Invalid, "until must be in the future")
+	}
+	r.Origin = c.in(r.Room)
+	return s.one(ctx, c, r.Room, r, done)
+}
+
+// one does an act on one user.
+func (s *Service) one(ctx context.Context, c Caller, room RoomID, command Command, done func(error)) error {
+	return s.act(ctx, done, func(ctx context.Context) error {
+		if err := s.mayModerate(ctx, c, room); err != nil {
+			return err
+		}
+		o, err := s.writer.Do(ctx, command)
+		if err != nil || !o.Changed {
+			return err
+		}
+		switch command := command.(type) {
+		case Restrict:
+			s.evict(ctx, room, []UserID{command.Who}, o.Seq)
+		case SetRole:
+			s.evict(ctx, room, []UserID{command.Who}, 0) // it stays
+		}
+		return nil
+	})
+}
+
+// evict has everybody know at once that users stand to a room otherwise than before; seq is that of the event which took them out, 0
+// where none did.
+func (s *Service) evict(ctx context.Context, room RoomID, users []UserID, seq uint64) {
+	if len(users) == 0 {
+		return
+	}
+	for _, user := range users {
+		s.members.forget(Membership{room, user})
+		s.typing.StopUser(room, user)
+	}
+	s.evictor.Evict(ctx, room, users, seq)
+}
+
+// Forget is called when another replica changed how users stand to a room.
+func (s *Service) Forget(room RoomID, users []UserID) {
+	for _, user := range users {
+		s.members.forget(Membership{room, user})
+	}
+}
+
+func checkTargets(users []UserID, role Role) error {
+	switch {
+	case len(users) == 0:
+		return fault.New(fault.Invalid, "userIds must not be empty")
+	case len(users) > maxTargets:
+		return fault.Newf(fault.TooLarge, "userIds must have at most %d entries", maxTargets)
+	case role.rank() == 0:
+		return fault.New(fault.Invalid, "role must be owner, moderator or member")
+	}
+	return nil
+}
+
+func checkWhy(why string) error {
+	if utf8.RuneCountInString(why) > maxWhy {
+		return fault.Newf(fault.TooLarge, "reason must have at most %d characters", maxWhy)
+	}
+	return checkText("reason", why)
+}
+
+// firstFault gives the first of joined faults.
+func firstFault(err error) error {
+	if f, ok := errors.AsType[*fault.Error](err); ok {
+		return f
+	}
+	return err
+}

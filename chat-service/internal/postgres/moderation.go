@@ -1,0 +1,87 @@
+package postgres
+
+import (
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+)
+
+const (
+	sqlOwners = `SELECT room_id, user_id FROM memberships WHERE room_id = ANY($1::text[]) AND role <> 'member' AND role = 'owner'`
+
+	sqlCompany = `
+		SELECT p.room_id, p.user_id FROM unnest($1::text[], $2::text[]) AS p (room_id, user_id)
+		WHERE EXISTS (SELECT FROM memberships AS m WHERE m.room_id = p.room_id AND m.user_id <> p.user_id)`
+
+	sqlChangeMembers = `
+		UPDATE memberships AS m SET role = a.role, muted_until = a.muted_until
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS a (room_id, user_id, role, muted_until)
+		WHERE m.room_id = a.room_id AND m.user_id = a.user_id`
+
+	sqlRestrict = `
+		INSERT INTO restrictions (room_id, user_id, banned_until, muted_until)
+		SELECT room_id, user_id, banned_until, muted_until
+		FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[]) AS a (room_id, user_id, banned_until, muted_until)
+		ON CONFLICT (room_id, user_id) DO UPDATE SET banned_until = excluded.banned_until, muted_until = excluded.muted_until`
+
+	sqlAudit = `
+		INSERT INTO audit (at, room_id, by_id, act, user_id, role, until, reason)
+		SELECT $1, room_id, by_id, act, user_id, role, until, reason
+		FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
+			AS a (room_id, by_id, act, user_id, role, until, reason)`
+)
+
+func readOwners(rooms []chat.RoomID, state *chat.State) step {
+	state.Owners = map[chat.RoomID][]chat.UserID{}
+	return step{sql: sqlOwners, args: []any{roomIDs(rooms)}, scan: func(rows pgx.Rows) error {
+		var room, user string
+		err := rows.Scan(&room, &user)
+		state.Owners[chat.RoomID(room)] = append(state.Owners[chat.RoomID(room)], chat.UserID(user))
+		return err
+	}}
+}
+
+func readCompany(members []chat.Membership, state *chat.State) step {
+	state.Company = map[chat.Membership]bool{}
+	rooms, users := make([]string, len(members)), make([]string, len(members))
+	for i, m := range members {
+		rooms[i], users[i] = string(m.Room), string(m.User)
+	}
+	return step{sql: sqlCompany, args: []any{rooms, users}, scan: func(rows pgx.Rows) error {
+		var m chat.Membership
+		err := rows.Scan((*string)(&m.Room), (*string)(&m.User))
+		state.Company[m] = true
+		return err
+	}}
+}
+
+// moderationSteps writes what moderators changed of users, and the audit.
+func moderationSteps(changes *chat.Changes, at time.Time) (steps []step) {
+	if n := len(changes.Members); n > 0 {
+		rooms, users, roles, muted := make([]string, n), make([]string, n), make([]string, n), make([]*time.Time, n)
+		for i, m := range changes.Members {
+			rooms[i], users[i], roles[i], muted[i] = string(m.Room), string(m.User), string(m.Role), timeOrNull(m.MutedUntil)
+		}
+		steps = append(steps, step{sql: sqlChangeMembers, args: []any{rooms, users, roles, muted}})
+	}
+	if n := len(changes.Restricted); n > 0 {
+		rooms, users, banned, muted := make([]string, n), make([]string, n), make([]*time.Time, n), make([]*time.Time, n)
+		for i, m := range changes.Restricted {
+			rooms[i], users[i] = string(m.Room), string(m.User)
+			banned[i], muted[i] = timeOrNull(m.BannedUntil), timeOrNull(m.MutedUntil)
+		}
+		steps = append(steps, step{sql: sqlRestrict, args: []any{rooms, users, banned, muted}})
+	}
+	if n := len(changes.Audit); n > 0 {
+		rooms, by, acts, users := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
+		roles, until, reasons := make([]string, n), make([]*time.Time, n), make([]string, n)
+		for i, a := range changes.Audit {
+			rooms[i], by[i], acts[i], users[i] = string(a.Room), string(a.By), a.Act, string(a.User)
+			roles[i], until[i], reasons[i] = string(a.Role), timeOrNull(a.Until), a.Why
+		}
+		steps = append(steps, step{sql: sqlAudit, args: []any{at, rooms, by, acts, users, roles, until, reasons}})
+	}
+	return steps
+}

@@ -1,0 +1,101 @@
+package postgres_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+)
+
+// TestModeration: what is decided is what is read afterwards, by every question.
+func TestModeration(t *testing.T) {
+	cfg := database(t)
+	s := open(t, cfg)
+	const room = chat.RoomID("r")
+	until := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
+	profile := chat.Profile{Name: "Plans", Topic: "t", AvatarURL: "u", Data: []byte(`{"a":1}`)}
+	commit(t, s, chat.Create{
+		Origin: by(room, "ann"), New: chat.NewRoom{Kind: chat.Private, Profile: profile},
+		Members: []chat.Invited{{User: "bob", Role: chat.RoleModerator}, {User: "cid", Role: chat.RoleMember}},
+	})
+	// Nothing in the room's sequence, but in the audit.
+	outcomes, out := commit(t, s, chat.Restrict{Origin: by(room, "bob"), Who: "cid", Mute: true, Until: until})
+	if !outcomes[0].Changed || len(out.Events) != 0 {
+		t.Errorf("a mute = %+v with %d events", outcomes[0], len(out.Events))
+	}
+	commit(t, s, chat.Restrict{Origin: by(room, "bob"), Who: "dan", Until: chat.Forever(), Why: "spam"}, chat.SetRole{Origin: by(room, "ann"), Who: "bob", Role: chat.RoleOwner})
+	standing := func(user chat.UserID) chat.Standing {
+		t.Helper()
+		one, err := s.Standing(t.Context(), chat.Membership{Room: room, User: user})
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := s.View(t.Context(), room, user, chat.Page{Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, third, err := s.Room(t.Context(), chat.Membership{Room: room, User: user})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(one, v.Standing) + cmp.Diff(one, third); diff != "" {
+			t.Errorf("three reads of the standing of %s differ:\n%s", user, diff)
+		}
+		if one.Member && (info.Members != 3 || cmp.Diff(profile, info.Profile) != "") || !one.Member && info.Members != 0 {
+			t.Errorf("the room for %s = %+v", user, info)
+		}
+		return one
+	}
+	want := map[chat.UserID]chat.Standing{
+		"ann": {Exists: true, Kind: chat.Private, Member: true, Role: chat.RoleOwner},
+		"bob": {Exists: true, Kind: chat.Private, Member: true, Role: chat.RoleOwner},
+		"cid": {Exists: true, Kind: chat.Private, Member: true, Role: chat.RoleMember, MutedUntil: until},
+		"dan": {Exists: true, Kind: chat.Private, BannedUntil: chat.Forever()},
+		"eve": {Exists: true, Kind: chat.Private},
+	}
+	got := map[chat.UserID]chat.Standing{}
+	for user := range want {
+		got[user] = standing(user)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("standings (-want +got):\n%s", diff)
+	}
+	// The first owner goes: there is another one.
+	outcomes, _ = commit(t, s, chat.Leave{Origin: by(room, "ann")}, chat.Leave{Origin: by(room, "bob")})
+	if outcomes[0].Err != nil || outcomes[1].Err == nil || roleIn(t, s, room, "bob") != chat.RoleOwner {
+		t.Errorf("two owners leave = %v, %v, and bob is %s", outcomes[0].Err, outcomes[1].Err, roleIn(t, s, room, "bob"))
+	}
+	seqs(t, s, room)
+
+	conn, err := pgx.Connect(t.Context(), cfg.URL.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	rows, err := conn.Query(t.Context(), `SELECT by_id || ' ' || act || ' ' || user_id || ' ' || role || reason FROM chat.audit ORDER BY id`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	audit, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if diff := cmp.Diff([]string{"bob mute cid ", "bob ban dan spam", "ann role bob owner"}, audit); diff != "" || err != nil {
+		t.Errorf("audit (-want +got):\n%s%v", diff, err)
+	}
+	// A room that a refused command would have made is not there.
+	commit(t, s, chat.Open{Origin: by("direct", "ann"), Others: []chat.Invited{{User: "bob"}}}, send("nowhere", "ann", "x", ""))
+	if one, err := s.Standing(t.Context(), chat.Membership{Room: "nowhere", User: "ann"}); err != nil || one.Exists {
+		t.Errorf("a room that nobody made = %+v, %v", one, err)
+	}
+}
+
+func roleIn(t *testing.T, s chat.Store, room chat.RoomID, user chat.UserID) chat.Role {
+	t.Helper()
+	one, err := s.Standing(t.Context(), chat.Membership{Room: room, User: user})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return one.Role
+}
