@@ -12,19 +12,19 @@ import (
 type Watch struct {
 	limit   time.Duration
 	start   time.Time
-	beat    atomic.Int64 // since start, when the process was last seen to run
+	awake   atomic.Int64 // since start, when the process was last seen to run
 	resumed atomic.Int64 // since start, when the last stall ended; 0 = there was none
 }
 
-// beats is how many times Run looks within the limit.
-const beats = 10
+// looks is how many times Run looks within the limit.
+const looks = 10
 
 // New returns a Watch that counts from now on.
 func New(limit time.Duration) *Watch { return &Watch{limit: limit, start: time.Now()} }
 
 // Run notes that the process runs, until ctx ends.
 func (w *Watch) Run(ctx context.Context) error {
-	ticker := time.NewTicker(w.limit / beats)
+	ticker := time.NewTicker(w.limit / looks)
 	defer ticker.Stop()
 	for {
 		select {
@@ -38,20 +38,20 @@ func (w *Watch) Run(ctx context.Context) error {
 
 func (w *Watch) look(now time.Time) {
 	at := int64(now.Sub(w.start))
-	before := w.beat.Load()
+	before := w.awake.Load()
 	if at <= before {
 		return
 	}
 	if time.Duration(at-before) >= w.limit {
 		w.resumed.Store(at)
 	}
-	w.beat.Store(at)
+	w.awake.Store(at)
 }
 
 // Resumed gives the end of the last stall, zero when there was none. It finds a stall that Run has not come to notice yet: call
 // it with the present time before work is begun.
 func (w *Watch) Resumed(now time.Time) time.Time {
-	if now.Sub(w.start)-time.Duration(w.beat.Load()) >= w.limit {
+	if now.Sub(w.start)-time.Duration(w.awake.Load()) >= w.limit {
 		w.look(now)
 	}
 	at := w.resumed.Load()
