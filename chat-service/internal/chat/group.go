@@ -68,7 +68,7 @@ func (g *group[In, Out]) run(ctx context.Context) {
 	var loop sync.WaitGroup
 	loop.Go(func() {
 		for first := range g.queue {
-			g.flush(work, g.gather(first))
+			g.flush(work, g.collect(first))
 		}
 	})
 	<-ctx.Done()
@@ -79,8 +79,8 @@ func (g *group[In, Out]) run(ctx context.Context) {
 	loop.Wait()
 }
 
-// gather takes what waits, up to the bound. What has waited for too long is refused.
-func (g *group[In, Out]) gather(first *grouped[In, Out]) (batch []*grouped[In, Out]) {
+// collect takes what waits, up to the bound. What has waited for too long is refused.
+func (g *group[In, Out]) collect(first *grouped[In, Out]) (batch []*grouped[In, Out]) {
 	now, weight := time.Now(), 0
 	add := func(item *grouped[In, Out]) {
 		if now.After(item.deadline) {

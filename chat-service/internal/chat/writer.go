@@ -13,7 +13,7 @@ import (
 )
 
 // Writer is the group commit. Commands are spread over lanes by room; a lane takes what waits, up to a bound, commits it
-// as one transaction, and meanwhile the next batch gathers: the slower the commit, the larger the batch.
+// as one transaction, and meanwhile the next batch fills: the slower the commit, the larger the batch.
 //
 //	Submit ─▶ lane queue ─▶ commit loop ─▶ done queue ─▶ publish, then answer
 //	          bounded;      one transaction  bounded;
@@ -154,7 +154,7 @@ type lane struct {
 func (l *lane) commitLoop(ctx context.Context) {
 	defer close(l.committed)
 	for first := range l.queue {
-		batch := l.gather(first)
+		batch := l.collect(first)
 		outgoing := l.flush(ctx, batch)
 		l.committed <- committed{batch, outgoing}
 	}
@@ -172,8 +172,8 @@ func (l *lane) answerLoop() {
 	}
 }
 
-// gather takes what waits, up to the bound.
-func (l *lane) gather(first *write) []*write {
+// collect takes what waits, up to the bound.
+func (l *lane) collect(first *write) []*write {
 	batch := make([]*write, 1, max(min(l.w.cfg.BatchMax, len(l.queue)+1), 1))
 	batch[0] = first
 	var wait <-chan time.Time
