@@ -127,7 +127,7 @@ func (c *client) nextLocked() []*pending {
 		return nil
 	}
 	first, n := c.queue[0], 1
-	if len(c.queue) > 1 && first.act == nil {
+	if len(c.queue) > 1 && first.task == nil {
 		most := min(len(c.queue), c.relay.catalog.Batch(first.subject), maxBatch)
 		for bytes := first.size(); n < most; n++ {
 			p := c.queue[n]

@@ -111,11 +111,11 @@ func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fa
 	p.subject = subj
 	switch {
 	case e.Name == eventJoin && namespaces.HasRooms(c.socket.Namespace):
-		p.act = (*client).join
+		p.task = (*client).join
 	case e.Name == eventRefresh:
-		p.act = (*client).refresh
+		p.task = (*client).refresh
 	case presence.IsWatch(e.Name) && namespaces.HasRooms(c.socket.Namespace):
-		p.act = (*client).watch
+		p.task = (*client).watch
 	}
 	if r.waiting.Load() > int64(r.cfg.Events.MaxWaiting) {
 		return fault.Retry(fault.Unavailable, "The gateway is overloaded", retryAfter)
@@ -139,8 +139,8 @@ func (r *Relay) begin(q *request) {
 	c, p := q.client, q.events[0]
 	switch {
 	case r.closeStale(c.socket, time.Now()): // they may have waited since before it
-	case p.act != nil:
-		r.tasks.Go(func() { p.act(c, p) })
+	case p.task != nil:
+		r.tasks.Go(func() { p.task(c, p) })
 	case !r.throttle.Delay(q):
 		r.start(q)
 	}

@@ -15,7 +15,7 @@ type pending struct {
 	receivedAt  time.Time
 	ackID       int64                   // -1: the client wants no ack
 	room        string                  // of room:leave
-	act         func(*client, *pending) // instead of a NATS request; runs in a goroutine of its own
+	task        func(*client, *pending) // instead of a NATS request; runs in a goroutine of its own
 }
 
 // The field numbers of ClientEvent and FollowingEvent that encode appends; events_test.go checks them against the schema.

@@ -16,7 +16,7 @@ import (
 // gateway end the old connection.
 type holders struct {
 	mu       sync.Mutex           // guards what follows; before client.mu
-	living   map[string]*client   // who is here
+	alive    map[string]*client   // who is here
 	adopting map[string][]*client // who is about to be
 }
 
@@ -27,7 +27,7 @@ const (
 )
 
 func newHolders() *holders {
-	return &holders{living: make(map[string]*client), adopting: make(map[string][]*client)}
+	return &holders{alive: make(map[string]*client), adopting: make(map[string][]*client)}
 }
 
 // add notes a client, and reports false when it is gone already.
@@ -37,7 +37,7 @@ func (h *holders) add(c *client) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.gone {
-		h.living[c.pid] = c
+		h.alive[c.pid] = c
 	}
 	return !c.gone
 }
@@ -45,8 +45,8 @@ func (h *holders) add(c *client) bool {
 func (h *holders) remove(c *client) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.living[c.pid] == c {
-		delete(h.living, c.pid)
+	if h.alive[c.pid] == c {
+		delete(h.alive, c.pid)
 	}
 }
 
@@ -73,7 +73,7 @@ func (h *holders) of(pid string) []*client {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	all := slices.Clone(h.adopting[pid])
-	if c := h.living[pid]; c != nil {
+	if c := h.alive[pid]; c != nil {
 		all = append(all, c)
 	}
 	return all
@@ -150,7 +150,7 @@ func (r *Relay) adopt(ctx context.Context, c *client, rooms []clientRoom, revisi
 	return nil
 }
 
-// keepStates writes the states of living sockets again before the bucket drops them.
+// keepStates writes the states of sockets that are here again before the bucket drops them.
 func (r *Relay) keepStates(ctx context.Context) error {
 	if !r.store.On() {
 		<-ctx.Done()

@@ -73,7 +73,7 @@ func inTurn(ctx context.Context, c *client, name string, do func() (bool, error)
 		err  error
 	}
 	result := make(chan outcome, 1)
-	c.enqueue(&pending{event: name, ackID: -1, act: func(c *client, p *pending) {
+	c.enqueue(&pending{event: name, ackID: -1, task: func(c *client, p *pending) {
 		defer c.done(p)
 		if ctx.Err() != nil {
 			return
