@@ -58,23 +58,23 @@ func (d *drain) run(ctx context.Context) error {
 	<-ctx.Done()
 	d.draining.Store(true)
 	d.stats.Draining.Set(1)
-	living := d.sessions.Refuse()
-	d.log.InfoContext(ctx, "draining", slog.Int("sessions", len(living)), slog.Duration("window", d.window))
-	rand.Shuffle(len(living), func(i, j int) { living[i], living[j] = living[j], living[i] }) //nolint:gosec // no secret
+	open := d.sessions.Refuse()
+	d.log.InfoContext(ctx, "draining", slog.Int("sessions", len(open)), slog.Duration("window", d.window))
+	rand.Shuffle(len(open), func(i, j int) { open[i], open[j] = open[j], open[i] }) //nolint:gosec // no secret
 	force := run.ForceStop(ctx)
 	tick := time.NewTicker(busyTick)
 	defer tick.Stop()
 	window, start, next, forced := d.window, time.Now(), 0, false
 	var busy []*leaving
-	for next < len(living) || len(busy) > 0 {
+	for next < len(open) || len(busy) > 0 {
 		select {
 		case <-tick.C:
 		case <-force:
 			window, force, forced = 0, nil, true
 		}
 		now := time.Now()
-		for ; next < len(living) && now.Sub(start) >= window*time.Duration(next)/time.Duration(len(living)); next++ {
-			busy = append(busy, &leaving{session: living[next], since: now})
+		for ; next < len(open) && now.Sub(start) >= window*time.Duration(next)/time.Duration(len(open)); next++ {
+			busy = append(busy, &leaving{session: open[next], since: now})
 		}
 		busy = slices.DeleteFunc(busy, func(l *leaving) bool { return d.letGo(l, now, forced) })
 	}

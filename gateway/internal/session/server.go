@@ -56,7 +56,7 @@ type Event struct {
 	Attachments [][]byte
 }
 
-// Server holds the living sessions and their clock.
+// Server holds the open sessions and their clock.
 type Server struct {
 	// Fixed at birth.
 	cfg      Config
@@ -207,11 +207,11 @@ func (s *Server) Refuse() []*Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining = true
-	living := make([]*Session, 0, len(s.sessions))
+	open := make([]*Session, 0, len(s.sessions))
 	for _, session := range s.sessions {
-		living = append(living, session)
+		open = append(open, session)
 	}
-	return living
+	return open
 }
 
 // NewID makes an id of 120 random bits in 20 characters, safe in URLs and subjects.

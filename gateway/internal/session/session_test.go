@@ -380,15 +380,15 @@ func TestServerDisconnects(t *testing.T) {
 
 func TestRefuseNewSessionsWhileDraining(t *testing.T) {
 	_, c, server := open(t)
-	living := server.Refuse()
-	if len(living) != 1 {
-		t.Fatalf("Refuse() = %d sessions, want 1", len(living))
+	opened := server.Refuse()
+	if len(opened) != 1 {
+		t.Fatalf("Refuse() = %d sessions, want 1", len(opened))
 	}
 	late, _ := sessiontest.Open(server, session.Headers{})
 	if code, reason := late.WaitEnded(t); code != transport.CodeRestart || reason != transport.ReasonDrain || len(late.Queued()) != 0 {
 		t.Errorf("closed with %d, %s after %q, want 1012, drain, and no packet", code, reason, late.Queued())
 	}
-	living[0].Close(transport.CodeRestart, transport.ReasonDrain)
+	opened[0].Close(transport.CodeRestart, transport.ReasonDrain)
 	c.WaitEnded(t)
 	if server.Count() != 0 {
 		t.Errorf("Count() = %d, want 0", server.Count())
