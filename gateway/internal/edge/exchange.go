@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// bodyPatience is the patience with a body (transport.Pace): its bytes move the deadline on.
+	// bodyPatience is the patience with a body (transport.ArrivalDeadline): its bytes move the deadline on.
 	bodyPatience = 10 * time.Second
 	// answerPatience is for the client to begin to take an answer, or a part of it. What the kernel takes on its behalf it takes in
 	// large pieces, now and then, so parts are large.
@@ -33,7 +33,7 @@ type exchange struct {
 
 	// Of a request with a body.
 	source    io.ReadCloser // nil: there is none
-	pace      transport.Pace
+	arrival   transport.ArrivalDeadline
 	whole     bool
 	continues bool      // the client waits to be told that its body is wanted, which reading does
 	conn      *openConn // is one that the gateway waits for while the body comes; nil in tests
@@ -55,11 +55,11 @@ func exchanges(next http.Handler) http.Handler {
 func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
 
 func (x *exchange) expectBody(r *http.Request) {
-	x.source, x.pace = r.Body, transport.NewPace(bodyPatience, time.Now())
+	x.source, x.arrival = r.Body, transport.NewArrivalDeadline(bodyPatience, time.Now())
 	x.continues = r.Header.Get("Expect") != ""
 	x.conn = connOf(r)
 	r.Body = (*incoming)(x)
-	_ = x.control.SetReadDeadline(x.pace.Deadline()) // a test's recorder has no deadlines, here and below
+	_ = x.control.SetReadDeadline(x.arrival.Deadline()) // a test's recorder has no deadlines, here and below
 	x.conn.waits(true)
 }
 
@@ -87,8 +87,8 @@ func (b *incoming) Read(p []byte) (int, error) {
 		b.conn.waits(false)
 		_ = b.control.SetReadDeadline(time.Time{})
 	case n > 0:
-		b.pace.Moved(n, time.Now())
-		_ = b.control.SetReadDeadline(b.pace.Deadline())
+		b.arrival.Moved(n, time.Now())
+		_ = b.control.SetReadDeadline(b.arrival.Deadline())
 	}
 	return n, err
 }

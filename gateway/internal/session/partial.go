@@ -8,7 +8,7 @@ import (
 )
 
 // partials are the sessions that have sent a packet without all of its attachments: nothing of a frame that never comes would bound
-// their time. The deadline is one for the whole packet, and moves on while its bytes arrive (transport.Pace). While an attachment is
+// their time. The deadline is one for the whole packet, and moves on while its bytes arrive (transport.ArrivalDeadline). While an attachment is
 // on its way the transport bounds how slowly it may come; all of them together have the time of the longest packet at most.
 type partials struct {
 	mu       sync.Mutex // guards sessions, and what it holds
@@ -17,7 +17,7 @@ type partials struct {
 
 type partial struct {
 	patience time.Duration
-	pace     transport.Pace
+	arrival  transport.ArrivalDeadline
 	until    time.Time // in any case
 	kept     int       // bytes of the packet
 }
@@ -32,10 +32,10 @@ func (p *partials) note(s *Session, kept int, now time.Time) {
 		if s.polling() != nil { // what comes by way of another gateway is seen when it is whole
 			patience += longest
 		}
-		known = &partial{patience: patience, pace: transport.NewPace(patience, now), until: now.Add(patience + longest)}
+		known = &partial{patience: patience, arrival: transport.NewArrivalDeadline(patience, now), until: now.Add(patience + longest)}
 		p.sessions[s] = known
 	}
-	known.pace.Moved(max(0, kept-known.kept), now)
+	known.arrival.Moved(max(0, kept-known.kept), now)
 	known.kept = kept
 }
 
@@ -52,11 +52,11 @@ func (p *partials) late(now time.Time) (late []*Session) {
 	defer p.mu.Unlock()
 	for s, known := range p.sessions {
 		switch {
-		case now.After(known.until) || now.After(known.pace.Deadline()) && !s.arriving():
+		case now.After(known.until) || now.After(known.arrival.Deadline()) && !s.arriving():
 			late = append(late, s)
 			delete(p.sessions, s)
 		case s.arriving():
-			known.pace = transport.NewPace(known.patience, now)
+			known.arrival = transport.NewArrivalDeadline(known.patience, now)
 		}
 	}
 	return late

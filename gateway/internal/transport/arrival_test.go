@@ -25,7 +25,7 @@ func TestPace(t *testing.T) {
 		{"silence after all but one byte", 1 << 20, time.Minute, 1<<20 + 1, patience},
 	} {
 		now, sent, cut := start, 0, time.Duration(0)
-		p := NewPace(patience, start)
+		p := NewArrivalDeadline(patience, start)
 		for sent += tc.bytes; ; sent += tc.bytes {
 			p.Moved(tc.bytes, now)
 			if sent >= tc.total {

@@ -21,7 +21,7 @@ type Limits struct {
 	FirstMessage int           // the same, before the peer has shown who it is; 0 = no less
 	Unfinished   *Unfinished   // of all conns; nil sets no bound
 	SendQueue    int           // bytes queued to one conn
-	FrameTimeout time.Duration // patience with a message that has begun (Pace)
+	FrameTimeout time.Duration // patience with a message that has begun (ArrivalDeadline)
 	CloseTimeout time.Duration // for what is queued when a conn closes
 }
 
@@ -188,7 +188,7 @@ func (c *WebSocket) receive(data []byte) error {
 // Only what the message grows by counts: empty fragments, and control frames in between, do not prolong it.
 func (c *WebSocket) boundFrame() {
 	held := int32(c.parser.held()) //nolint:gosec // within the limit of a message
-	pace := Pace{patience: c.server.limits.FrameTimeout, deadline: c.server.born.Add(c.deadline)}
+	arrival := ArrivalDeadline{patience: c.server.limits.FrameTimeout, deadline: c.server.born.Add(c.deadline)}
 	begun := !c.bounded || c.boundedAt != c.parser.units
 	switch {
 	case !c.parser.incomplete():
@@ -199,9 +199,9 @@ func (c *WebSocket) boundFrame() {
 		}
 		return
 	case begun:
-		pace = NewPace(pace.patience, time.Now())
+		arrival = NewArrivalDeadline(arrival.patience, time.Now())
 	case held > c.counted:
-		pace.Moved(int(held-c.counted), time.Now())
+		arrival.Moved(int(held-c.counted), time.Now())
 	default:
 		return
 	}
@@ -211,8 +211,8 @@ func (c *WebSocket) boundFrame() {
 	if watcher, ok := c.owner.(ArrivalWatcher); ok && begun {
 		watcher.MessageBegun()
 	}
-	c.bounded, c.boundedAt, c.counted, c.deadline = true, c.parser.units, held, pace.deadline.Sub(c.server.born)
-	c.setReadDeadline(pace.deadline)
+	c.bounded, c.boundedAt, c.counted, c.deadline = true, c.parser.units, held, arrival.deadline.Sub(c.server.born)
+	c.setReadDeadline(arrival.deadline)
 }
 
 // setReadDeadline bounds the next reads, unless the conn is closing: then the deadline that woke the reader stands.
