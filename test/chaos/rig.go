@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/test/chaos/internal/cluster"
 	"github.com/starling-chat/starling/test/chaos/internal/history"
 	"github.com/starling-chat/starling/test/chaos/internal/load"
@@ -191,13 +192,13 @@ func (r *rig) phases(ctx context.Context) error {
 	loaded := make(chan error, 1)
 	go func() { loaded <- r.load.Run(runCtx) }()
 	r.history.Faults = nemesis.Run(ctx, shift(steps, begin), r.cluster, r.crowd(), r.clock, r.say)
-	if err := sleep(ctx, begin+r.duration-r.clock()); err != nil {
-		return err
+	if !run.Pause(ctx, begin+r.duration-r.clock()) {
+		return ctx.Err()
 	}
 	healed := r.clock()
 	r.enter("healed: load alone")
-	if err := sleep(ctx, aloneTime); err != nil {
-		return err
+	if !run.Pause(ctx, aloneTime) {
+		return ctx.Err()
 	}
 	stopLoad()
 	stopped := r.clock()
@@ -223,17 +224,6 @@ func shift(steps []nemesis.Step, by history.Time) []nemesis.Step {
 		steps[i].At += by
 	}
 	return steps
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // progress prints a line every 5 s.

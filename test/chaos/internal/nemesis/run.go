@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/test/chaos/internal/cluster"
 	"github.com/starling-chat/starling/test/chaos/internal/history"
 )
@@ -35,7 +36,7 @@ func Run(ctx context.Context, steps []Step, c *cluster.Cluster, crowd Crowd, clo
 		faults []history.Fault
 	)
 	for _, step := range steps {
-		if !sleep(ctx, step.At-clock()) {
+		if !run.Pause(ctx, step.At-clock()) {
 			break
 		}
 		all.Go(func() {
@@ -75,7 +76,7 @@ func do(ctx context.Context, w world, step Step) history.Fault {
 		fault.Error = err.Error()
 	}
 	if err == nil {
-		sleep(ctx, step.For)
+		run.Pause(ctx, step.For)
 	}
 	if heal != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), healTimeout)
@@ -86,16 +87,4 @@ func do(ctx context.Context, w world, step Step) history.Fault {
 	}
 	fault.End = w.clock()
 	return fault
-}
-
-// sleep returns false when ctx ended first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
