@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	starling "github.com/starling-chat/starling/proto"
 	"github.com/starling-chat/starling/proto/access"
-	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
-	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
-	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
-	presencev1 "github.com/starling-chat/starling/proto/gen/starling/presence/v1"
+	_ "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
+	_ "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	_ "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
+	_ "github.com/starling-chat/starling/proto/gen/starling/presence/v1"
 )
 
 const backend = "orders"
@@ -21,18 +22,19 @@ const backend = "orders"
 // methods returns the full name of every method that Starling's services have.
 func methods() []string {
 	var all []string
-	for _, file := range []protoreflect.FileDescriptor{
-		authv1.File_starling_auth_v1_auth_proto, authv1.File_starling_auth_v1_users_proto, authv1.File_starling_auth_v1_keys_proto, chatv1.File_starling_chat_v1_chat_proto,
-		presencev1.File_starling_presence_v1_presence_proto, clusterv1.File_starling_cluster_v1_cluster_proto,
-	} {
+	protoregistry.GlobalFiles.RangeFiles(func(file protoreflect.FileDescriptor) bool {
 		services := file.Services()
 		for i := range services.Len() {
 			list := services.Get(i).Methods()
 			for j := range list.Len() {
-				all = append(all, "/"+string(services.Get(i).FullName())+"/"+string(list.Get(j).Name()))
+				if strings.HasPrefix(string(services.Get(i).FullName()), "starling.") {
+					all = append(all, "/"+string(services.Get(i).FullName())+"/"+string(list.Get(j).Name()))
+				}
 			}
 		}
-	}
+		return true
+	})
+	slices.Sort(all)
 	return all
 }
 
