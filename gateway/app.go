@@ -11,6 +11,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/cluster"
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/presence"
+	"github.com/starling-chat/starling/gateway/internal/quota"
 	"github.com/starling-chat/starling/gateway/internal/relay"
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/session"
@@ -83,9 +84,27 @@ func relayConfig(cfg Config) relay.Config {
 		Recovery: relay.RecoveryLimits{
 			MaxEvents: cfg.Recovery.Events, PongWithin: cfg.Protocol.PingInterval + cfg.Protocol.PingTimeout,
 		},
+		Users:    cfg.users(),
 		Services: []string{"chat-service", "presence-service"},
 	}
 }
+
+// users are the limits of a user over its sockets: a few sockets' worth of events, and of bytes what one socket can send.
+func (c *Config) users() quota.Limits {
+	l := quota.Limits{Sockets: c.Limits.UserSockets, Events: c.Limits.UserEvents, Bytes: float64(c.Limits.UserBytes)}
+	if l.Events == 0 {
+		l.Events = socketsWorth * c.Limits.EventRate
+	}
+	if l.Bytes == 0 {
+		l.Bytes = c.Limits.EventRate * float64(c.Limits.EventBytes)
+	}
+	l.Bursts = max(socketsWorth*float64(c.Limits.EventBurst), l.Events)
+	l.BurstSize = max(4*l.Bytes, float64(c.Limits.EventBytes))
+	return l
+}
+
+// socketsWorth is how many sockets' events one user may send by default.
+const socketsWorth = 4
 
 // leaseInterval is the time between two presence leases of a gateway.
 const leaseInterval = 3 * time.Second

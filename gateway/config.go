@@ -69,6 +69,9 @@ type Limits struct {
 	EventBurst     int           `name:"event-burst" env:"EVENT_BURST" default:"100" help:"Client events that one socket may send at once, a number."`
 	EventBytes     int           `name:"max-event-bytes" env:"MAX_EVENT_BYTES" default:"65536" help:"Arguments of one client event with attachments, in bytes."`
 	Rooms          int           `name:"max-rooms" env:"MAX_ROOMS" default:"100" help:"Rooms that one socket may be in, a number."`
+	UserSockets    int           `name:"max-user-sockets" env:"MAX_USER_SOCKETS" default:"1000" help:"Sockets of one user at this gateway, a number; 0 sets no limit."`
+	UserEvents     float64       `name:"user-event-rate" env:"USER_EVENT_RATE" default:"0" help:"Client events of one user over all sockets of this gateway, per second; 0 takes four times EVENT_RATE, and no limit where that is 0."`
+	UserBytes      int           `name:"user-byte-rate" env:"USER_BYTE_RATE" default:"0" help:"Arguments of these events, in bytes a second; 0 takes EVENT_RATE times MAX_EVENT_BYTES."`
 	Watches        int           `name:"max-presence-watches" env:"MAX_PRESENCE_WATCHES" default:"1000000" help:"Users and rooms that all sockets watch, and members of those rooms, a number; beyond, clients are told to retry. 1,000,000 take about 150 MB."`
 	Queued         int           `name:"max-queued-events" env:"MAX_QUEUED_EVENTS" default:"64" help:"Client events of one socket that wait for the one before; reading stops beyond. A number."`
 	InFlight       int           `name:"max-events-in-flight" env:"MAX_EVENTS_IN_FLIGHT" default:"50000" help:"Client events of all sockets that wait for a service, a number."`
@@ -159,6 +162,8 @@ func (c *Config) Validate() error {
 		return errors.New("GATEWAY_ID must be up to 63 letters, digits, - and _")
 	case c.Protocol.MaxAttachments < 0 || c.Protocol.MaxAttachments > 64:
 		return errors.New("MAX_ATTACHMENTS must be 0 to 64")
+	case c.Limits.UserSockets < 0 || c.Limits.UserEvents < 0 || c.Limits.UserBytes < 0:
+		return errors.New("MAX_USER_SOCKETS, USER_EVENT_RATE and USER_BYTE_RATE must not be negative")
 	case c.Limits.EventRate < 0 || c.Limits.ConnectRate < 0 || c.Limits.IPRate < 0 || c.Limits.Connections < 0 || c.Limits.SendBuffer < 0 ||
 		c.Limits.AddressConns < 0 || c.Drain.Window < 0:
 		return errors.New("EVENT_RATE, CONNECT_RATE, HANDSHAKE_RATE, MAX_CONNECTIONS, MAX_ADDRESS_CONNECTIONS, KERNEL_SEND_BUFFER_BYTES and DRAIN_WINDOW must not be negative")

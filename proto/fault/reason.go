@@ -26,6 +26,7 @@ const (
 	ReasonNoUser    Reason = "user_not_found"          // a good token of nobody
 	ReasonDisabled  Reason = "user_disabled"           // a good token of a user who is not let in
 	ReasonNamespace Reason = "invalid_namespace"       // there is no such namespace
+	ReasonSockets   Reason = "too_many_sockets"        // the user has as many sockets as it may
 )
 
 // Refusal returns the fault that refuses a CONNECT; the cause is never shown and may be nil.
@@ -40,6 +41,8 @@ func Refusal(reason Reason, cause error) *Error {
 		f.Message = "User not found"
 	case ReasonNamespace:
 		f.Kind, f.Message = Invalid, "Invalid namespace"
+	case ReasonSockets:
+		f.Kind, f.Message = RateLimited, "Too many connections of this user"
 	default:
 		f.Message = "Refused"
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/presence"
+	"github.com/starling-chat/starling/gateway/internal/quota"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
@@ -18,6 +19,7 @@ type client struct {
 	nonce  string // of this gateway's hold on the socket
 
 	claim presence.Claim // owned by presence
+	user  *quota.User    // from before the socket is admitted; end gives its place back
 
 	saving sync.Mutex // held while a state is written, so that states leave in their order; before mu
 
@@ -79,6 +81,9 @@ func (c *client) setEnded() {
 // end marks the client gone and gives the rooms that it was in.
 func (c *client) end() (rooms []clientRoom, registered bool) {
 	c.mu.Lock()
+	if !c.gone {
+		c.user.Leave()
+	}
 	c.gone = true
 	rooms, registered = c.rooms, c.registered
 	c.forgetLocked(c.inFlight)

@@ -14,7 +14,6 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
-	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/limits"
 )
@@ -64,9 +63,13 @@ func TestTokenBucket(t *testing.T) {
 	now := time.Unix(1000, 0)
 	take := func(at time.Duration, want bool, wantWait time.Duration) {
 		t.Helper()
-		wait, ok, _ := c.takeToken(now.Add(at))
-		if ok != want || wait.Round(time.Millisecond) != wantWait {
-			t.Errorf("take at %v = %v, %v, want %v, %v", at, wait, ok, wantWait, want)
+		refusal, _ := c.takeToken(1, now.Add(at))
+		wait := time.Duration(0)
+		if refusal != nil {
+			wait = refusal.RetryAfter
+		}
+		if (refusal == nil) != want || wait.Round(time.Millisecond) != wantWait {
+			t.Errorf("take at %v = %v, want %v, %v", at, refusal, wantWait, want)
 		}
 	}
 	for range 3 {
@@ -124,15 +127,5 @@ func TestRoomArgument(t *testing.T) {
 	}
 	if _, ok := roomArgument([]byte("\xff")); ok {
 		t.Error("roomArgument of garbage is ok, want not")
-	}
-}
-
-func TestFaultJSON(t *testing.T) {
-	f := &fault.Error{Kind: fault.RateLimited, Message: `say "less"`, RetryAfter: 1500 * time.Microsecond}
-	if got, want := string(faultAck(f)), `[{"ok":false,"error":{"code":"rate_limited","message":"say \"less\"","retryAfterMs":1}}]`; got != want {
-		t.Errorf("faultAck = %s, want %s", got, want)
-	}
-	if got, want := string(faultEvent("a:b", fault.New(fault.Invalid, "x"))), `[{"event":"a:b","code":"invalid","message":"x"}]`; got != want {
-		t.Errorf("faultEvent = %s, want %s", got, want)
 	}
 }

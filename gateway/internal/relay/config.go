@@ -1,6 +1,10 @@
 package relay
 
-import "time"
+import (
+	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/quota"
+)
 
 // Config are the relay's own settings; what it stands on has its own.
 type Config struct {
@@ -10,6 +14,7 @@ type Config struct {
 	MaxHandshakes int // CONNECTs being authenticated at once
 	AuthTimeout   time.Duration
 	Recovery      RecoveryLimits
+	Users         quota.Limits
 	// Services that must have announced their events before an event without responder is called unknown.
 	Services []string
 }

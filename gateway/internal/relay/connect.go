@@ -3,6 +3,8 @@ package relay
 import (
 	"context"
 	"log/slog"
+	"strconv"
+	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/calls"
 	"github.com/starling-chat/starling/gateway/internal/session"
@@ -63,7 +65,22 @@ func (r *Relay) authenticate(s *session.Session, namespace, token string, reques
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return
 	}
+	if r.users.Full(res.GetIdentity().GetUserId()) {
+		r.refuseSocket(s, namespace)
+		return
+	}
 	r.enterNamespace(s, namespace, res.GetIdentity(), request)
+}
+
+// fullFor is when a user with too many sockets is told to try again: by then those that are dead have been noticed.
+const fullFor = 30 * time.Second
+
+// refuseSocket refuses a CONNECT of a user who has as many sockets as it may.
+func (r *Relay) refuseSocket(s *session.Session, namespace string) {
+	r.stats.UserRefusals.WithLabelValues("sockets").Inc()
+	f := fault.Refusal(fault.ReasonSockets, nil)
+	f.RetryAfter = fullFor
+	r.refuseConnect(s, namespace, f)
 }
 
 // enterNamespace recovers the client's old socket if it can, and makes a new one otherwise.
@@ -81,6 +98,10 @@ func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *e
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return
 	}
+	if c.user = r.users.Enter(c.socket.UserID); c.user == nil { // others of the user came in meanwhile
+		r.refuseSocket(s, namespace)
+		return
+	}
 	r.save(c)
 	if !s.Admit(c.socket, c.pid, func() { r.register(c.socket, c) }) {
 		c.end()
@@ -94,8 +115,11 @@ func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *e
 func (r *Relay) refuseConnect(s *session.Session, namespace string, refusal *fault.Error) {
 	r.stats.Handshakes.WithLabelValues("refused").Inc()
 	s.LogRefusal(namespace, string(refusal.Reason))
-	code := rawjson.AppendString(nil, string(refusal.Reason))
-	s.Refuse(namespace, refusal.Message, append(append([]byte(`{"code":`), code...), '}'))
+	why := rawjson.AppendString([]byte(`{"code":`), string(refusal.Reason))
+	if refusal.RetryAfter > 0 {
+		why = strconv.AppendInt(append(why, `,"retryAfterMs":`...), refusal.RetryAfter.Milliseconds(), 10)
+	}
+	s.Refuse(namespace, refusal.Message, append(why, '}'))
 }
 
 // register makes a socket known to the registry: events for its user and its namespace reach it from here on.

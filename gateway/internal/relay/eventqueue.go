@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/proto/fault"
 )
 
 // eventQueue is what a client has sent and nobody has answered yet; client.mu guards it. One request is in flight at a time, so
@@ -20,19 +21,25 @@ type eventQueue struct {
 // only one that sends more than twice its rate for long is.
 const floodBursts = 10
 
-// takeToken takes one token of the socket's event rate; otherwise it tells when there will be one, and whether the socket has
-// gone on for so long that it is to be closed: each refusal is work, too.
-func (c *client) takeToken(now time.Time) (wait time.Duration, ok, flood bool) {
-	rate := c.relay.cfg.Events.Rate
-	if rate <= 0 {
-		return 0, true, false
+// takeToken takes one token of the socket's event rate, and what an event of some bytes costs its user over all sockets. Otherwise it
+// gives the refusal, and tells whether the socket has gone on for so long that it is to be closed: each refusal is work, too.
+func (c *client) takeToken(bytes int, now time.Time) (refusal *fault.Error, flood bool) {
+	r := c.relay
+	rate, burst := r.cfg.Events.Rate, float64(r.cfg.Events.Burst)
+	limited, message := rate > 0, "Too many events"
+	var wait time.Duration
+	if limited && !c.events.Take(1, rate, burst, now) {
+		wait = c.events.Wait(1, rate, burst)
+	} else {
+		var ok bool
+		if wait, ok = c.user.Take(bytes, now); ok {
+			return nil, false
+		}
+		message = "Too many events of this user"
+		r.stats.UserRefusals.WithLabelValues("events").Inc()
 	}
-	burst := float64(c.relay.cfg.Events.Burst)
-	if c.events.Take(1, rate, burst, now) {
-		return 0, true, false
-	}
-	flood = !c.refused.Take(1, rate, floodBursts*burst, now)
-	return c.events.Wait(1, rate, burst), false, flood
+	flood = limited && !c.refused.Take(1, rate, floodBursts*burst, now)
+	return fault.Retry(fault.RateLimited, message, max(wait, time.Millisecond)), flood
 }
 
 // Bounds of one request: events, and the bytes of their arguments and attachments.

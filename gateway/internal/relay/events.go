@@ -4,14 +4,13 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/calls"
 	"github.com/starling-chat/starling/gateway/internal/presence"
+	"github.com/starling-chat/starling/gateway/internal/services"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
-	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/namespaces"
@@ -85,21 +84,21 @@ func (r *Relay) Busy(s *session.Session) bool {
 
 // admit checks an event against the limits and prepares it to be sent.
 func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fault.Error {
+	size := len(e.Packet.Data)
+	for _, a := range e.Attachments {
+		size += len(a)
+	}
 	c.mu.Lock()
-	wait, ok, flood := c.takeToken(now)
+	refusal, flood := c.takeToken(size, now)
 	c.mu.Unlock()
 	if flood {
 		c.socket.Close(transport.CodePolicy, transport.ReasonFlood)
 	}
-	if !ok {
-		return fault.Retry(fault.RateLimited, "Too many events", max(wait, time.Millisecond))
+	if refusal != nil {
+		return refusal
 	}
 	if e.Packet.TooDeep {
 		return fault.New(fault.Invalid, "arguments are nested too deeply")
-	}
-	size := len(e.Packet.Data)
-	for _, a := range e.Attachments {
-		size += len(a)
 	}
 	if size > r.cfg.Events.MaxBytes+len(e.Name)+3 {
 		return fault.Newf(fault.TooLarge, "arguments must not exceed %d bytes", r.cfg.Events.MaxBytes)
@@ -219,48 +218,13 @@ func (r *Relay) refuse(s *session.Socket, p *pending, f *fault.Error) {
 	var m *transport.Message
 	var err error
 	if p.ackID >= 0 {
-		m, err = session.RefusalMessage(s.Namespace, p.ackID, faultAck(f))
+		m, err = session.RefusalMessage(s.Namespace, p.ackID, services.RefusalAck(f))
 	} else {
-		m, err = session.Emit{Namespace: s.Namespace, Event: "event:error", Args: faultEvent(p.event, f)}.Encode()
+		m, err = session.Emit{Namespace: s.Namespace, Event: "event:error", Args: services.RefusalEvent(p.event, f)}.Encode()
 	}
 	if err != nil {
 		r.log.Error("fault cannot be encoded", slog.String("event", p.event), slog.Any("error", err))
 		return
 	}
 	s.Queue(m)
-}
-
-// faultAck is [{"ok":false,"error":{"code":…,"message":…,"reason":…,"retryAfterMs":…,"until":…}}].
-func faultAck(f *fault.Error) []byte {
-	b := append(make([]byte, 0, 96), `[{"ok":false,"error":{"code":`...)
-	b = appendFault(b, f)
-	return append(b, `}}]`...)
-}
-
-// faultEvent is [{"event":…,"code":…,"message":…,"reason":…,"retryAfterMs":…,"until":…}].
-func faultEvent(event string, f *fault.Error) []byte {
-	b := append(make([]byte, 0, 96), `[{"event":`...)
-	b = rawjson.AppendString(b, event)
-	b = append(b, `,"code":`...)
-	b = appendFault(b, f)
-	return append(b, `}]`...)
-}
-
-func appendFault(b []byte, f *fault.Error) []byte {
-	b = rawjson.AppendString(b, string(f.Kind))
-	b = append(b, `,"message":`...)
-	b = rawjson.AppendString(b, f.Message)
-	if f.Reason != "" {
-		b = append(b, `,"reason":`...)
-		b = rawjson.AppendString(b, string(f.Reason))
-	}
-	if f.RetryAfter > 0 {
-		b = append(b, `,"retryAfterMs":`...)
-		b = strconv.AppendInt(b, max(f.RetryAfter.Milliseconds(), 1), 10)
-	}
-	if !f.Until.IsZero() {
-		b = append(b, `,"until":"`...)
-		b = append(f.Until.UTC().AppendFormat(b, fault.UntilLayout), '"')
-	}
-	return b
 }

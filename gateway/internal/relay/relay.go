@@ -13,6 +13,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/calls"
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/presence"
+	"github.com/starling-chat/starling/gateway/internal/quota"
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/services"
 	"github.com/starling-chat/starling/gateway/internal/session"
@@ -73,6 +74,7 @@ type Relay struct {
 	revocations *revocations
 	catalog     *services.Catalog
 	holders     *holders
+	users       *quota.Users
 
 	waiting    atomic.Int64    // bytes of the client events that clients have queued or in flight
 	handshakes chan struct{}   // tokens of CONNECTs being authenticated
@@ -87,6 +89,7 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 		cfg: cfg, nc: deps.Bus, auth: deps.Auth, chat: deps.Chat, hub: deps.Hub, registry: deps.Registry,
 		feed: deps.Feed, rooms: deps.Feed, presence: deps.Presence, store: deps.Store, stats: deps.Stats, log: deps.Log,
 		stalls: stall.New(stallLimit), catalog: services.NewCatalog(cfg.Services), holders: newHolders(),
+		users:      quota.New(cfg.Users),
 		handshakes: make(chan struct{}, cfg.MaxHandshakes),
 	}
 	r.ctx, r.stop = context.WithCancel(ctx)

@@ -23,6 +23,7 @@ const (
 // carryOn brings the socket back into its rooms and admits it. On an error the caller closes the session.
 func (p *resumption) carryOn(ctx context.Context) error {
 	r, c := p.relay, p.client
+	c.user = r.users.Return(c.socket.UserID)
 	for _, room := range p.rooms {
 		c.socket.Offsets.Set(room.index, room.seq)
 		r.hub.BeginJoin(c.socket, room.id, room.index)

@@ -12,6 +12,7 @@ type Stats struct {
 	Refusals     *prometheus.CounterVec // reason: fault.Reason
 	HTTPRefusals *prometheus.CounterVec // bound: address, descriptors, handshake_rate, max_connections, bodies
 	Disconnects  *prometheus.CounterVec // reason: transport.Reason
+	UserRefusals *prometheus.CounterVec // limit of a user over its sockets: sockets, events
 	Packets      *prometheus.CounterVec // direction: in, out; type: socketio.Type
 	SlowCloses   prometheus.Counter
 	Recoveries   *prometheus.CounterVec // result: ok, or why not
@@ -47,6 +48,7 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 		Handshakes:   counter("handshakes_total", "Namespace CONNECTs by result.", "result"),
 		Refusals:     counter("connect_refusals_total", "Namespace CONNECTs that were refused for good, by reason.", "reason"),
 		HTTPRefusals: counter("http_refusals_total", "HTTP connections and requests refused at a bound.", "bound"),
+		UserRefusals: counter("user_refusals_total", "What was refused at a limit of a user over all its sockets.", "limit"),
 		Disconnects:  counter("disconnects_total", "Ended sessions by reason.", "reason"),
 		Packets:      counter("packets_total", "Socket.IO packets.", "direction", "type"),
 		SlowCloses: prometheus.NewCounter(prometheus.CounterOpts{
@@ -79,7 +81,7 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 	}, func() float64 { return float64(queuedBytes()) })
 	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.Refusals, s.HTTPRefusals, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs, s.Recoveries,
 		s.RecoveryBytes, s.RecoveryLimit, s.RecoveryRefused,
-		s.ClientEvents, s.EventRepeats, s.ClusterCalls, s.PresenceWatches, s.PresenceChanges, s.Draining, s.Delivery, queue)
+		s.ClientEvents, s.EventRepeats, s.ClusterCalls, s.UserRefusals, s.PresenceWatches, s.PresenceChanges, s.Draining, s.Delivery, queue)
 	s.EventsIn = s.Packets.WithLabelValues("in", "event")
 	s.EventsOut = s.Packets.WithLabelValues("out", "event")
 	s.AcksOut = s.Packets.WithLabelValues("out", "ack")
