@@ -96,7 +96,8 @@ type Limits struct {
 
 // Accounts says who exists and who may come.
 type Accounts struct {
-	Registration  bool            `name:"registration" env:"REGISTRATION" default:"true" negatable:"" help:"Let everyone register."`
+	Registration  *bool           `name:"registration" env:"REGISTRATION" negatable:"" help:"Let everyone register. Unless it is said, only where PUBLISHED_ADDRESS is this machine's own and no other issuer's tokens are accepted."`
+	Published     string          `name:"published-address" env:"PUBLISHED_ADDRESS" help:"IP address or host on which clients reach the gateways, where it is known; it decides whether everyone may register unless REGISTRATION says so."`
 	APIKey        settings.Secret `name:"api-key" env:"API_KEY" help:"API key named default with all scopes, 16 to 256 bytes; empty leaves the keys as they are."`
 	AdminUsername string          `name:"admin-username" env:"ADMIN_USERNAME" help:"User that is an admin: created, or promoted with this password and logged out everywhere."`
 	AdminPassword settings.Secret `name:"admin-password" env:"ADMIN_PASSWORD" help:"Password for the admin, used only when it is created or promoted."`
@@ -166,6 +167,18 @@ func (c *Config) Validate() error {
 	return nil
 }
 
+// registration tells whether everyone may register. Where nothing was said, strangers may not come in, and where another login system
+// says who there is, it is the only one that does.
+func (c *Config) registration() bool {
+	if c.Accounts.Registration != nil {
+		return *c.Accounts.Registration
+	}
+	host := strings.Trim(c.Accounts.Published, "[]")
+	ip, err := netip.ParseAddr(host)
+	own := host == "localhost" || err == nil && ip.Unmap().IsLoopback()
+	return own && c.External.Secret == "" && c.External.Issuers == ""
+}
+
 // exempt reads the networks that have no limits; a bare address is a network of its own.
 func (c *Config) exempt() ([]netip.Prefix, error) {
 	networks := make([]netip.Prefix, 0, len(c.Limits.Exempt))
@@ -216,7 +229,7 @@ func (c *Config) domain(others *issuers.Set) auth.Config {
 			Argon2:      auth.Argon2{MemoryKiB: c.Passwords.MemoryKiB, Time: c.Passwords.Time, Threads: c.Passwords.Parallelism},
 			Concurrency: c.Passwords.Concurrency, Queue: c.Passwords.Queue, Wait: c.Passwords.Wait,
 		},
-		Registration: c.Accounts.Registration,
+		Registration: c.registration(),
 		Limits: admission.Limits{
 			Account: limit(c.Limits.AccountRate, c.Limits.AccountBurst), User: limit(c.Limits.UserRate, c.Limits.UserBurst),
 			Address: limit(c.Limits.AddressRate, c.Limits.AddressBurst), Register: limit(c.Limits.RegisterRate, c.Limits.RegisterBurst),

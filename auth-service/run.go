@@ -122,8 +122,12 @@ func prepare(ctx context.Context, cfg Config, service *auth.Service, log *slog.L
 	}
 }
 
-// warn names settings that are legal but weak.
+// warn names settings that are legal but weak, and what was decided where nothing was said.
 func warn(ctx context.Context, cfg Config, log *slog.Logger) {
+	if cfg.Accounts.Registration == nil {
+		log.LogAttrs(ctx, slog.LevelInfo, "whether everyone may register follows from other settings: REGISTRATION says otherwise",
+			slog.Bool("registration", cfg.registration()))
+	}
 	if cfg.Tokens.KeySecret == "" {
 		log.LogAttrs(ctx, slog.LevelWarn, "signing keys are stored unencrypted, set KEY_ENCRYPTION_SECRET")
 	}

@@ -64,7 +64,7 @@ func (s *system) config(t *testing.T) Config {
 		"--admin-listen=", "--grpc-listen=" + freeAddr(t), "--db-max-conns=6",
 		"--database-url=" + s.database.URL.Reveal(), "--nats-url=" + s.natsURL.Reveal(),
 		"--argon2-memory-kib=64", "--argon2-time=1", "--argon2-parallelism=1",
-		"--jwt-secret=" + jwtSecret, "--auth-auto-provision", "--api-key=" + apiKey, "--service-token=between services",
+		"--registration", "--jwt-secret=" + jwtSecret, "--auth-auto-provision", "--api-key=" + apiKey, "--service-token=between services",
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -361,6 +361,32 @@ func forward(t *testing.T, from, to string) {
 			go func() { _, _ = io.Copy(in, out); _ = in.Close() }()
 		}
 	}()
+}
+
+// TestRegistration: strangers register only where somebody said so, or where nobody but this machine reaches the system.
+func TestRegistration(t *testing.T) {
+	issuer := `--token-issuers={"issuer":"https://id.test"}`
+	for args, want := range map[string]bool{
+		"":                                                false,
+		"--published-address=127.0.0.1":                   true,
+		"--published-address=127.1.2.3":                   true,
+		"--published-address=localhost":                   true,
+		"--published-address=[::1]":                       true,
+		"--published-address=0.0.0.0":                     false,
+		"--published-address=::":                          false,
+		"--published-address=192.0.2.1":                   false,
+		"--published-address=127.evil.com":                false,
+		"--registration":                                  true,
+		"--no-registration --published-address=127.0.0.1": false,
+		"--published-address=127.0.0.1 --jwt-secret=0123456789abcdef0123456789abcdef": false,
+		"--published-address=127.0.0.1 " + issuer:                                     false,
+		"--published-address=0.0.0.0 --registration " + issuer:                        true,
+	} {
+		var cfg Config
+		if err := settings.Parse("auth-service", "", &cfg, strings.Fields(args)); err != nil || cfg.domain(nil).Registration != want {
+			t.Errorf("%q: registration is %v, %v, want %v", args, cfg.domain(nil).Registration, err, want)
+		}
+	}
 }
 
 func TestValidate(t *testing.T) {

@@ -84,7 +84,7 @@ func (s *system) readServices() error {
 		args = append(args, s.withinProcess()...)
 		switch name {
 		case "auth":
-			args = append(args, "--api-key="+s.apiKey)
+			args = append(args, "--api-key="+s.apiKey, "--published-address=localhost") // people try things out
 		case "chat":
 			args = append(args, "--stream-max-bytes="+natsMaxBytes)
 		case "presence":

@@ -82,7 +82,7 @@ func startTarget(ctx context.Context, o options, dir string) (*target, error) {
 	t.process = launch.NewLocal(launch.LocalSpec{
 		Binary: binary, Data: filepath.Join(dir, "data"), FirstPort: first, Gateways: 2, Args: args, Output: output,
 		Env: []string{
-			"JWT_SECRET=" + t.secret, "AUTH_AUTO_PROVISION=true", "API_KEY=" + t.apiKey, "TRUSTED_PROXIES=127.0.0.0/8",
+			"JWT_SECRET=" + t.secret, "AUTH_AUTO_PROVISION=true", "REGISTRATION=true", "API_KEY=" + t.apiKey, "TRUSTED_PROXIES=127.0.0.0/8",
 			"HANDSHAKE_RATE=20", "HANDSHAKE_BURST=" + strconv.Itoa(handshakeBurst), "RECOVERY_BYTES=" + strconv.Itoa(1<<20),
 			"FRAME_TIMEOUT=" + frameTimeout.String(), "LOG_FILE_LEVEL=error",
 		},

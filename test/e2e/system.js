@@ -16,6 +16,7 @@ export const settings = {
   API_KEY: 'e2e-api-key-0123456789abcdef0123456789',
   JWT_SECRET: 'e2e-secret-e2e-secret-e2e-secret-0123456789',
   AUTH_AUTO_PROVISION: 'true',
+  REGISTRATION: 'true',
   FRONTEND_URL: 'http://app.example.test,http://localhost:5173',
   // Many accounts from one address, and cheap passwords: what they cost is not this suite's question.
   REGISTER_ADDRESS_RATE: '0', LOGIN_ADDRESS_RATE: '0', ARGON2_MEMORY_KIB: '8192', ARGON2_TIME: '1',

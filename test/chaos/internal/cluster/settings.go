@@ -69,7 +69,7 @@ func (c *Cluster) environment(s *service) ([]string, error) {
 	case "chat":
 		env = append(env, fmt.Sprintf("STREAM_REPLICAS=%d", c.cfg.Nodes), "STREAM_MAX_AGE=2h") // the stream is read at the end
 	case "auth":
-		env = append(env, "JWT_SECRET="+JWTSecret, "AUTH_AUTO_PROVISION=true", "API_KEY="+APIKey,
+		env = append(env, "JWT_SECRET="+JWTSecret, "AUTH_AUTO_PROVISION=true", "REGISTRATION=true", "API_KEY="+APIKey,
 			"ACCESS_TOKEN_TTL="+tokenTTL, "KEY_ROTATION="+keyRotation, "KEY_OVERLAP="+keyOverlap, "ARGON2_MEMORY_KIB=8192")
 	}
 	uses := map[string][]string{"gateway": {"auth", "chat", "presence"}, "presence": {"chat"}}

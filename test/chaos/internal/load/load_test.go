@@ -37,7 +37,7 @@ func newSystem(t *testing.T) *launch.Local {
 	}
 	s := launch.NewLocal(launch.LocalSpec{
 		Binary: binary, Data: filepath.Join(dir, "data"), FirstPort: first, Gateways: 2, Output: t.Output(),
-		Args: []string{"--log-file-level=warn"}, Env: []string{"JWT_SECRET=" + secret, "AUTH_AUTO_PROVISION=true"},
+		Args: []string{"--log-file-level=warn"}, Env: []string{"JWT_SECRET=" + secret, "AUTH_AUTO_PROVISION=true", "REGISTRATION=true"},
 	})
 	t.Cleanup(func() { s.Clean(context.Background()) })
 	return s
