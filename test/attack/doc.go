@@ -10,7 +10,9 @@
 //
 // An attack is repelled when the others' sends stay below a second and none is lost, the memory stays bounded, and what the attack
 // itself looks for is as it should be: that a flood is ended, that recovery still works after it. On a slow machine "a second" is
-// relative: the same sends are measured without an attack before.
+// relative: the same sends are measured without an attack before. What is not repelled is tried once more, after another look at how
+// long sends take without an attack: only what hurts twice is a fault. The attackers use the same processors, so they send no more than
+// the system under attack takes; how much of them they use is said beside.
 //
 //	rig ──► system            deploy/local as a child, few descriptors
 //	 ├────► others            chatters, newcomers, logins: they measure

@@ -116,43 +116,22 @@ func addressLimits(ctx context.Context, t *target) (string, error) {
 }
 
 const (
-	tunnelBytes = 1_000
-	tunnelRate  = 20_000 // a second: 20 MB
+	tunnelFloods = 8 // half of them from either gateway
+	tunnelRate   = 60_000
 )
 
-// tunnelFlood sends as much as it can through a WebSocket whose session is at the other gateway. Others have such connections, too,
-// and what is between gateways is shared.
+// tunnelFlood sends events as fast as it can through WebSockets whose sessions are at the other gateway. Others have such connections,
+// too, and send at their own pace; what is between gateways takes all of them. The events are small, refused and answered, so that
+// those who take them in at the other gateway fall behind those who pass them on.
 func tunnelFlood(ctx context.Context, t *target) (string, error) {
 	var sent atomic.Int64
-	packet := []byte(`42["room:message",{"roomId":"r","x":"` + strings.Repeat("x", tunnelBytes) + `"}]`)
-	outcomes := crowd(ctx, 2, func(ctx context.Context, i int) string {
-		link, err := sioclient.DialUpgraded(ctx, t.gateways[i], t.gateways[1-i])
+	frames := sioclient.AppendFrame(nil, ws.OpText, []byte(`421["message:send",{"roomId":"r","content":"c"}]`), [4]byte{})
+	outcomes := crowd(ctx, tunnelFloods, func(ctx context.Context, i int) string {
+		s, err := dialThrough(ctx, t.gateways[i%2], t.gateways[1-i%2], t.token("tunneller-"+strconv.Itoa(i)))
 		if err != nil {
 			return "not let in"
 		}
-		c, err := enter(ctx, link, sioclient.Auth{Token: t.token("tunneller-" + strconv.Itoa(i))})
-		if err != nil {
-			return "not let in"
-		}
-		err = steady(ctx, tunnelRate, func(n int) error {
-			for range n {
-				if err := link.Write(packet); err != nil {
-					return err
-				}
-				sent.Add(1)
-			}
-			return nil
-		})
-		if err != nil && isTimeout(err) {
-			link.Reset()
-			<-c.ended
-			return "held back"
-		}
-		c.close()
-		if ctx.Err() != nil {
-			return ""
-		}
-		return strings.TrimSuffix("ended: "+c.err.Error(), "\n")
+		return pour(ctx, s, tunnelRate, frames, &sent)
 	})
-	return fmt.Sprintf("%d events of %d bytes over 2 tunnels: %s", sent.Load(), tunnelBytes, outcomes), nil
+	return fmt.Sprintf("%d events over %d tunnels: %s", sent.Load(), tunnelFloods, outcomes), nil
 }

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -26,6 +27,8 @@ const (
 
 	frameSockets   = 600
 	frameBytes     = 950_000
+	pieceBytes     = 64 << 10
+	pieceEvery     = 50 * time.Millisecond // a whole frame in less than a second
 	halfSockets    = 300
 	halfBytes      = 50_000
 	attachmentTime = 2*frameTimeout + time.Second // in which they have to be closed: longer than the short form lasts
@@ -49,12 +52,28 @@ func dialSocket(ctx context.Context, address, token string) (*socket, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &socket{Conn: conn, closed: make(chan struct{}), acked: make(chan struct{}), answers: make(chan struct{}, 1)}
 	reader := io.Reader(conn)
 	if early != nil {
 		reader = io.MultiReader(early, conn)
 	}
-	go s.read(reader)
+	return begin(ctx, conn, reader, token)
+}
+
+// dialThrough opens a session at one gateway and its WebSocket at another one, which carries it for the first.
+func dialThrough(ctx context.Context, owner, carrier, token string) (*socket, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	conn, early, err := sioclient.DialUpgradedConn(ctx, owner, carrier)
+	if err != nil {
+		return nil, err
+	}
+	return begin(ctx, conn, early, token)
+}
+
+// begin reads what comes over a WebSocket from now on, and shows a token, when there is one.
+func begin(ctx context.Context, conn net.Conn, early io.Reader, token string) (*socket, error) {
+	s := &socket{Conn: conn, closed: make(chan struct{}), acked: make(chan struct{}), answers: make(chan struct{}, 1)}
+	go s.read(early)
 	if token == "" {
 		return s, nil
 	}
@@ -118,6 +137,23 @@ func (s *socket) send(frames []byte) error {
 	return err
 }
 
+// sendSlowly sends in pieces, and no more to a socket that is closed. A whole payload at once fills the buffers of the kernel before
+// anybody can refuse it: hundreds of megabytes a second, copied by the machine under test for the attacker.
+func (s *socket) sendSlowly(ctx context.Context, payload []byte) {
+	for piece := range slices.Chunk(payload, pieceBytes) {
+		if s.send(piece) != nil {
+			return
+		}
+		select {
+		case <-s.closed:
+			return
+		case <-ctx.Done():
+			return
+		case <-time.After(pieceEvery):
+		}
+	}
+}
+
 func (s *socket) end() {
 	_ = s.Close()
 	<-s.closed
@@ -158,8 +194,8 @@ func unfinishedFrames(ctx context.Context, t *target) (string, error) {
 			return "not let in"
 		}
 		_ = s.send(head)
-		_ = s.send(payload) // what is closed meanwhile says so
-		return s.outcome(ctx)
+		s.sendSlowly(ctx, payload)
+		return s.outcome(ctx) // what is closed meanwhile says so
 	})
 	return fmt.Sprintf("%d sockets with %d bytes of an unfinished frame: %s", n, frameBytes-10, outcomes), nil
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 
@@ -21,6 +22,23 @@ type upgraded struct {
 // DialUpgraded opens a session by polling at first, and takes it over to a WebSocket at second, both host:port. Where these are
 // gateways that do not have the session, they carry it for the one that has.
 func DialUpgraded(ctx context.Context, first, second string) (Link, error) {
+	u, err := dialUpgraded(ctx, first, second)
+	if err != nil {
+		return nil, err // not a nil *upgraded
+	}
+	return u, nil
+}
+
+// DialUpgradedConn is DialUpgraded for who writes frames of their own; reader has what comes.
+func DialUpgradedConn(ctx context.Context, first, second string) (conn net.Conn, reader io.Reader, err error) {
+	u, err := dialUpgraded(ctx, first, second)
+	if err != nil {
+		return nil, nil, err
+	}
+	return u.conn, u.reader, u.conn.SetDeadline(time.Time{})
+}
+
+func dialUpgraded(ctx context.Context, first, second string) (*upgraded, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+first+Path+"polling", nil)
