@@ -46,10 +46,29 @@ func warm(t *testing.T, pool *pgxpool.Pool, n int) {
 	}
 }
 
-// pair is a migrated pair of servers and a pool on it with connections to the first one.
-func pair(t *testing.T) (*pgtest.Pair, *pgxpool.Pool) {
-	t.Helper()
+// TestFailover tries everything on one pair of servers, which takes seconds to start.
+func TestFailover(t *testing.T) {
 	servers := pgtest.NewPair(t)
+	for _, tc := range []struct {
+		name string
+		try  func(*testing.T, *pgtest.Pair)
+	}{
+		{"writes follow", writesFollow},
+		{"repeats do not fail", repeatsDoNotFail},
+		{"reads follow", readsFollow},
+		{"read-only is away", readOnlyIsAway},
+		{"hosts of the URL", hostsOfTheURL},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			servers.Reset(t)
+			tc.try(t, servers)
+		})
+	}
+}
+
+// prepare migrates a pair of servers and gives a pool on it with connections to the first one.
+func prepare(t *testing.T, servers *pgtest.Pair) *pgxpool.Pool {
+	t.Helper()
 	cfg := servers.Config("s")
 	if err := pg.Migrate(t.Context(), cfg, migrations(), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
@@ -60,7 +79,7 @@ func pair(t *testing.T) (*pgtest.Pair, *pgxpool.Pool) {
 	}
 	t.Cleanup(pool.Close)
 	warm(t, pool, 6)
-	return servers, pool
+	return pool
 }
 
 // failOver changes primaries and migrates the new one.
@@ -72,10 +91,10 @@ func failOver(t *testing.T, servers *pgtest.Pair) {
 	}
 }
 
-// TestWritesFollowTheFailover: connections to the former primary stay alive and take no writes. The first write that finds out
+// writesFollow: connections to the former primary stay alive and take no writes. The first write that finds out
 // ends them all; the next ones reach the new primary.
-func TestWritesFollowTheFailover(t *testing.T) {
-	servers, pool := pair(t)
+func writesFollow(t *testing.T, servers *pgtest.Pair) {
+	pool := prepare(t, servers)
 	store := pg.NewStore(pool)
 	insert := func(ctx context.Context) error {
 		_, err := pool.Exec(ctx, "INSERT INTO account (id) SELECT coalesce(max(id), 0) + 1 FROM account")
@@ -103,9 +122,12 @@ func TestWritesFollowTheFailover(t *testing.T) {
 	if n := servers.Ask(t, "SELECT count(*)::text FROM s.account"); n != "1" {
 		t.Errorf("the new primary has %s rows, want 1", n)
 	}
-	// What may be repeated does not fail at all.
-	servers, pool = pair(t)
-	store = pg.NewStore(pool)
+}
+
+// repeatsDoNotFail: what may be repeated does not fail at all.
+func repeatsDoNotFail(t *testing.T, servers *pgtest.Pair) {
+	pool := prepare(t, servers)
+	store := pg.NewStore(pool)
 	failOver(t, servers)
 	err := store.Do(t.Context(), "insert", func(ctx context.Context) error {
 		_, err := pool.Exec(ctx, "INSERT INTO account (id) VALUES (7)")
@@ -116,9 +138,9 @@ func TestWritesFollowTheFailover(t *testing.T) {
 	}
 }
 
-// TestReadsFollowTheFailover: a service that only reads notices too, for the former primary answers reads from the past for ever.
-func TestReadsFollowTheFailover(t *testing.T) {
-	servers, pool := pair(t)
+// readsFollow: a service that only reads notices too, for the former primary answers reads from the past for ever.
+func readsFollow(t *testing.T, servers *pgtest.Pair) {
+	pool := prepare(t, servers)
 	store := pg.NewStore(pool)
 	const count = "SELECT count(*) FROM account"
 	failOver(t, servers)
@@ -144,9 +166,9 @@ func TestReadsFollowTheFailover(t *testing.T) {
 	}
 }
 
-// TestReadOnlyIsAway: while there is no primary at all, the store is not ready, says why, and comes back by itself.
-func TestReadOnlyIsAway(t *testing.T) {
-	servers, pool := pair(t)
+// readOnlyIsAway: while there is no primary at all, the store is not ready, says why, and comes back by itself.
+func readOnlyIsAway(t *testing.T, servers *pgtest.Pair) {
+	pool := prepare(t, servers)
 	store := pg.NewStore(pool)
 	servers.Demote(t)
 	until(t, "to be not ready", func() error {
@@ -163,9 +185,9 @@ func TestReadOnlyIsAway(t *testing.T) {
 	until(t, "to be ready", func() error { return store.Ready(t.Context()) })
 }
 
-// TestHostsOfTheURL: of several hosts in the URL the one that takes writes is used, without target_session_attrs.
-func TestHostsOfTheURL(t *testing.T) {
-	servers, _ := pair(t)
+// hostsOfTheURL: of several hosts in the URL the one that takes writes is used, without target_session_attrs.
+func hostsOfTheURL(t *testing.T, servers *pgtest.Pair) {
+	prepare(t, servers)
 	servers.FailOver(t)
 	cfg := servers.Direct(t, "s") // the former primary first
 	if err := pg.Migrate(t.Context(), cfg, migrations(), slog.New(slog.DiscardHandler)); err != nil {

@@ -3,6 +3,7 @@ package pgtest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -39,13 +40,8 @@ const (
 func NewPair(t testing.TB) *Pair {
 	t.Helper()
 	p := &Pair{}
+	p.startServers(t)
 	for i := range p.servers {
-		server, err := pgserver.Start(t.Context(), pgserver.Config{DataDir: t.TempDir()})
-		if err != nil {
-			t.Fatalf("start server %d: %v", i, err)
-		}
-		t.Cleanup(func() { _ = server.Stop(context.WithoutCancel(t.Context())) })
-		p.servers[i] = server
 		p.exec(t, i, fmt.Sprintf("CREATE ROLE %s LOGIN SUPERUSER PASSWORD '%s'", pairRole, pairPassword))
 		p.exec(t, i, "CREATE DATABASE "+pairRole+" OWNER "+pairRole)
 	}
@@ -70,6 +66,39 @@ func NewPair(t testing.TB) *Pair {
 		carriers.Wait()
 	})
 	return p
+}
+
+// startServers starts both at once: most of it is waiting.
+func (p *Pair) startServers(t testing.TB) {
+	t.Helper()
+	var errs [2]error
+	var starting sync.WaitGroup
+	for i := range p.servers {
+		dir := t.TempDir()
+		starting.Go(func() { p.servers[i], errs[i] = pgserver.Start(t.Context(), pgserver.Config{DataDir: dir}) })
+	}
+	starting.Wait()
+	for _, server := range p.servers {
+		if server != nil {
+			t.Cleanup(func() { _ = server.Stop(context.WithoutCancel(t.Context())) })
+		}
+	}
+	if err := errors.Join(errs[:]...); err != nil {
+		t.Fatalf("start two servers: %v", err)
+	}
+}
+
+// Reset brings back what NewPair gave: the first server is the primary, and both databases are empty. A pair takes seconds to start.
+func (p *Pair) Reset(t testing.TB) {
+	t.Helper()
+	p.mu.Lock()
+	p.primary = 0
+	p.mu.Unlock()
+	for i := range p.servers {
+		p.readOnly(t, i, "off")
+		p.exec(t, i, "DROP DATABASE "+pairRole+" WITH (FORCE)")
+		p.exec(t, i, "CREATE DATABASE "+pairRole+" OWNER "+pairRole)
+	}
 }
 
 // Config returns the address of both, for a service with the given schema.
