@@ -38,7 +38,7 @@ clean: ## Remove the data that `make run` keeps
 # In the order in which they help: what tells most about a change first, style last. The linter is built meanwhile.
 .PHONY: test
 test: ## All tests that need no container engine, in order, with times; stops at the first failure
-	@tools/steps.sh --beside lint-tool check proto-check unit helm-test fuzz-short conformance e2e chaos-short lint
+	@tools/steps.sh --beside lint-tool check proto-check unit helm-test fuzz-short conformance e2e attack-short chaos-short lint
 
 .PHONY: check
 check: ## What is missing on this machine (on Debian, as root, it says what it installs, and installs it)
@@ -75,8 +75,9 @@ vuln: ## Known vulnerabilities in what the programs call (asks the Go vulnerabil
 	  (cd "$$mod" && GOWORK=off go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./...) || exit 1; done
 
 .PHONY: unit
+# Tests that run in parallel wait most of the time: there are more of them at once than processors.
 unit: ## go test -race over every module of go.work (PKG=./gateway/... for less)
-	@go test -race $(ARGS) $(or $(PKG),$$(go list -m -f '{{.Path}}/...'))
+	@go test -race -parallel 8 $(ARGS) $(or $(PKG),$$(go list -m -f '{{.Path}}/...'))
 
 .PHONY: helm-test
 helm-test: ## The Helm chart, rendered and checked offline
@@ -91,7 +92,7 @@ conformance: test/conformance/clients/node_modules/.package-lock.json ## Officia
 	@cd test/conformance/clients && node run.js $(ARGS)
 
 .PHONY: e2e
-e2e: test/e2e/node_modules/.package-lock.json ## The client contract with the official client, on three gateways (ARGS="rooms rest")
+e2e: test/e2e/node_modules/.package-lock.json ## The client contract with the official client, on three gateways, and `proxies` (ARGS="rooms rest")
 	@cd test/e2e && node run.js $(ARGS)
 
 .PHONY: proxies
