@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/netip"
 	"strings"
 	"testing"
@@ -182,6 +183,9 @@ func TestAddressBehindProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Header.Set("X-Forwarded-For", "9.9.9.9")
+	arriving := make(chan struct{})
+	r = r.WithContext(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{Wait100Continue: func() {}, Got100Continue: func() { close(arriving) }}))
+	r.Header.Set("Expect", "100-continue") // which the gateway answers when it begins to read the body
 	answered := make(chan struct{})
 	go func() {
 		defer close(answered)
@@ -189,7 +193,12 @@ func TestAddressBehindProxy(t *testing.T) {
 			_ = res.Body.Close()
 		}
 	}()
-	_, _ = feed.Write([]byte("4")) // the request is under way
+	go func() { _, _ = feed.Write([]byte("4")) }()
+	select {
+	case <-arriving: // the request is under way, and was not refused because another one was
+	case <-time.After(30 * time.Second):
+		t.Fatal("the gateway does not ask for the body")
+	}
 	for end := time.Now().Add(30 * time.Second); page("9.9.9.9") != http.StatusServiceUnavailable; {
 		if time.Now().After(end) {
 			t.Fatal("a second request of the address is served, want 503")
