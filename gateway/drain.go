@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/starling-chat/starling/gateway/internal/peers"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -22,6 +23,7 @@ type drain struct {
 	sessions *session.Server
 	sockets  *transport.Server
 	busy     func(*session.Session) bool // has events that are not answered
+	carried  func() []carried            // the WebSockets of other gateways' sessions
 	stats    *stats.Stats
 	log      *slog.Logger
 
@@ -46,6 +48,26 @@ const (
 	busyLimit    = 6 * time.Second // longer than EVENT_TIMEOUT
 )
 
+// carried is a WebSocket of another gateway's session: that gateway is asked to end the session, which closes the WebSocket.
+type carried interface {
+	Ask()
+	Close()
+}
+
+// with has the drain end what p carries, and returns p.
+func (d *drain) with(p *peers.Peers) *peers.Peers {
+	d.carried = func() (all []carried) {
+		for _, l := range p.Leaving() {
+			all = append(all, l)
+		}
+		return all
+	}
+	return p
+}
+
+// carriedLimit is how long the owner of a carried WebSocket may take to end its session; it needs busyLimit at most.
+const carriedLimit = busyLimit + time.Second
+
 // leaving is a session whose time has come.
 type leaving struct {
 	session *session.Session
@@ -61,12 +83,13 @@ func (d *drain) run(ctx context.Context) error {
 	open := d.sessions.Refuse()
 	d.log.InfoContext(ctx, "draining", slog.Int("sessions", len(open)), slog.Duration("window", d.window))
 	rand.Shuffle(len(open), func(i, j int) { open[i], open[j] = open[j], open[i] }) //nolint:gosec // no secret
+	others := d.carried()
 	force := run.ForceStop(ctx)
 	tick := time.NewTicker(busyTick)
 	defer tick.Stop()
-	window, start, next, forced := d.window, time.Now(), 0, false
+	window, start, next, asked, forced := d.window, time.Now(), 0, 0, false
 	var busy []*leaving
-	for next < len(open) || len(busy) > 0 {
+	for next < len(open) || len(busy) > 0 || len(d.carried()) > 0 {
 		select {
 		case <-tick.C:
 		case <-force:
@@ -76,10 +99,35 @@ func (d *drain) run(ctx context.Context) error {
 		for ; next < len(open) && now.Sub(start) >= window*time.Duration(next)/time.Duration(len(open)); next++ {
 			busy = append(busy, &leaving{session: open[next], since: now})
 		}
+		for ; asked < len(others) && now.Sub(start) >= window*time.Duration(asked)/time.Duration(len(others)); asked++ {
+			others[asked].Ask()
+		}
+		if forced || now.Sub(start) >= window+carriedLimit {
+			for _, c := range d.carried() {
+				c.Close()
+			}
+		}
 		busy = slices.DeleteFunc(busy, func(l *leaving) bool { return d.letGo(l, now, forced) })
 	}
 	d.sockets.Wait()
 	return ctx.Err()
+}
+
+// letGoWhenIdle ends one session whose WebSocket is carried by a gateway that goes away.
+func (d *drain) letGoWhenIdle(ctx context.Context, sid string) {
+	s := d.sessions.Find(sid)
+	if s == nil {
+		return
+	}
+	tick := time.NewTicker(busyTick)
+	defer tick.Stop()
+	for l := (&leaving{session: s, since: time.Now()}); !d.letGo(l, time.Now(), false); {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // letGo closes a session unless it is to wait.

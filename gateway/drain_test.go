@@ -2,12 +2,16 @@ package gateway
 
 import (
 	"context"
+	"io"
 	"log/slog"
+	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 )
 
@@ -60,5 +64,60 @@ func TestPollingClientIsLetGoWhenItHasItsAnswers(t *testing.T) {
 	}
 	if _, l := open(); d.letGo(l, now, false) || !d.letGo(l, now.Add(busyPatience), false) {
 		t.Error("a client that has gone is let go at once, or never; want after busyPatience")
+	}
+}
+
+// carriedConn is a WebSocket of a session that another gateway has, which ends it when it is asked, or never.
+type carriedConn struct {
+	conn  transport.Conn
+	ended chan struct{}
+	heeds bool
+}
+
+func (*carriedConn) Receive([]byte, bool)      {}
+func (*carriedConn) BatchEnd()                 {}
+func (c *carriedConn) Closed(transport.Reason) { close(c.ended) }
+func (c *carriedConn) Close()                  { c.conn.Close(transport.CodeRestart, transport.ReasonDrain) }
+
+func (c *carriedConn) Ask() {
+	if c.heeds {
+		c.Close()
+	}
+}
+
+func (c *carriedConn) left() []carried {
+	select {
+	case <-c.ended:
+		return nil
+	default:
+		return []carried{c}
+	}
+}
+
+// TestDrainEndsWhatIsCarried: a gateway that goes away does not wait for WebSockets that nobody ends. Their sessions' gateways are asked
+// to, over the window as well; where they do not, the drain does.
+func TestDrainEndsWhatIsCarried(t *testing.T) {
+	for _, heeds := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			log, st := slog.New(slog.DiscardHandler), sessiontest.Stats()
+			sockets := transport.NewServer(transport.Limits{MaxMessage: 1000, SendQueue: 1 << 16, CloseTimeout: time.Second}, log)
+			near, far := net.Pipe()
+			go func() { _, _ = io.Copy(io.Discard, far) }()
+			c := &carriedConn{ended: make(chan struct{}), heeds: heeds}
+			sockets.Serve(near, nil, func(conn transport.Conn) transport.Receiver { c.conn = conn; return c })
+			sessions := session.NewServer(sessiontest.Config(), session.NewSIDs("g", []byte("k")), guests{}, socketio.Names{}, st, log)
+			d := &drain{
+				window: time.Second, sessions: sessions, sockets: sockets, carried: c.left,
+				busy: func(*session.Session) bool { return false }, stats: st, log: log,
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			start := time.Now()
+			_ = d.run(ctx)
+			if took := time.Since(start); took > 10*time.Second || heeds && took > 3*time.Second {
+				t.Errorf("the drain took %v when the other gateway heeds: %v", took, heeds)
+			}
+			_ = far.Close()
+		})
 	}
 }

@@ -68,14 +68,14 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := operations.Listen(ctx); err != nil {
 		return err
 	}
-	others := peers.New(peersConfig(cfg, app, strangers), nc, sessions, log)
+	drain := &drain{window: cfg.Drain.Window, sessions: sessions, sockets: sockets, busy: app.Busy, stats: st, log: log}
+	others := drain.with(peers.New(peersConfig(cfg, app, drain, strangers), nc, sessions, log))
 	front, err := edge.New(edgeConfig(cfg, public, listener, conns, app.cluster, log),
 		edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Peers: others, Strangers: strangers, Stats: st, Log: log})
 	if err != nil {
 		return fmt.Errorf("prepare the HTTP edge: %w", err)
 	}
 
-	drain := &drain{window: cfg.Drain.Window, sessions: sessions, sockets: sockets, busy: app.Busy, stats: st, log: log}
 	g := run.Group{Timeout: cfg.ShutdownTimeout}
 	g.Go("admin", cfg.Obs.Server(registry, drain.ready, log).Run)
 	g.Go("relay", app.Run)
@@ -103,9 +103,10 @@ func edgeConfig(cfg Config, c edge.Config, listener net.Listener, conns serviceC
 	return c
 }
 
-func peersConfig(cfg Config, app app, strangers *transport.Strangers) peers.Config {
+func peersConfig(cfg Config, app app, drain *drain, strangers *transport.Strangers) peers.Config {
 	return peers.Config{
-		Gateway: cfg.Listen.ID, Takeover: app.Takeover, Resumed: app.Resumed, SendQueue: cfg.Limits.SendQueueBytes, Strangers: strangers,
+		Gateway: cfg.Listen.ID, Takeover: app.Takeover, Resumed: app.Resumed, LetGo: drain.letGoWhenIdle,
+		SendQueue: cfg.Limits.SendQueueBytes, Strangers: strangers,
 	}
 }
 

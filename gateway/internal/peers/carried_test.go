@@ -227,3 +227,23 @@ func TestMessageLongerThanTheBusTakes(t *testing.T) {
 	w.write(ws.NewBinaryFrame([]byte{1}))
 	w.wants("3probe", `431["`+long+`"]`, `462-2[{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]`, "b:"+string(binary), "b:\x01")
 }
+
+// TestCarrierThatLeaves: the owner is asked to end its session, which it does in its own time; a client whose owner does not is closed by
+// the carrier.
+func TestCarrierThatLeaves(t *testing.T) {
+	f := newFleet(t)
+	g1, g2 := f.start("g1"), f.start("g2")
+	for what, end := range map[string]func(Leaving){"by the owner": Leaving.Ask, "by the carrier": Leaving.Close} {
+		_, w := upgraded(t, g1, g2, "a")
+		leaving := g2.peers.Leaving()
+		if len(leaving) != 1 || len(g1.peers.Leaving()) != 0 {
+			t.Fatalf("%d carried at the carrier, %d at the owner, want one", len(leaving), len(g1.peers.Leaving()))
+		}
+		end(leaving[0])
+		w.wantsEnd()
+		if got := w.packets(); got[len(got)-1] != "close:1012" {
+			t.Errorf("%s: the client got %q, want 1012", what, got)
+		}
+		wantNothingLeft(t, g1, g2)
+	}
+}

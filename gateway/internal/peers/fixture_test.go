@@ -131,6 +131,9 @@ func (f *fleet) start(id string) *gateway {
 	f.t.Cleanup(g.sockets.Wait)
 	g.peers = New(Config{
 		Gateway: id, Strangers: g.strangers,
+		LetGo: func(_ context.Context, sid string) {
+			g.sessions.Find(sid).Close(transport.CodeRestart, transport.ReasonDrain)
+		},
 		Takeover: func(pid string, done func()) {
 			g.mu.Lock()
 			takeover := g.takeover

@@ -31,6 +31,9 @@ type Config struct {
 	Resumed func(now time.Time) time.Time
 	// SendQueue is how many bytes may wait for a client whose WebSocket another gateway carries; 0 = 256 KiB.
 	SendQueue int
+	// LetGo ends a session of this gateway as soon as nothing of it is under way: the gateway that carries its WebSocket goes away.
+	// It returns when that is done, or ctx ends.
+	LetGo func(ctx context.Context, sid string)
 	// Strangers make room where this gateway is full: clients among them whose WebSockets it carries. nil: they do not.
 	Strangers *transport.Strangers
 }
@@ -176,7 +179,12 @@ func (p *Peers) received(msg *nats.Msg, m *enginev1.EngineMessage) {
 	case *enginev1.EngineMessage_Data:
 		p.tunnelData(kind.Data)
 	case *enginev1.EngineMessage_Close:
-		if t := p.tunnel(kind.Close.GetTunnel()); t != nil {
+		t := p.tunnel(kind.Close.GetTunnel())
+		switch {
+		case t == nil:
+		case kind.Close.GetWhenIdle() && t.owner != nil:
+			p.tasks.Go(func() { p.cfg.LetGo(p.life, t.sid) })
+		default:
 			t.peerClosed(transport.Code(kind.Close.GetCode()), transport.Reason(kind.Close.GetReason())) //nolint:gosec // our own codes
 		}
 	case *enginev1.EngineMessage_Flow:

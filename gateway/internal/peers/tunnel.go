@@ -31,6 +31,7 @@ type tunnel struct {
 	gateway string             // of the other end
 	opened  time.Time          // at the carrier
 	owner   transport.Receiver // at the owner: the session's side
+	sid     string             // at the owner: of the session
 	conn    transport.Conn     // at the carrier: the client's WebSocket
 	bounds  bool               // at the carrier: the owner bounds what waits here
 
@@ -160,7 +161,7 @@ func (p *Peers) acceptTunnel(msg *nats.Msg, open *enginev1.TunnelOpen) {
 		refusal := engineio.ErrUnknownSession
 		reply.Status, reply.Code, reply.Message = http.StatusBadRequest, int32(refusal.Code), refusal.Message //nolint:gosec // small
 	} else {
-		t := &tunnel{peers: p, id: open.GetTunnel(), gateway: open.GetGatewayId(), out: transport.NewBacklog(p.cfg.SendQueue)}
+		t := &tunnel{peers: p, id: open.GetTunnel(), gateway: open.GetGatewayId(), sid: open.GetSid(), out: transport.NewBacklog(p.cfg.SendQueue)}
 		t.owner = p.sessions.Upgrade(open.GetSid(), t)
 		t.mu.Lock()
 		refused := t.closed // the session is not on polling any more

@@ -168,6 +168,9 @@ func (s *Server) open(conn transport.Conn, headers Headers, upgrades []string) (
 	return session, false
 }
 
+// Find gives the session with a sid; nil when there is none here.
+func (s *Server) Find(sid string) *Session { return s.session(sid) }
+
 func (s *Server) session(sid string) *Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()

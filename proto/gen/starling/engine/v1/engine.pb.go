@@ -643,10 +643,13 @@ func (x *TunnelData) GetMore() bool {
 }
 
 type TunnelClose struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Tunnel        string                 `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
-	Code          int32                  `protobuf:"varint,2,opt,name=code,proto3" json:"code,omitempty"`
-	Reason        string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Tunnel string                 `protobuf:"bytes,1,opt,name=tunnel,proto3" json:"tunnel,omitempty"`
+	Code   int32                  `protobuf:"varint,2,opt,name=code,proto3" json:"code,omitempty"`
+	Reason string                 `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The carrier goes away: the owner ends its session as soon as nothing of it is under way, and the tunnel with it. Gateways of
+	// earlier releases do it at once.
+	WhenIdle      bool `protobuf:"varint,4,opt,name=when_idle,json=whenIdle,proto3" json:"when_idle,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -700,6 +703,13 @@ func (x *TunnelClose) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *TunnelClose) GetWhenIdle() bool {
+	if x != nil {
+		return x.WhenIdle
+	}
+	return false
 }
 
 // TunnelFlow is what the owner tells of its client: it stops and resumes the reading.
@@ -1253,11 +1263,12 @@ const file_starling_engine_v1_engine_proto_rawDesc = "" +
 	"\x01n\x18\x02 \x01(\x04R\x01n\x12\x18\n" +
 	"\acontent\x18\x03 \x01(\fR\acontent\x12\x16\n" +
 	"\x06binary\x18\x04 \x01(\bR\x06binary\x12\x12\n" +
-	"\x04more\x18\x05 \x01(\bR\x04more\"Q\n" +
+	"\x04more\x18\x05 \x01(\bR\x04more\"n\n" +
 	"\vTunnelClose\x12\x16\n" +
 	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x12\x12\n" +
 	"\x04code\x18\x02 \x01(\x05R\x04code\x12\x16\n" +
-	"\x06reason\x18\x03 \x01(\tR\x06reason\"V\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x1b\n" +
+	"\twhen_idle\x18\x04 \x01(\bR\bwhenIdle\"V\n" +
 	"\n" +
 	"TunnelFlow\x12\x16\n" +
 	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x12\x14\n" +
