@@ -54,8 +54,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	defer nc.Close()
 
-	revocations := announcer.New(nc, log)
 	store := postgres.NewStore(pool)
+	announcements := announcer.New(nc, store, log)
 	registry := obs.NewRegistry(name)
 	registry.MustRegister(pg.Collector(pool), bus.Collector(nc))
 	events := securitylog.New(registry, log)
@@ -63,7 +63,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	service, err := auth.New(cfg.domain(others), store, revocations, events, log)
+	service, err := auth.New(cfg.domain(others), store, announcements, events, log)
 	if err != nil {
 		return err
 	}
@@ -79,23 +79,27 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	warn(ctx, cfg, log)
 	group := run.Group{Timeout: cfg.ShutdownTimeout}
 	group.Go("admin", cfg.Obs.Server(registry, readiness.Err, log).Run)
-	group.Go("revocations", func(ctx context.Context) error { return revocations.Run(ctx, service.Forget) })
+	group.Go("revocations", func(ctx context.Context) error { return announcements.Run(ctx, service.Forget) })
 	for _, source := range keys {
 		group.Go("keys of an issuer", source.Run)
 	}
-	group.Go("upkeep", func(ctx context.Context) error {
-		if err := prepare(ctx, cfg, service, log); err != nil {
-			return err
-		}
-		close(prepared)
-		return service.Run(ctx)
-	})
+	group.Go("upkeep", func(ctx context.Context) error { return upkeep(ctx, cfg, service, prepared, log) })
+	group.Go("names", func(ctx context.Context) error { return announcements.RunNames(ctx, prepared) })
 	group.Go("grpc", server.Run)
 	group.Go("readiness", readiness.Run)
 	return group.Run(ctx)
 }
 
 func (c *Config) database() pg.Config { return c.Database.Config(name, c.Obs.Traces()) }
+
+// upkeep prepares the database, says so, and does what has to be done now and then.
+func upkeep(ctx context.Context, cfg Config, service *auth.Service, prepared chan<- struct{}, log *slog.Logger) error {
+	if err := prepare(ctx, cfg, service, log); err != nil {
+		return err
+	}
+	close(prepared)
+	return service.Run(ctx)
+}
 
 // prepare migrates, and makes what the service needs in the database, as soon as there is one.
 func prepare(ctx context.Context, cfg Config, service *auth.Service, log *slog.Logger) error {

@@ -38,6 +38,7 @@ var golden = []struct {
 	{"user.v1.<shard>", "user.v1.24", subject.User("ann"), list(chat), list(gateway)},
 	{"auth.v1.revoked", "auth.v1.revoked", subject.Revoked, list(auth), list(gateway, auth)},
 	{"chat.v1.evict", "chat.v1.evict", subject.Evict, list(chat), list(gateway, chat)},
+	{"auth.v1.named", "auth.v1.named", subject.Named, list(auth), list(chat)},
 	{"chat.v1.typing", "chat.v1.typing", subject.Typing, list(chat), list(chat)},
 	{"presence.v1.delta", "presence.v1.delta", subject.PresenceDelta, list(gateway), list(presence, chat)},
 	{"presence.v1.lease", "presence.v1.lease", subject.PresenceLease, list(gateway), list(presence, gateway, chat)},

@@ -23,7 +23,9 @@ const (
 
 // Fixed subjects.
 const (
-	Revoked         = "auth.v1.revoked"
+	Revoked = "auth.v1.revoked"
+	// Named is where auth-service tells chat-service of names that have changed.
+	Named           = "auth.v1.named"
 	PresenceDelta   = "presence.v1.delta"
 	PresenceLease   = "presence.v1.lease"
 	PresenceOnline  = "presence.v1.online"

@@ -33,12 +33,15 @@ var _ auth.Announcer = (*Announcer)(nil)
 
 // Announcer is auth.Announcer on NATS.
 type Announcer struct {
-	nc  *nats.Conn
-	log *slog.Logger
+	nc    *nats.Conn
+	names NameStore
+	log   *slog.Logger
 }
 
 // New uses a connection that the caller closes.
-func New(nc *nats.Conn, log *slog.Logger) *Announcer { return &Announcer{nc: nc, log: log} }
+func New(nc *nats.Conn, names NameStore, log *slog.Logger) *Announcer {
+	return &Announcer{nc: nc, names: names, log: log}
+}
 
 // Announce implements auth.Announcer.
 func (a *Announcer) Announce(ctx context.Context, r auth.Revocation) error {

@@ -20,7 +20,7 @@ import (
 func TestAnnounceAndCount(t *testing.T) {
 	server := bustest.Server(t)
 	gateway := bustest.Connect(t, server)
-	a := New(bustest.Connect(t, server), slog.New(slog.DiscardHandler))
+	a := New(bustest.Connect(t, server), nil, slog.New(slog.DiscardHandler))
 	revocation := auth.Revocation{ID: 7, UserID: "ann", LoginID: "l", RevokedAt: time.UnixMilli(1_900_000_000_123).UTC()}
 
 	if got, err := a.AnnounceAndCount(t.Context(), revocation); got != 0 || err != nil {
@@ -101,7 +101,7 @@ func TestCollect(t *testing.T) {
 func TestRunForgets(t *testing.T) {
 	server := bustest.Server(t)
 	nc := bustest.Connect(t, server)
-	a := New(nc, slog.New(slog.DiscardHandler))
+	a := New(nc, nil, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(t.Context())
 	forgotten := make(chan auth.Revocation, 100)
 	done := make(chan error, 1)
@@ -110,7 +110,7 @@ func TestRunForgets(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := auth.Revocation{ID: 7, UserID: "ann", LoginID: "l", RevokedAt: time.UnixMilli(1_900_000_000_123).UTC()}
-	other := New(bustest.Connect(t, server), slog.New(slog.DiscardHandler))
+	other := New(bustest.Connect(t, server), nil, slog.New(slog.DiscardHandler))
 	for deadline := time.After(30 * time.Second); ; {
 		if err := other.Announce(t.Context(), want); err != nil {
 			t.Fatal(err)
@@ -132,7 +132,7 @@ func TestRunForgets(t *testing.T) {
 		t.Errorf("Run() = %v, want nil", err)
 	}
 	nc.Close()
-	if err := New(nc, slog.New(slog.DiscardHandler)).Announce(t.Context(), want); err == nil {
+	if err := New(nc, nil, slog.New(slog.DiscardHandler)).Announce(t.Context(), want); err == nil {
 		t.Error("Announce() without NATS = nil, want an error")
 	}
 }

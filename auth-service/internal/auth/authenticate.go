@@ -32,7 +32,16 @@ const (
 // Authenticate tells whom a token speaks for, to a client with an address, "" when unknown. The faults are refusals (fault.Refusal) for the reasons ReasonNoToken,
 // ReasonToken, ReasonUserID and ReasonNoUser, or Unavailable.
 func (s *Service) Authenticate(ctx context.Context, token, address string) (Identity, error) {
-	id, err := s.authenticate(ctx, token)
+	return s.recorded(ctx, token, address, false)
+}
+
+// Connect is Authenticate for a socket that connects: a token of another login system says how its user is called from now on.
+func (s *Service) Connect(ctx context.Context, token, address string) (Identity, error) {
+	return s.recorded(ctx, token, address, true)
+}
+
+func (s *Service) recorded(ctx context.Context, token, address string, connecting bool) (Identity, error) {
+	id, err := s.authenticate(ctx, token, connecting)
 	e := Event{Act: ActToken, Result: ResultOf(err), User: id.UserID, Address: address}
 	if e.Result == ResultFailed {
 		e.Cause = causeOf(err)
@@ -45,7 +54,7 @@ func (s *Service) Authenticate(ctx context.Context, token, address string) (Iden
 }
 
 // authenticate gives with an error whom the token spoke for, if that much could be told.
-func (s *Service) authenticate(ctx context.Context, token string) (Identity, error) {
+func (s *Service) authenticate(ctx context.Context, token string, connecting bool) (Identity, error) {
 	switch {
 	case token == "":
 		return Identity{}, fault.Refusal(fault.ReasonNoToken, nil)
@@ -73,6 +82,11 @@ func (s *Service) authenticate(ctx context.Context, token string) (Identity, err
 	case revoked(v, state):
 		return whose, errToken(errRevoked)
 	}
+	if connecting && v.foreign() {
+		u := s.describe(ctx, v, state.User)
+		v.name = "" // the user's name is what the newest token says
+		return s.identity(v, u), nil
+	}
 	return s.identity(v, state.User), nil
 }
 
@@ -99,11 +113,11 @@ func revoked(v verified, state State) bool {
 // admins it says in each token; only where its ids are those of users here the role that they have here counts as well.
 func (s *Service) identity(v verified, u User) Identity {
 	id := Identity{
-		UserID: u.ID, Name: u.Name, Role: u.Role, Rooms: v.rooms, Picture: cmp.Or(v.picture, u.AvatarURL),
+		UserID: u.ID, Name: u.Name, NameVersion: u.NameVersion, Role: u.Role, Rooms: v.rooms, Picture: cmp.Or(v.picture, u.AvatarURL),
 		LoginID: v.loginID, IssuedAt: v.issuedAt, Expires: v.expires,
 	}
 	if v.foreign() && v.name != "" {
-		id.Name = v.name
+		id.Name, id.NameVersion = v.name, 0
 	}
 	switch {
 	case !v.foreign():
@@ -151,7 +165,7 @@ func (s *Service) state(ctx context.Context, v verified) (State, error) {
 	if !errors.Is(err, ErrUserNotFound) || !v.foreign() || !v.issuer.Provision {
 		return state, err
 	}
-	u := User{ID: v.userID, Name: displayName(v.name, displayName(string(v.userID), "?")), Role: v.role}
+	u := User{ID: v.userID, Name: displayName(v.name, displayName(string(v.userID), "?")), Role: v.role, DescribedAt: v.issuedAt}
 	if u.Role == "" {
 		u.Role = RoleUser
 	}

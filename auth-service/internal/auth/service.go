@@ -44,6 +44,7 @@ type Service struct {
 	keys      *keyRing
 	tokens    *tokenizer
 	attempts  *admission.Attempts
+	unchanged quota // of notes of describe
 
 	verifiedTokens *cache[[32]byte, verified]
 	users          *cache[UserID, User]

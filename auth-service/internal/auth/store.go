@@ -37,6 +37,9 @@ type UserStore interface {
 	// DatedAhead has every later revocation of the user cover tokens issued up to a time that the clock has not reached. It gives
 	// the user as of now, or fails with ErrUserNotFound.
 	DatedAhead(ctx context.Context, id UserID, issued time.Time) (User, error)
+	// Describe has the user called as a token says, and where that is nobody who registered here, of the role that it says. It gives
+	// the user as of now, or fails with ErrStale when a token that was issued later has described the user, or there is none.
+	Describe(ctx context.Context, id UserID, d Description) (User, error)
 	// Credentials fails with ErrUserNotFound.
 	Credentials(ctx context.Context, username string) (u User, passwordHash string, err error)
 	// ReplaceHash stores a stronger hash of the same password unless the password changed meanwhile.
@@ -174,4 +177,6 @@ type Announcer interface {
 	Announce(ctx context.Context, r Revocation) error
 	// AnnounceAndCount also collects how many sockets were closed.
 	AnnounceAndCount(ctx context.Context, r Revocation) (closed int, err error)
+	// AnnounceName tells who shows names to others that a user has another one. What is not heard now is announced again.
+	AnnounceName(ctx context.Context, u User)
 }

@@ -63,12 +63,19 @@ type User struct {
 	Generation int64
 	// RevokedAt is when that last happened, zero when never; whole milliseconds of the database's clock.
 	RevokedAt time.Time
+	// NameVersion grows with every change of Name; 0 when it never changed.
+	NameVersion int64
+	// DescribedAt is when the token was issued that said Name and Role, zero when none did.
+	DescribedAt time.Time
 }
 
 // Identity is whom a token speaks for.
 type Identity struct {
-	UserID   UserID
-	Name     string
+	UserID UserID
+	Name   string
+	// NameVersion is User.NameVersion where Name is the user's, and 0 where it is what the token says.
+	NameVersion int64
+
 	Picture  string // an address; "" when there is none
 	Role     Role
 	Rooms    []issuers.Grant // that the token itself opens

@@ -100,7 +100,11 @@ func (s *Server) RevokeUser(ctx context.Context, r *authv1.RevokeUserRequest) (*
 
 // Authenticate implements AuthServiceServer.
 func (s *Server) Authenticate(ctx context.Context, r *authv1.AuthenticateRequest) (*authv1.AuthenticateResponse, error) {
-	id, err := s.service.Authenticate(ctx, r.GetToken(), caller.Address(ctx))
+	check := s.service.Authenticate
+	if r.GetConnecting() {
+		check = s.service.Connect
+	}
+	id, err := check(ctx, r.GetToken(), caller.Address(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +114,7 @@ func (s *Server) Authenticate(ctx context.Context, r *authv1.AuthenticateRequest
 func identity(id auth.Identity) *eventv1.Identity {
 	p := &eventv1.Identity{
 		UserId: string(id.UserID), Name: id.Name, Role: string(id.Role), LoginId: string(id.LoginID), AvatarUrl: id.Picture,
-		ExpiresAt: timestamp(id.Expires), IssuedAt: timestamp(id.IssuedAt),
+		ExpiresAt: timestamp(id.Expires), IssuedAt: timestamp(id.IssuedAt), NameVersion: id.NameVersion,
 	}
 	for _, g := range id.Rooms {
 		p.Rooms = append(p.Rooms, &eventv1.RoomGrant{Match: g.Match, Can: g.Can})

@@ -42,9 +42,12 @@ func (s *Store) Profile(ctx context.Context, id auth.UserID) (users.Profile, err
 const (
 	sqlInsertProfile = `INSERT INTO users (id, name, role) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING`
 
-	// What is NULL stays; '' removes.
+	// What is NULL stays; '' removes. A name that is given holds until a token comes that was issued later, in whole seconds.
 	sqlChangeProfile = `UPDATE users AS u SET
     name = coalesce($2, u.name),
+    name_version = CASE WHEN $2::text <> u.name THEN ` + nextNameVersion + ` ELSE u.name_version END,
+    name_announced = u.name_announced AND coalesce($2, u.name) = u.name,
+    described_at = CASE WHEN $2::text IS NULL THEN u.described_at ELSE date_trunc('second', clock_timestamp()) END,
     avatar_url = CASE WHEN $3::text IS NULL THEN u.avatar_url ELSE nullif($3, '') END,
     data = CASE WHEN $4::text IS NULL THEN u.data ELSE nullif($4, '')::json END,
     disabled_at = CASE WHEN $5::boolean IS NULL THEN u.disabled_at WHEN $5 THEN coalesce(u.disabled_at, now()) END
@@ -111,7 +114,7 @@ func (s *Store) Change(ctx context.Context, c users.Change) (p users.Profile, r 
 
 // The row stays: a token must not make the user again.
 const sqlAnonymise = `UPDATE users AS u SET username = NULL, password_hash = NULL, name = $2, role = 'user', avatar_url = NULL, data = NULL,
-    disabled_at = NULL, deleted_at = now()
+    disabled_at = NULL, deleted_at = now(), name_version = ` + nextNameVersion + `, name_announced = false
 WHERE u.id = $1`
 
 // deletedName is how a deleted user is called where something of them is left.

@@ -12,17 +12,21 @@ import (
 
 // userColumns are what scanUser reads, for a table alias u.
 const userColumns = `u.id, coalesce(u.username, ''), u.name, u.role, u.generation, u.revoked_at,
-    coalesce(u.avatar_url, ''), u.disabled_at IS NOT NULL, u.password_changes`
+    coalesce(u.avatar_url, ''), u.disabled_at IS NOT NULL, u.password_changes, u.name_version, u.described_at`
 
 // scanUser reads userColumns followed by more.
 func scanUser(row pgx.Row, more ...any) (auth.User, error) {
 	var u auth.User
-	var revokedAt *time.Time
+	var revokedAt, describedAt *time.Time
 	err := row.Scan(append([]any{
 		&u.ID, &u.Username, &u.Name, &u.Role, &u.Generation, &revokedAt, &u.AvatarURL, &u.Disabled, &u.PasswordChanges,
+		&u.NameVersion, &describedAt,
 	}, more...)...)
 	if revokedAt != nil {
 		u.RevokedAt = *revokedAt
+	}
+	if describedAt != nil {
+		u.DescribedAt = *describedAt
 	}
 	return u, err
 }
@@ -38,11 +42,11 @@ func (s *Store) CreateUser(ctx context.Context, u auth.User, passwordHash string
 	return err
 }
 
-const sqlProvision = `INSERT INTO users (id, name, role) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING`
+const sqlProvision = `INSERT INTO users (id, name, role, described_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`
 
 // Provision implements auth.UserStore.
 func (s *Store) Provision(ctx context.Context, u auth.User) error {
-	return s.exec(ctx, "insert provisioned user", sqlProvision, u.ID, u.Name, u.Role)
+	return s.exec(ctx, "insert provisioned user", sqlProvision, u.ID, u.Name, u.Role, instant(u.DescribedAt))
 }
 
 const sqlDatedAhead = `UPDATE users u SET dated_ahead = greatest(u.dated_ahead, $2)

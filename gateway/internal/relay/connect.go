@@ -54,7 +54,7 @@ func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 func (r *Relay) authenticate(s *session.Session, namespace, token string, request resumeRequest) {
 	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.AuthTimeout)
 	defer cancel()
-	res, err := r.auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token})
+	res, err := r.auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token, Connecting: true})
 	if err = fault.FromStatus(err); err != nil {
 		if refusal, ok := fault.RefusalOf(err); ok {
 			r.refuseConnect(s, namespace, refusal)

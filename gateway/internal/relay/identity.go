@@ -43,7 +43,7 @@ func (c *client) setIdentity(identity *eventv1.Identity) error {
 	return nil
 }
 
-// prolong has the socket live as long as a fresh token. Its name and role stay those with which it connected.
+// prolong has the socket live as long as a fresh token. Name, picture and role stay those with which it connected.
 func (c *client) prolong(fresh *eventv1.Identity) error {
 	var event eventv1.ClientEvent
 	c.mu.Lock()
@@ -52,7 +52,8 @@ func (c *client) prolong(fresh *eventv1.Identity) error {
 	if err != nil {
 		return err
 	}
-	fresh.Name, fresh.Role = event.GetIdentity().GetName(), event.GetIdentity().GetRole()
+	was := event.GetIdentity()
+	fresh.Name, fresh.NameVersion, fresh.AvatarUrl, fresh.Role = was.GetName(), was.GetNameVersion(), was.GetAvatarUrl(), was.GetRole()
 	return c.setIdentity(fresh)
 }
 

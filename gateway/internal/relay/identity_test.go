@@ -92,11 +92,12 @@ func TestRefresh(t *testing.T) {
 	}
 	c.Say(`425["auth:refresh",{"token":"u.second"}]`)
 	c.WaitFor(t, `435[{"ok":true}]`)
-	got := make(chan string, 1)
-	w.respond(t, "who", func(e *eventv1.ClientEvent) *eventv1.ClientReply { got <- e.GetIdentity().GetLoginId(); return ok(nil) })
+	got := make(chan *eventv1.Identity, 1)
+	w.respond(t, "who", func(e *eventv1.ClientEvent) *eventv1.ClientReply { got <- e.GetIdentity(); return ok(nil) })
 	c.Say(`426["who"]`)
-	if login := <-got; login != "second" {
-		t.Errorf("events carry login %q after the refresh, want second", login)
+	who := <-got
+	if who.GetLoginId() != "second" || who.GetName() != "Name of u" || who.GetNameVersion() != 7 || who.GetRole() != "user" {
+		t.Errorf("events carry %v after the refresh, want login second, and name and role of the CONNECT", who)
 	}
 	w.send(t, subject.Revoked, &eventv1.Revocation{Id: 1, UserId: "u", LoginId: "second", RevokedAt: timestamppb.Now()})
 	c.WaitEnded(t)

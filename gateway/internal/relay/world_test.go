@@ -76,6 +76,11 @@ func (a *authService) Authenticate(ctx context.Context, r *authv1.AuthenticateRe
 	}
 	user, login, _ := strings.Cut(r.GetToken(), ".")
 	id := &eventv1.Identity{UserId: user, Name: "Name of " + user, Role: "user", LoginId: login, IssuedAt: timestamppb.New(issued)}
+	if r.GetConnecting() {
+		id.NameVersion = 7
+	} else {
+		id.Name, id.Role = "another name", "admin"
+	}
 	if !expires.IsZero() {
 		id.ExpiresAt = timestamppb.New(expires)
 	}

@@ -460,8 +460,10 @@ func (x *RevokeUserResponse) GetClosed() int32 {
 }
 
 type AuthenticateRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Token         string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Token string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
+	// A socket connects with it: the newest such token of another login system says how its user is called from now on.
+	Connecting    bool `protobuf:"varint,2,opt,name=connecting,proto3" json:"connecting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -501,6 +503,13 @@ func (x *AuthenticateRequest) GetToken() string {
 		return x.Token
 	}
 	return ""
+}
+
+func (x *AuthenticateRequest) GetConnecting() bool {
+	if x != nil {
+		return x.Connecting
+	}
+	return false
 }
 
 type AuthenticateResponse struct {
@@ -877,9 +886,12 @@ const file_starling_auth_v1_auth_proto_rawDesc = "" +
 	"\x11RevokeUserRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\",\n" +
 	"\x12RevokeUserResponse\x12\x16\n" +
-	"\x06closed\x18\x01 \x01(\x05R\x06closed\"+\n" +
+	"\x06closed\x18\x01 \x01(\x05R\x06closed\"K\n" +
 	"\x13AuthenticateRequest\x12\x14\n" +
-	"\x05token\x18\x01 \x01(\tR\x05token\"O\n" +
+	"\x05token\x18\x01 \x01(\tR\x05token\x12\x1e\n" +
+	"\n" +
+	"connecting\x18\x02 \x01(\bR\n" +
+	"connecting\"O\n" +
 	"\x14AuthenticateResponse\x127\n" +
 	"\bidentity\x18\x01 \x01(\v2\x1b.starling.event.v1.IdentityR\bidentity\"*\n" +
 	"\x16AuthenticateKeyRequest\x12\x10\n" +

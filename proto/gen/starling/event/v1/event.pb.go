@@ -38,6 +38,8 @@ type Identity struct {
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// When the access token was issued; a revocation of all tokens covers those issued before it.
 	IssuedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=issued_at,json=issuedAt,proto3" json:"issued_at,omitempty"`
+	// Of two names of a user the one with the larger version is the present one; 0 = not known to have changed.
+	NameVersion int64 `protobuf:"varint,7,opt,name=name_version,json=nameVersion,proto3" json:"name_version,omitempty"`
 	// Address of the user's picture, empty when there is none.
 	AvatarUrl string `protobuf:"bytes,8,opt,name=avatar_url,json=avatarUrl,proto3" json:"avatar_url,omitempty"`
 	// Rooms that the token itself opens, of a login system that knows who may enter.
@@ -116,6 +118,13 @@ func (x *Identity) GetIssuedAt() *timestamppb.Timestamp {
 		return x.IssuedAt
 	}
 	return nil
+}
+
+func (x *Identity) GetNameVersion() int64 {
+	if x != nil {
+		return x.NameVersion
+	}
+	return 0
 }
 
 func (x *Identity) GetAvatarUrl() string {
@@ -1197,6 +1206,114 @@ func (x *RevocationReply) GetClosed() int32 {
 	return 0
 }
 
+// UserNames are names that have changed.
+// Publisher: auth-service, after the commit, as a request that it repeats until it is answered. Consumer: one replica of
+// chat-service, which answers with an empty message once it has stored them.
+type UserNames struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Names         []*UserName            `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserNames) Reset() {
+	*x = UserNames{}
+	mi := &file_starling_event_v1_event_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserNames) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserNames) ProtoMessage() {}
+
+func (x *UserNames) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_event_v1_event_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserNames.ProtoReflect.Descriptor instead.
+func (*UserNames) Descriptor() ([]byte, []int) {
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *UserNames) GetNames() []*UserName {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+// UserName is how a user is shown from now on, unless a larger version is known.
+type UserName struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Version       int64                  `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UserName) Reset() {
+	*x = UserName{}
+	mi := &file_starling_event_v1_event_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UserName) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UserName) ProtoMessage() {}
+
+func (x *UserName) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_event_v1_event_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UserName.ProtoReflect.Descriptor instead.
+func (*UserName) Descriptor() ([]byte, []int) {
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *UserName) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *UserName) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UserName) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // SocketRef is one living socket as presence sees it.
 type SocketRef struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1209,7 +1326,7 @@ type SocketRef struct {
 
 func (x *SocketRef) Reset() {
 	*x = SocketRef{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[16]
+	mi := &file_starling_event_v1_event_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1221,7 +1338,7 @@ func (x *SocketRef) String() string {
 func (*SocketRef) ProtoMessage() {}
 
 func (x *SocketRef) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[16]
+	mi := &file_starling_event_v1_event_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1234,7 +1351,7 @@ func (x *SocketRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SocketRef.ProtoReflect.Descriptor instead.
 func (*SocketRef) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{16}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SocketRef) GetSocketId() string {
@@ -1276,7 +1393,7 @@ type PresenceDelta struct {
 
 func (x *PresenceDelta) Reset() {
 	*x = PresenceDelta{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[17]
+	mi := &file_starling_event_v1_event_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1288,7 +1405,7 @@ func (x *PresenceDelta) String() string {
 func (*PresenceDelta) ProtoMessage() {}
 
 func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[17]
+	mi := &file_starling_event_v1_event_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1301,7 +1418,7 @@ func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceDelta.ProtoReflect.Descriptor instead.
 func (*PresenceDelta) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{17}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *PresenceDelta) GetGatewayId() string {
@@ -1358,7 +1475,7 @@ type PresenceLease struct {
 
 func (x *PresenceLease) Reset() {
 	*x = PresenceLease{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[18]
+	mi := &file_starling_event_v1_event_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1370,7 +1487,7 @@ func (x *PresenceLease) String() string {
 func (*PresenceLease) ProtoMessage() {}
 
 func (x *PresenceLease) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[18]
+	mi := &file_starling_event_v1_event_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1383,7 +1500,7 @@ func (x *PresenceLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceLease.ProtoReflect.Descriptor instead.
 func (*PresenceLease) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{18}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PresenceLease) GetGatewayId() string {
@@ -1438,7 +1555,7 @@ type PresenceSnapshotRequest struct {
 
 func (x *PresenceSnapshotRequest) Reset() {
 	*x = PresenceSnapshotRequest{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[19]
+	mi := &file_starling_event_v1_event_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1450,7 +1567,7 @@ func (x *PresenceSnapshotRequest) String() string {
 func (*PresenceSnapshotRequest) ProtoMessage() {}
 
 func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[19]
+	mi := &file_starling_event_v1_event_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1463,7 +1580,7 @@ func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{19}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{21}
 }
 
 // PresenceSnapshot is one page of a gateway's living sockets.
@@ -1483,7 +1600,7 @@ type PresenceSnapshot struct {
 
 func (x *PresenceSnapshot) Reset() {
 	*x = PresenceSnapshot{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[20]
+	mi := &file_starling_event_v1_event_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1612,7 @@ func (x *PresenceSnapshot) String() string {
 func (*PresenceSnapshot) ProtoMessage() {}
 
 func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[20]
+	mi := &file_starling_event_v1_event_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1625,7 @@ func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshot.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshot) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{20}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PresenceSnapshot) GetGatewayId() string {
@@ -1573,7 +1690,7 @@ type OnlineUsers struct {
 
 func (x *OnlineUsers) Reset() {
 	*x = OnlineUsers{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[21]
+	mi := &file_starling_event_v1_event_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1585,7 +1702,7 @@ func (x *OnlineUsers) String() string {
 func (*OnlineUsers) ProtoMessage() {}
 
 func (x *OnlineUsers) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[21]
+	mi := &file_starling_event_v1_event_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1598,7 +1715,7 @@ func (x *OnlineUsers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnlineUsers.ProtoReflect.Descriptor instead.
 func (*OnlineUsers) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{21}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *OnlineUsers) GetUserIds() []string {
@@ -1647,7 +1764,7 @@ type PresenceChanges struct {
 
 func (x *PresenceChanges) Reset() {
 	*x = PresenceChanges{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[22]
+	mi := &file_starling_event_v1_event_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1659,7 +1776,7 @@ func (x *PresenceChanges) String() string {
 func (*PresenceChanges) ProtoMessage() {}
 
 func (x *PresenceChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[22]
+	mi := &file_starling_event_v1_event_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1672,7 +1789,7 @@ func (x *PresenceChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceChanges.ProtoReflect.Descriptor instead.
 func (*PresenceChanges) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{22}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PresenceChanges) GetUsers() []*PresenceChange {
@@ -1695,7 +1812,7 @@ type PresenceChange struct {
 
 func (x *PresenceChange) Reset() {
 	*x = PresenceChange{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[23]
+	mi := &file_starling_event_v1_event_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1707,7 +1824,7 @@ func (x *PresenceChange) String() string {
 func (*PresenceChange) ProtoMessage() {}
 
 func (x *PresenceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[23]
+	mi := &file_starling_event_v1_event_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1720,7 +1837,7 @@ func (x *PresenceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceChange.ProtoReflect.Descriptor instead.
 func (*PresenceChange) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{23}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PresenceChange) GetUserId() string {
@@ -1748,7 +1865,7 @@ var File_starling_event_v1_event_proto protoreflect.FileDescriptor
 
 const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1dstarling/event/v1/event.proto\x12\x11starling.event.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xad\x02\n" +
+	"\x1dstarling/event/v1/event.proto\x12\x11starling.event.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x02\n" +
 	"\bIdentity\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1756,7 +1873,8 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\blogin_id\x18\x04 \x01(\tR\aloginId\x129\n" +
 	"\n" +
 	"expires_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x127\n" +
-	"\tissued_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bissuedAt\x12\x1d\n" +
+	"\tissued_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\bissuedAt\x12!\n" +
+	"\fname_version\x18\a \x01(\x03R\vnameVersion\x12\x1d\n" +
 	"\n" +
 	"avatar_url\x18\b \x01(\tR\tavatarUrl\x122\n" +
 	"\x05rooms\x18\t \x03(\v2\x1c.starling.event.v1.RoomGrantR\x05rooms\"3\n" +
@@ -1840,7 +1958,13 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\x0fRevocationReply\x12\x1d\n" +
 	"\n" +
 	"gateway_id\x18\x01 \x01(\tR\tgatewayId\x12\x16\n" +
-	"\x06closed\x18\x02 \x01(\x05R\x06closed\"s\n" +
+	"\x06closed\x18\x02 \x01(\x05R\x06closed\">\n" +
+	"\tUserNames\x121\n" +
+	"\x05names\x18\x01 \x03(\v2\x1b.starling.event.v1.UserNameR\x05names\"Q\n" +
+	"\bUserName\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\"s\n" +
 	"\tSocketRef\x12\x1b\n" +
 	"\tsocket_id\x18\x01 \x01(\tR\bsocketId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x120\n" +
@@ -1894,7 +2018,7 @@ func file_starling_event_v1_event_proto_rawDescGZIP() []byte {
 	return file_starling_event_v1_event_proto_rawDescData
 }
 
-var file_starling_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_starling_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
 var file_starling_event_v1_event_proto_goTypes = []any{
 	(*Identity)(nil),                // 0: starling.event.v1.Identity
 	(*RoomGrant)(nil),               // 1: starling.event.v1.RoomGrant
@@ -1912,43 +2036,46 @@ var file_starling_event_v1_event_proto_goTypes = []any{
 	(*Catalog)(nil),                 // 13: starling.event.v1.Catalog
 	(*Revocation)(nil),              // 14: starling.event.v1.Revocation
 	(*RevocationReply)(nil),         // 15: starling.event.v1.RevocationReply
-	(*SocketRef)(nil),               // 16: starling.event.v1.SocketRef
-	(*PresenceDelta)(nil),           // 17: starling.event.v1.PresenceDelta
-	(*PresenceLease)(nil),           // 18: starling.event.v1.PresenceLease
-	(*PresenceSnapshotRequest)(nil), // 19: starling.event.v1.PresenceSnapshotRequest
-	(*PresenceSnapshot)(nil),        // 20: starling.event.v1.PresenceSnapshot
-	(*OnlineUsers)(nil),             // 21: starling.event.v1.OnlineUsers
-	(*PresenceChanges)(nil),         // 22: starling.event.v1.PresenceChanges
-	(*PresenceChange)(nil),          // 23: starling.event.v1.PresenceChange
-	(*timestamppb.Timestamp)(nil),   // 24: google.protobuf.Timestamp
+	(*UserNames)(nil),               // 16: starling.event.v1.UserNames
+	(*UserName)(nil),                // 17: starling.event.v1.UserName
+	(*SocketRef)(nil),               // 18: starling.event.v1.SocketRef
+	(*PresenceDelta)(nil),           // 19: starling.event.v1.PresenceDelta
+	(*PresenceLease)(nil),           // 20: starling.event.v1.PresenceLease
+	(*PresenceSnapshotRequest)(nil), // 21: starling.event.v1.PresenceSnapshotRequest
+	(*PresenceSnapshot)(nil),        // 22: starling.event.v1.PresenceSnapshot
+	(*OnlineUsers)(nil),             // 23: starling.event.v1.OnlineUsers
+	(*PresenceChanges)(nil),         // 24: starling.event.v1.PresenceChanges
+	(*PresenceChange)(nil),          // 25: starling.event.v1.PresenceChange
+	(*timestamppb.Timestamp)(nil),   // 26: google.protobuf.Timestamp
 }
 var file_starling_event_v1_event_proto_depIdxs = []int32{
-	24, // 0: starling.event.v1.Identity.expires_at:type_name -> google.protobuf.Timestamp
-	24, // 1: starling.event.v1.Identity.issued_at:type_name -> google.protobuf.Timestamp
+	26, // 0: starling.event.v1.Identity.expires_at:type_name -> google.protobuf.Timestamp
+	26, // 1: starling.event.v1.Identity.issued_at:type_name -> google.protobuf.Timestamp
 	1,  // 2: starling.event.v1.Identity.rooms:type_name -> starling.event.v1.RoomGrant
 	0,  // 3: starling.event.v1.ClientEvent.identity:type_name -> starling.event.v1.Identity
-	24, // 4: starling.event.v1.ClientEvent.received_at:type_name -> google.protobuf.Timestamp
+	26, // 4: starling.event.v1.ClientEvent.received_at:type_name -> google.protobuf.Timestamp
 	5,  // 5: starling.event.v1.ClientEvent.more:type_name -> starling.event.v1.FollowingEvent
-	24, // 6: starling.event.v1.FollowingEvent.received_at:type_name -> google.protobuf.Timestamp
+	26, // 6: starling.event.v1.FollowingEvent.received_at:type_name -> google.protobuf.Timestamp
 	2,  // 7: starling.event.v1.ClientReply.fault:type_name -> starling.event.v1.Fault
 	3,  // 8: starling.event.v1.ClientReply.emits:type_name -> starling.event.v1.Emit
 	6,  // 9: starling.event.v1.ClientReply.more:type_name -> starling.event.v1.ClientReply
 	3,  // 10: starling.event.v1.RoomEvent.emit:type_name -> starling.event.v1.Emit
-	24, // 11: starling.event.v1.RoomEvent.caused_at:type_name -> google.protobuf.Timestamp
+	26, // 11: starling.event.v1.RoomEvent.caused_at:type_name -> google.protobuf.Timestamp
 	7,  // 12: starling.event.v1.RoomEventBatch.events:type_name -> starling.event.v1.RoomEvent
 	3,  // 13: starling.event.v1.Broadcast.emit:type_name -> starling.event.v1.Emit
 	3,  // 14: starling.event.v1.UserEvent.emit:type_name -> starling.event.v1.Emit
-	24, // 15: starling.event.v1.Revocation.revoked_at:type_name -> google.protobuf.Timestamp
-	24, // 16: starling.event.v1.SocketRef.since:type_name -> google.protobuf.Timestamp
-	16, // 17: starling.event.v1.PresenceDelta.up:type_name -> starling.event.v1.SocketRef
-	16, // 18: starling.event.v1.PresenceSnapshot.sockets:type_name -> starling.event.v1.SocketRef
-	23, // 19: starling.event.v1.PresenceChanges.users:type_name -> starling.event.v1.PresenceChange
-	24, // 20: starling.event.v1.PresenceChange.last_seen:type_name -> google.protobuf.Timestamp
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	26, // 15: starling.event.v1.Revocation.revoked_at:type_name -> google.protobuf.Timestamp
+	17, // 16: starling.event.v1.UserNames.names:type_name -> starling.event.v1.UserName
+	26, // 17: starling.event.v1.SocketRef.since:type_name -> google.protobuf.Timestamp
+	18, // 18: starling.event.v1.PresenceDelta.up:type_name -> starling.event.v1.SocketRef
+	18, // 19: starling.event.v1.PresenceSnapshot.sockets:type_name -> starling.event.v1.SocketRef
+	25, // 20: starling.event.v1.PresenceChanges.users:type_name -> starling.event.v1.PresenceChange
+	26, // 21: starling.event.v1.PresenceChange.last_seen:type_name -> google.protobuf.Timestamp
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_starling_event_v1_event_proto_init() }
@@ -1962,7 +2089,7 @@ func file_starling_event_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_event_v1_event_proto_rawDesc), len(file_starling_event_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   26,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
