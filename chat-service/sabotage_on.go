@@ -87,11 +87,11 @@ func (t losingTransaction) look(ctx context.Context) (chat.State, error) {
 		state.Rooms[room] = chat.Room{Seq: head, Kind: chat.Public}
 	}
 	for _, m := range needs.Members {
-		s, err := t.store.Standing(ctx, m)
+		s, name, err := t.store.Standing(ctx, m)
 		if err != nil {
 			return state, err
 		}
-		state.Members[m] = chat.Member{Is: s.Member, Role: s.Role, BannedUntil: s.BannedUntil, MutedUntil: s.MutedUntil}
+		state.Members[m] = chat.Member{Is: s.Member, Name: name, Role: s.Role, BannedUntil: s.BannedUntil, MutedUntil: s.MutedUntil}
 	}
 	return state, nil
 }

@@ -24,7 +24,7 @@ func sabotagedStore(t *testing.T) *postgres.Store {
 	return store
 }
 
-var ann = chat.Origin{Room: "r", User: "ann", Name: "Ann"}
+var ann = chat.Origin{Room: "r", User: "ann", Name: chat.Name{Text: "Ann"}}
 
 func commitTo(t *testing.T, store chat.Store, c chat.Command) (chat.Outcome, chat.Outgoing) {
 	t.Helper()

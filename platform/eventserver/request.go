@@ -48,13 +48,16 @@ type User struct {
 	ID   string
 	Name string
 	Role string
+	// NameVersion tells which of two names of the user is the present one: that with the larger version.
+	NameVersion int64
 }
 
 // newRequest makes the request of the first event in a batch.
 func newRequest(route *Route, in *batch, e *eventv1.ClientEvent) *Request {
+	who := e.GetIdentity()
 	return &Request{
 		Namespace: e.GetNamespace(), Event: route.Event, Args: e.GetArgs(), Attachments: e.GetAttachments(),
-		User:     User{ID: e.GetIdentity().GetUserId(), Name: e.GetIdentity().GetName(), Role: e.GetIdentity().GetRole()},
+		User:     User{ID: who.GetUserId(), Name: who.GetName(), Role: who.GetRole(), NameVersion: who.GetNameVersion()},
 		SocketID: e.GetSocketId(), GatewayID: e.GetGatewayId(), ReceivedAt: timeOf(e.GetReceivedAt()), Deadline: in.deadline,
 		Attempt: e.GetAttempt(), route: route, in: in,
 	}

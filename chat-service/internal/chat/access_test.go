@@ -186,9 +186,9 @@ func TestCreateAndOpen(t *testing.T) {
 		t.Errorf("rooms (-want +got):\n%s", diff)
 	}
 	joined := []NewMember{
-		{Membership{"r", "ann"}, "ann", RoleMember, time.Time{}, 1},
-		{Membership{"r", "bob"}, "bob", RoleModerator, time.Time{}, 2},
-		{Membership{"r", "cid"}, "cid", RoleMember, time.Time{}, 3},
+		{Membership{"r", "ann"}, Name{Text: "ann"}, RoleMember, time.Time{}, 1},
+		{Membership{"r", "bob"}, Name{Text: "bob"}, RoleModerator, time.Time{}, 2},
+		{Membership{"r", "cid"}, Name{Text: "cid"}, RoleMember, time.Time{}, 3},
 	}
 	if diff := cmp.Diff(joined, changes.Joined); diff != "" {
 		t.Errorf("joined (-want +got):\n%s", diff)

@@ -17,6 +17,7 @@ type Needs struct {
 	Create  []RoomID // to be made, where they do not exist, so that they can be locked
 	Rooms   []RoomID // to be locked
 	Members []Membership
+	Names   []UserName   // of those who join: to be kept, or newer ones found
 	Owners  []RoomID     // whose owners have to be known
 	Company []Membership // of whom it has to be known whether others are in the room
 	Repeats []Repeat     // only where they were asked for
@@ -41,6 +42,7 @@ func NeedsOf(commands []Command, repeats bool) Needs {
 	}
 	n.Create, n.Rooms, n.Members, n.Repeats = unique(n.Create), unique(n.Rooms), unique(n.Members), unique(n.Repeats)
 	n.Owners, n.Company = unique(n.Owners), unique(n.Company)
+	n.Names = Newest(n.Names)
 	return n
 }
 
@@ -67,6 +69,7 @@ type State struct {
 	Members map[Membership]Member // of those who are members, or were banned or muted
 	Owners  map[RoomID][]UserID   // of Needs.Owners: the members with the role, besides Room.Owner
 	Company map[Membership]bool   // of Needs.Company: others are in the room
+	Names   map[UserID]Name       // the present ones of Needs.Names
 	Sent    map[Repeat]Outcome    // the first messages of Repeats
 	Written map[int]Outcome       // by index: commands that an earlier try of unknown outcome wrote after all
 	Again   bool                  // there was such a try: what it may have done is what is asked for
@@ -82,7 +85,7 @@ type Room struct {
 // Member is what a room knows of a user.
 type Member struct {
 	Is   bool // a member; false: only a ban or a mute is known
-	Name string
+	Name Name
 	Role Role // of a member that is not the Owner
 	// The ends of a ban and of a mute: zero = there is none.
 	BannedUntil, MutedUntil time.Time
@@ -112,7 +115,7 @@ type Changes struct {
 type NewMember struct {
 	Membership
 
-	Name       string
+	Name       Name
 	Role       Role
 	MutedUntil time.Time // zero = not muted
 	Seq        uint64    // of the event that made it one

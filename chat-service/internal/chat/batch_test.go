@@ -25,7 +25,7 @@ func (w world) state() State {
 			if i == 0 {
 				r.Owner = user
 			}
-			s.Members[Membership{room, user}] = Member{Is: true, Name: "name of " + string(user), Role: RoleMember}
+			s.Members[Membership{room, user}] = Member{Is: true, Name: Name{Text: "name of " + string(user)}, Role: RoleMember}
 		}
 		s.Rooms[room] = r
 	}
@@ -33,7 +33,7 @@ func (w world) state() State {
 }
 
 func by(user UserID) Origin {
-	return Origin{Room: "r", User: user, Name: string(user), Socket: "of " + string(user)}
+	return Origin{Room: "r", User: user, Name: Name{Text: string(user)}, Socket: "of " + string(user)}
 }
 
 func send(user UserID, id string) Send {
@@ -215,7 +215,7 @@ func TestDecidedEvents(t *testing.T) {
 	state := world{"r": {"ann"}}.state()
 	at := state.At.Add(-time.Second)
 	nameless := send("ann", "c")
-	nameless.Name, nameless.CausedAt = "", at
+	nameless.Name, nameless.CausedAt = Name{}, at
 	changes, _ := Decide(state, []Command{nameless, leave("ann")})
 	id := NewMessageID(state.At, 11, 7)
 	want := []RoomEvent{
@@ -238,16 +238,42 @@ func TestNeedsOf(t *testing.T) {
 	create.Create = Public
 	elsewhere := send("ann", "c")
 	elsewhere.Room = "s"
+	renamed := join("ann")
+	renamed.Name.Version = 2
 	got := NeedsOf([]Command{
-		send("ann", "c"), create, create, send("ann", "c"), elsewhere, Send{Origin: by(System), System: true}, leave("cid"), join("ann"),
+		send("ann", "c"), create, create, send("ann", "c"), elsewhere, Send{Origin: by(System), System: true}, leave("cid"), join("ann"), renamed,
 	}, true)
 	want := Needs{
 		Create: []RoomID{"r"}, Rooms: []RoomID{"r", "s"},
 		Members: []Membership{{"r", "ann"}, {"r", "bob"}, {"s", "ann"}, {"r", "cid"}},
 		Owners:  []RoomID{"r"}, Company: []Membership{{"r", "cid"}}, Repeats: []Repeat{{"r", "ann", "c"}, {"s", "ann", "c"}},
+		Names: []UserName{{"ann", Name{"ann", 2}}, {"bob", Name{Text: "bob"}}},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(Needs{})); diff != "" {
 		t.Errorf("NeedsOf (-want +got):\n%s", diff)
+	}
+}
+
+// TestDecideNames: of the name that a socket has and the one that is known, the newer one holds.
+func TestDecideNames(t *testing.T) {
+	for _, test := range []struct{ socket, member, user, sends, joins Name }{
+		{socket: Name{"A", 0}, sends: Name{"A", 0}, joins: Name{"A", 0}},
+		{socket: Name{"A", 0}, member: Name{"M", 0}, user: Name{"U", 0}, sends: Name{"A", 0}, joins: Name{"A", 0}},
+		{socket: Name{"A", 5}, member: Name{"M", 4}, user: Name{"U", 4}, sends: Name{"A", 5}, joins: Name{"A", 5}},
+		{socket: Name{"A", 4}, member: Name{"M", 5}, user: Name{"U", 5}, sends: Name{"M", 5}, joins: Name{"U", 5}},
+		{socket: Name{}, member: Name{"M", 0}, user: Name{"U", 0}, sends: Name{"M", 0}, joins: Name{"U", 0}}, // by a backend
+		{socket: Name{"A", 0}, member: Name{"M", 5}, user: Name{"U", 5}, sends: Name{"M", 5}, joins: Name{"U", 5}},
+	} {
+		state := world{"r": {"ann"}}.state()
+		state.Members[Membership{"r", "ann"}], state.Names = Member{Is: true, Name: test.member, Role: RoleMember}, map[UserID]Name{"bob": test.user}
+		says, enters, again := send("ann", ""), join("bob"), send("bob", "")
+		says.Name, enters.Name, again.Name = test.socket, test.socket, test.socket
+		changes, _ := Decide(state, []Command{says, enters, again})
+		got := []string{changes.Events[0].Fact.(MessageSent).Message.Sender.Name, changes.Events[1].Fact.(UserJoined).Name, changes.Events[2].Fact.(MessageSent).Message.Sender.Name}
+		want := []string{test.sends.Text, test.joins.Text, test.joins.Text}
+		if diff := cmp.Diff(want, got); diff != "" || changes.Joined[0].Name != test.joins {
+			t.Errorf("a socket of %v, a member of %v, a user of %v: %v joined; said by (-want +got):\n%s", test.socket, test.member, test.user, changes.Joined[0].Name, diff)
+		}
 	}
 }
 
@@ -258,7 +284,7 @@ func BenchmarkDecide(b *testing.B) {
 	for i := range 200 {
 		room, user := RoomID(fmt.Sprint("room ", i%50)), UserID(fmt.Sprint("user ", i))
 		before[room] = append(before[room], user)
-		commands = append(commands, Send{Origin: Origin{Room: room, User: user, Name: "U"}, Content: "x", Type: "text", ClientMsgID: fmt.Sprint(i)})
+		commands = append(commands, Send{Origin: Origin{Room: room, User: user, Name: Name{Text: "U"}}, Content: "x", Type: "text", ClientMsgID: fmt.Sprint(i)})
 	}
 	state := before.state()
 	b.ReportAllocs()

@@ -19,7 +19,7 @@ func RoomOf(c Command) RoomID { return c.origin().Room }
 type Origin struct {
 	Room     RoomID
 	User     UserID
-	Name     string    // of the user; "" = as the membership knows it
+	Name     Name      // of the user, as the socket knows it
 	Socket   string    // is not told what its own join or leave did; "" = everybody is told
 	CausedAt time.Time // when the gateway read the client event; zero = not known
 }
@@ -27,6 +27,8 @@ type Origin struct {
 func (o Origin) origin() Origin { return o }
 
 func (o Origin) membership() Membership { return Membership{o.Room, o.User} }
+
+func (o Origin) name() UserName { return UserName{o.User, o.Name} }
 
 // Send stores a message of a member.
 type Send struct {

@@ -31,13 +31,11 @@ func (c Send) decide(b *batch) Outcome {
 		if err := s.Refuse(Speak, b.state.At); err != nil {
 			return Outcome{Err: err}
 		}
-		if name == "" {
-			name = m.Name
-		}
+		name = name.or(m.Name)
 	}
 	seq := b.next(c.Room, r)
 	m := Message{
-		ID: NewMessageID(b.state.At, seq, b.state.Random()), Room: c.Room, Seq: seq, Sender: Sender{ID: c.User, Name: name},
+		ID: NewMessageID(b.state.At, seq, b.state.Random()), Room: c.Room, Seq: seq, Sender: Sender{ID: c.User, Name: name.Text},
 		Content: c.Content, Type: c.Type, CreatedAt: b.state.At, ClientMsgID: c.ClientMsgID,
 	}
 	b.changes.Events = append(b.changes.Events, RoomEvent{Room: c.Room, Seq: seq, Fact: MessageSent{m}, CausedAt: c.CausedAt})
@@ -66,7 +64,7 @@ func (b *batch) sentBefore(c Send) (Outcome, bool) {
 }
 
 func (c Join) need(n *Needs) {
-	n.Members = append(n.Members, c.membership())
+	n.Members, n.Names = append(n.Members, c.membership()), append(n.Names, c.name())
 	if c.Create != "" {
 		n.Create = append(n.Create, c.Room)
 	}
@@ -78,7 +76,7 @@ func (c Join) decide(b *batch) Outcome {
 	if r == nil && c.Create != "" {
 		if r = b.make(c.Room, NewRoom{Kind: c.Create}); r != nil {
 			r.Owner = c.User
-			return b.enter(c.Origin, r, Invited{User: c.User}, c.Name)
+			return b.enter(c.Origin, r, Invited{User: c.User}, b.name(c.Origin))
 		}
 	}
 	m := b.member(c.membership())
@@ -92,12 +90,15 @@ func (c Join) decide(b *batch) Outcome {
 	if r.Owner == "" && !r.inherit {
 		r.Owner = c.User
 	}
-	return b.enter(c.Origin, r, Invited{User: c.User}, c.Name)
+	return b.enter(c.Origin, r, Invited{User: c.User}, b.name(c.Origin))
 }
 
+// name is how the user of o is called, which joins a room.
+func (b *batch) name(o Origin) Name { return o.Name.or(b.state.Names[o.User]) }
+
 // enter makes a user a member. Who is made one by another is called by its id until it comes.
-func (b *batch) enter(o Origin, r *changingRoom, who Invited, name string) Outcome {
-	joined := UserJoined{User: who.User, Name: name}
+func (b *batch) enter(o Origin, r *changingRoom, who Invited, name Name) Outcome {
+	joined := UserJoined{User: who.User, Name: name.Text}
 	if who.User != o.User {
 		joined.By, o.Socket = o.User, "" // everybody is told, who did it included
 	}
@@ -161,7 +162,9 @@ func (b *batch) handOver(c Leave, r *changingRoom) error {
 	return nil
 }
 
-func (c Create) need(n *Needs) { n.Create = append(n.Create, c.Room) }
+func (c Create) need(n *Needs) {
+	n.Create, n.Names = append(n.Create, c.Room), append(n.Names, c.name())
+}
 
 // decide makes the room, with the user as its owner and those who are in it from the start.
 func (c Create) decide(b *batch) Outcome {
@@ -178,15 +181,15 @@ func (c Create) decide(b *batch) Outcome {
 
 // enterAll makes the user of o a member, and others with it.
 func (b *batch) enterAll(o Origin, r *changingRoom, others []Invited) Outcome {
-	first := b.enter(o, r, Invited{User: o.User}, o.Name)
+	first := b.enter(o, r, Invited{User: o.User}, b.name(o))
 	for _, other := range others {
-		b.enter(o, r, other, string(other.User))
+		b.enter(o, r, other, Name{Text: string(other.User)})
 	}
 	return first
 }
 
 func (c Open) need(n *Needs) {
-	n.Create = append(n.Create, c.Room)
+	n.Create, n.Names = append(n.Create, c.Room), append(n.Names, c.name())
 	n.Members = append(n.Members, c.membership())
 }
 

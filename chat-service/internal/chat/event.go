@@ -9,7 +9,7 @@ import (
 // Caller is who asks, on which socket.
 type Caller struct {
 	User      UserID
-	Name      string
+	Name      Name
 	Admin     bool
 	Socket    string // "" when the call does not come from a socket
 	Namespace string

@@ -27,6 +27,7 @@ type members struct {
 type remembered struct {
 	Standing
 
+	name  Name
 	until time.Time // it is good
 }
 
@@ -36,28 +37,34 @@ func newMembers(store Store, ttl time.Duration) *members {
 
 // require returns the fault for what the user may not do in the room.
 func (m *members) require(ctx context.Context, pair Membership, act Act) error {
-	at := time.Now()
-	standing, known, generation := m.lookup(pair, at)
-	if !known {
-		var err error
-		if standing, err = m.store.Standing(ctx, pair); err != nil {
-			return err
-		}
-		if standing.Member {
-			m.remember(pair, remembered{standing, at.Add(m.ttl)}, generation)
-		}
-	}
-	return standing.Refuse(act, at)
+	_, err := m.named(ctx, pair, act)
+	return err
 }
 
-func (m *members) lookup(pair Membership, at time.Time) (s Standing, known bool, generation uint64) {
+// named is require that also gives the member's name.
+func (m *members) named(ctx context.Context, pair Membership, act Act) (Name, error) {
+	at := time.Now()
+	r, generation := m.lookup(pair)
+	if !at.Before(r.until) {
+		standing, name, err := m.store.Standing(ctx, pair)
+		if err != nil {
+			return Name{}, err
+		}
+		if r = (remembered{standing, name, at.Add(m.ttl)}); standing.Member {
+			m.remember(pair, r, generation)
+		}
+	}
+	return r.name, r.Refuse(act, at)
+}
+
+func (m *members) lookup(pair Membership) (r remembered, generation uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, ok := m.known[pair]
 	if !ok {
 		r = m.previous[pair]
 	}
-	return r.Standing, at.Before(r.until), m.generations
+	return r, m.generations
 }
 
 func (m *members) remember(pair Membership, r remembered, generation uint64) {

@@ -155,10 +155,10 @@ func (m *memory) standing(pair Membership) Standing {
 	return b.standing(b.room(pair.Room), pair.User, m.state.Members[pair])
 }
 
-func (m *memory) Standing(_ context.Context, pair Membership) (Standing, error) {
+func (m *memory) Standing(_ context.Context, pair Membership) (Standing, Name, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.standing(pair), nil
+	return m.standing(pair), m.state.Members[pair].Name, nil
 }
 
 func (m *memory) Room(_ context.Context, pair Membership) (RoomInfo, Standing, error) {

@@ -108,7 +108,7 @@ func (c Add) decide(b *batch) Outcome {
 		return Outcome{Err: errRank()}
 	}
 	b.audit(Audit{Room: c.Room, By: c.User, Act: actAdd, User: c.Who.User, Role: c.Who.Role})
-	return b.enter(c.Origin, r, c.Who, string(c.Who.User))
+	return b.enter(c.Origin, r, c.Who, Name{Text: string(c.Who.User)})
 }
 
 func (c Remove) need(n *Needs) { needBoth(n, c.Origin, c.Who) }

@@ -127,7 +127,7 @@ func TestBan(t *testing.T) {
 	if diff := cmp.Diff(first, changes.Events[0]); diff != "" {
 		t.Errorf("the first event (-want +got):\n%s", diff)
 	}
-	restricted := []ChangedMember{{Membership{"r", "bob"}, Member{Is: true, Name: "bob", Role: RoleMember, MutedUntil: until}}}
+	restricted := []ChangedMember{{Membership{"r", "bob"}, Member{Is: true, Name: Name{Text: "bob"}, Role: RoleMember, MutedUntil: until}}}
 	if diff := cmp.Diff(restricted, changes.Restricted); diff != "" {
 		t.Errorf("restrictions (-want +got):\n%s", diff)
 	}

@@ -81,7 +81,7 @@ func (s *Service) each(ctx context.Context, users []UserID, command func(UserID)
 
 // mayModerate refuses who is no moderator, with the room's own answer to a stranger, before anything is asked of the Writer.
 func (s *Service) mayModerate(ctx context.Context, c Caller, room RoomID) error {
-	standing, err := s.store.Standing(ctx, Membership{room, c.User})
+	standing, _, err := s.store.Standing(ctx, Membership{room, c.User})
 	if err == nil {
 		err = standing.Refuse(Moderate, time.Now())
 	}

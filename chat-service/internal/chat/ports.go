@@ -101,8 +101,10 @@ type Store interface {
 	Members(ctx context.Context, room RoomID) ([]UserID, error)
 	// Roommates gives those of the users who share a room with a user.
 	Roommates(ctx context.Context, of UserID, users []UserID) ([]UserID, error)
-	// Standing tells what there is between a user and a room.
-	Standing(ctx context.Context, m Membership) (Standing, error)
+	// Standing tells what there is between a user and a room, and the name of a member.
+	Standing(ctx context.Context, m Membership) (Standing, Name, error)
+	// Rename stores names that have changed, for all rooms of their users; older ones than it knows change nothing.
+	Rename(ctx context.Context, names []UserName) error
 	// Room reads what a room is, and what there is between it and a user: RoomInfo is for those who may Enter.
 	Room(ctx context.Context, m Membership) (RoomInfo, Standing, error)
 	// Rooms lists a user's rooms, the last active first.

@@ -155,7 +155,7 @@ func (s *Service) Post(ctx context.Context, user UserID, d Draft) (Outcome, erro
 	}
 	c := Send{Origin: Origin{Room: d.Room, User: user}, Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID}
 	if user == System {
-		c.System, c.Name = true, SystemName
+		c.System, c.Name.Text = true, SystemName
 	}
 	o, err := s.writer.Do(ctx, c)
 	if err == nil {
@@ -192,10 +192,11 @@ func (s *Service) Announce(c Caller, emit Emit) error {
 
 // StartTyping tells the others in the room, unless they know already.
 func (s *Service) StartTyping(ctx context.Context, c Caller, room RoomID) error {
-	if err := s.members.require(ctx, Membership{room, c.User}, Speak); err != nil {
+	known, err := s.members.named(ctx, Membership{room, c.User}, Speak)
+	if err != nil {
 		return err
 	}
-	return s.typing.Start(room, c.User, c.Name, c.Socket)
+	return s.typing.Start(room, c.User, c.Name.or(known).Text, c.Socket)
 }
 
 // StopTyping tells the others in the room, if they know of a start.

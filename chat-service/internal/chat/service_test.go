@@ -41,7 +41,7 @@ func TestRoomsAutocreate(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMemory(test.before)
 			s, _ := newTestService(t, m, &published{}, Config{Autocreate: test.autocreate})
-			view, err := s.Join(t.Context(), Caller{User: "ann", Name: "Ann"}, JoinRequest{Room: test.room})
+			view, err := s.Join(t.Context(), Caller{User: "ann", Name: Name{Text: "Ann"}}, JoinRequest{Room: test.room})
 			if fault.KindOf(err) != test.want || err == nil && (!view.Member || view.Role != RoleOwner) || view.Kind != test.made {
 				t.Errorf("Join with autocreate %v in %v = %+v, %v, want %q and a room %q", test.autocreate, test.before, view, err, test.want, test.made)
 			}

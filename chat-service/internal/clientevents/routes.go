@@ -78,7 +78,8 @@ func write(
 // caller is who sent an event.
 func caller(r *eventserver.Request) (chat.Caller, error) {
 	return wire.Sender{
-		UserID: r.User.ID, Name: r.User.Name, Role: r.User.Role, SocketID: r.SocketID, Namespace: r.Namespace, At: r.ReceivedAt,
+		UserID: r.User.ID, Name: r.User.Name, NameVersion: r.User.NameVersion, Role: r.User.Role,
+		SocketID: r.SocketID, Namespace: r.Namespace, At: r.ReceivedAt,
 	}.Caller()
 }
 

@@ -42,7 +42,7 @@ func benchmarkSend(b *testing.B, rooms int, ids bool) {
 	w := runWriter(b, store, nowhere{}, observer, chat.WriterConfig{Lanes: 2, BatchMax: 200, Queue: 4096, Timeout: 4 * time.Second})
 	for i := range senders {
 		room, user := benchRoom(i%rooms), chat.UserID(fmt.Sprintf("user-%d", i))
-		if _, err := w.Do(b.Context(), chat.Join{Origin: chat.Origin{Room: room, User: user, Name: "User"}, Create: chat.Public}); err != nil {
+		if _, err := w.Do(b.Context(), chat.Join{Origin: chat.Origin{Room: room, User: user, Name: chat.Name{Text: "User"}}, Create: chat.Public}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -60,7 +60,7 @@ func benchmarkSend(b *testing.B, rooms int, ids bool) {
 				}
 				c := chat.Send{
 					Origin: chat.Origin{
-						Room: benchRoom(i % rooms), User: chat.UserID(fmt.Sprintf("user-%d", i)), Name: "User", CausedAt: time.Now(),
+						Room: benchRoom(i % rooms), User: chat.UserID(fmt.Sprintf("user-%d", i)), Name: chat.Name{Text: "User"}, CausedAt: time.Now(),
 					},
 					Content: "The quick brown fox jumps over the lazy dog, again and again.", Type: "text",
 				}

@@ -30,7 +30,7 @@ func join(room chat.RoomID, user chat.UserID) chat.Join {
 func leave(room chat.RoomID, user chat.UserID) chat.Leave { return chat.Leave{Origin: by(room, user)} }
 
 func by(room chat.RoomID, user chat.UserID) chat.Origin {
-	return chat.Origin{Room: room, User: user, Name: "U"}
+	return chat.Origin{Room: room, User: user, Name: chat.Name{Text: "U"}}
 }
 
 func commit(t *testing.T, s *postgres.Store, commands ...chat.Command) ([]chat.Outcome, chat.Outgoing) {

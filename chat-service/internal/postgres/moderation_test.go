@@ -30,7 +30,7 @@ func TestModeration(t *testing.T) {
 	commit(t, s, chat.Restrict{Origin: by(room, "bob"), Who: "dan", Until: chat.Forever(), Why: "spam"}, chat.SetRole{Origin: by(room, "ann"), Who: "bob", Role: chat.RoleOwner})
 	standing := func(user chat.UserID) chat.Standing {
 		t.Helper()
-		one, err := s.Standing(t.Context(), chat.Membership{Room: room, User: user})
+		one, _, err := s.Standing(t.Context(), chat.Membership{Room: room, User: user})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -86,14 +86,14 @@ func TestModeration(t *testing.T) {
 	}
 	// A room that a refused command would have made is not there.
 	commit(t, s, chat.Open{Origin: by("direct", "ann"), Others: []chat.Invited{{User: "bob"}}}, send("nowhere", "ann", "x", ""))
-	if one, err := s.Standing(t.Context(), chat.Membership{Room: "nowhere", User: "ann"}); err != nil || one.Exists {
+	if one, _, err := s.Standing(t.Context(), chat.Membership{Room: "nowhere", User: "ann"}); err != nil || one.Exists {
 		t.Errorf("a room that nobody made = %+v, %v", one, err)
 	}
 }
 
 func roleIn(t *testing.T, s chat.Store, room chat.RoomID, user chat.UserID) chat.Role {
 	t.Helper()
-	one, err := s.Standing(t.Context(), chat.Membership{Room: room, User: user})
+	one, _, err := s.Standing(t.Context(), chat.Membership{Room: room, User: user})
 	if err != nil {
 		t.Fatal(err)
 	}

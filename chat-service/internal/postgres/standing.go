@@ -19,7 +19,7 @@ const standingColumns = `r.room_id IS NOT NULL AS found, coalesce(r.kind, '') AS
 const standingJoins = `
 	LEFT JOIN LATERAL (SELECT * FROM rooms WHERE room_id = a.room_id LIMIT 1) AS r ON true
 	LEFT JOIN LATERAL (
-		SELECT role, muted_until FROM memberships WHERE room_id = a.room_id AND user_id = a.user_id LIMIT 1
+		SELECT user_name, name_version, role, muted_until FROM memberships WHERE room_id = a.room_id AND user_id = a.user_id LIMIT 1
 	) AS me ON true
 	LEFT JOIN LATERAL (
 		SELECT banned_until, muted_until FROM restrictions WHERE room_id = a.room_id AND user_id = a.user_id LIMIT 1
@@ -55,16 +55,18 @@ func timeOr0(t *time.Time) time.Time {
 	return t.UTC()
 }
 
-const sqlStanding = `SELECT ` + standingColumns + ` FROM (VALUES ($1::text, $2::text)) AS a (room_id, user_id)` + standingJoins
+const sqlStanding = `SELECT ` + standingColumns + `, coalesce(me.user_name, ''), coalesce(me.name_version, 0)
+	FROM (VALUES ($1::text, $2::text)) AS a (room_id, user_id)` + standingJoins
 
 // Standing implements chat.Store.
-func (s *Store) Standing(ctx context.Context, m chat.Membership) (chat.Standing, error) {
+func (s *Store) Standing(ctx context.Context, m chat.Membership) (chat.Standing, chat.Name, error) {
 	var row standingRow
+	var name chat.Name
 	err := s.do(ctx, "read standing", func(ctx context.Context) error {
 		row = standingRow{}
-		return s.pool.QueryRow(ctx, sqlStanding, string(m.Room), string(m.User)).Scan(row.into()...)
+		return s.pool.QueryRow(ctx, sqlStanding, string(m.Room), string(m.User)).Scan(append(row.into(), &name.Text, &name.Version)...)
 	})
-	return row.of(m.User), err
+	return row.of(m.User), name, err
 }
 
 // Counting is for those who may see the room.
@@ -94,11 +96,11 @@ func (s *Store) Room(ctx context.Context, m chat.Membership) (chat.RoomInfo, cha
 
 // sqlMembers asks for a ban or a mute of those only who are no members: a member has its mute with it, and no ban.
 const sqlMembers = `
-	SELECT p.room_id, p.user_id, m.role IS NOT NULL, coalesce(m.user_name, ''), coalesce(m.role, ''), x.banned_until,
+	SELECT p.room_id, p.user_id, m.role IS NOT NULL, coalesce(m.user_name, ''), coalesce(m.name_version, 0), coalesce(m.role, ''), x.banned_until,
 	       coalesce(m.muted_until, x.muted_until)
 	FROM unnest($1::text[], $2::text[]) AS p (room_id, user_id)
 	LEFT JOIN LATERAL (
-		SELECT user_name, role, muted_until FROM memberships WHERE room_id = p.room_id AND user_id = p.user_id LIMIT 1
+		SELECT user_name, name_version, role, muted_until FROM memberships WHERE room_id = p.room_id AND user_id = p.user_id LIMIT 1
 	) AS m ON true
 	LEFT JOIN LATERAL (
 		SELECT user_id, banned_until, muted_until FROM restrictions
@@ -115,8 +117,8 @@ func readMembers(members []chat.Membership, state *chat.State) step {
 		var m chat.Membership
 		var member chat.Member
 		var banned, muted *time.Time
-		if err := rows.Scan((*string)(&m.Room), (*string)(&m.User), &member.Is, &member.Name, (*string)(&member.Role),
-			&banned, &muted); err != nil {
+		if err := rows.Scan((*string)(&m.Room), (*string)(&m.User), &member.Is, &member.Name.Text, &member.Name.Version,
+			(*string)(&member.Role), &banned, &muted); err != nil {
 			return err
 		}
 		member.BannedUntil, member.MutedUntil = timeOr0(banned), timeOr0(muted)

@@ -14,6 +14,7 @@ const roleAdmin = "admin"
 // Sender is who sent a client event, as the gateway says.
 type Sender struct {
 	UserID, Name, Role  string
+	NameVersion         int64
 	SocketID, Namespace string
 	At                  time.Time // when the gateway received it; zero = not said
 }
@@ -22,7 +23,7 @@ type Sender struct {
 func SenderOf(e *eventv1.ClientEvent) Sender {
 	identity := e.GetIdentity()
 	s := Sender{
-		UserID: identity.GetUserId(), Name: identity.GetName(), Role: identity.GetRole(),
+		UserID: identity.GetUserId(), Name: identity.GetName(), Role: identity.GetRole(), NameVersion: identity.GetNameVersion(),
 		SocketID: e.GetSocketId(), Namespace: e.GetNamespace(),
 	}
 	if at := e.GetReceivedAt(); at != nil {
@@ -38,8 +39,15 @@ func (s Sender) Caller() (chat.Caller, error) {
 		return chat.Caller{}, err
 	}
 	return chat.Caller{
-		User: user, Name: storable(s.Name), Admin: s.Role == roleAdmin, Socket: s.SocketID, Namespace: s.Namespace, At: s.At,
+		User: user, Name: chat.Name{Text: storable(s.Name), Version: s.NameVersion}, Admin: s.Role == roleAdmin,
+		Socket: s.SocketID, Namespace: s.Namespace, At: s.At,
 	}, nil
+}
+
+// UserName reads a name that auth-service tells of.
+func UserName(n *eventv1.UserName) (chat.UserName, error) {
+	user, err := chat.ParseUserID(n.GetUserId())
+	return chat.UserName{User: user, Name: chat.Name{Text: storable(n.GetName()), Version: n.GetVersion()}}, err
 }
 
 func storable(name string) string {

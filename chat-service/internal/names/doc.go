@@ -1,0 +1,2 @@
+// Package names hears from auth-service by which names users are shown, and has them stored.
+package names
