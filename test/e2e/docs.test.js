@@ -249,7 +249,7 @@ const programs = { run: './deploy/local', clean: './deploy/local', chaos: './tes
  */
 async function commands(_, code) {
   const calls = join(temporary, `calls-${randomUUID()}`);
-  const standIns = ['make', 'docker', 'helm', 'go', 'npm', 'kubectl'].map((name) => `${name}() { { printf '%s\\x1f' ${name} "$@"; printf '\\n'; } >> '${calls}'; }`).join('\n');
+  const standIns = ['make', 'docker', 'helm', 'go', 'npm', 'kubectl', 'tools/images.sh'].map((name) => `${name}() { { printf '%s\\x1f' ${name} "$@"; printf '\\n'; } >> '${calls}'; }`).join('\n');
   bash(`${standIns}\n${code.replaceAll('FILE', '/dev/null')}`);
   const noted = readFileSync(calls, 'utf8').trimEnd().split('\n').map((line) => line.split('\x1f').slice(0, -1));
   assert.ok(noted.length > 0, code);
@@ -257,6 +257,7 @@ async function commands(_, code) {
     const [program, ...args] = call;
     switch (program) {
       case 'make': checkMake(args); break;
+      case 'tools/images.sh': checkCase(program, args[0] ?? 'list'); break;
       case 'docker': checkCompose(args); break;
       case 'go': checkGo(args); break;
       case 'helm': checkHelm(args); break;
@@ -285,6 +286,11 @@ function checkMake(args) {
   assert.equal(status, 0, `make ${args.join(' ')}: ${stderr}`);
   const passed = args.find((a) => a.startsWith('ARGS='))?.slice('ARGS='.length).split(/\s+/) ?? [];
   if (passed.length > 0) checkFlags(programs[args[0]] ?? assert.fail(`nothing is known of ARGS of make ${args[0]}`), passed);
+}
+
+/** Fails unless a shell script has a branch for its first argument. */
+function checkCase(script, arg) {
+  assert.match(readFileSync(join(root, script), 'utf8'), new RegExp(`^\\s*${arg}\\)`, 'm'), `${script} knows no ${arg}`);
 }
 
 function checkGo([verb, pkg, ...args]) {
