@@ -57,8 +57,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	defer nc.Close()
-	registry.MustRegister(pg.Collector(pool), bus.Collector(nc))
-	metrics := newMetrics(registry)
+	metrics := newMetrics(registry, pg.Collector(pool), bus.Collector(nc))
 
 	store := postgres.New(pool, wire.Codec{})
 	out, err := publisher.New(nc, store, cfg.publisher(metrics), log)
@@ -163,7 +162,9 @@ type metrics struct {
 	outboxAge     prometheus.Gauge
 }
 
-func newMetrics(registry prometheus.Registerer) *metrics {
+// newMetrics registers them, and those of what the service uses.
+func newMetrics(registry prometheus.Registerer, used ...prometheus.Collector) *metrics {
+	registry.MustRegister(used...)
 	m := &metrics{
 		batchSize: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "starling_chat_batch_size", Help: "Commands in a transaction of the writer.",
