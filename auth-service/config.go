@@ -1,9 +1,11 @@
 package authservice
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"strings"
 	"time"
 
@@ -71,8 +73,8 @@ type External struct {
 type Passwords struct {
 	MemoryKiB   uint32 `name:"argon2-memory-kib" env:"ARGON2_MEMORY_KIB" default:"65536" help:"Memory of one argon2id hash, in KiB."`
 	Time        uint32 `name:"argon2-time" env:"ARGON2_TIME" default:"3" help:"Passes of one argon2id hash, a number."`
-	Parallelism uint8  `name:"argon2-parallelism" env:"ARGON2_PARALLELISM" default:"4" help:"Lanes of one argon2id hash, a number."`
-	Concurrency int    `name:"argon2-concurrency" env:"ARGON2_CONCURRENCY" default:"2" help:"Hashes computed at once, a number; bounds the memory."`
+	Parallelism uint8  `name:"argon2-parallelism" env:"ARGON2_PARALLELISM" default:"1" help:"Lanes of one argon2id hash, a number; each keeps a core busy."`
+	Concurrency int    `name:"argon2-concurrency" env:"ARGON2_CONCURRENCY" default:"0" help:"Hashes computed at once, a number; bounds the memory. 0 takes half of the cores, 4 at most."`
 	Queue       int    `name:"argon2-queue" env:"ARGON2_QUEUE" default:"100" help:"Logins that may wait for a hash, a number; beyond, the address that has the most waiting is refused as rate_limited."`
 
 	Wait time.Duration `name:"argon2-wait" env:"ARGON2_WAIT" default:"3s" help:"Longest wait of a login for a hash, a duration of up to 8s; then it is refused as rate_limited."`
@@ -116,6 +118,12 @@ const (
 // tooShort tells whether a secret that is given can be guessed.
 func tooShort(s settings.Secret, least int) bool { return s != "" && len(s.Reveal()) < least }
 
+// concurrency is how many hashes are computed at once. A hash with one lane keeps a core busy: half of them is left to all else
+// that runs there, whoever floods the logins.
+func (p Passwords) concurrency() int {
+	return cmp.Or(p.Concurrency, min(4, max(1, runtime.GOMAXPROCS(0)/2)))
+}
+
 // Validate finds settings that do not fit together; the error is one line.
 func (c *Config) Validate() error {
 	t, p, l := c.Tokens, c.Passwords, c.Limits
@@ -136,8 +144,8 @@ func (c *Config) Validate() error {
 		return errors.New("REVOCATION_RETENTION must be longer than ACCESS_TOKEN_TTL and twice TOKEN_LEEWAY")
 	case p.Parallelism < 1 || p.Time < 1 || p.Time > 100 || p.MemoryKiB < 8*uint32(p.Parallelism) || p.MemoryKiB > 4<<20:
 		return errors.New("ARGON2_TIME must be 1 to 100, ARGON2_PARALLELISM at least 1, ARGON2_MEMORY_KIB 8 times that to 4194304")
-	case p.Concurrency < 1 || p.Queue < 0:
-		return errors.New("ARGON2_CONCURRENCY must be at least 1 and ARGON2_QUEUE not negative")
+	case p.Concurrency < 0 || p.Queue < 0:
+		return errors.New("ARGON2_CONCURRENCY and ARGON2_QUEUE must not be negative")
 	case p.Wait <= 0 || p.Wait > maxHashWait:
 		return fmt.Errorf("ARGON2_WAIT must be above 0s and at most %s", maxHashWait)
 	case min(l.AccountRate, l.UserRate, l.AddressRate, l.RegisterRate, l.SecretRate) < 0:
@@ -227,7 +235,7 @@ func (c *Config) domain(others *issuers.Set) auth.Config {
 		Keys:    auth.Keys{Rotation: c.Tokens.KeyRotation, Overlap: c.Tokens.KeyOverlap, Secret: c.Tokens.KeySecret.Reveal()},
 		Passwords: auth.Passwords{
 			Argon2:      auth.Argon2{MemoryKiB: c.Passwords.MemoryKiB, Time: c.Passwords.Time, Threads: c.Passwords.Parallelism},
-			Concurrency: c.Passwords.Concurrency, Queue: c.Passwords.Queue, Wait: c.Passwords.Wait,
+			Concurrency: c.Passwords.concurrency(), Queue: c.Passwords.Queue, Wait: c.Passwords.Wait,
 		},
 		Registration: c.registration(),
 		Limits: admission.Limits{

@@ -56,7 +56,7 @@ func newHasher(p Passwords) *hasher {
 	}
 }
 
-// hash gives the PHC string of a password: $argon2id$v=19$m=65536,t=3,p=4$<salt>$<hash>.
+// hash gives the PHC string of a password: $argon2id$v=19$m=65536,t=3,p=1$<salt>$<hash>.
 func (h *hasher) hash(ctx context.Context, by admission.Party, p password) (string, error) {
 	salt := randomBytes(saltSize)
 	sum, err := h.compute(ctx, by, h.params, p, salt, hashSize)
