@@ -17,7 +17,7 @@ export class Browser {
 
   #waiting = new Map(); // id → { resolve, reject }
 
-  #events = new Set(); // { method, sessionId, resolve }
+  #events = new Set(); // { method, sessionId, resolve, reject }
 
   static async start() {
     const browser = new Browser();
@@ -40,6 +40,7 @@ export class Browser {
     });
     browser.socket = new WebSocket(url);
     browser.socket.on('message', (text) => browser.#arrived(JSON.parse(text)));
+    browser.socket.on('close', () => browser.#ended());
     await once(browser.socket, 'open');
     return browser;
   }
@@ -58,7 +59,16 @@ export class Browser {
     }
   }
 
-  send(method, params = {}, sessionId = undefined) {
+  /** A browser that has ended answers nobody: what waits for it fails. */
+  #ended() {
+    for (const { reject } of this.#waiting.values()) reject(new Error('the browser has ended'));
+    for (const { reject } of this.#events) reject(new Error('the browser has ended'));
+    this.#waiting.clear();
+    this.#events.clear();
+  }
+
+  async send(method, params = {}, sessionId = undefined) {
+    if (this.socket.readyState !== WebSocket.OPEN) throw new Error('the browser has ended');
     this.#asked += 1;
     const id = this.#asked;
     this.socket.send(JSON.stringify({ id, method, params, sessionId }));
@@ -70,7 +80,8 @@ export class Browser {
     const { targetId } = await this.send('Target.createTarget', { url: 'about:blank' });
     const { sessionId } = await this.send('Target.attachToTarget', { targetId, flatten: true });
     await this.send('Page.enable', {}, sessionId);
-    const loaded = new Promise((resolve) => { this.#events.add({ method: 'Page.loadEventFired', sessionId, resolve }); });
+    const loaded = new Promise((resolve, reject) => { this.#events.add({ method: 'Page.loadEventFired', sessionId, resolve, reject }); });
+    loaded.catch(() => {}); // who waits for it hears of it below
     const { errorText } = await this.send('Page.navigate', { url }, sessionId);
     if (errorText) throw new Error(`${url}: ${errorText}`);
     await loaded;
@@ -82,7 +93,7 @@ export class Browser {
         if (exceptionDetails) throw new Error(`in the page ${url}: ${exceptionDetails.exception?.description ?? exceptionDetails.text}`);
         return result.value;
       },
-      close: () => this.send('Target.closeTarget', { targetId }),
+      close: () => this.send('Target.closeTarget', { targetId }).catch(() => {}), // it may have gone with the browser
     };
   }
 

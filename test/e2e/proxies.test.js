@@ -47,7 +47,7 @@ after(async () => {
   pages?.close();
   await system?.stop();
   if (binary) remove(dir, binary);
-});
+}, { timeout: 60_000 });
 
 const origin = () => `http://127.0.0.1:${pages.address().port}`;
 

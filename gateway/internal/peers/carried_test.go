@@ -178,6 +178,8 @@ func TestStrangerThroughATunnel(t *testing.T) {
 		w := tunnelled(t, g2, g1, p.SID)
 		w.say("2probe", "5")
 		w.wants("3probe")
+		// Whose WebSocket goes before the owner has seen the 5 stays on polling.
+		sessiontest.Eventually(t, func() bool { return g1.sessions.Transport(p.SID) == "websocket" }, func() string { return "the session is not upgraded" })
 		return w
 	}
 	w := open()
