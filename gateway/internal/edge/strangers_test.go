@@ -92,11 +92,19 @@ func TestStrangersMakeRoom(t *testing.T) {
 	for name, open := range map[string]func(t *testing.T, url string){
 		"polling": func(t *testing.T, url string) { polled(t, url, "", "") },
 		"websocket": func(t *testing.T, url string) {
-			conn, _, _, err := (ws.Dialer{Timeout: sessiontest.Patience}).Dial(t.Context(), "ws"+strings.TrimPrefix(url, "http")+"&transport=websocket")
+			conn, early, _, err := (ws.Dialer{Timeout: sessiontest.Patience}).Dial(t.Context(), "ws"+strings.TrimPrefix(url, "http")+"&transport=websocket")
 			if err != nil {
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = conn.Close() })
+			from := io.Reader(conn)
+			if early != nil {
+				from = early
+			}
+			// A stranger who takes a place later than the user after them would make the user go, who waits for a CONNECT then too.
+			if f, err := ws.ReadFrame(from); err != nil || !strings.HasPrefix(string(f.Payload), "0{") {
+				t.Fatalf("read %q, %v, want the open packet", f.Payload, err)
+			}
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
