@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/pg"
@@ -84,12 +84,12 @@ func (c *Config) Validate() error {
 }
 
 // autocreate is the kind of rooms that are made because somebody joins them; "" = none.
-func (c *Config) autocreate() chat.Kind {
+func (c *Config) autocreate() access.Kind {
 	switch c.RoomsAutocreate {
 	case "public", "true":
-		return chat.Public
+		return access.Public
 	case "private":
-		return chat.Private
+		return access.Private
 	default:
 		return ""
 	}

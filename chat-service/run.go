@@ -10,7 +10,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/clientevents"
 	"github.com/starling-chat/starling/chat-service/internal/evictor"
 	"github.com/starling-chat/starling/chat-service/internal/gossip"
@@ -18,6 +17,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/names"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
 	"github.com/starling-chat/starling/chat-service/internal/publisher"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/eventserver"
@@ -65,12 +65,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	replicas := gossip.New(nc)
-	typing := chat.NewTyping(out.Ephemeral, replicas)
+	typing := usecases.NewTyping(out.Ephemeral, replicas)
 	defer typing.Close()
 	evictions := evictor.New(nc, log)
 	writes, publishes := sabotaged(store, out)
-	writer := chat.NewWriter(writes, publishes, metrics, cfg.writer(), log)
-	service := chat.NewService(store, writer, out, typing, evictions, cfg.service(), log)
+	writer := usecases.NewWriter(writes, publishes, metrics, cfg.writer(), log)
+	service := usecases.NewService(store, writer, out, typing, evictions, cfg.service(), log)
 	events, err := eventserver.New(nc, eventserver.Service{Name: serviceName, Routes: clientevents.Routes(service)}, cfg.server(), registry, log)
 	if err != nil {
 		return err
@@ -119,22 +119,22 @@ func openDatabase(ctx context.Context, cfg Config, pool *pgxpool.Pool, store *po
 
 func (c *Config) database() pg.Config { return c.Database.Config(serviceName, c.Obs.Traces()) }
 
-func (c *Config) writer() chat.WriterConfig {
-	return chat.WriterConfig{
+func (c *Config) writer() usecases.WriterConfig {
+	return usecases.WriterConfig{
 		Lanes: c.Writer.Lanes, BatchMax: c.Writer.BatchMax, BatchWait: c.Writer.BatchWait,
 		Queue: c.Writer.LaneQueue, Timeout: c.Bus.EventTimeout,
 	}
 }
 
-func (c *Config) service() chat.Config {
-	return chat.Config{
-		Autocreate: c.autocreate(), Broadcast: chat.BroadcastRight(c.ChatBroadcast),
+func (c *Config) service() usecases.Config {
+	return usecases.Config{
+		Autocreate: c.autocreate(), Broadcast: usecases.BroadcastRight(c.ChatBroadcast),
 		MembershipTTL: c.Writer.MembershipTTL, Marks: c.marks(),
 	}
 }
 
-func (c *Config) marks() chat.MarksConfig {
-	return chat.MarksConfig{BatchMax: c.Writer.BatchMax, Queue: c.Writer.LaneQueue, Timeout: c.Bus.EventTimeout}
+func (c *Config) marks() usecases.MarksConfig {
+	return usecases.MarksConfig{BatchMax: c.Writer.BatchMax, Queue: c.Writer.LaneQueue, Timeout: c.Bus.EventTimeout}
 }
 
 func (c *Config) server() eventserver.Limits {
@@ -185,7 +185,7 @@ func newMetrics(registry prometheus.Registerer, used ...prometheus.Collector) *m
 	return m
 }
 
-// Batch implements chat.Observer.
+// Batch implements usecases.Observer.
 func (m *metrics) Batch(size int, took time.Duration) {
 	m.batchSize.Observe(float64(size))
 	m.commitSeconds.Observe(took.Seconds())

@@ -3,11 +3,11 @@
 package chatservice
 
 import (
-	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
 // sabotaged is what the Writer works with; a build with the tag sabotage may break it on purpose.
-func sabotaged(store *postgres.Store, publisher chat.Publisher) (chat.Store, chat.Publisher) {
+func sabotaged(store *postgres.Store, publisher usecases.Publisher) (usecases.Store, usecases.Publisher) {
 	return store, publisher
 }

@@ -9,14 +9,16 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/sabotage"
 )
 
 // sabotaged breaks what the Writer works with as STARLING_SABOTAGE says.
-func sabotaged(store *postgres.Store, publisher chat.Publisher) (chat.Store, chat.Publisher) {
+func sabotaged(store *postgres.Store, publisher usecases.Publisher) (usecases.Store, usecases.Publisher) {
 	switch {
 	case sabotage.AckBeforeCommit():
 		return losingStore{Store: store, lose: sabotage.LoseCommit}, publisher
@@ -28,23 +30,23 @@ func sabotaged(store *postgres.Store, publisher chat.Publisher) (chat.Store, cha
 
 // losingStore loses some transactions: it says what they would have written, and writes nothing.
 type losingStore struct {
-	chat.Store
+	usecases.Store
 
 	lose func() bool
 }
 
-func (s losingStore) Prepare(commands []chat.Command) chat.Transaction {
+func (s losingStore) Prepare(commands []chat.Command) usecases.Transaction {
 	return losingTransaction{s.Store.Prepare(commands), s, commands}
 }
 
 type losingTransaction struct {
-	chat.Transaction
+	usecases.Transaction
 
 	store    losingStore
 	commands []chat.Command
 }
 
-func (t losingTransaction) Alone(index int) chat.Transaction {
+func (t losingTransaction) Alone(index int) usecases.Transaction {
 	return losingTransaction{t.Transaction.Alone(index), t.store, t.commands[index : index+1]}
 }
 
@@ -84,7 +86,7 @@ func (t losingTransaction) look(ctx context.Context) (chat.State, error) {
 		state.Fresh[room] = !exists
 	}
 	for room, head := range heads {
-		state.Rooms[room] = chat.Room{Seq: head, Kind: chat.Public}
+		state.Rooms[room] = chat.Room{Seq: head, Kind: access.Public}
 	}
 	for _, m := range needs.Members {
 		s, name, err := t.store.Standing(ctx, m)
@@ -98,24 +100,24 @@ func (t losingTransaction) look(ctx context.Context) (chat.State, error) {
 
 // outboxlessStore removes each transaction's row from the outbox before anything is published.
 type outboxlessStore struct {
-	chat.Store
+	usecases.Store
 
 	outbox interface {
 		Done(ctx context.Context, ids []chat.OutboxID) error
 	}
 }
 
-func (s outboxlessStore) Prepare(commands []chat.Command) chat.Transaction {
+func (s outboxlessStore) Prepare(commands []chat.Command) usecases.Transaction {
 	return outboxlessTransaction{s.Store.Prepare(commands), s}
 }
 
 type outboxlessTransaction struct {
-	chat.Transaction
+	usecases.Transaction
 
 	store outboxlessStore
 }
 
-func (t outboxlessTransaction) Alone(index int) chat.Transaction {
+func (t outboxlessTransaction) Alone(index int) usecases.Transaction {
 	return outboxlessTransaction{t.Transaction.Alone(index), t.store}
 }
 
@@ -129,7 +131,7 @@ func (t outboxlessTransaction) Commit(ctx context.Context) ([]chat.Outcome, chat
 
 // losingPublisher loses the events of some transactions.
 type losingPublisher struct {
-	chat.Publisher
+	usecases.Publisher
 
 	lose func() bool
 }

@@ -5,8 +5,10 @@ package chatservice
 import (
 	"testing"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/pg/pgtest"
@@ -26,7 +28,7 @@ func sabotagedStore(t *testing.T) *postgres.Store {
 
 var ann = chat.Origin{Room: "r", User: "ann", Name: chat.Name{Text: "Ann"}}
 
-func commitTo(t *testing.T, store chat.Store, c chat.Command) (chat.Outcome, chat.Outgoing) {
+func commitTo(t *testing.T, store usecases.Store, c chat.Command) (chat.Outcome, chat.Outgoing) {
 	t.Helper()
 	outcomes, out, err := store.Prepare([]chat.Command{c}).Commit(t.Context())
 	if err != nil || outcomes[0].Err != nil {
@@ -40,7 +42,7 @@ func TestLosingStore(t *testing.T) {
 	store := sabotagedStore(t)
 	lose := false
 	broken := losingStore{Store: store, lose: func() bool { return lose }}
-	commitTo(t, broken, chat.Join{Origin: ann, Create: chat.Public})
+	commitTo(t, broken, chat.Join{Origin: ann, Create: access.Public})
 	lose = true
 	o, out := commitTo(t, broken, chat.Send{Origin: ann, Content: "lost", Type: "text"})
 	if o.Seq != 2 || chat.SeqOf(o.ID) != 2 || !o.Changed || len(out.Events) != 1 {
@@ -55,7 +57,7 @@ func TestLosingStore(t *testing.T) {
 func TestOutboxlessStore(t *testing.T) {
 	store := sabotagedStore(t)
 	broken := outboxlessStore{Store: store, outbox: store}
-	commitTo(t, broken, chat.Join{Origin: ann, Create: chat.Public})
+	commitTo(t, broken, chat.Join{Origin: ann, Create: access.Public})
 	if o, out := commitTo(t, broken, chat.Send{Origin: ann, Content: "x", Type: "text"}); o.Seq != 2 || len(out.Events) != 1 {
 		t.Errorf("commit = %+v with %d events, want seq 2 and one event", o, len(out.Events))
 	}

@@ -3,6 +3,8 @@ package chat
 import (
 	"slices"
 	"time"
+
+	"github.com/starling-chat/starling/chat-service/internal/access"
 )
 
 // The rules of a write stand in this file and in decide.go: who may, what follows, and which outcome a command has. They are pure: a Store
@@ -79,14 +81,14 @@ type State struct {
 type Room struct {
 	Seq   uint64 // of the last event
 	Owner UserID // "" = nobody: the next who joins
-	Kind  Kind
+	Kind  access.Kind
 }
 
 // Member is what a room knows of a user.
 type Member struct {
 	Is   bool // a member; false: only a ban or a mute is known
 	Name Name
-	Role Role // of a member that is not the Owner
+	Role access.Role // of a member that is not the Owner
 	// The ends of a ban and of a mute: zero = there is none.
 	BannedUntil, MutedUntil time.Time
 }
@@ -116,7 +118,7 @@ type NewMember struct {
 	Membership
 
 	Name       Name
-	Role       Role
+	Role       access.Role
 	MutedUntil time.Time // zero = not muted
 	Seq        uint64    // of the event that made it one
 }
@@ -219,13 +221,13 @@ func (b *batch) member(m Membership) Member {
 }
 
 // standing is what there is between a user and a room by now; r may be nil.
-func (b *batch) standing(r *changingRoom, user UserID, m Member) Standing {
+func (b *batch) standing(r *changingRoom, user UserID, m Member) access.Standing {
 	if r == nil {
-		return Standing{}
+		return access.Standing{}
 	}
-	s := Standing{Exists: true, Kind: r.Kind, Member: m.Is, Role: m.Role, BannedUntil: m.BannedUntil, MutedUntil: m.MutedUntil}
+	s := access.Standing{Exists: true, Kind: r.Kind, Member: m.Is, Role: m.Role, BannedUntil: m.BannedUntil, MutedUntil: m.MutedUntil}
 	if r.Owner == user {
-		s.Role = RoleOwner
+		s.Role = access.RoleOwner
 	}
 	return s
 }

@@ -1,6 +1,10 @@
 package chat
 
-import "time"
+import (
+	"time"
+
+	"github.com/starling-chat/starling/chat-service/internal/access"
+)
 
 // Command is one write that takes a number of a room's sequence: such as Send or Join. A Command is a value that nobody changes.
 type Command interface {
@@ -44,7 +48,7 @@ type Send struct {
 type Join struct {
 	Origin
 
-	Create Kind // of the room that is made where there is none; "" = none is made
+	Create access.Kind // of the room that is made where there is none; "" = none is made
 }
 
 // Leave ends the user's membership.
@@ -72,5 +76,22 @@ type Open struct {
 // Invited is a user whom another one makes a member.
 type Invited struct {
 	User UserID
-	Role Role
+	Role access.Role
+}
+
+// Position is the place of a message, taken or attempted.
+type Position struct {
+	Seq uint64
+	ID  MessageID
+}
+
+// Outcome is what became of one Command.
+type Outcome struct {
+	// Err refuses this command alone: room unknown, not a member. The others of its batch do not suffer.
+	Err error
+	// Position and CreatedAt of the message (Send), the first one's for a repeated ClientMsgID.
+	Position
+	CreatedAt time.Time
+	// Changed is false when there was nothing to do: a member joined, a stranger left, a message came again.
+	Changed bool
 }

@@ -1,6 +1,9 @@
 package chat
 
-import "github.com/starling-chat/starling/proto/fault"
+import (
+	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/proto/fault"
+)
 
 // What each command needs to be known, and what it does, stands in this file; batch.go carries it out.
 
@@ -19,7 +22,7 @@ func (c Send) repeat() Repeat { return Repeat{c.Room, c.User, c.ClientMsgID} }
 func (c Send) decide(b *batch) Outcome {
 	r := b.room(c.Room)
 	if r == nil {
-		return Outcome{Err: errNoRoom()}
+		return Outcome{Err: access.NoRoom()}
 	}
 	if first, ok := b.sentBefore(c); ok {
 		return first
@@ -28,10 +31,10 @@ func (c Send) decide(b *batch) Outcome {
 	if !c.System {
 		m := b.member(c.membership())
 		s := b.standing(r, c.User, m)
-		if err := s.Refuse(Speak, b.state.At); err != nil {
+		if err := s.Refuse(access.Speak, b.state.At); err != nil {
 			return Outcome{Err: err}
 		}
-		name = name.or(m.Name)
+		name = name.Or(m.Name)
 	}
 	seq := b.next(c.Room, r)
 	m := Message{
@@ -81,7 +84,7 @@ func (c Join) decide(b *batch) Outcome {
 	}
 	m := b.member(c.membership())
 	s := b.standing(r, c.User, m)
-	if err := s.Refuse(Enter, b.state.At); err != nil {
+	if err := s.Refuse(access.Enter, b.state.At); err != nil {
 		return Outcome{Err: err}
 	}
 	if m.Is {
@@ -94,7 +97,7 @@ func (c Join) decide(b *batch) Outcome {
 }
 
 // name is how the user of o is called, which joins a room.
-func (b *batch) name(o Origin) Name { return o.Name.or(b.state.Names[o.User]) }
+func (b *batch) name(o Origin) Name { return o.Name.Or(b.state.Names[o.User]) }
 
 // enter makes a user a member. Who is made one by another is called by its id until it comes.
 func (b *batch) enter(o Origin, r *changingRoom, who Invited, name Name) Outcome {
@@ -105,7 +108,7 @@ func (b *batch) enter(o Origin, r *changingRoom, who Invited, name Name) Outcome
 	m := b.change(Membership{o.Room, who.User})
 	m.Is, m.again, m.Name, m.Role, m.joined = true, m.was, name, who.Role, len(b.changes.Events)
 	if m.Role == "" {
-		m.Role = RoleMember
+		m.Role = access.RoleMember
 	}
 	return b.happened(o, r, RoomEvent{Fact: joined})
 }
@@ -126,11 +129,11 @@ func (c Leave) decide(b *batch) Outcome {
 	switch {
 	case r == nil || !m.Is:
 		return Outcome{}
-	case r.Kind == Direct:
+	case r.Kind == access.Direct:
 		return Outcome{Err: errDirect()}
 	}
 	s := b.standing(r, c.User, m)
-	if s.Role == RoleOwner {
+	if s.Role == access.RoleOwner {
 		if err := b.handOver(c, r); err != nil {
 			return Outcome{Err: err}
 		}
@@ -148,15 +151,15 @@ func (b *batch) handOver(c Leave, r *changingRoom) error {
 		if r.Owner == c.User {
 			r.Owner = c.Successor
 		}
-		b.change(heir).Role = RoleOwner
-		b.happened(Origin{Room: c.Room, CausedAt: c.CausedAt}, r, RoomEvent{Fact: RoleChanged{User: c.Successor, Role: RoleOwner, By: c.User}})
+		b.change(heir).Role = access.RoleOwner
+		b.happened(Origin{Room: c.Room, CausedAt: c.CausedAt}, r, RoomEvent{Fact: RoleChanged{User: c.Successor, Role: access.RoleOwner, By: c.User}})
 		return nil
 	}
 	other, ok := b.otherOwner(c.Room, r, c.User)
 	switch {
 	case ok && r.Owner == c.User:
 		r.Owner = other
-	case !ok && r.Kind != Public && b.state.Company[c.membership()]:
+	case !ok && r.Kind != access.Public && b.state.Company[c.membership()]:
 		return errLastOwner()
 	}
 	return nil
@@ -197,11 +200,11 @@ func (c Open) need(n *Needs) {
 func (c Open) decide(b *batch) Outcome {
 	if r := b.room(c.Room); r != nil {
 		s := b.standing(r, c.User, b.member(c.membership()))
-		return Outcome{Err: s.Refuse(Read, b.state.At)}
+		return Outcome{Err: s.Refuse(access.Read, b.state.At)}
 	}
-	r := b.make(c.Room, NewRoom{Kind: Direct})
+	r := b.make(c.Room, NewRoom{Kind: access.Direct})
 	if r == nil {
-		return Outcome{Err: errNoRoom()}
+		return Outcome{Err: access.NoRoom()}
 	}
 	return b.enterAll(c.Origin, r, c.Others)
 }

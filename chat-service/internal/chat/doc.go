@@ -1,20 +1,15 @@
-// Package chat is the domain: rooms, membership, messages, receipts, typing and notifications, and the use cases on them.
-// It declares the ports that it needs (Store, Publisher) and knows no SQL, no NATS and no wire format.
+// Package chat is the domain's values and the rules of writing: rooms, membership, messages, the facts of a room, and the commands that
+// add to them. It is pure: state and commands in, changes and outcomes out. It knows no SQL, no NATS and no wire format, starts nothing and
+// waits for nobody.
 //
-//	clientevents, grpcapi → Service ─┬─ Writer (group commit) ─▶ Transaction.Commit ─▶ Publisher.Committed
-//	                                 │                              └─ asks Decide what to write
-//	                                 └─ reads, receipts, typing ─▶ Store, Publisher
-//
-// Who may do what in a room is decided in access.go, for writes and reads alike. The rules of a write stand in decide.go and
-// batch.go: what follows, which outcome. A Store brings the state and writes the
-// changes; it decides nothing.
-//
-// On the journey of a message it stands between clientevents, which parses the client event, and postgres, which commits it.
+// What follows a command, and which outcome it has, stands in decide.go, moderate.go and batch.go. Who may do what is package access's; the
+// use cases, which ask for commands to be written, are package usecases'. A Store brings the state and writes the changes; it decides
+// nothing.
 //
 // # One sequence per room
 //
 // Every durable event of a room (a message, a join, a leave) takes the next number of the room's row counter, in the
-// transaction that stores it. All of them therefore pass the Writer, which batches by room.
+// transaction that stores it. All of them therefore pass the Writer of package usecases, which batches by room.
 //
 // # Ids of messages
 //

@@ -4,22 +4,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/starling-chat/starling/chat-service/internal/access"
 )
-
-// Caller is who asks, on which socket.
-type Caller struct {
-	User      UserID
-	Name      Name
-	Admin     bool
-	Socket    string // "" when the call does not come from a socket
-	Namespace string
-	At        time.Time // when the gateway read the client event
-}
-
-// in is the origin of what the caller does to a room.
-func (c *Caller) in(room RoomID) Origin {
-	return Origin{Room: room, User: c.User, Name: c.Name, Socket: c.Socket, CausedAt: c.At}
-}
 
 // Sender is the author of a message.
 type Sender struct {
@@ -72,7 +59,7 @@ type (
 	// RoleChanged is room:role.
 	RoleChanged struct {
 		User UserID
-		Role Role
+		Role access.Role
 		By   UserID
 	}
 )

@@ -1,7 +1,11 @@
 package chat
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/binary"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -61,8 +65,8 @@ func ParseUserID(s string) (UserID, error) {
 	return UserID(s), nil
 }
 
-// checkText refuses what PostgreSQL cannot store as text.
-func checkText(field, s string) error {
+// CheckText refuses what PostgreSQL cannot store as text.
+func CheckText(field, s string) error {
 	if !utf8.ValidString(s) {
 		return fault.Newf(fault.Invalid, "%s must be valid UTF-8", field)
 	}
@@ -70,6 +74,37 @@ func checkText(field, s string) error {
 		return fault.Newf(fault.Invalid, "%s must not contain the character U+0000", field)
 	}
 	return nil
+}
+
+// Membership is a pair to look up.
+type Membership struct {
+	Room RoomID
+	User UserID
+}
+
+// directPrefix begins the id of a direct room. What follows is a hash of its users.
+const directPrefix = "direct:"
+
+// DirectID is the id of the direct room of these users, in any order. It says nothing about them, and two who open their room at
+// once open the same one.
+func DirectID(users []UserID) RoomID {
+	sorted := slices.Clone(users)
+	slices.Sort(sorted)
+	h := sha256.New()
+	for _, user := range sorted { // with its length, so that no two lists read the same
+		_, _ = h.Write([]byte(strconv.Itoa(len(user)) + ":" + string(user)))
+	}
+	return RoomID(directPrefix + base64.RawURLEncoding.EncodeToString(h.Sum(nil)))
+}
+
+// IsDirectID tells whether an id has the form of a direct room's. Nobody makes such a room but by opening it.
+func IsDirectID(id RoomID) bool {
+	hash, is := strings.CutPrefix(string(id), directPrefix)
+	if !is {
+		return false
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(hash)
+	return err == nil && len(raw) == sha256.Size
 }
 
 // MessageID is a UUIDv7 that carries the message's sequence in its last 40 bits; see the package documentation.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -30,7 +31,7 @@ type SetRole struct {
 	Origin
 
 	Who  UserID
-	Role Role
+	Role access.Role
 }
 
 // Restrict bans or mutes another user, member or not, or ends that.
@@ -48,8 +49,8 @@ type Audit struct {
 	Room  RoomID
 	By    UserID
 	Act   string
-	User  UserID // whom it concerned
-	Role  Role   // that was given; "" = none was
+	User  UserID      // whom it concerned
+	Role  access.Role // that was given; "" = none was
 	Until time.Time
 	Why   string
 }
@@ -72,17 +73,26 @@ const (
 )
 
 // moderate gives the room and both users' memberships, and refuses who may not act on the other one.
-func (b *batch) moderate(o Origin, who UserID) (r *changingRoom, actor, target Standing, err error) {
+func (b *batch) moderate(o Origin, who UserID) (r *changingRoom, actor, target access.Standing, err error) {
 	r = b.room(o.Room)
 	actor = b.standing(r, o.User, b.member(o.membership()))
-	if err = actor.Refuse(Moderate, b.state.At); err != nil {
+	if err = actor.Refuse(access.Moderate, b.state.At); err != nil {
 		return r, actor, target, err
 	}
 	target = b.standing(r, who, b.member(Membership{o.Room, who}))
-	if who != o.User && target.Member && !actor.Role.above(target.Role) && actor.Role != RoleOwner {
+	if who != o.User && target.Member && !actor.Role.Above(target.Role) && actor.Role != access.RoleOwner {
 		err = errRank()
 	}
 	return r, actor, target, err
+}
+
+// moderateOther is moderate for what nobody does to oneself.
+func (b *batch) moderateOther(o Origin, who UserID) (r *changingRoom, target access.Standing, err error) {
+	r, _, target, err = b.moderate(o, who)
+	if err == nil && who == o.User {
+		err = errSelf()
+	}
+	return r, target, err
 }
 
 func needBoth(n *Needs, o Origin, who UserID) {
@@ -95,7 +105,7 @@ func (c Add) need(n *Needs) { needBoth(n, c.Origin, c.Who.User) }
 func (c Add) decide(b *batch) Outcome {
 	r := b.room(c.Room)
 	actor := b.standing(r, c.User, b.member(c.membership()))
-	if err := actor.Refuse(Moderate, b.state.At); err != nil {
+	if err := actor.Refuse(access.Moderate, b.state.At); err != nil {
 		return Outcome{Err: err}
 	}
 	target := b.standing(r, c.Who.User, b.member(Membership{c.Room, c.Who.User}))
@@ -103,8 +113,8 @@ func (c Add) decide(b *batch) Outcome {
 	case target.Member:
 		return Outcome{}
 	case target.BannedUntil.After(b.state.At):
-		return Outcome{Err: errBanned(target.BannedUntil)}
-	case c.Who.Role.above(actor.Role):
+		return Outcome{Err: access.Banned(target.BannedUntil)}
+	case c.Who.Role.Above(actor.Role):
 		return Outcome{Err: errRank()}
 	}
 	b.audit(Audit{Room: c.Room, By: c.User, Act: actAdd, User: c.Who.User, Role: c.Who.Role})
@@ -115,12 +125,10 @@ func (c Remove) need(n *Needs) { needBoth(n, c.Origin, c.Who) }
 
 // decide ends the membership, if there is one.
 func (c Remove) decide(b *batch) Outcome {
-	r, _, target, err := b.moderate(c.Origin, c.Who)
+	r, target, err := b.moderateOther(c.Origin, c.Who)
 	switch {
 	case err != nil:
 		return Outcome{Err: err}
-	case c.Who == c.User:
-		return Outcome{Err: errSelf()}
 	case !target.Member:
 		return Outcome{}
 	}
@@ -134,7 +142,7 @@ func (b *batch) exit(o Origin, r *changingRoom, left UserLeft) Outcome {
 		o.Socket = "" // everybody is told, who did it included
 	}
 	gone := b.change(Membership{o.Room, left.User})
-	gone.Is, gone.again, gone.Role = false, false, RoleMember
+	gone.Is, gone.again, gone.Role = false, false, access.RoleMember
 	if r.Owner == left.User {
 		r.Owner, r.inherit = "", true
 	}
@@ -156,9 +164,9 @@ func (c SetRole) decide(b *batch) Outcome {
 		return Outcome{Err: fault.New(fault.NotFound, "The user is no member of this room")}
 	case target.Role == c.Role:
 		return Outcome{}
-	case c.Role.above(actor.Role):
+	case c.Role.Above(actor.Role):
 		return Outcome{Err: errRank()}
-	case target.Role == RoleOwner:
+	case target.Role == access.RoleOwner:
 		other, ok := b.otherOwner(c.Room, r, c.Who)
 		if !ok {
 			return Outcome{Err: errLastOwner()}
@@ -186,7 +194,7 @@ func (b *batch) otherOwner(id RoomID, r *changingRoom, user UserID) (UserID, boo
 		}
 	}
 	for _, other := range candidates {
-		if m := b.member(Membership{id, other}); other != user && (m.Role == RoleOwner && m.Is || b.members[Membership{id, other}] == nil) {
+		if m := b.member(Membership{id, other}); other != user && (m.Role == access.RoleOwner && m.Is || b.members[Membership{id, other}] == nil) {
 			return other, true
 		}
 	}
@@ -197,12 +205,10 @@ func (c Restrict) need(n *Needs) { needBoth(n, c.Origin, c.Who) }
 
 // decide bans, mutes, or ends it. A ban ends the membership as well.
 func (c Restrict) decide(b *batch) Outcome {
-	r, _, target, err := b.moderate(c.Origin, c.Who)
+	r, target, err := b.moderateOther(c.Origin, c.Who)
 	switch {
 	case err != nil:
 		return Outcome{Err: err}
-	case c.Who == c.User:
-		return Outcome{Err: errSelf()}
 	case c.Mute && target.MutedUntil.Equal(c.Until), !c.Mute && target.BannedUntil.Equal(c.Until):
 		return Outcome{}
 	}

@@ -4,14 +4,14 @@ import (
 	"context"
 	"time"
 
-	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/eventserver"
 )
 
 // act is write for what waits for gateways as well.
 func act(
-	f func(context.Context, chat.Caller, *eventserver.Request, func(*eventserver.Reply, error)) error,
+	f func(context.Context, usecases.Caller, *eventserver.Request, func(*eventserver.Reply, error)) error,
 ) func(context.Context, *eventserver.Request, func(*eventserver.Reply, error)) {
 	return func(ctx context.Context, r *eventserver.Request, done func(*eventserver.Reply, error)) {
 		c, err := caller(r)
@@ -25,8 +25,8 @@ func act(
 }
 
 // result answers room:add and room:remove.
-func result(done func(*eventserver.Reply, error)) func(chat.ActResult, error) {
-	return func(result chat.ActResult, err error) {
+func result(done func(*eventserver.Reply, error)) func(usecases.ActResult, error) {
+	return func(result usecases.ActResult, err error) {
 		if err != nil {
 			done(nil, err)
 			return
@@ -35,7 +35,7 @@ func result(done func(*eventserver.Reply, error)) func(chat.ActResult, error) {
 	}
 }
 
-func (e events) add(ctx context.Context, c chat.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+func (e events) add(ctx context.Context, c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
 	room, users, role, _, err := wire.RoomMembers(r.Args)
 	if err != nil {
 		return err
@@ -43,7 +43,7 @@ func (e events) add(ctx context.Context, c chat.Caller, r *eventserver.Request, 
 	return e.service.AddMembers(ctx, c, room, users, role, result(done))
 }
 
-func (e events) remove(ctx context.Context, c chat.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+func (e events) remove(ctx context.Context, c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
 	room, users, _, reason, err := wire.RoomMembers(r.Args)
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (e events) remove(ctx context.Context, c chat.Caller, r *eventserver.Reques
 	return e.service.RemoveMembers(ctx, c, room, users, reason, result(done))
 }
 
-func (e events) setRole(ctx context.Context, c chat.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+func (e events) setRole(ctx context.Context, c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
 	room, user, role, err := wire.RoomSetRole(r.Args)
 	if err != nil {
 		return err
@@ -60,8 +60,8 @@ func (e events) setRole(ctx context.Context, c chat.Caller, r *eventserver.Reque
 }
 
 // restrict begins or ends a ban or a mute.
-func (e events) restrict(mute, begin bool) func(context.Context, chat.Caller, *eventserver.Request, func(*eventserver.Reply, error)) error {
-	return func(ctx context.Context, c chat.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+func (e events) restrict(mute, begin bool) func(context.Context, usecases.Caller, *eventserver.Request, func(*eventserver.Reply, error)) error {
+	return func(ctx context.Context, c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
 		restrict, err := wire.RoomRestrict(r.Args)
 		if err != nil {
 			return err

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/eventserver"
 	"github.com/starling-chat/starling/proto/namespaces"
@@ -12,7 +13,7 @@ import (
 
 // Routes lists the client events of this service; docs/events.md has their arguments and acks. room:leave cannot be repeated: the
 // user may have come back since.
-func Routes(service *chat.Service) []eventserver.Route {
+func Routes(service *usecases.Service) []eventserver.Route {
 	e := events{service}
 	both := namespaces.WithRooms()
 	notifications := []string{namespaces.Notifications}
@@ -45,11 +46,11 @@ func Routes(service *chat.Service) []eventserver.Route {
 }
 
 // events are the handlers.
-type events struct{ service *chat.Service }
+type events struct{ service *usecases.Service }
 
 // handle gives an event to f together with who sent it.
 func handle(
-	f func(context.Context, chat.Caller, *eventserver.Request) (*eventserver.Reply, error),
+	f func(context.Context, usecases.Caller, *eventserver.Request) (*eventserver.Reply, error),
 ) func(context.Context, *eventserver.Request) (*eventserver.Reply, error) {
 	return func(ctx context.Context, r *eventserver.Request) (*eventserver.Reply, error) {
 		c, err := caller(r)
@@ -62,7 +63,7 @@ func handle(
 
 // write is handle for an event that is answered after a commit: f calls done once, unless it returns an error.
 func write(
-	f func(chat.Caller, *eventserver.Request, func(*eventserver.Reply, error)) error,
+	f func(usecases.Caller, *eventserver.Request, func(*eventserver.Reply, error)) error,
 ) func(context.Context, *eventserver.Request, func(*eventserver.Reply, error)) {
 	return func(_ context.Context, r *eventserver.Request, done func(*eventserver.Reply, error)) {
 		c, err := caller(r)
@@ -76,7 +77,7 @@ func write(
 }
 
 // caller is who sent an event.
-func caller(r *eventserver.Request) (chat.Caller, error) {
+func caller(r *eventserver.Request) (usecases.Caller, error) {
 	return wire.Sender{
 		UserID: r.User.ID, Name: r.User.Name, NameVersion: r.User.NameVersion, Role: r.User.Role,
 		SocketID: r.SocketID, Namespace: r.Namespace, At: r.ReceivedAt,
@@ -90,7 +91,7 @@ func ack(args []byte) *eventserver.Reply { return &eventserver.Reply{Args: args}
 func ok(err error) (*eventserver.Reply, error) { return nil, err }
 
 // send answers after the commit. A repeat is recognised by its clientMsgId; one without it could store the message twice.
-func (e events) send(c chat.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+func (e events) send(c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
 	draft, err := wire.MessageSend(r.Args)
 	if err != nil {
 		return err
@@ -107,7 +108,7 @@ func (e events) send(c chat.Caller, r *eventserver.Request, done func(*eventserv
 	})
 }
 
-func (e events) read(c chat.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+func (e events) read(c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
 	room, id, err := wire.MessageRead(r.Args)
 	if err != nil {
 		return err
@@ -115,7 +116,7 @@ func (e events) read(c chat.Caller, r *eventserver.Request, done func(*eventserv
 	return e.service.MarkRead(c, room, id, func(err error) { done(nil, err) })
 }
 
-func (e events) readers(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+func (e events) readers(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
 	room, page, err := wire.MessageReaders(r.Args)
 	if err != nil {
 		return nil, err
@@ -127,7 +128,7 @@ func (e events) readers(ctx context.Context, c chat.Caller, r *eventserver.Reque
 	return ack(wire.ReadersAck(readers)), nil
 }
 
-func (e events) history(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+func (e events) history(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
 	room, page, err := wire.MessageHistory(r.Args)
 	if err != nil {
 		return nil, err
@@ -139,7 +140,7 @@ func (e events) history(ctx context.Context, c chat.Caller, r *eventserver.Reque
 	return ack(wire.HistoryAck(view)), nil
 }
 
-func (e events) leave(c chat.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+func (e events) leave(c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
 	room, successor, err := wire.RoomLeave(r.Args)
 	if err != nil {
 		return err
@@ -147,7 +148,7 @@ func (e events) leave(c chat.Caller, r *eventserver.Request, done func(*eventser
 	return e.service.Leave(c, room, successor, func(err error) { done(nil, err) })
 }
 
-func (e events) create(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+func (e events) create(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
 	request, err := wire.RoomCreate(r.Args)
 	if err != nil {
 		return nil, err
@@ -159,7 +160,7 @@ func (e events) create(ctx context.Context, c chat.Caller, r *eventserver.Reques
 	return ack(wire.RoomAck(&info)), nil
 }
 
-func (e events) open(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+func (e events) open(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
 	users, err := wire.RoomOpen(r.Args)
 	if err != nil {
 		return nil, err
@@ -171,7 +172,7 @@ func (e events) open(ctx context.Context, c chat.Caller, r *eventserver.Request)
 	return ack(wire.RoomOpenAck(&info, created)), nil
 }
 
-func (e events) room(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+func (e events) room(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
 	id, err := wire.RoomOnly(r.Args)
 	if err != nil {
 		return nil, err
@@ -183,7 +184,7 @@ func (e events) room(ctx context.Context, c chat.Caller, r *eventserver.Request)
 	return ack(wire.RoomGetAck(&info, standing)), nil
 }
 
-func (e events) rooms(ctx context.Context, c chat.Caller, _ *eventserver.Request) (*eventserver.Reply, error) {
+func (e events) rooms(ctx context.Context, c usecases.Caller, _ *eventserver.Request) (*eventserver.Reply, error) {
 	rooms, err := e.service.Rooms(ctx, c.User)
 	if err != nil {
 		return nil, err
@@ -191,7 +192,7 @@ func (e events) rooms(ctx context.Context, c chat.Caller, _ *eventserver.Request
 	return ack(wire.RoomListAck(rooms)), nil
 }
 
-func (e events) roomMessage(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+func (e events) roomMessage(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
 	room, args, err := wire.RoomMessage(r.Args, c.User, time.Now().UnixMilli())
 	if err != nil {
 		return nil, err
@@ -199,7 +200,7 @@ func (e events) roomMessage(ctx context.Context, c chat.Caller, r *eventserver.R
 	return ok(e.service.RoomMessage(ctx, c, room, passOn(r, args)))
 }
 
-func (e events) startTyping(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+func (e events) startTyping(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
 	room, err := wire.RoomOnly(r.Args)
 	if err != nil {
 		return nil, err
@@ -207,7 +208,7 @@ func (e events) startTyping(ctx context.Context, c chat.Caller, r *eventserver.R
 	return ok(e.service.StartTyping(ctx, c, room))
 }
 
-func (e events) stopTyping(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+func (e events) stopTyping(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
 	room, err := wire.RoomOnly(r.Args)
 	if err != nil {
 		return nil, err
@@ -215,7 +216,7 @@ func (e events) stopTyping(ctx context.Context, c chat.Caller, r *eventserver.Re
 	return ok(e.service.StopTyping(ctx, c, room))
 }
 
-func (e events) broadcast(_ context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+func (e events) broadcast(_ context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
 	id, args, err := wire.ChatMessage(r.Args, c.User, time.Now().UnixMilli())
 	if err != nil {
 		return nil, err
@@ -230,7 +231,7 @@ func (e events) broadcast(_ context.Context, c chat.Caller, r *eventserver.Reque
 	}, nil
 }
 
-func (e events) announce(_ context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+func (e events) announce(_ context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
 	args, err := wire.Anything(r.Args)
 	if err != nil {
 		return nil, err
@@ -238,7 +239,7 @@ func (e events) announce(_ context.Context, c chat.Caller, r *eventserver.Reques
 	return ok(e.service.Announce(c, passOn(r, args)))
 }
 
-func (e events) notifications(ctx context.Context, c chat.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+func (e events) notifications(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
 	before, limit, err := wire.NotificationList(r.Args)
 	if err != nil {
 		return nil, err
@@ -250,7 +251,7 @@ func (e events) notifications(ctx context.Context, c chat.Caller, r *eventserver
 	return ack(wire.NotificationsAck(list, unread)), nil
 }
 
-func (e events) readNotifications(c chat.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+func (e events) readNotifications(c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
 	ids, err := wire.NotificationRead(r.Args)
 	if err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/platform/eventserver"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
@@ -20,7 +20,7 @@ func TestMistakesAreLogged(t *testing.T) {
 	var log faulttest.Log
 	broker := bustest.Server(t)
 	gateway := bustest.Connect(t, broker)
-	mistaken := &chat.Service{} // everything is missing
+	mistaken := &usecases.Service{} // everything is missing
 	server, err := eventserver.New(bustest.Connect(t, broker), eventserver.Service{Name: "chat-service", Routes: Routes(mistaken)},
 		eventserver.Limits{}, nil, log.Logger())
 	if err != nil {

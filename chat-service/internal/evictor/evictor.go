@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
@@ -27,7 +28,7 @@ const (
 	replyQueue = 1024
 )
 
-// Evictor is chat.Evictor on NATS.
+// Evictor is usecases.Evictor on NATS.
 type Evictor struct {
 	nc      *nats.Conn
 	log     *slog.Logger
@@ -37,7 +38,7 @@ type Evictor struct {
 	gateways map[string]time.Time // → when they were heard of
 }
 
-var _ chat.Evictor = (*Evictor)(nil)
+var _ usecases.Evictor = (*Evictor)(nil)
 
 // New returns an Evictor; it hears of gateways while Run runs.
 func New(nc *nats.Conn, log *slog.Logger) *Evictor {
@@ -100,7 +101,7 @@ func (e *Evictor) alive(now time.Time) map[string]bool {
 	return ids
 }
 
-// Evict implements chat.Evictor.
+// Evict implements usecases.Evictor.
 func (e *Evictor) Evict(ctx context.Context, room chat.RoomID, users []chat.UserID, seq uint64) {
 	eviction := &eventv1.Eviction{RoomId: string(room), Seq: seq}
 	for _, user := range users {

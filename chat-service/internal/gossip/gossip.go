@@ -10,11 +10,12 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
-// Gossip is chat.Gossip on NATS. A note is its fields joined by NUL, which no id and no name contains:
+// Gossip is usecases.Gossip on NATS. A note is its fields joined by NUL, which no id and no name contains:
 //
 //	replica NUL "1" or "0" NUL room NUL socket NUL user NUL name NUL "told" or ""
 //
@@ -25,7 +26,7 @@ type Gossip struct {
 	replica string
 }
 
-var _ chat.Gossip = (*Gossip)(nil)
+var _ usecases.Gossip = (*Gossip)(nil)
 
 // noteFields is how many fields a note has, oldNoteFields that of an older release.
 const noteFields, oldNoteFields = 7, 5
@@ -33,8 +34,8 @@ const noteFields, oldNoteFields = 7, 5
 // New returns the gossip of this replica, which gets a random name.
 func New(nc *nats.Conn) *Gossip { return &Gossip{nc: nc, replica: uuid.NewString()} }
 
-// Tell implements chat.Gossip.
-func (g *Gossip) Tell(n chat.TypingNote) {
+// Tell implements usecases.Gossip.
+func (g *Gossip) Tell(n usecases.TypingNote) {
 	on := "0"
 	if n.On {
 		on = "1"
@@ -48,7 +49,7 @@ func (g *Gossip) Tell(n chat.TypingNote) {
 }
 
 // Run feeds typing with the notes of other replicas, and with the sockets that gateways tell are gone, until ctx ends.
-func (g *Gossip) Run(ctx context.Context, typing *chat.Typing) error {
+func (g *Gossip) Run(ctx context.Context, typing *usecases.Typing) error {
 	notes, err := g.nc.Subscribe(subject.Typing, func(msg *nats.Msg) {
 		f := strings.Split(string(msg.Data), "\x00")
 		if len(f) == oldNoteFields {
@@ -57,7 +58,7 @@ func (g *Gossip) Run(ctx context.Context, typing *chat.Typing) error {
 		if len(f) != noteFields || f[0] == g.replica {
 			return
 		}
-		typing.Heard(chat.TypingNote{
+		typing.Heard(usecases.TypingNote{
 			On: f[1] == "1", Room: chat.RoomID(f[2]), Socket: f[3], User: chat.UserID(f[4]), Name: f[5], Told: f[6] == "told",
 		})
 	})

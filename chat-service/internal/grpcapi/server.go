@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
@@ -21,11 +22,11 @@ import (
 type Server struct {
 	chatv1.UnimplementedChatServiceServer
 
-	service *chat.Service
+	service *usecases.Service
 }
 
 // NewServer returns a Server on the use cases.
-func NewServer(service *chat.Service) *Server { return &Server{service: service} }
+func NewServer(service *usecases.Service) *Server { return &Server{service: service} }
 
 var _ chatv1.ChatServiceServer = (*Server)(nil)
 
@@ -56,7 +57,7 @@ func (s *Server) ListMessages(ctx context.Context, r *chatv1.ListMessagesRequest
 	if err != nil {
 		return nil, err
 	}
-	page := chat.Page{Before: r.Before, After: r.After, Limit: int(min(r.GetLimit(), math.MaxInt32))}
+	page := usecases.Page{Before: r.Before, After: r.After, Limit: int(min(r.GetLimit(), math.MaxInt32))}
 	for name, cursor := range map[string]*uint64{"before": page.Before, "after": page.After} {
 		if cursor != nil && *cursor > math.MaxInt64-1 {
 			return nil, fault.Newf(fault.Invalid, "%s is too large", name)
@@ -86,7 +87,7 @@ func (s *Server) ListReaders(ctx context.Context, r *chatv1.ListReadersRequest) 
 	if err != nil {
 		return nil, err
 	}
-	page := chat.ReadersPage{After: chat.UserID(r.GetAfter()), Limit: int(min(r.GetLimit(), math.MaxInt32))}
+	page := usecases.ReadersPage{After: chat.UserID(r.GetAfter()), Limit: int(min(r.GetLimit(), math.MaxInt32))}
 	if r.Limit != nil && page.Limit == 0 {
 		return nil, fault.New(fault.Invalid, "limit must be a whole number from 1")
 	}
@@ -126,7 +127,7 @@ func (s *Server) PostMessage(ctx context.Context, r *chatv1.PostMessageRequest) 
 			return nil, err
 		}
 	}
-	o, err := s.service.Post(ctx, user, chat.Draft{
+	o, err := s.service.Post(ctx, user, usecases.Draft{
 		Room: room, Content: r.GetContent(), Type: r.GetType(), ClientMsgID: r.GetClientMsgId(),
 	})
 	if err != nil {
@@ -144,7 +145,7 @@ func (s *Server) Notify(ctx context.Context, r *chatv1.NotifyRequest) (*chatv1.N
 	if err != nil {
 		return nil, err
 	}
-	n := chat.Notification{User: user, Type: r.GetType(), Title: r.GetTitle(), Body: r.GetBody()}
+	n := usecases.Notification{User: user, Type: r.GetType(), Title: r.GetTitle(), Body: r.GetBody()}
 	if n.Data, err = dataOf(r); err != nil {
 		return nil, err
 	}
@@ -210,7 +211,7 @@ func (s *Server) ReadRoomEvents(ctx context.Context, r *chatv1.ReadRoomEventsReq
 	answer := &chatv1.ReadRoomEventsResponse{Head: head, Events: make([]*eventv1.RoomEvent, 0, len(events))}
 	weight := 0
 	for i, e := range events {
-		if weight += len(e.Bytes); weight > chat.MaxEventsWeight && i > 0 {
+		if weight += len(e.Bytes); weight > usecases.MaxEventsWeight && i > 0 {
 			break // the gateway sees by the head that there is more
 		}
 		event := &eventv1.RoomEvent{}
@@ -308,7 +309,7 @@ func endUser(ctx context.Context) (chat.UserID, error) {
 	return chat.ParseUserID(identity.GetUserId())
 }
 
-func roomOf(r *chat.RoomSummary) *chatv1.Room {
+func roomOf(r *usecases.RoomSummary) *chatv1.Room {
 	room := &chatv1.Room{
 		RoomId: string(r.Room), Name: r.Name, Role: string(r.Role), Seq: r.Head, Unread: uint32(r.Unread), //nolint:gosec // at most 1000
 	}

@@ -11,11 +11,12 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
-// attempt is chat.Transaction: some commands, and what the tries of Commit so far have taught.
+// attempt is usecases.Transaction: some commands, and what the tries of Commit so far have taught.
 type attempt struct {
 	store    *Store
 	commands []chat.Command
@@ -26,15 +27,15 @@ type attempt struct {
 	tried [][]chat.Position
 }
 
-var _ chat.Transaction = (*attempt)(nil)
+var _ usecases.Transaction = (*attempt)(nil)
 
-// Prepare implements chat.Store.
-func (s *Store) Prepare(commands []chat.Command) chat.Transaction {
+// Prepare implements usecases.Store.
+func (s *Store) Prepare(commands []chat.Command) usecases.Transaction {
 	return &attempt{store: s, commands: commands}
 }
 
-// Alone implements chat.Transaction.
-func (a *attempt) Alone(index int) chat.Transaction {
+// Alone implements usecases.Transaction.
+func (a *attempt) Alone(index int) usecases.Transaction {
 	commands := a.commands[index : index+1 : index+1]
 	one := &attempt{store: a.store, commands: commands, repeats: a.repeats}
 	if a.tried != nil {
@@ -43,7 +44,7 @@ func (a *attempt) Alone(index int) chat.Transaction {
 	return one
 }
 
-// Commit implements chat.Transaction in two round trips on one connection: see commit.go.
+// Commit implements usecases.Transaction in two round trips on one connection: see commit.go.
 func (a *attempt) Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, error) {
 	var outcomes []chat.Outcome
 	var out chat.Outgoing
@@ -81,20 +82,20 @@ func (a *attempt) Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, er
 	return nil, chat.Outgoing{}, a.learn(err, mayHaveCommitted, outcomes)
 }
 
-// learn gives a failure the meaning that chat.Transaction promises, and notes what the next try has to know.
+// learn gives a failure the meaning that usecases.Transaction promises, and notes what the next try has to know.
 func (a *attempt) learn(err error, mayHaveCommitted bool, outcomes []chat.Outcome) error {
 	if mayHaveCommitted {
 		a.note(outcomes)
-		return fmt.Errorf("commit batch: %w: %w", chat.ErrUnknown, err)
+		return fmt.Errorf("commit batch: %w: %w", usecases.ErrUnknown, err)
 	}
 	switch {
 	case pg.IsUnique(err, ""), pg.IsConflict(err):
 		a.repeats = true
-		return fmt.Errorf("commit batch: %w: %w", chat.ErrConflict, err)
+		return fmt.Errorf("commit batch: %w: %w", usecases.ErrConflict, err)
 	case errors.Is(err, pg.ErrCircuitOpen):
-		return fmt.Errorf("%w: %w", chat.ErrUnavailable, pg.Refusal("commit batch", err))
+		return fmt.Errorf("%w: %w", usecases.ErrUnavailable, pg.Refusal("commit batch", err))
 	case fault.KindOf(pg.Wrap("commit batch", err)) == fault.Unavailable:
-		return fmt.Errorf("commit batch: %w: %w", chat.ErrUnavailable, err)
+		return fmt.Errorf("commit batch: %w: %w", usecases.ErrUnavailable, err)
 	}
 	return fmt.Errorf("commit batch: %w", err)
 }

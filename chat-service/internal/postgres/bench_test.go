@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/pg/pgserver"
@@ -39,10 +41,10 @@ func benchmarkSend(b *testing.B, rooms int, ids bool) {
 	store := postgres.New(pool, wire.Codec{})
 	store.Open()
 	observer := &sizes{}
-	w := runWriter(b, store, nowhere{}, observer, chat.WriterConfig{Lanes: 2, BatchMax: 200, Queue: 4096, Timeout: 4 * time.Second})
+	w := runWriter(b, store, nowhere{}, observer, usecases.WriterConfig{Lanes: 2, BatchMax: 200, Queue: 4096, Timeout: 4 * time.Second})
 	for i := range senders {
 		room, user := benchRoom(i%rooms), chat.UserID(fmt.Sprintf("user-%d", i))
-		if _, err := w.Do(b.Context(), chat.Join{Origin: chat.Origin{Room: room, User: user, Name: chat.Name{Text: "User"}}, Create: chat.Public}); err != nil {
+		if _, err := w.Do(b.Context(), chat.Join{Origin: chat.Origin{Room: room, User: user, Name: chat.Name{Text: "User"}}, Create: access.Public}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -12,8 +12,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/proto/fault"
@@ -24,7 +26,7 @@ func send(room chat.RoomID, user chat.UserID, content, id string) chat.Send {
 }
 
 func join(room chat.RoomID, user chat.UserID) chat.Join {
-	return chat.Join{Origin: by(room, user), Create: chat.Public}
+	return chat.Join{Origin: by(room, user), Create: access.Public}
 }
 
 func leave(room chat.RoomID, user chat.UserID) chat.Leave { return chat.Leave{Origin: by(room, user)} }
@@ -73,7 +75,7 @@ func seqs(t *testing.T, s *postgres.Store, room chat.RoomID) (head uint64) {
 func TestSequencesAreContiguous(t *testing.T) {
 	cfg := database(t)
 	const rooms, users, each = 5, 20, 25
-	var replicas []*chat.Writer
+	var replicas []*usecases.Writer
 	var published []*recorder
 	var store *postgres.Store
 	for range 2 {
@@ -123,7 +125,7 @@ func TestSequencesAreContiguous(t *testing.T) {
 			t.Errorf("head of %s = %d, want %d", room, head, want)
 		}
 		after := uint64(0)
-		view, err := store.View(t.Context(), room, chat.UserID(fmt.Sprint("user ", r)), chat.Page{After: &after, Limit: 500})
+		view, err := store.View(t.Context(), room, chat.UserID(fmt.Sprint("user ", r)), usecases.Page{After: &after, Limit: 500})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -221,7 +223,7 @@ func TestRefusalsDoNotTouchTheBatch(t *testing.T) {
 func TestPoisonFailsAlone(t *testing.T) {
 	s := open(t, database(t))
 	commit(t, s, join("r", "ann"))
-	w := runWriter(t, s, nowhere{}, nowhere{}, chat.WriterConfig{Lanes: 1, BatchMax: 50, BatchWait: 20e6, Queue: 100, Timeout: 4e9})
+	w := runWriter(t, s, nowhere{}, nowhere{}, usecases.WriterConfig{Lanes: 1, BatchMax: 50, BatchWait: 20e6, Queue: 100, Timeout: 4e9})
 	var wg sync.WaitGroup
 	for i := range 10 {
 		wg.Go(func() {
@@ -251,19 +253,19 @@ func TestMembership(t *testing.T) {
 	if diff := cmp.Diff([]bool{true, false, true, true, false, true, false}, changed); diff != "" || len(out.Events) != 4 {
 		t.Errorf("changed (-want +got):\n%s%d events", diff, len(out.Events))
 	}
-	role := func(user chat.UserID) chat.Role {
+	role := func(user chat.UserID) access.Role {
 		t.Helper()
-		v, err := s.View(t.Context(), "r", user, chat.Page{Limit: 1})
+		v, err := s.View(t.Context(), "r", user, usecases.Page{Limit: 1})
 		if err != nil || !v.Member {
 			t.Fatalf("View(%s) = %+v, %v, want a member", user, v, err)
 		}
 		return v.Role
 	}
-	if role("bob") != chat.RoleOwner || role("ann") != chat.RoleMember {
+	if role("bob") != access.RoleOwner || role("ann") != access.RoleMember {
 		t.Errorf("roles of bob and ann = %s, %s, want owner, member", role("bob"), role("ann"))
 	}
 	commit(t, s, leave("r", "bob"), leave("r", "ann"))
-	if outcomes, _ := commit(t, s, join("r", "cid")); !outcomes[0].Changed || role("cid") != chat.RoleOwner {
+	if outcomes, _ := commit(t, s, join("r", "cid")); !outcomes[0].Changed || role("cid") != access.RoleOwner {
 		t.Errorf("the first into an empty room is %s, want owner", role("cid"))
 	}
 	users, err := s.Members(t.Context(), "r")

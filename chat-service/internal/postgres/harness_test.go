@@ -9,6 +9,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/pg/pgtest"
@@ -20,11 +21,11 @@ func settingsURL(s string) settings.URL { return settings.URL(s) }
 // nowhere is a Publisher that publishes nothing, as after a crash between commit and publication.
 type nowhere struct{}
 
-func (nowhere) Committed(chat.Outgoing)                                     {}
-func (nowhere) Ephemeral(chat.RoomEvent) error                              { return nil }
-func (nowhere) Broadcast(string, chat.Emit, string) error                   { return nil }
-func (nowhere) Notified(chat.Notification) error                            { return nil }
-func (nowhere) NotificationsRead(chat.NotificationsRead, int, string) error { return nil }
+func (nowhere) Committed(chat.Outgoing)                                         {}
+func (nowhere) Ephemeral(chat.RoomEvent) error                                  { return nil }
+func (nowhere) Broadcast(string, chat.Emit, string) error                       { return nil }
+func (nowhere) Notified(usecases.Notification) error                            { return nil }
+func (nowhere) NotificationsRead(usecases.NotificationsRead, int, string) error { return nil }
 
 func (nowhere) Batch(int, time.Duration) {}
 
@@ -57,9 +58,9 @@ func open(t testing.TB, cfg pg.Config) *postgres.Store {
 	return store
 }
 
-func runWriter(t testing.TB, store chat.Store, p chat.Publisher, o chat.Observer, cfg chat.WriterConfig) *chat.Writer {
+func runWriter(t testing.TB, store usecases.Store, p usecases.Publisher, o usecases.Observer, cfg usecases.WriterConfig) *usecases.Writer {
 	t.Helper()
-	w := chat.NewWriter(store, p, o, cfg, slog.New(slog.DiscardHandler))
+	w := usecases.NewWriter(store, p, o, cfg, slog.New(slog.DiscardHandler))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() { _ = w.Run(ctx); close(done) }()
@@ -67,11 +68,11 @@ func runWriter(t testing.TB, store chat.Store, p chat.Publisher, o chat.Observer
 	return w
 }
 
-func writer(t testing.TB, store chat.Store, p chat.Publisher) *chat.Writer {
+func writer(t testing.TB, store usecases.Store, p usecases.Publisher) *usecases.Writer {
 	return runWriter(t, store, p, nowhere{}, writerConfig(30*time.Second))
 }
 
 // writerConfig has a Writer give up after timeout.
-func writerConfig(timeout time.Duration) chat.WriterConfig {
-	return chat.WriterConfig{Lanes: 4, BatchMax: 200, Queue: 4096, Timeout: timeout}
+func writerConfig(timeout time.Duration) usecases.WriterConfig {
+	return usecases.WriterConfig{Lanes: 4, BatchMax: 200, Queue: 4096, Timeout: timeout}
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/proto/fault"
 )
@@ -144,7 +145,7 @@ func TestOneByOneAfterAnUnknownOutcome(t *testing.T) {
 	commit(t, s, join("r", "ann"))
 	all := s.Prepare([]chat.Command{send("r", "ann", "a", ""), send("r", "ann", "b", "")})
 	cut.set(1)
-	if _, _, err := all.Commit(t.Context()); !errors.Is(err, chat.ErrUnknown) {
+	if _, _, err := all.Commit(t.Context()); !errors.Is(err, usecases.ErrUnknown) {
 		t.Fatalf("Commit = %v, want an unknown outcome", err)
 	}
 	for i, want := range []uint64{2, 3} {
@@ -160,9 +161,9 @@ func TestOneByOneAfterAnUnknownOutcome(t *testing.T) {
 
 // refusing gives the next commits after a lost one to a Store without PostgreSQL.
 type refusing struct {
-	chat.Store
+	usecases.Store
 
-	away   chat.Store
+	away   usecases.Store
 	cut    *cutter
 	mu     sync.Mutex
 	refuse int
@@ -174,14 +175,14 @@ func (r *refusing) set(refuse int) {
 	r.refuse = refuse
 }
 
-func (r *refusing) Prepare(commands []chat.Command) chat.Transaction {
+func (r *refusing) Prepare(commands []chat.Command) usecases.Transaction {
 	return &refused{Transaction: r.Store.Prepare(commands), away: r.away.Prepare(commands), by: r}
 }
 
 type refused struct {
-	chat.Transaction
+	usecases.Transaction
 
-	away chat.Transaction
+	away usecases.Transaction
 	by   *refusing
 }
 

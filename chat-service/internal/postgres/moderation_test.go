@@ -8,7 +8,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
 // TestModeration: what is decided is what is read afterwards, by every question.
@@ -19,22 +21,22 @@ func TestModeration(t *testing.T) {
 	until := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
 	profile := chat.Profile{Name: "Plans", Topic: "t", AvatarURL: "u", Data: []byte(`{"a":1}`)}
 	commit(t, s, chat.Create{
-		Origin: by(room, "ann"), New: chat.NewRoom{Kind: chat.Private, Profile: profile},
-		Members: []chat.Invited{{User: "bob", Role: chat.RoleModerator}, {User: "cid", Role: chat.RoleMember}},
+		Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Private, Profile: profile},
+		Members: []chat.Invited{{User: "bob", Role: access.RoleModerator}, {User: "cid", Role: access.RoleMember}},
 	})
 	// Nothing in the room's sequence, but in the audit.
 	outcomes, out := commit(t, s, chat.Restrict{Origin: by(room, "bob"), Who: "cid", Mute: true, Until: until})
 	if !outcomes[0].Changed || len(out.Events) != 0 {
 		t.Errorf("a mute = %+v with %d events", outcomes[0], len(out.Events))
 	}
-	commit(t, s, chat.Restrict{Origin: by(room, "bob"), Who: "dan", Until: chat.Forever(), Why: "spam"}, chat.SetRole{Origin: by(room, "ann"), Who: "bob", Role: chat.RoleOwner})
-	standing := func(user chat.UserID) chat.Standing {
+	commit(t, s, chat.Restrict{Origin: by(room, "bob"), Who: "dan", Until: access.Forever(), Why: "spam"}, chat.SetRole{Origin: by(room, "ann"), Who: "bob", Role: access.RoleOwner})
+	standing := func(user chat.UserID) access.Standing {
 		t.Helper()
 		one, _, err := s.Standing(t.Context(), chat.Membership{Room: room, User: user})
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := s.View(t.Context(), room, user, chat.Page{Limit: 1})
+		v, err := s.View(t.Context(), room, user, usecases.Page{Limit: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,14 +52,14 @@ func TestModeration(t *testing.T) {
 		}
 		return one
 	}
-	want := map[chat.UserID]chat.Standing{
-		"ann": {Exists: true, Kind: chat.Private, Member: true, Role: chat.RoleOwner},
-		"bob": {Exists: true, Kind: chat.Private, Member: true, Role: chat.RoleOwner},
-		"cid": {Exists: true, Kind: chat.Private, Member: true, Role: chat.RoleMember, MutedUntil: until},
-		"dan": {Exists: true, Kind: chat.Private, BannedUntil: chat.Forever()},
-		"eve": {Exists: true, Kind: chat.Private},
+	want := map[chat.UserID]access.Standing{
+		"ann": {Exists: true, Kind: access.Private, Member: true, Role: access.RoleOwner},
+		"bob": {Exists: true, Kind: access.Private, Member: true, Role: access.RoleOwner},
+		"cid": {Exists: true, Kind: access.Private, Member: true, Role: access.RoleMember, MutedUntil: until},
+		"dan": {Exists: true, Kind: access.Private, BannedUntil: access.Forever()},
+		"eve": {Exists: true, Kind: access.Private},
 	}
-	got := map[chat.UserID]chat.Standing{}
+	got := map[chat.UserID]access.Standing{}
 	for user := range want {
 		got[user] = standing(user)
 	}
@@ -66,7 +68,7 @@ func TestModeration(t *testing.T) {
 	}
 	// The first owner goes: there is another one.
 	outcomes, _ = commit(t, s, chat.Leave{Origin: by(room, "ann")}, chat.Leave{Origin: by(room, "bob")})
-	if outcomes[0].Err != nil || outcomes[1].Err == nil || roleIn(t, s, room, "bob") != chat.RoleOwner {
+	if outcomes[0].Err != nil || outcomes[1].Err == nil || roleIn(t, s, room, "bob") != access.RoleOwner {
 		t.Errorf("two owners leave = %v, %v, and bob is %s", outcomes[0].Err, outcomes[1].Err, roleIn(t, s, room, "bob"))
 	}
 	seqs(t, s, room)
@@ -91,7 +93,7 @@ func TestModeration(t *testing.T) {
 	}
 }
 
-func roleIn(t *testing.T, s chat.Store, room chat.RoomID, user chat.UserID) chat.Role {
+func roleIn(t *testing.T, s usecases.Store, room chat.RoomID, user chat.UserID) access.Role {
 	t.Helper()
 	one, _, err := s.Standing(t.Context(), chat.Membership{Room: room, User: user})
 	if err != nil {

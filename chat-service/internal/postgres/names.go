@@ -45,7 +45,7 @@ func keepNames(names []chat.UserName, state *chat.State) step {
 	}}
 }
 
-// Rename implements chat.Store. Doing it again does no harm.
+// Rename implements usecases.Store. Doing it again does no harm.
 func (s *Store) Rename(ctx context.Context, names []chat.UserName) error {
 	names = chat.Newest(names)
 	users := make([]string, len(names))

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
 )
 
@@ -23,7 +24,7 @@ func TestRenameWhileJoining(t *testing.T) {
 	for round := range rounds {
 		user := chat.UserID(fmt.Sprint("u", round))
 		var all sync.WaitGroup
-		for i, store := range []chat.Store{s, other} {
+		for i, store := range []usecases.Store{s, other} {
 			all.Go(func() {
 				room := chat.RoomID(fmt.Sprint("r", i))
 				enter, back := join(room, user), join(room, user)
@@ -34,7 +35,7 @@ func TestRenameWhileJoining(t *testing.T) {
 						if err == nil {
 							break
 						}
-						if !errors.Is(err, chat.ErrConflict) {
+						if !errors.Is(err, usecases.ErrConflict) {
 							t.Errorf("Commit: %v", err)
 							return
 						}

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
 const (
@@ -21,8 +22,8 @@ const (
 	sqlSameNotification = `SELECT id FROM notifications WHERE user_id = $1 AND (idempotency_key = NULLIF($2, '') OR id = $3)`
 )
 
-// AddNotification implements chat.Store.
-func (s *Store) AddNotification(ctx context.Context, n chat.Notification, key string) (chat.NotificationID, bool, error) {
+// AddNotification implements usecases.Store.
+func (s *Store) AddNotification(ctx context.Context, n usecases.Notification, key string) (usecases.NotificationID, bool, error) {
 	var id [16]byte
 	var fresh bool
 	err := s.do(ctx, "add notification", func(ctx context.Context) error {
@@ -61,9 +62,9 @@ const (
 		) AS c`
 )
 
-// Notifications implements chat.Store.
-func (s *Store) Notifications(ctx context.Context, user chat.UserID, before *chat.NotificationID, limit int) ([]chat.Notification, int, error) {
-	var list []chat.Notification
+// Notifications implements usecases.Store.
+func (s *Store) Notifications(ctx context.Context, user chat.UserID, before *usecases.NotificationID, limit int) ([]usecases.Notification, int, error) {
+	var list []usecases.Notification
 	var unread int
 	err := s.do(ctx, "list notifications", func(ctx context.Context) error {
 		list = nil
@@ -74,9 +75,9 @@ func (s *Store) Notifications(ctx context.Context, user chat.UserID, before *cha
 	return list, unread, err
 }
 
-func scanNotification(user chat.UserID) func(pgx.CollectableRow) (chat.Notification, error) {
-	return func(row pgx.CollectableRow) (chat.Notification, error) {
-		n := chat.Notification{User: user}
+func scanNotification(user chat.UserID) func(pgx.CollectableRow) (usecases.Notification, error) {
+	return func(row pgx.CollectableRow) (usecases.Notification, error) {
+		n := usecases.Notification{User: user}
 		var content string
 		err := row.Scan((*[16]byte)(&n.ID), &n.Type, &n.Title, &n.Body, &content, &n.CreatedAt, &n.Read)
 		n.Data = []byte(content)
@@ -84,8 +85,8 @@ func scanNotification(user chat.UserID) func(pgx.CollectableRow) (chat.Notificat
 	}
 }
 
-// MarkNotifications implements chat.Store.
-func (s *Store) MarkNotifications(ctx context.Context, read []chat.NotificationsRead) ([]int, error) {
+// MarkNotifications implements usecases.Store.
+func (s *Store) MarkNotifications(ctx context.Context, read []usecases.NotificationsRead) ([]int, error) {
 	var owners, users []string
 	var ids [][16]byte
 	unread := make(map[string]int, len(read))
@@ -123,7 +124,7 @@ func (s *Store) MarkNotifications(ctx context.Context, read []chat.Notifications
 
 const sqlNotificationHead = `SELECT created_at FROM notifications WHERE user_id = $1 ORDER BY id DESC LIMIT 1`
 
-// NotificationHead implements chat.Store.
+// NotificationHead implements usecases.Store.
 func (s *Store) NotificationHead(ctx context.Context, user chat.UserID) (time.Time, error) {
 	var at time.Time
 	err := s.do(ctx, "find the newest notification", func(ctx context.Context) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
 const messageColumns = `room_id, seq, id, sender_id, sender_name, content, type, coalesce(client_msg_id, ''), created_at`
@@ -33,11 +34,11 @@ const (
 		AND room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq LIMIT $4`
 )
 
-// View implements chat.Store in one round trip.
-func (s *Store) View(ctx context.Context, room chat.RoomID, user chat.UserID, page chat.Page) (chat.View, error) {
-	var v chat.View
+// View implements usecases.Store in one round trip.
+func (s *Store) View(ctx context.Context, room chat.RoomID, user chat.UserID, page usecases.Page) (usecases.View, error) {
+	var v usecases.View
 	err := s.do(ctx, "view room", func(ctx context.Context) error {
-		v = chat.View{}
+		v = usecases.View{}
 		return s.readSnapshot(ctx,
 			step{sql: sqlRoomFor, args: []any{string(room), string(user)}, scan: func(rows pgx.Rows) error {
 				var head int64
@@ -58,7 +59,7 @@ func (s *Store) View(ctx context.Context, room chat.RoomID, user chat.UserID, pa
 }
 
 // readPage reads one message more than wanted, which tells whether there is more.
-func readPage(room chat.RoomID, user chat.UserID, page chat.Page, messages *[]chat.Message) step {
+func readPage(room chat.RoomID, user chat.UserID, page usecases.Page, messages *[]chat.Message) step {
 	before := int64(math.MaxInt64)
 	if page.Before != nil {
 		before = int64(*page.Before) //nolint:gosec // 53 bits
@@ -87,7 +88,7 @@ const (
 		SELECT seq, payload FROM room_events WHERE room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq LIMIT $4`
 )
 
-// Events implements chat.Store: the messages and the other events of the room's log, merged by sequence.
+// Events implements usecases.Store: the messages and the other events of the room's log, merged by sequence.
 func (s *Store) Events(ctx context.Context, room chat.RoomID, after, to uint64, limit int) ([]chat.EncodedEvent, uint64, error) {
 	var events []chat.EncodedEvent
 	var head uint64
@@ -153,7 +154,7 @@ func (s *Store) merge(messages []chat.Message, others []chat.EncodedEvent, limit
 const sqlHeads = `SELECT room_id, last_seq FROM rooms r WHERE room_id = ANY($1::text[])
 	AND ($2 = '' OR EXISTS (SELECT FROM memberships m WHERE m.room_id = r.room_id AND m.user_id = $2))`
 
-// Heads implements chat.Store.
+// Heads implements usecases.Store.
 func (s *Store) Heads(ctx context.Context, rooms []chat.RoomID, as chat.UserID) (map[chat.RoomID]uint64, error) {
 	ids := make([]string, len(rooms))
 	for i, id := range rooms {
@@ -181,7 +182,7 @@ const maxMembers = 100_000
 
 const sqlMemberList = `SELECT user_id FROM memberships WHERE room_id = $1 ORDER BY user_id LIMIT $2`
 
-// Members implements chat.Store.
+// Members implements usecases.Store.
 func (s *Store) Members(ctx context.Context, room chat.RoomID) ([]chat.UserID, error) {
 	var users []chat.UserID
 	err := s.do(ctx, "list members", func(ctx context.Context) error {
@@ -202,7 +203,7 @@ const sqlRoommates = `
 		SELECT FROM memberships AS mine JOIN memberships AS theirs USING (room_id)
 		WHERE mine.user_id = $1 AND theirs.user_id = c.user_id)`
 
-// Roommates implements chat.Store.
+// Roommates implements usecases.Store.
 func (s *Store) Roommates(ctx context.Context, of chat.UserID, users []chat.UserID) ([]chat.UserID, error) {
 	candidates := make([]string, len(users))
 	for i, id := range users {
@@ -253,9 +254,9 @@ const sqlRooms = `
 	ORDER BY l.created_at DESC NULLS LAST, r.room_id
 	LIMIT $2`
 
-// Rooms implements chat.Store.
-func (s *Store) Rooms(ctx context.Context, user chat.UserID) ([]chat.RoomSummary, error) {
-	var rooms []chat.RoomSummary
+// Rooms implements usecases.Store.
+func (s *Store) Rooms(ctx context.Context, user chat.UserID) ([]usecases.RoomSummary, error) {
+	var rooms []usecases.RoomSummary
 	err := s.do(ctx, "list rooms", func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, sqlRooms, string(user), maxRooms, maxUnread)
 		if err != nil {
@@ -267,8 +268,8 @@ func (s *Store) Rooms(ctx context.Context, user chat.UserID) ([]chat.RoomSummary
 	return rooms, err
 }
 
-func scanSummary(row pgx.CollectableRow) (chat.RoomSummary, error) {
-	var r chat.RoomSummary
+func scanSummary(row pgx.CollectableRow) (usecases.RoomSummary, error) {
+	var r usecases.RoomSummary
 	var head int64
 	var last lastMessage
 	err := row.Scan((*string)(&r.Room), &r.Name, (*string)(&r.Role), &head, &r.Unread, &last.seq, &last.id, &last.sender,

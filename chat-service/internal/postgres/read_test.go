@@ -11,8 +11,10 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/google/uuid"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
 )
 
@@ -31,19 +33,19 @@ func TestViewPages(t *testing.T) {
 	s := open(t, database(t))
 	fill(t, s, "r", 10) // messages 2..11
 	tests := []struct {
-		page chat.Page
+		page usecases.Page
 		want []uint64
 		more bool
 	}{
-		{chat.Page{Limit: 3}, []uint64{9, 10, 11}, true},
-		{chat.Page{Limit: 10}, []uint64{2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, false},
-		{chat.Page{Before: new(uint64(5)), Limit: 2}, []uint64{3, 4}, true},
-		{chat.Page{Before: new(uint64(3)), Limit: 2}, []uint64{2}, false},
-		{chat.Page{After: new(uint64(8)), Limit: 2}, []uint64{9, 10}, true},
-		{chat.Page{After: new(uint64(9)), Limit: 2}, []uint64{10, 11}, false},
-		{chat.Page{After: new(uint64(11)), Limit: 2}, nil, false},
-		{chat.Page{After: new(uint64(2)), Before: new(uint64(5)), Limit: 9}, []uint64{3, 4}, false},
-		{chat.Page{After: new(uint64(1 << 52)), Limit: 2}, nil, false},
+		{usecases.Page{Limit: 3}, []uint64{9, 10, 11}, true},
+		{usecases.Page{Limit: 10}, []uint64{2, 3, 4, 5, 6, 7, 8, 9, 10, 11}, false},
+		{usecases.Page{Before: new(uint64(5)), Limit: 2}, []uint64{3, 4}, true},
+		{usecases.Page{Before: new(uint64(3)), Limit: 2}, []uint64{2}, false},
+		{usecases.Page{After: new(uint64(8)), Limit: 2}, []uint64{9, 10}, true},
+		{usecases.Page{After: new(uint64(9)), Limit: 2}, []uint64{10, 11}, false},
+		{usecases.Page{After: new(uint64(11)), Limit: 2}, nil, false},
+		{usecases.Page{After: new(uint64(2)), Before: new(uint64(5)), Limit: 9}, []uint64{3, 4}, false},
+		{usecases.Page{After: new(uint64(1 << 52)), Limit: 2}, nil, false},
 	}
 	for _, test := range tests {
 		v, err := s.View(t.Context(), "r", "ann", test.page)
@@ -58,10 +60,10 @@ func TestViewPages(t *testing.T) {
 			t.Errorf("View(%+v): hasMore %v, head %d (-want +got):\n%s", test.page, v.HasMore, v.Head, diff)
 		}
 	}
-	if v, err := s.View(t.Context(), "r", "eve", chat.Page{Limit: 5}); err != nil || v.Member || len(v.Messages) > 0 || !v.Exists {
+	if v, err := s.View(t.Context(), "r", "eve", usecases.Page{Limit: 5}); err != nil || v.Member || len(v.Messages) > 0 || !v.Exists {
 		t.Errorf("View of a stranger = %+v, %v, want no messages", v, err)
 	}
-	if v, err := s.View(t.Context(), "nowhere", "ann", chat.Page{Limit: 5}); err != nil || v.Exists {
+	if v, err := s.View(t.Context(), "nowhere", "ann", usecases.Page{Limit: 5}); err != nil || v.Exists {
 		t.Errorf("View of no room = %+v, %v", v, err)
 	}
 }
@@ -86,7 +88,7 @@ func TestViewIsOneSnapshot(t *testing.T) {
 		}
 	}()
 	for range 200 {
-		v, err := s.View(t.Context(), "r", "ann", chat.Page{Limit: 50})
+		v, err := s.View(t.Context(), "r", "ann", usecases.Page{Limit: 50})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -124,27 +126,27 @@ func TestEventsInParts(t *testing.T) {
 // TestReceiptsNeverMoveBack gives the same receipts in batches of every size: the outcomes are as if one came after the other.
 func TestReceiptsNeverMoveBack(t *testing.T) {
 	s := open(t, database(t))
-	outcome := func(role chat.Role, message, moved bool) chat.ReadOutcome {
-		s := chat.Standing{Exists: true, Kind: chat.Public, Member: role != "", Role: role}
-		return chat.ReadOutcome{Standing: s, MessageExists: message, Moved: moved}
+	outcome := func(role access.Role, message, moved bool) usecases.ReadOutcome {
+		s := access.Standing{Exists: true, Kind: access.Public, Member: role != "", Role: role}
+		return usecases.ReadOutcome{Standing: s, MessageExists: message, Moved: moved}
 	}
-	const owner, member = chat.RoleOwner, chat.RoleMember
+	const owner, member = access.RoleOwner, access.RoleMember
 	for size := 1; size <= 10; size++ {
 		room := chat.RoomID(fmt.Sprint("read in ", size))
 		sent := fill(t, s, room, 4)
 		commit(t, s, join(room, "bob"))
 		forged := sent[3].ID
 		forged[8] ^= 1
-		read := func(user chat.UserID, id chat.MessageID) chat.Receipt {
-			return chat.Receipt{Membership: chat.Membership{Room: room, User: user}, Message: id}
+		read := func(user chat.UserID, id chat.MessageID) usecases.Receipt {
+			return usecases.Receipt{Membership: chat.Membership{Room: room, User: user}, Message: id}
 		}
-		receipts := []chat.Receipt{
+		receipts := []usecases.Receipt{
 			read("ann", sent[1].ID), read("ann", sent[0].ID), read("ann", sent[1].ID), read("bob", sent[0].ID), read("ann", forged),
 			read("ann", sent[2].ID), read("eve", sent[0].ID),
 			{Membership: chat.Membership{Room: "nowhere", User: "ann"}, Message: sent[0].ID},
 			read("ann", sent[0].ID), read("bob", sent[2].ID),
 		}
-		want := []chat.ReadOutcome{
+		want := []usecases.ReadOutcome{
 			outcome(owner, true, true), outcome(owner, true, false), outcome(owner, true, false), outcome(member, true, true),
 			outcome(owner, false, false),
 			outcome(owner, true, true),
@@ -152,7 +154,7 @@ func TestReceiptsNeverMoveBack(t *testing.T) {
 			{},
 			outcome(owner, true, false), outcome(member, true, true),
 		}
-		var got []chat.ReadOutcome
+		var got []usecases.ReadOutcome
 		for part := range slices.Chunk(receipts, size) {
 			outcomes, err := s.MarkRead(t.Context(), part)
 			if err != nil {
@@ -171,11 +173,11 @@ func TestReaders(t *testing.T) {
 	s := open(t, database(t))
 	const room = chat.RoomID("r")
 	sent := fill(t, s, room, 3)
-	var receipts []chat.Receipt
+	var receipts []usecases.Receipt
 	for i := range 7 { // u0 has read the first message, u1 the second, u2 the third, u3 the first …
 		user := chat.UserID(fmt.Sprint("u", i))
 		commit(t, s, join(room, user))
-		receipts = append(receipts, chat.Receipt{Membership: chat.Membership{Room: room, User: user}, Message: sent[i%3].ID})
+		receipts = append(receipts, usecases.Receipt{Membership: chat.Membership{Room: room, User: user}, Message: sent[i%3].ID})
 	}
 	if _, err := s.MarkRead(t.Context(), receipts); err != nil {
 		t.Fatal(err)
@@ -183,26 +185,26 @@ func TestReaders(t *testing.T) {
 	commit(t, s, leave(room, "u5"))
 	forged := sent[0].ID
 	forged[8] ^= 1
-	member := chat.Standing{Exists: true, Kind: chat.Public, Member: true, Role: chat.RoleMember}
-	all := chat.ReadOutcome{Standing: member, MessageExists: true}
+	member := access.Standing{Exists: true, Kind: access.Public, Member: true, Role: access.RoleMember}
+	all := usecases.ReadOutcome{Standing: member, MessageExists: true}
 	for _, test := range []struct {
 		as    chat.UserID
-		page  chat.ReadersPage
-		flags chat.ReadOutcome
+		page  usecases.ReadersPage
+		flags usecases.ReadOutcome
 		users string
 		count int
 		more  bool
 	}{
-		{"u0", chat.ReadersPage{Limit: 10}, all, "u0 u1 u2 u3 u4 u6", 6, false},
-		{"u0", chat.ReadersPage{Limit: 6}, all, "u0 u1 u2 u3 u4 u6", 6, false},
-		{"u0", chat.ReadersPage{Limit: 2}, all, "u0 u1", 6, true},
-		{"u0", chat.ReadersPage{Limit: 2, After: "u1"}, all, "u2 u3", 6, true},
-		{"u0", chat.ReadersPage{Limit: 2, After: "u4"}, all, "u6", 6, false},
-		{"u0", chat.ReadersPage{Limit: 9, Message: &sent[0].ID}, all, "u0 u1 u2 u3 u4 u6", 6, false},
-		{"u0", chat.ReadersPage{Limit: 9, Message: &sent[1].ID}, all, "u1 u2 u4", 3, false},
-		{"u0", chat.ReadersPage{Limit: 9, Message: &sent[2].ID}, all, "u2", 1, false},
-		{"u0", chat.ReadersPage{Limit: 9, Message: &forged}, chat.ReadOutcome{Standing: member}, "u0 u1 u2 u3 u4 u6", 6, false},
-		{"u5", chat.ReadersPage{Limit: 9}, chat.ReadOutcome{Standing: chat.Standing{Exists: true, Kind: chat.Public}, MessageExists: true}, "", 0, false},
+		{"u0", usecases.ReadersPage{Limit: 10}, all, "u0 u1 u2 u3 u4 u6", 6, false},
+		{"u0", usecases.ReadersPage{Limit: 6}, all, "u0 u1 u2 u3 u4 u6", 6, false},
+		{"u0", usecases.ReadersPage{Limit: 2}, all, "u0 u1", 6, true},
+		{"u0", usecases.ReadersPage{Limit: 2, After: "u1"}, all, "u2 u3", 6, true},
+		{"u0", usecases.ReadersPage{Limit: 2, After: "u4"}, all, "u6", 6, false},
+		{"u0", usecases.ReadersPage{Limit: 9, Message: &sent[0].ID}, all, "u0 u1 u2 u3 u4 u6", 6, false},
+		{"u0", usecases.ReadersPage{Limit: 9, Message: &sent[1].ID}, all, "u1 u2 u4", 3, false},
+		{"u0", usecases.ReadersPage{Limit: 9, Message: &sent[2].ID}, all, "u2", 1, false},
+		{"u0", usecases.ReadersPage{Limit: 9, Message: &forged}, usecases.ReadOutcome{Standing: member}, "u0 u1 u2 u3 u4 u6", 6, false},
+		{"u5", usecases.ReadersPage{Limit: 9}, usecases.ReadOutcome{Standing: access.Standing{Exists: true, Kind: access.Public}, MessageExists: true}, "", 0, false},
 	} {
 		got, err := s.Readers(t.Context(), chat.Membership{Room: room, User: test.as}, test.page)
 		if err != nil {
@@ -235,7 +237,7 @@ func TestUnread(t *testing.T) {
 				t.Errorf("unread of %s in %s = %d, want %d", user, room, r.Unread, want)
 			}
 		}
-		if !slices.ContainsFunc(rooms, func(r chat.RoomSummary) bool { return r.Room == room }) {
+		if !slices.ContainsFunc(rooms, func(r usecases.RoomSummary) bool { return r.Room == room }) {
 			t.Errorf("%s is not listed for %s", room, user)
 		}
 	}
@@ -268,7 +270,7 @@ func TestUnread(t *testing.T) {
 	}
 	outcomes, _ := commit(t, s, others...)
 	unread("r", "bob", 1000)
-	_, err := s.MarkRead(t.Context(), []chat.Receipt{{Membership: chat.Membership{Room: "r", User: "bob"}, Message: outcomes[1190].ID}})
+	_, err := s.MarkRead(t.Context(), []usecases.Receipt{{Membership: chat.Membership{Room: "r", User: "bob"}, Message: outcomes[1190].ID}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -318,10 +320,10 @@ func TestOutbox(t *testing.T) {
 
 func TestNotificationPages(t *testing.T) {
 	s := open(t, database(t))
-	var ids []chat.NotificationID
+	var ids []usecases.NotificationID
 	for i := range 5 {
 		id := uuid.Must(uuid.NewV7())
-		n := chat.Notification{ID: id, User: "ann", Type: "t", Title: fmt.Sprint(i), CreatedAt: time.Now()}
+		n := usecases.Notification{ID: id, User: "ann", Type: "t", Title: fmt.Sprint(i), CreatedAt: time.Now()}
 		if _, fresh, err := s.AddNotification(t.Context(), n, ""); err != nil || !fresh {
 			t.Fatalf("AddNotification = %v, %v", fresh, err)
 		}
@@ -332,13 +334,13 @@ func TestNotificationPages(t *testing.T) {
 		t.Errorf("Notifications = %v, %d, %v", page, unread, err)
 	}
 	for _, test := range []struct {
-		read []chat.NotificationsRead
+		read []usecases.NotificationsRead
 		want []int
 	}{
-		{[]chat.NotificationsRead{{User: "bob", IDs: ids}}, []int{0}}, // another user's: nothing changes
-		{[]chat.NotificationsRead{{User: "ann"}}, []int{5}},
-		{[]chat.NotificationsRead{{User: "ann", IDs: ids[:2]}, {User: "bob", IDs: ids}, {User: "ann", IDs: ids[1:3]}}, []int{2, 0, 2}},
-		{[]chat.NotificationsRead{{User: "ann", IDs: []chat.NotificationID{ids[4], ids[4]}}}, []int{1}},
+		{[]usecases.NotificationsRead{{User: "bob", IDs: ids}}, []int{0}}, // another user's: nothing changes
+		{[]usecases.NotificationsRead{{User: "ann"}}, []int{5}},
+		{[]usecases.NotificationsRead{{User: "ann", IDs: ids[:2]}, {User: "bob", IDs: ids}, {User: "ann", IDs: ids[1:3]}}, []int{2, 0, 2}},
+		{[]usecases.NotificationsRead{{User: "ann", IDs: []usecases.NotificationID{ids[4], ids[4]}}}, []int{1}},
 	} {
 		if unread, err := s.MarkNotifications(t.Context(), test.read); err != nil || !slices.Equal(unread, test.want) {
 			t.Errorf("MarkNotifications(%v) = %v, %v, want %v", test.read, unread, err, test.want)

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
 // LATERAL with LIMIT makes each look-up an index look-up, whatever the statistics say. The WHERE of the upsert keeps receipts from
@@ -29,22 +30,22 @@ const sqlMarkRead = `
 	       a.message IS NOT NULL, coalesce(a.before, 0), v.room_id IS NOT NULL
 	FROM asked AS a LEFT JOIN moved AS v USING (room_id, user_id) ORDER BY a.n`
 
-// MarkRead implements chat.Store.
-func (s *Store) MarkRead(ctx context.Context, receipts []chat.Receipt) ([]chat.ReadOutcome, error) {
+// MarkRead implements usecases.Store.
+func (s *Store) MarkRead(ctx context.Context, receipts []usecases.Receipt) ([]usecases.ReadOutcome, error) {
 	n := len(receipts)
 	rooms, users, seqs, ids := make([]string, n), make([]string, n), make([]int64, n), make([][16]byte, n)
 	for i, r := range receipts {
 		rooms[i], users[i], seqs[i], ids[i] = string(r.Room), string(r.User), int64(chat.SeqOf(r.Message)), r.Message //nolint:gosec // 40 bits
 	}
-	var outcomes []chat.ReadOutcome
+	var outcomes []usecases.ReadOutcome
 	err := s.do(ctx, "mark read", func(ctx context.Context) error {
-		outcomes = make([]chat.ReadOutcome, 0, n)
+		outcomes = make([]usecases.ReadOutcome, 0, n)
 		furthest := make(map[chat.Membership]int64, n) // of the receipts so far
 		rows, err := s.pool.Query(ctx, sqlMarkRead, rooms, users, seqs, ids)
 		if err != nil {
 			return err
 		}
-		var o chat.ReadOutcome
+		var o usecases.ReadOutcome
 		var before int64
 		var moved bool // the membership's receipt, by this or another entry
 		var standing standingRow
@@ -88,15 +89,15 @@ const (
 		LIMIT $3) AS r`
 )
 
-// Readers implements chat.Store in one round trip.
-func (s *Store) Readers(ctx context.Context, as chat.Membership, page chat.ReadersPage) (chat.Readers, error) {
+// Readers implements usecases.Store in one round trip.
+func (s *Store) Readers(ctx context.Context, as chat.Membership, page usecases.ReadersPage) (usecases.Readers, error) {
 	room, from := string(as.Room), int64(0)
 	if page.Message != nil {
 		from = int64(chat.SeqOf(*page.Message)) //nolint:gosec // 40 bits
 	}
-	var r chat.Readers
+	var r usecases.Readers
 	err := s.do(ctx, "list readers", func(ctx context.Context) error {
-		r = chat.Readers{}
+		r = usecases.Readers{}
 		return s.readSnapshot(ctx,
 			step{sql: sqlReadBy, args: []any{room, string(as.User), from, (*[16]byte)(page.Message)}, scan: func(rows pgx.Rows) error {
 				var row standingRow
@@ -115,7 +116,7 @@ func (s *Store) Readers(ctx context.Context, as chat.Membership, page chat.Reade
 	return r, err
 }
 
-func scanReader(row pgx.CollectableRow) (r chat.Reader, err error) {
+func scanReader(row pgx.CollectableRow) (r usecases.Reader, err error) {
 	var seq int64
 	err = row.Scan((*string)(&r.User), &seq)
 	r.Seq = uint64(seq) //nolint:gosec // counts from 1

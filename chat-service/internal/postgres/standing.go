@@ -6,10 +6,12 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
-// What a chat.Standing is read from: r is the room, me the membership, x what the user is kept from there; each may be missing. A
+// What a access.Standing is read from: r is the room, me the membership, x what the user is kept from there; each may be missing. A
 // statement asks for all of them, whether the room exists or not, so that the time of an answer does not tell a stranger which it is.
 const standingColumns = `r.room_id IS NOT NULL AS found, coalesce(r.kind, '') AS kind, coalesce(r.owner_id, '') AS owner_id,
 	       me.role IS NOT NULL AS member, coalesce(me.role, '') AS role, x.banned_until, coalesce(me.muted_until, x.muted_until) AS muted_until`
@@ -27,7 +29,7 @@ const standingJoins = `
 
 // standingRow takes standingColumns.
 type standingRow struct {
-	chat.Standing
+	access.Standing
 
 	owner         string
 	banned, muted *time.Time
@@ -39,10 +41,10 @@ func (s *standingRow) into() []any {
 }
 
 // of gives the standing of a user whose row was scanned.
-func (s *standingRow) of(user chat.UserID) chat.Standing {
+func (s *standingRow) of(user chat.UserID) access.Standing {
 	out := s.Standing
 	if s.owner == string(user) && out.Member {
-		out.Role = chat.RoleOwner
+		out.Role = access.RoleOwner
 	}
 	out.BannedUntil, out.MutedUntil = timeOr0(s.banned), timeOr0(s.muted)
 	return out
@@ -58,8 +60,8 @@ func timeOr0(t *time.Time) time.Time {
 const sqlStanding = `SELECT ` + standingColumns + `, coalesce(me.user_name, ''), coalesce(me.name_version, 0)
 	FROM (VALUES ($1::text, $2::text)) AS a (room_id, user_id)` + standingJoins
 
-// Standing implements chat.Store.
-func (s *Store) Standing(ctx context.Context, m chat.Membership) (chat.Standing, chat.Name, error) {
+// Standing implements usecases.Store.
+func (s *Store) Standing(ctx context.Context, m chat.Membership) (access.Standing, chat.Name, error) {
 	var row standingRow
 	var name chat.Name
 	err := s.do(ctx, "read standing", func(ctx context.Context) error {
@@ -77,12 +79,12 @@ const sqlRoom = `SELECT ` + standingColumns + `,
 	            THEN (SELECT count(*) FROM memberships WHERE room_id = a.room_id) ELSE 0 END
 	FROM (VALUES ($1::text, $2::text)) AS a (room_id, user_id)` + standingJoins
 
-// Room implements chat.Store.
-func (s *Store) Room(ctx context.Context, m chat.Membership) (chat.RoomInfo, chat.Standing, error) {
+// Room implements usecases.Store.
+func (s *Store) Room(ctx context.Context, m chat.Membership) (usecases.RoomInfo, access.Standing, error) {
 	var row standingRow
-	var info chat.RoomInfo
+	var info usecases.RoomInfo
 	err := s.do(ctx, "read room", func(ctx context.Context) error {
-		row, info = standingRow{}, chat.RoomInfo{Room: m.Room}
+		row, info = standingRow{}, usecases.RoomInfo{Room: m.Room}
 		var content string
 		var version int64
 		err := s.pool.QueryRow(ctx, sqlRoom, string(m.Room), string(m.User)).Scan(append(row.into(),

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/proto/fault"
 )
@@ -38,7 +39,7 @@ type Codec interface {
 	SplitBatch(payload []byte) ([]chat.EncodedEvent, error)
 }
 
-// Store is chat.Store on PostgreSQL. It is safe for concurrent use.
+// Store is usecases.Store on PostgreSQL. It is safe for concurrent use.
 type Store struct {
 	pool   *pgxpool.Pool
 	shared *pg.Store // asks the pool
@@ -46,7 +47,7 @@ type Store struct {
 	opened atomic.Bool // the schema is there
 }
 
-var _ chat.Store = (*Store)(nil)
+var _ usecases.Store = (*Store)(nil)
 
 // New returns a Store on the pool. It refuses with fault Unavailable until Open is called: the schema may not exist yet.
 func New(pool *pgxpool.Pool, codec Codec) *Store {

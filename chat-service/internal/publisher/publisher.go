@@ -15,6 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/obs"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -32,7 +33,7 @@ type Outbox interface {
 	Lag(ctx context.Context) (rows int, age time.Duration, err error)
 }
 
-// Publisher is chat.Publisher on NATS.
+// Publisher is usecases.Publisher on NATS.
 //
 //	Committed ─▶ stream ROOMS ─(republish)─▶ live subject        connected
 //	                  │ publish ack                               outbox row deleted
@@ -117,7 +118,7 @@ func New(nc *nats.Conn, outbox Outbox, cfg Config, log *slog.Logger) (*Publisher
 	}, nil
 }
 
-var _ chat.Publisher = (*Publisher)(nil)
+var _ usecases.Publisher = (*Publisher)(nil)
 
 // Run works until ctx ends, then waits a moment for the answers that are due.
 func (p *Publisher) Run(ctx context.Context) error {
@@ -175,7 +176,7 @@ func (p *Publisher) Degraded() bool {
 	return p.degraded
 }
 
-// Committed implements chat.Publisher.
+// Committed implements usecases.Publisher.
 func (p *Publisher) Committed(out chat.Outgoing) {
 	if p.cfg.SkipFastPath {
 		return
@@ -357,7 +358,7 @@ func (p *Publisher) publishLive(chunk wire.Chunk) {
 	_ = p.nc.Publish(subject.Room(string(chunk.Room)), chunk.Bytes)
 }
 
-// Ephemeral implements chat.Publisher.
+// Ephemeral implements usecases.Publisher.
 func (p *Publisher) Ephemeral(event chat.RoomEvent) error {
 	e, err := wire.Encode(event)
 	if err != nil {
@@ -366,7 +367,7 @@ func (p *Publisher) Ephemeral(event chat.RoomEvent) error {
 	return p.nc.Publish(subject.Room(string(event.Room)), wire.Batch([]chat.EncodedEvent{e}))
 }
 
-// Broadcast implements chat.Publisher.
+// Broadcast implements usecases.Publisher.
 func (p *Publisher) Broadcast(namespace string, emit chat.Emit, exceptSocket string) error {
 	return p.publish(subject.Broadcast(namespace), &eventv1.Broadcast{
 		Namespace:      namespace,
@@ -375,15 +376,15 @@ func (p *Publisher) Broadcast(namespace string, emit chat.Emit, exceptSocket str
 	})
 }
 
-// Notified implements chat.Publisher.
-func (p *Publisher) Notified(n chat.Notification) error {
+// Notified implements usecases.Publisher.
+func (p *Publisher) Notified(n usecases.Notification) error {
 	return p.publish(subject.User(string(n.User)), &eventv1.UserEvent{
 		UserId: string(n.User), Namespace: namespaces.Notifications, Emit: wire.NotificationEmit(n),
 	})
 }
 
-// NotificationsRead implements chat.Publisher.
-func (p *Publisher) NotificationsRead(read chat.NotificationsRead, unread int, exceptSocket string) error {
+// NotificationsRead implements usecases.Publisher.
+func (p *Publisher) NotificationsRead(read usecases.NotificationsRead, unread int, exceptSocket string) error {
 	return p.publish(subject.User(string(read.User)), &eventv1.UserEvent{
 		UserId: string(read.User), Namespace: namespaces.Notifications, Emit: wire.NotificationsReadEmit(read.IDs, unread),
 		ExceptSocketId: exceptSocket,

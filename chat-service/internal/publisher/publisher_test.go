@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
@@ -79,7 +80,7 @@ func (r *rig) commit(p *Publisher, n int) {
 	ann := chat.Origin{Room: "r", User: "ann"}
 	commands := []chat.Command{}
 	if r.seq == 0 {
-		commands = append(commands, chat.Join{Origin: ann, Create: chat.Public})
+		commands = append(commands, chat.Join{Origin: ann, Create: access.Public})
 	}
 	for range n {
 		commands = append(commands, chat.Send{Origin: ann, Content: "x", Type: "text"})

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
 )
@@ -16,12 +17,12 @@ import (
 // field; unknown fields are ignored.
 
 // MessageSend reads `{ roomId, content, type?, clientMsgId? }`.
-func MessageSend(args []byte) (chat.Draft, error) {
+func MessageSend(args []byte) (usecases.Draft, error) {
 	o, err := firstObject(args)
 	if err != nil {
-		return chat.Draft{}, err
+		return usecases.Draft{}, err
 	}
-	var d chat.Draft
+	var d usecases.Draft
 	if d.Room, err = o.room(); err != nil {
 		return d, err
 	}
@@ -45,8 +46,8 @@ func RoomOnly(args []byte) (chat.RoomID, error) {
 }
 
 // RoomJoin reads `roomId` or `{ roomId, since?, limit? }`.
-func RoomJoin(args []byte) (chat.JoinRequest, error) {
-	var r chat.JoinRequest
+func RoomJoin(args []byte) (usecases.JoinRequest, error) {
+	var r usecases.JoinRequest
 	elements, err := splitArgs(args)
 	if err != nil {
 		return r, err
@@ -91,8 +92,8 @@ func MessageRead(args []byte) (chat.RoomID, chat.MessageID, error) {
 }
 
 // MessageReaders reads `{ roomId, messageId?, after?, limit? }`.
-func MessageReaders(args []byte) (chat.RoomID, chat.ReadersPage, error) {
-	var p chat.ReadersPage
+func MessageReaders(args []byte) (chat.RoomID, usecases.ReadersPage, error) {
+	var p usecases.ReadersPage
 	o, err := firstObject(args)
 	if err != nil {
 		return "", p, err
@@ -122,8 +123,8 @@ func MessageReaders(args []byte) (chat.RoomID, chat.ReadersPage, error) {
 }
 
 // MessageHistory reads `{ roomId, before?, after?, limit? }`.
-func MessageHistory(args []byte) (chat.RoomID, chat.Page, error) {
-	var p chat.Page
+func MessageHistory(args []byte) (chat.RoomID, usecases.Page, error) {
+	var p usecases.Page
 	o, err := firstObject(args)
 	if err != nil {
 		return "", p, err
@@ -211,7 +212,7 @@ func Data(data []byte) ([]byte, error) {
 const maxDataDepth = 32
 
 // NotificationList reads `{ before?, limit? }`; no argument at all is fine.
-func NotificationList(args []byte) (before *chat.NotificationID, limit int, err error) {
+func NotificationList(args []byte) (before *usecases.NotificationID, limit int, err error) {
 	elements, err := splitArgs(args)
 	if err != nil || len(elements) == 0 || string(elements[0]) == null {
 		return nil, 0, err
@@ -236,7 +237,7 @@ func NotificationList(args []byte) (before *chat.NotificationID, limit int, err 
 }
 
 // NotificationRead reads `{ ids }`.
-func NotificationRead(args []byte) ([]chat.NotificationID, error) {
+func NotificationRead(args []byte) ([]usecases.NotificationID, error) {
 	o, err := firstObject(args)
 	if err != nil {
 		return nil, err
@@ -246,7 +247,7 @@ func NotificationRead(args []byte) ([]chat.NotificationID, error) {
 		return nil, fault.New(fault.Invalid, "ids must be an array of strings")
 	}
 	elements := split(raw)
-	ids := make([]chat.NotificationID, 0, len(elements))
+	ids := make([]usecases.NotificationID, 0, len(elements))
 	for _, e := range elements {
 		if e[0] != '"' {
 			return nil, fault.New(fault.Invalid, "ids must be an array of strings")

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
@@ -33,12 +34,12 @@ func SenderOf(e *eventv1.ClientEvent) Sender {
 }
 
 // Caller gives the sender the form that the use cases take. The name comes from outside and is made storable.
-func (s Sender) Caller() (chat.Caller, error) {
+func (s Sender) Caller() (usecases.Caller, error) {
 	user, err := chat.ParseUserID(s.UserID)
 	if err != nil {
-		return chat.Caller{}, err
+		return usecases.Caller{}, err
 	}
-	return chat.Caller{
+	return usecases.Caller{
 		User: user, Name: chat.Name{Text: storable(s.Name), Version: s.NameVersion}, Admin: s.Role == roleAdmin,
 		Socket: s.SocketID, Namespace: s.Namespace, At: s.At,
 	}, nil

@@ -1,6 +1,8 @@
 package wire
 
-import "github.com/starling-chat/starling/chat-service/internal/chat"
+import (
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+)
 
 // Codec is Encode, Batch and SplitBatch as one value, for a Store that keeps room events as they travel.
 type Codec struct{}

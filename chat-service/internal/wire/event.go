@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
@@ -46,17 +47,17 @@ func TypingEmit(room chat.RoomID, f chat.TypingStarted) *eventv1.Emit {
 	b = append(b, `,"roomId":`...)
 	b = rawjson.AppendString(b, string(room))
 	b = append(b, `,"expiresInMs":`...)
-	b = strconv.AppendInt(b, chat.TypingExpiry.Milliseconds(), 10)
+	b = strconv.AppendInt(b, usecases.TypingExpiry.Milliseconds(), 10)
 	return &eventv1.Emit{Event: typingStart, Args: append(b, `}]`...)}
 }
 
 // NotificationEmit is the event notification.
-func NotificationEmit(n chat.Notification) *eventv1.Emit {
+func NotificationEmit(n usecases.Notification) *eventv1.Emit {
 	return &eventv1.Emit{Event: notification, Args: NotificationArgs(n)}
 }
 
 // NotificationsReadEmit is notification:read `{ ids, unread }` for the user's other sockets.
-func NotificationsReadEmit(ids []chat.NotificationID, unread int) *eventv1.Emit {
+func NotificationsReadEmit(ids []usecases.NotificationID, unread int) *eventv1.Emit {
 	b := append(make([]byte, 0, 40+39*len(ids)), `[{"ids":[`...)
 	for i, id := range ids {
 		if i > 0 {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
 )
 
@@ -30,7 +31,7 @@ func SendAck(o chat.Outcome) []byte {
 }
 
 // JoinAck is the ack of room:join.
-func JoinAck(room chat.RoomID, v chat.View) []byte {
+func JoinAck(room chat.RoomID, v usecases.View) []byte {
 	b := append(make([]byte, 0, 96+len(room)), `[{"ok":true,"roomId":`...)
 	b = rawjson.AppendString(b, string(room))
 	b = append(b, `,"seq":`...)
@@ -50,7 +51,7 @@ func HistoryArgs(messages []chat.Message) []byte {
 }
 
 // HistoryAck is the ack of message:history.
-func HistoryAck(v chat.View) []byte {
+func HistoryAck(v usecases.View) []byte {
 	b := append(make([]byte, 0, sizeHint(v.Messages)), `[{"ok":true,"messages":`...)
 	b = appendMessages(b, v.Messages)
 	b = append(b, `,"hasMore":`...)
@@ -59,7 +60,7 @@ func HistoryAck(v chat.View) []byte {
 }
 
 // ReadersAck is the ack of message:readers. next is the user from which the next page goes on.
-func ReadersAck(r chat.Readers) []byte {
+func ReadersAck(r usecases.Readers) []byte {
 	b := append(make([]byte, 0, 64+64*len(r.List)), `[{"ok":true,"readers":[`...)
 	for i, reader := range r.List {
 		if i > 0 {
@@ -81,7 +82,7 @@ func ReadersAck(r chat.Readers) []byte {
 }
 
 // RoomListAck is the ack of room:list.
-func RoomListAck(rooms []chat.RoomSummary) []byte {
+func RoomListAck(rooms []usecases.RoomSummary) []byte {
 	b := append(make([]byte, 0, 64+400*len(rooms)), `[{"ok":true,"rooms":[`...)
 	for i, r := range rooms {
 		if i > 0 {
@@ -109,7 +110,7 @@ func RoomListAck(rooms []chat.RoomSummary) []byte {
 }
 
 // NotificationsAck is the ack of notification:list.
-func NotificationsAck(list []chat.Notification, unread int) []byte {
+func NotificationsAck(list []usecases.Notification, unread int) []byte {
 	b := append(make([]byte, 0, 64+300*len(list)), `[{"ok":true,"notifications":[`...)
 	for i := range list {
 		if i > 0 {
@@ -129,7 +130,7 @@ func UnreadAck(unread int) []byte {
 }
 
 // NotificationArgs is the arguments of the event notification.
-func NotificationArgs(n chat.Notification) []byte {
+func NotificationArgs(n usecases.Notification) []byte {
 	return append(appendNotification([]byte{'['}, &n, false), ']')
 }
 
@@ -192,7 +193,7 @@ func appendMessage(b []byte, m *chat.Message) []byte {
 	return append(b, '}')
 }
 
-func appendNotification(b []byte, n *chat.Notification, withRead bool) []byte {
+func appendNotification(b []byte, n *usecases.Notification, withRead bool) []byte {
 	b = append(b, `{"id":"`...)
 	b = appendUUID(b, n.ID)
 	b = append(b, `","type":`...)

@@ -3,7 +3,9 @@ package wire
 import (
 	"time"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
 )
@@ -25,7 +27,7 @@ func RoomLeave(args []byte) (room chat.RoomID, successor chat.UserID, err error)
 }
 
 // RoomMembers reads `{ roomId, userIds, role?, reason? }`.
-func RoomMembers(args []byte) (room chat.RoomID, users []chat.UserID, role chat.Role, reason string, err error) {
+func RoomMembers(args []byte) (room chat.RoomID, users []chat.UserID, role access.Role, reason string, err error) {
 	o, err := firstObject(args)
 	if err != nil {
 		return "", nil, "", "", err
@@ -41,11 +43,11 @@ func RoomMembers(args []byte) (room chat.RoomID, users []chat.UserID, role chat.
 		return "", nil, "", "", err
 	}
 	reason, _, err = o.string("reason")
-	return room, users, chat.Role(word), reason, err
+	return room, users, access.Role(word), reason, err
 }
 
 // RoomSetRole reads `{ roomId, userId, role }`.
-func RoomSetRole(args []byte) (room chat.RoomID, user chat.UserID, role chat.Role, err error) {
+func RoomSetRole(args []byte) (room chat.RoomID, user chat.UserID, role access.Role, err error) {
 	o, err := firstObject(args)
 	if err != nil {
 		return "", "", "", err
@@ -57,7 +59,7 @@ func RoomSetRole(args []byte) (room chat.RoomID, user chat.UserID, role chat.Rol
 		return "", "", "", err
 	}
 	word, err := o.mustString("role")
-	return room, user, chat.Role(word), err
+	return room, user, access.Role(word), err
 }
 
 // RoomRestrict reads `{ roomId, userId, until?, reason? }`; without until there is no end.
@@ -83,7 +85,7 @@ func RoomRestrict(args []byte) (r chat.Restrict, err error) {
 func (o object) until() (time.Time, error) {
 	raw, given := o.get("until")
 	if !given {
-		return chat.Forever(), nil
+		return access.Forever(), nil
 	}
 	if ms, ok := rawjson.Whole(raw); ok {
 		return bounded(time.UnixMilli(int64(min(ms, 1<<52)))), nil
@@ -98,14 +100,14 @@ func (o object) until() (time.Time, error) {
 
 // bounded makes what is beyond the calendar have no end.
 func bounded(t time.Time) time.Time {
-	if t = t.UTC().Truncate(time.Millisecond); t.After(chat.Forever()) {
-		return chat.Forever()
+	if t = t.UTC().Truncate(time.Millisecond); t.After(access.Forever()) {
+		return access.Forever()
 	}
 	return t
 }
 
 // MembersAck is the ack of room:add and room:remove.
-func MembersAck(r chat.ActResult) []byte {
+func MembersAck(r usecases.ActResult) []byte {
 	b := append(make([]byte, 0, 64+40*(len(r.Done)+len(r.Failed))), `[{"ok":true,"done":[`...)
 	for i, user := range r.Done {
 		if i > 0 {

@@ -3,13 +3,15 @@ package wire
 import (
 	"strconv"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
 // RoomCreate reads `{ kind, roomId?, profile?, members?: [{ userId, role? }] }`.
-func RoomCreate(args []byte) (r chat.CreateRequest, err error) {
+func RoomCreate(args []byte) (r usecases.CreateRequest, err error) {
 	o, err := firstObject(args)
 	if err != nil {
 		return r, err
@@ -18,7 +20,7 @@ func RoomCreate(args []byte) (r chat.CreateRequest, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.Kind = chat.Kind(kind)
+	r.Kind = access.Kind(kind)
 	id, given, err := o.string("roomId")
 	if err == nil && given {
 		r.Room, err = chat.ParseRoomID(id)
@@ -74,7 +76,7 @@ func (o object) members() ([]chat.Invited, error) {
 		if err != nil {
 			return nil, err
 		}
-		members = append(members, chat.Invited{User: user, Role: chat.Role(role)})
+		members = append(members, chat.Invited{User: user, Role: access.Role(role)})
 	}
 	return members, nil
 }
@@ -133,20 +135,20 @@ func RoomOpen(args []byte) ([]chat.UserID, error) {
 }
 
 // RoomAck is the ack of room:create.
-func RoomAck(r *chat.RoomInfo) []byte {
+func RoomAck(r *usecases.RoomInfo) []byte {
 	b := append(make([]byte, 0, 256+len(r.Profile.Data)), `[{"ok":true,"room":`...)
 	return append(appendRoomInfo(b, r), `}]`...)
 }
 
 // RoomOpenAck is the ack of room:open.
-func RoomOpenAck(r *chat.RoomInfo, created bool) []byte {
+func RoomOpenAck(r *usecases.RoomInfo, created bool) []byte {
 	b := append(make([]byte, 0, 256+len(r.Profile.Data)), `[{"ok":true,"room":`...)
 	b = append(appendRoomInfo(b, r), `,"created":`...)
 	return append(strconv.AppendBool(b, created), `}]`...)
 }
 
 // RoomGetAck is the ack of room:get; the role is that of a member.
-func RoomGetAck(r *chat.RoomInfo, s chat.Standing) []byte {
+func RoomGetAck(r *usecases.RoomInfo, s access.Standing) []byte {
 	b := append(make([]byte, 0, 256+len(r.Profile.Data)), `[{"ok":true,"room":`...)
 	b = appendRoomInfo(b, r)
 	if s.Member {
@@ -155,7 +157,7 @@ func RoomGetAck(r *chat.RoomInfo, s chat.Standing) []byte {
 	return append(b, `}]`...)
 }
 
-func appendRoomInfo(b []byte, r *chat.RoomInfo) []byte {
+func appendRoomInfo(b []byte, r *usecases.RoomInfo) []byte {
 	b = append(b, `{"roomId":`...)
 	b = rawjson.AppendString(b, string(r.Room))
 	b = append(b, `,"kind":`...)

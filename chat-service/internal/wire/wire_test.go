@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
@@ -45,24 +46,24 @@ func TestRoomJoin(t *testing.T) {
 	since := uint64(7)
 	tests := []struct {
 		args string
-		want chat.JoinRequest
+		want usecases.JoinRequest
 		ok   bool
 	}{
-		{`["r"]`, chat.JoinRequest{Room: "r"}, true},
-		{`["r",{"x":1}]`, chat.JoinRequest{Room: "r"}, true},
-		{`[{"roomId":"r","since":7,"limit":9}]`, chat.JoinRequest{Room: "r", Since: &since, Limit: 9}, true},
-		{`[{"roomId":"r","since":7.0,"limit":9e0}]`, chat.JoinRequest{Room: "r", Since: &since, Limit: 9}, true},
-		{`[{"roomId":"r","limit":9999999999}]`, chat.JoinRequest{Room: "r", Limit: math.MaxInt32}, true},
-		{`[{"roomId":"r","limit":0.0}]`, chat.JoinRequest{}, false},
-		{`[{"roomId":"r","limit":9.5}]`, chat.JoinRequest{}, false},
-		{`[{"roomId":"r","since":null}]`, chat.JoinRequest{Room: "r"}, true},
-		{`[{"roomId":"r","since":-1}]`, chat.JoinRequest{}, false},
-		{`[{"roomId":"r","since":1.5}]`, chat.JoinRequest{}, false},
-		{`[{"roomId":"r","since":"7"}]`, chat.JoinRequest{}, false},
-		{`[null]`, chat.JoinRequest{}, false},
-		{`[]`, chat.JoinRequest{}, false},
-		{``, chat.JoinRequest{}, false},
-		{`[["r"]]`, chat.JoinRequest{}, false},
+		{`["r"]`, usecases.JoinRequest{Room: "r"}, true},
+		{`["r",{"x":1}]`, usecases.JoinRequest{Room: "r"}, true},
+		{`[{"roomId":"r","since":7,"limit":9}]`, usecases.JoinRequest{Room: "r", Since: &since, Limit: 9}, true},
+		{`[{"roomId":"r","since":7.0,"limit":9e0}]`, usecases.JoinRequest{Room: "r", Since: &since, Limit: 9}, true},
+		{`[{"roomId":"r","limit":9999999999}]`, usecases.JoinRequest{Room: "r", Limit: math.MaxInt32}, true},
+		{`[{"roomId":"r","limit":0.0}]`, usecases.JoinRequest{}, false},
+		{`[{"roomId":"r","limit":9.5}]`, usecases.JoinRequest{}, false},
+		{`[{"roomId":"r","since":null}]`, usecases.JoinRequest{Room: "r"}, true},
+		{`[{"roomId":"r","since":-1}]`, usecases.JoinRequest{}, false},
+		{`[{"roomId":"r","since":1.5}]`, usecases.JoinRequest{}, false},
+		{`[{"roomId":"r","since":"7"}]`, usecases.JoinRequest{}, false},
+		{`[null]`, usecases.JoinRequest{}, false},
+		{`[]`, usecases.JoinRequest{}, false},
+		{``, usecases.JoinRequest{}, false},
+		{`[["r"]]`, usecases.JoinRequest{}, false},
 	}
 	for _, test := range tests {
 		got, err := RoomJoin([]byte(test.args))

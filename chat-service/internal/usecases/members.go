@@ -1,9 +1,12 @@
-package chat
+package usecases
 
 import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 )
 
 // maxRemembered bounds the memberships kept; at the bound the older half of memory goes.
@@ -18,37 +21,37 @@ type members struct {
 
 	// Guarded by mu.
 	mu          sync.Mutex
-	known       map[Membership]remembered
-	previous    map[Membership]remembered
+	known       map[chat.Membership]remembered
+	previous    map[chat.Membership]remembered
 	turned      time.Time
 	generations uint64 // counts forget, so that a read begun before it is not remembered
 }
 
 type remembered struct {
-	Standing
+	access.Standing
 
-	name  Name
+	name  chat.Name
 	until time.Time // it is good
 }
 
 func newMembers(store Store, ttl time.Duration) *members {
-	return &members{store: store, ttl: ttl, known: map[Membership]remembered{}, previous: map[Membership]remembered{}}
+	return &members{store: store, ttl: ttl, known: map[chat.Membership]remembered{}, previous: map[chat.Membership]remembered{}}
 }
 
 // require returns the fault for what the user may not do in the room.
-func (m *members) require(ctx context.Context, pair Membership, act Act) error {
+func (m *members) require(ctx context.Context, pair chat.Membership, act access.Act) error {
 	_, err := m.named(ctx, pair, act)
 	return err
 }
 
 // named is require that also gives the member's name.
-func (m *members) named(ctx context.Context, pair Membership, act Act) (Name, error) {
+func (m *members) named(ctx context.Context, pair chat.Membership, act access.Act) (chat.Name, error) {
 	at := time.Now()
 	r, generation := m.lookup(pair)
 	if !at.Before(r.until) {
 		standing, name, err := m.store.Standing(ctx, pair)
 		if err != nil {
-			return Name{}, err
+			return chat.Name{}, err
 		}
 		if r = (remembered{standing, name, at.Add(m.ttl)}); standing.Member {
 			m.remember(pair, r, generation)
@@ -57,7 +60,7 @@ func (m *members) named(ctx context.Context, pair Membership, act Act) (Name, er
 	return r.name, r.Refuse(act, at)
 }
 
-func (m *members) lookup(pair Membership) (r remembered, generation uint64) {
+func (m *members) lookup(pair chat.Membership) (r remembered, generation uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	r, ok := m.known[pair]
@@ -67,20 +70,20 @@ func (m *members) lookup(pair Membership) (r remembered, generation uint64) {
 	return r, m.generations
 }
 
-func (m *members) remember(pair Membership, r remembered, generation uint64) {
+func (m *members) remember(pair chat.Membership, r remembered, generation uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.generations != generation || m.ttl <= 0 {
 		return
 	}
 	if at := time.Now(); at.Sub(m.turned) > m.ttl || len(m.known) >= maxRemembered/2 {
-		m.previous, m.known, m.turned = m.known, make(map[Membership]remembered, len(m.known)), at
+		m.previous, m.known, m.turned = m.known, make(map[chat.Membership]remembered, len(m.known)), at
 	}
 	m.known[pair] = r
 }
 
 // forget is called when a membership changed in this process; other processes learn by the span.
-func (m *members) forget(pair Membership) {
+func (m *members) forget(pair chat.Membership) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.generations++

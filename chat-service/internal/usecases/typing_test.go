@@ -1,4 +1,4 @@
-package chat
+package usecases
 
 import (
 	"sync"
@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 )
 
 // replicas are some Typing whose gossip reaches the others at once.
@@ -14,7 +16,7 @@ type replicas struct {
 	typing []*Typing
 	mu     sync.Mutex
 	events []string // of all replicas, with the time since the start
-	told   []RoomEvent
+	told   []chat.RoomEvent
 	start  time.Time
 	hold   bool // notes arrive when released
 	held   []func()
@@ -63,9 +65,9 @@ func (g gossip) Tell(n TypingNote) {
 func newReplicas(t *testing.T, n int) *replicas {
 	r := &replicas{start: time.Now()}
 	for i := range n {
-		r.typing = append(r.typing, NewTyping(func(e RoomEvent) error {
+		r.typing = append(r.typing, NewTyping(func(e chat.RoomEvent) error {
 			name := "stop"
-			if _, ok := e.Fact.(TypingStarted); ok {
+			if _, ok := e.Fact.(chat.TypingStarted); ok {
 				name = "start"
 			}
 			r.mu.Lock()
@@ -196,12 +198,12 @@ func TestTypingOfTwoTabsEndsAtOnce(t *testing.T) {
 func TestTypists(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newReplicas(t, 2)
-		for _, user := range []UserID{"ann", "bob"} {
+		for _, user := range []chat.UserID{"ann", "bob"} {
 			_ = r.typing[0].Start("r", user, "name of "+string(user), "of "+string(user))
 		}
 		_ = r.typing[0].Start("q", "cid", "Cid", "of cid")
 		for i, typing := range r.typing {
-			if diff := cmp.Diff([]TypingStarted{{"bob", "name of bob"}}, typing.Typists("r", "ann")); diff != "" {
+			if diff := cmp.Diff([]chat.TypingStarted{{User: "bob", Name: "name of bob"}}, typing.Typists("r", "ann")); diff != "" {
 				t.Errorf("who types beside ann, by replica %d (-want +got):\n%s", i, diff)
 			}
 		}

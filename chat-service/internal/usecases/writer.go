@@ -1,4 +1,4 @@
-package chat
+package usecases
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/proto/fault"
 )
@@ -87,7 +88,7 @@ func (w *Writer) Run(ctx context.Context) error {
 
 // Submit hands over a command and returns at once. done is called exactly once, from a goroutine of the Writer, after the
 // commit; it must not block. A fault Unavailable says that the command was not taken.
-func (w *Writer) Submit(c Command, done func(Outcome)) error {
+func (w *Writer) Submit(c chat.Command, done func(chat.Outcome)) error {
 	return w.submit(&write{command: c, done: done, deadline: time.Now().Add(w.cfg.Timeout)})
 }
 
@@ -98,7 +99,7 @@ func (w *Writer) submit(item *write) error {
 		return errStopping()
 	}
 	select {
-	case w.lane(RoomOf(item.command)).queue <- item:
+	case w.lane(chat.RoomOf(item.command)).queue <- item:
 		return nil
 	default:
 		return fault.Retry(fault.Unavailable, "Too many messages at once", retryAfter)
@@ -107,41 +108,41 @@ func (w *Writer) submit(item *write) error {
 
 // Do is Submit for callers that wait. When ctx ends first the outcome is unknown and the error says so; a command that is not
 // being committed by then is dropped, because its caller may have had it done by another replica, and more since.
-func (w *Writer) Do(ctx context.Context, c Command) (Outcome, error) {
-	result := make(chan Outcome, 1)
-	item := &write{command: c, done: func(o Outcome) { result <- o }, deadline: time.Now().Add(w.cfg.Timeout), caller: ctx.Done()}
+func (w *Writer) Do(ctx context.Context, c chat.Command) (chat.Outcome, error) {
+	result := make(chan chat.Outcome, 1)
+	item := &write{command: c, done: func(o chat.Outcome) { result <- o }, deadline: time.Now().Add(w.cfg.Timeout), caller: ctx.Done()}
 	if err := w.submit(item); err != nil {
-		return Outcome{}, err
+		return chat.Outcome{}, err
 	}
 	select {
 	case o := <-result:
 		return o, o.Err
 	case <-ctx.Done():
-		return Outcome{}, ctx.Err()
+		return chat.Outcome{}, ctx.Err()
 	}
 }
 
-func (w *Writer) lane(room RoomID) *lane {
+func (w *Writer) lane(room chat.RoomID) *lane {
 	return w.lanes[maphash.String(w.seed, string(room))%uint64(len(w.lanes))]
 }
 
 // write is a command in the Writer.
 type write struct {
 	// Fixed at birth.
-	command  Command
-	done     func(Outcome)
+	command  chat.Command
+	done     func(chat.Outcome)
 	deadline time.Time
 	caller   <-chan struct{} // closed when nobody waits for it any more; nil: somebody always does
 
 	// Owned by the commit loop, then by the answer loop.
-	outcome   Outcome
+	outcome   chat.Outcome
 	completed bool // outcome holds
 }
 
 // committed is a batch on its way to publication and answers.
 type committed struct {
 	writes   []*write
-	outgoing []Outgoing
+	outgoing []chat.Outgoing
 }
 
 type lane struct {
@@ -208,12 +209,12 @@ func (l *lane) collect(first *write) []*write {
 
 // flush commits a batch and completes every write in it. An unexpected failure of several commands is put down to one
 // of them: each is then committed alone, so that the others do not suffer.
-func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
+func (l *lane) flush(ctx context.Context, batch []*write) []chat.Outgoing {
 	start := time.Now()
 	live := batch[:0:0]
 	for _, item := range batch {
 		if start.After(item.deadline) || item.abandoned() {
-			item.complete(Outcome{Err: errOverloaded()})
+			item.complete(chat.Outcome{Err: errOverloaded()})
 			continue
 		}
 		live = append(live, item)
@@ -221,7 +222,7 @@ func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
 	if len(live) == 0 {
 		return nil
 	}
-	commands := make([]Command, len(live))
+	commands := make([]chat.Command, len(live))
 	for i, item := range live {
 		commands[i] = item.command
 	}
@@ -231,7 +232,7 @@ func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
 		return outgoing
 	}
 	if len(live) == 1 {
-		live[0].complete(Outcome{Err: err})
+		live[0].complete(chat.Outcome{Err: err})
 		return nil
 	}
 	l.w.log.LogAttrs(ctx, slog.LevelWarn, "batch failed, committing one by one",
@@ -239,7 +240,7 @@ func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
 	for i, item := range live {
 		one, err := l.attempt(ctx, live[i:i+1], transaction.Alone(i))
 		if err != nil {
-			item.complete(Outcome{Err: err})
+			item.complete(chat.Outcome{Err: err})
 		}
 		outgoing = append(outgoing, one...)
 	}
@@ -248,7 +249,7 @@ func (l *lane) flush(ctx context.Context, batch []*write) []Outgoing {
 
 // attempt commits the transaction of writes, again where that is safe and useful. A returned error is an unexpected one,
 // with nothing completed.
-func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transaction) ([]Outgoing, error) {
+func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transaction) ([]chat.Outgoing, error) {
 	deadline := writes[0].deadline
 	for _, item := range writes {
 		if item.deadline.After(deadline) {
@@ -263,8 +264,8 @@ func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transac
 		if try > 0 && !errors.Is(err, ErrConflict) && !run.Pause(ctx, time.Duration(min(try*try, 10))*20*time.Millisecond) {
 			break
 		}
-		var outcomes []Outcome
-		var out Outgoing
+		var outcomes []chat.Outcome
+		var out chat.Outgoing
 		outcomes, out, err = l.commit(ctx, transaction, len(writes))
 		switch {
 		case err == nil:
@@ -274,7 +275,7 @@ func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transac
 			if len(out.Events) == 0 {
 				return nil, nil
 			}
-			return []Outgoing{out}, nil
+			return []chat.Outgoing{out}, nil
 		case errors.Is(err, ErrUnknown):
 			unknown = true
 		case !errors.Is(err, ErrConflict) && !errors.Is(err, ErrUnavailable):
@@ -288,7 +289,7 @@ func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transac
 	return nil, nil
 }
 
-func (l *lane) commit(ctx context.Context, transaction Transaction, size int) ([]Outcome, Outgoing, error) {
+func (l *lane) commit(ctx context.Context, transaction Transaction, size int) ([]chat.Outcome, chat.Outgoing, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	start := time.Now()
@@ -309,7 +310,7 @@ func failAll(writes []*write, unknown bool, cause error) {
 		refusal = cause // it says when to try again
 	}
 	for _, item := range writes {
-		item.complete(Outcome{Err: refusal})
+		item.complete(chat.Outcome{Err: refusal})
 	}
 }
 
@@ -322,7 +323,7 @@ func (w *write) abandoned() bool {
 	}
 }
 
-func (w *write) complete(o Outcome) {
+func (w *write) complete(o chat.Outcome) {
 	if !w.completed {
 		w.outcome, w.completed = o, true
 	}

@@ -1,4 +1,4 @@
-package chat
+package usecases
 
 import (
 	"context"
@@ -7,6 +7,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/limits"
 )
@@ -34,7 +36,7 @@ type Service struct {
 
 // Config has the choices of an operator.
 type Config struct {
-	Autocreate    Kind           // of a room that is made because somebody joins it; "" = none is made
+	Autocreate    access.Kind    // of a room that is made because somebody joins it; "" = none is made
 	Broadcast     BroadcastRight // who may send to a whole namespace; "" = everyone
 	MembershipTTL time.Duration  // how long an ephemeral event may trust a membership once read
 	Marks         MarksConfig
@@ -103,7 +105,7 @@ func (s *Service) Run(ctx context.Context) error {
 
 // Draft is a message to send.
 type Draft struct {
-	Room        RoomID
+	Room        chat.RoomID
 	Content     string
 	Type        string // "" = DefaultType
 	ClientMsgID string
@@ -113,34 +115,34 @@ func (d *Draft) check() error {
 	switch {
 	case d.Content == "":
 		return fault.New(fault.Invalid, "content must not be empty")
-	case len(d.Content) > MaxContent:
-		return fault.Newf(fault.TooLarge, "content must have at most %d bytes", MaxContent)
-	case len(d.Type) > MaxType && utf8.RuneCountInString(d.Type) > MaxType:
-		return fault.Newf(fault.Invalid, "type must have at most %d characters", MaxType)
+	case len(d.Content) > chat.MaxContent:
+		return fault.Newf(fault.TooLarge, "content must have at most %d bytes", chat.MaxContent)
+	case len(d.Type) > chat.MaxType && utf8.RuneCountInString(d.Type) > chat.MaxType:
+		return fault.Newf(fault.Invalid, "type must have at most %d characters", chat.MaxType)
 	case len(d.ClientMsgID) > limits.ClientMsgIDBytes || utf8.RuneCountInString(d.ClientMsgID) > limits.ClientMsgIDChars:
 		return fault.Newf(fault.Invalid, "clientMsgId must have at most %d characters", limits.ClientMsgIDChars)
 	}
-	if err := checkText("content", d.Content); err != nil {
+	if err := chat.CheckText("content", d.Content); err != nil {
 		return err
 	}
-	if err := checkText("type", d.Type); err != nil {
+	if err := chat.CheckText("type", d.Type); err != nil {
 		return err
 	}
 	if d.Type == "" {
-		d.Type = DefaultType
+		d.Type = chat.DefaultType
 	}
-	return checkText("clientMsgId", d.ClientMsgID)
+	return chat.CheckText("clientMsgId", d.ClientMsgID)
 }
 
 // Send stores a message of a member and then tells the room. What the socket was typing is what it sent.
-func (s *Service) Send(c Caller, d Draft, done func(Outcome)) error {
+func (s *Service) Send(c Caller, d Draft, done func(chat.Outcome)) error {
 	if err := d.check(); err != nil {
 		return err
 	}
-	return s.writer.Submit(Send{
+	return s.writer.Submit(chat.Send{
 		Origin:  c.in(d.Room),
 		Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID,
-	}, func(o Outcome) {
+	}, func(o chat.Outcome) {
 		if o.Err == nil {
 			s.typing.Stop(d.Room, c.Socket)
 		}
@@ -149,13 +151,13 @@ func (s *Service) Send(c Caller, d Draft, done func(Outcome)) error {
 }
 
 // Post stores a message in the name of a user, who has to be a member, or of the System, and waits for the commit.
-func (s *Service) Post(ctx context.Context, user UserID, d Draft) (Outcome, error) {
+func (s *Service) Post(ctx context.Context, user chat.UserID, d Draft) (chat.Outcome, error) {
 	if err := d.check(); err != nil {
-		return Outcome{}, err
+		return chat.Outcome{}, err
 	}
-	c := Send{Origin: Origin{Room: d.Room, User: user}, Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID}
-	if user == System {
-		c.System, c.Name.Text = true, SystemName
+	c := chat.Send{Origin: chat.Origin{Room: d.Room, User: user}, Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID}
+	if user == chat.System {
+		c.System, c.Name.Text = true, chat.SystemName
 	}
 	o, err := s.writer.Do(ctx, c)
 	if err == nil {
@@ -165,15 +167,15 @@ func (s *Service) Post(ctx context.Context, user UserID, d Draft) (Outcome, erro
 }
 
 // RoomMessage tells everyone in the room what a member said, without storing it.
-func (s *Service) RoomMessage(ctx context.Context, c Caller, room RoomID, emit Emit) error {
-	if err := s.members.require(ctx, Membership{room, c.User}, Speak); err != nil {
+func (s *Service) RoomMessage(ctx context.Context, c Caller, room chat.RoomID, emit chat.Emit) error {
+	if err := s.members.require(ctx, chat.Membership{Room: room, User: c.User}, access.Speak); err != nil {
 		return err
 	}
-	return unavailable(s.publisher.Ephemeral(RoomEvent{Room: room, Fact: RoomMessage{emit}, CausedAt: c.At}))
+	return unavailable(s.publisher.Ephemeral(chat.RoomEvent{Room: room, Fact: chat.RoomMessage{Emit: emit}, CausedAt: c.At}))
 }
 
 // Broadcast tells every socket of the caller's namespace but its own, if the operator lets the caller.
-func (s *Service) Broadcast(c Caller, emit Emit) error {
+func (s *Service) Broadcast(c Caller, emit chat.Emit) error {
 	if err := s.cfg.Broadcast.refuse(c); err != nil {
 		return err
 	}
@@ -181,7 +183,7 @@ func (s *Service) Broadcast(c Caller, emit Emit) error {
 }
 
 // Announce tells every socket of the caller's namespace; only an admin may.
-func (s *Service) Announce(c Caller, emit Emit) error {
+func (s *Service) Announce(c Caller, emit chat.Emit) error {
 	if !c.Admin {
 		return fault.New(fault.Forbidden, "Only an admin may announce")
 	}
@@ -191,17 +193,17 @@ func (s *Service) Announce(c Caller, emit Emit) error {
 }
 
 // StartTyping tells the others in the room, unless they know already.
-func (s *Service) StartTyping(ctx context.Context, c Caller, room RoomID) error {
-	known, err := s.members.named(ctx, Membership{room, c.User}, Speak)
+func (s *Service) StartTyping(ctx context.Context, c Caller, room chat.RoomID) error {
+	known, err := s.members.named(ctx, chat.Membership{Room: room, User: c.User}, access.Speak)
 	if err != nil {
 		return err
 	}
-	return s.typing.Start(room, c.User, c.Name.or(known).Text, c.Socket)
+	return s.typing.Start(room, c.User, c.Name.Or(known).Text, c.Socket)
 }
 
 // StopTyping tells the others in the room, if they know of a start.
-func (s *Service) StopTyping(ctx context.Context, c Caller, room RoomID) error {
-	if err := s.members.require(ctx, Membership{room, c.User}, Read); err != nil {
+func (s *Service) StopTyping(ctx context.Context, c Caller, room chat.RoomID) error {
+	if err := s.members.require(ctx, chat.Membership{Room: room, User: c.User}, access.Read); err != nil {
 		return err
 	}
 	s.typing.Stop(room, c.Socket)
@@ -209,15 +211,15 @@ func (s *Service) StopTyping(ctx context.Context, c Caller, room RoomID) error {
 }
 
 // MarkRead moves the caller's receipt forward and tells the others in the room; an older message changes nothing.
-func (s *Service) MarkRead(c Caller, room RoomID, message MessageID, done func(error)) error {
-	return s.receipts.submit(Receipt{Membership{room, c.User}, message}, func(o ReadOutcome, err error) {
+func (s *Service) MarkRead(c Caller, room chat.RoomID, message chat.MessageID, done func(error)) error {
+	return s.receipts.submit(Receipt{chat.Membership{Room: room, User: c.User}, message}, func(o ReadOutcome, err error) {
 		if err == nil {
 			err = o.refusal()
 		}
 		if err == nil && o.Moved {
 			// The receipt is stored: who misses the event sees it with the next one.
-			s.ephemeralFailed(s.publisher.Ephemeral(RoomEvent{
-				Room: room, Fact: MessageRead{Message: message, User: c.User, Seq: SeqOf(message)},
+			s.ephemeralFailed(s.publisher.Ephemeral(chat.RoomEvent{
+				Room: room, Fact: chat.MessageRead{Message: message, User: c.User, Seq: chat.SeqOf(message)},
 				ExceptSocket: c.Socket, CausedAt: c.At,
 			}))
 		}
@@ -226,13 +228,18 @@ func (s *Service) MarkRead(c Caller, room RoomID, message MessageID, done func(e
 }
 
 func (o *ReadOutcome) refusal() error {
-	if err := o.Refuse(Read, time.Now()); err != nil {
+	if err := o.Refuse(access.Read, time.Now()); err != nil {
 		return err
 	}
 	if !o.MessageExists {
 		return fault.New(fault.NotFound, "Message not found")
 	}
 	return nil
+}
+
+// Rename stores names that have changed, for all rooms of their users. A name that is older than what is known changes nothing.
+func (s *Service) Rename(ctx context.Context, names []chat.UserName) error {
+	return s.store.Rename(ctx, names)
 }
 
 // ephemeralFailed notes that an event about something stored was not published.

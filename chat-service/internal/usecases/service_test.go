@@ -1,4 +1,4 @@
-package chat
+package usecases
 
 import (
 	"context"
@@ -10,6 +10,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -23,26 +26,26 @@ func newTestService(t *testing.T, m *memory, p *published, cfg Config) (s *Servi
 }
 
 func TestRoomsAutocreate(t *testing.T) {
-	direct := directID([]UserID{"bob", "cid"})
+	direct := chat.DirectID([]chat.UserID{"bob", "cid"})
 	for _, test := range []struct {
-		autocreate Kind
-		room       RoomID
-		before     world
+		autocreate access.Kind
+		room       chat.RoomID
+		before     chattest.World
 		want       fault.Kind
-		made       Kind
+		made       access.Kind
 	}{
-		{Public, "r", world{"r": nil}, "", Public},
-		{"", "r", world{"r": nil}, "", Public},
-		{"", "r", world{}, fault.NotFound, ""},
-		{Public, "r", world{}, "", Public},
-		{Private, "r", world{}, "", Private},
-		{Public, direct, world{}, fault.NotFound, ""},
+		{access.Public, "r", chattest.World{"r": nil}, "", access.Public},
+		{"", "r", chattest.World{"r": nil}, "", access.Public},
+		{"", "r", chattest.World{}, fault.NotFound, ""},
+		{access.Public, "r", chattest.World{}, "", access.Public},
+		{access.Private, "r", chattest.World{}, "", access.Private},
+		{access.Public, direct, chattest.World{}, fault.NotFound, ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMemory(test.before)
 			s, _ := newTestService(t, m, &published{}, Config{Autocreate: test.autocreate})
-			view, err := s.Join(t.Context(), Caller{User: "ann", Name: Name{Text: "Ann"}}, JoinRequest{Room: test.room})
-			if fault.KindOf(err) != test.want || err == nil && (!view.Member || view.Role != RoleOwner) || view.Kind != test.made {
+			view, err := s.Join(t.Context(), Caller{User: "ann", Name: chat.Name{Text: "Ann"}}, JoinRequest{Room: test.room})
+			if fault.KindOf(err) != test.want || err == nil && (!view.Member || view.Role != access.RoleOwner) || view.Kind != test.made {
 				t.Errorf("Join with autocreate %v in %v = %+v, %v, want %q and a room %q", test.autocreate, test.before, view, err, test.want, test.made)
 			}
 			if test.want != "" && len(m.tried()) > 0 {
@@ -58,7 +61,7 @@ type everywhere struct {
 	events []string
 }
 
-func (e *everywhere) Broadcast(namespace string, emit Emit, except string) error {
+func (e *everywhere) Broadcast(namespace string, emit chat.Emit, except string) error {
 	e.events = append(e.events, namespace+" "+emit.Event+" not to "+except)
 	return nil
 }
@@ -80,8 +83,8 @@ func TestBroadcastRight(t *testing.T) {
 		{BroadcastOff, admin, fault.Forbidden},
 	} {
 		p := &everywhere{}
-		s := NewService(newMemory(world{}), nil, p, NewTyping(p.Ephemeral, quiet{}), nil, Config{Broadcast: test.right}, slog.New(slog.DiscardHandler))
-		err := s.Broadcast(test.caller, Emit{Event: "chat:message"})
+		s := NewService(newMemory(chattest.World{}), nil, p, NewTyping(p.Ephemeral, quiet{}), nil, Config{Broadcast: test.right}, slog.New(slog.DiscardHandler))
+		err := s.Broadcast(test.caller, chat.Emit{Event: "chat:message"})
 		var want []string
 		if test.want == "" {
 			want = []string{"/chat chat:message not to " + test.caller.Socket}
@@ -89,7 +92,7 @@ func TestBroadcastRight(t *testing.T) {
 		if diff := cmp.Diff(want, p.events); fault.KindOf(err) != test.want || diff != "" {
 			t.Errorf("Broadcast of %s with %q = %v, want %q; told (-want +got):\n%s", test.caller.User, test.right, err, test.want, diff)
 		}
-		if err := s.Announce(admin, Emit{Event: "announcement"}); err != nil {
+		if err := s.Announce(admin, chat.Emit{Event: "announcement"}); err != nil {
 			t.Errorf("Announce with %q = %v, want nil", test.right, err)
 		}
 	}
@@ -97,7 +100,7 @@ func TestBroadcastRight(t *testing.T) {
 
 func TestLeaveDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(world{"r": {"ann"}})
+		m := newMemory(chattest.World{"r": {"ann"}})
 		m.takes = time.Second
 		s, _ := newTestService(t, m, &published{}, Config{})
 		start := time.Now()
@@ -119,12 +122,12 @@ func TestLeaveDoesNotWait(t *testing.T) {
 // TestMarkReadInGroups: receipts that come during a transaction share the next, in order; those that do not fit are refused.
 func TestMarkReadInGroups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, p := newMemory(world{"r": {"ann", "bob"}}), &published{}
+		m, p := newMemory(chattest.World{"r": {"ann", "bob"}}), &published{}
 		m.takes = time.Second
 		s, stop := newTestService(t, m, p, Config{})
 		var answers []string
-		mark := func(user UserID, seq uint64) error {
-			return s.MarkRead(Caller{User: user}, "r", NewMessageID(time.Now(), seq, 0), func(err error) {
+		mark := func(user chat.UserID, seq uint64) error {
+			return s.MarkRead(Caller{User: user}, "r", chat.NewMessageID(time.Now(), seq, 0), func(err error) {
 				answers = append(answers, string(user)+" "+string(fault.KindOf(err)))
 			})
 		}
@@ -132,7 +135,7 @@ func TestMarkReadInGroups(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait() // it is being written
-		for i, user := range []UserID{"ann", "bob", "eve", "ann"} {
+		for i, user := range []chat.UserID{"ann", "bob", "eve", "ann"} {
 			if err := mark(user, uint64(i)+2); err != nil {
 				t.Fatal(err)
 			}
@@ -146,7 +149,7 @@ func TestMarkReadInGroups(t *testing.T) {
 		}
 		var told []uint64
 		for _, e := range p.facts {
-			told = append(told, e.Fact.(MessageRead).Seq)
+			told = append(told, e.Fact.(chat.MessageRead).Seq)
 		}
 		if diff := cmp.Diff([]uint64{1, 2, 3, 5}, told); diff != "" || len(m.read) != 3 {
 			t.Errorf("told (-want +got):\n%sin %d transactions, want 3", diff, len(m.read))
@@ -158,7 +161,7 @@ func TestMarkReadInGroups(t *testing.T) {
 }
 
 func TestMarkReadFailures(t *testing.T) {
-	poison := NewMessageID(time.Now(), 13, 0)
+	poison := chat.NewMessageID(time.Now(), 13, 0)
 	for _, test := range []struct {
 		name  string
 		fails error
@@ -170,7 +173,7 @@ func TestMarkReadFailures(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := newMemory(world{"r": {"ann"}})
+				m := newMemory(chattest.World{"r": {"ann"}})
 				m.takes = time.Second
 				m.readErr = func(receipts []Receipt) error {
 					for _, r := range receipts {
@@ -182,7 +185,7 @@ func TestMarkReadFailures(t *testing.T) {
 				}
 				s, stop := newTestService(t, m, &published{}, Config{})
 				var kinds []fault.Kind
-				for i, id := range []MessageID{{}, {}, poison} {
+				for i, id := range []chat.MessageID{{}, {}, poison} {
 					err := s.MarkRead(Caller{User: "ann"}, "r", id, func(err error) { kinds = append(kinds, fault.KindOf(err)) })
 					if err != nil {
 						t.Fatal(err)
@@ -202,12 +205,12 @@ func TestMarkReadFailures(t *testing.T) {
 
 func TestMarkReadWaitsOnlySoLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(world{"r": {"ann"}})
+		m := newMemory(chattest.World{"r": {"ann"}})
 		m.takes = 2900 * time.Millisecond
 		s, stop := newTestService(t, m, &published{}, Config{})
 		var kinds []fault.Kind
 		mark := func() {
-			if err := s.MarkRead(Caller{User: "ann"}, "r", MessageID{}, func(err error) { kinds = append(kinds, fault.KindOf(err)) }); err != nil {
+			if err := s.MarkRead(Caller{User: "ann"}, "r", chat.MessageID{}, func(err error) { kinds = append(kinds, fault.KindOf(err)) }); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -226,7 +229,7 @@ func TestMarkReadWaitsOnlySoLong(t *testing.T) {
 func TestMarkNotifications(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &published{}
-		s, _ := newTestService(t, newMemory(world{}), p, Config{})
+		s, _ := newTestService(t, newMemory(chattest.World{}), p, Config{})
 		left := -1
 		if err := s.MarkNotifications(Caller{User: "ann", Socket: "s"}, make([]NotificationID, 3), func(unread int, err error) {
 			if left = unread; err != nil {

@@ -1,4 +1,4 @@
-package chat
+package usecases
 
 import (
 	"context"
@@ -10,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -17,22 +19,22 @@ import (
 var patient = WriterConfig{BatchMax: 100, Queue: 100, Timeout: 4 * time.Second}
 
 // results collects the outcomes of Submit by the order of submission.
-type results []Outcome
+type results []chat.Outcome
 
 // submit hands over commands; the outcomes are there when the bubble is quiet.
-func submit(t *testing.T, w *Writer, commands ...Command) results {
+func submit(t *testing.T, w *Writer, commands ...chat.Command) results {
 	t.Helper()
 	r := make(results, len(commands))
 	for i, c := range commands {
 		answered := false
-		err := w.Submit(c, func(o Outcome) {
+		err := w.Submit(c, func(o chat.Outcome) {
 			if answered {
 				t.Errorf("command %d was answered twice", i)
 			}
 			r[i], answered = o, true
 		})
 		if err != nil {
-			r[i] = Outcome{Err: err}
+			r[i] = chat.Outcome{Err: err}
 		}
 	}
 	return r
@@ -40,12 +42,12 @@ func submit(t *testing.T, w *Writer, commands ...Command) results {
 
 func wantWords(t *testing.T, got results, want ...string) {
 	t.Helper()
-	if diff := cmp.Diff(want, short(got)); diff != "" {
+	if diff := cmp.Diff(want, chattest.Short(got)); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
 }
 
-func sizes(batches [][]Command) (sizes []int) {
+func sizes(batches [][]chat.Command) (sizes []int) {
 	for _, b := range batches {
 		sizes = append(sizes, len(b))
 	}
@@ -62,14 +64,14 @@ func wantBatches(t *testing.T, m *memory, want ...int) {
 // TestWriterBatches: what comes during a commit is the next batch, up to the bound, and the order of a room is kept.
 func TestWriterBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, p := newMemory(world{"r": {"ann"}}), &published{}
+		m, p := newMemory(chattest.World{"r": {"ann"}}), &published{}
 		m.takes = 10 * time.Millisecond
 		cfg := patient
 		cfg.BatchMax = 3
 		w, _ := newTestWriter(t, m, p, cfg)
-		first := submit(t, w, send("ann", ""))
+		first := submit(t, w, chattest.Send("ann", ""))
 		synctest.Wait() // it is being committed
-		rest := submit(t, w, send("ann", ""), send("eve", ""), send("ann", ""), send("ann", ""))
+		rest := submit(t, w, chattest.Send("ann", ""), chattest.Send("eve", ""), chattest.Send("ann", ""), chattest.Send("ann", ""))
 		pass(time.Second)
 		wantWords(t, first, "11")
 		wantWords(t, rest, "12", "forbidden", "13", "14")
@@ -82,13 +84,13 @@ func TestWriterBatches(t *testing.T) {
 
 func TestWriterWaitsForCompany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(world{"r": {"ann"}})
+		m := newMemory(chattest.World{"r": {"ann"}})
 		cfg := patient
 		cfg.BatchWait = 10 * time.Millisecond
 		w, _ := newTestWriter(t, m, &published{}, cfg)
-		first := submit(t, w, send("ann", ""))
+		first := submit(t, w, chattest.Send("ann", ""))
 		pass(5 * time.Millisecond)
-		second := submit(t, w, send("ann", ""))
+		second := submit(t, w, chattest.Send("ann", ""))
 		pass(time.Second)
 		wantWords(t, append(first, second...), "11", "12")
 		wantBatches(t, m, 2)
@@ -98,15 +100,15 @@ func TestWriterWaitsForCompany(t *testing.T) {
 // TestWriterConflict: a conflict is tried again at once, but not for ever.
 func TestWriterConflict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(world{"r": {"ann"}})
+		m := newMemory(chattest.World{"r": {"ann"}})
 		w, _ := newTestWriter(t, m, &published{}, patient)
 		m.will(fate{err: ErrConflict}, fate{err: ErrConflict})
 		start := time.Now()
-		if o, err := w.Do(t.Context(), send("ann", "")); err != nil || o.Seq != 11 || time.Since(start) > 0 {
+		if o, err := w.Do(t.Context(), chattest.Send("ann", "")); err != nil || o.Seq != 11 || time.Since(start) > 0 {
 			t.Errorf("send = %+v, %v after %v, want seq 11 at once", o, err, time.Since(start))
 		}
 		m.will(fate{err: ErrConflict}, fate{err: ErrConflict}, fate{err: ErrConflict}, fate{err: ErrConflict})
-		if o, err := w.Do(t.Context(), send("ann", "")); fault.KindOf(err) != fault.Unavailable {
+		if o, err := w.Do(t.Context(), chattest.Send("ann", "")); fault.KindOf(err) != fault.Unavailable {
 			t.Errorf("send with four conflicts = %+v, %v, want unavailable", o, err)
 		}
 		wantBatches(t, m, 1, 1, 1, 1, 1, 1, 1)
@@ -116,13 +118,13 @@ func TestWriterConflict(t *testing.T) {
 // TestWriterUnknownOutcome: the answer is what the lost commit wrote, and nothing is written twice.
 func TestWriterUnknownOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, p := newMemory(world{"r": {"ann"}}), &published{}
+		m, p := newMemory(chattest.World{"r": {"ann"}}), &published{}
 		m.takes = time.Millisecond
 		w, _ := newTestWriter(t, m, p, patient)
-		submit(t, w, send("ann", ""))
+		submit(t, w, chattest.Send("ann", ""))
 		synctest.Wait() // it is being committed, so that the two that follow are one batch
 		m.will(fate{}, fate{err: ErrUnknown, written: true}, fate{err: ErrUnavailable}, fate{err: ErrUnknown})
-		got := submit(t, w, send("ann", ""), send("ann", "c"))
+		got := submit(t, w, chattest.Send("ann", ""), chattest.Send("ann", "c"))
 		pass(time.Second)
 		wantWords(t, got, "12", "13")
 		wantBatches(t, m, 1, 2, 2, 2, 2)
@@ -138,11 +140,11 @@ func TestWriterOutcomeStaysUnknown(t *testing.T) {
 	refused := fmt.Errorf("%w: %w", ErrUnavailable, fault.Retry(fault.Unavailable, "Service unavailable", time.Second))
 	for _, end := range []error{ErrUnknown, ErrUnavailable, ErrConflict, refused} {
 		synctest.Test(t, func(t *testing.T) {
-			m := newMemory(world{"r": {"ann"}})
+			m := newMemory(chattest.World{"r": {"ann"}})
 			w, _ := newTestWriter(t, m, &published{}, patient)
 			first := true
 			m.takes = time.Millisecond
-			m.fate = func([]Command) fate {
+			m.fate = func([]chat.Command) fate {
 				if first {
 					first = false
 					return fate{err: ErrUnknown}
@@ -150,7 +152,7 @@ func TestWriterOutcomeStaysUnknown(t *testing.T) {
 				return fate{err: end}
 			}
 			start := time.Now()
-			_, err := w.Do(t.Context(), send("ann", ""))
+			_, err := w.Do(t.Context(), chattest.Send("ann", ""))
 			if took := time.Since(start); fault.KindOf(err) != fault.Timeout || took < patient.Timeout || took > patient.Timeout+time.Second {
 				t.Errorf("send, in the end %v = %v after %v, want timeout after %v", end, err, took, patient.Timeout)
 			}
@@ -161,22 +163,22 @@ func TestWriterOutcomeStaysUnknown(t *testing.T) {
 // TestWriterUnavailable: what was not written is tried again a few times, and not at all while the circuit is open.
 func TestWriterUnavailable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(world{"r": {"ann"}})
+		m := newMemory(chattest.World{"r": {"ann"}})
 		w, _ := newTestWriter(t, m, &published{}, patient)
 		m.will(fate{err: ErrUnavailable}, fate{err: ErrUnavailable})
-		if o, err := w.Do(t.Context(), send("ann", "")); err != nil || o.Seq != 11 {
+		if o, err := w.Do(t.Context(), chattest.Send("ann", "")); err != nil || o.Seq != 11 {
 			t.Errorf("send = %+v, %v, want seq 11", o, err)
 		}
 		open := fault.Retry(fault.Unavailable, "Service unavailable", 500*time.Millisecond)
 		m.will(fate{err: fmt.Errorf("%w: %w", ErrUnavailable, open)})
 		start := time.Now()
-		_, err := w.Do(t.Context(), send("ann", ""))
+		_, err := w.Do(t.Context(), chattest.Send("ann", ""))
 		var f *fault.Error
 		if !errors.As(err, &f) || f.RetryAfter != open.RetryAfter || time.Since(start) > 0 {
 			t.Errorf("send = %v after %v, want %v at once", err, time.Since(start), open)
 		}
 		m.will(fate{err: ErrUnavailable}, fate{err: ErrUnavailable}, fate{err: ErrUnavailable}, fate{err: ErrUnavailable})
-		if _, err := w.Do(t.Context(), send("ann", "")); fault.KindOf(err) != fault.Unavailable {
+		if _, err := w.Do(t.Context(), chattest.Send("ann", "")); fault.KindOf(err) != fault.Unavailable {
 			t.Errorf("send = %v, want unavailable", err)
 		}
 		wantBatches(t, m, 1, 1, 1, 1, 1, 1, 1, 1)
@@ -186,22 +188,22 @@ func TestWriterUnavailable(t *testing.T) {
 // TestWriterOneByOne: a command that the Store does not bear fails alone.
 func TestWriterOneByOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, p := newMemory(world{"r": {"ann"}}), &published{}
+		m, p := newMemory(chattest.World{"r": {"ann"}}), &published{}
 		m.takes = time.Millisecond
-		m.fate = func(commands []Command) fate {
+		m.fate = func(commands []chat.Command) fate {
 			for _, c := range commands {
-				if c.(Send).Content == "poison" {
+				if c.(chat.Send).Content == "poison" {
 					return fate{err: errors.New("does not digest")}
 				}
 			}
 			return fate{}
 		}
 		w, _ := newTestWriter(t, m, p, patient)
-		submit(t, w, send("ann", ""))
+		submit(t, w, chattest.Send("ann", ""))
 		synctest.Wait()
-		bad := send("ann", "")
+		bad := chattest.Send("ann", "")
 		bad.Content = "poison"
-		got := submit(t, w, send("ann", ""), bad, send("ann", ""))
+		got := submit(t, w, chattest.Send("ann", ""), bad, chattest.Send("ann", ""))
 		pass(time.Second)
 		wantWords(t, got, "12", "internal", "13")
 		wantBatches(t, m, 1, 3, 1, 1, 1)
@@ -214,13 +216,13 @@ func TestWriterOneByOne(t *testing.T) {
 // TestWriterOneByOneAfterAnUnknownOutcome: the transactions of one command know what the one of all of them may have written.
 func TestWriterOneByOneAfterAnUnknownOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(world{"r": {"ann"}})
+		m := newMemory(chattest.World{"r": {"ann"}})
 		m.takes = time.Millisecond
 		w, _ := newTestWriter(t, m, &published{}, patient)
-		submit(t, w, send("ann", ""))
+		submit(t, w, chattest.Send("ann", ""))
 		synctest.Wait()
 		m.will(fate{}, fate{err: ErrUnknown, written: true}, fate{err: errors.New("broken")})
-		got := submit(t, w, send("ann", ""), send("ann", ""))
+		got := submit(t, w, chattest.Send("ann", ""), chattest.Send("ann", ""))
 		pass(time.Second)
 		wantWords(t, got, "12", "13")
 		wantBatches(t, m, 1, 2, 2, 1, 1)
@@ -230,24 +232,24 @@ func TestWriterOneByOneAfterAnUnknownOutcome(t *testing.T) {
 // TestWriterAbandoned: a command whose caller has gone is not begun, and one that waited for too long neither.
 func TestWriterAbandoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(world{"r": {"ann"}})
+		m := newMemory(chattest.World{"r": {"ann"}})
 		m.takes = time.Second
 		cfg := patient
 		cfg.BatchMax, cfg.Timeout = 1, 2200*time.Millisecond
 		w, _ := newTestWriter(t, m, &published{}, cfg)
-		first := submit(t, w, send("ann", ""))
+		first := submit(t, w, chattest.Send("ann", ""))
 		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
-		_, err := w.Do(ctx, leave("ann"))
+		_, err := w.Do(ctx, chattest.Leave("ann"))
 		if fault.KindOf(err) != fault.Timeout {
 			t.Errorf("Do = %v, want timeout", err)
 		}
-		late := submit(t, w, send("ann", ""), send("ann", ""), send("ann", ""))
+		late := submit(t, w, chattest.Send("ann", ""), chattest.Send("ann", ""), chattest.Send("ann", ""))
 		pass(10 * time.Second)
 		wantWords(t, first, "11")
 		wantWords(t, late, "12", "13", "unavailable") // their turns come after 0.5 s, 1.5 s and 2.5 s
-		if _, is := m.state.Members[Membership{"r", "ann"}]; !is {
+		if _, is := m.state.Members[chat.Membership{Room: "r", User: "ann"}]; !is {
 			t.Error("the abandoned command was done")
 		}
 	})
@@ -256,14 +258,14 @@ func TestWriterAbandoned(t *testing.T) {
 // TestWriterFull: what does not fit is refused at once, and what was taken is done.
 func TestWriterFull(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(world{"r": {"ann"}})
+		m := newMemory(chattest.World{"r": {"ann"}})
 		m.takes = time.Second
 		cfg := patient
 		cfg.Queue = 2
 		w, _ := newTestWriter(t, m, &published{}, cfg)
-		first := submit(t, w, send("ann", ""))
+		first := submit(t, w, chattest.Send("ann", ""))
 		synctest.Wait()
-		rest := submit(t, w, send("ann", ""), send("ann", ""), send("ann", ""))
+		rest := submit(t, w, chattest.Send("ann", ""), chattest.Send("ann", ""), chattest.Send("ann", ""))
 		var f *fault.Error
 		if !errors.As(rest[2].Err, &f) || f.Kind != fault.Unavailable || f.RetryAfter == 0 {
 			t.Errorf("Submit into a full lane = %v, want unavailable with a time", rest[2].Err)
@@ -276,28 +278,28 @@ func TestWriterFull(t *testing.T) {
 // TestWriterDrains: what was taken before the end is committed, published and answered; what comes after it is refused.
 func TestWriterDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, p := newMemory(world{"r": {"ann"}}), &published{}
+		m, p := newMemory(chattest.World{"r": {"ann"}}), &published{}
 		m.takes = time.Second
 		w, stop := newTestWriter(t, m, p, patient)
-		first := submit(t, w, send("ann", ""))
+		first := submit(t, w, chattest.Send("ann", ""))
 		synctest.Wait()
-		rest := submit(t, w, send("ann", ""), join("bob"))
+		rest := submit(t, w, chattest.Send("ann", ""), chattest.Join("bob"))
 		stop()
 		wantWords(t, append(first, rest...), "11", "12", "13")
 		if len(p.seqs()) != 3 {
 			t.Errorf("published %v, want all", p.seqs())
 		}
-		wantWords(t, submit(t, w, send("ann", "")), "unavailable")
+		wantWords(t, submit(t, w, chattest.Send("ann", "")), "unavailable")
 	})
 }
 
 // TestWriterPublishesBeforeItAnswers, so that a sender's next event cannot overtake this one.
 func TestWriterPublishesBeforeItAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, p := newMemory(world{"r": {"ann"}}), &published{}
+		m, p := newMemory(chattest.World{"r": {"ann"}}), &published{}
 		w, _ := newTestWriter(t, m, p, patient)
 		before := 0
-		if err := w.Submit(send("ann", ""), func(Outcome) { before = len(p.seqs()) }); err != nil {
+		if err := w.Submit(chattest.Send("ann", ""), func(chat.Outcome) { before = len(p.seqs()) }); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()

@@ -1,9 +1,12 @@
-package chat
+package usecases
 
 import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 )
 
 // What a Store says about a write that did not succeed. Everything else that is not a fault is unexpected.
@@ -17,31 +20,14 @@ var (
 	ErrConflict = errors.New("write conflict")
 )
 
-// Position is the place of a message, taken or attempted.
-type Position struct {
-	Seq uint64
-	ID  MessageID
-}
-
-// Outcome is what became of one Command.
-type Outcome struct {
-	// Err refuses this command alone: room unknown, not a member. The others of its batch do not suffer.
-	Err error
-	// Position and CreatedAt of the message (Send), the first one's for a repeated ClientMsgID.
-	Position
-	CreatedAt time.Time
-	// Changed is false when there was nothing to do: a member joined, a stranger left, a message came again.
-	Changed bool
-}
-
 // View is what a room looks like to one user, in one snapshot.
 type View struct {
-	Standing
+	access.Standing
 
 	Head     uint64
-	Messages []Message // oldest first; of a member only
+	Messages []chat.Message // oldest first; of a member only
 	HasMore  bool
-	Typing   []TypingStarted // by others, when the user joins; not in the Store
+	Typing   []chat.TypingStarted // by others, when the user joins; not in the Store
 }
 
 // Page selects messages of a room. With After, the oldest after it; otherwise the newest, before Before if that is given.
@@ -52,24 +38,24 @@ type Page struct {
 
 // RoomSummary is a line of a user's room list.
 type RoomSummary struct {
-	Room   RoomID
+	Room   chat.RoomID
 	Name   string
-	Role   Role
+	Role   access.Role
 	Head   uint64
 	Unread int // messages of others after what the user has read, said itself, or came to; at most 1000
-	Last   *Message
+	Last   *chat.Message
 }
 
 // Receipt says that a user has read a room up to a message.
 type Receipt struct {
-	Membership
+	chat.Membership
 
-	Message MessageID
+	Message chat.MessageID
 }
 
 // ReadOutcome is what became of a Receipt.
 type ReadOutcome struct {
-	Standing
+	access.Standing
 
 	MessageExists bool
 	Moved         bool // false: the user had read that far already
@@ -77,49 +63,43 @@ type ReadOutcome struct {
 
 // NotificationsRead says which notifications a user has read.
 type NotificationsRead struct {
-	User UserID
+	User chat.UserID
 	IDs  []NotificationID
-}
-
-// Membership is a pair to look up.
-type Membership struct {
-	Room RoomID
-	User UserID
 }
 
 // Store is the record of everything. Its methods return fault Unavailable or ErrUnavailable while PostgreSQL is away.
 type Store interface {
 	// Prepare readies commands to be written in one transaction, in their order. Nothing is written before Commit.
-	Prepare(commands []Command) Transaction
+	Prepare(commands []chat.Command) Transaction
 	// View reads head, role and messages of a room in one snapshot.
-	View(ctx context.Context, room RoomID, user UserID, page Page) (View, error)
+	View(ctx context.Context, room chat.RoomID, user chat.UserID, page Page) (View, error)
 	// Events reads the durable events after a sequence up to another (0 = head), without holes, and the head.
-	Events(ctx context.Context, room RoomID, after, to uint64, limit int) ([]EncodedEvent, uint64, error)
+	Events(ctx context.Context, room chat.RoomID, after, to uint64, limit int) ([]chat.EncodedEvent, uint64, error)
 	// Heads reads the last sequences; unknown rooms are left out, and those that the user, if given, is no member of.
-	Heads(ctx context.Context, rooms []RoomID, as UserID) (map[RoomID]uint64, error)
+	Heads(ctx context.Context, rooms []chat.RoomID, as chat.UserID) (map[chat.RoomID]uint64, error)
 	// Members lists the users of a room, in order.
-	Members(ctx context.Context, room RoomID) ([]UserID, error)
+	Members(ctx context.Context, room chat.RoomID) ([]chat.UserID, error)
 	// Roommates gives those of the users who share a room with a user.
-	Roommates(ctx context.Context, of UserID, users []UserID) ([]UserID, error)
+	Roommates(ctx context.Context, of chat.UserID, users []chat.UserID) ([]chat.UserID, error)
 	// Standing tells what there is between a user and a room, and the name of a member.
-	Standing(ctx context.Context, m Membership) (Standing, Name, error)
+	Standing(ctx context.Context, m chat.Membership) (access.Standing, chat.Name, error)
 	// Rename stores names that have changed, for all rooms of their users; older ones than it knows change nothing.
-	Rename(ctx context.Context, names []UserName) error
+	Rename(ctx context.Context, names []chat.UserName) error
 	// Room reads what a room is, and what there is between it and a user: RoomInfo is for those who may Enter.
-	Room(ctx context.Context, m Membership) (RoomInfo, Standing, error)
+	Room(ctx context.Context, m chat.Membership) (RoomInfo, access.Standing, error)
 	// Rooms lists a user's rooms, the last active first.
-	Rooms(ctx context.Context, user UserID) ([]RoomSummary, error)
+	Rooms(ctx context.Context, user chat.UserID) ([]RoomSummary, error)
 	// MarkRead moves receipts forward, as if one came after the other. The outcomes go with the receipts by index.
 	MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcome, error)
 	// Readers lists the receipts of members in one snapshot; to one who is no member only that.
-	Readers(ctx context.Context, as Membership, page ReadersPage) (Readers, error)
+	Readers(ctx context.Context, as chat.Membership, page ReadersPage) (Readers, error)
 
 	// AddNotification stores it; with an idempotency key that the user has already, it returns the first one and false.
 	AddNotification(ctx context.Context, n Notification, idempotencyKey string) (NotificationID, bool, error)
 	// Notifications lists a page, newest first, and counts the unread ones (at most 1000).
-	Notifications(ctx context.Context, user UserID, before *NotificationID, limit int) ([]Notification, int, error)
+	Notifications(ctx context.Context, user chat.UserID, before *NotificationID, limit int) ([]Notification, int, error)
 	// NotificationHead tells when the user's newest notification was stored; zero = there is none.
-	NotificationHead(ctx context.Context, user UserID) (time.Time, error)
+	NotificationHead(ctx context.Context, user chat.UserID) (time.Time, error)
 	// MarkNotifications marks notifications as read, and counts for each entry the unread ones that its user has left then.
 	MarkNotifications(ctx context.Context, read []NotificationsRead) ([]int, error)
 }
@@ -129,7 +109,7 @@ type Transaction interface {
 	// Commit writes what Decide makes of the commands. The outcomes go with the commands by index; the Outgoing has no events
 	// when nothing changed. An error means: see ErrUnavailable, ErrUnknown, ErrConflict. After these Commit may be called again: it
 	// knows what the tries before may have written.
-	Commit(ctx context.Context) ([]Outcome, Outgoing, error)
+	Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, error)
 	// Alone gives one of the commands, by index, a Transaction of its own, which knows the same of earlier tries.
 	Alone(index int) Transaction
 }
@@ -138,11 +118,11 @@ type Transaction interface {
 type Publisher interface {
 	// Committed publishes the events of a committed transaction, in order. It cannot fail: what does not get through
 	// stays in the outbox.
-	Committed(out Outgoing)
+	Committed(out chat.Outgoing)
 	// Ephemeral publishes an event that is not stored.
-	Ephemeral(event RoomEvent) error
+	Ephemeral(event chat.RoomEvent) error
 	// Broadcast publishes to every socket of a namespace.
-	Broadcast(namespace string, emit Emit, exceptSocket string) error
+	Broadcast(namespace string, emit chat.Emit, exceptSocket string) error
 	// Notified publishes a notification to the user's sockets.
 	Notified(n Notification) error
 	// NotificationsRead publishes to the user's sockets, but one, what the user has read, and how many are left unread.
@@ -159,5 +139,5 @@ type Evictor interface {
 	// Evict has every gateway let go of the users' sockets in a room, as of the event with a sequence, and every replica forget what it
 	// remembers of the users there. It returns when all gateways that live have done so, or when those that have not are not heard of
 	// in time: these are cut off, and do it before they deliver anything else.
-	Evict(ctx context.Context, room RoomID, users []UserID, seq uint64)
+	Evict(ctx context.Context, room chat.RoomID, users []chat.UserID, seq uint64)
 }

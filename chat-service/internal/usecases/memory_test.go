@@ -1,4 +1,4 @@
-package chat
+package usecases
 
 import (
 	"context"
@@ -11,6 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
 	"github.com/starling-chat/starling/platform/run"
 )
 
@@ -20,11 +23,11 @@ type memory struct {
 	Store // what is not below is not asked
 
 	mu      sync.Mutex
-	state   State
-	takes   time.Duration                 // of a commit
-	fate    func(commands []Command) fate // of the next commit; nil = it succeeds
-	batches [][]Command                   // tried, in order
-	read    [][]Receipt                   // tried, in order
+	state   chat.State
+	takes   time.Duration                      // of a commit
+	fate    func(commands []chat.Command) fate // of the next commit; nil = it succeeds
+	batches [][]chat.Command                   // tried, in order
+	read    [][]Receipt                        // tried, in order
 	readErr func([]Receipt) error
 	evicted evictions
 }
@@ -32,7 +35,7 @@ type memory struct {
 // evictions keep what an Evictor was asked.
 type evictions []string
 
-func (e *evictions) Evict(_ context.Context, room RoomID, users []UserID, seq uint64) {
+func (e *evictions) Evict(_ context.Context, room chat.RoomID, users []chat.UserID, seq uint64) {
 	*e = append(*e, fmt.Sprint(room, " ", users, " ", seq))
 }
 
@@ -42,13 +45,13 @@ type fate struct {
 	written bool // although there is an error: the answer got lost
 }
 
-func newMemory(w world) *memory { return &memory{state: w.state()} }
+func newMemory(w chattest.World) *memory { return &memory{state: w.State()} }
 
 // will lets the next commits end so, in turn, and those after them succeed.
 func (m *memory) will(fates ...fate) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.fate = func([]Command) fate {
+	m.fate = func([]chat.Command) fate {
 		if len(fates) == 0 {
 			return fate{}
 		}
@@ -58,37 +61,37 @@ func (m *memory) will(fates ...fate) {
 	}
 }
 
-func (m *memory) tried() [][]Command {
+func (m *memory) tried() [][]chat.Command {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.batches
 }
 
-func (m *memory) Prepare(commands []Command) Transaction {
-	return &memoryTransaction{m: m, commands: commands, written: map[int]Outcome{}}
+func (m *memory) Prepare(commands []chat.Command) Transaction {
+	return &memoryTransaction{m: m, commands: commands, written: map[int]chat.Outcome{}}
 }
 
 type memoryTransaction struct {
 	m        *memory
-	commands []Command
-	written  map[int]Outcome // by tries whose answer got lost
+	commands []chat.Command
+	written  map[int]chat.Outcome // by tries whose answer got lost
 }
 
 func (t *memoryTransaction) Alone(index int) Transaction {
-	one := &memoryTransaction{m: t.m, commands: t.commands[index : index+1], written: map[int]Outcome{}}
+	one := &memoryTransaction{m: t.m, commands: t.commands[index : index+1], written: map[int]chat.Outcome{}}
 	if o, ok := t.written[index]; ok {
 		one.written[0] = o
 	}
 	return one
 }
 
-func (t *memoryTransaction) Commit(ctx context.Context) ([]Outcome, Outgoing, error) {
+func (t *memoryTransaction) Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, error) {
 	m := t.m
 	m.mu.Lock()
 	takes := m.takes
 	m.mu.Unlock()
 	if !run.Pause(ctx, takes) {
-		return nil, Outgoing{}, errors.Join(ErrUnavailable, ctx.Err())
+		return nil, chat.Outgoing{}, errors.Join(ErrUnavailable, ctx.Err())
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -98,15 +101,15 @@ func (t *memoryTransaction) Commit(ctx context.Context) ([]Outcome, Outgoing, er
 		what = m.fate(t.commands)
 	}
 	if what.err != nil && !what.written {
-		return nil, Outgoing{}, what.err
+		return nil, chat.Outgoing{}, what.err
 	}
-	m.state.At, m.state.Written, m.state.Fresh = time.Now(), t.written, map[RoomID]bool{}
-	for _, id := range NeedsOf(t.commands, false).Create {
+	m.state.At, m.state.Written, m.state.Fresh = time.Now(), t.written, map[chat.RoomID]bool{}
+	for _, id := range chat.NeedsOf(t.commands, false).Create {
 		if _, exists := m.state.Rooms[id]; !exists {
 			m.state.Fresh[id] = true
 		}
 	}
-	changes, outcomes := Decide(m.state, t.commands)
+	changes, outcomes := chat.Decide(m.state, t.commands)
 	m.apply(&changes, t.commands, outcomes)
 	if what.err != nil {
 		for i, o := range outcomes {
@@ -114,21 +117,21 @@ func (t *memoryTransaction) Commit(ctx context.Context) ([]Outcome, Outgoing, er
 				t.written[i] = o
 			}
 		}
-		return nil, Outgoing{}, what.err
+		return nil, chat.Outgoing{}, what.err
 	}
-	var out Outgoing
+	var out chat.Outgoing
 	for _, e := range changes.Events {
-		out.Events = append(out.Events, EncodedEvent{Room: e.Room, Seq: e.Seq})
+		out.Events = append(out.Events, chat.EncodedEvent{Room: e.Room, Seq: e.Seq})
 	}
 	return outcomes, out, nil
 }
 
-func (m *memory) apply(changes *Changes, commands []Command, outcomes []Outcome) {
+func (m *memory) apply(changes *chat.Changes, commands []chat.Command, outcomes []chat.Outcome) {
 	for _, gone := range changes.Left {
 		delete(m.state.Members, gone)
 	}
 	for _, come := range changes.Joined {
-		m.state.Members[come.Membership] = Member{Is: true, Name: come.Name, Role: come.Role, MutedUntil: come.MutedUntil}
+		m.state.Members[come.Membership] = chat.Member{Is: true, Name: come.Name, Role: come.Role, MutedUntil: come.MutedUntil}
 	}
 	for _, c := range slices.Concat(changes.Members, changes.Restricted) {
 		m.state.Members[c.Membership] = c.Member
@@ -137,31 +140,36 @@ func (m *memory) apply(changes *Changes, commands []Command, outcomes []Outcome)
 		m.state.Rooms[r.ID] = r.Room
 	}
 	for i, c := range commands {
-		if s, ok := c.(Send); ok && s.ClientMsgID != "" && outcomes[i].Changed {
-			m.state.Sent[s.repeat()] = outcomes[i]
+		if s, ok := c.(chat.Send); ok && s.ClientMsgID != "" && outcomes[i].Changed {
+			m.state.Sent[chat.Repeat{Room: s.Room, Sender: s.User, ClientMsgID: s.ClientMsgID}] = outcomes[i]
 		}
 	}
 }
 
-func (m *memory) View(_ context.Context, room RoomID, user UserID, _ Page) (View, error) {
+func (m *memory) View(_ context.Context, room chat.RoomID, user chat.UserID, _ Page) (View, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return View{Standing: m.standing(Membership{room, user}), Head: m.state.Rooms[room].Seq}, nil
+	return View{Standing: m.standing(chat.Membership{Room: room, User: user}), Head: m.state.Rooms[room].Seq}, nil
 }
 
 // standing needs mu.
-func (m *memory) standing(pair Membership) Standing {
-	b := &batch{state: &m.state, rooms: map[RoomID]*changingRoom{}}
-	return b.standing(b.room(pair.Room), pair.User, m.state.Members[pair])
+func (m *memory) standing(pair chat.Membership) access.Standing {
+	r, exists := m.state.Rooms[pair.Room]
+	who := m.state.Members[pair]
+	s := access.Standing{Exists: exists, Kind: r.Kind, Member: who.Is, Role: who.Role, BannedUntil: who.BannedUntil, MutedUntil: who.MutedUntil}
+	if r.Owner == pair.User {
+		s.Role = access.RoleOwner
+	}
+	return s
 }
 
-func (m *memory) Standing(_ context.Context, pair Membership) (Standing, Name, error) {
+func (m *memory) Standing(_ context.Context, pair chat.Membership) (access.Standing, chat.Name, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.standing(pair), m.state.Members[pair].Name, nil
 }
 
-func (m *memory) Room(_ context.Context, pair Membership) (RoomInfo, Standing, error) {
+func (m *memory) Room(_ context.Context, pair chat.Membership) (RoomInfo, access.Standing, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return RoomInfo{Room: pair.Room, Kind: m.state.Rooms[pair.Room].Kind}, m.standing(pair), nil
@@ -199,19 +207,19 @@ type published struct {
 	Publisher
 
 	mu     sync.Mutex
-	events []EncodedEvent
-	facts  []RoomEvent
+	events []chat.EncodedEvent
+	facts  []chat.RoomEvent
 
 	noticesRead []string
 }
 
-func (p *published) Committed(out Outgoing) {
+func (p *published) Committed(out chat.Outgoing) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.events = append(p.events, out.Events...)
 }
 
-func (p *published) Ephemeral(e RoomEvent) error {
+func (p *published) Ephemeral(e chat.RoomEvent) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.facts = append(p.facts, e)

@@ -1,4 +1,4 @@
-package chat
+package usecases
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -27,7 +28,7 @@ type NotificationID = uuid.UUID
 // Notification is something to tell one user.
 type Notification struct {
 	ID        NotificationID
-	User      UserID
+	User      chat.UserID
 	Type      string
 	Title     string
 	Body      string
@@ -62,8 +63,8 @@ func checkNotification(n Notification, key string) error {
 	switch {
 	case n.Type == "":
 		return fault.New(fault.Invalid, "type must not be empty")
-	case utf8.RuneCountInString(n.Type) > MaxType:
-		return fault.Newf(fault.Invalid, "type must have at most %d characters", MaxType)
+	case utf8.RuneCountInString(n.Type) > chat.MaxType:
+		return fault.Newf(fault.Invalid, "type must have at most %d characters", chat.MaxType)
 	case n.Title == "":
 		return fault.New(fault.Invalid, "title must not be empty")
 	case utf8.RuneCountInString(n.Title) > maxNotificationTitle:
@@ -78,7 +79,7 @@ func checkNotification(n Notification, key string) error {
 	for _, f := range []struct{ name, value string }{
 		{"type", n.Type}, {"title", n.Title}, {"body", n.Body}, {"idempotencyKey", key},
 	} {
-		if err := checkText(f.name, f.value); err != nil {
+		if err := chat.CheckText(f.name, f.value); err != nil {
 			return err
 		}
 	}
@@ -120,6 +121,6 @@ func pageLimit(asked, most int) int {
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
 // NotificationHead tells when a user's newest notification was stored; zero = there is none.
-func (s *Service) NotificationHead(ctx context.Context, user UserID) (time.Time, error) {
+func (s *Service) NotificationHead(ctx context.Context, user chat.UserID) (time.Time, error) {
 	return s.store.NotificationHead(ctx, user)
 }

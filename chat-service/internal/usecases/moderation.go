@@ -1,4 +1,4 @@
-package chat
+package usecases
 
 import (
 	"context"
@@ -6,6 +6,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -19,13 +21,13 @@ const (
 
 // Failure is a user for whom an act was not done.
 type Failure struct {
-	User   UserID
+	User   chat.UserID
 	Reason fault.Reason
 }
 
 // ActResult is what became of an act on several users.
 type ActResult struct {
-	Done   []UserID
+	Done   []chat.UserID
 	Failed []Failure
 }
 
@@ -48,16 +50,16 @@ func (s *Service) act(ctx context.Context, done func(error), f func(ctx context.
 
 // each submits a command for each user, so that they share a transaction, and collects what becomes of them. seq is the last
 // sequence that they took.
-func (s *Service) each(ctx context.Context, users []UserID, command func(UserID) Command) (r ActResult, changed []UserID, seq uint64, err error) {
-	outcomes := make([]chan Outcome, len(users))
+func (s *Service) each(ctx context.Context, users []chat.UserID, command func(chat.UserID) chat.Command) (r ActResult, changed []chat.UserID, seq uint64, err error) {
+	outcomes := make([]chan chat.Outcome, len(users))
 	for i, user := range users {
-		outcomes[i] = make(chan Outcome, 1)
-		if err := s.writer.Submit(command(user), func(o Outcome) { outcomes[i] <- o }); err != nil {
-			outcomes[i] <- Outcome{Err: err}
+		outcomes[i] = make(chan chat.Outcome, 1)
+		if err := s.writer.Submit(command(user), func(o chat.Outcome) { outcomes[i] <- o }); err != nil {
+			outcomes[i] <- chat.Outcome{Err: err}
 		}
 	}
 	for i, user := range users {
-		var o Outcome
+		var o chat.Outcome
 		select {
 		case o = <-outcomes[i]:
 		case <-ctx.Done():
@@ -80,21 +82,18 @@ func (s *Service) each(ctx context.Context, users []UserID, command func(UserID)
 }
 
 // mayModerate refuses who is no moderator, with the room's own answer to a stranger, before anything is asked of the Writer.
-func (s *Service) mayModerate(ctx context.Context, c Caller, room RoomID) error {
-	standing, _, err := s.store.Standing(ctx, Membership{room, c.User})
+func (s *Service) mayModerate(ctx context.Context, c Caller, room chat.RoomID) error {
+	standing, _, err := s.store.Standing(ctx, chat.Membership{Room: room, User: c.User})
 	if err == nil {
-		err = standing.Refuse(Moderate, time.Now())
-	}
-	if err == nil && standing.Kind == Direct {
-		err = errDirect()
+		err = standing.Refuse(access.Moderate, time.Now())
 	}
 	return err
 }
 
 // AddMembers makes users members, as far as they may be.
-func (s *Service) AddMembers(ctx context.Context, c Caller, room RoomID, users []UserID, role Role, done func(ActResult, error)) error {
+func (s *Service) AddMembers(ctx context.Context, c Caller, room chat.RoomID, users []chat.UserID, role access.Role, done func(ActResult, error)) error {
 	if role == "" {
-		role = RoleMember
+		role = access.RoleMember
 	}
 	if err := checkTargets(users, role); err != nil {
 		return err
@@ -103,15 +102,17 @@ func (s *Service) AddMembers(ctx context.Context, c Caller, room RoomID, users [
 	return s.act(ctx, func(err error) { done(r, err) }, func(ctx context.Context) error {
 		err := s.mayModerate(ctx, c, room)
 		if err == nil {
-			r, _, _, err = s.each(ctx, users, func(user UserID) Command { return Add{c.in(room), Invited{user, role}} })
+			r, _, _, err = s.each(ctx, users, func(user chat.UserID) chat.Command {
+				return chat.Add{Origin: c.in(room), Who: chat.Invited{User: user, Role: role}}
+			})
 		}
 		return err
 	})
 }
 
 // RemoveMembers ends memberships. When it is done, no gateway delivers anything of the room to those users.
-func (s *Service) RemoveMembers(ctx context.Context, c Caller, room RoomID, users []UserID, why string, done func(ActResult, error)) error {
-	if err := errors.Join(checkTargets(users, RoleMember), checkWhy(why)); err != nil {
+func (s *Service) RemoveMembers(ctx context.Context, c Caller, room chat.RoomID, users []chat.UserID, why string, done func(ActResult, error)) error {
+	if err := errors.Join(checkTargets(users, access.RoleMember), checkWhy(why)); err != nil {
 		return firstFault(err)
 	}
 	var r ActResult
@@ -120,25 +121,25 @@ func (s *Service) RemoveMembers(ctx context.Context, c Caller, room RoomID, user
 		if err != nil {
 			return err
 		}
-		var gone []UserID
+		var gone []chat.UserID
 		var seq uint64
-		r, gone, seq, err = s.each(ctx, users, func(user UserID) Command { return Remove{c.in(room), user, why} })
+		r, gone, seq, err = s.each(ctx, users, func(user chat.UserID) chat.Command { return chat.Remove{Origin: c.in(room), Who: user, Why: why} })
 		s.evict(ctx, room, gone, seq)
 		return err
 	})
 }
 
 // SetRole gives a member another role.
-func (s *Service) SetRole(ctx context.Context, c Caller, room RoomID, user UserID, role Role, done func(error)) error {
-	if err := checkTargets([]UserID{user}, role); err != nil {
+func (s *Service) SetRole(ctx context.Context, c Caller, room chat.RoomID, user chat.UserID, role access.Role, done func(error)) error {
+	if err := checkTargets([]chat.UserID{user}, role); err != nil {
 		return err
 	}
-	return s.one(ctx, c, room, SetRole{c.in(room), user, role}, done)
+	return s.one(ctx, c, room, chat.SetRole{Origin: c.in(room), Who: user, Role: role}, done)
 }
 
 // Restrict bans or mutes a user until a time, or ends that: see the command. When a ban is done, no gateway delivers anything of the
 // room to that user.
-func (s *Service) Restrict(ctx context.Context, c Caller, r Restrict, done func(error)) error {
+func (s *Service) Restrict(ctx context.Context, c Caller, r chat.Restrict, done func(error)) error {
 	if err := checkWhy(r.Why); err != nil {
 		return err
 	}
@@ -150,7 +151,7 @@ func (s *Service) Restrict(ctx context.Context, c Caller, r Restrict, done func(
 }
 
 // one does an act on one user.
-func (s *Service) one(ctx context.Context, c Caller, room RoomID, command Command, done func(error)) error {
+func (s *Service) one(ctx context.Context, c Caller, room chat.RoomID, command chat.Command, done func(error)) error {
 	return s.act(ctx, done, func(ctx context.Context) error {
 		if err := s.mayModerate(ctx, c, room); err != nil {
 			return err
@@ -160,10 +161,10 @@ func (s *Service) one(ctx context.Context, c Caller, room RoomID, command Comman
 			return err
 		}
 		switch command := command.(type) {
-		case Restrict:
-			s.evict(ctx, room, []UserID{command.Who}, o.Seq)
-		case SetRole:
-			s.evict(ctx, room, []UserID{command.Who}, 0) // it stays
+		case chat.Restrict:
+			s.evict(ctx, room, []chat.UserID{command.Who}, o.Seq)
+		case chat.SetRole:
+			s.evict(ctx, room, []chat.UserID{command.Who}, 0) // it stays
 		}
 		return nil
 	})
@@ -171,31 +172,31 @@ func (s *Service) one(ctx context.Context, c Caller, room RoomID, command Comman
 
 // evict has everybody know at once that users stand to a room otherwise than before; seq is that of the event which took them out, 0
 // where none did.
-func (s *Service) evict(ctx context.Context, room RoomID, users []UserID, seq uint64) {
+func (s *Service) evict(ctx context.Context, room chat.RoomID, users []chat.UserID, seq uint64) {
 	if len(users) == 0 {
 		return
 	}
 	for _, user := range users {
-		s.members.forget(Membership{room, user})
+		s.members.forget(chat.Membership{Room: room, User: user})
 		s.typing.StopUser(room, user)
 	}
 	s.evictor.Evict(ctx, room, users, seq)
 }
 
 // Forget is called when another replica changed how users stand to a room.
-func (s *Service) Forget(room RoomID, users []UserID) {
+func (s *Service) Forget(room chat.RoomID, users []chat.UserID) {
 	for _, user := range users {
-		s.members.forget(Membership{room, user})
+		s.members.forget(chat.Membership{Room: room, User: user})
 	}
 }
 
-func checkTargets(users []UserID, role Role) error {
+func checkTargets(users []chat.UserID, role access.Role) error {
 	switch {
 	case len(users) == 0:
 		return fault.New(fault.Invalid, "userIds must not be empty")
 	case len(users) > maxTargets:
 		return fault.Newf(fault.TooLarge, "userIds must have at most %d entries", maxTargets)
-	case role.rank() == 0:
+	case !role.Valid():
 		return fault.New(fault.Invalid, "role must be owner, moderator or member")
 	}
 	return nil
@@ -205,7 +206,7 @@ func checkWhy(why string) error {
 	if utf8.RuneCountInString(why) > maxWhy {
 		return fault.Newf(fault.TooLarge, "reason must have at most %d characters", maxWhy)
 	}
-	return checkText("reason", why)
+	return chat.CheckText("reason", why)
 }
 
 // firstFault gives the first of joined faults.

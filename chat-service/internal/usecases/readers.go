@@ -1,20 +1,24 @@
-package chat
+package usecases
 
-import "context"
+import (
+	"context"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+)
 
 // maxReadersPage bounds a page of readers.
 const maxReadersPage = 200
 
 // Reader is how far a member has read: up to the message with this sequence.
 type Reader struct {
-	User UserID
+	User chat.UserID
 	Seq  uint64
 }
 
 // ReadersPage selects readers of a room: of a message, or those who have read anything.
 type ReadersPage struct {
-	Message *MessageID
-	After   UserID // only users behind this one in the order of the list; "" = from its start
+	Message *chat.MessageID
+	After   chat.UserID // only users behind this one in the order of the list; "" = from its start
 	Limit   int
 }
 
@@ -29,14 +33,14 @@ type Readers struct {
 
 // Readers lists for a member how far the members have read. Answering is no receipt: only message:read is. A limit of 0 means 200,
 // the most.
-func (s *Service) Readers(ctx context.Context, user UserID, room RoomID, page ReadersPage) (Readers, error) {
+func (s *Service) Readers(ctx context.Context, user chat.UserID, room chat.RoomID, page ReadersPage) (Readers, error) {
 	if page.Limit <= 0 || page.Limit > maxReadersPage {
 		page.Limit = maxReadersPage
 	}
-	if err := checkText("after", string(page.After)); err != nil {
+	if err := chat.CheckText("after", string(page.After)); err != nil {
 		return Readers{}, err
 	}
-	readers, err := s.store.Readers(ctx, Membership{room, user}, page)
+	readers, err := s.store.Readers(ctx, chat.Membership{Room: room, User: user}, page)
 	if err == nil {
 		err = readers.refusal()
 	}

@@ -1,9 +1,11 @@
-package chat
+package usecases
 
 import (
 	"context"
 	"time"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -20,7 +22,7 @@ const (
 
 // JoinRequest is what a socket asks for that enters a room.
 type JoinRequest struct {
-	Room  RoomID
+	Room  chat.RoomID
 	Since *uint64 // history after this sequence, instead of the last 50
 	Limit int     // of the history after Since; 0 = 500
 }
@@ -40,11 +42,11 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 		if err != nil {
 			return View{}, err
 		}
-		join := Join{Origin: c.in(r.Room)}
-		if !view.Exists && !IsDirectID(r.Room) {
+		join := chat.Join{Origin: c.in(r.Room)}
+		if !view.Exists && !chat.IsDirectID(r.Room) {
 			join.Create = s.cfg.Autocreate
 		}
-		if err := view.Refuse(Enter, time.Now()); err != nil && join.Create == "" {
+		if err := view.Refuse(access.Enter, time.Now()); err != nil && join.Create == "" {
 			return View{}, err
 		}
 		if view.Member {
@@ -55,26 +57,26 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 		if _, err := s.writer.Do(ctx, join); err != nil {
 			return View{}, err
 		}
-		s.members.forget(Membership{r.Room, c.User})
+		s.members.forget(chat.Membership{Room: r.Room, User: c.User})
 	}
 	return View{}, fault.New(fault.Conflict, "The membership changed meanwhile")
 }
 
 // Leave ends the caller's membership and tells the others; successor owns the room after it, if it is given. Leaving a room that one is not in is fine.
-func (s *Service) Leave(c Caller, room RoomID, successor UserID, done func(error)) error {
+func (s *Service) Leave(c Caller, room chat.RoomID, successor chat.UserID, done func(error)) error {
 	s.typing.StopUser(room, c.User)
-	return s.writer.Submit(Leave{c.in(room), successor}, func(o Outcome) {
-		s.members.forget(Membership{room, c.User})
+	return s.writer.Submit(chat.Leave{Origin: c.in(room), Successor: successor}, func(o chat.Outcome) {
+		s.members.forget(chat.Membership{Room: room, User: c.User})
 		done(o.Err)
 	})
 }
 
 // History reads a page of messages for a member, oldest first. A limit of 0 means 50; at most 100 come.
-func (s *Service) History(ctx context.Context, user UserID, room RoomID, page Page) (View, error) {
+func (s *Service) History(ctx context.Context, user chat.UserID, room chat.RoomID, page Page) (View, error) {
 	page.Limit = pageLimit(page.Limit, maxHistoryPage)
 	view, err := s.store.View(ctx, room, user, page)
 	if err == nil {
-		err = view.Refuse(Read, time.Now())
+		err = view.Refuse(access.Read, time.Now())
 	}
 	if err != nil {
 		return View{}, err
@@ -84,22 +86,22 @@ func (s *Service) History(ctx context.Context, user UserID, room RoomID, page Pa
 }
 
 // Rooms lists the user's rooms.
-func (s *Service) Rooms(ctx context.Context, user UserID) ([]RoomSummary, error) {
+func (s *Service) Rooms(ctx context.Context, user chat.UserID) ([]RoomSummary, error) {
 	rooms, err := s.store.Rooms(ctx, user)
 	fitRooms(rooms)
 	return rooms, err
 }
 
 // Members lists the users of a room for one of them.
-func (s *Service) Members(ctx context.Context, room RoomID, as UserID) ([]UserID, error) {
-	if err := s.members.require(ctx, Membership{room, as}, Read); err != nil {
+func (s *Service) Members(ctx context.Context, room chat.RoomID, as chat.UserID) ([]chat.UserID, error) {
+	if err := s.members.require(ctx, chat.Membership{Room: room, User: as}, access.Read); err != nil {
 		return nil, err
 	}
 	return s.store.Members(ctx, room)
 }
 
 // Roommates gives those of some users who share a room with a user.
-func (s *Service) Roommates(ctx context.Context, of UserID, users []UserID) ([]UserID, error) {
+func (s *Service) Roommates(ctx context.Context, of chat.UserID, users []chat.UserID) ([]chat.UserID, error) {
 	if len(users) > maxCandidates {
 		return nil, fault.Newf(fault.Invalid, "candidate_ids must have at most %d entries", maxCandidates)
 	}
@@ -111,7 +113,7 @@ func (s *Service) Roommates(ctx context.Context, of UserID, users []UserID) ([]U
 
 // Events reads durable events for a gateway: those after a sequence, up to another one (0 = the head), without holes.
 // A limit of 0 means 1000.
-func (s *Service) Events(ctx context.Context, room RoomID, after, to uint64, limit int) ([]EncodedEvent, uint64, error) {
+func (s *Service) Events(ctx context.Context, room chat.RoomID, after, to uint64, limit int) ([]chat.EncodedEvent, uint64, error) {
 	if limit <= 0 || limit > maxEventsPage {
 		limit = maxEventsPage
 	}
@@ -120,12 +122,12 @@ func (s *Service) Events(ctx context.Context, room RoomID, after, to uint64, lim
 
 // Heads reads the last sequence of each room; unknown rooms are left out, and those that the user, if given, is no member
 // of.
-func (s *Service) Heads(ctx context.Context, rooms []RoomID, as UserID) (map[RoomID]uint64, error) {
+func (s *Service) Heads(ctx context.Context, rooms []chat.RoomID, as chat.UserID) (map[chat.RoomID]uint64, error) {
 	if len(rooms) > maxHeads {
 		return nil, fault.Newf(fault.Invalid, "roomIds must have at most %d entries", maxHeads)
 	}
 	if len(rooms) == 0 {
-		return map[RoomID]uint64{}, nil
+		return map[chat.RoomID]uint64{}, nil
 	}
 	return s.store.Heads(ctx, rooms, as)
 }

@@ -1,20 +1,10 @@
-package chat
+package access
 
 import (
 	"time"
 
 	"github.com/starling-chat/starling/proto/fault"
 )
-
-// The one decision of access stands in this file. Whoever has to know whether a user may do something in a room, for a write, a
-// read, an event that is not stored, or a gateway that carries a socket on, makes a Standing of what the Store says and asks it.
-// The first that fits decides:
-//
-//	there is no such room  not_found
-//	a ban                  forbidden, banned, until when
-//	a membership           what its role, and a mute, allow
-//	a public room          may be entered, and no more
-//	any other room         not_found, with the same words as a room that does not exist
 
 // Kind tells who may enter a room. The zero value is that of no room; who is no member cannot enter it.
 type Kind string
@@ -50,8 +40,11 @@ func (r Role) rank() int {
 	}
 }
 
-// above tells whether a role is mightier than another one.
-func (r Role) above(other Role) bool { return r.rank() > other.rank() }
+// Valid tells that the word is a role.
+func (r Role) Valid() bool { return r.rank() > 0 }
+
+// Above tells whether a role is mightier than another one.
+func (r Role) Above(other Role) bool { return r.rank() > other.rank() }
 
 // Forever is the end of a ban or a mute that has none.
 func Forever() time.Time { return time.Date(9999, time.December, 31, 0, 0, 0, 0, time.UTC) }
@@ -81,15 +74,15 @@ type Standing struct {
 func (s *Standing) Refuse(act Act, at time.Time) error {
 	switch {
 	case !s.Exists:
-		return errNoRoom()
+		return NoRoom()
 	case s.BannedUntil.After(at):
-		return errBanned(s.BannedUntil)
+		return Banned(s.BannedUntil)
 	case s.Member:
 		return s.refuseMember(act, at)
 	case s.Kind != Public:
-		return errNoRoom()
+		return NoRoom()
 	case act != Enter:
-		return errNotMember()
+		return notMember()
 	}
 	return nil
 }
@@ -98,7 +91,7 @@ func (s *Standing) refuseMember(act Act, at time.Time) error {
 	switch {
 	case act == Speak && s.MutedUntil.After(at):
 		return &fault.Error{Kind: fault.Forbidden, Reason: fault.ReasonMuted, Message: "You are muted in this room", Until: ending(s.MutedUntil)}
-	case act == Moderate && RoleModerator.above(s.Role):
+	case act == Moderate && RoleModerator.Above(s.Role):
 		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "Only a moderator of the room may do this")
 	}
 	return nil
@@ -112,10 +105,12 @@ func ending(until time.Time) time.Time {
 	return until
 }
 
-// errNoRoom and errNotMember are refusals that writes and reads share.
-func errNoRoom() error    { return fault.New(fault.NotFound, "Room not found") }
-func errNotMember() error { return fault.New(fault.Forbidden, "Not a member of this room") }
+// NoRoom is the refusal of whatever is asked of a room that there is not, or that one may not see.
+func NoRoom() error { return fault.New(fault.NotFound, "Room not found") }
 
-func errBanned(until time.Time) error {
+func notMember() error { return fault.New(fault.Forbidden, "Not a member of this room") }
+
+// Banned is the refusal of a banned user.
+func Banned(until time.Time) error {
 	return &fault.Error{Kind: fault.Forbidden, Reason: fault.ReasonBanned, Message: "You are banned from this room", Until: ending(until)}
 }

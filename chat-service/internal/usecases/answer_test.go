@@ -1,15 +1,17 @@
-package chat
+package usecases
 
 import (
 	"strings"
 	"testing"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 )
 
 func TestViewFits(t *testing.T) {
 	for _, forward := range []bool{true, false} {
 		v := View{}
 		for seq := range uint64(100) {
-			v.Messages = append(v.Messages, Message{Seq: seq + 1, Content: strings.Repeat("\x01", 16<<10)})
+			v.Messages = append(v.Messages, chat.Message{Seq: seq + 1, Content: strings.Repeat("\x01", 16<<10)})
 		}
 		v.fit(maxPageWeight, forward)
 		if n := len(v.Messages); n != 6 || !v.HasMore {

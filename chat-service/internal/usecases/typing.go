@@ -1,9 +1,10 @@
-package chat
+package usecases
 
 import (
 	"sync"
 	"time"
 
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -27,9 +28,9 @@ const (
 
 // TypingNote is what replicas tell each other, so that a start seen by one of them can be renewed or stopped by another.
 type TypingNote struct {
-	Room   RoomID
+	Room   chat.RoomID
 	Socket string
-	User   UserID
+	User   chat.UserID
 	Name   string // "" in a stop, and from a replica of an older release
 	On     bool   // false: stopped
 	Told   bool   // the room was told as well
@@ -55,13 +56,13 @@ type Gossip interface {
 //	  └───────────────────────────────── followed: ends after 7 s (its owner died)
 type Typing struct {
 	// Fixed at birth.
-	publish func(RoomEvent) error
+	publish func(chat.RoomEvent) error
 	gossip  Gossip
 
 	// Guarded by mu.
 	mu      sync.Mutex
-	rooms   map[RoomID]map[UserID]*typist
-	sockets map[string]map[RoomID]UserID
+	rooms   map[chat.RoomID]map[chat.UserID]*typist
+	sockets map[string]map[chat.RoomID]chat.UserID
 	count   int // sockets in all rooms
 	closed  bool
 }
@@ -79,15 +80,15 @@ type typingSocket struct {
 }
 
 // NewTyping returns the memory of who is typing. publish sends an ephemeral event.
-func NewTyping(publish func(RoomEvent) error, gossip Gossip) *Typing {
+func NewTyping(publish func(chat.RoomEvent) error, gossip Gossip) *Typing {
 	return &Typing{
 		publish: publish, gossip: gossip,
-		rooms: map[RoomID]map[UserID]*typist{}, sockets: map[string]map[RoomID]UserID{},
+		rooms: map[chat.RoomID]map[chat.UserID]*typist{}, sockets: map[string]map[chat.RoomID]chat.UserID{},
 	}
 }
 
 // Start notes that a socket types in a room, and tells the other users there unless they were told a moment ago.
-func (t *Typing) Start(room RoomID, user UserID, name, socket string) error {
+func (t *Typing) Start(room chat.RoomID, user chat.UserID, name, socket string) error {
 	note := TypingNote{Room: room, Socket: socket, User: user, Name: name, On: true}
 	tell, err := t.note(note, true)
 	if err != nil {
@@ -98,14 +99,14 @@ func (t *Typing) Start(room RoomID, user UserID, name, socket string) error {
 	if !tell {
 		return nil
 	}
-	return unavailable(t.publish(RoomEvent{Room: room, Fact: TypingStarted{user, name}, ExceptUser: user, ExceptSocket: socket}))
+	return unavailable(t.publish(chat.RoomEvent{Room: room, Fact: chat.TypingStarted{User: user, Name: name}, ExceptUser: user, ExceptSocket: socket}))
 }
 
 // Stop ends the typing of a socket in a room.
-func (t *Typing) Stop(room RoomID, socket string) { t.stop(room, socket, false) }
+func (t *Typing) Stop(room chat.RoomID, socket string) { t.stop(room, socket, false) }
 
 // StopUser ends the typing of all sockets of a user in a room.
-func (t *Typing) StopUser(room RoomID, user UserID) {
+func (t *Typing) StopUser(room chat.RoomID, user chat.UserID) {
 	t.mu.Lock()
 	var sockets []string
 	if state := t.rooms[room][user]; state != nil {
@@ -122,7 +123,7 @@ func (t *Typing) StopUser(room RoomID, user UserID) {
 // Disconnected ends what the gone socket typed, where this replica owns it.
 func (t *Typing) Disconnected(socket string) {
 	t.mu.Lock()
-	rooms := make([]RoomID, 0, len(t.sockets[socket]))
+	rooms := make([]chat.RoomID, 0, len(t.sockets[socket]))
 	for room := range t.sockets[socket] {
 		rooms = append(rooms, room)
 	}
@@ -133,12 +134,12 @@ func (t *Typing) Disconnected(socket string) {
 }
 
 // Typists lists some of those who type in a room, without one user.
-func (t *Typing) Typists(room RoomID, except UserID) (typists []TypingStarted) {
+func (t *Typing) Typists(room chat.RoomID, except chat.UserID) (typists []chat.TypingStarted) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for user, state := range t.rooms[room] {
 		if user != except && state.name != "" && len(typists) < maxTypists {
-			typists = append(typists, TypingStarted{user, state.name})
+			typists = append(typists, chat.TypingStarted{User: user, Name: state.name})
 		}
 	}
 	return typists
@@ -208,7 +209,7 @@ func (t *Typing) note(n TypingNote, owned bool) (tell bool, err error) {
 // add needs mu. It makes a socket's typing, without its timer.
 func (t *Typing) add(n TypingNote) *typist {
 	if t.rooms[n.Room] == nil {
-		t.rooms[n.Room] = map[UserID]*typist{}
+		t.rooms[n.Room] = map[chat.UserID]*typist{}
 	}
 	state := t.rooms[n.Room][n.User]
 	if state == nil {
@@ -216,7 +217,7 @@ func (t *Typing) add(n TypingNote) *typist {
 		t.rooms[n.Room][n.User] = state
 	}
 	if t.sockets[n.Socket] == nil {
-		t.sockets[n.Socket] = make(map[RoomID]UserID, 1)
+		t.sockets[n.Socket] = make(map[chat.RoomID]chat.UserID, 1)
 	}
 	state.sockets[n.Socket], t.sockets[n.Socket][n.Room] = &typingSocket{}, n.User
 	t.count++
@@ -224,7 +225,7 @@ func (t *Typing) add(n TypingNote) *typist {
 }
 
 // expireAfter is called under mu, and so is set before the timer's function can look.
-func (t *Typing) expireAfter(span time.Duration, room RoomID, id string, socket *typingSocket) *time.Timer {
+func (t *Typing) expireAfter(span time.Duration, room chat.RoomID, id string, socket *typingSocket) *time.Timer {
 	var timer *time.Timer
 	timer = time.AfterFunc(span, func() {
 		t.mu.Lock()
@@ -243,14 +244,14 @@ func (t *Typing) expireAfter(span time.Duration, room RoomID, id string, socket 
 }
 
 // stop ends a socket's typing; with ownedOnly it leaves those of other replicas to them.
-func (t *Typing) stop(room RoomID, socket string, ownedOnly bool) {
+func (t *Typing) stop(room chat.RoomID, socket string, ownedOnly bool) {
 	if user, last := t.remove(room, socket, ownedOnly); user != "" {
 		t.stopped(room, user, socket, last)
 	}
 }
 
 // remove forgets a socket's typing, and tells whose it was, "" when there is nothing to forget; last: the user types no more.
-func (t *Typing) remove(room RoomID, socket string, ownedOnly bool) (user UserID, last bool) {
+func (t *Typing) remove(room chat.RoomID, socket string, ownedOnly bool) (user chat.UserID, last bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	user, known := t.sockets[socket][room]
@@ -266,7 +267,7 @@ func (t *Typing) remove(room RoomID, socket string, ownedOnly bool) (user UserID
 }
 
 // drop needs mu.
-func (t *Typing) drop(room RoomID, user UserID, socket string) (last bool) {
+func (t *Typing) drop(room chat.RoomID, user chat.UserID, socket string) (last bool) {
 	state := t.rooms[room][user]
 	delete(state.sockets, socket)
 	if last = len(state.sockets) == 0; last {
@@ -284,14 +285,14 @@ func (t *Typing) drop(room RoomID, user UserID, socket string) (last bool) {
 }
 
 // stopped tells the replicas that a socket's typing ended, and the room when it was the user's last one.
-func (t *Typing) stopped(room RoomID, user UserID, socket string, last bool) {
+func (t *Typing) stopped(room chat.RoomID, user chat.UserID, socket string, last bool) {
 	t.gossip.Tell(TypingNote{Room: room, Socket: socket, User: user, Told: last})
 	if last {
 		t.tellStopped(room, user, socket)
 	}
 }
 
-func (t *Typing) tellStopped(room RoomID, user UserID, socket string) {
+func (t *Typing) tellStopped(room chat.RoomID, user chat.UserID, socket string) {
 	// Ephemeral: nobody waits for it.
-	_ = t.publish(RoomEvent{Room: room, Fact: TypingStopped{user}, ExceptUser: user, ExceptSocket: socket})
+	_ = t.publish(chat.RoomEvent{Room: room, Fact: chat.TypingStopped{User: user}, ExceptUser: user, ExceptSocket: socket})
 }

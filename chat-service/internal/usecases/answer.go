@@ -1,4 +1,8 @@
-package chat
+package usecases
+
+import (
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+)
 
 // What answers may weigh, in bytes of JSON. They travel in one piece: an ack of message:history in a NATS message (1 MiB)
 // and in a packet to the client, an answer to a gateway in a gRPC message (4 MiB). What does not fit is left for the next
@@ -29,7 +33,7 @@ func weigh(s string) int {
 	return n
 }
 
-func (m *Message) weight() int {
+func weightOf(m *chat.Message) int {
 	return messageOverhead + weigh(m.Content) + weigh(m.Sender.Name) + len(m.Room)
 }
 
@@ -45,7 +49,7 @@ func (v *View) fit(most int, forward bool) {
 		if !forward {
 			at = len(v.Messages) - 1 - i
 		}
-		if sum += v.Messages[at].weight(); sum <= most || i == 0 {
+		if sum += weightOf(&v.Messages[at]); sum <= most || i == 0 {
 			continue
 		}
 		v.HasMore = true
@@ -65,7 +69,7 @@ func fitRooms(rooms []RoomSummary) {
 		if rooms[i].Last == nil {
 			continue
 		}
-		if sum += rooms[i].Last.weight(); sum > maxPageWeight {
+		if sum += weightOf(rooms[i].Last); sum > maxPageWeight {
 			rooms[i].Last = nil
 		}
 	}

@@ -1,0 +1,122 @@
+package usecases
+
+import (
+	"context"
+	"crypto/rand"
+	"slices"
+	"time"
+
+	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// Bounds of a room.
+const (
+	maxNewMembers = 100 // who are in a room from its start, or are added at once
+	maxDirect     = 9   // users of a direct room, the one who opens it included
+)
+
+// RoomInfo is what a room is, the same for everybody who may see it.
+type RoomInfo struct {
+	Room      chat.RoomID
+	Kind      access.Kind
+	Profile   chat.Profile
+	Version   uint64 // counts the changes of the room
+	CreatedAt time.Time
+	Members   int
+}
+
+// CreateRequest is a room to make.
+type CreateRequest struct {
+	Room    chat.RoomID // "" = one that nobody can guess
+	Kind    access.Kind
+	Profile chat.Profile
+	Members []chat.Invited
+}
+
+// Create makes a room that the caller owns. Its other members are called by their ids until they come.
+func (s *Service) Create(ctx context.Context, c Caller, r CreateRequest) (RoomInfo, error) {
+	if err := r.check(c.User); err != nil {
+		return RoomInfo{}, err
+	}
+	if r.Room == "" {
+		r.Room = chat.RoomID("r_" + rand.Text())
+	}
+	create := chat.Create{Origin: c.in(r.Room), New: chat.NewRoom{Kind: r.Kind, Profile: r.Profile}, Members: r.Members}
+	o, err := s.writer.Do(ctx, create)
+	if err != nil {
+		return RoomInfo{}, err
+	}
+	return RoomInfo{
+		Room: r.Room, Kind: r.Kind, Profile: r.Profile, Version: 1, CreatedAt: o.CreatedAt, Members: 1 + len(r.Members),
+	}, nil
+}
+
+// check puts the request into the form in which Create.decide takes it: every member once, and the caller not among them.
+func (r *CreateRequest) check(by chat.UserID) error {
+	switch {
+	case r.Kind != access.Public && r.Kind != access.Private:
+		return fault.Because(fault.Invalid, fault.ReasonKind, "kind must be public or private")
+	case chat.IsDirectID(r.Room):
+		return fault.New(fault.Invalid, "roomId has the form of a direct room's")
+	case len(r.Members) > maxNewMembers:
+		return fault.Newf(fault.TooLarge, "members must have at most %d entries", maxNewMembers)
+	}
+	known := map[chat.UserID]bool{by: true}
+	r.Members = slices.DeleteFunc(slices.Clone(r.Members), func(m chat.Invited) bool {
+		twice := known[m.User]
+		known[m.User] = true
+		return twice
+	})
+	for i := range r.Members {
+		if role := &r.Members[i].Role; *role == "" {
+			*role = access.RoleMember
+		} else if !role.Valid() {
+			return fault.New(fault.Invalid, "members.role must be owner, moderator or member")
+		}
+	}
+	return r.Profile.Check()
+}
+
+// Open gives the direct room of the caller and some others, and makes it where there is none.
+func (s *Service) Open(ctx context.Context, c Caller, others []chat.UserID) (info RoomInfo, created bool, err error) {
+	users := append([]chat.UserID{c.User}, others...)
+	slices.Sort(users)
+	users = slices.Compact(users)
+	if len(users) < 2 || len(users) > maxDirect {
+		return info, false, fault.Newf(fault.Invalid, "userIds must have 1 to %d other users", maxDirect-1)
+	}
+	room := chat.DirectID(users)
+	info, standing, err := s.store.Room(ctx, chat.Membership{Room: room, User: c.User})
+	if err != nil || standing.Exists {
+		if err == nil {
+			err = standing.Refuse(access.Read, time.Now())
+		}
+		return info, false, err
+	}
+	open := chat.Open{Origin: c.in(room)}
+	for _, user := range users {
+		if user != c.User {
+			open.Others = append(open.Others, chat.Invited{User: user})
+		}
+	}
+	o, err := s.writer.Do(ctx, open)
+	if err != nil {
+		return info, false, err
+	}
+	info, _, err = s.store.Room(ctx, chat.Membership{Room: room, User: c.User})
+	return info, o.Changed, err
+}
+
+// Room tells a user who may enter a room what it is, and how the user stands to it.
+func (s *Service) Room(ctx context.Context, user chat.UserID, room chat.RoomID) (RoomInfo, access.Standing, error) {
+	info, standing, err := s.store.Room(ctx, chat.Membership{Room: room, User: user})
+	if err == nil {
+		err = standing.Refuse(access.Enter, time.Now())
+	}
+	if err != nil {
+		return RoomInfo{}, access.Standing{}, err
+	}
+	return info, standing, nil
+}
