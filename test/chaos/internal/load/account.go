@@ -48,16 +48,23 @@ type login struct {
 	} `json:"user"`
 }
 
-// enrol registers the account, and gives the user's id.
+// enrol registers the account, and gives the user's id. A system that says it is busy is asked again: on a busy machine the
+// turn for a password hash may take longer than the system lets anybody wait.
 func (a *account) enrol(ctx context.Context) (id string, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	got, _, err := a.post(ctx, enrolTimeout, "register", map[string]string{"username": a.username, "password": password})
-	if err != nil {
-		return "", err
+	ctx, cancel := context.WithTimeout(ctx, enrolTimeout)
+	defer cancel()
+	for {
+		got, status, err := a.post(ctx, enrolTimeout, "register", map[string]string{"username": a.username, "password": password})
+		if err == nil {
+			a.store(got)
+			return got.User.ID, nil
+		}
+		if status != http.StatusTooManyRequests && status != http.StatusServiceUnavailable || pause(ctx, time.Second) != nil {
+			return "", err
+		}
 	}
-	a.store(got)
-	return got.User.ID, nil
 }
 
 // token gives an access token that is good for that long at least.
