@@ -17,6 +17,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/sessionstore"
 	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/gateway/internal/watches"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/rpc"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
@@ -40,7 +41,7 @@ func (a app) Ack(s *session.Socket, id int64, args []byte, attachments [][]byte)
 
 // newApp puts the parts together that stand behind the sessions:
 //
-//	relay ──► store, feed, presence        cluster
+//	relay ──► store, feed, presence, watches     cluster
 //	             │                            │
 //	             └──────► rooms, sockets ◄────┘
 func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, st *stats.Stats, log *slog.Logger) app {
@@ -53,15 +54,15 @@ func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, 
 	)
 	who := presence.New(presence.Config{
 		GatewayID: id, Incarnation: incarnation, LeaseInterval: leaseInterval,
-		Service: presencev1.NewPresenceServiceClient(rpc.Hedged(conns.presence)), MaxWatches: cfg.Limits.Watches, Stats: st,
 	}, nc, log)
+	watching := watches.New(watches.Config{Most: cfg.Limits.Watches}, presencev1.NewPresenceServiceClient(rpc.Hedged(conns.presence)), nc, st, log)
 	store := sessionstore.New(sessionstore.Config{
 		GatewayID: id, Incarnation: incarnation,
 		Window: cfg.Recovery.Window, Replicas: cfg.Recovery.Replicas, Bytes: cfg.Recovery.Bytes,
 	}, nc, st, log)
 	r := relay.New(ctx, relayConfig(cfg), relay.Deps{
 		Bus: nc, Auth: authv1.NewAuthServiceClient(rpc.Hedged(conns.auth)), Chat: chat,
-		Hub: rooms, Registry: sockets, Feed: feed, Presence: who, Store: store, Stats: st, Log: log,
+		Hub: rooms, Registry: sockets, Feed: feed, Presence: who, Watches: watching, Store: store, Stats: st, Log: log,
 	})
 	operations := cluster.New(clusterConfig(cfg), cluster.Deps{
 		Bus: nc, Hub: rooms, Registry: sockets, Sockets: r, Announce: who.Announce, Stats: st, Log: log,
@@ -69,7 +70,7 @@ func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, 
 	bus.OnDisconnect(nc, feed.Lost)
 	bus.OnReconnect(nc, r.Resync)
 	bus.OnReconnect(nc, operations.Resync)
-	bus.OnReconnect(nc, who.Resync)
+	bus.OnReconnect(nc, watching.Resync)
 	return app{Relay: r, cluster: operations}
 }
 

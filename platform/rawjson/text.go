@@ -50,6 +50,18 @@ func AppendString(dst []byte, s string) []byte {
 	return append(append(dst, s[start:]...), '"')
 }
 
+// AppendStrings appends an array of strings.
+func AppendStrings(dst []byte, list []string) []byte {
+	dst = append(dst, '[')
+	for i, s := range list {
+		if i > 0 {
+			dst = append(dst, ',')
+		}
+		dst = AppendString(dst, s)
+	}
+	return append(dst, ']')
+}
+
 // Unquote returns the text of a raw JSON string that was checked before, such as an element of Split; ok is false
 // if raw is no string. Halves of surrogate pairs that stand alone become U+FFFD.
 func Unquote(raw []byte) (text string, ok bool) {

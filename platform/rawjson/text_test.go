@@ -24,6 +24,14 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
+func TestAppendStrings(t *testing.T) {
+	for want, list := range map[string][]string{`[]`: nil, `["a"]`: {"a"}, `["a\"","","c"]`: {`a"`, "", "c"}} {
+		if got := string(AppendStrings(nil, list)); got != want {
+			t.Errorf("AppendStrings(%q) = %s, want %s", list, got, want)
+		}
+	}
+}
+
 func TestUnquote(t *testing.T) {
 	tests := []struct {
 		in, want string

@@ -74,7 +74,7 @@ func (p *Presence) Online(data []byte) *transport.Message {
 		return nil
 	}
 	if list.GetComplete() {
-		full := p.message("users:online", append(appendStrings([]byte("["), list.GetUserIds()), ']'))
+		full := p.message("users:online", append(rawjson.AppendStrings([]byte("["), list.GetUserIds()), ']'))
 		p.online.replace(list, full)
 		return full
 	}
@@ -91,15 +91,4 @@ func (p *Presence) message(event string, args []byte) *transport.Message {
 		return nil
 	}
 	return m
-}
-
-func appendStrings(b []byte, list []string) []byte {
-	b = append(b, '[')
-	for i, s := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = rawjson.AppendString(b, s)
-	}
-	return append(b, ']')
 }

@@ -12,8 +12,6 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
-	"github.com/starling-chat/starling/gateway/internal/stats"
-	"github.com/starling-chat/starling/platform/run"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
@@ -23,19 +21,14 @@ type Config struct {
 	GatewayID     string
 	Incarnation   int64 // Unix nanoseconds of the gateway's start
 	LeaseInterval time.Duration
-	Service       Service
-	MaxWatches    int // who watches whom, of all sockets
-	Stats         *stats.Stats
 }
 
-// Presence announces the sockets of one gateway, and tells them of those whom they watch.
+// Presence announces the sockets of one gateway, and tells them who is online.
 type Presence struct {
-	cfg    Config
-	nc     *nats.Conn
-	log    *slog.Logger
-	wake   chan struct{} // a delta waits
-	missed chan struct{} // changes may have been missed
-	checks chan struct{} // a grant is to be checked
+	cfg  Config
+	nc   *nats.Conn
+	log  *slog.Logger
+	wake chan struct{} // a delta waits
 
 	mu      sync.Mutex // guards what follows, and every Claim
 	version uint64
@@ -46,8 +39,7 @@ type Presence struct {
 	downs   []string
 	going   map[string]struct{} // the ids in downs
 
-	online  online
-	watches watches
+	online online
 }
 
 // Claim is one socket's place among the announced ones. Its zero value is ready; whoever owns the socket embeds it.
@@ -56,7 +48,6 @@ type Claim struct {
 	withdrawn bool
 	prev      *Claim
 	next      *Claim
-	watcher   *watcher // nil until the socket watches somebody
 }
 
 const (
@@ -66,10 +57,7 @@ const (
 
 // New makes the presence of a gateway without sockets; Run publishes it.
 func New(cfg Config, nc *nats.Conn, log *slog.Logger) *Presence {
-	p := &Presence{
-		cfg: cfg, nc: nc, log: log, wake: make(chan struct{}, 1), missed: make(chan struct{}, 1), checks: make(chan struct{}, 1),
-		watches: newWatches(nc, cfg.MaxWatches, cfg.Stats),
-	}
+	p := &Presence{cfg: cfg, nc: nc, log: log, wake: make(chan struct{}, 1)}
 	p.claims.prev, p.claims.next = &p.claims, &p.claims
 	return p
 }
@@ -109,22 +97,17 @@ func (p *Presence) announce(s *session.Socket, c *Claim) bool {
 
 // Down withdraws a socket for good. One that was never announced will not be.
 func (p *Presence) Down(c *Claim) {
-	announced, w := p.withdraw(c)
-	if announced {
+	if p.withdraw(c) {
 		p.signal()
-	}
-	if w != nil {
-		p.watches.end(w)
 	}
 }
 
-func (p *Presence) withdraw(c *Claim) (announced bool, w *watcher) {
+func (p *Presence) withdraw(c *Claim) (announced bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.withdrawn = true
-	c.watcher, w = nil, c.watcher
 	if c.socket == nil {
-		return false, w
+		return false
 	}
 	c.prev.next, c.next.prev = c.next, c.prev
 	p.count--
@@ -135,7 +118,7 @@ func (p *Presence) withdraw(c *Claim) (announced bool, w *watcher) {
 	}
 	p.going[c.socket.ID] = struct{}{}
 	c.socket, c.prev, c.next = nil, nil, nil
-	return true, w
+	return true
 }
 
 func (p *Presence) signal() {
@@ -152,16 +135,8 @@ func digestOf(socketID string) uint64 {
 	return h.Sum64()
 }
 
-// Run publishes the lease and the deltas, and serves those who watch, until ctx ends; then it ends the lease.
+// Run publishes the lease and the deltas until ctx ends; then it ends the lease.
 func (p *Presence) Run(ctx context.Context) error {
-	var g run.Group
-	g.Go("presence claims", p.publishLoop)
-	g.Go("presence changes", p.deliverLoop)
-	g.Go("presence renewal", p.renewLoop)
-	return g.Run(ctx)
-}
-
-func (p *Presence) publishLoop(ctx context.Context) error {
 	lease := time.NewTicker(p.cfg.LeaseInterval)
 	defer lease.Stop()
 	flush := time.NewTimer(deltaInterval)

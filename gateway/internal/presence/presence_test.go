@@ -24,7 +24,6 @@ type world struct {
 	presence *Presence
 	sockets  *sessiontest.Sockets
 	service  *nats.Conn
-	answers  *answers // of presence-service
 	stop     func()
 }
 
@@ -33,9 +32,9 @@ func newWorld(t *testing.T, lease time.Duration) *world {
 	t.Helper()
 	broker := bustest.Server(t)
 	nc := bustest.Connect(t, broker)
-	w := &world{answers: newAnswers(), sockets: sessiontest.NewSockets(t), service: bustest.Connect(t, broker)}
+	w := &world{sockets: sessiontest.NewSockets(t), service: bustest.Connect(t, broker)}
 	w.presence = New(Config{
-		GatewayID: "g1", Incarnation: 7, LeaseInterval: lease, Service: w.answers, MaxWatches: 1000, Stats: sessiontest.Stats(),
+		GatewayID: "g1", Incarnation: 7, LeaseInterval: lease,
 	}, nc, slog.New(slog.DiscardHandler))
 	if _, err := nc.Subscribe(subject.PresenceSnapshot("g1"), w.presence.Snapshot); err != nil {
 		t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/quota"
 	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/watches"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
@@ -18,8 +19,9 @@ type client struct {
 	pid    string // the secret by which the socket can be recovered; "" = it cannot
 	nonce  string // of this gateway's hold on the socket
 
-	claim presence.Claim // owned by presence
-	user  *quota.User    // from before the socket is admitted; end gives its place back
+	claim    presence.Claim // owned by presence
+	watching watches.Place  // owned by watches
+	user     *quota.User    // from before the socket is admitted; end gives its place back
 
 	saving sync.Mutex // held while a state is written, so that states leave in their order; before mu
 

@@ -150,6 +150,7 @@ func (r *Relay) Disconnected(s *session.Socket, reason transport.Reason) {
 	}
 	rooms, registered := c.end()
 	r.presence.Down(&c.claim) // also where it is not Up yet: then it never will be
+	r.watches.End(&c.watching)
 	if registered {
 		r.registry.Remove(s)
 	}

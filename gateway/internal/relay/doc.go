@@ -4,11 +4,12 @@
 //	bus ──► relay ──► sockets           replies, broadcasts, user events, revocations
 //	relay ◄──► gRPC                     authenticate a CONNECT, join a room, read what a socket missed
 //
-// It stands on roomfeed (the events of rooms), presence (who is here), sessionstore (what another gateway needs to carry a socket
-// on) and calls (requests to services), and it runs them.
+// It stands on roomfeed (the events of rooms), presence (who is here), watches (who watches whom), sessionstore (what another gateway
+// needs to carry a socket on) and calls (requests to services), and it runs them.
 //
 //	connect.go, identity.go, revocation.go           from a CONNECT with a token to a socket, and its end
 //	events.go, eventqueue.go, request.go, unread.go  from a client event to its answer
+//	task.go                                          events that the gateway carries out itself
 //	join.go, membership.go, turn.go                  rooms that a socket enters and leaves, also for the cluster
 //	resume.go, replay.go, takeover.go                sockets that come back after a broken connection
 //	control.go                                       everything from the bus that is not a room event

@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/calls"
-	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/services"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/gateway/internal/watches"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/namespaces"
@@ -113,7 +113,7 @@ func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fa
 		p.task = (*client).join
 	case e.Name == eventRefresh:
 		p.task = (*client).refresh
-	case presence.IsWatch(e.Name) && namespaces.HasRooms(c.socket.Namespace):
+	case watches.IsWatch(e.Name) && namespaces.HasRooms(c.socket.Namespace):
 		p.task = (*client).watch
 	}
 	if r.waiting.Load() > int64(r.cfg.Events.MaxWaiting) {

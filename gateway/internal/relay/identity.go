@@ -6,7 +6,6 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/starling-chat/starling/gateway/internal/calls"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
@@ -77,17 +76,13 @@ func (c *client) expired(now time.Time) bool {
 // refresh takes a fresh access token of the same user, so that the socket outlives the one that it came with.
 func (c *client) refresh(p *pending) {
 	r := c.relay
-	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.AuthTimeout)
-	defer cancel()
-	err := r.refreshIdentity(ctx, c, p)
-	if err != nil {
-		r.failed(c, []*pending{p}, "auth-service", r.faultOf(err, p.event), calls.Now)
-		return
-	}
-	r.count(p, "auth-service", "")
-	r.ack(c.socket, p, []byte(`[{"ok":true}]`), nil)
-	c.socket.Flush()
-	c.done(p)
+	c.carryOut(p, "auth-service", r.cfg.AuthTimeout, func(ctx context.Context) error {
+		err := r.refreshIdentity(ctx, c, p)
+		if err == nil {
+			r.ack(c.socket, p, []byte(`[{"ok":true}]`), nil)
+		}
+		return err
+	})
 }
 
 // refreshIdentity has auth-service check the fresh token, and binds its identity to the client.

@@ -3,11 +3,9 @@ package relay
 import (
 	"context"
 	"log/slog"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/starling-chat/starling/gateway/internal/calls"
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -28,27 +26,13 @@ const joinAttempts = 5
 //	JoinRoom           chat-service: may it? history and head, of one moment
 //	hub.CompleteJoin   history, ack, then what was buffered after head
 func (c *client) join(p *pending) {
-	r := c.relay
-	left, enough := r.timeLeft(p, time.Now())
-	if !enough {
-		r.failed(c, []*pending{p}, "none", fault.Retry(fault.Unavailable, "Service unavailable", retryAfter), calls.Now)
-		return
-	}
-	ctx, cancel := context.WithTimeout(r.ctx, left)
-	defer cancel()
-	roomID, valid := roomArgument(p.args)
-	var err error
-	if valid {
-		err = r.enter(ctx, c, p, roomID)
-	} else {
-		err = r.explain(ctx, c, p) // chat-service says what is wrong with the arguments
-	}
-	if err != nil {
-		r.failed(c, []*pending{p}, "chat-service", r.faultOf(err, p.event), calls.Now)
-		return
-	}
-	r.count(p, "chat-service", "")
-	c.done(p)
+	c.within(p, "chat-service", func(ctx context.Context) error {
+		roomID, valid := roomArgument(p.args)
+		if !valid {
+			return c.relay.explain(ctx, c, p) // chat-service says what is wrong with the arguments
+		}
+		return c.relay.enter(ctx, c, p, roomID)
+	})
 }
 
 // enter lets a socket into a room, as described at join; the answer to p is the last of the prelude.

@@ -56,7 +56,7 @@ func (c *client) forgetRoom(roomID string) (was bool) {
 	}
 	c.mu.Unlock()
 	if i >= 0 {
-		c.relay.presence.LeftRoom(&c.claim, roomID)
+		c.relay.watches.LeftRoom(&c.watching, roomID)
 	}
 	return i >= 0
 }

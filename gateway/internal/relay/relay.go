@@ -21,6 +21,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/gateway/internal/throttle"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/gateway/internal/watches"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/platform/stall"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
@@ -28,7 +29,7 @@ import (
 	"github.com/starling-chat/starling/proto/subject"
 )
 
-// Deps are what the relay stands on. It runs Feed, Presence and Store; the others run themselves, or need not run.
+// Deps are what the relay stands on. It runs Feed, Presence, Watches and Store; the others run themselves, or need not run.
 type Deps struct {
 	Bus      *nats.Conn
 	Auth     authv1.AuthServiceClient
@@ -37,6 +38,7 @@ type Deps struct {
 	Registry *hub.Registry
 	Feed     *roomfeed.Feed
 	Presence *presence.Presence
+	Watches  *watches.Watches
 	Store    *sessionstore.Store
 	Stats    *stats.Stats
 	Log      *slog.Logger
@@ -62,6 +64,7 @@ type Relay struct {
 	feed     *roomfeed.Feed
 	rooms    rooms // of feed
 	presence *presence.Presence
+	watches  *watches.Watches
 	store    *sessionstore.Store
 	stats    *stats.Stats
 	log      *slog.Logger
@@ -87,7 +90,7 @@ type Relay struct {
 func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 	r := &Relay{
 		cfg: cfg, nc: deps.Bus, auth: deps.Auth, chat: deps.Chat, hub: deps.Hub, registry: deps.Registry,
-		feed: deps.Feed, rooms: deps.Feed, presence: deps.Presence, store: deps.Store, stats: deps.Stats, log: deps.Log,
+		feed: deps.Feed, rooms: deps.Feed, presence: deps.Presence, watches: deps.Watches, store: deps.Store, stats: deps.Stats, log: deps.Log,
 		stalls: stall.New(stallLimit), catalog: services.NewCatalog(cfg.Services), holders: newHolders(),
 		users:      quota.New(cfg.Users),
 		handshakes: make(chan struct{}, cfg.MaxHandshakes),
@@ -118,6 +121,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	g.Go("revocations", r.revocations.run)
 	g.Go("token expiry", r.closeExpired)
 	g.Go("presence", r.presence.Run)
+	g.Go("watches", r.watches.Run)
 	g.Go("session store", r.store.Run)
 	g.Go("session states", r.keepStates)
 	err = g.Run(ctx)

@@ -25,6 +25,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/sessionstore"
 	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/gateway/internal/watches"
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/proto/fault"
@@ -289,9 +290,9 @@ func newRelay(cfg settings, nc *nats.Conn, conn *grpc.ClientConn, st *stats.Stat
 		Feed: roomfeed.New(cfg.feed, roomfeed.Deps{Bus: nc, Source: roomfeed.NewSource(nc, chat), Hub: h, Stats: st, Log: log}),
 		Presence: presence.New(presence.Config{
 			GatewayID: cfg.GatewayID, Incarnation: cfg.incarnation, LeaseInterval: time.Hour,
-			Service: presencev1.NewPresenceServiceClient(conn), MaxWatches: 1000, Stats: st,
 		}, nc, log),
-		Store: sessionstore.New(cfg.store, nc, st, log), Stats: st, Log: log,
+		Watches: watches.New(watches.Config{Most: 1000}, presencev1.NewPresenceServiceClient(conn), nc, st, log),
+		Store:   sessionstore.New(cfg.store, nc, st, log), Stats: st, Log: log,
 	})
 	r.rooms = &countedRooms{rooms: r.rooms, refs: make(map[string]int)}
 	return r

@@ -1,4 +1,4 @@
-package presence
+package watches
 
 import (
 	"context"
@@ -21,34 +21,34 @@ const (
 )
 
 // deliverLoop takes in what changed, and sends it to those who watch.
-func (p *Presence) deliverLoop(ctx context.Context) error {
+func (t *Watches) deliverLoop(ctx context.Context) error {
 	tick := time.NewTicker(deliverEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case msg := <-p.watches.heard:
-			p.changesHeard(msg.Data)
+		case msg := <-t.graph.heard:
+			t.changesHeard(msg.Data)
 		case <-tick.C:
-			p.deliver()
+			t.deliver()
 		}
 	}
 }
 
 // changesHeard takes in the changes of a shard; most of them are of users whom nobody watches here.
-func (p *Presence) changesHeard(data []byte) {
+func (t *Watches) changesHeard(data []byte) {
 	changes := new(eventv1.PresenceChanges)
 	if err := proto.Unmarshal(data, changes); err != nil {
-		p.log.Warn("presence changes cannot be decoded", slog.Any("error", err))
+		t.log.Warn("presence changes cannot be decoded", slog.Any("error", err))
 		return
 	}
 	now := time.Now()
-	t := &p.watches
-	t.mu.Lock()
-	defer t.mu.Unlock()
+	g := &t.graph
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, c := range changes.GetUsers() {
-		u := t.users[c.GetUserId()]
+		u := g.users[c.GetUserId()]
 		if u == nil {
 			continue
 		}
@@ -56,22 +56,22 @@ func (p *Presence) changesHeard(data []byte) {
 		if at := c.GetLastSeen(); at != nil {
 			seen = at.AsTime().UTC().Format("2006-01-02T15:04:05.000Z")
 		}
-		t.learn(u, c.GetOnline(), seen, now)
+		g.learn(u, c.GetOnline(), seen, now)
 	}
 }
 
 // deliver sends presence:changed to every socket that watches somebody who changed.
-func (p *Presence) deliver() {
+func (t *Watches) deliver() {
 	var flushes transport.FlushSet
-	for i, d := range p.watches.due() {
+	for i, d := range t.graph.due() {
 		m := d.parts.message(d.socket.Namespace)
 		if m == nil {
-			p.log.Error("presence:changed cannot be encoded")
+			t.log.Error("presence:changed cannot be encoded")
 			continue
 		}
 		if d.socket.Queue(m) {
-			p.cfg.Stats.EventsOut.Inc()
-			p.cfg.Stats.PresenceChanges.Inc()
+			t.stats.EventsOut.Inc()
+			t.stats.PresenceChanges.Inc()
 			flushes.Add(d.socket.Conn())
 		}
 		if i%flushEvery == flushEvery-1 {
@@ -88,14 +88,14 @@ type delivery struct {
 }
 
 // due takes what the sockets are to be sent. Sockets for which nothing changed but in one room share what they get.
-func (t *watches) due() []delivery {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (g *graph) due() []delivery {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	ofRooms := make(map[*watcher][]*changeList)
-	for room := range t.changedRooms {
+	for room := range g.changedRooms {
 		list := take(room.pending)
 		if len(room.pending) == 0 {
-			delete(t.changedRooms, room)
+			delete(g.changedRooms, room)
 		}
 		for w := range room.watchers {
 			ofRooms[w] = append(ofRooms[w], list)
@@ -115,29 +115,29 @@ func (t *watches) due() []delivery {
 		default:
 			for _, l := range lists {
 				for _, u := range l.users {
-					t.mark(w, u.user)
+					g.mark(w, u.user)
 				}
 			}
 		}
 	}
-	for w := range t.changed {
+	for w := range g.changed {
 		if w.held > 0 {
-			delete(t.changed, w)
+			delete(g.changed, w)
 			continue
 		}
-		t.prune(w)
+		g.prune(w)
 		if len(w.pending) > 0 {
 			all = append(all, delivery{w.socket, take(w.pending)})
 		}
 		if len(w.pending) == 0 {
-			delete(t.changed, w)
+			delete(g.changed, w)
 		}
 	}
 	return all
 }
 
 // prune drops pending changes of users whom a socket watches no more.
-func (t *watches) prune(w *watcher) {
+func (g *graph) prune(w *watcher) {
 	for u := range w.pending {
 		_, watched := w.users[u]
 		for room := range u.rooms {

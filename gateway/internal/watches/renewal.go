@@ -1,4 +1,4 @@
-package presence
+package watches
 
 import (
 	"context"
@@ -18,7 +18,7 @@ const (
 )
 
 // renewLoop asks now and then how those are who are watched here, and whether the watches may go on. It costs as much as is watched.
-func (p *Presence) renewLoop(ctx context.Context) error {
+func (t *Watches) renewLoop(ctx context.Context) error {
 	tick := time.NewTicker(renewEvery)
 	defer tick.Stop()
 	for {
@@ -26,87 +26,87 @@ func (p *Presence) renewLoop(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-tick.C:
-			p.report(p.renew(ctx))
-		case <-p.missed:
-			p.report(p.renew(ctx))
-		case <-p.checks:
-			p.report(p.checkGrants(ctx, time.Now()))
+			t.report(t.renew(ctx))
+		case <-t.missed:
+			t.report(t.renew(ctx))
+		case <-t.checks:
+			t.report(t.checkGrants(ctx, time.Now()))
 		}
 	}
 }
 
-func (p *Presence) report(err error) {
+func (t *Watches) report(err error) {
 	if err != nil {
-		p.log.Debug("watches not renewed", slog.Any("error", err)) // the next round tries again
+		t.log.Debug("watches not renewed", slog.Any("error", err)) // the next round tries again
 	}
 }
 
 // Resync is to be called when the bus is connected again: what was missed meanwhile is asked for.
-func (p *Presence) Resync() {
+func (t *Watches) Resync() {
 	select {
-	case p.missed <- struct{}{}:
+	case t.missed <- struct{}{}:
 	default: // a renewal is due already
 	}
 }
 
 // checkSoon has grants looked at that are due.
-func (p *Presence) checkSoon() {
+func (t *Watches) checkSoon() {
 	select {
-	case p.checks <- struct{}{}:
+	case t.checks <- struct{}{}:
 	default:
 	}
 }
 
 // renew learns how everybody is who is watched here, and who belongs to the watched rooms.
-func (p *Presence) renew(ctx context.Context) error {
-	users, rooms := p.watches.watched()
-	if err := p.renewUsers(ctx, users); err != nil {
+func (t *Watches) renew(ctx context.Context) error {
+	users, rooms := t.graph.watched()
+	if err := t.renewUsers(ctx, users); err != nil {
 		return err
 	}
 	for _, room := range rooms {
-		res, err := p.ask(ctx, &presencev1.WatchRequest{AsUserId: room.as.socket.UserID, RoomId: room.id, Renewal: true})
+		res, err := t.ask(ctx, &presencev1.WatchRequest{AsUserId: room.as.socket.UserID, RoomId: room.id, Renewal: true})
 		switch fault.KindOf(err) {
 		case "":
-			if unheard := p.watches.renewRoom(room.id, res); len(unheard) > 0 {
-				if err = p.listening(ctx); err == nil {
-					err = p.renewUsers(ctx, unheard)
+			if unheard := t.graph.renewRoom(room.id, res); len(unheard) > 0 {
+				if err = t.listening(ctx); err == nil {
+					err = t.renewUsers(ctx, unheard)
 				}
 				if err != nil {
 					return err
 				}
 			}
 		case fault.Forbidden, fault.NotFound: // this one is no member any more; another watcher is asked for next time
-			p.watches.unwatchRoom(room.as, room.id)
+			t.graph.unwatchRoom(room.as, room.id)
 		case fault.TooLarge:
-			p.watches.endRoom(room.id)
+			t.graph.endRoom(room.id)
 		default:
 			return err
 		}
 	}
-	return p.checkGrants(ctx, time.Now())
+	return t.checkGrants(ctx, time.Now())
 }
 
 // renewUsers learns how users are who are watched here.
-func (p *Presence) renewUsers(ctx context.Context, ids []string) error {
+func (t *Watches) renewUsers(ctx context.Context, ids []string) error {
 	for some := range slices.Chunk(ids, maxWatched) {
-		res, err := p.ask(ctx, &presencev1.WatchRequest{UserIds: some, Renewal: true})
+		res, err := t.ask(ctx, &presencev1.WatchRequest{UserIds: some, Renewal: true})
 		if err != nil {
 			return err
 		}
-		p.watches.answers(res.GetUsers())
+		t.graph.answers(res.GetUsers())
 	}
 	return nil
 }
 
 // checkGrants has watches of users granted anew that depend on rooms.
-func (p *Presence) checkGrants(ctx context.Context, now time.Time) error {
-	for _, g := range p.watches.expired(now.Add(-grantLife)) {
-		res, err := p.ask(ctx, &presencev1.WatchRequest{AsUserId: g.watcher.socket.UserID, UserIds: g.users, Renewal: true})
+func (t *Watches) checkGrants(ctx context.Context, now time.Time) error {
+	for _, g := range t.graph.expired(now.Add(-grantLife)) {
+		res, err := t.ask(ctx, &presencev1.WatchRequest{AsUserId: g.watcher.socket.UserID, UserIds: g.users, Renewal: true})
 		switch fault.KindOf(err) {
 		case "":
-			p.watches.deny(g.watcher, res.GetDeniedUserIds(), now)
+			t.graph.deny(g.watcher, res.GetDeniedUserIds(), now)
 		case fault.Forbidden:
-			p.watches.deny(g.watcher, g.users, now)
+			t.graph.deny(g.watcher, g.users, now)
 		default:
 			return err
 		}
@@ -115,10 +115,10 @@ func (p *Presence) checkGrants(ctx context.Context, now time.Time) error {
 }
 
 // listening returns when the subscriptions that were made reach the NATS server.
-func (p *Presence) listening(ctx context.Context) error {
+func (t *Watches) listening(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	if err := p.nc.FlushWithContext(ctx); err != nil {
+	if err := t.nc.FlushWithContext(ctx); err != nil {
 		return away(fmt.Errorf("flush subscriptions: %w", err))
 	}
 	return nil
@@ -129,10 +129,10 @@ func away(cause error) error {
 	return &fault.Error{Kind: fault.Unavailable, Message: "Presence is unavailable", RetryAfter: retryAfter, Cause: cause}
 }
 
-func (p *Presence) ask(ctx context.Context, r *presencev1.WatchRequest) (*presencev1.WatchResponse, error) {
+func (t *Watches) ask(ctx context.Context, r *presencev1.WatchRequest) (*presencev1.WatchResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	res, err := p.cfg.Service.Watch(ctx, r)
+	res, err := t.service.Watch(ctx, r)
 	return res, fault.FromStatus(err)
 }
 
@@ -143,13 +143,13 @@ type roomRef struct {
 }
 
 // watched lists who and what is watched here.
-func (t *watches) watched() (users []string, rooms []roomRef) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for id := range t.users {
+func (g *graph) watched() (users []string, rooms []roomRef) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for id := range g.users {
 		users = append(users, id)
 	}
-	for id, room := range t.rooms {
+	for id, room := range g.rooms {
 		for w := range room.watchers {
 			rooms = append(rooms, roomRef{id, w})
 			break
@@ -159,35 +159,35 @@ func (t *watches) watched() (users []string, rooms []roomRef) {
 }
 
 // answers learns what presence-service answered about users.
-func (t *watches) answers(users []*presencev1.UserPresence) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (g *graph) answers(users []*presencev1.UserPresence) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	for _, answered := range users {
-		if u := t.users[answered.GetUserId()]; u != nil {
-			t.learn(u, answered.GetOnline(), answered.GetLastSeen(), time.Time{})
+		if u := g.users[answered.GetUserId()]; u != nil {
+			g.learn(u, answered.GetOnline(), answered.GetLastSeen(), time.Time{})
 		}
 	}
 }
 
 // renewRoom makes the members of a watched room those that presence-service told; see setMembers.
-func (t *watches) renewRoom(id string, res *presencev1.WatchResponse) (unheard []string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	room := t.rooms[id]
+func (g *graph) renewRoom(id string, res *presencev1.WatchResponse) (unheard []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	room := g.rooms[id]
 	if room == nil {
 		return nil
 	}
-	unheard, _ = t.setMembers(room, res.GetUsers()) // a subscription that fails is tried again the next time
+	unheard, _ = g.setMembers(room, res.GetUsers()) // a subscription that fails is tried again the next time
 	return unheard
 }
 
 // endRoom ends all watches of a room.
-func (t *watches) endRoom(id string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if room := t.rooms[id]; room != nil {
+func (g *graph) endRoom(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if room := g.rooms[id]; room != nil {
 		for w := range room.watchers {
-			t.leave(w, room)
+			g.leave(w, room)
 		}
 	}
 }
@@ -199,11 +199,11 @@ type grant struct {
 }
 
 // expired lists the watches of users that depend on rooms and were granted before a time.
-func (t *watches) expired(before time.Time) (grants []grant) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (g *graph) expired(before time.Time) (grants []grant) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	seen := make(map[*watcher]struct{})
-	for _, u := range t.users {
+	for _, u := range g.users {
 		for w := range u.watchers {
 			if _, again := seen[w]; again || !w.expires || w.held > 0 || w.granted.After(before) {
 				continue

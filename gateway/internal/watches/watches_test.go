@@ -1,14 +1,16 @@
-package presence
+package watches
 
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -16,6 +18,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	presencev1 "github.com/starling-chat/starling/proto/gen/starling/presence/v1"
@@ -79,12 +82,28 @@ func (a *answers) set(f func(a *answers)) {
 	f(a)
 }
 
+// world is the watches of a gateway, with a broker and a presence-service. Tests call what Run would.
+type world struct {
+	watches *Watches
+	sockets *sessiontest.Sockets
+	service *nats.Conn
+	answers *answers // of presence-service
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	broker := bustest.Server(t)
+	w := &world{answers: newAnswers(), sockets: sessiontest.NewSockets(t), service: bustest.Connect(t, broker)}
+	w.watches = New(Config{Most: 1000}, w.answers, bustest.Connect(t, broker), sessiontest.Stats(), slog.New(slog.DiscardHandler))
+	return w
+}
+
 // spectator is a client that may watch.
 type spectator struct {
 	t      *testing.T
 	w      *world
 	client *sessiontest.Conn
-	claim  *Claim
+	place  *Place
 	req    Request
 	rooms  map[string]bool
 }
@@ -92,12 +111,11 @@ type spectator struct {
 func (w *world) spectator(t *testing.T, user string, rooms ...string) *spectator {
 	t.Helper()
 	s, client := w.sockets.New(t, "/chat", user)
-	p := &spectator{t: t, w: w, client: client, claim: new(Claim), rooms: map[string]bool{}}
+	p := &spectator{t: t, w: w, client: client, place: new(Place), rooms: map[string]bool{}}
 	for _, room := range rooms {
 		p.rooms[room] = true
 	}
-	w.presence.Up(s, p.claim)
-	p.req = Request{Socket: s, Claim: p.claim, Joined: func(room string) bool { return p.rooms[room] }, Ack: func(args []byte) {
+	p.req = Request{Socket: s, Place: p.place, Joined: func(room string) bool { return p.rooms[room] }, Ack: func(args []byte) {
 		client.Queue(mustAck(t, args))
 		client.Flush()
 	}}
@@ -119,7 +137,7 @@ func (p *spectator) does(event, args string) fault.Kind {
 	p.t.Helper()
 	r := p.req
 	r.Event, r.Args = event, []byte(args)
-	return fault.KindOf(p.w.presence.Watch(p.t.Context(), r))
+	return fault.KindOf(p.w.watches.Watch(p.t.Context(), r))
 }
 
 // gets takes what the client has got since the last time.
@@ -152,13 +170,13 @@ func (w *world) change(t *testing.T, user string, online bool, seen time.Time) {
 	if err := w.service.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.presence.nc.Flush(); err != nil { // what the server had for the gateway is there
+	if err := w.watches.nc.Flush(); err != nil { // what the server had for the gateway is there
 		t.Fatal(err)
 	}
 	for {
 		select {
-		case m := <-w.presence.watches.heard:
-			w.presence.changesHeard(m.Data)
+		case m := <-w.watches.graph.heard:
+			w.watches.changesHeard(m.Data)
 		default:
 			return
 		}
@@ -167,8 +185,8 @@ func (w *world) change(t *testing.T, user string, online bool, seen time.Time) {
 
 // heardShards counts the shards that the gateway hears.
 func (w *world) heardShards() (n int) {
-	for i := range w.presence.watches.shards {
-		if w.presence.watches.shards[i].sub != nil {
+	for i := range w.watches.graph.shards {
+		if w.watches.graph.shards[i].sub != nil {
 			n++
 		}
 	}
@@ -179,14 +197,14 @@ const ackEmpty = `1[{"ok":true,"users":[]}]`
 
 // TestWatchUsers: a socket hears of those whom it watches, once a round, and of nobody else; the next watch replaces the one before.
 func TestWatchUsers(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t)
 	a, idle := w.spectator(t, "ann"), w.spectator(t, "idle")
 	w.answers.set(func(a *answers) { a.online["bob"], a.denied["eve"] = true, true })
 	if kind := a.does(EventWatch, `[{"userIds":["bob","cid","eve","bob"]}]`); kind != "" {
 		t.Fatalf("watch = %s", kind)
 	}
 	a.gets(`1[{"ok":true,"users":[{"userId":"bob","online":true,"lastSeen":null},{"userId":"cid","online":false,"lastSeen":null}],"denied":["eve"]}]`)
-	w.presence.deliver()
+	w.watches.deliver()
 	a.gets()
 	w.change(t, "bob", false, time.UnixMilli(1_700_000_000_000))
 	w.change(t, "cid", true, time.Time{})
@@ -195,14 +213,14 @@ func TestWatchUsers(t *testing.T) {
 	w.change(t, "bob", false, time.UnixMilli(1_700_000_000_002))
 	w.change(t, "eve", true, time.Time{})
 	a.gets() // not before the round
-	w.presence.deliver()
+	w.watches.deliver()
 	got := a.client.Packets()
 	a.client.Forget()
 	if len(got) != 1 || !strings.HasPrefix(got[0], `42/chat,["presence:changed",{"users":[`) || strings.Contains(got[0], "eve") ||
 		!strings.Contains(got[0], `{"userId":"bob","online":false,"lastSeen":"2023-11-14T22:13:20.002Z"}`) {
 		t.Errorf("a round brought %q, want one presence:changed with the last of bob and nothing of eve", got)
 	}
-	w.presence.deliver()
+	w.watches.deliver()
 	a.gets()
 
 	if kind := a.does(EventWatch, `[{"userIds":["cid"]}]`); kind != "" {
@@ -210,7 +228,7 @@ func TestWatchUsers(t *testing.T) {
 	}
 	a.gets(`1[{"ok":true,"users":[{"userId":"cid","online":false,"lastSeen":null}]}]`)
 	w.change(t, "bob", true, time.Time{})
-	w.presence.deliver()
+	w.watches.deliver()
 	a.gets()
 	if n := w.heardShards(); n != 1 {
 		t.Errorf("%d shards are heard while one user is watched, want 1", n)
@@ -225,21 +243,21 @@ func TestWatchUsers(t *testing.T) {
 // TestWatchIsAsked: nothing is sent of a user before it is clear that one may watch it; what changed meanwhile follows the answer; a
 // question that fails changes nothing.
 func TestWatchIsAsked(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t)
 	a := w.spectator(t, "ann")
 	w.answers.set(func(s *answers) {
 		s.denied["eve"] = true
 		s.during = func(*presencev1.WatchRequest) {
 			w.change(t, "eve", true, time.Time{})
 			w.change(t, "bob", true, time.Time{}) // the answer is from before it
-			w.presence.deliver()
+			w.watches.deliver()
 			a.gets()
 		}
 	})
 	if kind := a.does(EventWatch, `[{"userIds":["bob","eve"]}]`); kind != "" {
 		t.Fatalf("watch = %s", kind)
 	}
-	w.presence.deliver()
+	w.watches.deliver()
 	a.gets(`1[{"ok":true,"users":[{"userId":"bob","online":false,"lastSeen":null}],"denied":["eve"]}]`,
 		`["presence:changed",{"users":[{"userId":"bob","online":true}]}]`)
 	w.answers.set(func(s *answers) { s.during, s.fails = nil, fault.New(fault.Unavailable, "Presence is unavailable") })
@@ -248,13 +266,13 @@ func TestWatchIsAsked(t *testing.T) {
 	}
 	w.change(t, "cid", true, time.Time{})
 	w.change(t, "bob", false, time.Time{})
-	w.presence.deliver()
+	w.watches.deliver()
 	a.gets(`["presence:changed",{"users":[{"userId":"bob","online":false}]}]`)
 }
 
 // TestWatchEnds: with the socket its watches end, also one that is being asked for.
 func TestWatchEnds(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t)
 	w.answers.set(func(s *answers) { s.rooms["r"] = []string{"ann", "bob"} })
 	a := w.spectator(t, "ann", "r")
 	for event, args := range map[string]string{EventWatch: `[{"userIds":["bob","cid"]}]`, EventWatchRoom: `["r"]`} {
@@ -262,21 +280,21 @@ func TestWatchEnds(t *testing.T) {
 			t.Fatalf("%s = %s", event, kind)
 		}
 	}
-	w.answers.set(func(s *answers) { s.during = func(*presencev1.WatchRequest) { w.presence.Down(a.claim) } })
+	w.answers.set(func(s *answers) { s.during = func(*presencev1.WatchRequest) { w.watches.End(a.place) } })
 	if kind := a.does(EventWatch, `[{"userIds":["dan"]}]`); kind != fault.Unavailable {
 		t.Errorf("watch of a socket that ends = %q, want unavailable", kind)
 	}
 	if kind := a.does(EventWatch, `[{"userIds":["dan"]}]`); kind != fault.Unavailable {
 		t.Errorf("watch of a socket that has ended = %q, want unavailable", kind)
 	}
-	if users, rooms := w.presence.watches.watched(); len(users)+len(rooms)+w.heardShards()+w.presence.watches.links != 0 {
-		t.Errorf("after the end %v and %v are watched, %d shards heard, %d links, want none", users, rooms, w.heardShards(), w.presence.watches.links)
+	if users, rooms := w.watches.graph.watched(); len(users)+len(rooms)+w.heardShards()+w.watches.graph.links != 0 {
+		t.Errorf("after the end %v and %v are watched, %d shards heard, %d links, want none", users, rooms, w.heardShards(), w.watches.graph.links)
 	}
 }
 
 // TestWatchRoom: a socket in a room hears of its members, also of those who come later, until it leaves.
 func TestWatchRoom(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t)
 	w.answers.set(func(s *answers) { s.rooms["r"], s.online["bob"] = []string{"ann", "bob", "cid"}, true })
 	a, b, out := w.spectator(t, "ann", "r"), w.spectator(t, "bob", "r"), w.spectator(t, "cid")
 	if kind := out.does(EventWatchRoom, `["r"]`); kind != fault.Forbidden {
@@ -289,7 +307,7 @@ func TestWatchRoom(t *testing.T) {
 		s.gets(`1[{"ok":true,"roomId":"r","users":[{"userId":"ann","online":false,"lastSeen":null},{"userId":"bob","online":true,"lastSeen":null},{"userId":"cid","online":false,"lastSeen":null}]}]`)
 	}
 	w.change(t, "cid", true, time.Time{})
-	w.presence.deliver()
+	w.watches.deliver()
 	cid := `["presence:changed",{"users":[{"userId":"cid","online":true}]}]`
 	a.gets(cid)
 	b.gets(cid)
@@ -301,73 +319,73 @@ func TestWatchRoom(t *testing.T) {
 	}
 	a.client.Forget()
 	w.change(t, "cid", false, time.Time{})
-	w.presence.deliver()
+	w.watches.deliver()
 	cid = `["presence:changed",{"users":[{"userId":"cid","online":false}]}]`
 	a.gets(cid)
 	b.gets(cid)
 
 	// A member comes, another goes: the renewal brings it.
 	w.answers.set(func(s *answers) { s.rooms["r"], s.online["dan"] = []string{"ann", "bob", "dan"}, true })
-	if err := w.presence.renew(t.Context()); err != nil {
+	if err := w.watches.renew(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.presence.deliver()
+	w.watches.deliver()
 	b.gets(`["presence:changed",{"users":[{"userId":"dan","online":true}]}]`)
 	a.client.Forget()
 	w.change(t, "cid", true, time.Time{})
-	w.presence.deliver()
+	w.watches.deliver()
 	b.gets()
 	a.gets(`["presence:changed",{"users":[{"userId":"cid","online":true}]}]`)
 
 	w.change(t, "dan", false, time.Time{})
-	w.presence.LeftRoom(b.claim, "r")
-	w.presence.deliver()
+	w.watches.LeftRoom(b.place, "r")
+	w.watches.deliver()
 	b.gets()
 	a.gets(`["presence:changed",{"users":[{"userId":"dan","online":false}]}]`)
 	if kind := a.does(EventUnwatchRoom, `["r"]`); kind != "" {
 		t.Errorf("unwatch-room = %s", kind)
 	}
 	a.gets(`1[{"ok":true}]`)
-	if _, rooms := w.presence.watches.watched(); len(rooms) != 0 {
+	if _, rooms := w.watches.graph.watched(); len(rooms) != 0 {
 		t.Errorf("%v are watched by nobody, want none", rooms)
 	}
 }
 
 // TestWatchRoomLeftMeanwhile: a socket that is put out of a room while presence-service is asked hears nothing of it.
 func TestWatchRoomLeftMeanwhile(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t)
 	w.answers.set(func(s *answers) { s.rooms["r"] = []string{"ann", "bob"} })
 	a := w.spectator(t, "ann", "r")
 	w.answers.set(func(s *answers) {
-		s.during = func(*presencev1.WatchRequest) { delete(a.rooms, "r"); w.presence.LeftRoom(a.claim, "r") }
+		s.during = func(*presencev1.WatchRequest) { delete(a.rooms, "r"); w.watches.LeftRoom(a.place, "r") }
 	})
 	_ = a.does(EventWatchRoom, `["r"]`)
 	a.client.Forget()
 	w.change(t, "bob", true, time.Time{})
-	w.presence.deliver()
+	w.watches.deliver()
 	a.gets()
 }
 
 // TestWatchFindsWhatWasMissed: a change that did not come is found by the next renewal, and told.
 func TestWatchFindsWhatWasMissed(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t)
 	a := w.spectator(t, "ann")
 	if kind := a.does(EventWatch, `[{"userIds":["bob"]}]`); kind != "" {
 		t.Fatalf("watch = %s", kind)
 	}
 	a.client.Forget()
 	w.answers.set(func(s *answers) { s.online["bob"] = true })
-	if err := w.presence.renew(t.Context()); err != nil {
+	if err := w.watches.renew(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.presence.deliver()
+	w.watches.deliver()
 	a.gets(`["presence:changed",{"users":[{"userId":"bob","online":true}]}]`)
 }
 
 // TestWatchFollowsAccess: a grant that depends on rooms is asked for again after its time, and when the socket leaves a room; who may
 // no longer watch hears no more.
 func TestWatchFollowsAccess(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t)
 	w.answers.set(func(s *answers) { s.expires = true })
 	a := w.spectator(t, "ann", "r")
 	watch := func() {
@@ -385,7 +403,7 @@ func TestWatchFollowsAccess(t *testing.T) {
 		online = !online
 		w.change(t, "bob", online, time.Time{})
 		w.change(t, "cid", online, time.Time{})
-		w.presence.deliver()
+		w.watches.deliver()
 		got := strings.Join(a.client.Packets(), "")
 		a.client.Forget()
 		for _, user := range []string{"bob", "cid"} {
@@ -395,20 +413,20 @@ func TestWatchFollowsAccess(t *testing.T) {
 		}
 	}
 	watch()
-	if err := w.presence.checkGrants(t.Context(), time.Now()); err != nil {
+	if err := w.watches.checkGrants(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	hears("bob", "cid") // its time has not come
-	if err := w.presence.checkGrants(t.Context(), time.Now().Add(grantLife+time.Second)); err != nil {
+	if err := w.watches.checkGrants(t.Context(), time.Now().Add(grantLife+time.Second)); err != nil {
 		t.Fatal(err)
 	}
 	hears("cid")
 	watch()
-	w.presence.LeftRoom(a.claim, "r")
-	if len(w.presence.checks) != 1 {
+	w.watches.LeftRoom(a.place, "r")
+	if len(w.watches.checks) != 1 {
 		t.Error("a socket that left a room is not checked soon")
 	}
-	if err := w.presence.checkGrants(t.Context(), time.Now()); err != nil {
+	if err := w.watches.checkGrants(t.Context(), time.Now()); err != nil {
 		t.Fatal(err)
 	}
 	hears("cid")
@@ -416,7 +434,7 @@ func TestWatchFollowsAccess(t *testing.T) {
 
 // TestWatchBounds: arguments, the users of a socket, and all watches have bounds with a word each.
 func TestWatchBounds(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t)
 	w.answers.set(func(s *answers) { s.rooms["r"] = []string{"ann", "bob"} })
 	a := w.spectator(t, "ann", "r")
 	many := func(n int) string {
@@ -464,13 +482,13 @@ func TestWatchBounds(t *testing.T) {
 
 // TestManyChangesComeInRounds: what does not fit into one presence:changed comes with the next.
 func TestManyChangesComeInRounds(t *testing.T) {
-	w := newWorld(t, time.Hour)
+	w := newWorld(t)
 	members := []string{"ann"}
 	for i := range maxDelivered + 10 {
 		members = append(members, fmt.Sprint("u", i))
 	}
 	w.answers.set(func(s *answers) { s.rooms["r"] = members })
-	w.presence.watches.most = 10_000
+	w.watches.graph.most = 10_000
 	a := w.spectator(t, "ann", "r")
 	if kind := a.does(EventWatchRoom, `["r"]`); kind != "" {
 		t.Fatalf("watch-room = %s", kind)
@@ -481,12 +499,12 @@ func TestManyChangesComeInRounds(t *testing.T) {
 			s.online[id] = true
 		}
 	})
-	if err := w.presence.renew(t.Context()); err != nil {
+	if err := w.watches.renew(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	told := 0
 	for _, want := range []int{maxDelivered, len(members) - maxDelivered, 0} {
-		w.presence.deliver()
+		w.watches.deliver()
 		n := strings.Count(strings.Join(a.client.Packets(), ""), "userId")
 		a.client.Forget()
 		if told += n; n != want {

@@ -1,4 +1,4 @@
-package presence
+package watches
 
 import (
 	"context"
@@ -39,7 +39,7 @@ type Request struct {
 	Event  string
 	Args   []byte // a JSON array that was checked
 	Socket *session.Socket
-	Claim  *Claim // of Socket
+	Place  *Place // of Socket
 	// Joined tells whether the socket is in a room.
 	Joined func(roomID string) bool
 	// Ack queues the answer to the socket.
@@ -48,8 +48,8 @@ type Request struct {
 
 // Watch does what a client event about watches asks for. Nothing of a user is sent to the socket between the question and the
 // answer; what changed meanwhile comes behind it. The error is a fault, and then nothing has changed.
-func (p *Presence) Watch(ctx context.Context, r Request) error {
-	w := p.watcherOf(r.Claim, r.Socket)
+func (t *Watches) Watch(ctx context.Context, r Request) error {
+	w := t.watcherOf(r.Place, r.Socket)
 	if w == nil {
 		return errGone
 	}
@@ -58,97 +58,74 @@ func (p *Presence) Watch(ctx context.Context, r Request) error {
 		if err != nil {
 			return err
 		}
-		return p.watchUsers(ctx, w, ids, r.Ack)
+		return t.watchUsers(ctx, w, ids, r.Ack)
 	}
 	roomID, err := roomID(r.Args)
 	switch {
 	case err != nil:
 		return err
 	case r.Event == EventUnwatchRoom:
-		p.watches.unwatchRoom(w, roomID)
+		t.graph.unwatchRoom(w, roomID)
 		r.Ack([]byte(`[{"ok":true}]`))
 		return nil
 	case !r.Joined(roomID):
 		return fault.New(fault.Forbidden, "Join the room to watch it")
 	}
-	return p.watchRoom(ctx, w, roomID, r)
+	return t.watchRoom(ctx, w, roomID, r)
 }
 
 var errGone = fault.New(fault.Unavailable, "The socket is gone")
 
-// watcherOf is what a socket watches; nil when the socket has ended.
-func (p *Presence) watcherOf(c *Claim, s *session.Socket) *watcher {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if c.withdrawn {
-		return nil
-	}
-	if c.watcher == nil {
-		c.watcher = newWatcher(s)
-	}
-	return c.watcher
-}
-
 // watchUsers replaces the users that a socket watches by their ids.
-func (p *Presence) watchUsers(ctx context.Context, w *watcher, ids []string, ack func([]byte)) error {
+func (t *Watches) watchUsers(ctx context.Context, w *watcher, ids []string, ack func([]byte)) error {
 	res := new(presencev1.WatchResponse)
 	if len(ids) > 0 {
-		added, err := p.watches.begin(w, ids)
+		added, err := t.graph.begin(w, ids)
 		if err != nil {
 			return err
 		}
-		if err = p.listening(ctx); err == nil { // changes are heard before anybody is asked
-			res, err = p.cfg.Service.Watch(ctx, &presencev1.WatchRequest{AsUserId: w.socket.UserID, UserIds: ids})
+		if err = t.listening(ctx); err == nil { // changes are heard before anybody is asked
+			res, err = t.service.Watch(ctx, &presencev1.WatchRequest{AsUserId: w.socket.UserID, UserIds: ids})
 		}
 		if err != nil {
-			p.watches.cancel(w, added)
+			t.graph.cancel(w, added)
 			return fault.FromStatus(err)
 		}
 	}
-	if !p.watches.settle(w, res, time.Now()) {
+	if !t.graph.settle(w, res, time.Now()) {
 		return errGone
 	}
 	ack(ackOf("", res))
-	p.watches.answered(w)
+	t.graph.answered(w)
 	return nil
 }
 
 // watchRoom has a socket watch the members of a room.
-func (p *Presence) watchRoom(ctx context.Context, w *watcher, roomID string, r Request) error {
-	p.watches.asking(w)
-	defer p.watches.answered(w)
-	res, err := p.cfg.Service.Watch(ctx, &presencev1.WatchRequest{AsUserId: w.socket.UserID, RoomId: roomID})
+func (t *Watches) watchRoom(ctx context.Context, w *watcher, roomID string, r Request) error {
+	t.graph.asking(w)
+	defer t.graph.answered(w)
+	res, err := t.service.Watch(ctx, &presencev1.WatchRequest{AsUserId: w.socket.UserID, RoomId: roomID})
 	if err != nil {
 		return fault.FromStatus(err)
 	}
-	unheard, err := p.watches.watchRoom(w, roomID, res)
+	unheard, err := t.graph.watchRoom(w, roomID, res)
 	if err != nil {
 		return err
 	}
 	if len(unheard) > 0 { // what changed before their shards were heard
-		if err = p.listening(ctx); err == nil {
-			err = p.renewUsers(ctx, unheard)
+		if err = t.listening(ctx); err == nil {
+			err = t.renewUsers(ctx, unheard)
 		}
 		if err != nil {
-			p.watches.unwatchRoom(w, roomID)
+			t.graph.unwatchRoom(w, roomID)
 			return fault.FromStatus(err)
 		}
 	}
 	r.Ack(ackOf(roomID, res))
 	if !r.Joined(roomID) { // it has left, or was put out, while presence-service was asked
-		p.watches.unwatchRoom(w, roomID)
+		t.graph.unwatchRoom(w, roomID)
 	}
 	return nil
-}
-
-// LeftRoom is to be called when a socket has left a room: whom it watched because of it, it watches no more.
-func (p *Presence) LeftRoom(c *Claim, roomID string) {
-	p.mu.Lock()
-	w := c.watcher
-	p.mu.Unlock()
-	if w != nil && p.watches.leftRoom(w, roomID) {
-		p.checkSoon()
-	}
 }
 
 // userIDs reads [{"userIds":[…]}]; the list may be empty.
@@ -220,7 +197,7 @@ func ackOf(roomID string, res *presencev1.WatchResponse) []byte {
 	}
 	b = append(b, ']')
 	if denied := res.GetDeniedUserIds(); len(denied) > 0 {
-		b = appendStrings(append(b, `,"denied":`...), denied)
+		b = rawjson.AppendStrings(append(b, `,"denied":`...), denied)
 	}
 	return append(b, `}]`...)
 }

@@ -1,4 +1,4 @@
-package presence
+package watches
 
 import (
 	"fmt"
@@ -14,14 +14,14 @@ import (
 	"github.com/starling-chat/starling/proto/subject"
 )
 
-// watches is who of this gateway watches whom.
+// graph is who of this gateway watches whom.
 //
 //	watcher (a socket) ──users──► watchedUser ◄──members── watchedRoom ◄──rooms── watcher
 //	                                  │
 //	                              its shard of users is subscribed to
 //
 // A shard without a watched user is not subscribed to, so that changes of users whom nobody watches here do not even reach the gateway.
-type watches struct {
+type graph struct {
 	// Fixed at birth.
 	nc    *nats.Conn
 	stats *stats.Stats
@@ -51,7 +51,7 @@ type shard struct {
 type watcher struct {
 	socket *session.Socket // fixed at birth
 
-	// Guarded by watches.mu.
+	// Guarded by graph.mu.
 	users   map[*watchedUser]struct{} // by their ids
 	rooms   map[*watchedRoom]struct{}
 	pending map[*watchedUser]struct{} // changes of users that were not sent yet
@@ -88,8 +88,8 @@ type watchedRoom struct {
 	pending  map[*watchedUser]struct{}
 }
 
-func newWatches(nc *nats.Conn, most int, st *stats.Stats) watches {
-	return watches{
+func newGraph(nc *nats.Conn, most int, st *stats.Stats) graph {
+	return graph{
 		stats: st, nc: nc, heard: make(chan *nats.Msg, heardBuffer), most: most,
 		users: make(map[string]*watchedUser), rooms: make(map[string]*watchedRoom),
 		changed: make(map[*watcher]struct{}), changedRooms: make(map[*watchedRoom]struct{}),
@@ -98,21 +98,21 @@ func newWatches(nc *nats.Conn, most int, st *stats.Stats) watches {
 
 // begin has a socket watch users in addition, before it is known whether it may, and gives those that are new to it. Nothing is
 // sent to it until answered or cancel.
-func (t *watches) begin(w *watcher, ids []string) (added []string, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := t.roomFor(w, len(ids)); err != nil {
+func (g *graph) begin(w *watcher, ids []string) (added []string, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := g.roomFor(w, len(ids)); err != nil {
 		return nil, err
 	}
 	for _, id := range ids {
-		u, err := t.user(id)
+		u, err := g.user(id)
 		if err != nil {
-			t.unlinkAll(w, added)
+			g.unlinkAll(w, added)
 			return nil, err
 		}
 		if _, has := w.users[u]; !has {
 			w.users[u], u.watchers[w] = struct{}{}, struct{}{}
-			t.link(1)
+			g.link(1)
 			added = append(added, id)
 		}
 	}
@@ -121,17 +121,17 @@ func (t *watches) begin(w *watcher, ids []string) (added []string, err error) {
 }
 
 // cancel takes back what begin added.
-func (t *watches) cancel(w *watcher, added []string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.unlinkAll(w, added)
-	t.release(w)
+func (g *graph) cancel(w *watcher, added []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.unlinkAll(w, added)
+	g.release(w)
 }
 
 // settle leaves a socket with the users that were granted. It is false when the socket has ended.
-func (t *watches) settle(w *watcher, res *presencev1.WatchResponse, now time.Time) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (g *graph) settle(w *watcher, res *presencev1.WatchResponse, now time.Time) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if w.ended {
 		return false
 	}
@@ -142,12 +142,12 @@ func (t *watches) settle(w *watcher, res *presencev1.WatchResponse, now time.Tim
 	for u := range w.users {
 		p, ok := granted[u.id]
 		if !ok {
-			t.unlink(w, u)
+			g.unlink(w, u)
 			continue
 		}
-		t.learn(u, p.GetOnline(), p.GetLastSeen(), time.Time{})
+		g.learn(u, p.GetOnline(), p.GetLastSeen(), time.Time{})
 		if u.online != p.GetOnline() { // heard since it was answered
-			t.mark(w, u)
+			g.mark(w, u)
 		}
 	}
 	w.expires, w.granted = res.GetExpires(), now
@@ -155,58 +155,58 @@ func (t *watches) settle(w *watcher, res *presencev1.WatchResponse, now time.Tim
 }
 
 // asking holds back what is to be sent to a socket until answered.
-func (t *watches) asking(w *watcher) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (g *graph) asking(w *watcher) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	w.held++
 }
 
 // answered lets what a socket is to be sent go again: it has the answer.
-func (t *watches) answered(w *watcher) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.release(w)
+func (g *graph) answered(w *watcher) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.release(w)
 }
 
-func (t *watches) release(w *watcher) {
+func (g *graph) release(w *watcher) {
 	if w.held = max(w.held-1, 0); w.held == 0 && len(w.pending) > 0 && !w.ended {
-		t.changed[w] = struct{}{}
+		g.changed[w] = struct{}{}
 	}
 }
 
 // deny ends a socket's watch of some users: it may no longer.
-func (t *watches) deny(w *watcher, ids []string, now time.Time) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.unlinkAll(w, ids)
+func (g *graph) deny(w *watcher, ids []string, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.unlinkAll(w, ids)
 	w.granted = now
 }
 
 // watchRoom has a socket watch the members of a room. unheard are those of whom changes were not heard before.
-func (t *watches) watchRoom(w *watcher, roomID string, res *presencev1.WatchResponse) (unheard []string, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if err := t.roomFor(w, len(res.GetUsers())+1); err != nil {
+func (g *graph) watchRoom(w *watcher, roomID string, res *presencev1.WatchResponse) (unheard []string, err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := g.roomFor(w, len(res.GetUsers())+1); err != nil {
 		return nil, err
 	}
-	room := t.rooms[roomID]
+	room := g.rooms[roomID]
 	if room == nil {
 		room = &watchedRoom{
 			id: roomID, members: make(map[*watchedUser]struct{}), watchers: make(map[*watcher]struct{}), pending: make(map[*watchedUser]struct{}),
 		}
-		t.rooms[roomID] = room
+		g.rooms[roomID] = room
 	}
 	if _, has := w.rooms[room]; !has {
 		w.rooms[room], room.watchers[w] = struct{}{}, struct{}{}
-		t.link(1)
+		g.link(1)
 	}
-	if unheard, err = t.setMembers(room, res.GetUsers()); err != nil {
-		t.leave(w, room)
+	if unheard, err = g.setMembers(room, res.GetUsers()); err != nil {
+		g.leave(w, room)
 		return nil, err
 	}
 	for _, p := range res.GetUsers() {
-		if u := t.users[p.GetUserId()]; u.online != p.GetOnline() {
-			t.mark(w, u)
+		if u := g.users[p.GetUserId()]; u.online != p.GetOnline() {
+			g.mark(w, u)
 		}
 	}
 	return unheard, nil
@@ -214,12 +214,12 @@ func (t *watches) watchRoom(w *watcher, roomID string, res *presencev1.WatchResp
 
 // setMembers makes the members of a room those that presence-service told, and learns how they are. The watchers are told of those who
 // are new to a room that was watched before.
-func (t *watches) setMembers(room *watchedRoom, members []*presencev1.UserPresence) (unheard []string, err error) {
+func (g *graph) setMembers(room *watchedRoom, members []*presencev1.UserPresence) (unheard []string, err error) {
 	begins := len(room.members) == 0
 	stay := make(map[*watchedUser]struct{}, len(members))
 	for _, p := range members {
-		isNew := t.users[p.GetUserId()] == nil
-		u, err := t.user(p.GetUserId())
+		isNew := g.users[p.GetUserId()] == nil
+		u, err := g.user(p.GetUserId())
 		if err != nil {
 			return nil, err
 		}
@@ -230,34 +230,34 @@ func (t *watches) setMembers(room *watchedRoom, members []*presencev1.UserPresen
 		_, was := room.members[u]
 		if !was {
 			room.members[u], u.rooms[room] = struct{}{}, struct{}{}
-			t.link(1)
+			g.link(1)
 		}
-		t.learn(u, p.GetOnline(), p.GetLastSeen(), time.Time{})
+		g.learn(u, p.GetOnline(), p.GetLastSeen(), time.Time{})
 		if !was && !begins {
-			t.markRoom(room, u)
+			g.markRoom(room, u)
 		}
 	}
 	for u := range room.members {
 		if _, stays := stay[u]; !stays {
-			t.removeMember(room, u)
+			g.removeMember(room, u)
 		}
 	}
 	return unheard, nil
 }
 
-func (t *watches) unwatchRoom(w *watcher, roomID string) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if room := t.rooms[roomID]; room != nil {
-		t.leave(w, room)
+func (g *graph) unwatchRoom(w *watcher, roomID string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if room := g.rooms[roomID]; room != nil {
+		g.leave(w, room)
 	}
 }
 
 // leftRoom ends a socket's watch of a room; check tells whether its watch of users may depend on that room, too.
-func (t *watches) leftRoom(w *watcher, roomID string) (check bool) {
-	t.unwatchRoom(w, roomID)
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (g *graph) leftRoom(w *watcher, roomID string) (check bool) {
+	g.unwatchRoom(w, roomID)
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if !w.expires || len(w.users) == 0 {
 		return false
 	}
@@ -266,49 +266,49 @@ func (t *watches) leftRoom(w *watcher, roomID string) (check bool) {
 }
 
 // end ends all watches of a socket that has ended.
-func (t *watches) end(w *watcher) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
+func (g *graph) end(w *watcher) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	w.ended = true
 	for u := range w.users {
-		t.unlink(w, u)
+		g.unlink(w, u)
 	}
 	for room := range w.rooms {
-		t.leave(w, room)
+		g.leave(w, room)
 	}
-	delete(t.changed, w)
+	delete(g.changed, w)
 }
 
 // What follows is for callers that hold mu.
 
 // roomFor refuses links beyond the bound, and sockets that have ended.
-func (t *watches) roomFor(w *watcher, links int) error {
+func (g *graph) roomFor(w *watcher, links int) error {
 	switch {
 	case w.ended:
 		return errGone
-	case t.links+links > t.most:
+	case g.links+links > g.most:
 		return fault.Retry(fault.Unavailable, "Too many users are watched here", retryAfter)
 	}
 	return nil
 }
 
-func (t *watches) link(n int) {
-	t.links += n
-	t.stats.PresenceWatches.Set(float64(t.links))
+func (g *graph) link(n int) {
+	g.links += n
+	g.stats.PresenceWatches.Set(float64(g.links))
 }
 
 // retryAfter is what a client is told that cannot watch for now.
 const retryAfter = 5 * time.Second
 
 // user finds or makes a watched user, whose shard is heard from then on.
-func (t *watches) user(id string) (*watchedUser, error) {
-	if u := t.users[id]; u != nil {
+func (g *graph) user(id string) (*watchedUser, error) {
+	if u := g.users[id]; u != nil {
 		return u, nil
 	}
 	n := subject.UserShard(id)
-	sh := &t.shards[n]
+	sh := &g.shards[n]
 	if sh.sub == nil {
-		sub, err := t.nc.ChanSubscribe(subject.PresenceChanged(n), t.heard)
+		sub, err := g.nc.ChanSubscribe(subject.PresenceChanged(n), g.heard)
 		if err != nil {
 			return nil, away(fmt.Errorf("subscribe to changes: %w", err))
 		}
@@ -316,72 +316,72 @@ func (t *watches) user(id string) (*watchedUser, error) {
 	}
 	sh.users++
 	u := &watchedUser{id: id, watchers: make(map[*watcher]struct{}), rooms: make(map[*watchedRoom]struct{})}
-	t.users[id] = u
+	g.users[id] = u
 	return u, nil
 }
 
 // forget drops a user whom nobody watches any more.
-func (t *watches) forget(u *watchedUser) {
+func (g *graph) forget(u *watchedUser) {
 	if len(u.watchers)+len(u.rooms) > 0 {
 		return
 	}
-	delete(t.users, u.id)
-	sh := &t.shards[subject.UserShard(u.id)]
+	delete(g.users, u.id)
+	sh := &g.shards[subject.UserShard(u.id)]
 	if sh.users--; sh.users == 0 {
 		_ = sh.sub.Unsubscribe() // a closed connection hears nothing either
 		sh.sub = nil
 	}
 }
 
-func (t *watches) unlinkAll(w *watcher, ids []string) {
+func (g *graph) unlinkAll(w *watcher, ids []string) {
 	for _, id := range ids {
-		if u := t.users[id]; u != nil {
-			t.unlink(w, u)
+		if u := g.users[id]; u != nil {
+			g.unlink(w, u)
 		}
 	}
 }
 
-func (t *watches) unlink(w *watcher, u *watchedUser) {
+func (g *graph) unlink(w *watcher, u *watchedUser) {
 	if _, has := w.users[u]; !has {
 		return
 	}
 	delete(w.users, u)
 	delete(u.watchers, w)
 	delete(w.pending, u)
-	t.link(-1)
-	t.forget(u)
+	g.link(-1)
+	g.forget(u)
 }
 
-func (t *watches) leave(w *watcher, room *watchedRoom) {
+func (g *graph) leave(w *watcher, room *watchedRoom) {
 	if _, has := w.rooms[room]; !has {
 		return
 	}
 	delete(w.rooms, room)
 	delete(room.watchers, w)
-	t.link(-1)
+	g.link(-1)
 	if len(room.watchers) > 0 {
 		return
 	}
 	for u := range room.members {
-		t.removeMember(room, u)
+		g.removeMember(room, u)
 	}
-	delete(t.rooms, room.id)
-	delete(t.changedRooms, room)
+	delete(g.rooms, room.id)
+	delete(g.changedRooms, room)
 }
 
-func (t *watches) removeMember(room *watchedRoom, u *watchedUser) {
+func (g *graph) removeMember(room *watchedRoom, u *watchedUser) {
 	delete(room.members, u)
 	delete(room.pending, u)
 	delete(u.rooms, room)
-	t.link(-1)
-	t.forget(u)
+	g.link(-1)
+	g.forget(u)
 }
 
 // trusted is how long a change that was heard counts more than an answer: the answer may be from before it.
 const trusted = 2 * time.Second
 
 // learn takes in how a user is by now: heard as a change at a time, or answered by presence-service (the zero time).
-func (t *watches) learn(u *watchedUser, online bool, seen string, heard time.Time) {
+func (g *graph) learn(u *watchedUser, online bool, seen string, heard time.Time) {
 	answer := heard.IsZero()
 	if !answer {
 		u.heard = heard
@@ -395,21 +395,21 @@ func (t *watches) learn(u *watchedUser, online bool, seen string, heard time.Tim
 		return
 	}
 	for w := range u.watchers {
-		t.mark(w, u)
+		g.mark(w, u)
 	}
 	for room := range u.rooms {
-		t.markRoom(room, u)
+		g.markRoom(room, u)
 	}
 }
 
-func (t *watches) mark(w *watcher, u *watchedUser) {
+func (g *graph) mark(w *watcher, u *watchedUser) {
 	w.pending[u] = struct{}{}
 	if w.held == 0 {
-		t.changed[w] = struct{}{}
+		g.changed[w] = struct{}{}
 	}
 }
 
-func (t *watches) markRoom(room *watchedRoom, u *watchedUser) {
+func (g *graph) markRoom(room *watchedRoom, u *watchedUser) {
 	room.pending[u] = struct{}{}
-	t.changedRooms[room] = struct{}{}
+	g.changedRooms[room] = struct{}{}
 }
