@@ -9,7 +9,8 @@ import (
 	"helm.sh/helm/v4/pkg/engine"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/dynamic/fake"
@@ -17,21 +18,21 @@ import (
 	sigsyaml "sigs.k8s.io/yaml"
 )
 
-// cluster is where Helm looks objects up: one that has a Secret.
+// cluster is where Helm looks objects up.
 type cluster struct{ client *fake.FakeDynamicClient }
 
-func (c cluster) GetClientFor(string, string) (dynamic.NamespaceableResourceInterface, bool, error) {
-	return c.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "secrets"}), true, nil
+func (c cluster) GetClientFor(apiVersion, kind string) (dynamic.NamespaceableResourceInterface, bool, error) {
+	version, err := schema.ParseGroupVersion(apiVersion)
+	if err != nil {
+		return nil, false, err
+	}
+	plural, _ := meta.UnsafeGuessKindToResource(version.WithKind(kind))
+	return c.client.Resource(plural), true, nil
 }
 
-// renderIn renders as `helm install` does in a cluster that has a Secret with keys.
-func renderIn(t *testing.T, values, secret string, keys ...string) (map[string]string, error) {
+// renderWith renders as Helm does in a cluster in which some objects are there already.
+func renderWith(t *testing.T, values string, there ...runtime.Object) (map[string]string, error) {
 	t.Helper()
-	data := map[string][]byte{}
-	for _, key := range keys {
-		data[key] = []byte("what it was before")
-	}
-	object := &corev1.Secret{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Secret"}, ObjectMeta: metav1.ObjectMeta{Name: secret, Namespace: "chat"}, Data: data}
 	vals := map[string]any{}
 	if err := sigsyaml.Unmarshal([]byte(values), &vals); err != nil {
 		t.Fatal(err)
@@ -40,7 +41,17 @@ func renderIn(t *testing.T, values, secret string, keys ...string) (map[string]s
 	if err != nil {
 		t.Fatal(err)
 	}
-	return engine.RenderWithClientProvider(loadChart(t), all, cluster{fake.NewSimpleDynamicClient(scheme.Scheme, object)})
+	return engine.RenderWithClientProvider(loadChart(t), all, cluster{fake.NewSimpleDynamicClient(scheme.Scheme, there...)})
+}
+
+// renderIn renders as `helm install` does in a cluster that has a Secret with keys.
+func renderIn(t *testing.T, values, secret string, keys ...string) (map[string]string, error) {
+	t.Helper()
+	data := map[string]string{}
+	for _, key := range keys {
+		data[key] = "what it was before"
+	}
+	return renderWith(t, values, secretOf(secret, data))
 }
 
 // TestExistingSecret: a Secret of one's own is looked at before anything is changed, and what it lacks is named.

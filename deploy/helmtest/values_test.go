@@ -41,6 +41,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"certificate of nothing":   {ownEngines + `tls: {clientcerts: true}`, "clientcerts"},
 		"no digest":                {`image: {digests: {gateway: "1.2.3"}}`, "gateway"},
 		"digest of nothing":        {`image: {digests: {chat: ""}}`, "chat"},
+		"fewest above most":        {`chat: {autoscaling: {minReplicas: 9}}`, "minReplicas 9 is above maxReplicas 8"},
 		"route to nowhere":         {`httpRoute: {enabled: true}`, "parentRefs is required"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -53,6 +53,9 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}{{ fail "httpRoute.parentRefs is required while httpRoute.enabled is true" }}{{ end -}}
 {{- if and $v.nats.bundled.enabled (or $v.nats.tls.secret $v.nats.credsSecret) }}{{ fail "nats.tls.secret and nats.credsSecret are for a NATS of your own: the bundled one has neither TLS nor credentials files" }}{{ end -}}
 {{- if and $v.nats.tls.clientCert (not $v.nats.tls.secret) }}{{ fail "nats.tls.clientCert needs nats.tls.secret" }}{{ end -}}
+{{- range list "gateway" "auth" "chat" "presence" }}
+{{- with (index $v .).autoscaling }}{{ if gt (int .minReplicas) (int .maxReplicas) }}{{ fail (printf "autoscaling: minReplicas %d is above maxReplicas %d" (int .minReplicas) (int .maxReplicas)) }}{{ end }}{{ end -}}
+{{- end -}}
 {{- /* Seen only where Helm speaks to the cluster, and the Secret is there already. */ -}}
 {{- with $v.secrets.existingSecret }}
 {{- $name := . -}}
@@ -64,6 +67,51 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- if $missing }}{{ fail (printf "the Secret %s (secrets.existingSecret) lacks the keys %s" $name (join ", " $missing)) }}{{ end -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Pods of a Deployment: (dict "root" $ "name" NAME "values" .Values.gateway). Under autoscaling those that it has, at least the fewest:
+     without a number an upgrade that turns autoscaling on would have Kubernetes take all pods but one. */}}
+{{- define "starling.replicas" -}}
+{{- $v := .values -}}
+{{- if $v.autoscaling.enabled -}}
+{{- max (int (dig "spec" "replicas" 0 (lookup "apps/v1" "Deployment" .root.Release.Namespace .name | default dict))) (int $v.autoscaling.minReplicas) -}}
+{{- else -}}
+{{- $v.replicas -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The keys of the Secret that this chart makes where there is none. */}}
+{{- define "starling.madeKeys" -}}
+service-token service-token-presence api-key key-encryption-secret nats-gateway-password nats-auth-password nats-chat-password nats-presence-password postgres-password db-owner-password db-auth-password db-chat-password db-presence-password
+{{- end -}}
+
+{{/* The data of the Secret, as JSON: what an existing one holds (nothing where Helm does not see it), or what this chart makes. Random
+     values are drawn once: whatever asks again, in whichever template, gets the same. */}}
+{{- define "starling.secretData" -}}
+{{- $s := .Values.secrets -}}
+{{- if not (hasKey $s "data") -}}
+{{- $data := get (lookup "v1" "Secret" .Release.Namespace (include "starling.secretName" .) | default dict) "data" | default dict | deepCopy -}}
+{{- if not $s.existingSecret -}}
+{{- range include "starling.madeKeys" . | splitList " " }}
+{{- if not (index $data .) }}{{ $_ := set $data . (randAlphaNum 40 | b64enc) }}{{ end -}}
+{{- end -}}
+{{- $_ := unset $data "jwt-secret" -}}
+{{- with $s.jwtSecret }}{{ $_ := set $data "jwt-secret" (b64enc .) }}{{ end -}}
+{{- end -}}
+{{- $_ := set $s "data" $data -}}
+{{- end -}}
+{{- toJson $s.data -}}
+{{- end -}}
+
+{{/* Changes when a key of the Secret does that the variables ENV refer to, so that pods take it over: (dict "root" $ "env" ENV). All keys
+     are hashed together, so that nobody can try out one of them. */}}
+{{- define "starling.secretsChecksum" -}}
+{{- $data := include "starling.secretData" .root | fromJson -}}
+{{- $used := dict -}}
+{{- range fromYamlArray .env -}}
+{{- with dig "valueFrom" "secretKeyRef" "key" "" . }}{{ $_ := set $used . (get $data .) }}{{ end -}}
+{{- end -}}
+{{- toJson $used | sha256sum -}}
 {{- end -}}
 
 {{/* One environment variable from the Secret: (dict "root" $ "env" NAME "key" KEY "optional" true). */}}
