@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"regexp"
 	"time"
 
@@ -28,6 +29,10 @@ type Config struct {
 	IgnoreDiscovered bool
 	InProcess        nats.InProcessConnProvider // used instead of URL where set
 	Log              *slog.Logger
+
+	// Of tests: who looks names up, and how long that may take.
+	resolver *net.Resolver
+	lookUp   time.Duration
 }
 
 const (
@@ -59,7 +64,14 @@ func Connect(ctx context.Context, cfg Config) (*nats.Conn, error) {
 	if err := cfg.URL.Check(); err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", cfg.URL, err)
 	}
-	nc, err := nats.Connect(cfg.URL.Reveal(), cfg.options(context.WithoutCancel(ctx))...)
+	life := context.WithoutCancel(ctx)
+	options := cfg.options(life)
+	if cfg.InProcess == nil {
+		d := newDialer(life, cfg)
+		defer d.started()
+		options = append(options, d.options()...)
+	}
+	nc, err := nats.Connect(cfg.URL.Reveal(), options...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to NATS at %s: %w", cfg.URL, err)
 	}
@@ -119,7 +131,9 @@ func (cfg Config) callbacks(ctx context.Context) []nats.Option {
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
-			unreached.Failed(ctx, err)
+			if !errors.Is(err, errNotYet) {
+				unreached.Failed(ctx, err)
+			}
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			subject := ""
