@@ -45,6 +45,8 @@ type ClientConfig struct {
 	Log   *slog.Logger    // failed calls at debug; nil discards
 	// Dialer connects instead of the network, for servers inside the process.
 	Dialer func(ctx context.Context) (net.Conn, error)
+
+	lookUp func(ctx context.Context, host string) ([]string, error) // of tests, instead of the system's
 }
 
 // Dial returns a connection to "host:port", all of whose addresses are used in
@@ -85,8 +87,9 @@ func Dial(target string, cfg ClientConfig) (*grpc.ClientConn, error) {
 		options = append(options, grpc.WithResolvers(list(target)))
 		target = listScheme + ":///" + target
 	default:
-		target = "dns:///" + target
+		target = scheme + ":///" + target
 	}
+	options = append(options, grpc.WithResolvers(&names{lookUp: cfg.lookUp}))
 	conn, err := grpc.NewClient(target, options...)
 	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", target, err)
