@@ -17,9 +17,11 @@ import (
 
 // drain ends the sessions when the gateway stops: it stands between the edge, which has stopped accepting by then, and the
 // relay, which still finishes what was accepted. Sessions are closed spread over the window, so that their clients do not
-// all come to the other gateways at once.
+// all come to the other gateways at once. Where there are no others nothing is gained by that: clients would wait for this gateway's
+// successor, which mostly starts when it is gone.
 type drain struct {
 	window   time.Duration
+	alone    func() bool // no other gateway is there to take over; nil: unknown
 	sessions *session.Server
 	sockets  *transport.Server
 	busy     func(*session.Session) bool // has events that are not answered
@@ -80,14 +82,17 @@ func (d *drain) run(ctx context.Context) error {
 	<-ctx.Done()
 	d.draining.Store(true)
 	d.stats.Draining.Set(1)
-	open := d.sessions.Refuse()
-	d.log.InfoContext(ctx, "draining", slog.Int("sessions", len(open)), slog.Duration("window", d.window))
+	open, window := d.sessions.Refuse(), d.window
+	if d.alone != nil && d.alone() {
+		window = 0
+	}
+	d.log.InfoContext(ctx, "draining", slog.Int("sessions", len(open)), slog.Duration("window", window))
 	rand.Shuffle(len(open), func(i, j int) { open[i], open[j] = open[j], open[i] }) //nolint:gosec // no secret
 	others := d.carried()
 	force := run.ForceStop(ctx)
 	tick := time.NewTicker(busyTick)
 	defer tick.Stop()
-	window, start, next, asked, forced := d.window, time.Now(), 0, 0, false
+	start, next, asked, forced := time.Now(), 0, 0, false
 	var busy []*leaving
 	for next < len(open) || len(busy) > 0 || len(d.carried()) > 0 {
 		select {

@@ -121,3 +121,28 @@ func TestDrainEndsWhatIsCarried(t *testing.T) {
 		})
 	}
 }
+
+// TestLoneGatewayDoesNotSpreadItsDrain: its clients have nowhere to go but to its successor, which starts when it is gone.
+func TestLoneGatewayDoesNotSpreadItsDrain(t *testing.T) {
+	for _, alone := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			log, st := slog.New(slog.DiscardHandler), sessiontest.Stats()
+			sockets := transport.NewServer(transport.Limits{MaxMessage: 1000, SendQueue: 1 << 16, CloseTimeout: time.Second}, log)
+			sessions := session.NewServer(sessiontest.Config(), session.NewSIDs("g", []byte("k")), guests{}, socketio.Names{}, st, log)
+			for range 10 {
+				_, _ = sessiontest.Open(sessions, session.Headers{})
+			}
+			d := &drain{
+				window: 10 * time.Second, alone: func() bool { return alone }, sessions: sessions, sockets: sockets,
+				carried: func() []carried { return nil }, busy: func(*session.Session) bool { return false }, stats: st, log: log,
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			start := time.Now()
+			_ = d.run(ctx)
+			if took := time.Since(start); alone && took > time.Second || !alone && took < 8*time.Second {
+				t.Errorf("alone: %v, the drain took %v of a window of 10s", alone, took)
+			}
+		})
+	}
+}

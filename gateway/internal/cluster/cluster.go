@@ -202,6 +202,16 @@ func (c *Cluster) alive() map[string]struct{} {
 	return ids
 }
 
+// Alone tells whether it is certain that no other gateway lives: this one has heard of none, and was there to hear.
+func (c *Cluster) Alone() bool {
+	select {
+	case <-c.warm:
+		return c.nc.IsConnected() && len(c.alive()) == 1
+	default:
+		return false
+	}
+}
+
 // call has all gateways do an operation and collects what they answer until timeout. With acks, call also waits for the acks
 // that follow the answers; the answers themselves have Config.Timeout at most.
 func (c *Cluster) call(ctx context.Context, op *clusterv1.Operation, timeout time.Duration, acks bool) (*collector, error) {

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/platform/bus/bustest"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
@@ -37,4 +39,22 @@ func TestLeases(t *testing.T) {
 	wantAlive(30, true)
 	l.renew(at(31))
 	wantAlive(31, true) // forgotten
+}
+
+// TestAlone: a gateway knows that it is alone once others would have answered, and not while the bus is away.
+func TestAlone(t *testing.T) {
+	server := bustest.Server(t)
+	first := startGateway(t, server, "first")
+	sessiontest.Eventually(t, first.cluster.Alone, func() string { return "the only gateway does not know that it is alone" })
+	second := startGateway(t, server, "second")
+	second.announce()
+	sessiontest.Eventually(t, func() bool { return !first.cluster.Alone() }, func() string { return "a gateway does not hear another one" })
+	first.expire("second")
+	if !first.cluster.Alone() {
+		t.Error("a gateway that is silent for long counts")
+	}
+	first.nc.Close()
+	if first.cluster.Alone() {
+		t.Error("a gateway without the bus thinks that it is alone")
+	}
 }
