@@ -82,6 +82,7 @@ func relayConfig(cfg Config) relay.Config {
 			MaxQueued: cfg.Limits.Queued, MaxInFlight: cfg.Limits.InFlight, MaxWaiting: cfg.Limits.Waiting, Timeout: cfg.Limits.EventTimeout,
 		},
 		MaxRooms: cfg.Limits.Rooms, MaxHandshakes: cfg.Limits.Handshakes, AuthTimeout: 5 * time.Second,
+		HoldConnect: cfg.Protocol.ConnectTimeout * 4 / 5, // then the session ends for want of a namespace
 		Recovery: relay.RecoveryLimits{
 			MaxEvents: cfg.Recovery.Events, PongWithin: cfg.Protocol.PingInterval + cfg.Protocol.PingTimeout,
 		},

@@ -76,7 +76,7 @@ type Limits struct {
 	Queued         int           `name:"max-queued-events" env:"MAX_QUEUED_EVENTS" default:"64" help:"Client events of one socket that wait for the one before; reading stops beyond. A number."`
 	InFlight       int           `name:"max-events-in-flight" env:"MAX_EVENTS_IN_FLIGHT" default:"50000" help:"Client events of all sockets that wait for a service, a number."`
 	Waiting        int           `name:"event-queue-bytes" env:"EVENT_QUEUE_BYTES" default:"134217728" help:"Arguments of the client events of all sockets, queued or waiting for a service, in bytes; beyond, events are refused."`
-	Handshakes     int           `name:"max-handshakes" env:"MAX_HANDSHAKES" default:"4096" help:"Connections being authenticated at once, a number; beyond, clients are told to come back."`
+	Handshakes     int           `name:"max-handshakes" env:"MAX_HANDSHAKES" default:"4096" help:"Connections being authenticated, or waiting for auth-service, at once, a number; beyond, clients are told to come back."`
 	Connections    int           `name:"max-connections" env:"MAX_CONNECTIONS" default:"0" help:"Sessions of this gateway, and WebSockets that it carries for others, a number; 0 takes what the descriptor limit leaves. Beyond, a newcomer takes the place of the session that has waited the longest without a CONNECT."`
 	SendQueueBytes int           `name:"send-queue-bytes" env:"SEND_QUEUE_BYTES" default:"262144" help:"Bytes that wait to be sent to one client; a slower client is closed and recovers."`
 	SendBuffer     int           `name:"kernel-send-buffer-bytes" env:"KERNEL_SEND_BUFFER_BYTES" default:"0" help:"Bytes that the kernel takes beside that for one client that does not read; 0 leaves it to the kernel, which takes up to 4 MiB (net.ipv4.tcp_wmem)."`
@@ -103,7 +103,7 @@ type Recovery struct {
 
 // Drain says how the gateway goes away.
 type Drain struct {
-	Window time.Duration `name:"drain-window" env:"DRAIN_WINDOW" default:"10s" help:"Over which connections are closed at the end, a duration shorter than SHUTDOWN_TIMEOUT; a second signal cuts it short."`
+	Window time.Duration `name:"drain-window" env:"DRAIN_WINDOW" default:"10s" help:"Over which connections are closed at the end, a duration shorter than SHUTDOWN_TIMEOUT; a second signal cuts it short, and a gateway that hears of no other one skips it."`
 }
 
 // firstPayload is the largest packet of a client that has not shown who it is.

@@ -68,9 +68,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := operations.Listen(ctx); err != nil {
 		return err
 	}
-	drain := &drain{window: cfg.Drain.Window, sessions: sessions, sockets: sockets, busy: app.Busy, stats: st, log: log}
+	drain := &drain{window: cfg.Drain.Window, alone: app.cluster.Alone, sessions: sessions, sockets: sockets, busy: app.Busy, stats: st, log: log}
 	others := drain.with(peers.New(peersConfig(cfg, app, drain, strangers), nc, sessions, log))
-	front, err := edge.New(edgeConfig(cfg, public, listener, conns, app.cluster, log),
+	front, err := edge.New(edgeConfig(cfg, public, listener, conns, app, log),
 		edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Peers: others, Strangers: strangers, Stats: st, Log: log})
 	if err != nil {
 		return fmt.Errorf("prepare the HTTP edge: %w", err)
@@ -94,12 +94,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 const closeTimeout = 2 * time.Second
 
 // edgeConfig completes what the settings say about the public side.
-func edgeConfig(cfg Config, c edge.Config, listener net.Listener, conns serviceConns, operations *cluster.Cluster, log *slog.Logger) edge.Config {
+func edgeConfig(cfg Config, c edge.Config, listener net.Listener, conns serviceConns, app app, log *slog.Logger) edge.Config {
 	c.Listener = listener
 	c.IdleTimeout, c.MaxPerAddress = cfg.Limits.IdleTimeout, perAddress(cfg.Limits.AddressConns)
 	c.MaxPayload, c.MaxConnections, c.MaxSockets = cfg.maxPayload(), maxConnections(cfg.Limits.Connections, log), descriptorRoom()
 	c.IPRate, c.IPBurst = cfg.Limits.IPRate, cfg.Limits.IPBurst
-	c.Auth, c.Chat, c.Presence, c.Cluster = conns.auth, conns.chat, conns.presence, operations.Server()
+	c.Auth, c.Chat, c.Presence, c.Cluster = conns.auth, conns.chat, conns.presence, app.cluster.Server()
+	c.Judged = app.Admit
 	return c
 }
 

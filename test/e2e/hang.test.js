@@ -114,8 +114,8 @@ async function crowd(t, log, n = 16) {
       log.operation('connect', () => new Promise((resolve) => {
         socket.once('connect', () => resolve({ ok: true }));
         socket.once('disconnect', () => resolve({ ok: false, error: { code: 'closed' } }));
-        socket.once('connect_error', (err) => resolve({ ok: false, error: { code: err.message } }));
-        setTimeout(() => resolve({ ok: false, error: { code: 'silence' } }), 8000).unref();
+        socket.once('connect_error', (err) => resolve({ ok: false, error: { code: err.data ? err.message : 'closed' } })); // by HTTP: 503
+        setTimeout(() => resolve({ ok: false, error: { code: 'held' } }), 5000).unref(); // it waits for auth-service
       })).finally(() => socket.close());
       await pause(100);
     }
@@ -171,7 +171,7 @@ const cases = [
   { name: 'a chat-service’s NATS link passes nothing down', half: true, hang: () => links['chat-1>nats'].hold({ up: false }), heal: () => links['chat-1>nats'].heal() },
 ];
 
-const refusals = ['ok', 'unavailable', 'timeout', 'rate_limited', 'closed'];
+const refusals = ['ok', 'unavailable', 'timeout', 'rate_limited', 'closed', 'held'];
 
 for (const { name, half, hang, heal } of cases.filter((c) => !only || c.name.includes(only))) {
   test(name, { timeout: hanging + 90_000 }, async (t) => {

@@ -33,6 +33,9 @@ type Config struct {
 	IPRate         float64
 	IPBurst        int
 
+	// Judged tells whether the CONNECT of a new session could be judged soon; nil: always.
+	Judged func() (wait time.Duration, ok bool)
+
 	Auth, Chat, Presence *grpc.ClientConn
 	// Cluster is this gateway's own part of the REST interface.
 	Cluster clusterv1.ClusterServiceServer
@@ -64,7 +67,7 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 	}
 	endpoint := NewEndpoint(EndpointConfig{
 		Origins: cfg.Origins, MaxPayload: cfg.MaxPayload, MaxConnections: cfg.MaxConnections,
-		Admit:    e.admit,
+		Admit: e.admit, Judged: cfg.Judged,
 		RemoteIP: func(r *http.Request) string { return e.clientIP(r).String() },
 	}, deps)
 	e.endpoint = endpoint

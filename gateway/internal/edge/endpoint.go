@@ -48,6 +48,8 @@ type EndpointConfig struct {
 	MaxConnections int // sessions, and WebSockets carried for other gateways; 0 = no bound
 	// Admit has a say about each new session, after all other checks; nil lets all in. wait is sent as Retry-After.
 	Admit func(r *http.Request) (wait time.Duration, ok bool)
+	// Judged tells whether the CONNECT of a new session could be judged soon; nil: always.
+	Judged func() (wait time.Duration, ok bool)
 	// RemoteIP tells the client's address.
 	RemoteIP func(r *http.Request) string
 	// Headers may add headers to every answer, and refuse a handshake; nil does neither.
@@ -140,23 +142,12 @@ func (e *Endpoint) allow(r *http.Request) *engineio.RequestError {
 
 // handshake opens a session, if there is room for it.
 func (e *Endpoint) handshake(w http.ResponseWriter, r *http.Request, upgrade bool, key string) {
-	var wait time.Duration
-	ok := true
-	if e.cfg.Admit != nil {
-		wait, ok = e.cfg.Admit(r)
-	}
-	cause := ""
-	switch {
-	case !ok:
-		cause = causeRate
-	case !e.room():
-		cause = causeConnections
-	}
+	wait, cause, message := e.admit(r)
 	if cause != "" {
 		if upgrade {
 			w.Header().Set("Connection", "close")
 		}
-		e.overload(w, r, cause, wait, "Too many connections")
+		e.overload(w, r, cause, wait, message)
 		return
 	}
 	headers := session.Headers{
@@ -172,6 +163,25 @@ func (e *Endpoint) handshake(w http.ResponseWriter, r *http.Request, upgrade boo
 		defer e.keepRoom()
 		return e.deps.Sessions.Open(c, headers)
 	})
+}
+
+// admit tells why a client may open no session now, and when it may come back; without a cause it may.
+func (e *Endpoint) admit(r *http.Request) (wait time.Duration, cause, message string) {
+	const tooMany = "Too many connections"
+	if e.cfg.Admit != nil {
+		if wait, ok := e.cfg.Admit(r); !ok {
+			return wait, causeRate, tooMany
+		}
+	}
+	if e.cfg.Judged != nil {
+		if wait, ok := e.cfg.Judged(); !ok {
+			return wait, causeAuth, "Nobody can be let in at the moment"
+		}
+	}
+	if !e.room() {
+		return 0, causeConnections, tooMany
+	}
+	return 0, "", ""
 }
 
 // held counts what MAX_CONNECTIONS bounds.

@@ -18,6 +18,7 @@ const (
 	causeRate        = "handshake_rate"  // of its address
 	causeConnections = "max_connections" // of the gateway
 	causeBodies      = "bodies"          // that are under way
+	causeAuth        = "auth_service"    // which is away, so that no CONNECT can be judged
 )
 
 // notAdmitted counts a client that is told to come back later, and logs it, at most once a second for each cause.

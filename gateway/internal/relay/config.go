@@ -11,8 +11,9 @@ type Config struct {
 	GatewayID     string
 	Events        EventLimits
 	MaxRooms      int // a socket
-	MaxHandshakes int // CONNECTs being authenticated at once
+	MaxHandshakes int // CONNECTs being authenticated, held or recovered at once
 	AuthTimeout   time.Duration
+	HoldConnect   time.Duration // for auth-service to come back
 	Recovery      RecoveryLimits
 	Users         quota.Limits
 	// Services that must have announced their events before an event without responder is called unknown.

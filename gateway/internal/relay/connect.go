@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"context"
 	"log/slog"
 	"strconv"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
-	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/namespaces"
 )
@@ -20,7 +18,7 @@ import (
 const retryAfter = calls.RetryAfter
 
 // Connect implements session.App: it authenticates in a goroutine of its own. A refusal is final for the client, so only a
-// bad token gets one; overload and an absent auth-service close the transport, and the client comes back by itself.
+// bad token gets one; overload, and an auth-service that stays away, close the transport, and the client comes back by itself.
 func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 	if !namespaces.Exists(namespace) {
 		r.refuseConnect(s, namespace, fault.Refusal(fault.ReasonNamespace, nil))
@@ -35,9 +33,7 @@ func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 		r.refuseConnect(s, namespace, fault.Refusal(fault.ReasonNoToken, nil))
 		return
 	}
-	select {
-	case r.handshakes <- struct{}{}:
-	default:
+	if !r.authentication.Begin() {
 		r.stats.Handshakes.WithLabelValues("overload").Inc()
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return
@@ -45,23 +41,23 @@ func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 	request := resumeRequestOf(auth, s.Headers())
 	r.tasks.Go(func() {
 		defer s.Answered(namespace) // what the client asked for meanwhile comes next
-		defer func() { <-r.handshakes }()
+		defer r.authentication.End()
 		r.authenticate(s, namespace, token, request)
 	})
 }
 
+// Admit tells whether a client may open a connection, and if not, when it may come back.
+func (r *Relay) Admit() (wait time.Duration, ok bool) { return r.authentication.Admit() }
+
 // authenticate asks auth-service about a token, and lets its user into the namespace.
 func (r *Relay) authenticate(s *session.Session, namespace, token string, request resumeRequest) {
-	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.AuthTimeout)
-	defer cancel()
-	res, err := r.auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token, Connecting: true})
-	if err = fault.FromStatus(err); err != nil {
+	res, err := r.authentication.Ask(r.ctx, token, s.Ended)
+	if err != nil {
 		if refusal, ok := fault.RefusalOf(err); ok {
 			r.refuseConnect(s, namespace, refusal)
 			return
 		}
 		r.stats.Handshakes.WithLabelValues("unavailable").Inc()
-		r.log.Warn("authentication unavailable", slog.Any("error", err))
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 func TestConnect(t *testing.T) {
-	w := newWorld(t, nil)
+	w := newWorld(t, func(s *settings) { s.HoldConnect = 100 * time.Millisecond })
 	for packet, want := range map[string]string{
 		"40":                                `44{"message":"Authentication required","data":{"code":"authentication_required"}}`,
 		`40{"token":"bad"}`:                 `44{"message":"Invalid token","data":{"code":"invalid_token"}}`,
@@ -50,13 +50,21 @@ func TestConnect(t *testing.T) {
 			t.Errorf("auth-service says %s: closed with %d, %s, want 1013, overload", token, code, reason)
 		}
 	}
-	sessiontest.Eventually(t, func() bool { return len(w.relay.handshakes) == 0 }, func() string { // a place is given back after the answer
-		return fmt.Sprintf("%d handshakes are under way, want none", len(w.relay.handshakes))
+	sessiontest.Eventually(t, func() bool { return w.relay.authentication.Under() == 0 }, func() string { // a place is given back after the answer
+		return fmt.Sprintf("%d handshakes are under way, want none", w.relay.authentication.Under())
 	})
+}
+
+// TestConnectsHaveBounds: more CONNECTs at once than MaxHandshakes close their transports.
+func TestConnectsHaveBounds(t *testing.T) {
+	w := newWorld(t, nil)
 	hold := make(chan struct{})
 	w.auth.mu.Lock()
 	w.auth.hold = hold
 	w.auth.mu.Unlock()
+	if wait, ok := w.relay.Admit(); !ok {
+		t.Errorf("Admit = %v, false while there is room", wait)
+	}
 	var waiting []*sessiontest.Conn
 	for range testConfig().MaxHandshakes {
 		c, _ := sessiontest.Open(w.sessions, session.Headers{})
@@ -68,14 +76,17 @@ func TestConnect(t *testing.T) {
 	if code, reason := over.WaitEnded(t); code != transport.CodeTryAgainLater || reason != transport.ReasonOverload {
 		t.Errorf("over MaxHandshakes: closed with %d, %s, want 1013, overload", code, reason)
 	}
+	if wait, ok := w.relay.Admit(); ok || wait <= 0 {
+		t.Errorf("Admit = %v, %v without a place for its CONNECT, want a refusal", wait, ok)
+	}
 	waiting[0].Say("1") // gone before it is let in
 	waiting[0].WaitEnded(t)
 	close(hold)
 	for _, c := range waiting[1:] {
 		c.WaitFor(t, "40{")
 	}
-	sessiontest.Eventually(t, func() bool { return len(w.relay.registry.User("u")) == len(waiting)+1 }, func() string {
-		return fmt.Sprintf("%d sockets of u are registered, want %d", len(w.relay.registry.User("u")), len(waiting)+1)
+	sessiontest.Eventually(t, func() bool { return len(w.relay.registry.User("u")) == len(waiting)-1 }, func() string {
+		return fmt.Sprintf("%d sockets of u are registered, want %d", len(w.relay.registry.User("u")), len(waiting)-1)
 	})
 }
 

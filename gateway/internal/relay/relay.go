@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/starling-chat/starling/gateway/internal/authentication"
 	"github.com/starling-chat/starling/gateway/internal/calls"
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/presence"
@@ -70,20 +71,20 @@ type Relay struct {
 	log      *slog.Logger
 
 	// Its own parts, which guard themselves.
-	calls       *calls.Calls
-	throttle    *throttle.Throttle[*request]
-	unread      *unread
-	stalls      *stall.Watch
-	revocations *revocations
-	catalog     *services.Catalog
-	holders     *holders
-	users       *quota.Users
+	calls          *calls.Calls
+	throttle       *throttle.Throttle[*request]
+	unread         *unread
+	stalls         *stall.Watch
+	revocations    *revocations
+	catalog        *services.Catalog
+	holders        *holders
+	users          *quota.Users
+	authentication *authentication.Authentication // of CONNECTs
 
-	waiting    atomic.Int64    // bytes of the client events that clients have queued or in flight
-	handshakes chan struct{}   // tokens of CONNECTs being authenticated
-	tasks      sync.WaitGroup  // goroutines of CONNECTs and joins
-	ctx        context.Context //nolint:containedctx // the life of CONNECTs and joins, which sessions start
-	stop       context.CancelFunc
+	waiting atomic.Int64    // bytes of the client events that clients have queued or in flight
+	tasks   sync.WaitGroup  // goroutines of CONNECTs and joins
+	ctx     context.Context //nolint:containedctx // the life of CONNECTs and joins, which sessions start
+	stop    context.CancelFunc
 }
 
 // New makes a relay; Run brings it to life. ctx bounds everything that sessions start.
@@ -92,8 +93,10 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 		cfg: cfg, nc: deps.Bus, auth: deps.Auth, chat: deps.Chat, hub: deps.Hub, registry: deps.Registry,
 		feed: deps.Feed, rooms: deps.Feed, presence: deps.Presence, watches: deps.Watches, store: deps.Store, stats: deps.Stats, log: deps.Log,
 		stalls: stall.New(stallLimit), catalog: services.NewCatalog(cfg.Services), holders: newHolders(),
-		users:      quota.New(cfg.Users),
-		handshakes: make(chan struct{}, cfg.MaxHandshakes),
+		users: quota.New(cfg.Users),
+		authentication: authentication.New(authentication.Config{
+			Most: cfg.MaxHandshakes, Timeout: cfg.AuthTimeout, Hold: cfg.HoldConnect,
+		}, deps.Auth, deps.Stats, deps.Log),
 	}
 	r.ctx, r.stop = context.WithCancel(ctx)
 	r.calls = calls.New(calls.Config{MaxInFlight: cfg.Events.MaxInFlight, Timeout: cfg.Events.Timeout}, r.nc, r.catalog, r.stats, r.log)

@@ -220,7 +220,7 @@ type settings struct {
 func testConfig() settings {
 	return settings{
 		Config: Config{
-			GatewayID: "g1", MaxRooms: 3, MaxHandshakes: 10, AuthTimeout: sessiontest.Patience, Services: []string{"chat-service"},
+			GatewayID: "g1", MaxRooms: 3, MaxHandshakes: 10, AuthTimeout: sessiontest.Patience, HoldConnect: 2 * sessiontest.Patience, Services: []string{"chat-service"},
 			Events: EventLimits{
 				Burst: 100, MaxBytes: 1000, MaxQueued: 4, MaxInFlight: 1000, MaxWaiting: 1 << 20, Timeout: sessiontest.Patience,
 			},

@@ -9,8 +9,9 @@ type Stats struct {
 	Sockets      prometheus.Gauge       // namespaces entered
 	Rooms        prometheus.Gauge       // rooms with a member here
 	Handshakes   *prometheus.CounterVec // result: ok, refused, overload, unavailable
+	HeldConnects prometheus.Gauge       // CONNECTs that wait for auth-service to come back
 	Refusals     *prometheus.CounterVec // reason: fault.Reason
-	HTTPRefusals *prometheus.CounterVec // bound: address, descriptors, handshake_rate, max_connections, bodies
+	HTTPRefusals *prometheus.CounterVec // bound: address, descriptors, handshake_rate, max_connections, bodies, auth_service
 	Disconnects  *prometheus.CounterVec // reason: transport.Reason
 	UserRefusals *prometheus.CounterVec // limit of a user over its sockets: sockets, events
 	Packets      *prometheus.CounterVec // direction: in, out; type: socketio.Type
@@ -46,6 +47,7 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 		Sockets:      gauge("sockets", "Sockets (sessions in a namespace)."),
 		Rooms:        gauge("rooms", "Rooms with at least one member here."),
 		Handshakes:   counter("handshakes_total", "Namespace CONNECTs by result.", "result"),
+		HeldConnects: gauge("held_connects", "Namespace CONNECTs that wait for auth-service to come back."),
 		Refusals:     counter("connect_refusals_total", "Namespace CONNECTs that were refused for good, by reason.", "reason"),
 		HTTPRefusals: counter("http_refusals_total", "HTTP connections and requests refused at a bound.", "bound"),
 		UserRefusals: counter("user_refusals_total", "What was refused at a limit of a user over all its sockets.", "limit"),
@@ -79,7 +81,7 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 	queue := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Namespace: ns, Subsystem: sub, Name: "outbound_queue_bytes", Help: "Bytes in all send queues.",
 	}, func() float64 { return float64(queuedBytes()) })
-	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.Refusals, s.HTTPRefusals, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs, s.Recoveries,
+	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.HeldConnects, s.Refusals, s.HTTPRefusals, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs, s.Recoveries,
 		s.RecoveryBytes, s.RecoveryLimit, s.RecoveryRefused,
 		s.ClientEvents, s.EventRepeats, s.ClusterCalls, s.UserRefusals, s.PresenceWatches, s.PresenceChanges, s.Draining, s.Delivery, queue)
 	s.EventsIn = s.Packets.WithLabelValues("in", "event")
