@@ -279,6 +279,10 @@ func TestRefusedTokensAreExplained(t *testing.T) {
 		{signed(testSecret, map[string]any{"sub": "system"}), "user_id"},
 		{signed(testSecret, map[string]any{"sub": "bob"}), "unknown_user"},
 		{signed(testSecret, map[string]any{"exp": "soon"}), "malformed"},
+		{signed(testSecret, map[string]any{"starling": map[string]any{"rooms": "order-*"}}), "rooms_form"},
+		{signed(testSecret, map[string]any{"starling": map[string]any{"rooms": make([]any, 101)}}), "rooms_count"},
+		{signed(testSecret, map[string]any{"starling": map[string]any{"rooms": []any{map[string]any{"can": []string{"read"}}}}}), "rooms_match"},
+		{signed(testSecret, map[string]any{"starling": map[string]any{"rooms": []any{map[string]any{"match": "a", "can": []string{"own"}}}}}), "rooms_can"},
 	} {
 		_, err := s.Authenticate(t.Context(), tc.token, "192.0.2.1")
 		e := s.recorder.(*recorded).last()

@@ -35,16 +35,23 @@ const (
 	roleUser  = "user"
 )
 
-// Bounds of the rooms that a token opens.
-const (
-	maxGrants = 100
-)
+// maxGrants bounds the grants of one token. The size of the token bounds what they say.
+const maxGrants = 100
 
 // Grant opens rooms to whoever shows the token that has it.
 type Grant struct {
-	Match string   // a room's id; * at its end stands for any characters
+	Match string   // a room's id, in which each * stands for any characters
 	Can   []string // of join, read, send
 }
+
+// What is wrong with the rooms of a token. A token that says something else than its issuer meant opens nothing, and its user would
+// look for the reason in vain: it is refused, and the log says why.
+var (
+	ErrRoomsForm  = errors.New("the rooms of the token are no list of objects")
+	ErrRoomsCount = errors.New("the token opens too many rooms")
+	ErrRoomsMatch = errors.New("match, in the rooms of the token, is no room's id")
+	ErrRoomsCan   = errors.New("can, in the rooms of the token, is no list of join, read and send")
+)
 
 // claims are a token's claims by their names, which are compared letter by letter. A claim that libraries write in more than one
 // form is read here: the subject as text or as an integer, the others in the forms that are known, anything else there as absent.
@@ -160,31 +167,50 @@ func (c claims) role(place, admin string) string {
 	return roleUser
 }
 
-// grants reads the rooms that the token opens. What is not readable opens none.
-func (c claims) grants(place string) (list []Grant) {
-	var given []json.RawMessage
-	if json.Unmarshal(c.at(place), &given) != nil || len(given) > maxGrants {
-		return nil
+// grants reads the rooms that the token opens.
+func (c claims) grants(place string) ([]Grant, error) {
+	raw := c.at(place)
+	if !given(raw) {
+		return nil, nil
 	}
-	for _, raw := range given {
-		var g struct {
-			Match string   `json:"match"`
-			Can   []string `json:"can"`
+	var entries []claims
+	switch {
+	case json.Unmarshal(raw, &entries) != nil:
+		return nil, ErrRoomsForm
+	case len(entries) > maxGrants:
+		return nil, ErrRoomsCount
+	}
+	var list []Grant
+	for _, entry := range entries {
+		if entry == nil {
+			return nil, ErrRoomsForm
 		}
-		if json.Unmarshal(raw, &g) != nil || !limits.ValidRoomID(g.Match) {
-			continue
+		match := text(entry["match"])
+		if !limits.ValidRoomID(match) {
+			return nil, ErrRoomsMatch
 		}
-		can := make([]string, 0, 3)
-		for _, act := range []string{"join", "read", "send"} {
-			if slices.Contains(g.Can, act) {
-				can = append(can, act)
-			}
+		can, err := rights(entry["can"])
+		if err != nil {
+			return nil, err
 		}
-		if len(can) > 0 {
-			list = append(list, Grant{Match: g.Match, Can: can})
+		list = append(list, Grant{Match: match, Can: can})
+	}
+	return list, nil
+}
+
+// rights reads what a grant lets its user do, in the order join, read, send.
+func rights(raw json.RawMessage) (can []string, err error) {
+	var words []string
+	if json.Unmarshal(raw, &words) != nil || len(words) == 0 {
+		return nil, ErrRoomsCan
+	}
+	known := []string{"join", "read", "send"}
+	for _, word := range words {
+		if !slices.Contains(known, word) {
+			return nil, ErrRoomsCan
 		}
 	}
-	return list
+	return slices.DeleteFunc(known, func(word string) bool { return !slices.Contains(words, word) }), nil
 }
 
 // given tells whether a claim is there: null is as good as absent.

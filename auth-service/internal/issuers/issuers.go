@@ -278,9 +278,13 @@ func (v *verifier) read(c claims) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
+	rooms, err := c.grants(v.Claims.Rooms)
+	if err != nil {
+		return Token{}, err
+	}
 	t := Token{
 		Issuer: &v.Issuer, Subject: v.UserPrefix + subject, Name: c.name(v.Claims.Name), Picture: c.picture(v.Claims.Picture),
-		Role: c.role(v.Claims.Role, v.AdminRole), Rooms: c.grants(v.Claims.Rooms),
+		Role: c.role(v.Claims.Role, v.AdminRole), Rooms: rooms,
 	}
 	if at, _ := c.GetIssuedAt(); at != nil {
 		t.IssuedAt = at.Time

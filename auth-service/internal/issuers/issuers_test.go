@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -199,7 +200,7 @@ func TestClaims(t *testing.T) {
 	}{
 		{"usual places", map[string]any{
 			"iss": "plain", "sub": "ann", "name": " Ann\u202e ", "picture": "https://example.com/a.png", "role": "admin",
-			"starling": map[string]any{"rooms": []any{grant("order-42-*", "send", "join", "join", "own"), grant("x"), 7, grant("", "read"), grant("y", "read")}},
+			"starling": map[string]any{"rooms": []any{grant("order-42-*", "send", "join", "join"), grant("y", "read")}},
 		}, Token{
 			Subject: "p:ann", Name: "Ann", Picture: "https://example.com/a.png", Role: "admin",
 			Rooms: []Grant{{"order-42-*", []string{"join", "send"}}, {"y", []string{"read"}}},
@@ -229,6 +230,56 @@ func TestClaims(t *testing.T) {
 	token := sign(t, jwt.SigningMethodHS256, []byte(secret), nil, map[string]any{"iss": "mapped", "preferred_username": "ann", "sub": []int{1}})
 	if _, err := set.Verify(t.Context(), token); !errors.Is(err, ErrSubjectForm) {
 		t.Errorf("Verify(odd sub) = %v, want %v", err, ErrSubjectForm)
+	}
+}
+
+// TestRooms has a token refused whose claim of rooms says something else than rooms, whatever it is.
+func TestRooms(t *testing.T) {
+	set, err := New([]Issuer{{Name: "plain", Algorithms: []string{HS256}, Secret: secret}}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := []Grant{{"a", []string{"join", "read", "send"}}}
+	for _, tc := range []struct {
+		rooms string // JSON
+		want  []Grant
+		err   error
+	}{
+		{`null`, nil, nil},
+		{`[]`, nil, nil},
+		{`[{"match":"a","can":["send","read","join","send"],"note":1}]`, all, nil},
+		{`[{"match":"*a*/é ü*","can":["read"]}]`, []Grant{{"*a*/é ü*", []string{"read"}}}, nil},
+		{`[` + strings.Repeat(`{"match":"a","can":["read"]},`, 99) + `{"match":"a","can":["read"]}]`, slices.Repeat([]Grant{{"a", []string{"read"}}}, 100), nil},
+
+		{`[` + strings.Repeat(`{"match":"a","can":["read"]},`, 100) + `{"match":"a","can":["read"]}]`, nil, ErrRoomsCount},
+		{`"order-*"`, nil, ErrRoomsForm},
+		{`true`, nil, ErrRoomsForm},
+		{`{"match":"a","can":["join"]}`, nil, ErrRoomsForm},
+		{`["a"]`, nil, ErrRoomsForm},
+		{`[null]`, nil, ErrRoomsForm},
+		{`[[]]`, nil, ErrRoomsForm},
+		{`[{"can":["join"]}]`, nil, ErrRoomsMatch},
+		{`[{"match":"","can":["join"]}]`, nil, ErrRoomsMatch},
+		{`[{"match":7,"can":["join"]}]`, nil, ErrRoomsMatch},
+		{`[{"Match":"a","can":["join"]}]`, nil, ErrRoomsMatch},
+		{`[{"match":"a\u0000","can":["join"]}]`, nil, ErrRoomsMatch},
+		{`[{"match":"` + strings.Repeat("a", 129) + `","can":["join"]}]`, nil, ErrRoomsMatch},
+		{`[{"match":"a"}]`, nil, ErrRoomsCan},
+		{`[{"match":"a","can":null}]`, nil, ErrRoomsCan},
+		{`[{"match":"a","can":[]}]`, nil, ErrRoomsCan},
+		{`[{"match":"a","can":"join"}]`, nil, ErrRoomsCan},
+		{`[{"match":"a","can":["join","own"]}]`, nil, ErrRoomsCan},
+		{`[{"match":"a","can":["JOIN"]}]`, nil, ErrRoomsCan},
+		{`[{"match":"a","can":[1]}]`, nil, ErrRoomsCan},
+		{`[{"match":"a","can":["join"]},{"match":"b","can":["jion"]}]`, nil, ErrRoomsCan},
+	} {
+		token := sign(t, jwt.SigningMethodHS256, []byte(secret), nil, map[string]any{
+			"iss": "plain", "sub": "ann", "starling": map[string]any{"rooms": json.RawMessage(tc.rooms)},
+		})
+		got, err := set.Verify(t.Context(), token)
+		if diff := cmp.Diff(tc.want, got.Rooms); !errors.Is(err, tc.err) || diff != "" {
+			t.Errorf("Verify(rooms %s) = %v, want %v (-want +got):\n%s", tc.rooms, err, tc.err, diff)
+		}
 	}
 }
 
