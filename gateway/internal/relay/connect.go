@@ -131,7 +131,7 @@ func (r *Relay) register(socket *session.Socket, c *client) {
 // announce makes an admitted socket known to presence, unless its token was revoked meanwhile.
 func (r *Relay) announce(socket *session.Socket, c *client) {
 	r.stats.Handshakes.WithLabelValues("ok").Inc()
-	if r.revocations.covers(c) { // it came between the check of the token and the registration
+	if r.revocations.Cover(c.socket.UserID, c) { // it came between the check of the token and the registration
 		socket.Disconnect(transport.ReasonServer)
 		return
 	}

@@ -39,7 +39,9 @@ func pump(ctx context.Context, msgs <-chan *nats.Msg, handle func(*nats.Msg, *tr
 func (r *Relay) control(msg *nats.Msg, flushes *transport.FlushSet) {
 	switch msg.Subject {
 	case subject.Revoked:
-		r.revocations.received(msg)
+		if answer := r.revocations.Received(msg.Data); answer != nil && msg.Reply != "" {
+			_ = msg.Respond(answer) // nobody waits for long
+		}
 	case subject.PresenceOnline:
 		if m := r.presence.Online(msg.Data); m != nil {
 			r.toNamespace(presence.Namespace, "", m, flushes)

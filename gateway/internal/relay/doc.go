@@ -18,7 +18,7 @@
 //
 // A lock may be taken while locks to its left are held, never the other way:
 //
-//	session's, holders.mu, revocations.mu, client.reading, client.saving ──► client.mu ──► registry, catalog, offsets
+//	session's, holders.mu, the lock of revocations, client.reading, client.saving ──► client.mu ──► registry, catalog, offsets
 //	hub's shard ──► offsets ──► conn
 //
 // While client.mu is held nothing is sent, and nobody is asked; client.reading alone is held while a conn is told to pause,

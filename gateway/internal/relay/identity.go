@@ -56,8 +56,8 @@ func (c *client) prolong(fresh *eventv1.Identity) error {
 	return c.setIdentity(fresh)
 }
 
-// revokedBy tells whether a revocation covers the client's token.
-func (c *client) revokedBy(loginID string, beforeMilli int64) bool {
+// RevokedBy implements revocations.Token.
+func (c *client) RevokedBy(loginID string, beforeMilli int64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if loginID != "" {
@@ -103,7 +103,7 @@ func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) erro
 	if err := c.prolong(res.GetIdentity()); err != nil {
 		return err
 	}
-	if r.revocations.covers(c) { // it came between the check of the token and this line
+	if r.revocations.Cover(c.socket.UserID, c) { // it came between the check of the token and this line
 		c.socket.Disconnect(transport.ReasonServer)
 		return fault.Refusal(fault.ReasonToken, nil)
 	}

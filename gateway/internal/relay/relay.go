@@ -15,6 +15,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/quota"
+	"github.com/starling-chat/starling/gateway/internal/revocations"
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/services"
 	"github.com/starling-chat/starling/gateway/internal/session"
@@ -75,7 +76,7 @@ type Relay struct {
 	throttle       *throttle.Throttle[*request]
 	unread         *unread
 	stalls         *stall.Watch
-	revocations    *revocations
+	revocations    *revocations.Revocations
 	catalog        *services.Catalog
 	holders        *holders
 	users          *quota.Users
@@ -102,7 +103,9 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 	r.calls = calls.New(calls.Config{MaxInFlight: cfg.Events.MaxInFlight, Timeout: cfg.Events.Timeout}, r.nc, r.catalog, r.stats, r.log)
 	r.throttle = throttle.New[*request](r.hub.Shards())
 	r.unread = newUnread(cfg.Recovery.PongWithin)
-	r.revocations = newRevocations(r)
+	r.revocations = revocations.New(revocations.Config{
+		Gateway: cfg.GatewayID, Auth: r.auth, Timeout: cfg.AuthTimeout, Registry: r.registry, Log: r.log,
+	})
 	return r
 }
 
@@ -121,7 +124,7 @@ func (r *Relay) Run(ctx context.Context) error {
 	g.Go("replies", r.calls.Run)
 	g.Go("throttle", func(ctx context.Context) error { return run.Every(ctx, throttle.Tick, r.release) })
 	g.Go("stalls", r.stalls.Run)
-	g.Go("revocations", r.revocations.run)
+	g.Go("revocations", r.revocations.Run)
 	g.Go("token expiry", r.closeExpired)
 	g.Go("presence", r.presence.Run)
 	g.Go("watches", r.watches.Run)
@@ -173,7 +176,7 @@ func (r *Relay) subscribe() (subscriptions, error) {
 // Resync is to be called when the bus is connected again: what was missed meanwhile is asked for.
 func (r *Relay) Resync() {
 	r.feed.Resync()
-	r.revocations.catchUpNow()
+	r.revocations.CatchUp()
 	r.presence.Announce()
 	r.askCatalog()
 }
