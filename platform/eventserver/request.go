@@ -50,6 +50,8 @@ type User struct {
 	Role string
 	// NameVersion tells which of two names of the user is the present one: that with the larger version.
 	NameVersion int64
+	// Rooms are what the user's token says that it opens; nil for most tokens.
+	Rooms []*eventv1.RoomGrant
 }
 
 // newRequest makes the request of the first event in a batch.
@@ -57,7 +59,7 @@ func newRequest(route *Route, in *batch, e *eventv1.ClientEvent) *Request {
 	who := e.GetIdentity()
 	return &Request{
 		Namespace: e.GetNamespace(), Event: route.Event, Args: e.GetArgs(), Attachments: e.GetAttachments(),
-		User:     User{ID: who.GetUserId(), Name: who.GetName(), Role: who.GetRole(), NameVersion: who.GetNameVersion()},
+		User:     User{ID: who.GetUserId(), Name: who.GetName(), Role: who.GetRole(), NameVersion: who.GetNameVersion(), Rooms: who.GetRooms()},
 		SocketID: e.GetSocketId(), GatewayID: e.GetGatewayId(), ReceivedAt: timeOf(e.GetReceivedAt()), Deadline: in.deadline,
 		Attempt: e.GetAttempt(), route: route, in: in,
 	}

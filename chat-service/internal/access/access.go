@@ -54,10 +54,12 @@ type Act int
 
 // The acts.
 const (
-	Enter    Act = iota // become a member, or look at the room from outside
-	Read                // messages, events, receipts, who is there
-	Speak               // store a message, or say what is not stored
-	Moderate            // manage the room and its members
+	Look     Act = iota // at the room from outside
+	Enter               // become a member
+	Read                // messages, events, receipts of others, who is there
+	Attend              // as a member: say how far one has read
+	Speak               // as a member: store a message, or say what is not stored
+	Moderate            // as a member: manage the room and its members
 )
 
 // Standing is what there is between a user and a room: all that decides what the user may do there.
@@ -66,6 +68,10 @@ type Standing struct {
 	Kind   Kind
 	Member bool
 	Role   Role // of a member
+	// ByToken tells of a membership that came by a claim of a token: it counts while the token has such a claim.
+	ByToken bool
+	// Granted is what whoever asks brings along.
+	Granted Rights
 	// The ends of a ban and of a mute: zero = there is none. A banned user is no member.
 	BannedUntil, MutedUntil time.Time
 }
@@ -75,22 +81,33 @@ func (s *Standing) Refuse(act Act, at time.Time) error {
 	switch {
 	case !s.Exists:
 		return NoRoom()
+	case s.Granted.has(Everything):
+		return nil
 	case s.BannedUntil.After(at):
 		return Banned(s.BannedUntil)
-	case s.Member:
+	case s.Counts():
 		return s.refuseMember(act, at)
-	case s.Kind != Public:
+	case act == Read && s.Granted.has(MayRead), act == Enter && s.Granted.has(MayJoin), act == Look && s.Granted != 0:
+		return nil
+	case s.Kind != Public && s.Granted == 0:
 		return NoRoom()
-	case act != Enter:
-		return notMember()
+	case act == Enter && s.Kind != Public:
+		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "The token does not let its user join this room")
+	case act == Enter, act == Look:
+		return nil
 	}
-	return nil
+	return notMember()
 }
+
+// Counts tells whether the user is a member for what is asked now.
+func (s *Standing) Counts() bool { return s.Member && (!s.ByToken || s.Granted.MayCount()) }
 
 func (s *Standing) refuseMember(act Act, at time.Time) error {
 	switch {
 	case act == Speak && s.MutedUntil.After(at):
 		return &fault.Error{Kind: fault.Forbidden, Reason: fault.ReasonMuted, Message: "You are muted in this room", Until: ending(s.MutedUntil)}
+	case act == Speak && s.ByToken && !s.Granted.has(MaySend):
+		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "The token does not let its user send in this room")
 	case act == Moderate && RoleModerator.Above(s.Role):
 		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "Only a moderator of the room may do this")
 	}

@@ -43,43 +43,72 @@ func (r restriction) at(now time.Time) (banned, muted time.Time) {
 	return end(r.banned), end(r.muted)
 }
 
+// visitor is who asks.
+type visitor struct {
+	role    Role // "" = no member
+	byToken bool
+	granted Rights
+}
+
 // expected is the table of product rules in its own words, for every act.
-func expected(kind Kind, role Role, r restriction, act Act) string {
-	member := role != ""
+func expected(kind Kind, v visitor, r restriction, act Act) string {
+	member := v.role != "" && (!v.byToken || v.granted&MayJoin != 0)
 	switch {
 	case kind == "":
 		return "not_found"
+	case v.granted == Everything:
+		return "ok"
 	case r.banned > 0:
 		return "forbidden banned"
 	case member && act == Speak && r.muted > 0:
 		return "forbidden muted"
-	case member && act == Moderate && role == RoleMember:
+	case member && act == Speak && v.byToken && v.granted&MaySend == 0:
+		return "forbidden not_allowed"
+	case member && act == Moderate && v.role == RoleMember:
 		return "forbidden not_allowed"
 	case member:
 		return "ok"
-	case kind == Private, kind == Direct:
+	case act == Read && v.granted&MayRead != 0, act == Look && v.granted != 0, act == Enter && v.granted&MayJoin != 0:
+		return "ok"
+	case kind != Public && v.granted == 0:
 		return "not_found"
-	case act == Enter:
+	case act == Enter && kind != Public:
+		return "forbidden not_allowed"
+	case act == Enter, act == Look:
 		return "ok"
 	}
 	return "forbidden"
 }
 
-// TestAccess tries kinds × roles × restrictions × acts.
+// visitors are all who may ask.
+func visitors() (all []visitor) {
+	for granted := range MaySend << 1 {
+		for _, role := range []Role{"", RoleMember, RoleModerator, RoleOwner} {
+			all = append(all, visitor{role, false, granted})
+		}
+		all = append(all, visitor{RoleMember, true, granted})
+	}
+	return append(all, visitor{"", false, Everything})
+}
+
+// TestAccess tries kinds × roles × tokens × restrictions × acts.
 func TestAccess(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
 	for _, kind := range []Kind{"", Public, Private, Direct} {
-		for _, role := range []Role{"", RoleMember, RoleModerator, RoleOwner} {
+		for _, v := range visitors() {
 			for _, r := range restrictions() {
-				if kind == "" && role != "" {
+				if kind == "" && v.role != "" {
 					continue
 				}
-				name := fmt.Sprintf("%q, %q, %s", kind, role, r.name)
+				name := fmt.Sprintf("%q, %+v, %s", kind, v, r.name)
 				banned, muted := r.at(now)
-				s := Standing{Exists: kind != "", Kind: kind, Member: role != "", Role: role, BannedUntil: banned, MutedUntil: muted}
-				for act := Enter; act <= Moderate; act++ {
+				s := Standing{
+					Exists: kind != "", Kind: kind, Member: v.role != "", Role: v.role, ByToken: v.byToken, Granted: v.granted,
+					BannedUntil: banned, MutedUntil: muted,
+				}
+				for act := Look; act <= Moderate; act++ {
 					err := s.Refuse(act, now)
-					if got, want := faulttest.Word(err), expected(kind, role, r, act); got != want {
+					if got, want := faulttest.Word(err), expected(kind, v, r, act); got != want {
 						t.Errorf("%s: Refuse(%v) = %s, want %s", name, act, got, want)
 					}
 					checkUntil(t, name, err, now.Add(r.banned+r.muted), r.banned == forever || r.muted == forever)
@@ -103,7 +132,7 @@ func checkUntil(t *testing.T, name string, err error, end time.Time, endless boo
 
 // TestPrivateRoomLooksLikeNone: a stranger reads the same words.
 func TestPrivateRoomLooksLikeNone(t *testing.T) {
-	for act := Enter; act <= Moderate; act++ {
+	for act := Look; act <= Moderate; act++ {
 		hidden, none := Standing{Exists: true, Kind: Private}, Standing{}
 		if got, want := hidden.Refuse(act, time.Now()), none.Refuse(act, time.Now()); !reflect.DeepEqual(got, want) {
 			t.Errorf("act %v in a private room = %v, want %v as in none", act, got, want)

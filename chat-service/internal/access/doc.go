@@ -2,8 +2,11 @@
 // stored, or a gateway that carries a socket on, makes a Standing of what the store says and asks it. The first that fits decides:
 //
 //	there is no such room  not_found
+//	another backend asks   whatever it wants
 //	a ban                  forbidden, banned, until when
-//	a membership           what its role, and a mute, allow
-//	a public room          may be entered, and no more
+//	a mute                 of a member: may say nothing
+//	a token opens it       what the claim says, and no less than the rest of this list
+//	a membership           what its role allows; one that came by a token counts while the token opens the room
+//	a public room          may be entered and looked at, and no more
 //	any other room         not_found, with the same words as a room that does not exist
 package access

@@ -89,6 +89,8 @@ type Member struct {
 	Is   bool // a member; false: only a ban or a mute is known
 	Name Name
 	Role access.Role // of a member that is not the Owner
+	// ByToken tells of a member who came by a claim of a token.
+	ByToken bool
 	// The ends of a ban and of a mute: zero = there is none.
 	BannedUntil, MutedUntil time.Time
 }
@@ -101,7 +103,7 @@ type Changes struct {
 	Left []Membership
 	// Joined are memberships to add, in this order: it decides who is the longest member.
 	Joined []NewMember
-	// Members are memberships with another role or mute.
+	// Members are memberships that have changed.
 	Members []ChangedMember
 	// Restricted are the bans and mutes of users, as they are now.
 	Restricted []ChangedMember
@@ -119,6 +121,7 @@ type NewMember struct {
 
 	Name       Name
 	Role       access.Role
+	ByToken    bool
 	MutedUntil time.Time // zero = not muted
 	Seq        uint64    // of the event that made it one
 }
@@ -225,8 +228,21 @@ func (b *batch) standing(r *changingRoom, user UserID, m Member) access.Standing
 	if r == nil {
 		return access.Standing{}
 	}
-	s := access.Standing{Exists: true, Kind: r.Kind, Member: m.Is, Role: m.Role, BannedUntil: m.BannedUntil, MutedUntil: m.MutedUntil}
+	s := access.Standing{
+		Exists: true, Kind: r.Kind, Member: m.Is, Role: m.Role, ByToken: m.ByToken, BannedUntil: m.BannedUntil, MutedUntil: m.MutedUntil,
+	}
 	if r.Owner == user {
+		s.Role = access.RoleOwner
+	}
+	return s
+}
+
+// asking is the standing of whoever the command comes from, with what it brings along. A backend that asks as itself is as mighty as an
+// owner.
+func (b *batch) asking(r *changingRoom, o Origin) access.Standing {
+	s := b.standing(r, o.User, b.member(o.membership()))
+	s.Granted = o.Granted
+	if o.User == System {
 		s.Role = access.RoleOwner
 	}
 	return s
@@ -246,11 +262,16 @@ func (b *batch) change(m Membership) *changingMember {
 	return changed
 }
 
-// next takes the room's next number.
-func (b *batch) next(id RoomID, r *changingRoom) uint64 {
+// touch has the room written, whether an event of it happens or not.
+func (b *batch) touch(id RoomID, r *changingRoom) {
 	if !r.changed {
 		r.changed, b.order = true, append(b.order, id)
 	}
+}
+
+// next takes the room's next number.
+func (b *batch) next(id RoomID, r *changingRoom) uint64 {
+	b.touch(id, r)
 	r.Seq++
 	return r.Seq
 }
@@ -282,7 +303,7 @@ func (b *batch) collect() {
 		}
 		if c.Is && (!c.was || c.again) {
 			joined = append(joined, m)
-		} else if c.Is && (c.Role != c.before.Role || !c.MutedUntil.Equal(c.before.MutedUntil)) {
+		} else if c.Is && (c.Role != c.before.Role || c.ByToken != c.before.ByToken || !c.MutedUntil.Equal(c.before.MutedUntil)) {
 			b.changes.Members = append(b.changes.Members, ChangedMember{m, c.Member})
 		}
 		if c.restricted {
@@ -292,6 +313,6 @@ func (b *batch) collect() {
 	slices.SortFunc(joined, func(x, y Membership) int { return b.members[x].joined - b.members[y].joined })
 	for _, m := range joined {
 		c := b.members[m]
-		b.changes.Joined = append(b.changes.Joined, NewMember{m, c.Name, c.Role, c.MutedUntil, b.changes.Events[c.joined].Seq})
+		b.changes.Joined = append(b.changes.Joined, NewMember{m, c.Name, c.Role, c.ByToken, c.MutedUntil, b.changes.Events[c.joined].Seq})
 	}
 }

@@ -23,9 +23,11 @@ func RoomOf(c Command) RoomID { return c.origin().Room }
 type Origin struct {
 	Room     RoomID
 	User     UserID
-	Name     Name      // of the user, as the socket knows it
-	Socket   string    // is not told what its own join or leave did; "" = everybody is told
-	CausedAt time.Time // when the gateway read the client event; zero = not known
+	Name     Name          // of the user, as the socket knows it
+	Socket   string        // is not told what its own join or leave did; "" = everybody is told
+	Granted  access.Rights // what the user's token opens of the room, or that no user asks: then User is System
+	Key      string        // by which another backend asks, as itself or as the user, for the audit
+	CausedAt time.Time     // when the gateway read the client event; zero = not known
 }
 
 func (o Origin) origin() Origin { return o }

@@ -29,12 +29,11 @@ func (c Send) decide(b *batch) Outcome {
 	}
 	name := c.Name
 	if !c.System {
-		m := b.member(c.membership())
-		s := b.standing(r, c.User, m)
+		s := b.asking(r, c.Origin)
 		if err := s.Refuse(access.Speak, b.state.At); err != nil {
 			return Outcome{Err: err}
 		}
-		name = name.Or(m.Name)
+		name = name.Or(b.member(c.membership()).Name)
 	}
 	seq := b.next(c.Room, r)
 	m := Message{
@@ -82,22 +81,29 @@ func (c Join) decide(b *batch) Outcome {
 			return b.enter(c.Origin, r, Invited{User: c.User}, b.name(c.Origin))
 		}
 	}
-	m := b.member(c.membership())
-	s := b.standing(r, c.User, m)
+	s := b.asking(r, c.Origin)
 	if err := s.Refuse(access.Enter, b.state.At); err != nil {
 		return Outcome{Err: err}
 	}
-	if m.Is {
+	if s.Member {
 		return Outcome{}
 	}
-	if r.Owner == "" && !r.inherit {
+	if r.Owner == "" && !r.inherit && r.Kind == access.Public {
 		r.Owner = c.User
 	}
-	return b.enter(c.Origin, r, Invited{User: c.User}, b.name(c.Origin))
+	o := b.enter(c.Origin, r, Invited{User: c.User}, b.name(c.Origin))
+	b.change(c.membership()).ByToken = r.Kind != access.Public // which everybody may enter
+	return o
 }
 
 // name is how the user of o is called, which joins a room.
-func (b *batch) name(o Origin) Name { return o.Name.Or(b.state.Names[o.User]) }
+func (b *batch) name(o Origin) Name {
+	name := o.Name.Or(b.state.Names[o.User])
+	if name.Text == "" {
+		name.Text = string(o.User)
+	}
+	return name
+}
 
 // enter makes a user a member. Who is made one by another is called by its id until it comes.
 func (b *batch) enter(o Origin, r *changingRoom, who Invited, name Name) Outcome {
@@ -106,7 +112,7 @@ func (b *batch) enter(o Origin, r *changingRoom, who Invited, name Name) Outcome
 		joined.By, o.Socket = o.User, "" // everybody is told, who did it included
 	}
 	m := b.change(Membership{o.Room, who.User})
-	m.Is, m.again, m.Name, m.Role, m.joined = true, m.was, name, who.Role, len(b.changes.Events)
+	m.Is, m.again, m.Name, m.Role, m.ByToken, m.joined = true, m.was, name, who.Role, false, len(b.changes.Events)
 	if m.Role == "" {
 		m.Role = access.RoleMember
 	}
@@ -130,7 +136,7 @@ func (c Leave) decide(b *batch) Outcome {
 	case r == nil || !m.Is:
 		return Outcome{}
 	case r.Kind == access.Direct:
-		return Outcome{Err: errDirect()}
+		return Outcome{Err: ErrDirect()}
 	}
 	s := b.standing(r, c.User, m)
 	if s.Role == access.RoleOwner {
@@ -151,7 +157,8 @@ func (b *batch) handOver(c Leave, r *changingRoom) error {
 		if r.Owner == c.User {
 			r.Owner = c.Successor
 		}
-		b.change(heir).Role = access.RoleOwner
+		next := b.change(heir)
+		next.Role, next.ByToken = access.RoleOwner, false
 		b.happened(Origin{Room: c.Room, CausedAt: c.CausedAt}, r, RoomEvent{Fact: RoleChanged{User: c.Successor, Role: access.RoleOwner, By: c.User}})
 		return nil
 	}
@@ -166,7 +173,10 @@ func (b *batch) handOver(c Leave, r *changingRoom) error {
 }
 
 func (c Create) need(n *Needs) {
-	n.Create, n.Names = append(n.Create, c.Room), append(n.Names, c.name())
+	n.Create = append(n.Create, c.Room)
+	if c.User != System {
+		n.Names = append(n.Names, c.name())
+	}
 }
 
 // decide makes the room, with the user as its owner and those who are in it from the start.
@@ -179,27 +189,35 @@ func (c Create) decide(b *batch) Outcome {
 		return Outcome{Err: fault.Because(fault.Conflict, fault.ReasonExists, "The room exists already")}
 	}
 	r.Owner = c.User
+	if c.Key != "" {
+		b.audit(c.Origin, Audit{Act: actCreate})
+	}
 	return b.enterAll(c.Origin, r, c.Members)
 }
 
-// enterAll makes the user of o a member, and others with it.
+// enterAll makes the user of o a member, unless no user asks, and others with it.
 func (b *batch) enterAll(o Origin, r *changingRoom, others []Invited) Outcome {
-	first := b.enter(o, r, Invited{User: o.User}, b.name(o))
+	b.touch(o.Room, r)
+	if o.User != System {
+		b.enter(o, r, Invited{User: o.User}, b.name(o))
+	}
 	for _, other := range others {
 		b.enter(o, r, other, Name{Text: string(other.User)})
 	}
-	return first
+	return Outcome{Position: Position{Seq: r.Seq}, CreatedAt: b.state.At, Changed: true}
 }
 
 func (c Open) need(n *Needs) {
-	n.Create, n.Names = append(n.Create, c.Room), append(n.Names, c.name())
-	n.Members = append(n.Members, c.membership())
+	n.Create, n.Members = append(n.Create, c.Room), append(n.Members, c.membership())
+	if c.User != System {
+		n.Names = append(n.Names, c.name())
+	}
 }
 
 // decide makes the direct room, unless there is one.
 func (c Open) decide(b *batch) Outcome {
 	if r := b.room(c.Room); r != nil {
-		s := b.standing(r, c.User, b.member(c.membership()))
+		s := b.asking(r, c.Origin)
 		return Outcome{Err: s.Refuse(access.Read, b.state.At)}
 	}
 	r := b.make(c.Room, NewRoom{Kind: access.Direct})
@@ -211,6 +229,7 @@ func (c Open) decide(b *batch) Outcome {
 
 var _, _, _, _, _ Command = Send{}, Join{}, Leave{}, Create{}, Open{}
 
-func errDirect() error {
+// ErrDirect refuses what would change who is in a direct room.
+func ErrDirect() error {
 	return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "The members of a direct room never change")
 }

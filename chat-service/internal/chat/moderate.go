@@ -47,9 +47,10 @@ type Restrict struct {
 // Audit is what is kept of an act of a moderator.
 type Audit struct {
 	Room  RoomID
-	By    UserID
+	By    UserID // System = another backend as itself
+	Key   string // the API key by which a backend did it; "" = the user itself did
 	Act   string
-	User  UserID      // whom it concerned
+	User  UserID      // whom it concerned; "" = the room
 	Role  access.Role // that was given; "" = none was
 	Until time.Time
 	Why   string
@@ -57,6 +58,7 @@ type Audit struct {
 
 // The acts in an Audit.
 const (
+	actCreate = "create" // by a backend
 	actAdd    = "add"
 	actRemove = "remove"
 	actRole   = "role"
@@ -75,7 +77,7 @@ const (
 // moderate gives the room and both users' memberships, and refuses who may not act on the other one.
 func (b *batch) moderate(o Origin, who UserID) (r *changingRoom, actor, target access.Standing, err error) {
 	r = b.room(o.Room)
-	actor = b.standing(r, o.User, b.member(o.membership()))
+	actor = b.asking(r, o)
 	if err = actor.Refuse(access.Moderate, b.state.At); err != nil {
 		return r, actor, target, err
 	}
@@ -104,20 +106,25 @@ func (c Add) need(n *Needs) { needBoth(n, c.Origin, c.Who.User) }
 // decide adds the user, unless it is banned or a member.
 func (c Add) decide(b *batch) Outcome {
 	r := b.room(c.Room)
-	actor := b.standing(r, c.User, b.member(c.membership()))
+	actor := b.asking(r, c.Origin)
 	if err := actor.Refuse(access.Moderate, b.state.At); err != nil {
 		return Outcome{Err: err}
 	}
 	target := b.standing(r, c.Who.User, b.member(Membership{c.Room, c.Who.User}))
 	switch {
-	case target.Member:
+	case target.Member && !target.ByToken:
 		return Outcome{}
 	case target.BannedUntil.After(b.state.At):
 		return Outcome{Err: access.Banned(target.BannedUntil)}
 	case c.Who.Role.Above(actor.Role):
 		return Outcome{Err: errRank()}
 	}
-	b.audit(Audit{Room: c.Room, By: c.User, Act: actAdd, User: c.Who.User, Role: c.Who.Role})
+	b.audit(c.Origin, Audit{Act: actAdd, User: c.Who.User, Role: c.Who.Role})
+	if target.Member { // from now on whatever its token says
+		m := b.change(Membership{c.Room, c.Who.User})
+		m.Role, m.ByToken = c.Who.Role, false
+		return Outcome{Changed: true}
+	}
 	return b.enter(c.Origin, r, c.Who, Name{Text: string(c.Who.User)})
 }
 
@@ -132,7 +139,7 @@ func (c Remove) decide(b *batch) Outcome {
 	case !target.Member:
 		return Outcome{}
 	}
-	b.audit(Audit{Room: c.Room, By: c.User, Act: actRemove, User: c.Who, Why: c.Why})
+	b.audit(c.Origin, Audit{Act: actRemove, User: c.Who, Why: c.Why})
 	return b.exit(c.Origin, r, UserLeft{User: c.Who, By: c.User, Reason: LeftRemoved})
 }
 
@@ -142,7 +149,7 @@ func (b *batch) exit(o Origin, r *changingRoom, left UserLeft) Outcome {
 		o.Socket = "" // everybody is told, who did it included
 	}
 	gone := b.change(Membership{o.Room, left.User})
-	gone.Is, gone.again, gone.Role = false, false, access.RoleMember
+	gone.Is, gone.again, gone.Role, gone.ByToken = false, false, access.RoleMember, false
 	if r.Owner == left.User {
 		r.Owner, r.inherit = "", true
 	}
@@ -175,8 +182,9 @@ func (c SetRole) decide(b *batch) Outcome {
 			r.Owner = other
 		}
 	}
-	b.change(Membership{c.Room, c.Who}).Role = c.Role
-	b.audit(Audit{Room: c.Room, By: c.User, Act: actRole, User: c.Who, Role: c.Role})
+	m := b.change(Membership{c.Room, c.Who})
+	m.Role, m.ByToken = c.Role, false
+	b.audit(c.Origin, Audit{Act: actRole, User: c.Who, Role: c.Role})
 	o := c.Origin
 	o.Socket = "" // everybody is told, who did it included
 	return b.happened(o, r, RoomEvent{Fact: RoleChanged{User: c.Who, Role: c.Role, By: c.User}})
@@ -218,7 +226,7 @@ func (c Restrict) decide(b *batch) Outcome {
 	if !c.Until.IsZero() {
 		act = map[bool]string{true: actMute, false: actBan}[c.Mute]
 	}
-	b.audit(Audit{Room: c.Room, By: c.User, Act: act, User: c.Who, Until: c.Until, Why: c.Why})
+	b.audit(c.Origin, Audit{Act: act, User: c.Who, Until: c.Until, Why: c.Why})
 	if c.Mute {
 		m.MutedUntil = c.Until
 		return Outcome{Changed: true}
@@ -230,7 +238,11 @@ func (c Restrict) decide(b *batch) Outcome {
 	return b.exit(c.Origin, r, UserLeft{User: c.Who, By: c.User, Reason: LeftBanned})
 }
 
-func (b *batch) audit(a Audit) { b.changes.Audit = append(b.changes.Audit, a) }
+// audit keeps an act, with who did it where.
+func (b *batch) audit(o Origin, a Audit) {
+	a.Room, a.By, a.Key = o.Room, o.User, o.Key
+	b.changes.Audit = append(b.changes.Audit, a)
+}
 
 var _, _, _, _ Command = Add{}, Remove{}, SetRole{}, Restrict{}
 

@@ -33,9 +33,9 @@ func TestCreateAndOpen(t *testing.T) {
 		t.Errorf("rooms (-want +got):\n%s", diff)
 	}
 	joined := []chat.NewMember{
-		{chat.Membership{"r", "ann"}, chat.Name{Text: "ann"}, access.RoleMember, time.Time{}, 1},
-		{chat.Membership{"r", "bob"}, chat.Name{Text: "bob"}, access.RoleModerator, time.Time{}, 2},
-		{chat.Membership{"r", "cid"}, chat.Name{Text: "cid"}, access.RoleMember, time.Time{}, 3},
+		{chat.Membership{"r", "ann"}, chat.Name{Text: "ann"}, access.RoleMember, false, time.Time{}, 1},
+		{chat.Membership{"r", "bob"}, chat.Name{Text: "bob"}, access.RoleModerator, false, time.Time{}, 2},
+		{chat.Membership{"r", "cid"}, chat.Name{Text: "cid"}, access.RoleMember, false, time.Time{}, 3},
 	}
 	if diff := cmp.Diff(joined, changes.Joined); diff != "" {
 		t.Errorf("joined (-want +got):\n%s", diff)

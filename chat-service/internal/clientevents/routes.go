@@ -80,7 +80,7 @@ func write(
 func caller(r *eventserver.Request) (usecases.Caller, error) {
 	return wire.Sender{
 		UserID: r.User.ID, Name: r.User.Name, NameVersion: r.User.NameVersion, Role: r.User.Role,
-		SocketID: r.SocketID, Namespace: r.Namespace, At: r.ReceivedAt,
+		Rooms: r.User.Rooms, SocketID: r.SocketID, Namespace: r.Namespace, At: r.ReceivedAt,
 	}.Caller()
 }
 
@@ -121,7 +121,7 @@ func (e events) readers(ctx context.Context, c usecases.Caller, r *eventserver.R
 	if err != nil {
 		return nil, err
 	}
-	readers, err := e.service.Readers(ctx, c.User, room, page)
+	readers, err := e.service.Readers(ctx, c, room, page)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (e events) history(ctx context.Context, c usecases.Caller, r *eventserver.R
 	if err != nil {
 		return nil, err
 	}
-	view, err := e.service.History(ctx, c.User, room, page)
+	view, err := e.service.History(ctx, c, room, page)
 	if err != nil {
 		return nil, err
 	}
@@ -177,7 +177,7 @@ func (e events) room(ctx context.Context, c usecases.Caller, r *eventserver.Requ
 	if err != nil {
 		return nil, err
 	}
-	info, standing, err := e.service.Room(ctx, c.User, id)
+	info, standing, err := e.service.Room(ctx, c, id)
 	if err != nil {
 		return nil, err
 	}
@@ -185,7 +185,7 @@ func (e events) room(ctx context.Context, c usecases.Caller, r *eventserver.Requ
 }
 
 func (e events) rooms(ctx context.Context, c usecases.Caller, _ *eventserver.Request) (*eventserver.Reply, error) {
-	rooms, err := e.service.Rooms(ctx, c.User)
+	rooms, err := e.service.Rooms(ctx, c)
 	if err != nil {
 		return nil, err
 	}

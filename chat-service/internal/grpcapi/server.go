@@ -1,6 +1,7 @@
 package grpcapi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"math"
@@ -32,11 +33,11 @@ var _ chatv1.ChatServiceServer = (*Server)(nil)
 
 // ListRooms answers an end user like the ack of room:list.
 func (s *Server) ListRooms(ctx context.Context, _ *chatv1.ListRoomsRequest) (*chatv1.ListRoomsResponse, error) {
-	user, err := endUser(ctx)
+	who, err := endUser(ctx)
 	if err != nil {
 		return nil, err
 	}
-	rooms, err := s.service.Rooms(ctx, user)
+	rooms, err := s.service.Rooms(ctx, who)
 	if err != nil {
 		return nil, err
 	}
@@ -49,7 +50,7 @@ func (s *Server) ListRooms(ctx context.Context, _ *chatv1.ListRoomsRequest) (*ch
 
 // ListMessages answers an end user like the ack of message:history.
 func (s *Server) ListMessages(ctx context.Context, r *chatv1.ListMessagesRequest) (*chatv1.ListMessagesResponse, error) {
-	user, err := endUser(ctx)
+	who, err := endUser(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +67,7 @@ func (s *Server) ListMessages(ctx context.Context, r *chatv1.ListMessagesRequest
 	if r.Limit != nil && page.Limit == 0 {
 		return nil, fault.New(fault.Invalid, "limit must be a whole number from 1")
 	}
-	view, err := s.service.History(ctx, user, room, page)
+	view, err := s.service.History(ctx, who, room, page)
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +80,7 @@ func (s *Server) ListMessages(ctx context.Context, r *chatv1.ListMessagesRequest
 
 // ListReaders answers an end user like the ack of message:readers.
 func (s *Server) ListReaders(ctx context.Context, r *chatv1.ListReadersRequest) (*chatv1.ListReadersResponse, error) {
-	user, err := endUser(ctx)
+	who, err := endUser(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +99,7 @@ func (s *Server) ListReaders(ctx context.Context, r *chatv1.ListReadersRequest) 
 		}
 		page.Message = &id
 	}
-	readers, err := s.service.Readers(ctx, user, room, page)
+	readers, err := s.service.Readers(ctx, who, room, page)
 	if err != nil {
 		return nil, err
 	}
@@ -233,13 +234,19 @@ func (s *Server) GetHeads(ctx context.Context, r *chatv1.GetHeadsRequest) (*chat
 		}
 		rooms[i] = room
 	}
-	heads, err := s.service.Heads(ctx, rooms, chat.UserID(r.GetAsUserId()))
+	who := usecases.Caller{User: chat.UserID(cmp.Or(r.GetAsUserId(), r.GetForUserId())), Grants: wire.Grants(r.GetGrants())}
+	heads, err := s.service.Heads(ctx, rooms, who)
 	if err != nil {
 		return nil, err
 	}
 	answer := &chatv1.GetHeadsResponse{Heads: make(map[string]uint64, len(heads))}
-	for id, seq := range heads {
-		answer.Heads[string(id)] = seq
+	for id, head := range heads {
+		if head.Member || r.GetAsUserId() == "" {
+			answer.Heads[string(id)] = head.Seq
+		}
+		if head.ByToken && !head.Member {
+			answer.ClosedRoomIds = append(answer.ClosedRoomIds, string(id))
+		}
 	}
 	return answer, nil
 }
@@ -254,7 +261,7 @@ func (s *Server) ListMembers(ctx context.Context, r *chatv1.ListMembersRequest) 
 	if err != nil {
 		return nil, err
 	}
-	users, err := s.service.Members(ctx, room, as)
+	users, err := s.service.Members(ctx, usecases.Caller{User: as, Grants: wire.Grants(r.GetGrants())}, room)
 	if err != nil {
 		return nil, err
 	}
@@ -277,7 +284,7 @@ func (s *Server) ListRoommates(ctx context.Context, r *chatv1.ListRoommatesReque
 			return nil, err
 		}
 	}
-	users, err := s.service.Roommates(ctx, of, candidates)
+	users, err := s.service.Roommates(ctx, usecases.Caller{User: of, Grants: wire.Grants(r.GetGrants())}, candidates)
 	if err != nil {
 		return nil, err
 	}
@@ -301,12 +308,12 @@ func (s *Server) GetNotificationHead(ctx context.Context, r *chatv1.GetNotificat
 	return &chatv1.GetNotificationHeadResponse{CreatedAt: timestamppb.New(at)}, nil
 }
 
-func endUser(ctx context.Context) (chat.UserID, error) {
+func endUser(ctx context.Context) (usecases.Caller, error) {
 	identity, err := caller.Identity(ctx)
 	if err != nil {
-		return "", err
+		return usecases.Caller{}, err
 	}
-	return chat.ParseUserID(identity.GetUserId())
+	return wire.SenderIs(identity).Caller()
 }
 
 func roomOf(r *usecases.RoomSummary) *chatv1.Room {

@@ -55,10 +55,10 @@ const (
 		WHERE m.room_id = p.room_id AND m.user_id = p.user_id`
 
 	sqlInsertMembers = `
-		INSERT INTO memberships (room_id, user_id, user_name, name_version, role, muted_until, joined_seq, joined_at)
-		SELECT room_id, user_id, user_name, name_version, role, muted_until, joined_seq, clock_timestamp() + ordinal * interval '1 microsecond'
-		FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[], $7::bigint[])
-			WITH ORDINALITY AS p (room_id, user_id, user_name, name_version, role, muted_until, joined_seq, ordinal)`
+		INSERT INTO memberships (room_id, user_id, user_name, name_version, role, by_token, muted_until, joined_seq, joined_at)
+		SELECT room_id, user_id, user_name, name_version, role, by_token, muted_until, joined_seq, clock_timestamp() + ordinal * interval '1 microsecond'
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bool[], $7::timestamptz[], $8::bigint[])
+			WITH ORDINALITY AS p (room_id, user_id, user_name, name_version, role, by_token, muted_until, joined_seq, ordinal)`
 
 	// What a new room is, beside its id.
 	sqlMakeRooms = `
@@ -153,12 +153,14 @@ func membershipSteps(changes *chat.Changes) (steps []step) {
 	if n := len(changes.Joined); n > 0 {
 		rooms, users, names, roles := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 		muted, versions, seqs := make([]*time.Time, n), make([]int64, n), make([]int64, n)
+		byToken := make([]bool, n)
 		for i, m := range changes.Joined {
+			byToken[i] = m.ByToken
 			rooms[i], users[i], roles[i] = string(m.Room), string(m.User), string(m.Role)
 			names[i], versions[i] = m.Name.Text, m.Name.Version
 			muted[i], seqs[i] = timeOrNull(m.MutedUntil), int64(m.Seq) //nolint:gosec // 40 bits
 		}
-		steps = append(steps, step{sql: sqlInsertMembers, args: []any{rooms, users, names, versions, roles, muted, seqs}})
+		steps = append(steps, step{sql: sqlInsertMembers, args: []any{rooms, users, names, versions, roles, byToken, muted, seqs}})
 	}
 	return steps
 }

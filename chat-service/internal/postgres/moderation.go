@@ -16,8 +16,8 @@ const (
 		WHERE EXISTS (SELECT FROM memberships AS m WHERE m.room_id = p.room_id AND m.user_id <> p.user_id)`
 
 	sqlChangeMembers = `
-		UPDATE memberships AS m SET role = a.role, muted_until = a.muted_until
-		FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS a (room_id, user_id, role, muted_until)
+		UPDATE memberships AS m SET role = a.role, muted_until = a.muted_until, by_token = a.by_token
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bool[]) AS a (room_id, user_id, role, muted_until, by_token)
 		WHERE m.room_id = a.room_id AND m.user_id = a.user_id`
 
 	sqlRestrict = `
@@ -27,10 +27,10 @@ const (
 		ON CONFLICT (room_id, user_id) DO UPDATE SET banned_until = excluded.banned_until, muted_until = excluded.muted_until`
 
 	sqlAudit = `
-		INSERT INTO audit (at, room_id, by_id, act, user_id, role, until, reason)
-		SELECT $1, room_id, by_id, act, user_id, role, until, reason
-		FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::text[])
-			AS a (room_id, by_id, act, user_id, role, until, reason)`
+		INSERT INTO audit (at, room_id, by_id, act, user_id, role, until, reason, api_key)
+		SELECT $1, room_id, by_id, act, user_id, role, until, reason, api_key
+		FROM unnest($2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[], $8::text[], $9::text[])
+			AS a (room_id, by_id, act, user_id, role, until, reason, api_key)`
 )
 
 func readOwners(rooms []chat.RoomID, state *chat.State) step {
@@ -61,10 +61,12 @@ func readCompany(members []chat.Membership, state *chat.State) step {
 func moderationSteps(changes *chat.Changes, at time.Time) (steps []step) {
 	if n := len(changes.Members); n > 0 {
 		rooms, users, roles, muted := make([]string, n), make([]string, n), make([]string, n), make([]*time.Time, n)
+		byToken := make([]bool, n)
 		for i, m := range changes.Members {
+			byToken[i] = m.ByToken
 			rooms[i], users[i], roles[i], muted[i] = string(m.Room), string(m.User), string(m.Role), timeOrNull(m.MutedUntil)
 		}
-		steps = append(steps, step{sql: sqlChangeMembers, args: []any{rooms, users, roles, muted}})
+		steps = append(steps, step{sql: sqlChangeMembers, args: []any{rooms, users, roles, muted, byToken}})
 	}
 	if n := len(changes.Restricted); n > 0 {
 		rooms, users, banned, muted := make([]string, n), make([]string, n), make([]*time.Time, n), make([]*time.Time, n)
@@ -77,11 +79,13 @@ func moderationSteps(changes *chat.Changes, at time.Time) (steps []step) {
 	if n := len(changes.Audit); n > 0 {
 		rooms, by, acts, users := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
 		roles, until, reasons := make([]string, n), make([]*time.Time, n), make([]string, n)
+		keys := make([]string, n)
 		for i, a := range changes.Audit {
+			keys[i] = a.Key
 			rooms[i], by[i], acts[i], users[i] = string(a.Room), string(a.By), a.Act, string(a.User)
 			roles[i], until[i], reasons[i] = string(a.Role), timeOrNull(a.Until), a.Why
 		}
-		steps = append(steps, step{sql: sqlAudit, args: []any{at, rooms, by, acts, users, roles, until, reasons}})
+		steps = append(steps, step{sql: sqlAudit, args: []any{at, rooms, by, acts, users, roles, until, reasons, keys}})
 	}
 	return steps
 }

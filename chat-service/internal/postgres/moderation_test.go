@@ -40,7 +40,7 @@ func TestModeration(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		info, third, err := s.Room(t.Context(), chat.Membership{Room: room, User: user})
+		info, third, err := s.Room(t.Context(), chat.Membership{Room: room, User: user}, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -22,15 +22,16 @@ const (
 		SELECT ` + messageColumns + ` FROM messages
 		WHERE room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq LIMIT $4`
 
-	// A member's page. For others no message is looked for, so that a room which they may not see takes no longer than none.
+	// A page for a member, or for who may read without a membership that is its own. For others no message is looked for, so that a room
+	// which they may not see takes no longer than none.
 	sqlPageBefore = `
 		SELECT ` + messageColumns + ` FROM messages
-		WHERE (SELECT EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $4))
+		WHERE ($5 OR (SELECT EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $4 AND NOT by_token)))
 		AND room_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3`
 
 	sqlPageAfter = `
 		SELECT ` + messageColumns + ` FROM messages
-		WHERE (SELECT EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $5))
+		WHERE ($6 OR (SELECT EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $5 AND NOT by_token)))
 		AND room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq LIMIT $4`
 )
 
@@ -45,6 +46,7 @@ func (s *Store) View(ctx context.Context, room chat.RoomID, user chat.UserID, pa
 				var row standingRow
 				err := rows.Scan(append([]any{&head}, row.into()...)...)
 				v.Standing, v.Head = row.of(user), uint64(head) //nolint:gosec // counts from 0
+				v.Granted = page.Granted
 				return err
 			}},
 			readPage(room, user, page, &v.Messages))
@@ -64,10 +66,10 @@ func readPage(room chat.RoomID, user chat.UserID, page usecases.Page, messages *
 	if page.Before != nil {
 		before = int64(*page.Before) //nolint:gosec // 53 bits
 	}
-	read := step{sql: sqlPageBefore, args: []any{string(room), before, page.Limit + 1, string(user)}, scan: collect(messages, scanMessage)}
+	read := step{sql: sqlPageBefore, args: []any{string(room), before, page.Limit + 1, string(user), page.Granted.MayReadWithout()}, scan: collect(messages, scanMessage)}
 	if page.After != nil {
 		read.sql = sqlPageAfter
-		read.args = []any{string(room), int64(*page.After), before, page.Limit + 1, string(user)} //nolint:gosec // 53 bits
+		read.args = []any{string(room), int64(*page.After), before, page.Limit + 1, string(user), page.Granted.MayReadWithout()} //nolint:gosec // 53 bits
 	}
 	return read
 }
@@ -151,25 +153,29 @@ func (s *Store) merge(messages []chat.Message, others []chat.EncodedEvent, limit
 	return events, nil
 }
 
-const sqlHeads = `SELECT room_id, last_seq FROM rooms r WHERE room_id = ANY($1::text[])
-	AND ($2 = '' OR EXISTS (SELECT FROM memberships m WHERE m.room_id = r.room_id AND m.user_id = $2))`
+// Of nobody no membership is looked for.
+const sqlHeads = `
+	SELECT r.room_id, r.last_seq, m.user_id IS NOT NULL, coalesce(m.by_token, false) FROM rooms AS r
+	LEFT JOIN memberships AS m ON $2 <> '' AND m.room_id = r.room_id AND m.user_id = $2 WHERE r.room_id = ANY($1::text[])`
 
 // Heads implements usecases.Store.
-func (s *Store) Heads(ctx context.Context, rooms []chat.RoomID, as chat.UserID) (map[chat.RoomID]uint64, error) {
+func (s *Store) Heads(ctx context.Context, rooms []chat.RoomID, of chat.UserID) (map[chat.RoomID]usecases.Head, error) {
 	ids := make([]string, len(rooms))
 	for i, id := range rooms {
 		ids[i] = string(id)
 	}
-	heads := make(map[chat.RoomID]uint64, len(rooms))
+	heads := make(map[chat.RoomID]usecases.Head, len(rooms))
 	err := s.do(ctx, "read heads", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, sqlHeads, ids, string(as))
+		rows, err := s.pool.Query(ctx, sqlHeads, ids, string(of))
 		if err != nil {
 			return err
 		}
 		var id string
 		var seq int64
-		_, err = pgx.ForEachRow(rows, []any{&id, &seq}, func() error {
-			heads[chat.RoomID(id)] = uint64(seq) //nolint:gosec // counts from 0
+		var head usecases.Head
+		_, err = pgx.ForEachRow(rows, []any{&id, &seq, &head.Member, &head.ByToken}, func() error {
+			head.Seq = uint64(seq) //nolint:gosec // counts from 0
+			heads[chat.RoomID(id)] = head
 			return nil
 		})
 		return err
@@ -201,17 +207,36 @@ const sqlRoommates = `
 	SELECT c.user_id FROM unnest($2::text[]) AS c (user_id)
 	WHERE EXISTS (
 		SELECT FROM memberships AS mine JOIN memberships AS theirs USING (room_id)
-		WHERE mine.user_id = $1 AND theirs.user_id = c.user_id)`
+		WHERE mine.user_id = $1 AND theirs.user_id = c.user_id AND (NOT mine.by_token OR mine.room_id = ANY($3::text[])))`
+
+const sqlTokenRooms = `SELECT room_id FROM memberships WHERE user_id = $1 AND by_token LIMIT $2`
+
+// TokenRooms implements usecases.Store.
+func (s *Store) TokenRooms(ctx context.Context, of chat.UserID) ([]chat.RoomID, error) {
+	var rooms []chat.RoomID
+	err := s.do(ctx, "list rooms by token", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sqlTokenRooms, string(of), maxRooms)
+		if err != nil {
+			return err
+		}
+		rooms, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (id chat.RoomID, err error) {
+			err = row.Scan((*string)(&id))
+			return id, err
+		})
+		return err
+	})
+	return rooms, err
+}
 
 // Roommates implements usecases.Store.
-func (s *Store) Roommates(ctx context.Context, of chat.UserID, users []chat.UserID) ([]chat.UserID, error) {
+func (s *Store) Roommates(ctx context.Context, of chat.UserID, users []chat.UserID, opened []chat.RoomID) ([]chat.UserID, error) {
 	candidates := make([]string, len(users))
 	for i, id := range users {
 		candidates[i] = string(id)
 	}
 	var mates []chat.UserID
 	err := s.do(ctx, "list roommates", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, sqlRoommates, string(of), candidates)
+		rows, err := s.pool.Query(ctx, sqlRoommates, string(of), candidates, roomIDs(opened))
 		if err != nil {
 			return err
 		}
@@ -236,7 +261,7 @@ const (
 // So there is never more to look at than is counted, and a send need not move a receipt.
 
 const sqlRooms = `
-	SELECT r.room_id, r.name, CASE WHEN r.owner_id = me.user_id THEN 'owner' ELSE me.role END, r.last_seq, u.unread,
+	SELECT r.room_id, r.name, CASE WHEN r.owner_id = me.user_id THEN 'owner' ELSE me.role END, me.by_token, r.last_seq, u.unread,
 	       l.seq, l.id, l.sender_id, l.sender_name, l.content, l.type, coalesce(l.client_msg_id, ''), l.created_at
 	FROM memberships AS me
 	JOIN rooms AS r ON r.room_id = me.room_id
@@ -272,7 +297,7 @@ func scanSummary(row pgx.CollectableRow) (usecases.RoomSummary, error) {
 	var r usecases.RoomSummary
 	var head int64
 	var last lastMessage
-	err := row.Scan((*string)(&r.Room), &r.Name, (*string)(&r.Role), &head, &r.Unread, &last.seq, &last.id, &last.sender,
+	err := row.Scan((*string)(&r.Room), &r.Name, (*string)(&r.Role), &r.ByToken, &head, &r.Unread, &last.seq, &last.id, &last.sender,
 		&last.senderName, &last.content, &last.kind, &last.clientMsgID, &last.createdAt)
 	r.Head = uint64(head) //nolint:gosec // counts from 0
 	r.Last = last.message(r.Room)

@@ -364,7 +364,7 @@ func TestRoommates(t *testing.T) {
 		{"eve", []chat.UserID{"ann", "bob"}, nil},
 		{"nobody", []chat.UserID{"nobody", "ann"}, nil},
 	} {
-		got, err := s.Roommates(t.Context(), test.of, test.candidates)
+		got, err := s.Roommates(t.Context(), test.of, test.candidates, nil)
 		slices.Sort(got)
 		if diff := cmp.Diff(test.want, got, cmpopts.EquateEmpty()); err != nil || diff != "" {
 			t.Errorf("Roommates(%s, %v): %v (-want +got):\n%s", test.of, test.candidates, err, diff)

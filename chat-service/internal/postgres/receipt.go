@@ -13,8 +13,8 @@ import (
 // moving backwards; its order keeps replicas from deadlocks.
 const sqlMarkRead = `
 	WITH asked AS MATERIALIZED (
-		SELECT a.n, a.room_id, a.user_id, a.seq, m.found AS message, rc.seq AS before, ` + standingColumns + `
-		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[]) WITH ORDINALITY AS a (room_id, user_id, seq, id, n)
+		SELECT a.n, a.room_id, a.user_id, a.seq, a.counts, m.found AS message, rc.seq AS before, ` + standingColumns + `
+		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[], $5::bool[]) WITH ORDINALITY AS a (room_id, user_id, seq, id, counts, n)
 		` + standingJoins + `
 		LEFT JOIN LATERAL (
 			SELECT true AS found FROM messages WHERE room_id = a.room_id AND seq = a.seq AND id = a.id LIMIT 1
@@ -22,11 +22,11 @@ const sqlMarkRead = `
 		LEFT JOIN LATERAL (SELECT seq FROM receipts WHERE room_id = a.room_id AND user_id = a.user_id LIMIT 1) AS rc ON true
 	), moved AS (
 		INSERT INTO receipts (room_id, user_id, seq)
-		SELECT room_id, user_id, max(seq) FROM asked WHERE member AND message GROUP BY room_id, user_id ORDER BY room_id, user_id
+		SELECT room_id, user_id, max(seq) FROM asked WHERE member AND (counts OR NOT by_token) AND message GROUP BY room_id, user_id ORDER BY room_id, user_id
 		ON CONFLICT (room_id, user_id) DO UPDATE SET seq = excluded.seq WHERE receipts.seq < excluded.seq
 		RETURNING room_id, user_id
 	)
-	SELECT a.found, a.kind, a.owner_id, a.member, a.role, a.banned_until, a.muted_until,
+	SELECT a.found, a.kind, a.owner_id, a.member, a.role, a.by_token, a.banned_until, a.muted_until,
 	       a.message IS NOT NULL, coalesce(a.before, 0), v.room_id IS NOT NULL
 	FROM asked AS a LEFT JOIN moved AS v USING (room_id, user_id) ORDER BY a.n`
 
@@ -34,14 +34,16 @@ const sqlMarkRead = `
 func (s *Store) MarkRead(ctx context.Context, receipts []usecases.Receipt) ([]usecases.ReadOutcome, error) {
 	n := len(receipts)
 	rooms, users, seqs, ids := make([]string, n), make([]string, n), make([]int64, n), make([][16]byte, n)
+	counts := make([]bool, n) // a membership by a token
 	for i, r := range receipts {
+		counts[i] = r.Granted.MayCount()
 		rooms[i], users[i], seqs[i], ids[i] = string(r.Room), string(r.User), int64(chat.SeqOf(r.Message)), r.Message //nolint:gosec // 40 bits
 	}
 	var outcomes []usecases.ReadOutcome
 	err := s.do(ctx, "mark read", func(ctx context.Context) error {
 		outcomes = make([]usecases.ReadOutcome, 0, n)
 		furthest := make(map[chat.Membership]int64, n) // of the receipts so far
-		rows, err := s.pool.Query(ctx, sqlMarkRead, rooms, users, seqs, ids)
+		rows, err := s.pool.Query(ctx, sqlMarkRead, rooms, users, seqs, ids, counts)
 		if err != nil {
 			return err
 		}
@@ -53,6 +55,7 @@ func (s *Store) MarkRead(ctx context.Context, receipts []usecases.Receipt) ([]us
 			i := len(outcomes)
 			of := receipts[i].Membership
 			o.Standing = standing.of(of.User)
+			o.Granted = receipts[i].Granted
 			if o.Moved = moved && o.MessageExists && seqs[i] > max(before, furthest[of]); o.Moved {
 				furthest[of] = seqs[i]
 			}
@@ -76,14 +79,14 @@ const (
 	// Receipts stay when members leave, for when they come back. For strangers none is looked for.
 	sqlReaders = `
 		SELECT rc.user_id, rc.seq FROM receipts AS rc
-		WHERE (SELECT EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $5))
+		WHERE ($6 OR (SELECT EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $5 AND NOT by_token)))
 		AND rc.room_id = $1 AND rc.seq >= $2 AND rc.user_id > $3
 		AND EXISTS (SELECT FROM memberships AS m WHERE m.room_id = rc.room_id AND m.user_id = rc.user_id)
 		ORDER BY rc.user_id LIMIT $4`
 
 	sqlCountReaders = `SELECT count(*) FROM (
 		SELECT FROM receipts AS rc
-		WHERE (SELECT EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $4))
+		WHERE ($5 OR (SELECT EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $4 AND NOT by_token)))
 		AND rc.room_id = $1 AND rc.seq >= $2
 		AND EXISTS (SELECT FROM memberships AS m WHERE m.room_id = rc.room_id AND m.user_id = rc.user_id)
 		LIMIT $3) AS r`
@@ -103,10 +106,11 @@ func (s *Store) Readers(ctx context.Context, as chat.Membership, page usecases.R
 				var row standingRow
 				err := rows.Scan(append(row.into(), &r.MessageExists)...)
 				r.Standing = row.of(as.User)
+				r.Granted = page.Granted
 				return err
 			}},
-			step{sql: sqlReaders, args: []any{room, from, string(page.After), page.Limit + 1, string(as.User)}, scan: collect(&r.List, scanReader)},
-			step{sql: sqlCountReaders, args: []any{room, from, maxCountedReaders, string(as.User)}, scan: func(rows pgx.Rows) error {
+			step{sql: sqlReaders, args: []any{room, from, string(page.After), page.Limit + 1, string(as.User), page.Granted.MayReadWithout()}, scan: collect(&r.List, scanReader)},
+			step{sql: sqlCountReaders, args: []any{room, from, maxCountedReaders, string(as.User), page.Granted.MayReadWithout()}, scan: func(rows pgx.Rows) error {
 				return rows.Scan(&r.Count)
 			}})
 	})

@@ -14,14 +14,14 @@ import (
 // What a access.Standing is read from: r is the room, me the membership, x what the user is kept from there; each may be missing. A
 // statement asks for all of them, whether the room exists or not, so that the time of an answer does not tell a stranger which it is.
 const standingColumns = `r.room_id IS NOT NULL AS found, coalesce(r.kind, '') AS kind, coalesce(r.owner_id, '') AS owner_id,
-	       me.role IS NOT NULL AS member, coalesce(me.role, '') AS role, x.banned_until, coalesce(me.muted_until, x.muted_until) AS muted_until`
+	       me.role IS NOT NULL AS member, coalesce(me.role, '') AS role, coalesce(me.by_token, false) AS by_token, x.banned_until, coalesce(me.muted_until, x.muted_until) AS muted_until`
 
 // standingJoins joins the three to a row a with room_id and user_id. LATERAL with LIMIT makes each an index look-up, whatever the
 // statistics say.
 const standingJoins = `
 	LEFT JOIN LATERAL (SELECT * FROM rooms WHERE room_id = a.room_id LIMIT 1) AS r ON true
 	LEFT JOIN LATERAL (
-		SELECT user_name, name_version, role, muted_until FROM memberships WHERE room_id = a.room_id AND user_id = a.user_id LIMIT 1
+		SELECT user_name, name_version, role, by_token, muted_until FROM memberships WHERE room_id = a.room_id AND user_id = a.user_id LIMIT 1
 	) AS me ON true
 	LEFT JOIN LATERAL (
 		SELECT banned_until, muted_until FROM restrictions WHERE room_id = a.room_id AND user_id = a.user_id LIMIT 1
@@ -37,7 +37,7 @@ type standingRow struct {
 
 // into lists where the columns go.
 func (s *standingRow) into() []any {
-	return []any{&s.Exists, (*string)(&s.Kind), &s.owner, &s.Member, (*string)(&s.Role), &s.banned, &s.muted}
+	return []any{&s.Exists, (*string)(&s.Kind), &s.owner, &s.Member, (*string)(&s.Role), &s.ByToken, &s.banned, &s.muted}
 }
 
 // of gives the standing of a user whose row was scanned.
@@ -75,34 +75,36 @@ func (s *Store) Standing(ctx context.Context, m chat.Membership) (access.Standin
 const sqlRoom = `SELECT ` + standingColumns + `,
 	       coalesce(r.name, ''), coalesce(r.topic, ''), coalesce(r.avatar_url, ''), coalesce(r.data, ''), coalesce(r.version, 0),
 	       coalesce(r.created_at, 'epoch'),
-	       CASE WHEN me.role IS NOT NULL OR r.kind = 'public'
+	       CASE WHEN me.role IS NOT NULL OR r.kind = 'public' OR $3
 	            THEN (SELECT count(*) FROM memberships WHERE room_id = a.room_id) ELSE 0 END
 	FROM (VALUES ($1::text, $2::text)) AS a (room_id, user_id)` + standingJoins
 
 // Room implements usecases.Store.
-func (s *Store) Room(ctx context.Context, m chat.Membership) (usecases.RoomInfo, access.Standing, error) {
+func (s *Store) Room(ctx context.Context, m chat.Membership, granted access.Rights) (usecases.RoomInfo, access.Standing, error) {
 	var row standingRow
 	var info usecases.RoomInfo
 	err := s.do(ctx, "read room", func(ctx context.Context) error {
 		row, info = standingRow{}, usecases.RoomInfo{Room: m.Room}
 		var content string
 		var version int64
-		err := s.pool.QueryRow(ctx, sqlRoom, string(m.Room), string(m.User)).Scan(append(row.into(),
+		err := s.pool.QueryRow(ctx, sqlRoom, string(m.Room), string(m.User), granted != 0).Scan(append(row.into(),
 			&info.Profile.Name, &info.Profile.Topic, &info.Profile.AvatarURL, &content, &version, &info.CreatedAt, &info.Members)...)
 		info.Kind, info.Profile.Data = row.Kind, []byte(content)
 		info.Version = uint64(version) //nolint:gosec // counts from 1
 		return err
 	})
-	return info, row.of(m.User), err
+	standing := row.of(m.User)
+	standing.Granted = granted
+	return info, standing, err
 }
 
 // sqlMembers asks for a ban or a mute of those only who are no members: a member has its mute with it, and no ban.
 const sqlMembers = `
-	SELECT p.room_id, p.user_id, m.role IS NOT NULL, coalesce(m.user_name, ''), coalesce(m.name_version, 0), coalesce(m.role, ''), x.banned_until,
-	       coalesce(m.muted_until, x.muted_until)
+	SELECT p.room_id, p.user_id, m.role IS NOT NULL, coalesce(m.user_name, ''), coalesce(m.name_version, 0), coalesce(m.role, ''),
+	       coalesce(m.by_token, false), x.banned_until, coalesce(m.muted_until, x.muted_until)
 	FROM unnest($1::text[], $2::text[]) AS p (room_id, user_id)
 	LEFT JOIN LATERAL (
-		SELECT user_name, name_version, role, muted_until FROM memberships WHERE room_id = p.room_id AND user_id = p.user_id LIMIT 1
+		SELECT user_name, name_version, role, by_token, muted_until FROM memberships WHERE room_id = p.room_id AND user_id = p.user_id LIMIT 1
 	) AS m ON true
 	LEFT JOIN LATERAL (
 		SELECT user_id, banned_until, muted_until FROM restrictions
@@ -120,7 +122,7 @@ func readMembers(members []chat.Membership, state *chat.State) step {
 		var member chat.Member
 		var banned, muted *time.Time
 		if err := rows.Scan((*string)(&m.Room), (*string)(&m.User), &member.Is, &member.Name.Text, &member.Name.Version,
-			(*string)(&member.Role), &banned, &muted); err != nil {
+			(*string)(&member.Role), &member.ByToken, &banned, &muted); err != nil {
 			return err
 		}
 		member.BannedUntil, member.MutedUntil = timeOr0(banned), timeOr0(muted)

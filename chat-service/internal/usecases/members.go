@@ -39,14 +39,14 @@ func newMembers(store Store, ttl time.Duration) *members {
 }
 
 // require returns the fault for what the user may not do in the room.
-func (m *members) require(ctx context.Context, pair chat.Membership, act access.Act) error {
-	_, err := m.named(ctx, pair, act)
+func (m *members) require(ctx context.Context, c Caller, room chat.RoomID, act access.Act) error {
+	_, err := m.named(ctx, c, room, act)
 	return err
 }
 
 // named is require that also gives the member's name.
-func (m *members) named(ctx context.Context, pair chat.Membership, act access.Act) (chat.Name, error) {
-	at := time.Now()
+func (m *members) named(ctx context.Context, c Caller, room chat.RoomID, act access.Act) (chat.Name, error) {
+	at, pair := time.Now(), c.of(room)
 	r, generation := m.lookup(pair)
 	if !at.Before(r.until) {
 		standing, name, err := m.store.Standing(ctx, pair)
@@ -57,6 +57,7 @@ func (m *members) named(ctx context.Context, pair chat.Membership, act access.Ac
 			m.remember(pair, r, generation)
 		}
 	}
+	r.Granted = c.granted(room) // of this request: another one of the user may come with another token
 	return r.name, r.Refuse(act, at)
 }
 

@@ -146,17 +146,21 @@ func (m *memory) apply(changes *chat.Changes, commands []chat.Command, outcomes 
 	}
 }
 
-func (m *memory) View(_ context.Context, room chat.RoomID, user chat.UserID, _ Page) (View, error) {
+func (m *memory) View(_ context.Context, room chat.RoomID, user chat.UserID, page Page) (View, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return View{Standing: m.standing(chat.Membership{Room: room, User: user}), Head: m.state.Rooms[room].Seq}, nil
+	v := View{Standing: m.standing(chat.Membership{Room: room, User: user}), Head: m.state.Rooms[room].Seq}
+	v.Granted = page.Granted
+	return v, nil
 }
 
 // standing needs mu.
 func (m *memory) standing(pair chat.Membership) access.Standing {
 	r, exists := m.state.Rooms[pair.Room]
 	who := m.state.Members[pair]
-	s := access.Standing{Exists: exists, Kind: r.Kind, Member: who.Is, Role: who.Role, BannedUntil: who.BannedUntil, MutedUntil: who.MutedUntil}
+	s := access.Standing{
+		Exists: exists, Kind: r.Kind, Member: who.Is, Role: who.Role, ByToken: who.ByToken, BannedUntil: who.BannedUntil, MutedUntil: who.MutedUntil,
+	}
 	if r.Owner == pair.User {
 		s.Role = access.RoleOwner
 	}
@@ -169,10 +173,12 @@ func (m *memory) Standing(_ context.Context, pair chat.Membership) (access.Stand
 	return m.standing(pair), m.state.Members[pair].Name, nil
 }
 
-func (m *memory) Room(_ context.Context, pair chat.Membership) (RoomInfo, access.Standing, error) {
+func (m *memory) Room(_ context.Context, pair chat.Membership, granted access.Rights) (RoomInfo, access.Standing, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return RoomInfo{Room: pair.Room, Kind: m.state.Rooms[pair.Room].Kind}, m.standing(pair), nil
+	s := m.standing(pair)
+	s.Granted = granted
+	return RoomInfo{Room: pair.Room, Kind: m.state.Rooms[pair.Room].Kind}, s, nil
 }
 
 func (m *memory) MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcome, error) {
@@ -190,6 +196,7 @@ func (m *memory) MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcom
 	outcomes := make([]ReadOutcome, len(receipts))
 	for i, r := range receipts {
 		outcomes[i] = ReadOutcome{Standing: m.standing(r.Membership), MessageExists: true, Moved: true}
+		outcomes[i].Granted = r.Granted
 	}
 	return outcomes, nil
 }

@@ -83,9 +83,13 @@ func (s *Service) each(ctx context.Context, users []chat.UserID, command func(ch
 
 // mayModerate refuses who is no moderator, with the room's own answer to a stranger, before anything is asked of the Writer.
 func (s *Service) mayModerate(ctx context.Context, c Caller, room chat.RoomID) error {
-	standing, _, err := s.store.Standing(ctx, chat.Membership{Room: room, User: c.User})
+	standing, _, err := s.store.Standing(ctx, c.of(room))
+	standing.Granted = c.granted(room)
 	if err == nil {
 		err = standing.Refuse(access.Moderate, time.Now())
+	}
+	if err == nil && standing.Kind == access.Direct {
+		err = chat.ErrDirect()
 	}
 	return err
 }
@@ -129,6 +133,14 @@ func (s *Service) RemoveMembers(ctx context.Context, c Caller, room chat.RoomID,
 	})
 }
 
+// RemoveMember is RemoveMembers for one user.
+func (s *Service) RemoveMember(ctx context.Context, c Caller, room chat.RoomID, user chat.UserID, why string, done func(error)) error {
+	if err := checkWhy(why); err != nil {
+		return err
+	}
+	return s.one(ctx, c, room, chat.Remove{Origin: c.in(room), Who: user, Why: why}, done)
+}
+
 // SetRole gives a member another role.
 func (s *Service) SetRole(ctx context.Context, c Caller, room chat.RoomID, user chat.UserID, role access.Role, done func(error)) error {
 	if err := checkTargets([]chat.UserID{user}, role); err != nil {
@@ -161,6 +173,8 @@ func (s *Service) one(ctx context.Context, c Caller, room chat.RoomID, command c
 			return err
 		}
 		switch command := command.(type) {
+		case chat.Remove:
+			s.evict(ctx, room, []chat.UserID{command.Who}, o.Seq)
 		case chat.Restrict:
 			s.evict(ctx, room, []chat.UserID{command.Who}, o.Seq)
 		case chat.SetRole:

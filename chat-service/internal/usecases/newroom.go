@@ -48,8 +48,12 @@ func (s *Service) Create(ctx context.Context, c Caller, r CreateRequest) (RoomIn
 	if err != nil {
 		return RoomInfo{}, err
 	}
+	members := len(r.Members)
+	if c.User != chat.System {
+		members++
+	}
 	return RoomInfo{
-		Room: r.Room, Kind: r.Kind, Profile: r.Profile, Version: 1, CreatedAt: o.CreatedAt, Members: 1 + len(r.Members),
+		Room: r.Room, Kind: r.Kind, Profile: r.Profile, Version: 1, CreatedAt: o.CreatedAt, Members: members,
 	}, nil
 }
 
@@ -79,16 +83,20 @@ func (r *CreateRequest) check(by chat.UserID) error {
 	return r.Profile.Check()
 }
 
-// Open gives the direct room of the caller and some others, and makes it where there is none.
+// Open gives the direct room of the caller and some others, and makes it where there is none. Another backend that asks as itself
+// names all of them.
 func (s *Service) Open(ctx context.Context, c Caller, others []chat.UserID) (info RoomInfo, created bool, err error) {
-	users := append([]chat.UserID{c.User}, others...)
+	users := slices.Clone(others)
+	if c.User != chat.System {
+		users = append(users, c.User)
+	}
 	slices.Sort(users)
 	users = slices.Compact(users)
 	if len(users) < 2 || len(users) > maxDirect {
 		return info, false, fault.Newf(fault.Invalid, "userIds must have 1 to %d other users", maxDirect-1)
 	}
 	room := chat.DirectID(users)
-	info, standing, err := s.store.Room(ctx, chat.Membership{Room: room, User: c.User})
+	info, standing, err := s.store.Room(ctx, c.of(room), c.granted(room))
 	if err != nil || standing.Exists {
 		if err == nil {
 			err = standing.Refuse(access.Read, time.Now())
@@ -105,15 +113,15 @@ func (s *Service) Open(ctx context.Context, c Caller, others []chat.UserID) (inf
 	if err != nil {
 		return info, false, err
 	}
-	info, _, err = s.store.Room(ctx, chat.Membership{Room: room, User: c.User})
+	info, _, err = s.store.Room(ctx, c.of(room), c.granted(room))
 	return info, o.Changed, err
 }
 
-// Room tells a user who may enter a room what it is, and how the user stands to it.
-func (s *Service) Room(ctx context.Context, user chat.UserID, room chat.RoomID) (RoomInfo, access.Standing, error) {
-	info, standing, err := s.store.Room(ctx, chat.Membership{Room: room, User: user})
+// Room tells who may look at a room what it is, and how the caller stands to it.
+func (s *Service) Room(ctx context.Context, c Caller, room chat.RoomID) (RoomInfo, access.Standing, error) {
+	info, standing, err := s.store.Room(ctx, c.of(room), c.granted(room))
 	if err == nil {
-		err = standing.Refuse(access.Enter, time.Now())
+		err = standing.Refuse(access.Look, time.Now())
 	}
 	if err != nil {
 		return RoomInfo{}, access.Standing{}, err

@@ -34,23 +34,32 @@ type View struct {
 type Page struct {
 	Before, After *uint64
 	Limit         int
+	Granted       access.Rights // what who asks brings along
 }
 
 // RoomSummary is a line of a user's room list.
 type RoomSummary struct {
-	Room   chat.RoomID
-	Name   string
-	Role   access.Role
-	Head   uint64
-	Unread int // messages of others after what the user has read, said itself, or came to; at most 1000
-	Last   *chat.Message
+	Room    chat.RoomID
+	Name    string
+	Role    access.Role
+	ByToken bool // the membership came by a claim of a token
+	Head    uint64
+	Unread  int // messages of others after what the user has read, said itself, or came to; at most 1000
+	Last    *chat.Message
 }
 
 // Receipt says that a user has read a room up to a message.
 type Receipt struct {
 	chat.Membership
 
+	Granted access.Rights // what who asks brings along
 	Message chat.MessageID
+}
+
+// Head is where a room stands, and whether a user is a member there.
+type Head struct {
+	Seq             uint64
+	Member, ByToken bool
 }
 
 // ReadOutcome is what became of a Receipt.
@@ -75,24 +84,30 @@ type Store interface {
 	View(ctx context.Context, room chat.RoomID, user chat.UserID, page Page) (View, error)
 	// Events reads the durable events after a sequence up to another (0 = head), without holes, and the head.
 	Events(ctx context.Context, room chat.RoomID, after, to uint64, limit int) ([]chat.EncodedEvent, uint64, error)
-	// Heads reads the last sequences; unknown rooms are left out, and those that the user, if given, is no member of.
-	Heads(ctx context.Context, rooms []chat.RoomID, as chat.UserID) (map[chat.RoomID]uint64, error)
+	// Heads tells where rooms stand, and whether a user, if one is given, is a member of each; unknown rooms are left out.
+	Heads(ctx context.Context, rooms []chat.RoomID, of chat.UserID) (map[chat.RoomID]Head, error)
 	// Members lists the users of a room, in order.
 	Members(ctx context.Context, room chat.RoomID) ([]chat.UserID, error)
-	// Roommates gives those of the users who share a room with a user.
-	Roommates(ctx context.Context, of chat.UserID, users []chat.UserID) ([]chat.UserID, error)
+	// Roommates gives those of the users who share a room with a user. Of the rooms where it is a member by a token only some count.
+	Roommates(ctx context.Context, of chat.UserID, users []chat.UserID, opened []chat.RoomID) ([]chat.UserID, error)
+	// TokenRooms lists the rooms where a user is a member by a token.
+	TokenRooms(ctx context.Context, of chat.UserID) ([]chat.RoomID, error)
 	// Standing tells what there is between a user and a room, and the name of a member.
 	Standing(ctx context.Context, m chat.Membership) (access.Standing, chat.Name, error)
 	// Rename stores names that have changed, for all rooms of their users; older ones than it knows change nothing.
 	Rename(ctx context.Context, names []chat.UserName) error
-	// Room reads what a room is, and what there is between it and a user: RoomInfo is for those who may Enter.
-	Room(ctx context.Context, m chat.Membership) (RoomInfo, access.Standing, error)
+	// Room reads what a room is, and what there is between it and a user with what it brings along: RoomInfo is for those who may Look.
+	Room(ctx context.Context, m chat.Membership, granted access.Rights) (RoomInfo, access.Standing, error)
 	// Rooms lists a user's rooms, the last active first.
 	Rooms(ctx context.Context, user chat.UserID) ([]RoomSummary, error)
 	// MarkRead moves receipts forward, as if one came after the other. The outcomes go with the receipts by index.
 	MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcome, error)
 	// Readers lists the receipts of members in one snapshot; to one who is no member only that.
 	Readers(ctx context.Context, as chat.Membership, page ReadersPage) (Readers, error)
+	// Audit lists what moderators did, the newest first, and one entry more than is wanted where there are more.
+	Audit(ctx context.Context, page AuditPage) ([]AuditEntry, error)
+	// Restricted lists who is banned or muted, and one user more than is wanted where there are more.
+	Restricted(ctx context.Context, room chat.RoomID, page RestrictedPage) ([]Restricted, error)
 
 	// AddNotification stores it; with an idempotency key that the user has already, it returns the first one and false.
 	AddNotification(ctx context.Context, n Notification, idempotencyKey string) (NotificationID, bool, error)

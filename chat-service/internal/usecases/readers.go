@@ -3,6 +3,7 @@ package usecases
 import (
 	"context"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 )
 
@@ -18,7 +19,8 @@ type Reader struct {
 // ReadersPage selects readers of a room: of a message, or those who have read anything.
 type ReadersPage struct {
 	Message *chat.MessageID
-	After   chat.UserID // only users behind this one in the order of the list; "" = from its start
+	Granted access.Rights // what who asks brings along
+	After   chat.UserID   // only users behind this one in the order of the list; "" = from its start
 	Limit   int
 }
 
@@ -31,18 +33,19 @@ type Readers struct {
 	Count   int // of all pages; at most 10,000
 }
 
-// Readers lists for a member how far the members have read. Answering is no receipt: only message:read is. A limit of 0 means 200,
+// Readers lists for who may read the room how far the members have read. Answering is no receipt: only message:read is. A limit of 0 means 200,
 // the most.
-func (s *Service) Readers(ctx context.Context, user chat.UserID, room chat.RoomID, page ReadersPage) (Readers, error) {
+func (s *Service) Readers(ctx context.Context, c Caller, room chat.RoomID, page ReadersPage) (Readers, error) {
+	page.Granted = c.granted(room)
 	if page.Limit <= 0 || page.Limit > maxReadersPage {
 		page.Limit = maxReadersPage
 	}
 	if err := chat.CheckText("after", string(page.After)); err != nil {
 		return Readers{}, err
 	}
-	readers, err := s.store.Readers(ctx, chat.Membership{Room: room, User: user}, page)
+	readers, err := s.store.Readers(ctx, c.of(room), page)
 	if err == nil {
-		err = readers.refusal()
+		err = readers.refusal(access.Read)
 	}
 	if err != nil {
 		return Readers{}, err

@@ -2,6 +2,7 @@ package usecases
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
@@ -30,9 +31,9 @@ type JoinRequest struct {
 // Join makes the caller a member, if it is not one already, and reads what the socket has to see first: head, role
 // and history in one snapshot. For a member it is one round trip to the database and writes nothing.
 func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, error) {
-	page := Page{Limit: joinHistory}
+	page := Page{Limit: joinHistory, Granted: c.granted(r.Room)}
 	if r.Since != nil {
-		page = Page{After: r.Since, Limit: maxJoinHistory}
+		page.After, page.Limit = r.Since, maxJoinHistory
 		if r.Limit > 0 {
 			page.Limit = min(r.Limit, maxJoinHistory)
 		}
@@ -49,7 +50,7 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 		if err := view.Refuse(access.Enter, time.Now()); err != nil && join.Create == "" {
 			return View{}, err
 		}
-		if view.Member {
+		if view.Counts() {
 			view.fit(maxJoinWeight, page.After != nil)
 			view.Typing = s.typing.Typists(r.Room, c.User)
 			return view, nil
@@ -57,7 +58,7 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 		if _, err := s.writer.Do(ctx, join); err != nil {
 			return View{}, err
 		}
-		s.members.forget(chat.Membership{Room: r.Room, User: c.User})
+		s.members.forget(c.of(r.Room))
 	}
 	return View{}, fault.New(fault.Conflict, "The membership changed meanwhile")
 }
@@ -66,15 +67,15 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 func (s *Service) Leave(c Caller, room chat.RoomID, successor chat.UserID, done func(error)) error {
 	s.typing.StopUser(room, c.User)
 	return s.writer.Submit(chat.Leave{Origin: c.in(room), Successor: successor}, func(o chat.Outcome) {
-		s.members.forget(chat.Membership{Room: room, User: c.User})
+		s.members.forget(c.of(room))
 		done(o.Err)
 	})
 }
 
-// History reads a page of messages for a member, oldest first. A limit of 0 means 50; at most 100 come.
-func (s *Service) History(ctx context.Context, user chat.UserID, room chat.RoomID, page Page) (View, error) {
-	page.Limit = pageLimit(page.Limit, maxHistoryPage)
-	view, err := s.store.View(ctx, room, user, page)
+// History reads a page of messages for who may read the room, oldest first. A limit of 0 means 50; at most 100 come.
+func (s *Service) History(ctx context.Context, c Caller, room chat.RoomID, page Page) (View, error) {
+	page.Limit, page.Granted = pageLimit(page.Limit, maxHistoryPage), c.granted(room)
+	view, err := s.store.View(ctx, room, c.User, page)
 	if err == nil {
 		err = view.Refuse(access.Read, time.Now())
 	}
@@ -85,30 +86,39 @@ func (s *Service) History(ctx context.Context, user chat.UserID, room chat.RoomI
 	return view, nil
 }
 
-// Rooms lists the user's rooms.
-func (s *Service) Rooms(ctx context.Context, user chat.UserID) ([]RoomSummary, error) {
-	rooms, err := s.store.Rooms(ctx, user)
+// Rooms lists the caller's rooms.
+func (s *Service) Rooms(ctx context.Context, c Caller) ([]RoomSummary, error) {
+	rooms, err := s.store.Rooms(ctx, c.User)
+	rooms = slices.DeleteFunc(rooms, func(r RoomSummary) bool { return r.ByToken && !c.granted(r.Room).MayCount() })
 	fitRooms(rooms)
 	return rooms, err
 }
 
-// Members lists the users of a room for one of them.
-func (s *Service) Members(ctx context.Context, room chat.RoomID, as chat.UserID) ([]chat.UserID, error) {
-	if err := s.members.require(ctx, chat.Membership{Room: room, User: as}, access.Read); err != nil {
+// Members lists the users of a room for who may read it.
+func (s *Service) Members(ctx context.Context, c Caller, room chat.RoomID) ([]chat.UserID, error) {
+	if err := s.members.require(ctx, c, room, access.Read); err != nil {
 		return nil, err
 	}
 	return s.store.Members(ctx, room)
 }
 
-// Roommates gives those of some users who share a room with a user.
-func (s *Service) Roommates(ctx context.Context, of chat.UserID, users []chat.UserID) ([]chat.UserID, error) {
+// Roommates gives those of some users who share a room with the caller.
+func (s *Service) Roommates(ctx context.Context, c Caller, users []chat.UserID) ([]chat.UserID, error) {
 	if len(users) > maxCandidates {
 		return nil, fault.Newf(fault.Invalid, "candidate_ids must have at most %d entries", maxCandidates)
 	}
 	if len(users) == 0 {
 		return nil, nil
 	}
-	return s.store.Roommates(ctx, of, users)
+	var opened []chat.RoomID
+	if len(c.Grants) > 0 {
+		rooms, err := s.store.TokenRooms(ctx, c.User)
+		if err != nil {
+			return nil, err
+		}
+		opened = slices.DeleteFunc(rooms, func(room chat.RoomID) bool { return !c.granted(room).MayCount() })
+	}
+	return s.store.Roommates(ctx, c.User, users, opened)
 }
 
 // Events reads durable events for a gateway: those after a sequence, up to another one (0 = the head), without holes.
@@ -120,14 +130,21 @@ func (s *Service) Events(ctx context.Context, room chat.RoomID, after, to uint64
 	return s.store.Events(ctx, room, after, to, limit)
 }
 
-// Heads reads the last sequence of each room; unknown rooms are left out, and those that the user, if given, is no member
-// of.
-func (s *Service) Heads(ctx context.Context, rooms []chat.RoomID, as chat.UserID) (map[chat.RoomID]uint64, error) {
+// Heads reads the last sequence of each room, and whether a caller, unless its User is "", is a member there; unknown rooms are left out.
+// A membership by a token that does not count is left to tell by ByToken alone.
+func (s *Service) Heads(ctx context.Context, rooms []chat.RoomID, c Caller) (map[chat.RoomID]Head, error) {
 	if len(rooms) > maxHeads {
 		return nil, fault.Newf(fault.Invalid, "roomIds must have at most %d entries", maxHeads)
 	}
 	if len(rooms) == 0 {
-		return map[chat.RoomID]uint64{}, nil
+		return map[chat.RoomID]Head{}, nil
 	}
-	return s.store.Heads(ctx, rooms, as)
+	heads, err := s.store.Heads(ctx, rooms, c.User)
+	for room, head := range heads {
+		if head.ByToken && !c.granted(room).MayCount() {
+			head.Member = false
+			heads[room] = head
+		}
+	}
+	return heads, err
 }

@@ -168,7 +168,7 @@ func (s *Service) Post(ctx context.Context, user chat.UserID, d Draft) (chat.Out
 
 // RoomMessage tells everyone in the room what a member said, without storing it.
 func (s *Service) RoomMessage(ctx context.Context, c Caller, room chat.RoomID, emit chat.Emit) error {
-	if err := s.members.require(ctx, chat.Membership{Room: room, User: c.User}, access.Speak); err != nil {
+	if err := s.members.require(ctx, c, room, access.Speak); err != nil {
 		return err
 	}
 	return unavailable(s.publisher.Ephemeral(chat.RoomEvent{Room: room, Fact: chat.RoomMessage{Emit: emit}, CausedAt: c.At}))
@@ -194,7 +194,7 @@ func (s *Service) Announce(c Caller, emit chat.Emit) error {
 
 // StartTyping tells the others in the room, unless they know already.
 func (s *Service) StartTyping(ctx context.Context, c Caller, room chat.RoomID) error {
-	known, err := s.members.named(ctx, chat.Membership{Room: room, User: c.User}, access.Speak)
+	known, err := s.members.named(ctx, c, room, access.Speak)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (s *Service) StartTyping(ctx context.Context, c Caller, room chat.RoomID) e
 
 // StopTyping tells the others in the room, if they know of a start.
 func (s *Service) StopTyping(ctx context.Context, c Caller, room chat.RoomID) error {
-	if err := s.members.require(ctx, chat.Membership{Room: room, User: c.User}, access.Read); err != nil {
+	if err := s.members.require(ctx, c, room, access.Attend); err != nil {
 		return err
 	}
 	s.typing.Stop(room, c.Socket)
@@ -212,9 +212,9 @@ func (s *Service) StopTyping(ctx context.Context, c Caller, room chat.RoomID) er
 
 // MarkRead moves the caller's receipt forward and tells the others in the room; an older message changes nothing.
 func (s *Service) MarkRead(c Caller, room chat.RoomID, message chat.MessageID, done func(error)) error {
-	return s.receipts.submit(Receipt{chat.Membership{Room: room, User: c.User}, message}, func(o ReadOutcome, err error) {
+	return s.receipts.submit(Receipt{c.of(room), c.granted(room), message}, func(o ReadOutcome, err error) {
 		if err == nil {
-			err = o.refusal()
+			err = o.refusal(access.Attend)
 		}
 		if err == nil && o.Moved {
 			// The receipt is stored: who misses the event sees it with the next one.
@@ -227,8 +227,8 @@ func (s *Service) MarkRead(c Caller, room chat.RoomID, message chat.MessageID, d
 	})
 }
 
-func (o *ReadOutcome) refusal() error {
-	if err := o.Refuse(access.Read, time.Now()); err != nil {
+func (o *ReadOutcome) refusal(act access.Act) error {
+	if err := o.Refuse(act, time.Now()); err != nil {
 		return err
 	}
 	if !o.MessageExists {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -16,17 +17,23 @@ const roleAdmin = "admin"
 type Sender struct {
 	UserID, Name, Role  string
 	NameVersion         int64
+	Rooms               []*eventv1.RoomGrant // that the sender's token opens
 	SocketID, Namespace string
 	At                  time.Time // when the gateway received it; zero = not said
 }
 
+// SenderIs is the user of an identity.
+func SenderIs(identity *eventv1.Identity) Sender {
+	return Sender{
+		UserID: identity.GetUserId(), Name: identity.GetName(), Role: identity.GetRole(), NameVersion: identity.GetNameVersion(),
+		Rooms: identity.GetRooms(),
+	}
+}
+
 // SenderOf is the sender of an event in its form on the bus.
 func SenderOf(e *eventv1.ClientEvent) Sender {
-	identity := e.GetIdentity()
-	s := Sender{
-		UserID: identity.GetUserId(), Name: identity.GetName(), Role: identity.GetRole(), NameVersion: identity.GetNameVersion(),
-		SocketID: e.GetSocketId(), Namespace: e.GetNamespace(),
-	}
+	s := SenderIs(e.GetIdentity())
+	s.SocketID, s.Namespace = e.GetSocketId(), e.GetNamespace()
 	if at := e.GetReceivedAt(); at != nil {
 		s.At = at.AsTime()
 	}
@@ -41,8 +48,20 @@ func (s Sender) Caller() (usecases.Caller, error) {
 	}
 	return usecases.Caller{
 		User: user, Name: chat.Name{Text: storable(s.Name), Version: s.NameVersion}, Admin: s.Role == roleAdmin,
-		Socket: s.SocketID, Namespace: s.Namespace, At: s.At,
+		Socket: s.SocketID, Namespace: s.Namespace, At: s.At, Grants: Grants(s.Rooms),
 	}, nil
+}
+
+// Grants reads what a token opens, as a gateway says.
+func Grants(rooms []*eventv1.RoomGrant) access.Grants {
+	if len(rooms) == 0 {
+		return nil
+	}
+	grants := make(access.Grants, len(rooms))
+	for i, r := range rooms {
+		grants[i] = access.Grant{Match: r.GetMatch(), Can: access.RightsOf(r.GetCan())}
+	}
+	return grants
 }
 
 // UserName reads a name that auth-service tells of.

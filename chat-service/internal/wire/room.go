@@ -151,7 +151,7 @@ func RoomOpenAck(r *usecases.RoomInfo, created bool) []byte {
 func RoomGetAck(r *usecases.RoomInfo, s access.Standing) []byte {
 	b := append(make([]byte, 0, 256+len(r.Profile.Data)), `[{"ok":true,"room":`...)
 	b = appendRoomInfo(b, r)
-	if s.Member {
+	if s.Counts() {
 		b = rawjson.AppendString(append(b, `,"role":`...), string(s.Role))
 	}
 	return append(b, `}]`...)

@@ -42,18 +42,14 @@ func (c *client) setIdentity(identity *eventv1.Identity) error {
 	return nil
 }
 
-// prolong has the socket live as long as a fresh token. Name, picture and role stay those with which it connected.
-func (c *client) prolong(fresh *eventv1.Identity) error {
-	var event eventv1.ClientEvent
-	c.mu.Lock()
-	err := proto.Unmarshal(c.prefix, &event)
-	c.mu.Unlock()
-	if err != nil {
-		return err
+// prolong has the socket live as long as a fresh token, with the rooms that this one opens; was is what it had before. Name, picture and
+// role stay those with which it connected.
+func (c *client) prolong(fresh *eventv1.Identity) (was *eventv1.Identity, err error) {
+	if was, err = c.identityNow(); err != nil {
+		return nil, err
 	}
-	was := event.GetIdentity()
 	fresh.Name, fresh.NameVersion, fresh.AvatarUrl, fresh.Role = was.GetName(), was.GetNameVersion(), was.GetAvatarUrl(), was.GetRole()
-	return c.setIdentity(fresh)
+	return was, c.setIdentity(fresh)
 }
 
 // RevokedBy implements revocations.Token.
@@ -100,12 +96,13 @@ func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) erro
 	if res.GetIdentity().GetUserId() != c.socket.UserID {
 		return fault.New(fault.Forbidden, "The token belongs to another user")
 	}
-	if err := c.prolong(res.GetIdentity()); err != nil {
+	was, err := c.prolong(res.GetIdentity())
+	if err != nil {
 		return err
 	}
 	if r.revocations.Cover(c.socket.UserID, c) { // it came between the check of the token and this line
 		c.socket.Disconnect(transport.ReasonServer)
 		return fault.Refusal(fault.ReasonToken, nil)
 	}
-	return nil
+	return r.leaveClosed(ctx, c, was, res.GetIdentity())
 }

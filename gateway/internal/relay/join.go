@@ -81,6 +81,7 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 // list, also when it failed afterwards.
 func (r *Relay) readAndComplete(ctx context.Context, c *client, p *pending, room clientRoom) (listed bool, err error) {
 	for range joinAttempts {
+		token := c.token()
 		res, err := r.askJoin(ctx, c, p)
 		if err != nil {
 			return listed, err
@@ -90,6 +91,9 @@ func (r *Relay) readAndComplete(ctx context.Context, c *client, p *pending, room
 		listed = listed || added
 		if !alive {
 			return listed, fault.New(fault.Unavailable, "The socket is gone")
+		}
+		if token != c.token() {
+			continue // the answer was for the one before
 		}
 		r.save(c)
 		prelude, err := r.joinPrelude(c.socket, p, res)

@@ -42,7 +42,7 @@ func (p *resumption) carryOn(ctx context.Context) error {
 			return err
 		}
 		if !member {
-			p.dropRoom(room.id)
+			p.relay.dropRoom(c, room.id)
 			continue
 		}
 		room.seq = head // but not in the state: the client may never get what was just sent, and come again
@@ -83,20 +83,12 @@ func (p *resumption) complete(ctx context.Context, room clientRoom) error {
 			return err
 		}
 		if !member {
-			p.dropRoom(room.id)
+			p.relay.dropRoom(p.client, room.id)
 			return nil
 		}
 		room.seq = head
 	}
 	return errors.New("the room is too busy to enter")
-}
-
-// dropRoom takes the socket out of a room that its user is no member of, also while it is joining.
-func (p *resumption) dropRoom(roomID string) {
-	p.relay.hub.Leave(p.client.socket, roomID)
-	if p.client.forgetRoom(roomID) {
-		p.relay.rooms.Release(roomID)
-	}
 }
 
 // abandon undoes a recovery before the socket was admitted: nobody else will hear of its end.

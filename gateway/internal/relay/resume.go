@@ -240,15 +240,17 @@ func resumeFrom(st *enginev1.SessionState, seqs map[uint32]uint64) []clientRoom 
 // stands.
 var errAhead = errors.New("the offset is ahead of the room")
 
-// missed counts what is to be replayed: a client that missed very much is better served with a history.
+// missed counts what is to be replayed: a client that missed very much is better served with a history. Rooms that were opened by a
+// token, and by this one are not, are dropped before anything of them is read.
 func (p *resumption) missed(ctx context.Context) (uint64, error) {
-	heads, err := p.heads(ctx, p.rooms, "")
+	res, err := p.heads(ctx, p.rooms, false)
 	if err != nil {
 		return 0, err
 	}
+	p.rooms = slices.DeleteFunc(p.rooms, func(room clientRoom) bool { return slices.Contains(res.GetClosedRoomIds(), room.id) })
 	missed := uint64(0)
 	for _, room := range p.rooms {
-		head := heads[room.id]
+		head := res.GetHeads()[room.id]
 		if room.seq > head {
 			return 0, errAhead
 		}
@@ -261,33 +263,40 @@ func (p *resumption) missed(ctx context.Context) (uint64, error) {
 // that ended its membership, which the replay then does not come across. A membership that ends from now on is noticed
 // by the joining socket.
 func (p *resumption) stillMember(ctx context.Context, rooms []clientRoom) ([]clientRoom, error) {
-	heads, err := p.heads(ctx, rooms, p.client.socket.UserID)
+	res, err := p.heads(ctx, rooms, true)
 	if err != nil {
 		return nil, err
 	}
 	return slices.DeleteFunc(rooms, func(room clientRoom) bool {
-		_, member := heads[room.id]
+		_, member := res.GetHeads()[room.id]
 		if !member {
-			p.dropRoom(room.id)
+			p.relay.dropRoom(p.client, room.id)
 		}
 		return !member
 	}), nil
 }
 
-// heads asks where rooms stand; with a user, only those that it is a member of.
-func (p *resumption) heads(ctx context.Context, rooms []clientRoom, asUser string) (map[string]uint64, error) {
+// heads asks where rooms stand: all of them, or only those that the user is a member of.
+func (p *resumption) heads(ctx context.Context, rooms []clientRoom, asMember bool) (*chatv1.GetHeadsResponse, error) {
 	if len(rooms) == 0 {
-		return nil, nil
+		return nil, nil //nolint:nilnil // the getters take it for an empty answer
 	}
-	ids := make([]string, len(rooms))
-	for i, room := range rooms {
-		ids[i] = room.id
+	identity, err := p.client.identityNow()
+	if err != nil {
+		return nil, err
 	}
-	res, err := p.relay.chat.GetHeads(ctx, &chatv1.GetHeadsRequest{RoomIds: ids, AsUserId: asUser})
+	ask := &chatv1.GetHeadsRequest{Grants: identity.GetRooms(), ForUserId: identity.GetUserId()}
+	if asMember {
+		ask.AsUserId, ask.ForUserId = identity.GetUserId(), ""
+	}
+	for _, room := range rooms {
+		ask.RoomIds = append(ask.RoomIds, room.id)
+	}
+	res, err := p.relay.chat.GetHeads(ctx, ask)
 	if err != nil {
 		return nil, fmt.Errorf("ask for the heads of rooms: %w", err)
 	}
-	return res.GetHeads(), nil
+	return res, nil
 }
 
 // missedNotifications tells whether the user was sent notifications since the connection ended. They are no part of a room's

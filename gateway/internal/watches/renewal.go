@@ -64,7 +64,7 @@ func (t *Watches) renew(ctx context.Context) error {
 		return err
 	}
 	for _, room := range rooms {
-		res, err := t.ask(ctx, &presencev1.WatchRequest{AsUserId: room.as.socket.UserID, RoomId: room.id, Renewal: true})
+		res, err := t.ask(ctx, &presencev1.WatchRequest{AsUserId: room.as.socket.UserID, RoomId: room.id, Renewal: true, Grants: opens(room.as.socket)})
 		switch fault.KindOf(err) {
 		case "":
 			if unheard := t.graph.renewRoom(room.id, res); len(unheard) > 0 {
@@ -101,7 +101,8 @@ func (t *Watches) renewUsers(ctx context.Context, ids []string) error {
 // checkGrants has watches of users granted anew that depend on rooms.
 func (t *Watches) checkGrants(ctx context.Context, now time.Time) error {
 	for _, g := range t.graph.expired(now.Add(-grantLife)) {
-		res, err := t.ask(ctx, &presencev1.WatchRequest{AsUserId: g.watcher.socket.UserID, UserIds: g.users, Renewal: true})
+		ask := &presencev1.WatchRequest{AsUserId: g.watcher.socket.UserID, UserIds: g.users, Renewal: true, Grants: opens(g.watcher.socket)}
+		res, err := t.ask(ctx, ask)
 		switch fault.KindOf(err) {
 		case "":
 			t.graph.deny(g.watcher, res.GetDeniedUserIds(), now)

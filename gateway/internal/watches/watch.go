@@ -10,6 +10,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	presencev1 "github.com/starling-chat/starling/proto/gen/starling/presence/v1"
 	"github.com/starling-chat/starling/proto/limits"
 )
@@ -74,6 +75,14 @@ func (t *Watches) Watch(ctx context.Context, r Request) error {
 	return t.watchRoom(ctx, w, roomID, r)
 }
 
+// opens is what a socket's token opens: its State says so.
+func opens(s *session.Socket) []*eventv1.RoomGrant {
+	if holder, ok := s.State.(interface{ Opens() []*eventv1.RoomGrant }); ok {
+		return holder.Opens()
+	}
+	return nil
+}
+
 var errGone = fault.New(fault.Unavailable, "The socket is gone")
 
 // watchUsers replaces the users that a socket watches by their ids.
@@ -85,7 +94,7 @@ func (t *Watches) watchUsers(ctx context.Context, w *watcher, ids []string, ack 
 			return err
 		}
 		if err = t.listening(ctx); err == nil { // changes are heard before anybody is asked
-			res, err = t.service.Watch(ctx, &presencev1.WatchRequest{AsUserId: w.socket.UserID, UserIds: ids})
+			res, err = t.service.Watch(ctx, &presencev1.WatchRequest{AsUserId: w.socket.UserID, UserIds: ids, Grants: opens(w.socket)})
 		}
 		if err != nil {
 			t.graph.cancel(w, added)
@@ -104,7 +113,7 @@ func (t *Watches) watchUsers(ctx context.Context, w *watcher, ids []string, ack 
 func (t *Watches) watchRoom(ctx context.Context, w *watcher, roomID string, r Request) error {
 	t.graph.asking(w)
 	defer t.graph.answered(w)
-	res, err := t.service.Watch(ctx, &presencev1.WatchRequest{AsUserId: w.socket.UserID, RoomId: roomID})
+	res, err := t.service.Watch(ctx, &presencev1.WatchRequest{AsUserId: w.socket.UserID, RoomId: roomID, Grants: opens(w.socket)})
 	if err != nil {
 		return fault.FromStatus(err)
 	}

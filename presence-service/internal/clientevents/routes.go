@@ -35,12 +35,13 @@ func get(ctx context.Context, query *presence.Query, r *eventserver.Request) (*e
 	if err != nil {
 		return nil, err
 	}
+	as := presence.Asker{User: presence.UserID(r.User.ID), Opens: r.User.Rooms}
 	var statuses []presence.Status
 	var denied []presence.UserID
 	if args.room != "" {
-		statuses, err = query.Room(ctx, args.room, presence.UserID(r.User.ID))
+		statuses, err = query.Room(ctx, args.room, as)
 	} else {
-		statuses, denied, err = query.UsersAs(ctx, presence.UserID(r.User.ID), args.users)
+		statuses, denied, err = query.UsersAs(ctx, as, args.users)
 	}
 	if err != nil {
 		return nil, toFault(err)

@@ -10,6 +10,7 @@ import (
 	"github.com/starling-chat/starling/presence-service/internal/presence"
 	"github.com/starling-chat/starling/proto/fault"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
 const membersTimeout = 2 * time.Second
@@ -28,10 +29,10 @@ func NewMembers(conn grpc.ClientConnInterface) *Members {
 
 // Members implements presence.Members. Faults of chat-service (forbidden, not_found) pass through; no answer within 2 s is
 // presence.ErrUnavailable, and so is its absence.
-func (m *Members) Members(ctx context.Context, room string, as presence.UserID) ([]presence.UserID, error) {
+func (m *Members) Members(ctx context.Context, room string, as presence.Asker) ([]presence.UserID, error) {
 	ctx, cancel := context.WithTimeout(ctx, membersTimeout)
 	defer cancel()
-	resp, err := m.client.ListMembers(ctx, &chatv1.ListMembersRequest{RoomId: room, AsUserId: string(as)})
+	resp, err := m.client.ListMembers(ctx, &chatv1.ListMembersRequest{RoomId: room, AsUserId: string(as.User), Grants: opens(as)})
 	if err != nil {
 		return nil, away(err)
 	}
@@ -39,10 +40,10 @@ func (m *Members) Members(ctx context.Context, room string, as presence.UserID) 
 }
 
 // Roommates implements presence.Members, with errors as those of Members.
-func (m *Members) Roommates(ctx context.Context, of presence.UserID, candidates []presence.UserID) ([]presence.UserID, error) {
+func (m *Members) Roommates(ctx context.Context, of presence.Asker, candidates []presence.UserID) ([]presence.UserID, error) {
 	ctx, cancel := context.WithTimeout(ctx, membersTimeout)
 	defer cancel()
-	req := &chatv1.ListRoommatesRequest{UserId: string(of), CandidateIds: make([]string, len(candidates))}
+	req := &chatv1.ListRoommatesRequest{UserId: string(of.User), Grants: opens(of), CandidateIds: make([]string, len(candidates))}
 	for i, id := range candidates {
 		req.CandidateIds[i] = string(id)
 	}
@@ -51,6 +52,12 @@ func (m *Members) Roommates(ctx context.Context, of presence.UserID, candidates 
 		return nil, away(err)
 	}
 	return users(resp.GetUserIds()), nil
+}
+
+// opens is what the token of a user opens, as a gateway said.
+func opens(as presence.Asker) []*eventv1.RoomGrant {
+	grants, _ := as.Opens.([]*eventv1.RoomGrant)
+	return grants
 }
 
 // away marks errors that say that chat-service does not answer.

@@ -42,11 +42,11 @@ func (s *Service) GetPresence(ctx context.Context, req *presencev1.GetPresenceRe
 
 // Watch grants a client of a gateway to watch users, or the members of a room.
 func (s *Service) Watch(ctx context.Context, req *presencev1.WatchRequest) (*presencev1.WatchResponse, error) {
-	var as presence.UserID
+	as := presence.Asker{Opens: req.GetGrants()}
 	var users []presence.UserID
 	var err error
 	if req.GetAsUserId() != "" || req.GetRoomId() != "" {
-		if as, err = presence.ParseUserID(req.GetAsUserId()); err != nil {
+		if as.User, err = presence.ParseUserID(req.GetAsUserId()); err != nil {
 			return nil, fault.Newf(fault.Invalid, "as_user_id: %v", err)
 		}
 	}
@@ -59,7 +59,7 @@ func (s *Service) Watch(ctx context.Context, req *presencev1.WatchRequest) (*pre
 	switch {
 	case req.GetRoomId() != "":
 		grant, err = s.query.WatchRoom(ctx, as, req.GetRoomId(), req.GetRenewal())
-	case as != "":
+	case as.User != "":
 		grant, err = s.query.WatchUsers(ctx, as, users)
 	default:
 		grant, err = s.query.Renew(users)

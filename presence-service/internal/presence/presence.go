@@ -131,10 +131,17 @@ type LastSeenStore interface {
 
 // Members knows who is in a room.
 type Members interface {
-	// Members lists the room's members, asked in the name of a user who must be one of them.
-	Members(ctx context.Context, room string, as UserID) ([]UserID, error)
+	// Members lists the room's members, asked in the name of a user who must be let read it.
+	Members(ctx context.Context, room string, as Asker) ([]UserID, error)
 	// Roommates gives those of the users who share a room with a user.
-	Roommates(ctx context.Context, of UserID, users []UserID) ([]UserID, error)
+	Roommates(ctx context.Context, of Asker, users []UserID) ([]UserID, error)
+}
+
+// Asker is a user in whose name is asked.
+type Asker struct {
+	User UserID // "" = nobody's
+	// Opens is what the user's token opens, in the form in which it came: it is passed on unread to whoever knows rooms.
+	Opens any
 }
 
 // Publisher tells the gateways who is online.

@@ -61,7 +61,7 @@ func (q *Query) Users(ctx context.Context, users []UserID) ([]Status, error) {
 }
 
 // UsersAs is Users for a user; denied are those of whom the user may not know.
-func (q *Query) UsersAs(ctx context.Context, as UserID, users []UserID) (statuses []Status, denied []UserID, err error) {
+func (q *Query) UsersAs(ctx context.Context, as Asker, users []UserID) (statuses []Status, denied []UserID, err error) {
 	if err := q.ready(); err != nil {
 		return nil, nil, err
 	}
@@ -74,8 +74,8 @@ func (q *Query) UsersAs(ctx context.Context, as UserID, users []UserID) (statuse
 }
 
 // split divides users into those of whom a user may know, and the others. Everybody may know of himself.
-func (q *Query) split(ctx context.Context, as UserID, users []UserID) (known, denied []UserID, err error) {
-	if q.Scope != ScopeRooms || !slices.ContainsFunc(users, func(id UserID) bool { return id != as }) {
+func (q *Query) split(ctx context.Context, as Asker, users []UserID) (known, denied []UserID, err error) {
+	if q.Scope != ScopeRooms || !slices.ContainsFunc(users, func(id UserID) bool { return id != as.User }) {
 		return users, nil, nil
 	}
 	mates, err := q.Members.Roommates(ctx, as, users)
@@ -83,7 +83,7 @@ func (q *Query) split(ctx context.Context, as UserID, users []UserID) (known, de
 		return nil, nil, fmt.Errorf("list roommates: %w", err)
 	}
 	may := make(map[UserID]struct{}, len(mates)+1)
-	may[as] = struct{}{}
+	may[as.User] = struct{}{}
 	for _, id := range mates {
 		may[id] = struct{}{}
 	}
@@ -98,7 +98,7 @@ func (q *Query) split(ctx context.Context, as UserID, users []UserID) (known, de
 }
 
 // Room tells the presence of a room's members, asked in the name of one of them.
-func (q *Query) Room(ctx context.Context, room string, as UserID) ([]Status, error) {
+func (q *Query) Room(ctx context.Context, room string, as Asker) ([]Status, error) {
 	members, err := q.members(ctx, room, as, MaxMembers)
 	if err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (q *Query) Room(ctx context.Context, room string, as UserID) ([]Status, err
 	return q.Users(ctx, members)
 }
 
-func (q *Query) members(ctx context.Context, room string, as UserID, most int) ([]UserID, error) {
+func (q *Query) members(ctx context.Context, room string, as Asker, most int) ([]UserID, error) {
 	if err := q.ready(); err != nil {
 		return nil, err
 	}
@@ -128,7 +128,7 @@ type Grant struct {
 }
 
 // WatchUsers grants a user to watch users.
-func (q *Query) WatchUsers(ctx context.Context, as UserID, users []UserID) (Grant, error) {
+func (q *Query) WatchUsers(ctx context.Context, as Asker, users []UserID) (Grant, error) {
 	g := Grant{Expires: q.Scope == ScopeRooms}
 	var err error
 	g.Users, g.Denied, err = q.UsersAs(ctx, as, users)
@@ -136,7 +136,7 @@ func (q *Query) WatchUsers(ctx context.Context, as UserID, users []UserID) (Gran
 }
 
 // WatchRoom grants a member of a room to watch all of them. A renewal is answered without the store: it only has to tell who is online.
-func (q *Query) WatchRoom(ctx context.Context, as UserID, room string, renewal bool) (Grant, error) {
+func (q *Query) WatchRoom(ctx context.Context, as Asker, room string, renewal bool) (Grant, error) {
 	members, err := q.members(ctx, room, as, cmp.Or(q.MaxWatched, MaxMembers))
 	if err != nil {
 		return Grant{}, err

@@ -1188,7 +1188,11 @@ type GetHeadsRequest struct {
 	// At most 1000.
 	RoomIds []string `protobuf:"bytes,1,rep,name=room_ids,json=roomIds,proto3" json:"room_ids,omitempty"`
 	// Only the rooms that this user is a member of; empty = all.
-	AsUserId      string `protobuf:"bytes,2,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
+	AsUserId string `protobuf:"bytes,2,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
+	// Where as_user_id is empty: the user for whom closed_room_ids is answered; empty = nobody.
+	ForUserId string `protobuf:"bytes,3,opt,name=for_user_id,json=forUserId,proto3" json:"for_user_id,omitempty"`
+	// What the token of either user says.
+	Grants        []*v1.RoomGrant `protobuf:"bytes,4,rep,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1237,10 +1241,26 @@ func (x *GetHeadsRequest) GetAsUserId() string {
 	return ""
 }
 
+func (x *GetHeadsRequest) GetForUserId() string {
+	if x != nil {
+		return x.ForUserId
+	}
+	return ""
+}
+
+func (x *GetHeadsRequest) GetGrants() []*v1.RoomGrant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
 type GetHeadsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// By room id; unknown rooms are left out.
-	Heads         map[string]uint64 `protobuf:"bytes,1,rep,name=heads,proto3" json:"heads,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	Heads map[string]uint64 `protobuf:"bytes,1,rep,name=heads,proto3" json:"heads,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// The rooms in which for_user_id is a member because a token opened them, which the present one does not.
+	ClosedRoomIds []string `protobuf:"bytes,2,rep,name=closed_room_ids,json=closedRoomIds,proto3" json:"closed_room_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1282,11 +1302,20 @@ func (x *GetHeadsResponse) GetHeads() map[string]uint64 {
 	return nil
 }
 
+func (x *GetHeadsResponse) GetClosedRoomIds() []string {
+	if x != nil {
+		return x.ClosedRoomIds
+	}
+	return nil
+}
+
 type ListMembersRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	// Asked in the name of this user: forbidden unless it is a member.
-	AsUserId      string `protobuf:"bytes,2,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
+	AsUserId string `protobuf:"bytes,2,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
+	// What the user's token says, as a gateway told the service that asks.
+	Grants        []*v1.RoomGrant `protobuf:"bytes,3,rep,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1333,6 +1362,13 @@ func (x *ListMembersRequest) GetAsUserId() string {
 		return x.AsUserId
 	}
 	return ""
+}
+
+func (x *ListMembersRequest) GetGrants() []*v1.RoomGrant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
 }
 
 type ListMembersResponse struct {
@@ -1383,7 +1419,9 @@ type ListRoommatesRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// 1 to 500.
-	CandidateIds  []string `protobuf:"bytes,2,rep,name=candidate_ids,json=candidateIds,proto3" json:"candidate_ids,omitempty"`
+	CandidateIds []string `protobuf:"bytes,2,rep,name=candidate_ids,json=candidateIds,proto3" json:"candidate_ids,omitempty"`
+	// What the user's token says, as a gateway told the service that asks.
+	Grants        []*v1.RoomGrant `protobuf:"bytes,3,rep,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1428,6 +1466,13 @@ func (x *ListRoommatesRequest) GetUserId() string {
 func (x *ListRoommatesRequest) GetCandidateIds() []string {
 	if x != nil {
 		return x.CandidateIds
+	}
+	return nil
+}
+
+func (x *ListRoommatesRequest) GetGrants() []*v1.RoomGrant {
+	if x != nil {
+		return x.Grants
 	}
 	return nil
 }
@@ -1660,26 +1705,31 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x05limit\x18\x04 \x01(\rR\x05limit\"b\n" +
 	"\x16ReadRoomEventsResponse\x124\n" +
 	"\x06events\x18\x01 \x03(\v2\x1c.starling.event.v1.RoomEventR\x06events\x12\x12\n" +
-	"\x04head\x18\x02 \x01(\x04R\x04head\"J\n" +
+	"\x04head\x18\x02 \x01(\x04R\x04head\"\xa0\x01\n" +
 	"\x0fGetHeadsRequest\x12\x19\n" +
 	"\broom_ids\x18\x01 \x03(\tR\aroomIds\x12\x1c\n" +
 	"\n" +
-	"as_user_id\x18\x02 \x01(\tR\basUserId\"\x91\x01\n" +
+	"as_user_id\x18\x02 \x01(\tR\basUserId\x12\x1e\n" +
+	"\vfor_user_id\x18\x03 \x01(\tR\tforUserId\x124\n" +
+	"\x06grants\x18\x04 \x03(\v2\x1c.starling.event.v1.RoomGrantR\x06grants\"\xb9\x01\n" +
 	"\x10GetHeadsResponse\x12C\n" +
-	"\x05heads\x18\x01 \x03(\v2-.starling.chat.v1.GetHeadsResponse.HeadsEntryR\x05heads\x1a8\n" +
+	"\x05heads\x18\x01 \x03(\v2-.starling.chat.v1.GetHeadsResponse.HeadsEntryR\x05heads\x12&\n" +
+	"\x0fclosed_room_ids\x18\x02 \x03(\tR\rclosedRoomIds\x1a8\n" +
 	"\n" +
 	"HeadsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"K\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x81\x01\n" +
 	"\x12ListMembersRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1c\n" +
 	"\n" +
-	"as_user_id\x18\x02 \x01(\tR\basUserId\"0\n" +
+	"as_user_id\x18\x02 \x01(\tR\basUserId\x124\n" +
+	"\x06grants\x18\x03 \x03(\v2\x1c.starling.event.v1.RoomGrantR\x06grants\"0\n" +
 	"\x13ListMembersResponse\x12\x19\n" +
-	"\buser_ids\x18\x01 \x03(\tR\auserIds\"T\n" +
+	"\buser_ids\x18\x01 \x03(\tR\auserIds\"\x8a\x01\n" +
 	"\x14ListRoommatesRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12#\n" +
-	"\rcandidate_ids\x18\x02 \x03(\tR\fcandidateIds\"2\n" +
+	"\rcandidate_ids\x18\x02 \x03(\tR\fcandidateIds\x124\n" +
+	"\x06grants\x18\x03 \x03(\v2\x1c.starling.event.v1.RoomGrantR\x06grants\"2\n" +
 	"\x15ListRoommatesResponse\x12\x19\n" +
 	"\buser_ids\x18\x01 \x03(\tR\auserIds\"5\n" +
 	"\x1aGetNotificationHeadRequest\x12\x17\n" +
@@ -1745,7 +1795,8 @@ var file_starling_chat_v1_chat_proto_goTypes = []any{
 	(*v1.ClientEvent)(nil),              // 28: starling.event.v1.ClientEvent
 	(*v1.Emit)(nil),                     // 29: starling.event.v1.Emit
 	(*v1.RoomEvent)(nil),                // 30: starling.event.v1.RoomEvent
-	(*timestamppb.Timestamp)(nil),       // 31: google.protobuf.Timestamp
+	(*v1.RoomGrant)(nil),                // 31: starling.event.v1.RoomGrant
+	(*timestamppb.Timestamp)(nil),       // 32: google.protobuf.Timestamp
 }
 var file_starling_chat_v1_chat_proto_depIdxs = []int32{
 	0,  // 0: starling.chat.v1.Message.sender:type_name -> starling.chat.v1.Sender
@@ -1757,35 +1808,38 @@ var file_starling_chat_v1_chat_proto_depIdxs = []int32{
 	28, // 6: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
 	29, // 7: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
 	30, // 8: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
-	26, // 9: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
-	31, // 10: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
-	3,  // 11: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
-	5,  // 12: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
-	7,  // 13: starling.chat.v1.ChatService.ListReaders:input_type -> starling.chat.v1.ListReadersRequest
-	10, // 14: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
-	12, // 15: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
-	14, // 16: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
-	16, // 17: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
-	18, // 18: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
-	24, // 19: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
-	20, // 20: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
-	22, // 21: starling.chat.v1.ChatService.ListRoommates:input_type -> starling.chat.v1.ListRoommatesRequest
-	4,  // 22: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
-	6,  // 23: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
-	9,  // 24: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
-	11, // 25: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
-	13, // 26: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
-	15, // 27: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
-	17, // 28: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
-	19, // 29: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
-	25, // 30: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
-	21, // 31: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
-	23, // 32: starling.chat.v1.ChatService.ListRoommates:output_type -> starling.chat.v1.ListRoommatesResponse
-	22, // [22:33] is the sub-list for method output_type
-	11, // [11:22] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	31, // 9: starling.chat.v1.GetHeadsRequest.grants:type_name -> starling.event.v1.RoomGrant
+	26, // 10: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
+	31, // 11: starling.chat.v1.ListMembersRequest.grants:type_name -> starling.event.v1.RoomGrant
+	31, // 12: starling.chat.v1.ListRoommatesRequest.grants:type_name -> starling.event.v1.RoomGrant
+	32, // 13: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
+	3,  // 14: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
+	5,  // 15: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
+	7,  // 16: starling.chat.v1.ChatService.ListReaders:input_type -> starling.chat.v1.ListReadersRequest
+	10, // 17: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
+	12, // 18: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
+	14, // 19: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
+	16, // 20: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
+	18, // 21: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
+	24, // 22: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
+	20, // 23: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
+	22, // 24: starling.chat.v1.ChatService.ListRoommates:input_type -> starling.chat.v1.ListRoommatesRequest
+	4,  // 25: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
+	6,  // 26: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
+	9,  // 27: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
+	11, // 28: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
+	13, // 29: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
+	15, // 30: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
+	17, // 31: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
+	19, // 32: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
+	25, // 33: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
+	21, // 34: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
+	23, // 35: starling.chat.v1.ChatService.ListRoommates:output_type -> starling.chat.v1.ListRoommatesResponse
+	25, // [25:36] is the sub-list for method output_type
+	14, // [14:25] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_starling_chat_v1_chat_proto_init() }

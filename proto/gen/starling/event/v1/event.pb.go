@@ -144,7 +144,7 @@ func (x *Identity) GetRooms() []*RoomGrant {
 // RoomGrant opens rooms to the user of a token that has it.
 type RoomGrant struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A room's id; * at its end stands for any characters.
+	// A room's id, in which each * stands for any characters, none included.
 	Match string `protobuf:"bytes,1,opt,name=match,proto3" json:"match,omitempty"`
 	// Of join, read and send; at least one.
 	Can           []string `protobuf:"bytes,2,rep,name=can,proto3" json:"can,omitempty"`

@@ -9,6 +9,7 @@
 package presencev1
 
 import (
+	v1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	_ "google.golang.org/genproto/googleapis/api/annotations"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
@@ -183,7 +184,9 @@ type WatchRequest struct {
 	// Instead of user_ids: all members of this room, asked by one of them.
 	RoomId string `protobuf:"bytes,3,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	// The answer need not have the last_seen of those who went long ago.
-	Renewal       bool `protobuf:"varint,4,opt,name=renewal,proto3" json:"renewal,omitempty"`
+	Renewal bool `protobuf:"varint,4,opt,name=renewal,proto3" json:"renewal,omitempty"`
+	// What the token of as_user_id says.
+	Grants        []*v1.RoomGrant `protobuf:"bytes,5,rep,name=grants,proto3" json:"grants,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -244,6 +247,13 @@ func (x *WatchRequest) GetRenewal() bool {
 		return x.Renewal
 	}
 	return false
+}
+
+func (x *WatchRequest) GetGrants() []*v1.RoomGrant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
 }
 
 type WatchResponse struct {
@@ -312,7 +322,7 @@ var File_starling_presence_v1_presence_proto protoreflect.FileDescriptor
 
 const file_starling_presence_v1_presence_proto_rawDesc = "" +
 	"\n" +
-	"#starling/presence/v1/presence.proto\x12\x14starling.presence.v1\x1a\x1cgoogle/api/annotations.proto\"-\n" +
+	"#starling/presence/v1/presence.proto\x12\x14starling.presence.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1dstarling/event/v1/event.proto\"-\n" +
 	"\x12GetPresenceRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x03(\tR\x06userId\"o\n" +
 	"\fUserPresence\x12\x17\n" +
@@ -322,13 +332,14 @@ const file_starling_presence_v1_presence_proto_rawDesc = "" +
 	"\n" +
 	"_last_seen\"O\n" +
 	"\x13GetPresenceResponse\x128\n" +
-	"\x05users\x18\x01 \x03(\v2\".starling.presence.v1.UserPresenceR\x05users\"z\n" +
+	"\x05users\x18\x01 \x03(\v2\".starling.presence.v1.UserPresenceR\x05users\"\xb0\x01\n" +
 	"\fWatchRequest\x12\x1c\n" +
 	"\n" +
 	"as_user_id\x18\x01 \x01(\tR\basUserId\x12\x19\n" +
 	"\buser_ids\x18\x02 \x03(\tR\auserIds\x12\x17\n" +
 	"\aroom_id\x18\x03 \x01(\tR\x06roomId\x12\x18\n" +
-	"\arenewal\x18\x04 \x01(\bR\arenewal\"\x8b\x01\n" +
+	"\arenewal\x18\x04 \x01(\bR\arenewal\x124\n" +
+	"\x06grants\x18\x05 \x03(\v2\x1c.starling.event.v1.RoomGrantR\x06grants\"\x8b\x01\n" +
 	"\rWatchResponse\x128\n" +
 	"\x05users\x18\x01 \x03(\v2\".starling.presence.v1.UserPresenceR\x05users\x12&\n" +
 	"\x0fdenied_user_ids\x18\x02 \x03(\tR\rdeniedUserIds\x12\x18\n" +
@@ -356,19 +367,21 @@ var file_starling_presence_v1_presence_proto_goTypes = []any{
 	(*GetPresenceResponse)(nil), // 2: starling.presence.v1.GetPresenceResponse
 	(*WatchRequest)(nil),        // 3: starling.presence.v1.WatchRequest
 	(*WatchResponse)(nil),       // 4: starling.presence.v1.WatchResponse
+	(*v1.RoomGrant)(nil),        // 5: starling.event.v1.RoomGrant
 }
 var file_starling_presence_v1_presence_proto_depIdxs = []int32{
 	1, // 0: starling.presence.v1.GetPresenceResponse.users:type_name -> starling.presence.v1.UserPresence
-	1, // 1: starling.presence.v1.WatchResponse.users:type_name -> starling.presence.v1.UserPresence
-	0, // 2: starling.presence.v1.PresenceService.GetPresence:input_type -> starling.presence.v1.GetPresenceRequest
-	3, // 3: starling.presence.v1.PresenceService.Watch:input_type -> starling.presence.v1.WatchRequest
-	2, // 4: starling.presence.v1.PresenceService.GetPresence:output_type -> starling.presence.v1.GetPresenceResponse
-	4, // 5: starling.presence.v1.PresenceService.Watch:output_type -> starling.presence.v1.WatchResponse
-	4, // [4:6] is the sub-list for method output_type
-	2, // [2:4] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	5, // 1: starling.presence.v1.WatchRequest.grants:type_name -> starling.event.v1.RoomGrant
+	1, // 2: starling.presence.v1.WatchResponse.users:type_name -> starling.presence.v1.UserPresence
+	0, // 3: starling.presence.v1.PresenceService.GetPresence:input_type -> starling.presence.v1.GetPresenceRequest
+	3, // 4: starling.presence.v1.PresenceService.Watch:input_type -> starling.presence.v1.WatchRequest
+	2, // 5: starling.presence.v1.PresenceService.GetPresence:output_type -> starling.presence.v1.GetPresenceResponse
+	4, // 6: starling.presence.v1.PresenceService.Watch:output_type -> starling.presence.v1.WatchResponse
+	5, // [5:7] is the sub-list for method output_type
+	3, // [3:5] is the sub-list for method input_type
+	3, // [3:3] is the sub-list for extension type_name
+	3, // [3:3] is the sub-list for extension extendee
+	0, // [0:3] is the sub-list for field type_name
 }
 
 func init() { file_starling_presence_v1_presence_proto_init() }
