@@ -25,7 +25,6 @@ import (
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/platform/run"
-	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 )
 
 const serviceName = "chat-service"
@@ -79,7 +78,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := server.Listen(ctx); err != nil {
 		return err
 	}
-	chatv1.RegisterChatServiceServer(server.GRPC(), grpcapi.NewServer(service))
+	grpcapi.Register(server.GRPC(), service)
 
 	readiness := rpc.NewReadiness(server, log, store.Ready, bus.Ready(nc))
 	parts := run.Group{Timeout: cfg.ShutdownTimeout}

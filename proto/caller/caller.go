@@ -33,11 +33,15 @@ const (
 	ScopePresence      = "presence"
 	ScopeUsers         = "users"
 	ScopeKeys          = "keys"
+	ScopeRooms         = "rooms"
+	ScopeModeration    = "moderation"
 )
 
 // AllScopes lists every scope.
 func AllScopes() []string {
-	return []string{ScopeNotifications, ScopeMessages, ScopeEmit, ScopeSockets, ScopePresence, ScopeUsers, ScopeKeys}
+	return []string{
+		ScopeNotifications, ScopeMessages, ScopeEmit, ScopeSockets, ScopePresence, ScopeUsers, ScopeKeys, ScopeRooms, ScopeModeration,
+	}
 }
 
 // Metadata makes the metadata of a call: identity may be nil, scopes and address (the client's IP) may be empty.

@@ -16,6 +16,7 @@ import { NoWebSocket } from './nowebsocket.js';
 import { answers, freePorts, here, root, scratch } from './system.js';
 import { until } from './fleet.js';
 import { noPython, python } from './python.js';
+import { apiKey } from './rest.js';
 import { newUser, roomId } from './user.js';
 
 const urls = (process.env.STARLING_URLS ?? '').split(',');
@@ -50,6 +51,7 @@ const elsewhere = [
   { file: 'docs/operations.md', language: 'ini', has: 'ignore_startup_parameters = search_path', by: 'platform/pg/pooler_test.go', that: '"pool_mode = session", "ignore_startup_parameters = search_path"' },
   { file: 'docs/operations.md', language: 'json', has: '"issuer"', by: 'auth-service/issuers_test.go', that: 'docs/operations.md' },
   { file: 'docs/operations.md', language: 'yaml', by: 'deploy/helmtest/docs_test.go', that: 'docs/operations.md' },
+  { file: 'docs/rooms.md', language: 'json', has: '"match"', by: 'test/e2e/claims.test.js', that: 'docs/rooms.md' },
   { file: 'docs/extending.md', language: 'go', by: 'platform/eventserver/docs_test.go', that: 'func TestDocsHaveTheSample' },
   { file: 'docs/extending.md', language: '', has: 'permissions:', by: 'platform/eventserver/docs_test.go', that: 'func TestPermissions' },
 ];
@@ -62,6 +64,7 @@ const runners = [
   { file: 'docs/events.md', language: 'python', has: "'since': seq", run: withoutRecovery },
   { file: 'docs/extending.md', language: 'js', has: 'order:create', run: ownEvent },
   { file: 'docs/extending.md', language: 'sh', has: 'go mod tidy', run: ownModule },
+  { file: 'docs/rooms.md', language: 'sh', has: 'curl', run: roomsByREST },
   { language: 'sh', run: commands },
   { language: '', has: /[│┌└▼◀]/, run: () => {} }, // a drawing
 ];
@@ -173,6 +176,18 @@ async function withoutRecovery(t, code) {
   await say('live');
   await says('Ann live');
   client.stdin.end();
+}
+
+/** docs/rooms.md: each command makes something, in a room that no other run has. */
+async function roomsByREST(_, code) {
+  assert.ok(code.includes('team/general') && code.includes('team%2Fgeneral'), code);
+  const id = roomId('team');
+  const lines = code.replaceAll('localhost:3000', urls[0]).replaceAll('team/general', id).replaceAll('team%2Fgeneral', id).trim().split('\n');
+  for (const line of lines) {
+    const answer = JSON.parse(bash(line.replace(/^curl /, 'curl -sS '), { env: { ...process.env, API_KEY: apiKey } }));
+    assert.equal(answer.code, undefined, `${line}\n${JSON.stringify(answer)}`);
+  }
+  assert.equal(lines.length, 2);
 }
 
 /** docs/extending.md: what the sample service, which is tested beside its source, reads of the event. */

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -24,6 +25,12 @@ type Server struct {
 	chatv1.UnimplementedChatServiceServer
 
 	service *usecases.Service
+}
+
+// Register has a gRPC server answer with the use cases.
+func Register(to grpc.ServiceRegistrar, service *usecases.Service) {
+	chatv1.RegisterChatServiceServer(to, NewServer(service))
+	chatv1.RegisterRoomServiceServer(to, NewRooms(service))
 }
 
 // NewServer returns a Server on the use cases.

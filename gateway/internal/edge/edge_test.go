@@ -191,7 +191,7 @@ func TestErrors(t *testing.T) {
 		{"GET", "/socket.io/?transport=polling&EIO=4", "", []string{"Origin: https://evil.org"}, 403, `{"code":4,"message":"Origin not allowed"}`},
 		{"GET", "/socket.io", "", nil, 404, "404 page not found"},
 		{"GET", "/api/v1/nothing", "", nil, 404, `{"code":"not_found","message":"There is no such path"}`},
-		{"DELETE", "/api/v1/rooms", "", nil, 405, `{"code":"invalid","message":"The method must be GET or HEAD"}`},
+		{"DELETE", "/api/v1/rooms", "", nil, 405, `{"code":"invalid","message":"The method must be GET or HEAD or POST"}`},
 		{"GET", "/api/v1/rooms/gone/messages", "", nil, 404, `{"code":"not_found","message":"No such room"}`},
 		{"GET", "/api/v1/rooms/busy/messages", "", nil, 503, `{"code":"unavailable","message":"Starting","retryAfterMs":1500}`},
 		{"GET", "/api/v1/rooms/r/messages?limit=x", "", nil, 400, `{"code":"invalid","message":"limit must be `},

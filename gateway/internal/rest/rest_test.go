@@ -83,6 +83,7 @@ func newHandler(t *testing.T) (*Handler, *conn, *cluster) {
 			{Desc: &authv1.UserService_ServiceDesc, Conn: remote},
 			{Desc: &authv1.KeyService_ServiceDesc, Conn: remote},
 			{Desc: &chatv1.ChatService_ServiceDesc, Conn: remote},
+			{Desc: &chatv1.RoomService_ServiceDesc, Conn: remote},
 			{Desc: &presencev1.PresenceService_ServiceDesc, Conn: remote},
 			{Desc: &clusterv1.ClusterService_ServiceDesc, Server: local},
 		},
@@ -183,14 +184,18 @@ func TestOtherRefusals(t *testing.T) {
 	refused(t, "no id", ask(t, h, "GET", "/api/v1/rooms//messages", ""), 404, fault.NotFound, "There is no such path")
 	refused(t, "a slash too many", ask(t, h, "GET", "/api/v1/rooms/", ""), 404, fault.NotFound, "There is no such path")
 	for target, want := range map[string]string{
-		"/api/v1/rooms":            "GET, HEAD",
-		"/api/v1/rooms/r/messages": "GET, HEAD, POST",
-		"/api/v1/users/u/sockets":  "DELETE, GET, HEAD",
-		"/api/v1/users/u/revoke":   "POST",
-		"/api/v1/emit":             "POST",
-		"/api/v1/auth/login":       "POST",
-		"/.well-known/jwks.json":   "GET, HEAD",
-		"/api/openapi.json":        "GET, HEAD",
+		"/api/v1/rooms":             "GET, HEAD, POST",
+		"/api/v1/rooms/r/messages":  "GET, HEAD, POST",
+		"/api/v1/rooms/r/members/u": "DELETE, PATCH",
+		"/api/v1/rooms/r/bans":      "GET, HEAD, POST",
+		"/api/v1/rooms/r/bans/u":    "DELETE",
+		"/api/v1/audit":             "GET, HEAD",
+		"/api/v1/users/u/sockets":   "DELETE, GET, HEAD",
+		"/api/v1/users/u/revoke":    "POST",
+		"/api/v1/emit":              "POST",
+		"/api/v1/auth/login":        "POST",
+		"/.well-known/jwks.json":    "GET, HEAD",
+		"/api/openapi.json":         "GET, HEAD",
 	} {
 		for _, method := range []string{"PUT", "PATCH", "DELETE", "GET", "POST", "OPTIONS"} {
 			if slices.Contains(strings.Split(want, ", "), method) {

@@ -603,7 +603,7 @@ func (x *AuthenticateKeyRequest) GetKey() string {
 type AuthenticateKeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Of: notifications, messages, emit, sockets, presence, users, keys.
+	// Of: notifications, messages, emit, sockets, presence, users, keys, rooms, moderation.
 	Scopes        []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -29,7 +29,7 @@ const (
 type ApiKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Of: notifications, messages, emit, sockets, presence, users, keys.
+	// Of: notifications, messages, emit, sockets, presence, users, keys, rooms, moderation.
 	Scopes []string `protobuf:"bytes,2,rep,name=scopes,proto3" json:"scopes,omitempty"`
 	// ISO 8601, UTC, milliseconds; as the others.
 	CreatedAt string `protobuf:"bytes,3,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`

@@ -1,0 +1,195 @@
+// Rooms by REST: another backend as itself and as a user, users with their tokens, and what is kept of it.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { connect } from './client.js';
+import { apiKey as key, call } from './rest.js';
+import { newUser, roomId, unique } from './user.js';
+import { array, count, exact, iso, refused, seq, text } from './expect.js';
+
+const path = (id, ...more) => ['/api/v1/rooms', encodeURIComponent(id), ...more.map(encodeURIComponent)].join('/');
+const query = (params) => new URLSearchParams(params).toString();
+
+function done(reply, spec) {
+  assert.equal(reply.status, 200, JSON.stringify(reply.body));
+  exact(reply.body, spec, 'answer');
+  return reply.body;
+}
+
+function refusedWith(reply, status, code, reason) {
+  assert.equal(reply.status, status, JSON.stringify(reply.body));
+  exact(reply.body, { code, message: text, ...(reason && { reason }), 'until?': iso }, 'error');
+}
+
+const room = (spec) => (value) => {
+  exact(value, { roomId: text, kind: text, profile: (p) => typeof p === 'object', settings: (s) => typeof s === 'object', version: count, createdAt: iso, memberCount: count, ...spec }, 'room');
+  return true;
+};
+
+test('a backend makes a room of nobody, whose id has a slash, and manages it', async (t) => {
+  const [ann, bob, cid] = [await newUser('ann'), await newUser('bob'), await newUser('cid')];
+  const [a, b] = [await connect(t, ann), await connect(t, bob, { gateway: 1 })];
+  const id = roomId('team/général ü');
+  const profile = { name: 'Team', data: { big: 9007199254740993n.toString(), n: 1 } };
+  const body = { kind: 'private', roomId: id, profile, members: [{ userId: ann.id, role: 'moderator' }] };
+  done(await call('POST', '/api/v1/rooms', { key, body }), { room: room({ roomId: id, kind: 'private', profile, memberCount: 1 }) });
+  refusedWith(await call('POST', '/api/v1/rooms', { key, body }), 409, 'conflict', 'exists');
+  done(await call('GET', path(id), { key, gateway: 2 }), { room: room({ roomId: id, profile, memberCount: 1 }) });
+  done(await call('GET', `${path(id)}?${query({ asUserId: ann.id })}`, { key }), { room: room({ roomId: id }), role: 'moderator' });
+  assert.equal((await a.join(id)).reply.role, 'moderator');
+
+  done(await call('POST', path(id, 'members'), { key, body: { userIds: [bob.id, ann.id] } }), { done: [bob.id, ann.id], failed: [] });
+  exact(await a.take('room:user-joined', (e) => e.userId === bob.id), { userId: bob.id, userName: text, roomId: id, seq, by: 'system' });
+  assert.equal((await b.join(id)).reply.role, 'member');
+  done(await call('PATCH', path(id, 'members', bob.id), { key, body: { role: 'owner' } }), {});
+  exact(await b.take('room:role'), { userId: bob.id, role: 'owner', roomId: id, seq, by: 'system' });
+  refusedWith(await call('PATCH', path(id, 'members', cid.id), { key, body: { role: 'owner' } }), 404, 'not_found');
+
+  const until = new Date(Date.now() + 3_600_000).toISOString();
+  done(await call('POST', path(id, 'mutes'), { key, body: { userId: bob.id, until } }), {});
+  const muted = refused(await b.emit('message:send', { roomId: id, content: 'x' }), 'forbidden');
+  assert.deepEqual([muted.reason, muted.until], ['muted', until]);
+  done(await call('GET', path(id, 'mutes'), { key }), { mutes: [{ userId: bob.id, until }] });
+  done(await call('DELETE', path(id, 'mutes', bob.id), { key }), {});
+  assert.equal((await b.emit('message:send', { roomId: id, content: 'x' })).ok, true);
+
+  done(await call('POST', path(id, 'bans'), { key, body: { userId: bob.id, reason: 'a test' } }), {});
+  exact(await b.take('room:user-left'), { userId: bob.id, roomId: id, seq, by: 'system', reason: 'banned' });
+  assert.equal(refused(await b.emit('room:join', id), 'forbidden').reason, 'banned');
+  done(await call('GET', path(id, 'bans'), { key }), { bans: [{ userId: bob.id }] });
+  done(await call('POST', path(id, 'members'), { key, body: { userIds: [bob.id] } }), { done: [], failed: [{ userId: bob.id, reason: 'banned' }] });
+  done(await call('DELETE', path(id, 'bans', bob.id), { key }), {});
+  done(await call('GET', path(id, 'bans'), { key }), { bans: [] });
+
+  done(await call('POST', path(id, 'members'), { key, body: { userIds: [cid.id] } }), { done: [cid.id], failed: [] });
+  done(await call('DELETE', `${path(id, 'members', cid.id)}?${query({ reason: 'moved on' })}`, { key }), {});
+  exact(await a.take('room:user-left', (e) => e.userId === cid.id), { userId: cid.id, roomId: id, seq, by: 'system', reason: 'removed' });
+
+  const { entries } = done(await call('GET', `/api/v1/audit?${query({ roomId: id })}`, { key }), { entries: array });
+  assert.deepEqual(entries.map((e) => e.act).reverse(), ['create', 'add', 'role', 'mute', 'unmute', 'ban', 'unban', 'add', 'remove']);
+  for (const e of entries) exact(e, { id: count, at: iso, roomId: id, byId: 'system', apiKey: 'default', act: text, 'userId?': text, 'role?': text, 'until?': iso, 'reason?': text }, 'entry');
+  assert.equal(entries.find((e) => e.act === 'ban').reason, 'a test');
+  assert.equal(entries.find((e) => e.act === 'mute').until, until);
+});
+
+test('nobody takes over a public room that a backend made', async (t) => {
+  const [ann, bob] = [await newUser('ann'), await newUser('bob')];
+  const [a, b] = [await connect(t, ann), await connect(t, bob)];
+  const { room: { roomId: id } } = done(await call('POST', '/api/v1/rooms', { key, body: { kind: 'public' } }), { room: room({ kind: 'public', memberCount: 0 }) });
+  assert.equal((await a.join(id)).reply.role, 'member');
+  await b.join(id);
+  assert.equal((await a.emit('room:leave', id)).ok, true);
+  assert.equal((await b.join(id)).reply.role, 'member');
+});
+
+test('a backend as a user has the rights of that user', async (t) => {
+  const [ann, bob, cid, eve] = [await newUser('ann'), await newUser('bob'), await newUser('cid'), await newUser('eve')];
+  const a = await connect(t, ann);
+  const id = roomId('club');
+  done(await call('POST', '/api/v1/rooms', { key, body: { kind: 'private', roomId: id, members: [{ userId: bob.id }], asUserId: ann.id } }), { room: room({ memberCount: 2 }), role: 'owner' });
+  assert.equal((await a.join(id)).reply.role, 'owner');
+  const none = roomId('none');
+  const as = (user, extra = {}) => ({ key, body: { asUserId: user.id, ...extra } });
+  for (const [what, made] of Object.entries({
+    get: (r) => call('GET', `${path(r)}?${query({ asUserId: eve.id })}`, { key }),
+    add: (r) => call('POST', path(r, 'members'), as(eve, { userIds: [eve.id] })),
+    role: (r) => call('PATCH', path(r, 'members', bob.id), as(eve, { role: 'member' })),
+    remove: (r) => call('DELETE', `${path(r, 'members', bob.id)}?${query({ asUserId: eve.id })}`, { key }),
+    bans: (r) => call('GET', `${path(r, 'bans')}?${query({ asUserId: eve.id })}`, { key }),
+    ban: (r) => call('POST', path(r, 'bans'), as(eve, { userId: bob.id })),
+    unban: (r) => call('DELETE', `${path(r, 'bans', bob.id)}?${query({ asUserId: eve.id })}`, { key }),
+    mutes: (r) => call('GET', `${path(r, 'mutes')}?${query({ asUserId: eve.id })}`, { key }),
+    mute: (r) => call('POST', path(r, 'mutes'), as(eve, { userId: bob.id })),
+    unmute: (r) => call('DELETE', `${path(r, 'mutes', bob.id)}?${query({ asUserId: eve.id })}`, { key }),
+    audit: (r) => call('GET', `/api/v1/audit?${query({ roomId: r, asUserId: eve.id })}`, { key }),
+  })) {
+    const [there, nowhere] = [await made(id), await made(none)];
+    refusedWith(there, 404, 'not_found');
+    assert.deepEqual([there.status, there.body], [nowhere.status, nowhere.body], what);
+  }
+  refusedWith(await call('POST', path(id, 'members'), as(bob, { userIds: [cid.id] })), 403, 'forbidden', 'not_allowed');
+  refusedWith(await call('DELETE', `${path(id, 'members', ann.id)}?${query({ asUserId: bob.id })}`, { key }), 403, 'forbidden', 'not_allowed');
+  done(await call('POST', path(id, 'members'), as(ann, { userIds: [cid.id], role: 'moderator' })), { done: [cid.id], failed: [] });
+  exact(await a.take('room:user-joined', (e) => e.userId === cid.id), { userId: cid.id, userName: text, roomId: id, seq, by: ann.id });
+  refusedWith(await call('POST', path(id, 'bans'), as(cid, { userId: ann.id })), 403, 'forbidden', 'not_allowed');
+  done(await call('POST', path(id, 'mutes'), as(cid, { userId: bob.id })), {});
+  const { entries } = done(await call('GET', `/api/v1/audit?${query({ roomId: id, asUserId: cid.id, userId: bob.id })}`, { key }), { entries: array });
+  assert.deepEqual(entries.map((e) => [e.act, e.byId, e.apiKey]), [['mute', cid.id, 'default']]);
+  // One's own membership ends as by room:leave.
+  refusedWith(await call('DELETE', `${path(id, 'members', ann.id)}?${query({ asUserId: ann.id })}`, { key }), 409, 'conflict', 'last_owner');
+  done(await call('DELETE', `${path(id, 'members', ann.id)}?${query({ asUserId: ann.id, successor: cid.id })}`, { key }), {});
+  done(await call('GET', `${path(id)}?${query({ asUserId: cid.id })}`, { key }), { room: room({ memberCount: 2 }), role: 'owner' });
+});
+
+test('a user does the same with an access token, and as nobody else', async () => {
+  const [ann, bob, eve] = [await newUser('ann'), await newUser('bob'), await newUser('eve')];
+  const id = roomId('mine');
+  done(await call('POST', '/api/v1/rooms', { token: ann.token, body: { kind: 'private', roomId: id } }), { room: room({ memberCount: 1 }), role: 'owner' });
+  done(await call('POST', path(id, 'members'), { token: ann.token, body: { userIds: [bob.id] } }), { done: [bob.id], failed: [] });
+  done(await call('GET', path(id), { token: bob.token }), { room: room({ memberCount: 2 }), role: 'member' });
+  refusedWith(await call('GET', path(id), { token: eve.token }), 404, 'not_found');
+  refusedWith(await call('GET', `${path(id)}?${query({ asUserId: bob.id })}`, { token: eve.token }), 403, 'forbidden');
+  refusedWith(await call('POST', path(id, 'bans'), { token: eve.token, body: { userId: bob.id, asUserId: ann.id } }), 403, 'forbidden');
+  refusedWith(await call('GET', '/api/v1/audit', { token: ann.token }), 400, 'invalid');
+  const { entries } = done(await call('GET', `/api/v1/audit?${query({ roomId: id })}`, { token: ann.token }), { entries: array });
+  assert.deepEqual(entries.map((e) => [e.act, e.byId, e.apiKey]), [['add', ann.id, undefined]]);
+  refusedWith(await call('GET', path(id)), 401, 'unauthenticated');
+
+  const opened = done(await call('POST', '/api/v1/rooms:open', { token: ann.token, body: { userIds: [bob.id] } }), { room: room({ kind: 'direct', memberCount: 2 }), created: true });
+  const again = done(await call('POST', '/api/v1/rooms:open', { key, body: { userIds: [bob.id, ann.id] } }), { room: room({ kind: 'direct' }), created: false });
+  assert.equal(again.room.roomId, opened.room.roomId);
+  done(await call('POST', '/api/v1/rooms:open', { key, body: { userIds: [bob.id], asUserId: ann.id } }), { room: room({ roomId: opened.room.roomId }), created: false });
+  refusedWith(await call('POST', path(opened.room.roomId, 'members'), { key, body: { userIds: [eve.id] } }), 403, 'forbidden', 'not_allowed');
+});
+
+test('keys need the scope, and what is wrong is named', async () => {
+  const scoped = async (...scopes) => (await call('POST', '/api/v1/keys', { key, body: { name: unique('key'), scopes } })).body.key;
+  const [rooms, moderation] = [await scoped('rooms'), await scoped('moderation')];
+  const { room: { roomId: id } } = done(await call('POST', '/api/v1/rooms', { key: rooms, body: { kind: 'public' } }), { room: room({}) });
+  refusedWith(await call('POST', '/api/v1/rooms', { key: moderation, body: { kind: 'public' } }), 403, 'forbidden');
+  refusedWith(await call('GET', path(id, 'bans'), { key: rooms }), 403, 'forbidden');
+  refusedWith(await call('GET', '/api/v1/audit', { key: rooms }), 403, 'forbidden');
+  done(await call('GET', path(id, 'bans'), { key: moderation }), { bans: [] });
+  for (const [method, where, body, field] of [
+    ['POST', '/api/v1/rooms', {}, /kind/], ['POST', '/api/v1/rooms', { kind: 'direct' }, /kind/], ['POST', '/api/v1/rooms', { kind: 7 }, /kind/],
+    ['POST', '/api/v1/rooms', { kind: 'public', roomId: 'a\u0007' }, /roomId/], ['POST', '/api/v1/rooms', { kind: 'public', profile: 'x' }, /profile/],
+    ['POST', '/api/v1/rooms', { kind: 'public', profile: { data: [] } }, /profile\.data/], ['POST', '/api/v1/rooms', { kind: 'public', members: [{ userId: '' }] }, /userId/],
+    ['POST', '/api/v1/rooms', { kind: 'public', members: [{ userId: 'x', role: 'king' }] }, /role/], ['POST', '/api/v1/rooms', { kind: 'public', asUserId: 'system' }, /asUserId/],
+    ['POST', path(id, 'members'), {}, /userIds/], ['POST', path(id, 'members'), { userIds: 'x' }, /userIds/], ['POST', path(id, 'members'), { userIds: ['x'], role: 'king' }, /role/],
+    ['PATCH', path(id, 'members', 'x'), {}, /role/], ['POST', path(id, 'bans'), {}, /userId/], ['POST', path(id, 'bans'), { userId: 'x', until: 'soon' }, /until/],
+    ['POST', path(id, 'bans'), { userId: 'x', until: '2020-01-01T00:00:00Z' }, /until/], ['POST', path(id, 'bans'), { userId: 'x', until: '0001-01-01T00:00:00Z' }, /until/],
+    ['GET', `${path(id, 'bans')}?limit=0`, undefined, /limit/], ['GET', '/api/v1/audit?limit=x', undefined, /limit/], ['GET', '/api/v1/audit?since=x', undefined, /since/],
+    ['GET', '/api/v1/audit?before=99999999999999999999', undefined, /before/], ['GET', '/api/v1/audit?byId=', undefined, /byId/],
+  ]) {
+    const reply = await call(method, where, { key, body });
+    assert.deepEqual([reply.status, reply.body.code], [400, 'invalid'], `${method} ${where} ${JSON.stringify(body)}: ${JSON.stringify(reply.body)}`);
+    assert.match(reply.body.message, field, `${method} ${where} ${JSON.stringify(body)}`);
+  }
+  refusedWith(await call('GET', path(roomId('none')), { key }), 404, 'not_found');
+  refusedWith(await call('POST', path(roomId('none'), 'members'), { key, body: { userIds: ['x'] } }), 404, 'not_found');
+  const wrong = await call('PUT', path(id), { key, body: {} });
+  assert.equal(wrong.status, 405);
+  assert.match(wrong.headers.get('allow'), /GET/);
+});
+
+test('the audit is read by pages, and by time', async () => {
+  const [ann, bob] = [await newUser('ann'), await newUser('bob')];
+  const id = roomId('pages');
+  const began = new Date(Date.now() - 60_000).toISOString();
+  done(await call('POST', '/api/v1/rooms', { key, body: { kind: 'public', roomId: id, members: [{ userId: ann.id }] } }), { room: room({}) });
+  for (let i = 0; i < 3; i += 1) {
+    done(await call('POST', path(id, 'mutes'), { key, body: { userId: bob.id } }), {});
+    done(await call('DELETE', path(id, 'mutes', bob.id), { key }), {});
+  }
+  const all = [];
+  for (let before; ;) {
+    const { body } = await call('GET', `/api/v1/audit?${query({ roomId: id, limit: 3, ...(before && { before }) })}`, { key });
+    all.push(...body.entries);
+    assert.ok(body.entries.length <= 3);
+    if ((before = body.next) === undefined) break;
+  }
+  assert.deepEqual(all.map((e) => e.act), ['unmute', 'mute', 'unmute', 'mute', 'unmute', 'mute', 'create']);
+  assert.deepEqual((await call('GET', `/api/v1/audit?${query({ roomId: id, until: began })}`, { key })).body.entries, []);
+  assert.equal((await call('GET', `/api/v1/audit?${query({ userId: bob.id, since: began })}`, { key })).body.entries.length, 6);
+  assert.equal((await call('GET', `/api/v1/audit?${query({ byId: 'system', roomId: id, userId: bob.id })}`, { key })).body.entries.length, 6);
+});
