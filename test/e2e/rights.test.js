@@ -1,0 +1,202 @@
+// Who may do what: kinds of rooms × roles × what a token opens × bans and mutes × every event and every REST call about a room, against
+// a table that was written by hand from the contract. What is refused to a stranger is answered like a room that there is not.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { connect } from './client.js';
+import { apiKey as key, call } from './rest.js';
+import { newUser, roomId, sign, unique } from './user.js';
+
+// What comes of an act: done, or the code and reason of the refusal.
+const words = {
+  '+': 'ok', nf: 'not_found', no: 'forbidden', na: 'forbidden not_allowed', mu: 'forbidden muted', ba: 'forbidden banned',
+};
+
+// The acts, from left to right: look at the room, read it, attend (say how far one has read), speak, moderate, enter. A token opens nothing
+// (-), one right (join, read, send), or all of them; * is whichever of these. "token" is who became a member by a token that opened all.
+const table = `
+  kind     restriction  role             token           look  read  attend  speak  moderate  enter
+  none     free         stranger         *               nf    nf    nf      nf     nf        nf
+  public   free,muted   stranger         -,join,send     +     no    no      no     no        +
+  public   free,muted   stranger         read,all        +     +     no      no     no        +
+  public   free         member           *               +     +     +       +      na        +
+  public   muted        member           *               +     +     +       mu     na        +
+  public   free         moderator,owner  *               +     +     +       +      +         +
+  public   muted        moderator,owner  *               +     +     +       mu     +         +
+  public   banned       stranger         *               ba    ba    ba      ba     ba        ba
+  private  free,muted   stranger         -               nf    nf    nf      nf     nf        nf
+  private  free,muted   stranger         join            +     no    no      no     no        +
+  private  free,muted   stranger         read            +     +     no      no     no        na
+  private  free,muted   stranger         send            +     no    no      no     no        na
+  private  free,muted   stranger         all             +     +     no      no     no        +
+  private  free         member           *               +     +     +       +      na        +
+  private  muted        member           *               +     +     +       mu     na        +
+  private  free         moderator,owner  *               +     +     +       +      +         +
+  private  muted        moderator,owner  *               +     +     +       mu     +         +
+  private  free,muted   token            -               nf    nf    nf      nf     nf        nf
+  private  free         token            join            +     +     +       na     na        +
+  private  muted        token            join,all        +     +     +       mu     na        +
+  private  free,muted   token            read            +     +     no      no     no        na
+  private  free,muted   token            send            +     no    no      no     no        na
+  private  free         token            all             +     +     +       +      na        +
+  private  banned       stranger         *               ba    ba    ba      ba     ba        ba
+  direct   free         stranger         *               nf    nf    nf      nf     nf        nf
+  direct   free         member           *               +     +     +       +      na        +
+`;
+
+const tokens = { '-': [], join: ['join'], read: ['read'], send: ['send'], all: ['join', 'read', 'send'] };
+
+/** The table's lines, one for each combination: { kind, restriction, role, token, look, … }. */
+function combinations() {
+  const [head, ...lines] = table.trim().split('\n').map((line) => line.trim().split(/\s+/));
+  let all = [{}];
+  return lines.flatMap((line) => {
+    all = [{}];
+    for (const [i, name] of head.entries()) {
+      const values = line[i] === '*' && name === 'token' ? Object.keys(tokens) : line[i].split(',');
+      all = all.flatMap((one) => values.map((value) => ({ ...one, [name]: value })));
+    }
+    return all;
+  });
+}
+
+const path = (id, ...more) => ['/api/v1/rooms', encodeURIComponent(id), ...more.map(encodeURIComponent)].join('/');
+
+// Every event about a room, by act.
+const events = {
+  look: (id) => [['room:get', id]],
+  read: (id) => [['message:history', { roomId: id }], ['message:history', { roomId: id, after: 0 }], ['message:readers', { roomId: id }], ['presence:get', { roomId: id }]],
+  attend: (id, { message }) => [['message:read', { roomId: id, messageId: message }], ['typing:stop', id]],
+  speak: (id) => [['message:send', { roomId: id, content: 'x' }], ['room:message', { roomId: id, x: 1 }], ['typing:start', id]],
+  moderate: (id, { target: userId }) => [
+    ['room:add', { roomId: id, userIds: [userId] }], ['room:set-role', { roomId: id, userId, role: 'member' }], ['room:mute', { roomId: id, userId }],
+    ['room:unmute', { roomId: id, userId }], ['room:remove', { roomId: id, userIds: [userId] }], ['room:ban', { roomId: id, userId }], ['room:unban', { roomId: id, userId }],
+  ],
+  enter: (id) => [['room:join', id]],
+};
+
+// Every REST call about a room, by act: method, path, body of a POST or PATCH.
+const calls = {
+  look: (id) => [['GET', path(id)]],
+  read: (id) => [],
+  moderate: (id, { other: userId }) => [
+    ['POST', path(id, 'members'), { userIds: [userId] }], ['PATCH', path(id, 'members', userId), { role: 'member' }],
+    ['POST', path(id, 'mutes'), { userId }], ['GET', path(id, 'mutes')], ['DELETE', path(id, 'mutes', userId)], ['DELETE', path(id, 'members', userId)],
+    ['POST', path(id, 'bans'), { userId }], ['GET', path(id, 'bans')], ['DELETE', path(id, 'bans', userId)],
+    ['GET', `/api/v1/audit?roomId=${encodeURIComponent(id)}`],
+  ],
+};
+// Those that only a user's own token opens.
+const ownCalls = {
+  read: (id) => [['GET', path(id, 'messages')], ['GET', path(id, 'readers')]],
+};
+
+/** An answer in a word; a refusal without more in it than there has to be. */
+function word(error, what) {
+  if (error === undefined) return 'ok';
+  if (error.code === 'not_found') assert.deepEqual(error, { code: 'not_found', message: 'Room not found' }, what);
+  return [error.code, error.reason].filter(Boolean).join(' ');
+}
+
+/** Runs f for each of the list, some at once. */
+async function each(list, f) {
+  const left = [...list];
+  await Promise.all(Array.from({ length: 12 }, async () => {
+    for (let one = left.shift(); one; one = left.shift()) await f(one);
+  }));
+}
+
+async function done(reply) {
+  const { status, body } = await reply;
+  assert.equal(status, 200, JSON.stringify(body));
+  return body;
+}
+
+/** Makes a room of a kind with those in it, whose messages have an id to name. */
+async function furnish(kind, visitors) {
+  const inside = visitors.filter((v) => v.role !== 'stranger' && v.role !== 'token');
+  let id = roomId(`rights/${kind}`);
+  if (kind === 'direct') {
+    const bystander = await newUser();
+    ({ room: { roomId: id } } = await done(call('POST', '/api/v1/rooms:open', { key, body: { userIds: [bystander.id, ...inside.map((v) => v.user.id)] } })));
+  } else if (kind === 'none') {
+    return { id: `direct:${'A'.repeat(42)}E`, message: '00000000-0000-7000-8000-000000000000' };
+  } else {
+    const members = inside.map((v) => ({ userId: v.user.id, role: v.role }));
+    await done(call('POST', '/api/v1/rooms', { key, body: { kind, roomId: id, members } }));
+  }
+  return { id, message: (await done(call('POST', path(id, 'messages'), { key, body: { content: 'hello' } }))).id };
+}
+
+const claim = (id, can) => (can.length > 0 ? { starling: { rooms: [{ match: `${id.slice(0, 8)}*${id.slice(-3)}`, can }] } } : {});
+
+test('every act on every kind of room has the answer of the table', async (t) => {
+  const visitors = combinations();
+  for (const v of visitors) v.user = await newUser('v');
+  const rooms = {};
+  for (const kind of ['none', 'public', 'private', 'direct']) rooms[kind] = await furnish(kind, visitors.filter((v) => v.kind === kind));
+
+  let asked = 0;
+  await each(visitors, async (v) => {
+    const { id, message } = rooms[v.kind];
+    const what = `${v.kind} room, ${v.restriction} ${v.role}, token opens ${v.token}`;
+    const at = { message, target: unique('x'), other: unique('y') };
+    if (v.role === 'token') {
+      const guest = { ...v.user, token: await sign({ sub: v.user.id, ...claim(id, tokens.all) }) };
+      assert.equal((await (await connect(t, guest)).emit('room:join', id)).ok, true, what);
+    }
+    if (v.restriction === 'muted') await done(call('POST', path(id, 'mutes'), { key, body: { userId: v.user.id } }));
+    if (v.restriction === 'banned') await done(call('POST', path(id, 'bans'), { key, body: { userId: v.user.id } }));
+    const token = await sign({ sub: v.user.id, name: 'V', ...claim(id, tokens[v.token]) });
+    const socket = await connect(t, { token });
+
+    const check = (act, doing, error) => {
+      asked += 1;
+      assert.equal(word(error, `${what}: ${doing}`), words[v[act]], `${what}: ${doing} ${JSON.stringify(error)}`);
+    };
+    for (const [act, list] of Object.entries(events)) { // entering is last: it changes who one is
+      for (const [event, argument] of list(id, at)) check(act, event, (await socket.patiently(event, argument)).error);
+      if (act !== 'moderate') continue;
+      for (const [restAct, restCalls] of [...Object.entries(calls), ...Object.entries(ownCalls)]) {
+        for (const [method, where, body] of restCalls(id, at)) {
+          const { status, body: answer } = await call(method, where, { token, body });
+          check(restAct, `${method} ${where}`, status === 200 ? undefined : answer);
+        }
+      }
+      if (v.token !== '-') continue;
+      at.other = unique('z');
+      for (const [restAct, restCalls] of Object.entries(calls)) { // a backend as the user, which shows no token
+        for (const [method, where, body] of restCalls(id, at)) {
+          const as = body ? { key, body: { ...body, asUserId: v.user.id } } : { key };
+          const query = body ? '' : `${where.includes('?') ? '&' : '?'}asUserId=${v.user.id}`;
+          const { status, body: answer } = await call(method, where + query, as);
+          check(restAct, `${method} ${where} as the user`, status === 200 ? undefined : answer);
+        }
+      }
+    }
+    socket.close();
+  });
+  assert.ok(asked > 3000, `${asked} acts were tried`);
+  t.diagnostic(`${visitors.length} visitors, ${asked} acts`);
+});
+
+test('a private room and none give a stranger the same bytes by REST', async (t) => {
+  const [eve, ann] = [await newUser('eve'), await newUser('ann')];
+  const { id } = await furnish('private', [{ role: 'owner', user: ann }]);
+  const none = roomId('rights/privat').slice(0, id.length).padEnd(id.length, 'x');
+  const at = { target: 'x', other: 'y' };
+  const raw = async ([method, where, body], options) => {
+    const response = await call(method, where, { body, ...options });
+    return [response.status, response.body, [...response.headers].filter(([name]) => name !== 'date')];
+  };
+  const lists = [...Object.values(calls), ...Object.values(ownCalls)];
+  for (const f of lists) {
+    const [there, nowhere] = [f(id, at), f(none, at)];
+    for (const [i, one] of there.entries()) {
+      const [x, y] = [await raw(one, { token: eve.token }), await raw(nowhere[i], { token: eve.token })];
+      assert.equal(x[0], 404);
+      assert.deepEqual(x, y, `${one[0]} ${one[1]}`);
+    }
+  }
+  t.diagnostic(`compared ${lists.length} acts`);
+});
