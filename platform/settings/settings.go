@@ -1,11 +1,13 @@
 package settings
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -29,6 +31,25 @@ func Parse(prog, about string, cfg any, args []string) error {
 }
 
 func parse(stdout io.Writer, prog, about string, cfg any, args []string) error {
+	_, err := parseArgs(stdout, prog, about, cfg, args)
+	return err
+}
+
+// ParseCommand reads a command with its arguments as Parse reads settings: fields of commands, a pointer to a struct, that are tagged
+// `cmd:""` are the commands, or hold some. The command that args choose has a method Run(context.Context, T) error; run calls it with
+// what it is given, a T.
+func ParseCommand(stdout io.Writer, prog, about string, commands any, args []string) (run func(ctx context.Context, with any) error, err error) {
+	chosen, err := parseArgs(stdout, prog, about, commands, args)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, with any) error {
+		chosen.BindTo(ctx, (*context.Context)(nil))
+		return chosen.Run(with)
+	}, nil
+}
+
+func parseArgs(stdout io.Writer, prog, about string, cfg any, args []string) (*kong.Context, error) {
 	helped := false
 	parser, err := kong.New(cfg,
 		kong.Name(prog),
@@ -40,22 +61,25 @@ func parse(stdout io.Writer, prog, about string, cfg any, args []string) error {
 		kong.ValueFormatter(formatHelp),
 	)
 	if err != nil {
-		return fmt.Errorf("describe settings of %s: %w", prog, err)
+		return nil, fmt.Errorf("describe settings of %s: %w", prog, err)
 	}
-	_, err = parser.Parse(doubleDashes(args))
+	parsed, err := parser.Parse(doubleDashes(args))
 	switch {
 	case helped:
-		return ErrHelp
+		return nil, ErrHelp
 	case err != nil:
-		return errors.New(strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
+		return nil, errors.New(strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
 	}
-	return nil
+	return parsed, nil
 }
 
 // doubleDashes lets -name stand for --name, as Go's own tools do: no setting has a one-letter form.
 func doubleDashes(args []string) []string {
-	out := make([]string, len(args))
+	out := slices.Clone(args)
 	for i, arg := range args {
+		if arg == "--" { // what follows is no flag
+			break
+		}
 		if len(arg) > 2 && arg[0] == '-' && unicode.IsLetter(rune(arg[1])) {
 			arg = "-" + arg
 		}
