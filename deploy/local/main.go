@@ -9,10 +9,13 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strconv"
+	"syscall"
 	"time"
 
+	authservice "github.com/starling-chat/starling/auth-service"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/platform/settings"
 )
@@ -66,29 +69,31 @@ func isAddress(s string) bool {
 }
 
 func main() {
+	if authservice.IsCommand(os.Args[1:]) {
+		os.Exit(command(os.Args[1:]))
+	}
 	if os.Getenv("LOG_LEVEL") == "" {
 		_ = os.Setenv("LOG_LEVEL", "warn") // the terminal is for people; starling.log has the rest
 	}
 	var cfg Config
-	os.Exit(run.Main("starling", "Runs all of Starling on this machine, in one process.", &cfg,
+	os.Exit(run.Main("starling", "Runs all of Starling on this machine, in one process. "+
+		"For operators, while it runs: starling users --help, starling keys --help.", &cfg,
 		func(ctx context.Context, _ *slog.Logger) error { return start(ctx, cfg, os.Stdout) }))
+}
+
+func command(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	return operate(ctx, args)
 }
 
 // start finds out whether everything can be had, then makes the data folder and the log, and runs the system. What the settings or
 // another process forbid is a *settings.Wrong, before anything is created.
 func start(ctx context.Context, cfg Config, out io.Writer) error {
-	if cfg.Data == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return &settings.Wrong{Setting: "STARLING_DATA", Err: fmt.Errorf("find the cache folder: %w", err)}
-		}
-		cfg.Data = filepath.Join(cache, "starling")
+	var err error
+	if cfg.Data, err = folder(cfg.Data); err != nil {
+		return err
 	}
-	data, err := filepath.Abs(cfg.Data)
-	if err != nil {
-		return &settings.Wrong{Setting: "STARLING_DATA", Err: err}
-	}
-	cfg.Data = data
 	if cfg.Clean {
 		return clean(cfg.Data, out)
 	}
@@ -110,6 +115,22 @@ func start(ctx context.Context, cfg Config, out io.Writer) error {
 		s.logTo = file
 	}
 	return s.run(ctx)
+}
+
+// folder is the data folder, whole; one in the user's cache folder where none is given.
+func folder(given string) (string, error) {
+	if given == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			return "", &settings.Wrong{Setting: "STARLING_DATA", Err: fmt.Errorf("find the cache folder: %w", err)}
+		}
+		given = filepath.Join(cache, "starling")
+	}
+	data, err := filepath.Abs(given)
+	if err != nil {
+		return "", &settings.Wrong{Setting: "STARLING_DATA", Err: err}
+	}
+	return data, nil
 }
 
 // postgresPlace names the file in the data folder that tells where the private PostgreSQL keeps its own, which is elsewhere

@@ -128,9 +128,14 @@ func (s *system) startPostgres(ctx context.Context, log *slog.Logger) (stop func
 	if err := os.WriteFile(filepath.Join(s.cfg.Data, postgresPlace), []byte(server.Dir()), 0o600); err != nil {
 		return nil, errors.Join(fmt.Errorf("note where PostgreSQL keeps its data: %w", err), server.Stop(ctx))
 	}
+	address := filepath.Join(s.cfg.Data, databaseFile)
+	if err := os.WriteFile(address, []byte(server.URL()), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("note the address of PostgreSQL: %w", err), server.Stop(ctx))
+	}
 	s.useDatabase(settings.URL(server.URL()))
 	s.say("PostgreSQL runs, files in %s", server.Dir())
 	return func() {
+		_ = os.Remove(address) // who reads it finds that nobody answers
 		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
 		if err := server.Stop(bounded); err != nil {

@@ -276,6 +276,7 @@ async function commands(_, code) {
       case 'docker': checkCompose(args); break;
       case 'go': checkGo(args); break;
       case 'helm': checkHelm(args); break;
+      case 'kubectl': checkKubectl(args); break;
       default: assert.fail(`nothing checks ${call.join(' ')}`);
     }
   }
@@ -331,9 +332,32 @@ function checkCompose([tool, ...args]) {
     if (rest[i - 1] === '--scale') assert.ok(services.has(arg.split('=')[0]), `compose has no service ${arg}`);
     else if (!arg.startsWith('-')) {
       assert.ok(services.has(arg), `compose has no service ${arg}`);
-      if (verb === 'exec') return; // the rest runs in the service
+      if (verb === 'exec') { // the rest runs in the service
+        checkInside(arg, rest.slice(i + 1));
+        return;
+      }
     }
   }
+}
+
+/** Fails unless a service has the command of operators that runs in its container, with these flags. */
+function checkInside(service, [program, ...args]) {
+  if (program !== '/app') return;
+  const pkg = `./${service}/cmd/${service}`;
+  const binary = join(temporary, pkg.replaceAll('/', '-'));
+  checkFlags(pkg, []);
+  const { status, stdout } = spawnSync(binary, [...args.slice(0, 2), '--help'], { encoding: 'utf8' });
+  assert.equal(status, 0, `${service} has no command ${args.slice(0, 2).join(' ')}`);
+  for (const arg of args.filter((a) => a.startsWith('--'))) assert.ok(stdout.includes(arg.replace(/=.*/, '')), `${args.join(' ')} has no flag ${arg}`);
+}
+
+/** exec in a Deployment of the chart, by the name that it has when the release is called starling. */
+function checkKubectl(args) {
+  const [target, separator, ...command] = args.slice(args.indexOf('exec') + 1);
+  assert.equal(separator, '--', args.join(' '));
+  const service = target.replace('deploy/starling-', '');
+  assert.ok(services.has(service), `the chart has no Deployment ${target}`);
+  checkInside(service, command);
 }
 
 function checkHelm([verb, , chart, ...args]) {

@@ -1,6 +1,7 @@
 // Single processes are killed while clients work (node run.js --faults): clients come through, nothing acknowledged is lost.
 
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { join } from 'node:path';
@@ -99,6 +100,20 @@ for (const victim of ['chat', 'presence', 'auth', 'gateway-0']) {
     t.diagnostic(`${history.length} messages; refusals ${JSON.stringify(senders.map((s) => Object.fromEntries(s.refusals)))}`);
   });
 }
+
+test('auth-service disables a user as an operator\'s command beside the running one', { timeout: 120_000 }, async (t) => {
+  const user = await newUser('user');
+  const sockets = fleet.urls.map((url) => io(url, { auth: { token: user.token }, transports: ['websocket'], forceNew: true, reconnection: false }));
+  sockets.forEach((socket) => t.after(() => socket.close()));
+  await until(() => sockets.every((socket) => socket.connected), 30_000, 'connected to both gateways');
+  const ended = Promise.all(sockets.map((socket) => once(socket, 'disconnect')));
+  const command = (...args) => spawnSync(join(fleet.binaries, 'bin-auth'), args, { env: fleet.environment('auth'), encoding: 'utf8', timeout: 60_000 });
+  const { status, stdout, stderr } = command('users', 'disable', user.id);
+  assert.deepEqual([status, stdout, stderr], [0, `Disabled ${user.id}\n`, '']);
+  await ended;
+  assert.equal(command('users', 'disable').status, 2);
+  assert.equal(command('keys', 'rm', 'nobody').status, 1);
+});
 
 test('kill -9 of the gateway whose session another one carries', { timeout: 120_000 }, async (t) => {
   const user = await newUser('user');

@@ -56,7 +56,7 @@ if (files.every((f) => f.endsWith('/proxies.test.js'))) {
     throw err;
   }
   console.log(`ready: ${system.urls.join(' ')}`);
-  Object.assign(env, settings, { STARLING_URLS: system.urls.join(','), STARLING_BINARY: binary });
+  Object.assign(env, settings, { STARLING_URLS: system.urls.join(','), STARLING_BINARY: binary, STARLING_DATA: join(dir, 'data') });
 }
 
 const apart = ['docs', 'restart', 'proxies'].map((name) => join(here, `${name}.test.js`));

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/starling-chat/starling/auth-service/internal/admission"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -20,17 +21,56 @@ func (s *Service) ChangePassword(ctx context.Context, id UserID, login LoginID, 
 	return ended, err
 }
 
-func (s *Service) changePassword(ctx context.Context, id UserID, login LoginID, old, replacement, address string) (int, error) {
+// SetPassword gives a user another password in the name of the operator, who knows no old one, and ends all logins. Faults: Invalid,
+// Forbidden, NotFound.
+func (s *Service) SetPassword(ctx context.Context, id UserID, typed string, by By) error {
+	closed, err := s.setPassword(ctx, id, typed)
+	s.recorder.Record(ctx, Event{Act: ActPassword, Result: ResultOf(err), User: id, Key: by.Key, Address: by.Address, Closed: closed})
+	return err
+}
+
+func (s *Service) setPassword(ctx context.Context, id UserID, typed string) (closed int, err error) {
+	username, err := s.usernameOf(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	chosen, err := newPassword(typed, username)
+	if err != nil {
+		return 0, err
+	}
+	hash, err := s.passwords.hash(ctx, admission.Party{}, chosen)
+	if err != nil {
+		return 0, err
+	}
+	r, err := s.store.SetPassword(ctx, id, hash)
+	switch {
+	case errors.Is(err, ErrUserNotFound): // deleted meanwhile
+		return 0, fault.New(fault.NotFound, "User not found")
+	case err != nil:
+		return 0, fmt.Errorf("set password of user %s: %w", id, err)
+	}
+	return s.Close(ctx, r), nil
+}
+
+// usernameOf gives the name by which a user logs in with a password. Faults: NotFound, Forbidden.
+func (s *Service) usernameOf(ctx context.Context, id UserID) (string, error) {
 	list, err := s.Users(ctx, []UserID{id})
 	switch {
 	case err != nil:
-		return 0, err
+		return "", err
 	case len(list) == 0:
-		return 0, fault.New(fault.NotFound, "User not found")
+		return "", fault.New(fault.NotFound, "User not found")
 	case list[0].Username == "":
-		return 0, fault.New(fault.Forbidden, "The user has no password here")
+		return "", fault.New(fault.Forbidden, "The user has no password here")
 	}
-	username := list[0].Username
+	return list[0].Username, nil
+}
+
+func (s *Service) changePassword(ctx context.Context, id UserID, login LoginID, old, replacement, address string) (int, error) {
+	username, err := s.usernameOf(ctx, id)
+	if err != nil {
+		return 0, err
+	}
 	chosen, err := newPassword(replacement, username)
 	if err != nil {
 		return 0, err

@@ -46,6 +46,8 @@ type UserStore interface {
 	ReplaceHash(ctx context.Context, id UserID, old, replacement string) error
 	// ChangePassword replaces a hash by that of another password and ends all logins but one; ErrStale when the hash is another one.
 	ChangePassword(ctx context.Context, id UserID, keep LoginID, old, replacement string) (ended []Revocation, err error)
+	// SetPassword replaces a user's password, whatever it was, and revokes all tokens; ErrUserNotFound for users who have none.
+	SetPassword(ctx context.Context, id UserID, passwordHash string) (Revocation, error)
 	// Promote makes a user an admin with a new password and revokes all its tokens; ErrStale when it is one.
 	Promote(ctx context.Context, id UserID, passwordHash string) (Revocation, error)
 	// Users leaves unknown ones out.

@@ -40,6 +40,35 @@ func (s *Store) Profile(ctx context.Context, id auth.UserID) (users.Profile, err
 }
 
 const (
+	sqlNamed = `SELECT ` + profileColumns + ` FROM users u WHERE (u.id = $1 OR u.username = $2) AND u.deleted_at IS NULL LIMIT 2`
+
+	sqlProfiles = `SELECT ` + profileColumns + ` FROM users u
+WHERE u.deleted_at IS NULL AND u.id > $1 AND ($2 = false OR u.disabled_at IS NOT NULL) ORDER BY u.id LIMIT $3`
+)
+
+// Named implements users.Store.
+func (s *Store) Named(ctx context.Context, id auth.UserID, username string) ([]users.Profile, error) {
+	return s.profiles(ctx, "select user by name", sqlNamed, id, username)
+}
+
+// Profiles implements users.Store.
+func (s *Store) Profiles(ctx context.Context, q users.Query) ([]users.Profile, error) {
+	return s.profiles(ctx, "list users", sqlProfiles, q.After, q.Disabled, q.Limit)
+}
+
+func (s *Store) profiles(ctx context.Context, act, sql string, args ...any) (list []users.Profile, err error) {
+	err = s.Do(ctx, act, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (users.Profile, error) { return scanProfile(row) })
+		return err
+	})
+	return list, err
+}
+
+const (
 	sqlInsertProfile = `INSERT INTO users (id, name, role) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING`
 
 	// What is NULL stays; '' removes. A name that is given holds until a token comes that was issued later, in whole seconds.
@@ -179,6 +208,20 @@ const (
 WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL AND expires_at > now()
 RETURNING id::text, date_trunc('milliseconds', ended_at) + interval '1 millisecond'`
 )
+
+const sqlReplacePassword = `UPDATE users SET password_hash = $2, password_changes = password_changes + 1 WHERE id = $1 AND username IS NOT NULL`
+
+// SetPassword implements auth.UserStore.
+func (s *Store) SetPassword(ctx context.Context, id auth.UserID, passwordHash string) (r auth.Revocation, err error) {
+	err = s.Tx(ctx, "set password", func(tx pgx.Tx) error {
+		if r, err = revokeUser(ctx, tx, id); err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, sqlReplacePassword, id, passwordHash)
+		return err
+	})
+	return r, err
+}
 
 // ChangePassword implements auth.UserStore.
 func (s *Store) ChangePassword(

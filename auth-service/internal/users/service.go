@@ -5,14 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/starling-chat/starling/auth-service/internal/auth"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
-// maxSessions bounds the logins that are listed.
-const maxSessions = 100
+const (
+	// MaxListed bounds one page of users.
+	MaxListed = 1000
+	// maxSessions bounds the logins that are listed.
+	maxSessions = 100
+)
 
 // ErrDeleted is what a Store answers where a user was deleted.
 var ErrDeleted = errors.New("user was deleted")
@@ -22,6 +27,10 @@ type Store interface {
 	// Upsert makes and changes users, all or none, and gives them in the same order; ErrDeleted where one was deleted.
 	Upsert(ctx context.Context, changes []Change) ([]Profile, error)
 	Profile(ctx context.Context, id auth.UserID) (Profile, error)
+	// Named gives those who have the id or the user name: two at most.
+	Named(ctx context.Context, id auth.UserID, username string) ([]Profile, error)
+	// Profiles lists users by id.
+	Profiles(ctx context.Context, q Query) ([]Profile, error)
 	// Change changes a user. The revocation is that of a user who is disabled now and was not before, otherwise zero.
 	Change(ctx context.Context, c Change) (Profile, auth.Revocation, error)
 	// Delete takes everything of a person from a user.
@@ -30,6 +39,13 @@ type Store interface {
 	Sessions(ctx context.Context, id auth.UserID, limit int) ([]Session, error)
 	// EndSession ends a login of a user; auth.ErrTokenUnknown when there is none that has not ended.
 	EndSession(ctx context.Context, id auth.UserID, login auth.LoginID) (auth.Revocation, error)
+}
+
+// Query says which users are listed.
+type Query struct {
+	After    auth.UserID // those behind it; "" from the first
+	Disabled bool        // only those who are disabled
+	Limit    int
 }
 
 // Revoker tells replicas and gateways about revocations that the store has.
@@ -98,6 +114,32 @@ func (s *Service) Profile(ctx context.Context, id auth.UserID) (Profile, error) 
 		return Profile{}, notFound(err, "read user", id)
 	}
 	return p, nil
+}
+
+// Find gives the user who has the id or the user name; "" is nobody's. Faults: NotFound, Conflict where these are two users.
+func (s *Service) Find(ctx context.Context, id auth.UserID, username string) (Profile, error) {
+	list, err := s.store.Named(ctx, id, strings.ToLower(username))
+	switch {
+	case err != nil:
+		return Profile{}, fmt.Errorf("find user: %w", err)
+	case len(list) == 0:
+		return Profile{}, fault.New(fault.NotFound, "User not found")
+	case len(list) > 1:
+		return Profile{}, fault.New(fault.Conflict, "The id is one user's and the user name another's")
+	}
+	return list[0], nil
+}
+
+// List lists users by id. The fault is Invalid.
+func (s *Service) List(ctx context.Context, q Query) ([]Profile, error) {
+	if q.Limit < 1 || q.Limit > MaxListed {
+		return nil, fault.Newf(fault.Invalid, "limit must be 1 to %d", MaxListed)
+	}
+	list, err := s.store.Profiles(ctx, q)
+	if err != nil {
+		return nil, fmt.Errorf("list users: %w", err)
+	}
+	return list, nil
 }
 
 // Change changes a user; one who is disabled by it is closed out. Faults: Invalid, TooLarge, NotFound.
