@@ -102,7 +102,7 @@ func TestNames(t *testing.T) {
 		want    string // the name then
 		changed bool
 	}{
-		{here, token(t, "u", "Ann", "", 100), "Ann", false}, // a new user; nobody has another name yet
+		{here, token(t, "u", "Ann", "", 100), "Ann", true}, // a new user
 		{there, token(t, "u", "Anna", "", 80), "Anna", true},
 		{here, token(t, "u", "Anna", "", 80), "Anna", false},
 		{here, token(t, "u", "Ann", "", 100), "Anna", false},      // an older one, on a device that still has it
@@ -118,6 +118,11 @@ func TestNames(t *testing.T) {
 		got := connect(t, step.client, step.token)
 		if got.GetName() != step.want || step.changed != (got.GetNameVersion() > last) || got.GetNameVersion() < last && got.GetName() == step.want {
 			t.Errorf("step %d: connected as %s, version %d after %d, want %s, changed %v", i, got.GetName(), got.GetNameVersion(), last, step.want, step.changed)
+		}
+		if i == 0 { // announced by and by: it comes with the socket
+			await(t, told, "Ann")
+			last = got.GetNameVersion()
+			continue
 		}
 		if step.changed {
 			last = got.GetNameVersion()
@@ -234,18 +239,14 @@ func TestNamesByBackends(t *testing.T) {
 	if _, err := manage.UpdateUser(backend, &authv1.UpdateUserRequest{UserId: "u", Name: &name}); err != nil {
 		t.Fatal(err)
 	}
-	if n := nextName(t, told); n.GetUserId() != "u" || n.GetName() != name {
-		t.Errorf("announced %v, want u, %s", n, name)
-	}
+	await(t, told, name)
 	if got := connect(t, client, token(t, "u", "Ann", "", 50)); got.GetName() != name || got.GetNameVersion() == 0 {
 		t.Errorf("connected as %v with a token of before, want %s", got, name)
 	}
 	if _, err := manage.UpsertUsers(backend, &authv1.UpsertUsersRequest{Users: []*authv1.UserUpsert{{Id: "u", Name: &again}}}); err != nil {
 		t.Fatal(err)
 	}
-	if n := nextName(t, told); n.GetName() != again {
-		t.Errorf("announced %v, want %s", n, again)
-	}
+	await(t, told, again)
 	if got := connect(t, client, token(t, "u", "An", "", -5)); got.GetName() != "An" { // the clocks may differ
 		t.Errorf("connected as %v with a token of later, want An", got)
 	}
@@ -254,4 +255,36 @@ func TestNamesByBackends(t *testing.T) {
 		t.Fatal(err)
 	}
 	await(t, told, "Deleted user")
+}
+
+// TestNamesOfNewUsers: chat-service hears of everybody who has a name, whoever made the user, before the first connection; and of those
+// of before, once. Who has no name but the id needs none.
+func TestNamesOfNewUsers(t *testing.T) {
+	s := newSystem(t)
+	if _, err := s.pool.Exec(t.Context(), `INSERT INTO users (id, name, role, name_announced) VALUES ('old', 'Old', 'user', false)`); err != nil {
+		t.Fatal(err) // as the migration leaves who was there before
+	}
+	_, told := chatService(t, s)
+	cfg := s.config(t)
+	cfg.DemoUsers = []DemoUser{{Username: "seeded", Password: "seeded-password", Name: "Seeded"}}
+	client, manage := startBoth(t, cfg)
+	if _, err := client.Register(t.Context(), &authv1.RegisterRequest{Username: "ann", Password: password, Name: "Registered"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := manage.UpsertUsers(withScopes(t, caller.ScopeUsers), &authv1.UpsertUsersRequest{Users: []*authv1.UserUpsert{
+		{Id: "crm|1", Name: new("Upserted")}, {Id: "nameless"},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	connect(t, client, token(t, "crm|2", "Provisioned", "", 100))
+	versions := map[string]int64{}
+	for len(versions) < 5 {
+		n := nextName(t, told)
+		versions[n.GetName()] = n.GetVersion()
+	}
+	for _, name := range []string{"Old", "Seeded", "Registered", "Upserted", "Provisioned"} {
+		if version, ok := versions[name]; !ok || (version == 0) != (name == "Old") {
+			t.Errorf("announced %v, want %s with its version", versions, name)
+		}
+	}
 }

@@ -13,6 +13,11 @@ import (
 // nextNameVersion is the version of a new name. None is used twice, also when the clock is set back.
 const nextNameVersion = `greatest(u.name_version + 1, (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)`
 
+// A new user who has a name is announced like one with another name: whoever is added to rooms by others is called by it there before
+// the first connection. One whose name is the id is called so anyway. newName is for columns name_version and name_announced, after
+// those of the id, $1, and the name.
+const newName = `CASE WHEN $1 = $2 THEN 0 ELSE (extract(epoch FROM clock_timestamp()) * 1000000)::bigint END, $1 = $2`
+
 // Right-hand sides see the row as it was before.
 const sqlDescribe = `UPDATE users AS u SET
     name = coalesce(nullif($2, ''), u.name),

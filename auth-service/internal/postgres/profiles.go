@@ -69,7 +69,8 @@ func (s *Store) profiles(ctx context.Context, act, sql string, args ...any) (lis
 }
 
 const (
-	sqlInsertProfile = `INSERT INTO users (id, name, role) VALUES ($1, $2, $3) ON CONFLICT (id) DO NOTHING`
+	sqlInsertProfile = `INSERT INTO users (id, name, role, name_version, name_announced) VALUES ($1, $2, $3, ` + newName + `)
+ON CONFLICT (id) DO NOTHING`
 
 	// What is NULL stays; '' removes. A name that is given holds until a token comes that was issued later, in whole seconds.
 	sqlChangeProfile = `UPDATE users AS u SET

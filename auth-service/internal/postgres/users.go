@@ -31,18 +31,20 @@ func scanUser(row pgx.Row, more ...any) (auth.User, error) {
 	return u, err
 }
 
-const sqlCreateUser = `INSERT INTO users (id, username, password_hash, name, role) VALUES ($1, $2, $3, $4, $5)`
+const sqlCreateUser = `INSERT INTO users (id, name, username, password_hash, role, name_version, name_announced)
+VALUES ($1, $2, $3, $4, $5, ` + newName + `)`
 
 // CreateUser implements auth.UserStore.
 func (s *Store) CreateUser(ctx context.Context, u auth.User, passwordHash string) error {
-	err := s.exec(ctx, "insert user", sqlCreateUser, u.ID, u.Username, passwordHash, u.Name, u.Role)
+	err := s.exec(ctx, "insert user", sqlCreateUser, u.ID, u.Name, u.Username, passwordHash, u.Role)
 	if pg.IsUnique(err, "users_username_key") {
 		return auth.ErrUsernameTaken
 	}
 	return err
 }
 
-const sqlProvision = `INSERT INTO users (id, name, role, described_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`
+const sqlProvision = `INSERT INTO users (id, name, role, described_at, name_version, name_announced)
+VALUES ($1, $2, $3, $4, ` + newName + `) ON CONFLICT (id) DO NOTHING`
 
 // Provision implements auth.UserStore.
 func (s *Store) Provision(ctx context.Context, u auth.User) error {
