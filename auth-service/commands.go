@@ -163,7 +163,7 @@ func (o *Operation) operator(cfg Config, store *postgres.Store, announcements *a
 		return nil, err
 	}
 	return &commands.Operator{
-		Users: users.New(store, service, events), Keys: apikeys.New(store, caller.AllScopes(), events), Passwords: service,
+		Users: users.New(store, service, announcements, events), Keys: apikeys.New(store, caller.AllScopes(), events), Passwords: service,
 		In: o.In, Out: o.Out, Err: o.Err, JSON: o.Commands.JSON,
 	}, nil
 }
@@ -221,3 +221,6 @@ func (a *announcements) AnnounceAndCount(ctx context.Context, r auth.Revocation)
 
 // AnnounceName implements auth.Announcer. The service announces names that it finds to have changed.
 func (a *announcements) AnnounceName(context.Context, auth.User) {}
+
+// AnnounceNames implements users.Namer, as AnnounceName.
+func (a *announcements) AnnounceNames(context.Context, []auth.UserID) {}

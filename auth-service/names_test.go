@@ -276,8 +276,16 @@ func TestNamesOfNewUsers(t *testing.T) {
 	}}); err != nil {
 		t.Fatal(err)
 	}
-	connect(t, client, token(t, "crm|2", "Provisioned", "", 100))
 	versions := map[string]int64{}
+	for versions["Upserted"] == 0 { // before the answer
+		select {
+		case n := <-told:
+			versions[n.GetName()] = n.GetVersion()
+		default:
+			t.Fatalf("announced %v when the users are made, want Upserted among them", versions)
+		}
+	}
+	connect(t, client, token(t, "crm|2", "Provisioned", "", 100))
 	for len(versions) < 5 {
 		n := nextName(t, told)
 		versions[n.GetName()] = n.GetVersion()

@@ -71,7 +71,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := server.Listen(ctx); err != nil {
 		return err
 	}
-	grpcapi.Register(server.GRPC(), service, users.New(store, service, events), apikeys.New(store, caller.AllScopes(), events))
+	grpcapi.Register(server.GRPC(), service, users.New(store, service, announcements, events), apikeys.New(store, caller.AllScopes(), events))
 
 	// NATS is no condition: without it only announcements wait.
 	prepared := make(chan struct{})

@@ -30,6 +30,7 @@ const (
 // NameStore keeps which names are announced.
 type NameStore interface {
 	UnannouncedNames(ctx context.Context, limit int) ([]auth.User, error)
+	UnannouncedAmong(ctx context.Context, ids []auth.UserID) ([]auth.User, error)
 	MarkNamesAnnounced(ctx context.Context, users []auth.User) error
 }
 
@@ -40,6 +41,19 @@ func (a *Announcer) AnnounceName(ctx context.Context, u auth.User) {
 	if err := a.announceNames(context.WithoutCancel(ctx), []auth.User{u}); err != nil {
 		a.log.LogAttrs(ctx, slog.LevelDebug, "name not announced, will be repeated",
 			slog.String("user_id", string(u.ID)), slog.Any("error", err))
+	}
+}
+
+// AnnounceNames waits until chat-service has the names of some users, a hundred at most, where it has not already: who adds them to a
+// room next has them called so there. What fails is announced again.
+func (a *Announcer) AnnounceNames(ctx context.Context, ids []auth.UserID) {
+	ctx = context.WithoutCancel(ctx) // the caller may be gone; the names are not
+	pending, err := a.names.UnannouncedAmong(ctx, ids)
+	if err == nil && len(pending) > 0 {
+		err = a.announceNames(ctx, pending)
+	}
+	if err != nil {
+		a.log.LogAttrs(ctx, slog.LevelDebug, "names not announced, will be repeated", slog.Int("users", len(ids)), slog.Any("error", err))
 	}
 }
 

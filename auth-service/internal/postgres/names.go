@@ -59,6 +59,13 @@ func (s *Store) UnannouncedNames(ctx context.Context, limit int) ([]auth.User, e
 	return users, pg.Wrap("select unannounced names", err)
 }
 
+const sqlUnannouncedAmong = `SELECT ` + userColumns + ` FROM users AS u WHERE u.id = ANY ($1) AND NOT u.name_announced`
+
+// UnannouncedAmong is UnannouncedNames for some users.
+func (s *Store) UnannouncedAmong(ctx context.Context, ids []auth.UserID) ([]auth.User, error) {
+	return s.users(ctx, "select unannounced names", sqlUnannouncedAmong, ids)
+}
+
 const sqlMarkNameAnnounced = `UPDATE users AS u SET name_announced = true
 FROM unnest($1::text[], $2::bigint[]) AS a (id, version) WHERE u.id = a.id AND u.name_version = a.version`
 

@@ -109,9 +109,12 @@ const sqlUsers = `SELECT ` + userColumns + ` FROM users u WHERE u.id = ANY ($1) 
 
 // Users implements auth.UserStore.
 func (s *Store) Users(ctx context.Context, ids []auth.UserID) ([]auth.User, error) {
-	var users []auth.User
-	err := s.Do(ctx, "select users", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, sqlUsers, ids)
+	return s.users(ctx, "select users", sqlUsers, ids)
+}
+
+func (s *Store) users(ctx context.Context, act, sql string, ids []auth.UserID) (users []auth.User, err error) {
+	err = s.Do(ctx, act, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sql, ids)
 		if err != nil {
 			return err
 		}

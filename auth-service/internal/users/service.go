@@ -54,6 +54,12 @@ type Revoker interface {
 	Close(ctx context.Context, r auth.Revocation) (closed int)
 }
 
+// Namer tells chat-service how users are called.
+type Namer interface {
+	// AnnounceNames returns when chat-service knows the names of some users, or will hear of them later.
+	AnnounceNames(ctx context.Context, ids []auth.UserID)
+}
+
 // Session is a login that has not ended.
 type Session struct {
 	ID        auth.LoginID
@@ -67,12 +73,13 @@ type Session struct {
 type Service struct {
 	store    Store
 	revoker  Revoker
+	namer    Namer
 	recorder auth.Recorder
 }
 
 // New makes a service.
-func New(store Store, revoker Revoker, recorder auth.Recorder) *Service {
-	return &Service{store: store, revoker: revoker, recorder: recorder}
+func New(store Store, revoker Revoker, namer Namer, recorder auth.Recorder) *Service {
+	return &Service{store: store, revoker: revoker, namer: namer, recorder: recorder}
 }
 
 // Upsert makes and changes users. Faults: Invalid, TooLarge, Conflict.
@@ -104,6 +111,11 @@ func (s *Service) upsert(ctx context.Context, changes []Change) ([]Profile, erro
 	case err != nil:
 		return nil, fmt.Errorf("upsert %d users: %w", len(changes), err)
 	}
+	ids := make([]auth.UserID, len(profiles))
+	for i, p := range profiles {
+		ids[i] = p.ID
+	}
+	s.namer.AnnounceNames(ctx, ids)
 	return profiles, nil
 }
 
@@ -165,6 +177,9 @@ func (s *Service) change(ctx context.Context, c Change) (p Profile, closed int, 
 	}
 	if r.ID != 0 {
 		closed = s.revoker.Close(ctx, r)
+	}
+	if c.Name != nil {
+		s.namer.AnnounceNames(ctx, []auth.UserID{c.ID})
 	}
 	return p, closed, nil
 }
