@@ -43,9 +43,9 @@ done
 project=starling-test-$$
 port=$(node -e 'const s=require("net").createServer().listen(0,"127.0.0.1",()=>{console.log(s.address().port);s.close()})')
 random() { openssl rand -hex 24; }
-API_KEY=$(random) JWT_SECRET=$(random) KEY_ENCRYPTION_SECRET=$(random) POSTGRES_PASSWORD=$(random) DB_OWNER_PASSWORD=$(random)
-export API_KEY JWT_SECRET KEY_ENCRYPTION_SECRET POSTGRES_PASSWORD DB_OWNER_PASSWORD
-for name in AUTH CHAT PRESENCE; do export "${name}_DB_PASSWORD=$(random)"; done
+API_KEY=$(random) JWT_SECRET=$(random) KEY_ENCRYPTION_SECRET=$(random) POSTGRES_PASSWORD=$(random)
+export API_KEY JWT_SECRET KEY_ENCRYPTION_SECRET POSTGRES_PASSWORD
+for name in AUTH CHAT PRESENCE; do export "${name}_DB_PASSWORD=$(random)" "${name}_DB_OWNER_PASSWORD=$(random)"; done
 for name in GATEWAY PRESENCE BACKEND; do export "${name}_SERVICE_TOKEN=$(random)"; done
 for name in AUTH CHAT PRESENCE GATEWAY; do export "NATS_${name}_PASSWORD=$(random)"; done
 export AUTH_AUTO_PROVISION=true REGISTRATION=true FRONTEND_URL=http://app.example.test,http://localhost:5173
@@ -88,7 +88,7 @@ if [ -n "$build" ]; then
 fi
 say "starting with three gateways"
 started=$SECONDS
-compose up --detach --wait --wait-timeout 120 --scale gateway=3
+compose up --detach --wait --wait-timeout 600 --scale gateway=3
 echo "up after $((SECONDS - started)) s"
 url=http://127.0.0.1:$port
 curl -fsS --max-time 5 -o /dev/null "$url/"
@@ -100,8 +100,14 @@ refused() {
 	if "$@" >"$results/out" 2>&1; then echo "FAILED: $what was possible" >&2; cat "$results/out" >&2; exit 1; fi
 	echo "ok: $what is refused"
 }
-as() { role=$1 password=$2; shift 2; compose exec -T -e PGPASSWORD="$password" postgres psql -h 127.0.0.1 -U "$role" -d starling -v ON_ERROR_STOP=1 -qtA "$@"; }
+as() { role=$1 password=$2; shift 2; compose exec -T -e PGPASSWORD="$password" postgres psql -h postgres -U "$role" -d starling -v ON_ERROR_STOP=1 -qtA "$@"; }
 as starling_chat "$CHAT_DB_PASSWORD" -c 'SELECT count(*) FROM rooms' >/dev/null
+as starling_chat "$CHAT_DB_PASSWORD" -c 'SELECT count(*) FROM goose_db_version' >/dev/null
+refused "a change of the table of migrations by a running service" as starling_chat "$CHAT_DB_PASSWORD" -c 'DELETE FROM goose_db_version'
+refused "another database for a service" as starling_chat "$CHAT_DB_PASSWORD" -d postgres -c 'SELECT 1'
+refused "another database for an owner" as starling_chat_owner "$CHAT_DB_OWNER_PASSWORD" -d template1 -c 'SELECT 1'
+refused "one owner's password for another" as starling_auth_owner "$CHAT_DB_OWNER_PASSWORD" -c 'SELECT 1'
+[ "$(as postgres "$POSTGRES_PASSWORD" -c 'SHOW data_checksums')" = on ] || { echo "FAILED: PostgreSQL's pages have no checksums" >&2; exit 1; }
 refused "DDL by a running service" as starling_chat "$CHAT_DB_PASSWORD" -c 'CREATE TABLE t (a int)'
 refused "another service's schema" as starling_chat "$CHAT_DB_PASSWORD" -c 'SELECT count(*) FROM auth.goose_db_version'
 refused "PostgreSQL's address for the balancer" compose exec -T lb wget -q -T 2 -O /dev/null http://postgres:5432/

@@ -57,7 +57,7 @@ func renderIn(t *testing.T, values, secret string, keys ...string) (map[string]s
 // TestExistingSecret: a Secret of one's own is looked at before anything is changed, and what it lacks is named.
 func TestExistingSecret(t *testing.T) {
 	all := []string{
-		"service-token", "service-token-presence", "key-encryption-secret", "db-owner-password", "db-auth-password", "db-chat-password", "db-presence-password",
+		"service-token", "service-token-presence", "key-encryption-secret", "db-auth-owner-password", "db-chat-owner-password", "db-presence-owner-password", "db-auth-password", "db-chat-password", "db-presence-password",
 		"nats-gateway-password", "nats-auth-password", "nats-chat-password", "nats-presence-password",
 	}
 	without := func(keys ...string) (left []string) {
@@ -77,6 +77,8 @@ func TestExistingSecret(t *testing.T) {
 		"no encryption":        {``, without("key-encryption-secret"), []string{"key-encryption-secret", "openssl", "secrets.encryptSigningKeys=false"}},
 		"none wanted":          {`secrets: {existingSecret: starling-secrets, encryptSigningKeys: false}`, without("key-encryption-secret"), nil},
 		"one token for all":    {``, without("service-token-presence"), []string{"lacks the keys service-token-presence"}},
+		"one owner's missing":  {``, without("db-chat-owner-password"), []string{"lacks the keys db-chat-owner-password"}},
+		"one for all owners":   {``, append(without("db-auth-owner-password", "db-chat-owner-password", "db-presence-owner-password"), "db-owner-password"), nil},
 		"several":              {``, without("db-chat-password", "nats-auth-password"), []string{"db-chat-password", "nats-auth-password"}},
 		"credentials instead":  {`nats: {credsSecret: nats, url: "nats://nats.infra:4222", bundled: {enabled: false}}`, without("nats-gateway-password", "nats-auth-password", "nats-chat-password", "nats-presence-password"), nil},
 		"the bundled database": {`postgresql: {bundled: {enabled: true}}`, all, []string{"postgres-password"}},

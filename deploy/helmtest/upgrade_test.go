@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -90,7 +91,7 @@ chat: {autoscaling: {enabled: true, minReplicas: 2}}
 // what is of no concern to pods rolls none.
 func TestOnlyWhatChangedRolls(t *testing.T) {
 	made := map[string]string{}
-	for _, key := range strings.Fields("service-token service-token-presence api-key key-encryption-secret nats-gateway-password nats-auth-password nats-chat-password nats-presence-password postgres-password db-owner-password db-auth-password db-chat-password db-presence-password") {
+	for _, key := range strings.Fields("service-token service-token-presence api-key key-encryption-secret nats-gateway-password nats-auth-password nats-chat-password nats-presence-password postgres-password db-auth-owner-password db-chat-owner-password db-presence-owner-password db-auth-password db-chat-password db-presence-password") {
 		made[key] = "what " + key + " was before"
 	}
 	changed := func(key string) map[string]string {
@@ -169,5 +170,50 @@ func TestPoliciesBeforeMigrations(t *testing.T) {
 		if !ports[53] || !ports[5432] {
 			t.Errorf("NetworkPolicy %s opens %v, want 53 and 5432", p.Name, ports)
 		}
+	}
+}
+
+// TestOwners: the role that migrates a schema has a password of its own, which is in that migration's reach alone. A Secret of before,
+// the chart's or one's own, has one for all of them, and is taken as it is.
+func TestOwners(t *testing.T) {
+	keyOf := func(c corev1.Container) string {
+		for _, e := range c.Env {
+			if e.Name == "DB_PASSWORD" {
+				return e.ValueFrom.SecretKeyRef.Key
+			}
+		}
+		return ""
+	}
+	for _, component := range []string{"auth", "chat", "presence"} {
+		want := "db-" + component + "-owner-password"
+		r := newRelease(t, ``)
+		if got := keyOf(find[*appsv1.Deployment](t, r, "demo-starling-"+component).Spec.Template.Spec.InitContainers[0]); got != want {
+			t.Errorf("%s migrates with %s, want %s", component, got, want)
+		}
+		job := find[*batchv1.Job](t, newRelease(t, ownEngines), "demo-starling-migrate-"+component)
+		if got := keyOf(job.Spec.Template.Spec.Containers[0]); got != want {
+			t.Errorf("the Job of %s migrates with %s, want %s", component, got, want)
+		}
+	}
+	old := map[string]string{}
+	for _, key := range strings.Fields("service-token service-token-presence key-encryption-secret nats-gateway-password nats-auth-password nats-chat-password nats-presence-password postgres-password db-owner-password db-auth-password db-chat-password db-presence-password") {
+		old[key] = "what " + key + " was before"
+	}
+	files, err := renderWith(t, ``, secretOf("demo-starling", old))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var secret corev1.Secret
+	if err := sigsyaml.Unmarshal([]byte(files["starling/templates/secret.yaml"]), &secret); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"db-auth-owner-password", "db-chat-owner-password", "db-presence-owner-password", "db-owner-password"} {
+		if string(secret.Data[key]) != old["db-owner-password"] {
+			t.Errorf("%s = %q after an upgrade, want the password that PostgreSQL knows", key, secret.Data[key])
+		}
+	}
+	files, err = renderWith(t, ownEngines, secretOf("starling-secrets", old))
+	if err != nil || strings.Count(files["starling/templates/migrate.yaml"], "key: db-owner-password") != 3 {
+		t.Errorf("with a Secret of before: %v, %s", err, files["starling/templates/migrate.yaml"])
 	}
 }

@@ -3,6 +3,7 @@ package pg
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io/fs"
@@ -25,6 +26,23 @@ const (
 	sqlCreateSchema  = `CREATE SCHEMA IF NOT EXISTS %s`
 	sqlCurrentSchema = `SELECT coalesce(current_schema(), '')`
 )
+
+// sqlSealVersions takes all but reading of the version table from everybody but its owner. The schema's default privileges, by which a
+// running service writes rows of whatever the migrations make, cover that table too; who writes it decides which migrations run.
+const sqlSealVersions = `DO $$
+DECLARE r record;
+BEGIN
+	FOR r IN SELECT DISTINCT c.relname, c.relkind, a.grantee
+		FROM pg_class c CROSS JOIN aclexplode(c.relacl) a
+		WHERE c.relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = current_schema()) AND c.relname IN ('goose_db_version', 'goose_db_version_id_seq')
+			AND a.grantee <> c.relowner AND a.privilege_type <> 'SELECT' AND pg_has_role(c.relowner, 'USAGE')
+	LOOP
+		EXECUTE format('REVOKE %s ON %s %I FROM %s',
+			CASE r.relkind WHEN 'S' THEN 'USAGE, UPDATE' ELSE 'INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER' END,
+			CASE r.relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END, r.relname,
+			CASE r.grantee WHEN 0 THEN 'PUBLIC' ELSE r.grantee::regrole::text END);
+	END LOOP;
+END $$`
 
 // Migrate brings cfg.Schema to the newest version of the goose files at the root
 // of fsys, creating the schema where it is missing. Replicas may call it
@@ -74,6 +92,19 @@ func migrate(ctx context.Context, cfg Config, fsys fs.FS, log *slog.Logger) erro
 	for _, r := range results {
 		log.LogAttrs(ctx, slog.LevelInfo, "migration applied", slog.String("schema", cfg.Schema),
 			slog.String("file", r.Source.Path), slog.Duration("took", r.Duration))
+	}
+	// Under the lock again, so that replicas do not change the same row of the catalogue at once.
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("get a connection: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	if err := locker.SessionLock(ctx, conn); err != nil {
+		return fmt.Errorf("lock the version table: %w", err)
+	}
+	_, err = conn.ExecContext(ctx, sqlSealVersions)
+	if err = errors.Join(err, locker.SessionUnlock(ctx, conn)); err != nil {
+		return fmt.Errorf("guard the version table: %w", err)
 	}
 	return nil
 }

@@ -116,6 +116,61 @@ func TestMigrateReportsBadSQL(t *testing.T) {
 	}
 }
 
+// TestVersionsAreSealed: who may write rows of all that the migrations make still may not write which of them have run, in a new schema
+// and in one that was made before.
+func TestVersionsAreSealed(t *testing.T) {
+	cfg := pgtest.New(t, nil, "sealed")
+	admin, err := pg.Open(t.Context(), pg.Config{URL: cfg.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(admin.Close)
+	do := func(statements ...string) {
+		t.Helper()
+		for _, sql := range statements {
+			if _, err := admin.Exec(t.Context(), sql); err != nil {
+				t.Fatalf("%s: %v", sql, err)
+			}
+		}
+	}
+	drop := func() {
+		_, _ = admin.Exec(context.WithoutCancel(t.Context()), "DROP OWNED BY sealed_app CASCADE")
+		_, _ = admin.Exec(context.WithoutCancel(t.Context()), "DROP ROLE IF EXISTS sealed_app")
+	}
+	drop()
+	t.Cleanup(drop)
+	do("CREATE ROLE sealed_app", "CREATE SCHEMA sealed", "GRANT USAGE ON SCHEMA sealed TO sealed_app",
+		"ALTER DEFAULT PRIVILEGES IN SCHEMA sealed GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO sealed_app",
+		"ALTER DEFAULT PRIVILEGES IN SCHEMA sealed GRANT USAGE, SELECT ON SEQUENCES TO sealed_app")
+	as := func(sql string) error {
+		return pgx.BeginFunc(t.Context(), admin, func(tx pgx.Tx) error {
+			_, err := tx.Exec(t.Context(), "SET LOCAL ROLE sealed_app")
+			if err == nil {
+				_, err = tx.Exec(t.Context(), sql)
+			}
+			return err
+		})
+	}
+	for _, schema := range []string{"new", "made before"} {
+		if err := pg.Migrate(t.Context(), cfg, migrations(), slog.New(slog.DiscardHandler)); err != nil {
+			t.Fatal(err)
+		}
+		for sql, allowed := range map[string]bool{
+			"INSERT INTO sealed.goose_db_version (version_id, is_applied) VALUES (2, true)": false,
+			"UPDATE sealed.goose_db_version SET is_applied = false":                         false,
+			"DELETE FROM sealed.goose_db_version":                                           false,
+			"SELECT nextval('sealed.goose_db_version_id_seq')":                              false,
+			"SELECT 1 FROM sealed.goose_db_version":                                         true,
+			"INSERT INTO sealed.account (id) VALUES (1) ON CONFLICT DO NOTHING":             true,
+		} {
+			if err := as(sql); (err == nil) != allowed {
+				t.Errorf("%s: %s = %v, want it allowed: %v", schema, sql, err, allowed)
+			}
+		}
+		do("GRANT ALL ON ALL TABLES IN SCHEMA sealed TO sealed_app", "GRANT UPDATE ON sealed.goose_db_version TO PUBLIC")
+	}
+}
+
 // TestInTxRepeatsConflicts lets two transactions read one counter before either
 // increments it: the second to commit must be repeated.
 func TestInTxRepeatsConflicts(t *testing.T) {

@@ -62,7 +62,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- with lookup "v1" "Secret" $.Release.Namespace . }}
 {{- $have := .data | default dict -}}
 {{- $missing := list -}}
-{{- range splitList " " (include "starling.requiredKeys" $) }}{{ if not (index $have .) }}{{ $missing = append $missing . }}{{ end }}{{ end -}}
+{{- range splitList " " (include "starling.requiredKeys" $) }}{{ if not (or (index $have .) (and (hasSuffix "-owner-password" .) (index $have "db-owner-password"))) }}{{ $missing = append $missing . }}{{ end }}{{ end -}}
 {{- if has "key-encryption-secret" $missing }}{{ fail (printf "the Secret %s lacks key-encryption-secret, without which the keys that sign tokens lie plain in the database: add it once and keep it (openssl rand -hex 32), or set secrets.encryptSigningKeys=false; it lacks in all: %s" $name (join ", " $missing)) }}{{ end -}}
 {{- if $missing }}{{ fail (printf "the Secret %s (secrets.existingSecret) lacks the keys %s" $name (join ", " $missing)) }}{{ end -}}
 {{- end -}}
@@ -82,7 +82,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 
 {{/* The keys of the Secret that this chart makes where there is none. */}}
 {{- define "starling.madeKeys" -}}
-service-token service-token-presence api-key key-encryption-secret nats-gateway-password nats-auth-password nats-chat-password nats-presence-password postgres-password db-owner-password db-auth-password db-chat-password db-presence-password
+service-token service-token-presence api-key key-encryption-secret nats-gateway-password nats-auth-password nats-chat-password nats-presence-password postgres-password db-auth-owner-password db-chat-owner-password db-presence-owner-password db-auth-password db-chat-password db-presence-password
 {{- end -}}
 
 {{/* The data of the Secret, as JSON: what an existing one holds (nothing where Helm does not see it), or what this chart makes. Random
@@ -93,7 +93,9 @@ service-token service-token-presence api-key key-encryption-secret nats-gateway-
 {{- $data := get (lookup "v1" "Secret" .Release.Namespace (include "starling.secretName" .) | default dict) "data" | default dict | deepCopy -}}
 {{- if not $s.existingSecret -}}
 {{- range include "starling.madeKeys" . | splitList " " }}
-{{- if not (index $data .) }}{{ $_ := set $data . (randAlphaNum 40 | b64enc) }}{{ end -}}
+{{- /* The owners had one password in an older version's Secret, and PostgreSQL knows them by it. */ -}}
+{{- $drawn := get $data (ternary "db-owner-password" "" (hasSuffix "-owner-password" .)) | default (randAlphaNum 40 | b64enc) -}}
+{{- if not (index $data .) }}{{ $_ := set $data . $drawn }}{{ end -}}
 {{- end -}}
 {{- $_ := unset $data "jwt-secret" -}}
 {{- with $s.jwtSecret }}{{ $_ := set $data "jwt-secret" (b64enc .) }}{{ end -}}
@@ -229,10 +231,17 @@ volumes:
 {{- end -}}
 {{- end -}}
 
+{{/* The key with the password of a schema's owner: (dict "root" $ "component" "chat"). A Secret made for an older version has one for all. */}}
+{{- define "starling.ownerKey" -}}
+{{- $data := include "starling.secretData" .root | fromJson -}}
+{{- $key := printf "db-%s-owner-password" .component -}}
+{{- ternary "db-owner-password" $key (and (hasKey $data "db-owner-password") (not (hasKey $data $key))) -}}
+{{- end -}}
+
 {{/* The keys that a Secret of one's own has to have. */}}
 {{- define "starling.requiredKeys" -}}
 {{- $v := .Values -}}
-{{- $keys := list "service-token" "service-token-presence" "db-owner-password" "db-auth-password" "db-chat-password" "db-presence-password" -}}
+{{- $keys := list "service-token" "service-token-presence" "db-auth-owner-password" "db-chat-owner-password" "db-presence-owner-password" "db-auth-password" "db-chat-password" "db-presence-password" -}}
 {{- if not $v.nats.credsSecret }}{{ $keys = concat $keys (list "nats-gateway-password" "nats-auth-password" "nats-chat-password" "nats-presence-password") }}{{ end -}}
 {{- if $v.secrets.encryptSigningKeys }}{{ $keys = append $keys "key-encryption-secret" }}{{ end -}}
 {{- if $v.postgresql.bundled.enabled }}{{ $keys = append $keys "postgres-password" }}{{ end -}}
@@ -305,7 +314,7 @@ image: {{ include "starling.image" (dict "root" .root "service" (printf "%s-serv
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 args: ["--migrate-only"]
 env:
-  {{- include "starling.databaseEnv" (dict "root" .root "role" (printf "starling_%s_owner" .component) "key" "db-owner-password") | nindent 2 }}
+  {{- include "starling.databaseEnv" (dict "root" .root "role" (printf "starling_%s_owner" .component) "key" (include "starling.ownerKey" .)) | nindent 2 }}
   - name: NATS_URL
     value: {{ include "starling.natsURL" .root }}
   - name: LOG_LEVEL
