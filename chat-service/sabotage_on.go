@@ -86,7 +86,7 @@ func (t losingTransaction) look(ctx context.Context) (chat.State, error) {
 		state.Fresh[room] = !exists
 	}
 	for room, head := range heads {
-		state.Rooms[room] = chat.Room{Seq: head, Kind: access.Public}
+		state.Rooms[room] = chat.Room{Seq: head.Seq, Kind: access.Public}
 	}
 	for _, m := range needs.Members {
 		s, name, err := t.store.Standing(ctx, m)

@@ -48,7 +48,7 @@ func TestLosingStore(t *testing.T) {
 	if o.Seq != 2 || chat.SeqOf(o.ID) != 2 || !o.Changed || len(out.Events) != 1 {
 		t.Errorf("lost commit = %+v with %d events, want seq 2 and one event", o, len(out.Events))
 	}
-	if heads, err := store.Heads(t.Context(), []chat.RoomID{"r"}, ""); err != nil || heads["r"] != 1 {
+	if heads, err := store.Heads(t.Context(), []chat.RoomID{"r"}, ""); err != nil || heads["r"].Seq != 1 {
 		t.Errorf("Heads = %v, %v, want 1: nothing was written", heads, err)
 	}
 }
