@@ -19,6 +19,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/starling-chat/starling/platform/porttest"
 	"github.com/starling-chat/starling/platform/settings"
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
@@ -192,14 +193,14 @@ func TestIssuersKeepUsersApart(t *testing.T) {
 	_, err := authenticate(t, client, r.token(ann, nil))
 	wantFault(t, "Authenticate(another issuer's token for a user who registered here)", err, fault.Unauthenticated, "Invalid token")
 
-	cfg.RPC.Listen = freeAddr(t)
+	cfg.RPC.Listen = porttest.Reserve(t)
 	cfg.External.Issuers = settings.Secret(fmt.Sprintf(`{"issuer":%q,"audience":"chat","shareUsers":true}`, r.issuer))
 	shared := start(t, cfg)
 	if identity, err := authenticate(t, shared, r.token(ann, nil)); err != nil || identity.GetUserId() != ann {
 		t.Errorf("Authenticate(of a shared user) = %v, %v, want %s", identity, err, ann)
 	}
 
-	cfg.RPC.Listen = freeAddr(t)
+	cfg.RPC.Listen = porttest.Reserve(t)
 	cfg.External.Issuers = settings.Secret(fmt.Sprintf(`{"issuer":%q,"audience":"chat","provision":false}`, r.issuer))
 	strict := start(t, cfg)
 	_, err = authenticate(t, strict, r.token("nobody", nil))

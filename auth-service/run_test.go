@@ -21,6 +21,7 @@ import (
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/pg/pgtest"
+	"github.com/starling-chat/starling/platform/porttest"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/platform/settings"
 	"github.com/starling-chat/starling/proto/caller"
@@ -61,7 +62,7 @@ func (s *system) config(t *testing.T) Config {
 	t.Helper()
 	var cfg Config
 	if err := settings.Parse("auth-service", "", &cfg, []string{
-		"--admin-listen=", "--grpc-listen=" + freeAddr(t), "--db-max-conns=6",
+		"--admin-listen=", "--grpc-listen=" + porttest.Reserve(t), "--db-max-conns=6",
 		"--database-url=" + s.database.URL.Reveal(), "--nats-url=" + s.natsURL.Reveal(),
 		"--argon2-memory-kib=64", "--argon2-time=1", "--argon2-parallelism=1",
 		"--registration", "--jwt-secret=" + jwtSecret, "--auth-auto-provision", "--api-key=" + apiKey, "--service-token=between services",
@@ -69,16 +70,6 @@ func (s *system) config(t *testing.T) Config {
 		t.Fatal(err)
 	}
 	return cfg
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // start runs a replica until the test ends and waits until it is ready.
@@ -274,7 +265,7 @@ func TestSeed(t *testing.T) {
 	s := newSystem(t)
 	cfg := s.config(t)
 	mallory := register(t, start(t, cfg), "root") // before the operator thought of it
-	cfg.RPC.Listen = freeAddr(t)
+	cfg.RPC.Listen = porttest.Reserve(t)
 	cfg.DemoUsers = []DemoUser{{Username: "alice", Password: "alice-password", Name: "Alice"}}
 	cfg.Accounts.AdminUsername, cfg.Accounts.AdminPassword = "root", "the operator's"
 	if err := cfg.Validate(); err != nil {
@@ -283,7 +274,7 @@ func TestSeed(t *testing.T) {
 	var client authv1.AuthServiceClient
 	for range 2 { // also at the second start
 		client = start(t, cfg)
-		cfg.RPC.Listen = freeAddr(t)
+		cfg.RPC.Listen = porttest.Reserve(t)
 	}
 	alice, err := client.Login(t.Context(), &authv1.LoginRequest{Username: "alice", Password: "alice-password"})
 	if err != nil || alice.GetUser().GetName() != "Alice" || alice.GetUser().GetRole() != "user" {
@@ -301,13 +292,13 @@ func TestSeed(t *testing.T) {
 func TestStartsBeforeItsDependencies(t *testing.T) {
 	s := newSystem(t)
 	cfg := s.config(t)
-	cfg.NATS.URL = settings.URL("nats://" + freeAddr(t)) // never there
+	cfg.NATS.URL = settings.URL("nats://" + porttest.Reserve(t)) // never there
 	address, err := url.Parse(cfg.Database.URL.Reveal())
 	if err != nil {
 		t.Fatal(err)
 	}
 	host := address.Host
-	address.Host = freeAddr(t) // there later
+	address.Host = porttest.Reserve(t) // there later
 	cfg.Database.URL = settings.URL(address.String())
 	conn := launch(t, cfg)
 	client := authv1.NewAuthServiceClient(conn)

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/starling-chat/starling/auth-service/internal/postgres"
+	"github.com/starling-chat/starling/platform/porttest"
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
@@ -278,7 +279,7 @@ func TestKeys(t *testing.T) {
 	cfg := s.config(t)
 	cfg.Tokens.KeySecret = "hush"
 	other := cfg
-	other.RPC.Listen = freeAddr(t)
+	other.RPC.Listen = porttest.Reserve(t)
 	here, there := start(t, cfg), start(t, other)
 
 	set, err := here.Keys(t.Context(), &emptypb.Empty{})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/starling-chat/starling/gateway"
 	"github.com/starling-chat/starling/platform/bus/bustest"
+	"github.com/starling-chat/starling/platform/porttest"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/platform/settings"
 	"github.com/starling-chat/starling/proto/caller"
@@ -25,12 +26,7 @@ func TestClusterByGRPC(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	free, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := free.Addr().String()
-	_ = free.Close()
+	address := porttest.Reserve(t)
 	var cfg gateway.Config
 	if err := settings.Parse("gateway", "", &cfg, []string{
 		"--grpc-listen=" + address, "--admin-listen=", "--drain-window=0s",

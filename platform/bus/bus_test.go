@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
+	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -18,20 +17,16 @@ import (
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/platform/bus/embedded"
+	"github.com/starling-chat/starling/platform/porttest"
 	"github.com/starling-chat/starling/platform/settings"
 )
 
 // TestOutage starts before the server, loses it and gets it back with its streams.
 func TestOutage(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	_ = listener.Close()
+	address := netip.MustParseAddrPort(porttest.Reserve(t))
 	back := make(chan string, 2)
 	nc, err := bus.Connect(t.Context(), bus.Config{
-		URL: settings.URL("nats://127.0.0.1:" + strconv.Itoa(port)), Name: "outage",
+		URL: settings.URL("nats://" + address.String()), Name: "outage",
 	})
 	if err != nil || nc.IsConnected() {
 		t.Fatalf("Connect without a server = %v, want nil, before there is one", err)
@@ -48,7 +43,7 @@ func TestOutage(t *testing.T) {
 		t.Error("Publish without a server = nil, want an error at once")
 	}
 
-	cfg := embedded.Config{StoreDir: t.TempDir(), Port: port}
+	cfg := embedded.Config{StoreDir: t.TempDir(), Port: int(address.Port())}
 	server, err := embedded.Start(cfg)
 	if err != nil {
 		t.Fatal(err)

@@ -20,6 +20,7 @@ import (
 
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/pg/pgtest"
+	"github.com/starling-chat/starling/platform/porttest"
 	"github.com/starling-chat/starling/platform/settings"
 )
 
@@ -303,10 +304,5 @@ func TestOpenHidesThePassword(t *testing.T) {
 
 func closedPort(t *testing.T) settings.URL {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = listener.Close() }()
-	return settings.URL("postgres://u:hunter2@" + listener.Addr().String() + "/x?sslmode=disable")
+	return settings.URL("postgres://u:hunter2@" + porttest.Reserve(t) + "/x?sslmode=disable")
 }

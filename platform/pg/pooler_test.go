@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/pg/pgtest"
+	"github.com/starling-chat/starling/platform/porttest"
 	"github.com/starling-chat/starling/platform/settings"
 )
 
@@ -32,16 +34,11 @@ func pooler(t *testing.T, cfg pg.Config, role string, lines ...string) pg.Config
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	_ = listener.Close()
+	address := porttest.Reserve(t)
 	dir := t.TempDir()
 	config := fmt.Sprintf("[databases]\n%s = host=%s port=%d user=%s password=%s\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = %d\n"+
 		"unix_socket_dir =\nauth_type = any\n%s\n",
-		server.Database, server.Host, server.Port, role, server.Password, port, strings.Join(lines, "\n"))
+		server.Database, server.Host, server.Port, role, server.Password, netip.MustParseAddrPort(address).Port(), strings.Join(lines, "\n"))
 	path := filepath.Join(dir, "pgbouncer.ini")
 	if err := os.WriteFile(path, []byte(config), 0o644); err != nil {
 		t.Fatal(err)
@@ -65,7 +62,6 @@ func pooler(t *testing.T, cfg pg.Config, role string, lines ...string) pg.Config
 	var wait sync.WaitGroup
 	wait.Go(func() { _ = cmd.Wait(); close(ended) })
 	t.Cleanup(func() { _ = cmd.Process.Kill(); wait.Wait() })
-	address := net.JoinHostPort("127.0.0.1", fmt.Sprint(port))
 	for {
 		conn, err := net.Dial("tcp", address)
 		if err == nil {

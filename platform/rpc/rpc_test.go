@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"github.com/starling-chat/starling/platform/porttest"
 	"github.com/starling-chat/starling/platform/settings"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
@@ -168,12 +169,12 @@ func TestRestart(t *testing.T) {
 	running := make(chan struct{}, 1)
 	finish := make(chan struct{})
 	call := func(context.Context) error { running <- struct{}{}; <-finish; return nil }
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	addr := porttest.Reserve(t)
+	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, stop := serve(t, ServerConfig{Listener: listener}, call)
-	addr := server.Addr()
+	_, stop := serve(t, ServerConfig{Listener: listener}, call)
 	conn := dial(t, addr, ClientConfig{Log: slog.New(slog.DiscardHandler)})
 	first := make(chan error)
 	go func() { first <- invoke(t, conn) }()
