@@ -223,7 +223,7 @@ func TestRefusalsDoNotTouchTheBatch(t *testing.T) {
 func TestPoisonFailsAlone(t *testing.T) {
 	s := open(t, database(t))
 	commit(t, s, join("r", "ann"))
-	w := runWriter(t, s, nowhere{}, nowhere{}, usecases.WriterConfig{Lanes: 1, BatchMax: 50, BatchWait: 20e6, Queue: 100, Timeout: 4e9})
+	w := runWriter(t, s, nowhere{}, nowhere{}, usecases.WriterConfig{Lanes: 1, BatchMax: 50, BatchWait: 20e6, Queue: 100, Timeout: 30 * time.Second})
 	var wg sync.WaitGroup
 	for i := range 10 {
 		wg.Go(func() {

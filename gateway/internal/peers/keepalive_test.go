@@ -57,18 +57,33 @@ func TestTunnelsOfAHangingGateway(t *testing.T) {
 	w.wantsEnd()
 }
 
+// sooner wants what happens in a fleet of its own to take less time than that. A machine that stands meanwhile may have it take longer,
+// and is given another try.
+func sooner(t *testing.T, than time.Duration, happens func(*fleet) time.Duration) {
+	t.Helper()
+	var took []time.Duration
+	for range 5 {
+		d := happens(newFleet(t))
+		if d < than {
+			return
+		}
+		took = append(took, d)
+	}
+	t.Errorf("it took %v, want less than %v", took, than)
+}
+
 // TestOwnerIsKilled: that nobody listens for the owner any more is an answer. The client is told to come back long before the
 // silence alone would have said so.
 func TestOwnerIsKilled(t *testing.T) {
-	f := newFleet(t)
-	g1, g2 := f.start("g1"), f.start("g2")
-	_, w := upgraded(t, g1, g2, "a")
-	start := time.Now()
-	g1.kill()
-	w.wantsEnd()
-	if took := time.Since(start); took >= keepaliveLost {
-		t.Errorf("the client heard after %v that its session's gateway was killed, want that in half of %v", took, keepaliveLost)
-	}
+	var w *webSocket
+	sooner(t, keepaliveLost, func(f *fleet) time.Duration {
+		g1, g2 := f.start("g1"), f.start("g2")
+		_, w = upgraded(t, g1, g2, "a")
+		start := time.Now()
+		g1.kill()
+		w.wantsEnd()
+		return time.Since(start)
+	})
 	if got := w.packets(); !slices.Contains(got, "close:1013") {
 		t.Errorf("the WebSocket got %q, want a close frame: the client's link is well", got)
 	}
@@ -76,15 +91,14 @@ func TestOwnerIsKilled(t *testing.T) {
 
 // TestCarrierIsKilled: the owner's session ends, so that nothing more is queued for a client that is elsewhere.
 func TestCarrierIsKilled(t *testing.T) {
-	f := newFleet(t)
-	g1, g2 := f.start("g1"), f.start("g2")
-	_, _ = upgraded(t, g1, g2, "a")
-	start := time.Now()
-	g2.kill()
-	sessiontest.Eventually(t, func() bool { return g1.sessions.Count() == 0 && g1.tunnels() == 0 }, func() string { return "the session goes on" })
-	if took := time.Since(start); took >= keepaliveLost {
-		t.Errorf("the session ended after %v, want that in half of %v", took, keepaliveLost)
-	}
+	sooner(t, keepaliveLost, func(f *fleet) time.Duration {
+		g1, g2 := f.start("g1"), f.start("g2")
+		_, _ = upgraded(t, g1, g2, "a")
+		start := time.Now()
+		g2.kill()
+		sessiontest.Eventually(t, func() bool { return g1.sessions.Count() == 0 && g1.tunnels() == 0 }, func() string { return "the session goes on" })
+		return time.Since(start)
+	})
 }
 
 // TestGatewayComesBack: after a break of NATS some gateways listen again sooner than others. That ends no tunnel.
@@ -120,27 +134,29 @@ func TestGatewayComesBack(t *testing.T) {
 
 // TestPostToAGatewayThatIsKilled: the answer of a POST that was held back is lost with its gateway, and is not waited for.
 func TestPostToAGatewayThatIsKilled(t *testing.T) {
-	f := newFleet(t)
-	g1, g2 := f.start("g1"), f.start("g2")
-	p := pollThrough(t, g1, g2)
-	p.enter("a")
-	g1.app.user("a")[0].PauseRead()
-	failed := make(chan error, 1)
-	start := time.Now()
-	go func() {
-		_, err := g2.peers.Poll(t.Context(), "g1", session.PollRequest{
-			Method: http.MethodPost, Body: []byte(`42["echo"]`), Query: engineio.Query{Transport: engineio.TransportPolling, SID: p.SID},
-		})
-		failed <- err
-	}()
-	sessiontest.Eventually(t, func() bool { return g1.app.count() == 1 }, func() string { return "the POST does not come" })
-	g1.kill()
-	select {
-	case err := <-failed:
-		if took := time.Since(start); err == nil || took >= postTimeout {
-			t.Errorf("Poll = %v after %v, want an error before %v", err, took, postTimeout)
+	sooner(t, postTimeout, func(f *fleet) time.Duration {
+		g1, g2 := f.start("g1"), f.start("g2")
+		p := pollThrough(t, g1, g2)
+		p.enter("a")
+		g1.app.user("a")[0].PauseRead()
+		failed := make(chan error, 1)
+		start := time.Now()
+		go func() {
+			_, err := g2.peers.Poll(t.Context(), "g1", session.PollRequest{
+				Method: http.MethodPost, Body: []byte(`42["echo"]`), Query: engineio.Query{Transport: engineio.TransportPolling, SID: p.SID},
+			})
+			failed <- err
+		}()
+		sessiontest.Eventually(t, func() bool { return g1.app.count() == 1 }, func() string { return "the POST does not come" })
+		g1.kill()
+		select {
+		case err := <-failed:
+			if err == nil {
+				t.Error("Poll = nil, want an error")
+			}
+		case <-time.After(sessiontest.Patience):
+			t.Error("the POST goes on")
 		}
-	case <-time.After(sessiontest.Patience):
-		t.Error("the POST goes on")
-	}
+		return time.Since(start)
+	})
 }

@@ -82,7 +82,7 @@ func (s *Session) heartbeat(now time.Time) time.Duration {
 		}
 		if wait := cfg.PingTimeout - (age - s.pongs.pinged); wait > 0 {
 			s.mu.Unlock()
-			return s.untilConnect(age, wait)
+			return s.untilConnect(age, min(wait, cfg.PingInterval)) // the next ping is due so long after the pong, should that come
 		}
 		if s.heldBack.Load() > 0 { // the pong may be there: nobody reads it
 			s.pongs.pinged = age

@@ -477,6 +477,27 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
+// TestLatePong: after a pong that took longer than an interval the next ping comes as after any other, not at the end of the timeout.
+func TestLatePong(t *testing.T) {
+	const interval, timeout = 2 * time.Second, 20 * time.Second
+	heartbeat(t, interval, timeout, time.Minute, func(t *testing.T, _ *app, open func() *sessiontest.Conn) {
+		c := open()
+		c.Say("40")
+		c.WaitFor(t, "40")
+		for range 3 {
+			c.WaitFor(t, "2")
+			c.Forget()
+			time.Sleep(interval * 5 / 4)
+			c.Say("3")
+			ponged := time.Now()
+			c.WaitFor(t, "2")
+			if took := time.Since(ponged); took > 2*interval {
+				t.Fatalf("the next ping came %v after a late pong, want it after about %v", took, interval)
+			}
+		}
+	})
+}
+
 func TestConnectTimeout(t *testing.T) {
 	for _, timeout := range []time.Duration{time.Second, 10 * time.Second, 45 * time.Second, 3 * time.Minute} {
 		heartbeat(t, 25*time.Second, 20*time.Second, timeout, func(t *testing.T, _ *app, open func() *sessiontest.Conn) {

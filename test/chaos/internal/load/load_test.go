@@ -37,7 +37,7 @@ func newSystem(t *testing.T) *launch.Local {
 	}
 	s := launch.NewLocal(launch.LocalSpec{
 		Binary: binary, Data: filepath.Join(dir, "data"), FirstPort: first, Gateways: 2, Output: t.Output(),
-		Args: []string{"--log-file-level=warn"}, Env: []string{"JWT_SECRET=" + secret, "AUTH_AUTO_PROVISION=true", "REGISTRATION=true"},
+		Args: []string{"--log-file-level=warn"}, Env: []string{"JWT_SECRET=" + secret, "AUTH_AUTO_PROVISION=true", "REGISTRATION=true", "ARGON2_MEMORY_KIB=8192", "STALL_LIMIT=1h"},
 	})
 	t.Cleanup(func() { s.Clean(context.Background()) })
 	return s
