@@ -11,16 +11,18 @@ import (
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/platform/run"
+	"github.com/starling-chat/starling/platform/stall"
 )
 
 // Config is all settings of chat-service.
 type Config struct {
 	run.Common
 
-	Obs      obs.Settings `embed:"" set:"admin_listen=:8082"`
-	RPC      rpc.Settings `embed:"" set:"grpc_listen=:7002"`
-	NATS     bus.Settings `embed:""`
-	Database pg.Settings  `embed:"" set:"db_schema=chat" set:"db_max_conns=16"` //nolint:staticcheck // kong takes set more than once
+	Obs      obs.Settings   `embed:"" set:"admin_listen=:8082"`
+	RPC      rpc.Settings   `embed:"" set:"grpc_listen=:7002"`
+	NATS     bus.Settings   `embed:""`
+	Stall    stall.Settings `embed:""`
+	Database pg.Settings    `embed:"" set:"db_schema=chat" set:"db_max_conns=16"` //nolint:staticcheck // kong takes set more than once
 
 	AssertDurable   bool   `name:"assert-durable" env:"ASSERT_DURABLE" default:"true" negatable:"" help:"Refuse to work on a PostgreSQL that does not flush commits to disk."`
 	RoomsAutocreate string `name:"rooms-autocreate" env:"ROOMS_AUTOCREATE" default:"public" enum:"public,private,off,true,false" help:"What joining a room that does not exist makes: a public room, a private one, or nothing (off). true is public, false is off."`

@@ -139,7 +139,7 @@ func (c *Config) marks() usecases.MarksConfig {
 func (c *Config) server() eventserver.Limits {
 	return eventserver.Limits{
 		Workers: c.Bus.Workers, WorkerQueue: c.Bus.WorkerQueue, Inbox: c.Bus.Inbox,
-		PendingBytes: c.Bus.PendingBytes, Timeout: c.Bus.EventTimeout,
+		PendingBytes: c.Bus.PendingBytes, Timeout: c.Bus.EventTimeout, Stall: c.Stall.Limit,
 	}
 }
 

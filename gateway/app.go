@@ -80,6 +80,7 @@ func relayConfig(cfg Config) relay.Config {
 		Events: relay.EventLimits{
 			Rate: cfg.Limits.EventRate, Burst: cfg.Limits.EventBurst, MaxBytes: cfg.Limits.EventBytes,
 			MaxQueued: cfg.Limits.Queued, MaxInFlight: cfg.Limits.InFlight, MaxWaiting: cfg.Limits.Waiting, Timeout: cfg.Limits.EventTimeout,
+			Stall: cfg.Stall.Limit,
 		},
 		MaxRooms: cfg.Limits.Rooms, MaxHandshakes: cfg.Limits.Handshakes, AuthTimeout: 5 * time.Second,
 		HoldConnect: cfg.Protocol.ConnectTimeout * 4 / 5, // then the session ends for want of a namespace

@@ -16,20 +16,22 @@ import (
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/platform/settings"
+	"github.com/starling-chat/starling/platform/stall"
 )
 
 // Config holds the settings of the gateway. Fields without a flag are for running it inside another process.
 type Config struct {
 	run.Common
-	Obs      obs.Settings `embed:"" set:"admin_listen=:8080"`
-	RPC      rpc.Settings `embed:"" set:"grpc_listen=:7004"`
-	NATS     bus.Settings `embed:""`
-	Listen   Listen       `embed:""`
-	Services Services     `embed:""`
-	Protocol Protocol     `embed:""`
-	Limits   Limits       `embed:""`
-	Recovery Recovery     `embed:""`
-	Drain    Drain        `embed:""`
+	Obs      obs.Settings   `embed:"" set:"admin_listen=:8080"`
+	RPC      rpc.Settings   `embed:"" set:"grpc_listen=:7004"`
+	NATS     bus.Settings   `embed:""`
+	Listen   Listen         `embed:""`
+	Services Services       `embed:""`
+	Protocol Protocol       `embed:""`
+	Limits   Limits         `embed:""`
+	Stall    stall.Settings `embed:""`
+	Recovery Recovery       `embed:""`
+	Drain    Drain          `embed:""`
 
 	// Listener is used instead of LISTEN where set.
 	Listener net.Listener `kong:"-"`

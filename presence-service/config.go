@@ -10,6 +10,7 @@ import (
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/platform/run"
+	"github.com/starling-chat/starling/platform/stall"
 	"github.com/starling-chat/starling/presence-service/internal/presence"
 )
 
@@ -19,10 +20,11 @@ const Name = "presence-service"
 // Config holds the settings.
 type Config struct {
 	run.Common
-	Obs      obs.Settings `embed:"" set:"admin_listen=:8083"`
-	RPC      rpc.Settings `embed:"" set:"grpc_listen=:7003"`
-	NATS     bus.Settings `embed:""`
-	Database pg.Settings  `embed:"" set:"db_schema=presence" set:"db_max_conns=4"` //nolint:staticcheck // kong takes set more than once
+	Obs      obs.Settings   `embed:"" set:"admin_listen=:8083"`
+	RPC      rpc.Settings   `embed:"" set:"grpc_listen=:7003"`
+	NATS     bus.Settings   `embed:""`
+	Stall    stall.Settings `embed:""`
+	Database pg.Settings    `embed:"" set:"db_schema=presence" set:"db_max_conns=4"` //nolint:staticcheck // kong takes set more than once
 
 	ChatAddr     string        `name:"chat-service-addr" env:"CHAT_SERVICE_ADDR" default:"localhost:7002" help:"chat-service, host:port for gRPC, or several separated by commas."`
 	LeaseExpiry  time.Duration `name:"lease-expiry" env:"LEASE_EXPIRY" default:"10s" help:"Silence after which a gateway and its sockets count as gone, a duration of 4s to 10m; gateways send heartbeats every 3s."`

@@ -99,7 +99,7 @@ func serve(ctx context.Context, cfg Config, conns connections, migrate func(cont
 	)
 	events, err := eventserver.New(nc, eventserver.Service{
 		Name: Name, Routes: clientevents.Routes(query), Begin: registry.Warm(),
-	}, clientevents.Limits(), metrics, log)
+	}, clientevents.Limits(cfg.Stall.Limit), metrics, log)
 	if err != nil {
 		return err
 	}

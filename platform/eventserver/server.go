@@ -54,6 +54,7 @@ type Limits struct {
 	Inbox        int           // requests received and not yet looked at; default 16,384; beyond, NATS drops
 	PendingBytes int64         // of events not yet answered; default 64 MiB; beyond, unavailable
 	Timeout      time.Duration // of one event; default 4 s, less than a gateway's patience, so that the client hears why
+	Stall        time.Duration // for which this process may stand still before what waits for it counts as old; default 3 s
 }
 
 const (
@@ -65,8 +66,6 @@ const (
 
 	// drainTimeout bounds each wait for NATS at the end.
 	drainTimeout = 3 * time.Second
-	// stallLimit is how long this process may stand still before what waits for it counts as old.
-	stallLimit = 3 * time.Second
 )
 
 // Server answers the client events of a Service while Run runs.
@@ -100,6 +99,7 @@ func New(nc *nats.Conn, service Service, limits Limits, registry prometheus.Regi
 		Inbox:        cmp.Or(limits.Inbox, defaultInbox),
 		PendingBytes: cmp.Or(limits.PendingBytes, defaultPendingBytes),
 		Timeout:      cmp.Or(limits.Timeout, defaultTimeout),
+		Stall:        limits.Stall,
 	}
 	routes, err := patterns(service)
 	if err != nil {
@@ -107,7 +107,7 @@ func New(nc *nats.Conn, service Service, limits Limits, registry prometheus.Regi
 	}
 	s := &Server{
 		nc: nc, service: service, limits: limits, log: log, routes: routes,
-		inbox: make(chan *nats.Msg, limits.Inbox), seed: maphash.MakeSeed(), stalls: stall.New(stallLimit),
+		inbox: make(chan *nats.Msg, limits.Inbox), seed: maphash.MakeSeed(), stalls: stall.New(limits.Stall),
 	}
 	if s.metrics, err = newMetrics(registry, service.Routes); err != nil {
 		return nil, fmt.Errorf("service %q: %w", service.Name, err)

@@ -38,6 +38,7 @@ func serve(t *testing.T, service eventserver.Service, limits eventserver.Limits)
 	if limits.Timeout == 0 {
 		limits.Timeout = patience // a busy machine is no reason to refuse
 	}
+	limits.Stall = time.Hour // nor one that stands still
 	server, err := eventserver.New(bustest.Connect(t, broker), service, limits, w.registry, w.log.Logger())
 	if err != nil {
 		t.Fatal(err)

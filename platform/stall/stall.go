@@ -3,6 +3,7 @@
 package stall
 
 import (
+	"cmp"
 	"context"
 	"sync/atomic"
 	"time"
@@ -19,8 +20,10 @@ type Watch struct {
 // looks is how many times Run looks within the limit.
 const looks = 10
 
-// New returns a Watch that counts from now on.
-func New(limit time.Duration) *Watch { return &Watch{limit: limit, start: time.Now()} }
+// New returns a Watch that counts from now on. A limit of 0 is DefaultLimit.
+func New(limit time.Duration) *Watch {
+	return &Watch{limit: cmp.Or(limit, DefaultLimit), start: time.Now()}
+}
 
 // Run notes that the process runs, until ctx ends.
 func (w *Watch) Run(ctx context.Context) error {

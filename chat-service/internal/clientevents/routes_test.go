@@ -22,7 +22,7 @@ func TestMistakesAreLogged(t *testing.T) {
 	gateway := bustest.Connect(t, broker)
 	mistaken := &usecases.Service{} // everything is missing
 	server, err := eventserver.New(bustest.Connect(t, broker), eventserver.Service{Name: "chat-service", Routes: Routes(mistaken)},
-		eventserver.Limits{}, nil, log.Logger())
+		eventserver.Limits{Stall: time.Hour}, nil, log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}

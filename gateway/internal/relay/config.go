@@ -29,6 +29,7 @@ type EventLimits struct {
 	MaxInFlight int           // events of this gateway that wait for a service
 	MaxWaiting  int           // bytes of the arguments of all events, queued or waiting for a service
 	Timeout     time.Duration // for a service to answer
+	Stall       time.Duration // for which this process may stand still before clients count as gone
 }
 
 // RecoveryLimits bound what is replayed to a socket that comes back.

@@ -24,12 +24,8 @@ const (
 	eventRefresh = "auth:refresh"
 )
 
-// stallLimit is how long this process may stand still before clients count as gone. What is read after that may have been sent
-// long ago by a client that has meanwhile left, come back and changed its mind through another gateway; one that is still
-// there is closed, knows that its event has no answer, and recovers.
-const stallLimit = 3 * time.Second
-
-// closeStale closes a socket when what it has sent may be from before a stall.
+// closeStale closes a socket when what it has sent may be from before a stall: the client may have left meanwhile, come back and
+// changed its mind through another gateway. One that is still there knows that its event has no answer, and recovers.
 func (r *Relay) closeStale(s *session.Socket, now time.Time) bool {
 	resumed := r.stalls.Resumed(now)
 	if resumed.IsZero() || !s.Session().Since().Before(resumed) {

@@ -28,7 +28,7 @@ func TestOwnService(t *testing.T) {
 			reply.Emits = []eventserver.Emit{{Event: "order:created", Args: []byte(`["now"]`)}}
 			return reply, err
 		},
-	}}}, eventserver.Limits{}, nil, w.log.Logger())
+	}}}, eventserver.Limits{Stall: time.Hour}, nil, w.log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}

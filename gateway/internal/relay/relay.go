@@ -93,7 +93,7 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 	r := &Relay{
 		cfg: cfg, nc: deps.Bus, auth: deps.Auth, chat: deps.Chat, hub: deps.Hub, registry: deps.Registry,
 		feed: deps.Feed, rooms: deps.Feed, presence: deps.Presence, watches: deps.Watches, store: deps.Store, stats: deps.Stats, log: deps.Log,
-		stalls: stall.New(stallLimit), catalog: services.NewCatalog(cfg.Services), holders: newHolders(),
+		stalls: stall.New(cfg.Events.Stall), catalog: services.NewCatalog(cfg.Services), holders: newHolders(),
 		users: quota.New(cfg.Users),
 		authentication: authentication.New(authentication.Config{
 			Most: cfg.MaxHandshakes, Timeout: cfg.AuthTimeout, Hold: cfg.HoldConnect,

@@ -222,7 +222,7 @@ func testConfig() settings {
 		Config: Config{
 			GatewayID: "g1", MaxRooms: 3, MaxHandshakes: 10, AuthTimeout: sessiontest.Patience, HoldConnect: 2 * sessiontest.Patience, Services: []string{"chat-service"},
 			Events: EventLimits{
-				Burst: 100, MaxBytes: 1000, MaxQueued: 4, MaxInFlight: 1000, MaxWaiting: 1 << 20, Timeout: sessiontest.Patience,
+				Burst: 100, MaxBytes: 1000, MaxQueued: 4, MaxInFlight: 1000, MaxWaiting: 1 << 20, Timeout: sessiontest.Patience, Stall: time.Hour,
 			},
 		},
 		incarnation: 7,

@@ -17,7 +17,9 @@ const (
 )
 
 // Limits bound the client events in work.
-func Limits() eventserver.Limits { return eventserver.Limits{Workers: workers, Timeout: timeout} }
+func Limits(stall time.Duration) eventserver.Limits {
+	return eventserver.Limits{Workers: workers, Timeout: timeout, Stall: stall}
+}
 
 // Routes lists the client events of this service; docs/events.md has their arguments and acks.
 func Routes(query *presence.Query) []eventserver.Route {

@@ -22,7 +22,7 @@ func TestPanicIsAnAnswer(t *testing.T) {
 	gateway := bustest.Connect(t, broker)
 	mistaken := &presence.Query{} // without a registry
 	server, err := eventserver.New(bustest.Connect(t, broker), eventserver.Service{Name: "presence-service", Routes: Routes(mistaken)},
-		Limits(), nil, log.Logger())
+		Limits(time.Hour), nil, log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}
