@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -27,7 +28,6 @@ import (
 )
 
 const (
-	stopTimeout  = 4 * time.Second // of everything: Ctrl-C ends within 5 s
 	drainWindow  = 500 * time.Millisecond
 	startTimeout = 2 * time.Minute
 	natsMaxBytes = "268435456" // of the replay stream, a quarter of what a server would keep
@@ -85,7 +85,7 @@ func (s *system) run(ctx context.Context) error {
 	}
 	defer stopNATS()
 
-	g := run.Group{Timeout: stopTimeout}
+	g := run.Group{Timeout: s.cfg.ShutdownTimeout}
 	s.addServices(&g, log)
 	s.addGateways(&g, log)
 	g.Go("welcome", func(ctx context.Context) error { return s.welcome(ctx) })
@@ -136,7 +136,7 @@ func (s *system) startPostgres(ctx context.Context, log *slog.Logger) (stop func
 	s.say("PostgreSQL runs, files in %s", server.Dir())
 	return func() {
 		_ = os.Remove(address) // who reads it finds that nobody answers
-		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+		bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), cmp.Or(s.cfg.ShutdownTimeout, run.DefaultTimeout))
 		defer cancel()
 		if err := server.Stop(bounded); err != nil {
 			log.ErrorContext(ctx, "PostgreSQL did not stop", slog.Any("error", err))

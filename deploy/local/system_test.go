@@ -19,6 +19,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/starling-chat/starling/platform/porttest"
+	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/platform/settings"
 )
 
@@ -38,8 +40,10 @@ func TestSystem(t *testing.T) {
 	}
 	defer collector.Close() //nolint:errcheck // a test
 	t.Setenv("OTLP_ENDPOINT", collector.Addr().String())
+	t.Setenv("ARGON2_MEMORY_KIB", "8192") // a login is to be answered, by a busy machine too
+	t.Setenv("ARGON2_WAIT", "8s")
 	first := portsInARow(t)
-	cfg := Config{Listen: address(first), Gateways: 2, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn"}
+	cfg := Config{Listen: address(first), Gateways: 2, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn", Common: run.Common{ShutdownTimeout: patience}}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +219,7 @@ func TestStopWhileStarting(t *testing.T) {
 		t.Run(text, func(t *testing.T) {
 			ctx, stop := context.WithTimeout(t.Context(), patience)
 			defer stop()
-			cfg := Config{Listen: address(portsInARow(t)), Gateways: 1, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn"}
+			cfg := Config{Listen: address(portsInARow(t)), Gateways: 1, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn", Common: run.Common{ShutdownTimeout: patience}}
 			out := &stopAt{text: text, stop: stop}
 			if err := start(ctx, cfg, out); err != nil {
 				t.Errorf("start, stopped at %q = %v, want nil; the terminal:\n%s", text, err, out)
@@ -230,16 +234,11 @@ func TestStopWhileStarting(t *testing.T) {
 
 // TestWaitingIsExplained: while a dependency is away, the terminal says what is waited for, and why.
 func TestWaitingIsExplained(t *testing.T) {
-	closed, err := net.Listen("tcp", address(0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = closed.Close()
 	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	cfg := Config{
 		Listen: address(portsInARow(t)), Gateways: 1, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "error",
-		DatabaseURL: settings.URL("postgres://u:hunter2@" + closed.Addr().String() + "/x"),
+		DatabaseURL: settings.URL("postgres://u:hunter2@" + porttest.Reserve(t) + "/x"),
 	}
 	out := &stopAt{text: "waiting for auth-service", stop: stop}
 	if err := start(ctx, cfg, out); err != nil {

@@ -12,7 +12,7 @@ import { wire } from './wire.js';
 const transports = [['websocket'], ['polling']];
 
 function managed(t, user, options) {
-  const manager = new Manager(url(), { reconnection: false, ...options });
+  const manager = new Manager(url(), { reconnection: false, timeout: 30_000, ...options });
   const socket = (namespace) => new Client(manager.socket(namespace, { auth: { token: user.token } }));
   t.after(() => manager.engine?.close());
   return { manager, socket };

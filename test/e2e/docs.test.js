@@ -230,7 +230,7 @@ async function makeRun(t, code) {
   t.after(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 }));
   const data = join(dir, 'data');
   for (const [line, gateways] of [[lines[0], 1], [lines[1], 3]]) {
-    const first = await freePorts(gateways);
+    const first = await freePorts(gateways, 30_000, 32_000); // the build comes first
     const env = { ...process.env, LISTEN: `127.0.0.1:${first}`, STARLING_DATA: data };
     for (const name of ['ADMIN', 'DATABASE_URL', 'NATS_URL']) delete env[name];
     const child = spawn('bash', ['-c', line], { cwd: root, env, stdio: ['ignore', 'pipe', 'inherit'], detached: true }); // a group of its own, as a terminal makes one
@@ -245,7 +245,7 @@ async function makeRun(t, code) {
     }, 2 * patience, `${line} is ready`);
     assert.match(said, /alice .*alice-demo-password/);
     assert.match(said, /API key +\S+/);
-    for (let i = 0; i < gateways; i += 1) assert.ok(await answers(`http://127.0.0.1:${first + i}/healthz`), `${line}: port ${i + 1}`);
+    for (let i = 0; i < gateways; i += 1) await until(() => answers(`http://127.0.0.1:${first + i}/healthz`), patience, `${line}: port ${i + 1} answers`);
     kill('SIGINT'); // Ctrl-C
     await ended;
     assert.equal(await answers(`http://127.0.0.1:${first}/healthz`), false, `${line} runs on after Ctrl-C`);

@@ -37,13 +37,14 @@ test('users:online comes on connect and tells who comes and goes, on every gatew
 });
 
 test('changes are coalesced to at most one users:online a second', { timeout: 180_000 }, async (t) => {
+  const began = performance.now();
   const watcher = await connect(t, await newUser('ann'));
   await watcher.take('users:online');
   const users = await Promise.all(Array.from({ length: 12 }, () => newUser('many')));
   await Promise.all(users.map((u, i) => connect(t, u, { gateway: i })));
   await watcher.take('users:online', (l) => users.every((u) => l.includes(u.id)));
   const lists = watcher.events.filter((e) => e.event === 'users:online');
-  const most = 4 + (lists.at(-1).at - lists[0].at) / 1000; // the first, and those that a busy machine delivers late
+  const most = 3 + (lists.at(-1).at - began) / 1000; // from before the first was sent: what a busy machine delivers late is none too many
   assert.ok(lists.length <= most, `${lists.length} lists, want ${most} at most`);
 });
 

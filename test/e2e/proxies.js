@@ -54,7 +54,7 @@ ${http.replace('listen 80;', `listen 127.0.0.1:${port};`)}
     await until(() => {
       if (proxy.process.exitCode !== null) throw new Error(`${program} ended: ${proxy.said}`);
       return answers(health);
-    }, 30_000, `${program} answers`);
+    }, 60_000, `${program} answers`);
     return proxy;
   }
 

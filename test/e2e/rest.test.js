@@ -109,7 +109,7 @@ test('a refresh token used again after 20 s ends the login and its sockets', { t
   const second = (await refresh(ann.refresh)).body;
   await pause(21_000);
   refusedWith(await refresh(ann.refresh, 2), 401, 'unauthenticated');
-  await socket.ended(1500);
+  await socket.ended();
   refusedWith(await refresh(second.refreshToken), 401, 'unauthenticated');
   assert.equal((await refusal(t, { token: second.accessToken })).message, 'Invalid token');
 });

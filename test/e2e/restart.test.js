@@ -10,7 +10,7 @@ import { newUser, roomId } from './user.js';
 const binary = process.env.STARLING_BINARY;
 
 async function open(t, base, token) {
-  const socket = io(base, { auth: { token }, transports: ['websocket'], forceNew: true, reconnection: false });
+  const socket = io(base, { auth: { token }, transports: ['websocket'], forceNew: true, reconnection: false, timeout: 30_000 });
   t.after(() => socket.close());
   await new Promise((resolve, reject) => { socket.once('connect', resolve).once('connect_error', reject); });
   return socket;
@@ -28,7 +28,7 @@ test('messages, rooms, accounts and keys survive a restart; unknown users are re
   const options = { binary, data: join(dir, 'data'), gateways: 1, log };
   let system = await System.start(options);
   t.after(async () => { await system.kill(); remove(dir, binary); });
-  const base = system.urls[0];
+  let [base] = system.urls;
 
   const ann = await newUser('ann');
   const room = roomId();
@@ -43,7 +43,8 @@ test('messages, rooms, accounts and keys survive a restart; unknown users are re
   a.close();
   await system.stop();
 
-  system = await System.start({ ...options, port: system.port, env: { AUTH_AUTO_PROVISION: 'false' } });
+  system = await System.start({ ...options, env: { AUTH_AUTO_PROVISION: 'false' } });
+  [base] = system.urls;
   const b = await open(t, base, ann.token);
   const history = new Promise((resolve) => { b.once('room:history', resolve); });
   const joined = await ask(b, 'room:join', room);

@@ -6,6 +6,9 @@
 //   node run.js --skip=emit        all but emit.test.js
 //   node run.js --faults           also what kills processes (faults.test.js)
 //   node run.js proxies            only what is behind HAProxy, nginx and worse
+//
+// A file that takes longer than fifteen minutes (STARLING_FILE_LIMIT_MS) has failed: it is ended and named, and the next one is run.
+//
 //   STARLING_URLS=http://a:3000,http://b:3000 API_KEY=… JWT_SECRET=… node run.js
 
 import { spawn } from 'node:child_process';
@@ -14,6 +17,9 @@ import { mkdirSync, readdirSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { System, build, here, remove, scratch, settings } from './system.js';
+
+// It guards against what hangs: the longest file takes a minute on a quiet machine.
+const fileLimit = Number(process.env.STARLING_FILE_LIMIT_MS ?? 15 * 60_000);
 
 const args = process.argv.slice(2);
 const faults = args.includes('--faults');
@@ -63,7 +69,7 @@ const apart = ['docs', 'restart', 'proxies'].map((name) => join(here, `${name}.t
 const lanes = [files.filter((f) => !apart.includes(f)), files.filter((f) => apart.includes(f))].filter((lane) => lane.length > 0);
 let said = '';
 tests = lanes.map((lane, i) => {
-  const child = spawn(process.execPath, ['--test', '--test-concurrency=1', '--test-reporter=spec', ...lane], {
+  const child = spawn(process.execPath, ['--test', '--test-concurrency=1', `--test-timeout=${fileLimit}`, '--test-reporter=spec', ...lane], {
     cwd: here, env: { ...process.env, ...env }, stdio: ['ignore', i === 0 ? 'inherit' : 'pipe', 'inherit'],
   });
   child.stdout?.on('data', (bytes) => { said += bytes; });

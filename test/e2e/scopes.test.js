@@ -11,7 +11,7 @@ import { System, remove, scratch } from './system.js';
 import { newUser, roomId } from './user.js';
 
 const binary = process.env.STARLING_BINARY;
-const grace = 25_000;
+const grace = 60_000; // a lease and the grace for reconnects, with room to spare
 const skip = !binary && 'needs a system of its own (STARLING_BINARY)';
 
 /** A system with these settings, and a function that connects a user to one of its gateways. */
@@ -21,7 +21,7 @@ async function start(t, name, env) {
   const system = await System.start({ binary, data: join(dir, 'data'), gateways: 2, log, env });
   t.after(async () => { await system.kill(); remove(dir, binary); });
   const connect = async (user, gateway = 0) => {
-    const client = new Client(io(system.urls[gateway], { auth: { token: user.token }, transports: ['websocket'], forceNew: true, reconnection: false }));
+    const client = new Client(io(system.urls[gateway], { auth: { token: user.token }, transports: ['websocket'], forceNew: true, reconnection: false, timeout: 30_000 }));
     t.after(() => client.close());
     await connected(client);
     return client;
