@@ -155,6 +155,9 @@ func (l limits) hurt(f figures, grown int64) (found []string) {
 	return found
 }
 
+// disturbed tells that others had to suffer without an attack.
+func (f figures) disturbed() bool { return len(f.took[sends]) == 0 || f.why != "" }
+
 // String is the figures in one line: median, 99th percentile and slowest of each kind.
 func (f figures) String() string {
 	parts := make([]string, 0, kinds)

@@ -39,8 +39,18 @@ func (r *rig) startSlowLinks(ctx context.Context) (result chan error) {
 	return result
 }
 
-// slowLinks prints how they fared; it returns 1 when one was cut off.
-func (r *rig) slowLinks(result chan error) int {
+// slowLinks prints how they fared; it returns 1 when one was cut off. Where the machine stood still since they began, they begin again.
+func (r *rig) slowLinks(ctx context.Context, result chan error, began time.Time) int {
+	for try := 1; ; try++ {
+		hurt := r.slowLinksOnce(result)
+		if hurt == 0 || try == mostTries || r.stalled(began) < longStall || ctx.Err() != nil {
+			return hurt
+		}
+		began, result = time.Now(), r.startSlowLinks(ctx)
+	}
+}
+
+func (r *rig) slowLinksOnce(result chan error) int {
 	if result == nil {
 		return 0
 	}

@@ -84,7 +84,7 @@ func startTarget(ctx context.Context, o options, dir string) (*target, error) {
 		Env: []string{
 			"JWT_SECRET=" + t.secret, "AUTH_AUTO_PROVISION=true", "REGISTRATION=true", "API_KEY=" + t.apiKey, "TRUSTED_PROXIES=127.0.0.0/8",
 			"HANDSHAKE_RATE=20", "HANDSHAKE_BURST=" + strconv.Itoa(handshakeBurst), "RECOVERY_BYTES=" + strconv.Itoa(1<<20),
-			"FRAME_TIMEOUT=" + frameTimeout.String(), "LOG_FILE_LEVEL=error",
+			"FRAME_TIMEOUT=" + frameTimeout.String(), "LOG_FILE_LEVEL=error", "STALL_LIMIT=1h", // what is old is not the question
 		},
 	})
 	if err := t.process.Start(); err != nil {

@@ -17,13 +17,14 @@ import (
 	"github.com/starling-chat/starling/test/chaos/internal/load"
 	"github.com/starling-chat/starling/test/chaos/internal/nemesis"
 	"github.com/starling-chat/starling/test/internal/launch"
+	"github.com/starling-chat/starling/test/internal/standstill"
 )
 
 // The phases after the faults.
 const (
 	aloneTime     = 17 * time.Second // load without faults
 	quietTime     = 20 * time.Second // at most, until every client saw everything
-	connectTime   = 60 * time.Second
+	connectTime   = 2 * time.Minute
 	dumpTime      = 60 * time.Second
 	progressEvery = 5 * time.Second
 	superviseTime = 500 * time.Millisecond
@@ -148,6 +149,8 @@ func (r *rig) work(ctx context.Context) error {
 	watching.Go(func() { watch = r.cluster.Watch(watchCtx, r.clock) })
 	watching.Go(func() { r.progress(watchCtx) })
 	watching.Go(func() { r.supervise(watchCtx) })
+	stalls := standstill.New(r.clock)
+	watching.Go(func() { stalls.Run(watchCtx) })
 	err = r.phases(ctx)
 	stopWatch()
 	watching.Wait()
@@ -155,6 +158,12 @@ func (r *rig) work(ctx context.Context) error {
 		return err
 	}
 	r.history.Samples = watch.Samples
+	for _, s := range stalls.Stalls() {
+		r.history.Stalls = append(r.history.Stalls, history.Stall{Start: s.From, End: s.To})
+	}
+	if sum := stalls.Since(0); sum > 0 {
+		r.say("the machine stood still %d times, for %v in all: that is granted to every limit of time", len(r.history.Stalls), sum.Round(time.Millisecond))
+	}
 	r.serviceTimes(watch.Ready)
 	r.load.Into(r.history)
 	r.enter("reading the database and the stream")

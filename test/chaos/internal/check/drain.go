@@ -34,7 +34,7 @@ func drains(x *index, r *Result) {
 		if !isDrain(f) {
 			continue
 		}
-		if f.Unhealed != "" {
+		if f.Unhealed != "" && !x.stoodStill(f.Start, f.End) {
 			r.fail(x, f.Start, "%s: %s, at %s: %s", f.Target, f.Action, clock(f.Start), f.Unhealed)
 		}
 		conns := drained(x, f)
@@ -122,6 +122,10 @@ func lost(x *index, r *Result, f *history.Fault, other func(*history.Fault) bool
 }
 
 func spread(x *index, r *Result, f *history.Fault, conns map[link]*history.Conn) {
+	if x.stalled(f.Start, f.Start+drainWindow) > 0 {
+		r.note("the machine stood still while %s was drained at %s: what it did then it did at once", f.Target, clock(f.Start))
+		return
+	}
 	times := make([]history.Time, 0, len(conns))
 	for _, c := range conns {
 		times = append(times, c.Down)

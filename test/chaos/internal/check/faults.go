@@ -70,7 +70,7 @@ func beyondAnswer(f *history.Fault) bool {
 		return true
 	}
 	switch f.Nemesis {
-	case "storm", "slow":
+	case "storm", "slow", machine:
 		return true
 	case "process", "drain":
 		return strings.Contains(f.Target, "gateway")
@@ -81,7 +81,7 @@ func beyondAnswer(f *history.Fault) bool {
 // touches tells that a fault reaches the clients of a gateway, or what presence hears of them.
 func touches(f *history.Fault, gateway int) bool {
 	switch {
-	case strings.Contains(f.Target, "gateway-"+strconv.Itoa(gateway)), strings.Contains(f.Target, "gateway-*"):
+	case f.Nemesis == machine, strings.Contains(f.Target, "gateway-"+strconv.Itoa(gateway)), strings.Contains(f.Target, "gateway-*"):
 		return true
 	case strings.Contains(f.Target, "gateway-"):
 		return false
@@ -114,8 +114,7 @@ func (x *index) lastBefore(t history.Time) *history.Fault {
 func (x *index) near(t history.Time) string {
 	const before, after, most = 12 * time.Second, time.Second, 3
 	var named []string
-	for i := range x.h.Faults {
-		f := &x.h.Faults[i]
+	for _, f := range x.faults {
 		if f.Start-after <= t && t <= x.endOfFault(f)+before {
 			named = append(named, fmt.Sprintf("%s %s (%s to %s)", f.Action, f.Target, clock(f.Start), clock(x.endOfFault(f))))
 		}

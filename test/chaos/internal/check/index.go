@@ -31,7 +31,8 @@ type index struct {
 	members []map[int][]uint64 // by room; see memberships
 
 	// What disturbed the run.
-	faults    []*history.Fault // that were applied, by start
+	faults    []*history.Fault // that were applied, by start, long stalls of the machine among them
+	stalls    intervals        // of the machine
 	disturbed intervals        // during a fault, and for recoveryTime after it
 	entangled intervals        // during two faults at once, or one between clients and gateways
 }
@@ -52,6 +53,7 @@ func newIndex(h *history.History) *index {
 			x.faults = append(x.faults, f)
 		}
 	}
+	x.indexStalls()
 	x.indexLog()
 	x.indexMessages()
 	x.indexConns()

@@ -106,9 +106,9 @@ func left(x *index, r *Result, user, room int) {
 // revokedBy is when a revoked user has to be cut off from a gateway.
 func (x *index) revokedBy(user, gateway int) history.Time {
 	at := x.h.Users[user].Revoked
-	limit := at + revokeTime
+	limit := x.after(at, revokeTime)
 	for _, f := range x.faults {
-		if f.Start <= at+revokeTime && x.endOfFault(f) >= at && hidesRevocation(f, gateway) {
+		if f.Start <= limit && x.endOfFault(f) >= at && hidesRevocation(f, gateway) {
 			limit = max(limit, x.endOfFault(f)+revokeGrace)
 		}
 	}
@@ -117,6 +117,9 @@ func (x *index) revokedBy(user, gateway int) history.Time {
 
 // hidesRevocation tells that a fault stands between the auth service and a gateway, or in that gateway, or between it and its clients.
 func hidesRevocation(f *history.Fault, gateway int) bool {
+	if f.Nemesis == machine {
+		return true
+	}
 	if f.Nemesis == "time" || f.Nemesis == "storm" || f.Nemesis == "slow" && len(f.Users) > 0 {
 		return false
 	}

@@ -188,6 +188,7 @@ func slowClients(x *index, r *Result) {
 	quiet := make(map[history.Time][]time.Duration) // by window
 	total := 0
 	Latencies(x.h, func(d *history.Delivery, took time.Duration) {
+		took -= x.stalled(d.At-took, d.At)
 		switch {
 		case !x.user(int(d.User)) || x.h.Users[d.User].Slow || d.At > x.h.Config.Stopped || busy.meet(d.At-took, d.At):
 		case stalled.meet(d.At-took, d.At):

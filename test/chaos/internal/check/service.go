@@ -18,7 +18,7 @@ import (
 //   - a connection lasts, unless the client ends it, or a fault, or recoveryTime after one.
 //   - the refusal of a member is one that a client may retry.
 func healed(x *index, r *Result) {
-	deadline := x.h.Config.Healed + recoveryTime
+	deadline := x.recoveredBy(x.h.Config.Healed)
 	if x.h.Config.Healed > 0 && x.h.Config.End >= deadline {
 		for user := range x.h.Users {
 			if x.h.Users[user].Revoked == 0 {
@@ -26,13 +26,18 @@ func healed(x *index, r *Result) {
 			}
 		}
 	} else {
-		r.note("the run ended within %s of healing: no heads compared", recoveryTime)
+		r.note("the run ended within %s of healing, or of the machine's last long stall: heads were compared in the end only", recoveryTime)
+	}
+	for user := range x.h.Users {
+		if u := &x.h.Users[user]; x.h.Config.Healed > 0 && u.Revoked == 0 && !u.Outcast {
+			inTheEnd(x, r, user)
+		}
 	}
 	for i := range x.h.Conns {
 		endsInPeace(x, r, &x.h.Conns[i])
 	}
 	for _, f := range x.faults {
-		if f.Unhealed != "" && f.Nemesis != "disk" && !isDrain(f) { // those have their own invariants
+		if f.Unhealed != "" && f.Nemesis != "disk" && !isDrain(f) && !x.stoodStill(f.Start, f.End) { // those have their own invariants
 			r.fail(x, f.Start, "%s %s at %s: %s", f.Action, f.Target, clock(f.Start), f.Unhealed)
 		}
 	}
@@ -54,10 +59,12 @@ func endsInPeace(x *index, r *Result, c *history.Conn) {
 	}
 }
 
-// caughtUp checks one client at the deadline and in the end.
+// blink is how long a connection may be on its way to the next one.
+const blink = time.Second
+
+// caughtUp checks one client at the deadline.
 func caughtUp(x *index, r *Result, user int, deadline history.Time) {
 	r.Checked++
-	const blink = time.Second // a connection may be on its way to the next one
 	if !x.upAt(user, deadline-blink, deadline+blink) {
 		r.fail(x, deadline, "%s is not connected at %s", x.userName(user), clock(deadline))
 		return
@@ -82,11 +89,22 @@ func caughtUp(x *index, r *Result, user int, deadline history.Time) {
 		if at, head := x.sawBy(pair, deadline), x.mustSee(user, room, x.headAt(room, x.h.Config.Healed)); at < head {
 			r.fail(x, deadline, "%s is at %d of %s at %s, whose head was %d when all was healed", x.userName(user), at, x.roomName(room),
 				clock(deadline), head)
+		}
+	}
+}
+
+// inTheEnd checks one client when all is over: it has seen all that its rooms have.
+func inTheEnd(x *index, r *Result, user int) {
+	for room := range x.h.Rooms {
+		pair := x.pair(user, room)
+		views := x.views[pair]
+		if len(views) == 0 {
 			continue
 		}
 		if last := &x.h.Views[views[len(views)-1]]; last.End > 0 && x.left(last) {
 			continue
 		}
+		r.Checked++
 		if at, head := x.sawBy(pair, x.h.Config.End), x.mustSee(user, room, x.h.Rooms[room].LastSeq); at < head {
 			r.fail(x, x.h.Config.End, "%s is at %d of %s in the end, whose head is %d", x.userName(user), at, x.roomName(room), head)
 		}
@@ -161,7 +179,7 @@ func service(x *index, r *Result, s *history.Send) {
 	if x.excused(s) {
 		return
 	}
-	if took := s.Return - s.Invoke; took > answerTime && !x.entangled.meet(s.Invoke, s.Return) {
+	if took := s.Return - s.Invoke - x.stalled(s.Invoke, s.Return); took > answerTime && !x.entangled.meet(s.Invoke, s.Return) {
 		r.fail(x, s.Invoke, "%s: no answer for %s", x.sent(s), took.Round(time.Millisecond))
 	}
 	if s.Outcome == history.OK {
@@ -232,7 +250,7 @@ func disk(x *index, r *Result) {
 			continue
 		}
 		r.Checked++
-		if f.Unhealed != "" {
+		if f.Unhealed != "" && !x.stoodStill(f.Start, f.End) {
 			r.fail(x, f.Start, "%s %s at %s: %s", f.Action, f.Target, clock(f.Start), f.Unhealed)
 		}
 		backAgain(x, r, f)
@@ -275,9 +293,10 @@ func disk(x *index, r *Result) {
 // backAgain wants at least one send to succeed that was invoked within recoveryTime of a disk fault's end, whatever else happens.
 func backAgain(x *index, r *Result, f *history.Fault) {
 	end := x.endOfFault(f)
+	by := x.recoveredBy(end)
 	tried := 0
 	for i := range x.h.Sends {
-		if s := &x.h.Sends[i]; s.Invoke > end && s.Invoke <= end+recoveryTime {
+		if s := &x.h.Sends[i]; s.Invoke > end && s.Invoke <= by {
 			if s.Outcome == history.OK {
 				return
 			}

@@ -67,7 +67,7 @@ const (
 )
 
 const (
-	startTimeout = 90 * time.Second
+	startTimeout = 5 * time.Minute
 	stopTimeout  = 6 * time.Second
 )
 

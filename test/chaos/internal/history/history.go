@@ -22,6 +22,7 @@ type History struct {
 	Deliveries []Delivery `json:"deliveries"` // by time; within a client, in the order received
 	Online     []Online   `json:"online"`     // by time
 	Faults     []Fault    `json:"faults"`     // by start
+	Stalls     []Stall    `json:"stalls"`     // by start
 	Samples    []Sample   `json:"samples"`    // by time
 	Settings   []Setting  `json:"settings"`
 
@@ -185,6 +186,12 @@ type Fault struct {
 	Error string `json:"error,omitempty"` // the rig could not do it: it disturbed nothing
 	// Unhealed is what went wrong at its end: the process did not end in order after SIGTERM, or what was done could not be undone.
 	Unhealed string `json:"unhealed,omitempty"`
+}
+
+// Stall is a time in which the rig's own process did not run, and so the machine: nothing that the rig did.
+type Stall struct {
+	Start Time `json:"start"`
+	End   Time `json:"end"`
 }
 
 // Sample is one look at one process.
