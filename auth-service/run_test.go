@@ -65,6 +65,8 @@ func (s *system) config(t *testing.T) Config {
 		"--admin-listen=", "--grpc-listen=" + porttest.Reserve(t), "--db-max-conns=6",
 		"--database-url=" + s.database.URL.Reveal(), "--nats-url=" + s.natsURL.Reveal(),
 		"--argon2-memory-kib=64", "--argon2-time=1", "--argon2-parallelism=1",
+		// Nobody is forgiven anything while a busy machine takes its time.
+		"--login-account-rate=0.001", "--login-user-rate=0.001", "--login-address-rate=0.001", "--register-address-rate=0.001", "--wrong-token-address-rate=0.001",
 		"--registration", "--jwt-secret=" + jwtSecret, "--auth-auto-provision", "--api-key=" + apiKey, "--service-token=between services",
 	}); err != nil {
 		t.Fatal(err)
