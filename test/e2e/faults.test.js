@@ -19,7 +19,7 @@ test('a kill -9 of everything loses nothing that was acknowledged', { timeout: 2
   const room = roomId();
   const sockets = system.urls.map((base) => io(base, { auth: { token: ann.token }, transports: ['websocket'], forceNew: true, reconnectionDelay: 200, reconnectionDelayMax: 1000 }));
   t.after(() => sockets.forEach((s) => s.close()));
-  for (const s of sockets) assert.equal((await s.timeout(8000).emitWithAck('room:join', room)).ok, true);
+  for (const s of sockets) assert.equal((await s.timeout(30_000).emitWithAck('room:join', room)).ok, true);
 
   const acked = new Map(); // content → { id, seq }
   const unknown = new Set();
@@ -43,13 +43,13 @@ test('a kill -9 of everything loses nothing that was acknowledged', { timeout: 2
 
   // Every message whose fate is unknown is sent again: it exists once afterwards, like those that were acknowledged.
   for (const content of unknown) {
-    const reply = await sockets[0].timeout(8000).emitWithAck('message:send', { roomId: room, content, clientMsgId: content });
+    const reply = await sockets[0].timeout(30_000).emitWithAck('message:send', { roomId: room, content, clientMsgId: content });
     if (reply.ok) acked.set(content, reply);
     else { assert.equal(reply.error.code, 'rate_limited'); await new Promise((resolve) => { setTimeout(resolve, 100); }); }
   }
   const stored = new Map();
   for (let after = 0; ;) {
-    const { messages, hasMore } = await sockets[1].timeout(8000).emitWithAck('message:history', { roomId: room, after, limit: 100 });
+    const { messages, hasMore } = await sockets[1].timeout(30_000).emitWithAck('message:history', { roomId: room, after, limit: 100 });
     for (const m of messages) {
       assert.ok(!stored.has(m.content), `${m.content} is stored twice`);
       stored.set(m.content, m);
