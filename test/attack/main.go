@@ -8,11 +8,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
+
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 // options are the flags.
@@ -81,30 +81,16 @@ func parse(args []string) (options, error) {
 	return o, nil
 }
 
-// Exit codes.
-const (
-	exitHurt   = 1 // an attack took something from others
-	exitUsage  = 2
-	exitBroken = 3 // the rig could not do its work
-)
+// exitHurt is the exit code when an attack took something from others.
+const exitHurt = 1
 
-func main() { os.Exit(realMain()) }
+func main() { os.Exit(launch.Main("attack", parse, runAll)) }
 
-func realMain() int {
-	o, err := parse(os.Args[1:])
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "attack:", err)
-		return exitUsage
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+func runAll(ctx context.Context, o options) int {
 	hurt, err := run(ctx, o)
 	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "attack:", err)
-		return exitBroken
+		return launch.ExitBroken
 	}
 	if hurt > 0 {
 		fmt.Printf("\n%d of the attacks took something from others\n", hurt)

@@ -15,6 +15,7 @@ import (
 	"github.com/starling-chat/starling/test/chaos/internal/check"
 	"github.com/starling-chat/starling/test/chaos/internal/history"
 	"github.com/starling-chat/starling/test/chaos/internal/report"
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 // folder is where a run's files go; it is made when there is something to put there.
@@ -79,14 +80,14 @@ func recheck(path string) int {
 	h, err := readHistory(path)
 	if err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "chaos:", err)
-		return exitBroken
+		return launch.ExitBroken
 	}
 	r := &rig{options: options{out: filepath.Dir(path)}, history: h}
 	results := check.Run(h)
 	wrong := r.print(results)
 	if err := writeReports(filepath.Dir(path), h, results); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "chaos:", err)
-		return exitBroken
+		return launch.ExitBroken
 	}
 	if len(wrong)+len(h.Problems) > 0 {
 		return exitViolations
@@ -117,14 +118,14 @@ func table(dir string) int {
 		}
 		if err != nil {
 			_, _ = fmt.Fprintf(os.Stderr, "chaos: read %s: %v\n", path, err)
-			return exitBroken
+			return launch.ExitBroken
 		}
 		runs = append(runs, s)
 	}
 	slices.SortFunc(runs, func(a, b report.Summary) int { return cmp.Compare(a.Config.Seed, b.Config.Seed) })
 	if err := report.Index(os.Stdout, runs); err != nil {
 		_, _ = fmt.Fprintln(os.Stderr, "chaos:", err)
-		return exitBroken
+		return launch.ExitBroken
 	}
 	return 0
 }

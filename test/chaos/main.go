@@ -7,13 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/starling-chat/starling/test/chaos/internal/nemesis"
+	"github.com/starling-chat/starling/test/internal/launch"
 )
 
 // options are the flags.
@@ -147,26 +146,12 @@ func (o *options) again(seed uint64) string {
 	return `make chaos ARGS="` + args + `"`
 }
 
-// Exit codes.
-const (
-	exitViolations = 1
-	exitUsage      = 2
-	exitBroken     = 3 // the rig could not do its work
-)
+// exitViolations is the exit code when a promise was broken.
+const exitViolations = 1
 
-func main() { os.Exit(realMain()) }
+func main() { os.Exit(launch.Main("chaos", parse, carryOut)) }
 
-func realMain() int {
-	o, err := parse(os.Args[1:])
-	if errors.Is(err, flag.ErrHelp) {
-		return 0
-	}
-	if err != nil {
-		_, _ = fmt.Fprintln(os.Stderr, "chaos:", err)
-		return exitUsage
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+func carryOut(ctx context.Context, o options) int {
 	if o.check != "" {
 		return recheck(o.check)
 	}
@@ -212,7 +197,7 @@ func runAll(ctx context.Context, o options) int {
 		var verdict string
 		if err != nil {
 			_, _ = fmt.Fprintf(os.Stderr, "chaos: seed %d: %v\n", seed, err)
-			verdict, code = "could not be run: "+err.Error(), exitBroken
+			verdict, code = "could not be run: "+err.Error(), launch.ExitBroken
 		} else {
 			var good bool
 			if verdict, good = o.judge(found); !good && code == 0 {
