@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/starling-chat/starling/platform/porttest"
 	"github.com/starling-chat/starling/platform/settings"
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
@@ -282,7 +283,7 @@ func TestCommandWithoutNATS(t *testing.T) {
 	with := sh.cfg
 	sh.cfg = func() (Config, error) {
 		cfg, err := with()
-		cfg.NATS.URL = settings.URL("nats://" + freeAddr(t)) // nobody is there
+		cfg.NATS.URL = settings.URL("nats://" + porttest.Reserve(t)) // nobody is there
 		return cfg, err
 	}
 	if code, out, errors := sh.run("users", "disable", "ann"); code != 0 || !strings.Contains(errors, "revocation not announced, will be repeated") {
