@@ -100,3 +100,20 @@ test('names that change again and again: the last one holds', async (t) => {
   await connect(t, await ann.named('0', 1), { gateway: 2 });
   await becomes(watcher, ann.id, () => first.emit('message:send', { roomId: room, content: 'x' }), '0');
 });
+
+test('who is added before ever connecting is called by the name that a backend gave', async (t) => {
+  const [ann, bob, cid] = [unique('ann'), unique('crm/bob'), unique('crm/cid')];
+  const { status } = await call('POST', '/api/v1/users:upsert', { key: apiKey, body: { users: [{ id: bob, name: 'Bob B.' }, { id: cid, name: 'Cid C.' }] } });
+  assert.equal(status, 200);
+  const owner = await connect(t, { id: ann, token: await signAt(past(10), { sub: ann, name: 'Ann' }) });
+  const room = roomId();
+  assert.equal((await owner.emit('room:create', { roomId: room, kind: 'private', members: [{ userId: bob }] })).ok, true);
+  await owner.join(room);
+  assert.deepEqual(await owner.emit('room:add', { roomId: room, userIds: [cid] }), { ok: true, done: [cid], failed: [] });
+  assert.equal((await owner.take('room:user-joined', (e) => e.userId === cid)).userName, 'Cid C.');
+  for (const [id, name] of [[bob, 'Bob B.'], [cid, 'Cid C.']]) {
+    const sent = await call('POST', `/api/v1/rooms/${encodeURIComponent(room)}/messages`, { key: apiKey, body: { content: 'x', userId: id } });
+    assert.equal(sent.status, 200, JSON.stringify(sent.body));
+    assert.equal((await owner.take('message:new', (m) => m.sender.id === id)).sender.name, name);
+  }
+});

@@ -19,7 +19,7 @@ type Needs struct {
 	Create  []RoomID // to be made, where they do not exist, so that they can be locked
 	Rooms   []RoomID // to be locked
 	Members []Membership
-	Names   []UserName   // of those who join: to be kept, or newer ones found
+	Names   []UserName   // of those who join: to be kept, or newer ones found; without a text of those whom others make members
 	Owners  []RoomID     // whose owners have to be known
 	Company []Membership // of whom it has to be known whether others are in the room
 	Repeats []Repeat     // only where they were asked for

@@ -105,7 +105,15 @@ func (b *batch) name(o Origin) Name {
 	return name
 }
 
-// enter makes a user a member. Who is made one by another is called by its id until it comes.
+// named is how a user is called whom another one makes a member: by the id where nobody knows better.
+func (b *batch) named(user UserID) Name {
+	if name := b.state.Names[user]; name.Text != "" {
+		return name
+	}
+	return Name{Text: string(user)}
+}
+
+// enter makes a user a member.
 func (b *batch) enter(o Origin, r *changingRoom, who Invited, name Name) Outcome {
 	joined := UserJoined{User: who.User, Name: name.Text}
 	if who.User != o.User {
@@ -173,10 +181,18 @@ func (b *batch) handOver(c Leave, r *changingRoom) error {
 }
 
 func (c Create) need(n *Needs) {
-	n.Create = append(n.Create, c.Room)
+	n.Create, n.Names = append(n.Create, c.Room), appendNames(n.Names, c.Members)
 	if c.User != System {
 		n.Names = append(n.Names, c.name())
 	}
+}
+
+// appendNames adds users whose names are asked for: the one who invites them does not bring them.
+func appendNames(names []UserName, users []Invited) []UserName {
+	for _, u := range users {
+		names = append(names, UserName{User: u.User})
+	}
+	return names
 }
 
 // decide makes the room, with the user as its owner and those who are in it from the start.
@@ -202,13 +218,14 @@ func (b *batch) enterAll(o Origin, r *changingRoom, others []Invited) Outcome {
 		b.enter(o, r, Invited{User: o.User}, b.name(o))
 	}
 	for _, other := range others {
-		b.enter(o, r, other, Name{Text: string(other.User)})
+		b.enter(o, r, other, b.named(other.User))
 	}
 	return Outcome{Position: Position{Seq: r.Seq}, CreatedAt: b.state.At, Changed: true}
 }
 
 func (c Open) need(n *Needs) {
 	n.Create, n.Members = append(n.Create, c.Room), append(n.Members, c.membership())
+	n.Names = appendNames(n.Names, c.Others)
 	if c.User != System {
 		n.Names = append(n.Names, c.name())
 	}

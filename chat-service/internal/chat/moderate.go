@@ -101,7 +101,10 @@ func needBoth(n *Needs, o Origin, who UserID) {
 	n.Members = append(n.Members, o.membership(), Membership{o.Room, who})
 }
 
-func (c Add) need(n *Needs) { needBoth(n, c.Origin, c.Who.User) }
+func (c Add) need(n *Needs) {
+	needBoth(n, c.Origin, c.Who.User)
+	n.Names = appendNames(n.Names, []Invited{c.Who})
+}
 
 // decide adds the user, unless it is banned or a member.
 func (c Add) decide(b *batch) Outcome {
@@ -125,7 +128,7 @@ func (c Add) decide(b *batch) Outcome {
 		m.Role, m.ByToken = c.Who.Role, false
 		return Outcome{Changed: true}
 	}
-	return b.enter(c.Origin, r, c.Who, Name{Text: string(c.Who.User)})
+	return b.enter(c.Origin, r, c.Who, b.named(c.Who.User))
 }
 
 func (c Remove) need(n *Needs) { needBoth(n, c.Origin, c.Who) }

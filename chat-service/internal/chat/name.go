@@ -26,10 +26,21 @@ type UserName struct {
 	Name
 }
 
+// unknownLast puts a name before one that is only asked for.
+func unknownLast(x, y UserName) int {
+	switch {
+	case x.Text == "" && y.Text != "":
+		return 1
+	case x.Text != "" && y.Text == "":
+		return -1
+	}
+	return 0
+}
+
 // Newest keeps one name of each user, in place and in the order of users.
 func Newest(names []UserName) []UserName {
 	slices.SortStableFunc(names, func(x, y UserName) int {
-		return cmp.Or(cmp.Compare(x.User, y.User), cmp.Compare(y.Version, x.Version))
+		return cmp.Or(cmp.Compare(x.User, y.User), cmp.Compare(y.Version, x.Version), unknownLast(x, y))
 	})
 	return slices.CompactFunc(names, func(x, y UserName) bool { return x.User == y.User })
 }

@@ -16,6 +16,7 @@ func TestCreateAndOpen(t *testing.T) {
 	fresh := func() chat.State {
 		s := chattest.World{}.State()
 		s.Fresh = map[chat.RoomID]bool{"r": true}
+		s.Names = map[chat.UserID]chat.Name{"bob": {Text: "Bob", Version: 7}, "cid": {}} // nobody has told how cid is called
 		return s
 	}
 	create := chat.Create{Origin: chattest.By("ann"), New: chat.NewRoom{Kind: access.Private}, Members: []chat.Invited{{"bob", access.RoleModerator}, {"cid", access.RoleMember}}}
@@ -34,13 +35,13 @@ func TestCreateAndOpen(t *testing.T) {
 	}
 	joined := []chat.NewMember{
 		{chat.Membership{"r", "ann"}, chat.Name{Text: "ann"}, access.RoleMember, false, time.Time{}, 1},
-		{chat.Membership{"r", "bob"}, chat.Name{Text: "bob"}, access.RoleModerator, false, time.Time{}, 2},
+		{chat.Membership{"r", "bob"}, chat.Name{Text: "Bob", Version: 7}, access.RoleModerator, false, time.Time{}, 2},
 		{chat.Membership{"r", "cid"}, chat.Name{Text: "cid"}, access.RoleMember, false, time.Time{}, 3},
 	}
 	if diff := cmp.Diff(joined, changes.Joined); diff != "" {
 		t.Errorf("joined (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(chat.UserJoined{User: "bob", Name: "bob", By: "ann"}, changes.Events[1].Fact); diff != "" {
+	if diff := cmp.Diff(chat.UserJoined{User: "bob", Name: "Bob", By: "ann"}, changes.Events[1].Fact); diff != "" {
 		t.Errorf("the second event (-want +got):\n%s", diff)
 	}
 

@@ -10,7 +10,7 @@ import (
 
 // memberships.user_name is a copy of user_names, so that writing a message looks at one table only. Who makes a membership locks the
 // user's name until the commit, and so does who changes it: no copy can be made of a name that is being replaced. Names are locked
-// in the order of users, and before memberships.
+// in the order of users, and before memberships. A member who was called by the id, because nobody knew better, takes any name.
 const (
 	sqlKeepNames = `
 		INSERT INTO user_names AS n (user_id, name, version)
@@ -22,7 +22,8 @@ const (
 
 	sqlCopyNames = `
 		UPDATE memberships AS m SET user_name = n.name, name_version = n.version
-		FROM user_names AS n WHERE n.user_id = ANY($1::text[]) AND m.user_id = n.user_id AND m.name_version < n.version`
+		FROM user_names AS n WHERE n.user_id = ANY($1::text[]) AND m.user_id = n.user_id
+		AND (m.name_version < n.version OR m.user_name = m.user_id AND m.name_version = n.version AND n.name <> '')`
 )
 
 func nameColumns(list []chat.UserName) []any {
@@ -33,7 +34,8 @@ func nameColumns(list []chat.UserName) []any {
 	return []any{users, names, versions}
 }
 
-// keepNames stores the names of users who join, and reads the present ones.
+// keepNames stores the names of users who join, and reads the present ones. Of those whom others make members nothing is stored but a row
+// to be locked, with an empty name.
 func keepNames(names []chat.UserName, state *chat.State) step {
 	state.Names = make(map[chat.UserID]chat.Name, len(names))
 	return step{sql: sqlKeepNames, args: nameColumns(names), scan: func(rows pgx.Rows) error {

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
@@ -55,4 +56,51 @@ func TestRenameWhileJoining(t *testing.T) {
 	if err != nil || members != 2*rounds || renamed != members {
 		t.Errorf("%d of %d members have the present name, %v, want all of %d", renamed, members, err, 2*rounds)
 	}
+}
+
+// TestNamesOfMembersMadeByOthers: who is made a member by another one is called by the name that was told before, also by one that has no
+// version; or by the id, until one is told.
+func TestNamesOfMembersMadeByOthers(t *testing.T) {
+	cfg := database(t)
+	s := open(t, cfg)
+	pool, err := pg.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	tell := func(user chat.UserID, name string, version int64) {
+		t.Helper()
+		if err := s.Rename(t.Context(), []chat.UserName{{User: user, Name: chat.Name{Text: name, Version: version}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	tell("bob", "Bob", 7)
+	tell("cid", "Cid", 0)
+	by := func(room chat.RoomID) chat.Origin {
+		return chat.Origin{Room: room, User: "ann", Name: chat.Name{Text: "Ann", Version: 1}}
+	}
+	var others []chat.Invited
+	for _, user := range []chat.UserID{"bob", "cid", "dan", "eve"} {
+		others = append(others, chat.Invited{User: user})
+	}
+	commit(t, s, chat.Create{Origin: by("made"), New: chat.NewRoom{Kind: access.Private}, Members: others}, chat.Open{Origin: by("opened"), Others: others})
+	commit(t, s, chat.Create{Origin: by("filled"), New: chat.NewRoom{Kind: access.Private}})
+	for _, who := range others {
+		commit(t, s, chat.Add{Origin: by("filled"), Who: who})
+	}
+	want := func(names string) {
+		t.Helper()
+		for _, room := range []string{"made", "opened", "filled"} {
+			var got string
+			err := pool.QueryRow(t.Context(), `SELECT string_agg(user_name, ' ' ORDER BY user_id) FROM memberships WHERE room_id = $1`, room).Scan(&got)
+			if err != nil || got != names {
+				t.Errorf("members of the room that was %s are called %s, %v, want %s", room, got, err, names)
+			}
+		}
+	}
+	want("Ann Bob Cid dan eve")
+	tell("dan", "Dan", 9)
+	tell("eve", "Eve", 0)
+	tell("bob", "Old", 6)
+	want("Ann Bob Cid Dan Eve")
 }

@@ -35,7 +35,7 @@ type CreateRequest struct {
 	Members []chat.Invited
 }
 
-// Create makes a room that the caller owns. Its other members are called by their ids until they come.
+// Create makes a room that the caller owns. Its other members whose names nobody has told are called by their ids until they come.
 func (s *Service) Create(ctx context.Context, c Caller, r CreateRequest) (RoomInfo, error) {
 	if err := r.check(c.User); err != nil {
 		return RoomInfo{}, err
