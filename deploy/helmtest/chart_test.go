@@ -42,7 +42,7 @@ gateway:
   frontendUrl: https://app.example.com
   trustedProxies: [10.0.0.0/8, 192.168.0.0/16]
   drainSeconds: 20
-  settings: {MAX_ROOMS: 200, PING_INTERVAL: 20s, REST: true}
+  settings: {MAX_ROOMS: 200, PING_INTERVAL: 20s, PPROF: true, GRPC_LISTEN: ":7004"}
   autoscaling: {enabled: true, connections: 20000}
   pdb: {maxUnavailable: 25%}
   podAnnotations: {a: b}
@@ -316,7 +316,7 @@ func (r *release) checkSelectors(t *testing.T) {
 	for _, m := range r.all {
 		switch o := m.object.(type) {
 		case *corev1.Service:
-			w := one(o.Name, &metav1.LabelSelector{MatchLabels: o.Spec.Selector})
+			w := one(strings.TrimSuffix(o.Name, "-grpc"), &metav1.LabelSelector{MatchLabels: o.Spec.Selector})
 			for _, p := range o.Spec.Ports {
 				if w != nil && !hasPort(*w, p.TargetPort.String()) {
 					t.Errorf("Service %s: its pods have no port %s", o.Name, p.TargetPort.String())

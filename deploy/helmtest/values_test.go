@@ -27,6 +27,7 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"not in the list":          {`logging: {level: loud}`, "level"},
 		"port out of range":        {`service: {port: 70000}`, "port"},
 		"name of a setting":        {`gateway: {settings: {max-rooms: "5"}}`, "max-rooms"},
+		"variable without a name":  {`gateway: {extraEnv: [{value: x}]}`, "name"},
 		"short secret":             {`secrets: {jwtSecret: short}`, "jwtSecret"},
 		"budget":                   {`chat: {pdb: {maxUnavailable: half}}`, "maxUnavailable"},
 		"size":                     {`nats: {bundled: {storage: big}}`, "storage"},

@@ -49,13 +49,18 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- if not (or $v.postgresql.bundled.enabled $v.postgresql.host) }}{{ fail "postgresql.host is required while postgresql.bundled.enabled is false" }}{{ end -}}
 {{- if not (or $v.secrets.existingSecret (and $v.nats.bundled.enabled $v.postgresql.bundled.enabled)) }}{{ fail "secrets.existingSecret is required with a NATS or PostgreSQL of your own: their passwords cannot be generated here" }}{{ end -}}
 {{- if and $v.secrets.existingSecret $v.secrets.jwtSecret }}{{ fail "secrets.jwtSecret has no effect with secrets.existingSecret: put the key jwt-secret into that Secret" }}{{ end -}}
-{{- if and $v.auth.autoProvision (not (or $v.secrets.existingSecret $v.secrets.jwtSecret $v.auth.tokenIssuers (hasKey $v.auth.settings "TOKEN_ISSUERS"))) }}{{ fail "auth.autoProvision needs auth.tokenIssuers, secrets.jwtSecret or an existing Secret with the key jwt-secret" }}{{ end -}}
+{{- if and $v.auth.autoProvision (not (or $v.secrets.existingSecret $v.secrets.jwtSecret $v.auth.tokenIssuers)) }}{{ fail "auth.autoProvision needs auth.tokenIssuers, secrets.jwtSecret or an existing Secret with the key jwt-secret" }}{{ end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}{{ fail "httpRoute.parentRefs is required while httpRoute.enabled is true" }}{{ end -}}
 {{- if and $v.nats.bundled.enabled (or $v.nats.tls.secret $v.nats.credsSecret) }}{{ fail "nats.tls.secret and nats.credsSecret are for a NATS of your own: the bundled one has neither TLS nor credentials files" }}{{ end -}}
 {{- if and $v.nats.tls.clientCert (not $v.nats.tls.secret) }}{{ fail "nats.tls.clientCert needs nats.tls.secret" }}{{ end -}}
-{{- range list "gateway" "auth" "chat" "presence" }}
-{{- with (index $v .).autoscaling }}{{ if gt (int .minReplicas) (int .maxReplicas) }}{{ fail (printf "autoscaling: minReplicas %d is above maxReplicas %d" (int .minReplicas) (int .maxReplicas)) }}{{ end }}{{ end -}}
+{{- range $component := list "gateway" "auth" "chat" "presence" }}
+{{- $own := include "starling.ownSettings" (dict "component" $component) | fromYaml -}}
+{{- range $name, $_ := (index $v $component).settings }}{{ with get $own $name }}{{ fail (printf "%s.settings.%s is for the chart to set: %s" $component $name .) }}{{ end }}{{ end -}}
+{{- range (index $v $component).extraEnv }}{{ $name := .name }}{{ with get $own $name }}{{ fail (printf "%s.extraEnv: %s is for the chart to set: %s" $component $name .) }}{{ end }}{{ end -}}
+{{- with (index $v $component).autoscaling }}{{ if gt (int .minReplicas) (int .maxReplicas) }}{{ fail (printf "autoscaling: minReplicas %d is above maxReplicas %d" (int .minReplicas) (int .maxReplicas)) }}{{ end }}{{ end -}}
 {{- end -}}
+{{- if and (get $v.gateway.settings "GRPC_LISTEN") (not (include "starling.gatewayGRPC" .)) }}{{ fail "gateway.settings.GRPC_LISTEN names no port: such as \":7004\"" }}{{ end -}}
+{{- if has (include "starling.gatewayGRPC" .) (list "3000" "8080") }}{{ fail "gateway.settings.GRPC_LISTEN: the port is taken" }}{{ end -}}
 {{- /* Seen only where Helm speaks to the cluster, and the Secret is there already. */ -}}
 {{- with $v.secrets.existingSecret }}
 {{- $name := . -}}
@@ -97,6 +102,7 @@ service-token service-token-presence api-key key-encryption-secret nats-gateway-
 {{- $drawn := get $data (ternary "db-owner-password" "" (hasSuffix "-owner-password" .)) | default (randAlphaNum 40 | b64enc) -}}
 {{- if not (index $data .) }}{{ $_ := set $data . $drawn }}{{ end -}}
 {{- end -}}
+{{- if and (get .Values.auth.settings "ADMIN_USERNAME") (not (index $data "admin-password")) }}{{ $_ := set $data "admin-password" (randAlphaNum 24 | b64enc) }}{{ end -}}
 {{- $_ := unset $data "jwt-secret" -}}
 {{- with $s.jwtSecret }}{{ $_ := set $data "jwt-secret" (b64enc .) }}{{ end -}}
 {{- end -}}
@@ -193,42 +199,111 @@ GRPC_TLS_CLIENT_CERTS: {{ .root.Values.tls.clientCerts | quote }}
   value: gateway=$(GATEWAY_SERVICE_TOKEN){{ if eq .component "chat" }},presence-service=$(PRESENCE_SERVICE_TOKEN){{ end }}
 {{- end -}}
 
-{{/* Files with certificates and credentials. */}}
+{{/* Files with certificates and credentials, and what the operator adds: (dict "root" $ "component" "chat" "values" .Values.chat). With
+     "migrate" true only what a migration needs of it. */}}
 {{- define "starling.fileMounts" -}}
 {{- $v := .root.Values -}}
-{{- if or $v.tls.secret $v.nats.tls.secret $v.nats.credsSecret -}}
+{{- $mounts := list -}}
+{{- if not (get . "migrate") -}}
+{{- if $v.tls.secret }}{{ $mounts = append $mounts (dict "name" "tls" "mountPath" "/etc/starling/tls" "readOnly" true) }}{{ end -}}
+{{- if $v.nats.tls.secret }}{{ $mounts = append $mounts (dict "name" "nats-tls" "mountPath" "/etc/starling/nats-tls" "readOnly" true) }}{{ end -}}
+{{- if $v.nats.credsSecret }}{{ $mounts = append $mounts (dict "name" "nats-creds" "mountPath" "/etc/starling/nats-creds" "readOnly" true) }}{{ end -}}
+{{- end -}}
+{{- if or $v.ca.secret $v.ca.configMap }}{{ $mounts = append $mounts (dict "name" "ca" "mountPath" "/etc/starling/ca" "readOnly" true) }}{{ end -}}
+{{- with concat $mounts .values.extraVolumeMounts -}}
 volumeMounts:
-  {{- if $v.tls.secret }}
-  - {name: tls, mountPath: /etc/starling/tls, readOnly: true}
-  {{- end }}
-  {{- if $v.nats.tls.secret }}
-  - {name: nats-tls, mountPath: /etc/starling/nats-tls, readOnly: true}
-  {{- end }}
-  {{- if $v.nats.credsSecret }}
-  - {name: nats-creds, mountPath: /etc/starling/nats-creds, readOnly: true}
-  {{- end }}
+  {{- toYaml . | nindent 2 }}
 {{- end -}}
 {{- end -}}
 
 {{- define "starling.fileVolumes" -}}
 {{- $v := .root.Values -}}
-{{- if or $v.tls.secret $v.nats.tls.secret $v.nats.credsSecret -}}
-volumes:
-  {{- with $v.tls.secret }}
-  - {name: tls, secret: {secretName: {{ . }}, defaultMode: 0440}}
-  {{- end }}
-  {{- with $v.nats.tls.secret }}
-  - {name: nats-tls, secret: {secretName: {{ . }}, defaultMode: 0440}}
-  {{- end }}
-  {{- with $v.nats.credsSecret }}
-  # Of all services' credentials each pod gets its own.
-  - name: nats-creds
-    secret:
-      secretName: {{ . }}
-      defaultMode: 0440
-      items: [{key: {{ $.component }}.creds, path: {{ $.component }}.creds}]
-  {{- end }}
+{{- $volumes := list -}}
+{{- if not (get . "migrate") -}}
+{{- with $v.tls.secret }}{{ $volumes = append $volumes (dict "name" "tls" "secret" (dict "secretName" . "defaultMode" 0440)) }}{{ end -}}
+{{- with $v.nats.tls.secret }}{{ $volumes = append $volumes (dict "name" "nats-tls" "secret" (dict "secretName" . "defaultMode" 0440)) }}{{ end -}}
+{{- /* Of all services' credentials each pod gets its own. */ -}}
+{{- $creds := printf "%s.creds" .component -}}
+{{- with $v.nats.credsSecret }}{{ $volumes = append $volumes (dict "name" "nats-creds" "secret" (dict "secretName" . "defaultMode" 0440 "items" (list (dict "key" $creds "path" $creds)))) }}{{ end -}}
 {{- end -}}
+{{- $ca := list -}}
+{{- with $v.ca.secret }}{{ $ca = append $ca (dict "secret" (dict "name" . "items" (list (dict "key" "ca.crt" "path" "ca.crt")))) }}{{ end -}}
+{{- with $v.ca.configMap }}{{ $ca = append $ca (dict "configMap" (dict "name" .)) }}{{ end -}}
+{{- with $ca }}{{ $volumes = append $volumes (dict "name" "ca" "projected" (dict "sources" .)) }}{{ end -}}
+{{- with concat $volumes .values.extraVolumes -}}
+volumes:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{/* Variables that are no settings: where Go looks for authorities beside those of the image, and what the operator adds. */}}
+{{- define "starling.extraEnv" -}}
+{{- if or .root.Values.ca.secret .root.Values.ca.configMap }}
+- {name: SSL_CERT_DIR, value: /etc/starling/ca}
+{{- end }}
+{{- with .values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* The settings that are not for `settings`, because this chart sets them, each with what to use instead. */}}
+{{- define "starling.ownSettings" -}}
+ADMIN_LISTEN: probes and policies rely on it
+LOG_LEVEL: use logging.level
+LOG_FORMAT: use logging.format
+OTLP_ENDPOINT: use otlpEndpoint
+NATS_URL: use nats.url
+NATS_USER: it follows from the service
+NATS_PASSWORD: use the key nats-{{ .component }}-password of the Secret
+NATS_CREDS: use nats.credsSecret
+NATS_TLS_CA: use nats.tls.secret
+NATS_TLS_CERT: use nats.tls.clientCert
+NATS_TLS_KEY: use nats.tls.clientCert
+GRPC_TLS_CERT: use tls.secret
+GRPC_TLS_KEY: use tls.secret
+GRPC_TLS_CA: use tls.secret
+GRPC_TLS_CLIENT_CERTS: use tls.clientCerts
+{{- if eq .component "gateway" }}
+LISTEN: Services and policies rely on it
+GATEWAY_ID: it is the pod's name
+AUTH_SERVICE_ADDR: it is the Service of auth-service
+CHAT_SERVICE_ADDR: it is the Service of chat-service
+PRESENCE_SERVICE_ADDR: it is the Service of presence-service
+DRAIN_WINDOW: use gateway.drainSeconds, from which the time to stop and the pod's grace follow
+SHUTDOWN_TIMEOUT: use gateway.drainSeconds, from which the time to stop and the pod's grace follow
+FRONTEND_URL: use gateway.frontendUrl
+TRUSTED_PROXIES: use gateway.trustedProxies
+SERVICE_TOKEN: use the key service-token of the Secret
+SERVICE_TOKENS: use the key service-tokens-gateway of the Secret
+SID_SECRET: use the key sid-secret of the Secret
+{{- else }}
+GRPC_LISTEN: Services and policies rely on it
+SHUTDOWN_TIMEOUT: the pod's grace is made for the default
+SERVICE_TOKEN: it is a key of the Secret
+SERVICE_TOKENS: they are keys of the Secret
+DATABASE_URL: use postgresql and the key db-{{ .component }}-password of the Secret
+DB_MAX_CONNS: use {{ .component }}.dbMaxConns
+DB_SCHEMA: roles and policies rely on it
+DB_MIGRATE: use migrations.enabled
+DB_MIGRATE_ONLY: use migrations.enabled
+{{- end }}
+{{- if eq .component "auth" }}
+AUTH_AUTO_PROVISION: use auth.autoProvision
+TOKEN_ISSUERS: use auth.tokenIssuers
+JWT_SECRET: use secrets.jwtSecret, or the key jwt-secret of the Secret
+API_KEY: use the key api-key of the Secret
+KEY_ENCRYPTION_SECRET: use the key key-encryption-secret of the Secret
+ADMIN_PASSWORD: use the key admin-password of the Secret
+{{- else if eq .component "chat" }}
+ROOMS_AUTOCREATE: use chat.roomsAutocreate
+{{- else if eq .component "presence" }}
+CHAT_SERVICE_ADDR: it is the Service of chat-service
+{{- end }}
+{{- end -}}
+
+{{/* The port on which gateways answer gRPC of backends, or nothing. */}}
+{{- define "starling.gatewayGRPC" -}}
+{{- with get .Values.gateway.settings "GRPC_LISTEN" | default "" | toString }}{{ regexFind "[0-9]+$" . }}{{ end -}}
 {{- end -}}
 
 {{/* The key with the password of a schema's owner: (dict "root" $ "component" "chat"). A Secret made for an older version has one for all. */}}
@@ -245,6 +320,7 @@ volumes:
 {{- if not $v.nats.credsSecret }}{{ $keys = concat $keys (list "nats-gateway-password" "nats-auth-password" "nats-chat-password" "nats-presence-password") }}{{ end -}}
 {{- if $v.secrets.encryptSigningKeys }}{{ $keys = append $keys "key-encryption-secret" }}{{ end -}}
 {{- if $v.postgresql.bundled.enabled }}{{ $keys = append $keys "postgres-password" }}{{ end -}}
+{{- if get $v.auth.settings "ADMIN_USERNAME" }}{{ $keys = append $keys "admin-password" }}{{ end -}}
 {{ join " " $keys }}
 {{- end -}}
 
@@ -309,12 +385,14 @@ affinity:
 
 {{/* The container that migrates a schema, as its owner. */}}
 {{- define "starling.migrateContainer" -}}
+{{- $c := dict "root" .root "component" .component "values" (index .root.Values .component) "migrate" true -}}
 name: migrate
 image: {{ include "starling.image" (dict "root" .root "service" (printf "%s-service" .component)) }}
 imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 args: ["--migrate-only"]
 env:
   {{- include "starling.databaseEnv" (dict "root" .root "role" (printf "starling_%s_owner" .component) "key" (include "starling.ownerKey" .)) | nindent 2 }}
+  {{- include "starling.extraEnv" $c | nindent 2 }}
   - name: NATS_URL
     value: {{ include "starling.natsURL" .root }}
   - name: LOG_LEVEL
@@ -326,6 +404,7 @@ resources:
   limits: {memory: 256Mi}
 securityContext:
   {{- include "starling.containerSecurity" . | nindent 2 }}
+{{ include "starling.fileMounts" $c }}
 {{- end -}}
 
 {{- define "starling.ports" -}}
