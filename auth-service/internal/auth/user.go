@@ -63,7 +63,7 @@ type User struct {
 	Generation int64
 	// RevokedAt is when that last happened, zero when never; whole milliseconds of the database's clock.
 	RevokedAt time.Time
-	// NameVersion grows with every change of Name; 0 when it never changed.
+	// NameVersion grows with every change of Name; 0 for users from before it was kept whose name has not changed since.
 	NameVersion int64
 	// DescribedAt is when the token was issued that said Name and Role, zero when none did.
 	DescribedAt time.Time
