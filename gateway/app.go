@@ -17,6 +17,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/sessionstore"
 	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/gateway/internal/userlog"
 	"github.com/starling-chat/starling/gateway/internal/watches"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/rpc"
@@ -41,7 +42,7 @@ func (a app) Ack(s *session.Socket, id int64, args []byte, attachments [][]byte)
 
 // newApp puts the parts together that stand behind the sessions:
 //
-//	relay ──► store, feed, presence, watches     cluster
+//	relay ──► store, feed, logs, presence, watches   cluster
 //	             │                            │
 //	             └──────► rooms, sockets ◄────┘
 func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, st *stats.Stats, log *slog.Logger) app {
@@ -49,7 +50,7 @@ func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, 
 	chat := chatv1.NewChatServiceClient(rpc.Hedged(conns.chat))
 	rooms, sockets := hub.New(max(2, runtime.GOMAXPROCS(0)), st, log), hub.NewRegistry()
 	feed := roomfeed.New(
-		roomfeed.Config{Gateway: id, Linger: 30 * time.Second, GapWait: 30 * time.Millisecond, HeadInterval: 5 * time.Second},
+		roomfeed.Config{Gateway: id, Linger: 30 * time.Second, GapWait: 30 * time.Millisecond, HeadInterval: headInterval},
 		roomfeed.Deps{Bus: nc, Source: sabotaged(roomfeed.NewSource(nc, chat)), Hub: rooms, Stats: st, Log: log},
 	)
 	who := presence.New(presence.Config{
@@ -60,9 +61,12 @@ func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, 
 		GatewayID: id, Incarnation: incarnation,
 		Window: cfg.Recovery.Window, Replicas: cfg.Recovery.Replicas, Bytes: cfg.Recovery.Bytes,
 	}, nc, st, log)
+	logs := userlog.New(userlog.Deps{
+		Chat: chat, Hub: rooms, Registry: sockets, Repair: feed.Repair, Stats: st, Log: log, Interval: headInterval,
+	})
 	r := relay.New(ctx, relayConfig(cfg), relay.Deps{
 		Bus: nc, Auth: authv1.NewAuthServiceClient(rpc.Hedged(conns.auth)), Chat: chat,
-		Hub: rooms, Registry: sockets, Feed: feed, Presence: who, Watches: watching, Store: store, Stats: st, Log: log,
+		Hub: rooms, Registry: sockets, Feed: feed, Presence: who, Watches: watching, Store: store, Logs: logs, Stats: st, Log: log,
 	})
 	operations := cluster.New(clusterConfig(cfg), cluster.Deps{
 		Bus: nc, Hub: rooms, Registry: sockets, Sockets: r, Announce: who.Announce, Stats: st, Log: log,
@@ -108,6 +112,9 @@ func (c *Config) users() quota.Limits {
 
 // socketsWorth is how many sockets' events one user may send by default.
 const socketsWorth = 4
+
+// headInterval is the time between two looks for events that were lost.
+const headInterval = 5 * time.Second
 
 // leaseInterval is the time between two presence leases of a gateway.
 const leaseInterval = 3 * time.Second

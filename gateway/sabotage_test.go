@@ -35,7 +35,7 @@ func TestLeakySource(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = feed.Run(ctx, roomfeed.Listener{Evicted: rooms.Leave, Lag: func(int, time.Duration) {}})
+		_ = feed.Run(ctx, roomfeed.Listener{Evicted: rooms.Leave, Log: func(string, uint64) {}, Lag: func(int, time.Duration) {}})
 	}()
 	defer func() { cancel(); <-ended }()
 

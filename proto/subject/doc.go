@@ -6,6 +6,8 @@
 //	client.v1.<namespace>.presence.<event>   those whose names begin with presence   gateway → chat-service, presence-service
 //	roomlog.v1.root.<room>           durable room events, into the stream ROOMS     chat-service → JetStream
 //	room.v1.root.<room>              live room events; ROOMS repeats durable ones   chat-service, JetStream → gateway
+//	roomlog.v1.user.<shard>          events of users' logs, into the stream ROOMS   chat-service → JetStream
+//	room.v1.user.<shard>             live events of users' logs                     chat-service, JetStream → gateway
 //	broadcast.v1.<namespace>         to every socket of a namespace                 chat-service → gateway
 //	user.v1.<shard>                  to every socket of a user                      chat-service → gateway
 //	auth.v1.revoked                  revocations; gateways count what they closed   auth-service → gateway, auth-service

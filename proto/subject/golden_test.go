@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/starling-chat/starling/proto/limits"
 	"github.com/starling-chat/starling/proto/namespaces"
 	"github.com/starling-chat/starling/proto/subject"
 )
@@ -34,6 +35,8 @@ var golden = []struct {
 	{"client.v1.<namespace>.presence.<event>", "client.v1.root.presence.get", clientEvent("/", "presence:get"), list(gateway), list(chat, presence)},
 	{"roomlog.v1.root.<room>", "roomlog.v1.root.pgeneral", subject.RoomLog("general"), list(chat), list(jetStream)},
 	{"room.v1.root.<room>", "room.v1.root.pgeneral", subject.Room("general"), list(chat, jetStream), list(gateway)},
+	{"roomlog.v1.user.<shard>", "roomlog.v1.user.24", subject.RoomLog(limits.UserLog("ann")), list(chat), list(jetStream)},
+	{"room.v1.user.<shard>", "room.v1.user.24", subject.Room(limits.UserLog("ann")), list(chat, jetStream), list(gateway)},
 	{"broadcast.v1.<namespace>", "broadcast.v1.chat", subject.Broadcast(namespaces.Chat), list(chat), list(gateway)},
 	{"user.v1.<shard>", "user.v1.24", subject.User("ann"), list(chat), list(gateway)},
 	{"auth.v1.revoked", "auth.v1.revoked", subject.Revoked, list(auth), list(gateway, auth)},
@@ -61,6 +64,8 @@ var spelled = []struct{ name, got, want string }{
 	{"RoomsLiveSubjects", subject.RoomsLiveSubjects, "room.v1.>"},
 	{"RoomScope", subject.RoomScope, "root"},
 	{"AllBroadcasts", subject.AllBroadcasts, "broadcast.v1.*"},
+	{"AllUserLogs", subject.AllUserLogs, "room.v1.user.*"},
+	{"RoomToken", subject.RoomToken("general"), "pgeneral"},
 	{"AllUsers", subject.AllUsers, "user.v1.*"},
 	{"UserShardSubject", subject.UserShardSubject(255), "user.v1.255"},
 	{"SessionsBucket", subject.SessionsBucket, "SESSIONS"},

@@ -7,6 +7,8 @@ import (
 	"hash/fnv"
 	"strconv"
 	"strings"
+
+	"github.com/starling-chat/starling/proto/limits"
 )
 
 // Stream and durable names.
@@ -99,11 +101,27 @@ func Match(pattern, subject string) bool {
 	}
 }
 
-// Room is the live subject of a room.
-func Room(roomID string) string { return "room.v1." + RoomScope + "." + token(roomID) }
+// Room is the live subject of a room. The logs of users go by shards, so that a user who connects costs no subscription.
+func Room(roomID string) string { return "room.v1." + roomTokens(roomID) }
 
 // RoomLog is the stream subject of a room.
-func RoomLog(roomID string) string { return "roomlog.v1." + RoomScope + "." + token(roomID) }
+func RoomLog(roomID string) string { return "roomlog.v1." + roomTokens(roomID) }
+
+// AllUserLogs matches the live subjects of all users' logs.
+const AllUserLogs = "room.v1." + userScope + ".*"
+
+// userScope is the scope of users' logs.
+const userScope = "user"
+
+func roomTokens(roomID string) string {
+	if user, ok := limits.UserOfLog(roomID); ok {
+		return userScope + "." + strconv.Itoa(UserShard(user))
+	}
+	return RoomScope + "." + RoomToken(roomID)
+}
+
+// RoomToken is what a room is called where no other characters may stand, by a name of its own also where it shares a subject.
+func RoomToken(roomID string) string { return token(roomID) }
 
 // Broadcast is the subject of events to a whole namespace.
 func Broadcast(namespace string) string { return "broadcast.v1." + Namespace(namespace) }

@@ -13,12 +13,7 @@ func (h *Hub) BeginJoin(s *session.Socket, roomID string, index uint32) (left <-
 	sh := h.shard(roomID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	r := sh.rooms[roomID]
-	if r == nil {
-		r = &room{id: roomID}
-		sh.rooms[roomID] = r
-		h.stats.Rooms.Inc()
-	}
+	r := h.roomLocked(sh, roomID)
 	unsent := r.unsent() // they go out while the socket joins
 	if m := r.member(s); m != nil {
 		if m.joining != nil || m.evicted != nil {
@@ -29,6 +24,32 @@ func (h *Hub) BeginJoin(s *session.Socket, roomID string, index uint32) (left <-
 	}
 	r.members = append(r.members, member{socket: s, index: index, joining: &joining{buffered: unsent}})
 	return nil, true
+}
+
+// BeginFirstJoin is BeginJoin for a socket that is not in the room in any way; ok is false if it is. last is the sequence up to which the
+// room's events went out here; started is false if that is not known.
+func (h *Hub) BeginFirstJoin(s *session.Socket, roomID string, index uint32) (last uint64, started, ok bool) {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := h.roomLocked(sh, roomID)
+	if r.member(s) != nil {
+		return 0, false, false
+	}
+	r.members = append(r.members, member{socket: s, index: index, joining: &joining{buffered: r.unsent()}})
+	_, started = r.seq.Started()
+	return r.last(), started, true
+}
+
+// roomLocked gives a room, which it makes where there is none; its shard is locked.
+func (h *Hub) roomLocked(sh *shard, roomID string) *room {
+	r := sh.rooms[roomID]
+	if r == nil {
+		r = &room{id: roomID}
+		sh.rooms[roomID] = r
+		h.stats.Rooms.Inc()
+	}
+	return r
 }
 
 // CompleteJoin lets a socket in: the prelude (history, ack) is queued, then what came after head. It reports false when events

@@ -7,6 +7,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/quota"
 	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/userlog"
 	"github.com/starling-chat/starling/gateway/internal/watches"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
@@ -18,6 +19,7 @@ type client struct {
 	socket *session.Socket
 	pid    string // the secret by which the socket can be recovered; "" = it cannot
 	nonce  string // of this gateway's hold on the socket
+	log    userlog.Start
 
 	claim    presence.Claim // owned by presence
 	watching watches.Place  // owned by watches
@@ -41,8 +43,10 @@ type client struct {
 
 // newClient makes the socket of a user in a namespace, and what the relay keeps for it. id is the id of a socket that is
 // recovered, "" for a new one; pid is the secret by which the socket can be recovered, "" when it cannot.
-func newClient(r *Relay, s *session.Session, namespace string, identity *eventv1.Identity, id, pid string) (*client, error) {
-	c := &client{relay: r, pid: pid, nonce: session.NewID()}
+func newClient(
+	r *Relay, s *session.Session, namespace string, identity *eventv1.Identity, id, pid string, log userlog.Start,
+) (*client, error) {
+	c := &client{relay: r, pid: pid, nonce: session.NewID(), log: log}
 	c.socket = s.NewSocket(id, namespace, identity.GetUserId(), c)
 	if pid != "" {
 		c.socket.Offsets = session.NewOffsets(pid)

@@ -14,6 +14,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
+	"github.com/starling-chat/starling/gateway/internal/userlog"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/limits"
 )
@@ -23,7 +24,7 @@ func TestEncode(t *testing.T) {
 	other, _ := sessiontest.NewSockets(t).New(t, "/chat", "u")
 	identity := &eventv1.Identity{UserId: "u", Name: "Ü", Role: "admin", LoginId: "l", IssuedAt: timestamppb.New(issued), ExpiresAt: timestamppb.New(issued.Add(time.Hour))}
 	r := &Relay{cfg: Config{GatewayID: "g1", Events: EventLimits{Burst: 1}}}
-	c, err := newClient(r, other.Session(), "/chat", identity, "", "")
+	c, err := newClient(r, other.Session(), "/chat", identity, "", "", userlog.Start{})
 	if err != nil {
 		t.Fatal(err)
 	}

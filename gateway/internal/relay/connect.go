@@ -8,6 +8,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/calls"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/gateway/internal/userlog"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -88,7 +89,7 @@ func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *e
 		}
 		pid = newPID()
 	}
-	c, err := newClient(r, s, namespace, identity, "", pid)
+	c, err := newClient(r, s, namespace, identity, "", pid, userlog.Start{Seq: request.useq, Since: time.Now().UnixMilli()})
 	if err != nil {
 		r.log.Error("identity cannot be encoded", slog.Any("error", err))
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
@@ -136,6 +137,9 @@ func (r *Relay) announce(socket *session.Socket, c *client) {
 		return
 	}
 	r.presence.Up(socket, &c.claim)
+	if c.log.Old || c.log.Seq != userlog.Unknown {
+		r.logs.Look(socket)
+	}
 }
 
 // Disconnected implements session.App.

@@ -1,6 +1,10 @@
 package relay
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/starling-chat/starling/proto/limits"
+)
 
 // membership is which rooms a client is in; client.mu guards it.
 type membership struct {
@@ -61,11 +65,11 @@ func (c *client) forgetRoom(roomID string) (was bool) {
 	return i >= 0
 }
 
-// inRoom tells whether the socket is in a room, and in how many rooms it is.
+// inRoom tells whether the socket is in a room, and in how many rooms it is; its user's log is none of them.
 func (c *client) inRoom(roomID string) (in bool, rooms int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.roomLocked(roomID) >= 0, len(c.rooms)
+	return c.roomLocked(roomID) >= 0, len(c.roomIDsLocked())
 }
 
 // roomIndex is a room's number in the socket's offsets: its own, or a new one.
@@ -81,11 +85,13 @@ func (c *client) roomIndex(roomID string) uint32 {
 	return c.socket.Offsets.Enter()
 }
 
-// roomIDsLocked lists the rooms that the socket is in; c.mu is held.
+// roomIDsLocked lists the rooms that the socket is in, without its user's log; c.mu is held.
 func (c *client) roomIDsLocked() []string {
-	ids := make([]string, len(c.rooms))
-	for i, room := range c.rooms {
-		ids[i] = room.id
+	ids := make([]string, 0, len(c.rooms))
+	for _, room := range c.rooms {
+		if _, isLog := limits.UserOfLog(room.id); !isLog {
+			ids = append(ids, room.id)
+		}
 	}
 	return ids
 }

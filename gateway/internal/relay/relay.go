@@ -15,6 +15,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/quota"
+	"github.com/starling-chat/starling/gateway/internal/replay"
 	"github.com/starling-chat/starling/gateway/internal/revocations"
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/services"
@@ -23,6 +24,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/gateway/internal/throttle"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/gateway/internal/userlog"
 	"github.com/starling-chat/starling/gateway/internal/watches"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/platform/stall"
@@ -31,7 +33,7 @@ import (
 	"github.com/starling-chat/starling/proto/subject"
 )
 
-// Deps are what the relay stands on. It runs Feed, Presence, Watches and Store; the others run themselves, or need not run.
+// Deps are what the relay stands on. It runs Feed, Logs, Presence, Watches and Store; the others run themselves, or need not run.
 type Deps struct {
 	Bus      *nats.Conn
 	Auth     authv1.AuthServiceClient
@@ -42,6 +44,7 @@ type Deps struct {
 	Presence *presence.Presence
 	Watches  *watches.Watches
 	Store    *sessionstore.Store
+	Logs     *userlog.Logs
 	Stats    *stats.Stats
 	Log      *slog.Logger
 }
@@ -68,6 +71,8 @@ type Relay struct {
 	presence *presence.Presence
 	watches  *watches.Watches
 	store    *sessionstore.Store
+	logs     *userlog.Logs
+	replay   replay.Replay
 	stats    *stats.Stats
 	log      *slog.Logger
 
@@ -93,6 +98,7 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 	r := &Relay{
 		cfg: cfg, nc: deps.Bus, auth: deps.Auth, chat: deps.Chat, hub: deps.Hub, registry: deps.Registry,
 		feed: deps.Feed, rooms: deps.Feed, presence: deps.Presence, watches: deps.Watches, store: deps.Store, stats: deps.Stats, log: deps.Log,
+		logs: deps.Logs, replay: replay.Replay{Chat: deps.Chat, Stats: deps.Stats},
 		stalls: stall.New(cfg.Events.Stall), catalog: services.NewCatalog(cfg.Services), holders: newHolders(),
 		users: quota.New(cfg.Users),
 		authentication: authentication.New(authentication.Config{
@@ -118,8 +124,9 @@ func (r *Relay) Run(ctx context.Context) error {
 	r.askCatalog()
 	var g run.Group
 	g.Go("room events", func(ctx context.Context) error {
-		return r.feed.Run(ctx, roomfeed.Listener{Evicted: r.evicted, Lag: r.throttle.Report})
+		return r.feed.Run(ctx, roomfeed.Listener{Evicted: r.evicted, Log: r.logs.Heard, Lag: r.throttle.Report})
 	})
+	g.Go("logs of users", r.logs.Run)
 	g.Go("control events", func(ctx context.Context) error { return pump(ctx, subs.control, r.control) })
 	g.Go("replies", r.calls.Run)
 	g.Go("throttle", func(ctx context.Context) error { return run.Every(ctx, throttle.Tick, r.release) })
@@ -176,6 +183,7 @@ func (r *Relay) subscribe() (subscriptions, error) {
 // Resync is to be called when the bus is connected again: what was missed meanwhile is asked for.
 func (r *Relay) Resync() {
 	r.feed.Resync()
+	r.logs.Resync()
 	r.revocations.CatchUp()
 	r.presence.Announce()
 	r.askCatalog()

@@ -3,21 +3,9 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 
-	"github.com/starling-chat/starling/gateway/internal/roomfeed"
-	"github.com/starling-chat/starling/gateway/internal/sequence"
-	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
-	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	"github.com/starling-chat/starling/proto/namespaces"
-)
-
-const (
-	replayPage = 1000
-	// replayHigh and replayLow keep a long replay from overflowing the send queue.
-	replayHigh = 64 << 10
-	replayLow  = 16 << 10
 )
 
 // carryOn brings the socket back into its rooms and admits it. On an error the caller closes the session.
@@ -36,7 +24,7 @@ func (p *resumption) carryOn(ctx context.Context) error {
 	}
 	kept := make([]clientRoom, 0, len(p.rooms))
 	for _, room := range p.rooms {
-		head, member, err := p.replay(ctx, room)
+		head, member, err := r.replay.Room(ctx, c.socket, room.id, room.index, room.seq)
 		if err != nil {
 			p.abandon()
 			return err
@@ -78,7 +66,7 @@ func (p *resumption) complete(ctx context.Context, room clientRoom) error {
 		if p.relay.completeJoin(p.client.socket, room.id, room.seq, nil) {
 			return nil
 		}
-		head, member, err := p.replay(ctx, room)
+		head, member, err := p.relay.replay.Room(ctx, p.client.socket, room.id, room.index, room.seq)
 		if err != nil {
 			return err
 		}
@@ -101,53 +89,4 @@ func (p *resumption) abandon() {
 	}
 	r.saveEnd(c, transport.ReasonLost)
 	c.setEnded()
-}
-
-// replay queues what a room's member missed, as fast as its conn takes it. It gives the sequence up to which it went, and
-// whether the user is still a member.
-func (p *resumption) replay(ctx context.Context, room clientRoom) (head uint64, member bool, err error) {
-	head = room.seq
-	for {
-		res, err := p.relay.chat.ReadRoomEvents(ctx, &chatv1.ReadRoomEventsRequest{
-			RoomId: room.id, AfterSeq: head, Limit: replayPage,
-		})
-		if err != nil {
-			return head, true, fmt.Errorf("read missed events: %w", err)
-		}
-		for _, raw := range res.GetEvents() {
-			e := roomfeed.Event(raw)
-			head = e.Seq
-			if err := p.replayOne(ctx, room, &e); err != nil {
-				return head, true, err
-			}
-			if e.EvictUser == p.client.socket.UserID && e.EvictUser != "" {
-				return head, false, nil
-			}
-		}
-		if len(res.GetEvents()) == 0 || head >= res.GetHead() {
-			p.client.socket.Flush()
-			return head, true, nil
-		}
-	}
-}
-
-// replayOne queues one missed event, and waits when the queue has become long.
-func (p *resumption) replayOne(ctx context.Context, room clientRoom, e *sequence.Event) error {
-	socket := p.client.socket
-	if e.Name == "" || e.ExceptSocket == socket.ID || e.ExceptUser != "" && e.ExceptUser == socket.UserID {
-		return nil
-	}
-	m, err := session.Emit{Namespace: socket.Namespace, Event: e.Name, Args: e.Args, Attachments: e.Attachments}.Encode()
-	if err != nil {
-		return fmt.Errorf("encode a missed event: %w", err)
-	}
-	if !socket.QueueDurable(m, room.index, e.Seq) {
-		return errBroken
-	}
-	p.relay.stats.EventsOut.Inc()
-	if p.session.Conn().QueuedBytes() < replayHigh {
-		return nil
-	}
-	socket.Flush()
-	return transport.AwaitQueue(ctx, p.session.Conn(), replayLow)
 }

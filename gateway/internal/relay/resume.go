@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/sessionstore"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/gateway/internal/userlog"
 	"github.com/starling-chat/starling/platform/rawjson"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
@@ -32,12 +34,19 @@ type resumeRequest struct {
 	enabled bool   // the client can take offsets
 	pid     string // of the socket it had
 	offset  string // the last one that it got; "" = none
+	useq    int64  // what it has seen of its user's log, or userlog.Unknown
 	holder  string // the nonce of the hold on that socket, once it was read; nobody else's is taken over
 }
 
 // resumeRequestOf reads what a CONNECT's auth object says about recovery, and takes the client's kind for what it does not say.
 func resumeRequestOf(auth []byte, headers session.Headers) resumeRequest {
-	r := resumeRequest{enabled: !headers.FixedArguments}
+	r := resumeRequest{enabled: !headers.FixedArguments, useq: userlog.Unknown}
+	if raw, ok := rawjson.Field(auth, "useq"); ok && string(raw) != "null" {
+		r.useq = math.MaxInt64 // what is no number is nothing that the log has, and the client is told so
+		if seq, ok := rawjson.Whole(raw); ok {
+			r.useq = int64(seq) //nolint:gosec // 53 bits
+		}
+	}
 	if raw, ok := rawjson.Field(auth, "recovery"); ok && (string(raw) == "true" || string(raw) == "false") {
 		r.enabled = string(raw) == "true"
 	}
@@ -65,9 +74,6 @@ var errStale = errors.New("missed what cannot be replayed")
 
 // errNotAdmitted tells that nobody waits for the socket any more: the session ended, or its client left the namespace.
 var errNotAdmitted = errors.New("nobody waits for the socket")
-
-// errBroken tells that the session ended while its socket was recovered.
-var errBroken = errors.New("the session ended")
 
 // resumption is a socket on its way back from an earlier connection.
 type resumption struct {
@@ -168,7 +174,12 @@ func (r *Relay) findOld(
 		return nil, "state", sessionstore.ErrOldState
 	}
 	st := loaded.State
-	c, err := newClient(r, s, namespace, identity, st.GetSocketId(), request.pid)
+	since := loaded.EndedAt.Add(-r.cfg.Recovery.PongWithin - clockSkew) // if a gateway of an older release wrote the state
+	if t := st.GetSince(); t != nil {
+		since = t.AsTime()
+	}
+	start := userlog.Start{Seq: request.useq, Since: since.UnixMilli(), Old: true}
+	c, err := newClient(r, s, namespace, identity, st.GetSocketId(), request.pid, start)
 	if err != nil {
 		return nil, "internal", err
 	}

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/run"
@@ -175,6 +177,7 @@ func (c *client) savedBefore(t time.Time) bool {
 func (c *client) stateLocked(rooms []clientRoom) *enginev1.SessionState {
 	state := &enginev1.SessionState{
 		SocketId: c.socket.ID, Namespace: c.socket.Namespace, UserId: c.socket.UserID, Nonce: c.nonce, Generation: c.generation,
+		Since: timestamppb.New(time.UnixMilli(c.log.Since)),
 	}
 	c.saved = time.Now()
 	for _, room := range rooms {

@@ -25,6 +25,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/sessionstore"
 	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/gateway/internal/userlog"
 	"github.com/starling-chat/starling/gateway/internal/watches"
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/platform/rpc"
@@ -34,6 +35,7 @@ import (
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	presencev1 "github.com/starling-chat/starling/proto/gen/starling/presence/v1"
+	"github.com/starling-chat/starling/proto/limits"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
@@ -112,9 +114,10 @@ func (a *authService) revoke(rev *eventv1.Revocation) *eventv1.Revocation {
 type chatService struct {
 	chatv1.UnimplementedChatServiceServer
 
-	mu    sync.Mutex
-	rooms map[string][]*eventv1.RoomEvent
-	reads int
+	mu     sync.Mutex
+	rooms  map[string][]*eventv1.RoomEvent
+	stored map[*eventv1.RoomEvent]time.Time
+	reads  int
 	// joining, where set, is asked before a join is granted.
 	joining func(ctx context.Context, e *eventv1.ClientEvent) error
 	// headsAsked, where set, is called before GetHeads answers.
@@ -131,6 +134,10 @@ func (c *chatService) commit(room string, more ...func(*eventv1.RoomEvent)) *eve
 		f(e)
 	}
 	c.rooms[room] = append(c.rooms[room], e)
+	if c.stored == nil {
+		c.stored = map[*eventv1.RoomEvent]time.Time{}
+	}
+	c.stored[e] = time.Now()
 	return e
 }
 
@@ -167,9 +174,28 @@ func (c *chatService) ReadRoomEvents(_ context.Context, r *chatv1.ReadRoomEvents
 	defer c.mu.Unlock()
 	c.reads++
 	res := &chatv1.ReadRoomEventsResponse{Head: uint64(len(c.rooms[r.GetRoomId()]))}
+	after := r.GetStoredAfter()
 	for _, e := range c.rooms[r.GetRoomId()] {
-		if e.GetSeq() > r.GetAfterSeq() && (r.GetToSeq() == 0 || e.GetSeq() <= r.GetToSeq()) {
+		if e.GetSeq() > r.GetAfterSeq() && (r.GetToSeq() == 0 || e.GetSeq() <= r.GetToSeq()) &&
+			(after == nil || c.stored[e].After(after.AsTime())) {
 			res.Events = append(res.Events, e)
+		}
+	}
+	if r.GetAfterSeq() > res.GetHead() {
+		res.Events = append(res.Events, &eventv1.RoomEvent{
+			RoomId: r.GetRoomId(), Seq: res.GetHead(), Emit: &eventv1.Emit{Event: "e", Args: fmt.Appendf(nil, `["reset",%d]`, res.GetHead())},
+		})
+	}
+	return res, nil
+}
+
+func (c *chatService) ListLogHeads(_ context.Context, r *chatv1.ListLogHeadsRequest) (*chatv1.ListLogHeadsResponse, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	res := &chatv1.ListLogHeadsResponse{Heads: map[string]uint64{}, Until: r.GetSince()}
+	for room, events := range c.rooms {
+		if user, ok := limits.UserOfLog(room); ok && len(events) > 0 && c.stored[events[len(events)-1]].After(r.GetSince().AsTime()) {
+			res.Heads[user] = uint64(len(events))
 		}
 	}
 	return res, nil
@@ -283,11 +309,14 @@ func newWorld(t *testing.T, change func(*settings)) *world {
 
 func newRelay(cfg settings, nc *nats.Conn, conn *grpc.ClientConn, st *stats.Stats, log *slog.Logger) *Relay {
 	chat := chatv1.NewChatServiceClient(conn)
-	h := hub.New(2, st, log)
+	h, registry := hub.New(2, st, log), hub.NewRegistry()
+	feed := roomfeed.New(cfg.feed, roomfeed.Deps{Bus: nc, Source: roomfeed.NewSource(nc, chat), Hub: h, Stats: st, Log: log})
 	cfg.store.GatewayID, cfg.store.Incarnation = cfg.GatewayID, cfg.incarnation
 	r := New(context.Background(), cfg.Config, Deps{
-		Bus: nc, Auth: authv1.NewAuthServiceClient(conn), Chat: chat, Hub: h, Registry: hub.NewRegistry(),
-		Feed: roomfeed.New(cfg.feed, roomfeed.Deps{Bus: nc, Source: roomfeed.NewSource(nc, chat), Hub: h, Stats: st, Log: log}),
+		Bus: nc, Auth: authv1.NewAuthServiceClient(conn), Chat: chat, Hub: h, Registry: registry, Feed: feed,
+		Logs: userlog.New(userlog.Deps{
+			Chat: chat, Hub: h, Registry: registry, Repair: feed.Repair, Stats: st, Log: log, Interval: cfg.feed.HeadInterval,
+		}),
 		Presence: presence.New(presence.Config{
 			GatewayID: cfg.GatewayID, Incarnation: cfg.incarnation, LeaseInterval: time.Hour,
 		}, nc, log),

@@ -2,6 +2,7 @@ package roomfeed
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,8 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/run"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/limits"
+	"github.com/starling-chat/starling/proto/subject"
 )
 
 // Config holds the feed's patience.
@@ -38,6 +41,8 @@ type Deps struct {
 type Listener struct {
 	// Evicted hears of a socket that an event took out of a room. It has to have the hub let go of it (Hub.LeaveEvicted).
 	Evicted func(s *session.Socket, roomID string)
+	// Log hears of events of a user's log before the hub has them, with the sequence of the first.
+	Log func(userID string, first uint64)
 	// Lag hears, after every batch, how long the deliveries of a hub shard are behind.
 	Lag func(shard int, lag time.Duration)
 }
@@ -76,6 +81,12 @@ func New(cfg Config, deps Deps) *Feed {
 // Run takes in room events, repairs gaps and ends subscriptions that nobody needs, until ctx ends.
 func (f *Feed) Run(ctx context.Context, listener Listener) error {
 	f.listener = listener
+	// They are few, and go to the rooms of any shard: the hub locks.
+	logs, err := f.deps.Bus.ChanSubscribe(subject.AllUserLogs, f.shards[0])
+	if err != nil {
+		return fmt.Errorf("subscribe to the logs of users: %w", err)
+	}
+	defer func() { _ = logs.Unsubscribe() }() // the connection is closed next
 	var g run.Group
 	for i := range f.shards {
 		g.Go("room events", func(ctx context.Context) error { return f.pump(ctx, i) })
@@ -96,6 +107,9 @@ func (f *Feed) Lost() {
 
 // Resync is to be called when the bus is back: it has the heads compared at once, to find what was missed meanwhile.
 func (f *Feed) Resync() { f.repairs.compareNow() }
+
+// Repair has a room's events fetched that it lacks up to a sequence, unless they come by themselves.
+func (f *Feed) Repair(roomID string, head uint64) { f.repairs.request(roomID, head) }
 
 // pump takes the messages of one shard to the hub, in order. Everything that waits is queued before anything is flushed: under
 // load many frames to one conn leave in one write, without load a frame leaves at once.
@@ -139,6 +153,10 @@ func (f *Feed) apply(events []*eventv1.RoomEvent, position uint64, flushes *tran
 		if e.GetSeq() != 0 || !f.blind.Load() {
 			mapped = append(mapped, Event(e))
 		}
+	}
+	if user, ok := limits.UserOfLog(roomID); ok {
+		position = 0 // a log shares its subject of the stream with others
+		f.listener.Log(user, events[0].GetSeq())
 	}
 	fx := f.deps.Hub.ApplyAll(roomID, mapped, position, flushes)
 	for _, s := range fx.Evicted {

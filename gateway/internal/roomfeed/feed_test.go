@@ -96,7 +96,7 @@ func newWorld(t *testing.T, cfg Config) *world {
 	w.feed = New(cfg, Deps{Bus: w.nc, Source: NewSource(w.nc, w.chat), Hub: w.hub, Stats: st, Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	listener := Listener{Evicted: w.hub.LeaveEvicted, Lag: func(int, time.Duration) {}}
+	listener := Listener{Evicted: w.hub.LeaveEvicted, Log: func(string, uint64) {}, Lag: func(int, time.Duration) {}}
 	go func() { defer close(done); _ = w.feed.Run(ctx, listener) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return w

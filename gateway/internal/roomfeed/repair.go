@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/obs"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/limits"
 )
 
 // repairs fetch room events that did not come by themselves: those below one that came early, and a lost last one, which
@@ -149,6 +151,10 @@ func (q *repairs) repair(ctx context.Context, roomID string) (failed bool) {
 			}
 			return true
 		}
+		if source == "chat-service" && events[0].GetSeq() > after+1 {
+			q.giveUp(roomID)
+			return false
+		}
 		var flushes transport.FlushSet
 		q.feed.apply(events, 0, &flushes)
 		flushes.Flush()
@@ -156,6 +162,14 @@ func (q *repairs) repair(ctx context.Context, roomID string) (failed bool) {
 			deps.Stats.GapRepairs.WithLabelValues("ok").Inc()
 			q.failing.Over(ctx)
 		}
+	}
+}
+
+// giveUp closes the sockets in a room whose missing events are nowhere any more, as those of a user's log in the long run: they come
+// back, and learn it when they recover.
+func (q *repairs) giveUp(roomID string) {
+	for _, s := range q.feed.deps.Hub.Members(roomID) {
+		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 	}
 }
 
@@ -209,7 +223,10 @@ func (q *repairs) compareHeads(ctx context.Context) error {
 		case <-q.now:
 		}
 		connected := q.feed.deps.Bus.IsConnected()
-		heads := q.feed.deps.Hub.Heads()
+		heads := slices.DeleteFunc(q.feed.deps.Hub.Heads(), func(h hub.Head) bool {
+			_, isLog := limits.UserOfLog(h.RoomID) // package userlog compares those, by what has grown
+			return isLog
+		})
 		for len(heads) > 0 {
 			n := min(len(heads), headsPage)
 			if err := q.comparePage(ctx, heads[:n]); err != nil {

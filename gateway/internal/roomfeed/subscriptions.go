@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/starling-chat/starling/platform/run"
+	"github.com/starling-chat/starling/proto/limits"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
@@ -37,8 +38,11 @@ func newSubscriptions(f *Feed) *subscriptions {
 }
 
 // Acquire returns when events of the room reach this gateway. Each success needs one Release or Discard.
-// ctx must have a deadline.
+// ctx must have a deadline. The logs of users always do; they end in the hub with the last socket that is in them.
 func (f *Feed) Acquire(ctx context.Context, roomID string) error {
+	if _, ok := limits.UserOfLog(roomID); ok {
+		return nil
+	}
 	s := f.subscriptions
 	s.mu.Lock()
 	room := s.rooms[roomID]
@@ -71,6 +75,10 @@ func (f *Feed) Release(roomID string) { f.subscriptions.release(roomID, time.Now
 func (f *Feed) Discard(roomID string) { f.subscriptions.release(roomID, time.Time{}) }
 
 func (s *subscriptions) release(roomID string, idleSince time.Time) {
+	if _, ok := limits.UserOfLog(roomID); ok {
+		s.feed.deps.Hub.Forget(roomID)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if room := s.rooms[roomID]; room != nil {

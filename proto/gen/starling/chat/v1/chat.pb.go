@@ -1067,7 +1067,9 @@ type ReadRoomEventsRequest struct {
 	// Up to this sequence, 0 = to the head.
 	ToSeq uint64 `protobuf:"varint,3,opt,name=to_seq,json=toSeq,proto3" json:"to_seq,omitempty"`
 	// 1 to 1000, default 1000.
-	Limit         uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	Limit uint32 `protobuf:"varint,4,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Of a user's log: those stored after this time, in place of after_seq.
+	StoredAfter   *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=stored_after,json=storedAfter,proto3" json:"stored_after,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1130,9 +1132,17 @@ func (x *ReadRoomEventsRequest) GetLimit() uint32 {
 	return 0
 }
 
+func (x *ReadRoomEventsRequest) GetStoredAfter() *timestamppb.Timestamp {
+	if x != nil {
+		return x.StoredAfter
+	}
+	return nil
+}
+
 type ReadRoomEventsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// In sequence, without holes.
+	// In sequence, without holes. Of a user's log that no longer has what was asked for, or never had, it is one event at its head,
+	// which tells the client so.
 	Events        []*v1.RoomEvent `protobuf:"bytes,1,rep,name=events,proto3" json:"events,omitempty"`
 	Head          uint64          `protobuf:"varint,2,opt,name=head,proto3" json:"head,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1185,7 +1195,7 @@ func (x *ReadRoomEventsResponse) GetHead() uint64 {
 
 type GetHeadsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most 1000.
+	// At most 1000. The id of a user's log (package limits) is one of them too; its only member is the user.
 	RoomIds []string `protobuf:"bytes,1,rep,name=room_ids,json=roomIds,proto3" json:"room_ids,omitempty"`
 	// Only the rooms that this user is a member of; empty = all.
 	AsUserId string `protobuf:"bytes,2,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
@@ -1309,6 +1319,114 @@ func (x *GetHeadsResponse) GetClosedRoomIds() []string {
 	return nil
 }
 
+type ListLogHeadsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Logs with an event that was stored after this time, by the clock of the database.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLogHeadsRequest) Reset() {
+	*x = ListLogHeadsRequest{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLogHeadsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLogHeadsRequest) ProtoMessage() {}
+
+func (x *ListLogHeadsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLogHeadsRequest.ProtoReflect.Descriptor instead.
+func (*ListLogHeadsRequest) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListLogHeadsRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+type ListLogHeadsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// By user id: the sequence of the last such event.
+	Heads map[string]uint64 `protobuf:"bytes,1,rep,name=heads,proto3" json:"heads,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// since of the next question.
+	Until *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`
+	// There is more by now: ask on at once.
+	More          bool `protobuf:"varint,3,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListLogHeadsResponse) Reset() {
+	*x = ListLogHeadsResponse{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListLogHeadsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListLogHeadsResponse) ProtoMessage() {}
+
+func (x *ListLogHeadsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListLogHeadsResponse.ProtoReflect.Descriptor instead.
+func (*ListLogHeadsResponse) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ListLogHeadsResponse) GetHeads() map[string]uint64 {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+func (x *ListLogHeadsResponse) GetUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Until
+	}
+	return nil
+}
+
+func (x *ListLogHeadsResponse) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
 type ListMembersRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -1322,7 +1440,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[20]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1452,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[20]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1465,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{20}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListMembersRequest) GetRoomId() string {
@@ -1380,7 +1498,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[21]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1392,7 +1510,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[21]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1405,7 +1523,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{21}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListMembersResponse) GetUserIds() []string {
@@ -1428,7 +1546,7 @@ type ListRoommatesRequest struct {
 
 func (x *ListRoommatesRequest) Reset() {
 	*x = ListRoommatesRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[22]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1440,7 +1558,7 @@ func (x *ListRoommatesRequest) String() string {
 func (*ListRoommatesRequest) ProtoMessage() {}
 
 func (x *ListRoommatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[22]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1453,7 +1571,7 @@ func (x *ListRoommatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoommatesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoommatesRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{22}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListRoommatesRequest) GetUserId() string {
@@ -1486,7 +1604,7 @@ type ListRoommatesResponse struct {
 
 func (x *ListRoommatesResponse) Reset() {
 	*x = ListRoommatesResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[23]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1498,7 +1616,7 @@ func (x *ListRoommatesResponse) String() string {
 func (*ListRoommatesResponse) ProtoMessage() {}
 
 func (x *ListRoommatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[23]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1511,7 +1629,7 @@ func (x *ListRoommatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoommatesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoommatesResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{23}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListRoommatesResponse) GetUserIds() []string {
@@ -1530,7 +1648,7 @@ type GetNotificationHeadRequest struct {
 
 func (x *GetNotificationHeadRequest) Reset() {
 	*x = GetNotificationHeadRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[24]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1542,7 +1660,7 @@ func (x *GetNotificationHeadRequest) String() string {
 func (*GetNotificationHeadRequest) ProtoMessage() {}
 
 func (x *GetNotificationHeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[24]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1555,7 +1673,7 @@ func (x *GetNotificationHeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNotificationHeadRequest.ProtoReflect.Descriptor instead.
 func (*GetNotificationHeadRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{24}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetNotificationHeadRequest) GetUserId() string {
@@ -1575,7 +1693,7 @@ type GetNotificationHeadResponse struct {
 
 func (x *GetNotificationHeadResponse) Reset() {
 	*x = GetNotificationHeadResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[25]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1587,7 +1705,7 @@ func (x *GetNotificationHeadResponse) String() string {
 func (*GetNotificationHeadResponse) ProtoMessage() {}
 
 func (x *GetNotificationHeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[25]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1600,7 +1718,7 @@ func (x *GetNotificationHeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNotificationHeadResponse.ProtoReflect.Descriptor instead.
 func (*GetNotificationHeadResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{25}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *GetNotificationHeadResponse) GetCreatedAt() *timestamppb.Timestamp {
@@ -1697,12 +1815,13 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x19\n" +
 	"\back_args\x18\x03 \x01(\fR\aackArgs\x12-\n" +
-	"\x05emits\x18\x04 \x03(\v2\x17.starling.event.v1.EmitR\x05emits\"z\n" +
+	"\x05emits\x18\x04 \x03(\v2\x17.starling.event.v1.EmitR\x05emits\"\xb9\x01\n" +
 	"\x15ReadRoomEventsRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1b\n" +
 	"\tafter_seq\x18\x02 \x01(\x04R\bafterSeq\x12\x15\n" +
 	"\x06to_seq\x18\x03 \x01(\x04R\x05toSeq\x12\x14\n" +
-	"\x05limit\x18\x04 \x01(\rR\x05limit\"b\n" +
+	"\x05limit\x18\x04 \x01(\rR\x05limit\x12=\n" +
+	"\fstored_after\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vstoredAfter\"b\n" +
 	"\x16ReadRoomEventsResponse\x124\n" +
 	"\x06events\x18\x01 \x03(\v2\x1c.starling.event.v1.RoomEventR\x06events\x12\x12\n" +
 	"\x04head\x18\x02 \x01(\x04R\x04head\"\xa0\x01\n" +
@@ -1715,6 +1834,16 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x10GetHeadsResponse\x12C\n" +
 	"\x05heads\x18\x01 \x03(\v2-.starling.chat.v1.GetHeadsResponse.HeadsEntryR\x05heads\x12&\n" +
 	"\x0fclosed_room_ids\x18\x02 \x03(\tR\rclosedRoomIds\x1a8\n" +
+	"\n" +
+	"HeadsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"G\n" +
+	"\x13ListLogHeadsRequest\x120\n" +
+	"\x05since\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xdf\x01\n" +
+	"\x14ListLogHeadsResponse\x12G\n" +
+	"\x05heads\x18\x01 \x03(\v21.starling.chat.v1.ListLogHeadsResponse.HeadsEntryR\x05heads\x120\n" +
+	"\x05until\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12\x12\n" +
+	"\x04more\x18\x03 \x01(\bR\x04more\x1a8\n" +
 	"\n" +
 	"HeadsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
@@ -1736,7 +1865,8 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"X\n" +
 	"\x1bGetNotificationHeadResponse\x129\n" +
 	"\n" +
-	"created_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt2\xc0\t\n" +
+	"created_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt2\x9f\n" +
+	"\n" +
 	"\vChatService\x12k\n" +
 	"\tListRooms\x12\".starling.chat.v1.ListRoomsRequest\x1a#.starling.chat.v1.ListRoomsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/rooms\x12\x87\x01\n" +
 	"\fListMessages\x12%.starling.chat.v1.ListMessagesRequest\x1a&.starling.chat.v1.ListMessagesResponse\"(\x82\xd3\xe4\x93\x02\"\x12 /api/v1/rooms/{room_id}/messages\x12\x83\x01\n" +
@@ -1745,7 +1875,8 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x06Notify\x12\x1f.starling.chat.v1.NotifyRequest\x1a .starling.chat.v1.NotifyResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/v1/notifications\x12Q\n" +
 	"\bJoinRoom\x12!.starling.chat.v1.JoinRoomRequest\x1a\".starling.chat.v1.JoinRoomResponse\x12c\n" +
 	"\x0eReadRoomEvents\x12'.starling.chat.v1.ReadRoomEventsRequest\x1a(.starling.chat.v1.ReadRoomEventsResponse\x12Q\n" +
-	"\bGetHeads\x12!.starling.chat.v1.GetHeadsRequest\x1a\".starling.chat.v1.GetHeadsResponse\x12r\n" +
+	"\bGetHeads\x12!.starling.chat.v1.GetHeadsRequest\x1a\".starling.chat.v1.GetHeadsResponse\x12]\n" +
+	"\fListLogHeads\x12%.starling.chat.v1.ListLogHeadsRequest\x1a&.starling.chat.v1.ListLogHeadsResponse\x12r\n" +
 	"\x13GetNotificationHead\x12,.starling.chat.v1.GetNotificationHeadRequest\x1a-.starling.chat.v1.GetNotificationHeadResponse\x12Z\n" +
 	"\vListMembers\x12$.starling.chat.v1.ListMembersRequest\x1a%.starling.chat.v1.ListMembersResponse\x12`\n" +
 	"\rListRoommates\x12&.starling.chat.v1.ListRoommatesRequest\x1a'.starling.chat.v1.ListRoommatesResponseBEZCgithub.com/starling-chat/starling/proto/gen/starling/chat/v1;chatv1b\x06proto3"
@@ -1762,7 +1893,7 @@ func file_starling_chat_v1_chat_proto_rawDescGZIP() []byte {
 	return file_starling_chat_v1_chat_proto_rawDescData
 }
 
-var file_starling_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_starling_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_starling_chat_v1_chat_proto_goTypes = []any{
 	(*Sender)(nil),                      // 0: starling.chat.v1.Sender
 	(*Message)(nil),                     // 1: starling.chat.v1.Message
@@ -1784,19 +1915,22 @@ var file_starling_chat_v1_chat_proto_goTypes = []any{
 	(*ReadRoomEventsResponse)(nil),      // 17: starling.chat.v1.ReadRoomEventsResponse
 	(*GetHeadsRequest)(nil),             // 18: starling.chat.v1.GetHeadsRequest
 	(*GetHeadsResponse)(nil),            // 19: starling.chat.v1.GetHeadsResponse
-	(*ListMembersRequest)(nil),          // 20: starling.chat.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),         // 21: starling.chat.v1.ListMembersResponse
-	(*ListRoommatesRequest)(nil),        // 22: starling.chat.v1.ListRoommatesRequest
-	(*ListRoommatesResponse)(nil),       // 23: starling.chat.v1.ListRoommatesResponse
-	(*GetNotificationHeadRequest)(nil),  // 24: starling.chat.v1.GetNotificationHeadRequest
-	(*GetNotificationHeadResponse)(nil), // 25: starling.chat.v1.GetNotificationHeadResponse
-	nil,                                 // 26: starling.chat.v1.GetHeadsResponse.HeadsEntry
-	(*structpb.Struct)(nil),             // 27: google.protobuf.Struct
-	(*v1.ClientEvent)(nil),              // 28: starling.event.v1.ClientEvent
-	(*v1.Emit)(nil),                     // 29: starling.event.v1.Emit
-	(*v1.RoomEvent)(nil),                // 30: starling.event.v1.RoomEvent
-	(*v1.RoomGrant)(nil),                // 31: starling.event.v1.RoomGrant
-	(*timestamppb.Timestamp)(nil),       // 32: google.protobuf.Timestamp
+	(*ListLogHeadsRequest)(nil),         // 20: starling.chat.v1.ListLogHeadsRequest
+	(*ListLogHeadsResponse)(nil),        // 21: starling.chat.v1.ListLogHeadsResponse
+	(*ListMembersRequest)(nil),          // 22: starling.chat.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),         // 23: starling.chat.v1.ListMembersResponse
+	(*ListRoommatesRequest)(nil),        // 24: starling.chat.v1.ListRoommatesRequest
+	(*ListRoommatesResponse)(nil),       // 25: starling.chat.v1.ListRoommatesResponse
+	(*GetNotificationHeadRequest)(nil),  // 26: starling.chat.v1.GetNotificationHeadRequest
+	(*GetNotificationHeadResponse)(nil), // 27: starling.chat.v1.GetNotificationHeadResponse
+	nil,                                 // 28: starling.chat.v1.GetHeadsResponse.HeadsEntry
+	nil,                                 // 29: starling.chat.v1.ListLogHeadsResponse.HeadsEntry
+	(*structpb.Struct)(nil),             // 30: google.protobuf.Struct
+	(*v1.ClientEvent)(nil),              // 31: starling.event.v1.ClientEvent
+	(*v1.Emit)(nil),                     // 32: starling.event.v1.Emit
+	(*timestamppb.Timestamp)(nil),       // 33: google.protobuf.Timestamp
+	(*v1.RoomEvent)(nil),                // 34: starling.event.v1.RoomEvent
+	(*v1.RoomGrant)(nil),                // 35: starling.event.v1.RoomGrant
 }
 var file_starling_chat_v1_chat_proto_depIdxs = []int32{
 	0,  // 0: starling.chat.v1.Message.sender:type_name -> starling.chat.v1.Sender
@@ -1804,42 +1938,48 @@ var file_starling_chat_v1_chat_proto_depIdxs = []int32{
 	2,  // 2: starling.chat.v1.ListRoomsResponse.rooms:type_name -> starling.chat.v1.Room
 	1,  // 3: starling.chat.v1.ListMessagesResponse.messages:type_name -> starling.chat.v1.Message
 	8,  // 4: starling.chat.v1.ListReadersResponse.readers:type_name -> starling.chat.v1.Reader
-	27, // 5: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
-	28, // 6: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
-	29, // 7: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
-	30, // 8: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
-	31, // 9: starling.chat.v1.GetHeadsRequest.grants:type_name -> starling.event.v1.RoomGrant
-	26, // 10: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
-	31, // 11: starling.chat.v1.ListMembersRequest.grants:type_name -> starling.event.v1.RoomGrant
-	31, // 12: starling.chat.v1.ListRoommatesRequest.grants:type_name -> starling.event.v1.RoomGrant
-	32, // 13: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
-	3,  // 14: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
-	5,  // 15: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
-	7,  // 16: starling.chat.v1.ChatService.ListReaders:input_type -> starling.chat.v1.ListReadersRequest
-	10, // 17: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
-	12, // 18: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
-	14, // 19: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
-	16, // 20: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
-	18, // 21: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
-	24, // 22: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
-	20, // 23: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
-	22, // 24: starling.chat.v1.ChatService.ListRoommates:input_type -> starling.chat.v1.ListRoommatesRequest
-	4,  // 25: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
-	6,  // 26: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
-	9,  // 27: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
-	11, // 28: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
-	13, // 29: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
-	15, // 30: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
-	17, // 31: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
-	19, // 32: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
-	25, // 33: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
-	21, // 34: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
-	23, // 35: starling.chat.v1.ChatService.ListRoommates:output_type -> starling.chat.v1.ListRoommatesResponse
-	25, // [25:36] is the sub-list for method output_type
-	14, // [14:25] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	30, // 5: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
+	31, // 6: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
+	32, // 7: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
+	33, // 8: starling.chat.v1.ReadRoomEventsRequest.stored_after:type_name -> google.protobuf.Timestamp
+	34, // 9: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
+	35, // 10: starling.chat.v1.GetHeadsRequest.grants:type_name -> starling.event.v1.RoomGrant
+	28, // 11: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
+	33, // 12: starling.chat.v1.ListLogHeadsRequest.since:type_name -> google.protobuf.Timestamp
+	29, // 13: starling.chat.v1.ListLogHeadsResponse.heads:type_name -> starling.chat.v1.ListLogHeadsResponse.HeadsEntry
+	33, // 14: starling.chat.v1.ListLogHeadsResponse.until:type_name -> google.protobuf.Timestamp
+	35, // 15: starling.chat.v1.ListMembersRequest.grants:type_name -> starling.event.v1.RoomGrant
+	35, // 16: starling.chat.v1.ListRoommatesRequest.grants:type_name -> starling.event.v1.RoomGrant
+	33, // 17: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
+	3,  // 18: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
+	5,  // 19: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
+	7,  // 20: starling.chat.v1.ChatService.ListReaders:input_type -> starling.chat.v1.ListReadersRequest
+	10, // 21: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
+	12, // 22: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
+	14, // 23: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
+	16, // 24: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
+	18, // 25: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
+	20, // 26: starling.chat.v1.ChatService.ListLogHeads:input_type -> starling.chat.v1.ListLogHeadsRequest
+	26, // 27: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
+	22, // 28: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
+	24, // 29: starling.chat.v1.ChatService.ListRoommates:input_type -> starling.chat.v1.ListRoommatesRequest
+	4,  // 30: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
+	6,  // 31: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
+	9,  // 32: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
+	11, // 33: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
+	13, // 34: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
+	15, // 35: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
+	17, // 36: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
+	19, // 37: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
+	21, // 38: starling.chat.v1.ChatService.ListLogHeads:output_type -> starling.chat.v1.ListLogHeadsResponse
+	27, // 39: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
+	23, // 40: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
+	25, // 41: starling.chat.v1.ChatService.ListRoommates:output_type -> starling.chat.v1.ListRoommatesResponse
+	30, // [30:42] is the sub-list for method output_type
+	18, // [18:30] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_starling_chat_v1_chat_proto_init() }
@@ -1858,7 +1998,7 @@ func file_starling_chat_v1_chat_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_chat_v1_chat_proto_rawDesc), len(file_starling_chat_v1_chat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

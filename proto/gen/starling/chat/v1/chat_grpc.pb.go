@@ -30,6 +30,7 @@ const (
 	ChatService_JoinRoom_FullMethodName            = "/starling.chat.v1.ChatService/JoinRoom"
 	ChatService_ReadRoomEvents_FullMethodName      = "/starling.chat.v1.ChatService/ReadRoomEvents"
 	ChatService_GetHeads_FullMethodName            = "/starling.chat.v1.ChatService/GetHeads"
+	ChatService_ListLogHeads_FullMethodName        = "/starling.chat.v1.ChatService/ListLogHeads"
 	ChatService_GetNotificationHead_FullMethodName = "/starling.chat.v1.ChatService/GetNotificationHead"
 	ChatService_ListMembers_FullMethodName         = "/starling.chat.v1.ChatService/ListMembers"
 	ChatService_ListRoommates_FullMethodName       = "/starling.chat.v1.ChatService/ListRoommates"
@@ -56,6 +57,8 @@ type ChatServiceClient interface {
 	ReadRoomEvents(ctx context.Context, in *ReadRoomEventsRequest, opts ...grpc.CallOption) (*ReadRoomEventsResponse, error)
 	// For gateways: the last sequence of each room, to find a lost last event.
 	GetHeads(ctx context.Context, in *GetHeadsRequest, opts ...grpc.CallOption) (*GetHeadsResponse, error)
+	// For gateways: whose logs have grown lately, to find events that were lost on their way.
+	ListLogHeads(ctx context.Context, in *ListLogHeadsRequest, opts ...grpc.CallOption) (*ListLogHeadsResponse, error)
 	// For gateways: when the user's newest notification was stored, to tell whether a socket missed any.
 	GetNotificationHead(ctx context.Context, in *GetNotificationHeadRequest, opts ...grpc.CallOption) (*GetNotificationHeadResponse, error)
 	// For services: the members of a room that the asking user belongs to.
@@ -152,6 +155,16 @@ func (c *chatServiceClient) GetHeads(ctx context.Context, in *GetHeadsRequest, o
 	return out, nil
 }
 
+func (c *chatServiceClient) ListLogHeads(ctx context.Context, in *ListLogHeadsRequest, opts ...grpc.CallOption) (*ListLogHeadsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListLogHeadsResponse)
+	err := c.cc.Invoke(ctx, ChatService_ListLogHeads_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *chatServiceClient) GetNotificationHead(ctx context.Context, in *GetNotificationHeadRequest, opts ...grpc.CallOption) (*GetNotificationHeadResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetNotificationHeadResponse)
@@ -203,6 +216,8 @@ type ChatServiceServer interface {
 	ReadRoomEvents(context.Context, *ReadRoomEventsRequest) (*ReadRoomEventsResponse, error)
 	// For gateways: the last sequence of each room, to find a lost last event.
 	GetHeads(context.Context, *GetHeadsRequest) (*GetHeadsResponse, error)
+	// For gateways: whose logs have grown lately, to find events that were lost on their way.
+	ListLogHeads(context.Context, *ListLogHeadsRequest) (*ListLogHeadsResponse, error)
 	// For gateways: when the user's newest notification was stored, to tell whether a socket missed any.
 	GetNotificationHead(context.Context, *GetNotificationHeadRequest) (*GetNotificationHeadResponse, error)
 	// For services: the members of a room that the asking user belongs to.
@@ -242,6 +257,9 @@ func (UnimplementedChatServiceServer) ReadRoomEvents(context.Context, *ReadRoomE
 }
 func (UnimplementedChatServiceServer) GetHeads(context.Context, *GetHeadsRequest) (*GetHeadsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetHeads not implemented")
+}
+func (UnimplementedChatServiceServer) ListLogHeads(context.Context, *ListLogHeadsRequest) (*ListLogHeadsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListLogHeads not implemented")
 }
 func (UnimplementedChatServiceServer) GetNotificationHead(context.Context, *GetNotificationHeadRequest) (*GetNotificationHeadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetNotificationHead not implemented")
@@ -417,6 +435,24 @@ func _ChatService_GetHeads_Handler(srv interface{}, ctx context.Context, dec fun
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ChatService_ListLogHeads_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListLogHeadsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChatServiceServer).ListLogHeads(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChatService_ListLogHeads_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChatServiceServer).ListLogHeads(ctx, req.(*ListLogHeadsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ChatService_GetNotificationHead_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetNotificationHeadRequest)
 	if err := dec(in); err != nil {
@@ -509,6 +545,10 @@ var ChatService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetHeads",
 			Handler:    _ChatService_GetHeads_Handler,
+		},
+		{
+			MethodName: "ListLogHeads",
+			Handler:    _ChatService_ListLogHeads_Handler,
 		},
 		{
 			MethodName: "GetNotificationHead",

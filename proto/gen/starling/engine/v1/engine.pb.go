@@ -990,7 +990,10 @@ type SessionState struct {
 	Rooms []*SessionRoom `protobuf:"bytes,7,rep,name=rooms,proto3" json:"rooms,omitempty"`
 	// Counts how often the socket entered or left a room. Its offsets carry it too: a state that is older than what the client
 	// knows, because the one after it was not stored, is of no use.
-	Generation    uint64 `protobuf:"varint,8,opt,name=generation,proto3" json:"generation,omitempty"`
+	Generation uint64 `protobuf:"varint,8,opt,name=generation,proto3" json:"generation,omitempty"`
+	// When the client first had the socket: what its user's log got since then the client is to be told. While it was told nothing the
+	// log is not among the rooms.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=since,proto3" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1079,6 +1082,13 @@ func (x *SessionState) GetGeneration() uint64 {
 		return x.Generation
 	}
 	return 0
+}
+
+func (x *SessionState) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
 }
 
 type SessionRoom struct {
@@ -1283,7 +1293,7 @@ const file_starling_engine_v1_engine_proto_rawDesc = "" +
 	"\x06tunnel\x18\x01 \x01(\tR\x06tunnel\x12\x10\n" +
 	"\x03sid\x18\x02 \x01(\tR\x03sid\"\x1c\n" +
 	"\bTakeover\x12\x10\n" +
-	"\x03pid\x18\x01 \x01(\tR\x03pid\"\x90\x02\n" +
+	"\x03pid\x18\x01 \x01(\tR\x03pid\"\xc2\x02\n" +
 	"\fSessionState\x12\x1b\n" +
 	"\tsocket_id\x18\x01 \x01(\tR\bsocketId\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x17\n" +
@@ -1295,7 +1305,8 @@ const file_starling_engine_v1_engine_proto_rawDesc = "" +
 	"\x05rooms\x18\a \x03(\v2\x1f.starling.engine.v1.SessionRoomR\x05rooms\x12\x1e\n" +
 	"\n" +
 	"generation\x18\b \x01(\x04R\n" +
-	"generation\"N\n" +
+	"generation\x120\n" +
+	"\x05since\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"N\n" +
 	"\vSessionRoom\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\rR\x05index\x12\x17\n" +
 	"\aroom_id\x18\x02 \x01(\tR\x06roomId\x12\x10\n" +
@@ -1352,12 +1363,13 @@ var file_starling_engine_v1_engine_proto_depIdxs = []int32{
 	12, // 7: starling.engine.v1.EngineMessage.takeover:type_name -> starling.engine.v1.Takeover
 	11, // 8: starling.engine.v1.EngineMessage.arriving:type_name -> starling.engine.v1.Arriving
 	14, // 9: starling.engine.v1.SessionState.rooms:type_name -> starling.engine.v1.SessionRoom
-	16, // 10: starling.engine.v1.SessionEnd.at:type_name -> google.protobuf.Timestamp
-	11, // [11:11] is the sub-list for method output_type
-	11, // [11:11] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	16, // 10: starling.engine.v1.SessionState.since:type_name -> google.protobuf.Timestamp
+	16, // 11: starling.engine.v1.SessionEnd.at:type_name -> google.protobuf.Timestamp
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_starling_engine_v1_engine_proto_init() }

@@ -612,7 +612,7 @@ func (x *ClientReply) GetMore() []*ClientReply {
 // RoomEvent is one event of a room. It travels in a RoomEventBatch.
 // Publisher: chat-service. A durable event (seq > 0) goes through the stream ROOMS and is republished to the live
 // subject; an ephemeral one (seq = 0) goes to the live subject only.
-// Consumers: gateways with a member of the room.
+// Consumers: gateways with a member of the room. Events of users' logs, which are rooms too, go to all of them.
 type RoomEvent struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`

@@ -1,0 +1,35 @@
+package relay
+
+import "github.com/starling-chat/starling/gateway/internal/userlog"
+
+var _ userlog.Client = (*client)(nil)
+
+// LogStart implements userlog.Client.
+func (c *client) LogStart() userlog.Start { return c.log }
+
+// InRoom implements userlog.Client.
+func (c *client) InRoom(roomID string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.roomLocked(roomID) >= 0
+}
+
+// RoomIndex implements userlog.Client.
+func (c *client) RoomIndex(roomID string) uint32 { return c.roomIndex(roomID) }
+
+// ListRoom implements userlog.Client. The state in the bus lists the room from then on, so that a recovery brings it back.
+func (c *client) ListRoom(roomID string, index uint32, seq uint64) (alive bool) {
+	r := c.relay
+	if err := r.rooms.Acquire(r.ctx, roomID); err != nil { // of a log it does not fail
+		return false
+	}
+	if _, alive = c.addRoom(clientRoom{id: roomID, index: index, seq: seq}, true); alive {
+		r.save(c)
+	} else {
+		r.rooms.Discard(roomID)
+	}
+	return alive
+}
+
+// Gone implements userlog.Client.
+func (c *client) Gone() bool { return c.isGone() }
