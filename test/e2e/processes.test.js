@@ -28,14 +28,17 @@ after(async () => {
 /** A member of a room that logs what it sees of it. */
 async function member(t, room, gateway) {
   const user = await newUser('user');
-  const socket = io(fleet.urls[gateway], { auth: { token: user.token }, transports: ['websocket'], forceNew: true, reconnectionDelay: 200, reconnectionDelayMax: 600 });
+  const log = []; // the useq of what the user's log told
+  const auth = (give) => give({ token: user.token, ...(log.length > 0 && { useq: log.at(-1) }) });
+  const socket = io(fleet.urls[gateway], { auth, transports: ['websocket'], forceNew: true, reconnectionDelay: 200, reconnectionDelayMax: 600 });
   t.after(() => socket.close());
+  socket.onAny((event, e) => { if (event.startsWith('me:')) log.push(e.useq); });
   const seen = [];
   const connects = [];
   socket.on('message:new', (m) => { if (m.roomId === room) seen.push(m); });
   socket.on('connect', () => connects.push(socket.recovered));
   await until(async () => (await socket.timeout(3000).emitWithAck('room:join', room).catch(() => ({}))).ok, 60_000, 'joined');
-  return { socket, seen, connects, user };
+  return { socket, seen, connects, user, log };
 }
 
 /** Sends until told to stop, each message again with its clientMsgId until it is acknowledged. */
@@ -78,12 +81,18 @@ for (const victim of ['chat', 'presence', 'auth', 'gateway-0']) {
     await until(() => senders.every((s) => s.acked.length > 20), 60_000, 'senders are at work');
 
     await fleet.kill(victim);
-    await new Promise((resolve) => { setTimeout(resolve, 1500); });
+    let told = 1; // of the log of the first member: its own join, and the rooms that it is added to meanwhile
+    for (const end = Date.now() + 1500; Date.now() < end; await new Promise((resolve) => { setTimeout(resolve, 100); })) {
+      const made = await members[1].socket.timeout(3000).emitWithAck('room:create', { kind: 'private', members: [{ userId: members[0].user.id }] }).catch(() => ({}));
+      if (made.ok) told += 1;
+    }
     fleet.run(victim);
     await fleet.ready(victim);
     const then = senders.map((s) => s.acked.length);
     await until(() => senders.every((s, i) => s.acked.length > then[i] + 20), 60_000, 'later sends work');
     await Promise.all(senders.map((s) => s.stop()));
+    await until(() => members[0].log.length >= told, 60_000, `the log of a user, ${told} events, has ${members[0].log}`);
+    assert.deepEqual(members[0].log, members[0].log.map((_, i) => i + 1), 'every event of a user\'s log once, in order');
 
     const history = await stored(members[1], room);
     const byId = new Map(history.map((m) => [m.clientMsgId, m]));

@@ -9,8 +9,8 @@ import { newUser, roomId } from './user.js';
 
 const binary = process.env.STARLING_BINARY;
 
-async function open(t, base, token) {
-  const socket = io(base, { auth: { token }, transports: ['websocket'], forceNew: true, reconnection: false, timeout: 30_000 });
+async function open(t, base, token, more) {
+  const socket = io(base, { auth: { token, ...more }, transports: ['websocket'], forceNew: true, reconnection: false, timeout: 30_000 });
   t.after(() => socket.close());
   await new Promise((resolve, reject) => { socket.once('connect', resolve).once('connect_error', reject); });
   return socket;
@@ -34,6 +34,7 @@ test('messages, rooms, accounts and keys survive a restart; unknown users are re
   const room = roomId();
   const a = await open(t, base, ann.token);
   await ask(a, 'room:join', room);
+  const made = await ask(a, 'room:create', { kind: 'private' });
   const acks = [];
   for (let i = 0; i < 20; i += 1) acks.push(await ask(a, 'message:send', { roomId: room, content: `m${i}`, clientMsgId: `c${i}` }));
   const username = `keeper-${process.pid}`;
@@ -45,7 +46,8 @@ test('messages, rooms, accounts and keys survive a restart; unknown users are re
 
   system = await System.start({ ...options, env: { AUTH_AUTO_PROVISION: 'false' } });
   [base] = system.urls;
-  const b = await open(t, base, ann.token);
+  const b = await open(t, base, ann.token, { useq: 1 });
+  const mine = new Promise((resolve) => { b.once('me:room-added', resolve); });
   const history = new Promise((resolve) => { b.once('room:history', resolve); });
   const joined = await ask(b, 'room:join', room);
   assert.equal(joined.ok, true, JSON.stringify(joined));
@@ -56,6 +58,9 @@ test('messages, rooms, accounts and keys survive a restart; unknown users are re
   const next = await ask(b, 'message:send', { roomId: room, content: 'after' });
   assert.equal(next.seq, acks.at(-1).seq + 1);
   assert.equal((await live).seq, next.seq);
+
+  const added = await mine;
+  assert.deepEqual([added.useq, added.room.roomId], [2, made.room.roomId], 'what the client had not seen of its log');
 
   await open(t, base, registered.body.accessToken);
   assert.equal((await post(base, '/api/v1/auth/refresh', { refreshToken: registered.body.refreshToken })).status, 200);

@@ -23,6 +23,8 @@ type Needs struct {
 	Owners  []RoomID     // whose owners have to be known
 	Company []Membership // of whom it has to be known whether others are in the room
 	Repeats []Repeat     // only where they were asked for
+	Logs    []UserID     // whose logs are told something: to be locked, and made where they do not exist
+	Infos   []RoomID     // that are told of in a log
 
 	repeats bool // they were
 }
@@ -43,7 +45,7 @@ func NeedsOf(commands []Command, repeats bool) Needs {
 		c.need(&n)
 	}
 	n.Create, n.Rooms, n.Members, n.Repeats = unique(n.Create), unique(n.Rooms), unique(n.Members), unique(n.Repeats)
-	n.Owners, n.Company = unique(n.Owners), unique(n.Company)
+	n.Owners, n.Company, n.Logs, n.Infos = unique(n.Owners), unique(n.Company), unique(n.Logs), unique(n.Infos)
 	n.Names = Newest(n.Names)
 	return n
 }
@@ -75,6 +77,8 @@ type State struct {
 	Sent    map[Repeat]Outcome    // the first messages of Repeats
 	Written map[int]Outcome       // by index: commands that an earlier try of unknown outcome wrote after all
 	Again   bool                  // there was such a try: what it may have done is what is asked for
+	Logs    map[UserID]uint64     // the last sequences of Needs.Logs
+	Infos   map[RoomID]RoomInfo   // of Needs.Infos, those that exist; members are counted as far as maxCounted
 }
 
 // Room is the state of a room that a batch may change.
@@ -111,6 +115,10 @@ type Changes struct {
 	Audit []Audit
 	// Rooms are the new states of the rooms.
 	Rooms []ChangedRoom
+	// Told are the facts of users' logs; they go out like Events, and behind them.
+	Told []RoomEvent
+	// Logs are the new states of users' logs.
+	Logs []ChangedLog
 	// Unmade are rooms of State.Fresh that no command made after all: to be deleted.
 	Unmade []RoomID
 }
@@ -144,7 +152,7 @@ type ChangedRoom struct {
 }
 
 // Empty tells that there is nothing to write.
-func (c *Changes) Empty() bool { return len(c.Events)+len(c.Audit) == 0 }
+func (c *Changes) Empty() bool { return len(c.Events)+len(c.Audit)+len(c.Told) == 0 }
 
 // Decide says what the commands, one after the other, do to what there is. The outcomes go with the commands by index. State and
 // commands stay as they are.
@@ -160,6 +168,7 @@ func Decide(state State, commands []Command) (Changes, []Outcome) {
 		outcomes[i] = c.decide(b)
 	}
 	b.collect()
+	b.tellAll()
 	return b.changes, outcomes
 }
 
@@ -173,6 +182,8 @@ type batch struct {
 	members map[Membership]*changingMember
 	touched []Membership // in the order in which they changed first
 	sent    map[Repeat]Outcome
+
+	tellings []telling
 }
 
 type changingRoom struct {
@@ -181,6 +192,7 @@ type changingRoom struct {
 	made    *NewRoom
 	changed bool
 	inherit bool
+	grown   int // by so many members
 }
 
 type changingMember struct {

@@ -136,6 +136,7 @@ func TestDecide(t *testing.T) {
 			if changes.Empty() != (len(test.want.Events) == 0) {
 				t.Errorf("Empty = %v with %d events", changes.Empty(), len(changes.Events))
 			}
+			tellsWhomItLocked(t, changes, test.commands)
 			if diff := cmp.Diff(test.before.State().Members, state.Members); diff != "" {
 				t.Errorf("the state was changed (-before +after):\n%s", diff)
 			}
@@ -201,6 +202,7 @@ func TestNeedsOf(t *testing.T) {
 		Members: []chat.Membership{{"r", "ann"}, {"r", "bob"}, {"s", "ann"}, {"r", "cid"}},
 		Owners:  []chat.RoomID{"r"}, Company: []chat.Membership{{"r", "cid"}}, Repeats: []chat.Repeat{{"r", "ann", "c"}, {"s", "ann", "c"}},
 		Names: []chat.UserName{{"ann", chat.Name{"ann", 2}}, {"bob", chat.Name{Text: "bob"}}},
+		Logs:  []chat.UserID{"bob", "cid", "ann"}, Infos: []chat.RoomID{"r"},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(chat.Needs{})); diff != "" {
 		t.Errorf("NeedsOf (-want +got):\n%s", diff)

@@ -67,6 +67,7 @@ func (b *batch) sentBefore(c Send) (Outcome, bool) {
 
 func (c Join) need(n *Needs) {
 	n.Members, n.Names = append(n.Members, c.membership()), append(n.Names, c.name())
+	n.Logs, n.Infos = append(n.Logs, c.User), append(n.Infos, c.Room)
 	if c.Create != "" {
 		n.Create = append(n.Create, c.Room)
 	}
@@ -124,12 +125,14 @@ func (b *batch) enter(o Origin, r *changingRoom, who Invited, name Name) Outcome
 	if m.Role == "" {
 		m.Role = access.RoleMember
 	}
+	r.grown++
+	b.tell(who.User, o, r, RoomAdded{By: joined.By})
 	return b.happened(o, r, RoomEvent{Fact: joined})
 }
 
 func (c Leave) need(n *Needs) {
 	n.Members = append(n.Members, c.membership())
-	n.Owners, n.Company = append(n.Owners, c.Room), append(n.Company, c.membership())
+	n.Owners, n.Company, n.Logs = append(n.Owners, c.Room), append(n.Company, c.membership()), append(n.Logs, c.User)
 	if c.Successor != "" {
 		n.Members = append(n.Members, Membership{c.Room, c.Successor})
 	}
@@ -185,6 +188,17 @@ func (c Create) need(n *Needs) {
 	if c.User != System {
 		n.Names = append(n.Names, c.name())
 	}
+	needLogs(n, c.Origin, c.Members)
+}
+
+// needLogs adds the logs of those who are in a room from its start.
+func needLogs(n *Needs, o Origin, others []Invited) {
+	if o.User != System {
+		n.Logs = append(n.Logs, o.User)
+	}
+	for _, other := range others {
+		n.Logs = append(n.Logs, other.User)
+	}
 }
 
 // appendNames adds users whose names are asked for: the one who invites them does not bring them.
@@ -229,6 +243,7 @@ func (c Open) need(n *Needs) {
 	if c.User != System {
 		n.Names = append(n.Names, c.name())
 	}
+	needLogs(n, c.Origin, c.Others)
 }
 
 // decide makes the direct room, unless there is one.

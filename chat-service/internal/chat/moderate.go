@@ -104,6 +104,7 @@ func needBoth(n *Needs, o Origin, who UserID) {
 func (c Add) need(n *Needs) {
 	needBoth(n, c.Origin, c.Who.User)
 	n.Names = appendNames(n.Names, []Invited{c.Who})
+	n.Logs, n.Infos = append(n.Logs, c.Who.User), append(n.Infos, c.Room)
 }
 
 // decide adds the user, unless it is banned or a member.
@@ -131,7 +132,10 @@ func (c Add) decide(b *batch) Outcome {
 	return b.enter(c.Origin, r, c.Who, b.named(c.Who.User))
 }
 
-func (c Remove) need(n *Needs) { needBoth(n, c.Origin, c.Who) }
+func (c Remove) need(n *Needs) {
+	needBoth(n, c.Origin, c.Who)
+	n.Logs = append(n.Logs, c.Who)
+}
 
 // decide ends the membership, if there is one.
 func (c Remove) decide(b *batch) Outcome {
@@ -156,6 +160,12 @@ func (b *batch) exit(o Origin, r *changingRoom, left UserLeft) Outcome {
 	if r.Owner == left.User {
 		r.Owner, r.inherit = "", true
 	}
+	r.grown--
+	reason := left.Reason
+	if reason == "" {
+		reason = LeftBySelf
+	}
+	b.tell(left.User, o, r, RoomRemoved{Room: o.Room, Reason: reason})
 	return b.happened(o, r, RoomEvent{Fact: left, EvictUser: left.User})
 }
 
@@ -212,7 +222,12 @@ func (b *batch) otherOwner(id RoomID, r *changingRoom, user UserID) (UserID, boo
 	return "", false
 }
 
-func (c Restrict) need(n *Needs) { needBoth(n, c.Origin, c.Who) }
+func (c Restrict) need(n *Needs) {
+	needBoth(n, c.Origin, c.Who)
+	if !c.Mute {
+		n.Logs = append(n.Logs, c.Who)
+	}
+}
 
 // decide bans, mutes, or ends it. A ban ends the membership as well.
 func (c Restrict) decide(b *batch) Outcome {

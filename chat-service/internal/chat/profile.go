@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"time"
 	"unicode/utf8"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
@@ -25,6 +26,16 @@ type Profile struct {
 type NewRoom struct {
 	Kind    access.Kind
 	Profile Profile
+}
+
+// RoomInfo is what a room is, the same for everybody who may see it.
+type RoomInfo struct {
+	Room      RoomID
+	Kind      access.Kind
+	Profile   Profile
+	Version   uint64 // counts the changes of the room
+	CreatedAt time.Time
+	Members   int
 }
 
 // Check refuses what is too large, or cannot be stored.

@@ -252,7 +252,7 @@ func profileOf(p *chatv1.RoomProfile) (chat.Profile, error) {
 	return out, err
 }
 
-func roomInfo(r *usecases.RoomInfo) *chatv1.RoomInfo {
+func roomInfo(r *chat.RoomInfo) *chatv1.RoomInfo {
 	info := &chatv1.RoomInfo{
 		RoomId: string(r.Room), Kind: string(r.Kind), Version: r.Version, CreatedAt: wire.Time(r.CreatedAt),
 		MemberCount: uint32(min(max(r.Members, 0), math.MaxInt32)),

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -206,13 +207,26 @@ func (s *Server) JoinRoom(ctx context.Context, r *chatv1.JoinRoomRequest) (*chat
 	}, nil
 }
 
+// roomOrLog checks what a gateway names.
+func roomOrLog(id string) (chat.RoomID, error) {
+	if user, ok := chat.UserOf(chat.RoomID(id)); ok {
+		_, err := chat.ParseUserID(string(user))
+		return chat.RoomID(id), err
+	}
+	return chat.ParseRoomID(id)
+}
+
 // ReadRoomEvents gives a gateway the events that it missed.
 func (s *Server) ReadRoomEvents(ctx context.Context, r *chatv1.ReadRoomEventsRequest) (*chatv1.ReadRoomEventsResponse, error) {
-	room, err := chat.ParseRoomID(r.GetRoomId())
+	room, err := roomOrLog(r.GetRoomId())
 	if err != nil {
 		return nil, err
 	}
-	events, head, err := s.service.Events(ctx, room, r.GetAfterSeq(), r.GetToSeq(), int(min(r.GetLimit(), math.MaxInt32)))
+	var since time.Time
+	if t := r.GetStoredAfter(); t != nil {
+		since = t.AsTime()
+	}
+	events, head, err := s.service.Events(ctx, room, r.GetAfterSeq(), r.GetToSeq(), since, int(min(r.GetLimit(), math.MaxInt32)))
 	if err != nil {
 		return nil, err
 	}
@@ -235,7 +249,7 @@ func (s *Server) ReadRoomEvents(ctx context.Context, r *chatv1.ReadRoomEventsReq
 func (s *Server) GetHeads(ctx context.Context, r *chatv1.GetHeadsRequest) (*chatv1.GetHeadsResponse, error) {
 	rooms := make([]chat.RoomID, len(r.GetRoomIds()))
 	for i, id := range r.GetRoomIds() {
-		room, err := chat.ParseRoomID(id)
+		room, err := roomOrLog(id)
 		if err != nil {
 			return nil, err
 		}
@@ -254,6 +268,21 @@ func (s *Server) GetHeads(ctx context.Context, r *chatv1.GetHeadsRequest) (*chat
 		if head.ByToken && !head.Member {
 			answer.ClosedRoomIds = append(answer.ClosedRoomIds, string(id))
 		}
+	}
+	return answer, nil
+}
+
+// ListLogHeads tells a gateway whose logs have grown.
+func (s *Server) ListLogHeads(ctx context.Context, r *chatv1.ListLogHeadsRequest) (*chatv1.ListLogHeadsResponse, error) {
+	grown, err := s.service.GrownLogs(ctx, r.GetSince().AsTime())
+	if err != nil {
+		return nil, err
+	}
+	answer := &chatv1.ListLogHeadsResponse{
+		Heads: make(map[string]uint64, len(grown.Heads)), Until: timestamppb.New(grown.Until), More: grown.More,
+	}
+	for user, head := range grown.Heads {
+		answer.Heads[string(user)] = head
 	}
 	return answer, nil
 }

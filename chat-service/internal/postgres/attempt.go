@@ -129,13 +129,19 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, err
 		Random:  random64,
 		Again:   a.tried != nil,
 	}
-	steps := append(make([]step, 0, 7), step{sql: sqlBegin})
+	steps := append(make([]step, 0, 9), step{sql: sqlBegin})
 	if len(needs.Create) > 0 {
 		steps = append(steps, createRooms(needs.Create, &state))
 	}
 	steps = append(steps, lockRooms(needs.Rooms, &state))
 	if len(needs.Names) > 0 {
 		steps = append(steps, keepNames(needs.Names, &state)) // before memberships, as Rename does
+	}
+	if len(needs.Logs) > 0 {
+		steps = append(steps, lockLogs(needs.Logs, &state)) // behind the rooms and the names, always
+	}
+	if len(needs.Infos) > 0 {
+		steps = append(steps, readInfos(needs.Infos, &state))
 	}
 	if len(needs.Members) > 0 {
 		steps = append(steps, readMembers(needs.Members, &state))

@@ -99,6 +99,10 @@ func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time)
 	if err != nil {
 		return nil, err
 	}
+	told, err := s.logSteps(changes, out)
+	if err != nil {
+		return nil, err
+	}
 	out.ID = id
 	steps := make([]step, 0, 8)
 	if m := messages; len(m.rooms) > 0 {
@@ -111,7 +115,7 @@ func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time)
 	}
 	steps = append(steps, membershipSteps(changes)...)
 	steps = append(steps, moderationSteps(changes, at)...)
-	steps = append(steps, roomSteps(changes.Rooms)...)
+	steps = append(append(steps, roomSteps(changes.Rooms)...), told...)
 	if len(changes.Unmade) > 0 {
 		steps = append(steps, step{sql: sqlUnmakeRooms, args: []any{roomIDs(changes.Unmade)}})
 	}

@@ -14,10 +14,12 @@
 //	messages     the room log's messages          ┐ both numbered by rooms.last_seq: together they are the
 //	room_events  the room log's other events      ┘ room's log, 1..last_seq without holes
 //	receipts     read up to a sequence
+//	user_logs    the counter last_seq of a user's log
+//	user_events  the facts of users' logs, the last thousand of each
 //	outbox       one row a transaction: its events, until the stream has them
 //	notifications
 //
 // A message is its own event: it is inserted once, and message:new is made from it again for a replay.
 //
-// Locks are taken in one order, rooms by room_id, so that batches of several replicas cannot deadlock.
+// Locks are taken in one order, rooms by room_id, then names and logs by user_id, so that batches of several replicas cannot deadlock.
 package postgres

@@ -8,7 +8,6 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
 // What a access.Standing is read from: r is the room, me the membership, x what the user is kept from there; each may be missing. A
@@ -80,11 +79,11 @@ const sqlRoom = `SELECT ` + standingColumns + `,
 	FROM (VALUES ($1::text, $2::text)) AS a (room_id, user_id)` + standingJoins
 
 // Room implements usecases.Store.
-func (s *Store) Room(ctx context.Context, m chat.Membership, granted access.Rights) (usecases.RoomInfo, access.Standing, error) {
+func (s *Store) Room(ctx context.Context, m chat.Membership, granted access.Rights) (chat.RoomInfo, access.Standing, error) {
 	var row standingRow
-	var info usecases.RoomInfo
+	var info chat.RoomInfo
 	err := s.do(ctx, "read room", func(ctx context.Context) error {
-		row, info = standingRow{}, usecases.RoomInfo{Room: m.Room}
+		row, info = standingRow{}, chat.RoomInfo{Room: m.Room}
 		var content string
 		var version int64
 		err := s.pool.QueryRow(ctx, sqlRoom, string(m.Room), string(m.User), granted != 0).Scan(append(row.into(),

@@ -219,7 +219,11 @@ func (p *Publisher) publishRow(out chat.Outgoing, complete func(ok bool)) {
 
 // messageID lets the stream drop a repeat: the room's token and the sequences. A row makes the same chunks each time.
 func messageID(roomLog string, chunk wire.Chunk) string {
-	return fmt.Sprintf("%s:%d-%d", roomLog[strings.LastIndexByte(roomLog, '.')+1:], chunk.First, chunk.Last)
+	name := roomLog[strings.LastIndexByte(roomLog, '.')+1:]
+	if _, isLog := chat.UserOf(chunk.Room); isLog {
+		name = subject.RoomToken(string(chunk.Room)) // the subject is that of a shard of users
+	}
+	return fmt.Sprintf("%s:%d-%d", name, chunk.First, chunk.Last)
 }
 
 // readAcks takes the stream's answers, and notices those that do not come.

@@ -20,6 +20,7 @@ import (
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/pg/pgtest"
+	"github.com/starling-chat/starling/proto/limits"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
@@ -224,12 +225,17 @@ func TestNoJetStream(t *testing.T) {
 
 func TestMessageIDs(t *testing.T) {
 	id := func(room string, first, last uint64) string {
-		return messageID(subject.RoomLog(room), wire.Chunk{First: first, Last: last})
+		return messageID(subject.RoomLog(room), wire.Chunk{Room: chat.RoomID(room), First: first, Last: last})
+	}
+	logs := []string{limits.UserLog("ann"), limits.UserLog("user 37")} // of one shard
+	if subject.RoomLog(logs[0]) != subject.RoomLog(logs[1]) {
+		t.Fatalf("the logs have the subjects %s and %s, want one", subject.RoomLog(logs[0]), subject.RoomLog(logs[1]))
 	}
 	ids := []string{
+		id(logs[0], 1, 1), id(logs[1], 1, 1),
 		id("general", 1, 1), id("general", 1, 2), id("general", 2, 2), id("a.b *", 1, 1), id(uuid.NewString()+uuid.NewString(), 1, 1),
 	}
-	if slices.Sort(ids); len(slices.Compact(ids)) != 5 {
+	if slices.Sort(ids); len(slices.Compact(ids)) != 7 {
 		t.Errorf("message ids %v are not distinct", ids)
 	}
 }

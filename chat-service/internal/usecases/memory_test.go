@@ -120,7 +120,7 @@ func (t *memoryTransaction) Commit(ctx context.Context) ([]chat.Outcome, chat.Ou
 		return nil, chat.Outgoing{}, what.err
 	}
 	var out chat.Outgoing
-	for _, e := range changes.Events {
+	for _, e := range slices.Concat(changes.Events, changes.Told) {
 		out.Events = append(out.Events, chat.EncodedEvent{Room: e.Room, Seq: e.Seq})
 	}
 	return outcomes, out, nil
@@ -138,6 +138,12 @@ func (m *memory) apply(changes *chat.Changes, commands []chat.Command, outcomes 
 	}
 	for _, r := range changes.Rooms {
 		m.state.Rooms[r.ID] = r.Room
+	}
+	for _, l := range changes.Logs {
+		if m.state.Logs == nil {
+			m.state.Logs = map[chat.UserID]uint64{}
+		}
+		m.state.Logs[l.User] = l.Seq
 	}
 	for i, c := range commands {
 		if s, ok := c.(chat.Send); ok && s.ClientMsgID != "" && outcomes[i].Changed {
@@ -173,12 +179,12 @@ func (m *memory) Standing(_ context.Context, pair chat.Membership) (access.Stand
 	return m.standing(pair), m.state.Members[pair].Name, nil
 }
 
-func (m *memory) Room(_ context.Context, pair chat.Membership, granted access.Rights) (RoomInfo, access.Standing, error) {
+func (m *memory) Room(_ context.Context, pair chat.Membership, granted access.Rights) (chat.RoomInfo, access.Standing, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.standing(pair)
 	s.Granted = granted
-	return RoomInfo{Room: pair.Room, Kind: m.state.Rooms[pair.Room].Kind}, s, nil
+	return chat.RoomInfo{Room: pair.Room, Kind: m.state.Rooms[pair.Room].Kind}, s, nil
 }
 
 func (m *memory) MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcome, error) {

@@ -17,16 +17,6 @@ const (
 	maxDirect     = 9   // users of a direct room, the one who opens it included
 )
 
-// RoomInfo is what a room is, the same for everybody who may see it.
-type RoomInfo struct {
-	Room      chat.RoomID
-	Kind      access.Kind
-	Profile   chat.Profile
-	Version   uint64 // counts the changes of the room
-	CreatedAt time.Time
-	Members   int
-}
-
 // CreateRequest is a room to make.
 type CreateRequest struct {
 	Room    chat.RoomID // "" = one that nobody can guess
@@ -36,9 +26,9 @@ type CreateRequest struct {
 }
 
 // Create makes a room that the caller owns. Its other members whose names nobody has told are called by their ids until they come.
-func (s *Service) Create(ctx context.Context, c Caller, r CreateRequest) (RoomInfo, error) {
+func (s *Service) Create(ctx context.Context, c Caller, r CreateRequest) (chat.RoomInfo, error) {
 	if err := r.check(c.User); err != nil {
-		return RoomInfo{}, err
+		return chat.RoomInfo{}, err
 	}
 	if r.Room == "" {
 		r.Room = chat.RoomID("r_" + rand.Text())
@@ -46,13 +36,13 @@ func (s *Service) Create(ctx context.Context, c Caller, r CreateRequest) (RoomIn
 	create := chat.Create{Origin: c.in(r.Room), New: chat.NewRoom{Kind: r.Kind, Profile: r.Profile}, Members: r.Members}
 	o, err := s.writer.Do(ctx, create)
 	if err != nil {
-		return RoomInfo{}, err
+		return chat.RoomInfo{}, err
 	}
 	members := len(r.Members)
 	if c.User != chat.System {
 		members++
 	}
-	return RoomInfo{
+	return chat.RoomInfo{
 		Room: r.Room, Kind: r.Kind, Profile: r.Profile, Version: 1, CreatedAt: o.CreatedAt, Members: members,
 	}, nil
 }
@@ -85,7 +75,7 @@ func (r *CreateRequest) check(by chat.UserID) error {
 
 // Open gives the direct room of the caller and some others, and makes it where there is none. Another backend that asks as itself
 // names all of them.
-func (s *Service) Open(ctx context.Context, c Caller, others []chat.UserID) (info RoomInfo, created bool, err error) {
+func (s *Service) Open(ctx context.Context, c Caller, others []chat.UserID) (info chat.RoomInfo, created bool, err error) {
 	users := slices.Clone(others)
 	if c.User != chat.System {
 		users = append(users, c.User)
@@ -118,13 +108,13 @@ func (s *Service) Open(ctx context.Context, c Caller, others []chat.UserID) (inf
 }
 
 // Room tells who may look at a room what it is, and how the caller stands to it.
-func (s *Service) Room(ctx context.Context, c Caller, room chat.RoomID) (RoomInfo, access.Standing, error) {
+func (s *Service) Room(ctx context.Context, c Caller, room chat.RoomID) (chat.RoomInfo, access.Standing, error) {
 	info, standing, err := s.store.Room(ctx, c.of(room), c.granted(room))
 	if err == nil {
 		err = standing.Refuse(access.Look, time.Now())
 	}
 	if err != nil {
-		return RoomInfo{}, access.Standing{}, err
+		return chat.RoomInfo{}, access.Standing{}, err
 	}
 	return info, standing, nil
 }

@@ -86,6 +86,12 @@ type Store interface {
 	Events(ctx context.Context, room chat.RoomID, after, to uint64, limit int) ([]chat.EncodedEvent, uint64, error)
 	// Heads tells where rooms stand, and whether a user, if one is given, is a member of each; unknown rooms are left out.
 	Heads(ctx context.Context, rooms []chat.RoomID, of chat.UserID) (map[chat.RoomID]Head, error)
+	// LogEvents reads facts of a user's log and its head; where it does not have them all, one LogReset at its head.
+	LogEvents(ctx context.Context, user chat.UserID, page chat.LogPage) ([]chat.EncodedEvent, uint64, error)
+	// LogHeads reads the last sequences of users' logs; those that were never told anything are left out.
+	LogHeads(ctx context.Context, users []chat.UserID) (map[chat.UserID]uint64, error)
+	// GrownLogs lists the users whose logs were told something after a time by the database's clock, up to a limit of facts.
+	GrownLogs(ctx context.Context, since time.Time, limit int) (chat.Grown, error)
 	// Members lists the users of a room, in order.
 	Members(ctx context.Context, room chat.RoomID) ([]chat.UserID, error)
 	// Roommates gives those of the users who share a room with a user. Of the rooms where it is a member by a token only some count.
@@ -97,7 +103,7 @@ type Store interface {
 	// Rename stores names that have changed, for all rooms of their users; older ones than it knows change nothing.
 	Rename(ctx context.Context, names []chat.UserName) error
 	// Room reads what a room is, and what there is between it and a user with what it brings along: RoomInfo is for those who may Look.
-	Room(ctx context.Context, m chat.Membership, granted access.Rights) (RoomInfo, access.Standing, error)
+	Room(ctx context.Context, m chat.Membership, granted access.Rights) (chat.RoomInfo, access.Standing, error)
 	// Rooms lists a user's rooms, the last active first.
 	Rooms(ctx context.Context, user chat.UserID) ([]RoomSummary, error)
 	// MarkRead moves receipts forward, as if one came after the other. The outcomes go with the receipts by index.

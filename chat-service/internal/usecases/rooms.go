@@ -120,31 +120,3 @@ func (s *Service) Roommates(ctx context.Context, c Caller, users []chat.UserID) 
 	}
 	return s.store.Roommates(ctx, c.User, users, opened)
 }
-
-// Events reads durable events for a gateway: those after a sequence, up to another one (0 = the head), without holes.
-// A limit of 0 means 1000.
-func (s *Service) Events(ctx context.Context, room chat.RoomID, after, to uint64, limit int) ([]chat.EncodedEvent, uint64, error) {
-	if limit <= 0 || limit > maxEventsPage {
-		limit = maxEventsPage
-	}
-	return s.store.Events(ctx, room, after, to, limit)
-}
-
-// Heads reads the last sequence of each room, and whether a caller, unless its User is "", is a member there; unknown rooms are left out.
-// A membership by a token that does not count is left to tell by ByToken alone.
-func (s *Service) Heads(ctx context.Context, rooms []chat.RoomID, c Caller) (map[chat.RoomID]Head, error) {
-	if len(rooms) > maxHeads {
-		return nil, fault.Newf(fault.Invalid, "roomIds must have at most %d entries", maxHeads)
-	}
-	if len(rooms) == 0 {
-		return map[chat.RoomID]Head{}, nil
-	}
-	heads, err := s.store.Heads(ctx, rooms, c.User)
-	for room, head := range heads {
-		if head.ByToken && !c.granted(room).MayCount() {
-			head.Member = false
-			heads[room] = head
-		}
-	}
-	return heads, err
-}

@@ -30,7 +30,7 @@ func (n *noting) Standing(ctx context.Context, m chat.Membership) (access.Standi
 	return n.memory.Standing(ctx, m)
 }
 
-func (n *noting) Room(ctx context.Context, m chat.Membership, granted access.Rights) (RoomInfo, access.Standing, error) {
+func (n *noting) Room(ctx context.Context, m chat.Membership, granted access.Rights) (chat.RoomInfo, access.Standing, error) {
 	n.asked = append(n.asked, "room")
 	return n.memory.Room(ctx, m, granted)
 }

@@ -99,6 +99,12 @@ func emit(e chat.RoomEvent) *eventv1.Emit {
 		return &eventv1.Emit{Event: userJoined, Args: joinedArgs(e, f)}
 	case chat.UserLeft:
 		return &eventv1.Emit{Event: userLeft, Args: leftArgs(e, f)}
+	case chat.RoomAdded:
+		return &eventv1.Emit{Event: roomAdded, Args: addedArgs(e.Seq, &f)}
+	case chat.RoomRemoved:
+		return &eventv1.Emit{Event: roomRemoved, Args: removedArgs(e.Seq, f)}
+	case chat.LogReset:
+		return &eventv1.Emit{Event: logReset, Args: append(appendUseq(nil, e.Seq), `}]`...)}
 	case chat.RoleChanged:
 		return &eventv1.Emit{Event: roleChanged, Args: roleArgs(e, f)}
 	case chat.MessageRead:

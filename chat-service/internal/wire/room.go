@@ -135,20 +135,20 @@ func RoomOpen(args []byte) ([]chat.UserID, error) {
 }
 
 // RoomAck is the ack of room:create.
-func RoomAck(r *usecases.RoomInfo) []byte {
+func RoomAck(r *chat.RoomInfo) []byte {
 	b := append(make([]byte, 0, 256+len(r.Profile.Data)), `[{"ok":true,"room":`...)
 	return append(appendRoomInfo(b, r), `}]`...)
 }
 
 // RoomOpenAck is the ack of room:open.
-func RoomOpenAck(r *usecases.RoomInfo, created bool) []byte {
+func RoomOpenAck(r *chat.RoomInfo, created bool) []byte {
 	b := append(make([]byte, 0, 256+len(r.Profile.Data)), `[{"ok":true,"room":`...)
 	b = append(appendRoomInfo(b, r), `,"created":`...)
 	return append(strconv.AppendBool(b, created), `}]`...)
 }
 
 // RoomGetAck is the ack of room:get; the role is that of a member.
-func RoomGetAck(r *usecases.RoomInfo, s access.Standing) []byte {
+func RoomGetAck(r *chat.RoomInfo, s access.Standing) []byte {
 	b := append(make([]byte, 0, 256+len(r.Profile.Data)), `[{"ok":true,"room":`...)
 	b = appendRoomInfo(b, r)
 	if s.Counts() {
@@ -157,7 +157,7 @@ func RoomGetAck(r *usecases.RoomInfo, s access.Standing) []byte {
 	return append(b, `}]`...)
 }
 
-func appendRoomInfo(b []byte, r *usecases.RoomInfo) []byte {
+func appendRoomInfo(b []byte, r *chat.RoomInfo) []byte {
 	b = append(b, `{"roomId":`...)
 	b = rawjson.AppendString(b, string(r.Room))
 	b = append(b, `,"kind":`...)

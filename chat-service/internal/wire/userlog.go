@@ -1,0 +1,34 @@
+package wire
+
+import (
+	"strconv"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/platform/rawjson"
+)
+
+// The events of users' logs.
+const (
+	roomAdded   = "me:room-added"
+	roomRemoved = "me:room-removed"
+	logReset    = "me:reset"
+)
+
+// appendUseq writes `[{"useq":…`.
+func appendUseq(b []byte, useq uint64) []byte {
+	return strconv.AppendUint(append(b, `[{"useq":`...), useq, 10)
+}
+
+// addedArgs writes `[{ useq, room, by? }]`.
+func addedArgs(useq uint64, f *chat.RoomAdded) []byte {
+	b := appendUseq(make([]byte, 0, 320+len(f.Room.Profile.Data)), useq)
+	b = appendRoomInfo(append(b, `,"room":`...), &f.Room)
+	return append(appendBy(b, f.By), `}]`...)
+}
+
+// removedArgs writes `[{ useq, roomId, reason }]`.
+func removedArgs(useq uint64, f chat.RoomRemoved) []byte {
+	b := appendUseq(make([]byte, 0, 80+len(f.Room)), useq)
+	b = rawjson.AppendString(append(b, `,"roomId":`...), string(f.Room))
+	return append(rawjson.AppendString(append(b, `,"reason":`...), f.Reason), `}]`...)
+}
