@@ -72,6 +72,29 @@ test('a backend makes a room of nobody, whose id has a slash, and manages it', a
   assert.equal(entries.find((e) => e.act === 'mute').until, until);
 });
 
+test('who is in a room, by pages and by name', async (t) => {
+  const users = await Promise.all(['ann', 'bob', 'cid'].map((name) => newUser(name)));
+  const [ann, bob, cid] = users;
+  const id = roomId('who');
+  done(await call('POST', '/api/v1/rooms', { key, body: { kind: 'private', roomId: id, members: users.map((u) => ({ userId: u.id })) } }), { room: room({ memberCount: 3 }) });
+  const a = await connect(t, ann);
+  await a.join(id);
+  const member = (u, role = 'member') => (m) => { exact(m, { userId: u.id, name: text, role, joinedAt: iso }, 'member'); return true; };
+  const first = done(await call('GET', `${path(id, 'members')}?limit=2`, { key }), { members: array, count: 3, next: bob.id });
+  assert.ok(first.members.length === 2 && member(ann)(first.members[0]) && member(bob)(first.members[1]));
+  const rest = done(await call('GET', `${path(id, 'members')}?${query({ limit: 2, after: first.next })}`, { token: ann.token }), { members: array, count: 3 });
+  assert.ok(rest.members.length === 1 && member(cid)(rest.members[0]));
+  const by = await a.emit('room:members', { roomId: id, query: bob.id.toUpperCase() });
+  exact(by, { ok: true, members: (m) => m.length === 1 && member(bob)(m[0]), count: 1 }, 'ack');
+  exact(await a.emit('room:members', id), { ok: true, members: (m) => m.length === 3, count: 3 }, 'ack');
+  exact(await a.emit('room:members', { roomId: id, query: '%' }), { ok: true, members: [], count: 0 }, 'ack');
+  refused(await a.emit('room:members', { roomId: id, query: 'x'.repeat(65) }), 'too_large');
+  refused(await a.emit('room:members', { roomId: id, limit: 0 }), 'invalid');
+  const got = await call('GET', path(id, 'members', cid.id), { key });
+  assert.ok(got.status === 200 && member(cid)(got.body));
+  refusedWith(await call('GET', path(id, 'members', 'nobody'), { key }), 404, 'not_found');
+});
+
 test('nobody takes over a public room that a backend made', async (t) => {
   const [ann, bob] = [await newUser('ann'), await newUser('bob')];
   const [a, b] = [await connect(t, ann), await connect(t, bob)];
@@ -140,6 +163,22 @@ test('a user does the same with an access token, and as nobody else', async () =
   assert.equal(again.room.roomId, opened.room.roomId);
   done(await call('POST', '/api/v1/rooms:open', { key, body: { userIds: [bob.id], asUserId: ann.id } }), { room: room({ roomId: opened.room.roomId }), created: false });
   refusedWith(await call('POST', path(opened.room.roomId, 'members'), { key, body: { userIds: [eve.id] } }), 403, 'forbidden', 'not_allowed');
+});
+
+test('what a user sees, asked by a backend: rooms and messages', async (t) => {
+  const [ann, eve] = [await newUser('ann'), await newUser('eve')];
+  const id = roomId('seen');
+  done(await call('POST', '/api/v1/rooms', { key, body: { kind: 'private', roomId: id, members: [{ userId: ann.id }] } }), { room: room({}) });
+  done(await call('POST', path(id, 'messages'), { key, body: { content: 'hello' } }), { id: text, seq, createdAt: iso });
+  const { rooms } = done(await call('GET', `/api/v1/rooms?${query({ asUserId: ann.id })}`, { key }), { rooms: array });
+  assert.deepEqual(rooms.map((r) => [r.roomId, r.role]), [[id, 'member']]);
+  for (const as of ['', `?${query({ asUserId: ann.id })}`]) {
+    const { messages } = done(await call('GET', path(id, 'messages') + as, { key }), { messages: array, hasMore: false });
+    assert.deepEqual(messages.map((m) => m.content), ['hello']);
+    done(await call('GET', path(id, 'readers') + as, { key }), { readers: [], count: 0 });
+  }
+  refusedWith(await call('GET', `${path(id, 'messages')}?${query({ asUserId: eve.id })}`, { key }), 404, 'not_found');
+  refusedWith(await call('GET', '/api/v1/rooms', { key }), 401, 'unauthenticated');
 });
 
 test('keys need the scope, and what is wrong is named', async () => {

@@ -26,6 +26,7 @@ func Routes(service *usecases.Service) []eventserver.Route {
 		{Event: "room:create", Namespaces: both, Handle: handle(e.create)},
 		{Event: "room:open", Namespaces: both, Repeatable: true, Handle: handle(e.open)},
 		{Event: "room:get", Namespaces: both, Repeatable: true, Handle: handle(e.room)},
+		{Event: "room:members", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.members)},
 		{Event: "room:leave", Namespaces: both, Write: write(e.leave)},
 		{Event: "room:add", Namespaces: both, Write: act(e.add)},
 		{Event: "room:remove", Namespaces: both, Write: act(e.remove)},
@@ -182,6 +183,18 @@ func (e events) room(ctx context.Context, c usecases.Caller, r *eventserver.Requ
 		return nil, err
 	}
 	return ack(wire.RoomGetAck(&info, standing)), nil
+}
+
+func (e events) members(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	room, page, err := wire.RoomMemberList(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	list, err := e.service.MemberList(ctx, c, room, page)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.MemberListAck(&list)), nil
 }
 
 func (e events) rooms(ctx context.Context, c usecases.Caller, _ *eventserver.Request) (*eventserver.Reply, error) {

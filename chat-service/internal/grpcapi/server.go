@@ -39,11 +39,14 @@ func NewServer(service *usecases.Service) *Server { return &Server{service: serv
 
 var _ chatv1.ChatServiceServer = (*Server)(nil)
 
-// ListRooms answers an end user like the ack of room:list.
-func (s *Server) ListRooms(ctx context.Context, _ *chatv1.ListRoomsRequest) (*chatv1.ListRoomsResponse, error) {
-	who, err := endUser(ctx)
-	if err != nil {
+// ListRooms answers for a user like the ack of room:list.
+func (s *Server) ListRooms(ctx context.Context, r *chatv1.ListRoomsRequest) (*chatv1.ListRoomsResponse, error) {
+	who, err := asking(ctx, caller.ScopeRooms, r.GetAsUserId())
+	switch {
+	case err != nil:
 		return nil, err
+	case who.User == chat.System:
+		return nil, fault.New(fault.Unauthenticated, "Whose rooms? Give an access token, or asUserId")
 	}
 	rooms, err := s.service.Rooms(ctx, who)
 	if err != nil {
@@ -56,9 +59,9 @@ func (s *Server) ListRooms(ctx context.Context, _ *chatv1.ListRoomsRequest) (*ch
 	return answer, nil
 }
 
-// ListMessages answers an end user like the ack of message:history.
+// ListMessages answers like the ack of message:history.
 func (s *Server) ListMessages(ctx context.Context, r *chatv1.ListMessagesRequest) (*chatv1.ListMessagesResponse, error) {
-	who, err := endUser(ctx)
+	who, err := asking(ctx, caller.ScopeMessages, r.GetAsUserId())
 	if err != nil {
 		return nil, err
 	}
@@ -86,9 +89,9 @@ func (s *Server) ListMessages(ctx context.Context, r *chatv1.ListMessagesRequest
 	return answer, nil
 }
 
-// ListReaders answers an end user like the ack of message:readers.
+// ListReaders answers like the ack of message:readers.
 func (s *Server) ListReaders(ctx context.Context, r *chatv1.ListReadersRequest) (*chatv1.ListReadersResponse, error) {
-	who, err := endUser(ctx)
+	who, err := asking(ctx, caller.ScopeMessages, r.GetAsUserId())
 	if err != nil {
 		return nil, err
 	}
@@ -342,14 +345,6 @@ func (s *Server) GetNotificationHead(ctx context.Context, r *chatv1.GetNotificat
 		return &chatv1.GetNotificationHeadResponse{}, err
 	}
 	return &chatv1.GetNotificationHeadResponse{CreatedAt: timestamppb.New(at)}, nil
-}
-
-func endUser(ctx context.Context) (usecases.Caller, error) {
-	identity, err := caller.Identity(ctx)
-	if err != nil {
-		return usecases.Caller{}, err
-	}
-	return wire.SenderIs(identity).Caller()
 }
 
 func roomOf(r *usecases.RoomSummary) *chatv1.Room {

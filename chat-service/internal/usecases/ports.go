@@ -94,6 +94,8 @@ type Store interface {
 	GrownLogs(ctx context.Context, since time.Time, limit int) (chat.Grown, error)
 	// Members lists the users of a room, in order.
 	Members(ctx context.Context, room chat.RoomID) ([]chat.UserID, error)
+	// MemberList lists members of a room with what there is to say of each.
+	MemberList(ctx context.Context, room chat.RoomID, page MembersPage) (MemberList, error)
 	// Roommates gives those of the users who share a room with a user. Of the rooms where it is a member by a token only some count.
 	Roommates(ctx context.Context, of chat.UserID, users []chat.UserID, opened []chat.RoomID) ([]chat.UserID, error)
 	// TokenRooms lists the rooms where a user is a member by a token.

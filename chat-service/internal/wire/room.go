@@ -134,6 +134,46 @@ func RoomOpen(args []byte) ([]chat.UserID, error) {
 	return o.users()
 }
 
+// RoomMemberList reads `roomId` or `{ roomId, after?, limit?, query? }`.
+func RoomMemberList(args []byte) (room chat.RoomID, page usecases.MembersPage, err error) {
+	if room, err = RoomOnly(args); err != nil {
+		return "", page, err
+	}
+	o, err := firstObject(args)
+	if err != nil {
+		return room, page, nil //nolint:nilerr // the room's id alone
+	}
+	after, _, err := o.string("after")
+	if err != nil {
+		return "", page, err
+	}
+	page.After = chat.UserID(after)
+	if page.Query, _, err = o.string("query"); err != nil {
+		return "", page, err
+	}
+	page.Limit, err = o.limit()
+	return room, page, err
+}
+
+// MemberListAck is the ack of room:members. next is the user from which the next page goes on.
+func MemberListAck(l *usecases.MemberList) []byte {
+	b := append(make([]byte, 0, 64+128*len(l.List)), `[{"ok":true,"members":[`...)
+	for i, m := range l.List {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = rawjson.AppendString(append(b, `{"userId":`...), string(m.User))
+		b = rawjson.AppendString(append(b, `,"name":`...), m.Name)
+		b = rawjson.AppendString(append(b, `,"role":`...), string(m.Role))
+		b = append(m.JoinedAt.UTC().AppendFormat(append(b, `,"joinedAt":"`...), timeLayout), `"}`...)
+	}
+	b = strconv.AppendInt(append(b, `],"count":`...), int64(l.Count), 10)
+	if l.HasMore {
+		b = rawjson.AppendString(append(b, `,"next":`...), string(l.List[len(l.List)-1].User))
+	}
+	return append(b, `}]`...)
+}
+
 // RoomAck is the ack of room:create.
 func RoomAck(r *chat.RoomInfo) []byte {
 	b := append(make([]byte, 0, 256+len(r.Profile.Data)), `[{"ok":true,"room":`...)

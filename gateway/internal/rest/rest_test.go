@@ -186,7 +186,7 @@ func TestOtherRefusals(t *testing.T) {
 	for target, want := range map[string]string{
 		"/api/v1/rooms":             "GET, HEAD, POST",
 		"/api/v1/rooms/r/messages":  "GET, HEAD, POST",
-		"/api/v1/rooms/r/members/u": "DELETE, PATCH",
+		"/api/v1/rooms/r/members/u": "DELETE, GET, HEAD, PATCH",
 		"/api/v1/rooms/r/bans":      "GET, HEAD, POST",
 		"/api/v1/rooms/r/bans/u":    "DELETE",
 		"/api/v1/audit":             "GET, HEAD",

@@ -280,7 +280,9 @@ func (x *Room) GetLastMessage() *Message {
 }
 
 type ListRoomsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The user whose rooms they are, for backends.
+	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -313,6 +315,13 @@ func (x *ListRoomsRequest) ProtoReflect() protoreflect.Message {
 // Deprecated: Use ListRoomsRequest.ProtoReflect.Descriptor instead.
 func (*ListRoomsRequest) Descriptor() ([]byte, []int) {
 	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ListRoomsRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
 }
 
 type ListRoomsResponse struct {
@@ -367,7 +376,9 @@ type ListMessagesRequest struct {
 	// Only messages with a larger sequence.
 	After *uint64 `protobuf:"varint,3,opt,name=after,proto3,oneof" json:"after,omitempty"`
 	// 1 to 100, default 50.
-	Limit         *uint32 `protobuf:"varint,4,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	Limit *uint32 `protobuf:"varint,4,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	// The user who asks, for backends; empty = the backend itself.
+	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -430,6 +441,13 @@ func (x *ListMessagesRequest) GetLimit() uint32 {
 	return 0
 }
 
+func (x *ListMessagesRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
+}
+
 type ListMessagesResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Messages      []*Message             `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
@@ -490,7 +508,9 @@ type ListReadersRequest struct {
 	// Only users behind this one in the order of the list: next of the page before.
 	After *string `protobuf:"bytes,3,opt,name=after,proto3,oneof" json:"after,omitempty"`
 	// 1 to 200, default 200.
-	Limit         *uint32 `protobuf:"varint,4,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	Limit *uint32 `protobuf:"varint,4,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	// The user who asks, for backends; empty = the backend itself.
+	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -551,6 +571,13 @@ func (x *ListReadersRequest) GetLimit() uint32 {
 		return *x.Limit
 	}
 	return 0
+}
+
+func (x *ListReadersRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
 }
 
 // Reader is a member who has read up to the message with a sequence.
@@ -1756,27 +1783,33 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x03seq\x18\x04 \x01(\x04R\x03seq\x12\x16\n" +
 	"\x06unread\x18\x05 \x01(\rR\x06unread\x12A\n" +
 	"\flast_message\x18\x06 \x01(\v2\x19.starling.chat.v1.MessageH\x00R\vlastMessage\x88\x01\x01B\x0f\n" +
-	"\r_last_message\"\x12\n" +
-	"\x10ListRoomsRequest\"A\n" +
+	"\r_last_message\"0\n" +
+	"\x10ListRoomsRequest\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserId\"A\n" +
 	"\x11ListRoomsResponse\x12,\n" +
-	"\x05rooms\x18\x01 \x03(\v2\x16.starling.chat.v1.RoomR\x05rooms\"\xa0\x01\n" +
+	"\x05rooms\x18\x01 \x03(\v2\x16.starling.chat.v1.RoomR\x05rooms\"\xbe\x01\n" +
 	"\x13ListMessagesRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1b\n" +
 	"\x06before\x18\x02 \x01(\x04H\x00R\x06before\x88\x01\x01\x12\x19\n" +
 	"\x05after\x18\x03 \x01(\x04H\x01R\x05after\x88\x01\x01\x12\x19\n" +
-	"\x05limit\x18\x04 \x01(\rH\x02R\x05limit\x88\x01\x01B\t\n" +
+	"\x05limit\x18\x04 \x01(\rH\x02R\x05limit\x88\x01\x01\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserIdB\t\n" +
 	"\a_beforeB\b\n" +
 	"\x06_afterB\b\n" +
 	"\x06_limit\"h\n" +
 	"\x14ListMessagesResponse\x125\n" +
 	"\bmessages\x18\x01 \x03(\v2\x19.starling.chat.v1.MessageR\bmessages\x12\x19\n" +
-	"\bhas_more\x18\x02 \x01(\bR\ahasMore\"\xaa\x01\n" +
+	"\bhas_more\x18\x02 \x01(\bR\ahasMore\"\xc8\x01\n" +
 	"\x12ListReadersRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\"\n" +
 	"\n" +
 	"message_id\x18\x02 \x01(\tH\x00R\tmessageId\x88\x01\x01\x12\x19\n" +
 	"\x05after\x18\x03 \x01(\tH\x01R\x05after\x88\x01\x01\x12\x19\n" +
-	"\x05limit\x18\x04 \x01(\rH\x02R\x05limit\x88\x01\x01B\r\n" +
+	"\x05limit\x18\x04 \x01(\rH\x02R\x05limit\x88\x01\x01\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserIdB\r\n" +
 	"\v_message_idB\b\n" +
 	"\x06_afterB\b\n" +
 	"\x06_limit\"3\n" +

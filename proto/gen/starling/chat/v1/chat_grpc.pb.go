@@ -40,11 +40,13 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type ChatServiceClient interface {
-	// The caller's rooms, as the ack of room:list. Needs an end user.
+	// A user's rooms, as the ack of room:list. Needs an API key with scope rooms, which names the user, or an access token.
 	ListRooms(ctx context.Context, in *ListRoomsRequest, opts ...grpc.CallOption) (*ListRoomsResponse, error)
-	// A page of a room's messages, oldest first, as the ack of message:history. Needs an end user who is a member.
+	// A page of a room's messages, oldest first, as the ack of message:history. Needs an API key with scope messages, or an access token of
+	// who may read the room.
 	ListMessages(ctx context.Context, in *ListMessagesRequest, opts ...grpc.CallOption) (*ListMessagesResponse, error)
-	// How far the members of a room have read, as the ack of message:readers. Needs an end user who is a member.
+	// How far the members of a room have read, as the ack of message:readers. Needs an API key with scope messages, or an access token
+	// of who may read the room.
 	ListReaders(ctx context.Context, in *ListReadersRequest, opts ...grpc.CallOption) (*ListReadersResponse, error)
 	// Posts a message as a user or as the system. Needs an API key with scope messages.
 	PostMessage(ctx context.Context, in *PostMessageRequest, opts ...grpc.CallOption) (*PostMessageResponse, error)
@@ -199,11 +201,13 @@ func (c *chatServiceClient) ListRoommates(ctx context.Context, in *ListRoommates
 // All implementations must embed UnimplementedChatServiceServer
 // for forward compatibility.
 type ChatServiceServer interface {
-	// The caller's rooms, as the ack of room:list. Needs an end user.
+	// A user's rooms, as the ack of room:list. Needs an API key with scope rooms, which names the user, or an access token.
 	ListRooms(context.Context, *ListRoomsRequest) (*ListRoomsResponse, error)
-	// A page of a room's messages, oldest first, as the ack of message:history. Needs an end user who is a member.
+	// A page of a room's messages, oldest first, as the ack of message:history. Needs an API key with scope messages, or an access token of
+	// who may read the room.
 	ListMessages(context.Context, *ListMessagesRequest) (*ListMessagesResponse, error)
-	// How far the members of a room have read, as the ack of message:readers. Needs an end user who is a member.
+	// How far the members of a room have read, as the ack of message:readers. Needs an API key with scope messages, or an access token
+	// of who may read the room.
 	ListReaders(context.Context, *ListReadersRequest) (*ListReadersResponse, error)
 	// Posts a message as a user or as the system. Needs an API key with scope messages.
 	PostMessage(context.Context, *PostMessageRequest) (*PostMessageResponse, error)

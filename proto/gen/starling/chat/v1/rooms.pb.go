@@ -594,6 +594,279 @@ func (x *GetRoomRequest) GetAsUserId() string {
 	return ""
 }
 
+type ListRoomMembersRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// Only users behind this one: next of the page before.
+	After *string `protobuf:"bytes,2,opt,name=after,proto3,oneof" json:"after,omitempty"`
+	// 1 to 200, default 200.
+	Limit *uint32 `protobuf:"varint,3,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	// Only users with this in their name or id, whatever the case; at most 64 characters.
+	Query *string `protobuf:"bytes,4,opt,name=query,proto3,oneof" json:"query,omitempty"`
+	// The user who asks, for backends; empty = the backend itself.
+	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRoomMembersRequest) Reset() {
+	*x = ListRoomMembersRequest{}
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRoomMembersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRoomMembersRequest) ProtoMessage() {}
+
+func (x *ListRoomMembersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRoomMembersRequest.ProtoReflect.Descriptor instead.
+func (*ListRoomMembersRequest) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListRoomMembersRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *ListRoomMembersRequest) GetAfter() string {
+	if x != nil && x.After != nil {
+		return *x.After
+	}
+	return ""
+}
+
+func (x *ListRoomMembersRequest) GetLimit() uint32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+func (x *ListRoomMembersRequest) GetQuery() string {
+	if x != nil && x.Query != nil {
+		return *x.Query
+	}
+	return ""
+}
+
+func (x *ListRoomMembersRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
+}
+
+type RoomMember struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Name   string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// owner, moderator or member.
+	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
+	// ISO 8601, UTC, milliseconds.
+	JoinedAt      string `protobuf:"bytes,4,opt,name=joined_at,json=joinedAt,proto3" json:"joined_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomMember) Reset() {
+	*x = RoomMember{}
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomMember) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomMember) ProtoMessage() {}
+
+func (x *RoomMember) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomMember.ProtoReflect.Descriptor instead.
+func (*RoomMember) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RoomMember) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *RoomMember) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RoomMember) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *RoomMember) GetJoinedAt() string {
+	if x != nil {
+		return x.JoinedAt
+	}
+	return ""
+}
+
+type ListRoomMembersResponse struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Members []*RoomMember          `protobuf:"bytes,1,rep,name=members,proto3" json:"members,omitempty"`
+	// Of all pages.
+	Count uint32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// Present when there are more: after of the next page.
+	Next          *string `protobuf:"bytes,3,opt,name=next,proto3,oneof" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRoomMembersResponse) Reset() {
+	*x = ListRoomMembersResponse{}
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRoomMembersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRoomMembersResponse) ProtoMessage() {}
+
+func (x *ListRoomMembersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRoomMembersResponse.ProtoReflect.Descriptor instead.
+func (*ListRoomMembersResponse) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ListRoomMembersResponse) GetMembers() []*RoomMember {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *ListRoomMembersResponse) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *ListRoomMembersResponse) GetNext() string {
+	if x != nil && x.Next != nil {
+		return *x.Next
+	}
+	return ""
+}
+
+type GetRoomMemberRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	UserId string                 `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// The user who asks, for backends; empty = the backend itself.
+	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRoomMemberRequest) Reset() {
+	*x = GetRoomMemberRequest{}
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRoomMemberRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRoomMemberRequest) ProtoMessage() {}
+
+func (x *GetRoomMemberRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRoomMemberRequest.ProtoReflect.Descriptor instead.
+func (*GetRoomMemberRequest) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *GetRoomMemberRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *GetRoomMemberRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *GetRoomMemberRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
+}
+
 type AddMembersRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -609,7 +882,7 @@ type AddMembersRequest struct {
 
 func (x *AddMembersRequest) Reset() {
 	*x = AddMembersRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[9]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -621,7 +894,7 @@ func (x *AddMembersRequest) String() string {
 func (*AddMembersRequest) ProtoMessage() {}
 
 func (x *AddMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[9]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -634,7 +907,7 @@ func (x *AddMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMembersRequest.ProtoReflect.Descriptor instead.
 func (*AddMembersRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{9}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AddMembersRequest) GetRoomId() string {
@@ -676,7 +949,7 @@ type AddMembersResponse struct {
 
 func (x *AddMembersResponse) Reset() {
 	*x = AddMembersResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[10]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -688,7 +961,7 @@ func (x *AddMembersResponse) String() string {
 func (*AddMembersResponse) ProtoMessage() {}
 
 func (x *AddMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[10]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -701,7 +974,7 @@ func (x *AddMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMembersResponse.ProtoReflect.Descriptor instead.
 func (*AddMembersResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{10}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AddMembersResponse) GetDone() []string {
@@ -729,7 +1002,7 @@ type FailedUser struct {
 
 func (x *FailedUser) Reset() {
 	*x = FailedUser{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[11]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +1014,7 @@ func (x *FailedUser) String() string {
 func (*FailedUser) ProtoMessage() {}
 
 func (x *FailedUser) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[11]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +1027,7 @@ func (x *FailedUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedUser.ProtoReflect.Descriptor instead.
 func (*FailedUser) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{11}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *FailedUser) GetUserId() string {
@@ -785,7 +1058,7 @@ type SetMemberRoleRequest struct {
 
 func (x *SetMemberRoleRequest) Reset() {
 	*x = SetMemberRoleRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[12]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -797,7 +1070,7 @@ func (x *SetMemberRoleRequest) String() string {
 func (*SetMemberRoleRequest) ProtoMessage() {}
 
 func (x *SetMemberRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[12]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -810,7 +1083,7 @@ func (x *SetMemberRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMemberRoleRequest.ProtoReflect.Descriptor instead.
 func (*SetMemberRoleRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{12}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SetMemberRoleRequest) GetRoomId() string {
@@ -857,7 +1130,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -869,7 +1142,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -882,7 +1155,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{13}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RemoveMemberRequest) GetRoomId() string {
@@ -935,7 +1208,7 @@ type ListRestrictionsRequest struct {
 
 func (x *ListRestrictionsRequest) Reset() {
 	*x = ListRestrictionsRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -947,7 +1220,7 @@ func (x *ListRestrictionsRequest) String() string {
 func (*ListRestrictionsRequest) ProtoMessage() {}
 
 func (x *ListRestrictionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -960,7 +1233,7 @@ func (x *ListRestrictionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRestrictionsRequest.ProtoReflect.Descriptor instead.
 func (*ListRestrictionsRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{14}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListRestrictionsRequest) GetRoomId() string {
@@ -1002,7 +1275,7 @@ type RestrictedUser struct {
 
 func (x *RestrictedUser) Reset() {
 	*x = RestrictedUser{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1287,7 @@ func (x *RestrictedUser) String() string {
 func (*RestrictedUser) ProtoMessage() {}
 
 func (x *RestrictedUser) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1300,7 @@ func (x *RestrictedUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestrictedUser.ProtoReflect.Descriptor instead.
 func (*RestrictedUser) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{15}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RestrictedUser) GetUserId() string {
@@ -1055,7 +1328,7 @@ type ListBansResponse struct {
 
 func (x *ListBansResponse) Reset() {
 	*x = ListBansResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1067,7 +1340,7 @@ func (x *ListBansResponse) String() string {
 func (*ListBansResponse) ProtoMessage() {}
 
 func (x *ListBansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1080,7 +1353,7 @@ func (x *ListBansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBansResponse.ProtoReflect.Descriptor instead.
 func (*ListBansResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{16}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ListBansResponse) GetBans() []*RestrictedUser {
@@ -1108,7 +1381,7 @@ type ListMutesResponse struct {
 
 func (x *ListMutesResponse) Reset() {
 	*x = ListMutesResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1120,7 +1393,7 @@ func (x *ListMutesResponse) String() string {
 func (*ListMutesResponse) ProtoMessage() {}
 
 func (x *ListMutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1133,7 +1406,7 @@ func (x *ListMutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMutesResponse.ProtoReflect.Descriptor instead.
 func (*ListMutesResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{17}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ListMutesResponse) GetMutes() []*RestrictedUser {
@@ -1166,7 +1439,7 @@ type RestrictUserRequest struct {
 
 func (x *RestrictUserRequest) Reset() {
 	*x = RestrictUserRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1451,7 @@ func (x *RestrictUserRequest) String() string {
 func (*RestrictUserRequest) ProtoMessage() {}
 
 func (x *RestrictUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1464,7 @@ func (x *RestrictUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestrictUserRequest.ProtoReflect.Descriptor instead.
 func (*RestrictUserRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{18}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RestrictUserRequest) GetRoomId() string {
@@ -1243,7 +1516,7 @@ type FreeUserRequest struct {
 
 func (x *FreeUserRequest) Reset() {
 	*x = FreeUserRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1255,7 +1528,7 @@ func (x *FreeUserRequest) String() string {
 func (*FreeUserRequest) ProtoMessage() {}
 
 func (x *FreeUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1268,7 +1541,7 @@ func (x *FreeUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeUserRequest.ProtoReflect.Descriptor instead.
 func (*FreeUserRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{19}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *FreeUserRequest) GetRoomId() string {
@@ -1322,7 +1595,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1334,7 +1607,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1347,7 +1620,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{20}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListAuditRequest) GetRoomId() string {
@@ -1432,7 +1705,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1444,7 +1717,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1457,7 +1730,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{21}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *AuditEntry) GetId() uint64 {
@@ -1541,7 +1814,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1553,7 +1826,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1566,7 +1839,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{22}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -1633,6 +1906,32 @@ const file_starling_chat_v1_rooms_proto_rawDesc = "" +
 	"\acreated\x18\x02 \x01(\bR\acreated\"G\n" +
 	"\x0eGetRoomRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserId\"\xbe\x01\n" +
+	"\x16ListRoomMembersRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x19\n" +
+	"\x05after\x18\x02 \x01(\tH\x00R\x05after\x88\x01\x01\x12\x19\n" +
+	"\x05limit\x18\x03 \x01(\rH\x01R\x05limit\x88\x01\x01\x12\x19\n" +
+	"\x05query\x18\x04 \x01(\tH\x02R\x05query\x88\x01\x01\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserIdB\b\n" +
+	"\x06_afterB\b\n" +
+	"\x06_limitB\b\n" +
+	"\x06_query\"j\n" +
+	"\n" +
+	"RoomMember\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
+	"\x04role\x18\x03 \x01(\tR\x04role\x12\x1b\n" +
+	"\tjoined_at\x18\x04 \x01(\tR\bjoinedAt\"\x89\x01\n" +
+	"\x17ListRoomMembersResponse\x126\n" +
+	"\amembers\x18\x01 \x03(\v2\x1c.starling.chat.v1.RoomMemberR\amembers\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\x12\x17\n" +
+	"\x04next\x18\x03 \x01(\tH\x00R\x04next\x88\x01\x01B\a\n" +
+	"\x05_next\"f\n" +
+	"\x14GetRoomMemberRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
+	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x1c\n" +
 	"\n" +
 	"as_user_id\x18\x0f \x01(\tR\basUserId\"y\n" +
 	"\x11AddMembersRequest\x12\x17\n" +
@@ -1737,12 +2036,14 @@ const file_starling_chat_v1_rooms_proto_rawDesc = "" +
 	"\x11ListAuditResponse\x126\n" +
 	"\aentries\x18\x01 \x03(\v2\x1c.starling.chat.v1.AuditEntryR\aentries\x12\x17\n" +
 	"\x04next\x18\x02 \x01(\x04H\x00R\x04next\x88\x01\x01B\a\n" +
-	"\x05_next2\xb8\f\n" +
+	"\x05_next2\xd5\x0e\n" +
 	"\vRoomService\x12k\n" +
 	"\n" +
 	"CreateRoom\x12#.starling.chat.v1.CreateRoomRequest\x1a\x1e.starling.chat.v1.RoomResponse\"\x18\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/api/v1/rooms\x12p\n" +
 	"\bOpenRoom\x12!.starling.chat.v1.OpenRoomRequest\x1a\".starling.chat.v1.OpenRoomResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/v1/rooms:open\x12l\n" +
-	"\aGetRoom\x12 .starling.chat.v1.GetRoomRequest\x1a\x1e.starling.chat.v1.RoomResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/rooms/{room_id}\x12\x83\x01\n" +
+	"\aGetRoom\x12 .starling.chat.v1.GetRoomRequest\x1a\x1e.starling.chat.v1.RoomResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/rooms/{room_id}\x12\x8f\x01\n" +
+	"\x0fListRoomMembers\x12(.starling.chat.v1.ListRoomMembersRequest\x1a).starling.chat.v1.ListRoomMembersResponse\"'\x82\xd3\xe4\x93\x02!\x12\x1f/api/v1/rooms/{room_id}/members\x12\x88\x01\n" +
+	"\rGetRoomMember\x12&.starling.chat.v1.GetRoomMemberRequest\x1a\x1c.starling.chat.v1.RoomMember\"1\x82\xd3\xe4\x93\x02+\x12)/api/v1/rooms/{room_id}/members/{user_id}\x12\x83\x01\n" +
 	"\n" +
 	"AddMembers\x12#.starling.chat.v1.AddMembersRequest\x1a$.starling.chat.v1.AddMembersResponse\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/api/v1/rooms/{room_id}/members\x12\x85\x01\n" +
 	"\rSetMemberRole\x12&.starling.chat.v1.SetMemberRoleRequest\x1a\x16.google.protobuf.Empty\"4\x82\xd3\xe4\x93\x02.:\x01*2)/api/v1/rooms/{room_id}/members/{user_id}\x12\x80\x01\n" +
@@ -1768,7 +2069,7 @@ func file_starling_chat_v1_rooms_proto_rawDescGZIP() []byte {
 	return file_starling_chat_v1_rooms_proto_rawDescData
 }
 
-var file_starling_chat_v1_rooms_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_starling_chat_v1_rooms_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_starling_chat_v1_rooms_proto_goTypes = []any{
 	(*RoomProfile)(nil),             // 0: starling.chat.v1.RoomProfile
 	(*RoomSettings)(nil),            // 1: starling.chat.v1.RoomSettings
@@ -1779,66 +2080,75 @@ var file_starling_chat_v1_rooms_proto_goTypes = []any{
 	(*OpenRoomRequest)(nil),         // 6: starling.chat.v1.OpenRoomRequest
 	(*OpenRoomResponse)(nil),        // 7: starling.chat.v1.OpenRoomResponse
 	(*GetRoomRequest)(nil),          // 8: starling.chat.v1.GetRoomRequest
-	(*AddMembersRequest)(nil),       // 9: starling.chat.v1.AddMembersRequest
-	(*AddMembersResponse)(nil),      // 10: starling.chat.v1.AddMembersResponse
-	(*FailedUser)(nil),              // 11: starling.chat.v1.FailedUser
-	(*SetMemberRoleRequest)(nil),    // 12: starling.chat.v1.SetMemberRoleRequest
-	(*RemoveMemberRequest)(nil),     // 13: starling.chat.v1.RemoveMemberRequest
-	(*ListRestrictionsRequest)(nil), // 14: starling.chat.v1.ListRestrictionsRequest
-	(*RestrictedUser)(nil),          // 15: starling.chat.v1.RestrictedUser
-	(*ListBansResponse)(nil),        // 16: starling.chat.v1.ListBansResponse
-	(*ListMutesResponse)(nil),       // 17: starling.chat.v1.ListMutesResponse
-	(*RestrictUserRequest)(nil),     // 18: starling.chat.v1.RestrictUserRequest
-	(*FreeUserRequest)(nil),         // 19: starling.chat.v1.FreeUserRequest
-	(*ListAuditRequest)(nil),        // 20: starling.chat.v1.ListAuditRequest
-	(*AuditEntry)(nil),              // 21: starling.chat.v1.AuditEntry
-	(*ListAuditResponse)(nil),       // 22: starling.chat.v1.ListAuditResponse
-	(*structpb.Struct)(nil),         // 23: google.protobuf.Struct
-	(*emptypb.Empty)(nil),           // 24: google.protobuf.Empty
+	(*ListRoomMembersRequest)(nil),  // 9: starling.chat.v1.ListRoomMembersRequest
+	(*RoomMember)(nil),              // 10: starling.chat.v1.RoomMember
+	(*ListRoomMembersResponse)(nil), // 11: starling.chat.v1.ListRoomMembersResponse
+	(*GetRoomMemberRequest)(nil),    // 12: starling.chat.v1.GetRoomMemberRequest
+	(*AddMembersRequest)(nil),       // 13: starling.chat.v1.AddMembersRequest
+	(*AddMembersResponse)(nil),      // 14: starling.chat.v1.AddMembersResponse
+	(*FailedUser)(nil),              // 15: starling.chat.v1.FailedUser
+	(*SetMemberRoleRequest)(nil),    // 16: starling.chat.v1.SetMemberRoleRequest
+	(*RemoveMemberRequest)(nil),     // 17: starling.chat.v1.RemoveMemberRequest
+	(*ListRestrictionsRequest)(nil), // 18: starling.chat.v1.ListRestrictionsRequest
+	(*RestrictedUser)(nil),          // 19: starling.chat.v1.RestrictedUser
+	(*ListBansResponse)(nil),        // 20: starling.chat.v1.ListBansResponse
+	(*ListMutesResponse)(nil),       // 21: starling.chat.v1.ListMutesResponse
+	(*RestrictUserRequest)(nil),     // 22: starling.chat.v1.RestrictUserRequest
+	(*FreeUserRequest)(nil),         // 23: starling.chat.v1.FreeUserRequest
+	(*ListAuditRequest)(nil),        // 24: starling.chat.v1.ListAuditRequest
+	(*AuditEntry)(nil),              // 25: starling.chat.v1.AuditEntry
+	(*ListAuditResponse)(nil),       // 26: starling.chat.v1.ListAuditResponse
+	(*structpb.Struct)(nil),         // 27: google.protobuf.Struct
+	(*emptypb.Empty)(nil),           // 28: google.protobuf.Empty
 }
 var file_starling_chat_v1_rooms_proto_depIdxs = []int32{
-	23, // 0: starling.chat.v1.RoomProfile.data:type_name -> google.protobuf.Struct
+	27, // 0: starling.chat.v1.RoomProfile.data:type_name -> google.protobuf.Struct
 	0,  // 1: starling.chat.v1.RoomInfo.profile:type_name -> starling.chat.v1.RoomProfile
 	1,  // 2: starling.chat.v1.RoomInfo.settings:type_name -> starling.chat.v1.RoomSettings
 	2,  // 3: starling.chat.v1.RoomResponse.room:type_name -> starling.chat.v1.RoomInfo
 	0,  // 4: starling.chat.v1.CreateRoomRequest.profile:type_name -> starling.chat.v1.RoomProfile
 	4,  // 5: starling.chat.v1.CreateRoomRequest.members:type_name -> starling.chat.v1.NewMember
 	2,  // 6: starling.chat.v1.OpenRoomResponse.room:type_name -> starling.chat.v1.RoomInfo
-	11, // 7: starling.chat.v1.AddMembersResponse.failed:type_name -> starling.chat.v1.FailedUser
-	15, // 8: starling.chat.v1.ListBansResponse.bans:type_name -> starling.chat.v1.RestrictedUser
-	15, // 9: starling.chat.v1.ListMutesResponse.mutes:type_name -> starling.chat.v1.RestrictedUser
-	21, // 10: starling.chat.v1.ListAuditResponse.entries:type_name -> starling.chat.v1.AuditEntry
-	5,  // 11: starling.chat.v1.RoomService.CreateRoom:input_type -> starling.chat.v1.CreateRoomRequest
-	6,  // 12: starling.chat.v1.RoomService.OpenRoom:input_type -> starling.chat.v1.OpenRoomRequest
-	8,  // 13: starling.chat.v1.RoomService.GetRoom:input_type -> starling.chat.v1.GetRoomRequest
-	9,  // 14: starling.chat.v1.RoomService.AddMembers:input_type -> starling.chat.v1.AddMembersRequest
-	12, // 15: starling.chat.v1.RoomService.SetMemberRole:input_type -> starling.chat.v1.SetMemberRoleRequest
-	13, // 16: starling.chat.v1.RoomService.RemoveMember:input_type -> starling.chat.v1.RemoveMemberRequest
-	14, // 17: starling.chat.v1.RoomService.ListBans:input_type -> starling.chat.v1.ListRestrictionsRequest
-	18, // 18: starling.chat.v1.RoomService.BanUser:input_type -> starling.chat.v1.RestrictUserRequest
-	19, // 19: starling.chat.v1.RoomService.UnbanUser:input_type -> starling.chat.v1.FreeUserRequest
-	14, // 20: starling.chat.v1.RoomService.ListMutes:input_type -> starling.chat.v1.ListRestrictionsRequest
-	18, // 21: starling.chat.v1.RoomService.MuteUser:input_type -> starling.chat.v1.RestrictUserRequest
-	19, // 22: starling.chat.v1.RoomService.UnmuteUser:input_type -> starling.chat.v1.FreeUserRequest
-	20, // 23: starling.chat.v1.RoomService.ListAudit:input_type -> starling.chat.v1.ListAuditRequest
-	3,  // 24: starling.chat.v1.RoomService.CreateRoom:output_type -> starling.chat.v1.RoomResponse
-	7,  // 25: starling.chat.v1.RoomService.OpenRoom:output_type -> starling.chat.v1.OpenRoomResponse
-	3,  // 26: starling.chat.v1.RoomService.GetRoom:output_type -> starling.chat.v1.RoomResponse
-	10, // 27: starling.chat.v1.RoomService.AddMembers:output_type -> starling.chat.v1.AddMembersResponse
-	24, // 28: starling.chat.v1.RoomService.SetMemberRole:output_type -> google.protobuf.Empty
-	24, // 29: starling.chat.v1.RoomService.RemoveMember:output_type -> google.protobuf.Empty
-	16, // 30: starling.chat.v1.RoomService.ListBans:output_type -> starling.chat.v1.ListBansResponse
-	24, // 31: starling.chat.v1.RoomService.BanUser:output_type -> google.protobuf.Empty
-	24, // 32: starling.chat.v1.RoomService.UnbanUser:output_type -> google.protobuf.Empty
-	17, // 33: starling.chat.v1.RoomService.ListMutes:output_type -> starling.chat.v1.ListMutesResponse
-	24, // 34: starling.chat.v1.RoomService.MuteUser:output_type -> google.protobuf.Empty
-	24, // 35: starling.chat.v1.RoomService.UnmuteUser:output_type -> google.protobuf.Empty
-	22, // 36: starling.chat.v1.RoomService.ListAudit:output_type -> starling.chat.v1.ListAuditResponse
-	24, // [24:37] is the sub-list for method output_type
-	11, // [11:24] is the sub-list for method input_type
-	11, // [11:11] is the sub-list for extension type_name
-	11, // [11:11] is the sub-list for extension extendee
-	0,  // [0:11] is the sub-list for field type_name
+	10, // 7: starling.chat.v1.ListRoomMembersResponse.members:type_name -> starling.chat.v1.RoomMember
+	15, // 8: starling.chat.v1.AddMembersResponse.failed:type_name -> starling.chat.v1.FailedUser
+	19, // 9: starling.chat.v1.ListBansResponse.bans:type_name -> starling.chat.v1.RestrictedUser
+	19, // 10: starling.chat.v1.ListMutesResponse.mutes:type_name -> starling.chat.v1.RestrictedUser
+	25, // 11: starling.chat.v1.ListAuditResponse.entries:type_name -> starling.chat.v1.AuditEntry
+	5,  // 12: starling.chat.v1.RoomService.CreateRoom:input_type -> starling.chat.v1.CreateRoomRequest
+	6,  // 13: starling.chat.v1.RoomService.OpenRoom:input_type -> starling.chat.v1.OpenRoomRequest
+	8,  // 14: starling.chat.v1.RoomService.GetRoom:input_type -> starling.chat.v1.GetRoomRequest
+	9,  // 15: starling.chat.v1.RoomService.ListRoomMembers:input_type -> starling.chat.v1.ListRoomMembersRequest
+	12, // 16: starling.chat.v1.RoomService.GetRoomMember:input_type -> starling.chat.v1.GetRoomMemberRequest
+	13, // 17: starling.chat.v1.RoomService.AddMembers:input_type -> starling.chat.v1.AddMembersRequest
+	16, // 18: starling.chat.v1.RoomService.SetMemberRole:input_type -> starling.chat.v1.SetMemberRoleRequest
+	17, // 19: starling.chat.v1.RoomService.RemoveMember:input_type -> starling.chat.v1.RemoveMemberRequest
+	18, // 20: starling.chat.v1.RoomService.ListBans:input_type -> starling.chat.v1.ListRestrictionsRequest
+	22, // 21: starling.chat.v1.RoomService.BanUser:input_type -> starling.chat.v1.RestrictUserRequest
+	23, // 22: starling.chat.v1.RoomService.UnbanUser:input_type -> starling.chat.v1.FreeUserRequest
+	18, // 23: starling.chat.v1.RoomService.ListMutes:input_type -> starling.chat.v1.ListRestrictionsRequest
+	22, // 24: starling.chat.v1.RoomService.MuteUser:input_type -> starling.chat.v1.RestrictUserRequest
+	23, // 25: starling.chat.v1.RoomService.UnmuteUser:input_type -> starling.chat.v1.FreeUserRequest
+	24, // 26: starling.chat.v1.RoomService.ListAudit:input_type -> starling.chat.v1.ListAuditRequest
+	3,  // 27: starling.chat.v1.RoomService.CreateRoom:output_type -> starling.chat.v1.RoomResponse
+	7,  // 28: starling.chat.v1.RoomService.OpenRoom:output_type -> starling.chat.v1.OpenRoomResponse
+	3,  // 29: starling.chat.v1.RoomService.GetRoom:output_type -> starling.chat.v1.RoomResponse
+	11, // 30: starling.chat.v1.RoomService.ListRoomMembers:output_type -> starling.chat.v1.ListRoomMembersResponse
+	10, // 31: starling.chat.v1.RoomService.GetRoomMember:output_type -> starling.chat.v1.RoomMember
+	14, // 32: starling.chat.v1.RoomService.AddMembers:output_type -> starling.chat.v1.AddMembersResponse
+	28, // 33: starling.chat.v1.RoomService.SetMemberRole:output_type -> google.protobuf.Empty
+	28, // 34: starling.chat.v1.RoomService.RemoveMember:output_type -> google.protobuf.Empty
+	20, // 35: starling.chat.v1.RoomService.ListBans:output_type -> starling.chat.v1.ListBansResponse
+	28, // 36: starling.chat.v1.RoomService.BanUser:output_type -> google.protobuf.Empty
+	28, // 37: starling.chat.v1.RoomService.UnbanUser:output_type -> google.protobuf.Empty
+	21, // 38: starling.chat.v1.RoomService.ListMutes:output_type -> starling.chat.v1.ListMutesResponse
+	28, // 39: starling.chat.v1.RoomService.MuteUser:output_type -> google.protobuf.Empty
+	28, // 40: starling.chat.v1.RoomService.UnmuteUser:output_type -> google.protobuf.Empty
+	26, // 41: starling.chat.v1.RoomService.ListAudit:output_type -> starling.chat.v1.ListAuditResponse
+	27, // [27:42] is the sub-list for method output_type
+	12, // [12:27] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_starling_chat_v1_rooms_proto_init() }
@@ -1848,21 +2158,23 @@ func file_starling_chat_v1_rooms_proto_init() {
 	}
 	file_starling_chat_v1_rooms_proto_msgTypes[0].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[3].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[14].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[15].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[16].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[17].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[9].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[11].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[18].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[19].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[20].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[21].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[22].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[24].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[25].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[26].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_chat_v1_rooms_proto_rawDesc), len(file_starling_chat_v1_rooms_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,19 +23,21 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	RoomService_CreateRoom_FullMethodName    = "/starling.chat.v1.RoomService/CreateRoom"
-	RoomService_OpenRoom_FullMethodName      = "/starling.chat.v1.RoomService/OpenRoom"
-	RoomService_GetRoom_FullMethodName       = "/starling.chat.v1.RoomService/GetRoom"
-	RoomService_AddMembers_FullMethodName    = "/starling.chat.v1.RoomService/AddMembers"
-	RoomService_SetMemberRole_FullMethodName = "/starling.chat.v1.RoomService/SetMemberRole"
-	RoomService_RemoveMember_FullMethodName  = "/starling.chat.v1.RoomService/RemoveMember"
-	RoomService_ListBans_FullMethodName      = "/starling.chat.v1.RoomService/ListBans"
-	RoomService_BanUser_FullMethodName       = "/starling.chat.v1.RoomService/BanUser"
-	RoomService_UnbanUser_FullMethodName     = "/starling.chat.v1.RoomService/UnbanUser"
-	RoomService_ListMutes_FullMethodName     = "/starling.chat.v1.RoomService/ListMutes"
-	RoomService_MuteUser_FullMethodName      = "/starling.chat.v1.RoomService/MuteUser"
-	RoomService_UnmuteUser_FullMethodName    = "/starling.chat.v1.RoomService/UnmuteUser"
-	RoomService_ListAudit_FullMethodName     = "/starling.chat.v1.RoomService/ListAudit"
+	RoomService_CreateRoom_FullMethodName      = "/starling.chat.v1.RoomService/CreateRoom"
+	RoomService_OpenRoom_FullMethodName        = "/starling.chat.v1.RoomService/OpenRoom"
+	RoomService_GetRoom_FullMethodName         = "/starling.chat.v1.RoomService/GetRoom"
+	RoomService_ListRoomMembers_FullMethodName = "/starling.chat.v1.RoomService/ListRoomMembers"
+	RoomService_GetRoomMember_FullMethodName   = "/starling.chat.v1.RoomService/GetRoomMember"
+	RoomService_AddMembers_FullMethodName      = "/starling.chat.v1.RoomService/AddMembers"
+	RoomService_SetMemberRole_FullMethodName   = "/starling.chat.v1.RoomService/SetMemberRole"
+	RoomService_RemoveMember_FullMethodName    = "/starling.chat.v1.RoomService/RemoveMember"
+	RoomService_ListBans_FullMethodName        = "/starling.chat.v1.RoomService/ListBans"
+	RoomService_BanUser_FullMethodName         = "/starling.chat.v1.RoomService/BanUser"
+	RoomService_UnbanUser_FullMethodName       = "/starling.chat.v1.RoomService/UnbanUser"
+	RoomService_ListMutes_FullMethodName       = "/starling.chat.v1.RoomService/ListMutes"
+	RoomService_MuteUser_FullMethodName        = "/starling.chat.v1.RoomService/MuteUser"
+	RoomService_UnmuteUser_FullMethodName      = "/starling.chat.v1.RoomService/UnmuteUser"
+	RoomService_ListAudit_FullMethodName       = "/starling.chat.v1.RoomService/ListAudit"
 )
 
 // RoomServiceClient is the client API for RoomService service.
@@ -54,6 +56,10 @@ type RoomServiceClient interface {
 	OpenRoom(ctx context.Context, in *OpenRoomRequest, opts ...grpc.CallOption) (*OpenRoomResponse, error)
 	// What a room is, as room:get. Needs an API key with scope rooms, or an access token.
 	GetRoom(ctx context.Context, in *GetRoomRequest, opts ...grpc.CallOption) (*RoomResponse, error)
+	// Who is in a room, by user id, as room:members. Needs an API key with scope rooms, or an access token.
+	ListRoomMembers(ctx context.Context, in *ListRoomMembersRequest, opts ...grpc.CallOption) (*ListRoomMembersResponse, error)
+	// One member of a room. Needs an API key with scope rooms, or an access token. Faults: not_found, also for a user who is no member.
+	GetRoomMember(ctx context.Context, in *GetRoomMemberRequest, opts ...grpc.CallOption) (*RoomMember, error)
 	// Makes users members, as room:add. Needs an API key with scope rooms, or an access token of a moderator.
 	AddMembers(ctx context.Context, in *AddMembersRequest, opts ...grpc.CallOption) (*AddMembersResponse, error)
 	// Gives a member another role, as room:set-role. Needs an API key with scope rooms, or an access token of a moderator.
@@ -110,6 +116,26 @@ func (c *roomServiceClient) GetRoom(ctx context.Context, in *GetRoomRequest, opt
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RoomResponse)
 	err := c.cc.Invoke(ctx, RoomService_GetRoom_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *roomServiceClient) ListRoomMembers(ctx context.Context, in *ListRoomMembersRequest, opts ...grpc.CallOption) (*ListRoomMembersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListRoomMembersResponse)
+	err := c.cc.Invoke(ctx, RoomService_ListRoomMembers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *roomServiceClient) GetRoomMember(ctx context.Context, in *GetRoomMemberRequest, opts ...grpc.CallOption) (*RoomMember, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RoomMember)
+	err := c.cc.Invoke(ctx, RoomService_GetRoomMember_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -232,6 +258,10 @@ type RoomServiceServer interface {
 	OpenRoom(context.Context, *OpenRoomRequest) (*OpenRoomResponse, error)
 	// What a room is, as room:get. Needs an API key with scope rooms, or an access token.
 	GetRoom(context.Context, *GetRoomRequest) (*RoomResponse, error)
+	// Who is in a room, by user id, as room:members. Needs an API key with scope rooms, or an access token.
+	ListRoomMembers(context.Context, *ListRoomMembersRequest) (*ListRoomMembersResponse, error)
+	// One member of a room. Needs an API key with scope rooms, or an access token. Faults: not_found, also for a user who is no member.
+	GetRoomMember(context.Context, *GetRoomMemberRequest) (*RoomMember, error)
 	// Makes users members, as room:add. Needs an API key with scope rooms, or an access token of a moderator.
 	AddMembers(context.Context, *AddMembersRequest) (*AddMembersResponse, error)
 	// Gives a member another role, as room:set-role. Needs an API key with scope rooms, or an access token of a moderator.
@@ -272,6 +302,12 @@ func (UnimplementedRoomServiceServer) OpenRoom(context.Context, *OpenRoomRequest
 }
 func (UnimplementedRoomServiceServer) GetRoom(context.Context, *GetRoomRequest) (*RoomResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRoom not implemented")
+}
+func (UnimplementedRoomServiceServer) ListRoomMembers(context.Context, *ListRoomMembersRequest) (*ListRoomMembersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListRoomMembers not implemented")
+}
+func (UnimplementedRoomServiceServer) GetRoomMember(context.Context, *GetRoomMemberRequest) (*RoomMember, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRoomMember not implemented")
 }
 func (UnimplementedRoomServiceServer) AddMembers(context.Context, *AddMembersRequest) (*AddMembersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AddMembers not implemented")
@@ -374,6 +410,42 @@ func _RoomService_GetRoom_Handler(srv interface{}, ctx context.Context, dec func
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RoomServiceServer).GetRoom(ctx, req.(*GetRoomRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RoomService_ListRoomMembers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListRoomMembersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).ListRoomMembers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_ListRoomMembers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).ListRoomMembers(ctx, req.(*ListRoomMembersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RoomService_GetRoomMember_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRoomMemberRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).GetRoomMember(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_GetRoomMember_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).GetRoomMember(ctx, req.(*GetRoomMemberRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -576,6 +648,14 @@ var RoomService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetRoom",
 			Handler:    _RoomService_GetRoom_Handler,
+		},
+		{
+			MethodName: "ListRoomMembers",
+			Handler:    _RoomService_ListRoomMembers_Handler,
+		},
+		{
+			MethodName: "GetRoomMember",
+			Handler:    _RoomService_GetRoomMember_Handler,
 		},
 		{
 			MethodName: "AddMembers",
