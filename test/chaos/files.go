@@ -55,7 +55,7 @@ func (r *rig) keepLogs(from string) error {
 		return err
 	}
 	to := filepath.Join(dir, "logs")
-	if err := os.RemoveAll(to); err != nil { //nolint:gosec // inside -out; CopyFS overwrites nothing
+	if err := os.RemoveAll(to); err != nil { // inside -out; CopyFS overwrites nothing
 		return fmt.Errorf("keep the logs: %w", err)
 	}
 	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
