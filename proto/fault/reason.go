@@ -16,6 +16,10 @@ const (
 	ReasonExists     Reason = "exists"           // there is such a room already
 	ReasonKind       Reason = "kind_not_allowed" // rooms of this kind are not made so
 	ReasonLastOwner  Reason = "last_owner"       // the room would have no owner
+	ReasonChanged    Reason = "changed"          // the room is another version by now
+	ReasonSlowMode   Reason = "slow_mode"        // the member has said something a moment ago; RetryAfter says when it may again
+	ReasonArchived   Reason = "archived"         // the room can be read only
+	ReasonRoomFull   Reason = "room_full"        // the room has as many members as it may have
 )
 
 // The reasons why a CONNECT is refused for good, as in docs/events.md, "Refusals".

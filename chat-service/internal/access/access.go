@@ -54,8 +54,8 @@ type Act int
 
 // The acts.
 const (
-	Look     Act = iota // at the room from outside
-	Enter               // become a member
+	Look     Act = iota // see from outside what the room is
+	Enter               // become a member, or come back as one
 	Read                // messages, events, receipts of others, who is there
 	Attend              // as a member: say how far one has read
 	Speak               // as a member: store a message, or say what is not stored
@@ -72,6 +72,9 @@ type Standing struct {
 	ByToken bool
 	// Granted is what whoever asks brings along.
 	Granted Rights
+	// Of the room: it can be read only; the least role that may say something, "" = a member's.
+	Archived bool
+	Send     Role
 	// The ends of a ban and of a mute: zero = there is none. A banned user is no member.
 	BannedUntil, MutedUntil time.Time
 }
@@ -87,6 +90,8 @@ func (s *Standing) Refuse(act Act, at time.Time) error {
 		return Banned(s.BannedUntil)
 	case s.Counts():
 		return s.refuseMember(act, at)
+	case act == Enter && s.Archived && (s.Kind == Public || s.Granted.has(MayJoin)):
+		return Archived()
 	case act == Read && s.Granted.has(MayRead), act == Enter && s.Granted.has(MayJoin), act == Look && s.Granted != 0:
 		return nil
 	case s.Kind != Public && s.Granted == 0:
@@ -104,10 +109,14 @@ func (s *Standing) Counts() bool { return s.Member && (!s.ByToken || s.Granted.M
 
 func (s *Standing) refuseMember(act Act, at time.Time) error {
 	switch {
+	case act == Speak && s.Archived:
+		return Archived()
 	case act == Speak && s.MutedUntil.After(at):
 		return &fault.Error{Kind: fault.Forbidden, Reason: fault.ReasonMuted, Message: "You are muted in this room", Until: ending(s.MutedUntil)}
 	case act == Speak && s.ByToken && !s.Granted.has(MaySend):
 		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "The token does not let its user send in this room")
+	case act == Speak && s.Send.Above(s.Role):
+		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "Your role in the room may not say anything here")
 	case act == Moderate && RoleModerator.Above(s.Role):
 		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "Only a moderator of the room may do this")
 	}
@@ -124,6 +133,11 @@ func ending(until time.Time) time.Time {
 
 // NoRoom is the refusal of whatever is asked of a room that there is not, or that one may not see.
 func NoRoom() error { return fault.New(fault.NotFound, "Room not found") }
+
+// Archived is the refusal of what would change an archived room.
+func Archived() error {
+	return fault.Because(fault.Forbidden, fault.ReasonArchived, "The room is archived: it can be read only")
+}
 
 func notMember() error { return fault.New(fault.Forbidden, "Not a member of this room") }
 

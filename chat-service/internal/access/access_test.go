@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -139,3 +140,30 @@ func TestPrivateRoomLooksLikeNone(t *testing.T) {
 		}
 	}
 }
+
+// TestSettingsAndArchive: what the room itself allows, for every kind, role and act.
+func TestSettingsAndArchive(t *testing.T) {
+	for _, kind := range []Kind{Public, Private} {
+		for _, role := range []Role{"", RoleMember, RoleModerator, RoleOwner} {
+			for _, send := range []Role{"", RoleMember, RoleModerator, RoleOwner} {
+				for _, archived := range []bool{false, true} {
+					s := Standing{Exists: true, Kind: kind, Member: role != "", Role: role, Send: send, Archived: archived}
+					for act := Look; act <= Moderate; act++ {
+						want := expected(kind, visitor{role: role}, restriction{}, act)
+						switch {
+						case archived && (act == Speak && role != "" || act == Enter && role == "" && kind == Public):
+							want = "forbidden archived"
+						case act == Speak && role != "" && rank(send) > rank(role):
+							want = "forbidden not_allowed"
+						}
+						if got := faulttest.Word(s.Refuse(act, time.Now())); got != want {
+							t.Errorf("%s, %q, send %q, archived %v: Refuse(%v) = %s, want %s", kind, role, send, archived, act, got, want)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func rank(r Role) int { return slices.Index([]Role{"", RoleMember, RoleModerator, RoleOwner}, r) }

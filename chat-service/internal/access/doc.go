@@ -6,7 +6,8 @@
 //	a ban                  forbidden, banned, until when
 //	a mute                 of a member: may say nothing
 //	a token opens it       what the claim says, and no less than the rest of this list
-//	a membership           what its role allows; one that came by a token counts while the token opens the room
-//	a public room          may be entered and looked at, and no more
+//	a membership           what its role and the room's settings allow, in an archived room nothing is said; one that came by a token
+//	                       counts while the token opens the room
+//	a public room          may be looked at and, unless it is archived, entered; and no more
 //	any other room         not_found, with the same words as a room that does not exist
 package access

@@ -22,6 +22,7 @@ type Needs struct {
 	Names   []UserName   // of those who join: to be kept, or newer ones found; without a text of those whom others make members
 	Owners  []RoomID     // whose owners have to be known
 	Company []Membership // of whom it has to be known whether others are in the room
+	Counts  []RoomID     // whose members are to be counted, where the room has a bound
 	Repeats []Repeat     // only where they were asked for
 	Logs    []UserID     // whose logs are told something: to be locked, and made where they do not exist
 	Infos   []RoomID     // that are told of in a log
@@ -46,6 +47,7 @@ func NeedsOf(commands []Command, repeats bool) Needs {
 	}
 	n.Create, n.Rooms, n.Members, n.Repeats = unique(n.Create), unique(n.Rooms), unique(n.Members), unique(n.Repeats)
 	n.Owners, n.Company, n.Logs, n.Infos = unique(n.Owners), unique(n.Company), unique(n.Logs), unique(n.Infos)
+	n.Counts = unique(n.Counts)
 	n.Names = Newest(n.Names)
 	return n
 }
@@ -75,10 +77,12 @@ type State struct {
 	Company map[Membership]bool   // of Needs.Company: others are in the room
 	Names   map[UserID]Name       // the present ones of Needs.Names
 	Sent    map[Repeat]Outcome    // the first messages of Repeats
+	Repeats bool                  // Sent has all that there are
 	Written map[int]Outcome       // by index: commands that an earlier try of unknown outcome wrote after all
 	Again   bool                  // there was such a try: what it may have done is what is asked for
 	Logs    map[UserID]uint64     // the last sequences of Needs.Logs
 	Infos   map[RoomID]RoomInfo   // of Needs.Infos, those that exist; members are counted as far as maxCounted
+	Counts  map[RoomID]int        // of Needs.Counts, where Settings.MaxMembers is not 0
 }
 
 // Room is the state of a room that a batch may change.
@@ -86,6 +90,9 @@ type Room struct {
 	Seq   uint64 // of the last event
 	Owner UserID // "" = nobody: the next who joins
 	Kind  access.Kind
+
+	Settings Settings
+	Archived bool
 }
 
 // Member is what a room knows of a user.
@@ -97,6 +104,8 @@ type Member struct {
 	ByToken bool
 	// The ends of a ban and of a mute: zero = there is none.
 	BannedUntil, MutedUntil time.Time
+	// SentAt is when it said something last; kept only in rooms with slow mode.
+	SentAt time.Time
 }
 
 // Changes is what a batch writes.
@@ -109,7 +118,7 @@ type Changes struct {
 	Joined []NewMember
 	// Members are memberships that have changed.
 	Members []ChangedMember
-	// Restricted are the bans and mutes of users, as they are now.
+	// Restricted are what users are kept from, members or not, as it is now.
 	Restricted []ChangedMember
 	// Audit is what moderators did.
 	Audit []Audit
@@ -119,6 +128,9 @@ type Changes struct {
 	Told []RoomEvent
 	// Logs are the new states of users' logs.
 	Logs []ChangedLog
+	// Repeats are those of refused commands, if they were not asked for: the Store looks for them and has the batch decided again, because
+	// what was done before is not refused.
+	Repeats []Repeat
 	// Unmade are rooms of State.Fresh that no command made after all: to be deleted.
 	Unmade []RoomID
 }
@@ -131,6 +143,7 @@ type NewMember struct {
 	Role       access.Role
 	ByToken    bool
 	MutedUntil time.Time // zero = not muted
+	SentAt     time.Time // as in Member
 	Seq        uint64    // of the event that made it one
 }
 
@@ -145,8 +158,8 @@ type ChangedRoom struct {
 	ID RoomID
 	Room
 
-	// Made is what a new room is made with; nil: it existed.
-	Made *NewRoom
+	// Details are what the room is now; nil: they have not changed.
+	Details *RoomDetails
 	// Inherit tells that the owner left: the mightiest of the members that remain follows, among equals the longest, or nobody.
 	Inherit bool
 }
@@ -189,7 +202,7 @@ type batch struct {
 type changingRoom struct {
 	Room
 
-	made    *NewRoom
+	details *RoomDetails // nil: not changed
 	changed bool
 	inherit bool
 	grown   int // by so many members
@@ -222,7 +235,10 @@ func (b *batch) make(id RoomID, as NewRoom) *changingRoom {
 	if b.room(id) != nil || !b.state.Fresh[id] {
 		return nil
 	}
-	r := &changingRoom{Room: Room{Kind: as.Kind}, made: &as}
+	r := &changingRoom{
+		Room:    Room{Kind: as.Kind, Settings: as.Settings},
+		details: &RoomDetails{Profile: as.Profile, Settings: as.Settings, Version: 1},
+	}
 	b.rooms[id] = r
 	return r
 }
@@ -242,6 +258,7 @@ func (b *batch) standing(r *changingRoom, user UserID, m Member) access.Standing
 	}
 	s := access.Standing{
 		Exists: true, Kind: r.Kind, Member: m.Is, Role: m.Role, ByToken: m.ByToken, BannedUntil: m.BannedUntil, MutedUntil: m.MutedUntil,
+		Send: r.Settings.Send, Archived: r.Archived,
 	}
 	if r.Owner == user {
 		s.Role = access.RoleOwner
@@ -295,11 +312,17 @@ func (b *batch) happened(o Origin, r *changingRoom, e RoomEvent) Outcome {
 	return Outcome{Position: Position{Seq: e.Seq}, CreatedAt: b.state.At, Changed: true}
 }
 
+// differs tells that a membership is to be written again.
+func (c *changingMember) differs() bool {
+	return c.Role != c.before.Role || c.ByToken != c.before.ByToken || !c.MutedUntil.Equal(c.before.MutedUntil) ||
+		!c.SentAt.Equal(c.before.SentAt)
+}
+
 // collect lists what is different from the state.
 func (b *batch) collect() {
 	for _, id := range b.order {
 		r := b.rooms[id]
-		b.changes.Rooms = append(b.changes.Rooms, ChangedRoom{ID: id, Room: r.Room, Made: r.made, Inherit: r.inherit})
+		b.changes.Rooms = append(b.changes.Rooms, ChangedRoom{ID: id, Room: r.Room, Details: r.details, Inherit: r.inherit})
 	}
 	for id, fresh := range b.state.Fresh {
 		if fresh && b.rooms[id] == nil {
@@ -315,7 +338,7 @@ func (b *batch) collect() {
 		}
 		if c.Is && (!c.was || c.again) {
 			joined = append(joined, m)
-		} else if c.Is && (c.Role != c.before.Role || c.ByToken != c.before.ByToken || !c.MutedUntil.Equal(c.before.MutedUntil)) {
+		} else if c.Is && c.differs() {
 			b.changes.Members = append(b.changes.Members, ChangedMember{m, c.Member})
 		}
 		if c.restricted {
@@ -325,6 +348,8 @@ func (b *batch) collect() {
 	slices.SortFunc(joined, func(x, y Membership) int { return b.members[x].joined - b.members[y].joined })
 	for _, m := range joined {
 		c := b.members[m]
-		b.changes.Joined = append(b.changes.Joined, NewMember{m, c.Name, c.Role, c.ByToken, c.MutedUntil, b.changes.Events[c.joined].Seq})
+		b.changes.Joined = append(b.changes.Joined, NewMember{
+			m, c.Name, c.Role, c.ByToken, c.MutedUntil, c.SentAt, b.changes.Events[c.joined].Seq,
+		})
 	}
 }

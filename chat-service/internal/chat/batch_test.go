@@ -200,7 +200,7 @@ func TestNeedsOf(t *testing.T) {
 	want := chat.Needs{
 		Create: []chat.RoomID{"r"}, Rooms: []chat.RoomID{"r", "s"},
 		Members: []chat.Membership{{"r", "ann"}, {"r", "bob"}, {"s", "ann"}, {"r", "cid"}},
-		Owners:  []chat.RoomID{"r"}, Company: []chat.Membership{{"r", "cid"}}, Repeats: []chat.Repeat{{"r", "ann", "c"}, {"s", "ann", "c"}},
+		Counts:  []chat.RoomID{"r"}, Owners: []chat.RoomID{"r"}, Company: []chat.Membership{{"r", "cid"}}, Repeats: []chat.Repeat{{"r", "ann", "c"}, {"s", "ann", "c"}},
 		Names: []chat.UserName{{"ann", chat.Name{"ann", 2}}, {"bob", chat.Name{Text: "bob"}}},
 		Logs:  []chat.UserID{"bob", "cid", "ann"}, Infos: []chat.RoomID{"r"},
 	}

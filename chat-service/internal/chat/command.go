@@ -94,6 +94,7 @@ type Outcome struct {
 	// Position and CreatedAt of the message (Send), the first one's for a repeated ClientMsgID.
 	Position
 	CreatedAt time.Time
+	Version   uint64 // of the room (Update)
 	// Changed is false when there was nothing to do: a member joined, a stranger left, a message came again.
 	Changed bool
 }

@@ -29,11 +29,13 @@ func (c Send) decide(b *batch) Outcome {
 	}
 	name := c.Name
 	if !c.System {
-		s := b.asking(r, c.Origin)
-		if err := s.Refuse(access.Speak, b.state.At); err != nil {
-			return Outcome{Err: err}
+		m, s := b.member(c.membership()), b.asking(r, c.Origin)
+		if err := b.mayNotSend(c, r, s, m); err != nil {
+			return b.refusedSend(c, err)
 		}
-		name = name.Or(b.member(c.membership()).Name)
+		name = name.Or(m.Name)
+	} else if r.Archived {
+		return b.refusedSend(c, access.Archived())
 	}
 	seq := b.next(c.Room, r)
 	m := Message{
@@ -52,6 +54,31 @@ func (c Send) decide(b *batch) Outcome {
 	return o
 }
 
+// mayNotSend returns the fault for a message that may not be sent, or not yet: in slow mode members take their time, moderators are free.
+func (b *batch) mayNotSend(c Send, r *changingRoom, s access.Standing, m Member) error {
+	if err := s.Refuse(access.Speak, b.state.At); err != nil {
+		return err
+	}
+	if r.Settings.SlowMode == 0 || s.Role.Above(access.RoleMember) {
+		return nil
+	}
+	if wait := m.SentAt.Add(r.Settings.SlowMode).Sub(b.state.At); wait > 0 && !m.SentAt.IsZero() {
+		return &fault.Error{
+			Kind: fault.RateLimited, Reason: fault.ReasonSlowMode, Message: "Slow mode: wait before the next message", RetryAfter: wait,
+		}
+	}
+	b.change(c.membership()).SentAt = b.state.At
+	return nil
+}
+
+// refusedSend refuses a message, unless it turns out to be the repeat of one that was stored.
+func (b *batch) refusedSend(c Send, err error) Outcome {
+	if c.ClientMsgID != "" && !b.state.Repeats {
+		b.changes.Repeats = append(b.changes.Repeats, c.repeat())
+	}
+	return Outcome{Err: err}
+}
+
 // sentBefore finds the first message with the same client message id. Its sender need no longer be a member.
 func (b *batch) sentBefore(c Send) (Outcome, bool) {
 	if c.ClientMsgID == "" {
@@ -68,6 +95,7 @@ func (b *batch) sentBefore(c Send) (Outcome, bool) {
 func (c Join) need(n *Needs) {
 	n.Members, n.Names = append(n.Members, c.membership()), append(n.Names, c.name())
 	n.Logs, n.Infos = append(n.Logs, c.User), append(n.Infos, c.Room)
+	n.Counts = append(n.Counts, c.Room)
 	if c.Create != "" {
 		n.Create = append(n.Create, c.Room)
 	}
@@ -88,6 +116,9 @@ func (c Join) decide(b *batch) Outcome {
 	}
 	if s.Member {
 		return Outcome{}
+	}
+	if b.full(c.Room, r) {
+		return Outcome{Err: errFull()}
 	}
 	if r.Owner == "" && !r.inherit && r.Kind == access.Public {
 		r.Owner = c.User
@@ -112,6 +143,12 @@ func (b *batch) named(user UserID) Name {
 		return name
 	}
 	return Name{Text: string(user)}
+}
+
+// full tells that a room has as many members as it may have.
+func (b *batch) full(id RoomID, r *changingRoom) bool {
+	most := r.Settings.MaxMembers
+	return most > 0 && b.state.Counts[id]+r.grown >= most
 }
 
 // enter makes a user a member.
@@ -260,6 +297,10 @@ func (c Open) decide(b *batch) Outcome {
 }
 
 var _, _, _, _, _ Command = Send{}, Join{}, Leave{}, Create{}, Open{}
+
+func errFull() error {
+	return fault.Because(fault.Forbidden, fault.ReasonRoomFull, "The room has as many members as it may have")
+}
 
 // ErrDirect refuses what would change who is in a direct room.
 func ErrDirect() error {

@@ -56,6 +56,16 @@ type (
 		By     UserID // who ended the membership; "" = the user
 		Reason string // LeftRemoved, LeftBanned; "" = the user left
 	}
+	// RoomUpdated is room:updated: what the room is now.
+	RoomUpdated struct {
+		Details RoomDetails
+		By      UserID
+	}
+	// RoomArchived is room:archived.
+	RoomArchived struct {
+		At time.Time
+		By UserID
+	}
 	// RoleChanged is room:role.
 	RoleChanged struct {
 		User UserID
@@ -87,6 +97,8 @@ func (MessageSent) fact()   {}
 func (UserJoined) fact()    {}
 func (UserLeft) fact()      {}
 func (RoleChanged) fact()   {}
+func (RoomUpdated) fact()   {}
+func (RoomArchived) fact()  {}
 func (MessageRead) fact()   {}
 func (TypingStarted) fact() {}
 func (TypingStopped) fact() {}

@@ -58,14 +58,16 @@ type Audit struct {
 
 // The acts in an Audit.
 const (
-	actCreate = "create" // by a backend
-	actAdd    = "add"
-	actRemove = "remove"
-	actRole   = "role"
-	actBan    = "ban"
-	actUnban  = "unban"
-	actMute   = "mute"
-	actUnmute = "unmute"
+	actCreate  = "create" // by a backend
+	actAdd     = "add"
+	actRemove  = "remove"
+	actRole    = "role"
+	actBan     = "ban"
+	actUnban   = "unban"
+	actMute    = "mute"
+	actUnmute  = "unmute"
+	actUpdate  = "update"
+	actArchive = "archive"
 )
 
 // Why somebody is no member any more, in UserLeft.
@@ -105,6 +107,7 @@ func (c Add) need(n *Needs) {
 	needBoth(n, c.Origin, c.Who.User)
 	n.Names = appendNames(n.Names, []Invited{c.Who})
 	n.Logs, n.Infos = append(n.Logs, c.Who.User), append(n.Infos, c.Room)
+	n.Counts = append(n.Counts, c.Room)
 }
 
 // decide adds the user, unless it is banned or a member.
@@ -122,6 +125,10 @@ func (c Add) decide(b *batch) Outcome {
 		return Outcome{Err: access.Banned(target.BannedUntil)}
 	case c.Who.Role.Above(actor.Role):
 		return Outcome{Err: errRank()}
+	case r.Archived && !target.Member:
+		return Outcome{Err: access.Archived()}
+	case b.full(c.Room, r) && !target.Member:
+		return Outcome{Err: errFull()}
 	}
 	b.audit(c.Origin, Audit{Act: actAdd, User: c.Who.User, Role: c.Who.Role})
 	if target.Member { // from now on whatever its token says
@@ -157,6 +164,7 @@ func (b *batch) exit(o Origin, r *changingRoom, left UserLeft) Outcome {
 	}
 	gone := b.change(Membership{o.Room, left.User})
 	gone.Is, gone.again, gone.Role, gone.ByToken = false, false, access.RoleMember, false
+	gone.restricted = gone.restricted || !gone.SentAt.IsZero() // slow mode knows who comes again
 	if r.Owner == left.User {
 		r.Owner, r.inherit = "", true
 	}

@@ -29,14 +29,14 @@ func TestCreateAndOpen(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
-	made := []chat.ChangedRoom{{ID: "r", Room: chat.Room{Seq: 4, Owner: "ann", Kind: access.Private}, Made: &create.New}}
+	made := []chat.ChangedRoom{{ID: "r", Room: chat.Room{Seq: 4, Owner: "ann", Kind: access.Private}, Details: &chat.RoomDetails{Version: 1}}}
 	if diff := cmp.Diff(made, changes.Rooms); diff != "" {
 		t.Errorf("rooms (-want +got):\n%s", diff)
 	}
 	joined := []chat.NewMember{
-		{chat.Membership{"r", "ann"}, chat.Name{Text: "ann"}, access.RoleMember, false, time.Time{}, 1},
-		{chat.Membership{"r", "bob"}, chat.Name{Text: "Bob", Version: 7}, access.RoleModerator, false, time.Time{}, 2},
-		{chat.Membership{"r", "cid"}, chat.Name{Text: "cid"}, access.RoleMember, false, time.Time{}, 3},
+		{chat.Membership{"r", "ann"}, chat.Name{Text: "ann"}, access.RoleMember, false, time.Time{}, time.Time{}, 1},
+		{chat.Membership{"r", "bob"}, chat.Name{Text: "Bob", Version: 7}, access.RoleModerator, false, time.Time{}, time.Time{}, 2},
+		{chat.Membership{"r", "cid"}, chat.Name{Text: "cid"}, access.RoleMember, false, time.Time{}, time.Time{}, 3},
 	}
 	if diff := cmp.Diff(joined, changes.Joined); diff != "" {
 		t.Errorf("joined (-want +got):\n%s", diff)

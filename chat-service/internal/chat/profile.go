@@ -24,16 +24,17 @@ type Profile struct {
 
 // NewRoom is what a room is made with.
 type NewRoom struct {
-	Kind    access.Kind
-	Profile Profile
+	Kind     access.Kind
+	Profile  Profile
+	Settings Settings
 }
 
 // RoomInfo is what a room is, the same for everybody who may see it.
 type RoomInfo struct {
-	Room      RoomID
-	Kind      access.Kind
-	Profile   Profile
-	Version   uint64 // counts the changes of the room
+	Room RoomID
+	Kind access.Kind
+	RoomDetails
+
 	CreatedAt time.Time
 	Members   int
 }

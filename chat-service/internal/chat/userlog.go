@@ -132,8 +132,11 @@ func (b *batch) tellAll() {
 // info is what a room is by now.
 func (b *batch) info(id RoomID, r *changingRoom) RoomInfo {
 	info := b.state.Infos[id]
-	if r.made != nil {
-		info = RoomInfo{Room: id, Kind: r.made.Kind, Profile: r.made.Profile, Version: 1, CreatedAt: b.state.At}
+	if b.state.Fresh[id] {
+		info = RoomInfo{Room: id, Kind: r.Kind, CreatedAt: b.state.At}
+	}
+	if r.details != nil {
+		info.RoomDetails = *r.details
 	}
 	info.Members = max(info.Members+r.grown, 0)
 	return info

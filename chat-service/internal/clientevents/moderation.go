@@ -73,3 +73,25 @@ func (e events) restrict(mute, begin bool) func(context.Context, usecases.Caller
 		return e.service.Restrict(ctx, c, restrict, func(err error) { done(nil, err) })
 	}
 }
+
+func (e events) update(ctx context.Context, c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+	update, err := wire.RoomUpdate(r.Args)
+	if err != nil {
+		return err
+	}
+	return e.service.UpdateRoom(ctx, c, update, func(version uint64, err error) {
+		if err != nil {
+			done(nil, err)
+			return
+		}
+		done(ack(wire.UpdateAck(version)), nil)
+	})
+}
+
+func (e events) archive(ctx context.Context, c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+	room, err := wire.RoomOnly(r.Args)
+	if err != nil {
+		return err
+	}
+	return e.service.ArchiveRoom(ctx, c, room, func(err error) { done(nil, err) })
+}

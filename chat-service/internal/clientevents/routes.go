@@ -28,6 +28,8 @@ func Routes(service *usecases.Service) []eventserver.Route {
 		{Event: "room:get", Namespaces: both, Repeatable: true, Handle: handle(e.room)},
 		{Event: "room:members", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.members)},
 		{Event: "room:leave", Namespaces: both, Write: write(e.leave)},
+		{Event: "room:update", Namespaces: both, Write: act(e.update)},
+		{Event: "room:archive", Namespaces: both, Write: act(e.archive)},
 		{Event: "room:add", Namespaces: both, Write: act(e.add)},
 		{Event: "room:remove", Namespaces: both, Write: act(e.remove)},
 		{Event: "room:set-role", Namespaces: both, Write: act(e.setRole)},

@@ -58,6 +58,13 @@ func (a *attempt) Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, er
 			}
 			var changes chat.Changes
 			changes, outcomes = chat.Decide(state, a.commands)
+			if len(changes.Repeats) > 0 {
+				// Of what is refused it has to be known whether it is the repeat of something done.
+				if err := roundTrip(ctx, conn, []step{readRepeats(changes.Repeats, &state)}); err != nil {
+					return abort(ctx, conn, err)
+				}
+				changes, outcomes = chat.Decide(state, a.commands)
+			}
 			if changes.Empty() {
 				_, err := conn.Exec(ctx, sqlRollback)
 				return err
@@ -152,6 +159,9 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, err
 	if len(needs.Company) > 0 {
 		steps = append(steps, readCompany(needs.Company, &state))
 	}
+	if len(needs.Counts) > 0 {
+		steps = append(steps, readCounts(needs.Counts, &state))
+	}
 	if len(needs.Repeats) > 0 {
 		steps = append(steps, readRepeats(needs.Repeats, &state))
 	}
@@ -185,10 +195,12 @@ func lockRooms(rooms []chat.RoomID, state *chat.State) step {
 	return step{sql: sqlLockRooms, args: []any{roomIDs(rooms)}, scan: func(rows pgx.Rows) error {
 		var id string
 		var room chat.Room
-		var seq int64
-		if err := rows.Scan(&id, &seq, (*string)(&room.Owner), (*string)(&room.Kind)); err != nil {
+		var seq, slow int64
+		if err := rows.Scan(&id, &seq, (*string)(&room.Owner), (*string)(&room.Kind), (*string)(&room.Settings.Send), &slow,
+			&room.Settings.MaxMembers, &room.Archived); err != nil {
 			return err
 		}
+		room.Settings.SlowMode = milliseconds(slow)
 		if room.Seq = uint64(seq); !state.Fresh[chat.RoomID(id)] { //nolint:gosec // counts from 0
 			state.Rooms[chat.RoomID(id)] = room
 		}
@@ -201,7 +213,7 @@ func readRepeats(repeats []chat.Repeat, state *chat.State) step {
 	for i, r := range repeats {
 		rooms[i], senders[i], ids[i] = string(r.Room), string(r.Sender), r.ClientMsgID
 	}
-	state.Sent = map[chat.Repeat]chat.Outcome{}
+	state.Sent, state.Repeats = map[chat.Repeat]chat.Outcome{}, true
 	return step{sql: sqlRepeats, args: []any{rooms, senders, ids}, scan: func(rows pgx.Rows) error {
 		var r chat.Repeat
 		var seq int64

@@ -22,7 +22,7 @@ const (
 		ON CONFLICT (room_id) DO NOTHING RETURNING room_id`
 
 	sqlLockRooms = `
-		SELECT room_id, last_seq, owner_id, kind FROM rooms WHERE room_id = ANY($1::text[]) ORDER BY room_id FOR NO KEY UPDATE`
+		SELECT room_id, last_seq, owner_id, kind, send_role, slow_mode_ms, max_members, archived_at IS NOT NULL FROM rooms WHERE room_id = ANY($1::text[]) ORDER BY room_id FOR NO KEY UPDATE`
 
 	// LATERAL with LIMIT makes it an index look-up per key, whatever the statistics say.
 	sqlRepeats = `
@@ -55,17 +55,11 @@ const (
 		WHERE m.room_id = p.room_id AND m.user_id = p.user_id`
 
 	sqlInsertMembers = `
-		INSERT INTO memberships (room_id, user_id, user_name, name_version, role, by_token, muted_until, joined_seq, joined_at)
-		SELECT room_id, user_id, user_name, name_version, role, by_token, muted_until, joined_seq, clock_timestamp() + ordinal * interval '1 microsecond'
-		FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bool[], $7::timestamptz[], $8::bigint[])
-			WITH ORDINALITY AS p (room_id, user_id, user_name, name_version, role, by_token, muted_until, joined_seq, ordinal)`
-
-	// What a new room is, beside its id.
-	sqlMakeRooms = `
-		UPDATE rooms SET kind = a.kind, name = a.name, topic = a.topic, avatar_url = a.avatar_url, data = a.data
-		FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-			AS a (room_id, kind, name, topic, avatar_url, data)
-		WHERE rooms.room_id = a.room_id`
+		INSERT INTO memberships (room_id, user_id, user_name, name_version, role, by_token, muted_until, sent_at, joined_seq, joined_at)
+		SELECT room_id, user_id, user_name, name_version, role, by_token, muted_until, sent_at, joined_seq,
+			clock_timestamp() + ordinal * interval '1 microsecond'
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::bool[], $7::timestamptz[], $8::timestamptz[], $9::bigint[])
+			WITH ORDINALITY AS p (room_id, user_id, user_name, name_version, role, by_token, muted_until, sent_at, joined_seq, ordinal)`
 
 	sqlUnmakeRooms = `DELETE FROM rooms WHERE room_id = ANY($1::text[])`
 
@@ -156,15 +150,15 @@ func membershipSteps(changes *chat.Changes) (steps []step) {
 	}
 	if n := len(changes.Joined); n > 0 {
 		rooms, users, names, roles := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
-		muted, versions, seqs := make([]*time.Time, n), make([]int64, n), make([]int64, n)
+		muted, sent, versions, seqs := make([]*time.Time, n), make([]*time.Time, n), make([]int64, n), make([]int64, n)
 		byToken := make([]bool, n)
 		for i, m := range changes.Joined {
 			byToken[i] = m.ByToken
 			rooms[i], users[i], roles[i] = string(m.Room), string(m.User), string(m.Role)
 			names[i], versions[i] = m.Name.Text, m.Name.Version
-			muted[i], seqs[i] = timeOrNull(m.MutedUntil), int64(m.Seq) //nolint:gosec // 40 bits
+			muted[i], sent[i], seqs[i] = timeOrNull(m.MutedUntil), timeOrNull(m.SentAt), int64(m.Seq) //nolint:gosec // 40 bits
 		}
-		steps = append(steps, step{sql: sqlInsertMembers, args: []any{rooms, users, names, versions, roles, byToken, muted, seqs}})
+		steps = append(steps, step{sql: sqlInsertMembers, args: []any{rooms, users, names, versions, roles, byToken, muted, sent, seqs}})
 	}
 	return steps
 }
@@ -175,39 +169,24 @@ func roomSteps(changed []chat.ChangedRoom) []step {
 	}
 	rooms, seqs, owners := make([]string, len(changed)), make([]int64, len(changed)), make([]string, len(changed))
 	var inherit []string
-	var made newRooms
+	var described detailRows
 	for i, r := range changed {
 		rooms[i], seqs[i], owners[i] = string(r.ID), int64(r.Seq), string(r.Owner) //nolint:gosec // 40 bits
 		if r.Inherit {
 			inherit = append(inherit, string(r.ID))
 		}
-		if r.Made != nil {
-			made.add(r.ID, r.Made)
+		if r.Details != nil {
+			described.add(r.ID, r.Kind, r.Details)
 		}
 	}
 	steps := []step{{sql: sqlAdvanceRooms, args: []any{rooms, seqs, owners}}}
-	if m := made; len(m.rooms) > 0 {
-		steps = append(steps, step{sql: sqlMakeRooms, args: []any{m.rooms, m.kinds, m.names, m.topics, m.avatars, m.contents}})
+	if len(described.rooms) > 0 {
+		steps = append(steps, described.step())
 	}
 	if len(inherit) > 0 {
 		steps = append(steps, step{sql: sqlPassOwnership, args: []any{inherit}})
 	}
 	return steps
-}
-
-// newRooms are what new rooms are, column by column.
-type newRooms struct {
-	rooms, kinds, names, topics, avatars, contents []string
-}
-
-func (n *newRooms) add(id chat.RoomID, r *chat.NewRoom) {
-	name := r.Profile.Name
-	if name == "" {
-		name = string(id)
-	}
-	n.rooms, n.kinds, n.names = append(n.rooms, string(id)), append(n.kinds, string(r.Kind)), append(n.names, name)
-	n.topics, n.avatars = append(n.topics, r.Profile.Topic), append(n.avatars, r.Profile.AvatarURL)
-	n.contents = append(n.contents, string(r.Profile.Data))
 }
 
 // timeOrNull is the reverse of timeOr0.

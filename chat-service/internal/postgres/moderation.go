@@ -16,15 +16,18 @@ const (
 		WHERE EXISTS (SELECT FROM memberships AS m WHERE m.room_id = p.room_id AND m.user_id <> p.user_id)`
 
 	sqlChangeMembers = `
-		UPDATE memberships AS m SET role = a.role, muted_until = a.muted_until, by_token = a.by_token
-		FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bool[]) AS a (room_id, user_id, role, muted_until, by_token)
+		UPDATE memberships AS m SET role = a.role, muted_until = a.muted_until, by_token = a.by_token, sent_at = a.sent_at
+		FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[], $5::bool[], $6::timestamptz[])
+			AS a (room_id, user_id, role, muted_until, by_token, sent_at)
 		WHERE m.room_id = a.room_id AND m.user_id = a.user_id`
 
 	sqlRestrict = `
-		INSERT INTO restrictions (room_id, user_id, banned_until, muted_until)
-		SELECT room_id, user_id, banned_until, muted_until
-		FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[]) AS a (room_id, user_id, banned_until, muted_until)
-		ON CONFLICT (room_id, user_id) DO UPDATE SET banned_until = excluded.banned_until, muted_until = excluded.muted_until`
+		INSERT INTO restrictions (room_id, user_id, banned_until, muted_until, sent_at)
+		SELECT room_id, user_id, banned_until, muted_until, sent_at
+		FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::timestamptz[], $5::timestamptz[])
+			AS a (room_id, user_id, banned_until, muted_until, sent_at)
+		ON CONFLICT (room_id, user_id) DO UPDATE SET
+			banned_until = excluded.banned_until, muted_until = excluded.muted_until, sent_at = excluded.sent_at`
 
 	sqlAudit = `
 		INSERT INTO audit (at, room_id, by_id, act, user_id, role, until, reason, api_key)
@@ -60,21 +63,22 @@ func readCompany(members []chat.Membership, state *chat.State) step {
 // moderationSteps writes what moderators changed of users, and the audit.
 func moderationSteps(changes *chat.Changes, at time.Time) (steps []step) {
 	if n := len(changes.Members); n > 0 {
-		rooms, users, roles, muted := make([]string, n), make([]string, n), make([]string, n), make([]*time.Time, n)
+		rooms, users, roles, muted, sent := make([]string, n), make([]string, n), make([]string, n), make([]*time.Time, n), make([]*time.Time, n)
 		byToken := make([]bool, n)
 		for i, m := range changes.Members {
 			byToken[i] = m.ByToken
 			rooms[i], users[i], roles[i], muted[i] = string(m.Room), string(m.User), string(m.Role), timeOrNull(m.MutedUntil)
+			sent[i] = timeOrNull(m.SentAt)
 		}
-		steps = append(steps, step{sql: sqlChangeMembers, args: []any{rooms, users, roles, muted, byToken}})
+		steps = append(steps, step{sql: sqlChangeMembers, args: []any{rooms, users, roles, muted, byToken, sent}})
 	}
 	if n := len(changes.Restricted); n > 0 {
-		rooms, users, banned, muted := make([]string, n), make([]string, n), make([]*time.Time, n), make([]*time.Time, n)
+		rooms, users, banned, muted, sent := make([]string, n), make([]string, n), make([]*time.Time, n), make([]*time.Time, n), make([]*time.Time, n)
 		for i, m := range changes.Restricted {
 			rooms[i], users[i] = string(m.Room), string(m.User)
-			banned[i], muted[i] = timeOrNull(m.BannedUntil), timeOrNull(m.MutedUntil)
+			banned[i], muted[i], sent[i] = timeOrNull(m.BannedUntil), timeOrNull(m.MutedUntil), timeOrNull(m.SentAt)
 		}
-		steps = append(steps, step{sql: sqlRestrict, args: []any{rooms, users, banned, muted}})
+		steps = append(steps, step{sql: sqlRestrict, args: []any{rooms, users, banned, muted, sent}})
 	}
 	if n := len(changes.Audit); n > 0 {
 		rooms, by, acts, users := make([]string, n), make([]string, n), make([]string, n), make([]string, n)

@@ -26,7 +26,7 @@ const sqlMarkRead = `
 		ON CONFLICT (room_id, user_id) DO UPDATE SET seq = excluded.seq WHERE receipts.seq < excluded.seq
 		RETURNING room_id, user_id
 	)
-	SELECT a.found, a.kind, a.owner_id, a.member, a.role, a.by_token, a.banned_until, a.muted_until,
+	SELECT ` + standingNames + `,
 	       a.message IS NOT NULL, coalesce(a.before, 0), v.room_id IS NOT NULL
 	FROM asked AS a LEFT JOIN moved AS v USING (room_id, user_id) ORDER BY a.n`
 

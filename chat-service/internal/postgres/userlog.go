@@ -20,7 +20,7 @@ const (
 
 	// Members are counted as far as somebody would look.
 	sqlInfos = `
-		SELECT room_id, kind, name, topic, avatar_url, data, version, created_at,
+		SELECT room_id, kind, name, topic, avatar_url, data, version, created_at, send_role, slow_mode_ms, max_members, archived_at,
 		       (SELECT count(*) FROM (SELECT FROM memberships AS m WHERE m.room_id = r.room_id LIMIT $2) AS counted)
 		FROM rooms AS r WHERE room_id = ANY($1::text[])`
 
@@ -60,9 +60,11 @@ func readInfos(rooms []chat.RoomID, state *chat.State) step {
 	return step{sql: sqlInfos, args: []any{roomIDs(rooms), maxCounted}, scan: func(rows pgx.Rows) error {
 		var info chat.RoomInfo
 		var content string
-		var version int64
+		var version, slow int64
+		var archived *time.Time
 		err := rows.Scan((*string)(&info.Room), (*string)(&info.Kind), &info.Profile.Name, &info.Profile.Topic, &info.Profile.AvatarURL,
-			&content, &version, &info.CreatedAt, &info.Members)
+			&content, &version, &info.CreatedAt, (*string)(&info.Settings.Send), &slow, &info.Settings.MaxMembers, &archived, &info.Members)
+		info.Settings.SlowMode, info.ArchivedAt = milliseconds(slow), timeOr0(archived)
 		info.Profile.Data, info.Version = []byte(content), uint64(version) //nolint:gosec // counts from 1
 		state.Infos[info.Room] = info
 		return err

@@ -2,6 +2,7 @@ package usecases
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -81,6 +82,16 @@ func (m *members) remember(pair chat.Membership, r remembered, generation uint64
 		m.previous, m.known, m.turned = m.known, make(map[chat.Membership]remembered, len(m.known)), at
 	}
 	m.known[pair] = r
+}
+
+// forgetRoom is forget for everybody in a room.
+func (m *members) forgetRoom(room chat.RoomID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.generations++
+	ofRoom := func(pair chat.Membership, _ remembered) bool { return pair.Room == room }
+	maps.DeleteFunc(m.known, ofRoom)
+	maps.DeleteFunc(m.previous, ofRoom)
 }
 
 // forget is called when a membership changed in this process; other processes learn by the span.

@@ -104,6 +104,7 @@ func (t *memoryTransaction) Commit(ctx context.Context) ([]chat.Outcome, chat.Ou
 		return nil, chat.Outgoing{}, what.err
 	}
 	m.state.At, m.state.Written, m.state.Fresh = time.Now(), t.written, map[chat.RoomID]bool{}
+	m.state.Repeats = true
 	for _, id := range chat.NeedsOf(t.commands, false).Create {
 		if _, exists := m.state.Rooms[id]; !exists {
 			m.state.Fresh[id] = true
@@ -131,7 +132,7 @@ func (m *memory) apply(changes *chat.Changes, commands []chat.Command, outcomes 
 		delete(m.state.Members, gone)
 	}
 	for _, come := range changes.Joined {
-		m.state.Members[come.Membership] = chat.Member{Is: true, Name: come.Name, Role: come.Role, MutedUntil: come.MutedUntil}
+		m.state.Members[come.Membership] = chat.Member{Is: true, Name: come.Name, Role: come.Role, MutedUntil: come.MutedUntil, SentAt: come.SentAt}
 	}
 	for _, c := range slices.Concat(changes.Members, changes.Restricted) {
 		m.state.Members[c.Membership] = c.Member
@@ -166,6 +167,7 @@ func (m *memory) standing(pair chat.Membership) access.Standing {
 	who := m.state.Members[pair]
 	s := access.Standing{
 		Exists: exists, Kind: r.Kind, Member: who.Is, Role: who.Role, ByToken: who.ByToken, BannedUntil: who.BannedUntil, MutedUntil: who.MutedUntil,
+		Send: r.Settings.Send, Archived: r.Archived,
 	}
 	if r.Owner == pair.User {
 		s.Role = access.RoleOwner

@@ -197,8 +197,11 @@ func (s *Service) evict(ctx context.Context, room chat.RoomID, users []chat.User
 	s.evictor.Evict(ctx, room, users, seq)
 }
 
-// Forget is called when another replica changed how users stand to a room.
+// Forget is called when another replica changed how users stand to a room; no users = the room itself.
 func (s *Service) Forget(room chat.RoomID, users []chat.UserID) {
+	if len(users) == 0 {
+		s.members.forgetRoom(room)
+	}
 	for _, user := range users {
 		s.members.forget(chat.Membership{Room: room, User: user})
 	}

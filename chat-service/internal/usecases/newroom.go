@@ -19,10 +19,11 @@ const (
 
 // CreateRequest is a room to make.
 type CreateRequest struct {
-	Room    chat.RoomID // "" = one that nobody can guess
-	Kind    access.Kind
-	Profile chat.Profile
-	Members []chat.Invited
+	Room     chat.RoomID // "" = one that nobody can guess
+	Kind     access.Kind
+	Profile  chat.Profile
+	Settings chat.Settings
+	Members  []chat.Invited
 }
 
 // Create makes a room that the caller owns. Its other members whose names nobody has told are called by their ids until they come.
@@ -33,7 +34,7 @@ func (s *Service) Create(ctx context.Context, c Caller, r CreateRequest) (chat.R
 	if r.Room == "" {
 		r.Room = chat.RoomID("r_" + rand.Text())
 	}
-	create := chat.Create{Origin: c.in(r.Room), New: chat.NewRoom{Kind: r.Kind, Profile: r.Profile}, Members: r.Members}
+	create := chat.Create{Origin: c.in(r.Room), New: chat.NewRoom{Kind: r.Kind, Profile: r.Profile, Settings: r.Settings}, Members: r.Members}
 	o, err := s.writer.Do(ctx, create)
 	if err != nil {
 		return chat.RoomInfo{}, err
@@ -43,7 +44,8 @@ func (s *Service) Create(ctx context.Context, c Caller, r CreateRequest) (chat.R
 		members++
 	}
 	return chat.RoomInfo{
-		Room: r.Room, Kind: r.Kind, Profile: r.Profile, Version: 1, CreatedAt: o.CreatedAt, Members: members,
+		Room: r.Room, Kind: r.Kind, RoomDetails: chat.RoomDetails{Profile: r.Profile, Settings: r.Settings, Version: 1},
+		CreatedAt: o.CreatedAt, Members: members,
 	}, nil
 }
 
@@ -69,6 +71,12 @@ func (r *CreateRequest) check(by chat.UserID) error {
 		} else if !role.Valid() {
 			return fault.New(fault.Invalid, "members.role must be owner, moderator or member")
 		}
+	}
+	if most := r.Settings.MaxMembers; most > 0 && len(r.Members) >= most {
+		return fault.Because(fault.Forbidden, fault.ReasonRoomFull, "The room would have more members than it may have")
+	}
+	if err := r.Settings.Check(); err != nil {
+		return err
 	}
 	return r.Profile.Check()
 }

@@ -161,6 +161,6 @@ type Observer interface {
 type Evictor interface {
 	// Evict has every gateway let go of the users' sockets in a room, as of the event with a sequence, and every replica forget what it
 	// remembers of the users there. It returns when all gateways that live have done so, or when those that have not are not heard of
-	// in time: these are cut off, and do it before they deliver anything else.
+	// in time: these are cut off, and do it before they deliver anything else. Without users the replicas forget the room.
 	Evict(ctx context.Context, room chat.RoomID, users []chat.UserID, seq uint64)
 }

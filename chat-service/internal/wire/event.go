@@ -19,6 +19,8 @@ const (
 	userJoined   = "room:user-joined"
 	userLeft     = "room:user-left"
 	roleChanged  = "room:role"
+	roomUpdated  = "room:updated"
+	roomArchived = "room:archived"
 	messageRead  = "message:read"
 	typingStart  = "typing:start"
 	typingStop   = "typing:stop"
@@ -107,6 +109,10 @@ func emit(e chat.RoomEvent) *eventv1.Emit {
 		return &eventv1.Emit{Event: logReset, Args: append(appendUseq(nil, e.Seq), `}]`...)}
 	case chat.RoleChanged:
 		return &eventv1.Emit{Event: roleChanged, Args: roleArgs(e, f)}
+	case chat.RoomUpdated:
+		return &eventv1.Emit{Event: roomUpdated, Args: updatedArgs(e, f)}
+	case chat.RoomArchived:
+		return &eventv1.Emit{Event: roomArchived, Args: archivedArgs(e, f)}
 	case chat.MessageRead:
 		return &eventv1.Emit{Event: messageRead, Args: readArgs(e.Room, f)}
 	case chat.TypingStarted:

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"strconv"
+	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
@@ -10,7 +11,7 @@ import (
 	"github.com/starling-chat/starling/proto/fault"
 )
 
-// RoomCreate reads `{ kind, roomId?, profile?, members?: [{ userId, role? }] }`.
+// RoomCreate reads `{ kind, roomId?, profile?, settings?, members?: [{ userId, role? }] }`.
 func RoomCreate(args []byte) (r usecases.CreateRequest, err error) {
 	o, err := firstObject(args)
 	if err != nil {
@@ -28,32 +29,17 @@ func RoomCreate(args []byte) (r usecases.CreateRequest, err error) {
 	if err != nil {
 		return r, err
 	}
-	if r.Profile, err = o.profile(); err != nil {
+	patch, err := o.patch()
+	if err != nil {
 		return r, err
 	}
+	details, err := patch.Apply(chat.RoomDetails{})
+	if err != nil {
+		return r, err
+	}
+	r.Profile, r.Settings = details.Profile, details.Settings
 	r.Members, err = o.members()
 	return r, err
-}
-
-// profile reads `profile?: { name?, topic?, avatarUrl?, data? }`.
-func (o object) profile() (p chat.Profile, err error) {
-	raw, given := o.get("profile")
-	if !given {
-		return p, nil
-	}
-	fields, isObject := splitObject(raw)
-	if !isObject {
-		return p, fault.New(fault.Invalid, "profile must be an object")
-	}
-	for name, to := range map[string]*string{"name": &p.Name, "topic": &p.Topic, "avatarUrl": &p.AvatarURL} {
-		if *to, _, err = fields.string(name); err != nil {
-			return p, err
-		}
-	}
-	if content, given := fields.get("data"); given {
-		p.Data, err = Data(content)
-	}
-	return p, err
 }
 
 // members reads `members?: [{ userId, role? }]`.
@@ -202,12 +188,25 @@ func appendRoomInfo(b []byte, r *chat.RoomInfo) []byte {
 	b = rawjson.AppendString(b, string(r.Room))
 	b = append(b, `,"kind":`...)
 	b = rawjson.AppendString(b, string(r.Kind))
-	b = append(b, `,"profile":{`...)
+	b = appendProfile(append(b, `,"profile":`...), r.Room, &r.Profile)
+	b = appendSettings(append(b, `,"settings":`...), &r.Settings)
+	b = append(b, `,"version":`...)
+	b = strconv.AppendUint(b, r.Version, 10)
+	b = append(b, `,"createdAt":"`...)
+	b = append(r.CreatedAt.UTC().AppendFormat(b, timeLayout), '"')
+	b = appendArchived(b, r.ArchivedAt)
+	b = append(b, `,"memberCount":`...)
+	return append(strconv.AppendInt(b, int64(r.Members), 10), '}')
+}
+
+// appendProfile writes `{ name?, topic?, avatarUrl?, data? }`.
+func appendProfile(b []byte, room chat.RoomID, p *chat.Profile) []byte {
+	b = append(b, '{')
 	start := len(b)
 	for _, f := range []struct{ key, value string }{
-		{`"name":`, r.Profile.Name}, {`"topic":`, r.Profile.Topic}, {`"avatarUrl":`, r.Profile.AvatarURL},
+		{`"name":`, p.Name}, {`"topic":`, p.Topic}, {`"avatarUrl":`, p.AvatarURL},
 	} {
-		if f.value == "" || f.value == string(r.Room) {
+		if f.value == "" || f.value == string(room) {
 			continue
 		}
 		if len(b) > start {
@@ -215,16 +214,36 @@ func appendRoomInfo(b []byte, r *chat.RoomInfo) []byte {
 		}
 		b = rawjson.AppendString(append(b, f.key...), f.value)
 	}
-	if len(r.Profile.Data) > 0 {
+	if len(p.Data) > 0 {
 		if len(b) > start {
 			b = append(b, ',')
 		}
-		b = append(append(b, `"data":`...), r.Profile.Data...)
+		b = append(append(b, `"data":`...), p.Data...)
 	}
-	b = append(b, `},"settings":{"send":"member"},"version":`...)
-	b = strconv.AppendUint(b, r.Version, 10)
-	b = append(b, `,"createdAt":"`...)
-	b = r.CreatedAt.UTC().AppendFormat(b, timeLayout)
-	b = append(b, `","memberCount":`...)
-	return append(strconv.AppendInt(b, int64(r.Members), 10), '}')
+	return append(b, '}')
+}
+
+// appendSettings writes `{ send, slowModeMs?, maxMembers? }`.
+func appendSettings(b []byte, s *chat.Settings) []byte {
+	send := s.Send
+	if send == "" {
+		send = access.RoleMember
+	}
+	b = rawjson.AppendString(append(b, `{"send":`...), string(send))
+	if s.SlowMode > 0 {
+		b = strconv.AppendInt(append(b, `,"slowModeMs":`...), s.SlowMode.Milliseconds(), 10)
+	}
+	if s.MaxMembers > 0 {
+		b = strconv.AppendInt(append(b, `,"maxMembers":`...), int64(s.MaxMembers), 10)
+	}
+	return append(b, '}')
+}
+
+// appendArchived writes `,"archivedAt":…`, unless the room is not archived.
+func appendArchived(b []byte, at time.Time) []byte {
+	if at.IsZero() {
+		return b
+	}
+	b = at.UTC().AppendFormat(append(b, `,"archivedAt":"`...), timeLayout)
+	return append(b, '"')
 }

@@ -1,0 +1,40 @@
+package usecases
+
+import (
+	"context"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+)
+
+// UpdateRoom changes what a room shows and what is allowed there, and gives its version then.
+func (s *Service) UpdateRoom(ctx context.Context, c Caller, u chat.Update, done func(version uint64, err error)) error {
+	u.Origin = c.in(u.Room)
+	var version uint64
+	return s.act(ctx, func(err error) { done(version, err) }, func(ctx context.Context) error {
+		o, err := s.manage(ctx, c, u)
+		version = o.Version
+		return err
+	})
+}
+
+// ArchiveRoom makes a room one that can be read only.
+func (s *Service) ArchiveRoom(ctx context.Context, c Caller, room chat.RoomID, done func(error)) error {
+	return s.act(ctx, done, func(ctx context.Context) error {
+		_, err := s.manage(ctx, c, chat.Archive{Origin: c.in(room)})
+		return err
+	})
+}
+
+// manage does an act on a room. When it is done, nobody goes by what the room was before.
+func (s *Service) manage(ctx context.Context, c Caller, command chat.Command) (chat.Outcome, error) {
+	room := chat.RoomOf(command)
+	if err := s.mayModerate(ctx, c, room); err != nil {
+		return chat.Outcome{}, err
+	}
+	o, err := s.writer.Do(ctx, command)
+	if err == nil && o.Changed {
+		s.members.forgetRoom(room)
+		s.evictor.Evict(ctx, room, nil, 0)
+	}
+	return o, err
+}
