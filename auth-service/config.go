@@ -54,7 +54,8 @@ type Tokens struct {
 	Leeway          time.Duration   `name:"token-leeway" env:"TOKEN_LEEWAY" default:"30s" help:"How far clocks may differ when the times in a token (exp, nbf, iat) are checked, a duration."`
 	KeyRotation     time.Duration   `name:"key-rotation" env:"KEY_ROTATION" default:"720h" help:"How long one key signs, a duration."`
 	KeyOverlap      time.Duration   `name:"key-overlap" env:"KEY_OVERLAP" default:"1h" help:"How long a key is published before it signs, a duration of 5s at least; longer than other verifiers keep the key set."`
-	KeySecret       settings.Secret `name:"key-encryption-secret" env:"KEY_ENCRYPTION_SECRET" help:"Secret that encrypts signing keys in the database; the same in all replicas, and not to be changed. Empty stores them plain."`
+	KeySecret       settings.Secret `name:"key-encryption-secret" env:"KEY_ENCRYPTION_SECRET" help:"Secret that encrypts signing keys in the database; the same in all replicas, and replaced by way of KEY_ENCRYPTION_SECRET_OTHER only. Empty stores them plain."`
+	OtherKeySecret  settings.Secret `name:"key-encryption-secret-other" env:"KEY_ENCRYPTION_SECRET_OTHER" help:"A second KEY_ENCRYPTION_SECRET, by which keys are read and not stored, while one replaces the other."`
 	KeepRevocations time.Duration   `name:"revocation-retention" env:"REVOCATION_RETENTION" default:"168h" help:"How long the revocation log reaches back for gateways that were cut off, a duration; longer than any token lives."`
 }
 
@@ -63,6 +64,7 @@ type External struct {
 	Issuers     settings.Secret `name:"token-issuers" env:"TOKEN_ISSUERS" help:"Accept tokens of these issuers, as a JSON list with issuer, audience and more for each; empty accepts none. See Token issuers in docs/operations.md."`
 	KeysRefresh time.Duration   `name:"issuer-keys-refresh" env:"ISSUER_KEYS_REFRESH" default:"5m" help:"How often the public keys of TOKEN_ISSUERS are read, a duration of 10s to 24h; a token with an unknown key has them read at once."`
 	Secret      settings.Secret `name:"jwt-secret" env:"JWT_SECRET" help:"Accept HS256 tokens signed with this secret, of 32 bytes at least, by your own login system; empty accepts none."`
+	Other       settings.Secret `name:"jwt-secret-other" env:"JWT_SECRET_OTHER" help:"A second JWT_SECRET, whose tokens are accepted as well, while one replaces the other."`
 	Issuer      string          `name:"jwt-issuer" env:"JWT_ISSUER" help:"Issuer (iss) that HS256 tokens must have; empty is not checked."`
 	Audience    string          `name:"jwt-audience" env:"JWT_AUDIENCE" help:"Audience (aud) that HS256 tokens must have; empty accepts only tokens that name none."`
 	RequireExp  bool            `name:"jwt-require-exp" env:"JWT_REQUIRE_EXP" default:"true" negatable:"" help:"Refuse HS256 tokens that never expire."`
@@ -124,55 +126,39 @@ func (p Passwords) concurrency() int {
 	return cmp.Or(p.Concurrency, min(4, max(1, runtime.GOMAXPROCS(0)/2)))
 }
 
-// Validate finds settings that do not fit together; the error is one line.
+// Validate finds settings that do not fit together; one fault a line.
 func (c *Config) Validate() error {
 	t, p, l := c.Tokens, c.Passwords, c.Limits
-	switch {
-	case t.AccessTTL < time.Second:
-		return errors.New("ACCESS_TOKEN_TTL must be at least 1s")
-	case t.RefreshTTL < t.AccessTTL:
-		return errors.New("REFRESH_TOKEN_TTL must not be shorter than ACCESS_TOKEN_TTL")
-	case t.Leeway < 0 || t.Leeway > 10*time.Minute:
-		return errors.New("TOKEN_LEEWAY must be 0s to 10m")
-	case t.Issuer == "" || t.Audience == "":
-		return errors.New("TOKEN_ISSUER and TOKEN_AUDIENCE must not be empty")
-	case t.KeyOverlap < minKeyOverlap:
-		return fmt.Errorf("KEY_OVERLAP must be at least %s", minKeyOverlap)
-	case t.KeyRotation <= t.KeyOverlap:
-		return errors.New("KEY_ROTATION must be longer than KEY_OVERLAP")
-	case t.KeepRevocations < t.AccessTTL+2*t.Leeway:
-		return errors.New("REVOCATION_RETENTION must be longer than ACCESS_TOKEN_TTL and twice TOKEN_LEEWAY")
-	case p.Parallelism < 1 || p.Time < 1 || p.Time > 100 || p.MemoryKiB < 8*uint32(p.Parallelism) || p.MemoryKiB > 4<<20:
-		return errors.New("ARGON2_TIME must be 1 to 100, ARGON2_PARALLELISM at least 1, ARGON2_MEMORY_KIB 8 times that to 4194304")
-	case p.Concurrency < 0 || p.Queue < 0:
-		return errors.New("ARGON2_CONCURRENCY and ARGON2_QUEUE must not be negative")
-	case p.Wait <= 0 || p.Wait > maxHashWait:
-		return fmt.Errorf("ARGON2_WAIT must be above 0s and at most %s", maxHashWait)
-	case min(l.AccountRate, l.UserRate, l.AddressRate, l.RegisterRate, l.SecretRate) < 0:
-		return errors.New("LOGIN_ACCOUNT_RATE, LOGIN_USER_RATE, LOGIN_ADDRESS_RATE, REGISTER_ADDRESS_RATE and WRONG_TOKEN_ADDRESS_RATE must not be negative")
-	case min(l.AccountBurst, l.UserBurst, l.AddressBurst, l.RegisterBurst, l.SecretBurst) < 1:
-		return errors.New("LOGIN_ACCOUNT_BURST, LOGIN_USER_BURST, LOGIN_ADDRESS_BURST, REGISTER_ADDRESS_BURST and WRONG_TOKEN_ADDRESS_BURST must be at least 1")
-	case (c.Accounts.AdminUsername == "") != (c.Accounts.AdminPassword == ""):
-		return errors.New("ADMIN_USERNAME and ADMIN_PASSWORD must be given together")
-	case c.External.Provision && c.External.Secret == "" && c.External.Issuers == "":
-		return errors.New("AUTH_AUTO_PROVISION needs JWT_SECRET or TOKEN_ISSUERS")
-	case c.External.KeysRefresh < 10*time.Second || c.External.KeysRefresh > 24*time.Hour:
-		return errors.New("ISSUER_KEYS_REFRESH must be 10s to 24h")
-	case tooShort(c.External.Secret, minJWTSecret):
-		return fmt.Errorf("JWT_SECRET must have at least %d bytes: with one token at hand a shorter one can be guessed (make one: openssl rand -hex 32)", minJWTSecret)
-	case tooShort(c.Accounts.APIKey, minAPIKey):
-		return fmt.Errorf("API_KEY must have at least %d bytes: a shorter one can be guessed (make one: openssl rand -hex 32)", minAPIKey)
-	}
-	if _, err := c.exempt(); err != nil {
-		return err
-	}
-	if err := c.checkIssuers(); err != nil {
-		return fmt.Errorf("TOKEN_ISSUERS: %w", err)
-	}
-	if err := c.seed().Check(); err != nil {
-		return fmt.Errorf("ADMIN_USERNAME, ADMIN_PASSWORD, API_KEY or demo user: %w", err)
-	}
-	return nil
+	var faults settings.Faults
+	faults.If(t.AccessTTL < time.Second, "ACCESS_TOKEN_TTL must be at least 1s")
+	faults.If(t.RefreshTTL < t.AccessTTL, "REFRESH_TOKEN_TTL must not be shorter than ACCESS_TOKEN_TTL")
+	faults.If(t.Leeway < 0 || t.Leeway > 10*time.Minute, "TOKEN_LEEWAY must be 0s to 10m")
+	faults.If(t.Issuer == "" || t.Audience == "", "TOKEN_ISSUER and TOKEN_AUDIENCE must not be empty")
+	faults.If(t.KeyOverlap < minKeyOverlap, "KEY_OVERLAP must be at least %s", minKeyOverlap)
+	faults.If(t.KeyRotation <= t.KeyOverlap, "KEY_ROTATION must be longer than KEY_OVERLAP")
+	faults.If(t.KeepRevocations < t.AccessTTL+2*t.Leeway, "REVOCATION_RETENTION must be longer than ACCESS_TOKEN_TTL and twice TOKEN_LEEWAY")
+	faults.If(p.Parallelism < 1 || p.Time < 1 || p.Time > 100 || p.MemoryKiB < 8*uint32(p.Parallelism) || p.MemoryKiB > 4<<20,
+		"ARGON2_TIME must be 1 to 100, ARGON2_PARALLELISM at least 1, ARGON2_MEMORY_KIB 8 times that to 4194304")
+	faults.If(p.Concurrency < 0 || p.Queue < 0, "ARGON2_CONCURRENCY and ARGON2_QUEUE must not be negative")
+	faults.If(p.Wait <= 0 || p.Wait > maxHashWait, "ARGON2_WAIT must be above 0s and at most %s", maxHashWait)
+	faults.If(min(l.AccountRate, l.UserRate, l.AddressRate, l.RegisterRate, l.SecretRate) < 0,
+		"LOGIN_ACCOUNT_RATE, LOGIN_USER_RATE, LOGIN_ADDRESS_RATE, REGISTER_ADDRESS_RATE and WRONG_TOKEN_ADDRESS_RATE must not be negative")
+	faults.If(min(l.AccountBurst, l.UserBurst, l.AddressBurst, l.RegisterBurst, l.SecretBurst) < 1,
+		"LOGIN_ACCOUNT_BURST, LOGIN_USER_BURST, LOGIN_ADDRESS_BURST, REGISTER_ADDRESS_BURST and WRONG_TOKEN_ADDRESS_BURST must be at least 1")
+	faults.If((c.Accounts.AdminUsername == "") != (c.Accounts.AdminPassword == ""),
+		"ADMIN_USERNAME and ADMIN_PASSWORD must be given together")
+	faults.If(c.External.Provision && c.External.Secret == "" && c.External.Issuers == "",
+		"AUTH_AUTO_PROVISION needs JWT_SECRET or TOKEN_ISSUERS")
+	faults.If(c.External.KeysRefresh < 10*time.Second || c.External.KeysRefresh > 24*time.Hour, "ISSUER_KEYS_REFRESH must be 10s to 24h")
+	faults.If(tooShort(c.External.Secret, minJWTSecret) || tooShort(c.External.Other, minJWTSecret),
+		"JWT_SECRET and JWT_SECRET_OTHER must have at least %d bytes: with one token at hand a shorter one can be guessed (make one: openssl rand -hex 32)", minJWTSecret)
+	faults.If(tooShort(c.Accounts.APIKey, minAPIKey),
+		"API_KEY must have at least %d bytes: a shorter one can be guessed (make one: openssl rand -hex 32)", minAPIKey)
+	faults.If(c.External.Other != "" && c.External.Secret == "", "JWT_SECRET_OTHER needs JWT_SECRET")
+	faults.In("TOKEN_ISSUERS", c.checkIssuers())
+	faults.In("ADMIN_USERNAME, ADMIN_PASSWORD, API_KEY or demo user", c.seed().Check())
+	_, err := c.exempt()
+	return errors.Join(faults.Err(), err)
 }
 
 // registration tells whether everyone may register. Where nothing was said, strangers may not come in, and where another login system
@@ -232,7 +218,7 @@ func (c *Config) domain(others *issuers.Set) auth.Config {
 			Issuer: c.Tokens.Issuer, Audience: c.Tokens.Audience, Leeway: c.Tokens.Leeway,
 		},
 		Issuers: others,
-		Keys:    auth.Keys{Rotation: c.Tokens.KeyRotation, Overlap: c.Tokens.KeyOverlap, Secret: c.Tokens.KeySecret.Reveal()},
+		Keys:    auth.Keys{Rotation: c.Tokens.KeyRotation, Overlap: c.Tokens.KeyOverlap, Secret: c.Tokens.KeySecret.Reveal(), Other: c.Tokens.OtherKeySecret.Reveal()},
 		Passwords: auth.Passwords{
 			Argon2:      auth.Argon2{MemoryKiB: c.Passwords.MemoryKiB, Time: c.Passwords.Time, Threads: c.Passwords.Parallelism},
 			Concurrency: c.Passwords.concurrency(), Queue: c.Passwords.Queue, Wait: c.Passwords.Wait,

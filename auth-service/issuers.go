@@ -142,7 +142,7 @@ func (t *tokenIssuer) form(provision bool) issuers.Issuer {
 // short is the issuer of JWT_SECRET.
 func (e *External) short() issuers.Issuer {
 	short := issuers.Issuer{
-		Name: e.Issuer, Algorithms: []string{issuers.HS256}, Secret: e.Secret.Reveal(), RequireExp: e.RequireExp,
+		Name: e.Issuer, Algorithms: []string{issuers.HS256}, Secret: e.Secret.Reveal(), OtherSecret: e.Other.Reveal(), RequireExp: e.RequireExp,
 		SharesUsers: true, Provision: e.Provision,
 	}
 	if e.Audience != "" {

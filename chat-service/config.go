@@ -11,6 +11,7 @@ import (
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/platform/run"
+	"github.com/starling-chat/starling/platform/settings"
 	"github.com/starling-chat/starling/platform/stall"
 )
 
@@ -98,15 +99,11 @@ func (c *Config) autocreate() access.Kind {
 }
 
 func (c *Config) validateRest() error {
-	switch {
-	case int(c.Database.MaxConns) <= c.Writer.Lanes:
-		return errors.New("DB_MAX_CONNS must be greater than WRITER_LANES")
-	case c.Bus.PendingBytes < 1<<20:
-		return errors.New("EVENT_PENDING_BYTES must be at least 1048576")
-	case c.Stream.MaxBytes < 1<<20:
-		return errors.New("STREAM_MAX_BYTES must be at least 1048576")
-	}
-	return nil
+	var faults settings.Faults
+	faults.If(int(c.Database.MaxConns) <= c.Writer.Lanes, "DB_MAX_CONNS must be greater than WRITER_LANES")
+	faults.If(c.Bus.PendingBytes < 1<<20, "EVENT_PENDING_BYTES must be at least 1048576")
+	faults.If(c.Stream.MaxBytes < 1<<20, "STREAM_MAX_BYTES must be at least 1048576")
+	return faults.Err()
 }
 
 func upTo(name string, n, most int) error {

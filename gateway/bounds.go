@@ -1,14 +1,15 @@
 package gateway
 
 import (
-	"errors"
-	"fmt"
 	"time"
+
+	"github.com/starling-chat/starling/platform/settings"
 )
 
 // useless finds settings with which the gateway would start and serve nobody: packets too small for a token, times in which
 // nothing can happen.
 func (c *Config) useless() error {
+	var faults settings.Faults
 	for _, size := range []struct {
 		name         string
 		value, least int
@@ -17,13 +18,9 @@ func (c *Config) useless() error {
 		{"SEND_QUEUE_BYTES", c.Limits.SendQueueBytes, 16 << 10},
 		{"MAX_EVENT_BYTES", c.Limits.EventBytes, 64},
 	} {
-		if size.value < size.least {
-			return fmt.Errorf("%s must be at least %d", size.name, size.least)
-		}
+		faults.If(size.value < size.least, "%s must be at least %d", size.name, size.least)
 	}
-	if c.Limits.Waiting < c.Limits.EventBytes {
-		return errors.New("EVENT_QUEUE_BYTES must not be less than MAX_EVENT_BYTES")
-	}
+	faults.If(c.Limits.Waiting < c.Limits.EventBytes, "EVENT_QUEUE_BYTES must not be less than MAX_EVENT_BYTES")
 	for _, wait := range []struct {
 		name         string
 		value, least time.Duration
@@ -36,9 +33,7 @@ func (c *Config) useless() error {
 		{"CLUSTER_TIMEOUT", c.Limits.ClusterTimeout, 10 * time.Millisecond},
 		{"HTTP_IDLE_TIMEOUT", c.Limits.IdleTimeout, time.Second},
 	} {
-		if wait.value < wait.least {
-			return fmt.Errorf("%s must be at least %v", wait.name, wait.least)
-		}
+		faults.If(wait.value < wait.least, "%s must be at least %v", wait.name, wait.least)
 	}
-	return nil
+	return faults.Err()
 }

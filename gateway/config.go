@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -42,6 +43,7 @@ type Listen struct {
 	Addr           string          `name:"listen" env:"LISTEN" default:":3000" help:"Address for clients (Socket.IO, REST, web page), host:port."`
 	ID             string          `name:"gateway-id" env:"GATEWAY_ID" help:"Name of this gateway, unique among the living ones; empty takes a random one."`
 	SIDSecret      settings.Secret `name:"sid-secret" env:"SID_SECRET" help:"Secret that marks session ids as made by a gateway, the same in all gateways; empty derives it from SERVICE_TOKEN."`
+	OtherSIDSecret settings.Secret `name:"sid-secret-other" env:"SID_SECRET_OTHER" help:"A second SID_SECRET, by which ids are known and not made, while one replaces the other; empty takes SERVICE_TOKEN_OTHER."`
 	Path           string          `name:"socketio-path" env:"SOCKETIO_PATH" default:"/socket.io/" help:"Path of Socket.IO, which clients are given as the option path; the client for browsers is served below it."`
 	FrontendURLs   []string        `name:"frontend-url" env:"FRONTEND_URL" help:"Origins whose pages may connect (CORS, WebSocket Origin), separated by commas. https://*.example.com is every host below that domain, null are pages without an origin (sandboxed frames, files), * lets every origin in. Empty: only pages of the gateway's own origin, and clients without an Origin."`
 	TrustedProxies []string        `name:"trusted-proxies" env:"TRUSTED_PROXIES" help:"Networks (CIDR) whose X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Port headers are believed, separated by commas."`
@@ -122,60 +124,45 @@ func (c *Config) maxPayload() int {
 // validID is what a gateway may be called: its name stands in session ids and subjects.
 var validID = regexp.MustCompile(`^[A-Za-z0-9_-]{0,63}$`)
 
-// Validate tells what is wrong with the settings, in one line.
+// Validate tells what is wrong with the settings, one fault a line.
 func (c *Config) Validate() error {
 	positive := []struct {
 		name  string
 		value int64
 	}{
-		{"PING_INTERVAL", int64(c.Protocol.PingInterval)},
-		{"PING_TIMEOUT", int64(c.Protocol.PingTimeout)},
-		{"CONNECT_TIMEOUT", int64(c.Protocol.ConnectTimeout)},
-		{"MAX_PAYLOAD", int64(c.maxPayload())},
 		{"UNFINISHED_BYTES", int64(c.Protocol.Unfinished)},
 		{"MAX_JSON_DEPTH", int64(c.Protocol.MaxDepth)},
 		{"EVENT_BURST", int64(c.Limits.EventBurst)},
-		{"MAX_EVENT_BYTES", int64(c.Limits.EventBytes)},
 		{"MAX_ROOMS", int64(c.Limits.Rooms)},
 		{"MAX_PRESENCE_WATCHES", int64(c.Limits.Watches)},
 		{"MAX_QUEUED_EVENTS", int64(c.Limits.Queued)},
 		{"MAX_EVENTS_IN_FLIGHT", int64(c.Limits.InFlight)},
 		{"EVENT_QUEUE_BYTES", int64(c.Limits.Waiting)},
 		{"MAX_HANDSHAKES", int64(c.Limits.Handshakes)},
-		{"SEND_QUEUE_BYTES", int64(c.Limits.SendQueueBytes)},
-		{"FRAME_TIMEOUT", int64(c.Limits.FrameTimeout)},
-		{"EVENT_TIMEOUT", int64(c.Limits.EventTimeout)},
-		{"CLUSTER_TIMEOUT", int64(c.Limits.ClusterTimeout)},
 		{"MAX_CLUSTER_CALLS", int64(c.Limits.ClusterCalls)},
 		{"CONNECT_BURST", int64(c.Limits.ConnectBurst)},
 		{"HANDSHAKE_BURST", int64(c.Limits.IPBurst)},
-		{"HTTP_IDLE_TIMEOUT", int64(c.Limits.IdleTimeout)},
 	}
+	var faults settings.Faults
 	for _, p := range positive {
-		if p.value <= 0 {
-			return fmt.Errorf("%s must be above 0", p.name)
-		}
+		faults.If(p.value <= 0, "%s must be above 0", p.name)
 	}
-	if err := c.useless(); err != nil {
-		return err
-	}
-	switch {
-	case !validID.MatchString(c.Listen.ID):
-		return errors.New("GATEWAY_ID must be up to 63 letters, digits, - and _")
-	case c.Protocol.MaxAttachments < 0 || c.Protocol.MaxAttachments > 64:
-		return errors.New("MAX_ATTACHMENTS must be 0 to 64")
-	case c.Limits.UserSockets < 0 || c.Limits.UserEvents < 0 || c.Limits.UserBytes < 0:
-		return errors.New("MAX_USER_SOCKETS, USER_EVENT_RATE and USER_BYTE_RATE must not be negative")
-	case c.Limits.EventRate < 0 || c.Limits.ConnectRate < 0 || c.Limits.IPRate < 0 || c.Limits.Connections < 0 || c.Limits.SendBuffer < 0 ||
-		c.Limits.AddressConns < 0 || c.Drain.Window < 0:
-		return errors.New("EVENT_RATE, CONNECT_RATE, HANDSHAKE_RATE, MAX_CONNECTIONS, MAX_ADDRESS_CONNECTIONS, KERNEL_SEND_BUFFER_BYTES and DRAIN_WINDOW must not be negative")
-	case c.Recovery.Window < 0 || c.Recovery.Events < 1 || c.Recovery.Replicas < 1 || c.Recovery.Replicas > 5 || c.Recovery.Bytes < 1<<20:
-		return errors.New("RECOVERY_WINDOW must not be negative, RECOVERY_EVENTS be 1 or more, RECOVERY_REPLICAS 1 to 5, RECOVERY_BYTES 1048576 or more")
-	case c.Drain.Window >= c.ShutdownTimeout:
-		return errors.New("DRAIN_WINDOW must be shorter than SHUTDOWN_TIMEOUT")
-	}
+	faults.In("LISTEN", settings.CheckAddress(c.Listen.Addr))
+	faults.If(!validID.MatchString(c.Listen.ID), "GATEWAY_ID must be up to 63 letters, digits, - and _")
+	faults.In("AUTH_SERVICE_ADDR", rpc.CheckTarget(c.Services.Auth))
+	faults.In("CHAT_SERVICE_ADDR", rpc.CheckTarget(c.Services.Chat))
+	faults.In("PRESENCE_SERVICE_ADDR", rpc.CheckTarget(c.Services.Presence))
+	faults.If(c.Protocol.MaxAttachments < 0 || c.Protocol.MaxAttachments > 64, "MAX_ATTACHMENTS must be 0 to 64")
+	faults.If(c.Limits.UserSockets < 0 || c.Limits.UserEvents < 0 || c.Limits.UserBytes < 0,
+		"MAX_USER_SOCKETS, USER_EVENT_RATE and USER_BYTE_RATE must not be negative")
+	faults.If(c.Limits.EventRate < 0 || c.Limits.ConnectRate < 0 || c.Limits.IPRate < 0 || c.Limits.Connections < 0 || c.Limits.SendBuffer < 0 ||
+		c.Limits.AddressConns < 0 || c.Drain.Window < 0,
+		"EVENT_RATE, CONNECT_RATE, HANDSHAKE_RATE, MAX_CONNECTIONS, MAX_ADDRESS_CONNECTIONS, KERNEL_SEND_BUFFER_BYTES and DRAIN_WINDOW must not be negative")
+	faults.If(c.Recovery.Window < 0 || c.Recovery.Events < 1 || c.Recovery.Replicas < 1 || c.Recovery.Replicas > 5 || c.Recovery.Bytes < 1<<20,
+		"RECOVERY_WINDOW must not be negative, RECOVERY_EVENTS be 1 or more, RECOVERY_REPLICAS 1 to 5, RECOVERY_BYTES 1048576 or more")
+	faults.If(c.Drain.Window >= c.ShutdownTimeout, "DRAIN_WINDOW must be shorter than SHUTDOWN_TIMEOUT")
 	_, err := c.public()
-	return err
+	return errors.Join(faults.Err(), c.useless(), err)
 }
 
 // public reads how clients and their pages reach the gateway.
@@ -198,12 +185,18 @@ func (c *Config) public() (edge.Config, error) {
 }
 
 // sidKey is the key of session ids. Without any secret the tag only tells typing errors; a sid is still 120 random bits.
-func (c *Config) sidKey() []byte {
-	secret := c.Listen.SIDSecret.Reveal()
-	if secret == "" {
-		secret = c.RPC.Token.Reveal()
+func (c *Config) sidKey() []byte { return sidKeyOf(cmp.Or(c.Listen.SIDSecret, c.RPC.Token)) }
+
+// otherSIDKeys are those by which other gateways make session ids while a secret is replaced.
+func (c *Config) otherSIDKeys() [][]byte {
+	if other := cmp.Or(c.Listen.OtherSIDSecret, c.RPC.Other); other != "" {
+		return [][]byte{sidKeyOf(other)}
 	}
-	key := sha256.Sum256([]byte("starling sid " + secret))
+	return nil
+}
+
+func sidKeyOf(secret settings.Secret) []byte {
+	key := sha256.Sum256([]byte("starling sid " + secret.Reveal()))
 	return key[:]
 }
 

@@ -57,7 +57,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	st := stats.New(registry, sockets.QueuedBytes)
 	// The app outlives ctx: events that were accepted are finished while the sessions drain.
 	app := newApp(context.WithoutCancel(ctx), cfg, nc, conns, st, log)
-	sids := session.NewSIDs(cfg.Listen.ID, cfg.sidKey())
+	sids := session.NewSIDs(cfg.Listen.ID, cfg.sidKey(), cfg.otherSIDKeys()...)
 	sessions := session.NewServer(sessionConfig(cfg, unfinished, strangers), sids, app, socketio.NewNames(usualNames()...), st, log)
 
 	listener, err := listen(ctx, cfg)

@@ -1,8 +1,6 @@
 package presenceservice
 
 import (
-	"errors"
-	"fmt"
 	"time"
 
 	"github.com/starling-chat/starling/platform/bus"
@@ -10,6 +8,7 @@ import (
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/platform/run"
+	"github.com/starling-chat/starling/platform/settings"
 	"github.com/starling-chat/starling/platform/stall"
 	"github.com/starling-chat/starling/presence-service/internal/presence"
 )
@@ -38,19 +37,14 @@ type Config struct {
 	RefreshEvery time.Duration `kong:"-"`
 }
 
-// Validate tells the first setting that is wrong, in one line.
+// Validate tells what is wrong with the settings, one fault a line.
 func (c *Config) Validate() error {
-	switch {
-	case c.LeaseExpiry < 4*time.Second || c.LeaseExpiry > 10*time.Minute: // more than one heartbeat
-		return errors.New("LEASE_EXPIRY must be 4s to 10m")
-	case c.OfflineGrace < 0 || c.OfflineGrace > time.Minute:
-		return errors.New("OFFLINE_GRACE must be 0s to 1m")
-	case c.WatchedRoom < 1 || c.WatchedRoom > presence.MaxMembers:
-		return fmt.Errorf("MAX_WATCHED_ROOM must be 1 to %d", presence.MaxMembers)
-	case c.ChatAddr == "":
-		return errors.New("CHAT_SERVICE_ADDR must not be empty")
-	}
-	return nil
+	var faults settings.Faults
+	faults.If(c.LeaseExpiry < 4*time.Second || c.LeaseExpiry > 10*time.Minute, "LEASE_EXPIRY must be 4s to 10m") // more than one heartbeat
+	faults.If(c.OfflineGrace < 0 || c.OfflineGrace > time.Minute, "OFFLINE_GRACE must be 0s to 1m")
+	faults.If(c.WatchedRoom < 1 || c.WatchedRoom > presence.MaxMembers, "MAX_WATCHED_ROOM must be 1 to %d", presence.MaxMembers)
+	faults.In("CHAT_SERVICE_ADDR", rpc.CheckTarget(c.ChatAddr))
+	return faults.Err()
 }
 
 func (c *Config) database() pg.Config { return c.Database.Config(Name, c.Obs.Traces()) }

@@ -76,27 +76,72 @@ func (s *system) closeListeners() {
 // readServices reads the settings of auth-, chat- and presence-service: those of their binaries, from the environment, save for the
 // addresses, of which database's and NATS's are known later.
 func (s *system) readServices() error {
-	for name, cfg := range map[string]any{"auth": &s.auth, "chat": &s.chat, "presence": &s.presence} {
-		args := []string{
-			"--admin-listen=", "--grpc-listen=" + s.address(name), "--db-schema=" + name,
-			"--database-url=" + cmp.Or(s.cfg.DatabaseURL, laterURL).Reveal(), "--nats-url=" + cmp.Or(s.cfg.NATSURL, insideURL).Reveal(),
-		}
-		args = append(args, s.withinProcess()...)
-		switch name {
-		case "auth":
-			args = append(args, "--api-key="+s.apiKey, "--published-address=localhost") // people try things out
-		case "chat":
-			args = append(args, "--stream-max-bytes="+natsMaxBytes)
-		case "presence":
-			args = append(args, "--chat-service-addr="+s.address("chat"))
-		}
-		if err := settings.Parse(name+"-service", "", cfg, args); err != nil {
+	for name, cfg := range s.services() {
+		if err := settings.Parse(name+"-service", "", cfg, s.serviceArgs(name)); err != nil {
 			return &settings.Wrong{Setting: "settings of " + name + "-service", Err: err}
 		}
 	}
 	s.auth.RPC.Listener, s.chat.RPC.Listener, s.presence.RPC.Listener = s.grpc["auth"], s.grpc["chat"], s.grpc["presence"]
 	s.auth.DemoUsers = s.demo
 	return nil
+}
+
+// services are the settings of the services, by name.
+func (s *system) services() map[string]any {
+	return map[string]any{"auth": &s.auth, "chat": &s.chat, "presence": &s.presence}
+}
+
+// serviceArgs are the settings of a service that the environment does not choose.
+func (s *system) serviceArgs(name string) []string {
+	args := []string{
+		"--admin-listen=", "--grpc-listen=" + s.address(name), "--db-schema=" + name,
+		"--database-url=" + cmp.Or(s.cfg.DatabaseURL, laterURL).Reveal(), "--nats-url=" + cmp.Or(s.cfg.NATSURL, insideURL).Reveal(),
+	}
+	args = append(args, s.withinProcess()...)
+	switch name {
+	case "auth":
+		args = append(args, "--api-key="+s.apiKey, "--published-address=localhost") // people try things out
+	case "chat":
+		args = append(args, "--stream-max-bytes="+natsMaxBytes)
+	case "presence":
+		args = append(args, "--chat-service-addr="+s.address("chat"))
+	}
+	return args
+}
+
+// gatewayArgs are the settings of a gateway that the environment does not choose.
+func (s *system) gatewayArgs(i int, listen string) []string {
+	args := []string{
+		"--listen=" + listen, "--admin-listen=", "--grpc-listen=",
+		"--auth-service-addr=" + s.address("auth"), "--chat-service-addr=" + s.address("chat"),
+		"--presence-service-addr=" + s.address("presence"), "--drain-window=" + drainWindow.String(),
+		"--gateway-id=" + "local-" + strconv.Itoa(i+1), "--nats-url=" + cmp.Or(s.cfg.NATSURL, insideURL).Reveal(),
+	}
+	return append(args, s.withinProcess()...)
+}
+
+// Faults tells what is wrong with the settings of the services and gateways, which it reads as the system does. It takes no port.
+func (c *Config) Faults() []string {
+	s := &system{cfg: *c, token: randomHex(), apiKey: randomHex()}
+	if key, err := settings.Env("API_KEY"); err != nil {
+		return []string{err.Error()}
+	} else if key != "" {
+		s.apiKey = key
+	}
+	told := settings.Check("starling", new(Config), nil) // what all of them share is told once
+	var faults []string
+	add := func(name string, found []string) {
+		for _, fault := range found {
+			if !slices.Contains(told, fault) {
+				told, faults = append(told, fault), append(faults, name+": "+fault)
+			}
+		}
+	}
+	for _, name := range serviceNames() {
+		add(name+"-service", settings.Check(name+"-service", s.services()[name], s.serviceArgs(name)))
+	}
+	add("gateway", settings.Check("gateway", new(gateway.Config), s.gatewayArgs(0, c.Listen)))
+	return faults
 }
 
 const (
@@ -107,13 +152,7 @@ const (
 func (s *system) readGateways() error {
 	for i, listener := range s.listeners {
 		var cfg gateway.Config
-		args := []string{
-			"--listen=" + listener.Addr().String(), "--admin-listen=", "--grpc-listen=",
-			"--auth-service-addr=" + s.address("auth"), "--chat-service-addr=" + s.address("chat"),
-			"--presence-service-addr=" + s.address("presence"), "--drain-window=" + drainWindow.String(),
-			"--gateway-id=" + "local-" + strconv.Itoa(i+1), "--nats-url=" + cmp.Or(s.cfg.NATSURL, insideURL).Reveal(),
-		}
-		if err := settings.Parse("gateway", "", &cfg, append(args, s.withinProcess()...)); err != nil {
+		if err := settings.Parse("gateway", "", &cfg, s.gatewayArgs(i, listener.Addr().String())); err != nil {
 			return &settings.Wrong{Setting: "settings of the gateway", Err: err}
 		}
 		cfg.Listener = listener
@@ -129,11 +168,17 @@ func (s *system) readGateways() error {
 // token, and no TLS.
 func (s *system) withinProcess() []string {
 	return []string{
-		"--service-token=" + s.token, "--service-tokens=", "--grpc-tls-cert=", "--grpc-tls-key=", "--grpc-tls-ca=", "--grpc-tls-client-certs=false",
+		"--service-token=" + s.token, "--service-token-other=", "--service-tokens=", "--grpc-tls-cert=", "--grpc-tls-key=", "--grpc-tls-ca=", "--grpc-tls-client-certs=false",
 	}
 }
 
-func (s *system) address(service string) string { return s.grpc[service].Addr().String() }
+// address is where a service answers; while nothing listens yet, some address of this machine.
+func (s *system) address(service string) string {
+	if listener := s.grpc[service]; listener != nil {
+		return listener.Addr().String()
+	}
+	return "127.0.0.1:1"
+}
 
 // gatewayAddresses are those of the gateways, on consecutive ports.
 func (s *system) gatewayAddresses() []string {
@@ -160,7 +205,10 @@ const (
 // readSecrets reads the API key and the passwords of the demo accounts, or makes them up; writeSecrets keeps them.
 func (s *system) readSecrets() error {
 	var err error
-	if s.apiKey = os.Getenv("API_KEY"); s.apiKey == "" { //nolint:forbidigo // this is a main package
+	if s.apiKey, err = settings.Env("API_KEY"); err != nil {
+		return err
+	}
+	if s.apiKey == "" {
 		if s.apiKey, err = s.kept(apiKeyFile); err != nil {
 			return err
 		}

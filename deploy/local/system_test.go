@@ -357,3 +357,29 @@ func portsInARow(t *testing.T) (first int) {
 	t.Fatal("no two free ports in a row")
 	return 0
 }
+
+// TestCheck: --check judges the settings of all services as well, and takes neither ports nor folders.
+func TestCheck(t *testing.T) {
+	t.Setenv("API_KEY", "")
+	data := filepath.Join(t.TempDir(), "data")
+	cfg := &Config{Listen: address(portsInARow(t)), Gateways: 1, Data: data}
+	if faults := cfg.Faults(); len(faults) > 0 {
+		t.Errorf("Faults = %q, want none", faults)
+	}
+	t.Setenv("MAX_ROOMS", "0")
+	t.Setenv("WRITER_LANES", "many")
+	t.Setenv("JWT_SECRET", "short")
+	t.Setenv("LOG_LEVEL", "loud") // its own, which is told once
+	var found []string
+	for _, fault := range cfg.Faults() {
+		service, rest, _ := strings.Cut(fault, ": ")
+		name, _, _ := strings.Cut(strings.ReplaceAll(rest, ":", " "), " ")
+		found = append(found, service+" "+name)
+	}
+	if diff := cmp.Diff([]string{"auth-service JWT_SECRET", "chat-service WRITER_LANES", "gateway MAX_ROOMS"}, found); diff != "" {
+		t.Errorf("Faults (-want +got):\n%s", diff)
+	}
+	if _, err := os.Stat(data); !os.IsNotExist(err) {
+		t.Errorf("the data folder was made: %v", err)
+	}
+}

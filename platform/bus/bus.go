@@ -18,12 +18,14 @@ import (
 
 // Config says which server to use, and as whom.
 type Config struct {
-	URL       settings.URL // one or several addresses, separated by commas
-	Name      string       // of the service: letters, digits, - and _; also names its inboxes, _INBOX_<name>.>
-	User      string
-	Password  settings.Secret
-	CredsFile string        // path of a credentials file, instead of User and Password
-	TLS       *certs.Source // nil: as the URL says
+	URL      settings.URL // one or several addresses, separated by commas
+	Name     string       // of the service: letters, digits, - and _; also names its inboxes, _INBOX_<name>.>
+	User     string
+	Password settings.Secret
+	// OtherPassword is tried in turn with Password, while one replaces the other; "" = none.
+	OtherPassword settings.Secret
+	CredsFile     string        // path of a credentials file, instead of User and Password
+	TLS           *certs.Source // nil: as the URL says
 	// IgnoreDiscovered stays with URL even when the servers tell of others, for
 	// servers behind a proxy.
 	IgnoreDiscovered bool
@@ -95,9 +97,15 @@ func (cfg Config) options(ctx context.Context) []nats.Option {
 		nats.FlusherTimeout(writeTimeout),
 		nats.DrainTimeout(drainTimeout),
 	}
-	if cfg.CredsFile != "" {
+	connected := func() {}
+	switch {
+	case cfg.CredsFile != "":
 		options = append(options, nats.UserCredentials(cfg.CredsFile))
-	} else if cfg.User != "" {
+	case cfg.User != "" && cfg.OtherPassword != "":
+		p := newPasswords(cfg)
+		options = append(options, nats.UserInfoHandler(p.next))
+		connected = p.worked
+	case cfg.User != "": // which yields to a user in the URL
 		options = append(options, nats.UserInfo(cfg.User, cfg.Password.Reveal()))
 	}
 	switch {
@@ -109,19 +117,21 @@ func (cfg Config) options(ctx context.Context) []nats.Option {
 	if cfg.IgnoreDiscovered {
 		options = append(options, nats.IgnoreDiscoveredServers())
 	}
-	return append(options, cfg.callbacks(ctx)...)
+	return append(options, cfg.callbacks(ctx, connected)...)
 }
 
-func (cfg Config) callbacks(ctx context.Context) []nats.Option {
+func (cfg Config) callbacks(ctx context.Context, connected func()) []nats.Option {
 	log := cfg.Log
 	unreached := &obs.Repeats{Log: log, Message: "NATS is not reached"}
 	slow := &obs.Repeats{Log: log, Message: "NATS drops messages that were not taken in time"}
 	return []nats.Option{
 		nats.ConnectHandler(func(nc *nats.Conn) {
+			connected()
 			unreached.Over(ctx)
 			log.LogAttrs(ctx, slog.LevelInfo, "nats connected", slog.String("server", nc.ConnectedServerName()))
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
+			connected()
 			unreached.Over(ctx)
 			log.LogAttrs(ctx, slog.LevelInfo, "nats reconnected", slog.String("server", nc.ConnectedServerName()))
 		}),

@@ -19,6 +19,7 @@ type Settings struct {
 	URL      settings.URL    `name:"nats-url" env:"NATS_URL" default:"nats://localhost:4222" help:"NATS, one URL or several separated by commas."`
 	User     string          `name:"nats-user" env:"NATS_USER" help:"NATS user; empty connects as the URL says."`
 	Password settings.Secret `name:"nats-password" env:"NATS_PASSWORD" help:"Password of the NATS user."`
+	Other    settings.Secret `name:"nats-password-other" env:"NATS_PASSWORD_OTHER" help:"A second password of the NATS user, tried in turn with the first, while one replaces the other."`
 	Creds    string          `name:"nats-creds" env:"NATS_CREDS" help:"File with NATS credentials (a user's JWT and key, .creds), instead of NATS_USER and NATS_PASSWORD."`
 	CA       string          `name:"nats-tls-ca" env:"NATS_TLS_CA" help:"File with the authorities (PEM) that sign the certificates of NATS; given, NATS is spoken to by TLS only. Empty: as NATS_URL says, tls:// with the authorities of the system."`
 	Cert     string          `name:"nats-tls-cert" env:"NATS_TLS_CERT" help:"File with the certificate (PEM) that this service shows to NATS."`
@@ -32,16 +33,12 @@ type Settings struct {
 
 // Validate tells what is wrong with the settings, in one line.
 func (s *Settings) Validate() error {
-	if s.URL == "" && s.InProcess == nil {
-		return errors.New("NATS_URL must not be empty")
-	}
-	if err := s.URL.Check(); err != nil {
-		return fmt.Errorf("NATS_URL: %w", err)
-	}
-	if err := checkCreds(s.Creds); err != nil {
-		return fmt.Errorf("NATS_CREDS: %w", err)
-	}
-	return s.files().Check(tlsSettings)
+	var faults settings.Faults
+	faults.If(s.URL == "" && s.InProcess == nil, "NATS_URL must not be empty")
+	faults.In("NATS_URL", s.URL.Check())
+	faults.In("NATS_CREDS", checkCreds(s.Creds))
+	faults.If(s.Other != "" && (s.User == "" || strings.Contains(s.URL.Reveal(), "@")), "NATS_PASSWORD_OTHER needs NATS_USER, and no user in NATS_URL")
+	return errors.Join(faults.Err(), s.files().Check(tlsSettings))
 }
 
 const tlsSettings = "NATS_TLS_"
@@ -69,7 +66,7 @@ func checkCreds(file string) error {
 // Config returns what Connect takes, for the service called name.
 func (s *Settings) Config(name string, log *slog.Logger) Config {
 	cfg := Config{
-		URL: s.URL, Name: name, User: s.User, Password: s.Password, CredsFile: s.Creds,
+		URL: s.URL, Name: name, User: s.User, Password: s.Password, OtherPassword: s.Other, CredsFile: s.Creds,
 		IgnoreDiscovered: s.IgnoreDiscovered, InProcess: s.InProcess, Log: log,
 	}
 	if files := s.files(); !files.Empty() {

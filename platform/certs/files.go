@@ -17,7 +17,7 @@ type Files struct {
 // Empty tells whether there is no file.
 func (f Files) Empty() bool { return f == Files{} }
 
-// Check tells what is wrong with the files, in one line; settings is what the names of their settings begin with, as GRPC_TLS_.
+// Check tells what is wrong with the files, one fault a line; settings is what the names of their settings begin with, as GRPC_TLS_.
 func (f Files) Check(settings string) error {
 	switch {
 	case f.Cert != "" && f.Key == "":
@@ -25,8 +25,9 @@ func (f Files) Check(settings string) error {
 	case f.Key != "" && f.Cert == "":
 		return fmt.Errorf("%sKEY needs %sCERT, the file with its certificate", settings, settings)
 	}
-	_, err := f.load(settings)
-	return err
+	_, shown := Files{Cert: f.Cert, Key: f.Key}.load(settings)
+	_, believed := Files{CA: f.CA}.load(settings)
+	return errors.Join(shown, believed)
 }
 
 // content is what the files held at one moment.

@@ -27,12 +27,13 @@ type Settings struct {
 
 // Validate tells what is wrong with the settings, in one line.
 func (s *Settings) Validate() error {
+	var faults settings.Faults
 	if s.Admin != "" {
 		if _, _, err := net.SplitHostPort(s.Admin); err != nil {
-			return &settings.Wrong{Setting: "ADMIN_LISTEN", Err: errors.New("it is not host:port")}
+			faults.In("ADMIN_LISTEN", errors.New("it is not host:port"))
 		}
 	}
-	return checkEndpoint(s.OTLPEndpoint)
+	return errors.Join(faults.Err(), checkEndpoint(s.OTLPEndpoint))
 }
 
 // checkEndpoint refuses what the exporter would silently replace by its default; it prints no part of the endpoint.

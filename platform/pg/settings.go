@@ -1,9 +1,6 @@
 package pg
 
 import (
-	"errors"
-	"fmt"
-
 	"github.com/starling-chat/starling/platform/settings"
 )
 
@@ -21,21 +18,19 @@ type Settings struct {
 
 // Validate tells what is wrong with the settings, in one line.
 func (s *Settings) Validate() error {
-	switch {
-	case s.URL == "":
-		return errors.New("DATABASE_URL must not be empty")
-	case s.MaxConns < 1:
-		return errors.New("DB_MAX_CONNS must be at least 1")
-	case s.Schema == "":
-		return errors.New("DB_SCHEMA must not be empty")
+	var faults settings.Faults
+	faults.If(s.MaxConns < 1, "DB_MAX_CONNS must be at least 1")
+	faults.If(s.Schema == "", "DB_SCHEMA must not be empty")
+	if s.URL == "" {
+		faults.If(true, "DATABASE_URL must not be empty")
+		return faults.Err()
 	}
-	if err := s.URL.Check(); err != nil {
-		return fmt.Errorf("DATABASE_URL: %w", err)
+	err := s.URL.Check()
+	if err == nil {
+		_, err = s.Config("", false).pool()
 	}
-	if _, err := s.Config("", false).pool(); err != nil {
-		return fmt.Errorf("DATABASE_URL: %w", err)
-	}
-	return nil
+	faults.In("DATABASE_URL", err)
+	return faults.Err()
 }
 
 // Config returns what Open and Migrate take, for the service called name; trace asks for spans of the queries.

@@ -67,6 +67,7 @@ func parseCallers(list settings.Secret) ([]Caller, error) {
 // authorizer knows who may call what of one server.
 type authorizer struct {
 	shared  settings.Secret // lets in all who know it, to everything
+	other   settings.Secret // does so as well, while one replaces the other; "" = none
 	callers []Caller        // instead of shared where there are any
 	log     *slog.Logger
 	refused *prometheus.CounterVec // nil without a registry
@@ -76,7 +77,7 @@ type authorizer struct {
 const refusalInterval = time.Second // between two records of one kind
 
 func newAuthorizer(cfg ServerConfig) *authorizer {
-	a := &authorizer{shared: cfg.Token, callers: cfg.Callers, log: cfg.Log, samples: obs.NewSamplers(refusalInterval)}
+	a := &authorizer{shared: cfg.Token, other: cfg.OtherToken, callers: cfg.Callers, log: cfg.Log, samples: obs.NewSamplers(refusalInterval)}
 	if cfg.Registry != nil {
 		a.refused = registered(cfg.Registry, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "starling_rpc_refusals_total", Help: "gRPC calls of callers that were not let in, by caller and cause: token, method.",
@@ -100,7 +101,8 @@ func (a *authorizer) authorize(ctx context.Context, method string) (context.Cont
 	}
 	given := strings.Join(metadata.ValueFromIncomingContext(ctx, tokenKey), ",")
 	if len(a.callers) == 0 {
-		if same(given, a.shared) {
+		first, second := same(given, a.shared), a.other != "" && same(given, a.other)
+		if first || second {
 			return ctx, nil
 		}
 		a.refuse(ctx, nobody, method, causeToken)

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -98,6 +99,27 @@ func Dial(target string, cfg ClientConfig) (*grpc.ClientConn, error) {
 }
 
 const listScheme = "list"
+
+// CheckTarget tells what is wrong with the addresses of a service, as Dial takes them.
+func CheckTarget(target string) error {
+	if strings.Contains(target, "://") {
+		return nil
+	}
+	given := false
+	for one := range strings.SplitSeq(target, ",") {
+		if one = strings.TrimSpace(one); one == "" {
+			continue
+		}
+		given = true
+		if host, port, err := net.SplitHostPort(one); err != nil || host == "" || port == "" {
+			return fmt.Errorf("%q is not host:port", one)
+		}
+	}
+	if !given {
+		return errors.New("it must not be empty")
+	}
+	return nil
+}
 
 func list(targets string) *manual.Resolver {
 	r := manual.NewBuilderWithScheme(listScheme)

@@ -124,6 +124,24 @@ func TestErrorsBecomeFaults(t *testing.T) {
 	}
 }
 
+// TestTokenIsReplaced: callers with either token are let in while one replaces the other.
+func TestTokenIsReplaced(t *testing.T) {
+	listener, client := inProcess()
+	s := Settings{Listen: "127.0.0.1:0", Token: "the token of before", Other: "the token that comes"}
+	if err := s.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	s.Listener = listener
+	_, _ = serve(t, s.Server(nil, slog.New(slog.DiscardHandler)), func(context.Context) error { return nil })
+	for secret, want := range map[settings.Secret]codes.Code{s.Token: codes.OK, s.Other: codes.OK, "a third token, also long": codes.Unauthenticated, "": codes.Unauthenticated} {
+		client := client // a copy
+		client.Token = secret
+		if got := status.Code(invoke(t, dial(t, "test", client))); got != want {
+			t.Errorf("call with token %q = %v, want %v", secret.Reveal(), got, want)
+		}
+	}
+}
+
 func TestToken(t *testing.T) {
 	listener, client := inProcess()
 	var calls atomic.Int32

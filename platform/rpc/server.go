@@ -41,8 +41,10 @@ type ServerConfig struct {
 	Registry prometheus.Registerer // of starling_rpc_*; nil for none
 	TLS      *tls.Config           // nil: plain text
 	Token    settings.Secret       // required of callers, but for health checks; "" lets all in
-	Callers  []Caller              // known by tokens of their own, each of which may call what package access says; instead of Token
-	MaxCalls int                   // served at once, but for health checks; beyond, UNAVAILABLE; 0 means 4096
+	// OtherToken is taken like Token, while one replaces the other; "" = none.
+	OtherToken settings.Secret
+	Callers    []Caller // known by tokens of their own, each of which may call what package access says; instead of Token
+	MaxCalls   int      // served at once, but for health checks; beyond, UNAVAILABLE; 0 means 4096
 
 	wrong error // why Callers could not be read; then nobody is served
 }

@@ -20,6 +20,7 @@ import (
 type Settings struct {
 	Listen  string          `name:"grpc-listen" env:"GRPC_LISTEN" default:"${grpc_listen}" help:"Address for gRPC of other services, host:port; empty turns it off."`
 	Token   settings.Secret `name:"service-token" env:"SERVICE_TOKEN" help:"Token that this service shows others over gRPC, and asks of all of them unless SERVICE_TOKENS is set; where both are empty, gRPC serves this machine only."`
+	Other   settings.Secret `name:"service-token-other" env:"SERVICE_TOKEN_OTHER" help:"A second SERVICE_TOKEN, which is taken like the first and shown to nobody, while one replaces the other."`
 	Callers settings.Secret `name:"service-tokens" env:"SERVICE_TOKENS" help:"Who may call this service over gRPC, as name=token, separated by commas: gateway, presence-service, or names of your own for other backends. Each may call what is its own only."`
 
 	Cert        string `name:"grpc-tls-cert" env:"GRPC_TLS_CERT" help:"File with the certificate (PEM) that this service shows over gRPC; empty serves without TLS."`
@@ -35,15 +36,14 @@ const tlsSettings = "GRPC_TLS_"
 
 // Validate refuses to serve other machines without a token: everyone who reaches the port could act as any user.
 func (s *Settings) Validate() error {
-	if err := s.files().Check(tlsSettings); err != nil {
-		return err
-	}
-	if s.ClientCerts && (s.Cert == "" || s.CA == "") {
-		return errors.New("GRPC_TLS_CLIENT_CERTS needs GRPC_TLS_CERT, GRPC_TLS_KEY and GRPC_TLS_CA")
-	}
-	if _, err := parseCallers(s.Callers); err != nil {
-		return fmt.Errorf("SERVICE_TOKENS: %w", err)
-	}
+	var faults settings.Faults
+	faults.If(s.ClientCerts && (s.Cert == "" || s.CA == ""), "GRPC_TLS_CLIENT_CERTS needs GRPC_TLS_CERT, GRPC_TLS_KEY and GRPC_TLS_CA")
+	_, err := parseCallers(s.Callers)
+	faults.In("SERVICE_TOKENS", err)
+	return errors.Join(s.files().Check(tlsSettings), faults.Err(), s.checkListen())
+}
+
+func (s *Settings) checkListen() error {
 	if s.Listen == "" {
 		return nil
 	}
@@ -54,8 +54,8 @@ func (s *Settings) Validate() error {
 	case s.Callers != "" || loopback(host) || s.Token == "" && host == "":
 	case s.Token == "":
 		return errors.New("SERVICE_TOKEN or SERVICE_TOKENS must be set where GRPC_LISTEN is not a loopback address")
-	case len(s.Token) < minToken:
-		return fmt.Errorf("SERVICE_TOKEN must have %d bytes or more where GRPC_LISTEN is not a loopback address", minToken)
+	case len(s.Token) < minToken || s.Other != "" && len(s.Other) < minToken:
+		return fmt.Errorf("SERVICE_TOKEN and SERVICE_TOKEN_OTHER must have %d bytes or more where GRPC_LISTEN is not a loopback address", minToken)
 	}
 	return nil
 }
@@ -78,7 +78,7 @@ func (s *Settings) files() certs.Files { return certs.Files{Cert: s.Cert, Key: s
 // Server returns what NewServer takes.
 func (s *Settings) Server(registry prometheus.Registerer, log *slog.Logger) ServerConfig {
 	s.warn(log)
-	cfg := ServerConfig{Addr: s.address(), Listener: s.Listener, Token: s.Token, Registry: registry, Log: log}
+	cfg := ServerConfig{Addr: s.address(), Listener: s.Listener, Token: s.Token, OtherToken: s.Other, Registry: registry, Log: log}
 	cfg.Callers, cfg.wrong = parseCallers(s.Callers) // Validate has told
 	if s.Cert != "" {
 		cfg.TLS = certs.NewSource(s.files(), tlsSettings, log).Server(s.ClientCerts)

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -29,6 +31,7 @@ type Common struct {
 	LogLevel        string        `name:"log-level" env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least severe level that is logged: debug, info, warn or error."`
 	LogFormat       string        `name:"log-format" env:"LOG_FORMAT" default:"json" enum:"json,text" help:"Format of the log: json or text."`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" env:"SHUTDOWN_TIMEOUT" default:"20s" help:"Longest time for an orderly stop, a duration; longer than any drain window."`
+	Check           bool          `name:"check" help:"Tell what is wrong with the settings, a line each, and exit without starting anything: with 0 when nothing is, 2 otherwise."`
 	Healthcheck     bool          `name:"healthcheck" help:"Ask the running process at its admin address whether it is ready; exit with 0 if it is, 1 if not."`
 }
 
@@ -37,7 +40,12 @@ func (c Common) common() Common { return c }
 // Main parses the settings into cfg, a pointer to a struct that embeds Common,
 // logs them, runs f and returns the exit code: 0 after a clean end, 1 when f
 // fails, 2 when a setting is wrong, which f tells by a *settings.Wrong. f's context ends at the first signal.
+//
+// With --check it only tells what is wrong with the settings, and with those that Faults of cfg judges, where cfg has it.
 func Main(name, about string, cfg any, f func(ctx context.Context, log *slog.Logger) error) int {
+	if asksForCheck(os.Args[1:]) {
+		return check(os.Stderr, name, cfg, os.Args[1:])
+	}
 	if err := settings.Parse(name, about, cfg, os.Args[1:]); err != nil {
 		if errors.Is(err, settings.ErrHelp) {
 			return exitOK
@@ -74,6 +82,27 @@ func Main(name, about string, cfg any, f func(ctx context.Context, log *slog.Log
 		return exitError
 	}
 	log.LogAttrs(ctx, slog.LevelInfo, "stopped")
+	return exitOK
+}
+
+// asksForCheck looks for --check before the settings are read: they may be wrong.
+func asksForCheck(args []string) bool {
+	help := slices.ContainsFunc(args, func(arg string) bool { return arg == "--help" || arg == "-help" || arg == "-h" })
+	return !help && slices.ContainsFunc(args, func(arg string) bool { return arg == "--check" || arg == "-check" })
+}
+
+// check tells what is wrong with the settings, and the exit code.
+func check(w io.Writer, name string, cfg any, args []string) int {
+	faults := settings.Check(name, cfg, args)
+	if more, ok := cfg.(interface{ Faults() []string }); ok {
+		faults = append(faults, more.Faults()...)
+	}
+	for _, fault := range faults {
+		_, _ = fmt.Fprintf(w, "%s: %s\n", name, fault)
+	}
+	if len(faults) > 0 {
+		return exitUsage
+	}
 	return exitOK
 }
 

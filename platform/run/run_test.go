@@ -26,6 +26,47 @@ func stopper(order *[]string, name string, err error) func(context.Context) erro
 	}
 }
 
+type checkedConfig struct {
+	Common
+	Number int `name:"number" env:"TEST_CHECK_NUMBER" default:"1" help:"Number."`
+}
+
+func (c *checkedConfig) Validate() error {
+	if c.Number > 9 {
+		return errors.New("TEST_CHECK_NUMBER must be 9 at most")
+	}
+	return nil
+}
+
+func (*checkedConfig) Faults() []string { return []string{"what others find"} }
+
+// TestCheck: --check tells all faults, a line each, and starts nothing.
+func TestCheck(t *testing.T) {
+	for _, args := range [][]string{{"--check"}, {"--number=3", "-check"}} {
+		if !asksForCheck(args) {
+			t.Errorf("%q does not ask for a check", args)
+		}
+	}
+	for _, args := range [][]string{nil, {"--check", "--help"}, {"--number=3"}} {
+		if asksForCheck(args) {
+			t.Errorf("%q asks for a check", args)
+		}
+	}
+	var out strings.Builder
+	t.Setenv("TEST_CHECK_NUMBER", "10")
+	if code := check(&out, "prog", &checkedConfig{}, []string{"--check", "--log-level=loud"}); code != exitUsage {
+		t.Errorf("exit code %d, want %d", code, exitUsage)
+	}
+	want := "prog: LOG_LEVEL: it must be one of debug, info, warn, error\nprog: TEST_CHECK_NUMBER must be 9 at most\nprog: what others find\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Errorf("--check says (-want +got):\n%s", diff)
+	}
+	out.Reset()
+	if code := check(&out, "prog", &struct{ Common }{}, []string{"--check"}); code != exitOK || out.Len() > 0 {
+		t.Errorf("exit code %d, %q, want %d and nothing", code, out.String(), exitOK)
+	}
+}
+
 func TestGroupStopsInReverse(t *testing.T) {
 	boom := errors.New("boom")
 	var order []string

@@ -19,7 +19,8 @@ import (
 var ErrHelp = errors.New("help was printed")
 
 // Parse fills cfg, a pointer to a struct, from args (without the program's
-// name), the environment and the defaults, in this order of precedence. Each
+// name), the environment and the defaults, in this order of precedence. A Secret
+// or URL whose variable is X may also come from the file that X_FILE names. Each
 // field has the tags `name:"" env:"" default:"" help:""`; structs inside are
 // embedded or tagged `embed:"" prefix:""`.
 //
@@ -51,17 +52,9 @@ func ParseCommand(stdout io.Writer, prog, about string, commands any, args []str
 
 func parseArgs(stdout io.Writer, prog, about string, cfg any, args []string) (*kong.Context, error) {
 	helped := false
-	parser, err := kong.New(cfg,
-		kong.Name(prog),
-		kong.Description(about),
-		kong.Writers(stdout, io.Discard),
-		// Kong exits after printing the help; only main may exit here.
-		kong.Exit(func(int) { helped = true }),
-		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 110}),
-		kong.ValueFormatter(formatHelp),
-	)
+	parser, err := newParser(stdout, prog, about, cfg, func(int) { helped = true })
 	if err != nil {
-		return nil, fmt.Errorf("describe settings of %s: %w", prog, err)
+		return nil, err
 	}
 	parsed, err := parser.Parse(doubleDashes(args))
 	switch {
@@ -71,6 +64,23 @@ func parseArgs(stdout io.Writer, prog, about string, cfg any, args []string) (*k
 		return nil, errors.New(strings.ReplaceAll(strings.TrimSpace(err.Error()), "\n", "; "))
 	}
 	return parsed, nil
+}
+
+// newParser describes cfg to kong. exit is called after the help was printed: kong itself would exit, and only main may do that.
+func newParser(stdout io.Writer, prog, about string, cfg any, exit func(int)) (*kong.Kong, error) {
+	parser, err := kong.New(cfg,
+		kong.Name(prog),
+		kong.Description(about),
+		kong.Writers(stdout, io.Discard),
+		kong.Exit(exit),
+		kong.ConfigureHelp(kong.HelpOptions{WrapUpperBound: 110}),
+		kong.ValueFormatter(formatHelp),
+		kong.Resolvers(kong.ResolverFunc(fromFile)),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("describe settings of %s: %w", prog, err)
+	}
+	return parser, nil
 }
 
 // doubleDashes lets -name stand for --name, as Go's own tools do: no setting has a one-letter form.
@@ -88,10 +98,14 @@ func doubleDashes(args []string) []string {
 	return out
 }
 
-// formatHelp names the environment variable and, for switches, whose default
+// formatHelp names the environment variable, for secrets that of a file, and, for switches, whose default
 // does not show in the flag itself, the default.
 func formatHelp(v *kong.Value) string {
 	help := kong.DefaultHelpValueFormatter(v)
+	if isSecret(v) {
+		name := "$" + v.Tag.Envs[0]
+		help = strings.Replace(help, "("+name+")", "("+name+", or "+name+fileSuffix+")", 1)
+	}
 	if v.Target.Kind() == reflect.Bool && v.HasDefault {
 		help += " (default " + v.Default + ")"
 	}

@@ -310,6 +310,36 @@ func TestKeysAtRest(t *testing.T) {
 	}
 }
 
+// TestKeySecretIsReplaced: while replicas go over from one secret to another, each reads what the others have stored, and at the end
+// everything is sealed by the new one.
+func TestKeySecretIsReplaced(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	store := &memory{now: time.Now()}
+	refresh := func(secret, other string) error {
+		r, err := newKeyRing(Keys{Rotation: 100 * time.Hour, Overlap: time.Hour, Secret: secret, Other: other}, time.Hour, store, log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.refresh(t.Context())
+	}
+	for _, step := range []struct{ secret, other string }{
+		{"", ""}, {"", "old"}, {"old", ""}, // there was none before
+		{"old", "new"}, {"new", "old"}, {"old", "new"}, {"new", "old"}, {"new", ""},
+	} {
+		if err := refresh(step.secret, step.other); err != nil {
+			t.Errorf("refresh() with %q and %q: %v", step.secret, step.other, err)
+		}
+	}
+	if k := store.keys[0]; len(store.keys) != 1 || !k.Sealed {
+		t.Errorf("%d keys, sealed %v, want the one of the start, sealed", len(store.keys), k.Sealed)
+	}
+	for _, other := range []string{"", "older"} {
+		if err := refresh("old", other); err == nil {
+			t.Errorf("refresh() with the secrets old and %q: nil, want an error", other)
+		}
+	}
+}
+
 func TestSignerIsTheNewestThatMaySign(t *testing.T) {
 	r, err := newKeyRing(Keys{Rotation: time.Hour, Overlap: time.Minute}, time.Hour, nil, nil)
 	if err != nil {

@@ -38,6 +38,8 @@ type Keys struct {
 	Overlap  time.Duration // how long a key is published before it signs
 	// Secret seals private keys at rest; "" stores them plain.
 	Secret string
+	// Other is a secret by which keys are opened as well, and sealed by Secret then: while one replaces the other. "" = none.
+	Other string
 }
 
 // keyRing holds the keys in memory; the store shares them between replicas.
@@ -47,6 +49,7 @@ type keyRing struct {
 	store KeyStore
 	log   *slog.Logger
 	seal  cipher.AEAD // nil without Secret
+	other cipher.AEAD // nil without Other
 
 	set atomic.Pointer[keySet]
 
@@ -68,10 +71,22 @@ type keySet struct {
 
 func newKeyRing(cfg Keys, keep time.Duration, store KeyStore, log *slog.Logger) (*keyRing, error) {
 	r := &keyRing{cfg: cfg, keep: keep, store: store, log: log}
-	if cfg.Secret == "" {
-		return r, nil
+	var err error
+	if r.seal, err = sealOf(cfg.Secret); err != nil {
+		return nil, err
 	}
-	key, err := hkdf.Key(sha256.New, []byte(cfg.Secret), nil, "starling signing keys v1", 32)
+	if r.other, err = sealOf(cfg.Other); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// sealOf makes the cipher that seals keys by a secret; nil without one.
+func sealOf(secret string) (cipher.AEAD, error) {
+	if secret == "" {
+		return nil, nil //nolint:nilnil // documented
+	}
+	key, err := hkdf.Key(sha256.New, []byte(secret), nil, "starling signing keys v1", 32)
 	if err != nil {
 		return nil, fmt.Errorf("derive the key that seals signing keys: %w", err)
 	}
@@ -79,10 +94,11 @@ func newKeyRing(cfg Keys, keep time.Duration, store KeyStore, log *slog.Logger) 
 	if err != nil {
 		return nil, fmt.Errorf("make cipher for signing keys: %w", err)
 	}
-	if r.seal, err = cipher.NewGCMWithRandomNonce(block); err != nil {
+	seal, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
 		return nil, fmt.Errorf("make cipher for signing keys: %w", err)
 	}
-	return r, nil
+	return seal, nil
 }
 
 // refresh loads the keys and does what is due: the first key, the next one, removal of the last but one.
@@ -113,10 +129,10 @@ func (r *keyRing) plan(have []StoredKey, now time.Time) (KeyEdit, error) {
 			edit.Remove = append(edit.Remove, k.ID)
 			continue
 		}
-		if r.seal == nil || k.Sealed {
+		if r.seal == nil || k.Sealed && unsealed(k, r.seal) != nil {
 			continue
 		}
-		// Stored before there was a KEY_ENCRYPTION_SECRET.
+		// Stored before there was a KEY_ENCRYPTION_SECRET, or by another one.
 		plain, err := r.open(k)
 		if err != nil {
 			return KeyEdit{}, err
@@ -163,11 +179,10 @@ func (r *keyRing) atRest(private ed25519.PrivateKey, signsFrom time.Time) (Store
 func (r *keyRing) open(k StoredKey) (signingKey, error) {
 	seed := k.Private
 	if k.Sealed {
-		if r.seal == nil {
+		if r.seal == nil && r.other == nil {
 			return signingKey{}, fmt.Errorf("signing key %s is encrypted and there is no KEY_ENCRYPTION_SECRET", k.ID)
 		}
-		var err error
-		if seed, err = r.seal.Open(nil, nil, k.Private, []byte(k.ID)); err != nil {
+		if seed = unsealed(k, r.seal, r.other); seed == nil {
 			return signingKey{}, fmt.Errorf("signing key %s was encrypted with another KEY_ENCRYPTION_SECRET", k.ID)
 		}
 	}
@@ -175,6 +190,19 @@ func (r *keyRing) open(k StoredKey) (signingKey, error) {
 		return signingKey{}, fmt.Errorf("signing key %s is damaged", k.ID)
 	}
 	return signingKey{id: k.ID, private: ed25519.NewKeyFromSeed(seed), signsFrom: k.SignsFrom}, nil
+}
+
+// unsealed is the seed in a sealed key, by whichever of the ciphers that there are has sealed it; nil if none has.
+func unsealed(k StoredKey, ciphers ...cipher.AEAD) []byte {
+	for _, c := range ciphers {
+		if c == nil {
+			continue
+		}
+		if seed, err := c.Open(nil, nil, k.Private, []byte(k.ID)); err == nil {
+			return seed
+		}
+	}
+	return nil
 }
 
 // jwk is one public key, RFC 8037.

@@ -50,6 +50,8 @@ type Issuer struct {
 	Audiences  []string // of which a token names one; none accepts only tokens that name none
 	Algorithms []string
 	Secret     string // of HS256; "" where there are Keys
+	// OtherSecret is a second one, while one replaces the other; "" = none.
+	OtherSecret string
 	Keys       Keys
 	RequireExp bool // refuse tokens that never end
 
@@ -244,6 +246,9 @@ func (v *verifier) key(ctx context.Context, parsed *jwt.Token) (any, error) {
 		return nil, err
 	}
 	if v.Secret != "" {
+		if v.OtherSecret != "" {
+			return jwt.VerificationKeySet{Keys: []jwt.VerificationKey{[]byte(v.Secret), []byte(v.OtherSecret)}}, nil
+		}
 		return []byte(v.Secret), nil
 	}
 	id, isText := parsed.Header["kid"].(string)

@@ -283,6 +283,31 @@ func TestRooms(t *testing.T) {
 	}
 }
 
+// TestSecretIsReplaced: tokens of both secrets are good while one replaces the other.
+func TestSecretIsReplaced(t *testing.T) {
+	next := "the secret that comes next, 32 bytes or more"
+	for _, tc := range []struct {
+		issuer Issuer
+		good   []string
+		bad    []string
+	}{
+		{Issuer{Algorithms: []string{HS256}, Secret: secret}, []string{secret}, []string{next}},
+		{Issuer{Algorithms: []string{HS256}, Secret: secret, OtherSecret: next}, []string{secret, next}, []string{"a third secret of 32 bytes or more"}},
+		{Issuer{Algorithms: []string{HS256}, Secret: next, OtherSecret: secret}, []string{secret, next}, []string{""}},
+	} {
+		set, err := New([]Issuer{tc.issuer}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, key := range append(tc.good, tc.bad...) {
+			_, err := set.Verify(t.Context(), sign(t, jwt.SigningMethodHS256, []byte(key), nil, map[string]any{"sub": "ann"}))
+			if want := slices.Contains(tc.good, key); (err == nil) != want {
+				t.Errorf("Verify() of a token by %q = %v, want it good: %v", key, err, want)
+			}
+		}
+	}
+}
+
 func TestNew(t *testing.T) {
 	hs := Issuer{Name: "a", Algorithms: []string{HS256}, Secret: secret}
 	rs := Issuer{Name: "b", Algorithms: []string{RS256}, Keys: keyring{}}

@@ -25,6 +25,22 @@ func TestOwner(t *testing.T) {
 	}
 }
 
+// TestKeyOfSIDsIsReplaced: while gateways go over from one key to another, each knows the ids that the others make.
+func TestKeyOfSIDsIsReplaced(t *testing.T) {
+	before, after := []byte("the key of before"), []byte("the key of afterwards")
+	first, second := session.NewSIDs("g1", before, after), session.NewSIDs("g2", after, before)
+	for _, sid := range []string{first.New(), second.New()} {
+		for _, at := range []*session.SIDs{first, second} {
+			if _, ok := at.Owner(sid); !ok {
+				t.Errorf("%s is not known at %s", sid, at.Gateway())
+			}
+		}
+	}
+	if _, ok := session.NewSIDs("g3", after).Owner(first.New()); ok {
+		t.Error("an id of before is known when the key of before is not")
+	}
+}
+
 // TestForgedSID changes every character of a sid: none of them may be free.
 func TestForgedSID(t *testing.T) {
 	sids := session.NewSIDs("g1", []byte("key"))
