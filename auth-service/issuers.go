@@ -194,6 +194,12 @@ func (c *Config) issuers(ctx context.Context, registry prometheus.Registerer, lo
 		Help: "Attempts to read the public keys of a token issuer, by result: ok or failed.",
 	}, []string{"issuer", "result"})
 	registry.MustRegister(reads)
+	for _, t := range list {
+		if t.Secret == "" { // from 0 on: the first increment of a series that appears with it is no increase
+			reads.WithLabelValues(t.Issuer, "ok")
+			reads.WithLabelValues(t.Issuer, "failed")
+		}
+	}
 	count := func(issuer string, err error) {
 		result := "ok"
 		if err != nil {

@@ -82,6 +82,10 @@ func newAuthorizer(cfg ServerConfig) *authorizer {
 		a.refused = registered(cfg.Registry, prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "starling_rpc_refusals_total", Help: "gRPC calls of callers that were not let in, by caller and cause: token, method.",
 		}, []string{"caller", "cause"}))
+		a.refused.WithLabelValues(nobody, causeToken)
+		for _, c := range cfg.Callers {
+			a.refused.WithLabelValues(c.Name, causeMethod)
+		}
 	}
 	return a
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
 
@@ -103,6 +104,26 @@ func newMetrics(registry prometheus.Registerer) *metrics {
 			Name: "starling_rpc_seconds", Help: "Time to answer gRPC calls, by method.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14), // 0.5 ms to 4 s
 		}, []string{"method"})),
+	}
+}
+
+// begin has the series of a server's methods start at 0, those of the results that are watched: the first increment of one that appears
+// with it is no increase.
+func (m *metrics) begin(server *grpc.Server) {
+	if m == nil {
+		return
+	}
+	for service, info := range server.GetServiceInfo() {
+		for _, method := range info.Methods {
+			name := "/" + service + "/" + method.Name
+			if isHealth(name) {
+				continue
+			}
+			m.seconds.WithLabelValues(name)
+			for _, code := range []codes.Code{codes.OK, codes.Unavailable, codes.DeadlineExceeded, codes.Internal} {
+				m.requests.WithLabelValues(name, code.String())
+			}
+		}
 	}
 }
 

@@ -117,6 +117,7 @@ func (s *Server) Addr() string {
 // Run serves until ctx ends. Then it says NOT_SERVING, takes no more calls, lets
 // the running ones finish for up to 5 s and cancels the rest.
 func (s *Server) Run(ctx context.Context) error {
+	s.metrics.begin(s.grpc)
 	if s.cfg.Listener == nil && s.cfg.Addr == "" {
 		<-ctx.Done()
 		return nil

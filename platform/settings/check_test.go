@@ -82,11 +82,11 @@ func TestSecretsFromFiles(t *testing.T) {
 		return path
 	}
 	for name, tc := range map[string]struct {
-		env       map[string]string
-		args      []string
-		key       Secret
-		store     URL
-		wrong     string
+		env   map[string]string
+		args  []string
+		key   Secret
+		store URL
+		wrong string
 	}{
 		"a secret":              {map[string]string{"TEST_KEY_FILE": file("s3cret \n")}, nil, "s3cret ", "postgres://db/x", ""},
 		"of Windows":            {map[string]string{"TEST_KEY_FILE": file("s3cret\r\n")}, nil, "s3cret", "postgres://db/x", ""},

@@ -33,6 +33,11 @@ const (
 	ReasonSockets   Reason = "too_many_sockets"        // the user has as many sockets as it may
 )
 
+// Refusals are the reasons for which a CONNECT is refused.
+func Refusals() []Reason {
+	return []Reason{ReasonNoToken, ReasonToken, ReasonUserID, ReasonNoUser, ReasonDisabled, ReasonNamespace, ReasonSockets}
+}
+
 // Refusal returns the fault that refuses a CONNECT; the cause is never shown and may be nil.
 func Refusal(reason Reason, cause error) *Error {
 	f := &Error{Kind: Unauthenticated, Reason: reason, Cause: cause}

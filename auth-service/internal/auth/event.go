@@ -36,6 +36,15 @@ const (
 	ActKeyRemove  Act = "key_remove"
 )
 
+// Acts are all of them.
+func Acts() []Act {
+	return []Act{
+		ActLogin, ActRegister, ActRefresh, ActLogout, ActRevoke, ActToken, ActAPIKey, ActCreate,
+		ActPromote, ActUpsert, ActUpdate, ActDisable, ActEnable, ActDelete, ActPassword, ActEndSession,
+		ActKeyAdd, ActKeyRemove,
+	}
+}
+
 // Result is what became of it.
 type Result string
 
@@ -90,6 +99,15 @@ var (
 	errRevoked    = errors.New("token is revoked, or its login has ended")
 	errRegistered = errors.New("token of another issuer speaks for a user who registered here")
 )
+
+// TokenCauses are the words of causeOf.
+func TokenCauses() []string {
+	return []string{
+		"algorithm", "audience", "claim_missing", "disabled", "expired", "issued_in_future", "issuer", "malformed",
+		"no_token", "not_yet_valid", "registered_here", "revoked", "rooms_can", "rooms_count", "rooms_form", "rooms_match",
+		"signature", "subject", "too_long", "type", "unknown_key", "unknown_user", "user_id",
+	}
+}
 
 // causeOf says in a word why a token was refused. What libraries say of it may repeat parts of the token.
 func causeOf(err error) string {

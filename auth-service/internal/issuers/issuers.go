@@ -52,8 +52,8 @@ type Issuer struct {
 	Secret     string // of HS256; "" where there are Keys
 	// OtherSecret is a second one, while one replaces the other; "" = none.
 	OtherSecret string
-	Keys       Keys
-	RequireExp bool // refuse tokens that never end
+	Keys        Keys
+	RequireExp  bool // refuse tokens that never end
 
 	Claims     Claims
 	AdminRole  string // what the role is called that makes an admin; "" is admin

@@ -36,7 +36,22 @@ func New(registry prometheus.Registerer, log *slog.Logger) *Log {
 		}, []string{"event", "result", "cause"}),
 	}
 	registry.MustRegister(l.events)
+	l.begin()
 	return l
+}
+
+// begin has every series that is known beforehand start at 0: the first increment of one that appears with it is no increase for those
+// who watch.
+func (l *Log) begin() {
+	for _, act := range auth.Acts() {
+		for _, result := range []auth.Result{auth.ResultOK, auth.ResultFailed, auth.ResultLimited, auth.ResultRefused, auth.ResultError} {
+			l.events.WithLabelValues(string(act), string(result), "")
+		}
+	}
+	l.events.WithLabelValues(string(auth.ActRefresh), string(auth.ResultReused), "")
+	for _, cause := range auth.TokenCauses() {
+		l.events.WithLabelValues(string(auth.ActToken), string(auth.ResultFailed), cause)
+	}
 }
 
 // Record implements auth.Recorder.

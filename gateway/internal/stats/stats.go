@@ -1,7 +1,12 @@
 // Package stats holds the gateway's Prometheus metrics. Label values come from closed lists; never from users or rooms.
 package stats
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/proto/fault"
+)
 
 // Stats are the metrics of one gateway.
 type Stats struct {
@@ -84,8 +89,52 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.HeldConnects, s.Refusals, s.HTTPRefusals, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs, s.Recoveries,
 		s.RecoveryBytes, s.RecoveryLimit, s.RecoveryRefused,
 		s.ClientEvents, s.EventRepeats, s.ClusterCalls, s.UserRefusals, s.PresenceWatches, s.PresenceChanges, s.Draining, s.Delivery, queue)
+	s.begin()
 	s.EventsIn = s.Packets.WithLabelValues("in", "event")
 	s.EventsOut = s.Packets.WithLabelValues("out", "event")
 	s.AcksOut = s.Packets.WithLabelValues("out", "ack")
 	return s
+}
+
+// begin has every series that is known beforehand start at 0: the first increment of one that appears with it is no increase for those
+// who watch.
+func (s *Stats) begin() {
+	results := []string{"ok"}
+	for _, kind := range fault.Kinds() {
+		results = append(results, string(kind))
+	}
+	each(s.Handshakes, []string{"ok", "refused", "overload", "unavailable"})
+	each(s.Refusals, texts(fault.Refusals()))
+	each(s.HTTPRefusals, []string{"address", "descriptors", "handshake_rate", "max_connections", "bodies", "auth_service"})
+	each(s.Disconnects, texts(transport.Reasons()))
+	each(s.UserRefusals, []string{"sockets", "events"})
+	each(s.Recoveries, []string{"ok", "broken", "conflict", "ended", "foreign", "internal", "missed", "offset", "state", "too_much"})
+	each(s.GapRepairs, []string{"ok", "failed"})
+	each(s.ClientEvents, []string{"auth-service", "chat-service", "presence-service", "gateway", "none"}, results)
+	each(s.ClusterCalls, []string{"emit", "fetch", "disconnect", "join", "leave"}, append([]string{"partial"}, results...))
+}
+
+func texts[S ~string](all []S) []string {
+	out := make([]string, len(all))
+	for i, one := range all {
+		out[i] = string(one)
+	}
+	return out
+}
+
+// each makes a series of every combination of values.
+func each(vec *prometheus.CounterVec, values ...[]string) {
+	rows := [][]string{nil}
+	for _, column := range values {
+		var longer [][]string
+		for _, row := range rows {
+			for _, value := range column {
+				longer = append(longer, append(row[:len(row):len(row)], value))
+			}
+		}
+		rows = longer
+	}
+	for _, row := range rows {
+		vec.WithLabelValues(row...)
+	}
 }

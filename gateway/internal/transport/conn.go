@@ -87,6 +87,16 @@ const (
 	ReasonGatewayLost Reason = "gateway_lost" // the gateway that has the session of a carried WebSocket is gone, or lost a part of it
 )
 
+// Reasons are all of them.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonClient, ReasonLost, ReasonProtocol, ReasonTooBig, ReasonFrameTime, ReasonSlow,
+		ReasonPingTimeout, ReasonNoConnect, ReasonDisplaced, ReasonRefused, ReasonServer, ReasonExpired,
+		ReasonOverload, ReasonDrain, ReasonLeft, ReasonStalled, ReasonFlood, ReasonReplaced,
+		ReasonGatewayLost,
+	}
+}
+
 // queueTick is between two looks at a queue.
 const queueTick = 2 * time.Millisecond
 

@@ -52,6 +52,9 @@ func NewSnapshots(conn *nats.Conn, registry *presence.Registry, log *slog.Logger
 		inflight: make(map[presence.GatewayID]bool),
 	}
 	metrics.MustRegister(s.results)
+	for _, result := range []string{"ok", "failed"} { // from 0 on
+		s.results.WithLabelValues(result)
+	}
 	return s
 }
 
