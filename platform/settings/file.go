@@ -21,7 +21,7 @@ func isSecret(v *kong.Value) bool {
 // fromFile is a kong.Resolver.
 func fromFile(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 	if !isSecret(flag.Value) {
-		return nil, nil //nolint:nilnil // as kong has it: nothing is known here
+		return nil, nil // as kong has it: nothing is known here
 	}
 	value, found, err := readFile(flag.Tag.Envs[0])
 	if err != nil || !found {
