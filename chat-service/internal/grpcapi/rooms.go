@@ -280,6 +280,15 @@ func usersOf(ids []string) ([]chat.UserID, error) {
 	return users, nil
 }
 
+// idsOf is the way back from usersOf.
+func idsOf(users []chat.UserID) []string {
+	ids := make([]string, len(users))
+	for i, user := range users {
+		ids[i] = string(user)
+	}
+	return ids
+}
+
 // profileOf reads the profile of a room.
 func profileOf(p *chatv1.RoomProfile) (chat.Profile, error) {
 	out := chat.Profile{Name: p.GetName(), Topic: p.GetTopic(), AvatarURL: p.GetAvatarUrl(), Data: p.GetDataJson()}

@@ -304,11 +304,7 @@ func (s *Server) ListMembers(ctx context.Context, r *chatv1.ListMembersRequest) 
 	if err != nil {
 		return nil, err
 	}
-	answer := &chatv1.ListMembersResponse{UserIds: make([]string, len(users))}
-	for i, user := range users {
-		answer.UserIds[i] = string(user)
-	}
-	return answer, nil
+	return &chatv1.ListMembersResponse{UserIds: idsOf(users)}, nil
 }
 
 // ListRoommates tells presence-service whom of some users a user shares a room with.
@@ -317,21 +313,15 @@ func (s *Server) ListRoommates(ctx context.Context, r *chatv1.ListRoommatesReque
 	if err != nil {
 		return nil, err
 	}
-	candidates := make([]chat.UserID, len(r.GetCandidateIds()))
-	for i, id := range r.GetCandidateIds() {
-		if candidates[i], err = chat.ParseUserID(id); err != nil {
-			return nil, err
-		}
+	candidates, err := usersOf(r.GetCandidateIds())
+	if err != nil {
+		return nil, err
 	}
 	users, err := s.service.Roommates(ctx, usecases.Caller{User: of, Grants: wire.Grants(r.GetGrants())}, candidates)
 	if err != nil {
 		return nil, err
 	}
-	answer := &chatv1.ListRoommatesResponse{UserIds: make([]string, len(users))}
-	for i, user := range users {
-		answer.UserIds[i] = string(user)
-	}
-	return answer, nil
+	return &chatv1.ListRoommatesResponse{UserIds: idsOf(users)}, nil
 }
 
 // GetNotificationHead tells a gateway whether a user's socket may have missed a notification.

@@ -173,17 +173,18 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, err
 	return state, err
 }
 
-func roomIDs(rooms []chat.RoomID) []string {
-	ids := make([]string, len(rooms))
-	for i, room := range rooms {
-		ids[i] = string(room)
+// texts are ids of one kind as PostgreSQL takes them.
+func texts[ID ~string](ids []ID) []string {
+	list := make([]string, len(ids))
+	for i, id := range ids {
+		list[i] = string(id)
 	}
-	return ids
+	return list
 }
 
 func createRooms(rooms []chat.RoomID, state *chat.State) step {
 	state.Fresh = make(map[chat.RoomID]bool, len(rooms))
-	return step{sql: sqlCreateRooms, args: []any{roomIDs(rooms)}, scan: func(rows pgx.Rows) error {
+	return step{sql: sqlCreateRooms, args: []any{texts(rooms)}, scan: func(rows pgx.Rows) error {
 		var id string
 		err := rows.Scan(&id)
 		state.Fresh[chat.RoomID(id)] = true
@@ -192,7 +193,7 @@ func createRooms(rooms []chat.RoomID, state *chat.State) step {
 }
 
 func lockRooms(rooms []chat.RoomID, state *chat.State) step {
-	return step{sql: sqlLockRooms, args: []any{roomIDs(rooms)}, scan: func(rows pgx.Rows) error {
+	return step{sql: sqlLockRooms, args: []any{texts(rooms)}, scan: func(rows pgx.Rows) error {
 		var id string
 		var room chat.Room
 		var seq, slow int64

@@ -111,7 +111,7 @@ func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time)
 	steps = append(steps, moderationSteps(changes, at)...)
 	steps = append(append(steps, roomSteps(changes.Rooms)...), told...)
 	if len(changes.Unmade) > 0 {
-		steps = append(steps, step{sql: sqlUnmakeRooms, args: []any{roomIDs(changes.Unmade)}})
+		steps = append(steps, step{sql: sqlUnmakeRooms, args: []any{texts(changes.Unmade)}})
 	}
 	if len(out.Events) > 0 {
 		steps = append(steps,

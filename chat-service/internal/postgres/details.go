@@ -27,7 +27,7 @@ const (
 
 func readCounts(rooms []chat.RoomID, state *chat.State) step {
 	state.Counts = map[chat.RoomID]int{}
-	return step{sql: sqlCounts, args: []any{roomIDs(rooms)}, scan: func(rows pgx.Rows) error {
+	return step{sql: sqlCounts, args: []any{texts(rooms)}, scan: func(rows pgx.Rows) error {
 		var id string
 		var n int
 		err := rows.Scan(&id, &n)

@@ -38,7 +38,7 @@ const (
 
 func readOwners(rooms []chat.RoomID, state *chat.State) step {
 	state.Owners = map[chat.RoomID][]chat.UserID{}
-	return step{sql: sqlOwners, args: []any{roomIDs(rooms)}, scan: func(rows pgx.Rows) error {
+	return step{sql: sqlOwners, args: []any{texts(rooms)}, scan: func(rows pgx.Rows) error {
 		var room, user string
 		err := rows.Scan(&room, &user)
 		state.Owners[chat.RoomID(room)] = append(state.Owners[chat.RoomID(room)], chat.UserID(user))

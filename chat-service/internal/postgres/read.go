@@ -230,13 +230,9 @@ func (s *Store) TokenRooms(ctx context.Context, of chat.UserID) ([]chat.RoomID, 
 
 // Roommates implements usecases.Store.
 func (s *Store) Roommates(ctx context.Context, of chat.UserID, users []chat.UserID, opened []chat.RoomID) ([]chat.UserID, error) {
-	candidates := make([]string, len(users))
-	for i, id := range users {
-		candidates[i] = string(id)
-	}
 	var mates []chat.UserID
 	err := s.do(ctx, "list roommates", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, sqlRoommates, string(of), candidates, roomIDs(opened))
+		rows, err := s.pool.Query(ctx, sqlRoommates, string(of), texts(users), texts(opened))
 		if err != nil {
 			return err
 		}

@@ -41,10 +41,7 @@ const (
 const maxCounted = 1000
 
 func lockLogs(users []chat.UserID, state *chat.State) step {
-	ids := make([]string, len(users))
-	for i, user := range users {
-		ids[i] = string(user)
-	}
+	ids := texts(users)
 	state.Logs = make(map[chat.UserID]uint64, len(users))
 	return step{sql: sqlLockLogs, args: []any{ids}, scan: func(rows pgx.Rows) error {
 		var user string
@@ -57,7 +54,7 @@ func lockLogs(users []chat.UserID, state *chat.State) step {
 
 func readInfos(rooms []chat.RoomID, state *chat.State) step {
 	state.Infos = make(map[chat.RoomID]chat.RoomInfo, len(rooms))
-	return step{sql: sqlInfos, args: []any{roomIDs(rooms), maxCounted}, scan: func(rows pgx.Rows) error {
+	return step{sql: sqlInfos, args: []any{texts(rooms), maxCounted}, scan: func(rows pgx.Rows) error {
 		var info chat.RoomInfo
 		var content string
 		var version, slow int64
@@ -144,10 +141,7 @@ const sqlLogHeads = `SELECT user_id, last_seq FROM user_logs WHERE user_id = ANY
 
 // LogHeads implements usecases.Store.
 func (s *Store) LogHeads(ctx context.Context, users []chat.UserID) (map[chat.UserID]uint64, error) {
-	ids := make([]string, len(users))
-	for i, user := range users {
-		ids[i] = string(user)
-	}
+	ids := texts(users)
 	heads := make(map[chat.UserID]uint64, len(users))
 	err := s.do(ctx, "read heads of logs", func(ctx context.Context) error {
 		rows, err := s.pool.Query(ctx, sqlLogHeads, ids)

@@ -75,11 +75,7 @@ func RoomJoin(args []byte) (usecases.JoinRequest, error) {
 
 // MessageRead reads `{ roomId, messageId }`.
 func MessageRead(args []byte) (chat.RoomID, chat.MessageID, error) {
-	o, err := firstObject(args)
-	if err != nil {
-		return "", chat.MessageID{}, err
-	}
-	room, err := o.room()
+	o, room, err := objectOfRoom(args)
 	if err != nil {
 		return "", chat.MessageID{}, err
 	}
@@ -94,11 +90,7 @@ func MessageRead(args []byte) (chat.RoomID, chat.MessageID, error) {
 // MessageReaders reads `{ roomId, messageId?, after?, limit? }`.
 func MessageReaders(args []byte) (chat.RoomID, usecases.ReadersPage, error) {
 	var p usecases.ReadersPage
-	o, err := firstObject(args)
-	if err != nil {
-		return "", p, err
-	}
-	room, err := o.room()
+	o, room, err := objectOfRoom(args)
 	if err != nil {
 		return "", p, err
 	}
@@ -125,11 +117,7 @@ func MessageReaders(args []byte) (chat.RoomID, usecases.ReadersPage, error) {
 // MessageHistory reads `{ roomId, before?, after?, limit? }`.
 func MessageHistory(args []byte) (chat.RoomID, usecases.Page, error) {
 	var p usecases.Page
-	o, err := firstObject(args)
-	if err != nil {
-		return "", p, err
-	}
-	room, err := o.room()
+	o, room, err := objectOfRoom(args)
 	if err != nil {
 		return "", p, err
 	}
@@ -146,11 +134,7 @@ func MessageHistory(args []byte) (chat.RoomID, usecases.Page, error) {
 // RoomMessage reads `{ roomId, …anything }` and writes what the room gets: the same with sender and timestamp (ms since
 // the epoch) of ours.
 func RoomMessage(args []byte, sender chat.UserID, timestamp int64) (chat.RoomID, []byte, error) {
-	o, err := firstObject(args)
-	if err != nil {
-		return "", nil, err
-	}
-	room, err := o.room()
+	o, room, err := objectOfRoom(args)
 	if err != nil {
 		return "", nil, err
 	}
@@ -288,6 +272,16 @@ func firstObject(args []byte) (object, error) {
 		return nil, errNoObject()
 	}
 	return o, nil
+}
+
+// objectOfRoom reads the first argument, an object with a roomId.
+func objectOfRoom(args []byte) (object, chat.RoomID, error) {
+	o, err := firstObject(args)
+	if err != nil {
+		return nil, "", err
+	}
+	room, err := o.room()
+	return o, room, err
 }
 
 func (o object) room() (chat.RoomID, error) {
