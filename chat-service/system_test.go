@@ -56,7 +56,7 @@ func (s *system) start() (chatv1.ChatServiceClient, func()) {
 		s.t.Fatal(err)
 	}
 	var cfg chatservice.Config
-	if err := settings.Parse("chat-service", "", &cfg, []string{"--no-assert-durable", "--admin-listen="}); err != nil {
+	if err := settings.Parse("chat-service", "", &cfg, []string{"--no-assert-durable", "--admin-listen=", "--stall-limit=1h"}); err != nil {
 		s.t.Fatal(err)
 	}
 	cfg.Database.URL, cfg.Database.Schema, cfg.NATS.URL, cfg.RPC.Listener = s.db.URL, s.db.Schema, settings.URL(s.nats.URL()), listener

@@ -27,6 +27,7 @@ import (
 	"github.com/starling-chat/starling/platform/porttest"
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/platform/settings"
+	"github.com/starling-chat/starling/platform/stall"
 	presenceservice "github.com/starling-chat/starling/presence-service"
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
@@ -53,6 +54,7 @@ func testConfig(natsURL string, db settings.URL) presenceservice.Config {
 		NATS:     bus.Settings{URL: settings.URL(natsURL)},
 		Database: pg.Settings{URL: db, MaxConns: 2, Schema: "presence", Migrate: true},
 		RPC:      rpc.Settings{Listen: "127.0.0.1:0"},
+		Stall:    stall.Settings{Limit: time.Hour}, // nobody but the machine makes it stand
 		ChatAddr: "127.0.0.1:1", LeaseExpiry: testExpiry, OfflineGrace: testGrace,
 		PublishEvery: testPublish, RefreshEvery: testRefresh,
 	}
