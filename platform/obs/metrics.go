@@ -11,7 +11,7 @@ import (
 // version is the release that a program was built as; images have that of the tag:
 //
 //	go build -ldflags "-X github.com/starling-chat/starling/platform/obs.version=1.2.3"
-var version string //nolint:gochecknoglobals // the linker sets it
+var version string
 
 // versionOf tells what is running: the release, or the version of the module, or else the commit that it was built from.
 func versionOf(release string, info *debug.BuildInfo) string {

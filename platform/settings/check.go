@@ -99,7 +99,7 @@ func validate(v reflect.Value) (faults []string) {
 			faults = append(faults, validate(s.Field(i).Addr())...)
 		}
 	}
-	if validator, ok := v.Interface().(interface{ Validate() error }); ok {
+	if validator, ok := reflect.TypeAssert[interface{ Validate() error }](v); ok {
 		faults = append(faults, lines(validator.Validate())...)
 	}
 	return faults
@@ -110,7 +110,7 @@ func lines(err error) []string {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // what is wrapped deeper is one error
+	if joined, ok := err.(interface{ Unwrap() []error }); ok { // what is wrapped deeper is one error
 		var all []string
 		for _, one := range joined.Unwrap() {
 			all = append(all, lines(one)...)

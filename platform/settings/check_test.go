@@ -46,7 +46,8 @@ func TestCheckTellsAllFaults(t *testing.T) {
 	}{
 		"nothing is wrong": {nil, []string{"--timeout=2s"}, nil},
 		"values and what does not fit": {
-			map[string]string{"TEST_LEVEL": "loud", "TEST_NUMBER": "many", "TEST_TIMEOUT": "1ms", "TEST_STORE": "nats://u:p/x@h"}, nil,
+			map[string]string{"TEST_LEVEL": "loud", "TEST_NUMBER": "many", "TEST_TIMEOUT": "1ms", "TEST_STORE": "nats://u:p/x@h"},
+			nil,
 			[]string{"TEST_NUMBER: ", "TEST_LEVEL: it must be one of info, debug", "TEST_STORE: ", "TEST_TIMEOUT must be 1s at least"},
 		},
 		"the command line comes first": {map[string]string{"TEST_NUMBER": "many", "TEST_TIMEOUT": "1ms"}, []string{"--number=11", "-timeout=2s"}, []string{"TEST_NUMBER must be 10 at most"}},

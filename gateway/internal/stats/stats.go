@@ -2,6 +2,8 @@
 package stats
 
 import (
+	"slices"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -129,7 +131,7 @@ func each(vec *prometheus.CounterVec, values ...[]string) {
 		var longer [][]string
 		for _, row := range rows {
 			for _, value := range column {
-				longer = append(longer, append(row[:len(row):len(row)], value))
+				longer = append(longer, append(slices.Clip(row), value))
 			}
 		}
 		rows = longer
