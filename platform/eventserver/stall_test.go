@@ -20,11 +20,10 @@ func TestStall(t *testing.T) {
 	nc := bustest.New(t)
 	s, err := New(nc, Service{Name: "a", Routes: []Route{{
 		Event: "e", Write: func(_ context.Context, _ *Request, done func(*Reply, error)) { handled++; done(nil, nil) },
-	}}}, Limits{}, nil, log.Logger())
+	}}}, Limits{Stall: 50 * time.Millisecond}, nil, log.Logger())
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.stalls = stall.New(50 * time.Millisecond)
 	<-time.After(60 * time.Millisecond) // nobody keeps it awake
 	// The identity of user "u": field 7 of ClientEvent, with field 1.
 	msg := &nats.Msg{Sub: &nats.Subscription{Subject: "client.v1.root.e"}, Data: []byte("\x3a\x03\x0a\x01u")}
