@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/pg"
@@ -30,10 +31,35 @@ type Config struct {
 
 	ChatBroadcast string `name:"chat-broadcast" env:"CHAT_BROADCAST" default:"everyone" enum:"everyone,admin,off" help:"Who may send chat:message, which reaches every socket of the namespace: everyone, admin or off (nobody)."`
 
+	Quotas QuotaConfig  `embed:""`
 	Writer WriterConfig `embed:""`
 	Bus    BusConfig    `embed:""`
 	Stream StreamConfig `embed:"" prefix:"stream-"`
 }
+
+// QuotaConfig bounds rooms, and what one user does to them, over all gateways.
+type QuotaConfig struct {
+	Members   int `name:"max-room-members" env:"MAX_ROOM_MEMBERS" default:"0" help:"Members of one room at most, a number, whatever its own maxMembers says; 0 is no limit."`
+	Rooms     int `name:"user-rooms-per-hour" env:"USER_ROOMS_PER_HOUR" default:"200" help:"Rooms that one user makes in an hour at most, a number, direct ones and those made by joining included; 0 is no limit."`
+	JoinRate  int `name:"user-join-rate" env:"USER_JOIN_RATE" default:"60" help:"Rooms that one user becomes a member of by itself, per minute for long; 0 is no limit. Joining a room that one is a member of does not count."`
+	JoinBurst int `name:"user-join-burst" env:"USER_JOIN_BURST" default:"300" help:"Rooms that one user becomes a member of at once, a number."`
+}
+
+func (q QuotaConfig) validate() error {
+	switch {
+	case q.Members < 0 || q.Members == 1 || q.Members > 10_000_000:
+		return errors.New("MAX_ROOM_MEMBERS must be 0, or from 2 to 10000000")
+	case q.Rooms < 0 || q.Rooms > 10_000:
+		return errors.New("USER_ROOMS_PER_HOUR must be from 0 to 10000")
+	case q.JoinRate < 0 || q.JoinRate > 1_000_000:
+		return errors.New("USER_JOIN_RATE must be from 0 to 1000000")
+	case q.JoinBurst < 1 || q.JoinBurst > 1_000_000:
+		return errors.New("USER_JOIN_BURST must be from 1 to 1000000")
+	}
+	return nil
+}
+
+func (c *Config) quotas() chat.Quotas { return chat.Quotas(c.Quotas) }
 
 // WriterConfig bounds the group commit.
 type WriterConfig struct {
@@ -82,6 +108,7 @@ func (c *Config) Validate() error {
 		between("RELAY_INTERVAL", c.Bus.RelayPause, 10*time.Millisecond, time.Minute),
 		between("STREAM_MAX_AGE", c.Stream.MaxAge, minStreamAge, 30*24*time.Hour),
 		between("STREAM_DUPLICATES", c.Stream.Duplicates, time.Second, c.Stream.MaxAge),
+		c.Quotas.validate(),
 		c.validateRest(),
 	)
 }

@@ -58,7 +58,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	defer nc.Close()
 	metrics := newMetrics(registry, pg.Collector(pool), bus.Collector(nc))
 
-	store := postgres.New(pool, wire.Codec{})
+	store := postgres.New(pool, wire.Codec{}, cfg.quotas())
 	out, err := publisher.New(nc, store, cfg.publisher(metrics), log)
 	if err != nil {
 		return err

@@ -21,7 +21,7 @@ func sabotagedStore(t *testing.T) *postgres.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	store := postgres.New(pool, wire.Codec{})
+	store := postgres.New(pool, wire.Codec{}, chat.Quotas{})
 	store.Open()
 	return store
 }

@@ -20,6 +20,7 @@ const (
 	ReasonSlowMode   Reason = "slow_mode"        // the member has said something a moment ago; RetryAfter says when it may again
 	ReasonArchived   Reason = "archived"         // the room can be read only
 	ReasonRoomFull   Reason = "room_full"        // the room has as many members as it may have
+	ReasonRooms      Reason = "too_many_rooms"   // the user has made as many as it may for a while
 )
 
 // The reasons why a CONNECT is refused for good, as in docs/events.md, "Refusals".

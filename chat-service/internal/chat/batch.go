@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -26,6 +27,7 @@ type Needs struct {
 	Repeats []Repeat     // only where they were asked for
 	Logs    []UserID     // whose logs are told something: to be locked, and made where they do not exist
 	Infos   []RoomID     // that are told of in a log
+	Usage   []UserID     // of whom it has to be known what they have used of their Quotas; all of them are among Names
 
 	repeats bool // they were
 }
@@ -47,7 +49,7 @@ func NeedsOf(commands []Command, repeats bool) Needs {
 	}
 	n.Create, n.Rooms, n.Members, n.Repeats = unique(n.Create), unique(n.Rooms), unique(n.Members), unique(n.Repeats)
 	n.Owners, n.Company, n.Logs, n.Infos = unique(n.Owners), unique(n.Company), unique(n.Logs), unique(n.Infos)
-	n.Counts = unique(n.Counts)
+	n.Counts, n.Usage = unique(n.Counts), unique(n.Usage)
 	n.Names = Newest(n.Names)
 	return n
 }
@@ -77,12 +79,14 @@ type State struct {
 	Company map[Membership]bool   // of Needs.Company: others are in the room
 	Names   map[UserID]Name       // the present ones of Needs.Names
 	Sent    map[Repeat]Outcome    // the first messages of Repeats
-	Repeats bool                  // Sent has all that there are
-	Written map[int]Outcome       // by index: commands that an earlier try of unknown outcome wrote after all
-	Again   bool                  // there was such a try: what it may have done is what is asked for
-	Logs    map[UserID]uint64     // the last sequences of Needs.Logs
-	Infos   map[RoomID]RoomInfo   // of Needs.Infos, those that exist; members are counted as far as maxCounted
-	Counts  map[RoomID]int        // of Needs.Counts, where Settings.MaxMembers is not 0
+	Usage   map[UserID]Usage      // of Needs.Usage, where they have used anything
+	Quotas  Quotas
+	Repeats bool                // Sent has all that there are
+	Written map[int]Outcome     // by index: commands that an earlier try of unknown outcome wrote after all
+	Again   bool                // there was such a try: what it may have done is what is asked for
+	Logs    map[UserID]uint64   // the last sequences of Needs.Logs
+	Infos   map[RoomID]RoomInfo // of Needs.Infos, those that exist; members are counted as far as maxCounted
+	Counts  map[RoomID]int      // of Needs.Counts, as far as it matters to who may come
 }
 
 // Room is the state of a room that a batch may change.
@@ -120,6 +124,8 @@ type Changes struct {
 	Members []ChangedMember
 	// Restricted are what users are kept from, members or not, as it is now.
 	Restricted []ChangedMember
+	// Usage is what users have used of their Quotas, where that has changed, in the order of users.
+	Usage []UserUsage
 	// Audit is what moderators did.
 	Audit []Audit
 	// Rooms are the new states of the rooms.
@@ -195,6 +201,7 @@ type batch struct {
 	members map[Membership]*changingMember
 	touched []Membership // in the order in which they changed first
 	sent    map[Repeat]Outcome
+	usage   map[UserID]Usage // that has changed
 
 	tellings []telling
 }
@@ -330,6 +337,9 @@ func (b *batch) collect() {
 		}
 	}
 	slices.Sort(b.changes.Unmade)
+	for _, user := range slices.Sorted(maps.Keys(b.usage)) {
+		b.changes.Usage = append(b.changes.Usage, UserUsage{user, b.usage[user]})
+	}
 	var joined []Membership
 	for _, m := range b.touched {
 		c := b.members[m]

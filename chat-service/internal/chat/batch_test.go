@@ -202,7 +202,7 @@ func TestNeedsOf(t *testing.T) {
 		Members: []chat.Membership{{"r", "ann"}, {"r", "bob"}, {"s", "ann"}, {"r", "cid"}},
 		Counts:  []chat.RoomID{"r"}, Owners: []chat.RoomID{"r"}, Company: []chat.Membership{{"r", "cid"}}, Repeats: []chat.Repeat{{"r", "ann", "c"}, {"s", "ann", "c"}},
 		Names: []chat.UserName{{"ann", chat.Name{"ann", 2}}, {"bob", chat.Name{Text: "bob"}}},
-		Logs:  []chat.UserID{"bob", "cid", "ann"}, Infos: []chat.RoomID{"r"},
+		Logs:  []chat.UserID{"bob", "cid", "ann"}, Infos: []chat.RoomID{"r"}, Usage: []chat.UserID{"bob", "ann"},
 	}
 	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(chat.Needs{})); diff != "" {
 		t.Errorf("NeedsOf (-want +got):\n%s", diff)

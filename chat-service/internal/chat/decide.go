@@ -93,7 +93,7 @@ func (b *batch) sentBefore(c Send) (Outcome, bool) {
 }
 
 func (c Join) need(n *Needs) {
-	n.Members, n.Names = append(n.Members, c.membership()), append(n.Names, c.name())
+	n.Members, n.Names, n.Usage = append(n.Members, c.membership()), append(n.Names, c.name()), append(n.Usage, c.User)
 	n.Logs, n.Infos = append(n.Logs, c.User), append(n.Infos, c.Room)
 	n.Counts = append(n.Counts, c.Room)
 	if c.Create != "" {
@@ -105,7 +105,11 @@ func (c Join) need(n *Needs) {
 func (c Join) decide(b *batch) Outcome {
 	r := b.room(c.Room)
 	if r == nil && c.Create != "" {
-		if r = b.make(c.Room, NewRoom{Kind: c.Create}); r != nil {
+		made, err := b.found(c.Origin, NewRoom{Kind: c.Create}, 0)
+		if err != nil {
+			return Outcome{Err: err}
+		}
+		if r = made; r != nil {
 			r.Owner = c.User
 			return b.enter(c.Origin, r, Invited{User: c.User}, b.name(c.Origin))
 		}
@@ -119,6 +123,9 @@ func (c Join) decide(b *batch) Outcome {
 	}
 	if b.full(c.Room, r) {
 		return Outcome{Err: errFull()}
+	}
+	if err := b.spendJoin(c.User); err != nil {
+		return Outcome{Err: err}
 	}
 	if r.Owner == "" && !r.inherit && r.Kind == access.Public {
 		r.Owner = c.User
@@ -147,7 +154,10 @@ func (b *batch) named(user UserID) Name {
 
 // full tells that a room has as many members as it may have.
 func (b *batch) full(id RoomID, r *changingRoom) bool {
-	most := r.Settings.MaxMembers
+	most := b.state.Quotas.Members
+	if own := r.Settings.MaxMembers; own > 0 && (most == 0 || own < most) {
+		most = own
+	}
 	return most > 0 && b.state.Counts[id]+r.grown >= most
 }
 
@@ -223,7 +233,7 @@ func (b *batch) handOver(c Leave, r *changingRoom) error {
 func (c Create) need(n *Needs) {
 	n.Create, n.Names = append(n.Create, c.Room), appendNames(n.Names, c.Members)
 	if c.User != System {
-		n.Names = append(n.Names, c.name())
+		n.Names, n.Usage = append(n.Names, c.name()), append(n.Usage, c.User)
 	}
 	needLogs(n, c.Origin, c.Members)
 }
@@ -248,7 +258,10 @@ func appendNames(names []UserName, users []Invited) []UserName {
 
 // decide makes the room, with the user as its owner and those who are in it from the start.
 func (c Create) decide(b *batch) Outcome {
-	r := b.make(c.Room, c.New)
+	r, err := b.found(c.Origin, c.New, len(c.Members))
+	if err != nil {
+		return Outcome{Err: err}
+	}
 	if r == nil {
 		if r = b.room(c.Room); r != nil && b.state.Again && r.Owner == c.User {
 			return Outcome{CreatedAt: b.state.At}
@@ -278,7 +291,7 @@ func (c Open) need(n *Needs) {
 	n.Create, n.Members = append(n.Create, c.Room), append(n.Members, c.membership())
 	n.Names = appendNames(n.Names, c.Others)
 	if c.User != System {
-		n.Names = append(n.Names, c.name())
+		n.Names, n.Usage = append(n.Names, c.name()), append(n.Usage, c.User)
 	}
 	needLogs(n, c.Origin, c.Others)
 }
@@ -289,8 +302,11 @@ func (c Open) decide(b *batch) Outcome {
 		s := b.asking(r, c.Origin)
 		return Outcome{Err: s.Refuse(access.Read, b.state.At)}
 	}
-	r := b.make(c.Room, NewRoom{Kind: access.Direct})
-	if r == nil {
+	r, err := b.found(c.Origin, NewRoom{Kind: access.Direct}, len(c.Others))
+	switch {
+	case err != nil:
+		return Outcome{Err: err}
+	case r == nil:
 		return Outcome{Err: access.NoRoom()}
 	}
 	return b.enterAll(c.Origin, r, c.Others)

@@ -135,14 +135,18 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, err
 		Members: make(map[chat.Membership]chat.Member, len(needs.Members)),
 		Random:  random64,
 		Again:   a.tried != nil,
+		Quotas:  a.store.quotas,
 	}
-	steps := append(make([]step, 0, 9), step{sql: sqlBegin})
+	steps := append(make([]step, 0, 10), step{sql: sqlBegin})
 	if len(needs.Create) > 0 {
 		steps = append(steps, createRooms(needs.Create, &state))
 	}
 	steps = append(steps, lockRooms(needs.Rooms, &state))
 	if len(needs.Names) > 0 {
 		steps = append(steps, keepNames(needs.Names, &state)) // before memberships, as Rename does
+	}
+	if len(needs.Usage) > 0 && a.store.quotas != (chat.Quotas{}) {
+		steps = append(steps, readUsage(needs.Usage, &state)) // after the names, which are locked
 	}
 	if len(needs.Logs) > 0 {
 		steps = append(steps, lockLogs(needs.Logs, &state)) // behind the rooms and the names, always

@@ -38,7 +38,7 @@ func benchmarkSend(b *testing.B, rooms int, ids bool) {
 	if err := pg.AssertDurable(b.Context(), pool); err != nil {
 		b.Fatal(err)
 	}
-	store := postgres.New(pool, wire.Codec{})
+	store := postgres.New(pool, wire.Codec{}, chat.Quotas{})
 	store.Open()
 	observer := &sizes{}
 	w := runWriter(b, store, nowhere{}, observer, usecases.WriterConfig{Lanes: 2, BatchMax: 200, Queue: 4096, Timeout: 4 * time.Second})

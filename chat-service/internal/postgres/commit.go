@@ -110,6 +110,9 @@ func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time)
 	steps = append(steps, membershipSteps(changes)...)
 	steps = append(steps, moderationSteps(changes, at)...)
 	steps = append(append(steps, roomSteps(changes.Rooms)...), told...)
+	if len(changes.Usage) > 0 {
+		steps = append(steps, keepUsage(changes.Usage))
+	}
 	if len(changes.Unmade) > 0 {
 		steps = append(steps, step{sql: sqlUnmakeRooms, args: []any{texts(changes.Unmade)}})
 	}

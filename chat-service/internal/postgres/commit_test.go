@@ -324,7 +324,7 @@ func TestDatabaseAway(t *testing.T) {
 	wantRefused(t, "Rooms", err)
 	_, _, err = s2.Prepare([]chat.Command{send("r", "ann", "x", "")}).Commit(t.Context())
 	wantRefused(t, "Commit", err)
-	closed := postgres.New(nil, wire.Codec{})
+	closed := postgres.New(nil, wire.Codec{}, chat.Quotas{})
 	if closed.Ready(t.Context()) == nil {
 		t.Error("Ready before the migrations = nil, want an error")
 	}

@@ -21,13 +21,15 @@ const (
 
 	// Only where there is a bound, and not further than it.
 	sqlCounts = `
-		SELECT room_id, (SELECT count(*) FROM (SELECT FROM memberships AS m WHERE m.room_id = r.room_id LIMIT r.max_members) AS c)
-		FROM rooms AS r WHERE room_id = ANY($1::text[]) AND max_members > 0`
+		SELECT room_id, (SELECT count(*) FROM (SELECT FROM memberships AS m WHERE m.room_id = r.room_id
+			LIMIT least(nullif(r.max_members, 0), nullif($2::integer, 0))) AS c)
+		FROM rooms AS r WHERE room_id = ANY($1::text[]) AND (max_members > 0 OR $2 > 0)`
 )
 
+// readCounts counts members where a room has a bound, of its own or that of all rooms, as far as to the bound.
 func readCounts(rooms []chat.RoomID, state *chat.State) step {
 	state.Counts = map[chat.RoomID]int{}
-	return step{sql: sqlCounts, args: []any{texts(rooms)}, scan: func(rows pgx.Rows) error {
+	return step{sql: sqlCounts, args: []any{texts(rooms), state.Quotas.Members}, scan: func(rows pgx.Rows) error {
 		var id string
 		var n int
 		err := rows.Scan(&id, &n)

@@ -53,7 +53,7 @@ func open(t testing.TB, cfg pg.Config) *postgres.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	store := postgres.New(pool, wire.Codec{})
+	store := postgres.New(pool, wire.Codec{}, chat.Quotas{})
 	store.Open()
 	return store
 }

@@ -44,14 +44,16 @@ type Store struct {
 	pool   *pgxpool.Pool
 	shared *pg.Store // asks the pool
 	codec  Codec
+	quotas chat.Quotas
 	opened atomic.Bool // the schema is there
 }
 
 var _ usecases.Store = (*Store)(nil)
 
-// New returns a Store on the pool. It refuses with fault Unavailable until Open is called: the schema may not exist yet.
-func New(pool *pgxpool.Pool, codec Codec) *Store {
-	return &Store{pool: pool, shared: pg.NewStore(pool), codec: codec}
+// New returns a Store on the pool, whose users have quotas. It refuses with fault Unavailable until Open is called: the schema may not
+// exist yet.
+func New(pool *pgxpool.Pool, codec Codec, quotas chat.Quotas) *Store {
+	return &Store{pool: pool, shared: pg.NewStore(pool), codec: codec, quotas: quotas}
 }
 
 // Open lets requests in, after the migrations.

@@ -41,7 +41,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	r.store = postgres.New(pool, wire.Codec{})
+	r.store = postgres.New(pool, wire.Codec{}, chat.Quotas{})
 	r.store.Open()
 	if r.js, err = jetstream.New(r.nc); err != nil {
 		t.Fatal(err)
