@@ -84,6 +84,9 @@ func (a *authService) Authenticate(ctx context.Context, r *authv1.AuthenticateRe
 	} else {
 		id.Name, id.Role = "another name", "admin"
 	}
+	if room, ok := strings.CutPrefix(login, "opens-"); ok {
+		id.Rooms = []*eventv1.RoomGrant{{Match: room, Can: []string{"join"}}}
+	}
 	if !expires.IsZero() {
 		id.ExpiresAt = timestamppb.New(expires)
 	}
@@ -122,6 +125,8 @@ type chatService struct {
 	joining func(ctx context.Context, e *eventv1.ClientEvent) error
 	// headsAsked, where set, is called before GetHeads answers.
 	headsAsked atomic.Pointer[func()]
+	// away has GetHeads fail.
+	away atomic.Bool
 }
 
 // commit adds an event to a room's log.
@@ -205,9 +210,18 @@ func (c *chatService) GetHeads(_ context.Context, r *chatv1.GetHeadsRequest) (*c
 	if asked := c.headsAsked.Load(); asked != nil {
 		(*asked)()
 	}
+	if c.away.Load() {
+		return nil, fault.New(fault.Unavailable, "starting")
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	res := &chatv1.GetHeadsResponse{Heads: map[string]uint64{}}
+	for _, id := range r.GetRoomIds() { // in those that begin so everybody is a member by a token
+		opened := slices.ContainsFunc(r.GetGrants(), func(g *eventv1.RoomGrant) bool { return g.GetMatch() == id })
+		if strings.HasPrefix(id, "by-token") && r.GetForUserId() != "" && !opened {
+			res.ClosedRoomIds = append(res.ClosedRoomIds, id)
+		}
+	}
 	for _, id := range r.GetRoomIds() {
 		evicted := slices.ContainsFunc(c.rooms[id], func(e *eventv1.RoomEvent) bool {
 			return r.GetAsUserId() != "" && e.GetEvictUserId() == r.GetAsUserId()
