@@ -22,7 +22,7 @@ function refusedWith(reply, status, code, reason) {
 }
 
 const room = (spec) => (value) => {
-  exact(value, { roomId: text, kind: text, profile: (p) => typeof p === 'object', settings: (s) => typeof s === 'object', version: count, createdAt: iso, memberCount: count, ...spec }, 'room');
+  exact(value, { roomId: text, kind: text, profile: (p) => typeof p === 'object', settings: (s) => typeof s === 'object', version: count, createdAt: iso, memberCount: count, 'archivedAt?': iso, ...spec }, 'room');
   return true;
 };
 
@@ -70,6 +70,28 @@ test('a backend makes a room of nobody, whose id has a slash, and manages it', a
   for (const e of entries) exact(e, { id: count, at: iso, roomId: id, byId: 'system', apiKey: 'default', act: text, 'userId?': text, 'role?': text, 'until?': iso, 'reason?': text }, 'entry');
   assert.equal(entries.find((e) => e.act === 'ban').reason, 'a test');
   assert.equal(entries.find((e) => e.act === 'mute').until, until);
+});
+
+test('a backend changes a room, and hears of changes between', async (t) => {
+  const [ann, bob] = [await newUser('ann'), await newUser('bob')];
+  const id = roomId('changed');
+  const settings = { send: 'moderator', slowModeMs: 1000, maxMembers: 3 };
+  done(await call('POST', '/api/v1/rooms', { key, body: { kind: 'private', roomId: id, settings, profile: { name: 'One', topic: 'old' }, members: [{ userId: ann.id, role: 'moderator' }, { userId: bob.id }] } }), { room: room({ settings, version: 1 }) });
+  const a = await connect(t, ann);
+  await a.join(id);
+  done(await call('PATCH', path(id), { key, body: { profile: { name: 'Two', topic: '', data: { n: 1 } }, settings: { send: 'member', slowModeMs: 0 }, ifVersion: 1 } }), { version: 2 });
+  exact(await a.take('room:updated'), { profile: { name: 'Two', data: { n: 1 } }, settings: { send: 'member', maxMembers: 3 }, version: 2, roomId: id, seq, by: 'system' });
+  done(await call('GET', path(id), { key }), { room: room({ profile: { name: 'Two', data: { n: 1 } }, settings: { send: 'member', maxMembers: 3 }, version: 2 }) });
+  refusedWith(await call('PATCH', path(id), { key, body: { profile: { name: 'Three' }, ifVersion: 1 } }), 409, 'conflict', 'changed');
+  refusedWith(await call('PATCH', path(id), { key, body: { settings: { send: 'owner' }, asUserId: ann.id } }), 403, 'forbidden', 'not_allowed');
+  done(await call('PATCH', path(id), { token: ann.token, body: { profile: { topic: 'new' } } }), { version: 3 });
+  for (const [body, field] of [[{ settings: { send: 'king' } }, /send/], [{ settings: { slowModeMs: 21_600_001 } }, /slowModeMs/], [{ settings: { maxMembers: 100_001 } }, /maxMembers/], [{ ifVersion: 0 }, /ifVersion/], [{ settings: 1 }, /settings/]]) {
+    const reply = await call('PATCH', path(id), { key, body });
+    assert.deepEqual([reply.status, reply.body.code], [400, 'invalid'], JSON.stringify(body));
+    assert.match(reply.body.message, field);
+  }
+  const { entries } = done(await call('GET', `/api/v1/audit?${query({ roomId: id })}`, { key }), { entries: array });
+  assert.deepEqual(entries.map((e) => [e.act, e.byId, e.apiKey]), [['update', ann.id, undefined], ['update', 'system', 'default'], ['create', 'system', 'default']]);
 });
 
 test('who is in a room, by pages and by name', async (t) => {

@@ -70,6 +70,7 @@ const events = {
   attend: (id, { message }) => [['message:read', { roomId: id, messageId: message }], ['typing:stop', id]],
   speak: (id) => [['message:send', { roomId: id, content: 'x' }], ['room:message', { roomId: id, x: 1 }], ['typing:start', id]],
   moderate: (id, { target: userId }) => [
+    ['room:update', { roomId: id, settings: { send: 'member' } }],
     ['room:add', { roomId: id, userIds: [userId] }], ['room:set-role', { roomId: id, userId, role: 'member' }], ['room:mute', { roomId: id, userId }],
     ['room:unmute', { roomId: id, userId }], ['room:remove', { roomId: id, userIds: [userId] }], ['room:ban', { roomId: id, userId }], ['room:unban', { roomId: id, userId }],
   ],
@@ -81,6 +82,7 @@ const calls = {
   look: (id) => [['GET', path(id)]],
   read: (id, { known }) => [['GET', path(id, 'members')], ['GET', path(id, 'members', known)], ['GET', path(id, 'messages')], ['GET', path(id, 'readers')]],
   moderate: (id, { other: userId }) => [
+    ['PATCH', path(id), { settings: { send: 'member' } }],
     ['POST', path(id, 'members'), { userIds: [userId] }], ['PATCH', path(id, 'members', userId), { role: 'member' }],
     ['POST', path(id, 'mutes'), { userId }], ['GET', path(id, 'mutes')], ['DELETE', path(id, 'mutes', userId)], ['DELETE', path(id, 'members', userId)],
     ['POST', path(id, 'bans'), { userId }], ['GET', path(id, 'bans')], ['DELETE', path(id, 'bans', userId)],
@@ -181,10 +183,31 @@ test('every act on every kind of room has the answer of the table', async (t) =>
 test('the table has every REST call about a room', async () => {
   const { body: { paths } } = await call('GET', '/api/openapi.json');
   const known = Object.values(calls).flatMap((f) => f('R', { known: 'U', other: 'U' })).map(([method, where]) => `${method} ${where.replace('/R', '/{roomId}').replace('/U', '/{userId}').replace(/\?.*/, '')}`);
-  const apart = ['POST /api/v1/rooms/{roomId}/messages']; // of a user that the backend names, or of the system: see rest.test.js
+  const apart = ['POST /api/v1/rooms/{roomId}/messages', 'POST /api/v1/rooms/{roomId}/archive']; // of a user that the backend names, or of the system: see rest.test.js; what would end the room for the others
   const there = Object.entries(paths).filter(([where]) => where.includes('{roomId}') || where === '/api/v1/audit')
     .flatMap(([where, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${where}`)).filter((one) => !apart.includes(one));
   assert.deepEqual(there.filter((one) => !known.includes(one)), [], 'nothing tries these calls');
+});
+
+test('archiving: who moderates, and nobody else; then it can be read and nothing more', async (t) => {
+  const visitors = [{ role: 'member' }, { role: 'moderator' }];
+  for (const v of visitors) v.user = await newUser('v');
+  const [member, moderator] = visitors.map((v) => v.user);
+  const eve = await newUser('eve');
+  const archive = async (id, options) => { const { status, body } = await call('POST', path(id, 'archive'), options); return word(status === 200 ? undefined : body); };
+  for (const how of ['token', 'key', 'as']) {
+    const { id } = await furnish('private', visitors);
+    const as = (user) => (how === 'token' ? { token: user.token, body: {} } : { key, body: { asUserId: user.id } });
+    assert.equal(await archive(id, as(eve)), 'not_found');
+    assert.equal(await archive(id, as(member)), 'forbidden not_allowed');
+    assert.equal(await archive(id, how === 'key' ? { key, body: {} } : as(moderator)), 'ok');
+    assert.equal(await archive(id, { key, body: {} }), 'ok', 'twice');
+    const socket = await connect(t, moderator);
+    for (const [event, argument, want] of [['message:send', { roomId: id, content: 'x' }, 'forbidden archived'], ['room:message', { roomId: id }, 'forbidden archived'], ['message:history', { roomId: id }, 'ok'], ['room:get', id, 'ok']]) {
+      assert.equal(word((await socket.emit(event, argument)).error), want, event);
+    }
+    assert.equal((await call('GET', path(id), { key })).body.room.archivedAt?.length, 24);
+  }
 });
 
 test('a private room and none give a stranger the same bytes by REST', async (t) => {

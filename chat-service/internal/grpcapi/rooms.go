@@ -1,6 +1,7 @@
 package grpcapi
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"time"
@@ -42,9 +43,15 @@ func (s *Rooms) CreateRoom(ctx context.Context, r *chatv1.CreateRoomRequest) (*c
 			return nil, err
 		}
 	}
-	if request.Profile, err = profileOf(r.GetProfile()); err != nil {
+	patch, err := patchOf(r.GetProfile(), r.GetSettings())
+	if err != nil {
 		return nil, err
 	}
+	details, err := patch.Apply(chat.RoomDetails{})
+	if err != nil {
+		return nil, err
+	}
+	request.Profile, request.Settings = details.Profile, details.Settings
 	for _, m := range r.GetMembers() {
 		user, err := chat.ParseUserID(m.GetUserId())
 		if err != nil {
@@ -310,7 +317,16 @@ func roomInfo(r *chat.RoomInfo) *chatv1.RoomInfo {
 	info := &chatv1.RoomInfo{
 		RoomId: string(r.Room), Kind: string(r.Kind), Version: r.Version, CreatedAt: wire.Time(r.CreatedAt),
 		MemberCount: uint32(min(max(r.Members, 0), math.MaxInt32)),
-		Profile:     &chatv1.RoomProfile{}, Settings: &chatv1.RoomSettings{Send: string(access.RoleMember)},
+		Profile:     &chatv1.RoomProfile{}, Settings: &chatv1.RoomSettings{Send: string(cmp.Or(r.Settings.Send, access.RoleMember))},
+	}
+	if ms := r.Settings.SlowMode.Milliseconds(); ms > 0 {
+		info.Settings.SlowModeMs = new(uint32(ms)) //nolint:gosec // six hours at most
+	}
+	if most := r.Settings.MaxMembers; most > 0 {
+		info.Settings.MaxMembers = new(uint32(most)) //nolint:gosec // bounded
+	}
+	if !r.ArchivedAt.IsZero() {
+		info.ArchivedAt = new(wire.Time(r.ArchivedAt))
 	}
 	if r.Profile.Name != string(r.Room) {
 		info.Profile.Name = given(r.Profile.Name)

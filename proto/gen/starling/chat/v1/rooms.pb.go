@@ -112,7 +112,11 @@ func (x *RoomProfile) GetDataJson() []byte {
 type RoomSettings struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The least role that may send: member, moderator or owner.
-	Send          string `protobuf:"bytes,1,opt,name=send,proto3" json:"send,omitempty"`
+	Send string `protobuf:"bytes,1,opt,name=send,proto3" json:"send,omitempty"`
+	// Milliseconds between two messages of a member; absent = none.
+	SlowModeMs *uint32 `protobuf:"varint,2,opt,name=slow_mode_ms,json=slowModeMs,proto3,oneof" json:"slow_mode_ms,omitempty"`
+	// Absent = as many as there may be.
+	MaxMembers    *uint32 `protobuf:"varint,3,opt,name=max_members,json=maxMembers,proto3,oneof" json:"max_members,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -154,6 +158,84 @@ func (x *RoomSettings) GetSend() string {
 	return ""
 }
 
+func (x *RoomSettings) GetSlowModeMs() uint32 {
+	if x != nil && x.SlowModeMs != nil {
+		return *x.SlowModeMs
+	}
+	return 0
+}
+
+func (x *RoomSettings) GetMaxMembers() uint32 {
+	if x != nil && x.MaxMembers != nil {
+		return *x.MaxMembers
+	}
+	return 0
+}
+
+// RoomSettingsChange is a change of settings: what is absent stays.
+type RoomSettingsChange struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The least role that may send: member, moderator or owner.
+	Send *string `protobuf:"bytes,1,opt,name=send,proto3,oneof" json:"send,omitempty"`
+	// Milliseconds between two messages of a member: 0 to 21,600,000.
+	SlowModeMs *uint32 `protobuf:"varint,2,opt,name=slow_mode_ms,json=slowModeMs,proto3,oneof" json:"slow_mode_ms,omitempty"`
+	// 0 = as many as there may be.
+	MaxMembers    *uint32 `protobuf:"varint,3,opt,name=max_members,json=maxMembers,proto3,oneof" json:"max_members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomSettingsChange) Reset() {
+	*x = RoomSettingsChange{}
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomSettingsChange) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomSettingsChange) ProtoMessage() {}
+
+func (x *RoomSettingsChange) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomSettingsChange.ProtoReflect.Descriptor instead.
+func (*RoomSettingsChange) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *RoomSettingsChange) GetSend() string {
+	if x != nil && x.Send != nil {
+		return *x.Send
+	}
+	return ""
+}
+
+func (x *RoomSettingsChange) GetSlowModeMs() uint32 {
+	if x != nil && x.SlowModeMs != nil {
+		return *x.SlowModeMs
+	}
+	return 0
+}
+
+func (x *RoomSettingsChange) GetMaxMembers() uint32 {
+	if x != nil && x.MaxMembers != nil {
+		return *x.MaxMembers
+	}
+	return 0
+}
+
 type RoomInfo struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -164,15 +246,17 @@ type RoomInfo struct {
 	// Counts the changes of the room.
 	Version uint64 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
 	// ISO 8601, UTC, milliseconds.
-	CreatedAt     string `protobuf:"bytes,6,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	MemberCount   uint32 `protobuf:"varint,7,opt,name=member_count,json=memberCount,proto3" json:"member_count,omitempty"`
+	CreatedAt   string `protobuf:"bytes,6,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	MemberCount uint32 `protobuf:"varint,7,opt,name=member_count,json=memberCount,proto3" json:"member_count,omitempty"`
+	// ISO 8601, UTC, milliseconds; absent = it is not archived.
+	ArchivedAt    *string `protobuf:"bytes,8,opt,name=archived_at,json=archivedAt,proto3,oneof" json:"archived_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RoomInfo) Reset() {
 	*x = RoomInfo{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[2]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -184,7 +268,7 @@ func (x *RoomInfo) String() string {
 func (*RoomInfo) ProtoMessage() {}
 
 func (x *RoomInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[2]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -197,7 +281,7 @@ func (x *RoomInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomInfo.ProtoReflect.Descriptor instead.
 func (*RoomInfo) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{2}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *RoomInfo) GetRoomId() string {
@@ -249,6 +333,13 @@ func (x *RoomInfo) GetMemberCount() uint32 {
 	return 0
 }
 
+func (x *RoomInfo) GetArchivedAt() string {
+	if x != nil && x.ArchivedAt != nil {
+		return *x.ArchivedAt
+	}
+	return ""
+}
+
 type RoomResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Room  *RoomInfo              `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
@@ -260,7 +351,7 @@ type RoomResponse struct {
 
 func (x *RoomResponse) Reset() {
 	*x = RoomResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[3]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -272,7 +363,7 @@ func (x *RoomResponse) String() string {
 func (*RoomResponse) ProtoMessage() {}
 
 func (x *RoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[3]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -285,7 +376,7 @@ func (x *RoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomResponse.ProtoReflect.Descriptor instead.
 func (*RoomResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{3}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RoomResponse) GetRoom() *RoomInfo {
@@ -313,7 +404,7 @@ type NewMember struct {
 
 func (x *NewMember) Reset() {
 	*x = NewMember{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[4]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -325,7 +416,7 @@ func (x *NewMember) String() string {
 func (*NewMember) ProtoMessage() {}
 
 func (x *NewMember) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[4]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -338,7 +429,7 @@ func (x *NewMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewMember.ProtoReflect.Descriptor instead.
 func (*NewMember) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{4}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *NewMember) GetUserId() string {
@@ -363,7 +454,8 @@ type CreateRoomRequest struct {
 	RoomId  string       `protobuf:"bytes,2,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	Profile *RoomProfile `protobuf:"bytes,3,opt,name=profile,proto3" json:"profile,omitempty"`
 	// At most 100.
-	Members []*NewMember `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`
+	Members  []*NewMember        `protobuf:"bytes,4,rep,name=members,proto3" json:"members,omitempty"`
+	Settings *RoomSettingsChange `protobuf:"bytes,5,opt,name=settings,proto3" json:"settings,omitempty"`
 	// The user whose room it becomes, for backends; empty = the backend itself, which is no member.
 	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -372,7 +464,7 @@ type CreateRoomRequest struct {
 
 func (x *CreateRoomRequest) Reset() {
 	*x = CreateRoomRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[5]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -384,7 +476,7 @@ func (x *CreateRoomRequest) String() string {
 func (*CreateRoomRequest) ProtoMessage() {}
 
 func (x *CreateRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[5]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -397,7 +489,7 @@ func (x *CreateRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRoomRequest.ProtoReflect.Descriptor instead.
 func (*CreateRoomRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{5}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateRoomRequest) GetKind() string {
@@ -428,6 +520,13 @@ func (x *CreateRoomRequest) GetMembers() []*NewMember {
 	return nil
 }
 
+func (x *CreateRoomRequest) GetSettings() *RoomSettingsChange {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
 func (x *CreateRoomRequest) GetAsUserId() string {
 	if x != nil {
 		return x.AsUserId
@@ -447,7 +546,7 @@ type OpenRoomRequest struct {
 
 func (x *OpenRoomRequest) Reset() {
 	*x = OpenRoomRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[6]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -459,7 +558,7 @@ func (x *OpenRoomRequest) String() string {
 func (*OpenRoomRequest) ProtoMessage() {}
 
 func (x *OpenRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[6]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -472,7 +571,7 @@ func (x *OpenRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRoomRequest.ProtoReflect.Descriptor instead.
 func (*OpenRoomRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{6}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *OpenRoomRequest) GetUserIds() []string {
@@ -499,7 +598,7 @@ type OpenRoomResponse struct {
 
 func (x *OpenRoomResponse) Reset() {
 	*x = OpenRoomResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[7]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -511,7 +610,7 @@ func (x *OpenRoomResponse) String() string {
 func (*OpenRoomResponse) ProtoMessage() {}
 
 func (x *OpenRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[7]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -524,7 +623,7 @@ func (x *OpenRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRoomResponse.ProtoReflect.Descriptor instead.
 func (*OpenRoomResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{7}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *OpenRoomResponse) GetRoom() *RoomInfo {
@@ -552,7 +651,7 @@ type GetRoomRequest struct {
 
 func (x *GetRoomRequest) Reset() {
 	*x = GetRoomRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[8]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -564,7 +663,7 @@ func (x *GetRoomRequest) String() string {
 func (*GetRoomRequest) ProtoMessage() {}
 
 func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[8]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -577,7 +676,7 @@ func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{8}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetRoomRequest) GetRoomId() string {
@@ -588,6 +687,182 @@ func (x *GetRoomRequest) GetRoomId() string {
 }
 
 func (x *GetRoomRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
+}
+
+type UpdateRoomRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// An empty text takes what was there away.
+	Profile  *RoomProfile        `protobuf:"bytes,2,opt,name=profile,proto3" json:"profile,omitempty"`
+	Settings *RoomSettingsChange `protobuf:"bytes,3,opt,name=settings,proto3" json:"settings,omitempty"`
+	// Only if the room has this version, from 1 on.
+	IfVersion *uint64 `protobuf:"varint,4,opt,name=if_version,json=ifVersion,proto3,oneof" json:"if_version,omitempty"`
+	// The user who changes it, for backends; empty = the backend itself.
+	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateRoomRequest) Reset() {
+	*x = UpdateRoomRequest{}
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateRoomRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateRoomRequest) ProtoMessage() {}
+
+func (x *UpdateRoomRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateRoomRequest.ProtoReflect.Descriptor instead.
+func (*UpdateRoomRequest) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *UpdateRoomRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *UpdateRoomRequest) GetProfile() *RoomProfile {
+	if x != nil {
+		return x.Profile
+	}
+	return nil
+}
+
+func (x *UpdateRoomRequest) GetSettings() *RoomSettingsChange {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *UpdateRoomRequest) GetIfVersion() uint64 {
+	if x != nil && x.IfVersion != nil {
+		return *x.IfVersion
+	}
+	return 0
+}
+
+func (x *UpdateRoomRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
+}
+
+type UpdateRoomResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateRoomResponse) Reset() {
+	*x = UpdateRoomResponse{}
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateRoomResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateRoomResponse) ProtoMessage() {}
+
+func (x *UpdateRoomResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateRoomResponse.ProtoReflect.Descriptor instead.
+func (*UpdateRoomResponse) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *UpdateRoomResponse) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type ArchiveRoomRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// The user who archives it, for backends; empty = the backend itself.
+	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveRoomRequest) Reset() {
+	*x = ArchiveRoomRequest{}
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveRoomRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveRoomRequest) ProtoMessage() {}
+
+func (x *ArchiveRoomRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveRoomRequest.ProtoReflect.Descriptor instead.
+func (*ArchiveRoomRequest) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ArchiveRoomRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *ArchiveRoomRequest) GetAsUserId() string {
 	if x != nil {
 		return x.AsUserId
 	}
@@ -611,7 +886,7 @@ type ListRoomMembersRequest struct {
 
 func (x *ListRoomMembersRequest) Reset() {
 	*x = ListRoomMembersRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[9]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -623,7 +898,7 @@ func (x *ListRoomMembersRequest) String() string {
 func (*ListRoomMembersRequest) ProtoMessage() {}
 
 func (x *ListRoomMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[9]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -636,7 +911,7 @@ func (x *ListRoomMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListRoomMembersRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{9}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListRoomMembersRequest) GetRoomId() string {
@@ -688,7 +963,7 @@ type RoomMember struct {
 
 func (x *RoomMember) Reset() {
 	*x = RoomMember{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[10]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -700,7 +975,7 @@ func (x *RoomMember) String() string {
 func (*RoomMember) ProtoMessage() {}
 
 func (x *RoomMember) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[10]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -713,7 +988,7 @@ func (x *RoomMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomMember.ProtoReflect.Descriptor instead.
 func (*RoomMember) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{10}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RoomMember) GetUserId() string {
@@ -757,7 +1032,7 @@ type ListRoomMembersResponse struct {
 
 func (x *ListRoomMembersResponse) Reset() {
 	*x = ListRoomMembersResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[11]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -769,7 +1044,7 @@ func (x *ListRoomMembersResponse) String() string {
 func (*ListRoomMembersResponse) ProtoMessage() {}
 
 func (x *ListRoomMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[11]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -782,7 +1057,7 @@ func (x *ListRoomMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListRoomMembersResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{11}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListRoomMembersResponse) GetMembers() []*RoomMember {
@@ -818,7 +1093,7 @@ type GetRoomMemberRequest struct {
 
 func (x *GetRoomMemberRequest) Reset() {
 	*x = GetRoomMemberRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[12]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +1105,7 @@ func (x *GetRoomMemberRequest) String() string {
 func (*GetRoomMemberRequest) ProtoMessage() {}
 
 func (x *GetRoomMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[12]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +1118,7 @@ func (x *GetRoomMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomMemberRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomMemberRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{12}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetRoomMemberRequest) GetRoomId() string {
@@ -882,7 +1157,7 @@ type AddMembersRequest struct {
 
 func (x *AddMembersRequest) Reset() {
 	*x = AddMembersRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +1169,7 @@ func (x *AddMembersRequest) String() string {
 func (*AddMembersRequest) ProtoMessage() {}
 
 func (x *AddMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +1182,7 @@ func (x *AddMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMembersRequest.ProtoReflect.Descriptor instead.
 func (*AddMembersRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{13}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *AddMembersRequest) GetRoomId() string {
@@ -949,7 +1224,7 @@ type AddMembersResponse struct {
 
 func (x *AddMembersResponse) Reset() {
 	*x = AddMembersResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1236,7 @@ func (x *AddMembersResponse) String() string {
 func (*AddMembersResponse) ProtoMessage() {}
 
 func (x *AddMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1249,7 @@ func (x *AddMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMembersResponse.ProtoReflect.Descriptor instead.
 func (*AddMembersResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{14}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AddMembersResponse) GetDone() []string {
@@ -1002,7 +1277,7 @@ type FailedUser struct {
 
 func (x *FailedUser) Reset() {
 	*x = FailedUser{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1014,7 +1289,7 @@ func (x *FailedUser) String() string {
 func (*FailedUser) ProtoMessage() {}
 
 func (x *FailedUser) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1027,7 +1302,7 @@ func (x *FailedUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedUser.ProtoReflect.Descriptor instead.
 func (*FailedUser) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{15}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *FailedUser) GetUserId() string {
@@ -1058,7 +1333,7 @@ type SetMemberRoleRequest struct {
 
 func (x *SetMemberRoleRequest) Reset() {
 	*x = SetMemberRoleRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1070,7 +1345,7 @@ func (x *SetMemberRoleRequest) String() string {
 func (*SetMemberRoleRequest) ProtoMessage() {}
 
 func (x *SetMemberRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1083,7 +1358,7 @@ func (x *SetMemberRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMemberRoleRequest.ProtoReflect.Descriptor instead.
 func (*SetMemberRoleRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{16}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SetMemberRoleRequest) GetRoomId() string {
@@ -1130,7 +1405,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1142,7 +1417,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1155,7 +1430,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{17}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *RemoveMemberRequest) GetRoomId() string {
@@ -1208,7 +1483,7 @@ type ListRestrictionsRequest struct {
 
 func (x *ListRestrictionsRequest) Reset() {
 	*x = ListRestrictionsRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1220,7 +1495,7 @@ func (x *ListRestrictionsRequest) String() string {
 func (*ListRestrictionsRequest) ProtoMessage() {}
 
 func (x *ListRestrictionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1233,7 +1508,7 @@ func (x *ListRestrictionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRestrictionsRequest.ProtoReflect.Descriptor instead.
 func (*ListRestrictionsRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{18}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ListRestrictionsRequest) GetRoomId() string {
@@ -1275,7 +1550,7 @@ type RestrictedUser struct {
 
 func (x *RestrictedUser) Reset() {
 	*x = RestrictedUser{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1562,7 @@ func (x *RestrictedUser) String() string {
 func (*RestrictedUser) ProtoMessage() {}
 
 func (x *RestrictedUser) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1575,7 @@ func (x *RestrictedUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestrictedUser.ProtoReflect.Descriptor instead.
 func (*RestrictedUser) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{19}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RestrictedUser) GetUserId() string {
@@ -1328,7 +1603,7 @@ type ListBansResponse struct {
 
 func (x *ListBansResponse) Reset() {
 	*x = ListBansResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1340,7 +1615,7 @@ func (x *ListBansResponse) String() string {
 func (*ListBansResponse) ProtoMessage() {}
 
 func (x *ListBansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1353,7 +1628,7 @@ func (x *ListBansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBansResponse.ProtoReflect.Descriptor instead.
 func (*ListBansResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{20}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListBansResponse) GetBans() []*RestrictedUser {
@@ -1381,7 +1656,7 @@ type ListMutesResponse struct {
 
 func (x *ListMutesResponse) Reset() {
 	*x = ListMutesResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1393,7 +1668,7 @@ func (x *ListMutesResponse) String() string {
 func (*ListMutesResponse) ProtoMessage() {}
 
 func (x *ListMutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1406,7 +1681,7 @@ func (x *ListMutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMutesResponse.ProtoReflect.Descriptor instead.
 func (*ListMutesResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{21}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListMutesResponse) GetMutes() []*RestrictedUser {
@@ -1439,7 +1714,7 @@ type RestrictUserRequest struct {
 
 func (x *RestrictUserRequest) Reset() {
 	*x = RestrictUserRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1451,7 +1726,7 @@ func (x *RestrictUserRequest) String() string {
 func (*RestrictUserRequest) ProtoMessage() {}
 
 func (x *RestrictUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1464,7 +1739,7 @@ func (x *RestrictUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestrictUserRequest.ProtoReflect.Descriptor instead.
 func (*RestrictUserRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{22}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RestrictUserRequest) GetRoomId() string {
@@ -1516,7 +1791,7 @@ type FreeUserRequest struct {
 
 func (x *FreeUserRequest) Reset() {
 	*x = FreeUserRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[23]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1528,7 +1803,7 @@ func (x *FreeUserRequest) String() string {
 func (*FreeUserRequest) ProtoMessage() {}
 
 func (x *FreeUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[23]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1541,7 +1816,7 @@ func (x *FreeUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeUserRequest.ProtoReflect.Descriptor instead.
 func (*FreeUserRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{23}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *FreeUserRequest) GetRoomId() string {
@@ -1595,7 +1870,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[24]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1607,7 +1882,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[24]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1620,7 +1895,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{24}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListAuditRequest) GetRoomId() string {
@@ -1689,7 +1964,7 @@ type AuditEntry struct {
 	ById string `protobuf:"bytes,4,opt,name=by_id,json=byId,proto3" json:"by_id,omitempty"`
 	// The API key by which a backend did it, as itself or as the user; absent = the user itself did.
 	ApiKey *string `protobuf:"bytes,5,opt,name=api_key,json=apiKey,proto3,oneof" json:"api_key,omitempty"`
-	// create, add, remove, role, ban, unban, mute, unmute.
+	// create, update, archive, add, remove, role, ban, unban, mute, unmute.
 	Act string `protobuf:"bytes,6,opt,name=act,proto3" json:"act,omitempty"`
 	// Whom it concerned; absent = the room.
 	UserId *string `protobuf:"bytes,7,opt,name=user_id,json=userId,proto3,oneof" json:"user_id,omitempty"`
@@ -1705,7 +1980,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[25]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1717,7 +1992,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[25]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1730,7 +2005,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{25}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *AuditEntry) GetId() uint64 {
@@ -1814,7 +2089,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[26]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1826,7 +2101,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[26]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1839,7 +2114,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{26}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -1871,9 +2146,24 @@ const file_starling_chat_v1_rooms_proto_rawDesc = "" +
 	"\x05_nameB\b\n" +
 	"\x06_topicB\r\n" +
 	"\v_avatar_urlB\a\n" +
-	"\x05_data\"\"\n" +
+	"\x05_data\"\x90\x01\n" +
 	"\fRoomSettings\x12\x12\n" +
-	"\x04send\x18\x01 \x01(\tR\x04send\"\x88\x02\n" +
+	"\x04send\x18\x01 \x01(\tR\x04send\x12%\n" +
+	"\fslow_mode_ms\x18\x02 \x01(\rH\x00R\n" +
+	"slowModeMs\x88\x01\x01\x12$\n" +
+	"\vmax_members\x18\x03 \x01(\rH\x01R\n" +
+	"maxMembers\x88\x01\x01B\x0f\n" +
+	"\r_slow_mode_msB\x0e\n" +
+	"\f_max_members\"\xa4\x01\n" +
+	"\x12RoomSettingsChange\x12\x17\n" +
+	"\x04send\x18\x01 \x01(\tH\x00R\x04send\x88\x01\x01\x12%\n" +
+	"\fslow_mode_ms\x18\x02 \x01(\rH\x01R\n" +
+	"slowModeMs\x88\x01\x01\x12$\n" +
+	"\vmax_members\x18\x03 \x01(\rH\x02R\n" +
+	"maxMembers\x88\x01\x01B\a\n" +
+	"\x05_sendB\x0f\n" +
+	"\r_slow_mode_msB\x0e\n" +
+	"\f_max_members\"\xbe\x02\n" +
 	"\bRoomInfo\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x127\n" +
@@ -1882,19 +2172,23 @@ const file_starling_chat_v1_rooms_proto_rawDesc = "" +
 	"\aversion\x18\x05 \x01(\x04R\aversion\x12\x1d\n" +
 	"\n" +
 	"created_at\x18\x06 \x01(\tR\tcreatedAt\x12!\n" +
-	"\fmember_count\x18\a \x01(\rR\vmemberCount\"`\n" +
+	"\fmember_count\x18\a \x01(\rR\vmemberCount\x12$\n" +
+	"\varchived_at\x18\b \x01(\tH\x00R\n" +
+	"archivedAt\x88\x01\x01B\x0e\n" +
+	"\f_archived_at\"`\n" +
 	"\fRoomResponse\x12.\n" +
 	"\x04room\x18\x01 \x01(\v2\x1a.starling.chat.v1.RoomInfoR\x04room\x12\x17\n" +
 	"\x04role\x18\x02 \x01(\tH\x00R\x04role\x88\x01\x01B\a\n" +
 	"\x05_role\"8\n" +
 	"\tNewMember\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
-	"\x04role\x18\x02 \x01(\tR\x04role\"\xce\x01\n" +
+	"\x04role\x18\x02 \x01(\tR\x04role\"\x90\x02\n" +
 	"\x11CreateRoomRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x17\n" +
 	"\aroom_id\x18\x02 \x01(\tR\x06roomId\x127\n" +
 	"\aprofile\x18\x03 \x01(\v2\x1d.starling.chat.v1.RoomProfileR\aprofile\x125\n" +
-	"\amembers\x18\x04 \x03(\v2\x1b.starling.chat.v1.NewMemberR\amembers\x12\x1c\n" +
+	"\amembers\x18\x04 \x03(\v2\x1b.starling.chat.v1.NewMemberR\amembers\x12@\n" +
+	"\bsettings\x18\x05 \x01(\v2$.starling.chat.v1.RoomSettingsChangeR\bsettings\x12\x1c\n" +
 	"\n" +
 	"as_user_id\x18\x0f \x01(\tR\basUserId\"J\n" +
 	"\x0fOpenRoomRequest\x12\x19\n" +
@@ -1905,6 +2199,21 @@ const file_starling_chat_v1_rooms_proto_rawDesc = "" +
 	"\x04room\x18\x01 \x01(\v2\x1a.starling.chat.v1.RoomInfoR\x04room\x12\x18\n" +
 	"\acreated\x18\x02 \x01(\bR\acreated\"G\n" +
 	"\x0eGetRoomRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserId\"\xf8\x01\n" +
+	"\x11UpdateRoomRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x127\n" +
+	"\aprofile\x18\x02 \x01(\v2\x1d.starling.chat.v1.RoomProfileR\aprofile\x12@\n" +
+	"\bsettings\x18\x03 \x01(\v2$.starling.chat.v1.RoomSettingsChangeR\bsettings\x12\"\n" +
+	"\n" +
+	"if_version\x18\x04 \x01(\x04H\x00R\tifVersion\x88\x01\x01\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserIdB\r\n" +
+	"\v_if_version\".\n" +
+	"\x12UpdateRoomResponse\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\x04R\aversion\"K\n" +
+	"\x12ArchiveRoomRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1c\n" +
 	"\n" +
 	"as_user_id\x18\x0f \x01(\tR\basUserId\"\xbe\x01\n" +
@@ -2036,12 +2345,15 @@ const file_starling_chat_v1_rooms_proto_rawDesc = "" +
 	"\x11ListAuditResponse\x126\n" +
 	"\aentries\x18\x01 \x03(\v2\x1c.starling.chat.v1.AuditEntryR\aentries\x12\x17\n" +
 	"\x04next\x18\x02 \x01(\x04H\x00R\x04next\x88\x01\x01B\a\n" +
-	"\x05_next2\xd5\x0e\n" +
+	"\x05_next2\xcb\x10\n" +
 	"\vRoomService\x12k\n" +
 	"\n" +
 	"CreateRoom\x12#.starling.chat.v1.CreateRoomRequest\x1a\x1e.starling.chat.v1.RoomResponse\"\x18\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/api/v1/rooms\x12p\n" +
 	"\bOpenRoom\x12!.starling.chat.v1.OpenRoomRequest\x1a\".starling.chat.v1.OpenRoomResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/v1/rooms:open\x12l\n" +
-	"\aGetRoom\x12 .starling.chat.v1.GetRoomRequest\x1a\x1e.starling.chat.v1.RoomResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/rooms/{room_id}\x12\x8f\x01\n" +
+	"\aGetRoom\x12 .starling.chat.v1.GetRoomRequest\x1a\x1e.starling.chat.v1.RoomResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/rooms/{room_id}\x12{\n" +
+	"\n" +
+	"UpdateRoom\x12#.starling.chat.v1.UpdateRoomRequest\x1a$.starling.chat.v1.UpdateRoomResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*2\x17/api/v1/rooms/{room_id}\x12w\n" +
+	"\vArchiveRoom\x12$.starling.chat.v1.ArchiveRoomRequest\x1a\x16.google.protobuf.Empty\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/api/v1/rooms/{room_id}/archive\x12\x8f\x01\n" +
 	"\x0fListRoomMembers\x12(.starling.chat.v1.ListRoomMembersRequest\x1a).starling.chat.v1.ListRoomMembersResponse\"'\x82\xd3\xe4\x93\x02!\x12\x1f/api/v1/rooms/{room_id}/members\x12\x88\x01\n" +
 	"\rGetRoomMember\x12&.starling.chat.v1.GetRoomMemberRequest\x1a\x1c.starling.chat.v1.RoomMember\"1\x82\xd3\xe4\x93\x02+\x12)/api/v1/rooms/{room_id}/members/{user_id}\x12\x83\x01\n" +
 	"\n" +
@@ -2069,86 +2381,97 @@ func file_starling_chat_v1_rooms_proto_rawDescGZIP() []byte {
 	return file_starling_chat_v1_rooms_proto_rawDescData
 }
 
-var file_starling_chat_v1_rooms_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_starling_chat_v1_rooms_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_starling_chat_v1_rooms_proto_goTypes = []any{
 	(*RoomProfile)(nil),             // 0: starling.chat.v1.RoomProfile
 	(*RoomSettings)(nil),            // 1: starling.chat.v1.RoomSettings
-	(*RoomInfo)(nil),                // 2: starling.chat.v1.RoomInfo
-	(*RoomResponse)(nil),            // 3: starling.chat.v1.RoomResponse
-	(*NewMember)(nil),               // 4: starling.chat.v1.NewMember
-	(*CreateRoomRequest)(nil),       // 5: starling.chat.v1.CreateRoomRequest
-	(*OpenRoomRequest)(nil),         // 6: starling.chat.v1.OpenRoomRequest
-	(*OpenRoomResponse)(nil),        // 7: starling.chat.v1.OpenRoomResponse
-	(*GetRoomRequest)(nil),          // 8: starling.chat.v1.GetRoomRequest
-	(*ListRoomMembersRequest)(nil),  // 9: starling.chat.v1.ListRoomMembersRequest
-	(*RoomMember)(nil),              // 10: starling.chat.v1.RoomMember
-	(*ListRoomMembersResponse)(nil), // 11: starling.chat.v1.ListRoomMembersResponse
-	(*GetRoomMemberRequest)(nil),    // 12: starling.chat.v1.GetRoomMemberRequest
-	(*AddMembersRequest)(nil),       // 13: starling.chat.v1.AddMembersRequest
-	(*AddMembersResponse)(nil),      // 14: starling.chat.v1.AddMembersResponse
-	(*FailedUser)(nil),              // 15: starling.chat.v1.FailedUser
-	(*SetMemberRoleRequest)(nil),    // 16: starling.chat.v1.SetMemberRoleRequest
-	(*RemoveMemberRequest)(nil),     // 17: starling.chat.v1.RemoveMemberRequest
-	(*ListRestrictionsRequest)(nil), // 18: starling.chat.v1.ListRestrictionsRequest
-	(*RestrictedUser)(nil),          // 19: starling.chat.v1.RestrictedUser
-	(*ListBansResponse)(nil),        // 20: starling.chat.v1.ListBansResponse
-	(*ListMutesResponse)(nil),       // 21: starling.chat.v1.ListMutesResponse
-	(*RestrictUserRequest)(nil),     // 22: starling.chat.v1.RestrictUserRequest
-	(*FreeUserRequest)(nil),         // 23: starling.chat.v1.FreeUserRequest
-	(*ListAuditRequest)(nil),        // 24: starling.chat.v1.ListAuditRequest
-	(*AuditEntry)(nil),              // 25: starling.chat.v1.AuditEntry
-	(*ListAuditResponse)(nil),       // 26: starling.chat.v1.ListAuditResponse
-	(*structpb.Struct)(nil),         // 27: google.protobuf.Struct
-	(*emptypb.Empty)(nil),           // 28: google.protobuf.Empty
+	(*RoomSettingsChange)(nil),      // 2: starling.chat.v1.RoomSettingsChange
+	(*RoomInfo)(nil),                // 3: starling.chat.v1.RoomInfo
+	(*RoomResponse)(nil),            // 4: starling.chat.v1.RoomResponse
+	(*NewMember)(nil),               // 5: starling.chat.v1.NewMember
+	(*CreateRoomRequest)(nil),       // 6: starling.chat.v1.CreateRoomRequest
+	(*OpenRoomRequest)(nil),         // 7: starling.chat.v1.OpenRoomRequest
+	(*OpenRoomResponse)(nil),        // 8: starling.chat.v1.OpenRoomResponse
+	(*GetRoomRequest)(nil),          // 9: starling.chat.v1.GetRoomRequest
+	(*UpdateRoomRequest)(nil),       // 10: starling.chat.v1.UpdateRoomRequest
+	(*UpdateRoomResponse)(nil),      // 11: starling.chat.v1.UpdateRoomResponse
+	(*ArchiveRoomRequest)(nil),      // 12: starling.chat.v1.ArchiveRoomRequest
+	(*ListRoomMembersRequest)(nil),  // 13: starling.chat.v1.ListRoomMembersRequest
+	(*RoomMember)(nil),              // 14: starling.chat.v1.RoomMember
+	(*ListRoomMembersResponse)(nil), // 15: starling.chat.v1.ListRoomMembersResponse
+	(*GetRoomMemberRequest)(nil),    // 16: starling.chat.v1.GetRoomMemberRequest
+	(*AddMembersRequest)(nil),       // 17: starling.chat.v1.AddMembersRequest
+	(*AddMembersResponse)(nil),      // 18: starling.chat.v1.AddMembersResponse
+	(*FailedUser)(nil),              // 19: starling.chat.v1.FailedUser
+	(*SetMemberRoleRequest)(nil),    // 20: starling.chat.v1.SetMemberRoleRequest
+	(*RemoveMemberRequest)(nil),     // 21: starling.chat.v1.RemoveMemberRequest
+	(*ListRestrictionsRequest)(nil), // 22: starling.chat.v1.ListRestrictionsRequest
+	(*RestrictedUser)(nil),          // 23: starling.chat.v1.RestrictedUser
+	(*ListBansResponse)(nil),        // 24: starling.chat.v1.ListBansResponse
+	(*ListMutesResponse)(nil),       // 25: starling.chat.v1.ListMutesResponse
+	(*RestrictUserRequest)(nil),     // 26: starling.chat.v1.RestrictUserRequest
+	(*FreeUserRequest)(nil),         // 27: starling.chat.v1.FreeUserRequest
+	(*ListAuditRequest)(nil),        // 28: starling.chat.v1.ListAuditRequest
+	(*AuditEntry)(nil),              // 29: starling.chat.v1.AuditEntry
+	(*ListAuditResponse)(nil),       // 30: starling.chat.v1.ListAuditResponse
+	(*structpb.Struct)(nil),         // 31: google.protobuf.Struct
+	(*emptypb.Empty)(nil),           // 32: google.protobuf.Empty
 }
 var file_starling_chat_v1_rooms_proto_depIdxs = []int32{
-	27, // 0: starling.chat.v1.RoomProfile.data:type_name -> google.protobuf.Struct
+	31, // 0: starling.chat.v1.RoomProfile.data:type_name -> google.protobuf.Struct
 	0,  // 1: starling.chat.v1.RoomInfo.profile:type_name -> starling.chat.v1.RoomProfile
 	1,  // 2: starling.chat.v1.RoomInfo.settings:type_name -> starling.chat.v1.RoomSettings
-	2,  // 3: starling.chat.v1.RoomResponse.room:type_name -> starling.chat.v1.RoomInfo
+	3,  // 3: starling.chat.v1.RoomResponse.room:type_name -> starling.chat.v1.RoomInfo
 	0,  // 4: starling.chat.v1.CreateRoomRequest.profile:type_name -> starling.chat.v1.RoomProfile
-	4,  // 5: starling.chat.v1.CreateRoomRequest.members:type_name -> starling.chat.v1.NewMember
-	2,  // 6: starling.chat.v1.OpenRoomResponse.room:type_name -> starling.chat.v1.RoomInfo
-	10, // 7: starling.chat.v1.ListRoomMembersResponse.members:type_name -> starling.chat.v1.RoomMember
-	15, // 8: starling.chat.v1.AddMembersResponse.failed:type_name -> starling.chat.v1.FailedUser
-	19, // 9: starling.chat.v1.ListBansResponse.bans:type_name -> starling.chat.v1.RestrictedUser
-	19, // 10: starling.chat.v1.ListMutesResponse.mutes:type_name -> starling.chat.v1.RestrictedUser
-	25, // 11: starling.chat.v1.ListAuditResponse.entries:type_name -> starling.chat.v1.AuditEntry
-	5,  // 12: starling.chat.v1.RoomService.CreateRoom:input_type -> starling.chat.v1.CreateRoomRequest
-	6,  // 13: starling.chat.v1.RoomService.OpenRoom:input_type -> starling.chat.v1.OpenRoomRequest
-	8,  // 14: starling.chat.v1.RoomService.GetRoom:input_type -> starling.chat.v1.GetRoomRequest
-	9,  // 15: starling.chat.v1.RoomService.ListRoomMembers:input_type -> starling.chat.v1.ListRoomMembersRequest
-	12, // 16: starling.chat.v1.RoomService.GetRoomMember:input_type -> starling.chat.v1.GetRoomMemberRequest
-	13, // 17: starling.chat.v1.RoomService.AddMembers:input_type -> starling.chat.v1.AddMembersRequest
-	16, // 18: starling.chat.v1.RoomService.SetMemberRole:input_type -> starling.chat.v1.SetMemberRoleRequest
-	17, // 19: starling.chat.v1.RoomService.RemoveMember:input_type -> starling.chat.v1.RemoveMemberRequest
-	18, // 20: starling.chat.v1.RoomService.ListBans:input_type -> starling.chat.v1.ListRestrictionsRequest
-	22, // 21: starling.chat.v1.RoomService.BanUser:input_type -> starling.chat.v1.RestrictUserRequest
-	23, // 22: starling.chat.v1.RoomService.UnbanUser:input_type -> starling.chat.v1.FreeUserRequest
-	18, // 23: starling.chat.v1.RoomService.ListMutes:input_type -> starling.chat.v1.ListRestrictionsRequest
-	22, // 24: starling.chat.v1.RoomService.MuteUser:input_type -> starling.chat.v1.RestrictUserRequest
-	23, // 25: starling.chat.v1.RoomService.UnmuteUser:input_type -> starling.chat.v1.FreeUserRequest
-	24, // 26: starling.chat.v1.RoomService.ListAudit:input_type -> starling.chat.v1.ListAuditRequest
-	3,  // 27: starling.chat.v1.RoomService.CreateRoom:output_type -> starling.chat.v1.RoomResponse
-	7,  // 28: starling.chat.v1.RoomService.OpenRoom:output_type -> starling.chat.v1.OpenRoomResponse
-	3,  // 29: starling.chat.v1.RoomService.GetRoom:output_type -> starling.chat.v1.RoomResponse
-	11, // 30: starling.chat.v1.RoomService.ListRoomMembers:output_type -> starling.chat.v1.ListRoomMembersResponse
-	10, // 31: starling.chat.v1.RoomService.GetRoomMember:output_type -> starling.chat.v1.RoomMember
-	14, // 32: starling.chat.v1.RoomService.AddMembers:output_type -> starling.chat.v1.AddMembersResponse
-	28, // 33: starling.chat.v1.RoomService.SetMemberRole:output_type -> google.protobuf.Empty
-	28, // 34: starling.chat.v1.RoomService.RemoveMember:output_type -> google.protobuf.Empty
-	20, // 35: starling.chat.v1.RoomService.ListBans:output_type -> starling.chat.v1.ListBansResponse
-	28, // 36: starling.chat.v1.RoomService.BanUser:output_type -> google.protobuf.Empty
-	28, // 37: starling.chat.v1.RoomService.UnbanUser:output_type -> google.protobuf.Empty
-	21, // 38: starling.chat.v1.RoomService.ListMutes:output_type -> starling.chat.v1.ListMutesResponse
-	28, // 39: starling.chat.v1.RoomService.MuteUser:output_type -> google.protobuf.Empty
-	28, // 40: starling.chat.v1.RoomService.UnmuteUser:output_type -> google.protobuf.Empty
-	26, // 41: starling.chat.v1.RoomService.ListAudit:output_type -> starling.chat.v1.ListAuditResponse
-	27, // [27:42] is the sub-list for method output_type
-	12, // [12:27] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	5,  // 5: starling.chat.v1.CreateRoomRequest.members:type_name -> starling.chat.v1.NewMember
+	2,  // 6: starling.chat.v1.CreateRoomRequest.settings:type_name -> starling.chat.v1.RoomSettingsChange
+	3,  // 7: starling.chat.v1.OpenRoomResponse.room:type_name -> starling.chat.v1.RoomInfo
+	0,  // 8: starling.chat.v1.UpdateRoomRequest.profile:type_name -> starling.chat.v1.RoomProfile
+	2,  // 9: starling.chat.v1.UpdateRoomRequest.settings:type_name -> starling.chat.v1.RoomSettingsChange
+	14, // 10: starling.chat.v1.ListRoomMembersResponse.members:type_name -> starling.chat.v1.RoomMember
+	19, // 11: starling.chat.v1.AddMembersResponse.failed:type_name -> starling.chat.v1.FailedUser
+	23, // 12: starling.chat.v1.ListBansResponse.bans:type_name -> starling.chat.v1.RestrictedUser
+	23, // 13: starling.chat.v1.ListMutesResponse.mutes:type_name -> starling.chat.v1.RestrictedUser
+	29, // 14: starling.chat.v1.ListAuditResponse.entries:type_name -> starling.chat.v1.AuditEntry
+	6,  // 15: starling.chat.v1.RoomService.CreateRoom:input_type -> starling.chat.v1.CreateRoomRequest
+	7,  // 16: starling.chat.v1.RoomService.OpenRoom:input_type -> starling.chat.v1.OpenRoomRequest
+	9,  // 17: starling.chat.v1.RoomService.GetRoom:input_type -> starling.chat.v1.GetRoomRequest
+	10, // 18: starling.chat.v1.RoomService.UpdateRoom:input_type -> starling.chat.v1.UpdateRoomRequest
+	12, // 19: starling.chat.v1.RoomService.ArchiveRoom:input_type -> starling.chat.v1.ArchiveRoomRequest
+	13, // 20: starling.chat.v1.RoomService.ListRoomMembers:input_type -> starling.chat.v1.ListRoomMembersRequest
+	16, // 21: starling.chat.v1.RoomService.GetRoomMember:input_type -> starling.chat.v1.GetRoomMemberRequest
+	17, // 22: starling.chat.v1.RoomService.AddMembers:input_type -> starling.chat.v1.AddMembersRequest
+	20, // 23: starling.chat.v1.RoomService.SetMemberRole:input_type -> starling.chat.v1.SetMemberRoleRequest
+	21, // 24: starling.chat.v1.RoomService.RemoveMember:input_type -> starling.chat.v1.RemoveMemberRequest
+	22, // 25: starling.chat.v1.RoomService.ListBans:input_type -> starling.chat.v1.ListRestrictionsRequest
+	26, // 26: starling.chat.v1.RoomService.BanUser:input_type -> starling.chat.v1.RestrictUserRequest
+	27, // 27: starling.chat.v1.RoomService.UnbanUser:input_type -> starling.chat.v1.FreeUserRequest
+	22, // 28: starling.chat.v1.RoomService.ListMutes:input_type -> starling.chat.v1.ListRestrictionsRequest
+	26, // 29: starling.chat.v1.RoomService.MuteUser:input_type -> starling.chat.v1.RestrictUserRequest
+	27, // 30: starling.chat.v1.RoomService.UnmuteUser:input_type -> starling.chat.v1.FreeUserRequest
+	28, // 31: starling.chat.v1.RoomService.ListAudit:input_type -> starling.chat.v1.ListAuditRequest
+	4,  // 32: starling.chat.v1.RoomService.CreateRoom:output_type -> starling.chat.v1.RoomResponse
+	8,  // 33: starling.chat.v1.RoomService.OpenRoom:output_type -> starling.chat.v1.OpenRoomResponse
+	4,  // 34: starling.chat.v1.RoomService.GetRoom:output_type -> starling.chat.v1.RoomResponse
+	11, // 35: starling.chat.v1.RoomService.UpdateRoom:output_type -> starling.chat.v1.UpdateRoomResponse
+	32, // 36: starling.chat.v1.RoomService.ArchiveRoom:output_type -> google.protobuf.Empty
+	15, // 37: starling.chat.v1.RoomService.ListRoomMembers:output_type -> starling.chat.v1.ListRoomMembersResponse
+	14, // 38: starling.chat.v1.RoomService.GetRoomMember:output_type -> starling.chat.v1.RoomMember
+	18, // 39: starling.chat.v1.RoomService.AddMembers:output_type -> starling.chat.v1.AddMembersResponse
+	32, // 40: starling.chat.v1.RoomService.SetMemberRole:output_type -> google.protobuf.Empty
+	32, // 41: starling.chat.v1.RoomService.RemoveMember:output_type -> google.protobuf.Empty
+	24, // 42: starling.chat.v1.RoomService.ListBans:output_type -> starling.chat.v1.ListBansResponse
+	32, // 43: starling.chat.v1.RoomService.BanUser:output_type -> google.protobuf.Empty
+	32, // 44: starling.chat.v1.RoomService.UnbanUser:output_type -> google.protobuf.Empty
+	25, // 45: starling.chat.v1.RoomService.ListMutes:output_type -> starling.chat.v1.ListMutesResponse
+	32, // 46: starling.chat.v1.RoomService.MuteUser:output_type -> google.protobuf.Empty
+	32, // 47: starling.chat.v1.RoomService.UnmuteUser:output_type -> google.protobuf.Empty
+	30, // 48: starling.chat.v1.RoomService.ListAudit:output_type -> starling.chat.v1.ListAuditResponse
+	32, // [32:49] is the sub-list for method output_type
+	15, // [15:32] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_starling_chat_v1_rooms_proto_init() }
@@ -2157,24 +2480,28 @@ func file_starling_chat_v1_rooms_proto_init() {
 		return
 	}
 	file_starling_chat_v1_rooms_proto_msgTypes[0].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[1].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[2].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[3].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[9].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[11].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[18].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[19].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[20].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[21].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[4].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[10].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[13].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[15].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[22].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[23].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[24].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[25].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[26].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[28].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[29].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[30].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_chat_v1_rooms_proto_rawDesc), len(file_starling_chat_v1_rooms_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   27,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

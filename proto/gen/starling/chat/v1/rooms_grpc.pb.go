@@ -26,6 +26,8 @@ const (
 	RoomService_CreateRoom_FullMethodName      = "/starling.chat.v1.RoomService/CreateRoom"
 	RoomService_OpenRoom_FullMethodName        = "/starling.chat.v1.RoomService/OpenRoom"
 	RoomService_GetRoom_FullMethodName         = "/starling.chat.v1.RoomService/GetRoom"
+	RoomService_UpdateRoom_FullMethodName      = "/starling.chat.v1.RoomService/UpdateRoom"
+	RoomService_ArchiveRoom_FullMethodName     = "/starling.chat.v1.RoomService/ArchiveRoom"
 	RoomService_ListRoomMembers_FullMethodName = "/starling.chat.v1.RoomService/ListRoomMembers"
 	RoomService_GetRoomMember_FullMethodName   = "/starling.chat.v1.RoomService/GetRoomMember"
 	RoomService_AddMembers_FullMethodName      = "/starling.chat.v1.RoomService/AddMembers"
@@ -56,6 +58,11 @@ type RoomServiceClient interface {
 	OpenRoom(ctx context.Context, in *OpenRoomRequest, opts ...grpc.CallOption) (*OpenRoomResponse, error)
 	// What a room is, as room:get. Needs an API key with scope rooms, or an access token.
 	GetRoom(ctx context.Context, in *GetRoomRequest, opts ...grpc.CallOption) (*RoomResponse, error)
+	// Changes what a room shows and what is allowed there, as room:update. What is absent stays. Needs an API key with scope rooms, or an
+	// access token of a moderator. Faults: conflict, reason changed.
+	UpdateRoom(ctx context.Context, in *UpdateRoomRequest, opts ...grpc.CallOption) (*UpdateRoomResponse, error)
+	// Makes a room one that can be read only, as room:archive. Needs an API key with scope rooms, or an access token of a moderator.
+	ArchiveRoom(ctx context.Context, in *ArchiveRoomRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Who is in a room, by user id, as room:members. Needs an API key with scope rooms, or an access token.
 	ListRoomMembers(ctx context.Context, in *ListRoomMembersRequest, opts ...grpc.CallOption) (*ListRoomMembersResponse, error)
 	// One member of a room. Needs an API key with scope rooms, or an access token. Faults: not_found, also for a user who is no member.
@@ -116,6 +123,26 @@ func (c *roomServiceClient) GetRoom(ctx context.Context, in *GetRoomRequest, opt
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(RoomResponse)
 	err := c.cc.Invoke(ctx, RoomService_GetRoom_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *roomServiceClient) UpdateRoom(ctx context.Context, in *UpdateRoomRequest, opts ...grpc.CallOption) (*UpdateRoomResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(UpdateRoomResponse)
+	err := c.cc.Invoke(ctx, RoomService_UpdateRoom_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *roomServiceClient) ArchiveRoom(ctx context.Context, in *ArchiveRoomRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, RoomService_ArchiveRoom_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -258,6 +285,11 @@ type RoomServiceServer interface {
 	OpenRoom(context.Context, *OpenRoomRequest) (*OpenRoomResponse, error)
 	// What a room is, as room:get. Needs an API key with scope rooms, or an access token.
 	GetRoom(context.Context, *GetRoomRequest) (*RoomResponse, error)
+	// Changes what a room shows and what is allowed there, as room:update. What is absent stays. Needs an API key with scope rooms, or an
+	// access token of a moderator. Faults: conflict, reason changed.
+	UpdateRoom(context.Context, *UpdateRoomRequest) (*UpdateRoomResponse, error)
+	// Makes a room one that can be read only, as room:archive. Needs an API key with scope rooms, or an access token of a moderator.
+	ArchiveRoom(context.Context, *ArchiveRoomRequest) (*emptypb.Empty, error)
 	// Who is in a room, by user id, as room:members. Needs an API key with scope rooms, or an access token.
 	ListRoomMembers(context.Context, *ListRoomMembersRequest) (*ListRoomMembersResponse, error)
 	// One member of a room. Needs an API key with scope rooms, or an access token. Faults: not_found, also for a user who is no member.
@@ -302,6 +334,12 @@ func (UnimplementedRoomServiceServer) OpenRoom(context.Context, *OpenRoomRequest
 }
 func (UnimplementedRoomServiceServer) GetRoom(context.Context, *GetRoomRequest) (*RoomResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetRoom not implemented")
+}
+func (UnimplementedRoomServiceServer) UpdateRoom(context.Context, *UpdateRoomRequest) (*UpdateRoomResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateRoom not implemented")
+}
+func (UnimplementedRoomServiceServer) ArchiveRoom(context.Context, *ArchiveRoomRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method ArchiveRoom not implemented")
 }
 func (UnimplementedRoomServiceServer) ListRoomMembers(context.Context, *ListRoomMembersRequest) (*ListRoomMembersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRoomMembers not implemented")
@@ -410,6 +448,42 @@ func _RoomService_GetRoom_Handler(srv interface{}, ctx context.Context, dec func
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RoomServiceServer).GetRoom(ctx, req.(*GetRoomRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RoomService_UpdateRoom_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateRoomRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).UpdateRoom(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_UpdateRoom_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).UpdateRoom(ctx, req.(*UpdateRoomRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RoomService_ArchiveRoom_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ArchiveRoomRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).ArchiveRoom(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_ArchiveRoom_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).ArchiveRoom(ctx, req.(*ArchiveRoomRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -648,6 +722,14 @@ var RoomService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetRoom",
 			Handler:    _RoomService_GetRoom_Handler,
+		},
+		{
+			MethodName: "UpdateRoom",
+			Handler:    _RoomService_UpdateRoom_Handler,
+		},
+		{
+			MethodName: "ArchiveRoom",
+			Handler:    _RoomService_ArchiveRoom_Handler,
 		},
 		{
 			MethodName: "ListRoomMembers",
