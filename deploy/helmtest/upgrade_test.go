@@ -1,6 +1,7 @@
 package helmtest
 
 import (
+	"encoding/base64"
 	"slices"
 	"strings"
 	"testing"
@@ -215,5 +216,31 @@ func TestOwners(t *testing.T) {
 	files, err = renderWith(t, ownEngines, secretOf("starling-secrets", old))
 	if err != nil || strings.Count(files["starling/templates/migrate.yaml"], "key: db-owner-password") != 3 {
 		t.Errorf("with a Secret of before: %v, %s", err, files["starling/templates/migrate.yaml"])
+	}
+}
+
+// TestSeed: with a seed a chart that is rendered without the cluster is the same each time, and another one for another seed; what the
+// cluster has already stays.
+func TestSeed(t *testing.T) {
+	const seed = `{secrets: {seed: 0123456789abcdef0123456789abcdef}, auth: {settings: {ADMIN_USERNAME: root}}}`
+	once := newRelease(t, seed).secrets["demo-starling"].Data
+	again := newRelease(t, seed).secrets["demo-starling"].Data
+	other := newRelease(t, strings.Replace(seed, "cdef}", "cdeX}", 1)).secrets["demo-starling"].Data
+	values := map[string]string{}
+	for key, value := range once {
+		if len(value) < 32 || string(again[key]) != string(value) || string(other[key]) == string(value) {
+			t.Errorf("%s = %q, then %q, and with another seed %q", key, value, again[key], other[key])
+		}
+		if same, taken := values[string(value)]; taken {
+			t.Errorf("%s has the value of %s", key, same)
+		}
+		values[string(value)] = key
+	}
+	if len(once) < 15 {
+		t.Errorf("the Secret has %d keys, want all", len(once))
+	}
+	files, err := renderWith(t, seed, secretOf("demo-starling", map[string]string{"service-token": "what it was before"}))
+	if err != nil || !strings.Contains(files["starling/templates/secret.yaml"], base64.StdEncoding.EncodeToString([]byte("what it was before"))) {
+		t.Errorf("a token that the cluster has is not kept: %v", err)
 	}
 }

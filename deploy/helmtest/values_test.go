@@ -42,6 +42,8 @@ func TestWrongValuesAreRefused(t *testing.T) {
 		"certificate of nothing":   {ownEngines + `tls: {clientcerts: true}`, "clientcerts"},
 		"no digest":                {`image: {digests: {gateway: "1.2.3"}}`, "gateway"},
 		"digest of nothing":        {`image: {digests: {chat: ""}}`, "chat"},
+		"short seed":               {`secrets: {seed: short}`, "seed"},
+		"seed without effect":      {`secrets: {existingSecret: s, seed: "0123456789012345678901234567890123"}`, "secrets.seed has no effect"},
 		"fewest above most":        {`chat: {autoscaling: {minReplicas: 9}}`, "minReplicas 9 is above maxReplicas 8"},
 		"route to nowhere":         {`httpRoute: {enabled: true}`, "parentRefs is required"},
 	} {

@@ -49,6 +49,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- if not (or $v.postgresql.bundled.enabled $v.postgresql.host) }}{{ fail "postgresql.host is required while postgresql.bundled.enabled is false" }}{{ end -}}
 {{- if not (or $v.secrets.existingSecret (and $v.nats.bundled.enabled $v.postgresql.bundled.enabled)) }}{{ fail "secrets.existingSecret is required with a NATS or PostgreSQL of your own: their passwords cannot be generated here" }}{{ end -}}
 {{- if and $v.secrets.existingSecret $v.secrets.jwtSecret }}{{ fail "secrets.jwtSecret has no effect with secrets.existingSecret: put the key jwt-secret into that Secret" }}{{ end -}}
+{{- if and $v.secrets.existingSecret $v.secrets.seed }}{{ fail "secrets.seed has no effect with secrets.existingSecret" }}{{ end -}}
 {{- if and $v.auth.autoProvision (not (or $v.secrets.existingSecret $v.secrets.jwtSecret $v.auth.tokenIssuers)) }}{{ fail "auth.autoProvision needs auth.tokenIssuers, secrets.jwtSecret or an existing Secret with the key jwt-secret" }}{{ end -}}
 {{- if and $v.httpRoute.enabled (not $v.httpRoute.parentRefs) }}{{ fail "httpRoute.parentRefs is required while httpRoute.enabled is true" }}{{ end -}}
 {{- if and $v.nats.bundled.enabled (or $v.nats.tls.secret $v.nats.credsSecret) }}{{ fail "nats.tls.secret and nats.credsSecret are for a NATS of your own: the bundled one has neither TLS nor credentials files" }}{{ end -}}
@@ -90,6 +91,15 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 service-token service-token-presence api-key key-encryption-secret nats-gateway-password nats-auth-password nats-chat-password nats-presence-password postgres-password db-auth-owner-password db-chat-owner-password db-presence-owner-password db-auth-password db-chat-password db-presence-password
 {{- end -}}
 
+{{/* A new value for a key of the Secret: at random, or from secrets.seed: (dict "root" $ "key" KEY). */}}
+{{- define "starling.drawn" -}}
+{{- with .root.Values.secrets.seed -}}
+{{- printf "%s/%s/%s/%s" . $.root.Release.Namespace $.root.Release.Name $.key | sha256sum | trunc 40 | b64enc -}}
+{{- else -}}
+{{- randAlphaNum 40 | b64enc -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The data of the Secret, as JSON: what an existing one holds (nothing where Helm does not see it), or what this chart makes. Random
      values are drawn once: whatever asks again, in whichever template, gets the same. */}}
 {{- define "starling.secretData" -}}
@@ -99,10 +109,10 @@ service-token service-token-presence api-key key-encryption-secret nats-gateway-
 {{- if not $s.existingSecret -}}
 {{- range include "starling.madeKeys" . | splitList " " }}
 {{- /* The owners had one password in an older version's Secret, and PostgreSQL knows them by it. */ -}}
-{{- $drawn := get $data (ternary "db-owner-password" "" (hasSuffix "-owner-password" .)) | default (randAlphaNum 40 | b64enc) -}}
+{{- $drawn := get $data (ternary "db-owner-password" "" (hasSuffix "-owner-password" .)) | default (include "starling.drawn" (dict "root" $ "key" .)) -}}
 {{- if not (index $data .) }}{{ $_ := set $data . $drawn }}{{ end -}}
 {{- end -}}
-{{- if and (get .Values.auth.settings "ADMIN_USERNAME") (not (index $data "admin-password")) }}{{ $_ := set $data "admin-password" (randAlphaNum 24 | b64enc) }}{{ end -}}
+{{- if and (get .Values.auth.settings "ADMIN_USERNAME") (not (index $data "admin-password")) }}{{ $_ := set $data "admin-password" (include "starling.drawn" (dict "root" $ "key" "admin-password")) }}{{ end -}}
 {{- $_ := unset $data "jwt-secret" -}}
 {{- with $s.jwtSecret }}{{ $_ := set $data "jwt-secret" (b64enc .) }}{{ end -}}
 {{- end -}}
