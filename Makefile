@@ -129,6 +129,10 @@ attack-short: ## The attacks in less than a minute
 compose-test: ## docker-compose.yml for real: three gateways, the e2e suite through the balancer, a rolling stop
 	@deploy/docker/compose-test.sh $(ARGS)
 
+.PHONY: k8s-test
+k8s-test: ## The chart on a cluster for tests: installed, the e2e suite, rolled, killed and scaled under load (ARGS=--help)
+	@deploy/helm/k8s-test.sh $(ARGS)
+
 .PHONY: bench
 bench: test/bench/reference/node_modules/.package-lock.json ## Starling beside the usual Node server (ARGS=--help)
 	@go run ./test/bench $(ARGS)

@@ -6,6 +6,21 @@ import (
 	"testing"
 )
 
+// TestValuesOfTheClusterTest: what k8s-test.sh installs with is taken by the chart.
+func TestValuesOfTheClusterTest(t *testing.T) {
+	_, values, _ := strings.Cut(read(t, "../helm/k8s-test.sh"), "cat >\"$values\" <<YAML\n")
+	values, _, ended := strings.Cut(values, "\nYAML\n")
+	if !ended {
+		t.Fatal("k8s-test.sh has no values")
+	}
+	values = strings.NewReplacer("$repository", "starling", "$tag", "k8s-test", "$JWT_SECRET", strings.Repeat("0", 48),
+		"$nats_image", "nats:2.12-alpine", "$postgres_image", "postgres:17-alpine").Replace(values)
+	if strings.Contains(values, "$") {
+		t.Fatalf("values = %s, want no variable left", values)
+	}
+	newRelease(t, values).checkPods(t)
+}
+
 // TestDocumentedValues: the values that docs/operations.md shows for production are taken by the chart.
 func TestDocumentedValues(t *testing.T) {
 	text, err := os.ReadFile("../../docs/operations.md")

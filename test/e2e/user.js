@@ -28,8 +28,8 @@ export function signAt(seconds, claims) {
 }
 
 /** A user of the operator's login system: { id, name, role, token }. */
-export async function newUser(name = 'user', { role } = {}) {
+export async function newUser(name = 'user', { role, expires } = {}) {
   const id = unique(name);
   const shown = name[0].toUpperCase() + name.slice(1);
-  return { id, name: shown, token: await sign({ sub: id, name: shown, ...(role && { role }) }) };
+  return { id, name: shown, token: await sign({ sub: id, name: shown, ...(role && { role }) }, { expires }) };
 }
