@@ -169,11 +169,16 @@ func (s *Service) state(ctx context.Context, v verified) (State, error) {
 	if u.Role == "" {
 		u.Role = RoleUser
 	}
-	if err := s.store.Provision(ctx, u); err != nil {
+	asOf := time.Now()
+	switch u, err = s.store.Provision(ctx, u); {
+	case errors.Is(err, ErrUserNotFound): // somebody else has made it meanwhile, or it is deleted
+		s.loads.Forget(loadKey(v.userID, v.loginID)) // one that is under way may have read before the user was there
+		return s.load(ctx, v.userID, v.loginID)      // a deleted one is still not found
+	case err != nil:
 		return State{}, fmt.Errorf("provision user %s: %w", v.userID, err)
 	}
-	s.loads.Forget(loadKey(v.userID, v.loginID)) // one that is under way may have read before the user was there
-	return s.load(ctx, v.userID, v.loginID)      // a deleted one is still not found
+	s.users.put(v.userID, u, asOf)
+	return State{User: u}, nil
 }
 
 // loadKey is what makes two questions of load the same.

@@ -7,12 +7,14 @@ import (
 	"github.com/starling-chat/starling/auth-service/internal/bounded"
 )
 
-// cache is a bounded map whose entries end. It is safe for concurrent use.
+// cache is a bounded map whose entries end, and are let go at most one more of their times later: after a storm of connects they would
+// be most of what the process holds. It is safe for concurrent use.
 type cache[K comparable, V any] struct {
 	ttl time.Duration
 
-	mu      sync.Mutex // guards entries
+	mu      sync.Mutex // guards what follows
 	entries bounded.Map[K, cached[V]]
+	aging   bool // age is due
 }
 
 type cached[V any] struct {
@@ -44,6 +46,25 @@ func (c *cache[K, V]) put(k K, v V, asOf time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.entries.Put(k, cached[V]{v, asOf})
+	c.ageLater()
+}
+
+// ageLater has the entries grow older in due time, unless that is due already. The lock is held.
+func (c *cache[K, V]) ageLater() {
+	if !c.aging {
+		c.aging = true
+		time.AfterFunc(c.ttl, c.age) // ends by itself: nothing is due while the cache is empty
+	}
+}
+
+// age lets go of what was put before the time before the last one.
+func (c *cache[K, V]) age() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.aging = false
+	if c.entries.Age() > 0 {
+		c.ageLater()
+	}
 }
 
 func (c *cache[K, V]) remove(k K) {

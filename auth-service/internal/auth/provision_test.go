@@ -15,12 +15,15 @@ type gated struct {
 	answers    chan chan struct{} // State, once it has read, sends a channel and waits until that is closed
 }
 
-func (g *gated) Provision(_ context.Context, u User) error {
+func (g *gated) Provision(_ context.Context, u User) (User, error) {
 	<-g.provisions
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.state.User.ID == u.ID {
+		return User{}, ErrUserNotFound
+	}
 	g.state = State{User: u}
-	return nil
+	return u, nil
 }
 
 func (g *gated) State(ctx context.Context, user UserID, login LoginID) (State, error) {

@@ -32,8 +32,9 @@ type Store interface {
 type UserStore interface {
 	// CreateUser fails with ErrUsernameTaken.
 	CreateUser(ctx context.Context, u User, passwordHash string) error
-	// Provision creates a user of another login system unless it exists, also when it exists as deleted.
-	Provision(ctx context.Context, u User) error
+	// Provision creates a user of another login system and gives it as it is stored, or fails with ErrUserNotFound when it exists, also
+	// when it exists as deleted.
+	Provision(ctx context.Context, u User) (User, error)
 	// DatedAhead has every later revocation of the user cover tokens issued up to a time that the clock has not reached. It gives
 	// the user as of now, or fails with ErrUserNotFound.
 	DatedAhead(ctx context.Context, id UserID, issued time.Time) (User, error)

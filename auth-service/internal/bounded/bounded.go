@@ -32,6 +32,12 @@ func (m *Map[K, V]) Put(k K, v V) {
 	m.young[k] = v
 }
 
+// Age makes the young half the old one, and drops what was old and not used since. It tells how many entries are left.
+func (m *Map[K, V]) Age() int {
+	m.old, m.young = m.young, nil
+	return len(m.old)
+}
+
 // Remove forgets a key.
 func (m *Map[K, V]) Remove(k K) {
 	delete(m.young, k)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/limits"
 )
 
@@ -156,6 +157,9 @@ func (c claims) picture(place string) string {
 func (c claims) role(place, admin string) string {
 	raw := c.at(place)
 	var list []string
+	if !given(raw) {
+		return ""
+	}
 	if s := text(raw); s != "" {
 		list = []string{s}
 	} else if json.Unmarshal(raw, &list) != nil || list == nil {
@@ -218,9 +222,6 @@ func given(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "nu
 
 // text gives a JSON string's value, "" for everything else.
 func text(raw json.RawMessage) string {
-	var s string
-	if json.Unmarshal(raw, &s) != nil {
-		return ""
-	}
+	s, _ := rawjson.Unquote(raw)
 	return s
 }

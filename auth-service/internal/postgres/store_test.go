@@ -54,9 +54,13 @@ func TestUsers(t *testing.T) {
 		t.Errorf("CreateUser(taken) = %v, want %v", err, auth.ErrUsernameTaken)
 	}
 	for range 2 {
-		if err := s.Provision(ctx, auth.User{ID: "1", Name: "Mallory", Role: auth.RoleAdmin}); err != nil {
-			t.Errorf("Provision(existing) = %v, want nil", err)
+		if u, err := s.Provision(ctx, auth.User{ID: "1", Name: "Mallory", Role: auth.RoleAdmin}); !errors.Is(err, auth.ErrUserNotFound) {
+			t.Errorf("Provision(existing) = %v, %v, want %v", u, err, auth.ErrUserNotFound)
 		}
+	}
+	bob := auth.User{ID: "9", Name: "Bob", Role: auth.RoleUser, DescribedAt: time.UnixMilli(1_700_000_000_000)}
+	if u, err := s.Provision(ctx, bob); err != nil || !u.DescribedAt.Equal(bob.DescribedAt) || u.ID != "9" || u.Name != "Bob" || u.Role != auth.RoleUser {
+		t.Errorf("Provision(new) = %v, %v, want %v as it was given", u, err, bob)
 	}
 	if err := s.ReplaceHash(ctx, "1", "another", "stolen"); err != nil {
 		t.Error(err)

@@ -43,12 +43,16 @@ func (s *Store) CreateUser(ctx context.Context, u auth.User, passwordHash string
 	return err
 }
 
-const sqlProvision = `INSERT INTO users (id, name, role, described_at, name_version, name_announced)
-VALUES ($1, $2, $3, $4, ` + newName + `) ON CONFLICT (id) DO NOTHING`
+const sqlProvision = `INSERT INTO users AS u (id, name, role, described_at, name_version, name_announced)
+VALUES ($1, $2, $3, $4, ` + newName + `) ON CONFLICT (id) DO NOTHING RETURNING ` + userColumns
 
 // Provision implements auth.UserStore.
-func (s *Store) Provision(ctx context.Context, u auth.User) error {
-	return s.exec(ctx, "insert provisioned user", sqlProvision, u.ID, u.Name, u.Role, instant(u.DescribedAt))
+func (s *Store) Provision(ctx context.Context, u auth.User) (made auth.User, err error) {
+	err = s.Do(ctx, "insert provisioned user", func(ctx context.Context) (err error) {
+		made, err = scanUser(s.pool.QueryRow(ctx, sqlProvision, u.ID, u.Name, u.Role, instant(u.DescribedAt)))
+		return err
+	})
+	return made, pg.NoRows(err, auth.ErrUserNotFound)
 }
 
 const sqlDatedAhead = `UPDATE users u SET dated_ahead = greatest(u.dated_ahead, $2)
