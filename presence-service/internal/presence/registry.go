@@ -63,7 +63,6 @@ type Registry struct {
 type user struct {
 	id      UserID
 	sockets int
-	left    time.Time // in grace: when the last socket ended
 	until   time.Time // in grace: when it is over; zero otherwise
 }
 
@@ -71,6 +70,7 @@ type user struct {
 type grace struct {
 	user  *user
 	until time.Time
+	left  time.Time // when the last socket ended
 }
 
 // ended remembers an incarnation that ended for good, so that stragglers do not bring it back.
@@ -280,19 +280,18 @@ func (r *Registry) leave(u *user, now, seen time.Time, after time.Duration) {
 	if u.sockets > 0 {
 		return
 	}
-	u.left = seen
 	if after <= 0 {
-		r.depart(u, now)
+		r.depart(u, seen, now)
 		return
 	}
 	u.until = now.Add(after)
-	r.graces = append(r.graces, grace{u, u.until})
+	r.graces = append(r.graces, grace{u, u.until, seen})
 }
 
-func (r *Registry) depart(u *user, now time.Time) {
+func (r *Registry) depart(u *user, left, now time.Time) {
 	u.until = time.Time{}
 	delete(r.users, u.id)
-	r.changes.offline(u.id, u.left, now)
+	r.changes.offline(u.id, left, now)
 	r.wake()
 }
 

@@ -63,7 +63,7 @@ func (r *Registry) endGraces(now time.Time) {
 	n := 0
 	for n < len(r.graces) && !now.Before(r.graces[n].until) {
 		if e := r.graces[n]; e.user.until.Equal(e.until) {
-			r.depart(e.user, now)
+			r.depart(e.user, e.left, now)
 		}
 		n++
 	}
