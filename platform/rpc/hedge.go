@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -36,52 +37,60 @@ type hedged struct {
 	tokens atomic.Int64 // times tenCalls
 }
 
-type attempt struct {
-	reply proto.Message
-	err   error
-}
-
-// Invoke implements grpc.ClientConnInterface.
+// Invoke implements grpc.ClientConnInterface. The first call is made by the caller's own goroutine, as most calls need no second one.
 func (h *hedged) Invoke(ctx context.Context, method string, args, reply any, options ...grpc.CallOption) error {
 	answer, ok := reply.(proto.Message)
 	if deadline, bounded := ctx.Deadline(); !ok || bounded && time.Until(deadline) <= hedgeAfter {
 		return h.ClientConnInterface.Invoke(ctx, method, args, reply, options...)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel() // ends the attempt that is not needed
-	attempts := make(chan attempt, 2)
-	call := func() {
-		own := answer.ProtoReflect().New().Interface()
-		err := h.ClientConnInterface.Invoke(ctx, method, args, own, options...)
-		attempts <- attempt{own, err}
-	}
-	go call()
-	patience := time.NewTimer(hedgeAfter)
-	defer patience.Stop()
-	running := 1
-	var last error
-	for running > 0 {
-		select {
-		case <-patience.C:
-			if h.spend() {
-				running++
-				go call()
-			}
-		case a := <-attempts:
-			running--
-			if a.err == nil {
-				proto.Merge(answer, a.reply)
-			}
-			if a.err == nil || !mayDiffer(a.err) {
-				h.earn()
-				return a.err
-			}
-			if status.Code(last) != codes.DeadlineExceeded { // the call may have been done; that must not get lost
-				last = a.err
-			}
+	calls, end := context.WithCancel(ctx)
+	defer end() // the call that is not needed any more
+	second, kind := &secondCall{over: make(chan struct{})}, answer.ProtoReflect().Type()
+	patience := time.AfterFunc(hedgeAfter, func() {
+		defer close(second.over)
+		if !h.spend() {
+			second.err = errNoSecond
+			return
 		}
+		second.reply = kind.New().Interface()
+		second.err = h.ClientConnInterface.Invoke(calls, method, args, second.reply, options...)
+		if !mayDiffer(second.err) {
+			end()
+		}
+	})
+	err := h.ClientConnInterface.Invoke(calls, method, args, reply, options...)
+	ended := calls.Err() != nil && ctx.Err() == nil // by the second one, whose answer came before
+	if !patience.Stop() && err != nil && (ended || mayDiffer(err)) {
+		<-second.over
+		err = second.instead(err, answer)
 	}
-	return last
+	if !mayDiffer(err) {
+		h.earn()
+	}
+	return err
+}
+
+// secondCall is what became of it; its fields are set when over is closed.
+type secondCall struct {
+	over  chan struct{}
+	reply proto.Message
+	err   error
+}
+
+// errNoSecond tells that there was no second call: there are enough of them.
+var errNoSecond = errors.New("no second call")
+
+// instead gives the outcome of both calls where the first one failed.
+func (c *secondCall) instead(first error, answer proto.Message) error {
+	switch {
+	case c.err == nil:
+		proto.Reset(answer)
+		proto.Merge(answer, c.reply)
+		return nil
+	case errors.Is(c.err, errNoSecond), mayDiffer(c.err) && status.Code(first) == codes.DeadlineExceeded:
+		return first // the call may have been done; that must not get lost
+	}
+	return c.err
 }
 
 // mayDiffer tells whether another replica could give another answer.
