@@ -2,6 +2,8 @@ package edge
 
 import (
 	"bufio"
+	"bytes"
+	"crypto/sha1" //nolint:gosec // RFC 6455
 	"encoding/base64"
 	"fmt"
 	"log/slog"
@@ -9,8 +11,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-
-	"github.com/gobwas/ws"
 
 	"github.com/starling-chat/starling/gateway/internal/engineio"
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -93,19 +93,8 @@ func (e *Endpoint) upgrade(w http.ResponseWriter, r *http.Request, key, sid, own
 // claimed already, by a tunnel: so bind is called on every way out, and a connection that broke meanwhile ends what it was for as
 // any other does.
 func (e *Endpoint) accept(w http.ResponseWriter, r *http.Request, key string, bind func(transport.Conn) transport.Receiver) {
-	upgrader := ws.HTTPUpgrader{Timeout: answerPatience, Header: w.Header().Clone()}
-	upgrader.Header.Del("Vary")
-	if p := subprotocol(r); p != "" {
-		upgrader.Header.Set("Sec-WebSocket-Protocol", p)
-	}
-	// The request is what was judged, in the form that the upgrader wants.
-	conn, rw, _, err := upgrader.Upgrade(&http.Request{
-		Method: http.MethodGet, ProtoMajor: 1, ProtoMinor: 1, Host: "gateway",
-		Header: http.Header{
-			"Upgrade": {"websocket"}, "Connection": {"Upgrade"},
-			"Sec-Websocket-Key": {key}, "Sec-Websocket-Version": {webSocketVersion},
-		},
-	}, w)
+	answer := switching(w.Header(), key, subprotocol(r))
+	conn, rw, err := http.NewResponseController(w).Hijack()
 	var early []byte
 	if err == nil {
 		early, err = unread(rw)
@@ -120,7 +109,22 @@ func (e *Endpoint) accept(w http.ResponseWriter, r *http.Request, key string, bi
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetKeepAlive(false) // the heartbeat does it
 	}
-	e.deps.Sockets.Serve(conn, early, bind)
+	e.deps.Sockets.Accept(conn, answer, early, bind)
+}
+
+// switching is the answer that makes a WebSocket of a connection (RFC 6455 §4.2.2), with the headers that answers have.
+func switching(header http.Header, key, protocol string) []byte {
+	accept := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11")) //nolint:gosec // the RFC wants this one
+	answer := bytes.NewBuffer(make([]byte, 0, 512))
+	answer.WriteString("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ")
+	answer.WriteString(base64.StdEncoding.EncodeToString(accept[:]))
+	if protocol != "" {
+		answer.WriteString("\r\nSec-WebSocket-Protocol: " + protocol)
+	}
+	answer.WriteString("\r\n")
+	_ = header.WriteSubset(answer, map[string]bool{"Vary": true}) // a buffer takes everything
+	answer.WriteString("\r\n")
+	return answer.Bytes()
 }
 
 // unread takes what came with the handshake out of the buffer that is dropped with the request.

@@ -19,15 +19,17 @@ type Registry struct {
 const registryShards = 64
 
 type registryShard struct {
-	mu     sync.Mutex // guards users
-	byUser map[string][]*session.Socket
+	mu sync.Mutex // guards what follows
+	// Most users have one socket, which takes less than a list of one.
+	alone   map[string]*session.Socket
+	several map[string][]*session.Socket // never changed in place: User gives them away
 }
 
 // NewRegistry makes an empty registry.
 func NewRegistry() *Registry {
 	r := &Registry{seed: maphash.MakeSeed(), byID: newIndex()}
 	for i := range r.shards {
-		r.shards[i].byUser = make(map[string][]*session.Socket)
+		r.shards[i].alone, r.shards[i].several = make(map[string]*session.Socket), make(map[string][]*session.Socket)
 	}
 	return r
 }
@@ -42,11 +44,16 @@ func (r *Registry) Add(s *session.Socket) {
 	sh := r.shard(s.UserID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sockets := sh.byUser[s.UserID]
-	grown := make([]*session.Socket, len(sockets)+1) // exact: most users have one socket
-	copy(grown, sockets)
-	grown[len(sockets)] = s
-	sh.byUser[s.UserID] = grown
+	sockets, one := sh.several[s.UserID], sh.alone[s.UserID]
+	switch {
+	case one != nil:
+		delete(sh.alone, s.UserID)
+		sh.several[s.UserID] = []*session.Socket{one, s}
+	case sockets != nil:
+		sh.several[s.UserID] = append(slices.Clip(sockets), s)
+	default:
+		sh.alone[s.UserID] = s
+	}
 }
 
 // Remove forgets a socket.
@@ -55,12 +62,19 @@ func (r *Registry) Remove(s *session.Socket) {
 	sh := r.shard(s.UserID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	left := slices.DeleteFunc(slices.Clone(sh.byUser[s.UserID]), func(o *session.Socket) bool { return o == s })
-	if len(left) == 0 {
-		delete(sh.byUser, s.UserID)
+	if sh.alone[s.UserID] == s {
+		delete(sh.alone, s.UserID)
 		return
 	}
-	sh.byUser[s.UserID] = left
+	left := slices.DeleteFunc(slices.Clone(sh.several[s.UserID]), func(o *session.Socket) bool { return o == s })
+	switch len(left) {
+	case 0: // it was not registered
+	case 1:
+		delete(sh.several, s.UserID)
+		sh.alone[left[0].UserID] = left[0]
+	default:
+		sh.several[s.UserID] = left
+	}
 }
 
 // User gives the sockets of a user; the slice must not be changed.
@@ -68,7 +82,10 @@ func (r *Registry) User(userID string) []*session.Socket {
 	sh := r.shard(userID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	return sh.byUser[userID]
+	if one := sh.alone[userID]; one != nil {
+		return one.Alone()
+	}
+	return sh.several[userID]
 }
 
 // Socket gives a registered socket by its id, and since when it is registered; nil when there is none.
@@ -90,7 +107,10 @@ func (r *Registry) Each(f func(*session.Socket)) {
 		sh := &r.shards[i]
 		batch = batch[:0]
 		sh.mu.Lock()
-		for _, sockets := range sh.byUser {
+		for _, s := range sh.alone {
+			batch = append(batch, s)
+		}
+		for _, sockets := range sh.several {
 			batch = append(batch, sockets...)
 		}
 		sh.mu.Unlock()

@@ -2,7 +2,6 @@ package relay
 
 import (
 	"sync"
-	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/quota"
@@ -27,18 +26,16 @@ type client struct {
 
 	saving sync.Mutex // held while a state is written, so that states leave in their order; before mu
 
-	reading sync.Mutex // guards stopped; before mu
-	stopped bool       // the conn was told to pause
-
 	mu sync.Mutex // guards what follows
 	identity
-	eventQueue
+	events *eventQueue // nil until the client sends an event: many only listen
 	membership
+	awaited    chan struct{} // closed when ended is set; made for the first who waits, since few do and every socket would keep one
+	saved      int64         // Unix seconds: when the state was last written to the bus
+	tokens     uint32        // how many the client brought
 	registered bool
 	gone       bool
-	ended      bool          // everything knows that the socket is gone
-	awaited    chan struct{} // closed when ended is set; made for the first who waits, since few do and every socket would keep one
-	saved      time.Time     // when the state was last written to the bus
+	ended      bool // everything knows that the socket is gone
 }
 
 // newClient makes the socket of a user in a namespace, and what the relay keeps for it. id is the id of a socket that is
@@ -51,7 +48,9 @@ func newClient(
 	if pid != "" {
 		c.socket.Offsets = session.NewOffsets(pid)
 	}
-	return c, c.setIdentity(identity)
+	err := c.setIdentity(identity)
+	c.shareText()
+	return c, err
 }
 
 // isGone tells whether the socket has ended here: its client may be elsewhere.
@@ -92,11 +91,8 @@ func (c *client) end() (rooms []clientRoom, registered bool) {
 	}
 	c.gone = true
 	rooms, registered = c.rooms, c.registered
-	c.forgetLocked(c.inFlight)
-	c.forgetLocked(c.queue)
-	c.rooms, c.queue, c.inFlight = nil, nil, nil
-	paused := c.paused
-	c.paused = false
+	c.rooms = nil
+	paused := c.dropEventsLocked()
 	c.mu.Unlock()
 	if paused { // the session may go on in other namespaces
 		c.adjustReading()

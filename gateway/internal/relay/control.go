@@ -76,8 +76,8 @@ func (r *Relay) broadcast(msg *nats.Msg, flushes *transport.FlushSet) {
 }
 
 // flushEvery is to how many sockets a broadcast is queued before their conns are flushed: all at once would need a send
-// buffer for every conn of the gateway.
-const flushEvery = 512
+// buffer for every conn of the gateway, which grows where the event is long.
+const flushEvery = 64
 
 // toNamespace queues a message to every socket of a namespace, save one.
 func (r *Relay) toNamespace(namespace, except string, m *transport.Message, flushes *transport.FlushSet) {

@@ -18,10 +18,10 @@
 //
 // A lock may be taken while locks to its left are held, never the other way:
 //
-//	session's, holders.mu, the lock of revocations, client.reading, client.saving ──► client.mu ──► registry, catalog, offsets
+//	session's, holders', the lock of revocations, eventQueue.reading, client.saving ──► client.mu ──► registry, catalog, offsets
 //	hub's shard ──► offsets ──► conn
 //
-// While client.mu is held nothing is sent, and nobody is asked; client.reading alone is held while a conn is told to pause,
+// While client.mu is held nothing is sent, and nobody is asked; eventQueue.reading alone is held while a conn is told to pause,
 // and client.saving while a state is published.
 //
 // The queues and their bounds are in docs/queues.md.

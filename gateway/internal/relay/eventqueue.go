@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"sync"
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -10,11 +11,35 @@ import (
 // eventQueue is what a client has sent and nobody has answered yet; client.mu guards it. One request is in flight at a time, so
 // that nothing overtakes; what comes meanwhile waits behind it.
 type eventQueue struct {
-	events   transport.Allowance // of events
+	allowed  transport.Allowance // of events
 	refused  transport.Allowance // of events over the rate
-	queue    []*pending          // waits for what is in flight to be answered
+	waiting  []*pending          // for what is in flight to be answered
 	inFlight []*pending          // one request to a service
 	paused   bool                // the client is to be read no further until the queue is half empty
+
+	reading sync.Mutex // guards stopped; before client.mu
+	stopped bool       // the conn was told to pause
+}
+
+// eventsLocked gives the client's queue, which is made for its first event.
+func (c *client) eventsLocked() *eventQueue {
+	if c.events == nil {
+		c.events = new(eventQueue)
+	}
+	return c.events
+}
+
+// dropEventsLocked forgets the events of a client that is gone, and tells whether its reading was paused.
+func (c *client) dropEventsLocked() (paused bool) {
+	q := c.events
+	if q == nil {
+		return false
+	}
+	c.forgetLocked(q.inFlight)
+	c.forgetLocked(q.waiting)
+	q.waiting, q.inFlight = nil, nil
+	paused, q.paused = q.paused, false
+	return paused
 }
 
 // floodBursts is how many EVENT_BURSTs a socket may send over its rate before it is closed. They come back with the rate, so that
@@ -24,12 +49,12 @@ const floodBursts = 10
 // takeToken takes one token of the socket's event rate, and what an event of some bytes costs its user over all sockets. Otherwise it
 // gives the refusal, and tells whether the socket has gone on for so long that it is to be closed: each refusal is work, too.
 func (c *client) takeToken(bytes int, now time.Time) (refusal *fault.Error, flood bool) {
-	r := c.relay
+	r, q := c.relay, c.eventsLocked()
 	rate, burst := r.cfg.Events.Rate, float64(r.cfg.Events.Burst)
 	limited, message := rate > 0, "Too many events"
 	var wait time.Duration
-	if limited && !c.events.Take(1, rate, burst, now) {
-		wait = c.events.Wait(1, rate, burst)
+	if limited && !q.allowed.Take(1, rate, burst, now) {
+		wait = q.allowed.Wait(1, rate, burst)
 	} else {
 		var ok bool
 		if wait, ok = c.user.Take(bytes, now); ok {
@@ -38,7 +63,7 @@ func (c *client) takeToken(bytes int, now time.Time) (refusal *fault.Error, floo
 		message = "Too many events of this user"
 		r.stats.UserRefusals.WithLabelValues("events").Inc()
 	}
-	flood = limited && !c.refused.Take(1, rate, floodBursts*burst, now)
+	flood = limited && !q.refused.Take(1, rate, floodBursts*burst, now)
 	return fault.Retry(fault.RateLimited, message, max(wait, time.Millisecond)), flood
 }
 
@@ -55,17 +80,18 @@ func (c *client) enqueue(p *pending) {
 		c.mu.Unlock()
 		return
 	}
-	c.queue = append(c.queue, p)
+	q := c.eventsLocked()
+	q.waiting = append(q.waiting, p)
 	c.relay.waiting.Add(int64(p.size()))
 	var next []*pending
-	wasPaused := c.paused
-	switch full := len(c.queue) >= c.relay.cfg.Events.MaxQueued; {
-	case c.inFlight == nil && (full || len(c.queue) >= maxBatch):
+	wasPaused := q.paused
+	switch full := len(q.waiting) >= c.relay.cfg.Events.MaxQueued; {
+	case q.inFlight == nil && (full || len(q.waiting) >= maxBatch):
 		next = c.nextLocked()
 	case full:
-		c.paused = true
+		q.paused = true
 	}
-	flips := c.paused != wasPaused
+	flips := q.paused != wasPaused
 	c.mu.Unlock()
 	c.proceed(next, flips)
 }
@@ -73,12 +99,14 @@ func (c *client) enqueue(p *pending) {
 // readEnded sends what waits, unless something is in flight.
 func (c *client) readEnded() {
 	c.mu.Lock()
-	var next []*pending
-	wasPaused := c.paused
-	if c.inFlight == nil && !c.gone {
-		next = c.nextLocked()
+	q := c.events
+	if q == nil || q.inFlight != nil || c.gone {
+		c.mu.Unlock()
+		return
 	}
-	flips := c.paused != wasPaused
+	wasPaused := q.paused
+	next := c.nextLocked()
+	flips := q.paused != wasPaused
 	c.mu.Unlock()
 	c.proceed(next, flips)
 }
@@ -86,15 +114,16 @@ func (c *client) readEnded() {
 // done ends what is in flight and sends the next; first tells what that was.
 func (c *client) done(first *pending) {
 	c.mu.Lock()
-	if c.gone || len(c.inFlight) == 0 || c.inFlight[0] != first {
+	q := c.events
+	if c.gone || q == nil || len(q.inFlight) == 0 || q.inFlight[0] != first {
 		c.mu.Unlock()
 		return
 	}
-	c.forgetLocked(c.inFlight)
-	c.inFlight = nil
-	wasPaused := c.paused
+	c.forgetLocked(q.inFlight)
+	q.inFlight = nil
+	wasPaused := q.paused
 	next := c.nextLocked()
-	flips := c.paused != wasPaused
+	flips := q.paused != wasPaused
 	c.mu.Unlock()
 	c.proceed(next, flips)
 }
@@ -112,46 +141,50 @@ func (c *client) proceed(next []*pending, flips bool) {
 // adjustReading stops the reading, or goes on with it, as the queue wants it by now. The conn is told without client.mu: a
 // tunnel's conn passes it on over the bus.
 func (c *client) adjustReading() {
-	c.reading.Lock()
-	defer c.reading.Unlock()
 	c.mu.Lock()
-	paused := c.paused
+	q := c.events
+	c.mu.Unlock()
+	q.reading.Lock()
+	defer q.reading.Unlock()
+	c.mu.Lock()
+	paused := q.paused
 	c.mu.Unlock()
 	switch {
-	case paused == c.stopped:
+	case paused == q.stopped:
 	case paused:
 		c.socket.PauseRead()
 	default:
 		c.socket.ResumeRead()
 	}
-	c.stopped = paused
+	q.stopped = paused
 }
 
 // nextLocked removes the next request from the queue: one event, and those of the same name right behind it as far as the
 // service takes several. Nothing overtakes.
 func (c *client) nextLocked() []*pending {
-	if len(c.queue) == 0 {
+	q := c.events
+	if len(q.waiting) == 0 {
 		return nil
 	}
-	first, n := c.queue[0], 1
-	if len(c.queue) > 1 && first.task == nil {
-		most := min(len(c.queue), c.relay.catalog.Batch(first.subject), maxBatch)
+	first, n := q.waiting[0], 1
+	if len(q.waiting) > 1 && first.task == nil {
+		most := min(len(q.waiting), c.relay.catalog.Batch(first.subject), maxBatch)
 		for bytes := first.size(); n < most; n++ {
-			p := c.queue[n]
+			p := q.waiting[n]
 			if bytes += p.size(); p.subject != first.subject || bytes > maxBatchBytes {
 				break
 			}
 		}
 	}
-	c.inFlight = c.queue[:n:n]
-	c.queue = c.queue[n:]
-	if len(c.queue) == 0 {
-		c.queue = nil
+	q.inFlight = q.waiting[:n:n]
+	q.waiting = q.waiting[n:]
+	if len(q.waiting) == 0 {
+		q.waiting = nil
 	}
-	if len(c.queue) <= c.relay.cfg.Events.MaxQueued/2 {
-		c.paused = false
+	if len(q.waiting) <= c.relay.cfg.Events.MaxQueued/2 {
+		q.paused = false
 	}
-	return c.inFlight
+	return q.inFlight
 }
 
 // forgetLocked takes events off the account of what waits.

@@ -74,7 +74,8 @@ func (r *Relay) Busy(s *session.Session) bool {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.inFlight != nil || len(c.queue) > 0
+		q := c.events
+		return q != nil && (q.inFlight != nil || len(q.waiting) > 0)
 	})
 }
 

@@ -66,7 +66,7 @@ func TestRacingGateways(t *testing.T) {
 			}
 		}
 		one += won
-		holders := func() int { return len(g1.relay.holders.of(a.pid)) + len(g2.relay.holders.of(a.pid)) }
+		holders := func() int { return len(g1.relay.holders.Of(a.pid)) + len(g2.relay.holders.Of(a.pid)) }
 		sessiontest.Eventually(t, func() bool { return holders() <= 1 }, func() string {
 			return fmt.Sprintf("%d gateways hold the socket, want one at most", holders())
 		})
@@ -259,7 +259,7 @@ func TestJoinThatEndsAfterTakeover(t *testing.T) {
 	if st := state(f, b); st.GetGatewayId() != "g2" || len(st.GetRooms()) != 1 {
 		t.Errorf("the state is of %s with the rooms %v, want g2's with r", st.GetGatewayId(), st.GetRooms())
 	}
-	if n := len(g1.relay.holders.of(b.pid)); n != 0 {
+	if n := len(g1.relay.holders.Of(b.pid)); n != 0 {
 		t.Errorf("the old gateway still holds %d sockets, want none", n)
 	}
 }

@@ -2,8 +2,6 @@ package relay
 
 import (
 	"context"
-	"slices"
-	"sync"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -14,77 +12,16 @@ import (
 	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
 )
 
-// holders are the clients of this gateway that can be recovered elsewhere, by their pid: whoever comes back there has this
-// gateway end the old connection.
-type holders struct {
-	mu       sync.Mutex           // guards what follows; before client.mu
-	alive    map[string]*client   // who is here
-	adopting map[string][]*client // who is about to be
-}
-
 const (
 	takeoverTimeout = 500 * time.Millisecond
 	// saveInterval is between looks for states that have to be written again.
 	saveInterval = 30 * time.Second
 )
 
-func newHolders() *holders {
-	return &holders{alive: make(map[string]*client), adopting: make(map[string][]*client)}
-}
-
-// add notes a client, and reports false when it is gone already.
-func (h *holders) add(c *client) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.gone {
-		h.alive[c.pid] = c
-	}
-	return !c.gone
-}
-
-func (h *holders) remove(c *client) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.alive[c.pid] == c {
-		delete(h.alive, c.pid)
-	}
-}
-
-// beginAdoption notes a client before the bus knows that this gateway has it: from then on another one may ask to let it go.
-func (h *holders) beginAdoption(c *client) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.adopting[c.pid] = append(h.adopting[c.pid], c)
-}
-
-func (h *holders) endAdoption(c *client) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	rest := slices.DeleteFunc(h.adopting[c.pid], func(other *client) bool { return other == c })
-	if len(rest) == 0 {
-		delete(h.adopting, c.pid)
-		return
-	}
-	h.adopting[c.pid] = rest
-}
-
-// of gives everybody who has a pid, or is about to.
-func (h *holders) of(pid string) []*client {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	all := slices.Clone(h.adopting[pid])
-	if c := h.alive[pid]; c != nil {
-		all = append(all, c)
-	}
-	return all
-}
-
 // Takeover ends the socket with a private id, because its client came back at another gateway. done is called once everything
 // here knows, or takes too long to. Takeover does not block.
 func (r *Relay) Takeover(pid string, done func()) {
-	holders := r.holders.of(pid)
+	holders := r.holders.Of(pid)
 	if len(holders) == 0 {
 		done()
 		return
@@ -107,9 +44,14 @@ func (r *Relay) Takeover(pid string, done func()) {
 	})
 }
 
+// hold notes that a client is here, and reports false when it is gone already.
+func (r *Relay) hold(c *client) bool {
+	return r.holders.Add(c.pid, c, func() bool { return !c.isGone() })
+}
+
 // save writes the state of a client that can be recovered. One that is gone may live on elsewhere: its state is not ours.
 func (r *Relay) save(c *client) {
-	if c.pid == "" || !r.holders.add(c) {
+	if c.pid == "" || !r.hold(c) {
 		return
 	}
 	c.saving.Lock()
@@ -125,7 +67,7 @@ func (r *Relay) saveEnd(c *client, reason transport.Reason) {
 	if c.pid == "" {
 		return
 	}
-	r.holders.remove(c)
+	r.holders.Remove(c.pid, c)
 	if reason == transport.ReasonReplaced {
 		return // the new gateway's state counts
 	}
@@ -143,12 +85,12 @@ func (r *Relay) adopt(ctx context.Context, c *client, rooms []clientRoom, revisi
 	c.mu.Lock()
 	state := c.stateLocked(rooms)
 	c.mu.Unlock()
-	r.holders.beginAdoption(c)
-	defer r.holders.endAdoption(c)
+	r.holders.BeginAdoption(c.pid, c)
+	defer r.holders.EndAdoption(c.pid, c)
 	if err := r.store.Adopt(ctx, c.pid, state, revision); err != nil {
 		return err
 	}
-	r.holders.add(c)
+	r.hold(c)
 	return nil
 }
 
@@ -170,7 +112,7 @@ func (r *Relay) keepStates(ctx context.Context) error {
 func (c *client) savedBefore(t time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.saved.Before(t)
+	return c.saved < t.Unix()
 }
 
 // stateLocked describes the client, in the given rooms, for another gateway; c.mu is held.
@@ -179,7 +121,7 @@ func (c *client) stateLocked(rooms []clientRoom) *enginev1.SessionState {
 		SocketId: c.socket.ID, Namespace: c.socket.Namespace, UserId: c.socket.UserID, Nonce: c.nonce, Generation: c.generation,
 		Since: timestamppb.New(time.UnixMilli(c.log.Since)),
 	}
-	c.saved = time.Now()
+	c.saved = time.Now().Unix()
 	for _, room := range rooms {
 		state.Rooms = append(state.Rooms, &enginev1.SessionRoom{Index: room.index, RoomId: room.id, Seq: room.seq})
 	}

@@ -15,10 +15,10 @@ import (
 // anew for the fresh token.
 
 // token tells one token of the client from another.
-func (c *client) token() *byte {
+func (c *client) token() uint32 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return &c.prefix[0] // no prefix is changed in place
+	return c.tokens
 }
 
 // identityNow is who the client is by its latest token.
@@ -27,7 +27,7 @@ func (c *client) identityNow() (*eventv1.Identity, error) {
 	prefix := c.prefix
 	c.mu.Unlock()
 	var event eventv1.ClientEvent
-	err := proto.Unmarshal(prefix, &event)
+	err := proto.Unmarshal([]byte(prefix), &event)
 	return event.GetIdentity(), err
 }
 

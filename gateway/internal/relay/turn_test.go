@@ -48,7 +48,7 @@ func TestJoinTakesItsTurn(t *testing.T) {
 	sessiontest.Eventually(t, func() bool {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return len(c.queue) == 1
+		return len(c.events.waiting) == 1
 	}, func() string { return "the join does not wait for the client event before it" })
 	conn.Say(`422["later"]`)
 	answer()

@@ -78,9 +78,9 @@ func TestTimeHeldDoesNotCount(t *testing.T) {
 	start := time.Now()
 	first, second := &pending{receivedAt: start}, &pending{receivedAt: start}
 	c := &client{socket: socket}
-	c.inFlight, c.queue = []*pending{first}, []*pending{second}
+	c.events = &eventQueue{inFlight: []*pending{first}, waiting: []*pending{second}}
 	u := newUnread(time.Minute)
-	q := &request{c, c.inFlight}
+	q := &request{c, c.events.inFlight}
 	if u.hold(q) {
 		t.Fatal("hold = true with nothing waiting, want false")
 	}

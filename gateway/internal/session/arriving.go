@@ -28,7 +28,7 @@ func (s *Server) Arriving(sid string) (done func()) {
 		}
 		session.mu.Lock()
 		defer session.mu.Unlock()
-		session.pongs.delayed(now.Sub(session.opened))
+		session.pongs.delayed(session.age(now))
 	}
 }
 
@@ -38,6 +38,6 @@ func (s *Server) ArrivesElsewhere(sid string) {
 	if session := s.session(sid); session != nil {
 		session.mu.Lock()
 		defer session.mu.Unlock()
-		session.pongs.delayed(time.Since(session.opened))
+		session.pongs.delayed(session.age(time.Now()))
 	}
 }

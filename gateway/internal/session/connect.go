@@ -2,7 +2,6 @@ package session
 
 import (
 	"bytes"
-	"slices"
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/engineio"
@@ -22,6 +21,7 @@ import (
 //	                        ├─Refuse──► CONNECT_ERROR ──────┐
 //	                        └─either, after a DISCONNECT ───┴─Answered──► App.Connect for a second CONNECT, if there was one
 type connecting struct {
+	next      *connecting // of the session
 	namespace string
 	withdrawn bool   // a DISCONNECT came: the App's answer is not for the client
 	answered  bool   // the App has answered; the namespace waits for Answered
@@ -59,11 +59,11 @@ func (s *Session) connect(p socketio.Packet) error {
 		}
 		return nil // said before the answer to the first was known
 	}
-	if len(s.sockets)+len(s.pending) >= maxNamespaces {
+	if len(s.sockets)+s.undecidedLocked() >= maxNamespaces {
 		s.mu.Unlock()
 		return errNamespaces
 	}
-	s.pending = append(s.pending, connecting{namespace: p.Namespace})
+	s.pending = &connecting{next: s.pending, namespace: p.Namespace}
 	s.awaitLocked()
 	s.mu.Unlock()
 	s.server.app.Connect(s, p.Namespace, p.Data)
@@ -85,7 +85,9 @@ func (s *Session) NewSocket(id, namespace, userID string, state any) *Socket {
 	if id == "" {
 		id = NewID()
 	}
-	return &Socket{ID: id, Namespace: namespace, UserID: userID, State: state, session: s}
+	socket := &Socket{ID: id, Namespace: namespace, UserID: userID, State: state, session: s}
+	socket.alone[0] = socket
+	return socket
 }
 
 // Admit answers a pending CONNECT with its socket; pid, where not empty, is the secret by which the socket can be recovered.
@@ -147,7 +149,7 @@ func (s *Session) Answered(namespace string) {
 	}
 	again, auth := c.again, c.auth
 	if again {
-		*c = connecting{namespace: namespace}
+		*c = connecting{next: c.next, namespace: namespace}
 	} else {
 		s.forgetLocked(namespace)
 	}
@@ -165,23 +167,37 @@ func (c *connecting) answer() bool {
 }
 
 func (s *Session) connectingLocked(namespace string) *connecting {
-	for i := range s.pending {
-		if s.pending[i].namespace == namespace {
-			return &s.pending[i]
-		}
+	c := s.pending
+	for c != nil && c.namespace != namespace {
+		c = c.next
 	}
-	return nil
+	return c
+}
+
+// undecidedLocked counts the CONNECTs that are being decided.
+func (s *Session) undecidedLocked() (n int) {
+	for c := s.pending; c != nil; c = c.next {
+		n++
+	}
+	return n
 }
 
 func (s *Session) forgetLocked(namespace string) {
-	s.pending = slices.DeleteFunc(s.pending, func(c connecting) bool { return c.namespace == namespace })
-	if len(s.pending) == 0 {
-		s.pending = nil
+	for at := &s.pending; *at != nil; at = &(*at).next {
+		if (*at).namespace == namespace {
+			*at = (*at).next
+			break
+		}
 	}
 	s.awaitLocked()
 }
 
 // awaitedLocked tells whether the client waits for the answer to a CONNECT.
 func (s *Session) awaitedLocked() bool {
-	return slices.ContainsFunc(s.pending, func(c connecting) bool { return !c.withdrawn || c.again })
+	for c := s.pending; c != nil; c = c.next {
+		if !c.withdrawn || c.again {
+			return true
+		}
+	}
+	return false
 }

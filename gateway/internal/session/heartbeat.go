@@ -13,14 +13,13 @@ import (
 //	                          └──PingTimeout──► the session ends
 type pongs struct {
 	pinged time.Duration // when the ping went out whose pong is awaited; 0 while none is
-	ponged bool          // since then
 	at     time.Duration // when the last pong came, or the handshake
 	fresh  time.Duration // when the last ping went out that was answered, or the handshake
 }
 
 // came notes a pong.
 func (p *pongs) came(now time.Duration) {
-	p.ponged, p.at = true, now
+	p.at = now
 	if p.pinged > 0 {
 		p.fresh = p.pinged
 	}
@@ -38,21 +37,21 @@ func (p *pongs) delayed(now time.Duration) {
 func (s *Session) overdue(now time.Time) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return now.Sub(s.opened)-s.pongs.at >= s.server.cfg.PingInterval+s.server.cfg.PingTimeout
+	return s.age(now)-s.pongs.at >= s.server.cfg.PingInterval+s.server.cfg.PingTimeout
 }
 
 // Since gives a time for which it is certain that what the session receives from now on was sent later.
 func (s *Session) Since() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.opened.Add(s.pongs.fresh)
+	return s.server.born.Add(s.opened + s.pongs.fresh)
 }
 
 // heartbeat is the wheel's look at the session: it pings, or ends a session that did not pong or connect. It returns when to look
 // again, 0 for never.
 func (s *Session) heartbeat(now time.Time) time.Duration {
 	cfg := &s.server.cfg
-	age := now.Sub(s.opened)
+	age := s.age(now)
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
@@ -68,13 +67,13 @@ func (s *Session) heartbeat(now time.Time) time.Duration {
 			s.mu.Unlock()
 			return s.untilConnect(age, wait)
 		}
-		s.pongs.pinged, s.pongs.ponged = age, false
+		s.pongs.pinged, s.ponged = age, false
 		s.mu.Unlock()
 		s.conn.Queue(s.server.ping)
 		s.conn.Flush()
 		return s.untilConnect(age, min(cfg.PingTimeout, cfg.PingInterval))
 	}
-	if !s.pongs.ponged {
+	if !s.ponged {
 		if s.arriving() { // the pong is behind that, and gets its time from when it can come
 			s.pongs.pinged = age
 			s.mu.Unlock()

@@ -21,12 +21,12 @@ import (
 // Official clients keep the last offset of an earlier socket when they get a fresh one: the epoch tells it apart. The generation
 // counts how often the socket entered or left a room, so that a state in the bus that is older than the client's is known for one.
 type Offsets struct {
-	epoch uint64 // 0: none, and none goes out
+	epoch uint32 // 0: none, and none goes out
+	next  uint32 // guarded by mu; it stands here because it fits
 
 	mu         sync.Mutex // guards what follows, and the order of what is queued
 	generation uint64
 	rooms      []roomOffset
-	next       uint32
 }
 
 type roomOffset struct {
@@ -37,7 +37,9 @@ type roomOffset struct {
 const offsetPrefix = "o1."
 
 // NewOffsets makes the offsets of a socket that can be recovered by pid.
-func NewOffsets(pid string) *Offsets { return &Offsets{epoch: OffsetEpoch(pid)} }
+func NewOffsets(pid string) *Offsets {
+	return &Offsets{epoch: uint32(OffsetEpoch(pid))} //nolint:gosec // it has 21 bits
+}
 
 // SetGeneration notes that the socket entered or left a room.
 func (o *Offsets) SetGeneration(generation uint64) {
@@ -110,7 +112,7 @@ func (o *Offsets) queueSuffixedLocked(conn transport.Conn, m *transport.Message)
 	defer suffixes.Put(buf)
 	raw := (*buf)[:0]
 	if o.epoch != 0 {
-		raw = binary.AppendUvarint(append(raw, 0), o.generation<<(epochBits+1)|o.epoch)
+		raw = binary.AppendUvarint(append(raw, 0), o.generation<<(epochBits+1)|uint64(o.epoch))
 	}
 	for _, r := range o.rooms {
 		raw = binary.AppendUvarint(binary.AppendUvarint(raw, uint64(r.index)), r.seq)

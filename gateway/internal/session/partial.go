@@ -4,8 +4,15 @@ import (
 	"sync"
 	"time"
 
+	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 )
+
+// assembly is a packet whose attachments are still to come.
+type assembly struct {
+	*socketio.Assembler
+	share transport.Share // what is kept of it, of the bytes of all sessions
+}
 
 // partials are the sessions that have sent a packet without all of its attachments: nothing of a frame that never comes would bound
 // their time. The deadline is one for the whole packet, and moves on while its bytes arrive (transport.ArrivalDeadline). While an attachment is
@@ -72,7 +79,7 @@ func (s *Server) closeLate(now time.Time) {
 // countPartial counts what is kept of a packet whose attachments are still to come, nothing for a whole one. It is called by whoever
 // receives.
 func (s *Session) countPartial(kept int) error {
-	if !s.partial.Set(s.server.cfg.Unfinished, kept, false) {
+	if s.asm != nil && !s.asm.share.Set(s.server.cfg.Unfinished, kept, false) {
 		return errOverload
 	}
 	return nil

@@ -193,11 +193,15 @@ func (s *Server) retain(session *Session, conn *transport.Polling) {
 }
 
 // finalPackets answers the GET that comes after a session's end, once.
-func (s *Server) finalPackets(sid string) (PollResponse, bool) {
+func (s *Server) finalPackets(text string) (PollResponse, bool) {
+	id, ok := s.sids.parse(text)
+	if !ok {
+		return PollResponse{}, false
+	}
 	s.mu.Lock()
-	t, ok := s.ended[sid]
+	t, ok := s.ended[id]
 	if ok && !t.conn.Pending() {
-		delete(s.ended, sid)
+		delete(s.ended, id)
 		ok = false
 	}
 	s.mu.Unlock()
@@ -215,9 +219,9 @@ func (s *Server) finalPackets(sid string) (PollResponse, bool) {
 func (s *Server) sweepClosed(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for sid, t := range s.ended {
+	for id, t := range s.ended {
 		if now.After(t.until) {
-			delete(s.ended, sid)
+			delete(s.ended, id)
 		}
 	}
 }

@@ -15,7 +15,7 @@ type RawApp interface {
 }
 
 // SID is the session's secret id. It must not reach other clients, logs or metrics.
-func (s *Session) SID() string { return s.sid }
+func (s *Session) SID() string { return s.server.sids.text(s.sid) }
 
 // Send sends one Engine.IO message to a session of a RawApp.
 func (s *Session) Send(content []byte, binary bool) {

@@ -42,5 +42,5 @@ func (s *Session) logEnd(reason transport.Reason) {
 	}
 	s.server.log.Info("connection closed",
 		slog.String("reason", string(reason)), slog.String("address", s.headers.RemoteIP), slog.String("transport", by),
-		slog.String("user_id", user), slog.String("socket_id", socket), slog.Float64("seconds", time.Since(s.opened).Seconds()))
+		slog.String("user_id", user), slog.String("socket_id", socket), slog.Float64("seconds", s.age(time.Now()).Seconds()))
 }

@@ -60,6 +60,7 @@ type Event struct {
 type Server struct {
 	// Fixed at birth.
 	cfg      Config
+	born     time.Time
 	app      App
 	log      *slog.Logger
 	stats    *stats.Stats
@@ -76,23 +77,23 @@ type Server struct {
 	opened atomic.Int64
 
 	mu       sync.Mutex // guards what follows
-	sessions map[string]*Session
-	ended    map[string]closedSession
+	sessions map[[idBytes]byte]*Session
+	ended    map[sid]closedSession
 	draining bool
 }
 
 // NewServer makes a server. names are the namespaces and events that packets usually carry; it saves their allocation.
 func NewServer(cfg Config, sids *SIDs, app App, names socketio.Names, st *stats.Stats, log *slog.Logger) *Server {
 	s := &Server{
-		cfg: cfg, sids: sids, app: app, log: log, stats: st,
+		cfg: cfg, born: time.Now(), sids: sids, app: app, log: log, stats: st,
 		limits: socketio.Limits{MaxAttachments: cfg.MaxAttachments, MaxDepth: cfg.MaxDepth, Known: names},
 		ping:   transport.TextMessage(string(rune(engineio.Ping))),
 
 		suspicions: obs.NewSamplers(suspicionInterval),
 		refusals:   obs.NewSamplers(refusalInterval),
 	}
-	s.sessions = make(map[string]*Session)
-	s.ended = make(map[string]closedSession)
+	s.sessions = make(map[[idBytes]byte]*Session)
+	s.ended = make(map[sid]closedSession)
 	s.partials.sessions = make(map[*Session]*partial)
 	s.wheel = newWheel(cfg.PingInterval, cfg.PingTimeout)
 	return s
@@ -134,14 +135,14 @@ func (s *Server) Open(conn transport.Conn, headers Headers) *Session {
 
 // open makes a session and queues its open packet. A draining server makes one that is closed already.
 func (s *Server) open(conn transport.Conn, headers Headers, upgrades []string) (_ *Session, refused bool) {
-	session := &Session{server: s, conn: conn, headers: headers, sid: s.sids.New(), opened: time.Now()}
+	session := &Session{server: s, conn: conn, headers: headers, sid: s.sids.new(), opened: time.Since(s.born)}
 	if p := session.polling(); p != nil {
 		p.Bind(session) // before anybody can end it
 	}
 	s.mu.Lock()
 	refused = s.draining
 	if !refused {
-		s.sessions[session.sid] = session
+		s.sessions[session.sid.random] = session
 	}
 	s.mu.Unlock()
 	if refused {
@@ -158,7 +159,7 @@ func (s *Server) open(conn transport.Conn, headers Headers, upgrades []string) (
 	s.stats.Connections.Inc()
 	b := transport.NewBuilder(200)
 	conn.Queue(b.Message(engineio.AppendOpen(b.Buffer(), engineio.Handshake{
-		SID: session.sid, Upgrades: upgrades,
+		SID: session.SID(), Upgrades: upgrades,
 		PingInterval: int(s.cfg.PingInterval.Milliseconds()),
 		PingTimeout:  int(s.cfg.PingTimeout.Milliseconds()),
 		MaxPayload:   s.cfg.MaxPayload,
@@ -171,10 +172,17 @@ func (s *Server) open(conn transport.Conn, headers Headers, upgrades []string) (
 // Find gives the session with a sid; nil when there is none here.
 func (s *Server) Find(sid string) *Session { return s.session(sid) }
 
-func (s *Server) session(sid string) *Session {
+func (s *Server) session(text string) *Session {
+	id, ok := s.sids.parse(text)
+	if !ok {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.sessions[sid]
+	if found := s.sessions[id.random]; found != nil && found.sid == id {
+		return found
+	}
+	return nil
 }
 
 // MaxBody tells how many bytes a POST of a session may have; 0 where there is none.
@@ -196,8 +204,8 @@ func (s *Server) End(sid string, reason transport.Reason) {
 // forget removes an ended session.
 func (s *Server) forget(session *Session) {
 	s.mu.Lock()
-	_, known := s.sessions[session.sid]
-	delete(s.sessions, session.sid)
+	_, known := s.sessions[session.sid.random]
+	delete(s.sessions, session.sid.random)
 	s.mu.Unlock()
 	if known {
 		s.count.Add(-1)
@@ -217,9 +225,15 @@ func (s *Server) Refuse() []*Session {
 	return open
 }
 
+// The size of an id: bytes, and characters of base64.
+const (
+	idBytes = 15
+	idChars = idBytes * 8 / 6
+)
+
 // NewID makes an id of 120 random bits in 20 characters, safe in URLs and subjects.
 func NewID() string {
-	var raw [15]byte
+	var raw [idBytes]byte
 	_, _ = rand.Read(raw[:]) // never fails (crypto/rand)
 	return base64.RawURLEncoding.EncodeToString(raw[:])
 }

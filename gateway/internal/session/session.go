@@ -21,8 +21,8 @@ type Session struct {
 	server  *Server
 	conn    transport.Conn
 	headers Headers
-	sid     string
-	opened  time.Time
+	sid     sid
+	opened  time.Duration // since the server's birth
 
 	bodies    atomic.Int32            // POSTs whose body is arriving
 	admitted  atomic.Bool             // a namespace has let the client in
@@ -33,24 +33,29 @@ type Session struct {
 
 	// Owned by whoever receives: the WebSocket's reader, or the POST that holds receiving, which is held at the upgrade too.
 	receiving sync.Mutex
-	asm       *socketio.Assembler // nil until a binary packet comes
+	asm       *assembly           // nil until a binary packet comes
 	control   transport.Allowance // of packets that are no events
 	connects  transport.Allowance // of CONNECTs
-	partial   transport.Share     // what asm keeps, of the bytes of all sessions
+	inBatch   *Socket             // has had an Event since its last BatchEnd
 	watched   bool                // the session is one of the server's partials
 	gone      bool                // the session has ended
-	inBatch   *Socket             // has had an Event since its last BatchEnd
 
-	mu      sync.Mutex // guards what follows; the conn's and the client's locks may be taken under it
-	sockets []*Socket  // one for each namespace
-	pending []connecting
+	// Guarded by mu; they stand here because they fit.
+	closed bool
+	ponged bool // a pong came since the last ping
+
+	mu      sync.Mutex  // guards what follows; the conn's and the client's locks may be taken under it
+	sockets []*Socket   // one for each namespace
+	pending *connecting // the first CONNECT that is being decided
 	pongs   pongs
-	closed  bool
 	place   transport.Place // among the strangers
 	first   *Socket         // that was admitted, for the log: it may have left before the session ends
 }
 
 var _ transport.Receiver = (*Session)(nil)
+
+// age is how long ago the session was opened.
+func (s *Session) age(now time.Time) time.Duration { return now.Sub(s.server.born) - s.opened }
 
 // Headers gives what was kept of the handshake request.
 func (s *Session) Headers() Headers { return s.headers }
@@ -121,7 +126,8 @@ func (s *Session) packet(packet engineio.Packet) error {
 		return s.message(packet)
 	case engineio.Pong:
 		s.mu.Lock()
-		s.pongs.came(time.Since(s.opened))
+		s.ponged = true
+		s.pongs.came(s.age(time.Now()))
 		s.mu.Unlock()
 	case engineio.Close:
 		s.BatchEnd() // what the client said before it went still counts
@@ -184,7 +190,7 @@ func (s *Session) message(packet engineio.Packet) error {
 		return errBeforeConnect
 	}
 	if s.asm == nil {
-		s.asm = socketio.NewAssembler(s.server.cfg.MaxPayload)
+		s.asm = &assembly{Assembler: socketio.NewAssembler(s.server.cfg.MaxPayload)}
 	}
 	if _, err = s.asm.Text(decoded); err != nil {
 		return err

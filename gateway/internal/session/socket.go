@@ -16,8 +16,12 @@ type Socket struct {
 	Offsets *Offsets
 
 	session *Session
-	left    bool // guarded by session.mu: the namespace is left
+	alone   [1]*Socket // itself
+	left    bool       // guarded by session.mu: the namespace is left
 }
+
+// Alone is the list that has this socket alone. It takes no memory of its own, and must not be changed.
+func (s *Socket) Alone() []*Socket { return s.alone[:] }
 
 // Session gives the session that the socket belongs to.
 func (s *Socket) Session() *Session { return s.session }

@@ -23,7 +23,7 @@ func (s *Session) admit() {
 func (s *Session) awaitLocked() {
 	switch strangers := s.server.cfg.Strangers; {
 	case s.admitted.Load(), s.closed:
-	case len(s.pending) > 0:
+	case s.pending != nil:
 		strangers.Leave(&s.place)
 	default:
 		strangers.Wait(s, &s.place, true)
@@ -33,7 +33,7 @@ func (s *Session) awaitLocked() {
 // Displace implements transport.Stranger: another client needs the place.
 func (s *Session) Displace() bool {
 	s.mu.Lock()
-	stranger := !s.admitted.Load() && len(s.pending) == 0 && !s.closed
+	stranger := !s.admitted.Load() && s.pending == nil && !s.closed
 	s.mu.Unlock()
 	if !stranger {
 		return false

@@ -68,5 +68,5 @@ func (s *Session) likelyCause(packet engineio.Packet, err error) Cause {
 func (s *Session) everConnected() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.sockets)+len(s.pending) > 0
+	return len(s.sockets) > 0 || s.pending != nil
 }

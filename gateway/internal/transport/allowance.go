@@ -3,27 +3,28 @@ package transport
 import "time"
 
 // Allowance bounds what a peer sends that no other limit counts: so many units at once, and so many a second. The zero value is
-// full. It has no lock: its owner guards it.
+// full. It has no lock: its owner guards it. It is one word, because every connection has several.
 type Allowance struct {
-	used float64 // units
-	at   int64   // Unix nanoseconds: when used was brought up to date
+	used float32 // units
+	at   uint32  // Unix milliseconds, without the high bits: when used was brought up to date
 }
 
 // Take takes units, or reports false when they are not there.
 func (a *Allowance) Take(units, rate, burst float64, now time.Time) bool {
-	at := now.UnixNano()
-	a.used = max(0, a.used-rate*float64(max(0, at-a.at))/float64(time.Second))
-	a.at = at
-	if a.used+units > burst {
-		return false
+	at := uint32(now.UnixMilli())    //nolint:gosec // only differences count
+	passed := max(0, int32(at-a.at)) //nolint:gosec // less than 24 days; after more a bucket may fill once later
+	used := max(0, float64(a.used)-rate*float64(passed)/1000)
+	taken := used+units <= burst
+	if taken {
+		used += units
 	}
-	a.used += units
-	return true
+	a.used, a.at = float32(used), at
+	return taken
 }
 
 // Wait is how long it takes until units are there, counted from the Take that was refused.
 func (a *Allowance) Wait(units, rate, burst float64) time.Duration {
-	return time.Duration((a.used + units - burst) / rate * float64(time.Second))
+	return time.Duration((float64(a.used) + units - burst) / rate * float64(time.Second))
 }
 
 // What a peer may send beside messages and events, each with a price in units. A price is about the work that it makes.

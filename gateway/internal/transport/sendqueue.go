@@ -84,86 +84,101 @@ func (q *sendQueue) over() bool { return q.stuck && q.backlog() > q.bound }
 // reset forgets what waits.
 func (q *sendQueue) reset() { q.waiting, q.large, q.ahead = 0, 0, 0 }
 
-// frameQueue is the sendQueue of a conn that writes a stream of frames. It borrows its buffer, so that a conn with nothing
-// to send owns none.
-type frameQueue struct {
+// frameQueue is the sendQueue of a conn that writes a stream of frames. It borrows the queue with its buffer, so that a conn with
+// nothing to send has a nil pointer.
+type frameQueue struct{ *sendBuffer }
+
+// sendBuffer is what waits in a frameQueue.
+type sendBuffer struct {
 	sendQueue
 	shared  *sendBuffers
-	buf     *[]byte // nil when nothing waits
-	sent    int     // bytes at the front of buf that are written
-	counted int     // how many of the waiting bytes are in shared's count
+	bytes   []byte
+	sent    int // bytes at the front that are written
+	counted int // how many of the waiting bytes are in shared's count
 }
 
-// append queues bytes that were admitted, or that have to go out in any case.
-func (q *frameQueue) append(p []byte) {
-	if q.buf == nil {
-		q.buf = q.shared.get()
-	}
-	*q.buf = append(*q.buf, p...)
-	q.added(len(p))
-}
-
-// appendSuffixed queues a message with its suffix.
-func (q *frameQueue) appendSuffixed(m *Message, suffix []byte) {
-	if q.buf == nil {
-		q.buf = q.shared.get()
-	}
-	before := len(*q.buf)
-	*q.buf = m.AppendSuffixed(*q.buf, suffix)
-	q.added(len(*q.buf) - before)
-}
-
-// added counts n bytes that were appended. Those that the next flush most likely takes along stay out of the shared count: all
-// conns change that one, and every event to every socket would.
-func (q *frameQueue) added(n int) {
-	q.appended(n)
-	if q.stuck {
-		q.count()
-	}
-}
-
-// count brings the shared count up to what waits.
-func (q *frameQueue) count() {
-	if q.counted != q.waiting {
-		q.shared.waiting.Add(int64(q.waiting - q.counted))
-		q.counted = q.waiting
+// begin borrows a buffer for a queue that has none.
+func (q *frameQueue) begin(shared *sendBuffers) {
+	if q.sendBuffer == nil {
+		q.sendBuffer = shared.get()
 	}
 }
 
 // empty tells whether nothing waits.
-func (q *frameQueue) empty() bool { return q.buf == nil }
+func (q *frameQueue) empty() bool { return q.sendBuffer == nil }
 
-// next gives the bytes that go out next. They are valid until the queue changes.
-func (q *frameQueue) next() []byte { return (*q.buf)[q.sent:] }
+// size is how many bytes wait.
+func (q *frameQueue) size() int {
+	if q.empty() {
+		return 0
+	}
+	return q.waiting
+}
 
 // wrote forgets n bytes at the front. What is left is stuck, and counts.
 func (q *frameQueue) wrote(n int) {
 	q.sendQueue.wrote(n)
 	q.count()
-	if q.sent += n; q.sent == len(*q.buf) {
-		q.shared.put(q.buf)
-		q.buf, q.sent = nil, 0
-	}
-}
-
-// compact moves what waits to the front of the buffer once half of it is written, so that the buffer of a long queue does not
-// grow with what passes through.
-func (q *frameQueue) compact() {
-	if q.buf != nil && q.sent > 0 && q.sent >= len(*q.buf)/2 {
-		*q.buf = append((*q.buf)[:0], (*q.buf)[q.sent:]...)
-		q.sent = 0
+	if q.sent += n; q.sent == len(q.bytes) {
+		q.giveBack()
 	}
 }
 
 // drop forgets everything.
 func (q *frameQueue) drop() {
-	if q.buf == nil {
+	if q.empty() {
 		return
 	}
-	q.shared.put(q.buf)
-	q.buf, q.sent = nil, 0
 	q.reset()
 	q.count()
+	q.giveBack()
+}
+
+func (q *frameQueue) giveBack() {
+	q.shared.put(q.sendBuffer)
+	q.sendBuffer = nil
+}
+
+// append queues bytes that were admitted, or that have to go out in any case.
+func (b *sendBuffer) append(p []byte) {
+	b.bytes = append(b.bytes, p...)
+	b.added(len(p))
+}
+
+// appendSuffixed queues a message with its suffix.
+func (b *sendBuffer) appendSuffixed(m *Message, suffix []byte) {
+	before := len(b.bytes)
+	b.bytes = m.AppendSuffixed(b.bytes, suffix)
+	b.added(len(b.bytes) - before)
+}
+
+// added counts n bytes that were appended. Those that the next flush most likely takes along stay out of the shared count: all
+// conns change that one, and every event to every socket would.
+func (b *sendBuffer) added(n int) {
+	b.appended(n)
+	if b.stuck {
+		b.count()
+	}
+}
+
+// count brings the shared count up to what waits.
+func (b *sendBuffer) count() {
+	if b.counted != b.waiting {
+		b.shared.waiting.Add(int64(b.waiting - b.counted))
+		b.counted = b.waiting
+	}
+}
+
+// next gives the bytes that go out next. They are valid until the queue changes.
+func (b *sendBuffer) next() []byte { return b.bytes[b.sent:] }
+
+// compact moves what waits to the front of the buffer once half of it is written, so that the buffer of a long queue does not
+// grow with what passes through.
+func (b *sendBuffer) compact() {
+	if b.sent > 0 && b.sent >= len(b.bytes)/2 {
+		b.bytes = append(b.bytes[:0], b.bytes[b.sent:]...)
+		b.sent = 0
+	}
 }
 
 // packetQueue is the sendQueue of a conn that hands packets out when it is asked for them.
@@ -224,6 +239,7 @@ func (q *packetQueue) drop() {
 
 // sendBuffers are the buffers of all send queues of a server, and the count of what waits in them.
 type sendBuffers struct {
+	bound   int // bytes that wait for one conn
 	pool    sync.Pool
 	waiting atomic.Int64 // bytes that a flush left behind
 }
@@ -234,17 +250,17 @@ const (
 	keepBuffer = 64 << 10
 )
 
-func (b *sendBuffers) get() *[]byte {
-	if buf, ok := b.pool.Get().(*[]byte); ok {
+func (b *sendBuffers) get() *sendBuffer {
+	if buf, ok := b.pool.Get().(*sendBuffer); ok {
 		return buf
 	}
-	buf := make([]byte, 0, sendBufferSize)
-	return &buf
+	return &sendBuffer{sendQueue: sendQueue{bound: b.bound}, shared: b, bytes: make([]byte, 0, sendBufferSize)}
 }
 
-func (b *sendBuffers) put(buf *[]byte) {
-	if cap(*buf) <= keepBuffer {
-		*buf = (*buf)[:0]
+// put takes a buffer back whose bytes are not in the count any more.
+func (b *sendBuffers) put(buf *sendBuffer) {
+	if cap(buf.bytes) <= keepBuffer {
+		*buf = sendBuffer{sendQueue: sendQueue{bound: b.bound}, shared: b, bytes: buf.bytes[:0]}
 		b.pool.Put(buf)
 	}
 }

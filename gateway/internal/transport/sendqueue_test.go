@@ -122,23 +122,26 @@ func TestLargeIsCountedExactly(t *testing.T) {
 // TestFrameQueueKeepsTheOrder writes from the queue in pieces while more is appended. What a write left, and what comes while the
 // queue is stuck, is in the count of all queues.
 func TestFrameQueueKeepsTheOrder(t *testing.T) {
-	var shared sendBuffers
-	q := frameQueue{shared: &shared}
+	shared := sendBuffers{bound: 1 << 20}
+	var q frameQueue
 	var in, out strings.Builder
 	for i := range 1000 {
 		p := strings.Repeat(string(rune('a'+i%26)), i%300+1)
 		in.WriteString(p)
+		q.begin(&shared)
 		q.stuck = i%3 == 0
 		q.append([]byte(p))
 		n := min(len(q.next()), i%400)
 		if n > 0 {
 			out.Write(q.next()[:n])
 			q.wrote(n)
+		}
+		if n > 0 && !q.empty() {
 			q.compact()
 		}
-		counted := int(shared.waiting.Load()) == q.waiting
-		if q.empty() != (q.waiting == 0) || (n > 0 || q.stuck) && !counted || in.Len()-out.Len() != q.waiting {
-			t.Fatalf("%d bytes wait, %d of all queues, want %d", q.waiting, shared.waiting.Load(), in.Len()-out.Len())
+		counted := int(shared.waiting.Load()) == q.size()
+		if q.empty() != (q.size() == 0) || (n > 0 || !q.empty() && q.stuck) && !counted || in.Len()-out.Len() != q.size() {
+			t.Fatalf("%d bytes wait, %d of all queues, want %d", q.size(), shared.waiting.Load(), in.Len()-out.Len())
 		}
 	}
 	if !q.empty() {
@@ -152,8 +155,8 @@ func TestFrameQueueKeepsTheOrder(t *testing.T) {
 		t.Errorf("%d bytes wait in all queues after the end, want 0", got)
 	}
 	q.drop()
-	if !q.empty() || q.waiting != 0 || shared.waiting.Load() != 0 {
-		t.Errorf("%d bytes wait after drop, want none", q.waiting)
+	if !q.empty() || q.size() != 0 || shared.waiting.Load() != 0 {
+		t.Errorf("%d bytes wait after drop, want none", q.size())
 	}
 }
 

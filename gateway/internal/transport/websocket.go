@@ -32,6 +32,7 @@ type Server struct {
 	log    *slog.Logger
 	out    sendBuffers
 	in     sync.Pool      // *[]byte of readSize
+	begun  sync.Pool      // *inbound
 	tasks  sync.WaitGroup // readers, writers that wait for the kernel, ends of polling conns
 
 	lingering atomic.Int64
@@ -47,6 +48,8 @@ func NewServer(limits Limits, log *slog.Logger) *Server {
 	}
 	s := &Server{limits: limits, born: time.Now(), log: log}
 	s.in.New = func() any { buf := make([]byte, readSize); return &buf }
+	s.begun.New = func() any { return new(inbound) }
+	s.out.bound = limits.SendQueue
 	return s
 }
 
@@ -70,13 +73,8 @@ type WebSocket struct {
 	raw    syscall.RawConn // nil: the portable path
 	owner  Receiver
 
-	parser    parser        // owned by the reader, like the next six
-	bounded   bool          // a read deadline is set
-	counted   int32         // bytes of the message that has begun, as far as they have moved the deadline on
-	boundedAt uint64        // the parser's units when that message began
-	deadline  time.Duration // of it, since the server's birth
-	control   Allowance     // of frames that no message comes of
-	share     Share         // of what all conns keep of messages that have begun
+	in      *inbound  // owned by the reader, like the next; nil while it waits and nothing has begun
+	control Allowance // of frames that no message comes of
 
 	arriving atomic.Bool // bounded, for others to see
 	known    atomic.Bool // the peer has shown who it is
@@ -99,14 +97,25 @@ var _ Conn = (*WebSocket)(nil)
 // Serve reads from an upgraded connection until it ends, in a goroutine of its own, and calls the owner that bind makes.
 // pending are bytes that came together with the handshake.
 func (s *Server) Serve(conn net.Conn, pending []byte, bind func(Conn) Receiver) {
-	c := &WebSocket{server: s, conn: conn, parser: parser{maxMessage: s.limits.FirstMessage}}
-	c.out.bound, c.out.shared = s.limits.SendQueue, &s.out
+	s.Accept(conn, nil, pending, bind)
+}
+
+// Accept is Serve for a connection whose handshake is still to be answered. The answer goes out together with what bind queues.
+func (s *Server) Accept(conn net.Conn, answer, pending []byte, bind func(Conn) Receiver) {
+	c := &WebSocket{server: s, conn: conn}
 	if sc, ok := conn.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw = raw
 		}
 	}
+	if len(answer) > 0 {
+		c.out.begin(&s.out)
+		c.out.append(answer)
+	}
 	c.owner = bind(c)
+	if len(answer) > 0 {
+		c.Flush()
+	}
 	s.tasks.Add(1)
 	go c.run(pending)
 }
@@ -116,11 +125,19 @@ func (s *Server) Serve(conn net.Conn, pending []byte, bind func(Conn) Receiver) 
 //
 //	run ──nothing left──► go wait ──readable──► run …
 func (c *WebSocket) run(pending []byte) {
+	if c.in == nil {
+		c.in = c.server.begun.Get().(*inbound)
+	}
 	err := c.receive(pending)
 	for err == nil {
 		err = c.readOnce()
 	}
 	if errors.Is(err, errNothing) {
+		if !c.in.bounded { // nothing has begun
+			*c.in = inbound{}
+			c.server.begun.Put(c.in)
+			c.in = nil
+		}
 		go c.wait()
 		return
 	}
@@ -153,9 +170,6 @@ func readable(fd int) bool {
 	return n > 0 || err != nil && !errors.Is(err, syscall.EAGAIN)
 }
 
-// anew stands for boundedAt when a message that has begun gets its whole time again.
-const anew = ^uint64(0)
-
 // errNothing tells that a read would have to wait.
 var errNothing = errors.New("nothing to read")
 
@@ -169,59 +183,19 @@ func (c *WebSocket) receive(data []byte) error {
 	for {
 		waited, goOn := c.waitResumed()
 		if waited {
-			c.boundedAt = anew // the time that was not read is not the peer's
+			c.in.boundedAt = anew // the time that was not read is not the peer's
 		}
-		if !goOn || !c.parser.stopped { // reading may go on by now, as far as the conn is concerned
+		if !goOn || !c.in.parser.stopped { // reading may go on by now, as far as the conn is concerned
 			break
 		}
-		kept := c.parser.rest
-		c.parser.rest = nil
+		kept := c.in.parser.rest
+		c.in.parser.rest = nil
 		if err := c.feed(kept); err != nil {
 			return err
 		}
 	}
 	c.boundFrame()
 	return nil
-}
-
-// boundFrame sets the deadline of a message that has begun, moves it on with the message's bytes, and lifts it when there is none.
-// Only what the message grows by counts: empty fragments, and control frames in between, do not prolong it.
-func (c *WebSocket) boundFrame() {
-	held := int32(c.parser.held()) //nolint:gosec // within the limit of a message
-	arrival := ArrivalDeadline{patience: c.server.limits.FrameTimeout, deadline: c.server.born.Add(c.deadline)}
-	begun := !c.bounded || c.boundedAt != c.parser.units
-	switch {
-	case !c.parser.incomplete():
-		if c.bounded {
-			c.bounded = false
-			c.arriving.Store(false)
-			c.setReadDeadline(time.Time{})
-		}
-		return
-	case begun:
-		arrival = NewArrivalDeadline(arrival.patience, time.Now())
-	case held > c.counted:
-		arrival.Moved(int(held-c.counted), time.Now())
-	default:
-		return
-	}
-	if !c.bounded {
-		c.arriving.Store(true)
-	}
-	if watcher, ok := c.owner.(ArrivalWatcher); ok && begun {
-		watcher.MessageBegun()
-	}
-	c.bounded, c.boundedAt, c.counted, c.deadline = true, c.parser.units, held, arrival.deadline.Sub(c.server.born)
-	c.setReadDeadline(arrival.deadline)
-}
-
-// setReadDeadline bounds the next reads, unless the conn is closing: then the deadline that woke the reader stands.
-func (c *WebSocket) setReadDeadline(at time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closing {
-		_ = c.conn.SetReadDeadline(at)
-	}
 }
 
 // linger discards what the peer still sends until it closes too: closing a TCP connection with unread bytes resets it, and
@@ -234,10 +208,9 @@ func (c *WebSocket) linger() {
 		return
 	}
 	_ = c.conn.SetReadDeadline(time.Now().Add(c.server.limits.CloseTimeout))
-	buf := c.borrow()
-	defer c.server.in.Put(buf)
+	var discarded [512]byte // a gateway that goes away has very many that linger
 	for {
-		if _, err := c.conn.Read(*buf); err != nil {
+		if _, err := c.conn.Read(discarded[:]); err != nil {
 			return
 		}
 	}
@@ -258,7 +231,11 @@ func (c *WebSocket) readOnce() error {
 		return err
 	}
 	if n > 0 {
-		return c.receive((*buf)[:n])
+		err := c.receive((*buf)[:n])
+		if err == nil && c.raw != nil && n < len(*buf) {
+			err = errNothing // else there would have been more; what has come meanwhile, wait sees
+		}
+		return err
 	}
 	switch {
 	case errors.Is(readErr, syscall.EAGAIN):
@@ -272,14 +249,15 @@ func (c *WebSocket) readOnce() error {
 func (c *WebSocket) borrow() *[]byte { return c.server.in.Get().(*[]byte) }
 
 func (c *WebSocket) feed(data []byte) error {
-	c.parser.maxMessage = c.maxMessage()
-	err := c.parser.feed(data, (*receiving)(c), c.holdsBack)
+	parser := &c.in.parser
+	parser.maxMessage = c.maxMessage()
+	err := parser.feed(data, (*receiving)(c), c.holdsBack)
 	c.owner.BatchEnd()
 	if err == nil {
-		err = c.count(c.parser.held())
+		err = c.count(parser.held())
 	}
-	if price := c.parser.price; price > 0 && err == nil {
-		c.parser.price = 0
+	if price := parser.price; price > 0 && err == nil {
+		parser.price = 0
 		if !c.control.Take(float64(price), ControlRate, ControlBurst, time.Now()) {
 			return &closeError{CodePolicy, ReasonFlood, "too many control frames"}
 		}
@@ -293,7 +271,7 @@ type receiving WebSocket
 func (r *receiving) message(data []byte, binary bool) {
 	c := (*WebSocket)(r)
 	c.owner.Receive(data, binary)
-	c.parser.maxMessage = c.maxMessage() // what it said may have shown who the peer is
+	c.in.parser.maxMessage = c.maxMessage() // what it said may have shown who the peer is
 }
 
 func (r *receiving) ping(data []byte) {
@@ -322,17 +300,6 @@ func (c *WebSocket) finish(err error) {
 	c.owner.Closed(reason)
 }
 
-// count counts what is kept of a message that has begun.
-func (c *WebSocket) count(held int) error {
-	if held == 0 && c.share.bytes == 0 {
-		return nil
-	}
-	if !c.share.Set(c.server.limits.Unfinished, held, !c.known.Load()) {
-		return &closeError{CodeTryAgainLater, ReasonOverload, "too much has begun to arrive"}
-	}
-	return nil
-}
-
 func (c *WebSocket) maxMessage() int {
 	if c.known.Load() {
 		return c.server.limits.MaxMessage
@@ -359,6 +326,7 @@ func (c *WebSocket) closeLocked(code Code, reason Reason) {
 		c.shutLocked() // nothing reaches it any more, or its descriptor is needed now
 		return
 	}
+	c.out.begin(&c.server.out)
 	c.out.append(closeFrame(code))
 	_ = c.conn.SetWriteDeadline(time.Now().Add(c.server.limits.CloseTimeout))
 	c.flushLocked()

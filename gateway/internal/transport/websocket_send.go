@@ -35,7 +35,10 @@ func (c *WebSocket) frameEndsLocked(ended bool) {
 		c.unended = &unendedFrame{}
 		return
 	}
-	c.out.append(c.unended.pong)
+	if pong := c.unended.pong; len(pong) > 0 {
+		c.out.begin(&c.server.out)
+		c.out.append(pong)
+	}
 	c.unended = nil
 }
 
@@ -68,6 +71,7 @@ func (c *WebSocket) admitLocked(size int, m *Message) bool {
 	if c.closing || c.slow {
 		return false
 	}
+	c.out.begin(&c.server.out) // an empty queue takes everything, so that something will be in it
 	verdict := c.out.admit(size, m.volatile, m.answer)
 	if verdict == slow {
 		c.slow = true
@@ -90,7 +94,7 @@ func (c *WebSocket) FlushDue() bool { return c.due.Load() }
 func (c *WebSocket) QueuedBytes() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.out.waiting
+	return c.out.size()
 }
 
 // Flush implements Conn.
@@ -99,14 +103,14 @@ func (c *WebSocket) Flush() {
 	defer c.mu.Unlock()
 	c.due.Store(false)
 	c.flushLocked()
-	if c.slow || c.out.over() {
+	if c.slow || !c.out.empty() && c.out.over() {
 		c.closeLocked(CodePolicy, ReasonSlow)
 	}
 }
 
 // flushLocked writes without waiting; what the kernel does not take is left to a goroutine.
 func (c *WebSocket) flushLocked() {
-	if c.out.stuck || c.done || c.out.empty() {
+	if c.done || c.out.empty() || c.out.stuck {
 		return
 	}
 	if c.raw == nil {
@@ -176,7 +180,11 @@ func (c *WebSocket) drain() {
 			break
 		}
 		c.wrote(n)
-		c.out.compact()
+		if !c.out.empty() {
+			c.out.compact()
+		}
 	}
-	c.out.stuck = false
+	if !c.out.empty() {
+		c.out.stuck = false
+	}
 }

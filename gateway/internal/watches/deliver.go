@@ -17,7 +17,7 @@ import (
 const (
 	deliverEvery = time.Second // a socket gets presence:changed at most so often
 	maxDelivered = 500         // users in one presence:changed; more wait for the next
-	flushEvery   = 512         // sockets between two flushes, as the send buffers of all at once would be much
+	flushEvery   = 64          // sockets between two flushes, as the send buffers of all at once would be much
 )
 
 // deliverLoop takes in what changed, and sends it to those who watch.
