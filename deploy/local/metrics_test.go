@@ -125,7 +125,10 @@ func exposedMetrics(t *testing.T) map[string]bool {
 	}
 	stop()
 	select {
-	case <-ended:
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("run = %v\n%s", err, out)
+		}
 	case <-time.After(patience):
 		t.Fatal("the system does not stop")
 	}
