@@ -131,6 +131,6 @@ func clusterConfig(cfg Config) cluster.Config {
 func usualNames() []string {
 	return append(namespaces.All(),
 		"room:join", "room:leave", "room:message", "message:send", "message", "message:read", "message:readers", "message:history", "room:list",
-		"room:create", "room:open", "room:get", "room:members", "typing:start", "typing:stop", "chat:message", "announcement", "presence:get", "presence:watch", "notification:list", "notification:read",
+		"room:create", "room:open", "room:get", "room:members", "room:prefs", "room:invite", "user:block", "user:unblock", "typing:start", "typing:stop", "chat:message", "announcement", "presence:get", "presence:watch", "notification:list", "notification:read",
 	)
 }

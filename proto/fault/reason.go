@@ -15,6 +15,8 @@ const (
 	ReasonNotAllowed Reason = "not_allowed"      // the role in the room does not suffice, or nobody may
 	ReasonExists     Reason = "exists"           // there is such a room already
 	ReasonKind       Reason = "kind_not_allowed" // rooms of this kind are not made so
+	ReasonBlocked    Reason = "blocked"          // one of two users has blocked the other
+	ReasonInvite     Reason = "invite_expired"   // the invite is used up, over, or was none
 	ReasonLastOwner  Reason = "last_owner"       // the room would have no owner
 	ReasonChanged    Reason = "changed"          // the room is another version by now
 	ReasonSlowMode   Reason = "slow_mode"        // the member has said something a moment ago; RetryAfter says when it may again

@@ -111,6 +111,8 @@ func (s *Standing) refuseMember(act Act, at time.Time) error {
 	switch {
 	case act == Speak && s.Archived:
 		return Archived()
+	case act == Speak && s.MutedUntil.After(at) && s.Kind == Direct: // by nobody else than one of the two
+		return Blocked()
 	case act == Speak && s.MutedUntil.After(at):
 		return &fault.Error{Kind: fault.Forbidden, Reason: fault.ReasonMuted, Message: "You are muted in this room", Until: ending(s.MutedUntil)}
 	case act == Speak && s.ByToken && !s.Granted.has(MaySend):
@@ -140,6 +142,11 @@ func Archived() error {
 }
 
 func notMember() error { return fault.New(fault.Forbidden, "Not a member of this room") }
+
+// Blocked is the refusal of what one of two users has blocked between them.
+func Blocked() error {
+	return fault.Because(fault.Forbidden, fault.ReasonBlocked, "One of you has blocked the other")
+}
 
 // Banned is the refusal of a banned user.
 func Banned(until time.Time) error {

@@ -61,6 +61,8 @@ func expected(kind Kind, v visitor, r restriction, act Act) string {
 		return "ok"
 	case r.banned > 0:
 		return "forbidden banned"
+	case member && act == Speak && r.muted > 0 && kind == Direct: // nobody is a moderator there
+		return "forbidden blocked"
 	case member && act == Speak && r.muted > 0:
 		return "forbidden muted"
 	case member && act == Speak && v.byToken && v.granted&MaySend == 0:

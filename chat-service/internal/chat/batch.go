@@ -28,6 +28,9 @@ type Needs struct {
 	Logs    []UserID     // whose logs are told something: to be locked, and made where they do not exist
 	Infos   []RoomID     // that are told of in a log
 	Usage   []UserID     // of whom it has to be known what they have used of their Quotas; all of them are among Names
+	Prefs   []Membership // whose Prefs have to be known
+	Blocks  []Pair       // of which it has to be known whether they are
+	Invites []InviteHash // whose invitations have to be known
 
 	repeats bool // they were
 }
@@ -50,6 +53,7 @@ func NeedsOf(commands []Command, repeats bool) Needs {
 	n.Create, n.Rooms, n.Members, n.Repeats = unique(n.Create), unique(n.Rooms), unique(n.Members), unique(n.Repeats)
 	n.Owners, n.Company, n.Logs, n.Infos = unique(n.Owners), unique(n.Company), unique(n.Logs), unique(n.Infos)
 	n.Counts, n.Usage = unique(n.Counts), unique(n.Usage)
+	n.Prefs, n.Blocks, n.Invites = unique(n.Prefs), unique(n.Blocks), unique(n.Invites)
 	n.Names = Newest(n.Names)
 	return n
 }
@@ -81,10 +85,13 @@ type State struct {
 	Sent    map[Repeat]Outcome    // the first messages of Repeats
 	Usage   map[UserID]Usage      // of Needs.Usage, where they have used anything
 	Quotas  Quotas
-	Repeats bool                // Sent has all that there are
-	Written map[int]Outcome     // by index: commands that an earlier try of unknown outcome wrote after all
-	Again   bool                // there was such a try: what it may have done is what is asked for
-	Logs    map[UserID]uint64   // the last sequences of Needs.Logs
+	Repeats bool                 // Sent has all that there are
+	Written map[int]Outcome      // by index: commands that an earlier try of unknown outcome wrote after all
+	Again   bool                 // there was such a try: what it may have done is what is asked for
+	Logs    map[UserID]uint64    // the last sequences of Needs.Logs
+	Prefs   map[Membership]Prefs // of Needs.Prefs
+	Blocks  map[Pair]bool        // of Needs.Blocks
+	Invites map[InviteHash]Invitation
 	Infos   map[RoomID]RoomInfo // of Needs.Infos, those that exist; members are counted as far as maxCounted
 	Counts  map[RoomID]int      // of Needs.Counts, as far as it matters to who may come
 }
@@ -137,6 +144,12 @@ type Changes struct {
 	// Repeats are those of refused commands, if they were not asked for: the Store looks for them and has the batch decided again, because
 	// what was done before is not refused.
 	Repeats []Repeat
+	// Prefs are how users want rooms shown from now on, in order.
+	Prefs []ChangedPrefs
+	// Blocks are who blocks whom, or no longer, in order.
+	Blocks []ChangedBlock
+	// Invites are new invitations, and the uses that others have left, in order.
+	Invites []Invitation
 	// Unmade are rooms of State.Fresh that no command made after all: to be deleted.
 	Unmade []RoomID
 }
@@ -171,7 +184,9 @@ type ChangedRoom struct {
 }
 
 // Empty tells that there is nothing to write.
-func (c *Changes) Empty() bool { return len(c.Events)+len(c.Audit)+len(c.Told) == 0 }
+func (c *Changes) Empty() bool {
+	return len(c.Events)+len(c.Audit)+len(c.Told)+len(c.Blocks)+len(c.Invites) == 0
+}
 
 // Decide says what the commands, one after the other, do to what there is. The outcomes go with the commands by index. State and
 // commands stay as they are.
@@ -204,6 +219,8 @@ type batch struct {
 	usage   map[UserID]Usage // that has changed
 
 	tellings []telling
+	blocks   map[Pair]bool
+	invites  map[InviteHash]Invitation
 }
 
 type changingRoom struct {

@@ -51,6 +51,9 @@ type Join struct {
 	Origin
 
 	Create access.Kind // of the room that is made where there is none; "" = none is made
+
+	Invite  InviteHash // that the user shows, if Inviter is set
+	Inviter UserID     // who made it
 }
 
 // Leave ends the user's membership.

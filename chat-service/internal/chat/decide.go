@@ -99,6 +99,9 @@ func (c Join) need(n *Needs) {
 	if c.Create != "" {
 		n.Create = append(n.Create, c.Room)
 	}
+	if c.Inviter != "" {
+		n.Invites, n.Members = append(n.Invites, c.Invite), append(n.Members, Membership{c.Room, c.Inviter})
+	}
 }
 
 // decide makes the user a member, and the owner of a public room that has none.
@@ -115,10 +118,19 @@ func (c Join) decide(b *batch) Outcome {
 		}
 	}
 	s := b.asking(r, c.Origin)
-	if err := s.Refuse(access.Enter, b.state.At); err != nil {
-		return Outcome{Err: err}
+	err := s.Refuse(access.Enter, b.state.At)
+	if c.Inviter != "" && r != nil && (!s.Member || s.ByToken) && !s.BannedUntil.After(b.state.At) {
+		if i, ok := b.invitation(c, r); ok {
+			return b.enterInvited(c, r, i, s.Member)
+		}
+		if err != nil {
+			return Outcome{Err: ErrInvite()}
+		}
 	}
-	if s.Member {
+	switch {
+	case err != nil:
+		return Outcome{Err: err}
+	case s.Member:
 		return Outcome{}
 	}
 	if b.full(c.Room, r) {
@@ -294,13 +306,21 @@ func (c Open) need(n *Needs) {
 		n.Names, n.Usage = append(n.Names, c.name()), append(n.Usage, c.User)
 	}
 	needLogs(n, c.Origin, c.Others)
+	needBlocks(n, c.User, c.Others)
 }
 
 // decide makes the direct room, unless there is one.
 func (c Open) decide(b *batch) Outcome {
 	if r := b.room(c.Room); r != nil {
 		s := b.asking(r, c.Origin)
-		return Outcome{Err: s.Refuse(access.Read, b.state.At)}
+		err := s.Refuse(access.Read, b.state.At)
+		if err == nil && s.MutedUntil.After(b.state.At) {
+			err = access.Blocked()
+		}
+		return Outcome{Err: err}
+	}
+	if err := b.refuseBlocked(c.User, c.Others); err != nil {
+		return Outcome{Err: err}
 	}
 	r, err := b.found(c.Origin, NewRoom{Kind: access.Direct}, len(c.Others))
 	switch {

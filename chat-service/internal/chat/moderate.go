@@ -68,6 +68,7 @@ const (
 	actUnmute  = "unmute"
 	actUpdate  = "update"
 	actArchive = "archive"
+	actInvite  = "invite"
 )
 
 // Why somebody is no member any more, in UserLeft.
@@ -169,6 +170,7 @@ func (b *batch) exit(o Origin, r *changingRoom, left UserLeft) Outcome {
 		r.Owner, r.inherit = "", true
 	}
 	r.grown--
+	b.changes.Prefs = slices.DeleteFunc(b.changes.Prefs, func(p ChangedPrefs) bool { return p.Membership == Membership{o.Room, left.User} })
 	reason := left.Reason
 	if reason == "" {
 		reason = LeftBySelf

@@ -37,6 +37,10 @@ func Routes(service *usecases.Service) []eventserver.Route {
 		{Event: "room:unban", Namespaces: both, Write: act(e.restrict(false, false))},
 		{Event: "room:mute", Namespaces: both, Write: act(e.restrict(true, true))},
 		{Event: "room:unmute", Namespaces: both, Write: act(e.restrict(true, false))},
+		{Event: "room:prefs", Namespaces: both, Repeatable: true, Write: write(e.prefs)},
+		{Event: "room:invite", Namespaces: both, Handle: handle(e.invite)},
+		{Event: "user:block", Namespaces: both, Repeatable: true, Handle: handle(e.block(false))},
+		{Event: "user:unblock", Namespaces: both, Repeatable: true, Handle: handle(e.block(true))},
 		{Event: "room:list", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.rooms)},
 		{Event: "room:message", Namespaces: both, Handle: handle(e.roomMessage)},
 		{Event: "typing:start", Namespaces: both, Repeatable: true, Handle: handle(e.startTyping)},
@@ -184,7 +188,13 @@ func (e events) room(ctx context.Context, c usecases.Caller, r *eventserver.Requ
 	if err != nil {
 		return nil, err
 	}
-	return ack(wire.RoomGetAck(&info, standing)), nil
+	var own usecases.Own
+	if standing.Member {
+		if own, err = e.service.Own(ctx, c, id); err != nil {
+			return nil, err
+		}
+	}
+	return ack(wire.RoomGetAck(&info, standing, own)), nil
 }
 
 func (e events) members(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {

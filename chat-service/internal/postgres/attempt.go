@@ -151,6 +151,7 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, err
 	if len(needs.Logs) > 0 {
 		steps = append(steps, lockLogs(needs.Logs, &state)) // behind the rooms and the names, always
 	}
+	steps = append(steps, needSteps(&needs, &state)...)
 	if len(needs.Infos) > 0 {
 		steps = append(steps, readInfos(needs.Infos, &state))
 	}

@@ -109,7 +109,7 @@ func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time)
 	}
 	steps = append(steps, membershipSteps(changes)...)
 	steps = append(steps, moderationSteps(changes, at)...)
-	steps = append(append(steps, roomSteps(changes.Rooms)...), told...)
+	steps = append(append(append(steps, roomSteps(changes.Rooms)...), ownSteps(changes)...), told...)
 	if len(changes.Usage) > 0 {
 		steps = append(steps, keepUsage(changes.Usage))
 	}

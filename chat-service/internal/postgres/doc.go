@@ -16,6 +16,9 @@
 //	receipts     read up to a sequence
 //	user_logs    the counter last_seq of a user's log
 //	user_events  the facts of users' logs, the last thousand of each
+//	room_prefs   how users want their rooms shown
+//	blocks       who has blocked whom
+//	invites      what is kept of invites
 //	outbox       one row a transaction: its events, until the stream has them
 //	notifications
 //

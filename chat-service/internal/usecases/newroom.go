@@ -97,7 +97,7 @@ func (s *Service) Open(ctx context.Context, c Caller, others []chat.UserID) (inf
 	info, standing, err := s.store.Room(ctx, c.of(room), c.granted(room))
 	if err != nil || standing.Exists {
 		if err == nil {
-			err = standing.Refuse(access.Read, time.Now())
+			err = refuseOpen(standing)
 		}
 		return info, false, err
 	}
@@ -113,6 +113,15 @@ func (s *Service) Open(ctx context.Context, c Caller, others []chat.UserID) (inf
 	}
 	info, _, err = s.store.Room(ctx, c.of(room), c.granted(room))
 	return info, o.Changed, err
+}
+
+// refuseOpen refuses the direct room that there is to who may not read it, and to two of whom one has blocked the other.
+func refuseOpen(s access.Standing) error {
+	err := s.Refuse(access.Read, time.Now())
+	if err == nil && s.MutedUntil.After(time.Now()) {
+		err = access.Blocked()
+	}
+	return err
 }
 
 // Room tells who may look at a room what it is, and how the caller stands to it.

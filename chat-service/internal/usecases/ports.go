@@ -92,6 +92,14 @@ type Store interface {
 	LogHeads(ctx context.Context, users []chat.UserID) (map[chat.UserID]uint64, error)
 	// GrownLogs lists the users whose logs were told something after a time by the database's clock, up to a limit of facts.
 	GrownLogs(ctx context.Context, since time.Time, limit int) (chat.Grown, error)
+	// Own reads what a room is to a member of it.
+	Own(ctx context.Context, m chat.Membership) (Own, error)
+	// CountBlocks tells how many users a user blocks, as far as most.
+	CountBlocks(ctx context.Context, user chat.UserID, most int) (int, error)
+	// Invitation finds what is kept of an invite.
+	Invitation(ctx context.Context, hash chat.InviteHash) (i chat.Invitation, ok bool, err error)
+	// CountInvites tells how many invitations of a room are good; it deletes some that are not.
+	CountInvites(ctx context.Context, room chat.RoomID) (int, error)
 	// Members lists the users of a room, in order.
 	Members(ctx context.Context, room chat.RoomID) ([]chat.UserID, error)
 	// MemberList lists members of a room with what there is to say of each.

@@ -26,6 +26,8 @@ type JoinRequest struct {
 	Room  chat.RoomID
 	Since *uint64 // history after this sequence, instead of the last 50
 	Limit int     // of the history after Since; 0 = 500
+
+	Invite string // that lets the caller in; "" = none
 }
 
 // Join makes the caller a member, if it is not one already, and reads what the socket has to see first: head, role
@@ -43,12 +45,17 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 		if err != nil {
 			return View{}, err
 		}
-		join := chat.Join{Origin: c.in(r.Room)}
-		if !view.Exists && !chat.IsDirectID(r.Room) {
+		join, refused := chat.Join{Origin: c.in(r.Room)}, view.Refuse(access.Enter, time.Now())
+		switch {
+		case r.Invite != "" && !view.Member && !view.BannedUntil.After(time.Now()):
+			if err := s.invited(ctx, &join, r.Invite, refused); err != nil {
+				return View{}, err
+			}
+		case !view.Exists && !chat.IsDirectID(r.Room):
 			join.Create = s.cfg.Autocreate
 		}
-		if err := view.Refuse(access.Enter, time.Now()); err != nil && join.Create == "" {
-			return View{}, err
+		if refused != nil && join.Create == "" && join.Inviter == "" {
+			return View{}, refused
 		}
 		if view.Counts() {
 			view.fit(maxJoinWeight, page.After != nil)

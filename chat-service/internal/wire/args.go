@@ -45,7 +45,7 @@ func RoomOnly(args []byte) (chat.RoomID, error) {
 	return r.Room, err
 }
 
-// RoomJoin reads `roomId` or `{ roomId, since?, limit? }`.
+// RoomJoin reads `roomId` or `{ roomId, since?, limit?, invite? }`.
 func RoomJoin(args []byte) (usecases.JoinRequest, error) {
 	var r usecases.JoinRequest
 	elements, err := splitArgs(args)
@@ -67,6 +67,9 @@ func RoomJoin(args []byte) (usecases.JoinRequest, error) {
 		return r, err
 	}
 	if r.Since, err = o.sequence("since"); err != nil {
+		return r, err
+	}
+	if r.Invite, _, err = o.string("invite"); err != nil {
 		return r, err
 	}
 	r.Limit, err = o.limit()

@@ -173,12 +173,14 @@ func RoomOpenAck(r *chat.RoomInfo, created bool) []byte {
 	return append(strconv.AppendBool(b, created), `}]`...)
 }
 
-// RoomGetAck is the ack of room:get; the role is that of a member.
-func RoomGetAck(r *chat.RoomInfo, s access.Standing) []byte {
+// RoomGetAck is the ack of room:get; what follows the room is a member's own.
+func RoomGetAck(r *chat.RoomInfo, s access.Standing, own usecases.Own) []byte {
 	b := append(make([]byte, 0, 256+len(r.Profile.Data)), `[{"ok":true,"room":`...)
 	b = appendRoomInfo(b, r)
 	if s.Counts() {
 		b = rawjson.AppendString(append(b, `,"role":`...), string(s.Role))
+		b = strconv.AppendUint(append(b, `,"marker":{"seq":`...), own.Marker, 10)
+		b = appendPrefs(append(b, `},"prefs":`...), own.Prefs)
 	}
 	return append(b, `}]`...)
 }

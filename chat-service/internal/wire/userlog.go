@@ -12,6 +12,8 @@ const (
 	roomAdded   = "me:room-added"
 	roomRemoved = "me:room-removed"
 	logReset    = "me:reset"
+
+	prefsChanged = "me:prefs"
 )
 
 // appendUseq writes `[{"useq":…`.
@@ -31,4 +33,17 @@ func removedArgs(useq uint64, f chat.RoomRemoved) []byte {
 	b := appendUseq(make([]byte, 0, 80+len(f.Room)), useq)
 	b = rawjson.AppendString(append(b, `,"roomId":`...), string(f.Room))
 	return append(rawjson.AppendString(append(b, `,"reason":`...), f.Reason), `}]`...)
+}
+
+// prefsArgs writes `[{ useq, roomId, prefs }]`.
+func prefsArgs(useq uint64, f chat.PrefsChanged) []byte {
+	b := appendUseq(make([]byte, 0, 96+len(f.Room)), useq)
+	b = rawjson.AppendString(append(b, `,"roomId":`...), string(f.Room))
+	return append(appendPrefs(append(b, `,"prefs":`...), f.Prefs), `}]`...)
+}
+
+func appendPrefs(b []byte, p chat.Prefs) []byte {
+	b = strconv.AppendBool(append(b, `{"muted":`...), p.Muted)
+	b = strconv.AppendBool(append(b, `,"hidden":`...), p.Hidden)
+	return append(strconv.AppendBool(append(b, `,"pinned":`...), p.Pinned), '}')
 }

@@ -1,0 +1,109 @@
+package postgres_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
+)
+
+func TestOwn(t *testing.T) {
+	s := open(t, database(t))
+	m := chat.Membership{Room: "r", User: "ann"}
+	own := func(want usecases.Own) {
+		t.Helper()
+		got, err := s.Own(t.Context(), m)
+		if diff := cmp.Diff(want, got); diff != "" || err != nil {
+			t.Errorf("Own: %v (-want +got):\n%s", err, diff)
+		}
+	}
+	outcomes, _ := commit(t, s, join("r", "ann"), send("r", "ann", "hi", ""))
+	own(usecases.Own{})
+	if _, err := s.MarkRead(t.Context(), []usecases.Receipt{{Membership: m, Message: outcomes[1].ID}}); err != nil {
+		t.Fatal(err)
+	}
+	commit(t, s, chat.SetPrefs{Origin: by("r", "ann"), Muted: new(true)})
+	_, out := commit(t, s, chat.SetPrefs{Origin: by("r", "ann"), Pinned: new(true)})
+	if diff := cmp.Diff([]string{"3 me:prefs"}, told(t, out.Events)); diff != "" {
+		t.Errorf("what goes out (-want +got):\n%s", diff)
+	}
+	own(usecases.Own{Marker: outcomes[1].Seq, Prefs: chat.Prefs{Muted: true, Pinned: true}})
+	commit(t, s, leave("r", "ann"), join("r", "ann"))
+	own(usecases.Own{Marker: outcomes[1].Seq})
+}
+
+// TestBlockAgainstOpen: of two who open a room while one of them blocks the other, nobody ends up in a room in which they may speak.
+func TestBlockAgainstOpen(t *testing.T) {
+	cfg := database(t)
+	s := open(t, cfg)
+	opener, blocker := writer(t, open(t, cfg), nowhere{}), writer(t, open(t, cfg), nowhere{})
+	for i := range 20 {
+		ann, bob := chat.UserID(fmt.Sprint("ann", i)), chat.UserID(fmt.Sprint("bob", i))
+		room := chat.DirectID([]chat.UserID{ann, bob})
+		var both sync.WaitGroup
+		both.Go(func() {
+			_, _ = opener.Do(context.Background(), chat.Open{Origin: by(room, bob), Others: []chat.Invited{{User: ann, Role: access.RoleMember}}})
+		})
+		both.Go(func() {
+			if _, err := blocker.Do(context.Background(), chat.Block{Origin: by(room, ann), Who: bob}); err != nil {
+				t.Errorf("block: %v", err)
+			}
+		})
+		both.Wait()
+		standing, _, err := s.Standing(t.Context(), chat.Membership{Room: room, User: bob})
+		if err != nil || standing.Refuse(access.Speak, time.Now()) == nil {
+			t.Errorf("bob may speak to ann, who blocked him: %+v, %v", standing, err)
+		}
+		if outcomes, _ := commit(t, s, chat.Block{Origin: by(room, ann), Who: bob, End: true}); !outcomes[0].Changed {
+			t.Error("the block was not there")
+		}
+	}
+	if n, err := s.CountBlocks(t.Context(), "ann0", 10); n != 0 || err != nil {
+		t.Errorf("CountBlocks = %d, %v, want 0", n, err)
+	}
+}
+
+// TestInviteIsUsedExactly: many who come at once, through several replicas, are as many as the invite says.
+func TestInviteIsUsedExactly(t *testing.T) {
+	cfg := database(t)
+	s := open(t, cfg)
+	const uses, guests = 7, 30
+	hash := chat.HashInvite("secret")
+	until := time.Now().Add(time.Hour)
+	commit(t, s, chat.Create{Origin: by("r", "ann"), New: chat.NewRoom{Kind: access.Private}},
+		chat.Invite{Origin: by("r", "ann"), Hash: hash, Role: access.RoleMember, Uses: uses, Until: until},
+		chat.Invite{Origin: by("r", "ann"), Hash: chat.HashInvite("over"), Role: access.RoleMember, Uses: 1, Until: time.Now().Add(-time.Hour)})
+	if n, err := s.CountInvites(t.Context(), "r"); n != 1 || err != nil {
+		t.Errorf("CountInvites = %d, %v, want 1", n, err)
+	}
+	if _, ok, err := s.Invitation(t.Context(), chat.HashInvite("over")); ok || err != nil {
+		t.Errorf("an invitation that is over is still there: %v, %v", ok, err)
+	}
+	replicas := []*usecases.Writer{writer(t, open(t, cfg), nowhere{}), writer(t, open(t, cfg), nowhere{})}
+	var in atomic.Int32
+	var all sync.WaitGroup
+	for i := range guests {
+		all.Go(func() {
+			j := join("r", chat.UserID(fmt.Sprint("guest", i)))
+			j.Create, j.Invite, j.Inviter = "", hash, "ann"
+			if o, err := replicas[i%2].Do(context.Background(), j); err == nil && o.Changed {
+				in.Add(1)
+			}
+		})
+	}
+	all.Wait()
+	if in.Load() != uses {
+		t.Errorf("%d came in by an invite for %d", in.Load(), uses)
+	}
+	if i, ok, err := s.Invitation(t.Context(), hash); ok || err != nil {
+		t.Errorf("the invite is not used up: %+v, %v", i, err)
+	}
+}

@@ -1,0 +1,136 @@
+package usecases
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/proto/fault"
+)
+
+// Bounds of blocks and invites.
+const (
+	maxBlocked    = 1000 // users whom one user blocks
+	maxInvites    = 100  // of a room, at the same time
+	maxUses       = 10_000
+	maxInviteLife = 30 * 24 * time.Hour
+	inviteLife    = 7 * 24 * time.Hour // where nothing is said
+)
+
+// Own is what a room is to one of its members.
+type Own struct {
+	Marker uint64 // the sequence of the message up to which the member has read; 0 = none
+	Prefs  chat.Prefs
+}
+
+// Own reads what a room is to a member of it.
+func (s *Service) Own(ctx context.Context, c Caller, room chat.RoomID) (Own, error) {
+	return s.store.Own(ctx, c.of(room))
+}
+
+// SetPrefs changes how the caller wants a room shown, on all devices.
+func (s *Service) SetPrefs(c Caller, p chat.SetPrefs, done func(error)) error {
+	p.Origin = c.in(p.Room)
+	return s.writer.Submit(p, func(o chat.Outcome) { done(o.Err) })
+}
+
+// Block has the caller block another user, or ends that.
+func (s *Service) Block(ctx context.Context, c Caller, who chat.UserID, end bool) error {
+	if who == c.User {
+		return chat.ErrSelfBlock()
+	}
+	if !end {
+		n, err := s.store.CountBlocks(ctx, c.User, maxBlocked)
+		if err != nil {
+			return err
+		}
+		if n >= maxBlocked {
+			return fault.Newf(fault.TooLarge, "At most %d users can be blocked", maxBlocked)
+		}
+	}
+	room := chat.DirectID(sortedPair(c.User, who))
+	if _, err := s.writer.Do(ctx, chat.Block{Origin: c.in(room), Who: who, End: end}); err != nil {
+		return err
+	}
+	for _, user := range []chat.UserID{c.User, who} {
+		s.members.forget(chat.Membership{Room: room, User: user})
+	}
+	return nil
+}
+
+func sortedPair(a, b chat.UserID) []chat.UserID {
+	if b < a {
+		a, b = b, a
+	}
+	return []chat.UserID{a, b}
+}
+
+// InviteRequest is an invite to make.
+type InviteRequest struct {
+	Room chat.RoomID
+	Uses int           // 0 = once
+	Life time.Duration // 0 = inviteLife
+	Role access.Role   // "" = member
+}
+
+func (r *InviteRequest) check() error {
+	switch {
+	case r.Uses < 0 || r.Uses > maxUses:
+		return fault.Newf(fault.Invalid, "uses must be 1 to %d", maxUses)
+	case r.Life < 0 || r.Life > maxInviteLife:
+		return fault.Newf(fault.Invalid, "expiresInMs must be 1 to %d", maxInviteLife.Milliseconds())
+	case r.Role != "" && !r.Role.Valid():
+		return fault.New(fault.Invalid, "role must be owner, moderator or member")
+	}
+	return nil
+}
+
+// Invite makes an invite by which others join a room, and tells until when. It is kept nowhere.
+func (s *Service) Invite(ctx context.Context, c Caller, r InviteRequest) (invite string, until time.Time, err error) {
+	if err = r.check(); err != nil {
+		return "", until, err
+	}
+	standing, _, err := s.store.Standing(ctx, c.of(r.Room))
+	if err == nil {
+		standing.Granted = c.granted(r.Room)
+		err = standing.Refuse(access.Moderate, time.Now()) // with the room's own answer to a stranger
+	}
+	if err != nil {
+		return "", until, err
+	}
+	n, err := s.store.CountInvites(ctx, r.Room)
+	if err == nil && n >= maxInvites {
+		err = fault.Newf(fault.TooLarge, "A room has at most %d invites at the same time", maxInvites)
+	}
+	if err != nil {
+		return "", until, err
+	}
+	invite = rand.Text()
+	command := chat.Invite{Origin: c.in(r.Room), Hash: chat.HashInvite(invite), Role: r.Role, Uses: max(r.Uses, 1)}
+	if command.Role == "" {
+		command.Role = access.RoleMember
+	}
+	if r.Life == 0 {
+		r.Life = inviteLife
+	}
+	command.Until = time.Now().Add(r.Life).UTC().Truncate(time.Millisecond)
+	_, err = s.writer.Do(ctx, command)
+	return invite, command.Until, err
+}
+
+// invited adds the invitation to a join that shows an invite. refused is what the room says without one.
+func (s *Service) invited(ctx context.Context, join *chat.Join, invite string, refused error) error {
+	hash := chat.HashInvite(invite)
+	i, ok, err := s.store.Invitation(ctx, hash)
+	switch {
+	case err != nil:
+		return err
+	case ok && i.Room == join.Room:
+		join.Invite, join.Inviter = hash, i.By
+	case refused != nil:
+		return chat.ErrInvite()
+	}
+	return nil
+}

@@ -1,0 +1,115 @@
+// What is a user's own of its rooms: preferences and markers, whom it blocks, and whom it invites.
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { connect } from './client.js';
+import { any, exact, iso, ok, refused, seq, text } from './expect.js';
+import { newUser, roomId } from './user.js';
+
+const plain = { muted: false, hidden: false, pinned: false };
+
+test('preferences and the marker of a room are a member\'s own, on all devices', async (t) => {
+  const [ann, bob] = [await newUser('ann'), await newUser('bob')];
+  const [a, a2, b] = [await connect(t, ann), await connect(t, ann, { gateway: 1 }), await connect(t, bob)];
+  const room = roomId();
+  await a.join(room);
+  await b.join(room);
+  const sent = await b.emit('message:send', { roomId: room, content: 'hi' });
+  ok(await a.emit('room:get', room), { room: any, role: 'owner', marker: { seq: 0 }, prefs: plain });
+  ok(await a.emit('message:read', { roomId: room, messageId: sent.id }));
+  ok(await a.emit('room:prefs', { roomId: room, muted: true, pinned: true }));
+  ok(await a.emit('room:prefs', { roomId: room, pinned: true }), {}); // nothing new
+  ok(await a2.emit('room:prefs', { roomId: room, pinned: false, hidden: true }));
+  for (const device of [a, a2]) {
+    exact(await device.take('me:prefs'), { useq: 2, roomId: room, prefs: { muted: true, hidden: false, pinned: true } });
+    exact(await device.take('me:prefs'), { useq: 3, roomId: room, prefs: { muted: true, hidden: true, pinned: false } });
+  }
+  ok(await a2.emit('room:get', room), { room: any, role: 'owner', marker: { seq: sent.seq }, prefs: { muted: true, hidden: true, pinned: false } });
+  ok(await b.emit('room:get', room), { room: any, role: 'member', marker: { seq: 0 }, prefs: plain });
+  assert.deepEqual(b.seen('me:prefs'), []);
+
+  ok(await a.emit('room:leave', { roomId: room }));
+  ok(await a.emit('room:get', room), { room: any });
+  refused(await a.emit('room:prefs', { roomId: room, muted: true }), 'forbidden');
+  await a.join(room);
+  assert.deepEqual((await a.emit('room:get', room)).prefs, plain, 'they end with the membership');
+  refused(await a.emit('room:prefs', { roomId: room, muted: 'yes' }), 'invalid');
+  const secret = (await b.emit('room:create', { kind: 'private' })).room.roomId;
+  for (const id of [secret, roomId('nowhere')]) refused(await a.emit('room:prefs', { roomId: id, muted: true }), 'not_found');
+});
+
+test('who is blocked opens no direct room, and neither speaks in the one that there is', async (t) => {
+  const [ann, bob, cid] = [await newUser('ann'), await newUser('bob'), await newUser('cid')];
+  const [a, b, c] = [await connect(t, ann), await connect(t, bob, { gateway: 1 }), await connect(t, cid)];
+  const blocked = (reply) => assert.equal(refused(reply, 'forbidden').reason, 'blocked');
+  ok(await a.emit('user:block', cid.id));
+  ok(await a.emit('user:block', { userId: cid.id }), {}); // twice
+  blocked(await c.emit('room:open', { userIds: [ann.id] }));
+  blocked(await a.emit('room:open', { userIds: [cid.id] }));
+  blocked(await a.emit('room:open', { userIds: [bob.id, cid.id] }));
+  ok(await b.emit('room:open', { userIds: [ann.id, cid.id] }), { room: any, created: true });
+
+  const room = (await b.emit('room:open', { userIds: [ann.id] })).room.roomId;
+  await a.join(room);
+  await b.join(room);
+  ok(await a.emit('user:block', bob.id));
+  for (const client of [a, b]) {
+    blocked(await client.emit('message:send', { roomId: room, content: 'hi' }));
+    blocked(await client.emit('room:message', { roomId: room }));
+    blocked(await client.emit('room:open', { userIds: [client === a ? bob.id : ann.id] }));
+    assert.equal((await client.emit('message:history', { roomId: room })).ok, true, 'it can still be read');
+  }
+  ok(await b.emit('user:unblock', ann.id), {}); // it is ann's to end
+  blocked(await b.emit('message:send', { roomId: room, content: 'hi' }));
+  ok(await b.emit('user:block', ann.id));
+  ok(await a.emit('user:unblock', bob.id));
+  blocked(await a.emit('message:send', { roomId: room, content: 'hi' }));
+  ok(await b.emit('user:unblock', { userId: ann.id }));
+  assert.equal((await a.emit('message:send', { roomId: room, content: 'hi' })).ok, true);
+  assert.equal((await b.take('message:new')).content, 'hi');
+  ok(await b.emit('room:open', { userIds: [ann.id] }), { room: any, created: false });
+  refused(await a.emit('user:block', ann.id), 'invalid');
+  refused(await a.emit('user:block', ''), 'invalid');
+  refused(await a.emit('user:block'), 'invalid');
+});
+
+test('an invite lets in as many as it says, until it ends, and tells a stranger nothing', async (t) => {
+  const users = await Promise.all(['ann', 'mod', 'bob', 'cid', 'dan', 'eve'].map((name) => newUser(name)));
+  const [ann, mod, bob, cid, dan, eve] = users;
+  const [a, m, b, c, d, e] = await Promise.all(users.map((user, i) => connect(t, user, { gateway: i })));
+  const room = (await a.emit('room:create', { kind: 'private', members: [{ userId: mod.id, role: 'moderator' }] })).room.roomId;
+  const made = await m.emit('room:invite', { roomId: room, uses: 2, role: 'moderator' });
+  ok(made, { invite: text, expiresAt: iso });
+  assert.ok(made.invite.length >= 20);
+  assert.ok(Math.abs(Date.parse(made.expiresAt) - Date.now() - 7 * 86_400_000) < 600_000, made.expiresAt);
+  const come = (client, invite, roomId = room) => client.emit('room:join', { roomId, invite });
+  const expired = (reply) => assert.equal(refused(reply, 'forbidden').reason, 'invite_expired');
+
+  expired(await come(b, 'wrong'));
+  expired(await come(b, 'wrong', roomId('nowhere')));
+  expired(await come(b, made.invite, roomId('elsewhere')));
+  refused(await b.emit('room:join', room), 'not_found');
+  const replies = await Promise.all([b, c, d, e].map((client) => come(client, made.invite)));
+  assert.equal(replies.filter((r) => r.ok).length, 2, JSON.stringify(replies));
+  for (const reply of replies) if (reply.ok) ok(reply, { roomId: room, seq, role: 'moderator', hasMore: false }); else expired(reply);
+  const inside = [b, c, d, e].filter((_, i) => replies[i].ok);
+  await inside[0].take('me:room-added', (event) => event.room.roomId === room);
+
+  const [out, other] = [[b, bob], [c, cid], [d, dan], [e, eve]].filter((_, i) => !replies[i].ok);
+  const brief = await a.emit('room:invite', { roomId: room, expiresInMs: 1, uses: 5 });
+  await new Promise((resolve) => { setTimeout(resolve, 20); });
+  expired(await come(out[0], brief.invite));
+  ok(await a.emit('room:ban', { roomId: room, userId: out[1].id }));
+  const good = await m.emit('room:invite', { roomId: room, uses: 5 });
+  assert.equal(refused(await come(out[0], good.invite), 'forbidden').reason, 'banned');
+  ok(await a.emit('room:remove', { roomId: room, userIds: [mod.id] }), { done: [mod.id], failed: [] });
+  expired(await come(other[0], good.invite)); // whoever invited has gone
+
+  assert.equal(refused(await inside[0].emit('room:invite', { roomId: room, role: 'owner' }), 'forbidden').reason, 'not_allowed');
+  refused(await other[0].emit('room:invite', { roomId: room }), 'not_found');
+  for (const bad of [{ uses: 0 }, { uses: 1.5 }, { uses: 20_000 }, { expiresInMs: 0 }, { expiresInMs: 1e12 }, { role: 'king' }]) {
+    refused(await a.emit('room:invite', { roomId: room, ...bad }), 'invalid');
+  }
+  const direct = (await a.emit('room:open', { userIds: [bob.id] })).room.roomId;
+  refused(await a.emit('room:invite', { roomId: direct }), 'forbidden');
+});
