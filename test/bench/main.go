@@ -84,7 +84,7 @@ func run(o *options) (err error) {
 
 // start starts what the flags ask for; what has started is returned also with an error.
 func start(ctx context.Context, o *options, say func(string, ...any)) (systems []*system.System, err error) {
-	env := system.Env{DatabaseURL: o.databaseURL, Binary: o.binary, Say: say}
+	env := system.Env{DatabaseURL: o.databaseURL, Binary: o.binary, PresenceScope: o.PresenceScope, Say: say}
 	if o.logFile != "" {
 		f, err := os.Create(o.logFile)
 		if err != nil {

@@ -68,6 +68,7 @@ func parse(args []string, env func(string) string) (*options, error) {
 	f.IntVar(&o.IdleConns, "idle", 5000, "connections of idle and storm, a number")
 	f.IntVar(&o.Rate, "rate", 500, "messages of latency, per second")
 	f.IntVar(&o.Pace, "pace", 10_000, "messages of pace, per second, into many rooms; half of it into one")
+	f.StringVar(&o.PresenceScope, "presence-scope", "", "PRESENCE_SCOPE of the systems started: everyone, rooms or none; with another one than everyone, a presence event in storm is a problem")
 	f.DurationVar(&o.Duration, "duration", 10*time.Second, "how long each load is measured")
 	f.DurationVar(&o.Warmup, "warmup", 2*time.Second, "how long each load runs before it is measured")
 	f.IntVar(&o.Loops, "loops", 2, "threads of the load generator, a number")
@@ -113,6 +114,9 @@ func (o *options) check() error {
 		if need := uint64(max(o.Conns, o.IdleConns+100) + reserveFDs); need > limit.Cur { //nolint:gosec // not negative
 			return fmt.Errorf("%d connections need %d file descriptors, the limit is %d", max(o.Conns, o.IdleConns), need, limit.Cur)
 		}
+	}
+	if !slices.Contains([]string{"", "everyone", "rooms", "none"}, o.PresenceScope) {
+		return errors.New("-presence-scope must be everyone, rooms or none")
 	}
 	if o.urls != "" && (o.secret == "" || o.split) {
 		return errors.New("-url needs -secret (or JWT_SECRET) and excludes -split")

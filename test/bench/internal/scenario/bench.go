@@ -28,6 +28,8 @@ type Options struct {
 	Rate      int // messages per second of latency
 	Pace      int // messages per second of pace into many rooms; half as many into one
 
+	PresenceScope string // PRESENCE_SCOPE of the system; "" is its default
+
 	// The times of each load.
 	Warmup   time.Duration // under load, not measured
 	Duration time.Duration // under load, measured

@@ -34,6 +34,7 @@ type counts struct {
 	// Read by anybody, for the progress lines.
 	opened, joined, sent, acked, failed, delivered atomic.Int64
 	due                                            atomic.Int64 // deliveries that the acknowledged messages make
+	presence                                       atomic.Int64 // events that tell who is online
 
 	// Owned by the loop.
 	gaps, repeats int64
@@ -197,6 +198,9 @@ func (c *crowd) Event(conn *swarm.Conn, p sioclient.Packet) {
 	case "room:user-joined", "room:user-left":
 		c.durable(m, t, p.Body)
 		return
+	case "users:online", "presence:changed":
+		t.presence.Add(1) // nobody here watches anybody
+		return
 	default:
 		return
 	}
@@ -243,6 +247,7 @@ func sentCount(t *counts) *atomic.Int64      { return &t.sent }
 func ackedCount(t *counts) *atomic.Int64     { return &t.acked }
 func failedCount(t *counts) *atomic.Int64    { return &t.failed }
 func dueCount(t *counts) *atomic.Int64       { return &t.due }
+func presenceCount(t *counts) *atomic.Int64  { return &t.presence }
 func deliveredCount(t *counts) *atomic.Int64 { return &t.delivered }
 
 func (c *crowd) sum(of func(*counts) *atomic.Int64) (n int64) {

@@ -157,7 +157,8 @@ func (b *Bench) storm(ctx context.Context, r *report.Result) error {
 		wait := 500*time.Millisecond + rand.N(time.Second) //nolint:gosec // spreading, not a secret
 		time.AfterFunc(wait, func() { m.conn.Do(func() { c.swarm.Redial(m.conn) }) })
 	}
-	from, start := b.usage(), time.Now()
+	before, _ := b.rss()
+	told, from, start := c.sum(presenceCount), b.usage(), time.Now()
 	for _, m := range c.members {
 		m.conn.Do(func() {
 			if m.conn.Open() {
@@ -194,6 +195,29 @@ func (b *Bench) storm(ctx context.Context, r *report.Result) error {
 	r.Add("all are back after", "s", took.Seconds(), report.Lower)
 	r.Add("turned away", "", float64(refused.Load()), report.Neutral)
 	b.addCPU(r, "", from, to)
+	if after, known := b.rss(); known {
+		addStormMemory(r, before, after)
+	}
+	return b.untold(ctx, r, c, told)
+}
+
+// addStormMemory adds what the server held, in bytes, before everybody was cut off and when everybody was back.
+func addStormMemory(r *report.Result, before, after int64) {
+	r.Add("server RSS before", "MiB", float64(before)/(1<<20), report.Neutral)
+	r.Add("server RSS when all are back", "MiB", float64(after)/(1<<20), report.Lower)
+}
+
+// untold reports what the users of a storm, who watch nobody, were told of who is online meanwhile and for two seconds after: nothing may
+// come where the scope is not everyone. With everyone the list goes to all while no more than 500 are online.
+func (b *Bench) untold(ctx context.Context, r *report.Result, c *crowd, before int64) error {
+	if err := b.pause(ctx, 2*time.Second, func() string { return "after the storm" }); err != nil {
+		return err
+	}
+	got := c.sum(presenceCount) - before
+	r.Add("presence events to users who watch nobody", "", float64(got), report.Lower)
+	if got > 0 && b.PresenceScope != "" && b.PresenceScope != "everyone" {
+		r.Problem("%d presence events came to users who watch nobody", got)
+	}
 	return nil
 }
 

@@ -44,7 +44,7 @@ func Local(ctx context.Context, env Env, gateways int) (_ *System, err error) {
 	local := launch.NewLocal(launch.LocalSpec{
 		Binary: binary, Data: filepath.Join(dir, "data"), FirstPort: first, Gateways: gateways, Output: s.log,
 		Args: []string{"--admin=" + s.Admin, "--verbose"},
-		Env:  append(starlingEnv(s.Secret), databaseEnv(env)...),
+		Env:  append(starlingEnv(s.Secret, env), databaseEnv(env)...),
 	})
 	s.onStop(local.Clean)
 	if err := s.start(local.Process); err != nil {
@@ -63,8 +63,15 @@ func Local(ctx context.Context, env Env, gateways int) (_ *System, err error) {
 }
 
 // starlingEnv are the settings that a benchmark needs: tokens of its own, and no limit of one client's rate.
-func starlingEnv(jwtSecret string) []string {
-	return []string{"JWT_SECRET=" + jwtSecret, "AUTH_AUTO_PROVISION=true", "EVENT_RATE=0", "LOG_FILE_LEVEL=warn", "PPROF=true"}
+func starlingEnv(jwtSecret string, env Env) []string {
+	settings := []string{
+		"JWT_SECRET=" + jwtSecret, "AUTH_AUTO_PROVISION=true", "EVENT_RATE=0", "USER_ROOMS_PER_HOUR=0", "USER_JOIN_RATE=0",
+		"LOG_FILE_LEVEL=warn", "PPROF=true",
+	}
+	if env.PresenceScope != "" {
+		settings = append(settings, "PRESENCE_SCOPE="+env.PresenceScope)
+	}
+	return settings
 }
 
 func databaseEnv(env Env) []string {

@@ -75,7 +75,7 @@ func Split(ctx context.Context, env Env, gateways int) (_ *System, err error) {
 	if err != nil {
 		return nil, err
 	}
-	p.common = append(starlingEnv(s.Secret), "DATABASE_URL="+database, "NATS_URL=nats://"+nats,
+	p.common = append(starlingEnv(s.Secret, env), "DATABASE_URL="+database, "NATS_URL=nats://"+nats,
 		"SERVICE_TOKEN="+p.token, "LOG_LEVEL=warn", "LOG_FORMAT=text")
 	for _, name := range []string{"auth-service", "chat-service", "presence-service"} {
 		if err := p.service(ctx, name); err != nil {

@@ -93,8 +93,10 @@ type Env struct {
 	Root        string // of the repository
 	DatabaseURL string // used instead of private PostgreSQL servers where set
 	Binary      string // of deploy/local, used instead of building it where set
-	Say         func(format string, args ...any)
-	Log         io.Writer // gets what the processes write; may be nil
+	// PresenceScope is Starling's PRESENCE_SCOPE; "" is its default.
+	PresenceScope string
+	Say           func(format string, args ...any)
+	Log           io.Writer // gets what the processes write; may be nil
 }
 
 // startTimeout bounds a start with everything: initdb, migrations.
