@@ -96,7 +96,16 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return parts.Run(ctx)
 }
 
-// openDatabase brings the schema up to date and lets requests in. It waits for PostgreSQL as long as it takes.
+// purgeInterval is how often a replica looks for deleted rooms of which something is left.
+const purgeInterval = 10 * time.Second
+
+// purge removes what is stored of deleted rooms.
+func purge(ctx context.Context, store *postgres.Store, log *slog.Logger) error {
+	failing := obs.Repeats{Log: log, Message: "deleted rooms not purged, it goes on later"}
+	return store.PurgeEvery(ctx, purgeInterval, func(err error) { failing.Failed(ctx, err) })
+}
+
+// openDatabase brings the schema up to date and lets requests in, which waits for PostgreSQL as long as it takes. Then it purges.
 func openDatabase(ctx context.Context, cfg Config, pool *pgxpool.Pool, store *postgres.Store, log *slog.Logger) error {
 	if cfg.Database.Migrate {
 		if err := pg.Migrate(ctx, cfg.database(), Migrations(), log); err != nil {
@@ -111,7 +120,7 @@ func openDatabase(ctx context.Context, cfg Config, pool *pgxpool.Pool, store *po
 		}
 	}
 	store.Open()
-	return nil
+	return purge(ctx, store, log)
 }
 
 // The parts of the configuration, in the words of their packages.

@@ -112,3 +112,31 @@ test('an archived room is read, and nothing is said there', async (t) => {
   ok(await a.emit('room:remove', { roomId: id, userIds: [cid.id] }), { done: [cid.id], failed: [] });
   assert.equal(a.seen('room:archived').length, 1);
 });
+
+test('room:delete: out at once on every gateway, and nobody has that room any more', async (t) => {
+  const { id, users: [ann, , cid], sockets: [a, b, c] } = await hall(t);
+  const c2 = await connect(t, cid, { gateway: 0 });
+  await c2.join(id);
+  const { id: messageId } = await c.patiently('message:send', { roomId: id, content: 'gone' });
+  for (const s of [b, c]) assert.equal(refused(await s.emit('room:delete', id), 'forbidden').reason, 'not_allowed');
+  const talk = Array.from({ length: 20 }, (_, i) => b.emit('room:message', { roomId: id, i }));
+  const inside = async () => (await call('GET', `/api/v1/sockets?rooms=${id}`, { key: apiKey })).body.sockets.length;
+  assert.equal(await inside(), 4);
+  ok(await a.emit('room:delete', id));
+  assert.equal(await inside(), 0, 'sockets that are in the room after the ack');
+  const marks = [a, b, c, c2].map((s) => s.events.length);
+  await Promise.all(talk);
+  for (const s of [a, b, c, c2]) exact(await s.take('room:deleted'), { roomId: id, seq, by: ann.id });
+  for (const [event, argument] of [
+    ['room:join', id], ['room:get', id], ['message:send', { roomId: id, content: 'x' }], ['room:message', { roomId: id }], ['typing:start', id],
+    ['message:history', { roomId: id }], ['message:read', { roomId: id, messageId }], ['presence:get', { roomId: id }], ['room:update', { roomId: id }],
+    ['room:delete', id], ['room:archive', id],
+  ]) {
+    for (const s of [a, c]) refused(await s.emit(event, argument), 'not_found');
+  }
+  for (const s of [a, b, c]) assert.deepEqual((await s.emit('room:list')).rooms, []);
+  for (const [i, s] of [a, b, c, c2].entries()) {
+    assert.deepEqual(s.events.slice(marks[i]).filter((x) => x.data?.roomId === id && x.event !== 'room:deleted'), [], `socket ${i}`);
+  }
+  assert.equal(refused(await a.emit('room:create', { kind: 'public', roomId: id }), 'conflict').reason, 'exists');
+});

@@ -14,6 +14,7 @@ const (
 	Public  Kind = "public"  // anyone may enter
 	Private Kind = "private" // who was added
 	Direct  Kind = "direct"  // a few users, who never change
+	Deleted Kind = "deleted" // nobody: there is no such room any more
 )
 
 // Role is what a member may do, in the form in which clients get it.
@@ -60,6 +61,7 @@ const (
 	Attend              // as a member: say how far one has read
 	Speak               // as a member: store a message, or say what is not stored
 	Moderate            // as a member: manage the room and its members
+	Own                 // as an owner: end the room
 )
 
 // Standing is what there is between a user and a room: all that decides what the user may do there.
@@ -82,7 +84,7 @@ type Standing struct {
 // Refuse returns the fault for an act that the user may not do; nil = it may.
 func (s *Standing) Refuse(act Act, at time.Time) error {
 	switch {
-	case !s.Exists:
+	case !s.Exists, s.Kind == Deleted:
 		return NoRoom()
 	case s.Granted.has(Everything):
 		return nil
@@ -121,6 +123,8 @@ func (s *Standing) refuseMember(act Act, at time.Time) error {
 		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "Your role in the room may not say anything here")
 	case act == Moderate && RoleModerator.Above(s.Role):
 		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "Only a moderator of the room may do this")
+	case act == Own && s.Role != RoleOwner:
+		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "Only an owner of the room may do this")
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ type visitor struct {
 func expected(kind Kind, v visitor, r restriction, act Act) string {
 	member := v.role != "" && (!v.byToken || v.granted&MayJoin != 0)
 	switch {
-	case kind == "":
+	case kind == "" || kind == Deleted:
 		return "not_found"
 	case v.granted == Everything:
 		return "ok"
@@ -67,7 +67,7 @@ func expected(kind Kind, v visitor, r restriction, act Act) string {
 		return "forbidden muted"
 	case member && act == Speak && v.byToken && v.granted&MaySend == 0:
 		return "forbidden not_allowed"
-	case member && act == Moderate && v.role == RoleMember:
+	case member && act == Moderate && v.role == RoleMember, member && act == Own && v.role != RoleOwner:
 		return "forbidden not_allowed"
 	case member:
 		return "ok"
@@ -97,7 +97,7 @@ func visitors() (all []visitor) {
 // TestAccess tries kinds × roles × tokens × restrictions × acts.
 func TestAccess(t *testing.T) {
 	now := time.Now().UTC().Truncate(time.Millisecond)
-	for _, kind := range []Kind{"", Public, Private, Direct} {
+	for _, kind := range []Kind{"", Public, Private, Direct, Deleted} {
 		for _, v := range visitors() {
 			for _, r := range restrictions() {
 				if kind == "" && v.role != "" {
@@ -109,7 +109,7 @@ func TestAccess(t *testing.T) {
 					Exists: kind != "", Kind: kind, Member: v.role != "", Role: v.role, ByToken: v.byToken, Granted: v.granted,
 					BannedUntil: banned, MutedUntil: muted,
 				}
-				for act := Look; act <= Moderate; act++ {
+				for act := Look; act <= Own; act++ {
 					err := s.Refuse(act, now)
 					if got, want := faulttest.Word(err), expected(kind, v, r, act); got != want {
 						t.Errorf("%s: Refuse(%v) = %s, want %s", name, act, got, want)
@@ -135,7 +135,7 @@ func checkUntil(t *testing.T, name string, err error, end time.Time, endless boo
 
 // TestPrivateRoomLooksLikeNone: a stranger reads the same words.
 func TestPrivateRoomLooksLikeNone(t *testing.T) {
-	for act := Look; act <= Moderate; act++ {
+	for act := Look; act <= Own; act++ {
 		hidden, none := Standing{Exists: true, Kind: Private}, Standing{}
 		if got, want := hidden.Refuse(act, time.Now()), none.Refuse(act, time.Now()); !reflect.DeepEqual(got, want) {
 			t.Errorf("act %v in a private room = %v, want %v as in none", act, got, want)
@@ -150,7 +150,7 @@ func TestSettingsAndArchive(t *testing.T) {
 			for _, send := range []Role{"", RoleMember, RoleModerator, RoleOwner} {
 				for _, archived := range []bool{false, true} {
 					s := Standing{Exists: true, Kind: kind, Member: role != "", Role: role, Send: send, Archived: archived}
-					for act := Look; act <= Moderate; act++ {
+					for act := Look; act <= Own; act++ {
 						want := expected(kind, visitor{role: role}, restriction{}, act)
 						switch {
 						case archived && (act == Speak && role != "" || act == Enter && role == "" && kind == Public):

@@ -1,7 +1,7 @@
 // Package access is the one decision of who may do what in a room. Whoever has to know it, for a write, a read, an event that is not
 // stored, or a gateway that carries a socket on, makes a Standing of what the store says and asks it. The first that fits decides:
 //
-//	there is no such room  not_found
+//	there is no such room  not_found; a deleted one is none
 //	another backend asks   whatever it wants
 //	a ban                  forbidden, banned, until when
 //	a mute                 of a member: may say nothing

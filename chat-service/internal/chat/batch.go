@@ -242,7 +242,7 @@ type changingMember struct {
 	joined     int  // the index of the event that made it one
 }
 
-// room gives the state of a room; nil: there is no such room.
+// room gives the state of a room; nil: there is no such room, or no longer.
 func (b *batch) room(id RoomID) *changingRoom {
 	r, known := b.rooms[id]
 	if !known {
@@ -250,6 +250,9 @@ func (b *batch) room(id RoomID) *changingRoom {
 			r = &changingRoom{Room: before}
 		}
 		b.rooms[id] = r
+	}
+	if r != nil && r.Kind == access.Deleted {
+		return nil
 	}
 	return r
 }

@@ -66,6 +66,8 @@ type (
 		At time.Time
 		By UserID
 	}
+	// RoomDeleted is room:deleted, the last event of a room.
+	RoomDeleted struct{ By UserID }
 	// RoleChanged is room:role.
 	RoleChanged struct {
 		User UserID
@@ -99,6 +101,7 @@ func (UserLeft) fact()      {}
 func (RoleChanged) fact()   {}
 func (RoomUpdated) fact()   {}
 func (RoomArchived) fact()  {}
+func (RoomDeleted) fact()   {}
 func (MessageRead) fact()   {}
 func (TypingStarted) fact() {}
 func (TypingStopped) fact() {}

@@ -20,6 +20,9 @@ type Update struct {
 // Archive makes a room one that can be read only.
 type Archive struct{ Origin }
 
+// Delete ends a room, for good.
+type Delete struct{ Origin }
+
 // manage gives the room and its details, and refuses who may not change them.
 func (b *batch) manage(o Origin) (r *changingRoom, actor access.Standing, d RoomDetails, err error) {
 	r = b.room(o.Room)
@@ -96,4 +99,22 @@ func (c Archive) decide(b *batch) Outcome {
 	return b.happened(o, r, RoomEvent{Fact: RoomArchived{At: d.ArchivedAt, By: c.User}})
 }
 
-var _, _ Command = Update{}, Archive{}
+func (c Delete) need(n *Needs) { n.Members = append(n.Members, c.membership()) }
+
+// decide ends the room: nobody is in it any more, nothing of it is shown, and its id is never given to another one. What the Store has of it
+// goes later.
+func (c Delete) decide(b *batch) Outcome {
+	r := b.room(c.Room)
+	actor := b.asking(r, c.Origin)
+	if err := actor.Refuse(access.Own, b.state.At); err != nil {
+		return Outcome{Err: err}
+	}
+	b.audit(c.Origin, Audit{Act: actDelete})
+	o := c.Origin
+	o.Socket = "" // everybody is told, who did it included
+	outcome := b.happened(o, r, RoomEvent{Fact: RoomDeleted{By: c.User}})
+	r.Kind, r.Owner, r.inherit, r.details = access.Deleted, "", false, &RoomDetails{}
+	return outcome
+}
+
+var _, _, _ Command = Update{}, Archive{}, Delete{}

@@ -170,3 +170,34 @@ func TestArchive(t *testing.T) {
 		t.Errorf("archived = %+v with the audit %+v", d, changes.Audit)
 	}
 }
+
+// TestDelete: only an owner ends a room; then it is like one that there never was, but for its id.
+func TestDelete(t *testing.T) {
+	state := doors(access.Public, access.RoleModerator, access.RoleMember)
+	changes, outcomes := chat.Decide(state, []chat.Command{
+		chat.Delete{Origin: chattest.By("bob")},
+		chat.Delete{Origin: chattest.By("ann")},
+		chat.Delete{Origin: chattest.By("eve")},
+		chattest.Send("bob", ""),
+		chat.Delete{Origin: chattest.By("zoe")},
+		chat.Delete{Origin: chattest.By("zoe")},
+		chattest.Send("bob", ""),
+		chat.Send{Origin: chattest.By(chat.System), System: true},
+		chattest.Join("bob"),
+		chat.Join{Origin: chattest.By("eve"), Create: access.Public},
+		chattest.Leave("bob"),
+		chat.Create{Origin: chattest.By("zoe"), New: chat.NewRoom{Kind: access.Public}},
+		chat.Update{Origin: chattest.By("zoe")},
+	})
+	want := []string{
+		"forbidden not_allowed", "forbidden not_allowed", "forbidden", "ok", "ok", "not_found",
+		"not_found", "not_found", "not_found", "not_found", "ok", "conflict exists", "not_found",
+	}
+	if diff := cmp.Diff(want, words(outcomes)); diff != "" {
+		t.Errorf("outcomes (-want +got):\n%s", diff)
+	}
+	room := []chat.ChangedRoom{{ID: "r", Room: chat.Room{Seq: 12, Kind: access.Deleted}, Details: &chat.RoomDetails{}}}
+	if diff := cmp.Diff(room, changes.Rooms); diff != "" || len(changes.Audit) != 1 || len(changes.Events) != 2 {
+		t.Errorf("rooms (-want +got):\n%s%d events, audit %+v", diff, len(changes.Events), changes.Audit)
+	}
+}

@@ -69,6 +69,7 @@ const (
 	actUpdate  = "update"
 	actArchive = "archive"
 	actInvite  = "invite"
+	actDelete  = "delete"
 )
 
 // Why somebody is no member any more, in UserLeft.

@@ -95,3 +95,11 @@ func (e events) archive(ctx context.Context, c usecases.Caller, r *eventserver.R
 	}
 	return e.service.ArchiveRoom(ctx, c, room, func(err error) { done(nil, err) })
 }
+
+func (e events) deleteRoom(ctx context.Context, c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+	room, err := wire.RoomOnly(r.Args)
+	if err != nil {
+		return err
+	}
+	return e.service.DeleteRoom(ctx, c, room, func(err error) { done(nil, err) })
+}

@@ -30,6 +30,7 @@ func Routes(service *usecases.Service) []eventserver.Route {
 		{Event: "room:leave", Namespaces: both, Write: write(e.leave)},
 		{Event: "room:update", Namespaces: both, Write: act(e.update)},
 		{Event: "room:archive", Namespaces: both, Write: act(e.archive)},
+		{Event: "room:delete", Namespaces: both, Write: act(e.deleteRoom)},
 		{Event: "room:add", Namespaces: both, Write: act(e.add)},
 		{Event: "room:remove", Namespaces: both, Write: act(e.remove)},
 		{Event: "room:set-role", Namespaces: both, Write: act(e.setRole)},

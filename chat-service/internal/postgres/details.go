@@ -13,7 +13,8 @@ const (
 	// What a room is, beside its id, its sequence and its owner.
 	sqlDescribeRooms = `
 		UPDATE rooms SET kind = a.kind, name = a.name, topic = a.topic, avatar_url = a.avatar_url, data = a.data,
-			send_role = a.send_role, slow_mode_ms = a.slow_mode_ms, max_members = a.max_members, version = a.version, archived_at = a.archived_at
+			send_role = a.send_role, slow_mode_ms = a.slow_mode_ms, max_members = a.max_members, version = a.version, archived_at = a.archived_at,
+			deleted_at = CASE WHEN a.kind = 'deleted' THEN clock_timestamp() END
 		FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::bigint[], $9::integer[],
 				$10::bigint[], $11::timestamptz[])
 			AS a (room_id, kind, name, topic, avatar_url, data, send_role, slow_mode_ms, max_members, version, archived_at)

@@ -156,7 +156,8 @@ func (s *Store) merge(messages []chat.Message, others []chat.EncodedEvent, limit
 // Of nobody no membership is looked for.
 const sqlHeads = `
 	SELECT r.room_id, r.last_seq, m.user_id IS NOT NULL, coalesce(m.by_token, false) FROM rooms AS r
-	LEFT JOIN memberships AS m ON $2 <> '' AND m.room_id = r.room_id AND m.user_id = $2 WHERE r.room_id = ANY($1::text[])`
+	LEFT JOIN memberships AS m ON $2 <> '' AND m.room_id = r.room_id AND m.user_id = $2
+	WHERE r.room_id = ANY($1::text[]) AND (r.kind <> 'deleted' OR $2 = '' AND r.deleted_at IS NOT NULL)`
 
 // Heads implements usecases.Store.
 func (s *Store) Heads(ctx context.Context, rooms []chat.RoomID, of chat.UserID) (map[chat.RoomID]usecases.Head, error) {
@@ -260,7 +261,7 @@ const sqlRooms = `
 	SELECT r.room_id, r.name, CASE WHEN r.owner_id = me.user_id THEN 'owner' ELSE me.role END, me.by_token, r.last_seq, u.unread,
 	       l.seq, l.id, l.sender_id, l.sender_name, l.content, l.type, coalesce(l.client_msg_id, ''), l.created_at
 	FROM memberships AS me
-	JOIN rooms AS r ON r.room_id = me.room_id
+	JOIN rooms AS r ON r.room_id = me.room_id AND r.kind <> 'deleted'
 	LEFT JOIN receipts AS rc ON rc.room_id = me.room_id AND rc.user_id = me.user_id
 	CROSS JOIN LATERAL (
 		SELECT count(*) FILTER (WHERE t.own = 0) AS unread

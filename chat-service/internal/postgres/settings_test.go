@@ -1,11 +1,13 @@
 package postgres_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
@@ -81,4 +83,69 @@ func TestRoomDetails(t *testing.T) {
 	refused("forbidden archived", join(room, "eve"))
 	refused("ok", send(room, "bob", "x", "c"))
 	seqs(t, s, room)
+}
+
+// TestDeletedRoom: nothing of it is told any more, what is stored of it goes in the end, and its id stays taken.
+func TestDeletedRoom(t *testing.T) {
+	cfg := database(t)
+	s := open(t, cfg)
+	const room = chat.RoomID("r")
+	commit(t, s, chat.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Public}, Members: []chat.Invited{{User: "bob"}}})
+	for range 7 {
+		var sends []chat.Command
+		for range 150 {
+			sends = append(sends, send(room, "bob", "x", ""))
+		}
+		commit(t, s, sends...)
+	}
+	outcomes, out := commit(t, s, chat.Delete{Origin: by(room, "ann")})
+	if outcomes[0].Err != nil || len(out.Events) != 1 {
+		t.Fatalf("delete = %+v, %d events", outcomes[0], len(out.Events))
+	}
+	refused := func(want string, c chat.Command) {
+		t.Helper()
+		outcomes, _ := commit(t, s, c)
+		if got := faulttest.Word(outcomes[0].Err); got != want {
+			t.Errorf("%T = %s, want %s", c, got, want)
+		}
+	}
+	check := func() {
+		t.Helper()
+		refused("not_found", join(room, "eve"))
+		refused("not_found", send(room, "bob", "x", ""))
+		refused("conflict exists", chat.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Public}})
+		one, _, err := s.Standing(t.Context(), chat.Membership{Room: room, User: "ann"})
+		if got := faulttest.Word(one.Refuse(access.Look, time.Now())); got != "not_found" || err != nil {
+			t.Errorf("a deleted room is looked at: %s, %v", got, err)
+		}
+		if rooms, err := s.Rooms(t.Context(), "bob"); err != nil || len(rooms) != 0 {
+			t.Errorf("rooms = %+v, %v", rooms, err)
+		}
+		if heads, err := s.Heads(t.Context(), []chat.RoomID{room}, "bob"); err != nil || len(heads) != 0 {
+			t.Errorf("heads for a member = %+v, %v", heads, err)
+		}
+	}
+	check()
+	seqs(t, s, room) // a gateway that was cut off can still read the log
+	if n, err := s.Purge(t.Context(), time.Hour); n != 0 || err != nil {
+		t.Errorf("purged before it is due: %d, %v", n, err)
+	}
+	if n, err := s.Purge(t.Context(), 0); n != 1 || err != nil {
+		t.Errorf("purged %d, %v", n, err)
+	}
+	if n, err := s.Purge(t.Context(), 0); n != 0 || err != nil {
+		t.Errorf("purged again: %d, %v", n, err)
+	}
+	conn, err := pgx.Connect(t.Context(), cfg.URL.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	for _, table := range []string{"messages", "room_events", "receipts", "restrictions", "memberships"} {
+		var n int
+		if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM chat.`+table).Scan(&n); err != nil || n != 0 {
+			t.Errorf("%s has %d rows, %v", table, n, err)
+		}
+	}
+	check()
 }

@@ -2,6 +2,8 @@ package usecases
 
 import (
 	"context"
+	"slices"
+	"sync"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 )
@@ -37,4 +39,27 @@ func (s *Service) manage(ctx context.Context, c Caller, command chat.Command) (c
 		s.evictor.Evict(ctx, room, nil, 0)
 	}
 	return o, err
+}
+
+// evictedAtOnce bounds the users of one eviction.
+const evictedAtOnce = 1000
+
+// DeleteRoom ends a room. When it is done, no gateway delivers anything of it to anybody.
+func (s *Service) DeleteRoom(ctx context.Context, c Caller, room chat.RoomID, done func(error)) error {
+	return s.act(ctx, done, func(ctx context.Context) error {
+		o, err := s.manage(ctx, c, chat.Delete{Origin: c.in(room)})
+		if err != nil {
+			return err
+		}
+		users, err := s.store.Members(ctx, room) // they are stored a while longer
+		if err != nil {
+			return err
+		}
+		var chunks sync.WaitGroup
+		for chunk := range slices.Chunk(users, evictedAtOnce) {
+			chunks.Go(func() { s.evict(ctx, room, chunk, o.Seq) })
+		}
+		chunks.Wait()
+		return nil
+	})
 }

@@ -21,6 +21,7 @@ const (
 	roleChanged  = "room:role"
 	roomUpdated  = "room:updated"
 	roomArchived = "room:archived"
+	roomDeleted  = "room:deleted"
 	messageRead  = "message:read"
 	typingStart  = "typing:start"
 	typingStop   = "typing:stop"
@@ -115,6 +116,8 @@ func emit(e chat.RoomEvent) *eventv1.Emit {
 		return &eventv1.Emit{Event: roomUpdated, Args: updatedArgs(e, f)}
 	case chat.RoomArchived:
 		return &eventv1.Emit{Event: roomArchived, Args: archivedArgs(e, f)}
+	case chat.RoomDeleted:
+		return &eventv1.Emit{Event: roomDeleted, Args: deletedArgs(e, f)}
 	case chat.MessageRead:
 		return &eventv1.Emit{Event: messageRead, Args: readArgs(e.Room, f)}
 	case chat.TypingStarted:

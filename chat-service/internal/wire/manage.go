@@ -152,3 +152,10 @@ func archivedArgs(e chat.RoomEvent, f chat.RoomArchived) []byte {
 	b := f.At.UTC().AppendFormat([]byte(`[{"archivedAt":"`), timeLayout)
 	return append(appendBy(appendRoom(append(b, '"'), e), f.By), `}]`...)
 }
+
+// deletedArgs writes `[{ roomId, seq, by }]`.
+func deletedArgs(e chat.RoomEvent, f chat.RoomDeleted) []byte {
+	b := rawjson.AppendString([]byte(`[{"roomId":`), string(e.Room))
+	b = strconv.AppendUint(append(b, `,"seq":`...), e.Seq, 10)
+	return append(appendBy(b, f.By), `}]`...)
+}

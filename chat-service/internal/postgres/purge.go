@@ -1,0 +1,104 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+)
+
+// What is stored of deleted rooms goes in steps, each a transaction of its own, by whichever replica comes first. Where a purge ends too early,
+// it goes on at the next look: a room is due until nothing of it is left.
+const (
+	// purgeGrace is how long the log of a deleted room stays, for gateways that were cut off when it was deleted.
+	purgeGrace = time.Minute
+	purgeRows  = 1000 // of a table, in one statement
+	purgeRooms = 20   // at one look
+)
+
+const (
+	sqlDueRooms = `
+		SELECT room_id FROM rooms WHERE deleted_at IS NOT NULL AND deleted_at < clock_timestamp() - $1 * interval '1 millisecond'
+		ORDER BY deleted_at LIMIT $2`
+
+	sqlPurged = `UPDATE rooms SET deleted_at = NULL WHERE room_id = $1 AND kind = 'deleted'`
+)
+
+// purges delete what is left of a room, purgeRows at most.
+func purges() []string {
+	return []string{
+		`DELETE FROM messages WHERE room_id = $1 AND seq = ANY(ARRAY(SELECT seq FROM messages WHERE room_id = $1 ORDER BY seq LIMIT $2))`,
+		`DELETE FROM room_events WHERE room_id = $1 AND seq = ANY(ARRAY(SELECT seq FROM room_events WHERE room_id = $1 ORDER BY seq LIMIT $2))`,
+		`DELETE FROM receipts WHERE room_id = $1 AND user_id = ANY(ARRAY(SELECT user_id FROM receipts WHERE room_id = $1 ORDER BY user_id LIMIT $2))`,
+		`DELETE FROM restrictions WHERE room_id = $1 AND user_id = ANY(ARRAY(SELECT user_id FROM restrictions WHERE room_id = $1 ORDER BY user_id LIMIT $2))`,
+		`DELETE FROM memberships WHERE room_id = $1 AND user_id = ANY(ARRAY(SELECT user_id FROM memberships WHERE room_id = $1 ORDER BY user_id LIMIT $2))`,
+	}
+}
+
+// Purge removes what is stored of rooms that were deleted longer ago than grace, and tells of how many all is gone.
+func (s *Store) Purge(ctx context.Context, grace time.Duration) (rooms int, err error) {
+	var due []chat.RoomID
+	err = s.do(ctx, "look for deleted rooms", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sqlDueRooms, grace.Milliseconds(), purgeRooms)
+		if err != nil {
+			return err
+		}
+		due, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (id chat.RoomID, err error) {
+			err = row.Scan((*string)(&id))
+			return id, err
+		})
+		return err
+	})
+	for _, room := range due {
+		if err != nil {
+			break
+		}
+		if err = s.purge(ctx, room); err == nil {
+			rooms++
+		}
+	}
+	return rooms, err
+}
+
+func (s *Store) purge(ctx context.Context, room chat.RoomID) error {
+	for _, sql := range purges() {
+		for n := int64(purgeRows); n == purgeRows; {
+			err := s.do(ctx, "purge a deleted room", func(ctx context.Context) error {
+				tag, err := s.pool.Exec(ctx, sql, string(room), purgeRows)
+				n = tag.RowsAffected()
+				return err
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return s.do(ctx, "note a purged room", func(ctx context.Context) error {
+		_, err := s.pool.Exec(ctx, sqlPurged, string(room))
+		return err
+	})
+}
+
+// PurgeEvery purges at an interval until ctx ends, and at once again while there is more.
+func (s *Store) PurgeEvery(ctx context.Context, interval time.Duration, failed func(error)) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		for s.opened.Load() && ctx.Err() == nil {
+			rooms, err := s.Purge(ctx, purgeGrace)
+			if err != nil && ctx.Err() == nil {
+				failed(err)
+			}
+			if err != nil || rooms < purgeRooms {
+				break
+			}
+		}
+	}
+}
