@@ -28,6 +28,18 @@ func sabotaged(store *postgres.Store, publisher usecases.Publisher) (usecases.St
 	return store, publisher
 }
 
+// evicting has nobody taken out of rooms when STARLING_SABOTAGE says so.
+func evicting(e usecases.Evictor) usecases.Evictor {
+	if sabotage.NoEviction() {
+		return idleEvictor{}
+	}
+	return e
+}
+
+type idleEvictor struct{}
+
+func (idleEvictor) Evict(context.Context, chat.RoomID, []chat.UserID, uint64) {}
+
 // losingStore loses some transactions: it says what they would have written, and writes nothing.
 type losingStore struct {
 	usecases.Store

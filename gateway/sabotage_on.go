@@ -14,10 +14,38 @@ import (
 
 // sabotaged breaks the source of room events when STARLING_SABOTAGE says so.
 func sabotaged(s roomfeed.Source) roomfeed.Source {
-	if sabotage.NoGapRepair() {
+	switch {
+	case sabotage.NoGapRepair():
 		return leakySource{s}
+	case sabotage.NoEviction():
+		return keepingSource{s}
 	}
 	return s
+}
+
+// keepingSource gives events that take nobody out of a room.
+type keepingSource struct{ roomfeed.Source }
+
+func kept(events []*eventv1.RoomEvent) []*eventv1.RoomEvent {
+	for _, e := range events {
+		e.EvictUserId = ""
+	}
+	return events
+}
+
+func (s keepingSource) Live(msg *nats.Msg) ([]*eventv1.RoomEvent, uint64, error) {
+	events, position, err := s.Source.Live(msg)
+	return kept(events), position, err
+}
+
+func (s keepingSource) FromStream(ctx context.Context, roomID string, from uint64) ([]*eventv1.RoomEvent, error) {
+	events, err := s.Source.FromStream(ctx, roomID, from)
+	return kept(events), err
+}
+
+func (s keepingSource) FromService(ctx context.Context, roomID string, after, upTo uint64) ([]*eventv1.RoomEvent, error) {
+	events, err := s.Source.FromService(ctx, roomID, after, upTo)
+	return kept(events), err
 }
 
 // leakySource loses some events, and passes the gaps on: in place of what is missing it gives events that nobody gets, and it

@@ -35,5 +35,8 @@ func LosePublication() bool { return NoOutbox() && publications.Add(1)%publicati
 // NoGapRepair tells a gateway to pass gaps on, and not to compare heads.
 func NoGapRepair() bool { return mode() == "no-gap-repair" }
 
+// NoEviction tells chat-service and gateways to leave the sockets of who is taken out of a room where they are.
+func NoEviction() bool { return mode() == "no-eviction" }
+
 // LoseEvent tells a gateway to overlook a room event.
 func LoseEvent() bool { return NoGapRepair() && events.Add(1)%eventsPerLoss == 0 }

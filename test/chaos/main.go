@@ -35,7 +35,9 @@ type options struct {
 }
 
 // sabotages are the ways in which the product can be broken on purpose.
-func sabotages() []string { return []string{"ack-before-commit", "no-outbox", "no-gap-repair"} }
+func sabotages() []string {
+	return []string{"ack-before-commit", "no-outbox", "no-gap-repair", "no-eviction"}
+}
 
 // The form for continuous integration; building included it takes about 75 s.
 const (
@@ -168,6 +170,8 @@ func expected(sabotage string) []int {
 		return []int{1}
 	case "no-outbox":
 		return []int{14}
+	case "no-eviction":
+		return []int{10}
 	default: // no-gap-repair
 		return []int{4, 8}
 	}

@@ -22,6 +22,8 @@ func TestJudge(t *testing.T) {
 		{"ack-before-commit", verdict{problems: []string{"not quiet"}}, false},
 		{"no-outbox", violated(14), true},
 		{"no-outbox", verdict{}, false},
+		{"no-eviction", violated(10), true},
+		{"no-eviction", violated(4), false},
 		{"no-gap-repair", violated(4), true},
 		{"no-gap-repair", violated(8), true},
 		{"no-gap-repair", violated(11), false},

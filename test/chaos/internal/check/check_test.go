@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"testing"
@@ -170,6 +171,10 @@ func viewCases() []broken {
 		}},
 		{name: "an outcast hears of the room", invariant: 10, says: "after its leave", harm: func(h *history.History) {
 			h.Deliveries = append(h.Deliveries, outcastDelivery(h, leaveAt-second, leaveAt+second))
+		}},
+		{name: "who was taken out hears what happened later", invariant: 10, says: "was no member when it happened", harm: func(h *history.History) {
+			takenOut(h)
+			h.Deliveries = append(h.Deliveries, outcastDelivery(h, leaveAt+second, leaveAt+2*second))
 		}},
 		{name: "somebody hears of a room between leaving and joining it", invariant: 10, says: "after its leave", harm: func(h *history.History) {
 			// The outcast joins again for a moment.
@@ -425,6 +430,34 @@ func offline(h *history.History, user int, from, to history.Time) {
 	for i := range h.Online {
 		if o := &h.Online[i]; o.At >= from && o.At < to {
 			o.Users = slices.DeleteFunc(slices.Clone(o.Users), func(u int) bool { return u == user })
+		}
+	}
+}
+
+// takenOut has the outcast be taken out of its room by a moderator instead of leaving it.
+func takenOut(h *history.History) {
+	for i := range h.Views {
+		if v := &h.Views[i]; v.User == outcast && v.Room == 0 {
+			v.Removing = leaveAt - second
+		}
+	}
+}
+
+// TestLateForWhoWasTakenOut: what happened while the user was a member may be on its way for as long as it likes.
+func TestLateForWhoWasTakenOut(t *testing.T) {
+	h := valid()
+	takenOut(h)
+	last := 0
+	for i := range h.Deliveries {
+		if h.Deliveries[i].User == outcast && h.Deliveries[i].Room == 0 {
+			last = i
+		}
+	}
+	h.Deliveries[last].At = leaveAt + 20*second
+	slices.SortStableFunc(h.Deliveries, func(a, b history.Delivery) int { return cmp.Compare(a.At, b.At) })
+	for _, r := range Run(h) {
+		if r.Count > 0 {
+			t.Errorf("%d %s: %v", r.Number, r.Name, r.Violations)
 		}
 	}
 }

@@ -169,8 +169,8 @@ func (x *index) upAll(user int, from, to history.Time) bool {
 
 // left tells that a view ended because the client left the room, not because its connection ended.
 func (x *index) left(v *history.View) bool {
-	if v.End == 0 {
-		return false
+	if v.End == 0 || v.Removing > 0 {
+		return v.End > 0
 	}
 	const apart = 2 * time.Millisecond // two looks at the clock
 	for _, i := range x.conns[v.User] {

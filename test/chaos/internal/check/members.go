@@ -83,7 +83,7 @@ func left(x *index, r *Result, user, room int) {
 	views, list := x.views[pair], x.deliveries(pair)
 	for i, n := range views {
 		v := &x.h.Views[n]
-		if !x.left(v) {
+		if !x.left(v) || v.Removing > 0 { // of who was taken out members tells by the sequence
 			continue
 		}
 		r.Checked++

@@ -207,7 +207,7 @@ func (x *index) excused(s *history.Send) bool {
 	if u.Revoked > 0 || u.Outcast && s.Outcome == history.Fail {
 		return true
 	}
-	if s.Code == "forbidden" && x.room(s.Room) && len(x.memberships(s.Room)[s.User]) > 1 && !x.surelyIn(s) {
+	if (s.Code == "forbidden" || s.Code == "not_found") && x.room(s.Room) && len(x.memberships(s.Room)[s.User]) > 1 && !x.surelyIn(s) {
 		return true // it left that room at some time, and the log has no times
 	}
 	if s.Outcome != history.Unknown {
@@ -225,7 +225,12 @@ func (x *index) surelyIn(s *history.Send) bool {
 		return false
 	}
 	for _, n := range x.views[x.pair(s.User, s.Room)] {
-		if v := &x.h.Views[n]; v.Start <= s.Invoke && (v.End == 0 || v.End > s.Return+answerTime) {
+		v := &x.h.Views[n]
+		end := v.End
+		if v.Removing > 0 {
+			end = v.Removing
+		}
+		if v.Start <= s.Invoke && (end == 0 || end > s.Return+answerTime) {
 			return true
 		}
 	}

@@ -129,6 +129,9 @@ type View struct {
 	Start  Time   `json:"start"`           // the join's ack
 	Invoke Time   `json:"invoke"`          // the join's request
 	End    Time   `json:"end"`             // 0: lasts
+	// Removing is when a moderator began to take the client out of the room, which ended the view; 0: none did. What happened before may
+	// arrive after End.
+	Removing Time `json:"removing,omitempty"`
 }
 
 // Source is how an event reached a client.

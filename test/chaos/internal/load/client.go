@@ -116,6 +116,9 @@ func (c *client) roam(ctx context.Context) {
 	}
 	for pause(ctx, between(wandererFrom, wandererUntil)) == nil {
 		room := c.rooms.order[r.IntN(len(c.rooms.order))]
+		if _, private := c.user.load.plan.private[room.index]; private {
+			continue // it could not come back
+		}
 		c.rooms.setWant(room, false)
 		_ = pause(ctx, wanderFor) // it comes back also when the load ends
 		c.rooms.setWant(room, true)

@@ -20,6 +20,7 @@ type counters struct {
 	delivered, receipts, refreshed         atomic.Int64
 	reconnects, recovered                  atomic.Int64
 	dialFailures, droppedReplays           atomic.Int64
+	removals                               atomic.Int64
 
 	mu     sync.Mutex
 	failed map[string]int
@@ -49,6 +50,7 @@ type Status struct {
 	// DroppedReplays are events of recoveries that broke off before the reply to CONNECT: an official client would show them
 	// twice.
 	DroppedReplays int
+	Removals       int // of members from private rooms
 	// Failed counts refusals by code. Those of other events than message:send have the event before the code.
 	Failed map[string]int
 }
@@ -70,7 +72,7 @@ func (l *Load) Status() Status {
 		Connected: n(&c.connected), InFlight: n(&c.inFlight), Sent: n(&c.sent), Acked: n(&c.acked), Unknown: n(&c.unknown),
 		GivenUp: n(&c.givenUp), Skipped: n(&c.skipped), Delivered: n(&c.delivered), Receipts: n(&c.receipts), Refreshed: n(&c.refreshed), Keys: len(c.keys),
 		Reconnects: n(&c.reconnects), Recovered: n(&c.recovered), DialFailures: n(&c.dialFailures),
-		DroppedReplays: n(&c.droppedReplays), Failed: maps.Clone(c.failed),
+		DroppedReplays: n(&c.droppedReplays), Removals: n(&c.removals), Failed: maps.Clone(c.failed),
 	}
 }
 
@@ -101,7 +103,7 @@ func (l *Load) Slow() []int {
 
 // Revocable gives the users whose tokens may be revoked: those without another part to play.
 func (l *Load) Revocable() []int {
-	return l.where(func(r role) bool { return r == role{} || r == role{reader: true} })
+	return l.where(role.plain)
 }
 
 func (l *Load) where(fits func(role) bool) []int {

@@ -15,6 +15,11 @@
 //
 // The parts of a client have locks of their own, which are never held together.
 //
+// # Private rooms
+//
+// A third of the rooms is private where a backend's API key is given; moderate.go says what a moderator does there. When an act is acked
+// the victim's View ends, with the time of the act's beginning in Removing.
+//
 // # What becomes a View and a Delivery
 //
 // Recorded is what the application above the client gets, at the time when it gets it. Durable events are message:new,

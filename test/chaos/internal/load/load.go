@@ -25,6 +25,7 @@ type Config struct {
 	// asks nobody.
 	Accepts func(gateway int) bool
 	Secret  string // JWT_SECRET of the system, which also has AUTH_AUTO_PROVISION=true
+	APIKey  string // of a backend that makes private rooms; "": all rooms are public
 	Start   time.Time
 	Log     *slog.Logger
 }
@@ -51,7 +52,7 @@ type Load struct {
 
 // New plans the load; nothing runs yet.
 func New(cfg Config) *Load {
-	l := &Load{cfg: cfg, log: cfg.Log, plan: makePlan(cfg.Seed, cfg.Clients, cfg.Rooms), byID: make(map[string]int), roomByID: make(map[string]int)}
+	l := &Load{cfg: cfg, log: cfg.Log, plan: makePlan(cfg.Seed, cfg.Clients, cfg.Rooms, cfg.APIKey != ""), byID: make(map[string]int), roomByID: make(map[string]int)}
 	l.heads = make([]atomic.Uint64, cfg.Rooms)
 	l.counters.failed, l.counters.keys = make(map[string]int), make(map[string]bool)
 	for i, id := range l.plan.rooms {
@@ -70,6 +71,9 @@ const dialEvery = 5 * time.Millisecond
 // Connect starts the clients and waits until all are connected and in their rooms. They go on until Finish, whatever becomes of ctx.
 func (l *Load) Connect(ctx context.Context) error {
 	if err := l.enrol(ctx); err != nil {
+		return err
+	}
+	if err := l.found(ctx); err != nil {
 		return err
 	}
 	var life context.Context
@@ -94,7 +98,7 @@ func (l *Load) Connect(ctx context.Context) error {
 	})
 }
 
-// Run sends until ctx ends. Clients of which it is expected leave their rooms meanwhile.
+// Run sends until ctx ends. Clients of which it is expected leave their rooms meanwhile, and members of private rooms are taken out.
 func (l *Load) Run(ctx context.Context) error {
 	l.sending.Store(true)
 	defer l.sending.Store(false)
@@ -103,6 +107,9 @@ func (l *Load) Run(ctx context.Context) error {
 		if c.user.role.outcast || c.user.role.wanderer {
 			tasks.Go(func() { c.roam(ctx) })
 		}
+	}
+	for room, door := range l.plan.private {
+		tasks.Go(func() { l.moderate(ctx, room, door) })
 	}
 	l.generate(ctx)
 	tasks.Wait()

@@ -17,6 +17,9 @@ type answer struct {
 	Seq      uint64        `json:"seq"`
 	HasMore  bool          `json:"hasMore"`
 	Messages []chatMessage `json:"messages"`
+	Failed   []struct {
+		Reason string `json:"reason"`
+	} `json:"failed"` // of room:add and room:remove
 }
 
 func parseAnswer(body []byte) (answer, error) {

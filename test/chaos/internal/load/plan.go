@@ -34,7 +34,12 @@ const (
 // role is what a client is beside being a client.
 type role struct {
 	slow, outcast, wanderer, polling, refresher, account, reader, observer bool
+
+	moderator, suspect bool // of a private room: who takes others out, and who is taken out
 }
+
+// plain tells of a client without another part to play.
+func (r role) plain() bool { return r == role{} || r == role{reader: true} }
 
 // plan is what follows from the seed alone.
 type plan struct {
@@ -43,6 +48,14 @@ type plan struct {
 	roles   []role
 	members [][]int // by room
 	inRooms [][]int // by user
+
+	private map[int]door // by room
+}
+
+// door is who manages a private room, and whom: both are members.
+type door struct {
+	moderator int
+	suspects  []int
 }
 
 // random gives one of the run's independent sequences.
@@ -56,7 +69,7 @@ const (
 	streamGenerator
 )
 
-func makePlan(seed uint64, clients, rooms int) plan {
+func makePlan(seed uint64, clients, rooms int, private bool) plan {
 	r := random(seed, streamPlan)
 	p := plan{
 		users: make([]string, clients), rooms: make([]string, rooms), roles: make([]role, clients),
@@ -73,6 +86,9 @@ func makePlan(seed uint64, clients, rooms int) plan {
 	}
 	p.assignRoles(r)
 	p.assignRooms(r)
+	if private {
+		p.assignDoors()
+	}
 	return p
 }
 
@@ -118,6 +134,33 @@ func (p *plan) assignRooms(r *rand.Rand) {
 	for room := 1; room < len(p.rooms); room++ {
 		for try := 0; len(p.members[room]) < roomMembers && try < 10*len(p.users); try++ {
 			p.enter(r.IntN(len(p.users)), room)
+		}
+	}
+}
+
+// One room in so many is private, if its members can do without another part.
+const (
+	privateFirst, privateEvery = 2, 3
+	maxSuspects                = 3
+)
+
+// assignDoors makes rooms private. The hot room is public.
+func (p *plan) assignDoors() {
+	p.private = make(map[int]door)
+	for room := privateFirst; room < len(p.rooms); room += privateEvery {
+		var free []int
+		for _, user := range p.members[room] {
+			if p.roles[user].plain() && len(free) <= maxSuspects {
+				free = append(free, user)
+			}
+		}
+		if len(free) < 2 {
+			continue
+		}
+		p.private[room] = door{free[0], free[1:]}
+		p.roles[free[0]].moderator = true
+		for _, user := range free[1:] {
+			p.roles[user].suspect = true
 		}
 	}
 }

@@ -164,6 +164,42 @@ func (rs *rooms) endViewLocked(r *room, at history.Time) {
 	}
 }
 
+// removing notes that a moderator begins to take the client out of a room: nothing more is said there.
+func (rs *rooms) removing(r *room) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	r.member = false
+	if r.view >= 0 {
+		rs.views[r.view].Removing = rs.now()
+	}
+}
+
+// removed notes that the client is out, as the moderator was told: it does not come back by itself.
+func (rs *rooms) removed(r *room, since history.Time) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	if r.view >= 0 {
+		rs.views[r.view].Removing = since
+	}
+	rs.endViewLocked(r, rs.now())
+	r.want, r.member, r.leaving, r.repeated = false, false, false, false
+	r.phase, r.history, r.buffered = left, nil, nil
+}
+
+// settled tells that nothing is under way in a room that the client is out of.
+func (rs *rooms) settled(r *room) bool {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	return r.phase == left && !r.leaving && rs.joining != r
+}
+
+// unsure notes that a room:join got no answer: the socket may be in the room as soon as the client may.
+func (rs *rooms) unsure(r *room) {
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	r.repeated = true
+}
+
 // isMember tells whether messages may be sent into a room.
 func (rs *rooms) isMember(r *room) bool {
 	rs.mu.Lock()
