@@ -30,7 +30,7 @@ test('room:create, and who is in it from the start', async (t) => {
 
   ok((await a.join(id)).reply, { roomId: id, seq: 2, role: 'owner', hasMore: false });
   ok((await b.join(id)).reply, { roomId: id, seq: 2, role: 'moderator', hasMore: false });
-  ok(await b.emit('room:get', { roomId: id }), { room: room({ roomId: id, profile, memberCount: 2 }), role: 'moderator' });
+  ok(await b.emit('room:get', { roomId: id }), { room: room({ roomId: id, profile, memberCount: 2 }), role: 'moderator', marker: any, prefs: any });
   ok(await a.emit('message:send', { roomId: id, content: 'among us' }), { status: 'delivered', id: uuid7, seq: 3, createdAt: iso });
   assert.equal((await b.take('message:new')).content, 'among us');
   assert.equal((await b.emit('room:list')).rooms.find((r) => r.roomId === id).name, 'Plans');
