@@ -25,8 +25,8 @@ export class Browser {
     browser.process = spawn(chromium, [
       '--headless=new', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--disable-background-networking',
       '--disable-component-update', '--remote-debugging-port=0', `--user-data-dir=${browser.profile}`, 'about:blank',
-    ], { stdio: ['ignore', 'ignore', 'pipe'] });
-    process.once('exit', () => browser.process.kill('SIGKILL'));
+    ], { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
+    process.once('exit', () => browser.#kill());
     const lines = createInterface({ input: browser.process.stderr });
     const said = [];
     const url = await new Promise((resolve, reject) => {
@@ -99,8 +99,15 @@ export class Browser {
 
   async stop() {
     this.socket.close();
-    this.process.kill('SIGKILL');
+    this.#kill();
     if (this.process.exitCode === null && this.process.signalCode === null) await once(this.process, 'exit');
-    rmSync(this.profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 200 });
+    rmSync(this.profile, { recursive: true, force: true, maxRetries: 5, retryDelay: 200 });
+  }
+
+  /** Kills all processes of the browser: one that is left writes into the profile while that is removed. */
+  #kill() {
+    try {
+      process.kill(-this.process.pid, 'SIGKILL');
+    } catch { /* it has ended */ }
   }
 }

@@ -42,12 +42,14 @@ before(async () => {
   if (chromium) browser = await Browser.start();
 }, { timeout: 240_000 });
 
+// What cannot be stopped keeps nothing else running: the file would never end.
 after(async () => {
-  await browser?.stop();
+  const ends = await Promise.allSettled([browser?.stop(), system?.stop()]);
+  pages?.closeAllConnections();
   pages?.close();
-  await system?.stop();
   if (binary) remove(dir, binary);
-}, { timeout: 60_000 });
+  for (const { reason } of ends) if (reason) throw reason;
+}, { timeout: 180_000 });
 
 const origin = () => `http://127.0.0.1:${pages.address().port}`;
 
