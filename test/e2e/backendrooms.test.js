@@ -94,6 +94,39 @@ test('a backend changes a room, and hears of changes between', async (t) => {
   assert.deepEqual(entries.map((e) => [e.act, e.byId, e.apiKey]), [['update', ann.id, undefined], ['update', 'system', 'default'], ['create', 'system', 'default']]);
 });
 
+for (const by of ['as itself', 'as an owner', 'with a token of an owner']) {
+  test(`DELETE of a room ${by}: out on every gateway before the answer, and no such room afterwards`, async (t) => {
+    const [ann, bob] = [await newUser('ann'), await newUser('bob')];
+    const id = roomId('team/ended');
+    done(await call('POST', '/api/v1/rooms', { key, body: { kind: 'private', roomId: id, members: [{ userId: ann.id, role: 'owner' }, { userId: bob.id, role: 'moderator' }] } }), { room: room({ memberCount: 2 }) });
+    const sockets = await Promise.all([[ann, 0], [bob, 1], [bob, 2]].map(([user, gateway]) => connect(t, user, { gateway })));
+    for (const s of sockets) await s.join(id);
+    const inside = async () => (await call('GET', `/api/v1/sockets?${query({ rooms: id })}`, { key })).body.sockets.length;
+    assert.equal(await inside(), 3);
+    refusedWith(await call('DELETE', `${path(id)}?${query({ asUserId: bob.id })}`, { key }), 403, 'forbidden', 'not_allowed');
+    refusedWith(await call('DELETE', path(id), { token: bob.token }), 403, 'forbidden', 'not_allowed');
+    refusedWith(await call('DELETE', path(id)), 401, 'unauthenticated');
+    assert.equal(await inside(), 3);
+
+    const [where, options, who, apiKey] = {
+      'as itself': [path(id), { key }, 'system', 'default'],
+      'as an owner': [`${path(id)}?${query({ asUserId: ann.id })}`, { key }, ann.id, 'default'],
+      'with a token of an owner': [path(id), { token: ann.token }, ann.id, undefined],
+    }[by];
+    done(await call('DELETE', where, { ...options, gateway: 1 }), {});
+    assert.equal(await inside(), 0, 'sockets that are in the room after the answer');
+    for (const s of sockets) exact(await s.take('room:deleted'), { roomId: id, seq, by: who });
+    for (const [again, as] of [[where, options], [path(id), { key }], [path(id), { token: bob.token }]]) refusedWith(await call('DELETE', again, as), 404, 'not_found');
+    refusedWith(await call('GET', path(id), { key }), 404, 'not_found');
+    refusedWith(await call('POST', path(id, 'members'), { key, body: { userIds: [bob.id] } }), 404, 'not_found');
+    refusedWith(await call('POST', path(id, 'messages'), { key, body: { content: 'x' } }), 404, 'not_found');
+    refusedWith(await call('POST', '/api/v1/rooms', { key, body: { kind: 'private', roomId: id } }), 409, 'conflict', 'exists');
+    for (const s of sockets) refused(await s.emit('room:join', id), 'not_found');
+    const { entries } = done(await call('GET', `/api/v1/audit?${query({ roomId: id })}`, { key }), { entries: array });
+    assert.deepEqual(entries.map((e) => [e.act, e.byId, e.apiKey]), [['delete', who, apiKey], ['create', 'system', 'default']]);
+  });
+}
+
 test('who is in a room, by pages and by name', async (t) => {
   const users = await Promise.all(['ann', 'bob', 'cid'].map((name) => newUser(name)));
   const [ann, bob, cid] = users;
@@ -147,6 +180,7 @@ test('a backend as a user has the rights of that user', async (t) => {
     mute: (r) => call('POST', path(r, 'mutes'), as(eve, { userId: bob.id })),
     unmute: (r) => call('DELETE', `${path(r, 'mutes', bob.id)}?${query({ asUserId: eve.id })}`, { key }),
     audit: (r) => call('GET', `/api/v1/audit?${query({ roomId: r, asUserId: eve.id })}`, { key }),
+    delete: (r) => call('DELETE', `${path(r)}?${query({ asUserId: eve.id })}`, { key }),
   })) {
     const [there, nowhere] = [await made(id), await made(none)];
     refusedWith(there, 404, 'not_found');

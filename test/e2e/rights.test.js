@@ -12,36 +12,41 @@ const words = {
   '+': 'ok', nf: 'not_found', no: 'forbidden', na: 'forbidden not_allowed', mu: 'forbidden muted', ba: 'forbidden banned',
 };
 
-// The acts, from left to right: look at the room, read it, attend (say how far one has read), speak, moderate, enter. A token opens nothing
-// (-), one right (join, read, send), or all of them; * is whichever of these. "token" is who became a member by a token that opened all.
+// The acts, from left to right: look at the room, read it, attend (say how far one has read), speak, moderate, archive, delete, enter. A
+// token opens nothing (-), one right (join, read, send), or all of them; * is whichever of these. "token" is who became a member by a token
+// that opened all.
 const table = `
-  kind     restriction  role             token           look  read  attend  speak  moderate  enter
-  none     free         stranger         *               nf    nf    nf      nf     nf        nf
-  public   free,muted   stranger         -,join,send     +     no    no      no     no        +
-  public   free,muted   stranger         read,all        +     +     no      no     no        +
-  public   free         member           *               +     +     +       +      na        +
-  public   muted        member           *               +     +     +       mu     na        +
-  public   free         moderator,owner  *               +     +     +       +      +         +
-  public   muted        moderator,owner  *               +     +     +       mu     +         +
-  public   banned       stranger         *               ba    ba    ba      ba     ba        ba
-  private  free,muted   stranger         -               nf    nf    nf      nf     nf        nf
-  private  free,muted   stranger         join            +     no    no      no     no        +
-  private  free,muted   stranger         read            +     +     no      no     no        na
-  private  free,muted   stranger         send            +     no    no      no     no        na
-  private  free,muted   stranger         all             +     +     no      no     no        +
-  private  free         member           *               +     +     +       +      na        +
-  private  muted        member           *               +     +     +       mu     na        +
-  private  free         moderator,owner  *               +     +     +       +      +         +
-  private  muted        moderator,owner  *               +     +     +       mu     +         +
-  private  free,muted   token            -               nf    nf    nf      nf     nf        nf
-  private  free         token            join            +     +     +       na     na        +
-  private  muted        token            join,all        +     +     +       mu     na        +
-  private  free,muted   token            read            +     +     no      no     no        na
-  private  free,muted   token            send            +     no    no      no     no        na
-  private  free         token            all             +     +     +       +      na        +
-  private  banned       stranger         *               ba    ba    ba      ba     ba        ba
-  direct   free         stranger         *               nf    nf    nf      nf     nf        nf
-  direct   free         member           *               +     +     +       +      na        +
+  kind     restriction  role             token           look  read  attend  speak  moderate  archive  delete  enter
+  none     free         stranger         *               nf    nf    nf      nf     nf        nf       nf      nf
+  public   free,muted   stranger         -,join,send     +     no    no      no     no        no       no      +
+  public   free,muted   stranger         read,all        +     +     no      no     no        no       no      +
+  public   free         member           *               +     +     +       +      na        na       na      +
+  public   muted        member           *               +     +     +       mu     na        na       na      +
+  public   free         moderator        *               +     +     +       +      +         +        na      +
+  public   free         owner            *               +     +     +       +      +         +        +       +
+  public   muted        moderator        *               +     +     +       mu     +         +        na      +
+  public   muted        owner            *               +     +     +       mu     +         +        +       +
+  public   banned       stranger         *               ba    ba    ba      ba     ba        ba       ba      ba
+  private  free,muted   stranger         -               nf    nf    nf      nf     nf        nf       nf      nf
+  private  free,muted   stranger         join            +     no    no      no     no        no       no      +
+  private  free,muted   stranger         read            +     +     no      no     no        no       no      na
+  private  free,muted   stranger         send            +     no    no      no     no        no       no      na
+  private  free,muted   stranger         all             +     +     no      no     no        no       no      +
+  private  free         member           *               +     +     +       +      na        na       na      +
+  private  muted        member           *               +     +     +       mu     na        na       na      +
+  private  free         moderator        *               +     +     +       +      +         +        na      +
+  private  free         owner            *               +     +     +       +      +         +        +       +
+  private  muted        moderator        *               +     +     +       mu     +         +        na      +
+  private  muted        owner            *               +     +     +       mu     +         +        +       +
+  private  free,muted   token            -               nf    nf    nf      nf     nf        nf       nf      nf
+  private  free         token            join            +     +     +       na     na        na       na      +
+  private  muted        token            join,all        +     +     +       mu     na        na       na      +
+  private  free,muted   token            read            +     +     no      no     no        no       no      na
+  private  free,muted   token            send            +     no    no      no     no        no       no      na
+  private  free         token            all             +     +     +       +      na        na       na      +
+  private  banned       stranger         *               ba    ba    ba      ba     ba        ba       ba      ba
+  direct   free         stranger         *               nf    nf    nf      nf     nf        nf       nf      nf
+  direct   free         member           *               +     +     +       +      na        na       na      +
 `;
 
 const tokens = { '-': [], join: ['join'], read: ['read'], send: ['send'], all: ['join', 'read', 'send'] };
@@ -74,6 +79,8 @@ const events = {
     ['room:add', { roomId: id, userIds: [userId] }], ['room:set-role', { roomId: id, userId, role: 'member' }], ['room:mute', { roomId: id, userId }],
     ['room:unmute', { roomId: id, userId }], ['room:remove', { roomId: id, userIds: [userId] }], ['room:ban', { roomId: id, userId }], ['room:unban', { roomId: id, userId }],
   ],
+  archive: (id) => [['room:archive', id]],
+  delete: (id) => [['room:delete', id]],
   enter: (id) => [['room:join', id]],
 };
 
@@ -88,7 +95,13 @@ const calls = {
     ['POST', path(id, 'bans'), { userId }], ['GET', path(id, 'bans')], ['DELETE', path(id, 'bans', userId)],
     ['GET', `/api/v1/audit?roomId=${encodeURIComponent(id)}`],
   ],
+  archive: (id) => [['POST', path(id, 'archive'), {}]],
+  delete: (id) => [['DELETE', path(id)]],
 };
+
+// What would end the room for the others: in the table who may not tries it, and who may in tests of its own, in rooms of its own.
+const spares = (v, act) => ['archive', 'delete'].includes(act) && v[act] === '+';
+
 /** An answer in a word; a refusal without more in it than there has to be. */
 function word(error, what) {
   if (error === undefined) return 'ok';
@@ -155,9 +168,11 @@ test('every act on every kind of room has the answer of the table', async (t) =>
       assert.equal(word(error, `${what}: ${doing}`), words[v[act]], `${what}: ${doing} ${JSON.stringify(error)}`);
     };
     for (const [act, list] of Object.entries(events)) { // entering is last: it changes who one is
+      if (spares(v, act)) continue;
       for (const [event, argument] of list(id, at)) check(act, event, (await socket.patiently(event, argument)).error);
       if (act !== 'moderate') continue;
       for (const [restAct, restCalls] of Object.entries(calls)) {
+        if (spares(v, restAct)) continue;
         for (const [method, where, body] of restCalls(id, at)) {
           const { status, body: answer } = await call(method, where, { token, body });
           check(restAct, `${method} ${where}`, status === 200 ? undefined : answer);
@@ -166,6 +181,7 @@ test('every act on every kind of room has the answer of the table', async (t) =>
       if (v.token !== '-') continue;
       at.other = unique('z');
       for (const [restAct, restCalls] of Object.entries(calls)) { // a backend as the user, which shows no token
+        if (spares(v, restAct)) continue;
         for (const [method, where, body] of restCalls(id, at)) {
           const as = body ? { key, body: { ...body, asUserId: v.user.id } } : { key };
           const query = body ? '' : `${where.includes('?') ? '&' : '?'}asUserId=${v.user.id}`;
@@ -183,7 +199,7 @@ test('every act on every kind of room has the answer of the table', async (t) =>
 test('the table has every REST call about a room', async () => {
   const { body: { paths } } = await call('GET', '/api/openapi.json');
   const known = Object.values(calls).flatMap((f) => f('R', { known: 'U', other: 'U' })).map(([method, where]) => `${method} ${where.replace('/R', '/{roomId}').replace('/U', '/{userId}').replace(/\?.*/, '')}`);
-  const apart = ['POST /api/v1/rooms/{roomId}/messages', 'POST /api/v1/rooms/{roomId}/archive']; // of a user that the backend names, or of the system: see rest.test.js; what would end the room for the others
+  const apart = ['POST /api/v1/rooms/{roomId}/messages']; // of a user that the backend names, or of the system: see rest.test.js
   const there = Object.entries(paths).filter(([where]) => where.includes('{roomId}') || where === '/api/v1/audit')
     .flatMap(([where, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${where}`)).filter((one) => !apart.includes(one));
   assert.deepEqual(there.filter((one) => !known.includes(one)), [], 'nothing tries these calls');
@@ -194,19 +210,54 @@ test('archiving: who moderates, and nobody else; then it can be read and nothing
   for (const v of visitors) v.user = await newUser('v');
   const [member, moderator] = visitors.map((v) => v.user);
   const eve = await newUser('eve');
-  const archive = async (id, options) => { const { status, body } = await call('POST', path(id, 'archive'), options); return word(status === 200 ? undefined : body); };
-  for (const how of ['token', 'key', 'as']) {
+  const sockets = new Map();
+  for (const user of [member, moderator, eve]) sockets.set(user, await connect(t, user));
+  const archive = async (id, { by, ...options }) => {
+    if (by) return word((await sockets.get(by).emit('room:archive', id)).error);
+    const { status, body } = await call('POST', path(id, 'archive'), options);
+    return word(status === 200 ? undefined : body);
+  };
+  for (const how of ['event', 'token', 'key', 'as']) {
     const { id } = await furnish('private', visitors);
-    const as = (user) => (how === 'token' ? { token: user.token, body: {} } : { key, body: { asUserId: user.id } });
+    const as = (user) => ({ event: { by: user }, token: { token: user.token, body: {} } }[how] ?? { key, body: { asUserId: user.id } });
     assert.equal(await archive(id, as(eve)), 'not_found');
     assert.equal(await archive(id, as(member)), 'forbidden not_allowed');
     assert.equal(await archive(id, how === 'key' ? { key, body: {} } : as(moderator)), 'ok');
     assert.equal(await archive(id, { key, body: {} }), 'ok', 'twice');
-    const socket = await connect(t, moderator);
+    const socket = sockets.get(moderator);
     for (const [event, argument, want] of [['message:send', { roomId: id, content: 'x' }, 'forbidden archived'], ['room:message', { roomId: id }, 'forbidden archived'], ['message:history', { roomId: id }, 'ok'], ['room:get', id, 'ok']]) {
       assert.equal(word((await socket.emit(event, argument)).error), want, event);
     }
     assert.equal((await call('GET', path(id), { key })).body.room.archivedAt?.length, 24);
+  }
+});
+
+test('deleting: who owns, and nobody else; then there is no such room for anybody', async (t) => {
+  const visitors = [{ role: 'member' }, { role: 'moderator' }, { role: 'owner' }];
+  for (const v of visitors) v.user = await newUser('v');
+  const [member, moderator, owner] = visitors.map((v) => v.user);
+  const eve = await newUser('eve');
+  const sockets = new Map();
+  for (const user of [member, moderator, owner, eve]) sockets.set(user, await connect(t, user));
+  for (const how of ['event', 'token', 'key', 'as']) {
+    const remove = async (id, user) => {
+      if (how === 'event') return word((await sockets.get(user).emit('room:delete', id)).error);
+      const { status, body } = how === 'token' ? await call('DELETE', path(id), { token: user.token }) : await call('DELETE', path(id) + (user ? `?asUserId=${user.id}` : ''), { key });
+      return word(status === 200 ? undefined : body);
+    };
+    for (const kind of ['public', 'private']) {
+      const { id } = await furnish(kind, visitors);
+      assert.equal(await remove(id, eve), kind === 'public' ? 'forbidden' : 'not_found', how);
+      for (const user of [member, moderator]) assert.equal(await remove(id, user), 'forbidden not_allowed', how);
+      assert.equal(await remove(id, how === 'key' ? undefined : owner), 'ok', how);
+      for (const user of [how === 'key' ? undefined : owner, member, eve]) assert.equal(await remove(id, user), 'not_found', `${how}, twice`);
+      for (const list of Object.values(calls)) {
+        for (const [method, where, body] of list(id, { known: member.id, other: member.id })) {
+          const { status, body: answer } = await call(method, where, { token: owner.token, body });
+          assert.equal(word(status === 200 ? undefined : answer, `${method} ${where}`), 'not_found', `${method} ${where}`);
+        }
+      }
+    }
   }
 });
 

@@ -42,6 +42,15 @@ func (s *Rooms) ArchiveRoom(ctx context.Context, r *chatv1.ArchiveRoomRequest) (
 	return done(ctx, func(done func(error)) error { return s.service.ArchiveRoom(ctx, who, room, done) })
 }
 
+// DeleteRoom ends a room.
+func (s *Rooms) DeleteRoom(ctx context.Context, r *chatv1.DeleteRoomRequest) (*emptypb.Empty, error) {
+	who, room, err := inRoom(ctx, caller.ScopeRooms, r.GetAsUserId(), r.GetRoomId())
+	if err != nil {
+		return nil, err
+	}
+	return done(ctx, func(done func(error)) error { return s.service.DeleteRoom(ctx, who, room, done) })
+}
+
 // patchOf reads a change of a room; what is absent stays.
 func patchOf(p *chatv1.RoomProfile, settings *chatv1.RoomSettingsChange) (patch chat.Patch, err error) {
 	if p != nil {

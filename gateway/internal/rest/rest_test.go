@@ -185,7 +185,7 @@ func TestOtherRefusals(t *testing.T) {
 	refused(t, "a slash too many", ask(t, h, "GET", "/api/v1/rooms/", ""), 404, fault.NotFound, "There is no such path")
 	for target, want := range map[string]string{
 		"/api/v1/rooms":             "GET, HEAD, POST",
-		"/api/v1/rooms/r":           "GET, HEAD, PATCH",
+		"/api/v1/rooms/r":           "DELETE, GET, HEAD, PATCH",
 		"/api/v1/rooms/r/messages":  "GET, HEAD, POST",
 		"/api/v1/rooms/r/members/u": "DELETE, GET, HEAD, PATCH",
 		"/api/v1/rooms/r/bans":      "GET, HEAD, POST",

@@ -869,6 +869,59 @@ func (x *ArchiveRoomRequest) GetAsUserId() string {
 	return ""
 }
 
+type DeleteRoomRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// The user who deletes it, for backends; empty = the backend itself.
+	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRoomRequest) Reset() {
+	*x = DeleteRoomRequest{}
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRoomRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRoomRequest) ProtoMessage() {}
+
+func (x *DeleteRoomRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRoomRequest.ProtoReflect.Descriptor instead.
+func (*DeleteRoomRequest) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *DeleteRoomRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *DeleteRoomRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
+}
+
 type ListRoomMembersRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -886,7 +939,7 @@ type ListRoomMembersRequest struct {
 
 func (x *ListRoomMembersRequest) Reset() {
 	*x = ListRoomMembersRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -898,7 +951,7 @@ func (x *ListRoomMembersRequest) String() string {
 func (*ListRoomMembersRequest) ProtoMessage() {}
 
 func (x *ListRoomMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -911,7 +964,7 @@ func (x *ListRoomMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListRoomMembersRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{13}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListRoomMembersRequest) GetRoomId() string {
@@ -963,7 +1016,7 @@ type RoomMember struct {
 
 func (x *RoomMember) Reset() {
 	*x = RoomMember{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -975,7 +1028,7 @@ func (x *RoomMember) String() string {
 func (*RoomMember) ProtoMessage() {}
 
 func (x *RoomMember) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -988,7 +1041,7 @@ func (x *RoomMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomMember.ProtoReflect.Descriptor instead.
 func (*RoomMember) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{14}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *RoomMember) GetUserId() string {
@@ -1032,7 +1085,7 @@ type ListRoomMembersResponse struct {
 
 func (x *ListRoomMembersResponse) Reset() {
 	*x = ListRoomMembersResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1044,7 +1097,7 @@ func (x *ListRoomMembersResponse) String() string {
 func (*ListRoomMembersResponse) ProtoMessage() {}
 
 func (x *ListRoomMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1057,7 +1110,7 @@ func (x *ListRoomMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListRoomMembersResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{15}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListRoomMembersResponse) GetMembers() []*RoomMember {
@@ -1093,7 +1146,7 @@ type GetRoomMemberRequest struct {
 
 func (x *GetRoomMemberRequest) Reset() {
 	*x = GetRoomMemberRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1158,7 @@ func (x *GetRoomMemberRequest) String() string {
 func (*GetRoomMemberRequest) ProtoMessage() {}
 
 func (x *GetRoomMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1171,7 @@ func (x *GetRoomMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomMemberRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomMemberRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{16}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *GetRoomMemberRequest) GetRoomId() string {
@@ -1157,7 +1210,7 @@ type AddMembersRequest struct {
 
 func (x *AddMembersRequest) Reset() {
 	*x = AddMembersRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1169,7 +1222,7 @@ func (x *AddMembersRequest) String() string {
 func (*AddMembersRequest) ProtoMessage() {}
 
 func (x *AddMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1182,7 +1235,7 @@ func (x *AddMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMembersRequest.ProtoReflect.Descriptor instead.
 func (*AddMembersRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{17}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *AddMembersRequest) GetRoomId() string {
@@ -1224,7 +1277,7 @@ type AddMembersResponse struct {
 
 func (x *AddMembersResponse) Reset() {
 	*x = AddMembersResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1236,7 +1289,7 @@ func (x *AddMembersResponse) String() string {
 func (*AddMembersResponse) ProtoMessage() {}
 
 func (x *AddMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1249,7 +1302,7 @@ func (x *AddMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMembersResponse.ProtoReflect.Descriptor instead.
 func (*AddMembersResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{18}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *AddMembersResponse) GetDone() []string {
@@ -1277,7 +1330,7 @@ type FailedUser struct {
 
 func (x *FailedUser) Reset() {
 	*x = FailedUser{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1342,7 @@ func (x *FailedUser) String() string {
 func (*FailedUser) ProtoMessage() {}
 
 func (x *FailedUser) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1355,7 @@ func (x *FailedUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedUser.ProtoReflect.Descriptor instead.
 func (*FailedUser) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{19}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *FailedUser) GetUserId() string {
@@ -1333,7 +1386,7 @@ type SetMemberRoleRequest struct {
 
 func (x *SetMemberRoleRequest) Reset() {
 	*x = SetMemberRoleRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1345,7 +1398,7 @@ func (x *SetMemberRoleRequest) String() string {
 func (*SetMemberRoleRequest) ProtoMessage() {}
 
 func (x *SetMemberRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1358,7 +1411,7 @@ func (x *SetMemberRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMemberRoleRequest.ProtoReflect.Descriptor instead.
 func (*SetMemberRoleRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{20}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SetMemberRoleRequest) GetRoomId() string {
@@ -1405,7 +1458,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1470,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1483,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{21}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *RemoveMemberRequest) GetRoomId() string {
@@ -1483,7 +1536,7 @@ type ListRestrictionsRequest struct {
 
 func (x *ListRestrictionsRequest) Reset() {
 	*x = ListRestrictionsRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1548,7 @@ func (x *ListRestrictionsRequest) String() string {
 func (*ListRestrictionsRequest) ProtoMessage() {}
 
 func (x *ListRestrictionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1561,7 @@ func (x *ListRestrictionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRestrictionsRequest.ProtoReflect.Descriptor instead.
 func (*ListRestrictionsRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{22}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListRestrictionsRequest) GetRoomId() string {
@@ -1550,7 +1603,7 @@ type RestrictedUser struct {
 
 func (x *RestrictedUser) Reset() {
 	*x = RestrictedUser{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[23]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1562,7 +1615,7 @@ func (x *RestrictedUser) String() string {
 func (*RestrictedUser) ProtoMessage() {}
 
 func (x *RestrictedUser) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[23]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1575,7 +1628,7 @@ func (x *RestrictedUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestrictedUser.ProtoReflect.Descriptor instead.
 func (*RestrictedUser) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{23}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RestrictedUser) GetUserId() string {
@@ -1603,7 +1656,7 @@ type ListBansResponse struct {
 
 func (x *ListBansResponse) Reset() {
 	*x = ListBansResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[24]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1668,7 @@ func (x *ListBansResponse) String() string {
 func (*ListBansResponse) ProtoMessage() {}
 
 func (x *ListBansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[24]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1681,7 @@ func (x *ListBansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBansResponse.ProtoReflect.Descriptor instead.
 func (*ListBansResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{24}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListBansResponse) GetBans() []*RestrictedUser {
@@ -1656,7 +1709,7 @@ type ListMutesResponse struct {
 
 func (x *ListMutesResponse) Reset() {
 	*x = ListMutesResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[25]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1668,7 +1721,7 @@ func (x *ListMutesResponse) String() string {
 func (*ListMutesResponse) ProtoMessage() {}
 
 func (x *ListMutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[25]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1681,7 +1734,7 @@ func (x *ListMutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMutesResponse.ProtoReflect.Descriptor instead.
 func (*ListMutesResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{25}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListMutesResponse) GetMutes() []*RestrictedUser {
@@ -1714,7 +1767,7 @@ type RestrictUserRequest struct {
 
 func (x *RestrictUserRequest) Reset() {
 	*x = RestrictUserRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[26]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1726,7 +1779,7 @@ func (x *RestrictUserRequest) String() string {
 func (*RestrictUserRequest) ProtoMessage() {}
 
 func (x *RestrictUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[26]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1739,7 +1792,7 @@ func (x *RestrictUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestrictUserRequest.ProtoReflect.Descriptor instead.
 func (*RestrictUserRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{26}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RestrictUserRequest) GetRoomId() string {
@@ -1791,7 +1844,7 @@ type FreeUserRequest struct {
 
 func (x *FreeUserRequest) Reset() {
 	*x = FreeUserRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[27]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +1856,7 @@ func (x *FreeUserRequest) String() string {
 func (*FreeUserRequest) ProtoMessage() {}
 
 func (x *FreeUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[27]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +1869,7 @@ func (x *FreeUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeUserRequest.ProtoReflect.Descriptor instead.
 func (*FreeUserRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{27}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *FreeUserRequest) GetRoomId() string {
@@ -1870,7 +1923,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[28]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1882,7 +1935,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[28]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1895,7 +1948,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{28}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListAuditRequest) GetRoomId() string {
@@ -1964,7 +2017,7 @@ type AuditEntry struct {
 	ById string `protobuf:"bytes,4,opt,name=by_id,json=byId,proto3" json:"by_id,omitempty"`
 	// The API key by which a backend did it, as itself or as the user; absent = the user itself did.
 	ApiKey *string `protobuf:"bytes,5,opt,name=api_key,json=apiKey,proto3,oneof" json:"api_key,omitempty"`
-	// create, update, archive, add, remove, role, ban, unban, mute, unmute.
+	// create, update, archive, delete, invite, add, remove, role, ban, unban, mute, unmute.
 	Act string `protobuf:"bytes,6,opt,name=act,proto3" json:"act,omitempty"`
 	// Whom it concerned; absent = the room.
 	UserId *string `protobuf:"bytes,7,opt,name=user_id,json=userId,proto3,oneof" json:"user_id,omitempty"`
@@ -1980,7 +2033,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[29]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2045,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[29]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2058,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{29}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *AuditEntry) GetId() uint64 {
@@ -2089,7 +2142,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[30]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2101,7 +2154,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[30]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2114,7 +2167,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{30}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -2214,6 +2267,10 @@ const file_starling_chat_v1_rooms_proto_rawDesc = "" +
 	"\x12UpdateRoomResponse\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\"K\n" +
 	"\x12ArchiveRoomRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserId\"J\n" +
+	"\x11DeleteRoomRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1c\n" +
 	"\n" +
 	"as_user_id\x18\x0f \x01(\tR\basUserId\"\xbe\x01\n" +
@@ -2345,7 +2402,7 @@ const file_starling_chat_v1_rooms_proto_rawDesc = "" +
 	"\x11ListAuditResponse\x126\n" +
 	"\aentries\x18\x01 \x03(\v2\x1c.starling.chat.v1.AuditEntryR\aentries\x12\x17\n" +
 	"\x04next\x18\x02 \x01(\x04H\x00R\x04next\x88\x01\x01B\a\n" +
-	"\x05_next2\xcb\x10\n" +
+	"\x05_next2\xb7\x11\n" +
 	"\vRoomService\x12k\n" +
 	"\n" +
 	"CreateRoom\x12#.starling.chat.v1.CreateRoomRequest\x1a\x1e.starling.chat.v1.RoomResponse\"\x18\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/api/v1/rooms\x12p\n" +
@@ -2353,7 +2410,9 @@ const file_starling_chat_v1_rooms_proto_rawDesc = "" +
 	"\aGetRoom\x12 .starling.chat.v1.GetRoomRequest\x1a\x1e.starling.chat.v1.RoomResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/rooms/{room_id}\x12{\n" +
 	"\n" +
 	"UpdateRoom\x12#.starling.chat.v1.UpdateRoomRequest\x1a$.starling.chat.v1.UpdateRoomResponse\"\"\x82\xd3\xe4\x93\x02\x1c:\x01*2\x17/api/v1/rooms/{room_id}\x12w\n" +
-	"\vArchiveRoom\x12$.starling.chat.v1.ArchiveRoomRequest\x1a\x16.google.protobuf.Empty\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/api/v1/rooms/{room_id}/archive\x12\x8f\x01\n" +
+	"\vArchiveRoom\x12$.starling.chat.v1.ArchiveRoomRequest\x1a\x16.google.protobuf.Empty\"*\x82\xd3\xe4\x93\x02$:\x01*\"\x1f/api/v1/rooms/{room_id}/archive\x12j\n" +
+	"\n" +
+	"DeleteRoom\x12#.starling.chat.v1.DeleteRoomRequest\x1a\x16.google.protobuf.Empty\"\x1f\x82\xd3\xe4\x93\x02\x19*\x17/api/v1/rooms/{room_id}\x12\x8f\x01\n" +
 	"\x0fListRoomMembers\x12(.starling.chat.v1.ListRoomMembersRequest\x1a).starling.chat.v1.ListRoomMembersResponse\"'\x82\xd3\xe4\x93\x02!\x12\x1f/api/v1/rooms/{room_id}/members\x12\x88\x01\n" +
 	"\rGetRoomMember\x12&.starling.chat.v1.GetRoomMemberRequest\x1a\x1c.starling.chat.v1.RoomMember\"1\x82\xd3\xe4\x93\x02+\x12)/api/v1/rooms/{room_id}/members/{user_id}\x12\x83\x01\n" +
 	"\n" +
@@ -2381,7 +2440,7 @@ func file_starling_chat_v1_rooms_proto_rawDescGZIP() []byte {
 	return file_starling_chat_v1_rooms_proto_rawDescData
 }
 
-var file_starling_chat_v1_rooms_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
+var file_starling_chat_v1_rooms_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_starling_chat_v1_rooms_proto_goTypes = []any{
 	(*RoomProfile)(nil),             // 0: starling.chat.v1.RoomProfile
 	(*RoomSettings)(nil),            // 1: starling.chat.v1.RoomSettings
@@ -2396,29 +2455,30 @@ var file_starling_chat_v1_rooms_proto_goTypes = []any{
 	(*UpdateRoomRequest)(nil),       // 10: starling.chat.v1.UpdateRoomRequest
 	(*UpdateRoomResponse)(nil),      // 11: starling.chat.v1.UpdateRoomResponse
 	(*ArchiveRoomRequest)(nil),      // 12: starling.chat.v1.ArchiveRoomRequest
-	(*ListRoomMembersRequest)(nil),  // 13: starling.chat.v1.ListRoomMembersRequest
-	(*RoomMember)(nil),              // 14: starling.chat.v1.RoomMember
-	(*ListRoomMembersResponse)(nil), // 15: starling.chat.v1.ListRoomMembersResponse
-	(*GetRoomMemberRequest)(nil),    // 16: starling.chat.v1.GetRoomMemberRequest
-	(*AddMembersRequest)(nil),       // 17: starling.chat.v1.AddMembersRequest
-	(*AddMembersResponse)(nil),      // 18: starling.chat.v1.AddMembersResponse
-	(*FailedUser)(nil),              // 19: starling.chat.v1.FailedUser
-	(*SetMemberRoleRequest)(nil),    // 20: starling.chat.v1.SetMemberRoleRequest
-	(*RemoveMemberRequest)(nil),     // 21: starling.chat.v1.RemoveMemberRequest
-	(*ListRestrictionsRequest)(nil), // 22: starling.chat.v1.ListRestrictionsRequest
-	(*RestrictedUser)(nil),          // 23: starling.chat.v1.RestrictedUser
-	(*ListBansResponse)(nil),        // 24: starling.chat.v1.ListBansResponse
-	(*ListMutesResponse)(nil),       // 25: starling.chat.v1.ListMutesResponse
-	(*RestrictUserRequest)(nil),     // 26: starling.chat.v1.RestrictUserRequest
-	(*FreeUserRequest)(nil),         // 27: starling.chat.v1.FreeUserRequest
-	(*ListAuditRequest)(nil),        // 28: starling.chat.v1.ListAuditRequest
-	(*AuditEntry)(nil),              // 29: starling.chat.v1.AuditEntry
-	(*ListAuditResponse)(nil),       // 30: starling.chat.v1.ListAuditResponse
-	(*structpb.Struct)(nil),         // 31: google.protobuf.Struct
-	(*emptypb.Empty)(nil),           // 32: google.protobuf.Empty
+	(*DeleteRoomRequest)(nil),       // 13: starling.chat.v1.DeleteRoomRequest
+	(*ListRoomMembersRequest)(nil),  // 14: starling.chat.v1.ListRoomMembersRequest
+	(*RoomMember)(nil),              // 15: starling.chat.v1.RoomMember
+	(*ListRoomMembersResponse)(nil), // 16: starling.chat.v1.ListRoomMembersResponse
+	(*GetRoomMemberRequest)(nil),    // 17: starling.chat.v1.GetRoomMemberRequest
+	(*AddMembersRequest)(nil),       // 18: starling.chat.v1.AddMembersRequest
+	(*AddMembersResponse)(nil),      // 19: starling.chat.v1.AddMembersResponse
+	(*FailedUser)(nil),              // 20: starling.chat.v1.FailedUser
+	(*SetMemberRoleRequest)(nil),    // 21: starling.chat.v1.SetMemberRoleRequest
+	(*RemoveMemberRequest)(nil),     // 22: starling.chat.v1.RemoveMemberRequest
+	(*ListRestrictionsRequest)(nil), // 23: starling.chat.v1.ListRestrictionsRequest
+	(*RestrictedUser)(nil),          // 24: starling.chat.v1.RestrictedUser
+	(*ListBansResponse)(nil),        // 25: starling.chat.v1.ListBansResponse
+	(*ListMutesResponse)(nil),       // 26: starling.chat.v1.ListMutesResponse
+	(*RestrictUserRequest)(nil),     // 27: starling.chat.v1.RestrictUserRequest
+	(*FreeUserRequest)(nil),         // 28: starling.chat.v1.FreeUserRequest
+	(*ListAuditRequest)(nil),        // 29: starling.chat.v1.ListAuditRequest
+	(*AuditEntry)(nil),              // 30: starling.chat.v1.AuditEntry
+	(*ListAuditResponse)(nil),       // 31: starling.chat.v1.ListAuditResponse
+	(*structpb.Struct)(nil),         // 32: google.protobuf.Struct
+	(*emptypb.Empty)(nil),           // 33: google.protobuf.Empty
 }
 var file_starling_chat_v1_rooms_proto_depIdxs = []int32{
-	31, // 0: starling.chat.v1.RoomProfile.data:type_name -> google.protobuf.Struct
+	32, // 0: starling.chat.v1.RoomProfile.data:type_name -> google.protobuf.Struct
 	0,  // 1: starling.chat.v1.RoomInfo.profile:type_name -> starling.chat.v1.RoomProfile
 	1,  // 2: starling.chat.v1.RoomInfo.settings:type_name -> starling.chat.v1.RoomSettings
 	3,  // 3: starling.chat.v1.RoomResponse.room:type_name -> starling.chat.v1.RoomInfo
@@ -2428,47 +2488,49 @@ var file_starling_chat_v1_rooms_proto_depIdxs = []int32{
 	3,  // 7: starling.chat.v1.OpenRoomResponse.room:type_name -> starling.chat.v1.RoomInfo
 	0,  // 8: starling.chat.v1.UpdateRoomRequest.profile:type_name -> starling.chat.v1.RoomProfile
 	2,  // 9: starling.chat.v1.UpdateRoomRequest.settings:type_name -> starling.chat.v1.RoomSettingsChange
-	14, // 10: starling.chat.v1.ListRoomMembersResponse.members:type_name -> starling.chat.v1.RoomMember
-	19, // 11: starling.chat.v1.AddMembersResponse.failed:type_name -> starling.chat.v1.FailedUser
-	23, // 12: starling.chat.v1.ListBansResponse.bans:type_name -> starling.chat.v1.RestrictedUser
-	23, // 13: starling.chat.v1.ListMutesResponse.mutes:type_name -> starling.chat.v1.RestrictedUser
-	29, // 14: starling.chat.v1.ListAuditResponse.entries:type_name -> starling.chat.v1.AuditEntry
+	15, // 10: starling.chat.v1.ListRoomMembersResponse.members:type_name -> starling.chat.v1.RoomMember
+	20, // 11: starling.chat.v1.AddMembersResponse.failed:type_name -> starling.chat.v1.FailedUser
+	24, // 12: starling.chat.v1.ListBansResponse.bans:type_name -> starling.chat.v1.RestrictedUser
+	24, // 13: starling.chat.v1.ListMutesResponse.mutes:type_name -> starling.chat.v1.RestrictedUser
+	30, // 14: starling.chat.v1.ListAuditResponse.entries:type_name -> starling.chat.v1.AuditEntry
 	6,  // 15: starling.chat.v1.RoomService.CreateRoom:input_type -> starling.chat.v1.CreateRoomRequest
 	7,  // 16: starling.chat.v1.RoomService.OpenRoom:input_type -> starling.chat.v1.OpenRoomRequest
 	9,  // 17: starling.chat.v1.RoomService.GetRoom:input_type -> starling.chat.v1.GetRoomRequest
 	10, // 18: starling.chat.v1.RoomService.UpdateRoom:input_type -> starling.chat.v1.UpdateRoomRequest
 	12, // 19: starling.chat.v1.RoomService.ArchiveRoom:input_type -> starling.chat.v1.ArchiveRoomRequest
-	13, // 20: starling.chat.v1.RoomService.ListRoomMembers:input_type -> starling.chat.v1.ListRoomMembersRequest
-	16, // 21: starling.chat.v1.RoomService.GetRoomMember:input_type -> starling.chat.v1.GetRoomMemberRequest
-	17, // 22: starling.chat.v1.RoomService.AddMembers:input_type -> starling.chat.v1.AddMembersRequest
-	20, // 23: starling.chat.v1.RoomService.SetMemberRole:input_type -> starling.chat.v1.SetMemberRoleRequest
-	21, // 24: starling.chat.v1.RoomService.RemoveMember:input_type -> starling.chat.v1.RemoveMemberRequest
-	22, // 25: starling.chat.v1.RoomService.ListBans:input_type -> starling.chat.v1.ListRestrictionsRequest
-	26, // 26: starling.chat.v1.RoomService.BanUser:input_type -> starling.chat.v1.RestrictUserRequest
-	27, // 27: starling.chat.v1.RoomService.UnbanUser:input_type -> starling.chat.v1.FreeUserRequest
-	22, // 28: starling.chat.v1.RoomService.ListMutes:input_type -> starling.chat.v1.ListRestrictionsRequest
-	26, // 29: starling.chat.v1.RoomService.MuteUser:input_type -> starling.chat.v1.RestrictUserRequest
-	27, // 30: starling.chat.v1.RoomService.UnmuteUser:input_type -> starling.chat.v1.FreeUserRequest
-	28, // 31: starling.chat.v1.RoomService.ListAudit:input_type -> starling.chat.v1.ListAuditRequest
-	4,  // 32: starling.chat.v1.RoomService.CreateRoom:output_type -> starling.chat.v1.RoomResponse
-	8,  // 33: starling.chat.v1.RoomService.OpenRoom:output_type -> starling.chat.v1.OpenRoomResponse
-	4,  // 34: starling.chat.v1.RoomService.GetRoom:output_type -> starling.chat.v1.RoomResponse
-	11, // 35: starling.chat.v1.RoomService.UpdateRoom:output_type -> starling.chat.v1.UpdateRoomResponse
-	32, // 36: starling.chat.v1.RoomService.ArchiveRoom:output_type -> google.protobuf.Empty
-	15, // 37: starling.chat.v1.RoomService.ListRoomMembers:output_type -> starling.chat.v1.ListRoomMembersResponse
-	14, // 38: starling.chat.v1.RoomService.GetRoomMember:output_type -> starling.chat.v1.RoomMember
-	18, // 39: starling.chat.v1.RoomService.AddMembers:output_type -> starling.chat.v1.AddMembersResponse
-	32, // 40: starling.chat.v1.RoomService.SetMemberRole:output_type -> google.protobuf.Empty
-	32, // 41: starling.chat.v1.RoomService.RemoveMember:output_type -> google.protobuf.Empty
-	24, // 42: starling.chat.v1.RoomService.ListBans:output_type -> starling.chat.v1.ListBansResponse
-	32, // 43: starling.chat.v1.RoomService.BanUser:output_type -> google.protobuf.Empty
-	32, // 44: starling.chat.v1.RoomService.UnbanUser:output_type -> google.protobuf.Empty
-	25, // 45: starling.chat.v1.RoomService.ListMutes:output_type -> starling.chat.v1.ListMutesResponse
-	32, // 46: starling.chat.v1.RoomService.MuteUser:output_type -> google.protobuf.Empty
-	32, // 47: starling.chat.v1.RoomService.UnmuteUser:output_type -> google.protobuf.Empty
-	30, // 48: starling.chat.v1.RoomService.ListAudit:output_type -> starling.chat.v1.ListAuditResponse
-	32, // [32:49] is the sub-list for method output_type
-	15, // [15:32] is the sub-list for method input_type
+	13, // 20: starling.chat.v1.RoomService.DeleteRoom:input_type -> starling.chat.v1.DeleteRoomRequest
+	14, // 21: starling.chat.v1.RoomService.ListRoomMembers:input_type -> starling.chat.v1.ListRoomMembersRequest
+	17, // 22: starling.chat.v1.RoomService.GetRoomMember:input_type -> starling.chat.v1.GetRoomMemberRequest
+	18, // 23: starling.chat.v1.RoomService.AddMembers:input_type -> starling.chat.v1.AddMembersRequest
+	21, // 24: starling.chat.v1.RoomService.SetMemberRole:input_type -> starling.chat.v1.SetMemberRoleRequest
+	22, // 25: starling.chat.v1.RoomService.RemoveMember:input_type -> starling.chat.v1.RemoveMemberRequest
+	23, // 26: starling.chat.v1.RoomService.ListBans:input_type -> starling.chat.v1.ListRestrictionsRequest
+	27, // 27: starling.chat.v1.RoomService.BanUser:input_type -> starling.chat.v1.RestrictUserRequest
+	28, // 28: starling.chat.v1.RoomService.UnbanUser:input_type -> starling.chat.v1.FreeUserRequest
+	23, // 29: starling.chat.v1.RoomService.ListMutes:input_type -> starling.chat.v1.ListRestrictionsRequest
+	27, // 30: starling.chat.v1.RoomService.MuteUser:input_type -> starling.chat.v1.RestrictUserRequest
+	28, // 31: starling.chat.v1.RoomService.UnmuteUser:input_type -> starling.chat.v1.FreeUserRequest
+	29, // 32: starling.chat.v1.RoomService.ListAudit:input_type -> starling.chat.v1.ListAuditRequest
+	4,  // 33: starling.chat.v1.RoomService.CreateRoom:output_type -> starling.chat.v1.RoomResponse
+	8,  // 34: starling.chat.v1.RoomService.OpenRoom:output_type -> starling.chat.v1.OpenRoomResponse
+	4,  // 35: starling.chat.v1.RoomService.GetRoom:output_type -> starling.chat.v1.RoomResponse
+	11, // 36: starling.chat.v1.RoomService.UpdateRoom:output_type -> starling.chat.v1.UpdateRoomResponse
+	33, // 37: starling.chat.v1.RoomService.ArchiveRoom:output_type -> google.protobuf.Empty
+	33, // 38: starling.chat.v1.RoomService.DeleteRoom:output_type -> google.protobuf.Empty
+	16, // 39: starling.chat.v1.RoomService.ListRoomMembers:output_type -> starling.chat.v1.ListRoomMembersResponse
+	15, // 40: starling.chat.v1.RoomService.GetRoomMember:output_type -> starling.chat.v1.RoomMember
+	19, // 41: starling.chat.v1.RoomService.AddMembers:output_type -> starling.chat.v1.AddMembersResponse
+	33, // 42: starling.chat.v1.RoomService.SetMemberRole:output_type -> google.protobuf.Empty
+	33, // 43: starling.chat.v1.RoomService.RemoveMember:output_type -> google.protobuf.Empty
+	25, // 44: starling.chat.v1.RoomService.ListBans:output_type -> starling.chat.v1.ListBansResponse
+	33, // 45: starling.chat.v1.RoomService.BanUser:output_type -> google.protobuf.Empty
+	33, // 46: starling.chat.v1.RoomService.UnbanUser:output_type -> google.protobuf.Empty
+	26, // 47: starling.chat.v1.RoomService.ListMutes:output_type -> starling.chat.v1.ListMutesResponse
+	33, // 48: starling.chat.v1.RoomService.MuteUser:output_type -> google.protobuf.Empty
+	33, // 49: starling.chat.v1.RoomService.UnmuteUser:output_type -> google.protobuf.Empty
+	31, // 50: starling.chat.v1.RoomService.ListAudit:output_type -> starling.chat.v1.ListAuditResponse
+	33, // [33:51] is the sub-list for method output_type
+	15, // [15:33] is the sub-list for method input_type
 	15, // [15:15] is the sub-list for extension type_name
 	15, // [15:15] is the sub-list for extension extendee
 	0,  // [0:15] is the sub-list for field type_name
@@ -2485,23 +2547,23 @@ func file_starling_chat_v1_rooms_proto_init() {
 	file_starling_chat_v1_rooms_proto_msgTypes[3].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[4].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[10].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[13].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[15].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[22].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[14].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[16].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[23].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[24].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[25].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[26].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[28].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[27].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[29].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[30].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[31].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_chat_v1_rooms_proto_rawDesc), len(file_starling_chat_v1_rooms_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   31,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

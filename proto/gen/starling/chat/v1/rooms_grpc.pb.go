@@ -28,6 +28,7 @@ const (
 	RoomService_GetRoom_FullMethodName         = "/starling.chat.v1.RoomService/GetRoom"
 	RoomService_UpdateRoom_FullMethodName      = "/starling.chat.v1.RoomService/UpdateRoom"
 	RoomService_ArchiveRoom_FullMethodName     = "/starling.chat.v1.RoomService/ArchiveRoom"
+	RoomService_DeleteRoom_FullMethodName      = "/starling.chat.v1.RoomService/DeleteRoom"
 	RoomService_ListRoomMembers_FullMethodName = "/starling.chat.v1.RoomService/ListRoomMembers"
 	RoomService_GetRoomMember_FullMethodName   = "/starling.chat.v1.RoomService/GetRoomMember"
 	RoomService_AddMembers_FullMethodName      = "/starling.chat.v1.RoomService/AddMembers"
@@ -63,6 +64,9 @@ type RoomServiceClient interface {
 	UpdateRoom(ctx context.Context, in *UpdateRoomRequest, opts ...grpc.CallOption) (*UpdateRoomResponse, error)
 	// Makes a room one that can be read only, as room:archive. Needs an API key with scope rooms, or an access token of a moderator.
 	ArchiveRoom(ctx context.Context, in *ArchiveRoomRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// Ends a room, as room:delete. When it is done, no gateway delivers anything of it to anybody. Needs an API key with scope rooms, or an
+	// access token of an owner. Faults: not_found, also for a room that is deleted already.
+	DeleteRoom(ctx context.Context, in *DeleteRoomRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Who is in a room, by user id, as room:members. Needs an API key with scope rooms, or an access token.
 	ListRoomMembers(ctx context.Context, in *ListRoomMembersRequest, opts ...grpc.CallOption) (*ListRoomMembersResponse, error)
 	// One member of a room. Needs an API key with scope rooms, or an access token. Faults: not_found, also for a user who is no member.
@@ -143,6 +147,16 @@ func (c *roomServiceClient) ArchiveRoom(ctx context.Context, in *ArchiveRoomRequ
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(emptypb.Empty)
 	err := c.cc.Invoke(ctx, RoomService_ArchiveRoom_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *roomServiceClient) DeleteRoom(ctx context.Context, in *DeleteRoomRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, RoomService_DeleteRoom_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -290,6 +304,9 @@ type RoomServiceServer interface {
 	UpdateRoom(context.Context, *UpdateRoomRequest) (*UpdateRoomResponse, error)
 	// Makes a room one that can be read only, as room:archive. Needs an API key with scope rooms, or an access token of a moderator.
 	ArchiveRoom(context.Context, *ArchiveRoomRequest) (*emptypb.Empty, error)
+	// Ends a room, as room:delete. When it is done, no gateway delivers anything of it to anybody. Needs an API key with scope rooms, or an
+	// access token of an owner. Faults: not_found, also for a room that is deleted already.
+	DeleteRoom(context.Context, *DeleteRoomRequest) (*emptypb.Empty, error)
 	// Who is in a room, by user id, as room:members. Needs an API key with scope rooms, or an access token.
 	ListRoomMembers(context.Context, *ListRoomMembersRequest) (*ListRoomMembersResponse, error)
 	// One member of a room. Needs an API key with scope rooms, or an access token. Faults: not_found, also for a user who is no member.
@@ -340,6 +357,9 @@ func (UnimplementedRoomServiceServer) UpdateRoom(context.Context, *UpdateRoomReq
 }
 func (UnimplementedRoomServiceServer) ArchiveRoom(context.Context, *ArchiveRoomRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method ArchiveRoom not implemented")
+}
+func (UnimplementedRoomServiceServer) DeleteRoom(context.Context, *DeleteRoomRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteRoom not implemented")
 }
 func (UnimplementedRoomServiceServer) ListRoomMembers(context.Context, *ListRoomMembersRequest) (*ListRoomMembersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRoomMembers not implemented")
@@ -484,6 +504,24 @@ func _RoomService_ArchiveRoom_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(RoomServiceServer).ArchiveRoom(ctx, req.(*ArchiveRoomRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RoomService_DeleteRoom_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteRoomRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).DeleteRoom(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_DeleteRoom_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).DeleteRoom(ctx, req.(*DeleteRoomRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -730,6 +768,10 @@ var RoomService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ArchiveRoom",
 			Handler:    _RoomService_ArchiveRoom_Handler,
+		},
+		{
+			MethodName: "DeleteRoom",
+			Handler:    _RoomService_DeleteRoom_Handler,
 		},
 		{
 			MethodName: "ListRoomMembers",
