@@ -234,7 +234,45 @@ test('what a user sees, asked by a backend: rooms and messages', async (t) => {
     done(await call('GET', path(id, 'readers') + as, { key }), { readers: [], count: 0 });
   }
   refusedWith(await call('GET', `${path(id, 'messages')}?${query({ asUserId: eve.id })}`, { key }), 404, 'not_found');
-  refusedWith(await call('GET', '/api/v1/rooms', { key }), 401, 'unauthenticated');
+});
+
+test('all rooms, by pages and kinds, for a backend as itself', async () => {
+  const [ann, bob] = [await newUser('ann'), await newUser('bob')];
+  const common = unique('!listed'); // before what other tests make
+  const ids = ['a', 'b', 'c/d', 'e'].map((name) => `${common}/${name}`);
+  for (const [i, id] of ids.entries()) {
+    done(await call('POST', '/api/v1/rooms', { key, body: { kind: i % 2 ? 'public' : 'private', roomId: id, profile: { name: `Room ${i}` }, members: [{ userId: ann.id }] } }), { room: room({}) });
+  }
+  done(await call('DELETE', path(ids[1]), { key }), {});
+  const list = async (params, next) => done(await call('GET', `/api/v1/rooms?${new URLSearchParams(params)}`, { key, gateway: 1 }), { rooms: array, ...(next && { next }), 'next?': text });
+  const mine = (rooms) => rooms.map((r) => r.roomId).filter((id) => id.startsWith(common));
+
+  const first = await list({ after: common, limit: 2 }, ids[2]);
+  assert.deepEqual(first.rooms.map((r) => r.roomId), [ids[0], ids[2]]);
+  exact(first.rooms[0], { roomId: ids[0], name: 'Room 0', role: '', seq: count, unread: 0, room: room({ roomId: ids[0], kind: 'private', profile: { name: 'Room 0' }, memberCount: 1 }) }, 'entry');
+  assert.equal((await list({ after: first.next, limit: 1 })).rooms[0].roomId, ids[3]);
+  assert.deepEqual(mine((await list({ after: common, kinds: 'public' })).rooms), [ids[3]]);
+  assert.deepEqual(mine((await list([['after', common], ['kinds', 'public'], ['kinds', 'private']])).rooms), [ids[0], ids[2], ids[3]]);
+
+  const all = [];
+  for (let after; ;) {
+    const { rooms, next } = await list({ ...(after && { after }), limit: 200 });
+    assert.ok(rooms.length <= 200 && (next === undefined || next === rooms.at(-1).roomId));
+    all.push(...rooms.map((r) => r.roomId));
+    if (!next) break;
+    after = next;
+  }
+  assert.equal(new Set(all).size, all.length, 'rooms listed twice');
+  assert.deepEqual(all.filter((id) => id.startsWith(common)), [ids[0], ids[2], ids[3]]);
+
+  assert.deepEqual(done(await call('GET', `/api/v1/rooms?${query({ asUserId: bob.id })}`, { key }), { rooms: array }).rooms, []);
+  for (const params of ['limit=0', 'kinds=deleted', 'kinds=x', 'kinds=public&kinds=', 'after=%07', `asUserId=${ann.id}&limit=1`, `asUserId=${ann.id}&kinds=public`]) {
+    refusedWith(await call('GET', `/api/v1/rooms?${params}`, { key }), 400, 'invalid');
+  }
+  refusedWith(await call('GET', '/api/v1/rooms?limit=1', { token: ann.token }), 400, 'invalid');
+  refusedWith(await call('GET', '/api/v1/rooms'), 401, 'unauthenticated');
+  const { body: { key: moderation } } = await call('POST', '/api/v1/keys', { key, body: { name: unique('key'), scopes: ['moderation'] } });
+  refusedWith(await call('GET', '/api/v1/rooms', { key: moderation }), 403, 'forbidden');
 });
 
 test('keys need the scope, and what is wrong is named', async () => {

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
@@ -39,14 +40,16 @@ func NewServer(service *usecases.Service) *Server { return &Server{service: serv
 
 var _ chatv1.ChatServiceServer = (*Server)(nil)
 
-// ListRooms answers for a user like the ack of room:list.
+// ListRooms answers for a user like the ack of room:list, and a backend as itself with all rooms.
 func (s *Server) ListRooms(ctx context.Context, r *chatv1.ListRoomsRequest) (*chatv1.ListRoomsResponse, error) {
 	who, err := asking(ctx, caller.ScopeRooms, r.GetAsUserId())
 	switch {
 	case err != nil:
 		return nil, err
 	case who.User == chat.System:
-		return nil, fault.New(fault.Unauthenticated, "Whose rooms? Give an access token, or asUserId")
+		return s.listAllRooms(ctx, r)
+	case r.After != nil || r.Limit != nil || len(r.GetKinds()) > 0:
+		return nil, fault.New(fault.Invalid, "after, limit and kinds are for the list of all rooms, which has no asUserId")
 	}
 	rooms, err := s.service.Rooms(ctx, who)
 	if err != nil {
@@ -55,6 +58,35 @@ func (s *Server) ListRooms(ctx context.Context, r *chatv1.ListRoomsRequest) (*ch
 	answer := &chatv1.ListRoomsResponse{}
 	for i := range rooms {
 		answer.Rooms = append(answer.Rooms, roomOf(&rooms[i]))
+	}
+	return answer, nil
+}
+
+func (s *Server) listAllRooms(ctx context.Context, r *chatv1.ListRoomsRequest) (*chatv1.ListRoomsResponse, error) {
+	var page usecases.RoomsPage
+	var err error
+	if page.After = chat.RoomID(r.GetAfter()); page.After != "" {
+		if _, err = chat.ParseRoomID(r.GetAfter()); err != nil {
+			return nil, fault.New(fault.Invalid, "after must be the id of a room")
+		}
+	}
+	for _, kind := range r.GetKinds() {
+		page.Kinds = append(page.Kinds, access.Kind(kind))
+	}
+	if page.Limit, err = pageLimit(r.Limit); err != nil {
+		return nil, err
+	}
+	rooms, more, err := s.service.AllRooms(ctx, page)
+	if err != nil {
+		return nil, err
+	}
+	answer := &chatv1.ListRoomsResponse{}
+	for i := range rooms {
+		info := roomInfo(&rooms[i].RoomInfo)
+		answer.Rooms = append(answer.Rooms, &chatv1.Room{RoomId: info.GetRoomId(), Name: rooms[i].Profile.Name, Seq: rooms[i].Head, Room: info})
+	}
+	if more {
+		answer.Next = new(string(rooms[len(rooms)-1].Room))
 	}
 	return answer, nil
 }

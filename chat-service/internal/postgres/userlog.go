@@ -18,11 +18,7 @@ const (
 		INSERT INTO user_logs (user_id) SELECT id FROM unnest($1::text[]) AS id ORDER BY id
 		ON CONFLICT (user_id) DO UPDATE SET last_seq = user_logs.last_seq RETURNING user_id, last_seq`
 
-	// Members are counted as far as somebody would look.
-	sqlInfos = `
-		SELECT room_id, kind, name, topic, avatar_url, data, version, created_at, send_role, slow_mode_ms, max_members, archived_at,
-		       (SELECT count(*) FROM (SELECT FROM memberships AS m WHERE m.room_id = r.room_id LIMIT $2) AS counted)
-		FROM rooms AS r WHERE room_id = ANY($1::text[])`
+	sqlInfos = `SELECT ` + infoColumns + ` FROM rooms AS r WHERE room_id = ANY($1::text[])`
 
 	sqlInsertTold = `
 		INSERT INTO user_events (user_id, seq, payload)
@@ -36,9 +32,6 @@ const (
 		DELETE FROM user_events AS e USING unnest($1::text[], $2::bigint[]) AS t (user_id, seq)
 		WHERE e.user_id = t.user_id AND e.seq <= t.seq`
 )
-
-// maxCounted bounds how many members are counted of a room that a log tells of.
-const maxCounted = 1000
 
 func lockLogs(users []chat.UserID, state *chat.State) step {
 	ids := texts(users)
@@ -55,14 +48,7 @@ func lockLogs(users []chat.UserID, state *chat.State) step {
 func readInfos(rooms []chat.RoomID, state *chat.State) step {
 	state.Infos = make(map[chat.RoomID]chat.RoomInfo, len(rooms))
 	return step{sql: sqlInfos, args: []any{texts(rooms), maxCounted}, scan: func(rows pgx.Rows) error {
-		var info chat.RoomInfo
-		var content string
-		var version, slow int64
-		var archived *time.Time
-		err := rows.Scan((*string)(&info.Room), (*string)(&info.Kind), &info.Profile.Name, &info.Profile.Topic, &info.Profile.AvatarURL,
-			&content, &version, &info.CreatedAt, (*string)(&info.Settings.Send), &slow, &info.Settings.MaxMembers, &archived, &info.Members)
-		info.Settings.SlowMode, info.ArchivedAt = milliseconds(slow), timeOr0(archived)
-		info.Profile.Data, info.Version = []byte(content), uint64(version) //nolint:gosec // counts from 1
+		info, err := scanInfo(rows)
 		state.Infos[info.Room] = info
 		return err
 	}}

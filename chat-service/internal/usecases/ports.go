@@ -116,6 +116,8 @@ type Store interface {
 	Room(ctx context.Context, m chat.Membership, granted access.Rights) (chat.RoomInfo, access.Standing, error)
 	// Rooms lists a user's rooms, the last active first.
 	Rooms(ctx context.Context, user chat.UserID) ([]RoomSummary, error)
+	// AllRooms lists the rooms of some kinds, by id, and one room more than is wanted where there are more.
+	AllRooms(ctx context.Context, page RoomsPage) ([]ListedRoom, error)
 	// MarkRead moves receipts forward, as if one came after the other. The outcomes go with the receipts by index.
 	MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcome, error)
 	// Readers lists the receipts of members in one snapshot; to one who is no member only that.

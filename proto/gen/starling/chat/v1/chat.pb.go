@@ -196,13 +196,15 @@ type Room struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	Name   string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// The caller's role in it: owner or member.
+	// The role in it of the user whose rooms they are; empty in the list of all rooms.
 	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
 	// The room's last sequence.
 	Seq uint64 `protobuf:"varint,4,opt,name=seq,proto3" json:"seq,omitempty"`
-	// Messages of others after the caller's receipt.
-	Unread        uint32   `protobuf:"varint,5,opt,name=unread,proto3" json:"unread,omitempty"`
-	LastMessage   *Message `protobuf:"bytes,6,opt,name=last_message,json=lastMessage,proto3,oneof" json:"last_message,omitempty"`
+	// Messages of others after the caller's receipt; 0 in the list of all rooms.
+	Unread      uint32   `protobuf:"varint,5,opt,name=unread,proto3" json:"unread,omitempty"`
+	LastMessage *Message `protobuf:"bytes,6,opt,name=last_message,json=lastMessage,proto3,oneof" json:"last_message,omitempty"`
+	// What the room is, in the list of all rooms. Its member_count goes no further than 1,000.
+	Room          *RoomInfo `protobuf:"bytes,7,opt,name=room,proto3,oneof" json:"room,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -279,9 +281,22 @@ func (x *Room) GetLastMessage() *Message {
 	return nil
 }
 
+func (x *Room) GetRoom() *RoomInfo {
+	if x != nil {
+		return x.Room
+	}
+	return nil
+}
+
 type ListRoomsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The user whose rooms they are, for backends.
+	// For a backend as itself: only rooms behind this one, next of the page before.
+	After *string `protobuf:"bytes,1,opt,name=after,proto3,oneof" json:"after,omitempty"`
+	// For a backend as itself: 1 to 200, default 200.
+	Limit *uint32 `protobuf:"varint,2,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	// For a backend as itself: only rooms that are public, private or direct; none = all of these.
+	Kinds []string `protobuf:"bytes,3,rep,name=kinds,proto3" json:"kinds,omitempty"`
+	// The user whose rooms they are, for backends; empty = all rooms, for the backend itself.
 	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -317,6 +332,27 @@ func (*ListRoomsRequest) Descriptor() ([]byte, []int) {
 	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{3}
 }
 
+func (x *ListRoomsRequest) GetAfter() string {
+	if x != nil && x.After != nil {
+		return *x.After
+	}
+	return ""
+}
+
+func (x *ListRoomsRequest) GetLimit() uint32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+func (x *ListRoomsRequest) GetKinds() []string {
+	if x != nil {
+		return x.Kinds
+	}
+	return nil
+}
+
 func (x *ListRoomsRequest) GetAsUserId() string {
 	if x != nil {
 		return x.AsUserId
@@ -325,8 +361,10 @@ func (x *ListRoomsRequest) GetAsUserId() string {
 }
 
 type ListRoomsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Rooms         []*Room                `protobuf:"bytes,1,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Rooms []*Room                `protobuf:"bytes,1,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	// Present when there are more: after of the next page.
+	Next          *string `protobuf:"bytes,2,opt,name=next,proto3,oneof" json:"next,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -366,6 +404,13 @@ func (x *ListRoomsResponse) GetRooms() []*Room {
 		return x.Rooms
 	}
 	return nil
+}
+
+func (x *ListRoomsResponse) GetNext() string {
+	if x != nil && x.Next != nil {
+		return *x.Next
+	}
+	return ""
 }
 
 type ListMessagesRequest struct {
@@ -1759,7 +1804,7 @@ var File_starling_chat_v1_chat_proto protoreflect.FileDescriptor
 
 const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\n" +
-	"\x1bstarling/chat/v1/chat.proto\x12\x10starling.chat.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1dstarling/event/v1/event.proto\",\n" +
+	"\x1bstarling/chat/v1/chat.proto\x12\x10starling.chat.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cstarling/chat/v1/rooms.proto\x1a\x1dstarling/event/v1/event.proto\",\n" +
 	"\x06Sender\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\xa6\x02\n" +
@@ -1775,20 +1820,29 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\rclient_msg_id\x18\b \x01(\tH\x00R\vclientMsgId\x88\x01\x01\x12\x1b\n" +
 	"\x06system\x18\t \x01(\bH\x01R\x06system\x88\x01\x01B\x10\n" +
 	"\x0e_client_msg_idB\t\n" +
-	"\a_system\"\xc5\x01\n" +
+	"\a_system\"\x83\x02\n" +
 	"\x04Room\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04role\x18\x03 \x01(\tR\x04role\x12\x10\n" +
 	"\x03seq\x18\x04 \x01(\x04R\x03seq\x12\x16\n" +
 	"\x06unread\x18\x05 \x01(\rR\x06unread\x12A\n" +
-	"\flast_message\x18\x06 \x01(\v2\x19.starling.chat.v1.MessageH\x00R\vlastMessage\x88\x01\x01B\x0f\n" +
-	"\r_last_message\"0\n" +
-	"\x10ListRoomsRequest\x12\x1c\n" +
+	"\flast_message\x18\x06 \x01(\v2\x19.starling.chat.v1.MessageH\x00R\vlastMessage\x88\x01\x01\x123\n" +
+	"\x04room\x18\a \x01(\v2\x1a.starling.chat.v1.RoomInfoH\x01R\x04room\x88\x01\x01B\x0f\n" +
+	"\r_last_messageB\a\n" +
+	"\x05_room\"\x90\x01\n" +
+	"\x10ListRoomsRequest\x12\x19\n" +
+	"\x05after\x18\x01 \x01(\tH\x00R\x05after\x88\x01\x01\x12\x19\n" +
+	"\x05limit\x18\x02 \x01(\rH\x01R\x05limit\x88\x01\x01\x12\x14\n" +
+	"\x05kinds\x18\x03 \x03(\tR\x05kinds\x12\x1c\n" +
 	"\n" +
-	"as_user_id\x18\x0f \x01(\tR\basUserId\"A\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserIdB\b\n" +
+	"\x06_afterB\b\n" +
+	"\x06_limit\"c\n" +
 	"\x11ListRoomsResponse\x12,\n" +
-	"\x05rooms\x18\x01 \x03(\v2\x16.starling.chat.v1.RoomR\x05rooms\"\xbe\x01\n" +
+	"\x05rooms\x18\x01 \x03(\v2\x16.starling.chat.v1.RoomR\x05rooms\x12\x17\n" +
+	"\x04next\x18\x02 \x01(\tH\x00R\x04next\x88\x01\x01B\a\n" +
+	"\x05_next\"\xbe\x01\n" +
 	"\x13ListMessagesRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1b\n" +
 	"\x06before\x18\x02 \x01(\x04H\x00R\x06before\x88\x01\x01\x12\x19\n" +
@@ -1958,61 +2012,63 @@ var file_starling_chat_v1_chat_proto_goTypes = []any{
 	(*GetNotificationHeadResponse)(nil), // 27: starling.chat.v1.GetNotificationHeadResponse
 	nil,                                 // 28: starling.chat.v1.GetHeadsResponse.HeadsEntry
 	nil,                                 // 29: starling.chat.v1.ListLogHeadsResponse.HeadsEntry
-	(*structpb.Struct)(nil),             // 30: google.protobuf.Struct
-	(*v1.ClientEvent)(nil),              // 31: starling.event.v1.ClientEvent
-	(*v1.Emit)(nil),                     // 32: starling.event.v1.Emit
-	(*timestamppb.Timestamp)(nil),       // 33: google.protobuf.Timestamp
-	(*v1.RoomEvent)(nil),                // 34: starling.event.v1.RoomEvent
-	(*v1.RoomGrant)(nil),                // 35: starling.event.v1.RoomGrant
+	(*RoomInfo)(nil),                    // 30: starling.chat.v1.RoomInfo
+	(*structpb.Struct)(nil),             // 31: google.protobuf.Struct
+	(*v1.ClientEvent)(nil),              // 32: starling.event.v1.ClientEvent
+	(*v1.Emit)(nil),                     // 33: starling.event.v1.Emit
+	(*timestamppb.Timestamp)(nil),       // 34: google.protobuf.Timestamp
+	(*v1.RoomEvent)(nil),                // 35: starling.event.v1.RoomEvent
+	(*v1.RoomGrant)(nil),                // 36: starling.event.v1.RoomGrant
 }
 var file_starling_chat_v1_chat_proto_depIdxs = []int32{
 	0,  // 0: starling.chat.v1.Message.sender:type_name -> starling.chat.v1.Sender
 	1,  // 1: starling.chat.v1.Room.last_message:type_name -> starling.chat.v1.Message
-	2,  // 2: starling.chat.v1.ListRoomsResponse.rooms:type_name -> starling.chat.v1.Room
-	1,  // 3: starling.chat.v1.ListMessagesResponse.messages:type_name -> starling.chat.v1.Message
-	8,  // 4: starling.chat.v1.ListReadersResponse.readers:type_name -> starling.chat.v1.Reader
-	30, // 5: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
-	31, // 6: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
-	32, // 7: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
-	33, // 8: starling.chat.v1.ReadRoomEventsRequest.stored_after:type_name -> google.protobuf.Timestamp
-	34, // 9: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
-	35, // 10: starling.chat.v1.GetHeadsRequest.grants:type_name -> starling.event.v1.RoomGrant
-	28, // 11: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
-	33, // 12: starling.chat.v1.ListLogHeadsRequest.since:type_name -> google.protobuf.Timestamp
-	29, // 13: starling.chat.v1.ListLogHeadsResponse.heads:type_name -> starling.chat.v1.ListLogHeadsResponse.HeadsEntry
-	33, // 14: starling.chat.v1.ListLogHeadsResponse.until:type_name -> google.protobuf.Timestamp
-	35, // 15: starling.chat.v1.ListMembersRequest.grants:type_name -> starling.event.v1.RoomGrant
-	35, // 16: starling.chat.v1.ListRoommatesRequest.grants:type_name -> starling.event.v1.RoomGrant
-	33, // 17: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
-	3,  // 18: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
-	5,  // 19: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
-	7,  // 20: starling.chat.v1.ChatService.ListReaders:input_type -> starling.chat.v1.ListReadersRequest
-	10, // 21: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
-	12, // 22: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
-	14, // 23: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
-	16, // 24: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
-	18, // 25: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
-	20, // 26: starling.chat.v1.ChatService.ListLogHeads:input_type -> starling.chat.v1.ListLogHeadsRequest
-	26, // 27: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
-	22, // 28: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
-	24, // 29: starling.chat.v1.ChatService.ListRoommates:input_type -> starling.chat.v1.ListRoommatesRequest
-	4,  // 30: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
-	6,  // 31: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
-	9,  // 32: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
-	11, // 33: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
-	13, // 34: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
-	15, // 35: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
-	17, // 36: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
-	19, // 37: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
-	21, // 38: starling.chat.v1.ChatService.ListLogHeads:output_type -> starling.chat.v1.ListLogHeadsResponse
-	27, // 39: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
-	23, // 40: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
-	25, // 41: starling.chat.v1.ChatService.ListRoommates:output_type -> starling.chat.v1.ListRoommatesResponse
-	30, // [30:42] is the sub-list for method output_type
-	18, // [18:30] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	30, // 2: starling.chat.v1.Room.room:type_name -> starling.chat.v1.RoomInfo
+	2,  // 3: starling.chat.v1.ListRoomsResponse.rooms:type_name -> starling.chat.v1.Room
+	1,  // 4: starling.chat.v1.ListMessagesResponse.messages:type_name -> starling.chat.v1.Message
+	8,  // 5: starling.chat.v1.ListReadersResponse.readers:type_name -> starling.chat.v1.Reader
+	31, // 6: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
+	32, // 7: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
+	33, // 8: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
+	34, // 9: starling.chat.v1.ReadRoomEventsRequest.stored_after:type_name -> google.protobuf.Timestamp
+	35, // 10: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
+	36, // 11: starling.chat.v1.GetHeadsRequest.grants:type_name -> starling.event.v1.RoomGrant
+	28, // 12: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
+	34, // 13: starling.chat.v1.ListLogHeadsRequest.since:type_name -> google.protobuf.Timestamp
+	29, // 14: starling.chat.v1.ListLogHeadsResponse.heads:type_name -> starling.chat.v1.ListLogHeadsResponse.HeadsEntry
+	34, // 15: starling.chat.v1.ListLogHeadsResponse.until:type_name -> google.protobuf.Timestamp
+	36, // 16: starling.chat.v1.ListMembersRequest.grants:type_name -> starling.event.v1.RoomGrant
+	36, // 17: starling.chat.v1.ListRoommatesRequest.grants:type_name -> starling.event.v1.RoomGrant
+	34, // 18: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
+	3,  // 19: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
+	5,  // 20: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
+	7,  // 21: starling.chat.v1.ChatService.ListReaders:input_type -> starling.chat.v1.ListReadersRequest
+	10, // 22: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
+	12, // 23: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
+	14, // 24: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
+	16, // 25: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
+	18, // 26: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
+	20, // 27: starling.chat.v1.ChatService.ListLogHeads:input_type -> starling.chat.v1.ListLogHeadsRequest
+	26, // 28: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
+	22, // 29: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
+	24, // 30: starling.chat.v1.ChatService.ListRoommates:input_type -> starling.chat.v1.ListRoommatesRequest
+	4,  // 31: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
+	6,  // 32: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
+	9,  // 33: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
+	11, // 34: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
+	13, // 35: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
+	15, // 36: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
+	17, // 37: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
+	19, // 38: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
+	21, // 39: starling.chat.v1.ChatService.ListLogHeads:output_type -> starling.chat.v1.ListLogHeadsResponse
+	27, // 40: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
+	23, // 41: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
+	25, // 42: starling.chat.v1.ChatService.ListRoommates:output_type -> starling.chat.v1.ListRoommatesResponse
+	31, // [31:43] is the sub-list for method output_type
+	19, // [19:31] is the sub-list for method input_type
+	19, // [19:19] is the sub-list for extension type_name
+	19, // [19:19] is the sub-list for extension extendee
+	0,  // [0:19] is the sub-list for field type_name
 }
 
 func init() { file_starling_chat_v1_chat_proto_init() }
@@ -2020,8 +2076,11 @@ func file_starling_chat_v1_chat_proto_init() {
 	if File_starling_chat_v1_chat_proto != nil {
 		return
 	}
+	file_starling_chat_v1_rooms_proto_init()
 	file_starling_chat_v1_chat_proto_msgTypes[1].OneofWrappers = []any{}
 	file_starling_chat_v1_chat_proto_msgTypes[2].OneofWrappers = []any{}
+	file_starling_chat_v1_chat_proto_msgTypes[3].OneofWrappers = []any{}
+	file_starling_chat_v1_chat_proto_msgTypes[4].OneofWrappers = []any{}
 	file_starling_chat_v1_chat_proto_msgTypes[5].OneofWrappers = []any{}
 	file_starling_chat_v1_chat_proto_msgTypes[7].OneofWrappers = []any{}
 	file_starling_chat_v1_chat_proto_msgTypes[9].OneofWrappers = []any{}

@@ -40,7 +40,8 @@ const (
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 type ChatServiceClient interface {
-	// A user's rooms, as the ack of room:list. Needs an API key with scope rooms, which names the user, or an access token.
+	// A user's rooms, as the ack of room:list; to a backend as itself all rooms there are, by id and by pages. Needs an API key with scope
+	// rooms, or an access token.
 	ListRooms(ctx context.Context, in *ListRoomsRequest, opts ...grpc.CallOption) (*ListRoomsResponse, error)
 	// A page of a room's messages, oldest first, as the ack of message:history. Needs an API key with scope messages, or an access token of
 	// who may read the room.
@@ -201,7 +202,8 @@ func (c *chatServiceClient) ListRoommates(ctx context.Context, in *ListRoommates
 // All implementations must embed UnimplementedChatServiceServer
 // for forward compatibility.
 type ChatServiceServer interface {
-	// A user's rooms, as the ack of room:list. Needs an API key with scope rooms, which names the user, or an access token.
+	// A user's rooms, as the ack of room:list; to a backend as itself all rooms there are, by id and by pages. Needs an API key with scope
+	// rooms, or an access token.
 	ListRooms(context.Context, *ListRoomsRequest) (*ListRoomsResponse, error)
 	// A page of a room's messages, oldest first, as the ack of message:history. Needs an API key with scope messages, or an access token of
 	// who may read the room.
