@@ -136,7 +136,24 @@ test('room:delete: out at once on every gateway, and nobody has that room any mo
   }
   for (const s of [a, b, c]) assert.deepEqual((await s.emit('room:list')).rooms, []);
   for (const [i, s] of [a, b, c, c2].entries()) {
-    assert.deepEqual(s.events.slice(marks[i]).filter((x) => x.data?.roomId === id && x.event !== 'room:deleted'), [], `socket ${i}`);
+    assert.deepEqual(s.events.slice(marks[i]).filter((x) => x.data?.roomId === id && !['room:deleted', 'me:room-removed'].includes(x.event)), [], `socket ${i}`);
+  }
+  for (const s of [a, b, c, c2]) {
+    exact(await s.take('me:room-removed'), { useq: 2, roomId: id, reason: 'deleted' });
+    assert.equal(s.seen('me:room-removed').length, 1);
   }
   assert.equal(refused(await a.emit('room:create', { kind: 'public', roomId: id }), 'conflict').reason, 'exists');
+});
+
+test('room:delete in a large room: members are told, also those that are not inside and those that come later', async (t) => {
+  const { id, users: [, bob], sockets: [a, b, c] } = await hall(t);
+  for (let from = 0; from < 600; from += 100) {
+    const userIds = Array.from({ length: 100 }, (_, i) => `!crowd-${id}-${from + i}`); // before the others in the order of ids
+    ok(await a.emit('room:add', { roomId: id, userIds }), { done: userIds, failed: [] });
+  }
+  b.socket.close();
+  ok(await a.emit('room:delete', id));
+  for (const s of [a, c]) exact(await s.take('me:room-removed'), { useq: 2, roomId: id, reason: 'deleted' });
+  const back = await connect(t, bob, { auth: { token: bob.token, useq: 1 } });
+  exact(await back.take('me:room-removed'), { useq: 2, roomId: id, reason: 'deleted' });
 });

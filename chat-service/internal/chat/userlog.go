@@ -1,6 +1,8 @@
 package chat
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/starling-chat/starling/proto/limits"
@@ -99,6 +101,16 @@ type telling struct {
 // tell notes a fact for a user's log, which has to be in Needs.Logs.
 func (b *batch) tell(user UserID, o Origin, r *changingRoom, fact Fact) {
 	b.tellings = append(b.tellings, telling{user, o, r, fact})
+}
+
+// Farewell tells members of a room that was deleted of it. logs are the last sequences of their logs.
+func Farewell(room RoomID, logs map[UserID]uint64) Changes {
+	b := &batch{state: &State{Logs: logs}}
+	for _, user := range slices.Sorted(maps.Keys(logs)) {
+		b.tell(user, Origin{}, nil, RoomRemoved{Room: room, Reason: LeftDeleted})
+	}
+	b.tellAll()
+	return b.changes
 }
 
 // tellAll numbers the facts for users' logs.

@@ -33,24 +33,26 @@ func purges() []string {
 		`DELETE FROM room_events WHERE room_id = $1 AND seq = ANY(ARRAY(SELECT seq FROM room_events WHERE room_id = $1 ORDER BY seq LIMIT $2))`,
 		`DELETE FROM receipts WHERE room_id = $1 AND user_id = ANY(ARRAY(SELECT user_id FROM receipts WHERE room_id = $1 ORDER BY user_id LIMIT $2))`,
 		`DELETE FROM restrictions WHERE room_id = $1 AND user_id = ANY(ARRAY(SELECT user_id FROM restrictions WHERE room_id = $1 ORDER BY user_id LIMIT $2))`,
+		`DELETE FROM room_prefs WHERE room_id = $1 AND user_id = ANY(ARRAY(SELECT user_id FROM room_prefs WHERE room_id = $1 ORDER BY user_id LIMIT $2))`,
+		`DELETE FROM invites WHERE hash = ANY(ARRAY(SELECT hash FROM invites WHERE room_id = $1 ORDER BY hash LIMIT $2))`,
 		`DELETE FROM memberships WHERE room_id = $1 AND user_id = ANY(ARRAY(SELECT user_id FROM memberships WHERE room_id = $1 ORDER BY user_id LIMIT $2))`,
 	}
 }
 
-// Purge removes what is stored of rooms that were deleted longer ago than grace, and tells of how many all is gone.
+// Purge tells members of deleted rooms that have not been told, and removes what is stored of rooms that were deleted longer ago than grace. It
+// gives the number of rooms of which all is gone.
 func (s *Store) Purge(ctx context.Context, grace time.Duration) (rooms int, err error) {
-	var due []chat.RoomID
-	err = s.do(ctx, "look for deleted rooms", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, sqlDueRooms, grace.Milliseconds(), purgeRooms)
+	untold, err := s.deletedRooms(ctx, sqlUntoldRooms, purgeRooms)
+	for _, room := range untold {
 		if err != nil {
-			return err
+			break
 		}
-		due, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (id chat.RoomID, err error) {
-			err = row.Scan((*string)(&id))
-			return id, err
-		})
-		return err
-	})
+		err = s.farewellAll(ctx, room)
+	}
+	if err != nil {
+		return 0, err
+	}
+	due, err := s.deletedRooms(ctx, sqlDueRooms, grace.Milliseconds(), purgeRooms)
 	for _, room := range due {
 		if err != nil {
 			break
@@ -62,7 +64,26 @@ func (s *Store) Purge(ctx context.Context, grace time.Duration) (rooms int, err 
 	return rooms, err
 }
 
+func (s *Store) deletedRooms(ctx context.Context, sql string, args ...any) (rooms []chat.RoomID, err error) {
+	err = s.do(ctx, "look for deleted rooms", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sql, args...)
+		if err != nil {
+			return err
+		}
+		rooms, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (id chat.RoomID, err error) {
+			err = row.Scan((*string)(&id))
+			return id, err
+		})
+		return err
+	})
+	return rooms, err
+}
+
+// purge removes what is stored of a room: its members last, after they have been told.
 func (s *Store) purge(ctx context.Context, room chat.RoomID) error {
+	if err := s.farewellAll(ctx, room); err != nil {
+		return err
+	}
 	for _, sql := range purges() {
 		for n := int64(purgeRows); n == purgeRows; {
 			err := s.do(ctx, "purge a deleted room", func(ctx context.Context) error {

@@ -98,6 +98,8 @@ func TestDeletedRoom(t *testing.T) {
 		}
 		commit(t, s, sends...)
 	}
+	commit(t, s, chat.SetPrefs{Origin: by(room, "bob"), Muted: new(true)},
+		chat.Invite{Origin: by(room, "ann"), Hash: chat.HashInvite("i"), Role: access.RoleMember, Uses: 1, Until: time.Now().Add(time.Hour)})
 	outcomes, out := commit(t, s, chat.Delete{Origin: by(room, "ann")})
 	if outcomes[0].Err != nil || len(out.Events) != 1 {
 		t.Fatalf("delete = %+v, %d events", outcomes[0], len(out.Events))
@@ -141,7 +143,7 @@ func TestDeletedRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
-	for _, table := range []string{"messages", "room_events", "receipts", "restrictions", "memberships"} {
+	for _, table := range []string{"messages", "room_events", "receipts", "restrictions", "memberships", "room_prefs", "invites"} {
 		var n int
 		if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM chat.`+table).Scan(&n); err != nil || n != 0 {
 			t.Errorf("%s has %d rows, %v", table, n, err)

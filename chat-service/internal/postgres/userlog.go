@@ -36,13 +36,17 @@ const (
 func lockLogs(users []chat.UserID, state *chat.State) step {
 	ids := texts(users)
 	state.Logs = make(map[chat.UserID]uint64, len(users))
-	return step{sql: sqlLockLogs, args: []any{ids}, scan: func(rows pgx.Rows) error {
+	return step{sql: sqlLockLogs, args: []any{ids}, scan: scanLog(state.Logs)}
+}
+
+func scanLog(heads map[chat.UserID]uint64) func(pgx.Rows) error {
+	return func(rows pgx.Rows) error {
 		var user string
 		var seq int64
 		err := rows.Scan(&user, &seq)
-		state.Logs[chat.UserID(user)] = uint64(seq) //nolint:gosec // counts from 0
+		heads[chat.UserID(user)] = uint64(seq) //nolint:gosec // counts from 0
 		return err
-	}}
+	}
 }
 
 func readInfos(rooms []chat.RoomID, state *chat.State) step {

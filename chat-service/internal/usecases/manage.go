@@ -2,6 +2,7 @@ package usecases
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 	"sync"
 
@@ -44,12 +45,20 @@ func (s *Service) manage(ctx context.Context, c Caller, command chat.Command) (c
 // evictedAtOnce bounds the users of one eviction.
 const evictedAtOnce = 1000
 
-// DeleteRoom ends a room. When it is done, no gateway delivers anything of it to anybody.
+// DeleteRoom ends a room. When it is done, no gateway delivers anything of it to anybody. Its members are told by their logs: the first ones
+// here; the others, and where this fails all, by what removes the room in the background.
 func (s *Service) DeleteRoom(ctx context.Context, c Caller, room chat.RoomID, done func(error)) error {
 	return s.act(ctx, done, func(ctx context.Context) error {
 		o, err := s.manage(ctx, c, chat.Delete{Origin: c.in(room)})
 		if err != nil {
 			return err
+		}
+		told, err := s.store.Farewell(ctx, room)
+		switch {
+		case err != nil:
+			s.log.LogAttrs(ctx, slog.LevelWarn, "members of a deleted room not told, they will be later", slog.Any("error", err))
+		case len(told.Events) > 0:
+			s.publisher.Committed(told)
 		}
 		users, err := s.store.Members(ctx, room) // they are stored a while longer
 		if err != nil {

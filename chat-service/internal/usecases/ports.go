@@ -100,6 +100,8 @@ type Store interface {
 	Invitation(ctx context.Context, hash chat.InviteHash) (i chat.Invitation, ok bool, err error)
 	// CountInvites tells how many invitations of a room are good; it deletes some that are not.
 	CountInvites(ctx context.Context, room chat.RoomID) (int, error)
+	// Farewell tells members of a deleted room of it by their logs, as many as one transaction may. The others are told without being asked for.
+	Farewell(ctx context.Context, room chat.RoomID) (chat.Outgoing, error)
 	// Members lists the users of a room, in order.
 	Members(ctx context.Context, room chat.RoomID) ([]chat.UserID, error)
 	// MemberList lists members of a room with what there is to say of each.
