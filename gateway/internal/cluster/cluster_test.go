@@ -67,6 +67,7 @@ func TestEmit(t *testing.T) {
 	}
 	ann.Forget()
 	emit(t, gs[2], &clusterv1.EmitRequest{UserId: "ann", Data: placeholder(t, 0), Attachments: [][]byte{{1, 2}}})
+	ann.WaitFor(t, "b")
 	if diff := cmp.Diff([]string{`451-["e",{"_placeholder":true,"num":0}]`, "b\x01\x02"}, ann.got()); diff != "" {
 		t.Errorf("binary event (-want +got):\n%s", diff)
 	}
