@@ -1,7 +1,6 @@
 package commands
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -68,7 +67,7 @@ func (o *Operator) ask(ctx context.Context, terminal *os.File, question string) 
 
 // readLine reads the only line of r.
 func readLine(r io.Reader) (string, error) {
-	text, err := io.ReadAll(io.LimitReader(bufio.NewReader(r), maxTyped+1))
+	text, err := io.ReadAll(io.LimitReader(r, maxTyped+1))
 	if err != nil {
 		return "", fmt.Errorf("read the password: %w", err)
 	}

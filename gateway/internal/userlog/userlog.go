@@ -120,9 +120,9 @@ func (l *Logs) Resync() {
 // Heard is to be called before the hub gets events of a user's log, with the sequence of the first. It has those of the user's sockets
 // enter the log that have not. It does not wait for anything.
 func (l *Logs) Heard(userID string, first uint64) {
+	roomID := limits.UserLog(userID)
 	for _, s := range l.deps.Registry.User(userID) {
 		c, ok := s.State.(Client)
-		roomID := limits.UserLog(userID)
 		if !ok || s.Namespace != Namespace || c.InRoom(roomID) {
 			continue
 		}
