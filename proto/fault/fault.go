@@ -49,9 +49,6 @@ type Error struct {
 // New returns a fault with a message that the client may see.
 func New(kind Kind, message string) *Error { return &Error{Kind: kind, Message: message} }
 
-// UntilLayout is how clients get Until, in UTC: ISO 8601 with milliseconds.
-const UntilLayout = "2006-01-02T15:04:05.000Z"
-
 // Because is New with a reason.
 func Because(kind Kind, reason Reason, message string) *Error {
 	return &Error{Kind: kind, Reason: reason, Message: message}

@@ -11,6 +11,7 @@ import (
 	"github.com/starling-chat/starling/auth-service/internal/users"
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/isotime"
 )
 
 type keyCommands struct {
@@ -29,12 +30,12 @@ type key struct {
 }
 
 func keyOf(k apikeys.Key) key {
-	about := key{Name: k.Name, Scopes: k.Scopes, CreatedAt: iso(k.CreatedAt)}
+	about := key{Name: k.Name, Scopes: k.Scopes, CreatedAt: isotime.Format(k.CreatedAt)}
 	if !k.Expires.IsZero() {
-		about.ExpiresAt = iso(k.Expires)
+		about.ExpiresAt = isotime.Format(k.Expires)
 	}
 	if !k.UsedAt.IsZero() {
-		about.UsedAt = iso(k.UsedAt)
+		about.UsedAt = isotime.Format(k.UsedAt)
 	}
 	return about
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/starling-chat/starling/auth-service/internal/auth"
 	"github.com/starling-chat/starling/auth-service/internal/users"
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/isotime"
 )
 
 type userCommands struct {
@@ -38,12 +39,9 @@ func profileOf(p users.Profile) profile {
 	}
 	return profile{
 		ID: string(p.ID), Username: p.Username, Name: p.Name, AvatarURL: p.AvatarURL, Data: data, Role: string(p.Role),
-		Disabled: p.Disabled, CreatedAt: iso(p.CreatedAt),
+		Disabled: p.Disabled, CreatedAt: isotime.Format(p.CreatedAt),
 	}
 }
-
-// iso is how times are written: UTC, milliseconds.
-func iso(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
 
 type listUsers struct {
 	page

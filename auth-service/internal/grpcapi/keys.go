@@ -11,6 +11,7 @@ import (
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
+	"github.com/starling-chat/starling/proto/isotime"
 )
 
 var _ authv1.KeyServiceServer = (*Keys)(nil)
@@ -71,12 +72,12 @@ func (s *Keys) DeleteKey(ctx context.Context, r *authv1.DeleteKeyRequest) (*empt
 }
 
 func aboutKey(k apikeys.Key) *authv1.ApiKey {
-	about := &authv1.ApiKey{Name: k.Name, Scopes: k.Scopes, CreatedAt: iso(k.CreatedAt)}
+	about := &authv1.ApiKey{Name: k.Name, Scopes: k.Scopes, CreatedAt: isotime.Format(k.CreatedAt)}
 	if !k.Expires.IsZero() {
-		about.ExpiresAt = new(iso(k.Expires))
+		about.ExpiresAt = new(isotime.Format(k.Expires))
 	}
 	if !k.UsedAt.IsZero() {
-		about.UsedAt = new(iso(k.UsedAt))
+		about.UsedAt = new(isotime.Format(k.UsedAt))
 	}
 	return about
 }

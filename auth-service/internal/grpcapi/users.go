@@ -3,7 +3,6 @@ package grpcapi
 import (
 	"context"
 	"math"
-	"time"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/emptypb"
@@ -15,12 +14,10 @@ import (
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/isotime"
 )
 
 var _ authv1.UserServiceServer = (*Users)(nil)
-
-// isoMillis is how times are written: UTC, milliseconds.
-const isoMillis = "2006-01-02T15:04:05.000Z"
 
 // Users answers starling.auth.v1.UserService.
 type Users struct {
@@ -126,7 +123,7 @@ func (s *Users) ListSessions(ctx context.Context, _ *authv1.ListSessionsRequest)
 	response := &authv1.ListSessionsResponse{}
 	for _, l := range list {
 		response.Sessions = append(response.Sessions, &authv1.Session{
-			Id: string(l.ID), CreatedAt: iso(l.CreatedAt), UsedAt: iso(l.UsedAt), ExpiresAt: iso(l.ExpiresAt), Address: l.Address,
+			Id: string(l.ID), CreatedAt: isotime.Format(l.CreatedAt), UsedAt: isotime.Format(l.UsedAt), ExpiresAt: isotime.Format(l.ExpiresAt), Address: l.Address,
 			Current: string(l.ID) == me.GetLoginId(),
 		})
 	}
@@ -194,7 +191,7 @@ func object(data *structpb.Struct, text []byte) ([]byte, error) {
 func profile(p users.Profile) *authv1.UserProfile {
 	r := &authv1.UserProfile{
 		Id: string(p.ID), Username: p.Username, Name: p.Name, AvatarUrl: p.AvatarURL, DataJson: p.Data, Role: string(p.Role),
-		Disabled: p.Disabled, CreatedAt: iso(p.CreatedAt),
+		Disabled: p.Disabled, CreatedAt: isotime.Format(p.CreatedAt),
 	}
 	if len(r.GetDataJson()) == 0 {
 		r.DataJson = []byte("{}")
@@ -205,5 +202,3 @@ func profile(p users.Profile) *authv1.UserProfile {
 	}
 	return r
 }
-
-func iso(t time.Time) string { return t.UTC().Format(isoMillis) }

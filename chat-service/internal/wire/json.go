@@ -7,13 +7,11 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
+	"github.com/starling-chat/starling/proto/isotime"
 )
 
-// Timestamps: ISO 8601, UTC, milliseconds.
-const timeLayout = "2006-01-02T15:04:05.000Z"
-
 // Time gives a time as clients see it.
-func Time(t time.Time) string { return t.UTC().Format(timeLayout) }
+func Time(t time.Time) string { return isotime.Format(t) }
 
 // OK is the ack of an event that answers nothing else.
 const OK = `[{"ok":true}]`
@@ -26,7 +24,7 @@ func SendAck(o chat.Outcome) []byte {
 	b = append(b, `","seq":`...)
 	b = strconv.AppendUint(b, o.Seq, 10)
 	b = append(b, `,"createdAt":"`...)
-	b = o.CreatedAt.UTC().AppendFormat(b, timeLayout)
+	b = o.CreatedAt.UTC().AppendFormat(b, isotime.Layout)
 	return append(b, `"}]`...)
 }
 
@@ -181,7 +179,7 @@ func appendMessage(b []byte, m *chat.Message) []byte {
 	b = append(b, `,"type":`...)
 	b = rawjson.AppendString(b, m.Type)
 	b = append(b, `,"createdAt":"`...)
-	b = m.CreatedAt.UTC().AppendFormat(b, timeLayout)
+	b = m.CreatedAt.UTC().AppendFormat(b, isotime.Layout)
 	b = append(b, '"')
 	if m.ClientMsgID != "" {
 		b = append(b, `,"clientMsgId":`...)
@@ -209,7 +207,7 @@ func appendNotification(b []byte, n *usecases.Notification, withRead bool) []byt
 		b = append(b, n.Data...)
 	}
 	b = append(b, `,"createdAt":"`...)
-	b = n.CreatedAt.UTC().AppendFormat(b, timeLayout)
+	b = n.CreatedAt.UTC().AppendFormat(b, isotime.Layout)
 	b = append(b, '"')
 	if withRead {
 		b = append(b, `,"read":`...)

@@ -8,6 +8,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/isotime"
 )
 
 // RoomUpdate reads `{ roomId, profile?, settings?, ifVersion? }`. What is absent stays; a null takes it away.
@@ -149,7 +150,7 @@ func updatedArgs(e chat.RoomEvent, f chat.RoomUpdated) []byte {
 
 // archivedArgs writes `[{ archivedAt, roomId, seq, by }]`.
 func archivedArgs(e chat.RoomEvent, f chat.RoomArchived) []byte {
-	b := f.At.UTC().AppendFormat([]byte(`[{"archivedAt":"`), timeLayout)
+	b := f.At.UTC().AppendFormat([]byte(`[{"archivedAt":"`), isotime.Layout)
 	return append(appendBy(appendRoom(append(b, '"'), e), f.By), `}]`...)
 }
 

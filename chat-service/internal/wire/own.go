@@ -8,6 +8,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/isotime"
 )
 
 // RoomPrefs reads `{ roomId, muted?, hidden?, pinned? }`.
@@ -90,6 +91,6 @@ func (o object) positive(name string) (uint64, error) {
 // InviteAck is the ack of room:invite.
 func InviteAck(invite string, until time.Time) []byte {
 	b := rawjson.AppendString(append(make([]byte, 0, 112), `[{"ok":true,"invite":`...), invite)
-	b = until.UTC().AppendFormat(append(b, `,"expiresAt":"`...), timeLayout)
+	b = until.UTC().AppendFormat(append(b, `,"expiresAt":"`...), isotime.Layout)
 	return append(b, `"}]`...)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/isotime"
 )
 
 // RoomCreate reads `{ kind, roomId?, profile?, settings?, members?: [{ userId, role? }] }`.
@@ -151,7 +152,7 @@ func MemberListAck(l *usecases.MemberList) []byte {
 		b = rawjson.AppendString(append(b, `{"userId":`...), string(m.User))
 		b = rawjson.AppendString(append(b, `,"name":`...), m.Name)
 		b = rawjson.AppendString(append(b, `,"role":`...), string(m.Role))
-		b = append(m.JoinedAt.UTC().AppendFormat(append(b, `,"joinedAt":"`...), timeLayout), `"}`...)
+		b = append(m.JoinedAt.UTC().AppendFormat(append(b, `,"joinedAt":"`...), isotime.Layout), `"}`...)
 	}
 	b = strconv.AppendInt(append(b, `],"count":`...), int64(l.Count), 10)
 	if l.HasMore {
@@ -195,7 +196,7 @@ func appendRoomInfo(b []byte, r *chat.RoomInfo) []byte {
 	b = append(b, `,"version":`...)
 	b = strconv.AppendUint(b, r.Version, 10)
 	b = append(b, `,"createdAt":"`...)
-	b = append(r.CreatedAt.UTC().AppendFormat(b, timeLayout), '"')
+	b = append(r.CreatedAt.UTC().AppendFormat(b, isotime.Layout), '"')
 	b = appendArchived(b, r.ArchivedAt)
 	b = append(b, `,"memberCount":`...)
 	return append(strconv.AppendInt(b, int64(r.Members), 10), '}')
@@ -246,6 +247,6 @@ func appendArchived(b []byte, at time.Time) []byte {
 	if at.IsZero() {
 		return b
 	}
-	b = at.UTC().AppendFormat(append(b, `,"archivedAt":"`...), timeLayout)
+	b = at.UTC().AppendFormat(append(b, `,"archivedAt":"`...), isotime.Layout)
 	return append(b, '"')
 }

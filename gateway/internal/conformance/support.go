@@ -7,6 +7,7 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/platform/rawjson"
+	"github.com/starling-chat/starling/proto/isotime"
 )
 
 // supportApp answers as the server that socket.io-client's tests run against. Sessions are recovered, except those that
@@ -187,4 +188,4 @@ func (c *call) mixed() bool {
 }
 
 // now is the time as JavaScript writes a Date in JSON.
-func now() string { return time.Now().UTC().Format("2006-01-02T15:04:05.000Z") }
+func now() string { return isotime.Format(time.Now()) }

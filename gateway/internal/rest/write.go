@@ -14,6 +14,7 @@ import (
 
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/isotime"
 )
 
 // writeAnswer writes the answer of a call.
@@ -114,7 +115,7 @@ func WriteFault(w http.ResponseWriter, status int, f *fault.Error) {
 	}
 	until := ""
 	if !f.Until.IsZero() {
-		until = f.Until.UTC().Format(fault.UntilLayout)
+		until = isotime.Format(f.Until)
 	}
 	w.WriteHeader(status)
 	_ = json.NewEncoder(w).Encode(struct { // the client is gone otherwise

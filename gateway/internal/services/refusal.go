@@ -5,6 +5,7 @@ import (
 
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/isotime"
 )
 
 // RefusalAck is the arguments of an ack that refuses: [{"ok":false,"error":{"code":…,"message":…,"reason":…,"retryAfterMs":…,"until":…}}].
@@ -37,7 +38,7 @@ func appendFault(b []byte, f *fault.Error) []byte {
 	}
 	if !f.Until.IsZero() {
 		b = append(b, `,"until":"`...)
-		b = append(f.Until.UTC().AppendFormat(b, fault.UntilLayout), '"')
+		b = append(f.Until.UTC().AppendFormat(b, isotime.Layout), '"')
 	}
 	return b
 }

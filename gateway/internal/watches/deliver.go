@@ -12,6 +12,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/rawjson"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/isotime"
 )
 
 const (
@@ -54,7 +55,7 @@ func (t *Watches) changesHeard(data []byte) {
 		}
 		seen := ""
 		if at := c.GetLastSeen(); at != nil {
-			seen = at.AsTime().UTC().Format("2006-01-02T15:04:05.000Z")
+			seen = isotime.Format(at.AsTime())
 		}
 		g.learn(u, c.GetOnline(), seen, now)
 	}

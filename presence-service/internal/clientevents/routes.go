@@ -8,6 +8,7 @@ import (
 	"github.com/starling-chat/starling/platform/eventserver"
 	"github.com/starling-chat/starling/presence-service/internal/presence"
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/isotime"
 )
 
 const (
@@ -68,7 +69,7 @@ func reply(statuses []presence.Status, denied []presence.UserID) (*eventserver.R
 	for i, s := range statuses {
 		ack.Users[i] = userJSON{UserID: string(s.User), Online: s.Online}
 		if !s.LastSeen.IsZero() {
-			text := presence.FormatTime(s.LastSeen)
+			text := isotime.Format(s.LastSeen)
 			ack.Users[i].LastSeen = &text
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
 	presencev1 "github.com/starling-chat/starling/proto/gen/starling/presence/v1"
+	"github.com/starling-chat/starling/proto/isotime"
 )
 
 const retryAfter = time.Second
@@ -80,7 +81,7 @@ func wire(statuses []presence.Status) []*presencev1.UserPresence {
 	for i, status := range statuses {
 		users[i] = &presencev1.UserPresence{UserId: string(status.User), Online: status.Online}
 		if !status.LastSeen.IsZero() {
-			text := presence.FormatTime(status.LastSeen)
+			text := isotime.Format(status.LastSeen)
 			users[i].LastSeen = &text
 		}
 	}

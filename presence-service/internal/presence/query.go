@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 )
 
 // MaxMembers is the largest room whose presence is answered at once.
@@ -209,6 +208,3 @@ func (r *Registry) Stats() Stats {
 	}
 	return s
 }
-
-// FormatTime is how times look to clients: ISO 8601, UTC, milliseconds.
-func FormatTime(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }
