@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/jackc/pgx/v5"
-
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 )
 
@@ -42,7 +40,7 @@ func purges() []string {
 // Purge tells members of deleted rooms that have not been told, and removes what is stored of rooms that were deleted longer ago than grace. It
 // gives the number of rooms of which all is gone.
 func (s *Store) Purge(ctx context.Context, grace time.Duration) (rooms int, err error) {
-	untold, err := s.deletedRooms(ctx, sqlUntoldRooms, purgeRooms)
+	untold, err := s.rooms(ctx, "look for deleted rooms", sqlUntoldRooms, purgeRooms)
 	for _, room := range untold {
 		if err != nil {
 			break
@@ -52,7 +50,7 @@ func (s *Store) Purge(ctx context.Context, grace time.Duration) (rooms int, err 
 	if err != nil {
 		return 0, err
 	}
-	due, err := s.deletedRooms(ctx, sqlDueRooms, grace.Milliseconds(), purgeRooms)
+	due, err := s.rooms(ctx, "look for deleted rooms", sqlDueRooms, grace.Milliseconds(), purgeRooms)
 	for _, room := range due {
 		if err != nil {
 			break
@@ -61,21 +59,6 @@ func (s *Store) Purge(ctx context.Context, grace time.Duration) (rooms int, err 
 			rooms++
 		}
 	}
-	return rooms, err
-}
-
-func (s *Store) deletedRooms(ctx context.Context, sql string, args ...any) (rooms []chat.RoomID, err error) {
-	err = s.do(ctx, "look for deleted rooms", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, sql, args...)
-		if err != nil {
-			return err
-		}
-		rooms, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (id chat.RoomID, err error) {
-			err = row.Scan((*string)(&id))
-			return id, err
-		})
-		return err
-	})
 	return rooms, err
 }
 

@@ -214,9 +214,13 @@ const sqlTokenRooms = `SELECT room_id FROM memberships WHERE user_id = $1 AND by
 
 // TokenRooms implements usecases.Store.
 func (s *Store) TokenRooms(ctx context.Context, of chat.UserID) ([]chat.RoomID, error) {
-	var rooms []chat.RoomID
-	err := s.do(ctx, "list rooms by token", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, sqlTokenRooms, string(of), maxRooms)
+	return s.rooms(ctx, "list rooms by token", sqlTokenRooms, string(of), maxRooms)
+}
+
+// rooms reads the ids that a statement gives.
+func (s *Store) rooms(ctx context.Context, what, sql string, args ...any) (rooms []chat.RoomID, err error) {
+	err = s.do(ctx, what, func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sql, args...)
 		if err != nil {
 			return err
 		}
