@@ -154,6 +154,22 @@ export async function pair(t, a, b, roomId, options = {}) {
   return [first, second];
 }
 
+/** Options of a socket that comes back soon and by itself. */
+export const again = { reconnection: true, reconnectionDelay: 200, reconnectionDelayMax: 400, randomizationFactor: 0 };
+
+/** Drops the connection under a socket, does something meanwhile, and comes back, through another gateway if asked to. */
+export async function drop(client, gateway, meanwhile = async () => {}) {
+  const gone = client.ended();
+  client.socket.io.reconnection(false);
+  client.socket.io.engine.close();
+  await gone;
+  await meanwhile();
+  client.socket.io.uri = url(gateway);
+  const back = new Promise((resolve, reject) => { client.socket.once('connect', resolve).once('connect_error', reject); });
+  client.socket.connect();
+  await back;
+}
+
 export const pause = (ms) => new Promise((resolve) => { setTimeout(resolve, ms); });
 
 /** Tries until the check passes or time is over; the last error is thrown then. */

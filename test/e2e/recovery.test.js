@@ -2,25 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { connect, url } from './client.js';
+import { again, connect, drop, url } from './client.js';
 import { apiKey, call } from './rest.js';
 import { newUser, roomId } from './user.js';
 import { wire } from './wire.js';
-
-const again = { reconnection: true, reconnectionDelay: 200, reconnectionDelayMax: 400, randomizationFactor: 0 };
-
-/** Drops the connection under a socket, does something meanwhile, and comes back, through another gateway if asked to. */
-async function drop(client, gateway, meanwhile = async () => {}) {
-  const gone = client.ended();
-  client.socket.io.reconnection(false);
-  client.socket.io.engine.close();
-  await gone;
-  await meanwhile();
-  client.socket.io.uri = url(gateway);
-  const back = new Promise((resolve, reject) => { client.socket.once('connect', resolve).once('connect_error', reject); });
-  client.socket.connect();
-  await back;
-}
 
 /** A receiver and a sender in a new room; the receiver reconnects. */
 async function scene(t, options = {}) {

@@ -2,11 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { connect, url } from './client.js';
+import { again, connect, drop } from './client.js';
 import { any, exact, iso, ok, seq, text } from './expect.js';
 import { newUser, roomId } from './user.js';
 
-const again = { reconnection: true, reconnectionDelay: 200, reconnectionDelayMax: 400, randomizationFactor: 0 };
 const room = (spec) => (value) => {
   exact(value, { roomId: text, kind: text, profile: any, settings: any, version: seq, createdAt: iso, memberCount: seq, ...spec }, 'room');
   return true;
@@ -17,19 +16,6 @@ const create = async (client, members = [], more = {}) => {
   assert.equal(reply.ok, true, JSON.stringify(reply));
   return reply.room.roomId;
 };
-
-/** Drops the connection under a socket, does something meanwhile, and comes back, through another gateway if asked to. */
-async function drop(client, gateway, meanwhile = async () => {}) {
-  const gone = client.ended();
-  client.socket.io.reconnection(false);
-  client.socket.io.engine.close();
-  await gone;
-  await meanwhile();
-  client.socket.io.uri = url(gateway);
-  const back = new Promise((resolve, reject) => { client.socket.once('connect', resolve).once('connect_error', reject); });
-  client.socket.connect();
-  await back;
-}
 
 test('all devices of a user hear of its rooms, on every gateway, and others do not', async (t) => {
   const [ann, bob] = [await newUser('ann'), await newUser('bob')];
