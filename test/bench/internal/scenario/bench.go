@@ -37,7 +37,7 @@ type Options struct {
 	// The load generator.
 	Loops   int
 	Pending int    // handshakes at once
-	Profile string // folder for CPU profiles of the server; empty takes none
+	Profile string // folder for profiles of the server; empty takes none
 }
 
 // Bench runs scenarios on one system.

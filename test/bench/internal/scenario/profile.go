@@ -15,8 +15,7 @@ import (
 	"github.com/starling-chat/starling/test/bench/internal/report"
 )
 
-// during waits for d, reads what everybody has used before and after, and takes the server's CPU profile meanwhile, when profiles are
-// wanted.
+// during waits for d, reads what everybody has used before and after, and takes the server's profiles meanwhile, when they are wanted.
 func (b *Bench) during(ctx context.Context, r *report.Result, name string, d time.Duration, line func() string) (from, to usage, err error) {
 	wait := b.profile(ctx, r, name, d)
 	defer wait()
@@ -25,25 +24,31 @@ func (b *Bench) during(ctx context.Context, r *report.Result, name string, d tim
 	return from, b.usage(), err
 }
 
-// profile takes the server's CPU profile over d in the background, when profiles are wanted; call wait to await it.
+// profile takes the profiles of the server's CPU time and of its allocations over d in the background, when profiles are wanted; call wait
+// to await them.
 func (b *Bench) profile(ctx context.Context, r *report.Result, name string, d time.Duration) (wait func()) {
 	if b.Profile == "" || b.System.Admin == "" {
 		return func() {}
 	}
-	path := filepath.Join(b.Profile, b.System.Name+"-"+strings.NewReplacer(" ", "-", ":", "-").Replace(name)+".pprof")
-	done := make(chan error, 1)
-	go func() { done <- fetchProfile(ctx, b.System.Admin, d, path) }()
+	path := filepath.Join(b.Profile, b.System.Name+"-"+strings.NewReplacer(" ", "-", ":", "-").Replace(name))
+	kinds := map[string]string{"profile": path + ".pprof", "allocs": path + "-allocs.pprof"}
+	done := make(chan error, len(kinds))
+	for kind, path := range kinds {
+		go func() { done <- fetchProfile(ctx, b.System.Admin, kind, d, path) }()
+	}
 	return func() {
-		if err := <-done; err != nil {
-			r.Problem("no profile: %v", err)
+		for range kinds {
+			if err := <-done; err != nil {
+				r.Problem("no profile: %v", err)
+			}
 		}
 	}
 }
 
-func fetchProfile(ctx context.Context, admin string, d time.Duration, path string) error {
+func fetchProfile(ctx context.Context, admin, kind string, d time.Duration, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, d+10*time.Second)
 	defer cancel()
-	url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", admin, max(1, int(d.Seconds())))
+	url := fmt.Sprintf("http://%s/debug/pprof/%s?seconds=%d", admin, kind, max(1, int(d.Seconds())))
 	return fetch(ctx, url, path)
 }
 
