@@ -67,6 +67,7 @@ func (cfg Config) pool() (*pgxpool.Config, error) {
 	config.MaxConnLifetimeJitter = maxConnLifetime / 10
 	config.MaxConnIdleTime = 5 * time.Minute
 	config.HealthCheckPeriod = 15 * time.Second
+	config.AfterConnect = encodeArrays
 	config.PrepareConn = borrow
 	config.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false }
 	if cfg.Trace {

@@ -198,12 +198,15 @@ func createRooms(rooms []chat.RoomID, state *chat.State) step {
 }
 
 func lockRooms(rooms []chat.RoomID, state *chat.State) step {
+	var id string
+	var room chat.Room
+	var seq, slow int64
+	into := []any{ // each column of each row; once for all rows
+		&id, &seq, (*string)(&room.Owner), (*string)(&room.Kind), (*string)(&room.Settings.Send), &slow,
+		&room.Settings.MaxMembers, &room.Archived,
+	}
 	return step{sql: sqlLockRooms, args: []any{texts(rooms)}, scan: func(rows pgx.Rows) error {
-		var id string
-		var room chat.Room
-		var seq, slow int64
-		if err := rows.Scan(&id, &seq, (*string)(&room.Owner), (*string)(&room.Kind), (*string)(&room.Settings.Send), &slow,
-			&room.Settings.MaxMembers, &room.Archived); err != nil {
+		if err := rows.Scan(into...); err != nil {
 			return err
 		}
 		room.Settings.SlowMode = milliseconds(slow)

@@ -128,12 +128,15 @@ func readMembers(members []chat.Membership, state *chat.State) step {
 	for i, m := range members {
 		rooms[i], users[i] = string(m.Room), string(m.User)
 	}
+	var m chat.Membership
+	var member chat.Member
+	var banned, muted, sent *time.Time
+	into := []any{ // each column of each row; once for all rows
+		(*string)(&m.Room), (*string)(&m.User), &member.Is, &member.Name.Text, &member.Name.Version,
+		(*string)(&member.Role), &member.ByToken, &banned, &muted, &sent,
+	}
 	return step{sql: sqlMembers, args: []any{rooms, users}, scan: func(rows pgx.Rows) error {
-		var m chat.Membership
-		var member chat.Member
-		var banned, muted, sent *time.Time
-		if err := rows.Scan((*string)(&m.Room), (*string)(&m.User), &member.Is, &member.Name.Text, &member.Name.Version,
-			(*string)(&member.Role), &member.ByToken, &banned, &muted, &sent); err != nil {
+		if err := rows.Scan(into...); err != nil {
 			return err
 		}
 		member.BannedUntil, member.MutedUntil, member.SentAt = timeOr0(banned), timeOr0(muted), timeOr0(sent)

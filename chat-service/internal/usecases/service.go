@@ -139,12 +139,13 @@ func (s *Service) Send(c Caller, d Draft, done func(chat.Outcome)) error {
 	if err := d.check(); err != nil {
 		return err
 	}
+	room, socket := d.Room, c.Socket // all that is kept until the commit
 	return s.writer.Submit(chat.Send{
-		Origin:  c.in(d.Room),
+		Origin:  c.in(room),
 		Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID,
 	}, func(o chat.Outcome) {
 		if o.Err == nil {
-			s.typing.Stop(d.Room, c.Socket)
+			s.typing.Stop(room, socket)
 		}
 		done(o)
 	})
