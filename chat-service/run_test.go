@@ -304,7 +304,10 @@ func TestRoomListAndREST(t *testing.T) {
 	got := rooms[0].(map[string]any)
 	last := got["lastMessage"].(map[string]any)
 	delete(got, "lastMessage")
-	want := map[string]any{"roomId": "r", "name": "r", "role": "member", "seq": 5.0, "unread": 3.0}
+	want := map[string]any{
+		"roomId": "r", "name": "r", "role": "member", "seq": 5.0, "unread": 3.0, "kind": "public", "marker": map[string]any{"seq": 0.0},
+		"prefs": map[string]any{"muted": false, "hidden": false, "pinned": false},
+	}
 	if diff := cmp.Diff(want, got); diff != "" || len(rooms) != 1 || last["content"] != "m2" {
 		t.Errorf("room:list (-want +got):\n%s last %v", diff, last)
 	}

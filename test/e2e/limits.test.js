@@ -77,7 +77,7 @@ test('the event rate: a burst of 100, then 50 a second; a refusal says when to c
   }
   a.socket.emit('room:list');
   a.socket.emit('room:list');
-  ok(await a.patiently('room:list'), { rooms: [] });
+  ok(await a.patiently('room:list'), { rooms: [], useq: 0 });
 });
 
 test('one socket\'s rate does not touch another\'s', async (t) => {

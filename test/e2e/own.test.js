@@ -113,3 +113,39 @@ test('an invite lets in as many as it says, until it ends, and tells a stranger 
   const direct = (await a.emit('room:open', { userIds: [bob.id] })).room.roomId;
   refused(await a.emit('room:invite', { roomId: direct }), 'forbidden');
 });
+
+test('room:list in pages: every room once, in the order of the whole list, with what is the user\'s own', async (t) => {
+  const [ann, bob] = [await newUser('ann'), await newUser('bob')];
+  const a = await connect(t, ann);
+  const ids = [];
+  for (let i = 0; i < 5; i += 1) ids.push((await a.emit('room:create', { kind: i % 2 ? 'private' : 'public' })).room.roomId);
+  const direct = (await a.emit('room:open', { userIds: [bob.id] })).room.roomId;
+  ok(await a.emit('room:prefs', { roomId: ids[1], pinned: true })); // the seventh event of ann's log
+  for (const id of [ids[1], direct]) assert.equal((await a.patiently('message:send', { roomId: id, content: 'x' })).ok, true);
+
+  const all = await a.emit('room:list');
+  ok(all, { rooms: (rooms) => rooms.length === 6, useq: 7 });
+  assert.deepEqual(all.rooms.slice(0, 2).map((r) => r.roomId), [direct, ids[1]]);
+  assert.deepEqual(all.rooms[1].prefs, { ...plain, pinned: true });
+  for (const limit of [1, 4, 5]) {
+    const paged = [];
+    for (let after; ;) {
+      const page = await a.emit('room:list', { limit, after });
+      ok(page, { rooms: (rooms) => rooms.length <= limit, useq: 7, 'next?': text });
+      paged.push(...page.rooms);
+      if (!page.next) break;
+      after = page.next;
+    }
+    assert.deepEqual(paged, all.rooms, `pages of ${limit}`);
+  }
+  const kinds = async (...list) => (await a.emit('room:list', { kinds: list })).rooms.map((r) => r.roomId).sort();
+  assert.deepEqual(await kinds('direct'), [direct]);
+  assert.deepEqual(await kinds('direct', 'private'), [direct, ids[1], ids[3]].sort());
+  for (const bad of [{ limit: 0 }, { after: 'x' }, { after: 1 }, { kinds: ['deleted'] }, { kinds: 'direct' }]) refused(await a.emit('room:list', bad), 'invalid');
+
+  // A client that has had no event of the log begins behind the list.
+  const made = (await a.emit('room:create', { kind: 'private' })).room.roomId;
+  const late = await connect(t, ann, { gateway: 1, auth: { token: ann.token, useq: all.useq } });
+  assert.equal((await late.take('me:room-added')).room.roomId, made);
+  assert.equal(late.seen('me:room-added').length, 1);
+});

@@ -19,12 +19,12 @@ async function handshake(gateway = 0) {
 test('polling works, and upgrades to WebSocket', async (t) => {
   const ann = await newUser('ann');
   const polling = await connect(t, ann, { transports: ['polling'] });
-  ok(await polling.emit('room:list'), { rooms: [] });
+  ok(await polling.emit('room:list'), { rooms: [], useq: 0 });
   assert.equal(polling.socket.io.engine.transport.name, 'polling');
 
   const both = await connect(t, ann, { transports: ['polling', 'websocket'], gateway: 1 });
   await eventually(() => assert.equal(both.socket.io.engine.transport.name, 'websocket'));
-  ok(await both.emit('room:list'), { rooms: [] });
+  ok(await both.emit('room:list'), { rooms: [], useq: 0 });
 });
 
 test('a polling socket and a WebSocket on another gateway see each other', async (t) => {
@@ -116,7 +116,7 @@ test('a sid that was made up is unknown, also when it looks like a real one', as
 test('the Authorization header serves over polling', async (t) => {
   const ann = await newUser('ann');
   const socket = await connect(t, null, { transports: ['polling'], extraHeaders: { Authorization: `Bearer ${ann.token}` } });
-  ok(await socket.emit('room:list'), { rooms: [] });
+  ok(await socket.emit('room:list'), { rooms: [], useq: 0 });
 });
 
 test('attachments over polling', async (t) => {

@@ -44,7 +44,7 @@ test('41 leaves a namespace without a reply, and others go on', async (t) => {
   await w.find((f) => f.startsWith('40/chat,'));
   w.send('41/chat,');
   w.send('427["room:list"]');
-  assert.equal(await w.find((f) => f.startsWith('41/chat') || f.startsWith('437')), '437[{"ok":true,"rooms":[]}]');
+  assert.equal(await w.find((f) => f.startsWith('41/chat') || f.startsWith('437')), '437[{"ok":true,"rooms":[],"useq":0}]');
 });
 
 const garbage = {
@@ -107,7 +107,7 @@ test('garbage closes only its own session', async (t) => {
         w.send('42["room:list"]');
       }
       await w.closed();
-      ok(await bystander.emit('room:list'), { rooms: [] });
+      ok(await bystander.emit('room:list'), { rooms: [], useq: 0 });
     });
   }
   assert.deepEqual(bystander.closed, []);
@@ -121,13 +121,13 @@ test('what looks odd and is legal keeps the session', async (t) => {
   for (const packet of legal) {
     w.send(packet);
     w.send('421["room:list"]');
-    assert.equal(await w.find((f) => f.startsWith('431')), '431[{"ok":true,"rooms":[]}]', packet);
+    assert.equal(await w.find((f) => f.startsWith('431')), '431[{"ok":true,"rooms":[],"useq":0}]', packet);
   }
   w.send('42', { fin: false });
   w.ws.ping();
   w.send('2["room', { fin: false });
   w.send(':list"]');
-  assert.equal(await w.find((f) => f.startsWith('432')), '432[{"ok":true,"rooms":[]}]', 'a fragmented message with a ping inside');
+  assert.equal(await w.find((f) => f.startsWith('432')), '432[{"ok":true,"rooms":[],"useq":0}]', 'a fragmented message with a ping inside');
 });
 
 test('a connection that never says CONNECT is closed', { timeout: 70_000, skip: process.env.STARLING_SLOW !== '1' && 'takes 45 s; STARLING_SLOW=1' }, async (t) => {

@@ -210,12 +210,16 @@ func (e events) members(ctx context.Context, c usecases.Caller, r *eventserver.R
 	return ack(wire.MemberListAck(&list)), nil
 }
 
-func (e events) rooms(ctx context.Context, c usecases.Caller, _ *eventserver.Request) (*eventserver.Reply, error) {
-	rooms, err := e.service.Rooms(ctx, c)
+func (e events) rooms(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	page, err := wire.RoomList(r.Args)
 	if err != nil {
 		return nil, err
 	}
-	return ack(wire.RoomListAck(rooms)), nil
+	rooms, err := e.service.Rooms(ctx, c, page)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.RoomListAck(&rooms)), nil
 }
 
 func (e events) roomMessage(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {

@@ -43,38 +43,45 @@ var _ chatv1.ChatServiceServer = (*Server)(nil)
 // ListRooms answers for a user like the ack of room:list, and a backend as itself with all rooms.
 func (s *Server) ListRooms(ctx context.Context, r *chatv1.ListRoomsRequest) (*chatv1.ListRoomsResponse, error) {
 	who, err := asking(ctx, caller.ScopeRooms, r.GetAsUserId())
-	switch {
-	case err != nil:
-		return nil, err
-	case who.User == chat.System:
-		return s.listAllRooms(ctx, r)
-	case r.After != nil || r.Limit != nil || len(r.GetKinds()) > 0:
-		return nil, fault.New(fault.Invalid, "after, limit and kinds are for the list of all rooms, which has no asUserId")
-	}
-	rooms, err := s.service.Rooms(ctx, who)
 	if err != nil {
 		return nil, err
 	}
-	answer := &chatv1.ListRoomsResponse{}
-	for i := range rooms {
-		answer.Rooms = append(answer.Rooms, roomOf(&rooms[i]))
+	limit, err := pageLimit(r.Limit)
+	if err != nil {
+		return nil, err
+	}
+	var kinds []access.Kind
+	for _, kind := range r.GetKinds() {
+		kinds = append(kinds, access.Kind(kind))
+	}
+	if who.User == chat.System {
+		return s.listAllRooms(ctx, usecases.AllRoomsPage{After: chat.RoomID(r.GetAfter()), Kinds: kinds, Limit: limit})
+	}
+	page := usecases.RoomsPage{Kinds: kinds, Limit: limit}
+	if r.After != nil || len(kinds) > 0 {
+		page.Limit = cmp.Or(limit, usecases.MaxRoomsPage)
+	}
+	if r.GetAfter() != "" {
+		if page.After, err = wire.ParseRoomsCursor(r.GetAfter()); err != nil {
+			return nil, err
+		}
+	}
+	rooms, err := s.service.Rooms(ctx, who, page)
+	if err != nil {
+		return nil, err
+	}
+	answer := &chatv1.ListRoomsResponse{Next: given(wire.RoomsCursor(rooms.Next))}
+	for i := range rooms.List {
+		answer.Rooms = append(answer.Rooms, roomOf(&rooms.List[i]))
 	}
 	return answer, nil
 }
 
-func (s *Server) listAllRooms(ctx context.Context, r *chatv1.ListRoomsRequest) (*chatv1.ListRoomsResponse, error) {
-	var page usecases.RoomsPage
-	var err error
-	if page.After = chat.RoomID(r.GetAfter()); page.After != "" {
-		if _, err = chat.ParseRoomID(r.GetAfter()); err != nil {
+func (s *Server) listAllRooms(ctx context.Context, page usecases.AllRoomsPage) (*chatv1.ListRoomsResponse, error) {
+	if page.After != "" {
+		if _, err := chat.ParseRoomID(string(page.After)); err != nil {
 			return nil, fault.New(fault.Invalid, "after must be the id of a room")
 		}
-	}
-	for _, kind := range r.GetKinds() {
-		page.Kinds = append(page.Kinds, access.Kind(kind))
-	}
-	if page.Limit, err = pageLimit(r.Limit); err != nil {
-		return nil, err
 	}
 	rooms, more, err := s.service.AllRooms(ctx, page)
 	if err != nil {

@@ -303,7 +303,7 @@ func TestDatabaseAway(t *testing.T) {
 	if _, err := admin.Exec(t.Context(), kill); err != nil {
 		t.Fatal(err)
 	}
-	if rooms, err := s.Rooms(t.Context(), "ann"); err != nil || len(rooms) != 1 || s.Ready(t.Context()) != nil {
+	if rooms, err := s.Rooms(t.Context(), "ann", usecases.RoomsPage{Limit: 9}); err != nil || len(rooms.List) != 1 || s.Ready(t.Context()) != nil {
 		t.Errorf("Rooms after the backends died = %v, %v, Ready %v, want one room and ready", rooms, err, s.Ready(t.Context()))
 	}
 	seqs(t, s, "r")
@@ -320,7 +320,7 @@ func TestDatabaseAway(t *testing.T) {
 	if err := s2.Ready(t.Context()); err == nil || errors.Is(err, pg.ErrCircuitOpen) {
 		t.Errorf("Ready without PostgreSQL = %v, want what became of asking", err)
 	}
-	_, err = s2.Rooms(t.Context(), "ann")
+	_, err = s2.Rooms(t.Context(), "ann", usecases.RoomsPage{Limit: 9})
 	wantRefused(t, "Rooms", err)
 	_, _, err = s2.Prepare([]chat.Command{send("r", "ann", "x", "")}).Commit(t.Context())
 	wantRefused(t, "Commit", err)

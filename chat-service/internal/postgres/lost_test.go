@@ -205,7 +205,7 @@ func TestRefusedAfterAnUnknownOutcome(t *testing.T) {
 	direct := database(t)
 	cut, cfg := newCutter(t, direct)
 	store, away := open(t, cfg), open(t, withoutPostgres(cfg))
-	if _, err := away.Rooms(t.Context(), "ann"); fault.KindOf(err) != fault.Unavailable || away.Ready(t.Context()) == nil {
+	if _, err := away.Rooms(t.Context(), "ann", usecases.RoomsPage{Limit: 9}); fault.KindOf(err) != fault.Unavailable || away.Ready(t.Context()) == nil {
 		t.Fatalf("Rooms without PostgreSQL = %v, Ready %v, want the circuit open", err, away.Ready(t.Context()))
 	}
 	s := &refusing{Store: store, away: away, cut: cut}

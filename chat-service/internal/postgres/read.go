@@ -210,11 +210,14 @@ const sqlRoommates = `
 		SELECT FROM memberships AS mine JOIN memberships AS theirs USING (room_id)
 		WHERE mine.user_id = $1 AND theirs.user_id = c.user_id AND (NOT mine.by_token OR mine.room_id = ANY($3::text[])))`
 
+// maxTokenRooms bounds how many rooms are looked at that a user's tokens have opened.
+const maxTokenRooms = 1000
+
 const sqlTokenRooms = `SELECT room_id FROM memberships WHERE user_id = $1 AND by_token LIMIT $2`
 
 // TokenRooms implements usecases.Store.
 func (s *Store) TokenRooms(ctx context.Context, of chat.UserID) ([]chat.RoomID, error) {
-	return s.rooms(ctx, "list rooms by token", sqlTokenRooms, string(of), maxRooms)
+	return s.rooms(ctx, "list rooms by token", sqlTokenRooms, string(of), maxTokenRooms)
 }
 
 // rooms reads the ids that a statement gives.
@@ -250,57 +253,4 @@ func (s *Store) Roommates(ctx context.Context, of chat.UserID, users []chat.User
 func scanUser(row pgx.CollectableRow) (id chat.UserID, err error) {
 	err = row.Scan((*string)(&id))
 	return id, err
-}
-
-// Bounds of the room list.
-const (
-	maxRooms  = 1000
-	maxUnread = 1000
-)
-
-// What is unread is counted backwards from the room's end, as far as the messages are others': who answers has read what came before.
-// So there is never more to look at than is counted, and a send need not move a receipt.
-
-const sqlRooms = `
-	SELECT r.room_id, r.name, CASE WHEN r.owner_id = me.user_id THEN 'owner' ELSE me.role END, me.by_token, r.last_seq, u.unread,
-	       l.seq, l.id, l.sender_id, l.sender_name, l.content, l.type, coalesce(l.client_msg_id, ''), l.created_at
-	FROM memberships AS me
-	JOIN rooms AS r ON r.room_id = me.room_id AND r.kind <> 'deleted'
-	LEFT JOIN receipts AS rc ON rc.room_id = me.room_id AND rc.user_id = me.user_id
-	CROSS JOIN LATERAL (
-		SELECT count(*) FILTER (WHERE t.own = 0) AS unread
-		FROM (SELECT count(*) FILTER (WHERE m.sender_id = me.user_id) OVER (ORDER BY m.seq DESC ROWS UNBOUNDED PRECEDING) AS own
-		      FROM (SELECT seq, sender_id FROM messages
-		            WHERE room_id = me.room_id AND seq > greatest(rc.seq, me.joined_seq) ORDER BY seq DESC LIMIT $3) AS m) AS t
-	) AS u
-	LEFT JOIN LATERAL (
-		SELECT m.* FROM messages AS m WHERE m.room_id = me.room_id ORDER BY m.seq DESC LIMIT 1
-	) AS l ON true
-	WHERE me.user_id = $1
-	ORDER BY l.created_at DESC NULLS LAST, r.room_id
-	LIMIT $2`
-
-// Rooms implements usecases.Store.
-func (s *Store) Rooms(ctx context.Context, user chat.UserID) ([]usecases.RoomSummary, error) {
-	var rooms []usecases.RoomSummary
-	err := s.do(ctx, "list rooms", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, sqlRooms, string(user), maxRooms, maxUnread)
-		if err != nil {
-			return err
-		}
-		rooms, err = pgx.CollectRows(rows, scanSummary)
-		return err
-	})
-	return rooms, err
-}
-
-func scanSummary(row pgx.CollectableRow) (usecases.RoomSummary, error) {
-	var r usecases.RoomSummary
-	var head int64
-	var last lastMessage
-	err := row.Scan((*string)(&r.Room), &r.Name, (*string)(&r.Role), &r.ByToken, &head, &r.Unread, &last.seq, &last.id, &last.sender,
-		&last.senderName, &last.content, &last.kind, &last.clientMsgID, &last.createdAt)
-	r.Head = uint64(head) //nolint:gosec // counts from 0
-	r.Last = last.message(r.Room)
-	return r, err
 }

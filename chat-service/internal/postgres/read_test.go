@@ -228,16 +228,16 @@ func TestUnread(t *testing.T) {
 	s := open(t, database(t))
 	unread := func(room chat.RoomID, user chat.UserID, want int) {
 		t.Helper()
-		rooms, err := s.Rooms(t.Context(), user)
+		rooms, err := s.Rooms(t.Context(), user, usecases.RoomsPage{Limit: 9})
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, r := range rooms {
+		for _, r := range rooms.List {
 			if r.Room == room && r.Unread != want {
 				t.Errorf("unread of %s in %s = %d, want %d", user, room, r.Unread, want)
 			}
 		}
-		if !slices.ContainsFunc(rooms, func(r usecases.RoomSummary) bool { return r.Room == room }) {
+		if !slices.ContainsFunc(rooms.List, func(r usecases.RoomSummary) bool { return r.Room == room }) {
 			t.Errorf("%s is not listed for %s", room, user)
 		}
 	}

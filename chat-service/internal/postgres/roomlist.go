@@ -10,6 +10,79 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
+// maxUnread bounds how many messages are counted as unread.
+const maxUnread = 1000
+
+// What is unread is counted backwards from the room's end, as far as the messages are others': who answers has read what came before.
+// So there is never more to look at than is counted, and a send need not move a receipt. It is counted in the rooms of the page only.
+
+const sqlRooms = `
+	SELECT p.room_id, p.name, p.kind, p.role, p.by_token, p.last_seq, u.unread,
+	       coalesce(rc.seq, 0), coalesce(f.muted, false), coalesce(f.hidden, false), coalesce(f.pinned, false),
+	       p.seq, p.id, p.sender_id, p.sender_name, p.content, p.type, coalesce(p.client_msg_id, ''), p.created_at
+	FROM (
+		SELECT me.room_id, me.user_id, me.joined_seq, me.by_token, r.name, r.kind, r.last_seq,
+		       CASE WHEN r.owner_id = me.user_id THEN 'owner' ELSE me.role END AS role,
+		       l.seq, l.id, l.sender_id, l.sender_name, l.content, l.type, l.client_msg_id, l.created_at
+		FROM memberships AS me
+		JOIN rooms AS r ON r.room_id = me.room_id AND r.kind <> 'deleted'
+		LEFT JOIN LATERAL (
+			SELECT m.* FROM messages AS m WHERE m.room_id = me.room_id ORDER BY m.seq DESC LIMIT 1
+		) AS l ON true
+		WHERE me.user_id = $1 AND (cardinality($4::text[]) = 0 OR r.kind = ANY($4))
+		AND ($5::timestamptz IS NULL OR coalesce(l.created_at, to_timestamp(0)) < $5
+		     OR coalesce(l.created_at, to_timestamp(0)) = $5 AND me.room_id > $6)
+		ORDER BY l.created_at DESC NULLS LAST, me.room_id
+		LIMIT $2
+	) AS p
+	LEFT JOIN receipts AS rc ON rc.room_id = p.room_id AND rc.user_id = p.user_id
+	LEFT JOIN room_prefs AS f ON f.room_id = p.room_id AND f.user_id = p.user_id
+	CROSS JOIN LATERAL (
+		SELECT count(*) FILTER (WHERE t.own = 0) AS unread
+		FROM (SELECT count(*) FILTER (WHERE m.sender_id = p.user_id) OVER (ORDER BY m.seq DESC ROWS UNBOUNDED PRECEDING) AS own
+		      FROM (SELECT seq, sender_id FROM messages
+		            WHERE room_id = p.room_id AND seq > greatest(rc.seq, p.joined_seq) ORDER BY seq DESC LIMIT $3) AS m) AS t
+	) AS u
+	ORDER BY p.created_at DESC NULLS LAST, p.room_id`
+
+// Rooms implements usecases.Store in one round trip.
+func (s *Store) Rooms(ctx context.Context, user chat.UserID, page usecases.RoomsPage) (usecases.RoomList, error) {
+	var l usecases.RoomList
+	args := []any{string(user), page.Limit + 1, maxUnread, texts(page.Kinds), timeOrNull(page.After.Active), string(page.After.Room)}
+	err := s.do(ctx, "list rooms", func(ctx context.Context) error {
+		l = usecases.RoomList{}
+		return s.readSnapshot(ctx,
+			step{sql: sqlLogHead, args: []any{string(user)}, scan: func(rows pgx.Rows) error {
+				var last int64
+				err := rows.Scan(&last)
+				l.Useq = uint64(last) //nolint:gosec // counts from 0
+				return err
+			}},
+			step{sql: sqlRooms, args: args, scan: collect(&l.List, scanSummary)})
+	})
+	if len(l.List) > page.Limit {
+		l.List = l.List[:page.Limit]
+		last := &l.List[page.Limit-1]
+		l.Next = usecases.RoomsCursor{Active: time.Unix(0, 0), Room: last.Room}
+		if last.Last != nil {
+			l.Next.Active = last.Last.CreatedAt
+		}
+	}
+	return l, err
+}
+
+func scanSummary(row pgx.CollectableRow) (usecases.RoomSummary, error) {
+	var r usecases.RoomSummary
+	var head, marker int64
+	var last lastMessage
+	err := row.Scan((*string)(&r.Room), &r.Name, (*string)(&r.Kind), (*string)(&r.Role), &r.ByToken, &head, &r.Unread,
+		&marker, &r.Prefs.Muted, &r.Prefs.Hidden, &r.Prefs.Pinned,
+		&last.seq, &last.id, &last.sender, &last.senderName, &last.content, &last.kind, &last.clientMsgID, &last.createdAt)
+	r.Head, r.Marker = uint64(head), uint64(marker) //nolint:gosec // count from 0
+	r.Last = last.message(r.Room)
+	return r, err
+}
+
 const (
 	// What rooms are, where several are told at once. Members are counted as far as somebody would look, $2.
 	infoColumns = `
@@ -24,14 +97,10 @@ const (
 const maxCounted = 1000
 
 // AllRooms implements usecases.Store: one room more than is wanted tells that there are more.
-func (s *Store) AllRooms(ctx context.Context, page usecases.RoomsPage) ([]usecases.ListedRoom, error) {
-	kinds := make([]string, len(page.Kinds))
-	for i, kind := range page.Kinds {
-		kinds[i] = string(kind)
-	}
+func (s *Store) AllRooms(ctx context.Context, page usecases.AllRoomsPage) ([]usecases.ListedRoom, error) {
 	var rooms []usecases.ListedRoom
 	err := s.do(ctx, "list all rooms", func(ctx context.Context) error {
-		rows, err := s.pool.Query(ctx, sqlAllRooms, string(page.After), maxCounted, kinds, page.Limit+1)
+		rows, err := s.pool.Query(ctx, sqlAllRooms, string(page.After), maxCounted, texts(page.Kinds), page.Limit+1)
 		if err != nil {
 			return err
 		}

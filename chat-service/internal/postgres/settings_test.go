@@ -11,6 +11,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
 )
@@ -120,7 +121,7 @@ func TestDeletedRoom(t *testing.T) {
 		if got := faulttest.Word(one.Refuse(access.Look, time.Now())); got != "not_found" || err != nil {
 			t.Errorf("a deleted room is looked at: %s, %v", got, err)
 		}
-		if rooms, err := s.Rooms(t.Context(), "bob"); err != nil || len(rooms) != 0 {
+		if rooms, err := s.Rooms(t.Context(), "bob", usecases.RoomsPage{Limit: 9}); err != nil || len(rooms.List) != 0 {
 			t.Errorf("rooms = %+v, %v", rooms, err)
 		}
 		if heads, err := s.Heads(t.Context(), []chat.RoomID{room}, "bob"); err != nil || len(heads) != 0 {

@@ -78,8 +78,8 @@ func TestMemberByToken(t *testing.T) {
 			t.Errorf("Roommates with %v = %v, %v", opened, mates, err)
 		}
 	}
-	list, err := s.Rooms(t.Context(), "eve")
-	if err != nil || len(list) != 1 || !list[0].ByToken {
+	list, err := s.Rooms(t.Context(), "eve", usecases.RoomsPage{Limit: 9})
+	if err != nil || len(list.List) != 1 || !list.List[0].ByToken {
 		t.Errorf("Rooms = %+v, %v, want one by token", list, err)
 	}
 

@@ -39,8 +39,11 @@ type Page struct {
 
 // RoomSummary is a line of a user's room list.
 type RoomSummary struct {
+	Own // what the room is to the user
+
 	Room    chat.RoomID
 	Name    string
+	Kind    access.Kind
 	Role    access.Role
 	ByToken bool // the membership came by a claim of a token
 	Head    uint64
@@ -117,9 +120,9 @@ type Store interface {
 	// Room reads what a room is, and what there is between it and a user with what it brings along: RoomInfo is for those who may Look.
 	Room(ctx context.Context, m chat.Membership, granted access.Rights) (chat.RoomInfo, access.Standing, error)
 	// Rooms lists a user's rooms, the last active first.
-	Rooms(ctx context.Context, user chat.UserID) ([]RoomSummary, error)
+	Rooms(ctx context.Context, user chat.UserID, page RoomsPage) (RoomList, error)
 	// AllRooms lists the rooms of some kinds, by id, and one room more than is wanted where there are more.
-	AllRooms(ctx context.Context, page RoomsPage) ([]ListedRoom, error)
+	AllRooms(ctx context.Context, page AllRoomsPage) ([]ListedRoom, error)
 	// MarkRead moves receipts forward, as if one came after the other. The outcomes go with the receipts by index.
 	MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcome, error)
 	// Readers lists the receipts of members in one snapshot; to one who is no member only that.

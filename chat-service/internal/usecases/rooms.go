@@ -93,14 +93,6 @@ func (s *Service) History(ctx context.Context, c Caller, room chat.RoomID, page 
 	return view, nil
 }
 
-// Rooms lists the caller's rooms.
-func (s *Service) Rooms(ctx context.Context, c Caller) ([]RoomSummary, error) {
-	rooms, err := s.store.Rooms(ctx, c.User)
-	rooms = slices.DeleteFunc(rooms, func(r RoomSummary) bool { return r.ByToken && !c.granted(r.Room).MayCount() })
-	fitRooms(rooms)
-	return rooms, err
-}
-
 // Members lists the users of a room for who may read it.
 func (s *Service) Members(ctx context.Context, c Caller, room chat.RoomID) ([]chat.UserID, error) {
 	if err := s.members.require(ctx, c, room, access.Read); err != nil {

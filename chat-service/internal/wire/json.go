@@ -79,34 +79,6 @@ func ReadersAck(r usecases.Readers) []byte {
 	return append(b, `}]`...)
 }
 
-// RoomListAck is the ack of room:list.
-func RoomListAck(rooms []usecases.RoomSummary) []byte {
-	b := append(make([]byte, 0, 64+400*len(rooms)), `[{"ok":true,"rooms":[`...)
-	for i, r := range rooms {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, `{"roomId":`...)
-		b = rawjson.AppendString(b, string(r.Room))
-		b = append(b, `,"name":`...)
-		b = rawjson.AppendString(b, r.Name)
-		b = append(b, `,"role":`...)
-		b = rawjson.AppendString(b, string(r.Role))
-		b = append(b, `,"seq":`...)
-		b = strconv.AppendUint(b, r.Head, 10)
-		b = append(b, `,"unread":`...)
-		b = strconv.AppendInt(b, int64(r.Unread), 10)
-		b = append(b, `,"lastMessage":`...)
-		if r.Last == nil {
-			b = append(b, null...)
-		} else {
-			b = appendMessage(b, r.Last)
-		}
-		b = append(b, '}')
-	}
-	return append(b, `]}]`...)
-}
-
 // NotificationsAck is the ack of notification:list.
 func NotificationsAck(list []usecases.Notification, unread int) []byte {
 	b := append(make([]byte, 0, 64+300*len(list)), `[{"ok":true,"notifications":[`...)
