@@ -17,6 +17,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/names"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
 	"github.com/starling-chat/starling/chat-service/internal/publisher"
+	"github.com/starling-chat/starling/chat-service/internal/typing"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/bus"
@@ -64,12 +65,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		return err
 	}
 	replicas := gossip.New(nc)
-	typing := usecases.NewTyping(out.Ephemeral, replicas)
-	defer typing.Close()
+	typists := typing.New(out.Ephemeral, replicas)
+	defer typists.Close()
 	evictions := evictor.New(nc, log)
 	writes, publishes := sabotaged(store, out)
 	writer := usecases.NewWriter(writes, publishes, metrics, cfg.writer(), log)
-	service := usecases.NewService(store, writer, out, typing, evicting(evictions), cfg.service(), log)
+	service := usecases.NewService(store, writer, out, typists, evicting(evictions), cfg.service(), log)
 	events, err := eventserver.New(nc, eventserver.Service{Name: serviceName, Routes: clientevents.Routes(service)}, cfg.server(), registry, log)
 	if err != nil {
 		return err
@@ -87,7 +88,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	parts.Go("writer", writer.Run)
 	parts.Go("marks", service.Run)
 	parts.Go("grpc", server.Run)
-	parts.Go("typing", func(ctx context.Context) error { return replicas.Run(ctx, typing) })
+	parts.Go("typing", func(ctx context.Context) error { return replicas.Run(ctx, typists) })
 	parts.Go("evictions", func(ctx context.Context) error { return evictions.Run(ctx, service.Forget) })
 	parts.Go("names", names.New(nc, service.Rename, log).Run)
 	parts.Go("client events", events.Run)

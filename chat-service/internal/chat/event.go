@@ -84,7 +84,7 @@ type (
 		User    UserID
 		Seq     uint64
 	}
-	// TypingStarted is typing:start, which holds for TypingExpiry.
+	// TypingStarted is typing:start, which holds for typing.Expiry.
 	TypingStarted struct {
 		User UserID
 		Name string

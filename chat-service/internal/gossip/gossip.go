@@ -10,12 +10,12 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/usecases"
+	"github.com/starling-chat/starling/chat-service/internal/typing"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
-// Gossip is usecases.Gossip on NATS. A note is its fields joined by NUL, which no id and no name contains:
+// Gossip is typing.Gossip on NATS. A note is its fields joined by NUL, which no id and no name contains:
 //
 //	replica NUL "1" or "0" NUL room NUL socket NUL user NUL name NUL "told" or ""
 //
@@ -26,7 +26,7 @@ type Gossip struct {
 	replica string
 }
 
-var _ usecases.Gossip = (*Gossip)(nil)
+var _ typing.Gossip = (*Gossip)(nil)
 
 // noteFields is how many fields a note has, oldNoteFields that of an older release.
 const noteFields, oldNoteFields = 7, 5
@@ -34,8 +34,8 @@ const noteFields, oldNoteFields = 7, 5
 // New returns the gossip of this replica, which gets a random name.
 func New(nc *nats.Conn) *Gossip { return &Gossip{nc: nc, replica: uuid.NewString()} }
 
-// Tell implements usecases.Gossip.
-func (g *Gossip) Tell(n usecases.TypingNote) {
+// Tell implements typing.Gossip.
+func (g *Gossip) Tell(n typing.Note) {
 	on := "0"
 	if n.On {
 		on = "1"
@@ -48,8 +48,8 @@ func (g *Gossip) Tell(n usecases.TypingNote) {
 	_ = g.nc.Publish(subject.Typing, []byte(note)) // may be lost
 }
 
-// Run feeds typing with the notes of other replicas, and with the sockets that gateways tell are gone, until ctx ends.
-func (g *Gossip) Run(ctx context.Context, typing *usecases.Typing) error {
+// Run feeds tracker with the notes of other replicas, and with the sockets that gateways tell are gone, until ctx ends.
+func (g *Gossip) Run(ctx context.Context, tracker *typing.Tracker) error {
 	notes, err := g.nc.Subscribe(subject.Typing, func(msg *nats.Msg) {
 		f := strings.Split(string(msg.Data), "\x00")
 		if len(f) == oldNoteFields {
@@ -58,7 +58,7 @@ func (g *Gossip) Run(ctx context.Context, typing *usecases.Typing) error {
 		if len(f) != noteFields || f[0] == g.replica {
 			return
 		}
-		typing.Heard(usecases.TypingNote{
+		tracker.Heard(typing.Note{
 			On: f[1] == "1", Room: chat.RoomID(f[2]), Socket: f[3], User: chat.UserID(f[4]), Name: f[5], Told: f[6] == "told",
 		})
 	})
@@ -68,7 +68,7 @@ func (g *Gossip) Run(ctx context.Context, typing *usecases.Typing) error {
 	defer func() { _ = notes.Unsubscribe() }()
 	deltas, err := g.nc.Subscribe(subject.PresenceDelta, func(msg *nats.Msg) {
 		for _, socket := range presenceDelta(msg.Data) {
-			typing.Disconnected(socket)
+			tracker.Disconnected(socket)
 		}
 	})
 	if err != nil {

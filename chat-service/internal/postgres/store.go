@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/notifications"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/proto/fault"
@@ -41,6 +42,8 @@ type Codec interface {
 
 // Store is usecases.Store on PostgreSQL. It is safe for concurrent use.
 type Store struct {
+	*notifications.Store
+
 	pool   *pgxpool.Pool
 	shared *pg.Store // asks the pool
 	codec  Codec
@@ -53,7 +56,9 @@ var _ usecases.Store = (*Store)(nil)
 // New returns a Store on the pool, whose users have quotas. It refuses with fault Unavailable until Open is called: the schema may not
 // exist yet.
 func New(pool *pgxpool.Pool, codec Codec, quotas chat.Quotas) *Store {
-	return &Store{pool: pool, shared: pg.NewStore(pool), codec: codec, quotas: quotas}
+	s := &Store{pool: pool, shared: pg.NewStore(pool), codec: codec, quotas: quotas}
+	s.Store = notifications.New(pool, s.do)
+	return s
 }
 
 // Open lets requests in, after the migrations.

@@ -1,5 +1,5 @@
 // Package usecases is what users, backends and gateways may ask of rooms: messages, joins, moderation, receipts, typing and notifications.
-// It declares the ports that it needs (Store, Publisher, Evictor, Gossip) and knows no SQL, no NATS and no wire format.
+// It declares the ports that it needs (Store, Publisher, Evictor) and knows no SQL, no NATS and no wire format.
 //
 //	clientevents, grpcapi → Service ─┬─ Writer (group commit) ─▶ Transaction.Commit ─▶ Publisher.Committed
 //	                                 │                              └─ asks chat.Decide what to write

@@ -14,6 +14,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/typing"
 	"github.com/starling-chat/starling/platform/run"
 )
 
@@ -263,7 +264,7 @@ func (unobserved) Batch(int, time.Duration) {}
 
 type quiet struct{}
 
-func (quiet) Tell(TypingNote) {}
+func (quiet) Tell(typing.Note) {}
 
 // newTestWriter runs a Writer of one lane; stop drains it.
 func newTestWriter(t *testing.T, m *memory, p Publisher, cfg WriterConfig) (w *Writer, stop func()) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/typing"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/limits"
 )
@@ -23,7 +24,7 @@ type Service struct {
 	writer    *Writer
 	publisher Publisher
 	members   *members
-	typing    *Typing
+	typing    *typing.Tracker
 	evictor   Evictor
 	cfg       Config
 	log       *slog.Logger
@@ -74,9 +75,9 @@ type MarksConfig struct {
 const notificationsPerReceipt = 10
 
 // NewService wires the use cases. The marks are written while Run runs.
-func NewService(store Store, writer *Writer, publisher Publisher, typing *Typing, evictor Evictor, cfg Config, log *slog.Logger) *Service {
+func NewService(store Store, writer *Writer, publisher Publisher, typists *typing.Tracker, evictor Evictor, cfg Config, log *slog.Logger) *Service {
 	return &Service{
-		store: store, writer: writer, publisher: publisher, typing: typing, evictor: evictor, cfg: cfg, log: log,
+		store: store, writer: writer, publisher: publisher, typing: typists, evictor: evictor, cfg: cfg, log: log,
 		acts:    make(chan struct{}, maxActs),
 		members: newMembers(store, cfg.MembershipTTL),
 		receipts: newGroup("receipts", store.MarkRead, groupConfig[Receipt]{

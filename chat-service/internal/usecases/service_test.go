@@ -13,6 +13,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/typing"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -21,7 +22,7 @@ func newTestService(t *testing.T, m *memory, p *published, cfg Config) (s *Servi
 	t.Helper()
 	cfg.Marks = MarksConfig{BatchMax: 3, Queue: 4, Timeout: 4 * time.Second}
 	w, _ := newTestWriter(t, m, p, patient)
-	s = NewService(m, w, p, NewTyping(p.Ephemeral, quiet{}), &m.evicted, cfg, slog.New(slog.DiscardHandler))
+	s = NewService(m, w, p, typing.New(p.Ephemeral, quiet{}), &m.evicted, cfg, slog.New(slog.DiscardHandler))
 	return s, running(t, func(ctx context.Context) { _ = s.Run(ctx) })
 }
 
@@ -83,7 +84,7 @@ func TestBroadcastRight(t *testing.T) {
 		{BroadcastOff, admin, fault.Forbidden},
 	} {
 		p := &everywhere{}
-		s := NewService(newMemory(chattest.World{}), nil, p, NewTyping(p.Ephemeral, quiet{}), nil, Config{Broadcast: test.right}, slog.New(slog.DiscardHandler))
+		s := NewService(newMemory(chattest.World{}), nil, p, typing.New(p.Ephemeral, quiet{}), nil, Config{Broadcast: test.right}, slog.New(slog.DiscardHandler))
 		err := s.Broadcast(test.caller, chat.Emit{Event: "chat:message"})
 		var want []string
 		if test.want == "" {

@@ -12,6 +12,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/typing"
 )
 
 // noting is a Store that notes the questions that it answers.
@@ -53,7 +54,7 @@ func TestStrangersCostTheSame(t *testing.T) {
 	store := &noting{memory: m}
 	w, _ := newTestWriter(t, m, &published{}, patient)
 	cfg := Config{Marks: MarksConfig{BatchMax: 3, Queue: 4, Timeout: 4 * time.Second}}
-	s := NewService(store, w, &published{}, NewTyping((&published{}).Ephemeral, quiet{}), &m.evicted, cfg, slog.New(slog.DiscardHandler))
+	s := NewService(store, w, &published{}, typing.New((&published{}).Ephemeral, quiet{}), &m.evicted, cfg, slog.New(slog.DiscardHandler))
 
 	wait := func(f func(done func(error)) error) error {
 		answered := make(chan error, 1)

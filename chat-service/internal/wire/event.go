@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/typing"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -50,7 +51,7 @@ func TypingEmit(room chat.RoomID, f chat.TypingStarted) *eventv1.Emit {
 	b = append(b, `,"roomId":`...)
 	b = rawjson.AppendString(b, string(room))
 	b = append(b, `,"expiresInMs":`...)
-	b = strconv.AppendInt(b, usecases.TypingExpiry.Milliseconds(), 10)
+	b = strconv.AppendInt(b, typing.Expiry.Milliseconds(), 10)
 	return &eventv1.Emit{Event: typingStart, Args: append(b, `}]`...)}
 }
 

@@ -1,4 +1,4 @@
-package postgres
+package notifications
 
 import (
 	"context"
@@ -6,10 +6,25 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
+
+// maxUnread bounds how many notifications are counted as unread.
+const maxUnread = 1000
+
+// Store is the part of usecases.Store that is about notifications. It is safe for concurrent use.
+type Store struct {
+	pool *pgxpool.Pool
+	do   func(ctx context.Context, what string, f func(context.Context) error) error
+}
+
+// New returns a Store on the pool. do runs what is asked of it, and again where the connection broke.
+func New(pool *pgxpool.Pool, do func(ctx context.Context, what string, f func(context.Context) error) error) *Store {
+	return &Store{pool: pool, do: do}
+}
 
 const (
 	sqlAddNotification = `
@@ -39,12 +54,14 @@ func (s *Store) AddNotification(ctx context.Context, n usecases.Notification, ke
 }
 
 const (
+	// One statement, so that the page and the count are of one moment. Where the page is empty, its columns are NULL.
 	sqlNotifications = `
-		SELECT id, type, title, body, coalesce(data, ''), created_at, read_at IS NOT NULL
-		FROM notifications WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3`
-
-	sqlUnread = `
-		SELECT count(*) FROM (SELECT FROM notifications WHERE user_id = $1 AND read_at IS NULL LIMIT $2) AS u`
+		SELECT u.unread, p.id, coalesce(p.type, ''), coalesce(p.title, ''), coalesce(p.body, ''), coalesce(p.data, ''),
+		       coalesce(p.created_at, 'epoch'), p.read_at IS NOT NULL
+		FROM (SELECT count(*) AS unread FROM (SELECT FROM notifications WHERE user_id = $1 AND read_at IS NULL LIMIT $4) AS n) AS u
+		LEFT JOIN LATERAL (
+			SELECT * FROM notifications WHERE user_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3
+		) AS p ON true ORDER BY p.id DESC`
 
 	// Locked in one order, so that replicas cannot deadlock.
 	sqlMarkNotifications = `
@@ -68,21 +85,23 @@ func (s *Store) Notifications(ctx context.Context, user chat.UserID, before *use
 	var unread int
 	err := s.do(ctx, "list notifications", func(ctx context.Context) error {
 		list = nil
-		return s.readSnapshot(ctx,
-			step{sql: sqlNotifications, args: []any{string(user), (*[16]byte)(before), limit}, scan: collect(&list, scanNotification(user))},
-			step{sql: sqlUnread, args: []any{string(user), maxUnread}, scan: func(rows pgx.Rows) error { return rows.Scan(&unread) }})
+		rows, err := s.pool.Query(ctx, sqlNotifications, string(user), (*[16]byte)(before), limit, maxUnread)
+		if err != nil {
+			return err
+		}
+		n := usecases.Notification{User: user}
+		var id *[16]byte
+		var content string
+		_, err = pgx.ForEachRow(rows, []any{&unread, &id, &n.Type, &n.Title, &n.Body, &content, &n.CreatedAt, &n.Read}, func() error {
+			if id != nil {
+				n.ID, n.Data = *id, []byte(content)
+				list = append(list, n)
+			}
+			return nil
+		})
+		return err
 	})
 	return list, unread, err
-}
-
-func scanNotification(user chat.UserID) func(pgx.CollectableRow) (usecases.Notification, error) {
-	return func(row pgx.CollectableRow) (usecases.Notification, error) {
-		n := usecases.Notification{User: user}
-		var content string
-		err := row.Scan((*[16]byte)(&n.ID), &n.Type, &n.Title, &n.Body, &content, &n.CreatedAt, &n.Read)
-		n.Data = []byte(content)
-		return n, err
-	}
 }
 
 // MarkNotifications implements usecases.Store.
@@ -99,18 +118,18 @@ func (s *Store) MarkNotifications(ctx context.Context, read []usecases.Notificat
 		}
 	}
 	err := s.do(ctx, "mark notifications", func(ctx context.Context) error {
-		return roundTrip(ctx, s.pool, []step{
-			{sql: sqlMarkNotifications, args: []any{owners, ids}},
-			{sql: sqlUnreadOfEach, args: []any{users, maxUnread}, scan: func(rows pgx.Rows) error {
-				var user string
-				var n int
-				if err := rows.Scan(&user, &n); err != nil {
-					return err
-				}
+		batch := &pgx.Batch{} // one round trip, and one transaction
+		batch.Queue(sqlMarkNotifications, owners, ids)
+		batch.Queue(sqlUnreadOfEach, users, maxUnread).Query(func(rows pgx.Rows) error {
+			var user string
+			var n int
+			_, err := pgx.ForEachRow(rows, []any{&user, &n}, func() error {
 				unread[user] = n
 				return nil
-			}},
+			})
+			return err
 		})
+		return s.pool.SendBatch(ctx, batch).Close()
 	})
 	if err != nil {
 		return nil, err

@@ -1,4 +1,4 @@
-package usecases
+package typing
 
 import (
 	"sync"
@@ -10,14 +10,14 @@ import (
 
 // Spans of typing.
 const (
-	// TypingSpan is how long a start lasts without being renewed.
-	TypingSpan = 5 * time.Second
-	// TypingRenewal is how often a room is told of renewals at most.
-	TypingRenewal = 3 * time.Second
-	// TypingExpiry is how long a start holds for those who were told: long enough for the next renewal to be told.
-	TypingExpiry = TypingSpan + TypingRenewal
+	// Span is how long a start lasts without being renewed.
+	Span = 5 * time.Second
+	// Renewal is how often a room is told of renewals at most.
+	Renewal = 3 * time.Second
+	// Expiry is how long a start holds for those who were told: long enough for the next renewal to be told.
+	Expiry = Span + Renewal
 	// orphanSpan is when a replica speaks up for one that died: late enough for its own stop to have arrived.
-	orphanSpan = TypingSpan + 2*time.Second
+	orphanSpan = Span + 2*time.Second
 )
 
 // Bounds of typing.
@@ -26,8 +26,8 @@ const (
 	maxTypists = 50      // users whom a joiner is told of
 )
 
-// TypingNote is what replicas tell each other, so that a start seen by one of them can be renewed or stopped by another.
-type TypingNote struct {
+// Note is what replicas tell each other, so that a start seen by one of them can be renewed or stopped by another.
+type Note struct {
 	Room   chat.RoomID
 	Socket string
 	User   chat.UserID
@@ -38,11 +38,11 @@ type TypingNote struct {
 
 // Gossip carries notes to all replicas; it may lose some.
 type Gossip interface {
-	Tell(note TypingNote)
+	Tell(note Note)
 }
 
-// Typing knows who is typing where. A user types in a room as long as one of its sockets does, and the room is told of users: of the
-// first socket's start, of renewals now and then, of the last socket's stop. A told start holds for TypingExpiry, so that who missed a
+// Tracker knows who is typing where. A user types in a room as long as one of its sockets does, and the room is told of users: of the
+// first socket's start, of renewals now and then, of the last socket's stop. A told start holds for Expiry, so that who missed a
 // stop does not show it for ever; who joins is told of those who type by then.
 //
 // Each socket's typing has one owner: the replica that heard of it last, whose timer ends it.
@@ -54,7 +54,7 @@ type Gossip interface {
 //	  └─────────────────────────────────────┤
 //	  ▲   a replica notes a stop            ▼
 //	  └───────────────────────────────── followed: ends after 7 s (its owner died)
-type Typing struct {
+type Tracker struct {
 	// Fixed at birth.
 	publish func(chat.RoomEvent) error
 	gossip  Gossip
@@ -79,17 +79,17 @@ type typingSocket struct {
 	timer *time.Timer
 }
 
-// NewTyping returns the memory of who is typing. publish sends an ephemeral event.
-func NewTyping(publish func(chat.RoomEvent) error, gossip Gossip) *Typing {
-	return &Typing{
+// New returns a Tracker of nobody. publish sends an ephemeral event.
+func New(publish func(chat.RoomEvent) error, gossip Gossip) *Tracker {
+	return &Tracker{
 		publish: publish, gossip: gossip,
 		rooms: map[chat.RoomID]map[chat.UserID]*typist{}, sockets: map[string]map[chat.RoomID]chat.UserID{},
 	}
 }
 
 // Start notes that a socket types in a room, and tells the other users there unless they were told a moment ago.
-func (t *Typing) Start(room chat.RoomID, user chat.UserID, name, socket string) error {
-	note := TypingNote{Room: room, Socket: socket, User: user, Name: name, On: true}
+func (t *Tracker) Start(room chat.RoomID, user chat.UserID, name, socket string) error {
+	note := Note{Room: room, Socket: socket, User: user, Name: name, On: true}
 	tell, err := t.note(note, true)
 	if err != nil {
 		return err
@@ -99,14 +99,18 @@ func (t *Typing) Start(room chat.RoomID, user chat.UserID, name, socket string) 
 	if !tell {
 		return nil
 	}
-	return unavailable(t.publish(chat.RoomEvent{Room: room, Fact: chat.TypingStarted{User: user, Name: name}, ExceptUser: user, ExceptSocket: socket}))
+	err = t.publish(chat.RoomEvent{Room: room, Fact: chat.TypingStarted{User: user, Name: name}, ExceptUser: user, ExceptSocket: socket})
+	if err != nil {
+		return &fault.Error{Kind: fault.Unavailable, Message: "Service unavailable", RetryAfter: time.Second, Cause: err}
+	}
+	return nil
 }
 
 // Stop ends the typing of a socket in a room.
-func (t *Typing) Stop(room chat.RoomID, socket string) { t.stop(room, socket, false) }
+func (t *Tracker) Stop(room chat.RoomID, socket string) { t.stop(room, socket, false) }
 
 // StopUser ends the typing of all sockets of a user in a room.
-func (t *Typing) StopUser(room chat.RoomID, user chat.UserID) {
+func (t *Tracker) StopUser(room chat.RoomID, user chat.UserID) {
 	t.mu.Lock()
 	var sockets []string
 	if state := t.rooms[room][user]; state != nil {
@@ -121,7 +125,7 @@ func (t *Typing) StopUser(room chat.RoomID, user chat.UserID) {
 }
 
 // Disconnected ends what the gone socket typed, where this replica owns it.
-func (t *Typing) Disconnected(socket string) {
+func (t *Tracker) Disconnected(socket string) {
 	t.mu.Lock()
 	rooms := make([]chat.RoomID, 0, len(t.sockets[socket]))
 	for room := range t.sockets[socket] {
@@ -134,7 +138,7 @@ func (t *Typing) Disconnected(socket string) {
 }
 
 // Typists lists some of those who type in a room, without one user.
-func (t *Typing) Typists(room chat.RoomID, except chat.UserID) (typists []chat.TypingStarted) {
+func (t *Tracker) Typists(room chat.RoomID, except chat.UserID) (typists []chat.TypingStarted) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for user, state := range t.rooms[room] {
@@ -146,7 +150,7 @@ func (t *Typing) Typists(room chat.RoomID, except chat.UserID) (typists []chat.T
 }
 
 // Heard takes in a note of another replica, which now owns that state. A replica must not hear its own notes.
-func (t *Typing) Heard(n TypingNote) {
+func (t *Tracker) Heard(n Note) {
 	if n.On {
 		_, _ = t.note(n, false) // full: then this replica does not know
 		return
@@ -158,7 +162,7 @@ func (t *Typing) Heard(n TypingNote) {
 }
 
 // Close forgets everything without telling; the other replicas speak up after orphanSpan.
-func (t *Typing) Close() {
+func (t *Tracker) Close() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closed = true
@@ -175,7 +179,7 @@ func (t *Typing) Close() {
 }
 
 // note records a start or a renewal; tell says that it is for this replica to tell the room.
-func (t *Typing) note(n TypingNote, owned bool) (tell bool, err error) {
+func (t *Tracker) note(n Note, owned bool) (tell bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	state := t.rooms[n.Room][n.User]
@@ -191,14 +195,14 @@ func (t *Typing) note(n TypingNote, owned bool) (tell bool, err error) {
 	}
 	span := orphanSpan
 	if owned {
-		span = TypingSpan
+		span = Span
 	}
 	socket.owned, socket.timer = owned, t.expireAfter(span, n.Room, n.Socket, socket)
 	if n.Name != "" {
 		state.name = n.Name
 	}
 	now := time.Now()
-	tell = owned && now.Sub(state.told) >= TypingRenewal
+	tell = owned && now.Sub(state.told) >= Renewal
 	// Also where another replica was the first, and told the room before this one listened.
 	if tell || n.Told || state.told.IsZero() {
 		state.told = now
@@ -207,7 +211,7 @@ func (t *Typing) note(n TypingNote, owned bool) (tell bool, err error) {
 }
 
 // add needs mu. It makes a socket's typing, without its timer.
-func (t *Typing) add(n TypingNote) *typist {
+func (t *Tracker) add(n Note) *typist {
 	if t.rooms[n.Room] == nil {
 		t.rooms[n.Room] = map[chat.UserID]*typist{}
 	}
@@ -225,7 +229,7 @@ func (t *Typing) add(n TypingNote) *typist {
 }
 
 // expireAfter is called under mu, and so is set before the timer's function can look.
-func (t *Typing) expireAfter(span time.Duration, room chat.RoomID, id string, socket *typingSocket) *time.Timer {
+func (t *Tracker) expireAfter(span time.Duration, room chat.RoomID, id string, socket *typingSocket) *time.Timer {
 	var timer *time.Timer
 	timer = time.AfterFunc(span, func() {
 		t.mu.Lock()
@@ -244,14 +248,14 @@ func (t *Typing) expireAfter(span time.Duration, room chat.RoomID, id string, so
 }
 
 // stop ends a socket's typing; with ownedOnly it leaves those of other replicas to them.
-func (t *Typing) stop(room chat.RoomID, socket string, ownedOnly bool) {
+func (t *Tracker) stop(room chat.RoomID, socket string, ownedOnly bool) {
 	if user, last := t.remove(room, socket, ownedOnly); user != "" {
 		t.stopped(room, user, socket, last)
 	}
 }
 
 // remove forgets a socket's typing, and tells whose it was, "" when there is nothing to forget; last: the user types no more.
-func (t *Typing) remove(room chat.RoomID, socket string, ownedOnly bool) (user chat.UserID, last bool) {
+func (t *Tracker) remove(room chat.RoomID, socket string, ownedOnly bool) (user chat.UserID, last bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	user, known := t.sockets[socket][room]
@@ -267,7 +271,7 @@ func (t *Typing) remove(room chat.RoomID, socket string, ownedOnly bool) (user c
 }
 
 // drop needs mu.
-func (t *Typing) drop(room chat.RoomID, user chat.UserID, socket string) (last bool) {
+func (t *Tracker) drop(room chat.RoomID, user chat.UserID, socket string) (last bool) {
 	state := t.rooms[room][user]
 	delete(state.sockets, socket)
 	if last = len(state.sockets) == 0; last {
@@ -285,14 +289,14 @@ func (t *Typing) drop(room chat.RoomID, user chat.UserID, socket string) (last b
 }
 
 // stopped tells the replicas that a socket's typing ended, and the room when it was the user's last one.
-func (t *Typing) stopped(room chat.RoomID, user chat.UserID, socket string, last bool) {
-	t.gossip.Tell(TypingNote{Room: room, Socket: socket, User: user, Told: last})
+func (t *Tracker) stopped(room chat.RoomID, user chat.UserID, socket string, last bool) {
+	t.gossip.Tell(Note{Room: room, Socket: socket, User: user, Told: last})
 	if last {
 		t.tellStopped(room, user, socket)
 	}
 }
 
-func (t *Typing) tellStopped(room chat.RoomID, user chat.UserID, socket string) {
+func (t *Tracker) tellStopped(room chat.RoomID, user chat.UserID, socket string) {
 	// Ephemeral: nobody waits for it.
 	_ = t.publish(chat.RoomEvent{Room: room, Fact: chat.TypingStopped{User: user}, ExceptUser: user, ExceptSocket: socket})
 }

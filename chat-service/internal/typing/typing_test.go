@@ -1,4 +1,4 @@
-package usecases
+package typing
 
 import (
 	"sync"
@@ -11,9 +11,9 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 )
 
-// replicas are some Typing whose gossip reaches the others at once.
+// replicas are some Trackers whose gossip reaches the others at once.
 type replicas struct {
-	typing []*Typing
+	typing []*Tracker
 	mu     sync.Mutex
 	events []string // of all replicas, with the time since the start
 	told   []chat.RoomEvent
@@ -50,7 +50,7 @@ type gossip struct {
 	self int
 }
 
-func (g gossip) Tell(n TypingNote) {
+func (g gossip) Tell(n Note) {
 	for i, t := range g.r.typing {
 		switch {
 		case i == g.self:
@@ -65,7 +65,7 @@ func (g gossip) Tell(n TypingNote) {
 func newReplicas(t *testing.T, n int) *replicas {
 	r := &replicas{start: time.Now()}
 	for i := range n {
-		r.typing = append(r.typing, NewTyping(func(e chat.RoomEvent) error {
+		r.typing = append(r.typing, New(func(e chat.RoomEvent) error {
 			name := "stop"
 			if _, ok := e.Fact.(chat.TypingStarted); ok {
 				name = "start"
@@ -109,7 +109,7 @@ func TestTypingEndsByItself(t *testing.T) {
 	})
 }
 
-// TestTypingHoldsUntilToldAgain: however a client renews, who shows a start for TypingExpiry shows the typing without a break.
+// TestTypingHoldsUntilToldAgain: however a client renews, who shows a start for Expiry shows the typing without a break.
 func TestTypingHoldsUntilToldAgain(t *testing.T) {
 	for _, pause := range []time.Duration{time.Millisecond, 900 * time.Millisecond, 2999 * time.Millisecond, 4999 * time.Millisecond} {
 		synctest.Test(t, func(t *testing.T) {
@@ -126,8 +126,8 @@ func TestTypingHoldsUntilToldAgain(t *testing.T) {
 				time.Sleep(pause)
 			}
 			for i := 1; i < len(told); i++ {
-				if gap := told[i] - told[i-1]; gap < TypingRenewal || gap > TypingExpiry {
-					t.Errorf("renewed every %v, told at %v and then at %v, want after %v to %v", pause, told[i-1], told[i], TypingRenewal, TypingExpiry)
+				if gap := told[i] - told[i-1]; gap < Renewal || gap > Expiry {
+					t.Errorf("renewed every %v, told at %v and then at %v, want after %v to %v", pause, told[i-1], told[i], Renewal, Expiry)
 				}
 			}
 			if len(told) < 7 {
