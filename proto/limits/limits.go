@@ -30,6 +30,8 @@ const (
 	// ClientMsgIDChars bounds the id that a client gives its message, ClientMsgIDBytes its bytes.
 	ClientMsgIDChars = 128
 	ClientMsgIDBytes = ClientMsgIDChars * utf8.UTFMax
+	// IdempotencyKeyChars bounds the key by which a client asks for the same again.
+	IdempotencyKeyChars = 64
 )
 
 // SystemUserID is the sender's id of messages that no user wrote. It names no user, so that nobody whose login system calls them
@@ -45,6 +47,11 @@ func ValidUserID(s string) bool {
 // ValidRoomID tells whether s can name a room: 1 to RoomIDChars printable characters or spaces of any kind in valid UTF-8.
 func ValidRoomID(s string) bool {
 	return printable(s, RoomIDChars, func(r rune) bool { return unicode.IsPrint(r) || unicode.Is(unicode.Zs, r) })
+}
+
+// ValidIdempotencyKey tells whether s can be an idempotency key: 1 to IdempotencyKeyChars printable characters in valid UTF-8.
+func ValidIdempotencyKey(s string) bool {
+	return printable(s, IdempotencyKeyChars, unicode.IsPrint)
 }
 
 // printable refuses long input by its bytes before it reads the characters.

@@ -47,3 +47,14 @@ func TestValidDoesNotAllocate(t *testing.T) {
 		t.Errorf("checking an id allocates %v times, want 0", n)
 	}
 }
+
+func TestIdempotencyKeys(t *testing.T) {
+	for key, want := range map[string]bool{
+		"": false, "k": true, "8e03978e-40d5-43dd-bc93-6894a57f9324": true, "two words ☂": true, strings.Repeat("星", 64): true,
+		strings.Repeat("a", 65): false, "a\n": false, "a\x00": false, "a\xff": false,
+	} {
+		if got := ValidIdempotencyKey(key); got != want {
+			t.Errorf("ValidIdempotencyKey(%q) = %v, want %v", key, got, want)
+		}
+	}
+}

@@ -31,6 +31,7 @@ type Needs struct {
 	Prefs   []Membership // whose Prefs have to be known
 	Blocks  []Pair       // of which it has to be known whether they are
 	Invites []InviteHash // whose invitations have to be known
+	Keys    []KeyID      // of requests that may have been answered before
 
 	repeats bool // they were
 }
@@ -53,7 +54,7 @@ func NeedsOf(commands []Command, repeats bool) Needs {
 	n.Create, n.Rooms, n.Members, n.Repeats = unique(n.Create), unique(n.Rooms), unique(n.Members), unique(n.Repeats)
 	n.Owners, n.Company, n.Logs, n.Infos = unique(n.Owners), unique(n.Company), unique(n.Logs), unique(n.Infos)
 	n.Counts, n.Usage = unique(n.Counts), unique(n.Usage)
-	n.Prefs, n.Blocks, n.Invites = unique(n.Prefs), unique(n.Blocks), unique(n.Invites)
+	n.Prefs, n.Blocks, n.Invites, n.Keys = unique(n.Prefs), unique(n.Blocks), unique(n.Invites), unique(n.Keys)
 	n.Names = Newest(n.Names)
 	return n
 }
@@ -92,6 +93,7 @@ type State struct {
 	Prefs   map[Membership]Prefs // of Needs.Prefs
 	Blocks  map[Pair]bool        // of Needs.Blocks
 	Invites map[InviteHash]Invitation
+	Answers map[KeyID]Answer    // of Needs.Keys
 	Infos   map[RoomID]RoomInfo // of Needs.Infos, those that exist; members are counted as far as maxCounted
 	Counts  map[RoomID]int      // of Needs.Counts, as far as it matters to who may come
 }
@@ -150,6 +152,8 @@ type Changes struct {
 	Blocks []ChangedBlock
 	// Invites are new invitations, and the uses that others have left, in order.
 	Invites []Invitation
+	// Answers are to be kept, each under a key that has none.
+	Answers []NewAnswer
 	// Unmade are rooms of State.Fresh that no command made after all: to be deleted.
 	Unmade []RoomID
 }
@@ -185,7 +189,7 @@ type ChangedRoom struct {
 
 // Empty tells that there is nothing to write.
 func (c *Changes) Empty() bool {
-	return len(c.Events)+len(c.Audit)+len(c.Told)+len(c.Blocks)+len(c.Invites) == 0
+	return len(c.Events)+len(c.Audit)+len(c.Told)+len(c.Blocks)+len(c.Invites)+len(c.Answers) == 0
 }
 
 // Decide says what the commands, one after the other, do to what there is. The outcomes go with the commands by index. State and

@@ -100,4 +100,13 @@ type Outcome struct {
 	Version   uint64 // of the room (Update)
 	// Changed is false when there was nothing to do: a member joined, a stranger left, a message came again.
 	Changed bool
+	Details *Details // of a Create, an Invite and a Keyed that succeeded
+}
+
+// Details are what few outcomes have to say beside: they would make those of messages larger.
+type Details struct {
+	Room  RoomID     // that was made (Create)
+	Until time.Time  // the end of the invitation (Invite)
+	Salt  InviteSalt // of the invite (Invite)
+	Parts []Outcome  // of each command (Keyed with Each)
 }

@@ -276,7 +276,7 @@ func (c Create) decide(b *batch) Outcome {
 	}
 	if r == nil {
 		if r = b.room(c.Room); r != nil && b.state.Again && r.Owner == c.User {
-			return Outcome{CreatedAt: b.state.At}
+			return Outcome{CreatedAt: b.state.At, Details: &Details{Room: c.Room}}
 		}
 		return Outcome{Err: fault.Because(fault.Conflict, fault.ReasonExists, "The room exists already")}
 	}
@@ -284,7 +284,9 @@ func (c Create) decide(b *batch) Outcome {
 	if c.Key != "" {
 		b.audit(c.Origin, Audit{Act: actCreate})
 	}
-	return b.enterAll(c.Origin, r, c.Members)
+	o := b.enterAll(c.Origin, r, c.Members)
+	o.Details = &Details{Room: c.Room}
+	return o
 }
 
 // enterAll makes the user of o a member, unless no user asks, and others with it.

@@ -1,7 +1,9 @@
 package chat
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
+	"encoding/base32"
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
@@ -10,6 +12,19 @@ import (
 
 // InviteHash is what is kept of an invite, which itself nobody keeps but those who got it.
 type InviteHash [sha256.Size]byte
+
+// InviteSalt is what an invite is made from, together with the idempotency key of the request for it: who has only one of the two has no invite.
+type InviteSalt [16]byte
+
+// InviteOf makes an invite. The same salt and key make the same one, so that it need not be kept for who asks again.
+func InviteOf(salt InviteSalt, key string) string {
+	mac := hmac.New(sha256.New, salt[:])
+	_, _ = mac.Write([]byte(key))
+	return base32.StdEncoding.EncodeToString(mac.Sum(nil)[:inviteBytes])
+}
+
+// inviteBytes is how many bytes of a hash an invite has.
+const inviteBytes = 20
 
 // HashInvite gives what is kept of an invite.
 func HashInvite(invite string) InviteHash { return sha256.Sum256([]byte(invite)) }
@@ -29,6 +44,7 @@ type Invite struct {
 	Origin
 
 	Hash  InviteHash
+	Salt  InviteSalt // of the invite; only for the Outcome
 	Role  access.Role
 	Uses  int
 	Until time.Time
@@ -52,7 +68,7 @@ func (c Invite) decide(b *batch) Outcome {
 	}
 	b.changes.Invites = append(b.changes.Invites, Invitation{c.Hash, c.Room, c.User, c.Role, c.Uses, c.Until})
 	b.audit(c.Origin, Audit{Act: actInvite, Role: c.Role, Until: c.Until})
-	return Outcome{Changed: true}
+	return Outcome{Changed: true, Details: &Details{Until: c.Until, Salt: c.Salt}}
 }
 
 // invitation gives the invitation that a Join shows, if it lets the user in now: its maker still has to be one who may invite to that
