@@ -9,12 +9,12 @@ import (
 	"github.com/starling-chat/starling/platform/eventserver"
 )
 
-// act is write for what waits for gateways as well.
+// act is write for what waits for gateways as well. The event may have a key.
 func act(
 	f func(context.Context, usecases.Caller, *eventserver.Request, func(*eventserver.Reply, error)) error,
 ) func(context.Context, *eventserver.Request, func(*eventserver.Reply, error)) {
 	return func(ctx context.Context, r *eventserver.Request, done func(*eventserver.Reply, error)) {
-		c, err := caller(r)
+		c, err := repeatedByKey(r)
 		if err == nil {
 			err = f(ctx, c, r, done)
 		}

@@ -11,8 +11,8 @@ import (
 	"github.com/starling-chat/starling/proto/namespaces"
 )
 
-// Routes lists the client events of this service; docs/events.md has their arguments and acks. room:leave cannot be repeated: the
-// user may have come back since.
+// Routes lists the client events of this service; docs/events.md has their arguments and acks. Some can be repeated only by a key, which tells
+// that it is the same event: after a room:leave, say, the user may have come back.
 func Routes(service *usecases.Service) []eventserver.Route {
 	e := events{service}
 	both := namespaces.WithRooms()
@@ -23,25 +23,25 @@ func Routes(service *usecases.Service) []eventserver.Route {
 		{Event: "message:read", Namespaces: both, Repeatable: true, Write: write(e.read)},
 		{Event: "message:readers", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.readers)},
 		{Event: "message:history", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.history)},
-		{Event: "room:create", Namespaces: both, Handle: handle(e.create)},
-		{Event: "room:open", Namespaces: both, Repeatable: true, Handle: handle(e.open)},
+		{Event: "room:create", Namespaces: both, Repeatable: true, Handle: handleBy(repeatedByKey, e.create)},
+		{Event: "room:open", Namespaces: both, Repeatable: true, Handle: handleBy(keyed, e.open)},
 		{Event: "room:get", Namespaces: both, Repeatable: true, Handle: handle(e.room)},
 		{Event: "room:members", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.members)},
-		{Event: "room:leave", Namespaces: both, Write: write(e.leave)},
-		{Event: "room:update", Namespaces: both, Write: act(e.update)},
-		{Event: "room:archive", Namespaces: both, Write: act(e.archive)},
-		{Event: "room:delete", Namespaces: both, Write: act(e.deleteRoom)},
-		{Event: "room:add", Namespaces: both, Write: act(e.add)},
-		{Event: "room:remove", Namespaces: both, Write: act(e.remove)},
-		{Event: "room:set-role", Namespaces: both, Write: act(e.setRole)},
-		{Event: "room:ban", Namespaces: both, Write: act(e.restrict(false, true))},
-		{Event: "room:unban", Namespaces: both, Write: act(e.restrict(false, false))},
-		{Event: "room:mute", Namespaces: both, Write: act(e.restrict(true, true))},
-		{Event: "room:unmute", Namespaces: both, Write: act(e.restrict(true, false))},
-		{Event: "room:prefs", Namespaces: both, Repeatable: true, Write: write(e.prefs)},
-		{Event: "room:invite", Namespaces: both, Handle: handle(e.invite)},
-		{Event: "user:block", Namespaces: both, Repeatable: true, Handle: handle(e.block(false))},
-		{Event: "user:unblock", Namespaces: both, Repeatable: true, Handle: handle(e.block(true))},
+		{Event: "room:leave", Namespaces: both, Repeatable: true, Write: writeBy(repeatedByKey, e.leave)},
+		{Event: "room:update", Namespaces: both, Repeatable: true, Write: act(e.update)},
+		{Event: "room:archive", Namespaces: both, Repeatable: true, Write: act(e.archive)},
+		{Event: "room:delete", Namespaces: both, Repeatable: true, Write: act(e.deleteRoom)},
+		{Event: "room:add", Namespaces: both, Repeatable: true, Write: act(e.add)},
+		{Event: "room:remove", Namespaces: both, Repeatable: true, Write: act(e.remove)},
+		{Event: "room:set-role", Namespaces: both, Repeatable: true, Write: act(e.setRole)},
+		{Event: "room:ban", Namespaces: both, Repeatable: true, Write: act(e.restrict(false, true))},
+		{Event: "room:unban", Namespaces: both, Repeatable: true, Write: act(e.restrict(false, false))},
+		{Event: "room:mute", Namespaces: both, Repeatable: true, Write: act(e.restrict(true, true))},
+		{Event: "room:unmute", Namespaces: both, Repeatable: true, Write: act(e.restrict(true, false))},
+		{Event: "room:prefs", Namespaces: both, Repeatable: true, Write: writeBy(keyed, e.prefs)},
+		{Event: "room:invite", Namespaces: both, Repeatable: true, Handle: handleBy(repeatedByKey, e.invite)},
+		{Event: "user:block", Namespaces: both, Repeatable: true, Handle: handleBy(keyed, e.block(false))},
+		{Event: "user:unblock", Namespaces: both, Repeatable: true, Handle: handleBy(keyed, e.block(true))},
 		{Event: "room:list", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.rooms)},
 		{Event: "room:message", Namespaces: both, Handle: handle(e.roomMessage)},
 		{Event: "typing:start", Namespaces: both, Repeatable: true, Handle: handle(e.startTyping)},
@@ -60,8 +60,16 @@ type events struct{ service *usecases.Service }
 func handle(
 	f func(context.Context, usecases.Caller, *eventserver.Request) (*eventserver.Reply, error),
 ) func(context.Context, *eventserver.Request) (*eventserver.Reply, error) {
+	return handleBy(caller, f)
+}
+
+// handleBy is handle for an event of which who tells by whom it is, and by which key.
+func handleBy(
+	who func(*eventserver.Request) (usecases.Caller, error),
+	f func(context.Context, usecases.Caller, *eventserver.Request) (*eventserver.Reply, error),
+) func(context.Context, *eventserver.Request) (*eventserver.Reply, error) {
 	return func(ctx context.Context, r *eventserver.Request) (*eventserver.Reply, error) {
-		c, err := caller(r)
+		c, err := who(r)
 		if err != nil {
 			return nil, err
 		}
@@ -73,8 +81,16 @@ func handle(
 func write(
 	f func(usecases.Caller, *eventserver.Request, func(*eventserver.Reply, error)) error,
 ) func(context.Context, *eventserver.Request, func(*eventserver.Reply, error)) {
+	return writeBy(caller, f)
+}
+
+// writeBy is to write what handleBy is to handle.
+func writeBy(
+	who func(*eventserver.Request) (usecases.Caller, error),
+	f func(usecases.Caller, *eventserver.Request, func(*eventserver.Reply, error)) error,
+) func(context.Context, *eventserver.Request, func(*eventserver.Reply, error)) {
 	return func(_ context.Context, r *eventserver.Request, done func(*eventserver.Reply, error)) {
-		c, err := caller(r)
+		c, err := who(r)
 		if err == nil {
 			err = f(c, r, done)
 		}
@@ -90,6 +106,24 @@ func caller(r *eventserver.Request) (usecases.Caller, error) {
 		UserID: r.User.ID, Name: r.User.Name, NameVersion: r.User.NameVersion, Role: r.User.Role,
 		Rooms: r.User.Rooms, SocketID: r.SocketID, Namespace: r.Namespace, At: r.ReceivedAt,
 	}.Caller()
+}
+
+// keyed is the caller with the key of an event that may have one.
+func keyed(r *eventserver.Request) (usecases.Caller, error) {
+	c, err := caller(r)
+	if err == nil {
+		c.RequestKey, err = wire.RequestKey(r.Args)
+	}
+	return c, err
+}
+
+// repeatedByKey is keyed for an event that does harm when it is done twice: without a key nobody knows whether it was done.
+func repeatedByKey(r *eventserver.Request) (usecases.Caller, error) {
+	c, err := keyed(r)
+	if err == nil && c.RequestKey == "" && r.Attempt > 0 {
+		err = eventserver.ErrNotRepeatable
+	}
+	return c, err
 }
 
 // ack is the reply with these arguments.

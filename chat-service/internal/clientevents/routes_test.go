@@ -2,6 +2,7 @@ package clientevents
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
 
@@ -14,6 +15,39 @@ import (
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
+
+// TestRepeats: a gateway's repeat of an event that does harm twice is taken with a key only; of others without one as well, and a key that is
+// none is refused.
+func TestRepeats(t *testing.T) {
+	for _, test := range []struct {
+		args          string
+		attempt       uint32
+		careful, free string // what the two kinds of event say
+	}{
+		{`["r"]`, 0, "ok ", "ok "},
+		{`["r"]`, 1, "silence", "ok "},
+		{`[{"roomId":"r"}]`, 2, "silence", "ok "},
+		{`[{"roomId":"r","key":"k"}]`, 0, "ok k", "ok k"},
+		{`[{"roomId":"r","key":"k"}]`, 3, "ok k", "ok k"},
+		{`[{"roomId":"r","key":""}]`, 0, "invalid", "invalid"},
+		{`[{"roomId":"r","key":7}]`, 1, "invalid", "invalid"},
+	} {
+		r := &eventserver.Request{Args: []byte(test.args), Attempt: test.attempt, User: eventserver.User{ID: "ann"}, Namespace: "/"}
+		said := func(who func(*eventserver.Request) (usecases.Caller, error)) string {
+			c, err := who(r)
+			switch {
+			case errors.Is(err, eventserver.ErrNotRepeatable):
+				return "silence"
+			case err == nil:
+				return "ok " + c.RequestKey
+			}
+			return faulttest.Word(err)
+		}
+		if careful, free := said(repeatedByKey), said(keyed); careful != test.careful || free != test.free {
+			t.Errorf("%s, attempt %d = %q and %q, want %q and %q", test.args, test.attempt, careful, free, test.careful, test.free)
+		}
+	}
+}
 
 // TestMistakesAreLogged has mistakes of the service reach the client as an id, and the log under the same id.
 func TestMistakesAreLogged(t *testing.T) {

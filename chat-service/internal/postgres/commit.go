@@ -113,6 +113,9 @@ func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time)
 	if len(changes.Usage) > 0 {
 		steps = append(steps, keepUsage(changes.Usage))
 	}
+	if len(changes.Answers) > 0 {
+		steps = append(steps, answerSteps(changes.Answers)...)
+	}
 	if len(changes.Unmade) > 0 {
 		steps = append(steps, step{sql: sqlUnmakeRooms, args: []any{texts(changes.Unmade)}})
 	}

@@ -19,8 +19,9 @@
 //	room_prefs   how users want their rooms shown
 //	blocks       who has blocked whom
 //	invites      what is kept of invites
+//	answers      to requests with an idempotency key, for a day
 //	outbox       one row a transaction: its events, until the stream has them
-//	notifications
+//	notifications, which package notifications has
 //
 // A message is its own event: it is inserted once, and message:new is made from it again for a replay.
 //

@@ -106,6 +106,9 @@ func needSteps(needs *chat.Needs, state *chat.State) (steps []step) {
 	if len(needs.Invites) > 0 {
 		steps = append(steps, readInvites(needs.Invites, state))
 	}
+	if len(needs.Keys) > 0 {
+		steps = append(steps, readAnswers(needs.Keys, state)...)
+	}
 	return steps
 }
 

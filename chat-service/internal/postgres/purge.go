@@ -85,7 +85,7 @@ func (s *Store) purge(ctx context.Context, room chat.RoomID) error {
 	})
 }
 
-// PurgeEvery purges at an interval until ctx ends, and at once again while there is more.
+// PurgeEvery purges at an interval until ctx ends, and at once again while there is more; it expires answers as well.
 func (s *Store) PurgeEvery(ctx context.Context, interval time.Duration, failed func(error)) error {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -97,10 +97,14 @@ func (s *Store) PurgeEvery(ctx context.Context, interval time.Duration, failed f
 		}
 		for s.opened.Load() && ctx.Err() == nil {
 			rooms, err := s.Purge(ctx, purgeGrace)
+			answers := int64(0)
+			if err == nil {
+				answers, err = s.ExpireAnswers(ctx)
+			}
 			if err != nil && ctx.Err() == nil {
 				failed(err)
 			}
-			if err != nil || rooms < purgeRooms {
+			if err != nil || rooms < purgeRooms && answers < purgeRows {
 				break
 			}
 		}

@@ -17,6 +17,8 @@ type Caller struct {
 	At        time.Time     // when the gateway read the client event
 	Grants    access.Grants // of the user's token
 	Key       string        // by which another backend asks, as itself or as the user; "" = it is the user
+
+	RequestKey string // by which the same request is known when it comes again; "" = it has none
 }
 
 // in is the origin of what the caller does to a room.

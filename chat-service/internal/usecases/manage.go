@@ -31,10 +31,7 @@ func (s *Service) ArchiveRoom(ctx context.Context, c Caller, room chat.RoomID, d
 // manage does an act on a room. When it is done, nobody goes by what the room was before.
 func (s *Service) manage(ctx context.Context, c Caller, command chat.Command) (chat.Outcome, error) {
 	room := chat.RoomOf(command)
-	if err := s.mayModerate(ctx, c, room); err != nil {
-		return chat.Outcome{}, err
-	}
-	o, err := s.writer.Do(ctx, command)
+	o, err := s.do(ctx, c.keyed(command), s.mayModerate(ctx, c, room))
 	if err == nil && o.Changed {
 		s.members.forgetRoom(room)
 		s.evictor.Evict(ctx, room, nil, 0)

@@ -147,6 +147,12 @@ func (m *memory) apply(changes *chat.Changes, commands []chat.Command, outcomes 
 		}
 		m.state.Logs[l.User] = l.Seq
 	}
+	for _, a := range changes.Answers {
+		if m.state.Answers == nil {
+			m.state.Answers = map[chat.KeyID]chat.Answer{}
+		}
+		m.state.Answers[a.Key] = a.Answer
+	}
 	for i, c := range commands {
 		if s, ok := c.(chat.Send); ok && s.ClientMsgID != "" && outcomes[i].Changed {
 			m.state.Sent[chat.Repeat{Room: s.Room, Sender: s.User, ClientMsgID: s.ClientMsgID}] = outcomes[i]
@@ -188,6 +194,13 @@ func (m *memory) Room(_ context.Context, pair chat.Membership, granted access.Ri
 	s := m.standing(pair)
 	s.Granted = granted
 	return chat.RoomInfo{Room: pair.Room, Kind: m.state.Rooms[pair.Room].Kind}, s, nil
+}
+
+func (m *memory) Answer(_ context.Context, key chat.KeyID) (chat.Answer, bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	a, ok := m.state.Answers[key]
+	return a, ok, nil
 }
 
 func (m *memory) MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcome, error) {

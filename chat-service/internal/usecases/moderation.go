@@ -48,23 +48,17 @@ func (s *Service) act(ctx context.Context, done func(error), f func(ctx context.
 	return nil
 }
 
-// each submits a command for each user, so that they share a transaction, and collects what becomes of them. seq is the last
-// sequence that they took.
-func (s *Service) each(ctx context.Context, users []chat.UserID, command func(chat.UserID) chat.Command) (r ActResult, changed []chat.UserID, seq uint64, err error) {
-	outcomes := make([]chan chat.Outcome, len(users))
+// each does a command for each user, unless refused, and collects what becomes of them. seq is the last sequence that they took.
+func (s *Service) each(
+	ctx context.Context, c Caller, users []chat.UserID, refused error, command func(chat.UserID) chat.Command,
+) (r ActResult, changed []chat.UserID, seq uint64, err error) {
+	commands := make([]chat.Command, len(users))
 	for i, user := range users {
-		outcomes[i] = make(chan chat.Outcome, 1)
-		if err := s.writer.Submit(command(user), func(o chat.Outcome) { outcomes[i] <- o }); err != nil {
-			outcomes[i] <- chat.Outcome{Err: err}
-		}
+		commands[i] = command(user)
 	}
-	for i, user := range users {
-		var o chat.Outcome
-		select {
-		case o = <-outcomes[i]:
-		case <-ctx.Done():
-			return r, changed, seq, ctx.Err()
-		}
+	outcomes, err := s.doAll(ctx, c, commands, refused)
+	for i, o := range outcomes {
+		user := users[i]
 		f, isFault := errors.AsType[*fault.Error](o.Err)
 		switch {
 		case o.Err == nil:
@@ -104,12 +98,10 @@ func (s *Service) AddMembers(ctx context.Context, c Caller, room chat.RoomID, us
 	}
 	var r ActResult
 	return s.act(ctx, func(err error) { done(r, err) }, func(ctx context.Context) error {
-		err := s.mayModerate(ctx, c, room)
-		if err == nil {
-			r, _, _, err = s.each(ctx, users, func(user chat.UserID) chat.Command {
-				return chat.Add{Origin: c.in(room), Who: chat.Invited{User: user, Role: role}}
-			})
-		}
+		var err error
+		r, _, _, err = s.each(ctx, c, users, s.mayModerate(ctx, c, room), func(user chat.UserID) chat.Command {
+			return chat.Add{Origin: c.in(room), Who: chat.Invited{User: user, Role: role}}
+		})
 		return err
 	})
 }
@@ -121,13 +113,12 @@ func (s *Service) RemoveMembers(ctx context.Context, c Caller, room chat.RoomID,
 	}
 	var r ActResult
 	return s.act(ctx, func(err error) { done(r, err) }, func(ctx context.Context) error {
-		err := s.mayModerate(ctx, c, room)
-		if err != nil {
-			return err
-		}
 		var gone []chat.UserID
 		var seq uint64
-		r, gone, seq, err = s.each(ctx, users, func(user chat.UserID) chat.Command { return chat.Remove{Origin: c.in(room), Who: user, Why: why} })
+		var err error
+		r, gone, seq, err = s.each(ctx, c, users, s.mayModerate(ctx, c, room), func(user chat.UserID) chat.Command {
+			return chat.Remove{Origin: c.in(room), Who: user, Why: why}
+		})
 		s.evict(ctx, room, gone, seq)
 		return err
 	})
@@ -138,7 +129,7 @@ func (s *Service) RemoveMember(ctx context.Context, c Caller, room chat.RoomID, 
 	if err := checkWhy(why); err != nil {
 		return err
 	}
-	return s.one(ctx, c, room, chat.Remove{Origin: c.in(room), Who: user, Why: why}, done)
+	return s.one(ctx, c, nil, chat.Remove{Origin: c.in(room), Who: user, Why: why}, done)
 }
 
 // SetRole gives a member another role.
@@ -146,7 +137,7 @@ func (s *Service) SetRole(ctx context.Context, c Caller, room chat.RoomID, user 
 	if err := checkTargets([]chat.UserID{user}, role); err != nil {
 		return err
 	}
-	return s.one(ctx, c, room, chat.SetRole{Origin: c.in(room), Who: user, Role: role}, done)
+	return s.one(ctx, c, nil, chat.SetRole{Origin: c.in(room), Who: user, Role: role}, done)
 }
 
 // Restrict bans or mutes a user until a time, or ends that: see the command. When a ban is done, no gateway delivers anything of the
@@ -155,20 +146,22 @@ func (s *Service) Restrict(ctx context.Context, c Caller, r chat.Restrict, done 
 	if err := checkWhy(r.Why); err != nil {
 		return err
 	}
+	var refused error
 	if !r.Until.IsZero() && !r.Until.After(time.Now()) {
-		return fault.New(fault.Invalid, "until must be in the future")
+		refused = fault.New(fault.Invalid, "until must be in the future") // a repeat may come later than that
 	}
 	r.Origin = c.in(r.Room)
-	return s.one(ctx, c, r.Room, r, done)
+	return s.one(ctx, c, refused, r, done)
 }
 
-// one does an act on one user.
-func (s *Service) one(ctx context.Context, c Caller, room chat.RoomID, command chat.Command, done func(error)) error {
+// one does an act on one user, unless refused.
+func (s *Service) one(ctx context.Context, c Caller, refused error, command chat.Command, done func(error)) error {
+	room := chat.RoomOf(command)
 	return s.act(ctx, done, func(ctx context.Context) error {
-		if err := s.mayModerate(ctx, c, room); err != nil {
-			return err
+		if refused == nil {
+			refused = s.mayModerate(ctx, c, room)
 		}
-		o, err := s.writer.Do(ctx, command)
+		o, err := s.do(ctx, c.keyed(command), refused)
 		if err != nil || !o.Changed {
 			return err
 		}

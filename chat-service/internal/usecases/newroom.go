@@ -31,11 +31,12 @@ func (s *Service) Create(ctx context.Context, c Caller, r CreateRequest) (chat.R
 	if err := r.check(c.User); err != nil {
 		return chat.RoomInfo{}, err
 	}
-	if r.Room == "" {
-		r.Room = chat.RoomID("r_" + rand.Text())
+	room := r.Room
+	if room == "" {
+		room = chat.RoomID("r_" + rand.Text())
 	}
-	create := chat.Create{Origin: c.in(r.Room), New: chat.NewRoom{Kind: r.Kind, Profile: r.Profile, Settings: r.Settings}, Members: r.Members}
-	o, err := s.writer.Do(ctx, create)
+	create := chat.Create{Origin: c.in(room), New: chat.NewRoom{Kind: r.Kind, Profile: r.Profile, Settings: r.Settings}, Members: r.Members}
+	o, err := s.writer.Do(ctx, c.keyedAs(r.Room, r, create))
 	if err != nil {
 		return chat.RoomInfo{}, err
 	}
@@ -44,7 +45,7 @@ func (s *Service) Create(ctx context.Context, c Caller, r CreateRequest) (chat.R
 		members++
 	}
 	return chat.RoomInfo{
-		Room: r.Room, Kind: r.Kind, RoomDetails: chat.RoomDetails{Profile: r.Profile, Settings: r.Settings, Version: 1},
+		Room: o.Details.Room, Kind: r.Kind, RoomDetails: chat.RoomDetails{Profile: r.Profile, Settings: r.Settings, Version: 1},
 		CreatedAt: o.CreatedAt, Members: members,
 	}, nil
 }
@@ -95,7 +96,7 @@ func (s *Service) Open(ctx context.Context, c Caller, others []chat.UserID) (inf
 	}
 	room := chat.DirectID(users)
 	info, standing, err := s.store.Room(ctx, c.of(room), c.granted(room))
-	if err != nil || standing.Exists {
+	if err != nil || standing.Exists && c.RequestKey == "" {
 		if err == nil {
 			err = refuseOpen(standing)
 		}
@@ -107,7 +108,7 @@ func (s *Service) Open(ctx context.Context, c Caller, others []chat.UserID) (inf
 			open.Others = append(open.Others, chat.Invited{User: user})
 		}
 	}
-	o, err := s.writer.Do(ctx, open)
+	o, err := s.writer.Do(ctx, c.keyed(open))
 	if err != nil {
 		return info, false, err
 	}

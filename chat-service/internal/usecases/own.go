@@ -33,7 +33,7 @@ func (s *Service) Own(ctx context.Context, c Caller, room chat.RoomID) (Own, err
 // SetPrefs changes how the caller wants a room shown, on all devices.
 func (s *Service) SetPrefs(c Caller, p chat.SetPrefs, done func(error)) error {
 	p.Origin = c.in(p.Room)
-	return s.writer.Submit(p, func(o chat.Outcome) { done(o.Err) })
+	return s.writer.Submit(c.keyed(p), func(o chat.Outcome) { done(o.Err) })
 }
 
 // Block has the caller block another user, or ends that.
@@ -41,23 +41,27 @@ func (s *Service) Block(ctx context.Context, c Caller, who chat.UserID, end bool
 	if who == c.User {
 		return chat.ErrSelfBlock()
 	}
+	var refused error
 	if !end {
-		n, err := s.store.CountBlocks(ctx, c.User, maxBlocked)
-		if err != nil {
-			return err
-		}
-		if n >= maxBlocked {
-			return fault.Newf(fault.TooLarge, "At most %d users can be blocked", maxBlocked)
-		}
+		refused = s.mayBlock(ctx, c)
 	}
 	room := chat.DirectID(sortedPair(c.User, who))
-	if _, err := s.writer.Do(ctx, chat.Block{Origin: c.in(room), Who: who, End: end}); err != nil {
+	if _, err := s.do(ctx, c.keyed(chat.Block{Origin: c.in(room), Who: who, End: end}), refused); err != nil {
 		return err
 	}
 	for _, user := range []chat.UserID{c.User, who} {
 		s.members.forget(chat.Membership{Room: room, User: user})
 	}
 	return nil
+}
+
+// mayBlock refuses who blocks as many users as one may.
+func (s *Service) mayBlock(ctx context.Context, c Caller) error {
+	n, err := s.store.CountBlocks(ctx, c.User, maxBlocked)
+	if err == nil && n >= maxBlocked {
+		err = fault.Newf(fault.TooLarge, "At most %d users can be blocked", maxBlocked)
+	}
+	return err
 }
 
 func sortedPair(a, b chat.UserID) []chat.UserID {
@@ -92,32 +96,39 @@ func (s *Service) Invite(ctx context.Context, c Caller, r InviteRequest) (invite
 	if err = r.check(); err != nil {
 		return "", until, err
 	}
-	standing, _, err := s.store.Standing(ctx, c.of(r.Room))
-	if err == nil {
-		standing.Granted = c.granted(r.Room)
-		err = standing.Refuse(access.Moderate, time.Now()) // with the room's own answer to a stranger
-	}
-	if err != nil {
-		return "", until, err
-	}
-	n, err := s.store.CountInvites(ctx, r.Room)
-	if err == nil && n >= maxInvites {
-		err = fault.Newf(fault.TooLarge, "A room has at most %d invites at the same time", maxInvites)
-	}
-	if err != nil {
-		return "", until, err
-	}
-	invite = rand.Text()
-	command := chat.Invite{Origin: c.in(r.Room), Hash: chat.HashInvite(invite), Role: r.Role, Uses: max(r.Uses, 1)}
+	command := chat.Invite{Origin: c.in(r.Room), Role: r.Role, Uses: max(r.Uses, 1)}
+	_, _ = rand.Read(command.Salt[:]) // never fails
+	command.Hash = chat.HashInvite(chat.InviteOf(command.Salt, c.RequestKey))
 	if command.Role == "" {
 		command.Role = access.RoleMember
 	}
-	if r.Life == 0 {
-		r.Life = inviteLife
+	life := r.Life
+	if life == 0 {
+		life = inviteLife
 	}
-	command.Until = time.Now().Add(r.Life).UTC().Truncate(time.Millisecond)
-	_, err = s.writer.Do(ctx, command)
-	return invite, command.Until, err
+	command.Until = time.Now().Add(life).UTC().Truncate(time.Millisecond)
+	o, err := s.do(ctx, c.keyedAs(r.Room, r, command), s.mayInvite(ctx, c, r.Room))
+	if err != nil {
+		return "", until, err
+	}
+	return chat.InviteOf(o.Details.Salt, c.RequestKey), o.Details.Until, nil
+}
+
+// mayInvite refuses who is no moderator, with the room's own answer to a stranger, and a room that has as many invites as it may have.
+func (s *Service) mayInvite(ctx context.Context, c Caller, room chat.RoomID) error {
+	standing, _, err := s.store.Standing(ctx, c.of(room))
+	if err == nil {
+		standing.Granted = c.granted(room)
+		err = standing.Refuse(access.Moderate, time.Now())
+	}
+	if err != nil {
+		return err
+	}
+	n, err := s.store.CountInvites(ctx, room)
+	if err == nil && n >= maxInvites {
+		err = fault.Newf(fault.TooLarge, "A room has at most %d invites at the same time", maxInvites)
+	}
+	return err
 }
 
 // invited adds the invitation to a join that shows an invite. refused is what the room says without one.

@@ -103,6 +103,8 @@ type Store interface {
 	Invitation(ctx context.Context, hash chat.InviteHash) (i chat.Invitation, ok bool, err error)
 	// CountInvites tells how many invitations of a room are good; it deletes some that are not.
 	CountInvites(ctx context.Context, room chat.RoomID) (int, error)
+	// Answer finds the answer that is kept of a request with a key.
+	Answer(ctx context.Context, key chat.KeyID) (a chat.Answer, ok bool, err error)
 	// Farewell tells members of a deleted room of it by their logs, as many as one transaction may. The others are told without being asked for.
 	Farewell(ctx context.Context, room chat.RoomID) (chat.Outgoing, error)
 	// Members lists the users of a room, in order.

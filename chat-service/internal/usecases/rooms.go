@@ -73,7 +73,7 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 // Leave ends the caller's membership and tells the others; successor owns the room after it, if it is given. Leaving a room that one is not in is fine.
 func (s *Service) Leave(c Caller, room chat.RoomID, successor chat.UserID, done func(error)) error {
 	s.typing.StopUser(room, c.User)
-	return s.writer.Submit(chat.Leave{Origin: c.in(room), Successor: successor}, func(o chat.Outcome) {
+	return s.writer.Submit(c.keyed(chat.Leave{Origin: c.in(room), Successor: successor}), func(o chat.Outcome) {
 		s.members.forget(c.of(room))
 		done(o.Err)
 	})

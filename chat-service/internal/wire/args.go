@@ -260,6 +260,20 @@ func signed(o object, size int, sender chat.UserID, timestamp int64) []byte {
 	return append(dst, ']')
 }
 
+// RequestKey reads `{ key? }`, which the first argument of an event that changes something may have; "" = it has none.
+func RequestKey(args []byte) (string, error) {
+	elements, err := splitArgs(args)
+	if err != nil || len(elements) == 0 {
+		return "", err
+	}
+	o, _ := splitObject(elements[0])
+	key, given, err := o.string("key")
+	if err != nil || !given {
+		return "", err
+	}
+	return chat.ParseKey(key)
+}
+
 func errNoObject() error { return fault.New(fault.Invalid, "the argument must be an object") }
 
 func firstObject(args []byte) (object, error) {
