@@ -22,6 +22,8 @@ const (
 	scopesKey   = "x-starling-scopes"
 	keyNameKey  = "x-starling-key-bin"
 	addressKey  = "x-starling-address"
+
+	idempotencyKey = "idempotency-key"
 )
 
 // Scopes of API keys.
@@ -122,6 +124,12 @@ func RequireScope(ctx context.Context, scope string) error {
 
 // Scopes gives what the API key of the backend that asks may do; none for users and strangers.
 func Scopes(ctx context.Context) []string { return strings.Fields(first(ctx, scopesKey)) }
+
+// SetIdempotencyKey adds to the metadata of a call the key by which it is known when it comes again: printable ASCII.
+func SetIdempotencyKey(md metadata.MD, key string) { md.Set(idempotencyKey, key) }
+
+// IdempotencyKey gives the key by which a call is known when it comes again; "" = it has none.
+func IdempotencyKey(ctx context.Context) string { return first(ctx, idempotencyKey) }
 
 // Address gives the IP address of the client that asked, as the edge saw it; "" when unknown.
 func Address(ctx context.Context) string { return first(ctx, addressKey) }

@@ -61,6 +61,7 @@ const runners = [
   { file: 'README.md', language: 'js', has: 'room:join', run: readmeClient },
   { file: 'README.md', language: 'sh', has: 'make run', run: makeRun },
   { file: 'docs/events.md', language: 'js', has: 'currentToken()', run: connecting },
+  { file: 'docs/events.md', language: 'js', has: 'room:create', run: askingAgain },
   { file: 'docs/events.md', language: 'python', has: "'since': seq", run: withoutRecovery },
   { file: 'docs/extending.md', language: 'js', has: 'order:create', run: ownEvent },
   { file: 'docs/extending.md', language: 'sh', has: 'go mod tidy', run: ownModule },
@@ -142,6 +143,14 @@ async function connecting(t, code) {
   assert.equal((await open(swallowing.url, without)).transport(), 'polling');
   const plain = await open(urls[0], without);
   await until(() => plain.transport() === 'websocket', patience, 'the client goes over to WebSocket');
+}
+
+/** docs/events.md: what is asked again with its key is the same room. */
+async function askingAgain(t, code) {
+  const { socket } = await connect(t, await newUser('ann'));
+  const { request, room } = await new Function('socket', `return (async () => { ${code}\nreturn { request, room }; })()`)(socket);
+  assert.deepEqual((await socket.emitWithAck('room:create', request)).room, room);
+  assert.equal(room.memberCount, 2);
 }
 
 /** docs/events.md: a client without recovery reads what it missed, once, and goes on with what comes. */

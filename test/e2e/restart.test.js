@@ -34,7 +34,8 @@ test('messages, rooms, accounts and keys survive a restart; unknown users are re
   const room = roomId();
   const a = await open(t, base, ann.token);
   await ask(a, 'room:join', room);
-  const made = await ask(a, 'room:create', { kind: 'private' });
+  const create = { kind: 'private', key: 'made before the restart' };
+  const made = await ask(a, 'room:create', create);
   const acks = [];
   for (let i = 0; i < 20; i += 1) acks.push(await ask(a, 'message:send', { roomId: room, content: `m${i}`, clientMsgId: `c${i}` }));
   const username = `keeper-${process.pid}`;
@@ -59,6 +60,7 @@ test('messages, rooms, accounts and keys survive a restart; unknown users are re
   assert.equal(next.seq, acks.at(-1).seq + 1);
   assert.equal((await live).seq, next.seq);
 
+  assert.deepEqual(await ask(b, 'room:create', create), made, 'a repeat after the restart');
   const added = await mine;
   assert.deepEqual([added.useq, added.room.roomId], [2, made.room.roomId], 'what the client had not seen of its log');
 

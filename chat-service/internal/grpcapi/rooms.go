@@ -221,9 +221,18 @@ func aboutUser(ctx context.Context, scope string, r interface {
 	return who, room, user, err
 }
 
-// asking finds out who asks: a user by an access token; or a backend by an API key with a scope, as itself, or as the user whom it
-// names.
+// asking finds out who asks, and the key by which the request is known, if it has one.
 func asking(ctx context.Context, scope, asUser string) (usecases.Caller, error) {
+	who, err := identified(ctx, scope, asUser)
+	if key := caller.IdempotencyKey(ctx); err == nil && key != "" {
+		who.RequestKey, err = chat.ParseKey(key)
+	}
+	return who, err
+}
+
+// identified finds out who asks: a user by an access token; or a backend by an API key with a scope, as itself, or as the user whom it
+// names.
+func identified(ctx context.Context, scope, asUser string) (usecases.Caller, error) {
 	identity, nobody := caller.Identity(ctx)
 	switch {
 	case nobody == nil:

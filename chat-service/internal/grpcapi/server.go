@@ -179,7 +179,7 @@ func (s *Server) PostMessage(ctx context.Context, r *chatv1.PostMessageRequest) 
 		}
 	}
 	o, err := s.service.Post(ctx, user, usecases.Draft{
-		Room: room, Content: r.GetContent(), Type: r.GetType(), ClientMsgID: r.GetClientMsgId(),
+		Room: room, Content: r.GetContent(), Type: r.GetType(), ClientMsgID: cmp.Or(r.GetClientMsgId(), caller.IdempotencyKey(ctx)),
 	})
 	if err != nil {
 		return nil, err
@@ -200,7 +200,7 @@ func (s *Server) Notify(ctx context.Context, r *chatv1.NotifyRequest) (*chatv1.N
 	if n.Data, err = dataOf(r); err != nil {
 		return nil, err
 	}
-	id, err := s.service.Notify(ctx, n, r.GetIdempotencyKey())
+	id, err := s.service.Notify(ctx, n, cmp.Or(r.GetIdempotencyKey(), caller.IdempotencyKey(ctx)))
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 
 const (
 	// corsHeaders are allowed where a browser does not say which headers the page wants to send.
-	corsHeaders = "Authorization, Content-Type, X-API-Key"
+	corsHeaders = "Authorization, Content-Type, Idempotency-Key, X-API-Key"
 	// refusalInterval is the time between two lines of the log about refused origins.
 	refusalInterval = 10 * time.Second
 	// maxLogged bounds what a client can put into a line of the log, in bytes.

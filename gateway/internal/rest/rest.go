@@ -9,12 +9,15 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
 	clusterv1 "github.com/starling-chat/starling/proto/gen/starling/cluster/v1"
+	"github.com/starling-chat/starling/proto/limits"
 )
 
 // Config are the settings of the REST interface.
@@ -111,12 +114,28 @@ func (h *Handler) call(r *http.Request, to *route, in proto.Message) (proto.Mess
 	if err != nil {
 		return nil, err
 	}
+	if err := setKey(md, to, r.Header.Values("Idempotency-Key")); err != nil {
+		return nil, err
+	}
 	answer, err := to.call(ctx, md, in)
 	err = fault.FromStatus(err)
 	if h.cfg.Acted != nil {
 		h.cfg.Acted(ctx, r, template, md, err)
 	}
 	return answer, err
+}
+
+// setKey adds the key by which a call that changes something is known when it comes again. A service that takes none ignores it.
+func setKey(md metadata.MD, to *route, keys []string) error {
+	if len(keys) == 0 || to.method == http.MethodGet {
+		return nil
+	}
+	ascii := !strings.ContainsFunc(keys[0], func(c rune) bool { return c > unicode.MaxASCII })
+	if len(keys) > 1 || !ascii || !limits.ValidIdempotencyKey(keys[0]) {
+		return fault.Newf(fault.Invalid, "Idempotency-Key must be 1 to %d printable ASCII characters, once", limits.IdempotencyKeyChars)
+	}
+	caller.SetIdempotencyKey(md, keys[0])
+	return nil
 }
 
 // isOpen tells of a call that needs no credentials: it is how somebody gets them, or gives them back.

@@ -23,6 +23,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	openapi "github.com/starling-chat/starling/proto"
+	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
@@ -35,15 +36,18 @@ type conn struct {
 	grpc.ClientConnInterface
 	mu     sync.Mutex // guards got while calls are under way
 	got    []proto.Message
+	keys   []string // idempotency keys of the calls
 	answer func(out proto.Message) error
 }
 
-func (c *conn) Invoke(_ context.Context, _ string, in, out any, _ ...grpc.CallOption) error {
+func (c *conn) Invoke(ctx context.Context, _ string, in, out any, _ ...grpc.CallOption) error {
 	if _, err := proto.Marshal(in.(proto.Message)); err != nil { // as gRPC does: it refuses texts that are not UTF-8
 		return status.Errorf(codes.Internal, "grpc: error while marshaling: %v", err)
 	}
 	c.mu.Lock()
 	c.got = append(c.got, proto.Clone(in.(proto.Message)))
+	md, _ := metadata.FromOutgoingContext(ctx)
+	c.keys = append(c.keys, caller.IdempotencyKey(metadata.NewIncomingContext(ctx, md)))
 	c.mu.Unlock()
 	if c.answer == nil {
 		return nil
@@ -119,6 +123,34 @@ func refused(t *testing.T, what string, w *httptest.ResponseRecorder, wantStatus
 	}
 	if w.Code != wantStatus || got.Code != string(wantCode) || got.Message != wantMessage || w.Header().Get("Content-Type") != "application/json" {
 		t.Errorf("%s = %d %s, want %d %s %q", what, w.Code, w.Body, wantStatus, wantCode, wantMessage)
+	}
+}
+
+// TestIdempotencyKey: a call that changes something takes its key along; one that is none is refused, and read by no call that reads.
+func TestIdempotencyKey(t *testing.T) {
+	h, remote, _ := newHandler(t)
+	call := func(method, target string, keys ...string) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(t.Context(), method, "http://host"+target, strings.NewReader("{}"))
+		r.Header["Idempotency-Key"] = keys
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		return w
+	}
+	for _, method := range []string{"POST", "DELETE", "GET"} {
+		target := map[string]string{"POST": "/api/v1/rooms", "DELETE": "/api/v1/rooms/r", "GET": "/api/v1/rooms/r"}[method]
+		if w := call(method, target, "a key"); w.Code != http.StatusOK {
+			t.Errorf("%s = %d %s", method, w.Code, w.Body)
+		}
+	}
+	if want := []string{"a key", "a key", ""}; !slices.Equal(remote.keys, want) {
+		t.Errorf("keys = %q, want %q", remote.keys, want)
+	}
+	for _, keys := range [][]string{{""}, {strings.Repeat("k", 65)}, {"\u00fc"}, {"\xff"}, {"a\x7f"}, {"a", "b"}} {
+		refused(t, fmt.Sprintf("%q", keys), call("POST", "/api/v1/rooms", keys...), http.StatusBadRequest, fault.Invalid,
+			"Idempotency-Key must be 1 to 64 printable ASCII characters, once")
+	}
+	if len(remote.keys) != 3 {
+		t.Errorf("%d calls, want 3", len(remote.keys))
 	}
 }
 
@@ -474,7 +506,9 @@ func TestDocument(t *testing.T) {
 			if o.Responses["default"].Schema["$ref"] != "#/definitions/Error" || o.Security == nil || open != (len(o.Security) == 0) {
 				t.Errorf("%s %s: errors are %v, security %v", method, path, o.Responses["default"], o.Security)
 			}
+			keyed := false
 			for _, p := range o.Parameters {
+				keyed = keyed || p.Name == "Idempotency-Key" && p.In == "header"
 				want := map[string]string{"before": "integer", "after": "integer", "limit": "integer", "all": "boolean"}[p.Name]
 				if p.Name == "after" && !strings.HasSuffix(path, "/messages") {
 					want = "string" // an id
@@ -482,6 +516,9 @@ func TestDocument(t *testing.T) {
 				if want != "" && p.Type != want {
 					t.Errorf("%s %s: %s is %s, want %s", method, path, p.Name, p.Type, want)
 				}
+			}
+			if want := method != "get" && (strings.HasPrefix(path, "/api/v1/rooms") || path == "/api/v1/notifications"); keyed != want {
+				t.Errorf("%s %s takes an Idempotency-Key: %v, want %v", method, path, keyed, want)
 			}
 		}
 	}

@@ -46,7 +46,7 @@ func finish(file string) error {
 	definitions := doc["definitions"].(object)
 	for path, methods := range doc["paths"].(object) {
 		for method, operation := range methods.(object) {
-			if err := finishOperation(path, operation.(object)); err != nil {
+			if err := finishOperation(method, path, operation.(object)); err != nil {
 				return fmt.Errorf("%s %s: %w", method, path, err)
 			}
 		}
@@ -69,8 +69,8 @@ func finish(file string) error {
 }
 
 // finishOperation says who may make a call, as its comment does in words, and what errors look like.
-func finishOperation(path string, operation object) error {
-	text := fmt.Sprint(operation["summary"], " ", operation["description"])
+func finishOperation(method, path string, operation object) error {
+	text := strings.Join(strings.Fields(fmt.Sprint(operation["summary"], " ", operation["description"])), " ") // however its lines break
 	switch {
 	case strings.Contains(text, "Needs an end user"):
 		operation["security"] = []any{object{"accessToken": []any{}}}
@@ -96,6 +96,12 @@ func finishOperation(path string, operation object) error {
 		if schema, ok := parameter["schema"].(object); ok && schema["$ref"] == ref("AuthServiceRevokeUserBody")["$ref"] {
 			parameter["required"] = false // there is nothing to say in it
 		}
+	}
+	if method != "get" && (strings.HasPrefix(path, "/api/v1/rooms") || path == "/api/v1/notifications") {
+		operation["parameters"] = append(parameters, object{
+			"name": "Idempotency-Key", "in": "header", "type": "string", "required": false,
+			"description": "1 to 64 printable ASCII characters. Sent again with the same key the call gets the first answer, and nothing is done twice.",
+		})
 	}
 	return nil
 }

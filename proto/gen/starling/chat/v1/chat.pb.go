@@ -290,11 +290,11 @@ func (x *Room) GetRoom() *RoomInfo {
 
 type ListRoomsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// For a backend as itself: only rooms behind this one, next of the page before.
+	// Only rooms behind this one: next of the page before.
 	After *string `protobuf:"bytes,1,opt,name=after,proto3,oneof" json:"after,omitempty"`
-	// For a backend as itself: 1 to 200, default 200.
+	// 1 to 200, default 200; of a user up to 1,000 where nothing of this is given.
 	Limit *uint32 `protobuf:"varint,2,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
-	// For a backend as itself: only rooms that are public, private or direct; none = all of these.
+	// Only rooms that are public, private or direct; none = all of these.
 	Kinds []string `protobuf:"bytes,3,rep,name=kinds,proto3" json:"kinds,omitempty"`
 	// The user whose rooms they are, for backends; empty = all rooms, for the backend itself.
 	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
