@@ -5,9 +5,10 @@ import { test } from 'node:test';
 import { connect } from './client.js';
 import { apiKey as key, call } from './rest.js';
 import { newUser, roomId, unique } from './user.js';
-import { array, count, exact, iso, refused, seq, text } from './expect.js';
+import { any, array, count, exact, iso, ok, refused, seq, text } from './expect.js';
 
 const path = (id, ...more) => ['/api/v1/rooms', encodeURIComponent(id), ...more.map(encodeURIComponent)].join('/');
+const unread = { marker: { seq: 0 }, prefs: { muted: false, hidden: false, pinned: false } };
 const query = (params) => new URLSearchParams(params).toString();
 
 function done(reply, spec) {
@@ -35,7 +36,7 @@ test('a backend makes a room of nobody, whose id has a slash, and manages it', a
   done(await call('POST', '/api/v1/rooms', { key, body }), { room: room({ roomId: id, kind: 'private', profile, memberCount: 1 }) });
   refusedWith(await call('POST', '/api/v1/rooms', { key, body }), 409, 'conflict', 'exists');
   done(await call('GET', path(id), { key, gateway: 2 }), { room: room({ roomId: id, profile, memberCount: 1 }) });
-  done(await call('GET', `${path(id)}?${query({ asUserId: ann.id })}`, { key }), { room: room({ roomId: id }), role: 'moderator' });
+  done(await call('GET', `${path(id)}?${query({ asUserId: ann.id })}`, { key }), { room: room({ roomId: id }), role: 'moderator', ...unread });
   assert.equal((await a.join(id)).reply.role, 'moderator');
 
   done(await call('POST', path(id, 'members'), { key, body: { userIds: [bob.id, ann.id] } }), { done: [bob.id, ann.id], failed: [] });
@@ -197,7 +198,7 @@ test('a backend as a user has the rights of that user', async (t) => {
   // One's own membership ends as by room:leave.
   refusedWith(await call('DELETE', `${path(id, 'members', ann.id)}?${query({ asUserId: ann.id })}`, { key }), 409, 'conflict', 'last_owner');
   done(await call('DELETE', `${path(id, 'members', ann.id)}?${query({ asUserId: ann.id, successor: cid.id })}`, { key }), {});
-  done(await call('GET', `${path(id)}?${query({ asUserId: cid.id })}`, { key }), { room: room({ memberCount: 2 }), role: 'owner' });
+  done(await call('GET', `${path(id)}?${query({ asUserId: cid.id })}`, { key }), { room: room({ memberCount: 2 }), role: 'owner', ...unread });
 });
 
 test('a user does the same with an access token, and as nobody else', async () => {
@@ -205,7 +206,7 @@ test('a user does the same with an access token, and as nobody else', async () =
   const id = roomId('mine');
   done(await call('POST', '/api/v1/rooms', { token: ann.token, body: { kind: 'private', roomId: id } }), { room: room({ memberCount: 1 }), role: 'owner' });
   done(await call('POST', path(id, 'members'), { token: ann.token, body: { userIds: [bob.id] } }), { done: [bob.id], failed: [] });
-  done(await call('GET', path(id), { token: bob.token }), { room: room({ memberCount: 2 }), role: 'member' });
+  done(await call('GET', path(id), { token: bob.token }), { room: room({ memberCount: 2 }), role: 'member', ...unread });
   refusedWith(await call('GET', path(id), { token: eve.token }), 404, 'not_found');
   refusedWith(await call('GET', `${path(id)}?${query({ asUserId: bob.id })}`, { token: eve.token }), 403, 'forbidden');
   refusedWith(await call('POST', path(id, 'bans'), { token: eve.token, body: { userId: bob.id, asUserId: ann.id } }), 403, 'forbidden');
@@ -226,7 +227,7 @@ test('what a user sees, asked by a backend: rooms and messages', async (t) => {
   const id = roomId('seen');
   done(await call('POST', '/api/v1/rooms', { key, body: { kind: 'private', roomId: id, members: [{ userId: ann.id }] } }), { room: room({}) });
   done(await call('POST', path(id, 'messages'), { key, body: { content: 'hello' } }), { id: text, seq, createdAt: iso });
-  const { rooms } = done(await call('GET', `/api/v1/rooms?${query({ asUserId: ann.id })}`, { key }), { rooms: array });
+  const { rooms } = done(await call('GET', `/api/v1/rooms?${query({ asUserId: ann.id })}`, { key }), { rooms: array, useq: 1 });
   assert.deepEqual(rooms.map((r) => [r.roomId, r.role]), [[id, 'member']]);
   for (const as of ['', `?${query({ asUserId: ann.id })}`]) {
     const { messages } = done(await call('GET', path(id, 'messages') + as, { key }), { messages: array, hasMore: false });
@@ -265,7 +266,7 @@ test('all rooms, by pages and kinds, for a backend as itself', async () => {
   assert.equal(new Set(all).size, all.length, 'rooms listed twice');
   assert.deepEqual(all.filter((id) => id.startsWith(common)), [ids[0], ids[2], ids[3]]);
 
-  assert.deepEqual(done(await call('GET', `/api/v1/rooms?${query({ asUserId: bob.id })}`, { key }), { rooms: array }).rooms, []);
+  assert.deepEqual(done(await call('GET', `/api/v1/rooms?${query({ asUserId: bob.id })}`, { key }), { rooms: array, useq: 0 }).rooms, []);
   for (const params of ['limit=0', 'kinds=deleted', 'kinds=x', 'kinds=public&kinds=', 'after=%07', `asUserId=${ann.id}&limit=0`, `asUserId=${ann.id}&kinds=x`, `asUserId=${ann.id}&after=x`]) {
     refusedWith(await call('GET', `/api/v1/rooms?${params}`, { key }), 400, 'invalid');
   }
@@ -278,14 +279,21 @@ test('the rooms of a user, by pages and kinds, as room:list has them', async (t)
   const ann = await newUser('ann');
   const a = await connect(t, ann);
   for (const kind of ['public', 'private', 'public']) assert.equal((await a.emit('room:create', { kind })).ok, true);
-  const ids = (await a.emit('room:list')).rooms.map((r) => r.roomId);
+  const { rooms: [last] } = await a.emit('room:list');
+  const { id: message } = await a.emit('message:send', { roomId: last.roomId, content: 'x' });
+  ok(await a.emit('message:read', { roomId: last.roomId, messageId: message }));
+  ok(await a.emit('room:prefs', { roomId: last.roomId, pinned: true }));
+  const { rooms: all } = await a.emit('room:list');
+  const ids = all.map((r) => r.roomId);
   for (const [base, by] of [[{ asUserId: ann.id }, { key }], [{}, { token: ann.token }]]) {
-    const page = async (params, next) => done(await call('GET', `/api/v1/rooms?${query({ ...base, ...params })}`, by), { rooms: array, ...(next && { next }) });
+    const page = async (params, next) => done(await call('GET', `/api/v1/rooms?${query({ ...base, ...params })}`, by), { rooms: array, useq: 4, ...(next && { next }) });
     const first = await page({ limit: 2 }, text);
     const second = await page({ limit: 2, after: first.next });
     assert.deepEqual([...first.rooms, ...second.rooms].map((r) => r.roomId), ids);
     assert.equal((await page({ kinds: 'private' })).rooms.length, 1);
-    assert.deepEqual((await page({})).rooms.map((r) => r.roomId), ids);
+    assert.deepEqual((await page({})).rooms.map(({ lastMessage = null, ...r }) => ({ ...r, lastMessage })), all);
+    const { marker, prefs } = done(await call('GET', `${path(last.roomId)}?${query(base)}`, by), { room: room({}), role: 'owner', marker: any, prefs: any });
+    assert.deepEqual([marker, prefs], [all[0].marker, all[0].prefs]);
   }
 });
 

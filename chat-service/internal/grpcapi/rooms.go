@@ -100,8 +100,18 @@ func (s *Rooms) GetRoom(ctx context.Context, r *chatv1.GetRoomRequest) (*chatv1.
 	answer := &chatv1.RoomResponse{Room: roomInfo(&info)}
 	if standing.Counts() {
 		answer.Role = new(string(standing.Role))
+		own, err := s.service.Own(ctx, who, room)
+		if err != nil {
+			return nil, err
+		}
+		answer.Marker, answer.Prefs = ownOf(own)
 	}
 	return answer, nil
+}
+
+// ownOf gives what a room is to a member of it.
+func ownOf(own usecases.Own) (*chatv1.RoomMarker, *chatv1.RoomPrefs) {
+	return &chatv1.RoomMarker{Seq: own.Marker}, &chatv1.RoomPrefs{Muted: own.Prefs.Muted, Hidden: own.Prefs.Hidden, Pinned: own.Prefs.Pinned}
 }
 
 // ListRoomMembers tells who is in a room.

@@ -70,7 +70,7 @@ func (s *Server) ListRooms(ctx context.Context, r *chatv1.ListRoomsRequest) (*ch
 	if err != nil {
 		return nil, err
 	}
-	answer := &chatv1.ListRoomsResponse{Next: given(wire.RoomsCursor(rooms.Next))}
+	answer := &chatv1.ListRoomsResponse{Next: given(wire.RoomsCursor(rooms.Next)), Useq: &rooms.Useq}
 	for i := range rooms.List {
 		answer.Rooms = append(answer.Rooms, roomOf(&rooms.List[i]))
 	}
@@ -379,7 +379,9 @@ func (s *Server) GetNotificationHead(ctx context.Context, r *chatv1.GetNotificat
 func roomOf(r *usecases.RoomSummary) *chatv1.Room {
 	room := &chatv1.Room{
 		RoomId: string(r.Room), Name: r.Name, Role: string(r.Role), Seq: r.Head, Unread: uint32(r.Unread), //nolint:gosec // at most 1000
+		Kind: new(string(r.Kind)),
 	}
+	room.Marker, room.Prefs = ownOf(r.Own)
 	if r.Last != nil {
 		room.LastMessage = messageOf(r.Last)
 	}

@@ -204,7 +204,11 @@ type Room struct {
 	Unread      uint32   `protobuf:"varint,5,opt,name=unread,proto3" json:"unread,omitempty"`
 	LastMessage *Message `protobuf:"bytes,6,opt,name=last_message,json=lastMessage,proto3,oneof" json:"last_message,omitempty"`
 	// What the room is, in the list of all rooms. Its member_count goes no further than 1,000.
-	Room          *RoomInfo `protobuf:"bytes,7,opt,name=room,proto3,oneof" json:"room,omitempty"`
+	Room *RoomInfo `protobuf:"bytes,7,opt,name=room,proto3,oneof" json:"room,omitempty"`
+	// What the room is to the user whose rooms they are, as in the ack of room:list; absent in the list of all rooms.
+	Kind          *string     `protobuf:"bytes,8,opt,name=kind,proto3,oneof" json:"kind,omitempty"`
+	Marker        *RoomMarker `protobuf:"bytes,9,opt,name=marker,proto3,oneof" json:"marker,omitempty"`
+	Prefs         *RoomPrefs  `protobuf:"bytes,10,opt,name=prefs,proto3,oneof" json:"prefs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -288,6 +292,27 @@ func (x *Room) GetRoom() *RoomInfo {
 	return nil
 }
 
+func (x *Room) GetKind() string {
+	if x != nil && x.Kind != nil {
+		return *x.Kind
+	}
+	return ""
+}
+
+func (x *Room) GetMarker() *RoomMarker {
+	if x != nil {
+		return x.Marker
+	}
+	return nil
+}
+
+func (x *Room) GetPrefs() *RoomPrefs {
+	if x != nil {
+		return x.Prefs
+	}
+	return nil
+}
+
 type ListRoomsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only rooms behind this one: next of the page before.
@@ -364,7 +389,9 @@ type ListRoomsResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Rooms []*Room                `protobuf:"bytes,1,rep,name=rooms,proto3" json:"rooms,omitempty"`
 	// Present when there are more: after of the next page.
-	Next          *string `protobuf:"bytes,2,opt,name=next,proto3,oneof" json:"next,omitempty"`
+	Next *string `protobuf:"bytes,2,opt,name=next,proto3,oneof" json:"next,omitempty"`
+	// Of a user's rooms: the useq of the last event of the user's log that the list has in it; 0 = there was none.
+	Useq          *uint64 `protobuf:"varint,3,opt,name=useq,proto3,oneof" json:"useq,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -411,6 +438,13 @@ func (x *ListRoomsResponse) GetNext() string {
 		return *x.Next
 	}
 	return ""
+}
+
+func (x *ListRoomsResponse) GetUseq() uint64 {
+	if x != nil && x.Useq != nil {
+		return *x.Useq
+	}
+	return 0
 }
 
 type ListMessagesRequest struct {
@@ -1820,7 +1854,7 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\rclient_msg_id\x18\b \x01(\tH\x00R\vclientMsgId\x88\x01\x01\x12\x1b\n" +
 	"\x06system\x18\t \x01(\bH\x01R\x06system\x88\x01\x01B\x10\n" +
 	"\x0e_client_msg_idB\t\n" +
-	"\a_system\"\x83\x02\n" +
+	"\a_system\"\xad\x03\n" +
 	"\x04Room\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1828,9 +1862,16 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x03seq\x18\x04 \x01(\x04R\x03seq\x12\x16\n" +
 	"\x06unread\x18\x05 \x01(\rR\x06unread\x12A\n" +
 	"\flast_message\x18\x06 \x01(\v2\x19.starling.chat.v1.MessageH\x00R\vlastMessage\x88\x01\x01\x123\n" +
-	"\x04room\x18\a \x01(\v2\x1a.starling.chat.v1.RoomInfoH\x01R\x04room\x88\x01\x01B\x0f\n" +
+	"\x04room\x18\a \x01(\v2\x1a.starling.chat.v1.RoomInfoH\x01R\x04room\x88\x01\x01\x12\x17\n" +
+	"\x04kind\x18\b \x01(\tH\x02R\x04kind\x88\x01\x01\x129\n" +
+	"\x06marker\x18\t \x01(\v2\x1c.starling.chat.v1.RoomMarkerH\x03R\x06marker\x88\x01\x01\x126\n" +
+	"\x05prefs\x18\n" +
+	" \x01(\v2\x1b.starling.chat.v1.RoomPrefsH\x04R\x05prefs\x88\x01\x01B\x0f\n" +
 	"\r_last_messageB\a\n" +
-	"\x05_room\"\x90\x01\n" +
+	"\x05_roomB\a\n" +
+	"\x05_kindB\t\n" +
+	"\a_markerB\b\n" +
+	"\x06_prefs\"\x90\x01\n" +
 	"\x10ListRoomsRequest\x12\x19\n" +
 	"\x05after\x18\x01 \x01(\tH\x00R\x05after\x88\x01\x01\x12\x19\n" +
 	"\x05limit\x18\x02 \x01(\rH\x01R\x05limit\x88\x01\x01\x12\x14\n" +
@@ -1838,11 +1879,13 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\n" +
 	"as_user_id\x18\x0f \x01(\tR\basUserIdB\b\n" +
 	"\x06_afterB\b\n" +
-	"\x06_limit\"c\n" +
+	"\x06_limit\"\x85\x01\n" +
 	"\x11ListRoomsResponse\x12,\n" +
 	"\x05rooms\x18\x01 \x03(\v2\x16.starling.chat.v1.RoomR\x05rooms\x12\x17\n" +
-	"\x04next\x18\x02 \x01(\tH\x00R\x04next\x88\x01\x01B\a\n" +
-	"\x05_next\"\xbe\x01\n" +
+	"\x04next\x18\x02 \x01(\tH\x00R\x04next\x88\x01\x01\x12\x17\n" +
+	"\x04useq\x18\x03 \x01(\x04H\x01R\x04useq\x88\x01\x01B\a\n" +
+	"\x05_nextB\a\n" +
+	"\x05_useq\"\xbe\x01\n" +
 	"\x13ListMessagesRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1b\n" +
 	"\x06before\x18\x02 \x01(\x04H\x00R\x06before\x88\x01\x01\x12\x19\n" +
@@ -2013,62 +2056,66 @@ var file_starling_chat_v1_chat_proto_goTypes = []any{
 	nil,                                 // 28: starling.chat.v1.GetHeadsResponse.HeadsEntry
 	nil,                                 // 29: starling.chat.v1.ListLogHeadsResponse.HeadsEntry
 	(*RoomInfo)(nil),                    // 30: starling.chat.v1.RoomInfo
-	(*structpb.Struct)(nil),             // 31: google.protobuf.Struct
-	(*v1.ClientEvent)(nil),              // 32: starling.event.v1.ClientEvent
-	(*v1.Emit)(nil),                     // 33: starling.event.v1.Emit
-	(*timestamppb.Timestamp)(nil),       // 34: google.protobuf.Timestamp
-	(*v1.RoomEvent)(nil),                // 35: starling.event.v1.RoomEvent
-	(*v1.RoomGrant)(nil),                // 36: starling.event.v1.RoomGrant
+	(*RoomMarker)(nil),                  // 31: starling.chat.v1.RoomMarker
+	(*RoomPrefs)(nil),                   // 32: starling.chat.v1.RoomPrefs
+	(*structpb.Struct)(nil),             // 33: google.protobuf.Struct
+	(*v1.ClientEvent)(nil),              // 34: starling.event.v1.ClientEvent
+	(*v1.Emit)(nil),                     // 35: starling.event.v1.Emit
+	(*timestamppb.Timestamp)(nil),       // 36: google.protobuf.Timestamp
+	(*v1.RoomEvent)(nil),                // 37: starling.event.v1.RoomEvent
+	(*v1.RoomGrant)(nil),                // 38: starling.event.v1.RoomGrant
 }
 var file_starling_chat_v1_chat_proto_depIdxs = []int32{
 	0,  // 0: starling.chat.v1.Message.sender:type_name -> starling.chat.v1.Sender
 	1,  // 1: starling.chat.v1.Room.last_message:type_name -> starling.chat.v1.Message
 	30, // 2: starling.chat.v1.Room.room:type_name -> starling.chat.v1.RoomInfo
-	2,  // 3: starling.chat.v1.ListRoomsResponse.rooms:type_name -> starling.chat.v1.Room
-	1,  // 4: starling.chat.v1.ListMessagesResponse.messages:type_name -> starling.chat.v1.Message
-	8,  // 5: starling.chat.v1.ListReadersResponse.readers:type_name -> starling.chat.v1.Reader
-	31, // 6: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
-	32, // 7: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
-	33, // 8: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
-	34, // 9: starling.chat.v1.ReadRoomEventsRequest.stored_after:type_name -> google.protobuf.Timestamp
-	35, // 10: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
-	36, // 11: starling.chat.v1.GetHeadsRequest.grants:type_name -> starling.event.v1.RoomGrant
-	28, // 12: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
-	34, // 13: starling.chat.v1.ListLogHeadsRequest.since:type_name -> google.protobuf.Timestamp
-	29, // 14: starling.chat.v1.ListLogHeadsResponse.heads:type_name -> starling.chat.v1.ListLogHeadsResponse.HeadsEntry
-	34, // 15: starling.chat.v1.ListLogHeadsResponse.until:type_name -> google.protobuf.Timestamp
-	36, // 16: starling.chat.v1.ListMembersRequest.grants:type_name -> starling.event.v1.RoomGrant
-	36, // 17: starling.chat.v1.ListRoommatesRequest.grants:type_name -> starling.event.v1.RoomGrant
-	34, // 18: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
-	3,  // 19: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
-	5,  // 20: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
-	7,  // 21: starling.chat.v1.ChatService.ListReaders:input_type -> starling.chat.v1.ListReadersRequest
-	10, // 22: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
-	12, // 23: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
-	14, // 24: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
-	16, // 25: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
-	18, // 26: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
-	20, // 27: starling.chat.v1.ChatService.ListLogHeads:input_type -> starling.chat.v1.ListLogHeadsRequest
-	26, // 28: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
-	22, // 29: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
-	24, // 30: starling.chat.v1.ChatService.ListRoommates:input_type -> starling.chat.v1.ListRoommatesRequest
-	4,  // 31: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
-	6,  // 32: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
-	9,  // 33: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
-	11, // 34: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
-	13, // 35: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
-	15, // 36: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
-	17, // 37: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
-	19, // 38: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
-	21, // 39: starling.chat.v1.ChatService.ListLogHeads:output_type -> starling.chat.v1.ListLogHeadsResponse
-	27, // 40: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
-	23, // 41: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
-	25, // 42: starling.chat.v1.ChatService.ListRoommates:output_type -> starling.chat.v1.ListRoommatesResponse
-	31, // [31:43] is the sub-list for method output_type
-	19, // [19:31] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	31, // 3: starling.chat.v1.Room.marker:type_name -> starling.chat.v1.RoomMarker
+	32, // 4: starling.chat.v1.Room.prefs:type_name -> starling.chat.v1.RoomPrefs
+	2,  // 5: starling.chat.v1.ListRoomsResponse.rooms:type_name -> starling.chat.v1.Room
+	1,  // 6: starling.chat.v1.ListMessagesResponse.messages:type_name -> starling.chat.v1.Message
+	8,  // 7: starling.chat.v1.ListReadersResponse.readers:type_name -> starling.chat.v1.Reader
+	33, // 8: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
+	34, // 9: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
+	35, // 10: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
+	36, // 11: starling.chat.v1.ReadRoomEventsRequest.stored_after:type_name -> google.protobuf.Timestamp
+	37, // 12: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
+	38, // 13: starling.chat.v1.GetHeadsRequest.grants:type_name -> starling.event.v1.RoomGrant
+	28, // 14: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
+	36, // 15: starling.chat.v1.ListLogHeadsRequest.since:type_name -> google.protobuf.Timestamp
+	29, // 16: starling.chat.v1.ListLogHeadsResponse.heads:type_name -> starling.chat.v1.ListLogHeadsResponse.HeadsEntry
+	36, // 17: starling.chat.v1.ListLogHeadsResponse.until:type_name -> google.protobuf.Timestamp
+	38, // 18: starling.chat.v1.ListMembersRequest.grants:type_name -> starling.event.v1.RoomGrant
+	38, // 19: starling.chat.v1.ListRoommatesRequest.grants:type_name -> starling.event.v1.RoomGrant
+	36, // 20: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
+	3,  // 21: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
+	5,  // 22: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
+	7,  // 23: starling.chat.v1.ChatService.ListReaders:input_type -> starling.chat.v1.ListReadersRequest
+	10, // 24: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
+	12, // 25: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
+	14, // 26: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
+	16, // 27: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
+	18, // 28: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
+	20, // 29: starling.chat.v1.ChatService.ListLogHeads:input_type -> starling.chat.v1.ListLogHeadsRequest
+	26, // 30: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
+	22, // 31: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
+	24, // 32: starling.chat.v1.ChatService.ListRoommates:input_type -> starling.chat.v1.ListRoommatesRequest
+	4,  // 33: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
+	6,  // 34: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
+	9,  // 35: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
+	11, // 36: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
+	13, // 37: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
+	15, // 38: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
+	17, // 39: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
+	19, // 40: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
+	21, // 41: starling.chat.v1.ChatService.ListLogHeads:output_type -> starling.chat.v1.ListLogHeadsResponse
+	27, // 42: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
+	23, // 43: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
+	25, // 44: starling.chat.v1.ChatService.ListRoommates:output_type -> starling.chat.v1.ListRoommatesResponse
+	33, // [33:45] is the sub-list for method output_type
+	21, // [21:33] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_starling_chat_v1_chat_proto_init() }

@@ -340,18 +340,128 @@ func (x *RoomInfo) GetArchivedAt() string {
 	return ""
 }
 
+// RoomMarker is how far a user has read.
+type RoomMarker struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Of the last message that was read; 0 = none was.
+	Seq           uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomMarker) Reset() {
+	*x = RoomMarker{}
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomMarker) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomMarker) ProtoMessage() {}
+
+func (x *RoomMarker) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomMarker.ProtoReflect.Descriptor instead.
+func (*RoomMarker) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *RoomMarker) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+// RoomPrefs is how a user wants a room shown.
+type RoomPrefs struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Muted         bool                   `protobuf:"varint,1,opt,name=muted,proto3" json:"muted,omitempty"`
+	Hidden        bool                   `protobuf:"varint,2,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	Pinned        bool                   `protobuf:"varint,3,opt,name=pinned,proto3" json:"pinned,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomPrefs) Reset() {
+	*x = RoomPrefs{}
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomPrefs) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomPrefs) ProtoMessage() {}
+
+func (x *RoomPrefs) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomPrefs.ProtoReflect.Descriptor instead.
+func (*RoomPrefs) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *RoomPrefs) GetMuted() bool {
+	if x != nil {
+		return x.Muted
+	}
+	return false
+}
+
+func (x *RoomPrefs) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
+	}
+	return false
+}
+
+func (x *RoomPrefs) GetPinned() bool {
+	if x != nil {
+		return x.Pinned
+	}
+	return false
+}
+
 type RoomResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Room  *RoomInfo              `protobuf:"bytes,1,opt,name=room,proto3" json:"room,omitempty"`
 	// Of the user who asks, or as whom a backend asks; absent when that is no member.
-	Role          *string `protobuf:"bytes,2,opt,name=role,proto3,oneof" json:"role,omitempty"`
+	Role *string `protobuf:"bytes,2,opt,name=role,proto3,oneof" json:"role,omitempty"`
+	// Of the same, in the answer of GetRoom.
+	Marker        *RoomMarker `protobuf:"bytes,3,opt,name=marker,proto3,oneof" json:"marker,omitempty"`
+	Prefs         *RoomPrefs  `protobuf:"bytes,4,opt,name=prefs,proto3,oneof" json:"prefs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *RoomResponse) Reset() {
 	*x = RoomResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[4]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -363,7 +473,7 @@ func (x *RoomResponse) String() string {
 func (*RoomResponse) ProtoMessage() {}
 
 func (x *RoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[4]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -376,7 +486,7 @@ func (x *RoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomResponse.ProtoReflect.Descriptor instead.
 func (*RoomResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{4}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *RoomResponse) GetRoom() *RoomInfo {
@@ -393,6 +503,20 @@ func (x *RoomResponse) GetRole() string {
 	return ""
 }
 
+func (x *RoomResponse) GetMarker() *RoomMarker {
+	if x != nil {
+		return x.Marker
+	}
+	return nil
+}
+
+func (x *RoomResponse) GetPrefs() *RoomPrefs {
+	if x != nil {
+		return x.Prefs
+	}
+	return nil
+}
+
 type NewMember struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
@@ -404,7 +528,7 @@ type NewMember struct {
 
 func (x *NewMember) Reset() {
 	*x = NewMember{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[5]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -416,7 +540,7 @@ func (x *NewMember) String() string {
 func (*NewMember) ProtoMessage() {}
 
 func (x *NewMember) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[5]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -429,7 +553,7 @@ func (x *NewMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NewMember.ProtoReflect.Descriptor instead.
 func (*NewMember) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{5}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *NewMember) GetUserId() string {
@@ -464,7 +588,7 @@ type CreateRoomRequest struct {
 
 func (x *CreateRoomRequest) Reset() {
 	*x = CreateRoomRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[6]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -476,7 +600,7 @@ func (x *CreateRoomRequest) String() string {
 func (*CreateRoomRequest) ProtoMessage() {}
 
 func (x *CreateRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[6]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -489,7 +613,7 @@ func (x *CreateRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateRoomRequest.ProtoReflect.Descriptor instead.
 func (*CreateRoomRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{6}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CreateRoomRequest) GetKind() string {
@@ -546,7 +670,7 @@ type OpenRoomRequest struct {
 
 func (x *OpenRoomRequest) Reset() {
 	*x = OpenRoomRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[7]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -558,7 +682,7 @@ func (x *OpenRoomRequest) String() string {
 func (*OpenRoomRequest) ProtoMessage() {}
 
 func (x *OpenRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[7]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -571,7 +695,7 @@ func (x *OpenRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRoomRequest.ProtoReflect.Descriptor instead.
 func (*OpenRoomRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{7}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *OpenRoomRequest) GetUserIds() []string {
@@ -598,7 +722,7 @@ type OpenRoomResponse struct {
 
 func (x *OpenRoomResponse) Reset() {
 	*x = OpenRoomResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[8]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -610,7 +734,7 @@ func (x *OpenRoomResponse) String() string {
 func (*OpenRoomResponse) ProtoMessage() {}
 
 func (x *OpenRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[8]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -623,7 +747,7 @@ func (x *OpenRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OpenRoomResponse.ProtoReflect.Descriptor instead.
 func (*OpenRoomResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{8}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *OpenRoomResponse) GetRoom() *RoomInfo {
@@ -651,7 +775,7 @@ type GetRoomRequest struct {
 
 func (x *GetRoomRequest) Reset() {
 	*x = GetRoomRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[9]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +787,7 @@ func (x *GetRoomRequest) String() string {
 func (*GetRoomRequest) ProtoMessage() {}
 
 func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[9]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +800,7 @@ func (x *GetRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{9}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetRoomRequest) GetRoomId() string {
@@ -709,7 +833,7 @@ type UpdateRoomRequest struct {
 
 func (x *UpdateRoomRequest) Reset() {
 	*x = UpdateRoomRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[10]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +845,7 @@ func (x *UpdateRoomRequest) String() string {
 func (*UpdateRoomRequest) ProtoMessage() {}
 
 func (x *UpdateRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[10]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +858,7 @@ func (x *UpdateRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRoomRequest.ProtoReflect.Descriptor instead.
 func (*UpdateRoomRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{10}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UpdateRoomRequest) GetRoomId() string {
@@ -781,7 +905,7 @@ type UpdateRoomResponse struct {
 
 func (x *UpdateRoomResponse) Reset() {
 	*x = UpdateRoomResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[11]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +917,7 @@ func (x *UpdateRoomResponse) String() string {
 func (*UpdateRoomResponse) ProtoMessage() {}
 
 func (x *UpdateRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[11]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +930,7 @@ func (x *UpdateRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateRoomResponse.ProtoReflect.Descriptor instead.
 func (*UpdateRoomResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{11}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *UpdateRoomResponse) GetVersion() uint64 {
@@ -827,7 +951,7 @@ type ArchiveRoomRequest struct {
 
 func (x *ArchiveRoomRequest) Reset() {
 	*x = ArchiveRoomRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[12]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -839,7 +963,7 @@ func (x *ArchiveRoomRequest) String() string {
 func (*ArchiveRoomRequest) ProtoMessage() {}
 
 func (x *ArchiveRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[12]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -852,7 +976,7 @@ func (x *ArchiveRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveRoomRequest.ProtoReflect.Descriptor instead.
 func (*ArchiveRoomRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{12}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ArchiveRoomRequest) GetRoomId() string {
@@ -880,7 +1004,7 @@ type DeleteRoomRequest struct {
 
 func (x *DeleteRoomRequest) Reset() {
 	*x = DeleteRoomRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +1016,7 @@ func (x *DeleteRoomRequest) String() string {
 func (*DeleteRoomRequest) ProtoMessage() {}
 
 func (x *DeleteRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[13]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +1029,7 @@ func (x *DeleteRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRoomRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRoomRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{13}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DeleteRoomRequest) GetRoomId() string {
@@ -939,7 +1063,7 @@ type ListRoomMembersRequest struct {
 
 func (x *ListRoomMembersRequest) Reset() {
 	*x = ListRoomMembersRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1075,7 @@ func (x *ListRoomMembersRequest) String() string {
 func (*ListRoomMembersRequest) ProtoMessage() {}
 
 func (x *ListRoomMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[14]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1088,7 @@ func (x *ListRoomMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListRoomMembersRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{14}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListRoomMembersRequest) GetRoomId() string {
@@ -1016,7 +1140,7 @@ type RoomMember struct {
 
 func (x *RoomMember) Reset() {
 	*x = RoomMember{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1152,7 @@ func (x *RoomMember) String() string {
 func (*RoomMember) ProtoMessage() {}
 
 func (x *RoomMember) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[15]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1165,7 @@ func (x *RoomMember) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoomMember.ProtoReflect.Descriptor instead.
 func (*RoomMember) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{15}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RoomMember) GetUserId() string {
@@ -1085,7 +1209,7 @@ type ListRoomMembersResponse struct {
 
 func (x *ListRoomMembersResponse) Reset() {
 	*x = ListRoomMembersResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1097,7 +1221,7 @@ func (x *ListRoomMembersResponse) String() string {
 func (*ListRoomMembersResponse) ProtoMessage() {}
 
 func (x *ListRoomMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[16]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1110,7 +1234,7 @@ func (x *ListRoomMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListRoomMembersResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{16}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ListRoomMembersResponse) GetMembers() []*RoomMember {
@@ -1146,7 +1270,7 @@ type GetRoomMemberRequest struct {
 
 func (x *GetRoomMemberRequest) Reset() {
 	*x = GetRoomMemberRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1158,7 +1282,7 @@ func (x *GetRoomMemberRequest) String() string {
 func (*GetRoomMemberRequest) ProtoMessage() {}
 
 func (x *GetRoomMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[17]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1171,7 +1295,7 @@ func (x *GetRoomMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoomMemberRequest.ProtoReflect.Descriptor instead.
 func (*GetRoomMemberRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{17}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetRoomMemberRequest) GetRoomId() string {
@@ -1210,7 +1334,7 @@ type AddMembersRequest struct {
 
 func (x *AddMembersRequest) Reset() {
 	*x = AddMembersRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1222,7 +1346,7 @@ func (x *AddMembersRequest) String() string {
 func (*AddMembersRequest) ProtoMessage() {}
 
 func (x *AddMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[18]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1235,7 +1359,7 @@ func (x *AddMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMembersRequest.ProtoReflect.Descriptor instead.
 func (*AddMembersRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{18}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *AddMembersRequest) GetRoomId() string {
@@ -1277,7 +1401,7 @@ type AddMembersResponse struct {
 
 func (x *AddMembersResponse) Reset() {
 	*x = AddMembersResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1289,7 +1413,7 @@ func (x *AddMembersResponse) String() string {
 func (*AddMembersResponse) ProtoMessage() {}
 
 func (x *AddMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[19]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1302,7 +1426,7 @@ func (x *AddMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddMembersResponse.ProtoReflect.Descriptor instead.
 func (*AddMembersResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{19}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *AddMembersResponse) GetDone() []string {
@@ -1330,7 +1454,7 @@ type FailedUser struct {
 
 func (x *FailedUser) Reset() {
 	*x = FailedUser{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1342,7 +1466,7 @@ func (x *FailedUser) String() string {
 func (*FailedUser) ProtoMessage() {}
 
 func (x *FailedUser) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[20]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1355,7 +1479,7 @@ func (x *FailedUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FailedUser.ProtoReflect.Descriptor instead.
 func (*FailedUser) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{20}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *FailedUser) GetUserId() string {
@@ -1386,7 +1510,7 @@ type SetMemberRoleRequest struct {
 
 func (x *SetMemberRoleRequest) Reset() {
 	*x = SetMemberRoleRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1398,7 +1522,7 @@ func (x *SetMemberRoleRequest) String() string {
 func (*SetMemberRoleRequest) ProtoMessage() {}
 
 func (x *SetMemberRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[21]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1411,7 +1535,7 @@ func (x *SetMemberRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetMemberRoleRequest.ProtoReflect.Descriptor instead.
 func (*SetMemberRoleRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{21}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SetMemberRoleRequest) GetRoomId() string {
@@ -1458,7 +1582,7 @@ type RemoveMemberRequest struct {
 
 func (x *RemoveMemberRequest) Reset() {
 	*x = RemoveMemberRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1470,7 +1594,7 @@ func (x *RemoveMemberRequest) String() string {
 func (*RemoveMemberRequest) ProtoMessage() {}
 
 func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[22]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1483,7 +1607,7 @@ func (x *RemoveMemberRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveMemberRequest.ProtoReflect.Descriptor instead.
 func (*RemoveMemberRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{22}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RemoveMemberRequest) GetRoomId() string {
@@ -1536,7 +1660,7 @@ type ListRestrictionsRequest struct {
 
 func (x *ListRestrictionsRequest) Reset() {
 	*x = ListRestrictionsRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[23]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1548,7 +1672,7 @@ func (x *ListRestrictionsRequest) String() string {
 func (*ListRestrictionsRequest) ProtoMessage() {}
 
 func (x *ListRestrictionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[23]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1561,7 +1685,7 @@ func (x *ListRestrictionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRestrictionsRequest.ProtoReflect.Descriptor instead.
 func (*ListRestrictionsRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{23}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListRestrictionsRequest) GetRoomId() string {
@@ -1603,7 +1727,7 @@ type RestrictedUser struct {
 
 func (x *RestrictedUser) Reset() {
 	*x = RestrictedUser{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[24]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1615,7 +1739,7 @@ func (x *RestrictedUser) String() string {
 func (*RestrictedUser) ProtoMessage() {}
 
 func (x *RestrictedUser) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[24]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1628,7 +1752,7 @@ func (x *RestrictedUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestrictedUser.ProtoReflect.Descriptor instead.
 func (*RestrictedUser) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{24}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RestrictedUser) GetUserId() string {
@@ -1656,7 +1780,7 @@ type ListBansResponse struct {
 
 func (x *ListBansResponse) Reset() {
 	*x = ListBansResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[25]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1668,7 +1792,7 @@ func (x *ListBansResponse) String() string {
 func (*ListBansResponse) ProtoMessage() {}
 
 func (x *ListBansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[25]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1681,7 +1805,7 @@ func (x *ListBansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBansResponse.ProtoReflect.Descriptor instead.
 func (*ListBansResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{25}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListBansResponse) GetBans() []*RestrictedUser {
@@ -1709,7 +1833,7 @@ type ListMutesResponse struct {
 
 func (x *ListMutesResponse) Reset() {
 	*x = ListMutesResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[26]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +1845,7 @@ func (x *ListMutesResponse) String() string {
 func (*ListMutesResponse) ProtoMessage() {}
 
 func (x *ListMutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[26]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +1858,7 @@ func (x *ListMutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMutesResponse.ProtoReflect.Descriptor instead.
 func (*ListMutesResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{26}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListMutesResponse) GetMutes() []*RestrictedUser {
@@ -1767,7 +1891,7 @@ type RestrictUserRequest struct {
 
 func (x *RestrictUserRequest) Reset() {
 	*x = RestrictUserRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[27]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1779,7 +1903,7 @@ func (x *RestrictUserRequest) String() string {
 func (*RestrictUserRequest) ProtoMessage() {}
 
 func (x *RestrictUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[27]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1792,7 +1916,7 @@ func (x *RestrictUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestrictUserRequest.ProtoReflect.Descriptor instead.
 func (*RestrictUserRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{27}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RestrictUserRequest) GetRoomId() string {
@@ -1844,7 +1968,7 @@ type FreeUserRequest struct {
 
 func (x *FreeUserRequest) Reset() {
 	*x = FreeUserRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[28]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1856,7 +1980,7 @@ func (x *FreeUserRequest) String() string {
 func (*FreeUserRequest) ProtoMessage() {}
 
 func (x *FreeUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[28]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1869,7 +1993,7 @@ func (x *FreeUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeUserRequest.ProtoReflect.Descriptor instead.
 func (*FreeUserRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{28}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *FreeUserRequest) GetRoomId() string {
@@ -1923,7 +2047,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[29]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1935,7 +2059,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[29]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1948,7 +2072,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{29}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListAuditRequest) GetRoomId() string {
@@ -2033,7 +2157,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[30]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2045,7 +2169,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[30]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2058,7 +2182,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{30}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *AuditEntry) GetId() uint64 {
@@ -2142,7 +2266,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[31]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2154,7 +2278,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[31]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2167,7 +2291,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{31}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -2228,11 +2352,22 @@ const file_starling_chat_v1_rooms_proto_rawDesc = "" +
 	"\fmember_count\x18\a \x01(\rR\vmemberCount\x12$\n" +
 	"\varchived_at\x18\b \x01(\tH\x00R\n" +
 	"archivedAt\x88\x01\x01B\x0e\n" +
-	"\f_archived_at\"`\n" +
+	"\f_archived_at\"\x1e\n" +
+	"\n" +
+	"RoomMarker\x12\x10\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\"Q\n" +
+	"\tRoomPrefs\x12\x14\n" +
+	"\x05muted\x18\x01 \x01(\bR\x05muted\x12\x16\n" +
+	"\x06hidden\x18\x02 \x01(\bR\x06hidden\x12\x16\n" +
+	"\x06pinned\x18\x03 \x01(\bR\x06pinned\"\xe8\x01\n" +
 	"\fRoomResponse\x12.\n" +
 	"\x04room\x18\x01 \x01(\v2\x1a.starling.chat.v1.RoomInfoR\x04room\x12\x17\n" +
-	"\x04role\x18\x02 \x01(\tH\x00R\x04role\x88\x01\x01B\a\n" +
-	"\x05_role\"8\n" +
+	"\x04role\x18\x02 \x01(\tH\x00R\x04role\x88\x01\x01\x129\n" +
+	"\x06marker\x18\x03 \x01(\v2\x1c.starling.chat.v1.RoomMarkerH\x01R\x06marker\x88\x01\x01\x126\n" +
+	"\x05prefs\x18\x04 \x01(\v2\x1b.starling.chat.v1.RoomPrefsH\x02R\x05prefs\x88\x01\x01B\a\n" +
+	"\x05_roleB\t\n" +
+	"\a_markerB\b\n" +
+	"\x06_prefs\"8\n" +
 	"\tNewMember\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\"\x90\x02\n" +
@@ -2440,100 +2575,104 @@ func file_starling_chat_v1_rooms_proto_rawDescGZIP() []byte {
 	return file_starling_chat_v1_rooms_proto_rawDescData
 }
 
-var file_starling_chat_v1_rooms_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_starling_chat_v1_rooms_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_starling_chat_v1_rooms_proto_goTypes = []any{
 	(*RoomProfile)(nil),             // 0: starling.chat.v1.RoomProfile
 	(*RoomSettings)(nil),            // 1: starling.chat.v1.RoomSettings
 	(*RoomSettingsChange)(nil),      // 2: starling.chat.v1.RoomSettingsChange
 	(*RoomInfo)(nil),                // 3: starling.chat.v1.RoomInfo
-	(*RoomResponse)(nil),            // 4: starling.chat.v1.RoomResponse
-	(*NewMember)(nil),               // 5: starling.chat.v1.NewMember
-	(*CreateRoomRequest)(nil),       // 6: starling.chat.v1.CreateRoomRequest
-	(*OpenRoomRequest)(nil),         // 7: starling.chat.v1.OpenRoomRequest
-	(*OpenRoomResponse)(nil),        // 8: starling.chat.v1.OpenRoomResponse
-	(*GetRoomRequest)(nil),          // 9: starling.chat.v1.GetRoomRequest
-	(*UpdateRoomRequest)(nil),       // 10: starling.chat.v1.UpdateRoomRequest
-	(*UpdateRoomResponse)(nil),      // 11: starling.chat.v1.UpdateRoomResponse
-	(*ArchiveRoomRequest)(nil),      // 12: starling.chat.v1.ArchiveRoomRequest
-	(*DeleteRoomRequest)(nil),       // 13: starling.chat.v1.DeleteRoomRequest
-	(*ListRoomMembersRequest)(nil),  // 14: starling.chat.v1.ListRoomMembersRequest
-	(*RoomMember)(nil),              // 15: starling.chat.v1.RoomMember
-	(*ListRoomMembersResponse)(nil), // 16: starling.chat.v1.ListRoomMembersResponse
-	(*GetRoomMemberRequest)(nil),    // 17: starling.chat.v1.GetRoomMemberRequest
-	(*AddMembersRequest)(nil),       // 18: starling.chat.v1.AddMembersRequest
-	(*AddMembersResponse)(nil),      // 19: starling.chat.v1.AddMembersResponse
-	(*FailedUser)(nil),              // 20: starling.chat.v1.FailedUser
-	(*SetMemberRoleRequest)(nil),    // 21: starling.chat.v1.SetMemberRoleRequest
-	(*RemoveMemberRequest)(nil),     // 22: starling.chat.v1.RemoveMemberRequest
-	(*ListRestrictionsRequest)(nil), // 23: starling.chat.v1.ListRestrictionsRequest
-	(*RestrictedUser)(nil),          // 24: starling.chat.v1.RestrictedUser
-	(*ListBansResponse)(nil),        // 25: starling.chat.v1.ListBansResponse
-	(*ListMutesResponse)(nil),       // 26: starling.chat.v1.ListMutesResponse
-	(*RestrictUserRequest)(nil),     // 27: starling.chat.v1.RestrictUserRequest
-	(*FreeUserRequest)(nil),         // 28: starling.chat.v1.FreeUserRequest
-	(*ListAuditRequest)(nil),        // 29: starling.chat.v1.ListAuditRequest
-	(*AuditEntry)(nil),              // 30: starling.chat.v1.AuditEntry
-	(*ListAuditResponse)(nil),       // 31: starling.chat.v1.ListAuditResponse
-	(*structpb.Struct)(nil),         // 32: google.protobuf.Struct
-	(*emptypb.Empty)(nil),           // 33: google.protobuf.Empty
+	(*RoomMarker)(nil),              // 4: starling.chat.v1.RoomMarker
+	(*RoomPrefs)(nil),               // 5: starling.chat.v1.RoomPrefs
+	(*RoomResponse)(nil),            // 6: starling.chat.v1.RoomResponse
+	(*NewMember)(nil),               // 7: starling.chat.v1.NewMember
+	(*CreateRoomRequest)(nil),       // 8: starling.chat.v1.CreateRoomRequest
+	(*OpenRoomRequest)(nil),         // 9: starling.chat.v1.OpenRoomRequest
+	(*OpenRoomResponse)(nil),        // 10: starling.chat.v1.OpenRoomResponse
+	(*GetRoomRequest)(nil),          // 11: starling.chat.v1.GetRoomRequest
+	(*UpdateRoomRequest)(nil),       // 12: starling.chat.v1.UpdateRoomRequest
+	(*UpdateRoomResponse)(nil),      // 13: starling.chat.v1.UpdateRoomResponse
+	(*ArchiveRoomRequest)(nil),      // 14: starling.chat.v1.ArchiveRoomRequest
+	(*DeleteRoomRequest)(nil),       // 15: starling.chat.v1.DeleteRoomRequest
+	(*ListRoomMembersRequest)(nil),  // 16: starling.chat.v1.ListRoomMembersRequest
+	(*RoomMember)(nil),              // 17: starling.chat.v1.RoomMember
+	(*ListRoomMembersResponse)(nil), // 18: starling.chat.v1.ListRoomMembersResponse
+	(*GetRoomMemberRequest)(nil),    // 19: starling.chat.v1.GetRoomMemberRequest
+	(*AddMembersRequest)(nil),       // 20: starling.chat.v1.AddMembersRequest
+	(*AddMembersResponse)(nil),      // 21: starling.chat.v1.AddMembersResponse
+	(*FailedUser)(nil),              // 22: starling.chat.v1.FailedUser
+	(*SetMemberRoleRequest)(nil),    // 23: starling.chat.v1.SetMemberRoleRequest
+	(*RemoveMemberRequest)(nil),     // 24: starling.chat.v1.RemoveMemberRequest
+	(*ListRestrictionsRequest)(nil), // 25: starling.chat.v1.ListRestrictionsRequest
+	(*RestrictedUser)(nil),          // 26: starling.chat.v1.RestrictedUser
+	(*ListBansResponse)(nil),        // 27: starling.chat.v1.ListBansResponse
+	(*ListMutesResponse)(nil),       // 28: starling.chat.v1.ListMutesResponse
+	(*RestrictUserRequest)(nil),     // 29: starling.chat.v1.RestrictUserRequest
+	(*FreeUserRequest)(nil),         // 30: starling.chat.v1.FreeUserRequest
+	(*ListAuditRequest)(nil),        // 31: starling.chat.v1.ListAuditRequest
+	(*AuditEntry)(nil),              // 32: starling.chat.v1.AuditEntry
+	(*ListAuditResponse)(nil),       // 33: starling.chat.v1.ListAuditResponse
+	(*structpb.Struct)(nil),         // 34: google.protobuf.Struct
+	(*emptypb.Empty)(nil),           // 35: google.protobuf.Empty
 }
 var file_starling_chat_v1_rooms_proto_depIdxs = []int32{
-	32, // 0: starling.chat.v1.RoomProfile.data:type_name -> google.protobuf.Struct
+	34, // 0: starling.chat.v1.RoomProfile.data:type_name -> google.protobuf.Struct
 	0,  // 1: starling.chat.v1.RoomInfo.profile:type_name -> starling.chat.v1.RoomProfile
 	1,  // 2: starling.chat.v1.RoomInfo.settings:type_name -> starling.chat.v1.RoomSettings
 	3,  // 3: starling.chat.v1.RoomResponse.room:type_name -> starling.chat.v1.RoomInfo
-	0,  // 4: starling.chat.v1.CreateRoomRequest.profile:type_name -> starling.chat.v1.RoomProfile
-	5,  // 5: starling.chat.v1.CreateRoomRequest.members:type_name -> starling.chat.v1.NewMember
-	2,  // 6: starling.chat.v1.CreateRoomRequest.settings:type_name -> starling.chat.v1.RoomSettingsChange
-	3,  // 7: starling.chat.v1.OpenRoomResponse.room:type_name -> starling.chat.v1.RoomInfo
-	0,  // 8: starling.chat.v1.UpdateRoomRequest.profile:type_name -> starling.chat.v1.RoomProfile
-	2,  // 9: starling.chat.v1.UpdateRoomRequest.settings:type_name -> starling.chat.v1.RoomSettingsChange
-	15, // 10: starling.chat.v1.ListRoomMembersResponse.members:type_name -> starling.chat.v1.RoomMember
-	20, // 11: starling.chat.v1.AddMembersResponse.failed:type_name -> starling.chat.v1.FailedUser
-	24, // 12: starling.chat.v1.ListBansResponse.bans:type_name -> starling.chat.v1.RestrictedUser
-	24, // 13: starling.chat.v1.ListMutesResponse.mutes:type_name -> starling.chat.v1.RestrictedUser
-	30, // 14: starling.chat.v1.ListAuditResponse.entries:type_name -> starling.chat.v1.AuditEntry
-	6,  // 15: starling.chat.v1.RoomService.CreateRoom:input_type -> starling.chat.v1.CreateRoomRequest
-	7,  // 16: starling.chat.v1.RoomService.OpenRoom:input_type -> starling.chat.v1.OpenRoomRequest
-	9,  // 17: starling.chat.v1.RoomService.GetRoom:input_type -> starling.chat.v1.GetRoomRequest
-	10, // 18: starling.chat.v1.RoomService.UpdateRoom:input_type -> starling.chat.v1.UpdateRoomRequest
-	12, // 19: starling.chat.v1.RoomService.ArchiveRoom:input_type -> starling.chat.v1.ArchiveRoomRequest
-	13, // 20: starling.chat.v1.RoomService.DeleteRoom:input_type -> starling.chat.v1.DeleteRoomRequest
-	14, // 21: starling.chat.v1.RoomService.ListRoomMembers:input_type -> starling.chat.v1.ListRoomMembersRequest
-	17, // 22: starling.chat.v1.RoomService.GetRoomMember:input_type -> starling.chat.v1.GetRoomMemberRequest
-	18, // 23: starling.chat.v1.RoomService.AddMembers:input_type -> starling.chat.v1.AddMembersRequest
-	21, // 24: starling.chat.v1.RoomService.SetMemberRole:input_type -> starling.chat.v1.SetMemberRoleRequest
-	22, // 25: starling.chat.v1.RoomService.RemoveMember:input_type -> starling.chat.v1.RemoveMemberRequest
-	23, // 26: starling.chat.v1.RoomService.ListBans:input_type -> starling.chat.v1.ListRestrictionsRequest
-	27, // 27: starling.chat.v1.RoomService.BanUser:input_type -> starling.chat.v1.RestrictUserRequest
-	28, // 28: starling.chat.v1.RoomService.UnbanUser:input_type -> starling.chat.v1.FreeUserRequest
-	23, // 29: starling.chat.v1.RoomService.ListMutes:input_type -> starling.chat.v1.ListRestrictionsRequest
-	27, // 30: starling.chat.v1.RoomService.MuteUser:input_type -> starling.chat.v1.RestrictUserRequest
-	28, // 31: starling.chat.v1.RoomService.UnmuteUser:input_type -> starling.chat.v1.FreeUserRequest
-	29, // 32: starling.chat.v1.RoomService.ListAudit:input_type -> starling.chat.v1.ListAuditRequest
-	4,  // 33: starling.chat.v1.RoomService.CreateRoom:output_type -> starling.chat.v1.RoomResponse
-	8,  // 34: starling.chat.v1.RoomService.OpenRoom:output_type -> starling.chat.v1.OpenRoomResponse
-	4,  // 35: starling.chat.v1.RoomService.GetRoom:output_type -> starling.chat.v1.RoomResponse
-	11, // 36: starling.chat.v1.RoomService.UpdateRoom:output_type -> starling.chat.v1.UpdateRoomResponse
-	33, // 37: starling.chat.v1.RoomService.ArchiveRoom:output_type -> google.protobuf.Empty
-	33, // 38: starling.chat.v1.RoomService.DeleteRoom:output_type -> google.protobuf.Empty
-	16, // 39: starling.chat.v1.RoomService.ListRoomMembers:output_type -> starling.chat.v1.ListRoomMembersResponse
-	15, // 40: starling.chat.v1.RoomService.GetRoomMember:output_type -> starling.chat.v1.RoomMember
-	19, // 41: starling.chat.v1.RoomService.AddMembers:output_type -> starling.chat.v1.AddMembersResponse
-	33, // 42: starling.chat.v1.RoomService.SetMemberRole:output_type -> google.protobuf.Empty
-	33, // 43: starling.chat.v1.RoomService.RemoveMember:output_type -> google.protobuf.Empty
-	25, // 44: starling.chat.v1.RoomService.ListBans:output_type -> starling.chat.v1.ListBansResponse
-	33, // 45: starling.chat.v1.RoomService.BanUser:output_type -> google.protobuf.Empty
-	33, // 46: starling.chat.v1.RoomService.UnbanUser:output_type -> google.protobuf.Empty
-	26, // 47: starling.chat.v1.RoomService.ListMutes:output_type -> starling.chat.v1.ListMutesResponse
-	33, // 48: starling.chat.v1.RoomService.MuteUser:output_type -> google.protobuf.Empty
-	33, // 49: starling.chat.v1.RoomService.UnmuteUser:output_type -> google.protobuf.Empty
-	31, // 50: starling.chat.v1.RoomService.ListAudit:output_type -> starling.chat.v1.ListAuditResponse
-	33, // [33:51] is the sub-list for method output_type
-	15, // [15:33] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	4,  // 4: starling.chat.v1.RoomResponse.marker:type_name -> starling.chat.v1.RoomMarker
+	5,  // 5: starling.chat.v1.RoomResponse.prefs:type_name -> starling.chat.v1.RoomPrefs
+	0,  // 6: starling.chat.v1.CreateRoomRequest.profile:type_name -> starling.chat.v1.RoomProfile
+	7,  // 7: starling.chat.v1.CreateRoomRequest.members:type_name -> starling.chat.v1.NewMember
+	2,  // 8: starling.chat.v1.CreateRoomRequest.settings:type_name -> starling.chat.v1.RoomSettingsChange
+	3,  // 9: starling.chat.v1.OpenRoomResponse.room:type_name -> starling.chat.v1.RoomInfo
+	0,  // 10: starling.chat.v1.UpdateRoomRequest.profile:type_name -> starling.chat.v1.RoomProfile
+	2,  // 11: starling.chat.v1.UpdateRoomRequest.settings:type_name -> starling.chat.v1.RoomSettingsChange
+	17, // 12: starling.chat.v1.ListRoomMembersResponse.members:type_name -> starling.chat.v1.RoomMember
+	22, // 13: starling.chat.v1.AddMembersResponse.failed:type_name -> starling.chat.v1.FailedUser
+	26, // 14: starling.chat.v1.ListBansResponse.bans:type_name -> starling.chat.v1.RestrictedUser
+	26, // 15: starling.chat.v1.ListMutesResponse.mutes:type_name -> starling.chat.v1.RestrictedUser
+	32, // 16: starling.chat.v1.ListAuditResponse.entries:type_name -> starling.chat.v1.AuditEntry
+	8,  // 17: starling.chat.v1.RoomService.CreateRoom:input_type -> starling.chat.v1.CreateRoomRequest
+	9,  // 18: starling.chat.v1.RoomService.OpenRoom:input_type -> starling.chat.v1.OpenRoomRequest
+	11, // 19: starling.chat.v1.RoomService.GetRoom:input_type -> starling.chat.v1.GetRoomRequest
+	12, // 20: starling.chat.v1.RoomService.UpdateRoom:input_type -> starling.chat.v1.UpdateRoomRequest
+	14, // 21: starling.chat.v1.RoomService.ArchiveRoom:input_type -> starling.chat.v1.ArchiveRoomRequest
+	15, // 22: starling.chat.v1.RoomService.DeleteRoom:input_type -> starling.chat.v1.DeleteRoomRequest
+	16, // 23: starling.chat.v1.RoomService.ListRoomMembers:input_type -> starling.chat.v1.ListRoomMembersRequest
+	19, // 24: starling.chat.v1.RoomService.GetRoomMember:input_type -> starling.chat.v1.GetRoomMemberRequest
+	20, // 25: starling.chat.v1.RoomService.AddMembers:input_type -> starling.chat.v1.AddMembersRequest
+	23, // 26: starling.chat.v1.RoomService.SetMemberRole:input_type -> starling.chat.v1.SetMemberRoleRequest
+	24, // 27: starling.chat.v1.RoomService.RemoveMember:input_type -> starling.chat.v1.RemoveMemberRequest
+	25, // 28: starling.chat.v1.RoomService.ListBans:input_type -> starling.chat.v1.ListRestrictionsRequest
+	29, // 29: starling.chat.v1.RoomService.BanUser:input_type -> starling.chat.v1.RestrictUserRequest
+	30, // 30: starling.chat.v1.RoomService.UnbanUser:input_type -> starling.chat.v1.FreeUserRequest
+	25, // 31: starling.chat.v1.RoomService.ListMutes:input_type -> starling.chat.v1.ListRestrictionsRequest
+	29, // 32: starling.chat.v1.RoomService.MuteUser:input_type -> starling.chat.v1.RestrictUserRequest
+	30, // 33: starling.chat.v1.RoomService.UnmuteUser:input_type -> starling.chat.v1.FreeUserRequest
+	31, // 34: starling.chat.v1.RoomService.ListAudit:input_type -> starling.chat.v1.ListAuditRequest
+	6,  // 35: starling.chat.v1.RoomService.CreateRoom:output_type -> starling.chat.v1.RoomResponse
+	10, // 36: starling.chat.v1.RoomService.OpenRoom:output_type -> starling.chat.v1.OpenRoomResponse
+	6,  // 37: starling.chat.v1.RoomService.GetRoom:output_type -> starling.chat.v1.RoomResponse
+	13, // 38: starling.chat.v1.RoomService.UpdateRoom:output_type -> starling.chat.v1.UpdateRoomResponse
+	35, // 39: starling.chat.v1.RoomService.ArchiveRoom:output_type -> google.protobuf.Empty
+	35, // 40: starling.chat.v1.RoomService.DeleteRoom:output_type -> google.protobuf.Empty
+	18, // 41: starling.chat.v1.RoomService.ListRoomMembers:output_type -> starling.chat.v1.ListRoomMembersResponse
+	17, // 42: starling.chat.v1.RoomService.GetRoomMember:output_type -> starling.chat.v1.RoomMember
+	21, // 43: starling.chat.v1.RoomService.AddMembers:output_type -> starling.chat.v1.AddMembersResponse
+	35, // 44: starling.chat.v1.RoomService.SetMemberRole:output_type -> google.protobuf.Empty
+	35, // 45: starling.chat.v1.RoomService.RemoveMember:output_type -> google.protobuf.Empty
+	27, // 46: starling.chat.v1.RoomService.ListBans:output_type -> starling.chat.v1.ListBansResponse
+	35, // 47: starling.chat.v1.RoomService.BanUser:output_type -> google.protobuf.Empty
+	35, // 48: starling.chat.v1.RoomService.UnbanUser:output_type -> google.protobuf.Empty
+	28, // 49: starling.chat.v1.RoomService.ListMutes:output_type -> starling.chat.v1.ListMutesResponse
+	35, // 50: starling.chat.v1.RoomService.MuteUser:output_type -> google.protobuf.Empty
+	35, // 51: starling.chat.v1.RoomService.UnmuteUser:output_type -> google.protobuf.Empty
+	33, // 52: starling.chat.v1.RoomService.ListAudit:output_type -> starling.chat.v1.ListAuditResponse
+	35, // [35:53] is the sub-list for method output_type
+	17, // [17:35] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_starling_chat_v1_rooms_proto_init() }
@@ -2545,25 +2684,25 @@ func file_starling_chat_v1_rooms_proto_init() {
 	file_starling_chat_v1_rooms_proto_msgTypes[1].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[2].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[3].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[4].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[10].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[14].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[6].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[12].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[16].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[23].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[24].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[18].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[25].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[26].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[27].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[28].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[29].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[30].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[31].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[32].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[33].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_chat_v1_rooms_proto_rawDesc), len(file_starling_chat_v1_rooms_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
