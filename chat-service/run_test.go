@@ -384,3 +384,44 @@ func TestRepeatedRequest(t *testing.T) {
 		noEvent(t, live)
 	}
 }
+
+// TestRepeatedByKey: the gateway may repeat an event with a key at any replica, and gets the first answer; without one nobody answers the repeat of
+// what does harm twice.
+func TestRepeatedByKey(t *testing.T) {
+	s := newSystem(t, 2)
+	s.enter("ann", "r")
+	for _, e := range []struct{ name, with string }{
+		{"room:create", `"kind":"private"`},
+		{"room:update", `"roomId":"r","profile":{"topic":"x"},"ifVersion":1`},
+		{"room:invite", `"roomId":"r"`},
+		{"room:add", `"roomId":"r","userIds":["bob","cid"]`},
+		{"room:delete", `"roomId":"r"`},
+	} {
+		var want map[string]any
+		for attempt := range uint32(4) {
+			keyed := event("ann", "/", e.name, `[{`+e.with+`,"key":"k of `+e.name+`"}]`)
+			keyed.Attempt = attempt
+			reply, err := s.request(keyed)
+			if err != nil || reply.GetFault() != nil {
+				t.Fatalf("%s, attempt %d = %v, %v", e.name, attempt, reply, err)
+			}
+			got := first(t, reply.GetAckArgs())
+			if attempt == 0 {
+				want = got
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s, attempt %d (-want +got):\n%s", e.name, attempt, diff)
+			}
+		}
+		bare := event("ann", "/", e.name, `[{`+e.with+`}]`)
+		bare.Attempt = 1
+		to, _ := subject.ClientEvent("/", e.name)
+		raw, _ := proto.Marshal(bare)
+		if msg, err := s.nc.Request(to, raw, 300*time.Millisecond); !errors.Is(err, nats.ErrTimeout) {
+			t.Errorf("second attempt of %s without a key = %v, %v, want no answer", e.name, msg, err)
+		}
+	}
+	if rooms := s.ack("ann", "/", "room:list", `[]`)["rooms"].([]any); len(rooms) != 1 {
+		t.Errorf("ann has %d rooms, want the one that was created once", len(rooms))
+	}
+}
