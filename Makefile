@@ -126,7 +126,7 @@ attack-short: ## The attacks in less than a minute
 	@$(MAKE) attack ARGS="-short $(ARGS)"
 
 .PHONY: compose-test
-compose-test: ## docker-compose.yml for real: three gateways, the e2e suite through the balancer, a rolling stop
+compose-test: ## docker-compose.yml for real: the e2e suite, then every container restarted and killed under load (ARGS=--help)
 	@deploy/docker/compose-test.sh $(ARGS)
 
 .PHONY: k8s-test

@@ -1,31 +1,49 @@
 #!/usr/bin/env bash
-# compose-test.sh - docker-compose.yml for real: three gateways behind the balancer, the end-to-end suite through it,
-# and a rolling stop of gateways; everything it made is removed again, whatever happens.
+# compose-test.sh - docker-compose.yml for real: three gateways behind the balancer, what accounts and containers must not be able to
+# do, the end-to-end suite, and official clients that chat while every container is restarted and killed, gateways come and go,
+# and everything goes down and comes up again over its data. Everything it made is removed again, whatever happens; images that it
+# built stay, for --no-build.
 #
-# Usage: compose-test.sh [--keep] [--no-build] [--by-tag] [SUITE...]
+# Usage: compose-test.sh [--keep] [--no-build] [--by-tag] [--steps=LIST] [--report=FILE] [SUITE...]
 #
-#   --keep       leave the containers running (prints how to remove them)
-#   --no-build   take the images as they are
-#   --by-tag     ignore the digests of others' images, for a machine with images of its own under their tags
-#   SUITE        names of test files in test/e2e, without .test.js; all of them by default
+#   --keep         leave the containers running (prints how to remove them)
+#   --no-build     take the images as they are
+#   --by-tag       ignore the digests of others' images, for a machine with images of its own under their tags
+#   --steps=LIST   all of them by default, in this order:
+#                    suite     the end-to-end suite, through the balancer
+#                    requests  gateways come and go under plain requests
+#                    restarts  every container is restarted, one after the other
+#                    kills     every container is killed; NATS and PostgreSQL stay away for 10 s
+#                    scale     gateways from 3 to 1, 5 and 3
+#                    volume    NATS loses its volume
+#                    down      down, and up again over the data
+#   --report=FILE  write the report there, as Markdown
+#   SUITE          names of test files in test/e2e, without .test.js; all of them by default
 #
-# Needs docker with the compose plugin, node and npm. Where no engine answers and the shared scripts for machines
+# The load: CROWD_CLIENTS clients (60), CROWD_RATE messages a second of all of them (30), CROWD_WAIT seconds that no client may wait for an
+# ack while a part that there are several of goes away (unset: the report tells, and nothing fails).
+#
+# Needs docker with the compose plugin, node, npm, openssl and curl. Where no engine answers and the shared scripts for machines
 # without a registry lie beside the repository (../shared/docker), they start one with stand-ins for the images.
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 
-keep='' build=--build by_tag='' suites=()
+all_steps=suite,requests,restarts,kills,scale,volume,down
+keep='' build=--build by_tag='' steps=$all_steps report='' suites=()
 for arg; do
 	case $arg in
 	--keep) keep=1 ;;
 	--no-build) build='' ;;
 	--by-tag) by_tag=1 ;;
+	--steps=*) steps=${arg#*=} ;;
+	--report=*) report=${arg#*=} ;;
 	-h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0"; exit ;;
 	-*) echo "unknown argument: $arg (see --help)" >&2; exit 2 ;;
 	*) suites+=("$arg") ;;
 	esac
 done
-say() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
+results=$(mktemp -d)
+. deploy/trial.sh
 
 # ---- the engine
 engine=../shared/docker
@@ -35,14 +53,10 @@ if ! docker version --format '{{.Server.Version}}' >/dev/null 2>&1 || ! docker c
 	"$engine/engine.sh"
 	"$engine/standins.sh"
 fi
-for tool in node npm curl openssl; do
-	command -v "$tool" >/dev/null || { echo "needs $tool" >&2; exit 1; }
-done
 
 # ---- settings: those of the suite, fresh secrets, and none of the user's .env
 project=starling-test-$$
 port=$(node -e 'const s=require("net").createServer().listen(0,"127.0.0.1",()=>{console.log(s.address().port);s.close()})')
-random() { openssl rand -hex 24; }
 API_KEY=$(random) JWT_SECRET=$(random) KEY_ENCRYPTION_SECRET=$(random) POSTGRES_PASSWORD=$(random)
 export API_KEY JWT_SECRET KEY_ENCRYPTION_SECRET POSTGRES_PASSWORD
 for name in AUTH CHAT PRESENCE; do export "${name}_DB_PASSWORD=$(random)" "${name}_DB_OWNER_PASSWORD=$(random)"; done
@@ -52,28 +66,41 @@ export AUTH_AUTO_PROVISION=true REGISTRATION=true FRONTEND_URL=http://app.exampl
 # The suite's clients come from one address, Docker's bridge.
 export LIMIT_EXEMPT_NETWORKS=10.0.0.0/8,172.16.0.0/12,192.168.0.0/16
 export STARLING_PORT=$port STARLING_BIND=127.0.0.1 STARLING_VERSION=compose-test
-results=$(mktemp -d)
 file=docker-compose.yml
 if [ -n "$by_tag" ]; then
 	file=$results/docker-compose.yml
 	sed -E "s/@sha256:[0-9a-f]{64}//" deploy/docker/Dockerfile >"$results/Dockerfile"
 	sed -E "s/@sha256:[0-9a-f]{64}//; s%^( *dockerfile:).*%\1 $results/Dockerfile%" docker-compose.yml >"$file"
 fi
-compose() { docker compose --project-name "$project" --project-directory "$PWD" --file "$file" --env-file /dev/null "$@"; }
+compose() { bounded docker compose --project-name "$project" --project-directory "$PWD" --file "$file" --env-file /dev/null "$@"; }
+
+about() {
+	local base
+	base=$(docker image inspect --format '{{index .Config.Labels "standin"}}' postgres:17-alpine 2>/dev/null || true)
+	cat <<END
+Written by \`make compose-test\` (\`deploy/docker/compose-test.sh\`) on $(date -u +%Y-%m-%d) of commit $(git rev-parse --short HEAD): Docker $(docker version --format '{{.Server.Version}}'),
+compose $(docker compose version --short), $(nproc) CPUs${base:+, stand-ins for the public images}. Three gateways, one of everything else; the clients run on the same machine.
+END
+}
 
 finish() {
-	status=$?
+	local status=$? left
 	trap - EXIT INT TERM
+	stop_crowd
+	deadline=$((SECONDS + 600))
 	if [ $status != 0 ]; then
 		say "FAILED; the last lines of each container"
 		compose ps --all || true
 		compose logs --no-color --tail 60 2>&1 | cut -c1-400 || true
 	fi
+	write_report $status "docker-compose.yml, run" "$(about)" || true
 	if [ -n "$keep" ]; then
 		echo "left running: docker compose -p $project down -v"
 	else
 		say "removing everything"
 		compose down --volumes --remove-orphans --timeout 5 >/dev/null 2>&1 || true
+		left=$(for kind in "container ls --all" "volume ls" "network ls"; do docker $kind --quiet --filter "label=com.docker.compose.project=$project"; done)
+		[ -z "$left" ] || { echo "left behind: $left" >&2; status=1; }
 	fi
 	rm -rf "$results"
 	exit $status
@@ -88,17 +115,19 @@ if [ -n "$build" ]; then
 fi
 say "starting with three gateways"
 started=$SECONDS
-compose up --detach --wait --wait-timeout 600 --scale gateway=3
-echo "up after $((SECONDS - started)) s"
+# A container that cannot be started, or is not healthy within the time, is an error.
+up() { compose up --detach --wait --wait-timeout 600 --no-recreate --scale "gateway=$1" >"$results/up.log" 2>&1 || { cat "$results/up.log" >&2; fail "docker compose up"; }; }
+up 3
+ok "Up and healthy with three gateways after $((SECONDS - started)) s."
 url=http://127.0.0.1:$port
 curl -fsS --max-time 5 -o /dev/null "$url/"
 
 # ---- least privilege, seen from inside
-say "what must not be reachable"
+say "what must not be possible"
 refused() {
 	what=$1; shift
-	if "$@" >"$results/out" 2>&1; then echo "FAILED: $what was possible" >&2; cat "$results/out" >&2; exit 1; fi
-	echo "ok: $what is refused"
+	if "$@" >"$results/out" 2>&1; then cat "$results/out" >&2; fail "$what was possible"; fi
+	ok "Refused: $what."
 }
 as() { role=$1 password=$2; shift 2; compose exec -T -e PGPASSWORD="$password" postgres psql -h postgres -U "$role" -d starling -v ON_ERROR_STOP=1 -qtA "$@"; }
 as starling_chat "$CHAT_DB_PASSWORD" -c 'SELECT count(*) FROM rooms' >/dev/null
@@ -107,40 +136,133 @@ refused "a change of the table of migrations by a running service" as starling_c
 refused "another database for a service" as starling_chat "$CHAT_DB_PASSWORD" -d postgres -c 'SELECT 1'
 refused "another database for an owner" as starling_chat_owner "$CHAT_DB_OWNER_PASSWORD" -d template1 -c 'SELECT 1'
 refused "one owner's password for another" as starling_auth_owner "$CHAT_DB_OWNER_PASSWORD" -c 'SELECT 1'
-[ "$(as postgres "$POSTGRES_PASSWORD" -c 'SHOW data_checksums')" = on ] || { echo "FAILED: PostgreSQL's pages have no checksums" >&2; exit 1; }
-refused "DDL by a running service" as starling_chat "$CHAT_DB_PASSWORD" -c 'CREATE TABLE t (a int)'
-refused "another service's schema" as starling_chat "$CHAT_DB_PASSWORD" -c 'SELECT count(*) FROM auth.goose_db_version'
+[ "$(as postgres "$POSTGRES_PASSWORD" -c 'SHOW data_checksums')" = on ] || fail "PostgreSQL's pages have no checksums"
+for service in auth chat presence; do
+	password=${service^^}_DB_PASSWORD
+	as "starling_$service" "${!password}" -c 'SELECT 1' >/dev/null || fail "$service's role cannot log in"
+	refused "DDL by running $service-service" as "starling_$service" "${!password}" -c 'CREATE TABLE t (a int)'
+	for other in auth chat presence; do
+		[ $other != $service ] || continue
+		refused "the schema of $other for $service" as "starling_$service" "${!password}" -c "SELECT count(*) FROM $other.goose_db_version"
+		refused "the role of $other for $service" as "starling_$service" "${!password}" -c "SET ROLE starling_$other"
+	done
+	refused "the owner's role for $service" as "starling_$service" "${!password}" -c "SET ROLE starling_${service}_owner"
+	refused "a program of the machine for $service" as "starling_$service" "${!password}" -c "COPY (SELECT 1) TO PROGRAM 'true'"
+done
 refused "PostgreSQL's address for the balancer" compose exec -T lb wget -q -T 2 -O /dev/null http://postgres:5432/
 refused "the metrics from outside" curl -fsS --max-time 5 "$url/metrics"
+# nats WORDS...: what NATS answers to a client that sends them, by its own protocol
+nats() { compose exec -T nats sh -c "{ printf '%s\r\n' \"\$@\"; sleep 2; } | timeout 10 nc 127.0.0.1 4222" sh "$@" >"$results/out" 2>&1 || true; }
+login() { echo "CONNECT {\"verbose\":false,\"user\":\"$1\",\"pass\":\"$2\"}"; }
+if compose exec -T nats sh -c 'command -v nc' >/dev/null 2>&1; then
+	nats "$(login gateway "$NATS_GATEWAY_PASSWORD")" PING
+	grep -q PONG "$results/out" || { cat "$results/out" >&2; fail "a gateway's password is not taken by NATS"; }
+	denies() { # WHAT WORDS...
+		nats "${@:2}" PING
+		grep -qi 'authorization violation\|permissions violation' "$results/out" || { cat "$results/out" >&2; fail "NATS lets $1"; }
+		ok "NATS does not let $1."
+	}
+	denies "a client without a password in" 'CONNECT {"verbose":false}'
+	denies "the password of another service in" "$(login chat-service "$NATS_GATEWAY_PASSWORD")"
+	denies "a gateway publish what rooms say" "$(login gateway "$NATS_GATEWAY_PASSWORD")" 'PUB room.v1.x 2' '{}'
+	denies "auth-service read what clients send" "$(login auth-service "$NATS_AUTH_PASSWORD")" 'SUB client.v1.> 1'
+	denies "presence-service read a room" "$(login presence-service "$NATS_PRESENCE_PASSWORD")" 'SUB room.v1.> 1'
+	denies "chat-service remove the stream" "$(login chat-service "$NATS_CHAT_PASSWORD")" 'PUB $JS.API.STREAM.DELETE.ROOMS 0' ''
+else
+	echo "not tried, for NATS's image has no nc: what its accounts must not do"
+fi
+
+# ---- what containers are, seen from the engine
+say "containers"
+for id in $(compose ps --all --quiet); do
+	name=$(docker inspect -f '{{index .Config.Labels "com.docker.compose.service"}}' "$id")
+	read -r readonly memory processes privileged <<<"$(docker inspect -f '{{.HostConfig.ReadonlyRootfs}} {{.HostConfig.Memory}} {{.HostConfig.PidsLimit}} {{.HostConfig.Privileged}}' "$id")"
+	[ "$readonly $privileged" = "true false" ] && [ "$memory" -gt 0 ] && [ "$processes" -gt 0 ] || fail "$name: root read-only $readonly, memory $memory, processes $processes, privileged $privileged"
+	docker inspect -f '{{.HostConfig.CapDrop}} {{.HostConfig.SecurityOpt}}' "$id" | grep -q '^\[ALL\] .*no-new-privileges' || fail "$name keeps capabilities, or may gain privileges"
+	pid=$(docker inspect -f '{{.State.Pid}}' "$id")
+	[ "$pid" != 0 ] && [ -r "/proc/$pid/status" ] || continue # it has ended, or runs on another machine
+	read -r uid caps gains <<<"$(awk '/^Uid:/ {uid = $3} /^CapEff:/ {caps = $2} /^NoNewPrivs:/ {gains = $2} END {print uid, caps, gains}' "/proc/$pid/status")"
+	[ "$uid" != 0 ] && [ "$caps" = 0000000000000000 ] && [ "$gains" = 1 ] || fail "$name runs as $uid with the capabilities $caps, no_new_privs $gains"
+	echo "$name runs as $uid, without capabilities, within $memory bytes and $processes processes"
+done
+ok "No container that goes on runs as root, has a capability or may gain one, writes to its image, or has no limit of memory and processes."
 
 # ---- the suite
-say "the end-to-end suite through the balancer"
-(
-	cd test/e2e
-	npm ci --no-audit --no-fund --loglevel=error
-	STARLING_URLS=$url,$url,$url npm test -- "${suites[@]}"
-)
+(cd test/e2e && bounded npm ci --no-audit --no-fund --loglevel=error)
+if step suite 5400 "the end-to-end suite through the balancer"; then
+	suite "$url" "${suites[@]}"
+	ok "The end-to-end suite passes${suites[0]:+ (${suites[*]})}."
+fi
 
 # ---- gateways come and go under requests
-say "requests while gateways stop and start"
-: >"$results/codes"
-touch "$results/load"
-while [ -e "$results/load" ]; do
-	curl -s -o /dev/null --max-time 10 -w '%{http_code}\n' "$url/healthz" >>"$results/codes" || true
-	sleep 0.05
-done &
-load=$!
-compose up --detach --wait --no-recreate --scale gateway=1 >/dev/null 2>&1
-compose up --detach --wait --no-recreate --scale gateway=3 >/dev/null 2>&1
-rm "$results/load"
-wait "$load"
-sort "$results/codes" | uniq -c
-if grep -qv '^200$' "$results/codes"; then echo "FAILED: requests were lost" >&2; exit 1; fi
-
-# ---- what the log says about permissions
-if compose logs --no-color 2>/dev/null | grep -i 'permissions violation\|permission denied' | grep -v '^postgres' >"$results/denied"; then
-	echo "FAILED: a service lacks a right" >&2
-	head -5 "$results/denied" >&2
-	exit 1
+if step requests 1200 "requests while gateways stop and start"; then
+	: >"$results/codes"
+	touch "$results/load"
+	while [ -e "$results/load" ]; do
+		curl -s -o /dev/null --max-time 10 -w '%{http_code}\n' "$url/healthz" >>"$results/codes" || true
+		sleep 0.05
+	done &
+	load=$!
+	up 1
+	up 3
+	rm "$results/load"
+	wait "$load"
+	sort "$results/codes" | uniq -c
+	! grep -qv '^200$' "$results/codes" || fail "requests were lost"
+	ok "$(wc -l <"$results/codes") requests, each answered with 200, while two gateways stopped and started."
 fi
+
+# denied: what the log says about permissions
+denied() {
+	compose logs --no-color 2>/dev/null | grep -i 'permissions violation\|permission denied' | grep -v '^postgres\|^nats' >"$results/denied" || true
+	[ ! -s "$results/denied" ] || { head -5 "$results/denied" >&2; fail "a service lacks a right"; }
+}
+
+# ---- clients that chat while parts of it go away
+pass
+! [[ $steps =~ restarts|kills|scale|volume|down ]] || start_crowd "$url"
+for how in restarts kills; do
+	step $how 3600 "every container ($how)" || continue
+	for service in gateway chat-service presence-service auth-service lb nats postgres; do
+		i=0
+		for id in $(compose ps -q "$service"); do
+			i=$((i + 1)) kind=outage name=$service
+			[ $service != gateway ] || kind=phase name="gateway $i"
+			if [ $how = restarts ]; then
+				tell $kind "$name is restarted"
+				bounded docker restart --time 60 "$id" >/dev/null
+			else
+				away=0
+				case $service in nats | postgres) away=10 ;; esac
+				tell $kind "$name is killed$([ $away = 0 ] || echo " and away for $away s")"
+				bounded docker kill "$id" >/dev/null
+				sleep $away
+				bounded docker start "$id" >/dev/null
+			fi
+			up 3
+		done
+	done
+done
+if step scale 1800 "scaled"; then
+	for n in 1 5 3; do
+		tell phase "scaled to $n gateways"
+		up $n
+	done
+fi
+if step volume 900 "NATS loses its volume"; then
+	tell outage "NATS loses its volume"
+	compose rm --stop --force nats nats-volume >/dev/null 2>&1
+	bounded docker volume rm "${project}_nats" >/dev/null
+	up 3
+	ok "JetStream's volume may be lost: its clients begin afresh, and read from PostgreSQL what they missed."
+fi
+if step down 1800 "down, and up again over the same data"; then
+	denied
+	tell outage "down, and up again"
+	compose down --timeout 60 >/dev/null 2>&1
+	up 3
+fi
+pass
+end_crowd
+denied
 say "passed"

@@ -1,10 +1,12 @@
 // A crowd of official clients that chat without pause while somebody rolls, kills and scales the system under them, and what they saw:
 // messages lost and delivered twice, sessions recovered, and how long the unluckiest client waited. It takes commands on stdin, each a
-// line, and answers each with a line of JSON:
+// line, and answers each with a line that says how the phase before went:
 //
 //   phase NAME   what follows happens in this phase; answered when every client is served again
 //   outage NAME  the same, and clients may wait for longer than --longest
-//   end          stops sending, holds what every client saw against the rooms' history; then the crowd goes
+//   end          stops sending, holds what every client saw against the rooms' history; then the crowd goes, with 1 where promises were broken
+//
+// The results are written anew with each phase, so that those of a crowd that was ended tell how far it came.
 //
 //   JWT_SECRET=… node crowd.js --url=http://127.0.0.1:3000 --clients=60 --rooms=6 --rate=30 --results=crowd.json
 //   node crowd.js --table=crowd.json         the results as a Markdown table
@@ -43,7 +45,7 @@ function grouped(items, key) {
 /** What happened between two commands. */
 class Phase {
   constructor(name, outage = false) {
-    Object.assign(this, { name, outage, from: now(), waits: [], refusals: {}, disconnects: 0, recovered: 0, fresh: 0, connects: {}, repeated: 0 });
+    Object.assign(this, { name, outage, from: now(), waits: [], answer: 0, refusals: {}, disconnects: 0, recovered: 0, fresh: 0, connects: {}, repeated: 0 });
   }
 
   refused(code) { this.refusals[code] = (this.refusals[code] ?? 0) + 1; }
@@ -57,11 +59,13 @@ class Phase {
   summary() {
     const sorted = this.waits.toSorted((a, b) => a - b);
     const at = (share) => Math.round(sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0);
-    const { name, refusals, disconnects, recovered, fresh, repeated } = this;
-    return {
-      name, seconds: Math.round((now() - this.from) / 100) / 10, acked: sorted.length, refusals, p50: at(0.5), p99: at(0.99), longest: at(1),
-      disconnects, recovered, fresh, connectsASecond: Math.max(0, ...Object.values(this.connects)), repeated,
+    const { name, outage, refusals, disconnects, recovered, fresh, repeated } = this;
+    this.told = { // what was lost is known at the end
+      name, outage, seconds: Math.round((now() - this.from) / 100) / 10, acked: sorted.length, lost: 0, undelivered: 0, repeated, refusals,
+      p50: at(0.5), p99: at(0.99), longest: at(1), answer: Math.round(this.answer),
+      disconnects, recovered, fresh, connectsASecond: Math.max(0, ...Object.values(this.connects)),
     };
+    return this.told;
   }
 }
 
@@ -154,9 +158,11 @@ class Member {
         if (this.gone) return;
         continue;
       }
+      const asked = now();
       const reply = await this.socket.timeout(10_000).emitWithAck('message:send', { roomId: this.room, content: clientMsgId, clientMsgId }).catch(() => undefined);
+      if (reply) this.crowd.phase.answer = Math.max(this.crowd.phase.answer, now() - asked);
       if (reply?.ok) {
-        this.crowd.acked.push({ room: this.room, seq: reply.seq, id: reply.id, clientMsgId });
+        this.crowd.acked.push({ room: this.room, seq: reply.seq, id: reply.id, clientMsgId, phase: this.crowd.phase });
         this.crowd.phase.waits.push(now() - this.began);
         this.served = this.began;
         return;
@@ -171,7 +177,7 @@ class Member {
 class Crowd {
   phase = new Phase('start');
   phases = [];
-  acked = []; // { room, seq, id, clientMsgId }
+  acked = []; // { room, seq, id, clientMsgId, phase }
   violations = [];
   ended = false;
 
@@ -198,6 +204,7 @@ class Crowd {
   next(name, outage) {
     const summary = this.phase.summary();
     this.phases.push(summary);
+    this.counts = { acked: this.acked.length }; // the others are known at the end
     if (options.longest && !this.phase.outage && summary.longest > Number(options.longest) * 1000) {
       this.violations.push(`a client waited ${summary.longest} ms for an ack: ${summary.name}`);
     }
@@ -211,7 +218,7 @@ class Crowd {
     Promise.all(this.talks).then(() => { quiet = true; });
     await this.#within('the last messages are acknowledged', () => quiet);
     const wanted = grouped(this.acked, (a) => a.room);
-    const missing = () => this.members.flatMap((m) => (wanted.get(m.room) ?? []).filter((a) => a.seq > m.first && !m.seen.has(a.seq)).map((a) => `${a.clientMsgId} by ${m.user.id}`));
+    const missing = () => this.members.flatMap((m) => (wanted.get(m.room) ?? []).filter((a) => a.seq > m.first && !m.seen.has(a.seq)).map((a) => ({ ...a, by: m.user.id })));
     const end = now() + 60_000;
     while (missing().length > 0 && now() < end) await pause(200);
     this.next('');
@@ -223,19 +230,28 @@ class Crowd {
       const byId = grouped(kept, (m) => m.clientMsgId);
       for (const a of messages) {
         const found = byId.get(a.clientMsgId) ?? [];
-        if (!found.some((m) => m.id === a.id && m.seq === a.seq)) lost.push(a.clientMsgId);
-        if (found.length > 1) twice.push(a.clientMsgId);
+        if (!found.some((m) => m.id === a.id && m.seq === a.seq)) lost.push(a);
+        if (found.length > 1) twice.push(a);
       }
     }
     for (const member of this.members) { member.gone = true; member.socket.close(); }
     const repeated = this.phases.reduce((sum, p) => sum + p.repeated, 0);
-    const counts = { acked: this.acked.length, lost: lost.length, undelivered: undelivered.length, repeated: repeated + twice.length };
-    const say = (list, what) => { if (list.length > 0) this.violations.push(`${list.length} ${what}: ${list.slice(0, 5).join(', ')}`); };
+    for (const a of lost) a.phase.told.lost += 1;
+    for (const a of undelivered) a.phase.told.undelivered += 1;
+    for (const a of twice) a.phase.told.repeated += 1;
+    this.counts = { acked: this.acked.length, lost: lost.length, undelivered: undelivered.length, repeated: repeated + twice.length };
+    const names = (list) => list.slice(0, 5).map((a) => (a.by ? `${a.clientMsgId} by ${a.by}` : a.clientMsgId)).join(', ');
+    const say = (list, what) => { if (list.length > 0) this.violations.push(`${list.length} ${what}: ${names(list)}`); };
     say(lost, 'acknowledged messages are not in the history of their room');
     say(twice, 'messages were stored more than once');
     say(undelivered, 'messages did not reach a member of their room');
     if (repeated > 0) this.violations.push(`${repeated} messages were delivered twice`);
-    return { clients: this.members.length, rooms: Number(options.rooms), rate: Number(options.rate), counts, violations: this.violations, phases: this.phases };
+  }
+
+  /** What is known so far. */
+  results() {
+    const { counts, violations, phases } = this;
+    return { clients: this.members.length, rooms: Number(options.rooms), rate: Number(options.rate), counts, violations, phases };
   }
 
   /** All messages of a room after a sequence, as a newcomer on the connection of a member reads them. */
@@ -274,18 +290,28 @@ class Crowd {
   }
 }
 
+const codes = (refusals) => Object.entries(refusals).map(([code, n]) => `${n} ${code}`).join(', ') || '–';
+
+/** How a phase went, in a line. */
+const line = (p) => `${p.name}: ${p.seconds} s, ${p.acked} messages acked; waits of ${p.p50} ms (p50), ${p.p99} ms (p99), ${p.longest} ms (longest), ` +
+  `the slowest answer ${p.answer} ms; ${p.disconnects} connections closed, ${p.recovered} recovered, ${p.fresh} fresh; ${p.repeated} repeated; refused: ${codes(p.refusals)}`;
+
 /** The results as Markdown. */
 function table(results) {
-  const { phases, counts } = results;
-  const codes = (refusals) => Object.entries(refusals).map(([code, n]) => `${n} ${code}`).join(', ') || '–';
-  const row = (p) => `| ${p.name} | ${p.seconds} | ${p.acked} | ${codes(p.refusals)} | ${p.p50} | ${p.p99} | ${p.longest} | ${p.disconnects} | ${p.recovered} | ${p.fresh} | ${p.connectsASecond} |`;
+  const { phases, counts, violations } = results;
+  const row = (p) => `| ${p.name} | ${p.seconds} | ${p.acked} | ${p.lost} | ${p.undelivered} | ${p.repeated} | ${codes(p.refusals)} | ${p.p50} | ${p.p99} | ${p.longest} | ${p.answer} | ${p.disconnects} | ${p.recovered} | ${p.fresh} | ${p.connectsASecond} |`;
+  const judged = counts.lost === undefined
+    ? 'The clients were ended before what they saw was held against the history: nothing is known of what was lost.'
+    : `Of these lost: ${counts.lost}, not delivered to a member: ${counts.undelivered}, delivered or stored twice: ${counts.repeated}.`;
   return [
-    `${results.clients} official clients in ${results.rooms} rooms, ${results.rate} messages a second. Acknowledged: ${counts.acked}; of these lost: ${counts.lost}, ` +
-      `not delivered to a member: ${counts.undelivered}, delivered or stored twice: ${counts.repeated}. A wait is the time from the first try to the ack, ` +
-      'refusals, reconnects and joining again included.',
+    `${results.clients} official clients in ${results.rooms} rooms, ${results.rate} messages a second. Acknowledged: ${counts.acked}. ${judged}`,
     '',
-    '| what was done | s | messages acked | refusals, sent again | wait p50, ms | p99 | longest of any client | connections closed | recovered | fresh sessions | most connects in a second |',
-    '|---|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|',
+    'A wait is the time from the first try of a message to its ack, refusals, reconnects and joining again included: the longest one is the longest ' +
+      'time that a client was not served. An answer is an ack or a refusal; the slowest is counted on a connection that lived on.',
+    '',
+    ...violations.map((v) => `* **Broken**: ${v}`), ...(violations.length > 0 ? [''] : []),
+    '| what was done | s | messages acked | lost | not delivered | repeated | refusals, sent again | wait p50, ms | p99 | longest of any client | slowest answer, ms | connections closed | recovered | fresh sessions | most connects in a second |',
+    '|---|--:|--:|--:|--:|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|',
     ...phases.map(row),
   ].join('\n');
 }
@@ -297,22 +323,24 @@ if (options.table) {
 if (!options.url) throw new Error('--url is not set');
 process.stdout.on('error', () => process.exit(1)); // whoever commands is gone
 const crowd = new Crowd();
-const say = (answer) => console.log(JSON.stringify(answer));
+const keep = () => { if (options.results) writeFileSync(options.results, `${JSON.stringify(crowd.results(), null, 2)}\n`); };
 await crowd.start();
-say({ started: crowd.members.length });
-for await (const line of createInterface({ input: process.stdin })) {
-  const [command, ...rest] = line.trim().split(' ');
-  if (command === 'phase' || command === 'outage') {
+console.log(`${crowd.members.length} clients are in their rooms`);
+for await (const command of createInterface({ input: process.stdin })) {
+  const [verb, ...rest] = command.trim().split(' ');
+  if (verb === 'phase' || verb === 'outage') {
     await crowd.settled();
-    say(crowd.next(rest.join(' '), command === 'outage'));
-  } else if (command === 'end') {
+    console.log(line(crowd.next(rest.join(' '), verb === 'outage')));
+    keep();
+  } else if (verb === 'end') {
     await crowd.settled();
-    const results = await crowd.end();
-    if (options.results) writeFileSync(options.results, `${JSON.stringify(results, null, 2)}\n`);
-    say({ counts: results.counts, violations: results.violations });
-    process.exit(results.violations.length > 0 ? 1 : 0);
+    await crowd.end();
+    keep();
+    const { acked, lost, undelivered, repeated } = crowd.counts;
+    console.log([`${acked} messages acked, ${lost} lost, ${undelivered} not delivered to a member, ${repeated} repeated`, ...crowd.violations].join('; '));
+    process.exit(crowd.violations.length > 0 ? 1 : 0);
   } else {
-    say({ error: `unknown command: ${command}` });
+    console.log(`unknown command: ${verb}`);
   }
 }
 process.exit(1); // nobody said end
