@@ -14,9 +14,11 @@ random() { openssl rand -hex 24; }
 for name in ${steps//,/ }; do
 	case ,$all_steps, in *,"$name",*) ;; *) echo "unknown step: $name (see --help)" >&2; exit 2 ;; esac
 done
-for name in node npm curl openssl timeout; do
-	command -v "$name" >/dev/null || { echo "needs $name" >&2; exit 1; }
-done
+# needs PROGRAM...: ends the test where one is missing
+needs() {
+	local name
+	for name; do command -v "$name" >/dev/null || { echo "needs $name" >&2; exit 1; }; done
+}
 : >"$results/checks.md"
 
 # ---- steps

@@ -44,6 +44,7 @@ for arg; do
 done
 results=$(mktemp -d)
 . deploy/trial.sh
+needs node npm curl openssl
 
 # ---- the engine
 engine=../shared/docker

@@ -60,6 +60,7 @@ for arg; do
 done
 results=$(mktemp -d)
 . deploy/trial.sh
+needs node npm curl openssl
 
 # ---- the cluster
 shared=../shared/kubernetes
@@ -70,9 +71,7 @@ if [ -z "${KUBECONFIG:-}" ]; then
 	eval "$("$shared/cluster.sh" env)"
 	: "${K8S_TEST_LOAD=$shared/cluster.sh load}"
 fi
-for tool in kubectl helm; do
-	command -v "$tool" >/dev/null || { echo "needs $tool" >&2; exit 1; }
-done
+needs kubectl helm
 namespace=starling-test-$$ release=starling engines=engines adapter_api=v1beta2.custom.metrics.k8s.io own_adapter=''
 k() { bounded kubectl --namespace "$namespace" "$@"; }
 # Helm 4 applies on the server's side, and refuses to take back what kubectl or the autoscaler has set (a number of pods) unless told to.

@@ -219,7 +219,7 @@ class Crowd {
     await this.#within('the last messages are acknowledged', () => quiet);
     const wanted = grouped(this.acked, (a) => a.room);
     const missing = () => this.members.flatMap((m) => (wanted.get(m.room) ?? []).filter((a) => a.seq > m.first && !m.seen.has(a.seq)).map((a) => ({ ...a, by: m.user.id })));
-    const end = now() + 60_000;
+    const end = now() + Math.min(60_000, patience);
     while (missing().length > 0 && now() < end) await pause(200);
     this.next('');
     const undelivered = missing();
