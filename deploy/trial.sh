@@ -10,6 +10,9 @@ say() { printf '\n== %s (%ss)\n' "$*" "$SECONDS"; }
 # ok TEXT...: something was seen to hold, which the report tells
 ok() { echo "ok: $*"; echo "* $*" >>"$results/checks.md"; }
 fail() { echo "FAILED: $*" >&2; echo "$*" >"$results/reason"; exit 1; }
+# A command that fails where nobody expects it ends the test, too.
+set -o errtrace
+trap 'echo "\`$BASH_COMMAND\` failed (line $LINENO)" >"$results/reason"' ERR
 random() { openssl rand -hex 24; }
 for name in ${steps//,/ }; do
 	case ,$all_steps, in *,"$name",*) ;; *) echo "unknown step: $name (see --help)" >&2; exit 2 ;; esac
@@ -99,7 +102,7 @@ write_report() {
 	local name
 	{
 		printf '# %s\n\n%s\n\n' "$2" "$3"
-		[ "$1" = 0 ] || printf '**It failed**: %s.\n\n' "$(cat "$results/reason" 2>/dev/null || echo "interrupted, or a command of the step that failed")"
+		[ "$1" = 0 ] || printf '**It failed**: %s.\n\n' "$(cat "$results/reason" 2>/dev/null || echo "it was interrupted")"
 		printf '| step | outcome | s |\n|---|---|--:|\n'
 		for name in ${all_steps//,/ }; do printf '| %s | %s | %s |\n' "$name" "${outcome[$name]:-not run}" "${took[$name]:-}"; done
 		echo

@@ -41,7 +41,7 @@ pass
 	}{
 		"one":           {true, []string{"| one | passed |", "| two | not run |", "* one holds"}},
 		"one,two":       {true, []string{"| one | passed |", "| two | not run: there is no second |"}},
-		"two,three,one": {false, []string{"| two | not run: there is no second |", "| one | passed |", "| three | failed |", "**It failed**"}},
+		"two,three,one": {false, []string{"| two | not run: there is no second |", "| one | passed |", "| three | failed |", "**It failed**: `false` failed"}},
 		"four,five":     {false, []string{"| four | failed |", "| five | not run |"}},
 		"five":          {false, []string{"| five | failed |", "**It failed**: five is broken."}},
 		"six":           {false, nil},
