@@ -87,7 +87,8 @@ END
 
 finish() {
 	local status=$? pod left
-	trap - EXIT INT TERM
+	trap - EXIT INT TERM ERR
+	status=$(judge $status)
 	stop_crowd
 	deadline=$((SECONDS + 900))
 	if [ $status != 0 ]; then
@@ -475,4 +476,4 @@ if [ -n "$old_secret" ]; then
 	ok "After that the old \`JWT_SECRET\` is worth nothing."
 fi
 denied
-say "passed"
+the_end

@@ -20,6 +20,8 @@ type container struct {
 	MemLimit    string   `yaml:"mem_limit"`
 	PidsLimit   int      `yaml:"pids_limit"`
 	StopSignal  string   `yaml:"stop_signal"`
+	Volumes     []string
+	Tmpfs       []string
 	Networks    []string
 	NetworkMode string `yaml:"network_mode"`
 	Environment map[string]any
@@ -33,6 +35,25 @@ func compose(t *testing.T) map[string]container {
 		t.Fatal(err)
 	}
 	return file.Services
+}
+
+// TestComposeLeavesNoVolumes: the folder that PostgreSQL's image declares as a volume is a named one or none, for every container of that
+// image: Docker would make one without a name, which outlives `down`.
+func TestComposeLeavesNoVolumes(t *testing.T) {
+	const folder = "/var/lib/postgresql/data"
+	found := 0
+	for name, c := range compose(t) {
+		if !strings.HasPrefix(c.Image, "postgres:") {
+			continue
+		}
+		found++
+		if !slices.Contains(c.Tmpfs, folder) && !slices.ContainsFunc(c.Volumes, func(v string) bool { return strings.HasSuffix(v, ":"+folder) }) {
+			t.Errorf("%s gets a volume without a name at %s", name, folder)
+		}
+	}
+	if found == 0 {
+		t.Error("no container of PostgreSQL's image was found")
+	}
 }
 
 // ownUser are images that run as a user of their own without being told: those of the services say so in the Dockerfile.

@@ -12,15 +12,16 @@ import (
 // is told as not run, and only what came to its end has passed.
 func TestTrial(t *testing.T) {
 	const script = `set -euo pipefail
-all_steps=one,two,three,four,five report=$results/report.md
+all_steps=one,two,three,four,five,six report=$results/report.md
 . deploy/trial.sh
-trap 'status=$?; stop_crowd; write_report $status Title "Of a test."' EXIT
+trap 'status=$(judge $?); trap - ERR; stop_crowd; write_report $status Title "Of a test."; exit $status' EXIT
 if step one 60 "the first"; then ok "one holds"; fi
 if step two 60 "the second"; then cannot "there is no second"; fi
 if step three 60 "the third"; then false; fi
 if step four 1 "the fourth"; then bounded sleep 3600; fi
 if step five 60 "the fifth"; then fail "five is broken"; fi
-pass
+if step six 60 "the sixth"; then exit 0; fi
+the_end
 `
 	run := func(steps string) (report string, ok bool) {
 		t.Helper()
@@ -44,7 +45,8 @@ pass
 		"two,three,one": {false, []string{"| two | not run: there is no second |", "| one | passed |", "| three | failed |", "**It failed**: `false` failed"}},
 		"four,five":     {false, []string{"| four | failed |", "| five | not run |"}},
 		"five":          {false, []string{"| five | failed |", "**It failed**: five is broken."}},
-		"six":           {false, nil},
+		"six":           {false, []string{"| six | failed |", "**It failed**: it ended before its end."}},
+		"seven":         {false, nil},
 	} {
 		report, ok := run(steps)
 		if ok != want.ok {
