@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -34,7 +35,7 @@ func TestAdapter(t *testing.T) {
 		"10.0.0.2": "m_connections{transport=\"polling\"} 2\nm_connections{transport=\"websocket\"} 40\n",
 	}
 	kubernetes := &client{base: api.URL, http: api.Client(), token: func() (string, error) { return "of-the-account", nil }}
-	a := &adapter{metric: "m_connections", pods: kubernetes.pods, value: func(_ context.Context, address string) (float64, error) {
+	a := &adapter{log: slog.New(slog.DiscardHandler), metric: "m_connections", pods: kubernetes.pods, value: func(_ context.Context, address string) (float64, error) {
 		text, ok := metrics[address]
 		if !ok {
 			return 0, fmt.Errorf("%s does not answer", address)

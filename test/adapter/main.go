@@ -29,13 +29,14 @@ func main() {
 	metric := flag.String("metric", "starling_gateway_connections", "name of the metric")
 	port := flag.Int("port", 8080, "port on which pods tell their metrics")
 	flag.Parse()
-	if err := run(*listen, *metric, *port); err != nil {
-		slog.Error("the adapter has ended", slog.Any("err", err))
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	if err := run(*listen, *metric, *port, log); err != nil {
+		log.Error("the adapter has ended", slog.Any("error", err))
 		os.Exit(1)
 	}
 }
 
-func run(listen, metric string, port int) error {
+func run(listen, metric string, port int, log *slog.Logger) error {
 	api, err := cluster()
 	if err != nil {
 		return fmt.Errorf("the cluster's API: %w", err)
@@ -44,7 +45,7 @@ func run(listen, metric string, port int) error {
 	if err != nil {
 		return fmt.Errorf("make a certificate: %w", err)
 	}
-	a := &adapter{metric: metric, pods: api.pods, value: func(ctx context.Context, address string) (float64, error) {
+	a := &adapter{log: log, metric: metric, pods: api.pods, value: func(ctx context.Context, address string) (float64, error) {
 		return scrape(ctx, fmt.Sprintf("http://%s/metrics", net.JoinHostPort(address, fmt.Sprint(port))), metric)
 	}}
 	server := &http.Server{
