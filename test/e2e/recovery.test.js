@@ -39,6 +39,55 @@ for (const [how, gateway] of [['the same gateway', 0], ['another gateway', 2]]) 
   });
 }
 
+/** The numbers of an offset: pairs of a room's number and the sequence up to which it was seen. */
+function numbersOf(offset) {
+  const raw = Buffer.from(offset.slice(3), 'base64url');
+  const numbers = [];
+  for (let i = 0, n = 0n, shift = 0n; i < raw.length; i += 1) {
+    n |= BigInt(raw[i] & 127) << shift;
+    shift += 7n;
+    if (raw[i] < 128) {
+      numbers.push(n);
+      [n, shift] = [0n, 0n];
+    }
+  }
+  return numbers;
+}
+
+function offsetOf(numbers) {
+  const bytes = numbers.flatMap((n) => {
+    const some = [];
+    for (let rest = n; ; rest >>= 7n) {
+      if (rest < 128n) return [...some, Number(rest)];
+      some.push(Number(rest & 127n) | 128);
+    }
+  });
+  return `o1.${Buffer.from(bytes).toString('base64url')}`;
+}
+
+for (const [how, seen] of [['nothing since', 0], ['its own removal', 1], ['a message after it', 2]]) {
+  test(`who was taken out while away and says to have seen ${how} gets nothing that happened after it`, async (t) => {
+    const [ann, bob] = [await newUser('ann'), await newUser('bob')];
+    const [a, b] = [await connect(t, ann), await connect(t, bob, { gateway: 1 })];
+    const { roomId: id } = (await a.emit('room:create', { kind: 'private', members: [{ userId: bob.id }] })).room;
+    for (const s of [a, b]) await s.join(id);
+    for (let i = 0; i < 100; i += 1) await a.patiently('message:send', { roomId: id, content: `before ${i}` });
+    const last = (await b.take('message:new', (m) => m.content === 'before 99')).seq;
+    await drop(b, 2, async () => {
+      assert.equal((await a.emit('room:remove', { roomId: id, userIds: [bob.id] })).done[0], bob.id);
+      for (let i = 0; i < 3; i += 1) assert.equal((await a.patiently('message:send', { roomId: id, content: 'secret' })).seq, last + 2 + i);
+      const numbers = numbersOf(b.socket._lastOffset);
+      assert.deepEqual(offsetOf(numbers), b.socket._lastOffset);
+      b.socket._lastOffset = offsetOf(numbers.map((n, i) => (i % 2 === 1 && n === BigInt(last) ? n + BigInt(seen) : n)));
+    });
+    assert.equal(b.socket.recovered, true);
+    await b.take('me:room-removed', (m) => m.roomId === id);
+    assert.equal((await b.emit('room:list')).rooms.length, 0);
+    assert.deepEqual(b.seen('message:new', (m) => m.content === 'secret'), []);
+    assert.equal(b.seen('room:user-left', (m) => m.userId === bob.id).length, seen === 0 ? 1 : 0);
+  });
+}
+
 test('a session that received no durable event is recovered', async (t) => {
   const ann = await newUser('ann');
   const a = await connect(t, ann, again);

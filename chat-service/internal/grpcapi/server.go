@@ -307,8 +307,12 @@ func (s *Server) GetHeads(ctx context.Context, r *chatv1.GetHeadsRequest) (*chat
 		if head.Member || r.GetAsUserId() == "" {
 			answer.Heads[string(id)] = head.Seq
 		}
-		if head.ByToken && !head.Member {
+		switch {
+		case head.Member || r.GetForUserId() == "":
+		case head.ByToken:
 			answer.ClosedRoomIds = append(answer.ClosedRoomIds, string(id))
+		default:
+			answer.LeftRoomIds = append(answer.LeftRoomIds, string(id))
 		}
 	}
 	return answer, nil

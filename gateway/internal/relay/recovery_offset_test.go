@@ -86,6 +86,38 @@ func TestForgedOffsetAfterEviction(t *testing.T) {
 	}
 }
 
+// TestForgedOffsetBehindEviction: a client that was evicted while away says that it has seen the eviction, or more, and gets nothing of what
+// happened after it. One that tells the truth gets what happened up to it. Other rooms do not suffer.
+func TestForgedOffsetBehindEviction(t *testing.T) {
+	f := newFleet(t, nil)
+	g1, g2 := f.start("g1"), f.start("g2")
+	for name, test := range map[string]struct {
+		seen uint64
+		want []int
+	}{"all of it": {0, []int{1, 2}}, "before": {1, []int{2}}, "the eviction": {2, nil}, "more": {3, nil}, "everything": {5, nil}} {
+		t.Run(name, func(*testing.T) {
+			room, other := "r"+name, "other"+name
+			a := f.guest("a", g1)
+			a.joins(room)
+			a.joins(other)
+			a.drops()
+			f.commit(room)
+			f.commit(room, func(e *eventv1.RoomEvent) { e.EvictUserId = "a" })
+			for range 3 {
+				f.commit(room) // of which a must learn nothing
+			}
+			a.offset = offsetOf(a.pid, 1, test.seen)
+			b := a.comes(g2)
+			b.wantRecovered(a, true)
+			b.wantEvents(room, test.want...)
+			b.Forget()
+			f.publish(other)
+			b.wantEvents(other, 1)
+			b.drops()
+		})
+	}
+}
+
 // TestOldNumberOfARoom: a number in an old offset must not be taken for another room's that has it by now.
 func TestOldNumberOfARoom(t *testing.T) {
 	f := newFleet(t, nil)

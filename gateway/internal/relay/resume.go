@@ -218,13 +218,32 @@ func (p *resumption) check(ctx context.Context) (why string, err error) {
 			return "missed", err
 		}
 	}
-	switch missed, err := p.missed(ctx); {
+	missed, left, err := p.missed(ctx)
+	switch {
 	case errors.Is(err, errAhead):
 		return "offset", nil
 	case err != nil || missed > uint64(p.relay.cfg.Recovery.MaxEvents): //nolint:gosec // a setting above 0
 		return "too_much", err
 	}
+	if err := p.dropForged(ctx, left); err != nil {
+		return "state", err
+	}
 	return "", nil
+}
+
+// dropForged drops of the rooms that the user has left those in which the client says to have seen more than the event that took it out: all
+// that it has not seen there happened without it.
+func (p *resumption) dropForged(ctx context.Context, left []string) error {
+	var failed error
+	p.rooms = slices.DeleteFunc(p.rooms, func(room clientRoom) bool {
+		if failed != nil || !slices.Contains(left, room.id) {
+			return false
+		}
+		ends, err := p.relay.replay.Evicts(ctx, room.id, room.seq, p.client.socket.UserID)
+		failed = err
+		return !ends
+	})
+	return failed
 }
 
 // notRecovered counts and logs why a socket is not recovered; its client gets a fresh one.
@@ -252,27 +271,25 @@ func resumeFrom(st *enginev1.SessionState, seqs map[uint32]uint64) []clientRoom 
 var errAhead = errors.New("the offset is ahead of the room")
 
 // missed counts what is to be replayed: a client that missed very much is better served with a history. Rooms that were opened by a
-// token, and by this one are not, are dropped before anything of them is read.
-func (p *resumption) missed(ctx context.Context) (uint64, error) {
+// token, and by this one are not, are dropped before anything of them is read. left are the rooms in which the user is no member any more.
+func (p *resumption) missed(ctx context.Context) (missed uint64, left []string, err error) {
 	res, err := p.heads(ctx, p.rooms, false)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	p.rooms = slices.DeleteFunc(p.rooms, func(room clientRoom) bool { return slices.Contains(res.GetClosedRoomIds(), room.id) })
-	missed := uint64(0)
 	for _, room := range p.rooms {
 		head := res.GetHeads()[room.id]
 		if room.seq > head {
-			return 0, errAhead
+			return 0, nil, errAhead
 		}
 		missed += head - room.seq
 	}
-	return missed, nil
+	return missed, res.GetLeftRoomIds(), nil
 }
 
-// stillMember drops the rooms that the user does not belong to: what a client says that it has seen may reach beyond the event
-// that ended its membership, which the replay then does not come across. A membership that ends from now on is noticed
-// by the joining socket.
+// stillMember drops the rooms that the user does not belong to: it may have been taken out behind what was replayed. A membership that ends from
+// now on is noticed by the joining socket.
 func (p *resumption) stillMember(ctx context.Context, rooms []clientRoom) ([]clientRoom, error) {
 	res, err := p.heads(ctx, rooms, true)
 	if err != nil {

@@ -222,6 +222,13 @@ func (c *chatService) GetHeads(_ context.Context, r *chatv1.GetHeadsRequest) (*c
 			res.ClosedRoomIds = append(res.ClosedRoomIds, id)
 		}
 	}
+	for _, id := range r.GetRoomIds() { // nobody comes again who was taken out
+		if slices.ContainsFunc(c.rooms[id], func(e *eventv1.RoomEvent) bool {
+			return r.GetForUserId() != "" && e.GetEvictUserId() == r.GetForUserId()
+		}) {
+			res.LeftRoomIds = append(res.LeftRoomIds, id)
+		}
+	}
 	for _, id := range r.GetRoomIds() {
 		evicted := slices.ContainsFunc(c.rooms[id], func(e *eventv1.RoomEvent) bool {
 			return r.GetAsUserId() != "" && e.GetEvictUserId() == r.GetAsUserId()

@@ -55,6 +55,24 @@ func (r Replay) Room(ctx context.Context, socket *session.Socket, roomID string,
 	}
 }
 
+// Evicts tells whether an event of a room after a sequence takes a user out.
+func (r Replay) Evicts(ctx context.Context, roomID string, after uint64, userID string) (bool, error) {
+	for {
+		res, err := r.Chat.ReadRoomEvents(ctx, &chatv1.ReadRoomEventsRequest{RoomId: roomID, AfterSeq: after, Limit: page})
+		if err != nil {
+			return false, fmt.Errorf("look for an eviction: %w", err)
+		}
+		for _, e := range res.GetEvents() {
+			if after = e.GetSeq(); e.GetEvictUserId() == userID {
+				return true, nil
+			}
+		}
+		if len(res.GetEvents()) == 0 || after >= res.GetHead() {
+			return false, nil
+		}
+	}
+}
+
 // queue queues one missed event, and waits when the queue has become long.
 func (r Replay) queue(ctx context.Context, socket *session.Socket, index uint32, e *sequence.Event) error {
 	if e.Name == "" || e.ExceptSocket == socket.ID || e.ExceptUser != "" && e.ExceptUser == socket.UserID {

@@ -1305,7 +1305,7 @@ type GetHeadsRequest struct {
 	RoomIds []string `protobuf:"bytes,1,rep,name=room_ids,json=roomIds,proto3" json:"room_ids,omitempty"`
 	// Only the rooms that this user is a member of; empty = all.
 	AsUserId string `protobuf:"bytes,2,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
-	// Where as_user_id is empty: the user for whom closed_room_ids is answered; empty = nobody.
+	// Where as_user_id is empty: the user for whom closed_room_ids and left_room_ids are answered; empty = nobody.
 	ForUserId string `protobuf:"bytes,3,opt,name=for_user_id,json=forUserId,proto3" json:"for_user_id,omitempty"`
 	// What the token of either user says.
 	Grants        []*v1.RoomGrant `protobuf:"bytes,4,rep,name=grants,proto3" json:"grants,omitempty"`
@@ -1377,6 +1377,8 @@ type GetHeadsResponse struct {
 	Heads map[string]uint64 `protobuf:"bytes,1,rep,name=heads,proto3" json:"heads,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
 	// The rooms in which for_user_id is a member because a token opened them, which the present one does not.
 	ClosedRoomIds []string `protobuf:"bytes,2,rep,name=closed_room_ids,json=closedRoomIds,proto3" json:"closed_room_ids,omitempty"`
+	// The other rooms in which for_user_id is no member.
+	LeftRoomIds   []string `protobuf:"bytes,3,rep,name=left_room_ids,json=leftRoomIds,proto3" json:"left_room_ids,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1421,6 +1423,13 @@ func (x *GetHeadsResponse) GetHeads() map[string]uint64 {
 func (x *GetHeadsResponse) GetClosedRoomIds() []string {
 	if x != nil {
 		return x.ClosedRoomIds
+	}
+	return nil
+}
+
+func (x *GetHeadsResponse) GetLeftRoomIds() []string {
+	if x != nil {
+		return x.LeftRoomIds
 	}
 	return nil
 }
@@ -1960,10 +1969,11 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\n" +
 	"as_user_id\x18\x02 \x01(\tR\basUserId\x12\x1e\n" +
 	"\vfor_user_id\x18\x03 \x01(\tR\tforUserId\x124\n" +
-	"\x06grants\x18\x04 \x03(\v2\x1c.starling.event.v1.RoomGrantR\x06grants\"\xb9\x01\n" +
+	"\x06grants\x18\x04 \x03(\v2\x1c.starling.event.v1.RoomGrantR\x06grants\"\xdd\x01\n" +
 	"\x10GetHeadsResponse\x12C\n" +
 	"\x05heads\x18\x01 \x03(\v2-.starling.chat.v1.GetHeadsResponse.HeadsEntryR\x05heads\x12&\n" +
-	"\x0fclosed_room_ids\x18\x02 \x03(\tR\rclosedRoomIds\x1a8\n" +
+	"\x0fclosed_room_ids\x18\x02 \x03(\tR\rclosedRoomIds\x12\"\n" +
+	"\rleft_room_ids\x18\x03 \x03(\tR\vleftRoomIds\x1a8\n" +
 	"\n" +
 	"HeadsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
