@@ -238,6 +238,59 @@ func TestEviction(t *testing.T) {
 		packet(11), packet(12), packet(13), packet(14))
 }
 
+// TestBar: an eviction tells a socket that joins what it cannot know by what was read of the room before, also where the event that says so does
+// not come for now.
+func TestBar(t *testing.T) {
+	h := newHub()
+	sockets := sessiontest.NewSockets(t)
+	a, ca := sockets.New(t, "/", "a")
+	b, cb := sockets.New(t, "/", "b")
+	unstored := sequence.Event{RoomID: "r", Name: "unstored", Args: []byte("[1]")}
+	enter(t, h, b, 5)
+	h.Bar("none", []string{"a"}, 6)
+
+	complete := func(head uint64) bool {
+		var flushes transport.FlushSet
+		defer flushes.Flush()
+		return h.CompleteJoin(a, "r", head, history(head), &flushes)
+	}
+	h.BeginJoin(a, "r", 0)
+	h.Bar("r", []string{"a", "b"}, 6)
+	apply(h, unstored)
+	if complete(5) {
+		t.Error("CompleteJoin with a history of before the eviction = true, want false")
+	}
+	h.AbortJoin(a, "r")
+	got(t, ca)
+
+	h.BeginJoin(a, "r", 0)
+	h.Bar("r", []string{"a"}, 6)
+	if !complete(7) { // it was let in again at 7
+		t.Error("CompleteJoin with a history of after the eviction = false, want true")
+	}
+	got(t, ca, "history to 7")
+
+	// It is inside, joins again, and is put out meanwhile: the refused join leaves nothing behind.
+	ca.Forget()
+	h.BeginJoin(a, "r", 0)
+	h.Bar("r", []string{"a"}, 7) // by an eviction of before, which is late
+	h.Bar("r", []string{"a"}, 8)
+	h.AbortJoin(a, "r")
+	apply(h, unstored)
+	got(t, ca)
+	if diff := cmp.Diff([]string{"a/r"}, h.evicted); diff != "" {
+		t.Errorf("Evicted: -want +got\n%s", diff)
+	}
+	enter(t, h, a, 9)
+	ca.Forget()
+	h.BeginJoin(a, "r", 0)
+	h.Bar("r", []string{"a"}, 8)
+	h.AbortJoin(a, "r")
+	apply(h, unstored)
+	got(t, ca, `42["unstored",1]`)
+	got(t, cb, "history to 5", `42["unstored",1]`, `42["unstored",1]`, `42["unstored",1]`)
+}
+
 func TestAbort(t *testing.T) {
 	h := newHub()
 	sockets := sessiontest.NewSockets(t)

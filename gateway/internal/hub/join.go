@@ -53,7 +53,8 @@ func (h *Hub) roomLocked(sh *shard, roomID string) *room {
 }
 
 // CompleteJoin lets a socket in: the prelude (history, ack) is queued, then what came after head. It reports false when events
-// between head and the room's present are not at hand; the caller reads the history again, and the socket goes on joining.
+// between head and the room's present are not at hand, or the user was taken out behind head; the caller reads the history again, and the socket
+// goes on joining.
 func (h *Hub) CompleteJoin(s *session.Socket, roomID string, head uint64, prelude []*transport.Message, flushes *transport.FlushSet) (bool, Effects) {
 	sh := h.shard(roomID)
 	sh.mu.Lock()
@@ -67,6 +68,9 @@ func (h *Hub) CompleteJoin(s *session.Socket, roomID string, head uint64, prelud
 	m := r.member(s)
 	if m == nil || m.joining == nil {
 		return true, fx
+	}
+	if m.joining.outOf > head {
+		return false, fx
 	}
 	r.seq.Start(head, sh.pend(r))
 	buffered, ok := m.joining.release(head, r.last())
@@ -120,6 +124,7 @@ func (h *Hub) AbortJoin(s *session.Socket, roomID string, flushes *transport.Flu
 		return fx
 	}
 	buffered, ok := m.joining.release(m.joining.from, r.last())
+	barred := m.joining.outOf > 0
 	m.joining = nil
 	if !ok {
 		fx.Lost = true
@@ -127,6 +132,9 @@ func (h *Hub) AbortJoin(s *session.Socket, roomID string, flushes *transport.Flu
 	}
 	h.pass(m, buffered, &fx)
 	flushes.Add(s.Conn())
+	if barred && m.evicted == nil { // the event that says so has not come
+		m.evict(&fx)
+	}
 	return fx
 }
 

@@ -77,6 +77,23 @@ func (h *Hub) Evict(roomID string, users []string, seq uint64) Effects {
 	return fx
 }
 
+// Bar has joins of the users' sockets that are under way go by nothing that is older than a sequence, that of an event that took the users out.
+func (h *Hub) Bar(roomID string, users []string, seq uint64) {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	r := sh.rooms[roomID]
+	if r == nil {
+		return
+	}
+	for i := range r.members {
+		m := &r.members[i]
+		if m.joining != nil && m.joining.from < seq && slices.Contains(users, m.socket.UserID) {
+			m.joining.outOf = max(m.joining.outOf, seq)
+		}
+	}
+}
+
 // Inside tells whether sockets of users are inside a room that joined it before a sequence.
 func (h *Hub) Inside(roomID string, users []string, seq uint64) bool {
 	sh := h.shard(roomID)
@@ -85,7 +102,7 @@ func (h *Hub) Inside(roomID string, users []string, seq uint64) bool {
 	return len(sh.rooms[roomID].inside(users, seq)) > 0
 }
 
-// inside lists the members of users that joined before a sequence. Those that are joining come across the event by themselves.
+// inside lists the members of users that joined before a sequence. Those that are joining come across the event by themselves, or are barred.
 func (r *room) inside(users []string, seq uint64) (list []*member) {
 	if r == nil {
 		return nil
@@ -176,6 +193,9 @@ type joining struct {
 	overflow bool
 	inside   bool   // the socket was a member before: it joins again
 	from     uint64 // what it had seen then
+	// outOf is the sequence of an event that takes the user out of the room, if an eviction tells of it while the socket joins: what is read
+	// of the room as it was before lets nobody in.
+	outOf uint64
 }
 
 func (j *joining) add(e sequence.Event) {

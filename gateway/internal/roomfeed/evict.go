@@ -56,12 +56,13 @@ func (f *Feed) evictions(ctx context.Context) error {
 	}
 }
 
-// evict returns when no socket of the users is inside the room that joined before the eviction.
+// evict returns when no socket of the users is inside the room that joined before the eviction, nor will be.
 func (f *Feed) evict(ctx context.Context, e *eventv1.Eviction) {
 	ctx, cancel := context.WithTimeout(ctx, evictPatience)
 	defer cancel()
 	ticker := time.NewTicker(evictTick)
 	defer ticker.Stop()
+	f.deps.Hub.Bar(e.GetRoomId(), e.GetUserIds(), e.GetSeq())
 	for asked := false; f.deps.Hub.Inside(e.GetRoomId(), e.GetUserIds(), e.GetSeq()); {
 		if !asked {
 			f.repairs.request(e.GetRoomId(), e.GetSeq())

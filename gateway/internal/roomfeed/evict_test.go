@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
+	"github.com/starling-chat/starling/gateway/internal/transport"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/subject"
 )
@@ -53,6 +54,23 @@ func TestEvictionIsConfirmedWhenTheSocketIsOut(t *testing.T) {
 	w.publish(t, w.chat.commit("rejoined"), 0)
 	sees(t, rejoined, 1)
 	sees(t, nowhere, 0)
+}
+
+// TestEvictionBarsWhoJoins: the eviction is confirmed, and then a join that was under way comes with what was read before it.
+func TestEvictionBarsWhoJoins(t *testing.T) {
+	cfg := patient()
+	cfg.Gateway = "g"
+	w := newWorld(t, cfg)
+	s, c := w.sockets.New(t, "/", "u")
+	w.hub.BeginJoin(s, "r", 0)
+	w.acquire(t, "r")
+	w.evict(t, "r", 1)
+	var flushes transport.FlushSet
+	if ok, _ := w.hub.CompleteJoin(s, "r", 0, []*transport.Message{transport.TextMessage("history")}, &flushes); ok {
+		t.Error("CompleteJoin = true after the eviction was confirmed, want false")
+	}
+	flushes.Flush()
+	sees(t, c, 0)
 }
 
 // TestNothingUnstoredOvertakes: what is not stored waits for nobody, and would reach a user whom an event that was missed took out.
