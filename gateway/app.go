@@ -56,7 +56,7 @@ func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, 
 	who := presence.New(presence.Config{
 		GatewayID: id, Incarnation: incarnation, LeaseInterval: leaseInterval,
 	}, nc, log)
-	watching := watches.New(watches.Config{Most: cfg.Limits.Watches}, presencev1.NewPresenceServiceClient(rpc.Hedged(conns.presence)), nc, st, log)
+	watching := watches.New(watches.Config{Most: cfg.Limits.Watches, Behind: feed.Behind}, presencev1.NewPresenceServiceClient(rpc.Hedged(conns.presence)), nc, st, log)
 	store := sessionstore.New(sessionstore.Config{
 		GatewayID: id, Incarnation: incarnation,
 		Window: cfg.Recovery.Window, Replicas: cfg.Recovery.Replicas, Bytes: cfg.Recovery.Bytes,

@@ -105,6 +105,9 @@ func (f *Feed) Lost() {
 	f.repairs.compared.Store(false)
 }
 
+// Behind tells that the rooms have not caught up since the bus was away.
+func (f *Feed) Behind() bool { return f.blind.Load() }
+
 // Resync is to be called when the bus is back: it has the heads compared at once, to find what was missed meanwhile.
 func (f *Feed) Resync() { f.repairs.compareNow() }
 

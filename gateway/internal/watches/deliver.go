@@ -64,7 +64,7 @@ func (t *Watches) changesHeard(data []byte) {
 // deliver sends presence:changed to every socket that watches somebody who changed.
 func (t *Watches) deliver() {
 	var flushes transport.FlushSet
-	for i, d := range t.graph.due() {
+	for i, d := range t.graph.due(!t.behind()) {
 		m := d.parts.message(d.socket.Namespace)
 		if m == nil {
 			t.log.Error("presence:changed cannot be encoded")
@@ -88,12 +88,16 @@ type delivery struct {
 	parts  *changeList
 }
 
-// due takes what the sockets are to be sent. Sockets for which nothing changed but in one room share what they get.
-func (g *graph) due() []delivery {
+// due takes what the sockets are to be sent; what was watched of rooms waits unless rooms says so. Sockets for which nothing changed but in one
+// room share what they get.
+func (g *graph) due(rooms bool) []delivery {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	ofRooms := make(map[*watcher][]*changeList)
 	for room := range g.changedRooms {
+		if !rooms {
+			break
+		}
 		list := take(room.pending)
 		if len(room.pending) == 0 {
 			delete(g.changedRooms, room)

@@ -70,7 +70,7 @@ func (t *Watches) Watch(ctx context.Context, r Request) error {
 		r.Ack([]byte(`[{"ok":true}]`))
 		return nil
 	case !r.Joined(roomID):
-		return fault.New(fault.Forbidden, "Join the room to watch it")
+		return errNotJoined
 	}
 	return t.watchRoom(ctx, w, roomID, r)
 }
@@ -83,7 +83,10 @@ func opens(s *session.Socket) []*eventv1.RoomGrant {
 	return nil
 }
 
-var errGone = fault.New(fault.Unavailable, "The socket is gone")
+var (
+	errGone      = fault.New(fault.Unavailable, "The socket is gone")
+	errNotJoined = fault.New(fault.Forbidden, "Join the room to watch it")
+)
 
 // watchUsers replaces the users that a socket watches by their ids.
 func (t *Watches) watchUsers(ctx context.Context, w *watcher, ids []string, ack func([]byte)) error {
@@ -130,10 +133,11 @@ func (t *Watches) watchRoom(ctx context.Context, w *watcher, roomID string, r Re
 			return fault.FromStatus(err)
 		}
 	}
-	r.Ack(ackOf(roomID, res))
-	if !r.Joined(roomID) { // it has left, or was put out, while presence-service was asked
+	if !r.Joined(roomID) { // it has left, or was put out, while presence-service was asked; LeftRoom sees to it from now on
 		t.graph.unwatchRoom(w, roomID)
+		return errNotJoined
 	}
+	r.Ack(ackOf(roomID, res))
 	return nil
 }
 

@@ -15,11 +15,15 @@ import (
 // Config says how much may be watched.
 type Config struct {
 	Most int // who watches whom, of all sockets
+	// Behind tells that the rooms have not caught up since the bus was away: what was watched of one waits, because an event that was missed
+	// may have put a watcher out of it. nil = never.
+	Behind func() bool
 }
 
 // Watches tells the sockets of one gateway of those whom they watch.
 type Watches struct {
 	// Fixed at birth.
+	behind  func() bool
 	service Service
 	nc      *nats.Conn
 	stats   *stats.Stats
@@ -33,8 +37,11 @@ type Watches struct {
 
 // New makes the watches of a gateway where nobody watches; Run serves those who will.
 func New(cfg Config, service Service, nc *nats.Conn, st *stats.Stats, log *slog.Logger) *Watches {
+	if cfg.Behind == nil {
+		cfg.Behind = func() bool { return false }
+	}
 	return &Watches{
-		service: service, nc: nc, stats: st, log: log,
+		behind: cfg.Behind, service: service, nc: nc, stats: st, log: log,
 		missed: make(chan struct{}, 1), checks: make(chan struct{}, 1), ended: new(watcher),
 		graph: newGraph(nc, cfg.Most, st),
 	}

@@ -359,11 +359,45 @@ func TestWatchRoomLeftMeanwhile(t *testing.T) {
 	w.answers.set(func(s *answers) {
 		s.during = func(*presencev1.WatchRequest) { delete(a.rooms, "r"); w.watches.LeftRoom(a.place, "r") }
 	})
-	_ = a.does(EventWatchRoom, `["r"]`)
-	a.client.Forget()
+	if kind := a.does(EventWatchRoom, `["r"]`); kind != fault.Forbidden {
+		t.Errorf("watch-room = %q, want forbidden", kind)
+	}
+	a.gets() // not even who is there
 	w.change(t, "bob", true, time.Time{})
 	w.watches.deliver()
 	a.gets()
+}
+
+// TestWatchedRoomsWaitForEvictions: while a gateway that was cut off has not caught up with its rooms, nobody hears of their members who may have
+// been put out meanwhile. Users who are watched by their ids do not wait.
+func TestWatchedRoomsWaitForEvictions(t *testing.T) {
+	w := newWorld(t)
+	behind := false
+	w.watches.behind = func() bool { return behind }
+	w.answers.set(func(s *answers) { s.rooms["r"] = []string{"ann", "bob", "cid"} })
+	a, b := w.spectator(t, "ann", "r"), w.spectator(t, "bob", "r")
+	for _, s := range []*spectator{a, b} {
+		if kind := s.does(EventWatchRoom, `["r"]`); kind != "" {
+			t.Fatal(kind)
+		}
+		s.client.Forget()
+	}
+	if kind := b.does(EventWatch, `[{"userIds":["dan"]}]`); kind != "" {
+		t.Fatal(kind)
+	}
+	b.client.Forget()
+	behind = true
+	w.change(t, "cid", true, time.Time{})
+	w.change(t, "dan", true, time.Time{})
+	w.watches.deliver()
+	a.gets()
+	b.gets(`["presence:changed",{"users":[{"userId":"dan","online":true}]}]`)
+	delete(a.rooms, "r") // it turns out that ann was put out
+	w.watches.LeftRoom(a.place, "r")
+	behind = false
+	w.watches.deliver()
+	a.gets()
+	b.gets(`["presence:changed",{"users":[{"userId":"cid","online":true}]}]`)
 }
 
 // TestWatchFindsWhatWasMissed: a change that did not come is found by the next renewal, and told.
