@@ -207,7 +207,7 @@ func (s *Rooms) RemoveMember(ctx context.Context, r *chatv1.RemoveMemberRequest)
 			return nil, err
 		}
 	}
-	return done(ctx, func(done func(error)) error { return s.service.Leave(who, room, successor, done) })
+	return done(ctx, func(done func(error)) error { return s.service.LeaveByCall(ctx, who, room, successor, done) })
 }
 
 // inRoom finds out who asks about which room.

@@ -52,7 +52,7 @@ func (s *Service) MemberList(ctx context.Context, c Caller, room chat.RoomID, pa
 			return MemberList{}, err
 		}
 	}
-	if err := s.members.require(ctx, c, room, access.Read); err != nil {
+	if _, err := s.may(ctx, c, room, access.Read); err != nil {
 		return MemberList{}, err
 	}
 	return s.store.MemberList(ctx, room, page)

@@ -75,14 +75,20 @@ func (s *Service) each(
 	return r, changed, seq, err
 }
 
-// mayModerate refuses who is no moderator, with the room's own answer to a stranger, before anything is asked of the Writer.
-func (s *Service) mayModerate(ctx context.Context, c Caller, room chat.RoomID) error {
+// may refuses who may not do something in a room by what is stored now, with the room's own answer to a stranger.
+func (s *Service) may(ctx context.Context, c Caller, room chat.RoomID, act access.Act) (access.Kind, error) {
 	standing, _, err := s.store.Standing(ctx, c.of(room))
 	standing.Granted = c.granted(room)
 	if err == nil {
-		err = standing.Refuse(access.Moderate, time.Now())
+		err = standing.Refuse(act, time.Now())
 	}
-	if err == nil && standing.Kind == access.Direct {
+	return standing.Kind, err
+}
+
+// mayModerate refuses who is no moderator before anything is asked of the Writer.
+func (s *Service) mayModerate(ctx context.Context, c Caller, room chat.RoomID) error {
+	kind, err := s.may(ctx, c, room, access.Moderate)
+	if err == nil && kind == access.Direct {
 		err = chat.ErrDirect()
 	}
 	return err

@@ -71,3 +71,47 @@ func TestRemovedIsOutBeforeTheAnswer(t *testing.T) {
 		}
 	})
 }
+
+// TestLeaveByCall: who ends its own membership by a call is out on all gateways before the answer.
+func TestLeaveByCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(chattest.World{"r": {"ann", "bob"}})
+		s, _ := newTestService(t, m, &published{}, Config{})
+		for range 2 { // the second time there is nothing to do
+			answered := make(chan error, 1)
+			if err := s.LeaveByCall(t.Context(), Caller{User: "bob"}, "r", "", func(err error) { answered <- err }); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-answered; err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(evictions{"r [bob] 11"}, m.evicted); diff != "" {
+				t.Errorf("evicted before the answer (-want +got):\n%s", diff)
+			}
+		}
+	})
+}
+
+// TestMembersAreReadByWhoIsOne: who is in a room is told by what is stored, not by what another replica remembers of who asks.
+func TestMembersAreReadByWhoIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(chattest.World{"r": {"ann", "bob"}})
+		cfg := Config{MembershipTTL: time.Minute}
+		s, _ := newTestService(t, m, &published{}, cfg)
+		bob := Caller{User: "bob"}
+		if err := s.RoomMessage(t.Context(), bob, "r", chat.Emit{}); err != nil { // and is remembered
+			t.Fatal(err)
+		}
+		other, _ := newTestService(t, m, &published{}, cfg) // whose eviction does not reach the first one
+		if err := other.LeaveByCall(t.Context(), bob, "r", "", func(error) {}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if _, err := s.Members(t.Context(), bob, "r"); fault.KindOf(err) != fault.Forbidden {
+			t.Errorf("Members = %v, want forbidden", err)
+		}
+		if _, err := s.MemberList(t.Context(), bob, "r", MembersPage{}); fault.KindOf(err) != fault.Forbidden {
+			t.Errorf("MemberList = %v, want forbidden", err)
+		}
+	})
+}

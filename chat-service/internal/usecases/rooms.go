@@ -79,6 +79,17 @@ func (s *Service) Leave(c Caller, room chat.RoomID, successor chat.UserID, done 
 	})
 }
 
+// LeaveByCall is Leave for a caller that asks on no socket: when it is done, no gateway delivers anything of the room to the caller.
+func (s *Service) LeaveByCall(ctx context.Context, c Caller, room chat.RoomID, successor chat.UserID, done func(error)) error {
+	return s.act(ctx, done, func(ctx context.Context) error {
+		o, err := s.do(ctx, c.keyed(chat.Leave{Origin: c.in(room), Successor: successor}), nil)
+		if err == nil && o.Changed {
+			s.evict(ctx, room, []chat.UserID{c.User}, o.Seq)
+		}
+		return err
+	})
+}
+
 // History reads a page of messages for who may read the room, oldest first. A limit of 0 means 50; at most 100 come.
 func (s *Service) History(ctx context.Context, c Caller, room chat.RoomID, page Page) (View, error) {
 	page.Limit, page.Granted = pageLimit(page.Limit, maxHistoryPage), c.granted(room)
@@ -95,7 +106,7 @@ func (s *Service) History(ctx context.Context, c Caller, room chat.RoomID, page 
 
 // Members lists the users of a room for who may read it.
 func (s *Service) Members(ctx context.Context, c Caller, room chat.RoomID) ([]chat.UserID, error) {
-	if err := s.members.require(ctx, c, room, access.Read); err != nil {
+	if _, err := s.may(ctx, c, room, access.Read); err != nil {
 		return nil, err
 	}
 	return s.store.Members(ctx, room)
