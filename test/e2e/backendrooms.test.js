@@ -297,6 +297,120 @@ test('the rooms of a user, by pages and kinds, as room:list has them', async (t)
   }
 });
 
+test('invites by REST: made, listed by pages, ended; and they let in as those of the event', async (t) => {
+  const [ann, bob, cid, eve] = await Promise.all(['ann', 'bob', 'cid', 'eve'].map((name) => newUser(name)));
+  const [a, b] = [await connect(t, ann), await connect(t, bob, { gateway: 1 })];
+  const id = roomId('team/invited');
+  done(await call('POST', '/api/v1/rooms', { key, body: { kind: 'private', roomId: id, members: [{ userId: ann.id, role: 'moderator' }, { userId: cid.id }] } }), { room: room({}) });
+  const inviteId = /^[\w-]{43}$/;
+  const made = async (options) => done(await call('POST', path(id, 'invites'), options), { invite: text, inviteId, expiresAt: iso });
+  const mine = await made({ token: ann.token, body: { uses: 3, role: 'moderator', expiresInMs: 60_000 } });
+  assert.ok(Math.abs(Date.parse(mine.expiresAt) - Date.now() - 60_000) < 50_000, mine.expiresAt);
+  const backends = await made({ key, body: { role: 'owner' } });
+  const annsByBackend = await made({ key, body: { asUserId: ann.id } });
+  const byEvent = await a.emit('room:invite', { roomId: id });
+  exact(byEvent, { ok: true, invite: text, inviteId, expiresAt: iso }, 'ack');
+  const want = [
+    { inviteId: mine.inviteId, by: ann.id, role: 'moderator', uses: 3, expiresAt: mine.expiresAt },
+    { inviteId: backends.inviteId, by: 'system', role: 'owner', uses: 1, expiresAt: backends.expiresAt },
+    { inviteId: annsByBackend.inviteId, by: ann.id, role: 'member', uses: 1, expiresAt: annsByBackend.expiresAt },
+    { inviteId: byEvent.inviteId, by: ann.id, role: 'member', uses: 1, expiresAt: byEvent.expiresAt },
+  ];
+  const sorted = (list) => [...list].sort((x, y) => (x.inviteId < y.inviteId ? -1 : 1));
+  for (const options of [{ key }, { token: ann.token }]) assert.deepEqual(sorted(done(await call('GET', path(id, 'invites'), options), { invites: array }).invites), sorted(want));
+  const ack = await a.emit('room:invites', id);
+  exact(ack, { ok: true, invites: array }, 'ack');
+  assert.deepEqual(sorted(ack.invites), sorted(want));
+  for (const page of [async (after) => (await call('GET', `${path(id, 'invites')}?${query({ limit: 3, ...(after && { after }) })}`, { key })).body, (after) => a.emit('room:invites', { roomId: id, limit: 3, ...(after && { after }) })]) {
+    const first = await page();
+    assert.equal(first.next, first.invites[2].inviteId);
+    const rest = await page(first.next);
+    assert.equal(rest.next, undefined);
+    assert.deepEqual([...first.invites, ...rest.invites], ack.invites);
+  }
+
+  assert.equal((await b.join({ roomId: id, invite: mine.invite })).reply.role, 'moderator');
+  refusedWith(await call('DELETE', path(id, 'invites', backends.inviteId), { token: ann.token }), 403, 'forbidden', 'not_allowed'); // it makes owners
+  done(await call('DELETE', path(id, 'invites', mine.inviteId), { token: ann.token }), {});
+  done(await call('DELETE', path(id, 'invites', mine.inviteId), { token: ann.token }), {}); // twice
+  done(await call('DELETE', `${path(id, 'invites', annsByBackend.inviteId)}?${query({ asUserId: bob.id })}`, { key }), {});
+  exact(await b.emit('room:revoke-invite', { roomId: id, inviteId: byEvent.inviteId }), { ok: true }, 'ack');
+  done(await call('DELETE', path(id, 'invites', backends.inviteId), { key }), {});
+  assert.deepEqual((await a.emit('room:invites', id)).invites, []);
+  const e = await connect(t, eve);
+  for (const { invite } of [mine, backends, annsByBackend, byEvent]) assert.equal(refused(await e.emit('room:join', { roomId: id, invite }), 'forbidden').reason, 'invite_expired');
+
+  const { entries } = done(await call('GET', `/api/v1/audit?${query({ roomId: id })}`, { key }), { entries: array });
+  assert.deepEqual(entries.map((x) => [x.act, x.byId, x.userId, x.role, x.apiKey]).reverse().slice(1), [
+    ['invite', ann.id, undefined, 'moderator', undefined], ['invite', 'system', undefined, 'owner', 'default'],
+    ['invite', ann.id, undefined, 'member', 'default'], ['invite', ann.id, undefined, 'member', undefined],
+    ['revoke-invite', ann.id, ann.id, 'moderator', undefined], ['revoke-invite', bob.id, ann.id, 'member', 'default'],
+    ['revoke-invite', bob.id, ann.id, 'member', undefined], ['revoke-invite', 'system', undefined, 'owner', 'default'],
+  ]);
+  const c = await connect(t, cid);
+  for (const bad of [{ inviteId: 'x' }, { inviteId: 7 }, {}, { inviteId: mine.invite }]) refused(await c.emit('room:revoke-invite', { roomId: id, ...bad }), 'invalid');
+  refused(await a.emit('room:invites', { roomId: id, after: 'x' }), 'invalid');
+  refused(await a.emit('room:invites', { roomId: id, limit: 0 }), 'invalid');
+});
+
+test('blocks by REST: set and ended as by the events, listed by pages, of a user alone', async (t) => {
+  const [ann, bob, cid, dan] = await Promise.all(['ann', 'bob', 'cid', 'dan'].map((name) => newUser(name)));
+  const a = await connect(t, ann);
+  exact(await a.emit('user:blocks'), { ok: true, blocks: [] }, 'ack');
+  done(await call('POST', '/api/v1/blocks', { token: ann.token, body: { userId: dan.id } }), {});
+  done(await call('POST', '/api/v1/blocks', { key, body: { userId: bob.id, asUserId: ann.id } }), {});
+  done(await call('POST', '/api/v1/blocks', { key, body: { userId: bob.id, asUserId: ann.id } }), {}); // twice
+  exact(await a.emit('user:block', cid.id), { ok: true }, 'ack');
+  const { blocks } = await a.emit('user:blocks', {});
+  assert.deepEqual(blocks.map((x) => x.userId), [bob.id, cid.id, dan.id]);
+  for (const x of blocks) exact(x, { userId: text, blockedAt: iso }, 'block');
+  assert.ok(Math.abs(Date.parse(blocks[0].blockedAt) - Date.now()) < 600_000);
+  for (const [where, options] of [['/api/v1/blocks', { token: ann.token }], [`/api/v1/blocks?${query({ asUserId: ann.id })}`, { key }]]) {
+    assert.deepEqual(done(await call('GET', where, options), { blocks: array }).blocks, blocks);
+  }
+  for (const page of [async (after) => (await call('GET', `/api/v1/blocks?${query({ asUserId: ann.id, limit: 2, ...(after && { after }) })}`, { key })).body, (after) => a.emit('user:blocks', { limit: 2, ...(after && { after }) })]) {
+    const first = await page();
+    assert.deepEqual([first.next, first.blocks], [cid.id, blocks.slice(0, 2)]);
+    const rest = await page(first.next);
+    assert.deepEqual([rest.next, rest.blocks], [undefined, blocks.slice(2)]);
+  }
+  refusedWith(await call('POST', '/api/v1/rooms:open', { token: bob.token, body: { userIds: [ann.id] } }), 403, 'forbidden', 'blocked');
+  done(await call('DELETE', `/api/v1/blocks/${bob.id}`, { token: ann.token }), {});
+  done(await call('DELETE', `/api/v1/blocks/${bob.id}`, { token: ann.token }), {}); // twice
+  done(await call('DELETE', `/api/v1/blocks/${dan.id}?${query({ asUserId: ann.id })}`, { key }), {});
+  assert.deepEqual((await a.emit('user:blocks')).blocks.map((x) => x.userId), [cid.id]);
+  for (const again of [false, true]) { // the repeat comes when the block has ended
+    done(await call('POST', '/api/v1/blocks', { token: ann.token, body: { userId: dan.id }, headers: { 'idempotency-key': `once-${ann.id}` } }), {});
+    assert.equal((await a.emit('user:blocks')).blocks.length, again ? 1 : 2);
+    done(await call('DELETE', `/api/v1/blocks/${dan.id}`, { token: ann.token }), {});
+  }
+  done(await call('POST', '/api/v1/rooms:open', { token: bob.token, body: { userIds: [ann.id] } }), { room: room({ kind: 'direct' }), created: true });
+
+  assert.deepEqual(done(await call('GET', '/api/v1/blocks', { token: cid.token }), { blocks: array }).blocks, [], 'nobody is told who blocks one');
+  refusedWith(await call('GET', `/api/v1/blocks?${query({ asUserId: ann.id })}`, { token: cid.token }), 403, 'forbidden');
+  refusedWith(await call('POST', '/api/v1/blocks', { token: cid.token, body: { userId: dan.id, asUserId: ann.id } }), 403, 'forbidden');
+  const { body: { key: moderation } } = await call('POST', '/api/v1/keys', { key, body: { name: unique('key'), scopes: ['moderation'] } });
+  refusedWith(await call('GET', `/api/v1/blocks?${query({ asUserId: ann.id })}`, { key: moderation }), 403, 'forbidden');
+  refusedWith(await call('GET', '/api/v1/blocks'), 401, 'unauthenticated');
+  for (const [method, where, options] of [
+    ['GET', '/api/v1/blocks', { key }], ['POST', '/api/v1/blocks', { key, body: { userId: ann.id } }], ['DELETE', `/api/v1/blocks/${ann.id}`, { key }],
+    ['POST', '/api/v1/blocks', { token: ann.token, body: {} }], ['POST', '/api/v1/blocks', { token: ann.token, body: { userId: ann.id } }],
+    ['GET', '/api/v1/blocks?limit=0', { token: ann.token }], ['GET', `/api/v1/blocks?${query({ asUserId: 'system' })}`, { key }],
+  ]) refusedWith(await call(method, where, options), 400, 'invalid');
+  for (const bad of [{ limit: 0 }, { after: 7 }, 'x', { after: '\u0000' }]) refused(await a.emit('user:blocks', bad), 'invalid');
+});
+
+test('who ends its own membership by a call is out on every gateway before the answer', async (t) => {
+  const [ann, bob] = [await newUser('ann'), await newUser('bob')];
+  const id = roomId('left');
+  done(await call('POST', '/api/v1/rooms', { key, body: { kind: 'private', roomId: id, members: [{ userId: ann.id }, { userId: bob.id }] } }), { room: room({}) });
+  const sockets = await Promise.all([0, 1, 2].map((gateway) => connect(t, bob, { gateway })));
+  for (const s of sockets) await s.join(id);
+  done(await call('DELETE', path(id, 'members', bob.id), { token: bob.token }), {});
+  assert.equal((await call('GET', `/api/v1/sockets?${query({ rooms: id })}`, { key })).body.sockets.length, 0);
+  for (const s of sockets) refused(await s.emit('room:members', id), 'not_found');
+});
+
 test('keys need the scope, and what is wrong is named', async () => {
   const scoped = async (...scopes) => (await call('POST', '/api/v1/keys', { key, body: { name: unique('key'), scopes } })).body.key;
   const [rooms, moderation] = [await scoped('rooms'), await scoped('moderation')];

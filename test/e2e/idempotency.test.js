@@ -65,7 +65,10 @@ test('what was undone since is not done again, for every event that may have a k
   assert.equal((await mine()).muted, false);
   assert.equal((await twice(a, a2, 'room:update', { roomId: room, profile: { topic: 'x' }, ifVersion: 1 })).version, 2);
   const invite = await twice(a, a2, 'room:invite', { roomId: room });
-  ok(invite, { invite: text, expiresAt: iso });
+  ok(invite, { invite: text, inviteId: text, expiresAt: iso });
+  const bad = await a.emit('room:invite', { roomId: room });
+  ok(await twice(a, a2, 'room:revoke-invite', { roomId: room, inviteId: bad.inviteId }));
+  ok(await a.emit('room:revoke-invite', { roomId: room, inviteId: bad.inviteId, key: unique('key') })); // nothing is left to do
   const c = await connect(t, cid, { gateway: 1 });
   assert.equal((await c.join({ roomId: room, invite: invite.invite })).reply.ok, true, 'the invite is good');
 

@@ -79,7 +79,7 @@ test('an invite lets in as many as it says, until it ends, and tells a stranger 
   const [a, m, b, c, d, e] = await Promise.all(users.map((user, i) => connect(t, user, { gateway: i })));
   const room = (await a.emit('room:create', { kind: 'private', members: [{ userId: mod.id, role: 'moderator' }] })).room.roomId;
   const made = await m.emit('room:invite', { roomId: room, uses: 2, role: 'moderator' });
-  ok(made, { invite: text, expiresAt: iso });
+  ok(made, { invite: text, inviteId: text, expiresAt: iso });
   assert.ok(made.invite.length >= 20);
   assert.ok(Math.abs(Date.parse(made.expiresAt) - Date.now() - 7 * 86_400_000) < 600_000, made.expiresAt);
   const come = (client, invite, roomId = room) => client.emit('room:join', { roomId, invite });

@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/base64"
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
@@ -29,6 +30,18 @@ const inviteBytes = 20
 // HashInvite gives what is kept of an invite.
 func HashInvite(invite string) InviteHash { return sha256.Sum256([]byte(invite)) }
 
+// ID names the invitation to moderators, and gives the invite to nobody.
+func (h InviteHash) ID() string { return base64.RawURLEncoding.EncodeToString(h[:]) }
+
+// ParseInviteID is the way back from ID; fault Invalid names the field.
+func ParseInviteID(field, id string) (h InviteHash, err error) {
+	raw, err := base64.RawURLEncoding.Strict().DecodeString(id)
+	if err != nil || len(raw) != len(h) {
+		return h, fault.Newf(fault.Invalid, "%s must be the id of an invite", field)
+	}
+	return InviteHash(raw), nil
+}
+
 // Invitation opens a room to whoever has the invite.
 type Invitation struct {
 	Hash  InviteHash
@@ -48,6 +61,13 @@ type Invite struct {
 	Role  access.Role
 	Uses  int
 	Until time.Time
+}
+
+// RevokeInvite ends an invitation.
+type RevokeInvite struct {
+	Origin
+
+	Hash InviteHash
 }
 
 func (c Invite) need(n *Needs) { n.Members = append(n.Members, c.membership()) }
@@ -71,14 +91,46 @@ func (c Invite) decide(b *batch) Outcome {
 	return Outcome{Changed: true, Details: &Details{Until: c.Until, Salt: c.Salt}}
 }
 
-// invitation gives the invitation that a Join shows, if it lets the user in now: its maker still has to be one who may invite to that
-// role.
-func (b *batch) invitation(c Join, r *changingRoom) (Invitation, bool) {
-	i, ok := b.invites[c.Invite]
-	if !ok {
-		i, ok = b.state.Invites[c.Invite]
+func (c RevokeInvite) need(n *Needs) {
+	n.Members, n.Invites = append(n.Members, c.membership()), append(n.Invites, c.Hash)
+}
+
+// decide ends the invitation, if it is still one. Nobody ends one to a role above its own.
+func (c RevokeInvite) decide(b *batch) Outcome {
+	s := b.asking(b.room(c.Room), c.Origin)
+	if err := s.Refuse(access.Moderate, b.state.At); err != nil {
+		return Outcome{Err: err}
 	}
-	if !ok || i.Room != c.Room || i.By != c.Inviter || i.Uses < 1 || !i.Until.After(b.state.At) || r.Kind == access.Direct {
+	i, ok := b.open(c.Room, c.Hash)
+	switch {
+	case !ok:
+		return Outcome{}
+	case i.Role.Above(s.Role):
+		return Outcome{Err: errRank()}
+	}
+	b.left(i, 0)
+	act := Audit{Act: actRevokeInvite, Role: i.Role, Until: i.Until}
+	if i.By != System {
+		act.User = i.By
+	}
+	b.audit(c.Origin, act)
+	return Outcome{Changed: true}
+}
+
+// open gives an invitation to a room that is neither used up nor over by now.
+func (b *batch) open(room RoomID, hash InviteHash) (Invitation, bool) {
+	i, ok := b.invites[hash]
+	if !ok {
+		i, ok = b.state.Invites[hash]
+	}
+	return i, ok && i.Room == room && i.Uses > 0 && i.Until.After(b.state.At)
+}
+
+// invitation gives the invitation that a Join shows, if it lets the user in now: there is the room, and its maker still has to be one who may
+// invite to that role. r may be nil.
+func (b *batch) invitation(c Join, r *changingRoom) (Invitation, bool) {
+	i, ok := b.open(c.Room, c.Invite)
+	if !ok || r == nil || i.By != c.Inviter || r.Kind == access.Direct {
 		return Invitation{}, false
 	}
 	if i.By == System {
@@ -101,7 +153,7 @@ func (b *batch) enterInvited(c Join, r *changingRoom, i Invitation, member bool)
 			return Outcome{Err: err}
 		}
 	}
-	b.redeem(i)
+	b.left(i, i.Uses-1)
 	if member {
 		m := b.change(c.membership())
 		m.Role, m.ByToken = i.Role, false
@@ -110,9 +162,9 @@ func (b *batch) enterInvited(c Join, r *changingRoom, i Invitation, member bool)
 	return b.enter(c.Origin, r, Invited{User: c.User, Role: i.Role}, b.name(c.Origin))
 }
 
-// redeem counts a use of an invitation.
-func (b *batch) redeem(i Invitation) {
-	i.Uses--
+// left has an invitation have so many uses left.
+func (b *batch) left(i Invitation, uses int) {
+	i.Uses = uses
 	if b.invites == nil {
 		b.invites = map[InviteHash]Invitation{}
 	}
@@ -125,4 +177,4 @@ func ErrInvite() error {
 	return fault.Because(fault.Forbidden, fault.ReasonInvite, "The invite is not good, or no longer")
 }
 
-var _ Command = Invite{}
+var _, _ Command = Invite{}, RevokeInvite{}

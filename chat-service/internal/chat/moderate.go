@@ -70,6 +70,8 @@ const (
 	actArchive = "archive"
 	actInvite  = "invite"
 	actDelete  = "delete"
+
+	actRevokeInvite = "revoke-invite"
 )
 
 // Why somebody is no member any more, in UserLeft.

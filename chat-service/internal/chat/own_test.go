@@ -161,3 +161,86 @@ func TestInvitations(t *testing.T) {
 		t.Errorf("who invites: %d lines in the audit (-want +got):\n%s", len(changes.Audit), diff)
 	}
 }
+
+// TestRevokeInvite: who moderates ends an invitation to a role not above its own, nobody comes in by it from then on, and the audit says it
+// once.
+func TestRevokeInvite(t *testing.T) {
+	hash, other := chat.HashInvite("secret"), chat.HashInvite("another")
+	state := chattest.World{"r": {"ann", "bob"}}.State()
+	state.Rooms["r"] = chat.Room{Seq: 10, Kind: access.Private, Owner: "ann"}
+	state.Members[chat.Membership{Room: "r", User: "mod"}] = chat.Member{Is: true, Role: access.RoleModerator}
+	until := state.At.Add(time.Minute)
+	good := chat.Invitation{Hash: hash, Room: "r", By: "ann", Role: access.RoleMember, Uses: 5, Until: until}
+	as := func(change func(*chat.Invitation)) chat.State {
+		s, i := state, good
+		change(&i)
+		s.Invites = map[chat.InviteHash]chat.Invitation{hash: i}
+		return s
+	}
+	revoke := func(by chat.Origin, hash chat.InviteHash) chat.Command {
+		return chat.RevokeInvite{Origin: by, Hash: hash}
+	}
+	show := chattest.Join("cid")
+	show.Invite, show.Inviter = hash, "ann"
+	backend := chat.Origin{Room: "r", User: chat.System, Granted: access.Everything, Key: "crm"}
+	for _, test := range []struct {
+		name     string
+		state    chat.State
+		commands []chat.Command
+		want     []string
+		audit    []chat.Audit
+	}{
+		{
+			"a moderator, twice, and who comes then", as(func(*chat.Invitation) {}),
+			[]chat.Command{revoke(chattest.By("mod"), hash), revoke(chattest.By("ann"), hash), show},
+			[]string{"done", "-", "invite_expired"},
+			[]chat.Audit{{Room: "r", By: "mod", Act: "revoke-invite", User: "ann", Role: access.RoleMember, Until: until}},
+		},
+		{
+			"a backend, its own", as(func(i *chat.Invitation) { i.By = chat.System }),
+			[]chat.Command{revoke(backend, hash)},
+			[]string{"done"},
+			[]chat.Audit{{Room: "r", By: chat.System, Key: "crm", Act: "revoke-invite", Role: access.RoleMember, Until: until}},
+		},
+		{
+			"a member and a stranger", as(func(*chat.Invitation) {}),
+			[]chat.Command{revoke(chattest.By("bob"), hash), revoke(chattest.By("eve"), hash), show},
+			[]string{"not_allowed", "not_found", "done"},
+			nil,
+		},
+		{
+			"to a role above", as(func(i *chat.Invitation) { i.Role = access.RoleOwner }),
+			[]chat.Command{revoke(chattest.By("mod"), hash), show},
+			[]string{"not_allowed", "done"},
+			nil,
+		},
+		{"another one", as(func(*chat.Invitation) {}), []chat.Command{revoke(chattest.By("ann"), other), show}, []string{"-", "done"}, nil},
+		{"of another room", as(func(i *chat.Invitation) { i.Room = "s" }), []chat.Command{revoke(chattest.By("ann"), hash)}, []string{"-"}, nil},
+		{"that is over", as(func(i *chat.Invitation) { i.Until = state.At }), []chat.Command{revoke(chattest.By("ann"), hash)}, []string{"-"}, nil},
+		{"used up by who came before", as(func(i *chat.Invitation) { i.Uses = 1 }), []chat.Command{show, revoke(chattest.By("ann"), hash)}, []string{"done", "-"}, nil},
+	} {
+		changes, outcomes := chat.Decide(test.state, test.commands)
+		if diff := cmp.Diff(test.want, reasons(outcomes)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.name, diff)
+		}
+		if diff := cmp.Diff(test.audit, changes.Audit); diff != "" {
+			t.Errorf("%s: audit (-want +got):\n%s", test.name, diff)
+		}
+		if len(test.audit) > 0 && (len(changes.Invites) != 1 || changes.Invites[0].Uses != 0 || changes.Invites[0].Hash != hash) {
+			t.Errorf("%s: invitations = %+v, want one without uses", test.name, changes.Invites)
+		}
+	}
+}
+
+// TestInviteID: what moderators see of an invite names it, and is not the invite.
+func TestInviteID(t *testing.T) {
+	hash := chat.HashInvite("secret")
+	if got, err := chat.ParseInviteID("inviteId", hash.ID()); got != hash || err != nil || chat.HashInvite(hash.ID()) == hash {
+		t.Errorf("ParseInviteID(%s) = %v, %v", hash.ID(), got, err)
+	}
+	for _, bad := range []string{"", "secret", hash.ID() + "A", hash.ID()[1:], hash.ID()[:42] + "_", hash.ID() + "=", hash.ID()[:42] + "\n"} {
+		if _, err := chat.ParseInviteID("after", bad); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("ParseInviteID(%q) = %v, want invalid", bad, err)
+		}
+	}
+}

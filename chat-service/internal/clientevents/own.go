@@ -27,6 +27,18 @@ func (e events) block(end bool) func(context.Context, usecases.Caller, *eventser
 	}
 }
 
+func (e events) blocks(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	after, limit, err := wire.UserBlocks(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	list, more, err := e.service.Blocks(ctx, c, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.BlocksAck(list, more)), nil
+}
+
 func (e events) invite(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
 	request, err := wire.RoomInvite(r.Args)
 	if err != nil {
@@ -37,4 +49,24 @@ func (e events) invite(ctx context.Context, c usecases.Caller, r *eventserver.Re
 		return nil, err
 	}
 	return ack(wire.InviteAck(invite, until)), nil
+}
+
+func (e events) invites(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	room, after, limit, err := wire.RoomInvites(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	list, more, err := e.service.Invites(ctx, c, room, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.InvitesAck(list, more)), nil
+}
+
+func (e events) revokeInvite(ctx context.Context, c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+	room, hash, err := wire.RevokeInvite(r.Args)
+	if err != nil {
+		return err
+	}
+	return e.service.RevokeInvite(ctx, c, room, hash, func(err error) { done(nil, err) })
 }

@@ -186,6 +186,41 @@ func (s *Store) Invitation(ctx context.Context, hash chat.InviteHash) (i chat.In
 	return i, ok, err
 }
 
+const sqlListInvites = `
+	SELECT hash, room_id, by_id, role, uses, expires_at FROM invites
+	WHERE room_id = $1 AND hash > $2 AND expires_at > clock_timestamp() ORDER BY hash LIMIT $3`
+
+// Invites implements usecases.Store.
+func (s *Store) Invites(ctx context.Context, room chat.RoomID, after chat.InviteHash, limit int) (list []chat.Invitation, err error) {
+	err = s.do(ctx, "list invites", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sqlListInvites, string(room), after[:], limit)
+		if err != nil {
+			return err
+		}
+		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (chat.Invitation, error) { return scanInvitation(row) })
+		return err
+	})
+	return list, err
+}
+
+const sqlListBlocks = `SELECT blocked_id, at FROM blocks WHERE user_id = $1 AND blocked_id > $2 ORDER BY blocked_id LIMIT $3`
+
+// Blocks implements usecases.Store.
+func (s *Store) Blocks(ctx context.Context, user, after chat.UserID, limit int) (list []usecases.Blocked, err error) {
+	err = s.do(ctx, "list blocks", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sqlListBlocks, string(user), string(after), limit)
+		if err != nil {
+			return err
+		}
+		list, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (b usecases.Blocked, err error) {
+			err = row.Scan((*string)(&b.User), &b.At)
+			return b, err
+		})
+		return err
+	})
+	return list, err
+}
+
 const sqlCountBlocks = `SELECT count(*) FROM (SELECT FROM blocks WHERE user_id = $1 LIMIT $2) AS b`
 
 // CountBlocks implements usecases.Store.

@@ -1,8 +1,10 @@
 package postgres_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -105,5 +107,74 @@ func TestInviteIsUsedExactly(t *testing.T) {
 	}
 	if i, ok, err := s.Invitation(t.Context(), hash); ok || err != nil {
 		t.Errorf("the invite is not used up: %+v, %v", i, err)
+	}
+}
+
+// TestListsOfOnesOwn: blocks and invites come by pages, each once, and nobody else's among them.
+func TestListsOfOnesOwn(t *testing.T) {
+	s := open(t, database(t))
+	block := func(user, other chat.UserID, end bool) chat.Command {
+		return chat.Block{Origin: by(chat.DirectID([]chat.UserID{user, other}), user), Who: other, End: end}
+	}
+	began := time.Now().Add(-time.Minute)
+	commit(t, s, block("ann", "dan", false), block("ann", "bob", false), block("ann", "cid", false), block("bob", "ann", false))
+	commit(t, s, block("ann", "cid", true), block("ann", "eve", false))
+	var users []chat.UserID
+	for after := chat.UserID(""); ; {
+		page, err := s.Blocks(t.Context(), "ann", after, 2)
+		if err != nil || len(page) > 2 {
+			t.Fatalf("Blocks after %q = %v, %v", after, page, err)
+		}
+		for _, b := range page {
+			if b.At.Before(began) || b.At.After(time.Now().Add(time.Minute)) {
+				t.Errorf("%s was blocked at %s", b.User, b.At)
+			}
+			users = append(users, b.User)
+		}
+		if len(page) < 2 {
+			break
+		}
+		after = page[1].User
+	}
+	if diff := cmp.Diff([]chat.UserID{"bob", "dan", "eve"}, users); diff != "" {
+		t.Errorf("blocked by ann (-want +got):\n%s", diff)
+	}
+
+	until := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
+	invite := func(room chat.RoomID, text string, until time.Time) chat.Command {
+		return chat.Invite{Origin: by(room, "ann"), Hash: chat.HashInvite(text), Role: access.RoleModerator, Uses: 3, Until: until}
+	}
+	commit(t, s, chat.Create{Origin: by("r", "ann"), New: chat.NewRoom{Kind: access.Private}}, chat.Create{Origin: by("s", "ann"), New: chat.NewRoom{Kind: access.Private}})
+	commit(t, s, invite("r", "one", until), invite("r", "two", until), invite("r", "three", until), invite("s", "elsewhere", until), invite("r", "over", time.Now().Add(-time.Hour)))
+	outcomes, _ := commit(t, s, chat.RevokeInvite{Origin: by("r", "ann"), Hash: chat.HashInvite("two")}, chat.RevokeInvite{Origin: by("r", "ann"), Hash: chat.HashInvite("elsewhere")})
+	if !outcomes[0].Changed || outcomes[1].Changed {
+		t.Errorf("revoked: %v, and of another room %v", outcomes[0].Changed, outcomes[1].Changed)
+	}
+	if _, ok, err := s.Invitation(t.Context(), chat.HashInvite("two")); ok || err != nil {
+		t.Errorf("a revoked invite is still there: %v, %v", ok, err)
+	}
+	var invites []chat.Invitation
+	for after := (chat.InviteHash{}); ; {
+		page, err := s.Invites(t.Context(), "r", after, 1)
+		if err != nil || len(page) > 1 {
+			t.Fatalf("Invites = %v, %v", page, err)
+		}
+		if len(page) == 0 {
+			break
+		}
+		page[0].Until = page[0].Until.UTC()
+		invites, after = append(invites, page...), page[0].Hash
+	}
+	var want []chat.Invitation
+	for _, text := range []string{"one", "three"} {
+		want = append(want, chat.Invitation{Hash: chat.HashInvite(text), Room: "r", By: "ann", Role: access.RoleModerator, Uses: 3, Until: until})
+	}
+	slices.SortFunc(want, func(x, y chat.Invitation) int { return bytes.Compare(x.Hash[:], y.Hash[:]) })
+	if diff := cmp.Diff(want, invites); diff != "" {
+		t.Errorf("invites of r (-want +got):\n%s", diff)
+	}
+	entries, err := s.Audit(t.Context(), usecases.AuditPage{Room: "r", Limit: 10})
+	if err != nil || len(entries) == 0 || entries[0].Act != "revoke-invite" || entries[0].User != "ann" || !entries[0].Until.Equal(until) {
+		t.Errorf("audit = %+v, %v", entries, err)
 	}
 }

@@ -13,6 +13,7 @@ import (
 // Bounds of blocks and invites.
 const (
 	maxBlocked    = 1000 // users whom one user blocks
+	maxOwnPage    = 200  // of either in a list
 	maxInvites    = 100  // of a room, at the same time
 	maxUses       = 10_000
 	maxInviteLife = 30 * 24 * time.Hour
@@ -62,6 +63,29 @@ func (s *Service) mayBlock(ctx context.Context, c Caller) error {
 		err = fault.Newf(fault.TooLarge, "At most %d users can be blocked", maxBlocked)
 	}
 	return err
+}
+
+// Blocked is a user whom another one blocks.
+type Blocked struct {
+	User chat.UserID
+	At   time.Time // when it was blocked
+}
+
+// Blocks lists whom the caller blocks, by user id, behind a user. more tells that there are others behind them. A limit of 0 means 200, the most.
+func (s *Service) Blocks(ctx context.Context, c Caller, after chat.UserID, limit int) (list []Blocked, more bool, err error) {
+	if err := chat.CheckText("after", string(after)); err != nil {
+		return nil, false, err
+	}
+	limit = listLimit(limit)
+	list, err = s.store.Blocks(ctx, c.User, after, limit+1)
+	return list[:min(len(list), limit)], len(list) > limit, err
+}
+
+func listLimit(asked int) int {
+	if asked <= 0 || asked > maxOwnPage {
+		return maxOwnPage
+	}
+	return asked
 }
 
 func sortedPair(a, b chat.UserID) []chat.UserID {
@@ -116,12 +140,7 @@ func (s *Service) Invite(ctx context.Context, c Caller, r InviteRequest) (invite
 
 // mayInvite refuses who is no moderator, with the room's own answer to a stranger, and a room that has as many invites as it may have.
 func (s *Service) mayInvite(ctx context.Context, c Caller, room chat.RoomID) error {
-	standing, _, err := s.store.Standing(ctx, c.of(room))
-	if err == nil {
-		standing.Granted = c.granted(room)
-		err = standing.Refuse(access.Moderate, time.Now())
-	}
-	if err != nil {
+	if err := s.mayModerate(ctx, c, room); err != nil {
 		return err
 	}
 	n, err := s.store.CountInvites(ctx, room)
@@ -129,6 +148,22 @@ func (s *Service) mayInvite(ctx context.Context, c Caller, room chat.RoomID) err
 		err = fault.Newf(fault.TooLarge, "A room has at most %d invites at the same time", maxInvites)
 	}
 	return err
+}
+
+// Invites lists for a moderator the invitations to a room, by their ids, behind one. more tells that there are others behind them. A limit of 0
+// means 200, the most.
+func (s *Service) Invites(ctx context.Context, c Caller, room chat.RoomID, after chat.InviteHash, limit int) (list []chat.Invitation, more bool, err error) {
+	if err := s.mayModerate(ctx, c, room); err != nil {
+		return nil, false, err
+	}
+	limit = listLimit(limit)
+	list, err = s.store.Invites(ctx, room, after, limit+1)
+	return list[:min(len(list), limit)], len(list) > limit, err
+}
+
+// RevokeInvite ends an invitation to a room. When it is done, nobody comes in by it.
+func (s *Service) RevokeInvite(ctx context.Context, c Caller, room chat.RoomID, hash chat.InviteHash, done func(error)) error {
+	return s.one(ctx, c, nil, chat.RevokeInvite{Origin: c.in(room), Hash: hash}, done)
 }
 
 // invited adds the invitation to a join that shows an invite. refused is what the room says without one.

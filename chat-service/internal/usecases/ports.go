@@ -99,10 +99,14 @@ type Store interface {
 	Own(ctx context.Context, m chat.Membership) (Own, error)
 	// CountBlocks tells how many users a user blocks, as far as most.
 	CountBlocks(ctx context.Context, user chat.UserID, most int) (int, error)
+	// Blocks lists whom a user blocks, by user id, behind a user, limit at most.
+	Blocks(ctx context.Context, user, after chat.UserID, limit int) ([]Blocked, error)
 	// Invitation finds what is kept of an invite.
 	Invitation(ctx context.Context, hash chat.InviteHash) (i chat.Invitation, ok bool, err error)
 	// CountInvites tells how many invitations of a room are good; it deletes some that are not.
 	CountInvites(ctx context.Context, room chat.RoomID) (int, error)
+	// Invites lists the invitations of a room that are good, by their hashes, behind one, limit at most.
+	Invites(ctx context.Context, room chat.RoomID, after chat.InviteHash, limit int) ([]chat.Invitation, error)
 	// Answer finds the answer that is kept of a request with a key.
 	Answer(ctx context.Context, key chat.KeyID) (a chat.Answer, ok bool, err error)
 	// Farewell tells members of a deleted room of it by their logs, as many as one transaction may. The others are told without being asked for.

@@ -93,6 +93,17 @@ func TestStrangersCostTheSame(t *testing.T) {
 			_, _, err := s.Restricted(ctx, c, room, RestrictedPage{})
 			return err
 		},
+		"invite": func(c Caller, room chat.RoomID) error {
+			_, _, err := s.Invite(ctx, c, InviteRequest{Room: room})
+			return err
+		},
+		"invites": func(c Caller, room chat.RoomID) error {
+			_, _, err := s.Invites(ctx, c, room, chat.InviteHash{}, 0)
+			return err
+		},
+		"revoke": func(c Caller, room chat.RoomID) error {
+			return wait(func(done func(error)) error { return s.RevokeInvite(ctx, c, room, chat.InviteHash{}, done) })
+		},
 		"audit": func(c Caller, room chat.RoomID) error {
 			_, _, err := s.Audit(ctx, c, AuditPage{Room: room})
 			return err

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
@@ -52,6 +53,41 @@ func UserOnly(args []byte) (chat.UserID, error) {
 	return o.user()
 }
 
+// UserBlocks reads `{ after?, limit? }`; no argument at all is fine.
+func UserBlocks(args []byte) (after chat.UserID, limit int, err error) {
+	elements, err := splitArgs(args)
+	if err != nil || len(elements) == 0 || string(elements[0]) == null {
+		return "", 0, err
+	}
+	o, err := firstObject(args)
+	if err != nil {
+		return "", 0, err
+	}
+	user, _, err := o.string("after")
+	if err != nil {
+		return "", 0, err
+	}
+	limit, err = o.limit()
+	return chat.UserID(user), limit, err
+}
+
+// BlocksAck is the ack of user:blocks.
+func BlocksAck(list []usecases.Blocked, more bool) []byte {
+	b := append(make([]byte, 0, 64+96*len(list)), `[{"ok":true,"blocks":[`...)
+	for i, blocked := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = rawjson.AppendString(append(b, `{"userId":`...), string(blocked.User))
+		b = append(blocked.At.UTC().AppendFormat(append(b, `,"blockedAt":"`...), isotime.Layout), `"}`...)
+	}
+	b = append(b, ']')
+	if more {
+		b = rawjson.AppendString(append(b, `,"next":`...), string(list[len(list)-1].User))
+	}
+	return append(b, `}]`...)
+}
+
 // RoomInvite reads `{ roomId, uses?, expiresInMs?, role? }`.
 func RoomInvite(args []byte) (r usecases.InviteRequest, err error) {
 	o, err := firstObject(args)
@@ -90,7 +126,61 @@ func (o object) positive(name string) (uint64, error) {
 
 // InviteAck is the ack of room:invite.
 func InviteAck(invite string, until time.Time) []byte {
-	b := rawjson.AppendString(append(make([]byte, 0, 112), `[{"ok":true,"invite":`...), invite)
+	b := rawjson.AppendString(append(make([]byte, 0, 176), `[{"ok":true,"invite":`...), invite)
+	b = rawjson.AppendString(append(b, `,"inviteId":`...), chat.HashInvite(invite).ID())
 	b = until.UTC().AppendFormat(append(b, `,"expiresAt":"`...), isotime.Layout)
 	return append(b, `"}]`...)
+}
+
+// RoomInvites reads `roomId` or `{ roomId, after?, limit? }`.
+func RoomInvites(args []byte) (room chat.RoomID, after chat.InviteHash, limit int, err error) {
+	if room, err = RoomOnly(args); err != nil {
+		return "", after, 0, err
+	}
+	o, err := firstObject(args)
+	if err != nil {
+		return room, after, 0, nil //nolint:nilerr // the room's id alone
+	}
+	id, given, err := o.string("after")
+	if err == nil && given {
+		after, err = chat.ParseInviteID("after", id)
+	}
+	if err != nil {
+		return "", after, 0, err
+	}
+	limit, err = o.limit()
+	return room, after, limit, err
+}
+
+// InvitesAck is the ack of room:invites.
+func InvitesAck(list []chat.Invitation, more bool) []byte {
+	b := append(make([]byte, 0, 64+192*len(list)), `[{"ok":true,"invites":[`...)
+	for n, i := range list {
+		if n > 0 {
+			b = append(b, ',')
+		}
+		b = rawjson.AppendString(append(b, `{"inviteId":`...), i.Hash.ID())
+		b = rawjson.AppendString(append(b, `,"by":`...), string(i.By))
+		b = rawjson.AppendString(append(b, `,"role":`...), string(i.Role))
+		b = strconv.AppendInt(append(b, `,"uses":`...), int64(i.Uses), 10)
+		b = append(i.Until.UTC().AppendFormat(append(b, `,"expiresAt":"`...), isotime.Layout), `"}`...)
+	}
+	b = append(b, ']')
+	if more {
+		b = rawjson.AppendString(append(b, `,"next":`...), list[len(list)-1].Hash.ID())
+	}
+	return append(b, `}]`...)
+}
+
+// RevokeInvite reads `{ roomId, inviteId }`.
+func RevokeInvite(args []byte) (room chat.RoomID, hash chat.InviteHash, err error) {
+	o, room, err := objectOfRoom(args)
+	if err != nil {
+		return "", hash, err
+	}
+	id, err := o.mustString("inviteId")
+	if err == nil {
+		hash, err = chat.ParseInviteID("inviteId", id)
+	}
+	return room, hash, err
 }

@@ -108,7 +108,7 @@ func TestBatchIsRoomEventBatch(t *testing.T) {
 func FuzzArgs(f *testing.F) {
 	for _, seed := range []string{
 		`[]`, `["r"]`, `[{"roomId":"r","content":"x","type":"t","clientMsgId":"c"}]`, `[{"roomId":"r","since":1,"limit":2}]`,
-		`[{"id":"x","a":{"b":[1,"]"]}}]`, `[{"ids":["01890a5d-ac96-774b-bcce-b302099a8057"]}]`, `[{"\u0072oomId":"\ud800"}]`, `[ {} , 1 ]`, `{`,
+		`[{"id":"x","a":{"b":[1,"]"]}}]`, `[{"ids":["01890a5d-ac96-774b-bcce-b302099a8057"]}]`, `[{"roomId":"r","inviteId":"x","after":"y"}]`, `[{"\u0072oomId":"\ud800"}]`, `[ {} , 1 ]`, `{`,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -121,6 +121,9 @@ func FuzzArgs(f *testing.F) {
 		_, _, _ = MessageHistory(args)
 		_, _, _ = NotificationList(args)
 		_, _ = NotificationRead(args)
+		_, _, _ = UserBlocks(args)
+		_, _, _, _ = RoomInvites(args)
+		_, _, _ = RevokeInvite(args)
 		if _, out, err := RoomMessage(args, "a", 1); err == nil && !json.Valid(out) {
 			t.Errorf("RoomMessage(%q) = %q, want JSON", args, out)
 		}

@@ -222,6 +222,10 @@ func TestOtherRefusals(t *testing.T) {
 		"/api/v1/rooms/r/members/u": "DELETE, GET, HEAD, PATCH",
 		"/api/v1/rooms/r/bans":      "GET, HEAD, POST",
 		"/api/v1/rooms/r/bans/u":    "DELETE",
+		"/api/v1/rooms/r/invites":   "GET, HEAD, POST",
+		"/api/v1/rooms/r/invites/i": "DELETE",
+		"/api/v1/blocks":            "GET, HEAD, POST",
+		"/api/v1/blocks/u":          "DELETE",
 		"/api/v1/audit":             "GET, HEAD",
 		"/api/v1/users/u/sockets":   "DELETE, GET, HEAD",
 		"/api/v1/users/u/revoke":    "POST",
@@ -517,7 +521,7 @@ func TestDocument(t *testing.T) {
 					t.Errorf("%s %s: %s is %s, want %s", method, path, p.Name, p.Type, want)
 				}
 			}
-			if want := method != "get" && (strings.HasPrefix(path, "/api/v1/rooms") || path == "/api/v1/notifications"); keyed != want {
+			if want := method != "get" && (strings.HasPrefix(path, "/api/v1/rooms") || strings.HasPrefix(path, "/api/v1/blocks") || path == "/api/v1/notifications"); keyed != want {
 				t.Errorf("%s %s takes an Idempotency-Key: %v, want %v", method, path, keyed, want)
 			}
 		}

@@ -97,7 +97,7 @@ func finishOperation(method, path string, operation object) error {
 			parameter["required"] = false // there is nothing to say in it
 		}
 	}
-	if method != "get" && (strings.HasPrefix(path, "/api/v1/rooms") || path == "/api/v1/notifications") {
+	if method != "get" && (strings.HasPrefix(path, "/api/v1/rooms") || strings.HasPrefix(path, "/api/v1/blocks") || path == "/api/v1/notifications") {
 		operation["parameters"] = append(parameters, object{
 			"name": "Idempotency-Key", "in": "header", "type": "string", "required": false,
 			"description": "1 to 64 printable ASCII characters. Sent again with the same key the call gets the first answer, and nothing is done twice.",
