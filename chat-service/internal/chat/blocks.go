@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"slices"
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
@@ -67,22 +68,23 @@ func (b *batch) blocked(p Pair) bool {
 	return b.state.Blocks[p]
 }
 
-// needBlocks asks for what there is between a user and others, either way.
-func needBlocks(n *Needs, user UserID, others []Invited) {
-	for _, other := range others {
-		p := Pair{user, other.User}
-		n.Blocks = append(n.Blocks, p, p.reverse())
+// pairs are those between whom a block matters to a new direct room: whoever opens it and each of the others, or, where a backend opens the room
+// of two as itself, these two.
+func (c Open) pairs() (pairs []Pair) {
+	switch {
+	case c.User != System:
+		for _, other := range c.Others {
+			pairs = append(pairs, Pair{c.User, other.User})
+		}
+	case len(c.Others) == 2:
+		pairs = append(pairs, Pair{c.Others[0].User, c.Others[1].User})
 	}
+	return pairs
 }
 
-// refuseBlocked refuses a user who blocks one of the others, or is blocked.
-func (b *batch) refuseBlocked(user UserID, others []Invited) error {
-	for _, other := range others {
-		if p := (Pair{user, other.User}); b.blocked(p) || b.blocked(p.reverse()) {
-			return access.Blocked()
-		}
-	}
-	return nil
+// anyBlocked tells whether there is a block, either way, between one of the pairs.
+func (b *batch) anyBlocked(pairs []Pair) bool {
+	return slices.ContainsFunc(pairs, func(p Pair) bool { return b.blocked(p) || b.blocked(p.reverse()) })
 }
 
 // ErrSelfBlock refuses a user who would block itself.

@@ -308,10 +308,13 @@ func (c Open) need(n *Needs) {
 		n.Names, n.Usage = append(n.Names, c.name()), append(n.Usage, c.User)
 	}
 	needLogs(n, c.Origin, c.Others)
-	needBlocks(n, c.User, c.Others)
+	for _, p := range c.pairs() {
+		n.Blocks = append(n.Blocks, p, p.reverse())
+	}
 }
 
-// decide makes the direct room, unless there is one.
+// decide makes the direct room, unless there is one. A backend makes that of two also while one of them blocks the other: there they say nothing,
+// as in one that they had before.
 func (c Open) decide(b *batch) Outcome {
 	if r := b.room(c.Room); r != nil {
 		s := b.asking(r, c.Origin)
@@ -321,8 +324,9 @@ func (c Open) decide(b *batch) Outcome {
 		}
 		return Outcome{Err: err}
 	}
-	if err := b.refuseBlocked(c.User, c.Others); err != nil {
-		return Outcome{Err: err}
+	blocked := b.anyBlocked(c.pairs())
+	if blocked && c.User != System {
+		return Outcome{Err: access.Blocked()}
 	}
 	r, err := b.found(c.Origin, NewRoom{Kind: access.Direct}, len(c.Others))
 	switch {
@@ -331,7 +335,13 @@ func (c Open) decide(b *batch) Outcome {
 	case r == nil:
 		return Outcome{Err: access.NoRoom()}
 	}
-	return b.enterAll(c.Origin, r, c.Others)
+	o := b.enterAll(c.Origin, r, c.Others)
+	if blocked {
+		for _, other := range c.Others {
+			b.change(Membership{c.Room, other.User}).MutedUntil = access.Forever()
+		}
+	}
+	return o
 }
 
 var _, _, _, _, _ Command = Send{}, Join{}, Leave{}, Create{}, Open{}

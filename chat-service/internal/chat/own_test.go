@@ -83,6 +83,13 @@ func TestBlock(t *testing.T) {
 	if diff := cmp.Diff([]chat.RoomID{room}, changes.Unmade); diff != "" || changes.Empty() {
 		t.Errorf("a room that nobody opened (-want +got):\n%s", diff)
 	}
+	backend := chat.Open{Origin: chat.Origin{Room: room, User: chat.System, Granted: access.Everything}, Others: []chat.Invited{{User: "ann"}, {User: "bob"}}}
+	changes, outcomes = chat.Decide(before, []chat.Command{
+		block("bob", "ann", false), backend, say("ann"), say("bob"), open("ann", "bob"), block("bob", "ann", true), say("ann"), say("bob"),
+	})
+	if diff := cmp.Diff([]string{"done", "done", "blocked", "blocked", "blocked", "done", "done", "done"}, reasons(outcomes)); diff != "" || len(changes.Joined) != 2 {
+		t.Errorf("a backend opens the room, %d come (-want +got):\n%s", len(changes.Joined), diff)
+	}
 	there := chattest.World{room: {"ann", "bob"}}.State()
 	there.Rooms[room] = chat.Room{Seq: 10, Kind: access.Direct}
 	_, outcomes = chat.Decide(there, []chat.Command{
