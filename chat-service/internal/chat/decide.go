@@ -119,7 +119,7 @@ func (c Join) decide(b *batch) Outcome {
 	}
 	s := b.asking(r, c.Origin)
 	err := s.Refuse(access.Enter, b.state.At)
-	if c.Inviter != "" && r != nil && (!s.Member || s.ByToken) && !s.BannedUntil.After(b.state.At) {
+	if c.Inviter != "" && (!s.Member || s.ByToken) && !s.BannedUntil.After(b.state.At) {
 		if i, ok := b.invitation(c, r); ok {
 			return b.enterInvited(c, r, i, s.Member)
 		}

@@ -134,6 +134,7 @@ func TestInvitations(t *testing.T) {
 		{"of another room", with(func(i *chat.Invitation, _ *chat.State) { i.Room = "s" }), []chat.Command{show("cid")}, []string{"invite_expired"}, nil},
 		{"its maker has left", with(func(i *chat.Invitation, _ *chat.State) { i.By = "gone" }), []chat.Command{show("cid")}, []string{"invite_expired"}, nil},
 		{"its maker is less by now", with(func(_ *chat.Invitation, s *chat.State) { s.Rooms["r"] = chat.Room{Seq: 10, Kind: access.Private} }), []chat.Command{show("cid")}, []string{"invite_expired"}, nil},
+		{"of a deleted room", with(func(_ *chat.Invitation, s *chat.State) { s.Rooms["r"] = chat.Room{Seq: 10, Kind: access.Deleted} }), []chat.Command{show("cid")}, []string{"invite_expired"}, nil},
 		{"of a public room, and bad", with(func(i *chat.Invitation, s *chat.State) {
 			i.Uses, s.Rooms["r"] = 0, chat.Room{Seq: 10, Kind: access.Public, Owner: "ann"}
 		}), []chat.Command{show("cid")}, []string{"done"}, nil},

@@ -47,7 +47,7 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 		}
 		join, refused := chat.Join{Origin: c.in(r.Room)}, view.Refuse(access.Enter, time.Now())
 		switch {
-		case r.Invite != "" && !view.Member && !view.BannedUntil.After(time.Now()):
+		case r.Invite != "" && !view.Counts() && !view.BannedUntil.After(time.Now()):
 			if err := s.invited(ctx, &join, r.Invite, refused); err != nil {
 				return View{}, err
 			}
