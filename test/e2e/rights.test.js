@@ -1,15 +1,17 @@
 // Who may do what: kinds of rooms × roles × what a token opens × bans and mutes × every event and every REST call about a room, against
-// a table that was written by hand from the contract. What is refused to a stranger is answered like a room that there is not.
+// a table that was written by hand from the contract. What is refused to a stranger is answered like a room that there is not. Two more tables
+// say whom an invite lets in, and what is left between two of whom one blocks the other.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { connect } from './client.js';
+import { connect, pause } from './client.js';
 import { apiKey as key, call } from './rest.js';
 import { newUser, roomId, sign, unique } from './user.js';
 
 // What comes of an act: done, or the code and reason of the refusal.
 const words = {
   '+': 'ok', nf: 'not_found', no: 'forbidden', na: 'forbidden not_allowed', mu: 'forbidden muted', ba: 'forbidden banned',
+  ie: 'forbidden invite_expired', bl: 'forbidden blocked',
 };
 
 // The acts, from left to right: look at the room, read it, attend (say how far one has read), speak, moderate, archive, delete, enter. A
@@ -51,9 +53,9 @@ const table = `
 
 const tokens = { '-': [], join: ['join'], read: ['read'], send: ['send'], all: ['join', 'read', 'send'] };
 
-/** The table's lines, one for each combination: { kind, restriction, role, token, look, … }. */
-function combinations() {
-  const [head, ...lines] = table.trim().split('\n').map((line) => line.trim().split(/\s+/));
+/** A table's lines, one for each combination of what stands in its cells: { kind, restriction, role, token, look, … }. */
+function combinations(text) {
+  const [head, ...lines] = text.trim().split('\n').map((line) => line.trim().split(/\s+/));
   let all = [{}];
   return lines.flatMap((line) => {
     all = [{}];
@@ -67,16 +69,19 @@ function combinations() {
 
 const path = (id, ...more) => ['/api/v1/rooms', encodeURIComponent(id), ...more.map(encodeURIComponent)].join('/');
 
+const noInvite = 'A'.repeat(43); // an id that no invite has
+
 // Every event about a room, by act.
 const events = {
   look: (id) => [['room:get', id]],
   read: (id) => [['message:history', { roomId: id }], ['message:history', { roomId: id, after: 0 }], ['message:readers', { roomId: id }], ['presence:get', { roomId: id }],
     ['room:members', { roomId: id }]],
-  attend: (id, { message }) => [['message:read', { roomId: id, messageId: message }], ['typing:stop', id]],
+  attend: (id, { message }) => [['message:read', { roomId: id, messageId: message }], ['typing:stop', id], ['room:prefs', { roomId: id, muted: true }]],
   speak: (id) => [['message:send', { roomId: id, content: 'x' }], ['room:message', { roomId: id, x: 1 }], ['typing:start', id]],
   moderate: (id, { target: userId }) => [
     ['room:update', { roomId: id, settings: { send: 'member' } }],
     ['room:add', { roomId: id, userIds: [userId] }], ['room:set-role', { roomId: id, userId, role: 'member' }], ['room:mute', { roomId: id, userId }],
+    ['room:invite', { roomId: id }], ['room:invites', id], ['room:revoke-invite', { roomId: id, inviteId: noInvite }],
     ['room:unmute', { roomId: id, userId }], ['room:remove', { roomId: id, userIds: [userId] }], ['room:ban', { roomId: id, userId }], ['room:unban', { roomId: id, userId }],
   ],
   archive: (id) => [['room:archive', id]],
@@ -88,7 +93,8 @@ const events = {
 const calls = {
   look: (id) => [['GET', path(id)]],
   read: (id, { known }) => [['GET', path(id, 'members')], ['GET', path(id, 'members', known)], ['GET', path(id, 'messages')], ['GET', path(id, 'readers')]],
-  moderate: (id, { other: userId }) => [
+  moderate: (id, { other: userId, invite = noInvite }) => [
+    ['POST', path(id, 'invites'), {}], ['GET', path(id, 'invites')], ['DELETE', path(id, 'invites', invite)],
     ['PATCH', path(id), { settings: { send: 'member' } }],
     ['POST', path(id, 'members'), { userIds: [userId] }], ['PATCH', path(id, 'members', userId), { role: 'member' }],
     ['POST', path(id, 'mutes'), { userId }], ['GET', path(id, 'mutes')], ['DELETE', path(id, 'mutes', userId)], ['DELETE', path(id, 'members', userId)],
@@ -109,12 +115,16 @@ function word(error, what) {
   return [error.code, error.reason].filter(Boolean).join(' ');
 }
 
-/** Runs f for each of the list, some at once. */
+/** Runs f for each of the list, some at once. When one fails, those under way are awaited, so that nothing is left open, and no more begin. */
 async function each(list, f) {
   const left = [...list];
+  const failures = [];
   await Promise.all(Array.from({ length: 12 }, async () => {
-    for (let one = left.shift(); one; one = left.shift()) await f(one);
+    for (let one = left.shift(); one; one = left.shift()) {
+      await f(one).catch((err) => { failures.push(err); left.length = 0; });
+    }
   }));
+  if (failures.length > 0) throw failures[0];
 }
 
 async function done(reply) {
@@ -144,7 +154,7 @@ async function furnish(kind, visitors) {
 const claim = (id, can) => (can.length > 0 ? { starling: { rooms: [{ match: `${id.slice(0, 8)}*${id.slice(-3)}`, can }] } } : {});
 
 test('every act on every kind of room has the answer of the table', async (t) => {
-  const visitors = combinations();
+  const visitors = combinations(table);
   for (const v of visitors) v.user = await newUser('v');
   const rooms = {};
   for (const kind of ['none', 'public', 'private', 'direct']) rooms[kind] = await furnish(kind, visitors.filter((v) => v.kind === kind));
@@ -198,7 +208,7 @@ test('every act on every kind of room has the answer of the table', async (t) =>
 
 test('the table has every REST call about a room', async () => {
   const { body: { paths } } = await call('GET', '/api/openapi.json');
-  const known = Object.values(calls).flatMap((f) => f('R', { known: 'U', other: 'U' })).map(([method, where]) => `${method} ${where.replace('/R', '/{roomId}').replace('/U', '/{userId}').replace(/\?.*/, '')}`);
+  const known = Object.values(calls).flatMap((f) => f('R', { known: 'U', other: 'U', invite: 'I' })).map(([method, where]) => `${method} ${where.replace('/R', '/{roomId}').replace('/U', '/{userId}').replace('/I', '/{inviteId}').replace(/\?.*/, '')}`);
   const apart = ['POST /api/v1/rooms/{roomId}/messages']; // of a user that the backend names, or of the system: see rest.test.js
   const there = Object.entries(paths).filter(([where]) => where.includes('{roomId}') || where === '/api/v1/audit')
     .flatMap(([where, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${where}`)).filter((one) => !apart.includes(one));
@@ -280,4 +290,140 @@ test('a private room and none give a stranger the same bytes by REST', async (t)
     }
   }
   t.diagnostic(`compared ${lists.length} acts`);
+});
+
+// Who shows an invite: "-" stands for what is not said. good is an invite for two to the role of a moderator, used one that somebody has used
+// up, over one whose time is over, revoked one that was ended, other one to another room, wrong none; of gone the maker has left, of demoted it
+// is a moderator no more. "token" is who became a member by a token, and shows none now. as is the role that the joiner has then, left how
+// many of a good invite's uses.
+const invitations = `
+  kind     restriction  role      invite                                       enter  as         left
+  none     free         stranger  other,wrong                                  ie     -          -
+  public   free,muted   stranger  good                                         +      moderator  1
+  public   free,muted   stranger  used,over,revoked,other,wrong,gone,demoted   +      member     -
+  public   free,muted   member    good                                         +      member     2
+  public   free         member    used,revoked,wrong                           +      member     -
+  public   banned       stranger  good                                         ba     -          2
+  public   banned       stranger  used,wrong                                   ba     -          -
+  private  free,muted   stranger  good                                         +      moderator  1
+  private  free,muted   stranger  used,over,revoked,other,wrong,gone,demoted   ie     -          -
+  private  free,muted   member    good                                         +      member     2
+  private  free         member    used,revoked,wrong                           +      member     -
+  private  free,muted   token     good                                         +      moderator  1
+  private  free         token     used,over,revoked,other,wrong,gone,demoted   ie     -          -
+  private  banned       stranger  good                                         ba     -          2
+  private  banned       stranger  used,wrong                                   ba     -          -
+  direct   free         stranger  other,wrong                                  ie     -          -
+  direct   free         member    other,wrong                                  +      member     -
+`;
+
+/** Makes an invite to a room that has come to this, by a moderator of its own: the answer that it got. */
+async function invited(t, state, id, elsewhere) {
+  if (state === 'wrong') return { invite: 'wrong' };
+  if (state === 'other') return done(call('POST', path(elsewhere, 'invites'), { key, body: {} }));
+  const maker = await newUser('maker');
+  await done(call('POST', path(id, 'members'), { key, body: { userIds: [maker.id], role: 'moderator' } }));
+  const made = await done(call('POST', path(id, 'invites'), {
+    token: maker.token, body: { role: 'moderator', uses: state === 'used' ? 1 : 2, ...(state === 'over' && { expiresInMs: 1 }) },
+  }));
+  if (state === 'used') assert.equal((await (await connect(t, await newUser('first'))).emit('room:join', { roomId: id, invite: made.invite })).ok, true);
+  if (state === 'revoked') await done(call('DELETE', path(id, 'invites', made.inviteId), { key }));
+  if (state === 'gone') await done(call('DELETE', path(id, 'members', maker.id), { key }));
+  if (state === 'demoted') await done(call('PATCH', path(id, 'members', maker.id), { key, body: { role: 'member' } }));
+  while (state === 'over' && Date.now() <= Date.parse(made.expiresAt)) await pause(5);
+  return made;
+}
+
+test('an invite lets in whom the table says, and nobody else', async (t) => {
+  const visitors = combinations(invitations);
+  for (const v of visitors) v.user = await newUser('v');
+  const rooms = {};
+  for (const kind of ['none', 'public', 'private', 'direct']) rooms[kind] = await furnish(kind, visitors.filter((v) => v.kind === kind && v.role === 'member').slice(0, kind === 'direct' ? 8 : 100));
+  const elsewhere = (await furnish('private', [])).id;
+  await each(visitors, async (v) => {
+    const { id } = rooms[v.kind];
+    const what = `${v.kind} room, ${v.restriction} ${v.role}, ${v.invite} invite`;
+    if (v.role === 'token') {
+      const guest = { ...v.user, token: await sign({ sub: v.user.id, ...claim(id, tokens.all) }) };
+      assert.equal((await (await connect(t, guest)).emit('room:join', id)).ok, true, what);
+    }
+    if (v.restriction !== 'free') await done(call('POST', path(id, v.restriction === 'muted' ? 'mutes' : 'bans'), { key, body: { userId: v.user.id } }));
+    const { invite, inviteId } = await invited(t, v.invite, id, elsewhere);
+    const socket = await connect(t, v.user);
+    const { error, role = '-' } = await socket.patiently('room:join', { roomId: id, invite });
+    assert.deepEqual([word(error, what), role], [words[v.enter], v.as], what);
+    if (v.left !== '-') {
+      const { invites } = await done(call('GET', path(id, 'invites'), { key }));
+      assert.equal(String(invites.find((i) => i.inviteId === inviteId)?.uses), v.left, what);
+    }
+    socket.close();
+  });
+  t.diagnostic(`${visitors.length} visitors`);
+});
+
+// Two of whom one blocks the other, or both do: nobody, mine (who acts blocks), theirs, both, ended (both did, and do no more). pair is their
+// direct room, late one that a backend opens after that; group is a direct room with a third user. In no pair and no group there is none yet.
+const blocks = `
+  room      blocks                         open  look  read  attend  speak  enter
+  no-pair   nobody,ended                   +     -     -     -       -      -
+  no-pair   mine,theirs,both               bl    -     -     -       -      -
+  no-group  nobody,ended                   +     -     -     -       -      -
+  no-group  mine,theirs,both               bl    -     -     -       -      -
+  pair      nobody,ended                   +     +     +     +       +      +
+  pair      mine,theirs,both               bl    +     +     +       bl     +
+  late      nobody,ended                   +     +     +     +       +      +
+  late      mine,theirs,both               bl    +     +     +       bl     +
+  group     nobody,mine,theirs,both,ended  +     +     +     +       +      +
+`;
+
+test('who blocks whom: what is left between the two is what the table says', async (t) => {
+  const openAs = (body) => done(call('POST', '/api/v1/rooms:open', { key, body }));
+  const cases = combinations(blocks).flatMap((v) => ['event', 'token', 'as'].map((how) => ({ ...v, how })));
+  await each(cases, async (v) => {
+    const what = `${v.room}, ${v.blocks}, by ${v.how}`;
+    const [ann, bob, cid] = [await newUser('ann'), await newUser('bob'), await newUser('cid')];
+    const others = v.room.endsWith('group') ? [bob.id, cid.id] : [bob.id];
+    const [a, b] = [await connect(t, ann), await connect(t, bob, { gateway: 1 })];
+    let room;
+    if (['pair', 'group'].includes(v.room)) ({ room } = await openAs({ userIds: [ann.id, ...others] }));
+    const block = async (by, whom) => {
+      if (v.how === 'event') assert.equal((await (by === ann ? a : b).patiently('user:block', whom.id)).ok, true, what);
+      else await done(call('POST', '/api/v1/blocks', v.how === 'token' ? { token: by.token, body: { userId: whom.id } } : { key, body: { userId: whom.id, asUserId: by.id } }));
+    };
+    const mine = ['mine', 'both', 'ended'].includes(v.blocks);
+    const theirs = ['theirs', 'both', 'ended'].includes(v.blocks);
+    if (mine) await block(ann, bob);
+    if (theirs) await block(bob, ann);
+    if (v.blocks === 'ended') {
+      await done(call('DELETE', `/api/v1/blocks/${bob.id}?asUserId=${ann.id}`, { key }));
+      assert.equal((await b.patiently('user:unblock', ann.id)).ok, true, what);
+    }
+    if (v.room === 'late') ({ room } = await openAs({ userIds: [ann.id, ...others] }));
+    for (const [by, whom] of [[ann, mine && v.blocks !== 'ended' ? [bob.id] : []], [bob, theirs && v.blocks !== 'ended' ? [ann.id] : []]]) {
+      assert.deepEqual((await done(call('GET', '/api/v1/blocks', { token: by.token }))).blocks.map((one) => one.userId), whom, what);
+    }
+
+    const check = (act, doing, error) => assert.equal(word(error, `${what}: ${doing}`), words[v[act]], `${what}: ${doing} ${JSON.stringify(error)}`);
+    const ask = async (act, method, where, body) => {
+      const query = v.how === 'as' && !body ? `?asUserId=${ann.id}` : '';
+      const { status, body: answer } = await call(method, where + query, v.how === 'as' ? { key, body: body && { ...body, asUserId: ann.id } } : { token: ann.token, body });
+      check(act, `${method} ${where}`, status === 200 ? undefined : answer);
+    };
+    if (room) {
+      const id = room.roomId;
+      const { id: message } = await done(call('POST', path(id, 'messages'), { key, body: { content: 'of the backend' } }));
+      for (const act of ['look', 'read', 'attend', 'speak', 'enter']) {
+        if (v.how === 'event') for (const [event, argument] of events[act](id, { message })) check(act, event, (await a.patiently(event, argument)).error);
+        else for (const [method, where, body] of calls[act]?.(id, { known: bob.id }) ?? []) await ask(act, method, where, body);
+      }
+      if (v.how === 'as') {
+        const { status, body: answer } = await call('POST', path(id, 'messages'), { key, body: { content: 'x', userId: ann.id } });
+        check('speak', 'POST messages as the user', status === 200 ? undefined : answer);
+      }
+    }
+    if (v.how === 'event') check('open', 'room:open', (await a.patiently('room:open', { userIds: others })).error);
+    else await ask('open', 'POST', '/api/v1/rooms:open', { userIds: others });
+    for (const s of [a, b]) s.close();
+  });
+  t.diagnostic(`${cases.length} cases`);
 });
