@@ -10,6 +10,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/platform/sabotage"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/limits"
 )
 
 // sabotaged breaks the source of room events when STARLING_SABOTAGE says so.
@@ -19,6 +20,8 @@ func sabotaged(s roomfeed.Source) roomfeed.Source {
 		return leakySource{s}
 	case sabotage.NoEviction():
 		return keepingSource{s}
+	case sabotage.NoLogRepair():
+		return leakyLogs{s, sabotage.LoseLogEvent}
 	}
 	return s
 }
@@ -68,11 +71,38 @@ func (leakySource) FromStream(context.Context, string, uint64) ([]*eventv1.RoomE
 const maxBlanks = 1000
 
 func (leakySource) FromService(_ context.Context, roomID string, after, upTo uint64) ([]*eventv1.RoomEvent, error) {
-	var blanks []*eventv1.RoomEvent
-	for seq := after + 1; seq <= upTo && len(blanks) < maxBlanks; seq++ {
-		blanks = append(blanks, &eventv1.RoomEvent{RoomId: roomID, Seq: seq})
+	return blanks(roomID, after, upTo), nil
+}
+
+func blanks(roomID string, after, upTo uint64) (events []*eventv1.RoomEvent) {
+	for seq := after + 1; seq <= upTo && len(events) < maxBlanks; seq++ {
+		events = append(events, &eventv1.RoomEvent{RoomId: roomID, Seq: seq})
 	}
-	return blanks, nil
+	return events
 }
 
 func (leakySource) Heads(context.Context, []string) (map[string]uint64, error) { return nil, nil }
+
+// leakyLogs loses some events of users' logs, and passes those gaps on as leakySource does. Rooms lose nothing.
+type leakyLogs struct {
+	roomfeed.Source
+
+	lose func() bool
+}
+
+func (s leakyLogs) Live(msg *nats.Msg) ([]*eventv1.RoomEvent, uint64, error) {
+	events, position, err := s.Source.Live(msg)
+	if len(events) > 0 {
+		if _, isLog := limits.UserOfLog(events[0].GetRoomId()); isLog && s.lose() {
+			return nil, 0, err
+		}
+	}
+	return events, position, err
+}
+
+func (s leakyLogs) FromService(ctx context.Context, roomID string, after, upTo uint64) ([]*eventv1.RoomEvent, error) {
+	if _, isLog := limits.UserOfLog(roomID); isLog {
+		return blanks(roomID, after, upTo), nil
+	}
+	return s.Source.FromService(ctx, roomID, after, upTo)
+}

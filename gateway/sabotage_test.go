@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
@@ -18,6 +19,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+	"github.com/starling-chat/starling/proto/limits"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
@@ -63,4 +65,35 @@ func TestLeakySource(t *testing.T) {
 	sessiontest.Eventually(t, func() bool { return slices.Equal(c.Packets(), want) }, func() string {
 		return fmt.Sprintf("client got %q, want %q", c.Packets(), want)
 	})
+}
+
+// fixedSource always gives the same events.
+type fixedSource struct {
+	roomfeed.Source
+
+	events []*eventv1.RoomEvent
+}
+
+func (s fixedSource) Live(*nats.Msg) ([]*eventv1.RoomEvent, uint64, error) { return s.events, 0, nil }
+
+func (s fixedSource) FromService(context.Context, string, uint64, uint64) ([]*eventv1.RoomEvent, error) {
+	return s.events, nil
+}
+
+// TestLeakyLogs: events of logs get lost and never come; those of rooms do not.
+func TestLeakyLogs(t *testing.T) {
+	lose := true
+	for _, roomID := range []string{"r", limits.UserLog("u")} {
+		isLog := roomID != "r"
+		s := leakyLogs{fixedSource{events: []*eventv1.RoomEvent{{RoomId: roomID, Seq: 3, Emit: &eventv1.Emit{Event: "e"}}}}, func() bool { return lose }}
+		for _, lose = range []bool{true, false} {
+			if events, _, err := s.Live(nil); err != nil || (len(events) == 0) != (isLog && lose) {
+				t.Errorf("Live of %q, to be lost %t = %v, %v", roomID, lose, events, err)
+			}
+		}
+		events, err := s.FromService(t.Context(), roomID, 2, 3)
+		if err != nil || len(events) != 1 || events[0].GetSeq() != 3 || (events[0].GetEmit() == nil) != isLog {
+			t.Errorf("FromService of %q = %v, %v", roomID, events, err)
+		}
+	}
 }

@@ -4,5 +4,6 @@
 //	ack-before-commit   some batches are answered and published, and then lost, as a crash between ack and commit would do
 //	no-outbox           no outbox row is kept, and some publications are lost, as a crash after the commit would do
 //	no-eviction         who is taken out of a room stays in it on gateways, as a lost eviction would do
+//	no-log-repair       a gateway loses some events of users' logs, and passes those gaps on
 //	no-gap-repair       a gateway passes gaps on, never compares heads, and loses some events, as a full queue would do
 package sabotage

@@ -13,12 +13,13 @@ const (
 	commitsPerLoss      = 100
 	publicationsPerLoss = 50
 	eventsPerLoss       = 200
+	logEventsPerLoss    = 10 // there are few of them
 )
 
 // mode is read once.
 var mode = sync.OnceValue(func() string { return os.Getenv("STARLING_SABOTAGE") }) //nolint:gochecknoglobals,forbidigo // no Config of the product may know of this
 
-var commits, publications, events atomic.Uint64 //nolint:gochecknoglobals // as above
+var commits, publications, events, logEvents atomic.Uint64 //nolint:gochecknoglobals // as above
 
 // AckBeforeCommit tells chat-service to answer some batches without committing them.
 func AckBeforeCommit() bool { return mode() == "ack-before-commit" }
@@ -40,3 +41,9 @@ func NoEviction() bool { return mode() == "no-eviction" }
 
 // LoseEvent tells a gateway to overlook a room event.
 func LoseEvent() bool { return NoGapRepair() && events.Add(1)%eventsPerLoss == 0 }
+
+// NoLogRepair tells a gateway to pass gaps in users' logs on.
+func NoLogRepair() bool { return mode() == "no-log-repair" }
+
+// LoseLogEvent tells a gateway to overlook an event of a user's log.
+func LoseLogEvent() bool { return NoLogRepair() && logEvents.Add(1)%logEventsPerLoss == 0 }

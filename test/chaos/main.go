@@ -36,7 +36,7 @@ type options struct {
 
 // sabotages are the ways in which the product can be broken on purpose.
 func sabotages() []string {
-	return []string{"ack-before-commit", "no-outbox", "no-gap-repair", "no-eviction"}
+	return []string{"ack-before-commit", "no-outbox", "no-gap-repair", "no-eviction", "no-log-repair"}
 }
 
 // The form for continuous integration; building included it takes about 75 s.
@@ -172,6 +172,8 @@ func expected(sabotage string) []int {
 		return []int{14}
 	case "no-eviction":
 		return []int{10}
+	case "no-log-repair":
+		return []int{15}
 	default: // no-gap-repair
 		return []int{4, 8}
 	}

@@ -166,18 +166,23 @@ func (r *rig) work(ctx context.Context) error {
 	}
 	r.serviceTimes(watch.Ready)
 	r.load.Into(r.history)
+	r.dump(ctx)
+	return ctx.Err()
+}
+
+// dump reads what the database and the stream hold in the end.
+func (r *rig) dump(ctx context.Context) {
 	r.enter("reading the database and the stream")
-	dumpCtx, cancel := context.WithTimeout(ctx, dumpTime)
+	ctx, cancel := context.WithTimeout(ctx, dumpTime)
 	defer cancel()
-	if err := r.cluster.Dump(dumpCtx, r.history); err != nil {
+	if err := errors.Join(r.cluster.Dump(ctx, r.history), r.cluster.DumpLogs(ctx, r.history, r.start)); err != nil {
 		r.problem("%v", err)
 		r.history.NoLog = true
 	}
-	if err := r.cluster.DumpStream(dumpCtx, r.history, r.start); err != nil {
+	if err := r.cluster.DumpStream(ctx, r.history, r.start); err != nil {
 		r.problem("%v", err)
 		r.history.Streamed = nil // a part of it would look like holes
 	}
-	return ctx.Err()
 }
 
 func (r *rig) phases(ctx context.Context) error {

@@ -184,6 +184,8 @@ func DecodeEvent(body []byte) (Message, error) {
 // Auth is what CONNECT carries. PID and Offset ask for the session before it; both may be empty.
 type Auth struct {
 	Token, PID, Offset string
+
+	Useq *uint64 // of the user's log, up to where the client has seen it; nil = it does not say
 }
 
 // AppendConnect appends a CONNECT.
@@ -196,6 +198,9 @@ func AppendConnect(dst []byte, a Auth) []byte {
 	}
 	if a.Offset != "" {
 		dst = appendString(append(dst, `,"offset":`...), a.Offset)
+	}
+	if a.Useq != nil {
+		dst = strconv.AppendUint(append(dst, `,"useq":`...), *a.Useq, 10)
 	}
 	return append(dst, '}')
 }

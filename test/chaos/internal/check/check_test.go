@@ -13,8 +13,8 @@ import (
 // TestValid also makes sure that every invariant found something to look at.
 func TestValid(t *testing.T) {
 	results := Run(valid())
-	if len(results) != 14 {
-		t.Fatalf("Run gives %d results, want 14", len(results))
+	if len(results) != 15 {
+		t.Fatalf("Run gives %d results, want 15", len(results))
 	}
 	for _, r := range results {
 		if r.Count > 0 || r.Skipped {
@@ -42,7 +42,7 @@ type broken struct {
 }
 
 func TestBroken(t *testing.T) {
-	for _, cases := range [][]broken{databaseCases(), viewCases(), serviceCases(), otherCases()} {
+	for _, cases := range [][]broken{databaseCases(), viewCases(), serviceCases(), otherCases(), logCases()} {
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {
 				h := valid(strings.Fields(c.twice)...)

@@ -174,7 +174,7 @@ func (x *index) left(v *history.View) bool {
 	}
 	const apart = 2 * time.Millisecond // two looks at the clock
 	for _, i := range x.conns[v.User] {
-		if c := &x.h.Conns[i]; c.Down > 0 && (c.Down-v.End).Abs() <= apart {
+		if c := &x.h.Conns[i]; c.Device == 0 && c.Down > 0 && (c.Down-v.End).Abs() <= apart {
 			return false
 		}
 	}

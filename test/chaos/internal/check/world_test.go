@@ -31,6 +31,7 @@ const (
 	revoked  = 23
 	observer = 0
 	fresh    = 3 // comes back from the drain with a fresh session
+	twofold  = 8 // has another device, which comes later and only hears the user's log
 	tick     = 100 * time.Millisecond
 
 	freshTicks = 18
@@ -48,6 +49,8 @@ const (
 	healAt   = 60 * second
 	stopAt   = 72 * second
 	endAt    = 85 * second
+
+	secondDeviceAt = 40 * second
 )
 
 // valid runs the world from the beginning to the end.
@@ -75,6 +78,9 @@ func valid(twice ...string) *history.History {
 	for now := time.Duration(0); now < endAt; now += tick {
 		w.step(now)
 	}
+	w.h.Conns = append(w.h.Conns, history.Conn{
+		User: twofold, Device: 1, Number: history.DeviceNumbers + 1, Socket: "another", Dialled: secondDeviceAt - tick, Up: secondDeviceAt,
+	})
 	for room, last := range w.seq {
 		w.h.Rooms[room].LastSeq = last
 		w.h.Streamed = append(w.h.Streamed, history.Range{Room: room, From: 1, To: last})
@@ -88,6 +94,7 @@ func (w *world) sort() {
 	slices.SortStableFunc(w.h.Log, func(a, b history.Event) int {
 		return cmp.Or(cmp.Compare(a.Room, b.Room), cmp.Compare(a.Seq, b.Seq))
 	})
+	slices.SortStableFunc(w.h.Heard, func(a, b history.Heard) int { return cmp.Compare(a.At, b.At) })
 }
 
 func (w *world) step(now history.Time) {
@@ -222,6 +229,7 @@ func (w *world) commit(e history.Event, now history.Time) uint64 {
 	e.Seq = w.seq[e.Room]
 	e.Hash = history.EventHash(e.Kind, e.Seq, w.h.Users[e.User].ID, e.Message, e.ClientMsgID)
 	w.h.Log = append(w.h.Log, e)
+	w.note(&e, now)
 	for user := range people {
 		_, open := w.open[sightOf{user, e.Room}]
 		if open && w.conn[user] >= 0 && w.h.Conns[w.conn[user]].Socket != e.Except {
@@ -229,6 +237,24 @@ func (w *world) commit(e history.Event, now history.Time) uint64 {
 		}
 	}
 	return e.Seq
+}
+
+// note has the log of a user tell of a change of membership, and all devices of the user hear of it.
+func (w *world) note(e *history.Event, now history.Time) {
+	kind, change := map[string]string{"room:user-joined": "me:room-added", "room:user-left": "me:room-removed"}[e.Kind]
+	if !change {
+		return
+	}
+	u := &w.h.Users[e.User]
+	u.LogSeq++
+	t := history.Told{At: now, Hash: history.LogHash(kind, fmt.Append(nil, e.Room, u.LogSeq)), Seq: u.LogSeq, Kind: kind, User: e.User, Room: e.Room}
+	w.h.Told = append(w.h.Told, t)
+	heard := history.Heard{At: now + time.Millisecond, Hash: t.Hash, Seq: t.Seq, Kind: kind, User: t.User, Conn: w.count[t.User]}
+	w.h.Heard = append(w.h.Heard, heard)
+	if e.User == twofold {
+		heard.At, heard.Device, heard.Conn = max(now, secondDeviceAt)+time.Millisecond, 1, history.DeviceNumbers+1
+		w.h.Heard = append(w.h.Heard, heard)
+	}
 }
 
 func (w *world) deliver(user int, e *history.Event, now history.Time, how history.Source) {

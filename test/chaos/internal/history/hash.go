@@ -23,3 +23,12 @@ func EventHash(kind string, seq uint64, user, id, text string) uint64 {
 	}
 	return h.Sum64()
 }
+
+// LogHash stands for an event of a user's log: its name and its argument as it came, byte by byte.
+func LogHash(kind string, argument []byte) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(kind))
+	_, _ = h.Write([]byte{0})
+	_, _ = h.Write(argument)
+	return h.Sum64()
+}

@@ -20,6 +20,7 @@ type History struct {
 	Sends      []Send     `json:"sends"`      // by invoke
 	Views      []View     `json:"views"`      // by start
 	Deliveries []Delivery `json:"deliveries"` // by time; within a client, in the order received
+	Heard      []Heard    `json:"heard"`      // by time; within a device, in the order received
 	Online     []Online   `json:"online"`     // by time
 	Faults     []Fault    `json:"faults"`     // by start
 	Stalls     []Stall    `json:"stalls"`     // by start
@@ -29,6 +30,8 @@ type History struct {
 	Keys int `json:"keys"` // that signed tokens of clients: one, and one more for each rotation that they saw
 
 	Log []Event `json:"log"` // the database: durable events of all rooms, by room and seq
+
+	Told []Told `json:"told"` // the database: what is kept of the logs of all users, by user and seq
 
 	// Streamed is what the stream ROOMS held in the end, by room and sequence; StreamSince is when its present incarnation (or
 	// the store under it) began: what was committed before may be missing.
@@ -65,6 +68,7 @@ type User struct {
 	Slow    bool   `json:"slow,omitempty"`    // a client that the rig makes stop reading
 	Outcast bool   `json:"outcast,omitempty"` // leaves its rooms in the middle of the run and stays connected
 	Revoked Time   `json:"revoked,omitempty"` // when the answer to the revocation of its tokens came; 0: never
+	LogSeq  uint64 `json:"logSeq,omitempty"`  // user_logs.last_seq of the database, at the end
 }
 
 // Room is one room.
@@ -74,11 +78,15 @@ type Room struct {
 	LastSeq uint64 `json:"lastSeq"` // rooms.last_seq of the database, at the end; 0: the room is not there
 }
 
+// DeviceNumbers is between the Numbers of the connections of one device and those of the next one.
+const DeviceNumbers = 1_000_000
+
 // Conn is one connection of a client, from the CONNECT reply to the end of the transport.
 type Conn struct {
 	User      int    `json:"user"`
-	Number    int    `json:"number"` // of this client's connections, from 1
-	Socket    string `json:"socket"` // the Socket.IO sid
+	Device    int    `json:"device,omitempty"` // 0: the client; others of the user's only hear its log
+	Number    int    `json:"number"`           // of this device's connections, from Device × DeviceNumbers + 1
+	Socket    string `json:"socket"`           // the Socket.IO sid
 	Gateway   int    `json:"gateway"`
 	Polling   bool   `json:"polling,omitempty"`
 	Dialled   Time   `json:"dialled"`
@@ -166,6 +174,27 @@ type Event struct {
 	ClientMsgID string `json:"clientMsgId,omitempty"`
 	Message     string `json:"message,omitempty"` // id
 	Except      string `json:"except,omitempty"`  // sid that does not get it
+}
+
+// Heard is one event of a user's own log as one of its devices got it.
+type Heard struct {
+	At     Time   `json:"at"`
+	Hash   uint64 `json:"hash"` // LogHash of what was received
+	Seq    uint64 `json:"seq"`  // its useq
+	Kind   string `json:"kind"` // me:room-added, …
+	User   int    `json:"user"`
+	Device int    `json:"device,omitempty"`
+	Conn   int    `json:"conn"` // Conn.Number
+}
+
+// Told is one event of a user's own log in the database.
+type Told struct {
+	At   Time   `json:"at"`   // when it was stored
+	Hash uint64 `json:"hash"` // LogHash
+	Seq  uint64 `json:"seq"`
+	Kind string `json:"kind"`
+	User int    `json:"user"`
+	Room int    `json:"room"` // -1: not of this run
 }
 
 // Online is what one observer was told by users:online: which of the run's users were in the list.

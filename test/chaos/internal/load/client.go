@@ -6,7 +6,6 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/starling-chat/starling/platform/run"
@@ -20,6 +19,8 @@ type client struct {
 	conn   *connection
 	rooms  *rooms
 	sender *sender
+	log    *ownLog
+	others []*device // of the user's
 }
 
 // user is what the parts of a client have in common. All but the dice is fixed before any of them runs.
@@ -42,8 +43,12 @@ func newClient(l *Load, index int) *client {
 		load: l, index: index, id: l.plan.users[index], role: l.plan.roles[index],
 		dice: dice{rng: random(l.cfg.Seed, uint64(index))}, //nolint:gosec // not negative
 	}
-	c := &client{user: u, tokens: newTokens(u), rooms: newRooms(u)}
-	c.conn = newConnection(u, c.tokens, c.rooms)
+	c := &client{user: u, tokens: newTokens(u), log: &ownLog{user: u}}
+	c.rooms = newRooms(u, c.log)
+	c.conn = newConnection(u, c.tokens, c.rooms, c.log)
+	if u.role.suspect { // in whose log most happens
+		c.others = append(c.others, newDevice(u, c.tokens, 1))
+	}
 	c.rooms.conn = c.conn
 	c.sender = newSender(u, c.conn, c.rooms)
 	return c
@@ -52,6 +57,9 @@ func newClient(l *Load, index int) *client {
 // start starts the client's goroutines. They end with ctx.
 func (c *client) start(ctx context.Context, tasks *sync.WaitGroup) {
 	tasks.Go(func() { c.conn.run(ctx) })
+	for _, d := range c.others {
+		tasks.Go(func() { d.conn.run(ctx) })
+	}
 	tasks.Go(func() { c.rooms.steward(ctx) })
 	tasks.Go(func() { c.sender.run(ctx) })
 	if c.user.role.refresher {
@@ -125,15 +133,28 @@ func (c *client) roam(ctx context.Context) {
 	}
 }
 
-// caughtUp tells whether the client is where it should be, and has seen the rooms' heads, if given. A revoked one is nowhere.
-func (c *client) caughtUp(heads []atomic.Uint64) bool {
-	return c.conn.isRevoked() || c.conn.isUp() && c.rooms.caughtUp(heads)
+// caughtUp tells whether the client is where it should be, and has seen the rooms' heads, if given, and all of its log. A revoked one is
+// nowhere.
+func (c *client) caughtUp(heads []head) bool {
+	if c.conn.isRevoked() {
+		return true
+	}
+	for _, d := range c.others {
+		if !d.conn.isUp() || heads != nil && !d.log.caughtUp() {
+			return false
+		}
+	}
+	return c.conn.isUp() && c.rooms.caughtUp(heads) && (heads == nil || c.log.caughtUp())
 }
 
 func (c *client) describe() string {
 	var s strings.Builder
 	s.WriteString(fmt.Sprintf("%s (%s", c.user.id, c.conn.describe()))
 	c.rooms.describe(&s)
+	s.WriteString(c.log.describe())
+	for _, d := range c.others {
+		s.WriteString(fmt.Sprintf("%s (%s)", d.log.describe(), d.conn.describe()))
+	}
 	return s.String() + ")"
 }
 

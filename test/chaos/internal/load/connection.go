@@ -29,6 +29,8 @@ type connection struct {
 	*user
 	tokens   *tokens
 	receiver receiver
+	log      *ownLog       // up to where it has heard, the next connection says
+	fresh    bool          // it never asks for the session before
 	revokedC chan struct{} // closed when the tokens are revoked
 
 	session  sioclient.Recovery // owned by run
@@ -61,8 +63,8 @@ type conn struct {
 
 var errRevoked = errors.New("the tokens are revoked")
 
-func newConnection(u *user, t *tokens, r receiver) *connection {
-	return &connection{user: u, tokens: t, receiver: r, revokedC: make(chan struct{}), up: make(chan struct{})}
+func newConnection(u *user, t *tokens, r receiver, log *ownLog) *connection {
+	return &connection{user: u, tokens: t, receiver: r, log: log, revokedC: make(chan struct{}), up: make(chan struct{})}
 }
 
 // run keeps the client connected until ctx ends. Once its tokens are revoked it goes on trying with them, in turn as a new session and
@@ -70,7 +72,7 @@ func newConnection(u *user, t *tokens, r receiver) *connection {
 func (c *connection) run(ctx context.Context) {
 	for n := 0; ctx.Err() == nil; n++ {
 		revoked := c.isRevoked()
-		err := c.connect(ctx, revoked && n%2 == 0)
+		err := c.connect(ctx, c.fresh || revoked && n%2 == 0)
 		if ctx.Err() != nil {
 			return
 		}
@@ -105,6 +107,7 @@ func (c *connection) connect(ctx context.Context, fresh bool) error {
 	if !fresh {
 		auth = c.session.Auth(token)
 	}
+	auth.Useq = new(c.log.useq())
 	r := &reader{connection: c, link: l, record: record, token: token}
 	early, err := r.read(ctx, auth)
 	if r.conn == nil {
@@ -310,6 +313,11 @@ func (c *connection) describe() string {
 func (c *connection) into(h *history.History) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	h.Users = append(h.Users, history.User{ID: c.id, Slow: c.role.slow, Outcast: c.role.outcast, Revoked: c.revoked})
-	h.Conns = append(h.Conns, c.conns...)
+	if c.log.device == 0 {
+		h.Users = append(h.Users, history.User{ID: c.id, Slow: c.role.slow, Outcast: c.role.outcast, Revoked: c.revoked})
+	}
+	for _, conn := range c.conns {
+		conn.Device, conn.Number = c.log.device, c.log.connNumber(conn.Number)
+		h.Conns = append(h.Conns, conn)
+	}
 }

@@ -44,6 +44,24 @@ func consistent(t *testing.T, h *history.History) {
 		p.deliver(&h.Deliveries[i])
 	}
 	p.ends()
+	p.logs()
+}
+
+// logs checks that every device heard its user's log from the beginning, one by one.
+func (p *pass) logs() {
+	heard := make(map[[2]int]uint64)
+	for _, d := range p.h.Heard {
+		if who := [2]int{d.User, d.Device}; d.Seq != heard[who]+1 {
+			p.t.Errorf("%+v: was at %d of the log", d, heard[who])
+		} else {
+			heard[who] = d.Seq
+		}
+	}
+	for user := range p.h.Users {
+		if who := [2]int{user, 0}; heard[who] < uint64(1) {
+			p.t.Errorf("user %d heard nothing of its log", user)
+		}
+	}
 }
 
 func (p *pass) agreement() {

@@ -84,6 +84,11 @@ func (l *Load) DropAll() []int {
 		if link := c.conn.drop(); link != nil {
 			users, links = append(users, c.user.index), append(links, link)
 		}
+		for _, d := range c.others {
+			if link := d.conn.drop(); link != nil {
+				links = append(links, link)
+			}
+		}
 	}
 	for _, link := range links {
 		link.Reset()
@@ -128,6 +133,11 @@ func (l *Load) Into(h *history.History) {
 		c.conn.into(h)
 		c.sender.into(h)
 		c.rooms.into(h)
+		c.log.into(h)
+		for _, d := range c.others {
+			d.conn.into(h)
+			d.log.into(h)
+		}
 	}
 	for i, id := range l.plan.rooms {
 		h.Rooms = append(h.Rooms, history.Room{ID: id, Hot: i == 0})
@@ -137,5 +147,6 @@ func (l *Load) Into(h *history.History) {
 	slices.SortStableFunc(h.Sends, func(a, b history.Send) int { return cmp.Compare(a.Invoke, b.Invoke) })
 	slices.SortStableFunc(h.Views, func(a, b history.View) int { return cmp.Compare(a.Start, b.Start) })
 	slices.SortStableFunc(h.Deliveries, func(a, b history.Delivery) int { return cmp.Compare(a.At, b.At) })
+	slices.SortStableFunc(h.Heard, func(a, b history.Heard) int { return cmp.Compare(a.At, b.At) })
 	slices.SortStableFunc(h.Online, func(a, b history.Online) int { return cmp.Compare(a.At, b.At) })
 }

@@ -10,6 +10,8 @@
 //	     rooms       steward brings rooms to where they are wanted: room:join until acked, missing pages, room:leave until acked
 //	     sender      run takes messages from a bounded queue and invokes them in order, up to 4 in flight; deliver, one for each of these,
 //	                 awaits the ack and tries again with the same clientMsgId for 20 s
+//	     log         what it hears of its user's own log
+//	     device      another one of the user's, for those who are taken out of private rooms: a connection and a log, and nothing else
 //	     tokens      refresh takes a fresh token in band every 10 to 18 s, for a few clients; of these, half have an account of the system
 //	                 and tokens signed by its keys, the others sign their tokens themselves, as another login system would
 //
@@ -19,6 +21,12 @@
 //
 // A third of the rooms is private where a backend's API key is given; moderate.go says what a moderator does there. When an act is acked
 // the victim's View ends, with the time of the act's beginning in Removing.
+//
+// # The log of a user
+//
+// Every CONNECT says, as useq, up to where the device has heard the log of its user: so it is owed every event, from the first one of the
+// log on, once and in order, whatever becomes of its connections. The client asks for the session before as well. The other devices do not,
+// and go away every few seconds while the load runs. What is heard is recorded as Heard, events before the CONNECT reply as those of rooms.
 //
 // # What becomes a View and a Delivery
 //

@@ -46,14 +46,15 @@ type Load struct {
 
 	// Written by every client.
 	counters counters
-	heads    []atomic.Uint64 // the highest sequence that anybody saw, by room
-	sending  atomic.Bool     // new messages may be invoked
+	heads    []head      // the highest sequence that anybody saw, by room
+	logHeads []head      // and that any of its devices heard of its log, by user
+	sending  atomic.Bool // new messages may be invoked
 }
 
 // New plans the load; nothing runs yet.
 func New(cfg Config) *Load {
 	l := &Load{cfg: cfg, log: cfg.Log, plan: makePlan(cfg.Seed, cfg.Clients, cfg.Rooms, cfg.APIKey != ""), byID: make(map[string]int), roomByID: make(map[string]int)}
-	l.heads = make([]atomic.Uint64, cfg.Rooms)
+	l.heads, l.logHeads = make([]head, cfg.Rooms), make([]head, cfg.Clients)
 	l.counters.failed, l.counters.keys = make(map[string]int), make(map[string]bool)
 	for i, id := range l.plan.rooms {
 		l.roomByID[id] = i
@@ -107,6 +108,9 @@ func (l *Load) Run(ctx context.Context) error {
 		if c.user.role.outcast || c.user.role.wanderer {
 			tasks.Go(func() { c.roam(ctx) })
 		}
+		for _, d := range c.others {
+			tasks.Go(func() { d.comeAndGo(ctx) })
+		}
 	}
 	for room, door := range l.plan.private {
 		tasks.Go(func() { l.moderate(ctx, room, door) })
@@ -128,6 +132,9 @@ func (l *Load) Finish(ctx context.Context) error {
 func (l *Load) Close() {
 	for _, c := range l.clients {
 		c.conn.end()
+		for _, d := range c.others {
+			d.conn.end()
+		}
 	}
 	if l.cancel != nil {
 		l.cancel()
@@ -172,12 +179,14 @@ func (l *Load) await(ctx context.Context, lasting time.Duration, missing func() 
 	}
 }
 
-// sawHead notes a sequence that exists in a room.
-func (l *Load) sawHead(room int, seq uint64) {
-	head := &l.heads[room]
+// head is a sequence that only grows.
+type head struct{ atomic.Uint64 }
+
+// raise notes a sequence that exists.
+func (h *head) raise(seq uint64) {
 	for {
-		old := head.Load()
-		if seq <= old || head.CompareAndSwap(old, seq) {
+		old := h.Load()
+		if seq <= old || h.CompareAndSwap(old, seq) {
 			return
 		}
 	}

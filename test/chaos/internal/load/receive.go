@@ -11,6 +11,7 @@ import (
 
 // began implements receiver: a connection that does not carry on the one before ends the views.
 func (rs *rooms) began(number int, recovered bool, lastDown history.Time) {
+	rs.log.began(number, recovered, lastDown)
 	rs.mu.Lock()
 	rs.number = number
 	if !recovered && number > 1 {
@@ -22,6 +23,9 @@ func (rs *rooms) began(number int, recovered bool, lastDown history.Time) {
 
 // event implements receiver.
 func (rs *rooms) event(e sioclient.Message, source history.Source) *receipt {
+	if ofLog(e.Name) {
+		return rs.log.event(e, source)
+	}
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if len(e.Args) == 0 {
@@ -104,7 +108,7 @@ func (rs *rooms) deliverLocked(r *room, seq, hash uint64, source history.Source)
 		r.last = max(r.last, seq)
 	}
 	rs.load.counters.delivered.Add(1)
-	rs.load.sawHead(r.index, seq)
+	rs.load.heads[r.index].raise(seq)
 }
 
 // historyLocked keeps a room:history until its join is acked. An empty one does not say of which room it is, and need not.

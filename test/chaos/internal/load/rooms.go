@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/starling-chat/starling/test/chaos/internal/history"
@@ -66,6 +65,7 @@ type rooms struct {
 	// Fixed at birth.
 	*user
 	conn    *connection
+	log     *ownLog
 	byID    map[string]*room
 	order   []*room       // the same, as planned
 	changed chan struct{} // wakes the steward; capacity 1
@@ -78,8 +78,8 @@ type rooms struct {
 	online     []history.Online
 }
 
-func newRooms(u *user) *rooms {
-	rs := &rooms{user: u, byID: make(map[string]*room), changed: make(chan struct{}, 1)}
+func newRooms(u *user, log *ownLog) *rooms {
+	rs := &rooms{user: u, log: log, byID: make(map[string]*room), changed: make(chan struct{}, 1)}
 	for _, index := range u.load.plan.inRooms[u.index] {
 		r := &room{index: index, id: u.load.plan.rooms[index], want: true, view: -1}
 		rs.byID[r.id] = r
@@ -208,7 +208,7 @@ func (rs *rooms) isMember(r *room) bool {
 }
 
 // caughtUp tells whether all rooms are where they are wanted, and have been seen up to their heads, if given.
-func (rs *rooms) caughtUp(heads []atomic.Uint64) bool {
+func (rs *rooms) caughtUp(heads []head) bool {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	for _, r := range rs.order {

@@ -189,7 +189,7 @@ func (s *sender) record(m *message, k call, res reply) (wait time.Duration, agai
 	case res.answer.OK:
 		done.Outcome, done.Seq, done.Message = history.OK, res.answer.Seq, res.answer.ID
 		counters.acked.Add(1)
-		s.load.sawHead(m.room.index, done.Seq)
+		s.load.heads[m.room.index].raise(done.Seq)
 	case e.Code == "timeout":
 		done.Outcome, done.Code, done.Retry, again = history.Unknown, e.Code, e.RetryAfterMs, true
 		counters.unknown.Add(1)
