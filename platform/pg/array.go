@@ -12,13 +12,10 @@ import (
 // A batch of rows goes to PostgreSQL as one array a column. pgx encodes an array element by element, each in an interface value that it
 // allocates; arrayCodec does it for the types that batches consist of in one go.
 
-// arrayOIDs are the arrays that arrayCodec encodes.
-var arrayOIDs = []uint32{pgtype.TextArrayOID, pgtype.Int8ArrayOID, pgtype.UUIDArrayOID, pgtype.ByteaArrayOID}
-
 // encodeArrays has a connection encode arrays by arrayCodec.
 func encodeArrays(_ context.Context, conn *pgx.Conn) error {
 	types := conn.TypeMap()
-	for _, oid := range arrayOIDs {
+	for _, oid := range []uint32{pgtype.TextArrayOID, pgtype.Int8ArrayOID, pgtype.UUIDArrayOID, pgtype.ByteaArrayOID} {
 		known, ok := types.TypeForOID(oid)
 		if !ok {
 			continue
