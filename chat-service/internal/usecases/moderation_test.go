@@ -115,3 +115,22 @@ func TestMembersAreReadByWhoIsOne(t *testing.T) {
 		}
 	})
 }
+
+// TestBlockIsKnownToAllReplicas: what others remember of the two, and what they type, ends at once, and nobody is put out of a room.
+func TestBlockIsKnownToAllReplicas(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		room := chat.DirectID([]chat.UserID{"ann", "bob"})
+		m := newMemory(chattest.World{room: {"ann", "bob"}})
+		m.state.Blocks = map[chat.Pair]bool{{User: "bob", Blocked: "ann"}: true}
+		s, _ := newTestService(t, m, &published{}, Config{MembershipTTL: time.Minute})
+		for _, user := range []chat.UserID{"bob", "ann"} { // of whom ann blocks nobody
+			if err := s.Block(t.Context(), Caller{User: user}, map[chat.UserID]chat.UserID{"ann": "bob", "bob": "ann"}[user], true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if diff := cmp.Diff(evictions{string(room) + " [ann bob] 0"}, m.evicted); diff != "" {
+			t.Errorf("told to the other replicas (-want +got):\n%s", diff)
+		}
+	})
+}

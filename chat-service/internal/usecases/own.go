@@ -46,13 +46,19 @@ func (s *Service) Block(ctx context.Context, c Caller, who chat.UserID, end bool
 	if !end {
 		refused = s.mayBlock(ctx, c)
 	}
-	room := chat.DirectID(sortedPair(c.User, who))
-	if _, err := s.do(ctx, c.keyed(chat.Block{Origin: c.in(room), Who: who, End: end}), refused); err != nil {
+	both := sortedPair(c.User, who)
+	room := chat.DirectID(both)
+	o, err := s.do(ctx, c.keyed(chat.Block{Origin: c.in(room), Who: who, End: end}), refused)
+	if err != nil || !o.Changed {
 		return err
 	}
-	for _, user := range []chat.UserID{c.User, who} {
-		s.members.forget(chat.Membership{Room: room, User: user})
-	}
+	s.Forget(room, both)
+	// The other replicas forget as well: what they remember ends soon by itself, so nobody waits for them, and where too many acts are under way
+	// that has to do.
+	_ = s.act(ctx, func(error) {}, func(ctx context.Context) error {
+		s.evict(ctx, room, both, 0) // both stay
+		return nil
+	})
 	return nil
 }
 
