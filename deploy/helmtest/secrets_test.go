@@ -1,6 +1,7 @@
 package helmtest
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -8,6 +9,7 @@ import (
 	"helm.sh/helm/v4/pkg/chart/common/util"
 	"helm.sh/helm/v4/pkg/engine"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -206,6 +208,39 @@ nats: {url: "nats://nats.infra:4222", tls: {secret: nats-tls, clientCert: true},
 		}
 		if items := volumes["nats-creds"].Items; len(items) != 1 || items[0].Key != component+".creds" {
 			t.Errorf("%s: gets the credentials %v, want its own only", component, items)
+		}
+	}
+}
+
+// TestSecondValues: the second value of a secret that is being replaced reaches the service that it is for, and not its migration, which has
+// none of the first ones and refuses a second one alone.
+func TestSecondValues(t *testing.T) {
+	const rotation = `
+auth: {extraEnv: [{name: JWT_SECRET_OTHER, valueFrom: {secretKeyRef: {name: next, key: jwt-secret}}}, {name: PGSSLCERT, value: /own/tls.crt}]}
+chat: {extraEnv: [{name: NATS_PASSWORD_OTHER_FILE, value: /next/nats}, {name: PGSSLCERT, value: /own/tls.crt}]}
+presence: {extraEnv: [{name: NATS_PASSWORD_OTHER, value: next}, {name: PGSSLCERT, value: /own/tls.crt}]}
+`
+	second := map[string]string{"auth": "JWT_SECRET_OTHER", "chat": "NATS_PASSWORD_OTHER_FILE", "presence": "NATS_PASSWORD_OTHER"}
+	has := func(c corev1.Container, name string) bool {
+		return slices.ContainsFunc(c.Env, func(e corev1.EnvVar) bool { return e.Name == name })
+	}
+	for name, values := range map[string]string{"bundled": rotation, "own engines": ownEngines + rotation} {
+		r := newRelease(t, values)
+		for component, variable := range second {
+			pod := find[*appsv1.Deployment](t, r, "demo-starling-"+component).Spec.Template.Spec
+			migrations := pod.InitContainers
+			if name == "own engines" {
+				migrations = find[*batchv1.Job](t, r, "demo-starling-migrate-"+component).Spec.Template.Spec.Containers
+			}
+			if len(migrations) != 1 {
+				t.Fatalf("%s: %s has %d migrations, want one", name, component, len(migrations))
+			}
+			if !has(pod.Containers[0], variable) || has(migrations[0], variable) {
+				t.Errorf("%s: %s reaches %s: %v, its migration: %v, want the first alone", name, variable, component, has(pod.Containers[0], variable), has(migrations[0], variable))
+			}
+			if !has(migrations[0], "PGSSLCERT") {
+				t.Errorf("%s: PGSSLCERT does not reach %s's migration", name, component)
+			}
 		}
 	}
 }

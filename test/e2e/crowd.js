@@ -299,7 +299,8 @@ const line = (p) => `${p.name}: ${p.seconds} s, ${p.acked} messages acked; waits
 /** The results as Markdown. */
 function table(results) {
   const { phases, counts, violations } = results;
-  const row = (p) => `| ${p.name} | ${p.seconds} | ${p.acked} | ${p.lost} | ${p.undelivered} | ${p.repeated} | ${codes(p.refusals)} | ${p.p50} | ${p.p99} | ${p.longest} | ${p.answer} | ${p.disconnects} | ${p.recovered} | ${p.fresh} | ${p.connectsASecond} |`;
+  const known = (n) => (counts.lost === undefined ? '?' : n);
+  const row = (p) => `| ${p.name} | ${p.seconds} | ${p.acked} | ${known(p.lost)} | ${known(p.undelivered)} | ${known(p.repeated)} | ${codes(p.refusals)} | ${p.p50} | ${p.p99} | ${p.longest} | ${p.answer} | ${p.disconnects} | ${p.recovered} | ${p.fresh} | ${p.connectsASecond} |`;
   const judged = counts.lost === undefined
     ? 'The clients were ended before what they saw was held against the history: nothing is known of what was lost.'
     : `Of these lost: ${counts.lost}, not delivered to a member: ${counts.undelivered}, delivered or stored twice: ${counts.repeated}.`;

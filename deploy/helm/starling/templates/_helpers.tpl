@@ -246,13 +246,17 @@ volumes:
 {{- end -}}
 {{- end -}}
 
-{{/* Variables that are no settings: where Go looks for authorities beside those of the image, and what the operator adds. */}}
+{{/* Variables that are no settings: where Go looks for authorities beside those of the image, and what the operator adds. A migration does
+     without the second values of secrets that are being replaced: it has none of the first ones, and would refuse to start. */}}
 {{- define "starling.extraEnv" -}}
 {{- if or .root.Values.ca.secret .root.Values.ca.configMap }}
 - {name: SSL_CERT_DIR, value: /etc/starling/ca}
 {{- end }}
-{{- with .values.extraEnv }}
-{{ toYaml . }}
+{{- $migrate := get . "migrate" -}}
+{{- range .values.extraEnv }}
+{{- if not (and $migrate (regexMatch "_OTHER(_FILE)?$" .name)) }}
+{{ list . | toYaml }}
+{{- end }}
 {{- end }}
 {{- end -}}
 
