@@ -3,6 +3,7 @@ package peers
 import (
 	"bytes"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -163,6 +164,23 @@ func TestBodyThatArrivesElsewhere(t *testing.T) {
 	time.Sleep(2 * arrivingInterval)
 	if len(told) > 0 {
 		t.Error("the owner hears of a body that has come")
+	}
+}
+
+// TestStrangersBodyThroughAnotherGateway: how much a client may send follows from whether it has been let in, which its own gateway
+// knows: another one that passes its body on is told that it is too large, as the client would be at home, and the session goes on.
+func TestStrangersBodyThroughAnotherGateway(t *testing.T) {
+	f := newFleet(t)
+	f.sessions.FirstPayload, f.limits.FirstMessage = 1000, 1000
+	g1, g2 := f.start("g1"), f.start("g2")
+	p := pollThrough(t, g1, g2)
+	long := `421["echo","` + strings.Repeat("x", 50_000) + `"]`
+	if got := p.Request(t.Context(), "POST", long); got.Status != http.StatusRequestEntityTooLarge || len(got.Body) != 0 {
+		t.Errorf("a stranger's long POST = %d %s, want 413", got.Status, got.Body)
+	}
+	p.enter("a")
+	if got := p.Request(t.Context(), "POST", long); got.Status != http.StatusOK {
+		t.Errorf("a long POST of a known client = %d %s, want 200", got.Status, got.Body)
 	}
 }
 

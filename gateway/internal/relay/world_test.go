@@ -73,7 +73,7 @@ func (a *authService) Authenticate(ctx context.Context, r *authv1.AuthenticateRe
 	case "of a newer service": // which knows more reasons
 		return nil, &fault.Error{Kind: fault.Unauthenticated, Reason: "too_early", Message: "Too early"}
 	case "not a service": // this gateway is not believed
-		return nil, fault.New(fault.Unauthenticated, "Not a service")
+		return nil, fault.NotAService()
 	case "away":
 		return nil, fault.New(fault.Unavailable, "starting")
 	}

@@ -142,7 +142,7 @@ func TestBeforeTheFirstConnect(t *testing.T) {
 	if got := server.MaxBody(early.sid); got != 1000 {
 		t.Errorf("MaxBody = %d before the first CONNECT, want 1000", got)
 	}
-	early.post(t, "40\x1e"+long, refused400)
+	early.post(t, "40\x1e"+long, "413 ")
 	p := openPolling(t, server)
 	p.post(t, "40", "200 ok")
 	if got := server.MaxBody(p.sid); got != cfg.MaxPayload {

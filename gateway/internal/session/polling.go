@@ -138,6 +138,9 @@ func (s *Server) post(ctx context.Context, session *Session, conn *transport.Pol
 	if strings.HasPrefix(r.ContentType, "application/octet-stream") {
 		return Refusal(engineio.ErrBadRequest)
 	}
+	if len(r.Body) > session.maxPayload() { // another gateway has read it, and does not know whether the client has been let in
+		return PollResponse{Status: http.StatusRequestEntityTooLarge}
+	}
 	if !session.receiving.TryLock() {
 		if session.upgrading.Load() == nil && !session.upgraded() { // two POSTs at once have no order
 			session.Close(transport.CodeProtocol, transport.ReasonProtocol)
