@@ -110,7 +110,7 @@ func (a *authorizer) authorize(ctx context.Context, method string) (context.Cont
 			return ctx, nil
 		}
 		a.refuse(ctx, nobody, method, causeToken)
-		return ctx, fault.New(fault.Unauthenticated, "Not a service")
+		return ctx, fault.NotAService()
 	}
 	name := ""
 	for _, c := range a.callers { // all of them, so that the time tells nothing
@@ -121,10 +121,10 @@ func (a *authorizer) authorize(ctx context.Context, method string) (context.Cont
 	switch {
 	case name == "":
 		a.refuse(ctx, nobody, method, causeToken)
-		return ctx, fault.New(fault.Unauthenticated, "Not a service")
+		return ctx, fault.NotAService()
 	case !access.May(name, method):
 		a.refuse(ctx, name, method, causeMethod)
-		return ctx, fault.Newf(fault.Forbidden, "%s may not call this", name)
+		return ctx, fault.NotForCaller(name)
 	case !access.ForUsers(name):
 		ctx = caller.WithoutIdentity(ctx)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/starling-chat/starling/platform/settings"
 	"github.com/starling-chat/starling/proto/caller"
+	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -118,6 +119,10 @@ func TestCallers(t *testing.T) {
 		err := dial(t, "test", client).Invoke(user, "/starling.chat.v1.ChatService/"+tc.method, &chatv1.ListMembersRequest{}, &chatv1.ListMembersResponse{})
 		if got := status.Code(err); got != tc.code || service.user != tc.user {
 			t.Errorf("%s with the %s = %v, taken for %q, want %v, %q", tc.method, tc.token.Reveal(), err, service.user, tc.code, tc.user)
+		}
+		// The client that a refused service asks for is not told that its own token is bad: it would log its user out.
+		if err != nil && fault.KindOf(fault.FromStatus(err)) != fault.Unavailable {
+			t.Errorf("%s with the %s: its client is told %v, want it unavailable", tc.method, tc.token.Reveal(), fault.FromStatus(err))
 		}
 	}
 	if _, err := healthpb.NewHealthClient(dial(t, "test", client)).Check(t.Context(), &healthpb.HealthCheckRequest{}); err != nil {

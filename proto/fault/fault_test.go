@@ -120,6 +120,21 @@ func TestStatusHides(t *testing.T) {
 	}
 }
 
+// TestRefusedService: whoever asks through a service that is itself refused hears that it is away, never that its own token is bad or
+// that it may not; what is refused to the one who asks stays what it is.
+func TestRefusedService(t *testing.T) {
+	for _, f := range []*fault.Error{fault.NotAService(), fault.NotForCaller("gateway")} {
+		if got := fault.FromStatus(fault.ToStatus(f)); fault.KindOf(got) != fault.Unavailable {
+			t.Errorf("FromStatus(%v) = %v, want it unavailable", f, got)
+		}
+	}
+	for _, f := range []*fault.Error{fault.New(fault.Unauthenticated, "Wrong username or password"), fault.New(fault.Forbidden, "Not a member"), fault.Refusal(fault.ReasonToken, nil)} {
+		if got := fault.FromStatus(fault.ToStatus(f)); fault.KindOf(got) != f.Kind {
+			t.Errorf("FromStatus(%v) = %v, want its kind", f, got)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	messages := map[fault.Reason]string{
 		fault.ReasonNoToken: "Authentication required", fault.ReasonToken: "Invalid token", fault.ReasonUserID: "Invalid token", fault.ReasonDisabled: "Invalid token",
@@ -140,7 +155,7 @@ func TestRefusals(t *testing.T) {
 		"a message of an older service": {fault.New(fault.Unauthenticated, "Authentication required"), fault.ReasonNoToken},
 		"another of its messages":       {fault.New(fault.Unauthenticated, "Invalid token"), fault.ReasonToken},
 		"the third of its messages":     {fault.New(fault.Unauthenticated, "User not found"), fault.ReasonNoUser},
-		"no service":                    {fault.New(fault.Unauthenticated, "Not a service"), ""},
+		"no service":                    {fault.NotAService(), ""},
 		"another kind":                  {fault.New(fault.NotFound, "User not found"), ""},
 		"no fault":                      {errors.New("Invalid token"), ""},
 		"no error":                      {nil, ""},

@@ -1,6 +1,9 @@
 package fault
 
-import "errors"
+import (
+	"errors"
+	"strings"
+)
 
 // Reason says why something is refused, more closely than the Kind: the Kind tells a client whether to try again, the Reason
 // what to show. Of a refused CONNECT it is the data.code of the CONNECT_ERROR that the client gets, of a refused event the
@@ -59,6 +62,23 @@ func Refusal(reason Reason, cause error) *Error {
 		f.Message = "Refused"
 	}
 	return f
+}
+
+// What one service says to another that may not ask, or not for that. It is part of the contract between them, as older ones say the same.
+const (
+	notAService  = "Not a service"
+	notForCaller = " may not call this"
+)
+
+// NotAService refuses a caller that shows no token of a service, as it happens while tokens are being replaced.
+func NotAService() *Error { return New(Unauthenticated, notAService) }
+
+// NotForCaller refuses a service what is for others.
+func NotForCaller(name string) *Error { return New(Forbidden, name+notForCaller) }
+
+// ofCaller tells whether it is the calling service that is refused, not the client that it asks for.
+func (e *Error) ofCaller() bool {
+	return e.Reason == "" && (e.Kind == Unauthenticated && e.Message == notAService || e.Kind == Forbidden && strings.HasSuffix(e.Message, notForCaller))
 }
 
 // RefusalOf returns the refusal of a CONNECT that err holds. ok is false for every other error, also for an

@@ -50,7 +50,8 @@ func ToStatus(err error) error {
 }
 
 // FromStatus turns the error of a gRPC call into a fault. A status without a fault in its details, as gRPC itself makes
-// when a server is away, is mapped by its code. FromStatus(nil) is nil.
+// when a server is away, is mapped by its code. A refusal of the caller itself (NotAService, NotForCaller) is no fault of the
+// client that it asks for: to that one the service is away. FromStatus(nil) is nil.
 func FromStatus(err error) error {
 	if err == nil {
 		return nil
@@ -61,7 +62,11 @@ func FromStatus(err error) error {
 	}
 	for _, detail := range st.Details() {
 		if p, isFault := detail.(*eventv1.Fault); isFault {
-			return FromProto(p)
+			f := FromProto(p)
+			if f.ofCaller() {
+				return &Error{Kind: Unavailable, Message: "Service unavailable", RetryAfter: time.Second, Cause: err}
+			}
+			return f
 		}
 	}
 	kind := kindOfCode(st.Code())
