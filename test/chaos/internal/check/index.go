@@ -157,6 +157,14 @@ func (x *index) upAt(user int, from, to history.Time) bool {
 	return false
 }
 
+// mayBeUp is upAt for those who may know of a connection before its client has read the answer.
+func (x *index) mayBeUp(user int, from, to history.Time) bool {
+	return slices.ContainsFunc(x.conns[user], func(i int32) bool {
+		c := &x.h.Conns[i]
+		return c.Dialled <= to && (c.Down == 0 || c.Down >= from)
+	})
+}
+
 // upAll tells whether one connection of the user is up all the time between two moments.
 func (x *index) upAll(user int, from, to history.Time) bool {
 	for _, i := range slices.Backward(x.conns[user]) {

@@ -217,7 +217,7 @@ func (p *watch) equal(o *history.Online, t history.Time, how string) {
 		in := listed(o, user)
 		c := p.upSince(user, t)
 		switch {
-		case in && c == nil && !p.x.upAt(user, max(t-presenceTime, 0), t):
+		case in && c == nil && !p.x.mayBeUp(user, max(t-presenceTime, 0), t):
 			p.r.fail(p.x, t, "%s %s at %s that %s is online, who has not been connected for %s", p.x.userName(o.User), how, clock(t),
 				p.x.userName(user), presenceTime)
 		case !in && c != nil && c.Up+presenceTime <= t && !dropsSoon(c, t):
