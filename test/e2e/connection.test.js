@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Manager } from 'socket.io-client';
-import { Client, connect, connected, pause, url } from './client.js';
+import { Client, connect, connected, pause, url, urls } from './client.js';
 import { apiKey as key, call } from './rest.js';
 import { newUser, roomId } from './user.js';
 import { ok } from './expect.js';
@@ -110,7 +110,10 @@ test('floods close their own connection', async (t) => {
         send(w);
         if (i % 500 === 499) await pause(1);
       }
-      assert.equal(await w.closed(), 1008);
+      // A proxy in between may reset the connection of a client that goes on sending, and the close frame is lost then.
+      const codes = new Set(urls).size > 1 ? [1008] : [1008, 1006];
+      const code = await w.closed();
+      assert.ok(codes.includes(code), `closed with ${code}, want one of ${codes}`);
       ok(await bystander.emit('room:list'), { rooms: [], useq: 0 });
     });
   }
