@@ -32,16 +32,24 @@ const (
 // Authenticate tells whom a token speaks for, to a client with an address, "" when unknown. The faults are refusals (fault.Refusal) for the reasons ReasonNoToken,
 // ReasonToken, ReasonUserID and ReasonNoUser, or Unavailable.
 func (s *Service) Authenticate(ctx context.Context, token, address string) (Identity, error) {
-	return s.recorded(ctx, token, address, false)
+	return s.Judge(ctx, token, address, Check{})
 }
 
 // Connect is Authenticate for a socket that connects: a token of another login system says how its user is called from now on.
 func (s *Service) Connect(ctx context.Context, token, address string) (Identity, error) {
-	return s.recorded(ctx, token, address, true)
+	return s.Judge(ctx, token, address, Check{Connecting: true})
 }
 
-func (s *Service) recorded(ctx context.Context, token, address string, connecting bool) (Identity, error) {
-	id, err := s.authenticate(ctx, token, connecting)
+// Check says how a token is judged.
+type Check struct {
+	Connecting bool // for a socket, as Connect does
+	// Fresh: by what the store says now, because the caller has just heard of a revocation of the user, and this replica may not have.
+	Fresh bool
+}
+
+// Judge is Authenticate as how says.
+func (s *Service) Judge(ctx context.Context, token, address string, how Check) (Identity, error) {
+	id, err := s.authenticate(ctx, token, how)
 	e := Event{Act: ActToken, Result: ResultOf(err), User: id.UserID, Address: address}
 	if e.Result == ResultFailed {
 		e.Cause = causeOf(err)
@@ -54,7 +62,7 @@ func (s *Service) recorded(ctx context.Context, token, address string, connectin
 }
 
 // authenticate gives with an error whom the token spoke for, if that much could be told.
-func (s *Service) authenticate(ctx context.Context, token string, connecting bool) (Identity, error) {
+func (s *Service) authenticate(ctx context.Context, token string, how Check) (Identity, error) {
 	switch {
 	case token == "":
 		return Identity{}, fault.Refusal(fault.ReasonNoToken, nil)
@@ -65,6 +73,9 @@ func (s *Service) authenticate(ctx context.Context, token string, connecting boo
 	whose := Identity{UserID: v.userID}
 	if err != nil {
 		return whose, err
+	}
+	if how.Fresh {
+		s.forget(v.userID, v.loginID)
 	}
 	state, err := s.state(ctx, v)
 	if err == nil && v.foreign() && v.issuedAt.After(time.Now()) {
@@ -82,7 +93,7 @@ func (s *Service) authenticate(ctx context.Context, token string, connecting boo
 	case revoked(v, state):
 		return whose, errToken(errRevoked)
 	}
-	if connecting && v.foreign() {
+	if how.Connecting && v.foreign() {
 		u := s.describe(ctx, v, state.User)
 		v.name = "" // the user's name is what the newest token says
 		return s.identity(v, u), nil
@@ -216,6 +227,15 @@ func (s *Service) Forget(r Revocation) {
 		return
 	}
 	s.users.remove(r.UserID)
+}
+
+// forget has the user, and the login if any, read anew, and not by a question that is under way.
+func (s *Service) forget(user UserID, login LoginID) {
+	s.users.remove(user)
+	if login != "" {
+		s.logins.remove(login)
+	}
+	s.loads.Forget(loadKey(user, login))
 }
 
 // AuthenticateKey tells what an API key may do, to a client with an address, "" when unknown. Faults: Unauthenticated,

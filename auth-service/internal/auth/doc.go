@@ -34,5 +34,6 @@
 // the token comes, and revoked_at lies behind it.
 //
 // State is cached for stateTTL at most, and dropped earlier when a revocation is announced on the bus: no replica accepts
-// a revoked token for longer than that.
+// a revoked token for longer than that. A gateway that has just heard of a revocation of the user has the store asked
+// (Check.Fresh): it would not close a socket whose token another login system issued after a user was disabled.
 package auth

@@ -389,3 +389,27 @@ func FuzzAuthenticate(f *testing.F) {
 		}
 	})
 }
+
+// TestFresh: a replica that has not heard of a revocation goes by what it remembers, but for whoever has heard of it.
+func TestFresh(t *testing.T) {
+	cfg := testConfig()
+	cfg.Issuers = accept(t, issuers.Issuer{RequireExp: true})
+	s, store := newTestService(t, cfg)
+	now := time.Now()
+	token := sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, map[string]any{"sub": "ann", "exp": now.Add(time.Minute).Unix(), "iat": now.Unix()})
+	if _, err := s.Authenticate(t.Context(), token, ""); err != nil {
+		t.Fatal(err)
+	}
+	store.state.User.Disabled = true
+	if _, err := s.Authenticate(t.Context(), token, ""); err != nil {
+		t.Fatalf("the state is not remembered: %v", err)
+	}
+	for _, connecting := range []bool{true, false} {
+		if _, err := s.Judge(t.Context(), token, "", Check{Connecting: connecting, Fresh: true}); err == nil {
+			t.Errorf("a disabled user is let in by what is remembered (connecting: %v)", connecting)
+		}
+	}
+	if _, err := s.Authenticate(t.Context(), token, ""); err == nil {
+		t.Error("what was read is not remembered")
+	}
+}

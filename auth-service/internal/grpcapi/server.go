@@ -100,11 +100,7 @@ func (s *Server) RevokeUser(ctx context.Context, r *authv1.RevokeUserRequest) (*
 
 // Authenticate implements AuthServiceServer.
 func (s *Server) Authenticate(ctx context.Context, r *authv1.AuthenticateRequest) (*authv1.AuthenticateResponse, error) {
-	check := s.service.Authenticate
-	if r.GetConnecting() {
-		check = s.service.Connect
-	}
-	id, err := check(ctx, r.GetToken(), caller.Address(ctx))
+	id, err := s.service.Judge(ctx, r.GetToken(), caller.Address(ctx), auth.Check{Connecting: r.GetConnecting(), Fresh: r.GetFresh()})
 	if err != nil {
 		return nil, err
 	}

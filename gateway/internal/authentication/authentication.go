@@ -19,6 +19,8 @@ type Config struct {
 	Most    int           // CONNECTs that have a place at once
 	Timeout time.Duration // of one question
 	Hold    time.Duration // how long a CONNECT is held at most
+	// Revoked tells whether a revocation of a user has come lately, of which the replica that judges a token may not have heard; nil: never.
+	Revoked func(userID string) bool
 }
 
 const (
@@ -113,10 +115,20 @@ func answers(err error) bool {
 	return refused
 }
 
+// ask asks again where the answer may have been given from a memory that a revocation has not reached: a token that was issued behind it, to
+// a user who is disabled, would not be covered by the revocation.
 func (a *Authentication) ask(ctx context.Context, token string) (*authv1.AuthenticateResponse, error) {
+	res, err := a.question(ctx, &authv1.AuthenticateRequest{Token: token, Connecting: true})
+	if err == nil && a.cfg.Revoked != nil && a.cfg.Revoked(res.GetIdentity().GetUserId()) {
+		return a.question(ctx, &authv1.AuthenticateRequest{Token: token, Connecting: true, Fresh: true})
+	}
+	return res, err
+}
+
+func (a *Authentication) question(ctx context.Context, r *authv1.AuthenticateRequest) (*authv1.AuthenticateResponse, error) {
 	call, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
 	defer cancel()
-	res, err := a.service.Authenticate(call, &authv1.AuthenticateRequest{Token: token, Connecting: true})
+	res, err := a.service.Authenticate(call, r)
 	err = fault.FromStatus(err)
 	switch {
 	case err == nil || answers(err):

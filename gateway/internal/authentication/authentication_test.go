@@ -14,6 +14,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
 // service is auth-service: away, or there and knows one user.
@@ -29,10 +30,10 @@ func (s *service) Authenticate(_ context.Context, r *authv1.AuthenticateRequest,
 	switch {
 	case s.away.Load():
 		return nil, fault.ToStatus(fault.New(fault.Unavailable, "starting"))
-	case r.GetToken() == "bad":
+	case r.GetToken() == "bad", r.GetToken() == "disabled" && r.GetFresh():
 		return nil, fault.ToStatus(fault.Refusal(fault.ReasonToken, nil))
 	}
-	return &authv1.AuthenticateResponse{}, nil
+	return &authv1.AuthenticateResponse{Identity: &eventv1.Identity{UserId: r.GetToken()}}, nil
 }
 
 const hold = 36 * time.Second
@@ -155,4 +156,29 @@ func TestHandshakesWait(t *testing.T) {
 			t.Error("not admitted, and there is a place")
 		}
 	})
+}
+
+// TestRevokedLately: after a revocation the answer is not one from a memory that the revocation has not reached.
+func TestRevokedLately(t *testing.T) {
+	a, s := newAuthentication(1)
+	revoked := ""
+	a.cfg.Revoked = func(user string) bool { return user == revoked }
+	for _, c := range []struct {
+		token, revoked string
+		asked          int64
+		refused        bool
+	}{
+		{"disabled", "", 1, false},
+		{"disabled", "disabled", 2, true},
+		{"other", "disabled", 1, false},
+		{"back", "back", 2, false},
+	} {
+		revoked = c.revoked
+		before := s.asked.Load()
+		_, err := a.Ask(t.Context(), c.token, stays)
+		if _, refused := fault.RefusalOf(err); refused != c.refused || s.asked.Load()-before != c.asked {
+			t.Errorf("%s, of %q a revocation: %v, refused %v after %d questions, want %v after %d", c.token, c.revoked, err, refused,
+				s.asked.Load()-before, c.refused, c.asked)
+		}
+	}
 }

@@ -111,7 +111,7 @@ func (r *Relay) refreshIdentity(ctx context.Context, c *client, p *pending) erro
 	if !ok {
 		return fault.New(fault.Invalid, "token must be a string")
 	}
-	res, err := r.auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token})
+	res, err := r.auth.Authenticate(ctx, &authv1.AuthenticateRequest{Token: token, Fresh: r.revocations.Lately(c.socket.UserID)})
 	if err != nil {
 		return fault.FromStatus(err)
 	}

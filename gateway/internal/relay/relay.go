@@ -101,9 +101,6 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 		logs: deps.Logs, replay: replay.Replay{Chat: deps.Chat, Stats: deps.Stats},
 		stalls: stall.New(cfg.Events.Stall), catalog: services.NewCatalog(cfg.Services), holders: sessionstore.NewHolders[*client](),
 		users: quota.New(cfg.Users),
-		authentication: authentication.New(authentication.Config{
-			Most: cfg.MaxHandshakes, Timeout: cfg.AuthTimeout, Hold: cfg.HoldConnect,
-		}, deps.Auth, deps.Stats, deps.Log),
 	}
 	r.ctx, r.stop = context.WithCancel(ctx)
 	r.calls = calls.New(calls.Config{MaxInFlight: cfg.Events.MaxInFlight, Timeout: cfg.Events.Timeout}, r.nc, r.catalog, r.stats, r.log)
@@ -112,6 +109,9 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 	r.revocations = revocations.New(revocations.Config{
 		Gateway: cfg.GatewayID, Auth: r.auth, Timeout: cfg.AuthTimeout, Registry: r.registry, Log: r.log,
 	})
+	r.authentication = authentication.New(authentication.Config{
+		Most: cfg.MaxHandshakes, Timeout: cfg.AuthTimeout, Hold: cfg.HoldConnect, Revoked: r.revocations.Lately,
+	}, deps.Auth, deps.Stats, deps.Log)
 	return r
 }
 

@@ -3,6 +3,7 @@ package revocations
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -55,6 +56,8 @@ const (
 	// recentFor is how long a token may be on its way from the check to the registry.
 	recentFor = 30 * time.Second
 	maxRecent = 10000
+	// latelyFor is longer than any replica of auth-service goes by what it remembers of a user.
+	latelyFor = 2 * time.Second
 )
 
 // New makes Revocations; Run brings them up to date.
@@ -102,6 +105,22 @@ func (v *Revocations) Cover(userID string, token Token) bool {
 	for _, recent := range v.recent {
 		if recent.r.GetUserId() == userID &&
 			token.RevokedBy(recent.r.GetLoginId(), recent.r.GetRevokedAt().AsTime().UnixMilli()) {
+			return true
+		}
+	}
+	return false
+}
+
+// Lately tells whether a revocation of a user has come in the last two seconds.
+func (v *Revocations) Lately(userID string) bool {
+	since := time.Now().Add(-latelyFor)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, recent := range slices.Backward(v.recent) {
+		if recent.at.Before(since) {
+			return false
+		}
+		if recent.r.GetUserId() == userID {
 			return true
 		}
 	}

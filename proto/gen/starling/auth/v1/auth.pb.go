@@ -463,7 +463,9 @@ type AuthenticateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Token string                 `protobuf:"bytes,1,opt,name=token,proto3" json:"token,omitempty"`
 	// A socket connects with it: the newest such token of another login system says how its user is called from now on.
-	Connecting    bool `protobuf:"varint,2,opt,name=connecting,proto3" json:"connecting,omitempty"`
+	Connecting bool `protobuf:"varint,2,opt,name=connecting,proto3" json:"connecting,omitempty"`
+	// A revocation of the user came lately: what the replica remembers of the user may be older, and is not to be gone by.
+	Fresh         bool `protobuf:"varint,3,opt,name=fresh,proto3" json:"fresh,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -508,6 +510,13 @@ func (x *AuthenticateRequest) GetToken() string {
 func (x *AuthenticateRequest) GetConnecting() bool {
 	if x != nil {
 		return x.Connecting
+	}
+	return false
+}
+
+func (x *AuthenticateRequest) GetFresh() bool {
+	if x != nil {
+		return x.Fresh
 	}
 	return false
 }
@@ -886,12 +895,13 @@ const file_starling_auth_v1_auth_proto_rawDesc = "" +
 	"\x11RevokeUserRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\",\n" +
 	"\x12RevokeUserResponse\x12\x16\n" +
-	"\x06closed\x18\x01 \x01(\x05R\x06closed\"K\n" +
+	"\x06closed\x18\x01 \x01(\x05R\x06closed\"a\n" +
 	"\x13AuthenticateRequest\x12\x14\n" +
 	"\x05token\x18\x01 \x01(\tR\x05token\x12\x1e\n" +
 	"\n" +
 	"connecting\x18\x02 \x01(\bR\n" +
-	"connecting\"O\n" +
+	"connecting\x12\x14\n" +
+	"\x05fresh\x18\x03 \x01(\bR\x05fresh\"O\n" +
 	"\x14AuthenticateResponse\x127\n" +
 	"\bidentity\x18\x01 \x01(\v2\x1b.starling.event.v1.IdentityR\bidentity\"*\n" +
 	"\x16AuthenticateKeyRequest\x12\x10\n" +
