@@ -375,7 +375,7 @@ func BenchmarkAuthenticate(b *testing.B) {
 	}
 	b.Run("remembered", func(b *testing.B) {
 		for b.Loop() {
-			_, err = s.Authenticate(b.Context(), token, "")
+			_, err = s.Authenticate(b.Context(), token, "", Check{})
 		}
 	})
 	b.Run("new", func(b *testing.B) {

@@ -29,26 +29,17 @@ const (
 	maxAPIKey         = 256
 )
 
-// Authenticate tells whom a token speaks for, to a client with an address, "" when unknown. The faults are refusals (fault.Refusal) for the reasons ReasonNoToken,
-// ReasonToken, ReasonUserID and ReasonNoUser, or Unavailable.
-func (s *Service) Authenticate(ctx context.Context, token, address string) (Identity, error) {
-	return s.Judge(ctx, token, address, Check{})
-}
-
-// Connect is Authenticate for a socket that connects: a token of another login system says how its user is called from now on.
-func (s *Service) Connect(ctx context.Context, token, address string) (Identity, error) {
-	return s.Judge(ctx, token, address, Check{Connecting: true})
-}
-
 // Check says how a token is judged.
 type Check struct {
-	Connecting bool // for a socket, as Connect does
+	// Connecting: for a socket; a token of another login system says how its user is called from now on.
+	Connecting bool
 	// Fresh: by what the store says now, because the caller has just heard of a revocation of the user, and this replica may not have.
 	Fresh bool
 }
 
-// Judge is Authenticate as how says.
-func (s *Service) Judge(ctx context.Context, token, address string, how Check) (Identity, error) {
+// Authenticate tells whom a token speaks for, to a client with an address, "" when unknown. The faults are refusals (fault.Refusal) for the reasons ReasonNoToken,
+// ReasonToken, ReasonUserID and ReasonNoUser, or Unavailable.
+func (s *Service) Authenticate(ctx context.Context, token, address string, how Check) (Identity, error) {
 	id, err := s.authenticate(ctx, token, how)
 	e := Event{Act: ActToken, Result: ResultOf(err), User: id.UserID, Address: address}
 	if e.Result == ResultFailed {

@@ -84,7 +84,7 @@ func TestAuthenticateOwnTokens(t *testing.T) {
 		Expires: now.Add(15 * time.Minute).Truncate(time.Second),
 	}
 	for range 2 { // parsed, then remembered
-		got, err := s.Authenticate(t.Context(), token, "")
+		got, err := s.Authenticate(t.Context(), token, "", Check{})
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("Authenticate(issued) = %v (-want +got):\n%s", err, diff)
 		}
@@ -128,7 +128,7 @@ func TestAuthenticateOwnTokens(t *testing.T) {
 		{"dots", "..", invalid},
 		{"too long", sign(t, eddsa, key.private, header, with(claims, map[string]any{"x": strings.Repeat("x", 4096)})), invalid},
 	} {
-		if _, err := s.Authenticate(t.Context(), tc.token, ""); message(err) != tc.want {
+		if _, err := s.Authenticate(t.Context(), tc.token, "", Check{}); message(err) != tc.want {
 			t.Errorf("%s: Authenticate() = %v, want %q", tc.name, err, tc.want)
 		}
 	}
@@ -204,7 +204,7 @@ func TestAuthenticateForeignTokens(t *testing.T) {
 		{"HS256 is off, empty secret", off, "", nil, claims, invalid},
 	} {
 		token := sign(t, jwt.SigningMethodHS256, []byte(tc.key), tc.header, tc.claims)
-		if _, err := tc.s.Authenticate(t.Context(), token, ""); message(err) != tc.want {
+		if _, err := tc.s.Authenticate(t.Context(), token, "", Check{}); message(err) != tc.want {
 			t.Errorf("%s: Authenticate() = %v, want %q", tc.name, err, tc.want)
 		}
 	}
@@ -223,7 +223,7 @@ func TestAuthenticateForeignTokens(t *testing.T) {
 		{map[string]any{"name": "Anna 👩‍💻"}, "Anna 👩‍💻", RoleUser},
 		{map[string]any{"name": strings.Repeat("n", 65)}, strings.Repeat("n", 64), RoleUser},
 	} {
-		got, err := s.Authenticate(t.Context(), sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, with(claims, tc.claims)), "")
+		got, err := s.Authenticate(t.Context(), sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, with(claims, tc.claims)), "", Check{})
 		if err != nil || got.Name != tc.name || got.Role != tc.role {
 			t.Errorf("Authenticate(%v) = %q %q, %v, want %q %q", tc.claims, got.Name, got.Role, err, tc.name, tc.role)
 		}
@@ -234,7 +234,7 @@ func TestAuthenticateForeignTokens(t *testing.T) {
 		`123456789012345678901234567890`: "123456789012345678901234567890", `"42"`: "42",
 	} {
 		store.state.User.ID = want
-		got, err := s.Authenticate(t.Context(), sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, with(claims, map[string]any{"sub": json.RawMessage(raw)})), "")
+		got, err := s.Authenticate(t.Context(), sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, with(claims, map[string]any{"sub": json.RawMessage(raw)})), "", Check{})
 		if err != nil || got.UserID != want {
 			t.Errorf("Authenticate(sub %s) = %q, %v, want %q", raw, got.UserID, err, want)
 		}
@@ -249,7 +249,7 @@ func TestAuthenticateForeignTokens(t *testing.T) {
 		second.Unix(): invalid, second.Unix() - 5: invalid, second.Unix() + 1: "", nil: invalid,
 	} {
 		token := sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, with(claims, map[string]any{"iat": iat}))
-		if _, err := s.Authenticate(t.Context(), token, ""); message(err) != want {
+		if _, err := s.Authenticate(t.Context(), token, "", Check{}); message(err) != want {
 			t.Errorf("Authenticate(iat %v) after a revocation = %v, want %q", iat, err, want)
 		}
 	}
@@ -284,7 +284,7 @@ func TestRefusedTokensAreExplained(t *testing.T) {
 		{signed(testSecret, map[string]any{"starling": map[string]any{"rooms": []any{map[string]any{"can": []string{"read"}}}}}), "rooms_match"},
 		{signed(testSecret, map[string]any{"starling": map[string]any{"rooms": []any{map[string]any{"match": "a", "can": []string{"own"}}}}}), "rooms_can"},
 	} {
-		_, err := s.Authenticate(t.Context(), tc.token, "192.0.2.1")
+		_, err := s.Authenticate(t.Context(), tc.token, "192.0.2.1", Check{})
 		e := s.recorder.(*recorded).last()
 		if err == nil || e.Act != ActToken || e.Result != ResultFailed || e.Cause != tc.cause || e.Address != "192.0.2.1" {
 			t.Errorf("Authenticate() = %v, recorded %+v, want the cause %q", err, e, tc.cause)
@@ -292,7 +292,7 @@ func TestRefusedTokensAreExplained(t *testing.T) {
 	}
 	store.state.User.RevokedAt = now.Add(time.Hour)
 	s.Forget(Revocation{UserID: "ann"})
-	if _, err := s.Authenticate(t.Context(), signed(testSecret, nil), ""); err == nil || s.recorder.(*recorded).last().Cause != "revoked" {
+	if _, err := s.Authenticate(t.Context(), signed(testSecret, nil), "", Check{}); err == nil || s.recorder.(*recorded).last().Cause != "revoked" {
 		t.Errorf("Authenticate(revoked) = %v, recorded %+v, want the cause revoked", err, s.recorder.(*recorded).last())
 	}
 	if e := s.recorder.(*recorded).last(); e.User != "ann" {
@@ -306,11 +306,11 @@ func TestRevokedStateEndsWithTheCache(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Authenticate(t.Context(), token, ""); err != nil {
+	if _, err := s.Authenticate(t.Context(), token, "", Check{}); err != nil {
 		t.Fatal(err)
 	}
 	reads := store.reads
-	if _, err := s.Authenticate(t.Context(), token, ""); err != nil || store.reads != reads {
+	if _, err := s.Authenticate(t.Context(), token, "", Check{}); err != nil || store.reads != reads {
 		t.Errorf("a second Authenticate read the store %d times, %v, want 0", store.reads-reads, err)
 	}
 	store.mu.Lock()
@@ -318,7 +318,7 @@ func TestRevokedStateEndsWithTheCache(t *testing.T) {
 	store.mu.Unlock()
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		if _, err = s.Authenticate(t.Context(), token, ""); err != nil || time.Now().After(deadline) {
+		if _, err = s.Authenticate(t.Context(), token, "", Check{}); err != nil || time.Now().After(deadline) {
 			break
 		}
 		time.Sleep(10 * time.Millisecond)
@@ -335,7 +335,7 @@ func TestUnknownKeysAreNotLookedUpForEveryToken(t *testing.T) {
 	for i := range 20 {
 		kid := strings.Repeat(string(rune('a'+i)), keyIDSize)
 		token := sign(t, jwt.SigningMethodEdDSA, stranger, map[string]any{"typ": "at+jwt", "kid": kid}, map[string]any{"exp": 1})
-		if _, err := s.Authenticate(t.Context(), token, ""); message(err) != "Invalid token" {
+		if _, err := s.Authenticate(t.Context(), token, "", Check{}); message(err) != "Invalid token" {
 			t.Errorf("Authenticate(forged) = %v, want Invalid token", err)
 		}
 	}
@@ -355,11 +355,11 @@ func TestUnknownKeysAreNotLookedUpForEveryToken(t *testing.T) {
 		"iss": "starling", "aud": "starling", "sub": "ann", "role": "user", "lid": testLogin, "exp": now.Add(time.Minute).Unix(),
 	})
 	store.err = fault.New(fault.Unavailable, "Service unavailable")
-	if _, err := s.Authenticate(t.Context(), token, ""); fault.KindOf(err) != fault.Unavailable {
+	if _, err := s.Authenticate(t.Context(), token, "", Check{}); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("Authenticate() while the store is away = %v, want %s", err, fault.Unavailable)
 	}
 	store.err, store.keys = nil, append(store.keys, stored)
-	if _, err := s.Authenticate(t.Context(), token, ""); err != nil {
+	if _, err := s.Authenticate(t.Context(), token, "", Check{}); err != nil {
 		t.Errorf("Authenticate(key of another replica) = %v, want nil", err)
 	}
 }
@@ -380,7 +380,7 @@ func FuzzAuthenticate(f *testing.F) {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, token string) {
-		id, err := s.Authenticate(t.Context(), token, "")
+		id, err := s.Authenticate(t.Context(), token, "", Check{})
 		switch {
 		case err == nil && token != own && token != foreign:
 			t.Errorf("Authenticate(%q) = %v, want a fault: nobody signed it", token, id)
@@ -397,19 +397,19 @@ func TestFresh(t *testing.T) {
 	s, store := newTestService(t, cfg)
 	now := time.Now()
 	token := sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, map[string]any{"sub": "ann", "exp": now.Add(time.Minute).Unix(), "iat": now.Unix()})
-	if _, err := s.Authenticate(t.Context(), token, ""); err != nil {
+	if _, err := s.Authenticate(t.Context(), token, "", Check{}); err != nil {
 		t.Fatal(err)
 	}
 	store.state.User.Disabled = true
-	if _, err := s.Authenticate(t.Context(), token, ""); err != nil {
+	if _, err := s.Authenticate(t.Context(), token, "", Check{}); err != nil {
 		t.Fatalf("the state is not remembered: %v", err)
 	}
 	for _, connecting := range []bool{true, false} {
-		if _, err := s.Judge(t.Context(), token, "", Check{Connecting: connecting, Fresh: true}); err == nil {
+		if _, err := s.Authenticate(t.Context(), token, "", Check{Connecting: connecting, Fresh: true}); err == nil {
 			t.Errorf("a disabled user is let in by what is remembered (connecting: %v)", connecting)
 		}
 	}
-	if _, err := s.Authenticate(t.Context(), token, ""); err == nil {
+	if _, err := s.Authenticate(t.Context(), token, "", Check{}); err == nil {
 		t.Error("what was read is not remembered")
 	}
 }

@@ -100,7 +100,7 @@ func (s *Server) RevokeUser(ctx context.Context, r *authv1.RevokeUserRequest) (*
 
 // Authenticate implements AuthServiceServer.
 func (s *Server) Authenticate(ctx context.Context, r *authv1.AuthenticateRequest) (*authv1.AuthenticateResponse, error) {
-	id, err := s.service.Judge(ctx, r.GetToken(), caller.Address(ctx), auth.Check{Connecting: r.GetConnecting(), Fresh: r.GetFresh()})
+	id, err := s.service.Authenticate(ctx, r.GetToken(), caller.Address(ctx), auth.Check{Connecting: r.GetConnecting(), Fresh: r.GetFresh()})
 	if err != nil {
 		return nil, err
 	}
