@@ -24,7 +24,7 @@ func SendAck(o chat.Outcome) []byte {
 	b = append(b, `","seq":`...)
 	b = strconv.AppendUint(b, o.Seq, 10)
 	b = append(b, `,"createdAt":"`...)
-	b = o.CreatedAt.UTC().AppendFormat(b, isotime.Layout)
+	b = isotime.Append(b, o.CreatedAt)
 	return append(b, `"}]`...)
 }
 
@@ -151,7 +151,7 @@ func appendMessage(b []byte, m *chat.Message) []byte {
 	b = append(b, `,"type":`...)
 	b = rawjson.AppendString(b, m.Type)
 	b = append(b, `,"createdAt":"`...)
-	b = m.CreatedAt.UTC().AppendFormat(b, isotime.Layout)
+	b = isotime.Append(b, m.CreatedAt)
 	b = append(b, '"')
 	if m.ClientMsgID != "" {
 		b = append(b, `,"clientMsgId":`...)
@@ -179,7 +179,7 @@ func appendNotification(b []byte, n *usecases.Notification, withRead bool) []byt
 		b = append(b, n.Data...)
 	}
 	b = append(b, `,"createdAt":"`...)
-	b = n.CreatedAt.UTC().AppendFormat(b, isotime.Layout)
+	b = isotime.Append(b, n.CreatedAt)
 	b = append(b, '"')
 	if withRead {
 		b = append(b, `,"read":`...)

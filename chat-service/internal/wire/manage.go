@@ -150,7 +150,7 @@ func updatedArgs(e chat.RoomEvent, f chat.RoomUpdated) []byte {
 
 // archivedArgs writes `[{ archivedAt, roomId, seq, by }]`.
 func archivedArgs(e chat.RoomEvent, f chat.RoomArchived) []byte {
-	b := f.At.UTC().AppendFormat([]byte(`[{"archivedAt":"`), isotime.Layout)
+	b := isotime.Append([]byte(`[{"archivedAt":"`), f.At)
 	return append(appendBy(appendRoom(append(b, '"'), e), f.By), `}]`...)
 }
 

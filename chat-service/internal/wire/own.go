@@ -79,7 +79,7 @@ func BlocksAck(list []usecases.Blocked, more bool) []byte {
 			b = append(b, ',')
 		}
 		b = rawjson.AppendString(append(b, `{"userId":`...), string(blocked.User))
-		b = append(blocked.At.UTC().AppendFormat(append(b, `,"blockedAt":"`...), isotime.Layout), `"}`...)
+		b = append(isotime.Append(append(b, `,"blockedAt":"`...), blocked.At), `"}`...)
 	}
 	b = append(b, ']')
 	if more {
@@ -128,7 +128,7 @@ func (o object) positive(name string) (uint64, error) {
 func InviteAck(invite string, until time.Time) []byte {
 	b := rawjson.AppendString(append(make([]byte, 0, 176), `[{"ok":true,"invite":`...), invite)
 	b = rawjson.AppendString(append(b, `,"inviteId":`...), chat.HashInvite(invite).ID())
-	b = until.UTC().AppendFormat(append(b, `,"expiresAt":"`...), isotime.Layout)
+	b = isotime.Append(append(b, `,"expiresAt":"`...), until)
 	return append(b, `"}]`...)
 }
 
@@ -163,7 +163,7 @@ func InvitesAck(list []chat.Invitation, more bool) []byte {
 		b = rawjson.AppendString(append(b, `,"by":`...), string(i.By))
 		b = rawjson.AppendString(append(b, `,"role":`...), string(i.Role))
 		b = strconv.AppendInt(append(b, `,"uses":`...), int64(i.Uses), 10)
-		b = append(i.Until.UTC().AppendFormat(append(b, `,"expiresAt":"`...), isotime.Layout), `"}`...)
+		b = append(isotime.Append(append(b, `,"expiresAt":"`...), i.Until), `"}`...)
 	}
 	b = append(b, ']')
 	if more {

@@ -152,7 +152,7 @@ func MemberListAck(l *usecases.MemberList) []byte {
 		b = rawjson.AppendString(append(b, `{"userId":`...), string(m.User))
 		b = rawjson.AppendString(append(b, `,"name":`...), m.Name)
 		b = rawjson.AppendString(append(b, `,"role":`...), string(m.Role))
-		b = append(m.JoinedAt.UTC().AppendFormat(append(b, `,"joinedAt":"`...), isotime.Layout), `"}`...)
+		b = append(isotime.Append(append(b, `,"joinedAt":"`...), m.JoinedAt), `"}`...)
 	}
 	b = strconv.AppendInt(append(b, `],"count":`...), int64(l.Count), 10)
 	if l.HasMore {
@@ -196,7 +196,7 @@ func appendRoomInfo(b []byte, r *chat.RoomInfo) []byte {
 	b = append(b, `,"version":`...)
 	b = strconv.AppendUint(b, r.Version, 10)
 	b = append(b, `,"createdAt":"`...)
-	b = append(r.CreatedAt.UTC().AppendFormat(b, isotime.Layout), '"')
+	b = append(isotime.Append(b, r.CreatedAt), '"')
 	b = appendArchived(b, r.ArchivedAt)
 	b = append(b, `,"memberCount":`...)
 	return append(strconv.AppendInt(b, int64(r.Members), 10), '}')
@@ -247,6 +247,6 @@ func appendArchived(b []byte, at time.Time) []byte {
 	if at.IsZero() {
 		return b
 	}
-	b = at.UTC().AppendFormat(append(b, `,"archivedAt":"`...), isotime.Layout)
+	b = isotime.Append(append(b, `,"archivedAt":"`...), at)
 	return append(b, '"')
 }

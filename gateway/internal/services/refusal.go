@@ -38,7 +38,7 @@ func appendFault(b []byte, f *fault.Error) []byte {
 	}
 	if !f.Until.IsZero() {
 		b = append(b, `,"until":"`...)
-		b = append(f.Until.UTC().AppendFormat(b, isotime.Layout), '"')
+		b = append(isotime.Append(b, f.Until), '"')
 	}
 	return b
 }
