@@ -30,7 +30,8 @@ type shell struct {
 // run gives the exit code and what the command wrote.
 func (s shell) run(args ...string) (code int, out, errors string) {
 	s.t.Helper()
-	var stdout, stderr bytes.Buffer
+	var stdout bytes.Buffer
+	var stderr records // NATS's client may still be writing when the command has ended
 	var all Commands
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
@@ -42,7 +43,7 @@ func (s shell) run(args ...string) (code int, out, errors string) {
 		},
 		In: strings.NewReader(s.in), Out: &stdout, Err: &stderr,
 	})
-	return code, stdout.String(), stderr.String()
+	return code, stdout.String(), stderr.text()
 }
 
 // ok wants exit code 0 and nothing on standard error but remarks.
