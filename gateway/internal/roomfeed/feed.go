@@ -54,9 +54,9 @@ type Feed struct {
 
 	subscriptions *subscriptions
 	repairs       *repairs
-	listener      Listener         // set by Run
-	shards        []chan *nats.Msg // messages with room events, one channel for each hub shard
-	blind         atomic.Bool      // the bus was away, and the rooms have not caught up since
+	listener      Listener    // set by Run
+	shards        []shard     // one for each of the hub
+	blind         atomic.Bool // the bus was away, and the rooms have not caught up since
 }
 
 const (
@@ -69,20 +69,37 @@ const (
 
 // New makes a feed; Run has it flow.
 func New(cfg Config, deps Deps) *Feed {
-	f := &Feed{cfg: cfg, deps: deps, shards: make([]chan *nats.Msg, deps.Hub.Shards())}
+	f := &Feed{cfg: cfg, deps: deps, shards: make([]shard, deps.Hub.Shards())}
 	for i := range f.shards {
-		f.shards[i] = make(chan *nats.Msg, shardBuffer)
+		f.shards[i].msgs = make(chan *nats.Msg, shardBuffer)
 	}
 	f.subscriptions = newSubscriptions(f)
 	f.repairs = newRepairs(f)
 	return f
 }
 
+// shard is the messages with events of one hub shard's rooms.
+type shard struct {
+	msgs    chan *nats.Msg
+	taken   atomic.Uint64 // how many were taken from msgs
+	handled atomic.Uint64 // of how many of these the hub has the events
+}
+
+// waiting is what handled comes to when the hub has what waits now.
+func (s *shard) waiting() uint64 { return s.taken.Load() + uint64(len(s.msgs)) }
+
+// shardOf gives the shard to which the events of a room, or of a user's log, come.
+func (f *Feed) shardOf(roomID string) *shard {
+	if _, isLog := limits.UserOfLog(roomID); isLog {
+		return &f.shards[0] // they are few, and go to the rooms of any shard: the hub locks
+	}
+	return &f.shards[f.deps.Hub.Shard(roomID)]
+}
+
 // Run takes in room events, repairs gaps and ends subscriptions that nobody needs, until ctx ends.
 func (f *Feed) Run(ctx context.Context, listener Listener) error {
 	f.listener = listener
-	// They are few, and go to the rooms of any shard: the hub locks.
-	logs, err := f.deps.Bus.ChanSubscribe(subject.AllUserLogs, f.shards[0])
+	logs, err := f.deps.Bus.ChanSubscribe(subject.AllUserLogs, f.shards[0].msgs) // see shardOf
 	if err != nil {
 		return fmt.Errorf("subscribe to the logs of users: %w", err)
 	}
@@ -117,21 +134,26 @@ func (f *Feed) Repair(roomID string, head uint64) { f.repairs.request(roomID, he
 // pump takes the messages of one shard to the hub, in order. Everything that waits is queued before anything is flushed: under
 // load many frames to one conn leave in one write, without load a frame leaves at once.
 func (f *Feed) pump(ctx context.Context, shard int) error {
-	msgs := f.shards[shard]
+	s := &f.shards[shard]
+	apply := func(msg *nats.Msg, flushes *transport.FlushSet) {
+		s.taken.Add(1)
+		f.applyMessage(msg, flushes)
+		s.handled.Add(1)
+	}
 	var flushes transport.FlushSet
 	var b backlog
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case msg := <-msgs:
-			began, n := time.Now(), min(len(msgs), batch)
-			f.applyMessage(msg, &flushes)
+		case msg := <-s.msgs:
+			began, n := time.Now(), min(len(s.msgs), batch)
+			apply(msg, &flushes)
 			for range n {
-				f.applyMessage(<-msgs, &flushes)
+				apply(<-s.msgs, &flushes)
 			}
 			flushes.Flush()
-			f.listener.Lag(shard, b.after(n+1, time.Since(began), len(msgs)))
+			f.listener.Lag(shard, b.after(n+1, time.Since(began), len(s.msgs)))
 		}
 	}
 }

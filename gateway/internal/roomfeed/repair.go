@@ -33,6 +33,7 @@ type repairs struct {
 type repair struct {
 	at      time.Time
 	head    uint64 // repair up to this sequence even without a gap; 0 = only a gap
+	behind  uint64 // not before the room's shard has handled so many messages
 	running bool
 	again   bool // requested while running
 }
@@ -54,13 +55,19 @@ func newRepairs(f *Feed) *repairs {
 }
 
 // request has a room repaired after GapWait, unless the gap closes before. With a head above 0, the room is known to stand there,
-// and its last event may be lost.
+// and its last event may be lost; what already waits here is looked at first, because under load it waits longer than GapWait.
 func (q *repairs) request(roomID string, head uint64) {
+	var behind uint64
+	if head > 0 {
+		behind = q.feed.shardOf(roomID).waiting()
+	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	d, known := q.due[roomID]
 	if !known {
-		d.at = time.Now().Add(q.feed.cfg.GapWait)
+		d.at, d.behind = time.Now().Add(q.feed.cfg.GapWait), behind
+	} else if head == 0 {
+		d.behind = 0 // a gap does not wait for the backlog: nothing goes out before it is closed
 	}
 	d.head, d.again = max(d.head, head), d.running
 	q.due[roomID] = d // bounded by the rooms with members here
@@ -99,7 +106,7 @@ func (q *repairs) begin(now time.Time, limit int) []string {
 		if len(rooms) == limit {
 			break
 		}
-		if !d.running && !now.Before(d.at) {
+		if !d.running && !now.Before(d.at) && q.feed.shardOf(id).handled.Load() >= d.behind {
 			d.running, d.again = true, false
 			q.due[id] = d
 			rooms = append(rooms, id)

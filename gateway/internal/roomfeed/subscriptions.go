@@ -97,7 +97,7 @@ func (r *subscription) release(idleSince time.Time) {
 // Acquire tries again; those who wait get the error.
 func (s *subscriptions) subscribe(ctx context.Context, roomID string, room *subscription) {
 	nc := s.feed.deps.Bus
-	sub, err := nc.ChanSubscribe(subject.Room(roomID), s.feed.shards[s.feed.deps.Hub.Shard(roomID)])
+	sub, err := nc.ChanSubscribe(subject.Room(roomID), s.feed.shardOf(roomID).msgs)
 	if err == nil {
 		if err = nc.FlushWithContext(ctx); err != nil {
 			_ = sub.Unsubscribe() // a dead subscription is dropped at the reconnect
