@@ -31,7 +31,7 @@ type groupConfig[In any] struct {
 	weigh   func(In) int
 	most    int           // weight of a transaction; a single request may be heavier
 	queue   int           // requests waiting
-	timeout time.Duration // longest wait of a request
+	timeout time.Duration // from submit to the answer, at most, as long as no other request of the transaction came later
 }
 
 type grouped[In, Out any] struct {
@@ -113,7 +113,7 @@ func (g *group[In, Out]) flush(ctx context.Context, batch []*grouped[In, Out]) {
 	for i, item := range batch {
 		in[i] = item.in
 	}
-	out, err := g.timed(ctx, in)
+	out, err := g.timed(ctx, in, batch[len(batch)-1].deadline)
 	switch {
 	case err == nil:
 		for i, item := range batch {
@@ -132,9 +132,12 @@ func (g *group[In, Out]) flush(ctx context.Context, batch []*grouped[In, Out]) {
 	}
 }
 
-func (g *group[In, Out]) timed(ctx context.Context, in []In) ([]Out, error) {
+// timed writes within the bound of a transaction, and no longer than the last of the requests can wait.
+func (g *group[In, Out]) timed(ctx context.Context, in []In, deadline time.Time) ([]Out, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
+	ctx, done := context.WithDeadline(ctx, deadline)
+	defer done()
 	return g.write(ctx, in)
 }
 

@@ -28,6 +28,7 @@ type Writer struct {
 	observer  Observer
 	log       *slog.Logger
 	cfg       WriterConfig
+	grace     time.Duration // commitGrace, or less where the time is short
 	seed      maphash.Seed
 	lanes     []*lane
 
@@ -42,7 +43,7 @@ type WriterConfig struct {
 	BatchMax  int           // commands a transaction
 	BatchWait time.Duration // how long a batch may wait for company; 0 = not at all
 	Queue     int           // commands waiting in a lane
-	Timeout   time.Duration // longest life of a command that is not yet being committed
+	Timeout   time.Duration // from Submit to the answer, at most, as long as no other command of the transaction came later
 }
 
 // retryAfter is what a refused sender is told.
@@ -51,7 +52,7 @@ const retryAfter = 250 * time.Millisecond
 // commitTimeout bounds one transaction; an attempt after it may still fit into the client's patience.
 const commitTimeout = 3 * time.Second
 
-// commitGrace is how long a commit may go on past the patience of its clients.
+// commitGrace is what of a command's time is kept for a commit that has begun: a command that has less left is not begun.
 const commitGrace = 500 * time.Millisecond
 
 // maxAttempts bounds how often a batch is committed before its commands are answered with the failure. A batch whose
@@ -60,7 +61,7 @@ const maxAttempts = 4
 
 // NewWriter returns a Writer; it works while Run runs.
 func NewWriter(store Store, publisher Publisher, observer Observer, cfg WriterConfig, log *slog.Logger) *Writer {
-	w := &Writer{store: store, publisher: publisher, observer: observer, cfg: cfg, log: log, seed: maphash.MakeSeed()}
+	w := &Writer{store: store, publisher: publisher, observer: observer, cfg: cfg, grace: min(commitGrace, cfg.Timeout/4), log: log, seed: maphash.MakeSeed()}
 	for range max(cfg.Lanes, 1) {
 		w.lanes = append(w.lanes, &lane{w: w, queue: make(chan *write, cfg.Queue), committed: make(chan committed, 2)})
 	}
@@ -89,7 +90,7 @@ func (w *Writer) Run(ctx context.Context) error {
 // Submit hands over a command and returns at once. done is called exactly once, from a goroutine of the Writer, after the
 // commit; it must not block. A fault Unavailable says that the command was not taken.
 func (w *Writer) Submit(c chat.Command, done func(chat.Outcome)) error {
-	return w.submit(&write{command: c, done: done, deadline: time.Now().Add(w.cfg.Timeout)})
+	return w.submit(&write{command: c, done: done, deadline: w.deadline()})
 }
 
 func (w *Writer) submit(item *write) error {
@@ -110,7 +111,7 @@ func (w *Writer) submit(item *write) error {
 // being committed by then is dropped, because its caller may have had it done by another replica, and more since.
 func (w *Writer) Do(ctx context.Context, c chat.Command) (chat.Outcome, error) {
 	result := make(chan chat.Outcome, 1)
-	item := &write{command: c, done: func(o chat.Outcome) { result <- o }, deadline: time.Now().Add(w.cfg.Timeout), caller: ctx.Done()}
+	item := &write{command: c, done: func(o chat.Outcome) { result <- o }, deadline: w.deadline(), caller: ctx.Done()}
 	if err := w.submit(item); err != nil {
 		return chat.Outcome{}, err
 	}
@@ -122,6 +123,9 @@ func (w *Writer) Do(ctx context.Context, c chat.Command) (chat.Outcome, error) {
 	}
 }
 
+// deadline is until when a command that comes now may be begun.
+func (w *Writer) deadline() time.Time { return time.Now().Add(w.cfg.Timeout - w.grace) }
+
 func (w *Writer) lane(room chat.RoomID) *lane {
 	return w.lanes[maphash.String(w.seed, string(room))%uint64(len(w.lanes))]
 }
@@ -131,7 +135,7 @@ type write struct {
 	// Fixed at birth.
 	command  chat.Command
 	done     func(chat.Outcome)
-	deadline time.Time
+	deadline time.Time       // until when it may be begun
 	caller   <-chan struct{} // closed when nobody waits for it any more; nil: somebody always does
 
 	// Owned by the commit loop, then by the answer loop.
@@ -256,7 +260,7 @@ func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transac
 			deadline = item.deadline
 		}
 	}
-	ctx, cancel := context.WithDeadline(ctx, deadline.Add(commitGrace))
+	ctx, cancel := context.WithDeadline(ctx, deadline.Add(l.w.grace))
 	defer cancel()
 	unknown := false
 	var err error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -153,7 +154,7 @@ func TestWriterOutcomeStaysUnknown(t *testing.T) {
 			}
 			start := time.Now()
 			_, err := w.Do(t.Context(), chattest.Send("ann", ""))
-			if took := time.Since(start); fault.KindOf(err) != fault.Timeout || took < patient.Timeout || took > patient.Timeout+time.Second {
+			if took := time.Since(start); fault.KindOf(err) != fault.Timeout || took < patient.Timeout-commitGrace || took > patient.Timeout {
 				t.Errorf("send, in the end %v = %v after %v, want timeout after %v", end, err, took, patient.Timeout)
 			}
 		})
@@ -235,7 +236,7 @@ func TestWriterAbandoned(t *testing.T) {
 		m := newMemory(chattest.World{"r": {"ann"}})
 		m.takes = time.Second
 		cfg := patient
-		cfg.BatchMax, cfg.Timeout = 1, 2200*time.Millisecond
+		cfg.BatchMax, cfg.Timeout = 1, 2200*time.Millisecond+commitGrace
 		w, _ := newTestWriter(t, m, &published{}, cfg)
 		first := submit(t, w, chattest.Send("ann", ""))
 		synctest.Wait()
@@ -305,6 +306,69 @@ func TestWriterPublishesBeforeItAnswers(t *testing.T) {
 		synctest.Wait()
 		if before != 1 {
 			t.Errorf("%d events were published before the answer, want 1", before)
+		}
+	})
+}
+
+// TestWriterAnswersInTime: while the Store hangs every command is answered within its time, whether it is being committed, came right after
+// the one that is, or comes while others wait.
+func TestWriterAnswersInTime(t *testing.T) {
+	for _, timeout := range []time.Duration{100 * time.Millisecond, patient.Timeout, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			m := newMemory(chattest.World{"r": {"ann"}})
+			m.takes = time.Hour
+			cfg := patient
+			cfg.Timeout, cfg.BatchMax = timeout, 1
+			w, _ := newTestWriter(t, m, &published{}, cfg)
+			answered := 0
+			for range 40 {
+				came := time.Now()
+				err := w.Submit(chattest.Send("ann", ""), func(o chat.Outcome) {
+					answered++
+					if took := time.Since(came); o.Err == nil || took > timeout {
+						t.Errorf("of %v: answered by %v after %v", timeout, o.Err, took)
+					}
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				pass(timeout / 13)
+			}
+			pass(2 * timeout)
+			if answered != 40 {
+				t.Errorf("of %v: %d of 40 commands were answered", timeout, answered)
+			}
+		})
+	}
+}
+
+// TestGroupAnswersInTime: the same for requests that are written together.
+func TestGroupAnswersInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hangs := func(ctx context.Context, _ []int) ([]int, error) {
+			<-ctx.Done()
+			return nil, fault.Retry(fault.Unavailable, "Service unavailable", time.Second)
+		}
+		const timeout = 4 * time.Second
+		g := newGroup("test", hangs, groupConfig[int]{weigh: func(int) int { return 1 }, most: 1, queue: 100, timeout: timeout}, slog.New(slog.DiscardHandler))
+		running(t, g.run)
+		answered := 0
+		for range 40 {
+			came := time.Now()
+			err := g.submit(0, func(_ int, err error) {
+				answered++
+				if took := time.Since(came); err == nil || took > timeout {
+					t.Errorf("answered by %v after %v", err, took)
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			pass(timeout / 13)
+		}
+		pass(2 * timeout)
+		if answered != 40 {
+			t.Errorf("%d of 40 requests were answered", answered)
 		}
 	})
 }

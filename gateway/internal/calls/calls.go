@@ -115,7 +115,7 @@ func (c *Calls) Subscribe() (*nats.Subscription, error) {
 // Count tells how many requests wait for a reply.
 func (c *Calls) Count() int { return int(c.count.Load()) }
 
-// Start publishes a request that is to be answered within left.
+// Start publishes a request that is to be answered within left, or is given up with the next Tick.
 func (c *Calls) Start(r Request, left time.Duration) {
 	if c.count.Add(1) > int64(c.cfg.MaxInFlight) {
 		c.count.Add(-1)
@@ -157,12 +157,15 @@ func (c *Calls) remove(id uint64) (call, bool) {
 	return found, ok
 }
 
+// Tick is the time between two looks for calls that wait for too long: a call that gets no reply ends within Tick of its deadline.
+const Tick = 100 * time.Millisecond
+
 // batch is how many messages are handled between two flushes, when so many wait.
 const batch = 256
 
 // Run hands out replies and ends calls that wait too long, until ctx ends.
 func (c *Calls) Run(ctx context.Context) error {
-	ticker := time.NewTicker(200 * time.Millisecond)
+	ticker := time.NewTicker(Tick)
 	defer ticker.Stop()
 	var flushes transport.FlushSet
 	for {

@@ -94,7 +94,7 @@ func (c *client) expired(now time.Time) bool {
 // refresh takes a fresh access token of the same user, so that the socket outlives the one that it came with.
 func (c *client) refresh(p *pending) {
 	r := c.relay
-	c.carryOut(p, "auth-service", r.cfg.AuthTimeout, func(ctx context.Context) error {
+	c.within(p, "auth-service", func(ctx context.Context) error {
 		err := r.refreshIdentity(ctx, c, p)
 		if err == nil {
 			r.ack(c.socket, p, []byte(`[{"ok":true}]`), nil)

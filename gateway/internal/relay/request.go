@@ -48,10 +48,16 @@ func (q *request) Failed(owner string, f *fault.Error, flush calls.Flush) {
 // of sent.
 const leastShare = 5
 
+// answerReserve is what of EVENT_TIMEOUT is kept for the answer to an event that nobody answers: for the tick with which calls are given
+// up, and as much again until the answer is written. Where EVENT_TIMEOUT is short it is a tenth of that.
+const answerReserve = 2 * calls.Tick
+
 // timeLeft is what of EVENT_TIMEOUT an event has left, which may have waited behind others, and whether that is enough to begin.
+// Whoever works on it has to end by then: the client is answered within EVENT_TIMEOUT.
 func (r *Relay) timeLeft(p *pending, now time.Time) (left time.Duration, enough bool) {
-	left = r.cfg.Events.Timeout - now.Sub(p.receivedAt)
-	return left, left >= r.cfg.Events.Timeout/leastShare
+	whole := r.cfg.Events.Timeout
+	left = whole - min(answerReserve, whole/10) - now.Sub(p.receivedAt)
+	return left, left >= whole/leastShare
 }
 
 // start has a request sent, unless its client is gone or its time is over.

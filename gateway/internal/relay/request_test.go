@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/gateway/internal/calls"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/stall"
@@ -287,5 +288,39 @@ func TestNoRepeats(t *testing.T) {
 	c.Say(`421["silent",1]`)
 	if got := c.WaitFor(t, "431"); !strings.Contains(got, `"timeout"`) || len(silent.got()) != 1 {
 		t.Errorf("ack = %s after %d requests, want timeout after one", got, len(silent.got()))
+	}
+}
+
+// TestTimeLeft: whoever works on an event has to end before EVENT_TIMEOUT is over, however long the event has waited, and early enough
+// for a call to be given up and the answer to be written.
+func TestTimeLeft(t *testing.T) {
+	now := time.Now()
+	for _, whole := range []time.Duration{100 * time.Millisecond, time.Second, 4500 * time.Millisecond, time.Minute} {
+		r := &Relay{cfg: Config{Events: EventLimits{Timeout: whole}}}
+		for waited := time.Duration(0); waited < 2*whole; waited += whole / 20 {
+			left, enough := r.timeLeft(&pending{receivedAt: now.Add(-waited)}, now)
+			reserve := whole - waited - left
+			if reserve < min(2*calls.Tick, whole/10) || reserve > whole/10 {
+				t.Errorf("of %v, after %v: %v are left, which keeps %v for the answer", whole, waited, left, reserve)
+			}
+			if enough != (left >= whole/leastShare) {
+				t.Errorf("of %v, after %v: %v are enough: %v", whole, waited, left, enough)
+			}
+		}
+	}
+}
+
+// TestTasksEndInTime: an event that the gateway carries out itself is answered within EVENT_TIMEOUT, too, while a service hangs.
+func TestTasksEndInTime(t *testing.T) {
+	w := newWorld(t, func(c *settings) { c.Events.Timeout = time.Second }) // others wait for auth-service as long as the test does
+	c := w.connect(t, "u.first")
+	hold := make(chan struct{})
+	defer close(hold)
+	w.auth.mu.Lock()
+	w.auth.hold = hold
+	w.auth.mu.Unlock()
+	c.Say(`421["auth:refresh",{"token":"u.second"}]`)
+	if got := c.WaitFor(t, "431"); !strings.Contains(got, `"timeout"`) && !strings.Contains(got, `"unavailable"`) {
+		t.Errorf("auth:refresh while auth-service hangs is answered by %s, want timeout or unavailable", got)
 	}
 }

@@ -12,22 +12,16 @@ import (
 // The client events that the gateway carries out itself, instead of passing them on in a request, each in a goroutine: room:join,
 // auth:refresh, and those about watches.
 
-// within carries out an event in what is left of its time; an event for which too little is left is refused. See carryOut.
+// within carries out an event in what is left of its time; an event for which too little is left is refused. do queues the answer to the
+// event, or gives an error that is the answer; then the event has ended. owner is the service by which the event is counted.
 func (c *client) within(p *pending, owner string, do func(context.Context) error) {
-	left, enough := c.relay.timeLeft(p, time.Now())
+	r := c.relay
+	left, enough := r.timeLeft(p, time.Now())
 	if !enough {
-		f := fault.Retry(fault.Unavailable, "Service unavailable", retryAfter)
-		c.relay.failed(c, []*pending{p}, "none", f, calls.Now)
+		r.failed(c, []*pending{p}, "none", fault.Retry(fault.Unavailable, "Service unavailable", retryAfter), calls.Now)
 		return
 	}
-	c.carryOut(p, owner, left, do)
-}
-
-// carryOut runs do, which queues the answer to an event, or gives an error that is the answer; then it ends the event. owner is the
-// service by which the event is counted.
-func (c *client) carryOut(p *pending, owner string, timeout time.Duration, do func(context.Context) error) {
-	r := c.relay
-	ctx, cancel := context.WithTimeout(r.ctx, timeout)
+	ctx, cancel := context.WithTimeout(r.ctx, left)
 	defer cancel()
 	if err := do(ctx); err != nil {
 		r.failed(c, []*pending{p}, owner, r.faultOf(err, p.event), calls.Now)
