@@ -2,6 +2,7 @@ package usecases
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 )
@@ -23,7 +24,8 @@ func (c *Caller) keyIn(room chat.RoomID) chat.KeyID {
 	return chat.KeyOf(room, c.in(room), c.RequestKey)
 }
 
-// do does a command, unless refused. What refuses may be what the request did itself before its answer was lost: then it gets that answer.
+// do does a command, unless refused. What refuses may be what the request did itself before its answer was lost: then it gets that answer. While
+// nobody knows whether it is, the fault is that of the store: a refusal would be final, for what is done.
 func (s *Service) do(ctx context.Context, command chat.Command, refused error) (chat.Outcome, error) {
 	if refused == nil {
 		return s.writer.Do(ctx, command)
@@ -33,7 +35,10 @@ func (s *Service) do(ctx context.Context, command chat.Command, refused error) (
 		return chat.Outcome{}, refused
 	}
 	first, known, err := s.store.Answer(ctx, request.Key)
-	if err != nil || !known {
+	if err != nil {
+		return chat.Outcome{}, fmt.Errorf("read the answer to the request's key: %w", err)
+	}
+	if !known {
 		return chat.Outcome{}, refused
 	}
 	o := request.Again(first)

@@ -11,6 +11,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
 )
 
@@ -54,6 +55,40 @@ func TestRepeatOfWhatShutsOneOut(t *testing.T) {
 			pass(time.Hour)
 			if got != test.want {
 				t.Errorf("a mute that is over, key %q = %s, want %s", test.key, got, test.want)
+			}
+		}
+	})
+}
+
+// TestRepeatWhileNobodyKnows: while the store cannot say whether a request is a repeat, what shuts the caller out is not the answer, because that
+// would be final for something that is done; a moment later the first answer is given. Without a key it is refused at once.
+func TestRepeatWhileNobodyKnows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(chattest.World{"r": {"zoe", "ann"}})
+		m.state.Members[chat.Membership{Room: "r", User: "ann"}] = chat.Member{Is: true, Role: access.RoleModerator}
+		s, _ := newTestService(t, m, &published{}, Config{})
+		setRole := func(key string) (word string) {
+			err := s.SetRole(t.Context(), Caller{User: "ann", RequestKey: key}, "r", "ann", access.RoleMember, func(err error) { word = faulttest.Word(err) })
+			synctest.Wait()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return word
+		}
+		for _, step := range []struct {
+			answers   error
+			key, want string
+		}{
+			{nil, "k", "ok"},
+			{fault.New(fault.Unavailable, "The database is away"), "k", "unavailable"},
+			{fault.New(fault.Unavailable, "The database is away"), "", "forbidden not_allowed"},
+			{nil, "k", "ok"},
+		} {
+			m.mu.Lock()
+			m.answers = step.answers
+			m.mu.Unlock()
+			if got := setRole(step.key); got != step.want {
+				t.Errorf("key %q while reading answers gives %v = %s, want %s", step.key, step.answers, got, step.want)
 			}
 		}
 	})

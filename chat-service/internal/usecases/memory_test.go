@@ -30,6 +30,7 @@ type memory struct {
 	batches [][]chat.Command                   // tried, in order
 	read    [][]Receipt                        // tried, in order
 	readErr func([]Receipt) error
+	answers error // of reading the answer to a key
 	evicted evictions
 }
 
@@ -200,7 +201,7 @@ func (m *memory) Answer(_ context.Context, key chat.KeyID) (chat.Answer, bool, e
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	a, ok := m.state.Answers[key]
-	return a, ok, nil
+	return a, ok && m.answers == nil, m.answers
 }
 
 func (m *memory) MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcome, error) {
