@@ -85,8 +85,8 @@ func TestRevokeUser(t *testing.T) {
 		t.Fatalf("Login right after a revocation: %v", err)
 	}
 	page, err := there.ListRevocations(t.Context(), &authv1.ListRevocationsRequest{})
-	if err != nil || len(page.GetRevocations()) != 1 {
-		t.Fatalf("ListRevocations() = %v, %v, want one", page, err)
+	if err != nil || len(page.GetRevocations()) != 1 || page.GetRevocations()[0].GetGeneration() != 0 {
+		t.Fatalf("ListRevocations() = %v, %v, want one, which lets tokens in that are issued later", page, err)
 	}
 	for _, client := range []authv1.AuthServiceClient{here, there} {
 		wantRefused(t, client, ann.GetAccessToken(), "revoked")

@@ -2,6 +2,7 @@ package authservice
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"sync"
 	"testing"
@@ -10,7 +11,9 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/platform/rpc"
+	"github.com/starling-chat/starling/platform/settings"
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
@@ -169,8 +172,8 @@ func TestDisabledUsers(t *testing.T) {
 		for r.GetId() == last { // told again, because nobody answered
 			r = next(t, revocations)
 		}
-		if last = r.GetId(); r.GetUserId() != user || r.GetLoginId() != "" {
-			t.Errorf("gateways hear %v, want a revocation of all of %s", r, user)
+		if last = r.GetId(); r.GetUserId() != user || r.GetLoginId() != "" || r.GetGeneration() != 1 {
+			t.Errorf("gateways hear %v, want a revocation of all of %s, also of tokens issued later", r, user)
 		}
 	}
 	for _, replica := range []authv1.AuthServiceClient{client, other} {
@@ -208,6 +211,44 @@ func TestDisabledUsers(t *testing.T) {
 	}
 	_, err = authenticate(t, client, ann.GetAccessToken())
 	wantFault(t, "Authenticate(token from before)", err, fault.Unauthenticated, "Invalid token")
+}
+
+// TestShutOutBehindAReplica: a replica that does not hear the bus goes by what it remembers. A token that it lets in although its user was
+// disabled or deleted elsewhere is covered by the revocation, for gateways that hear of it later, whenever it was issued by whosever clock.
+func TestShutOutBehindAReplica(t *testing.T) {
+	s := newSystem(t)
+	_, manage := startBoth(t, s.config(t))
+	cut := *s
+	cut.natsURL = settings.URL(bustest.Server(t).URL())
+	there := start(t, cut.config(t))
+	backend := withScopes(t, caller.ScopeUsers)
+	for i, shut := range []func(id string) error{
+		func(id string) error {
+			_, err := manage.UpdateUser(backend, &authv1.UpdateUserRequest{UserId: id, Disabled: new(true)})
+			return err
+		},
+		func(id string) error {
+			_, err := manage.DeleteUser(backend, &authv1.DeleteUserRequest{UserId: id})
+			return err
+		},
+	} {
+		id := fmt.Sprintf("crm|%d", i)
+		if _, err := authenticate(t, there, signed(t, id, time.Now())); err != nil {
+			t.Fatal(err)
+		}
+		if err := shut(id); err != nil {
+			t.Fatal(err)
+		}
+		identity, err := authenticate(t, there, signed(t, id, time.Now())) // by an issuer who knows nothing of it
+		page, listErr := there.ListRevocations(t.Context(), &authv1.ListRevocationsRequest{AfterId: int64(i)})
+		if listErr != nil || len(page.GetRevocations()) != 1 {
+			t.Fatalf("ListRevocations() = %v, %v, want one", page, listErr)
+		}
+		t.Logf("user %d, behind the revocation: %v, %v", i, identity, err)
+		if r := page.GetRevocations()[0]; err == nil && identity.GetGeneration() >= r.GetGeneration() {
+			t.Errorf("let in as %v, want it covered by %v", identity, r)
+		}
+	}
 }
 
 // TestDeletedUsers: nothing of a person is left, nobody comes back under the id, and the user name is free.

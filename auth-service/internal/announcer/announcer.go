@@ -141,6 +141,7 @@ func (a *Announcer) Run(ctx context.Context, forget func(auth.Revocation)) error
 func toProto(r auth.Revocation) *eventv1.Revocation {
 	return &eventv1.Revocation{
 		Id: r.ID, UserId: string(r.UserID), LoginId: string(r.LoginID), RevokedAt: timestamppb.New(r.RevokedAt),
+		Generation: r.Generation,
 	}
 }
 
@@ -151,6 +152,6 @@ func fromProto(raw []byte) (auth.Revocation, error) {
 	}
 	return auth.Revocation{
 		ID: p.GetId(), UserID: auth.UserID(p.GetUserId()), LoginID: auth.LoginID(p.GetLoginId()),
-		RevokedAt: p.GetRevokedAt().AsTime(),
+		RevokedAt: p.GetRevokedAt().AsTime(), Generation: p.GetGeneration(),
 	}, nil
 }

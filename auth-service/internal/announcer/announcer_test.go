@@ -21,7 +21,7 @@ func TestAnnounceAndCount(t *testing.T) {
 	server := bustest.Server(t)
 	gateway := bustest.Connect(t, server)
 	a := New(bustest.Connect(t, server), nil, slog.New(slog.DiscardHandler))
-	revocation := auth.Revocation{ID: 7, UserID: "ann", LoginID: "l", RevokedAt: time.UnixMilli(1_900_000_000_123).UTC()}
+	revocation := auth.Revocation{ID: 7, UserID: "ann", LoginID: "l", RevokedAt: time.UnixMilli(1_900_000_000_123).UTC(), Generation: 5}
 
 	if got, err := a.AnnounceAndCount(t.Context(), revocation); got != 0 || err != nil {
 		t.Errorf("AnnounceAndCount() without gateways = %d, %v, want 0", got, err)
@@ -109,7 +109,7 @@ func TestRunForgets(t *testing.T) {
 	if err := nc.Publish(subject.Revoked, []byte("\xffgarbage")); err != nil {
 		t.Fatal(err)
 	}
-	want := auth.Revocation{ID: 7, UserID: "ann", LoginID: "l", RevokedAt: time.UnixMilli(1_900_000_000_123).UTC()}
+	want := auth.Revocation{ID: 7, UserID: "ann", LoginID: "l", RevokedAt: time.UnixMilli(1_900_000_000_123).UTC(), Generation: 5}
 	other := New(bustest.Connect(t, server), nil, slog.New(slog.DiscardHandler))
 	for deadline := time.After(30 * time.Second); ; {
 		if err := other.Announce(t.Context(), want); err != nil {

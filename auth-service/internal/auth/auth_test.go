@@ -67,6 +67,12 @@ func (m *memory) DatedAhead(_ context.Context, user UserID, _ time.Time) (User, 
 	return m.state.User, m.err
 }
 
+func (m *memory) Describe(context.Context, UserID, Description) (User, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.state.User, m.err
+}
+
 // recorded keeps events.
 type recorded struct {
 	mu     sync.Mutex

@@ -86,6 +86,9 @@ func (s *Service) authenticate(ctx context.Context, token string, how Check) (Id
 	}
 	if how.Connecting && v.foreign() {
 		u := s.describe(ctx, v, state.User)
+		if u.Disabled { // since what was remembered
+			return whose, fault.Refusal(fault.ReasonDisabled, nil)
+		}
 		v.name = "" // the user's name is what the newest token says
 		return s.identity(v, u), nil
 	}
@@ -116,7 +119,7 @@ func revoked(v verified, state State) bool {
 func (s *Service) identity(v verified, u User) Identity {
 	id := Identity{
 		UserID: u.ID, Name: u.Name, NameVersion: u.NameVersion, Role: u.Role, Rooms: v.rooms, Picture: cmp.Or(v.picture, u.AvatarURL),
-		LoginID: v.loginID, IssuedAt: v.issuedAt, Expires: v.expires,
+		LoginID: v.loginID, IssuedAt: v.issuedAt, Expires: v.expires, Generation: u.Generation,
 	}
 	if v.foreign() && v.name != "" {
 		id.Name, id.NameVersion = v.name, 0

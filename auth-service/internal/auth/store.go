@@ -116,6 +116,10 @@ type Revocation struct {
 	UserID    UserID
 	LoginID   LoginID // "" = all tokens of the user issued before RevokedAt
 	RevokedAt time.Time
+	// Generation is not 0 where the user is let in no more: the revocation then covers also every token, whenever it was issued, that was
+	// judged by the user of an older generation. Another login system goes on to issue tokens, and a replica may have judged one by what
+	// it remembered.
+	Generation int64
 }
 
 // RevocationPage is a part of the revocation log.

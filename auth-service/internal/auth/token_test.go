@@ -400,9 +400,12 @@ func TestFresh(t *testing.T) {
 	if _, err := s.Authenticate(t.Context(), token, "", Check{}); err != nil {
 		t.Fatal(err)
 	}
-	store.state.User.Disabled = true
-	if _, err := s.Authenticate(t.Context(), token, "", Check{}); err != nil {
-		t.Fatalf("the state is not remembered: %v", err)
+	store.state.User.Disabled, store.state.User.Generation = true, 1
+	if id, err := s.Authenticate(t.Context(), token, "", Check{}); err != nil || id.Generation != 0 {
+		t.Fatalf("the state is not remembered: %v, generation %d, want the one before the revocation", err, id.Generation)
+	}
+	if _, err := s.Authenticate(t.Context(), token, "", Check{Connecting: true}); err == nil {
+		t.Error("a disabled user is let in although the user was read to be described")
 	}
 	for _, connecting := range []bool{true, false} {
 		if _, err := s.Authenticate(t.Context(), token, "", Check{Connecting: connecting, Fresh: true}); err == nil {

@@ -82,6 +82,8 @@ type Identity struct {
 	LoginID  LoginID         // "" for tokens signed elsewhere
 	IssuedAt time.Time       // zero when the token does not say
 	Expires  time.Time       // zero when it never does
+	// Generation is that of the user by which the token was judged.
+	Generation int64
 }
 
 // parseUsername gives the canonical, lower-case form, without the blanks that keyboards and forms put around it.

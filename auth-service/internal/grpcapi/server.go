@@ -110,7 +110,7 @@ func (s *Server) Authenticate(ctx context.Context, r *authv1.AuthenticateRequest
 func identity(id auth.Identity) *eventv1.Identity {
 	p := &eventv1.Identity{
 		UserId: string(id.UserID), Name: id.Name, Role: string(id.Role), LoginId: string(id.LoginID), AvatarUrl: id.Picture,
-		ExpiresAt: timestamp(id.Expires), IssuedAt: timestamp(id.IssuedAt), NameVersion: id.NameVersion,
+		ExpiresAt: timestamp(id.Expires), IssuedAt: timestamp(id.IssuedAt), NameVersion: id.NameVersion, Generation: id.Generation,
 	}
 	for _, g := range id.Rooms {
 		p.Rooms = append(p.Rooms, &eventv1.RoomGrant{Match: g.Match, Can: g.Can})
@@ -140,7 +140,7 @@ func (s *Server) ListRevocations(
 	response := &authv1.ListRevocationsResponse{NewestId: page.NewestID, Now: timestamp(page.Now)}
 	for _, r := range page.Revocations {
 		response.Revocations = append(response.Revocations, &eventv1.Revocation{
-			Id: r.ID, UserId: string(r.UserID), LoginId: string(r.LoginID), RevokedAt: timestamp(r.RevokedAt),
+			Id: r.ID, UserId: string(r.UserID), LoginId: string(r.LoginID), RevokedAt: timestamp(r.RevokedAt), Generation: r.Generation,
 		})
 	}
 	return response, nil

@@ -135,7 +135,7 @@ func (s *Store) Change(ctx context.Context, c users.Change) (p users.Profile, r 
 			return err
 		}
 		if p.Disabled && !disabled {
-			r, err = revokeUser(ctx, tx, c.ID)
+			r, err = revokeUser(ctx, tx, c.ID, shutOut)
 		}
 		return err
 	})
@@ -156,7 +156,7 @@ const sqlForgetLogins = `UPDATE logins SET address = NULL, expires_at = now() WH
 // Delete implements users.Store.
 func (s *Store) Delete(ctx context.Context, id auth.UserID) (r auth.Revocation, err error) {
 	err = s.Tx(ctx, "delete user", func(tx pgx.Tx) error {
-		if r, err = revokeUser(ctx, tx, id); err != nil {
+		if r, err = revokeUser(ctx, tx, id, shutOut); err != nil {
 			return err
 		}
 		if _, err := tx.Exec(ctx, sqlAnonymise, id, deletedName); err != nil {
@@ -215,7 +215,7 @@ const sqlReplacePassword = `UPDATE users SET password_hash = $2, password_change
 // SetPassword implements auth.UserStore.
 func (s *Store) SetPassword(ctx context.Context, id auth.UserID, passwordHash string) (r auth.Revocation, err error) {
 	err = s.Tx(ctx, "set password", func(tx pgx.Tx) error {
-		if r, err = revokeUser(ctx, tx, id); err != nil {
+		if r, err = revokeUser(ctx, tx, id, letIn); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, sqlReplacePassword, id, passwordHash)

@@ -103,7 +103,7 @@ func (s *Store) Promote(ctx context.Context, id auth.UserID, passwordHash string
 		if tag.RowsAffected() == 0 {
 			return auth.ErrStale
 		}
-		r, err = revokeUser(ctx, tx, id)
+		r, err = revokeUser(ctx, tx, id, letIn)
 		return err
 	})
 	return r, err

@@ -75,13 +75,20 @@ func (c *client) prolong(fresh *eventv1.Identity) (was *eventv1.Identity, err er
 }
 
 // RevokedBy implements revocations.Token.
-func (c *client) RevokedBy(loginID string, beforeMilli int64) bool {
+func (c *client) RevokedBy(r *eventv1.Revocation) bool {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if loginID != "" {
-		return c.loginID == loginID
+	login, issued := c.loginID, c.issuedAt
+	c.mu.Unlock()
+	switch {
+	case r.GetLoginId() != "":
+		return login == r.GetLoginId()
+	case issued < r.GetRevokedAt().AsTime().UnixMilli(): // auth-service gives a login after the revocation a later time; unknown is 0
+		return true
+	case r.GetGeneration() == 0:
+		return false
 	}
-	return c.issuedAt < beforeMilli // auth-service gives a login after the revocation a later time; unknown is 0
+	who, err := c.identityNow()
+	return err != nil || who.GetGeneration() < r.GetGeneration()
 }
 
 // expired tells whether the client's token has ended.

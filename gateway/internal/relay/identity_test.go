@@ -64,6 +64,65 @@ func TestRevocation(t *testing.T) {
 	open(true, other)
 }
 
+// TestShutOut: a user is disabled, and a replica that remembers another state lets a token in that was issued later: whenever the gateway
+// hears of the revocation, the socket is closed; also one that only refreshed its token. One that was let in after the user was enabled
+// again stays, and so does any when the user may come with a later token.
+func TestShutOut(t *testing.T) {
+	w := newWorld(t, nil)
+	before := timestamppb.New(issued.Add(-time.Second))
+	remembers := func(generation int64) {
+		w.auth.mu.Lock()
+		defer w.auth.mu.Unlock()
+		w.auth.generation = generation
+	}
+	revoke := func(rev *eventv1.Revocation, want int32) {
+		t.Helper()
+		raw, _ := proto.Marshal(w.auth.revoke(rev))
+		msg, err := w.service.Request(subject.Revoked, raw, sessiontest.Patience)
+		if err != nil {
+			t.Fatalf("revocation: %v", err)
+		}
+		var reply eventv1.RevocationReply
+		if err := proto.Unmarshal(msg.Data, &reply); err != nil || reply.GetClosed() != want {
+			t.Errorf("reply to %v = %v, %v, want %d closed", rev, &reply, err, want)
+		}
+	}
+	remembers(2)
+	early, other := w.connect(t, "u.early"), w.connect(t, "other.x")
+	revoke(&eventv1.Revocation{UserId: "u", RevokedAt: before}, 0)
+	revoke(&eventv1.Revocation{UserId: "u", RevokedAt: before, Generation: 2}, 0)
+	remembers(4)
+	late := w.connect(t, "u.late")
+	remembers(3)
+	refreshed := w.connect(t, "u.refreshed")
+	refreshed.Say(`421["auth:refresh",{"token":"u.again"}]`)
+	refreshed.WaitFor(t, `431[{"ok":true}]`)
+	revoke(&eventv1.Revocation{UserId: "u", RevokedAt: before, Generation: 4}, 2)
+	for _, c := range []*sessiontest.Conn{early, refreshed} {
+		if _, reason := c.WaitEnded(t); reason != transport.ReasonServer {
+			t.Errorf("closed for %s, want server", reason)
+		}
+	}
+	for _, c := range []*sessiontest.Conn{late, other} {
+		if _, reason, ended := c.Ended(); ended {
+			t.Errorf("closed for %s, want open", reason)
+		}
+	}
+
+	// It came while the token was on its way from the check to the registry.
+	again, _ := w.enter(t, "u.early")
+	if _, reason := again.WaitEnded(t); reason != transport.ReasonServer {
+		t.Errorf("closed for %s, want server", reason)
+	}
+	// The bus lost it.
+	w.auth.revoke(&eventv1.Revocation{UserId: "other", RevokedAt: before, Generation: 5})
+	w.relay.Resync()
+	other.WaitEnded(t)
+	if _, reason, ended := late.Ended(); ended {
+		t.Errorf("closed for %s, want open", reason)
+	}
+}
+
 func TestTokenExpires(t *testing.T) {
 	w := newWorld(t, nil)
 	w.auth.expires = time.Now().Add(-time.Second)

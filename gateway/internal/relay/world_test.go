@@ -50,11 +50,12 @@ type authService struct {
 	revocations []*eventv1.Revocation
 	hold        chan struct{} // non-nil: Authenticate waits for it
 	expires     time.Time
+	generation  int64 // of every user, as far as it remembers
 }
 
 func (a *authService) Authenticate(ctx context.Context, r *authv1.AuthenticateRequest) (*authv1.AuthenticateResponse, error) {
 	a.mu.Lock()
-	hold, expires := a.hold, a.expires
+	hold, expires, generation := a.hold, a.expires, a.generation
 	a.mu.Unlock()
 	if hold != nil {
 		select {
@@ -78,7 +79,7 @@ func (a *authService) Authenticate(ctx context.Context, r *authv1.AuthenticateRe
 		return nil, fault.New(fault.Unavailable, "starting")
 	}
 	user, login, _ := strings.Cut(r.GetToken(), ".")
-	id := &eventv1.Identity{UserId: user, Name: "Name of " + user, Role: "user", LoginId: login, IssuedAt: timestamppb.New(issued)}
+	id := &eventv1.Identity{UserId: user, Name: "Name of " + user, Role: "user", LoginId: login, IssuedAt: timestamppb.New(issued), Generation: generation}
 	if r.GetConnecting() {
 		id.NameVersion = 7
 	} else {

@@ -32,8 +32,8 @@ type Auth interface {
 
 // Token is the token of a socket, and its State.
 type Token interface {
-	// RevokedBy tells whether a revocation covers the token: of a login, or of what was issued before a time.
-	RevokedBy(loginID string, beforeMilli int64) bool
+	// RevokedBy tells whether a revocation of its user covers the token.
+	RevokedBy(r *eventv1.Revocation) bool
 }
 
 // Revocations closes the sockets of revoked tokens.
@@ -90,7 +90,7 @@ func (v *Revocations) apply(rev *eventv1.Revocation) (closed int) {
 	v.recent = append(v.recent, recentRevocation{at: now, r: rev})
 	v.mu.Unlock()
 	for _, s := range v.cfg.Registry.User(rev.GetUserId()) {
-		if c, ok := s.State.(Token); ok && c.RevokedBy(rev.GetLoginId(), rev.GetRevokedAt().AsTime().UnixMilli()) {
+		if c, ok := s.State.(Token); ok && c.RevokedBy(rev) {
 			s.Disconnect(transport.ReasonServer)
 			closed++
 		}
@@ -103,8 +103,7 @@ func (v *Revocations) Cover(userID string, token Token) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	for _, recent := range v.recent {
-		if recent.r.GetUserId() == userID &&
-			token.RevokedBy(recent.r.GetLoginId(), recent.r.GetRevokedAt().AsTime().UnixMilli()) {
+		if recent.r.GetUserId() == userID && token.RevokedBy(recent.r) {
 			return true
 		}
 	}

@@ -43,7 +43,9 @@ type Identity struct {
 	// Address of the user's picture, empty when there is none.
 	AvatarUrl string `protobuf:"bytes,8,opt,name=avatar_url,json=avatarUrl,proto3" json:"avatar_url,omitempty"`
 	// Rooms that the token itself opens, of a login system that knows who may enter.
-	Rooms         []*RoomGrant `protobuf:"bytes,9,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	Rooms []*RoomGrant `protobuf:"bytes,9,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	// How often all tokens of the user had been revoked, as far as the replica that judged the token knew.
+	Generation    int64 `protobuf:"varint,10,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -139,6 +141,13 @@ func (x *Identity) GetRooms() []*RoomGrant {
 		return x.Rooms
 	}
 	return nil
+}
+
+func (x *Identity) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
 }
 
 // RoomGrant opens rooms to the user of a token that has it.
@@ -1090,8 +1099,11 @@ type Revocation struct {
 	Id     int64  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
 	UserId string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	// Only this login; empty = every token of the user that was issued before revoked_at.
-	LoginId       string                 `protobuf:"bytes,3,opt,name=login_id,json=loginId,proto3" json:"login_id,omitempty"`
-	RevokedAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
+	LoginId   string                 `protobuf:"bytes,3,opt,name=login_id,json=loginId,proto3" json:"login_id,omitempty"`
+	RevokedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
+	// Not 0 where the user is let in no more (disabled, deleted): covers then also every token, whenever it was issued, whose
+	// Identity.generation is smaller: another login system goes on to issue tokens, and a replica may have let one in by what it remembered.
+	Generation    int64 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1152,6 +1164,13 @@ func (x *Revocation) GetRevokedAt() *timestamppb.Timestamp {
 		return x.RevokedAt
 	}
 	return nil
+}
+
+func (x *Revocation) GetGeneration() int64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
 }
 
 type RevocationReply struct {
@@ -1865,7 +1884,7 @@ var File_starling_event_v1_event_proto protoreflect.FileDescriptor
 
 const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1dstarling/event/v1/event.proto\x12\x11starling.event.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd0\x02\n" +
+	"\x1dstarling/event/v1/event.proto\x12\x11starling.event.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x02\n" +
 	"\bIdentity\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1877,7 +1896,11 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\fname_version\x18\a \x01(\x03R\vnameVersion\x12\x1d\n" +
 	"\n" +
 	"avatar_url\x18\b \x01(\tR\tavatarUrl\x122\n" +
-	"\x05rooms\x18\t \x03(\v2\x1c.starling.event.v1.RoomGrantR\x05rooms\"3\n" +
+	"\x05rooms\x18\t \x03(\v2\x1c.starling.event.v1.RoomGrantR\x05rooms\x12\x1e\n" +
+	"\n" +
+	"generation\x18\n" +
+	" \x01(\x03R\n" +
+	"generation\"3\n" +
 	"\tRoomGrant\x12\x14\n" +
 	"\x05match\x18\x01 \x01(\tR\x05match\x12\x10\n" +
 	"\x03can\x18\x02 \x03(\tR\x03can\"\x8e\x01\n" +
@@ -1947,14 +1970,17 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\bpatterns\x18\x02 \x03(\tR\bpatterns\x12\x14\n" +
 	"\x05batch\x18\x03 \x01(\rR\x05batch\x12\x18\n" +
 	"\abatched\x18\x05 \x03(\tR\abatched\x12\x18\n" +
-	"\arepeats\x18\x04 \x01(\bR\arepeats\"\x8b\x01\n" +
+	"\arepeats\x18\x04 \x01(\bR\arepeats\"\xab\x01\n" +
 	"\n" +
 	"Revocation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x19\n" +
 	"\blogin_id\x18\x03 \x01(\tR\aloginId\x129\n" +
 	"\n" +
-	"revoked_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\"H\n" +
+	"revoked_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x05 \x01(\x03R\n" +
+	"generation\"H\n" +
 	"\x0fRevocationReply\x12\x1d\n" +
 	"\n" +
 	"gateway_id\x18\x01 \x01(\tR\tgatewayId\x12\x16\n" +
