@@ -38,7 +38,7 @@ clean: ## Remove the data that `make run` keeps
 # In the order in which they help: what tells most about a change first, style last. The linter is built meanwhile.
 .PHONY: test
 test: ## All tests that need no container engine, in order, with times; stops at the first failure
-	@tools/steps.sh --beside lint-tool check proto-check unit helm-test fuzz-short conformance e2e attack-short chaos-short lint
+	@tools/steps.sh --beside lint-tool check proto-check contract-check unit helm-test fuzz-short conformance e2e attack-short chaos-short lint
 
 .PHONY: check
 check: ## What is missing on this machine (on Debian, as root, it says what it installs, and installs it)
@@ -51,6 +51,14 @@ proto: ## Lint the protos, generate proto/gen, look for breaking changes
 .PHONY: proto-check
 proto-check: ## Is proto/gen what the protos say (FULL=1: also when the checksum says so)
 	@tools/proto.sh check
+
+.PHONY: contract
+contract: ## Generate from proto/events/source: the types, the AsyncAPI document, the tables of docs/events.md
+	@go run ./deploy/contract
+
+.PHONY: contract-check
+contract-check: ## Is what the contract of client events generates what its source says
+	@go run ./deploy/contract -check && echo "all that comes from proto/events/source is as it says"
 
 .PHONY: lint
 lint: $(LINT_STAMP) ## Lint every module of go.work (.golangci.yml; PKG=./gateway/... for less)

@@ -1,0 +1,502 @@
+// Generated from proto/events/source by `make contract`; do not edit.
+//
+// The events of Starling for the plain socket.io-client, as the gateway serves them at /api/starling.d.ts:
+//
+//	import { io, type Socket } from 'socket.io-client';
+//	import type { ClientToServerEvents, ServerToClientEvents } from './starling';
+//	const socket: Socket<ServerToClientEvents, ClientToServerEvents> = io('http://localhost:3000', { auth: { token } });
+//
+// With StarlingSocket in place of Socket<…>, events may be emitted without an ack, and timeout(ms).emitWithAck has the type of its answer.
+
+import type { Socket } from 'socket.io-client';
+
+/** What an event is answered with. */
+export type Ack<T = unknown> = ({ ok: true } & T) | { ok: false; error: Fault };
+
+/** What is given to an event as its last argument, and called with the answer. */
+export type AckCallback<T = unknown> = (answer: Ack<T>) => void;
+
+/** Who it is: the subject of the token, 1 to 128 printable characters. */
+export type UserId = string;
+
+/** 1 to 128 printable characters. */
+export type RoomId = string;
+
+/** Counts the durable events of a room from 1 without holes; 0 is before the first. */
+export type Seq = number;
+
+/** ISO 8601, UTC, milliseconds. */
+export type Time = string;
+
+/** A UUIDv7 in its canonical form. */
+export type Uuid = string;
+
+export type Role = 'owner' | 'moderator' | 'member';
+
+/** Why an event was refused. */
+export interface Fault {
+  code: Code;
+  /** For developers; it names the field. */
+  message: string;
+  reason?: Reason;
+  /** When to try again. */
+  retryAfterMs?: number;
+  until?: Time;
+}
+
+/** Why an event was refused; it says whether to try again. */
+export type Code = 'invalid' | 'unauthenticated' | 'forbidden' | 'not_found' | 'conflict' | 'too_large' | 'rate_limited' | 'unknown_event' | 'unavailable' | 'timeout' | 'internal';
+
+/** Why an event was refused, more closely than the code; it says what to show. */
+export type Reason = 'banned' | 'muted' | 'not_allowed' | 'last_owner' | 'too_many_rooms' | 'blocked' | 'invite_expired' | 'exists' | 'kind_not_allowed' | 'changed' | 'slow_mode' | 'archived' | 'room_full';
+
+/** What a room shows. */
+export interface Profile {
+  name?: string;
+  topic?: string;
+  avatarUrl?: string;
+  /** Whatever else the product keeps with the room; 4 KiB at most. */
+  data?: Record<string, unknown>;
+}
+
+/** What a room allows. */
+export interface Settings {
+  /** The least role that may say something. */
+  send: Role;
+  slowModeMs?: number;
+  maxMembers?: number;
+}
+
+/** Fields of a profile; a null takes one away. */
+export interface ProfileChange {
+  name?: string | null;
+  topic?: string | null;
+  avatarUrl?: string | null;
+  data?: Record<string, unknown> | null;
+}
+
+/** Fields of settings; a null takes one away. */
+export interface SettingsChange {
+  send?: 'owner' | 'moderator' | 'member' | null;
+  slowModeMs?: number | null;
+  maxMembers?: number | null;
+}
+
+/** What a room is, the same for everybody. */
+export interface Room {
+  roomId: RoomId;
+  kind: 'public' | 'private' | 'direct';
+  profile: Profile;
+  settings: Settings;
+  /** Grows with every change of profile or settings, and with the archiving. */
+  version: number;
+  createdAt: Time;
+  archivedAt?: Time;
+  memberCount: number;
+}
+
+export interface Member {
+  userId: UserId;
+  name: string;
+  role: Role;
+  joinedAt: Time;
+}
+
+/** How far a member has read. */
+export interface Marker {
+  seq: Seq;
+}
+
+/** How a user wants a room shown. */
+export interface Prefs {
+  muted: boolean;
+  hidden: boolean;
+  pinned: boolean;
+}
+
+/** A room of the caller, with what it is to the caller. */
+export interface RoomSummary {
+  roomId: RoomId;
+  name: string;
+  kind: 'public' | 'private' | 'direct';
+  role: Role;
+  seq: Seq;
+  unread: number;
+  marker: Marker;
+  prefs: Prefs;
+  lastMessage: Message | null;
+}
+
+/** An invite that is neither used up nor over. */
+export interface Invite {
+  inviteId: string;
+  by: UserId;
+  role: Role;
+  uses: number;
+  expiresAt: Time;
+}
+
+export interface MembersResult {
+  done: UserId[];
+  failed: Array<{ userId: UserId; reason: Reason }>;
+}
+
+/** ISO 8601, or milliseconds since 1970. */
+export type Until = string | number;
+
+/** A room, by its id. */
+export type RoomOnly = RoomId | { roomId: RoomId };
+
+/** A message, as it is stored. */
+export interface Message {
+  id: Uuid;
+  roomId: RoomId;
+  seq: Seq;
+  sender: { id: UserId; name: string };
+  content: string;
+  type: string;
+  createdAt: Time;
+  clientMsgId?: string;
+  system?: true;
+}
+
+export interface MessageSend {
+  roomId: RoomId;
+  /** 16 KiB of UTF-8 at most. */
+  content: string;
+  type?: string;
+  /** Unique for room and sender: a repeat gets the first answer. */
+  clientMsgId?: string;
+}
+
+export interface MessageSent {
+  status: 'delivered';
+  id: Uuid;
+  seq: Seq;
+  createdAt: Time;
+}
+
+/** How a user is. */
+export interface Presence {
+  userId: UserId;
+  online: boolean;
+  /** Null for those online and those never seen. */
+  lastSeen: Time | null;
+}
+
+export interface PresenceAnswer {
+  users: Presence[];
+  denied?: UserId[];
+}
+
+export interface UserNotification {
+  id: Uuid;
+  type: string;
+  title: string;
+  body: string;
+  data: Record<string, unknown> | null;
+  createdAt: Time;
+}
+
+export interface ListedNotification {
+  id: Uuid;
+  type: string;
+  title: string;
+  body: string;
+  data: Record<string, unknown> | null;
+  createdAt: Time;
+  read: boolean;
+}
+
+/** What clients emit on /. */
+export interface ClientToServerEvents {
+  /** A room that the caller owns, `public` or `private`; without `roomId` with an id that nobody can guess. At most 100 members from the start. See Rooms. */
+  'room:create': (argument: { kind: 'public' | 'private'; roomId?: RoomId; profile?: ProfileChange; settings?: SettingsChange; members?: Array<{ userId: UserId; role?: Role }>; key?: string }, ack: AckCallback<{ room: Room }>) => void;
+  /** The direct room of exactly these users and the caller. */
+  'room:open': (argument: { userIds: UserId[]; key?: string }, ack: AckCallback<{ room: Room; created: boolean }>) => void;
+  /** What a room is, and to a member what it is to it: its `role`, its `marker: { seq }`, up to where it has said `message:read` (0: nothing), and its `prefs: { muted, hidden, pinned }`. */
+  'room:get': (argument: RoomOnly, ack: AckCallback<{ room: Room; role?: Role; marker?: Marker; prefs?: Prefs }>) => void;
+  /** Who is in a room that one may read, by user id, at most 200 a page; `query` is a piece of the name or id, whatever the case. `next` is there when there are more, for `after`; `count` is of all pages. */
+  'room:members': (argument: RoomId | { roomId: RoomId; after?: string; limit?: number; query?: string }, ack: AckCallback<{ members: Member[]; count: number; next?: UserId }>) => void;
+  /** How the user wants the room shown, on all devices, which hear of it by `me:prefs`. What is absent stays. The server does nothing with it, and tells nobody else; it ends with the membership. */
+  'room:prefs': (argument: { roomId: RoomId; muted?: boolean; hidden?: boolean; pinned?: boolean; key?: string }, ack: AckCallback) => void;
+  /** A moderator makes an invite, by which others join the room: as many as `uses` says (1 by default, 10,000 at most), for 7 days or `expiresInMs` (30 days at most), with a role not above its own. It ends early when its maker is no moderator any more. At most 100 a room at the same time. */
+  'room:invite': (argument: { roomId: RoomId; uses?: number; expiresInMs?: number; role?: Role; key?: string }, ack: AckCallback<{ invite: string; inviteId: string; expiresAt: Time }>) => void;
+  /** A moderator sees which invites to the room are neither used up nor over, whoever made them, by `inviteId`, at most 200 a page; `uses` are those that are left. `next` is there when there are more, for `after`. */
+  'room:invites': (argument: RoomId | { roomId: RoomId; after?: string; limit?: number }, ack: AckCallback<{ invites: Invite[]; next?: string }>) => void;
+  /** A moderator ends an invite to a role not above its own: after the ack nobody comes in by it. One that is used up, over or none is `ok` too. Who came in stays. */
+  'room:revoke-invite': (argument: { roomId: RoomId; inviteId: string; key?: string }, ack: AckCallback) => void;
+  /** The socket enters the room; a user new to it becomes a member. The joiner first gets `room:history`, then the ack, then live events, without gap or repeat: the last 50 messages, or with `since` those after it, up to `limit` (at most 500; `hasMore`: there are more). The others get `room:user-joined`. A room that does not exist is created with the joiner as owner: a public one, or what the operator said (`ROOMS_AUTOCREATE=public`, `private` or `off`). */
+  'room:join': (argument: RoomId | { roomId: RoomId; since?: Seq; limit?: number; invite?: string }, ack: AckCallback<{ roomId: RoomId; seq: Seq; role: Role; hasMore: boolean }>) => void;
+  /** The membership ends, for all sockets of the user; the others get `room:user-left`. The last owner of a private room that has other members names the `successor`, who owns it then (`last_owner` otherwise); in a public room another member follows by itself: the mightiest, among equals the longest. */
+  'room:leave': (argument: RoomId | { roomId: RoomId; successor?: UserId; key?: string }, ack: AckCallback) => void;
+  /** A moderator changes what the room shows and allows: the fields that are given, a `null` takes one away. With `ifVersion` only if the room still has that version (`conflict`, `changed` otherwise). Everybody gets `room:updated`; what changes nothing is `ok` and no event. */
+  'room:update': (argument: { roomId: RoomId; profile?: ProfileChange; settings?: SettingsChange; ifVersion?: number; key?: string }, ack: AckCallback<{ version: number }>) => void;
+  /** A moderator makes the room one that can be read only: for good. Everybody gets `room:archived`. */
+  'room:archive': (argument: RoomId | { roomId: RoomId; key?: string }, ack: AckCallback) => void;
+  /** An owner ends the room. Its sockets get `room:deleted`, and after the ack nothing of it any more, on any gateway; for every event the room is `not_found`. All devices of its members get `me:room-removed`; in a room of more than 500 members most of them some seconds after the ack. What is stored of it goes a minute later, in the background. Its id is never used again: `room:create` says `exists`. */
+  'room:delete': (argument: RoomId | { roomId: RoomId; key?: string }, ack: AckCallback) => void;
+  /** A moderator makes up to 100 users members, with a role not above its own. Members already are `done`; the banned fail. */
+  'room:add': (argument: { roomId: RoomId; userIds: UserId[]; role?: Role; key?: string }, ack: AckCallback<MembersResult>) => void;
+  /** A moderator ends memberships. After the ack their sockets get nothing of the room, on any gateway. */
+  'room:remove': (argument: { roomId: RoomId; userIds: UserId[]; reason?: string; key?: string }, ack: AckCallback<MembersResult>) => void;
+  /** A moderator gives a member a role not above its own; everybody gets `room:role`. */
+  'room:set-role': (argument: { roomId: RoomId; userId: UserId; role: Role; key?: string }, ack: AckCallback) => void;
+  /** A moderator bans a user, member or not: `until` is ISO 8601 or milliseconds since 1970; without it for good. The membership ends as by `room:remove`. */
+  'room:ban': (argument: { roomId: RoomId; userId: UserId; until?: Until; reason?: string; key?: string }, ack: AckCallback) => void;
+  /** A moderator ends a ban; the user may join again. */
+  'room:unban': (argument: { roomId: RoomId; userId: UserId; reason?: string; key?: string }, ack: AckCallback) => void;
+  /** A moderator mutes a user, who can read and say nothing; that stays when the user leaves and comes again. */
+  'room:mute': (argument: { roomId: RoomId; userId: UserId; until?: Until; reason?: string; key?: string }, ack: AckCallback) => void;
+  /** A moderator ends a mute. */
+  'room:unmute': (argument: { roomId: RoomId; userId: UserId; reason?: string; key?: string }, ack: AckCallback) => void;
+  /** The caller's rooms, the last active first: up to 1,000, with an argument up to 200 a page. `next` is there when there are more, for `after`; `kinds` is an array of `public`, `private` and `direct`. `unread` counts the messages of others, up to 1,000, that came after the caller joined, last spoke, and said `message:read`; `marker` and `prefs` are those of `room:get`. `useq` is that of the last event of the user's log that the list has in it (0: there was none). A room in which something is said between two pages moves to the front: look at the first page again at the end. */
+  'room:list': (...args: [ack: AckCallback<{ rooms: RoomSummary[]; useq: number; next?: string }>] | [argument: { after?: string; limit?: number; kinds?: Array<'public' | 'private' | 'direct'> }, ack: AckCallback<{ rooms: RoomSummary[]; useq: number; next?: string }>]) => void;
+  /** Not stored. Everyone in the room, sender included, gets `room:message`. */
+  'room:message': (argument: { roomId: RoomId; [field: string]: unknown }, ack: AckCallback) => void;
+  /** Stored, then `message:new` to everyone in the room, sender included. */
+  'message:send': (argument: MessageSend, ack: AckCallback<MessageSent>) => void;
+  /** The receipt moves to that message, never back; the others in the room get `message:read`. */
+  'message:read': (argument: { roomId: RoomId; messageId: string }, ack: AckCallback) => void;
+  /** How far the members have read: those who have said `message:read` of that message or a later one, or without `messageId` of any. By user id, at most 200 a page; `next` is there when there are more, for `after`. `count` is of all pages, up to 10,000. */
+  'message:readers': (argument: { roomId: RoomId; messageId?: string; after?: string; limit?: number }, ack: AckCallback<{ readers: Array<{ userId: UserId; seq: Seq }>; count: number; next?: UserId }>) => void;
+  /** A page, oldest first, at most 100. */
+  'message:history': (argument: { roomId: RoomId; before?: Seq; after?: Seq; limit?: number }, ack: AckCallback<{ messages: Message[]; hasMore: boolean }>) => void;
+  /** The other users in the room get it, told by user: who types on two tabs types as long as one of them does. A start that is not renewed within 5 s ends; a message of the socket, a post by a backend in the user's name, leave and disconnect end it at once. Renew every 2 to 4 s while somebody types. */
+  'typing:start': (argument: RoomOnly, ack: AckCallback) => void;
+  /** The user types no more. */
+  'typing:stop': (argument: RoomOnly, ack: AckCallback) => void;
+  /** Neither of the two opens a direct room in which the other is (`blocked`), and in the direct room of just the two nobody says anything, while one of them blocks the other; what was said can be read. In rooms with others nothing changes. At most 1,000 users. */
+  'user:block': (argument: UserId | { userId: UserId; key?: string }, ack: AckCallback) => void;
+  /** The caller blocks that user no more. */
+  'user:unblock': (argument: UserId | { userId: UserId; key?: string }, ack: AckCallback) => void;
+  /** Whom the caller blocks, by user id, at most 200 a page; `next` is there when there are more, for `after`. By whom one is blocked nobody is told. */
+  'user:blocks': (...args: [ack: AckCallback<{ blocks: Array<{ userId: UserId; blockedAt: Time }>; next?: UserId }>] | [argument: { after?: string; limit?: number }, ack: AckCallback<{ blocks: Array<{ userId: UserId; blockedAt: Time }>; next?: UserId }>]) => void;
+  /** Not stored. The sender gets `chat:message:received`, everyone else in the namespace `chat:message`. `CHAT_BROADCAST` says who may: `everyone`, `admin` (role `admin`) or `off`; who may not is `forbidden`. */
+  'chat:message': (argument: { id?: string | number; [field: string]: unknown }, ack: AckCallback) => void;
+  /** Role `admin` only. Everyone in the namespace, sender included. */
+  'announcement': (...args: [...anything: any[], ack: AckCallback]) => void;
+  /** Who is online; `lastSeen` is ISO 8601, or null for those online and those never seen. `denied` are the ids of whom one may not know. */
+  'presence:get': (argument: { userIds: UserId[] } | { roomId: RoomId }, ack: AckCallback<PresenceAnswer>) => void;
+  /** The socket hears of these users by `presence:changed`, instead of those that it watched before; an empty list ends it. See presence. */
+  'presence:watch': (argument: { userIds: UserId[] }, ack: AckCallback<PresenceAnswer>) => void;
+  /** The socket hears of the members of a room that it has joined, beside the users that it watches; up to 500 members (`MAX_WATCHED_ROOM`), `too_large` beyond. */
+  'presence:watch-room': (argument: RoomOnly, ack: AckCallback<{ roomId: RoomId; users: Presence[] }>) => void;
+  /** The watch of the room ends, as it does when the socket leaves the room. */
+  'presence:unwatch-room': (argument: RoomOnly, ack: AckCallback) => void;
+  /** The socket goes on with this token. */
+  'auth:refresh': (argument: { token: string }, ack: AckCallback) => void;
+}
+
+/** What clients get on /. */
+export interface ServerToClientEvents {
+  /** To the joiner. */
+  'room:history': (payload: Message[]) => void;
+  /** To the others in the room. */
+  'room:user-joined': (payload: { userId: UserId; userName: string; roomId: RoomId; seq: Seq; by?: UserId }, offset?: string) => void;
+  /** To the others in the room; the user too, when it was removed or banned. */
+  'room:user-left': (payload: { userId: UserId; roomId: RoomId; seq: Seq; by?: UserId; reason?: 'removed' | 'banned' }, offset?: string) => void;
+  /** To the room. */
+  'room:role': (payload: { userId: UserId; role: Role; roomId: RoomId; seq: Seq; by: UserId }, offset?: string) => void;
+  /** To the room. */
+  'room:updated': (payload: { profile: Profile; settings: Settings; version: number; roomId: RoomId; seq: Seq; by: UserId }, offset?: string) => void;
+  /** To the room. */
+  'room:archived': (payload: { archivedAt: Time; roomId: RoomId; seq: Seq; by: UserId }, offset?: string) => void;
+  /** To the room. */
+  'room:deleted': (payload: { roomId: RoomId; seq: Seq; by: UserId }, offset?: string) => void;
+  /** To the room. `system: true` marks a message that no user wrote. */
+  'message:new': (payload: Message, offset?: string) => void;
+  /** To the room, sender included. */
+  'room:message': (payload: { sender: UserId; timestamp: number; [field: string]: unknown }) => void;
+  /** To the others in the room. */
+  'message:read': (payload: { messageId: Uuid; userId: UserId; roomId: RoomId; seq: Seq }) => void;
+  /** To the other users in the room: at the start, and every 3 s at most while it is renewed. Who joins gets it for those who type by then (50 at most), after `room:history`. */
+  'typing:start': (payload: { userId: UserId; userName: string; roomId: RoomId; expiresInMs: number }) => void;
+  /** To the other users in the room, when the last socket of the user has stopped. */
+  'typing:stop': (payload: { userId: UserId; roomId: RoomId }) => void;
+  /** To every socket of the user on `/`. */
+  'me:room-added': (payload: { useq: number; room: Room; by?: UserId }, offset?: string) => void;
+  /** To every socket of the user on `/`. */
+  'me:room-removed': (payload: { useq: number; roomId: RoomId; reason: 'left' | 'removed' | 'banned' | 'deleted' }, offset?: string) => void;
+  /** To every socket of the user on `/`. */
+  'me:prefs': (payload: { useq: number; roomId: RoomId; prefs: Prefs }, offset?: string) => void;
+  /** To the socket whose `useq` it was. */
+  'me:reset': (payload: { useq: number }, offset?: string) => void;
+  /** To everyone else in the namespace. */
+  'chat:message': (payload: { sender: UserId; timestamp: number; [field: string]: unknown }) => void;
+  /** To the sender. */
+  'chat:message:received': (payload: { id: string | number; status: 'delivered' }) => void;
+  /** To everyone in the namespace. */
+  'announcement': (...anything: any[]) => void;
+  /** To everyone on `/`, with `PRESENCE_SCOPE=everyone` and up to 500 users online: on connect, and on change at most once a second. */
+  'users:online': (payload: UserId[]) => void;
+  /** To everyone on `/`, once, when there are more than 500 users online: no more lists come until there are fewer. */
+  'presence:update': (payload: { online: UserId[]; offline: UserId[]; count: number }) => void;
+  /** To sockets that watch one of these users, at most once a second. */
+  'presence:changed': (payload: { users: Array<{ userId: UserId; online: boolean; lastSeen?: Time }> }) => void;
+  /** To the sender of an event without an ack callback. */
+  'event:error': (payload: { event: string; code: Code; message: string; reason?: Reason; retryAfterMs?: number; until?: Time }) => void;
+}
+
+/** What clients emit on /chat. */
+export interface ChatClientToServerEvents {
+  /** A room that the caller owns, `public` or `private`; without `roomId` with an id that nobody can guess. At most 100 members from the start. See Rooms. */
+  'room:create': (argument: { kind: 'public' | 'private'; roomId?: RoomId; profile?: ProfileChange; settings?: SettingsChange; members?: Array<{ userId: UserId; role?: Role }>; key?: string }, ack: AckCallback<{ room: Room }>) => void;
+  /** The direct room of exactly these users and the caller. */
+  'room:open': (argument: { userIds: UserId[]; key?: string }, ack: AckCallback<{ room: Room; created: boolean }>) => void;
+  /** What a room is, and to a member what it is to it: its `role`, its `marker: { seq }`, up to where it has said `message:read` (0: nothing), and its `prefs: { muted, hidden, pinned }`. */
+  'room:get': (argument: RoomOnly, ack: AckCallback<{ room: Room; role?: Role; marker?: Marker; prefs?: Prefs }>) => void;
+  /** Who is in a room that one may read, by user id, at most 200 a page; `query` is a piece of the name or id, whatever the case. `next` is there when there are more, for `after`; `count` is of all pages. */
+  'room:members': (argument: RoomId | { roomId: RoomId; after?: string; limit?: number; query?: string }, ack: AckCallback<{ members: Member[]; count: number; next?: UserId }>) => void;
+  /** How the user wants the room shown, on all devices, which hear of it by `me:prefs`. What is absent stays. The server does nothing with it, and tells nobody else; it ends with the membership. */
+  'room:prefs': (argument: { roomId: RoomId; muted?: boolean; hidden?: boolean; pinned?: boolean; key?: string }, ack: AckCallback) => void;
+  /** A moderator makes an invite, by which others join the room: as many as `uses` says (1 by default, 10,000 at most), for 7 days or `expiresInMs` (30 days at most), with a role not above its own. It ends early when its maker is no moderator any more. At most 100 a room at the same time. */
+  'room:invite': (argument: { roomId: RoomId; uses?: number; expiresInMs?: number; role?: Role; key?: string }, ack: AckCallback<{ invite: string; inviteId: string; expiresAt: Time }>) => void;
+  /** A moderator sees which invites to the room are neither used up nor over, whoever made them, by `inviteId`, at most 200 a page; `uses` are those that are left. `next` is there when there are more, for `after`. */
+  'room:invites': (argument: RoomId | { roomId: RoomId; after?: string; limit?: number }, ack: AckCallback<{ invites: Invite[]; next?: string }>) => void;
+  /** A moderator ends an invite to a role not above its own: after the ack nobody comes in by it. One that is used up, over or none is `ok` too. Who came in stays. */
+  'room:revoke-invite': (argument: { roomId: RoomId; inviteId: string; key?: string }, ack: AckCallback) => void;
+  /** The socket enters the room; a user new to it becomes a member. The joiner first gets `room:history`, then the ack, then live events, without gap or repeat: the last 50 messages, or with `since` those after it, up to `limit` (at most 500; `hasMore`: there are more). The others get `room:user-joined`. A room that does not exist is created with the joiner as owner: a public one, or what the operator said (`ROOMS_AUTOCREATE=public`, `private` or `off`). */
+  'room:join': (argument: RoomId | { roomId: RoomId; since?: Seq; limit?: number; invite?: string }, ack: AckCallback<{ roomId: RoomId; seq: Seq; role: Role; hasMore: boolean }>) => void;
+  /** The membership ends, for all sockets of the user; the others get `room:user-left`. The last owner of a private room that has other members names the `successor`, who owns it then (`last_owner` otherwise); in a public room another member follows by itself: the mightiest, among equals the longest. */
+  'room:leave': (argument: RoomId | { roomId: RoomId; successor?: UserId; key?: string }, ack: AckCallback) => void;
+  /** A moderator changes what the room shows and allows: the fields that are given, a `null` takes one away. With `ifVersion` only if the room still has that version (`conflict`, `changed` otherwise). Everybody gets `room:updated`; what changes nothing is `ok` and no event. */
+  'room:update': (argument: { roomId: RoomId; profile?: ProfileChange; settings?: SettingsChange; ifVersion?: number; key?: string }, ack: AckCallback<{ version: number }>) => void;
+  /** A moderator makes the room one that can be read only: for good. Everybody gets `room:archived`. */
+  'room:archive': (argument: RoomId | { roomId: RoomId; key?: string }, ack: AckCallback) => void;
+  /** An owner ends the room. Its sockets get `room:deleted`, and after the ack nothing of it any more, on any gateway; for every event the room is `not_found`. All devices of its members get `me:room-removed`; in a room of more than 500 members most of them some seconds after the ack. What is stored of it goes a minute later, in the background. Its id is never used again: `room:create` says `exists`. */
+  'room:delete': (argument: RoomId | { roomId: RoomId; key?: string }, ack: AckCallback) => void;
+  /** A moderator makes up to 100 users members, with a role not above its own. Members already are `done`; the banned fail. */
+  'room:add': (argument: { roomId: RoomId; userIds: UserId[]; role?: Role; key?: string }, ack: AckCallback<MembersResult>) => void;
+  /** A moderator ends memberships. After the ack their sockets get nothing of the room, on any gateway. */
+  'room:remove': (argument: { roomId: RoomId; userIds: UserId[]; reason?: string; key?: string }, ack: AckCallback<MembersResult>) => void;
+  /** A moderator gives a member a role not above its own; everybody gets `room:role`. */
+  'room:set-role': (argument: { roomId: RoomId; userId: UserId; role: Role; key?: string }, ack: AckCallback) => void;
+  /** A moderator bans a user, member or not: `until` is ISO 8601 or milliseconds since 1970; without it for good. The membership ends as by `room:remove`. */
+  'room:ban': (argument: { roomId: RoomId; userId: UserId; until?: Until; reason?: string; key?: string }, ack: AckCallback) => void;
+  /** A moderator ends a ban; the user may join again. */
+  'room:unban': (argument: { roomId: RoomId; userId: UserId; reason?: string; key?: string }, ack: AckCallback) => void;
+  /** A moderator mutes a user, who can read and say nothing; that stays when the user leaves and comes again. */
+  'room:mute': (argument: { roomId: RoomId; userId: UserId; until?: Until; reason?: string; key?: string }, ack: AckCallback) => void;
+  /** A moderator ends a mute. */
+  'room:unmute': (argument: { roomId: RoomId; userId: UserId; reason?: string; key?: string }, ack: AckCallback) => void;
+  /** The caller's rooms, the last active first: up to 1,000, with an argument up to 200 a page. `next` is there when there are more, for `after`; `kinds` is an array of `public`, `private` and `direct`. `unread` counts the messages of others, up to 1,000, that came after the caller joined, last spoke, and said `message:read`; `marker` and `prefs` are those of `room:get`. `useq` is that of the last event of the user's log that the list has in it (0: there was none). A room in which something is said between two pages moves to the front: look at the first page again at the end. */
+  'room:list': (...args: [ack: AckCallback<{ rooms: RoomSummary[]; useq: number; next?: string }>] | [argument: { after?: string; limit?: number; kinds?: Array<'public' | 'private' | 'direct'> }, ack: AckCallback<{ rooms: RoomSummary[]; useq: number; next?: string }>]) => void;
+  /** Not stored. Everyone in the room, sender included, gets `room:message`. */
+  'room:message': (argument: { roomId: RoomId; [field: string]: unknown }, ack: AckCallback) => void;
+  /** Stored, then `message:new` to everyone in the room, sender included. */
+  'message:send': (argument: MessageSend, ack: AckCallback<MessageSent>) => void;
+  /** `message:send` by a shorter name. */
+  'message': (argument: MessageSend, ack: AckCallback<MessageSent>) => void;
+  /** The receipt moves to that message, never back; the others in the room get `message:read`. */
+  'message:read': (argument: { roomId: RoomId; messageId: string }, ack: AckCallback) => void;
+  /** How far the members have read: those who have said `message:read` of that message or a later one, or without `messageId` of any. By user id, at most 200 a page; `next` is there when there are more, for `after`. `count` is of all pages, up to 10,000. */
+  'message:readers': (argument: { roomId: RoomId; messageId?: string; after?: string; limit?: number }, ack: AckCallback<{ readers: Array<{ userId: UserId; seq: Seq }>; count: number; next?: UserId }>) => void;
+  /** A page, oldest first, at most 100. */
+  'message:history': (argument: { roomId: RoomId; before?: Seq; after?: Seq; limit?: number }, ack: AckCallback<{ messages: Message[]; hasMore: boolean }>) => void;
+  /** The other users in the room get it, told by user: who types on two tabs types as long as one of them does. A start that is not renewed within 5 s ends; a message of the socket, a post by a backend in the user's name, leave and disconnect end it at once. Renew every 2 to 4 s while somebody types. */
+  'typing:start': (argument: RoomOnly, ack: AckCallback) => void;
+  /** The user types no more. */
+  'typing:stop': (argument: RoomOnly, ack: AckCallback) => void;
+  /** Neither of the two opens a direct room in which the other is (`blocked`), and in the direct room of just the two nobody says anything, while one of them blocks the other; what was said can be read. In rooms with others nothing changes. At most 1,000 users. */
+  'user:block': (argument: UserId | { userId: UserId; key?: string }, ack: AckCallback) => void;
+  /** The caller blocks that user no more. */
+  'user:unblock': (argument: UserId | { userId: UserId; key?: string }, ack: AckCallback) => void;
+  /** Whom the caller blocks, by user id, at most 200 a page; `next` is there when there are more, for `after`. By whom one is blocked nobody is told. */
+  'user:blocks': (...args: [ack: AckCallback<{ blocks: Array<{ userId: UserId; blockedAt: Time }>; next?: UserId }>] | [argument: { after?: string; limit?: number }, ack: AckCallback<{ blocks: Array<{ userId: UserId; blockedAt: Time }>; next?: UserId }>]) => void;
+  /** Not stored. The sender gets `chat:message:received`, everyone else in the namespace `chat:message`. `CHAT_BROADCAST` says who may: `everyone`, `admin` (role `admin`) or `off`; who may not is `forbidden`. */
+  'chat:message': (argument: { id?: string | number; [field: string]: unknown }, ack: AckCallback) => void;
+  /** Role `admin` only. Everyone in the namespace, sender included. */
+  'announcement': (...args: [...anything: any[], ack: AckCallback]) => void;
+  /** Who is online; `lastSeen` is ISO 8601, or null for those online and those never seen. `denied` are the ids of whom one may not know. */
+  'presence:get': (argument: { userIds: UserId[] } | { roomId: RoomId }, ack: AckCallback<PresenceAnswer>) => void;
+  /** The socket hears of these users by `presence:changed`, instead of those that it watched before; an empty list ends it. See presence. */
+  'presence:watch': (argument: { userIds: UserId[] }, ack: AckCallback<PresenceAnswer>) => void;
+  /** The socket hears of the members of a room that it has joined, beside the users that it watches; up to 500 members (`MAX_WATCHED_ROOM`), `too_large` beyond. */
+  'presence:watch-room': (argument: RoomOnly, ack: AckCallback<{ roomId: RoomId; users: Presence[] }>) => void;
+  /** The watch of the room ends, as it does when the socket leaves the room. */
+  'presence:unwatch-room': (argument: RoomOnly, ack: AckCallback) => void;
+  /** The socket goes on with this token. */
+  'auth:refresh': (argument: { token: string }, ack: AckCallback) => void;
+}
+
+/** What clients get on /chat. */
+export interface ChatServerToClientEvents {
+  /** To the joiner. */
+  'room:history': (payload: Message[]) => void;
+  /** To the others in the room. */
+  'room:user-joined': (payload: { userId: UserId; userName: string; roomId: RoomId; seq: Seq; by?: UserId }, offset?: string) => void;
+  /** To the others in the room; the user too, when it was removed or banned. */
+  'room:user-left': (payload: { userId: UserId; roomId: RoomId; seq: Seq; by?: UserId; reason?: 'removed' | 'banned' }, offset?: string) => void;
+  /** To the room. */
+  'room:role': (payload: { userId: UserId; role: Role; roomId: RoomId; seq: Seq; by: UserId }, offset?: string) => void;
+  /** To the room. */
+  'room:updated': (payload: { profile: Profile; settings: Settings; version: number; roomId: RoomId; seq: Seq; by: UserId }, offset?: string) => void;
+  /** To the room. */
+  'room:archived': (payload: { archivedAt: Time; roomId: RoomId; seq: Seq; by: UserId }, offset?: string) => void;
+  /** To the room. */
+  'room:deleted': (payload: { roomId: RoomId; seq: Seq; by: UserId }, offset?: string) => void;
+  /** To the room. `system: true` marks a message that no user wrote. */
+  'message:new': (payload: Message, offset?: string) => void;
+  /** To the room, sender included. */
+  'room:message': (payload: { sender: UserId; timestamp: number; [field: string]: unknown }) => void;
+  /** To the others in the room. */
+  'message:read': (payload: { messageId: Uuid; userId: UserId; roomId: RoomId; seq: Seq }) => void;
+  /** To the other users in the room: at the start, and every 3 s at most while it is renewed. Who joins gets it for those who type by then (50 at most), after `room:history`. */
+  'typing:start': (payload: { userId: UserId; userName: string; roomId: RoomId; expiresInMs: number }) => void;
+  /** To the other users in the room, when the last socket of the user has stopped. */
+  'typing:stop': (payload: { userId: UserId; roomId: RoomId }) => void;
+  /** To everyone else in the namespace. */
+  'chat:message': (payload: { sender: UserId; timestamp: number; [field: string]: unknown }) => void;
+  /** To the sender. */
+  'chat:message:received': (payload: { id: string | number; status: 'delivered' }) => void;
+  /** To everyone in the namespace. */
+  'announcement': (...anything: any[]) => void;
+  /** To sockets that watch one of these users, at most once a second. */
+  'presence:changed': (payload: { users: Array<{ userId: UserId; online: boolean; lastSeen?: Time }> }) => void;
+  /** To the sender of an event without an ack callback. */
+  'event:error': (payload: { event: string; code: Code; message: string; reason?: Reason; retryAfterMs?: number; until?: Time }) => void;
+}
+
+/** What clients emit on /notifications. */
+export interface NotificationClientToServerEvents {
+  /** Who is online; `lastSeen` is ISO 8601, or null for those online and those never seen. `denied` are the ids of whom one may not know. */
+  'presence:get': (argument: { userIds: UserId[] } | { roomId: RoomId }, ack: AckCallback<PresenceAnswer>) => void;
+  /** Newest first; `before` is the id of the last one of the page before. */
+  'notification:list': (...args: [ack: AckCallback<{ notifications: ListedNotification[]; unread: number }>] | [argument: { before?: string; limit?: number }, ack: AckCallback<{ notifications: ListedNotification[]; unread: number }>]) => void;
+  /** Marked as read; the user's other sockets get `notification:read`. */
+  'notification:read': (argument: { ids: string[] }, ack: AckCallback<{ unread: number }>) => void;
+  /** The socket goes on with this token. */
+  'auth:refresh': (argument: { token: string }, ack: AckCallback) => void;
+}
+
+/** What clients get on /notifications. */
+export interface NotificationServerToClientEvents {
+  /** To every socket of the user on `/notifications`. */
+  'notification': (payload: UserNotification) => void;
+  /** To the user's other sockets on `/notifications`, when one of them has read. */
+  'notification:read': (payload: { ids: Uuid[]; unread: number }) => void;
+  /** To the sender of an event without an ack callback. */
+  'event:error': (payload: { event: string; code: Code; message: string; reason?: Reason; retryAfterMs?: number; until?: Time }) => void;
+}
+
+type ArgumentsOf<F> = F extends (...args: infer A) => void ? (A extends [...infer H, unknown] ? H : never) : never;
+type AnswerOf<F> = F extends (...args: infer A) => void ? (A extends [...unknown[], AckCallback<infer T>] ? Ack<T> : never) : never;
+
+/** What the types of socket.io-client lack: an event without an ack, and the answer to one with a limit of time. */
+export interface Emitting<Events> {
+  emit<E extends keyof Events>(event: E, ...args: ArgumentsOf<Events[E]>): this;
+  timeout(ms: number): {
+    emitWithAck<E extends keyof Events>(event: E, ...args: ArgumentsOf<Events[E]>): Promise<AnswerOf<Events[E]>>;
+    emit<E extends keyof Events>(event: E, ...args: [...ArgumentsOf<Events[E]>, (err: Error | null, answer: AnswerOf<Events[E]>) => void]): unknown;
+  };
+}
+
+/** The socket of the namespace /. */
+export type StarlingSocket = Emitting<ClientToServerEvents> & Socket<ServerToClientEvents, ClientToServerEvents>;
+
+/** The socket of the namespace /chat. */
+export type ChatSocket = Emitting<ChatClientToServerEvents> & Socket<ChatServerToClientEvents, ChatClientToServerEvents>;
+
+/** The socket of the namespace /notifications. */
+export type NotificationSocket = Emitting<NotificationClientToServerEvents> & Socket<NotificationServerToClientEvents, NotificationClientToServerEvents>;
