@@ -259,8 +259,16 @@ func TestREST(t *testing.T) {
 			t.Errorf("messages of %s = %s, want room %q", escaped, body, want)
 		}
 	}
-	if res, body := ask(t, "GET", front.URL+"/api/openapi.json", ""); res.StatusCode != 200 || !json.Valid([]byte(body)) {
-		t.Errorf("openapi.json = %d, want JSON", res.StatusCode)
+	for name, want := range map[string]string{"openapi.json": "swagger", "asyncapi.json": "asyncapi"} {
+		res, body := ask(t, "GET", front.URL+"/api/"+name, "")
+		var document map[string]any
+		if err := json.Unmarshal([]byte(body), &document); err != nil || res.StatusCode != 200 || document[want] == nil || res.Header.Get("Content-Type") != "application/json" {
+			t.Errorf("%s = %d %v, %v, want a document that says which %s it is", name, res.StatusCode, res.Header, err, want)
+		}
+	}
+	if res, body := ask(t, "GET", front.URL+"/api/starling.d.ts", ""); res.StatusCode != 200 || !strings.Contains(body, "export interface ClientToServerEvents {") ||
+		res.Header.Get("Content-Type") != "text/plain; charset=utf-8" {
+		t.Errorf("starling.d.ts = %d %v, want the types as text", res.StatusCode, res.Header)
 	}
 	if res, _ := ask(t, "GET", front.URL+"/", ""); res.StatusCode != 200 || res.Header.Get("Content-Security-Policy") == "" || res.Header.Get("X-Content-Type-Options") != "nosniff" {
 		t.Errorf("the page = %d with headers %v, want them secured", res.StatusCode, res.Header)

@@ -14,6 +14,7 @@ import (
 	"github.com/starling-chat/starling/platform/rpc"
 	"github.com/starling-chat/starling/proto"
 	"github.com/starling-chat/starling/proto/caller"
+	"github.com/starling-chat/starling/proto/events"
 	"github.com/starling-chat/starling/proto/fault"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
@@ -36,7 +37,11 @@ func (e *Edge) rest() (http.Handler, error) {
 			{Desc: &presencev1.PresenceService_ServiceDesc, Conn: e.cfg.Presence},
 			{Desc: &clusterv1.ClusterService_ServiceDesc, Server: e.cfg.Cluster},
 		},
-		Document: proto.OpenAPI,
+		Documents: []rest.Document{
+			{Name: "openapi.json", Type: "application/json", Content: proto.OpenAPI},
+			{Name: "asyncapi.json", Type: "application/json", Content: events.AsyncAPI},
+			{Name: "starling.d.ts", Type: "text/plain; charset=utf-8", Content: events.TypeScript},
+		},
 		WhoAsks: func(ctx context.Context, r *http.Request, open bool) (metadata.MD, error) {
 			if open {
 				return caller.Metadata(nil, nil, e.clientIP(r).String())

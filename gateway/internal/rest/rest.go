@@ -23,8 +23,8 @@ import (
 // Config are the settings of the REST interface.
 type Config struct {
 	Services []Service
-	// Document describes the interface, at /api/openapi.json.
-	Document []byte
+	// Documents are served below /api/, by their names.
+	Documents []Document
 	// WhoAsks makes the metadata that tells a service who asks; it refuses credentials that are wrong. open calls need none.
 	WhoAsks func(ctx context.Context, r *http.Request, open bool) (metadata.MD, error)
 	// Acted is told of every call that was made, and with what error it ended; nil is not.
@@ -49,15 +49,22 @@ type Handler struct {
 	slots  chan struct{}
 }
 
+// Document is a file that describes the interfaces.
+type Document struct {
+	Name, Type string // such as openapi.json and application/json
+	Content    []byte
+}
+
 // New makes the handler.
 func New(cfg Config) (*Handler, error) {
 	routes, err := routesOf(cfg.Services)
 	if err != nil {
 		return nil, err
 	}
-	routes = append(routes, &route{
-		method: http.MethodGet, path: []segment{{word: "api"}, {word: "openapi.json"}}, document: cfg.Document,
-	})
+	for i := range cfg.Documents {
+		d := &cfg.Documents[i]
+		routes = append(routes, &route{method: http.MethodGet, path: []segment{{word: "api"}, {word: d.Name}}, document: d})
+	}
 	return &Handler{cfg: cfg, routes: routes, slots: make(chan struct{}, cfg.MaxRequests)}, nil
 }
 
@@ -80,8 +87,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if found.document != nil {
-		header.Set("Content-Type", "application/json")
-		_, _ = w.Write(found.document) // the client is gone otherwise
+		header.Set("Content-Type", found.document.Type)
+		_, _ = w.Write(found.document.Content) // the client is gone otherwise
 		return
 	}
 	in, err := found.read(w, r)

@@ -91,7 +91,9 @@ func newHandler(t *testing.T) (*Handler, *conn, *cluster) {
 			{Desc: &presencev1.PresenceService_ServiceDesc, Conn: remote},
 			{Desc: &clusterv1.ClusterService_ServiceDesc, Server: local},
 		},
-		Document: openapi.OpenAPI,
+		Documents: []Document{
+			{Name: "openapi.json", Type: "application/json", Content: openapi.OpenAPI}, {Name: "types.d.ts", Type: "text/plain", Content: []byte("types")},
+		},
 		WhoAsks: func(_ context.Context, r *http.Request, open bool) (metadata.MD, error) {
 			if !open && r.Header.Get("X-Api-Key") == "bad" {
 				return nil, fault.New(fault.Unauthenticated, "Unknown API key")
@@ -233,6 +235,7 @@ func TestOtherRefusals(t *testing.T) {
 		"/api/v1/auth/login":        "POST",
 		"/.well-known/jwks.json":    "GET, HEAD",
 		"/api/openapi.json":         "GET, HEAD",
+		"/api/types.d.ts":           "GET, HEAD",
 	} {
 		for _, method := range []string{"PUT", "PATCH", "DELETE", "GET", "POST", "OPTIONS"} {
 			if slices.Contains(strings.Split(want, ", "), method) {
@@ -526,12 +529,12 @@ func TestDocument(t *testing.T) {
 			}
 		}
 	}
-	if operations != len(h.routes)-1 {
-		t.Errorf("the document has %d calls, want %d", operations, len(h.routes)-1)
+	if operations != len(h.routes)-len(h.cfg.Documents) {
+		t.Errorf("the document has %d calls, want %d", operations, len(h.routes)-len(h.cfg.Documents))
 	}
 	// Every schema that is a message has the message's fields, each of its kind.
 	checked := 0
-	for _, r := range h.routes[:len(h.routes)-1] {
+	for _, r := range h.routes[:len(h.routes)-len(h.cfg.Documents)] {
 		for _, name := range []protoreflect.FullName{r.in.Descriptor().FullName(), r.out} {
 			checked += checkSchema(t, name, func(definition string) (map[string]schema, bool) {
 				d, ok := doc.Definitions[definition]

@@ -31,7 +31,7 @@ type Service struct {
 type route struct {
 	method   string
 	path     []segment
-	document []byte // nil: a call, of which the rest tells
+	document *Document // nil: a call, of which the rest tells
 
 	body bool // the request is in the body, otherwise in the query
 	in   protoreflect.MessageType
