@@ -105,20 +105,26 @@ func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fa
 		return fault.New(fault.UnknownEvent, "Unknown event")
 	}
 	p.subject = subj
-	switch {
-	case e.Name == eventJoin && namespaces.HasRooms(c.socket.Namespace):
-		p.task = (*client).join
-	case e.Name == eventRefresh:
-		p.task = (*client).refresh
-	case watches.IsWatch(e.Name) && namespaces.HasRooms(c.socket.Namespace):
-		p.task = (*client).watch
-	}
+	p.task = taskOf(c.socket.Namespace, e.Name)
 	if r.waiting.Load() > int64(r.cfg.Events.MaxWaiting) {
 		return fault.Retry(fault.Unavailable, "The gateway is overloaded", retryAfter)
 	}
 	p.args, p.attachments, p.receivedAt = e.Packet.AppendArgs(nil), e.Attachments, now
 	if e.Name == eventLeave {
 		p.room, _ = roomArgument(p.args)
+	}
+	return nil
+}
+
+// taskOf is what answers an event that the gateway answers itself; nil = a service does.
+func taskOf(namespace, event string) func(*client, *pending) {
+	switch {
+	case event == eventJoin && namespaces.HasRooms(namespace):
+		return (*client).join
+	case event == eventRefresh:
+		return (*client).refresh
+	case watches.IsWatch(event) && namespaces.HasRooms(namespace):
+		return (*client).watch
 	}
 	return nil
 }

@@ -1,0 +1,16 @@
+package clientevents
+
+import (
+	"testing"
+
+	"github.com/starling-chat/starling/proto/events/eventstest"
+)
+
+// TestContract: the service answers the events that the contract has for it, and no others.
+func TestContract(t *testing.T) {
+	var answered []eventstest.Answered
+	for _, r := range Routes(nil) {
+		answered = append(answered, eventstest.Answered{Event: r.Event, Namespaces: r.Namespaces, Repeatable: r.Repeatable})
+	}
+	eventstest.Compare(t, "presence-service", answered)
+}
