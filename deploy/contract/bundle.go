@@ -172,7 +172,7 @@ func bundle(c *contract) []byte {
 		client = append(client, o)
 	}
 	for _, e := range c.server {
-		o := object{{"event", e.Event}, {"since", e.Since}, {"namespaces", e.In}, {"log", e.Log}}
+		o := object{{"event", e.Event}, {"since", e.Since}, {"namespaces", e.In}, {"log", e.Log}, {"offset", e.Offset}}
 		if e.Anything {
 			o = append(o, member{"anything", true})
 		} else {

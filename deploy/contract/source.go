@@ -61,6 +61,7 @@ type event struct {
 	Anything bool // any arguments, of any number
 	Refused  []string
 	Log      string // in whose sequence it is: a room's, a user's, or none
+	Offset   bool   // the offset of recovery may come behind the payload, as it does with every event of a log
 	Text, To string
 
 	// What stands in the tables of docs/events.md instead of, or behind, what the schemas say.
@@ -152,6 +153,7 @@ func (c *contract) readFile(key string, n *yaml.Node) error {
 	case "server":
 		return eachElement(n, func(n *yaml.Node) error {
 			e, err := readEvent(n, "payload")
+			e.Offset = e.Offset || e.Log != ""
 			c.server = append(c.server, e)
 			return err
 		})
@@ -175,7 +177,7 @@ func readEvent(n *yaml.Node, schemas ...string) (*event, error) {
 		case !slices.Contains(schemas, key):
 			into := map[string]any{
 				"event": &e.Event, "since": &e.Since, "in": &e.In, "by": &e.By, "repeat": &e.Repeat, "key": &e.Key, "optional": &e.Optional,
-				"anything": &e.Anything, "refused": &e.Refused, "log": &e.Log, "text": &e.Text, "to": &e.To, "argumentText": &e.ArgumentText,
+				"anything": &e.Anything, "refused": &e.Refused, "log": &e.Log, "offset": &e.Offset, "text": &e.Text, "to": &e.To, "argumentText": &e.ArgumentText,
 				"ackText": &e.AckText, "payloadText": &e.PayloadText, "payloadNote": &e.PayloadNote,
 			}[key]
 			if into == nil {

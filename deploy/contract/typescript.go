@@ -31,7 +31,7 @@ export type AckCallback<T = unknown> = (answer: Ack<T>) => void;
 // The end of the types: the sockets.
 const typesTail = `
 type ArgumentsOf<F> = F extends (...args: infer A) => void ? (A extends [...infer H, unknown] ? H : never) : never;
-type AnswerOf<F> = F extends (...args: infer A) => void ? (A extends [...unknown[], AckCallback<infer T>] ? Ack<T> : never) : never;
+type AnswerOf<F> = F extends (...args: infer A) => void ? (A extends [...unknown[], (answer: infer R) => void] ? R : never) : never;
 
 /** What the types of socket.io-client lack: an event without an ack, and the answer to one with a limit of time. */
 export interface Emitting<Events> {
@@ -118,7 +118,7 @@ func (t *types) namespace(n namespace) {
 		switch {
 		case e.Anything:
 			t.line("  %s: (...anything: any[]) => void;", quote(e.Event))
-		case e.Log != "": // recoverable events carry their offset
+		case e.Offset:
 			t.line("  %s: (payload: %s, offset?: string) => void;", quote(e.Event), typeOf(e.payload))
 		default:
 			t.line("  %s: (payload: %s) => void;", quote(e.Event), typeOf(e.payload))

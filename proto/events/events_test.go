@@ -1,6 +1,7 @@
 package events_test
 
 import (
+	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -9,8 +10,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/starling-chat/starling/proto/events"
 	"github.com/starling-chat/starling/proto/events/eventstest"
 	"github.com/starling-chat/starling/proto/fault"
+	"github.com/starling-chat/starling/proto/limits"
 	"github.com/starling-chat/starling/proto/namespaces"
 )
 
@@ -37,6 +40,28 @@ func TestWords(t *testing.T) {
 		in, of := slices.Sorted(slices.Values(lists[0])), slices.Sorted(slices.Values(lists[1]))
 		if !slices.Equal(in, of) {
 			t.Errorf("%s in the contract = %q, want %q as in the code", what, in, of)
+		}
+	}
+}
+
+// TestLimits: what the schemas say of the length of ids is what is taken in.
+func TestLimits(t *testing.T) {
+	var contract struct {
+		Schemas map[string]struct {
+			MaxLength  int
+			Properties map[string]struct{ MaxLength int }
+		}
+	}
+	if err := json.Unmarshal(events.JSON, &contract); err != nil {
+		t.Fatal(err)
+	}
+	for name, lengths := range map[string][2]int{
+		"UserId":                  {contract.Schemas["UserId"].MaxLength, limits.UserIDChars},
+		"RoomId":                  {contract.Schemas["RoomId"].MaxLength, limits.RoomIDChars},
+		"MessageSend.clientMsgId": {contract.Schemas["MessageSend"].Properties["clientMsgId"].MaxLength, limits.ClientMsgIDChars},
+	} {
+		if lengths[0] != lengths[1] {
+			t.Errorf("%s has %d characters in the contract, want %d", name, lengths[0], lengths[1])
 		}
 	}
 }

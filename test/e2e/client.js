@@ -2,6 +2,7 @@
 // one that came before it asked.
 
 import { io } from 'socket.io-client';
+import './contract.js';
 
 export const urls = (process.env.STARLING_URLS ?? '').split(',').map((u) => u.trim().replace(/\/$/, '')).filter(Boolean);
 if (urls.length === 0) throw new Error('STARLING_URLS is not set; start the tests with: node run.js');

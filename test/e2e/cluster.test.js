@@ -3,9 +3,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connect, eventually } from './client.js';
+import { own } from './contract.js';
 import { apiKey as key, call } from './rest.js';
 import { newUser, roomId } from './user.js';
 import { any, array, boolean, count, exact, text } from './expect.js';
+
+own('ask');
 
 const emit = (body, gateway = 2) => call('POST', '/api/v1/emit', { key, gateway, body });
 const sockets = (path, body, gateway = 2) => call('POST', `/api/v1/sockets/${path}`, { key, gateway, body });

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connect } from './client.js';
+import { beyond } from './contract.js';
 import { apiKey, call } from './rest.js';
 import { any, iso, ok, refused, text } from './expect.js';
 import { newUser, roomId, unique } from './user.js';
@@ -128,7 +129,7 @@ test('a key is one user\'s, in one room, for one request; a refusal is not kept'
     refused(await a.patiently('room:update', { roomId: room, key: bad }), 'invalid');
     refused(await a.patiently('room:create', { kind: 'public', key: bad }), 'invalid');
   }
-  ok(await a.emit('room:update', { roomId: room, profile: { topic: 'z' }, key: null }), { version: 3 });
+  ok(await a.emit('room:update', beyond({ roomId: room, profile: { topic: 'z' }, key: null })), { version: 3 });
   ok(await a.emit('room:update', { roomId: room, profile: { topic: 'zz' }, key: '星'.repeat(64) }), { version: 4 });
 });
 

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connect, pair } from './client.js';
+import { beyond } from './contract.js';
 import { call } from './rest.js';
 import { newUser, roomId, unique } from './user.js';
 import { array, exact, iso, message, ok, refused, seq, text, uuid7 } from './expect.js';
@@ -220,7 +221,7 @@ test('message:readers refuses what message:history and message:read refuse', asy
     assert.match(error.message, new RegExp(Object.keys(bad)[0]));
   }
   for (const bad of [undefined, null, 'x', []]) refused(await b.emit('message:readers', bad), 'invalid');
-  ok(await b.emit('message:readers', { roomId: room, messageId: null, after: null, limit: 1_000_000 }), { readers: [], count: 0 });
+  ok(await b.emit('message:readers', beyond({ roomId: room, messageId: null, after: null, limit: 1_000_000 })), { readers: [], count: 0 });
   for (const [query, status] of [['limit=0', 400], ['messageId=x', 400], ['messageId=', 400], [`messageId=${id}`, 404], ['limit=x', 400]]) {
     assert.equal((await call('GET', `/api/v1/rooms/${room}/readers?${query}`, { token: bob.token })).status, status, query);
   }

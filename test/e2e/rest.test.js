@@ -4,9 +4,12 @@ import assert from 'node:assert/strict';
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { test } from 'node:test';
 import { connect, eventually, pause, refusal, url, urls } from './client.js';
+import { own } from './contract.js';
 import { apiKey, call, password, register } from './rest.js';
 import { newUser, roomId, sign, unique } from './user.js';
 import { any, array, boolean, count, exact, iso, message, seq, text, uuid7 } from './expect.js';
+
+own('big');
 
 const login = (username, secret = password, gateway = 0) => call('POST', '/api/v1/auth/login', { body: { username, password: secret }, gateway });
 const refresh = (refreshToken, gateway = 0) => call('POST', '/api/v1/auth/refresh', { body: { refreshToken }, gateway });

@@ -7,6 +7,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import './contract.js';
 
 // Whoever ends a test file by SIGTERM, as the runner does with one that hangs, leaves nothing behind: see the listeners of 'exit'.
 if (process.env.NODE_TEST_CONTEXT) process.once('SIGTERM', () => process.exit(143));

@@ -291,7 +291,7 @@ export interface ClientToServerEvents {
 /** What clients get on /. */
 export interface ServerToClientEvents {
   /** To the joiner. */
-  'room:history': (payload: Message[]) => void;
+  'room:history': (payload: Message[], offset?: string) => void;
   /** To the others in the room. */
   'room:user-joined': (payload: { userId: UserId; userName: string; roomId: RoomId; seq: Seq; by?: UserId }, offset?: string) => void;
   /** To the others in the room; the user too, when it was removed or banned. */
@@ -423,7 +423,7 @@ export interface ChatClientToServerEvents {
 /** What clients get on /chat. */
 export interface ChatServerToClientEvents {
   /** To the joiner. */
-  'room:history': (payload: Message[]) => void;
+  'room:history': (payload: Message[], offset?: string) => void;
   /** To the others in the room. */
   'room:user-joined': (payload: { userId: UserId; userName: string; roomId: RoomId; seq: Seq; by?: UserId }, offset?: string) => void;
   /** To the others in the room; the user too, when it was removed or banned. */
@@ -481,7 +481,7 @@ export interface NotificationServerToClientEvents {
 }
 
 type ArgumentsOf<F> = F extends (...args: infer A) => void ? (A extends [...infer H, unknown] ? H : never) : never;
-type AnswerOf<F> = F extends (...args: infer A) => void ? (A extends [...unknown[], AckCallback<infer T>] ? Ack<T> : never) : never;
+type AnswerOf<F> = F extends (...args: infer A) => void ? (A extends [...unknown[], (answer: infer R) => void] ? R : never) : never;
 
 /** What the types of socket.io-client lack: an event without an ack, and the answer to one with a limit of time. */
 export interface Emitting<Events> {
