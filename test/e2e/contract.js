@@ -51,13 +51,16 @@ class Judge {
     const { emit } = socket;
     socket.emit = (event, ...args) => {
       if (typeof args.at(-1) === 'function') {
-        const timed = (socket.flags?.timeout ?? socket._opts?.ackTimeout) !== undefined; // the callback gets an error first
         const ack = args.pop();
+        // The callback gets an error first: where time is limited, and from emitWithAck.
+        const timed = ack.withError || (socket.flags?.timeout ?? socket._opts?.ackTimeout) !== undefined;
         const said = args.some((a) => marked.has(a)) ? undefined : structured(args);
-        args.push((...answer) => {
+        const judging = (...answer) => {
           if (!timed || !answer[0]) this.#answered(event, said, timed ? answer.slice(1) : answer);
-          ack(...answer);
-        });
+          ack.apply(socket, answer);
+        };
+        if (ack.withError) judging.withError = true;
+        args.push(judging);
       } else if (!isOwn(event) && !args.some((a) => marked.has(a))) {
         this.#unanswered(event, args);
       }

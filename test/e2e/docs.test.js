@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -17,6 +17,7 @@ import { answers, freePorts, here, root, scratch } from './system.js';
 import { until } from './fleet.js';
 import { noPython, python } from './python.js';
 import { apiKey } from './rest.js';
+import { compile, project } from './typescript.js';
 import { newUser, roomId } from './user.js';
 
 const urls = (process.env.STARLING_URLS ?? '').split(',');
@@ -66,6 +67,10 @@ const runners = [
   { file: 'docs/extending.md', language: 'js', has: 'order:create', run: ownEvent },
   { file: 'docs/extending.md', language: 'sh', has: 'go mod tidy', run: ownModule },
   { file: 'docs/rooms.md', language: 'sh', has: 'curl', run: roomsByREST },
+  { file: 'docs/frontend.md', language: 'sh', run: frontEndCommands },
+  { file: 'docs/frontend.md', language: 'ts', has: "'room:join'", run: frontEnd },
+  { file: 'docs/frontend.md', language: 'ts', has: 'clientMsgId', run: sendOnce },
+  { file: 'CONTRIBUTING.md', language: 'yaml', has: 'event: room:knock', run: newEvent },
   { language: 'sh', run: commands },
   { language: '', has: /[│┌└▼◀]/, run: () => {} }, // a drawing
 ];
@@ -197,6 +202,98 @@ async function roomsByREST(_, code) {
     assert.equal(answer.code, undefined, `${line}\n${JSON.stringify(answer)}`);
   }
   assert.equal(lines.length, 2);
+}
+
+/** docs/frontend.md: npm knows what it installs, curl gets the types, and the compiler is given what the next test gives it. */
+async function frontEndCommands(t, code) {
+  const packages = readFileSync(join(here, 'package.json'), 'utf8');
+  const dir = project(t);
+  for (const line of code.trim().split('\n')) {
+    const [program, ...args] = line.split(' ');
+    if (program === 'curl') {
+      bash(at(line, urls[0]).replace('curl', 'curl -sS'), { cwd: dir });
+      assert.match(readFileSync(join(dir, 'starling.d.ts'), 'utf8'), /export type StarlingSocket = /);
+    } else if (program === 'npm') {
+      const names = args.filter((arg) => !arg.startsWith('-') && arg !== 'install' && arg !== 'tsx'); // tsx compiles as the next test does
+      for (const name of names) assert.ok(packages.includes(`"${name}"`), name);
+    } else {
+      assert.equal(program, 'npx');
+      assert.ok(['tsc', 'tsx'].includes(args[0]) && args.at(-1) === 'chat.ts', line);
+      if (args[0] === 'tsc') {
+        await typedChat(dir);
+        assert.equal(compile(dir, args.slice(1, -1), 'chat.ts'), '', line);
+      }
+    }
+  }
+}
+
+/** The chat of docs/frontend.md and the types that it is written with, in a folder. */
+async function typedChat(dir) {
+  const page = readFileSync(join(root, 'docs/frontend.md'), 'utf8');
+  const { code } = blocks().find((b) => b.file === 'docs/frontend.md' && b.language === 'ts' && page.includes('`chat.ts`'));
+  writeFileSync(join(dir, 'chat.ts'), at(code, urls[0]));
+  writeFileSync(join(dir, 'starling.d.ts'), await (await fetch(`${urls[0]}/api/starling.d.ts`)).text());
+}
+
+/** docs/frontend.md: it compiles, greets, hears others, and goes on after an interruption. */
+async function frontEnd(t, code) {
+  const dir = project(t);
+  await typedChat(dir);
+  assert.equal(readFileSync(join(dir, 'chat.ts'), 'utf8'), at(code, urls[0]));
+  assert.equal(compile(dir, undefined, 'chat.ts'), '');
+  const child = spawn(process.execPath, [join(dir, 'chat.js')], { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => child.kill('SIGKILL'));
+  let said = '';
+  child.stdout.on('data', (bytes) => { said += bytes; });
+  const says = (want) => until(() => { assert.equal(child.exitCode, null, said); return want.test(said); }, patience, `${want}`);
+  for (const want of [/^in the lobby as (owner|member|moderator)$/m, /^stored as number \d+$/m, /^Alice: Hello$/m]) await says(want);
+  const bob = await connect(t, await newUser('bob'));
+  await bob.join('lobby');
+  const heard = `heard ${randomUUID()}`;
+  await bob.emit('message:send', { roomId: 'lobby', content: heard });
+  await says(new RegExp(`^Bob: ${heard}$`, 'm'));
+}
+
+/** docs/frontend.md: one message, whatever becomes of the answers. */
+async function sendOnce(t, code) {
+  const dir = project(t);
+  writeFileSync(join(dir, 'send.ts'), code);
+  writeFileSync(join(dir, 'starling.d.ts'), await (await fetch(`${urls[0]}/api/starling.d.ts`)).text());
+  assert.equal(compile(dir, undefined, 'send.ts'), '');
+  const { send } = await import(join(dir, 'send.js'));
+  const [ann, room] = [await connect(t, await newUser('ann')), roomId()];
+  await ann.join(room);
+  const keys = new Set();
+  let tries = 0;
+  const lossy = { // the first answer is lost, and the second is a refusal that passes
+    timeout: (ms) => ({
+      emitWithAck: async (event, message) => {
+        keys.add(message.clientMsgId);
+        const answer = await ann.socket.timeout(ms).emitWithAck(event, message);
+        tries += 1;
+        if (tries === 1) throw new Error('lost');
+        return tries === 2 ? { ok: false, error: { code: 'unavailable', message: 'No', retryAfterMs: 1 } } : answer;
+      },
+    }),
+  };
+  const sent = await send(lossy, room, 'once');
+  assert.deepEqual([sent.ok, tries, keys.size], [true, 3, 1]);
+  const { messages } = await ann.emit('message:history', { roomId: room });
+  assert.deepEqual(messages.map((m) => m.content), ['once']);
+  await assert.rejects(send(ann.socket, `${room}-none`, 'nothing'), /Room not found/);
+}
+
+/** CONTRIBUTING.md: the sample of an event is taken as it stands. */
+async function newEvent(t, code) {
+  const dir = project(t);
+  for (const path of ['proto/events', 'docs/events.md']) cpSync(join(root, path), join(dir, path), { recursive: true });
+  const file = join(dir, 'proto/events/source/rooms.yaml');
+  writeFileSync(file, readFileSync(file, 'utf8').replace('\nclient:\n', `\nclient:\n${code}\n`));
+  const binary = join(temporary, 'contract');
+  bash(`go build -o '${binary}' ./deploy/contract`, { cwd: root });
+  bash(binary, { cwd: dir });
+  assert.ok(readFileSync(join(dir, 'docs/events.md'), 'utf8').includes('| `room:knock` | `{ roomId, words? }` | `{ ok, asked }` | `banned` `muted` |'));
+  assert.match(readFileSync(join(dir, 'proto/events/gen/starling.d.ts'), 'utf8'), /'room:knock': \(argument: { roomId: RoomId; words\?: string }, ack: AckCallback<{ asked: number }>\) => void;/);
 }
 
 /** docs/extending.md: what the sample service, which is tested beside its source, reads of the event. */
