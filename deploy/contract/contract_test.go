@@ -87,6 +87,7 @@ func TestMistakes(t *testing.T) {
 		{"rooms", "server:", "servers:", `rooms.yaml: line \d+: unknown key "servers"`},
 		{"messages", "log: room", "log: rooms", `message:new: log is one of`},
 		{"messages", "    argument: MessageSend\n    ack: MessageSent\n", "    argument: MessageSend\n", `message:send: needs ack`},
+		{"rooms", "    argument: RoomOnly\n    ack: {}\n    refused: [moderate]\n", "    argument: RoomOnly\n    argumentText: x\n    ack: {}\n    refused: [moderate]\n", `room:archive: has a key: .* would hide`},
 		{"contract", "files: [rooms, ", "files: [", `contract.yaml does not list rooms`},
 		{"contract", "  - { code: invalid, any: true,", "  - { code: invalid, every: true,", `contract.yaml: line \d+: field every not found`},
 	} {

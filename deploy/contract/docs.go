@@ -94,7 +94,7 @@ func (d docs) argument(e *event) string {
 		return "none"
 	}
 	text := e.ArgumentText
-	if text == "" || e.Key {
+	if text == "" {
 		text = d.alternatives(argument)
 	}
 	if e.Optional {

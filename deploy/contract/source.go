@@ -248,8 +248,8 @@ func (c *contract) checkEvent(e *event, client bool, say func(string, ...any)) {
 		say("there is no schema %q", e.ackName)
 	case client && e.ackName == "" && e.ack == nil:
 		say("needs ack: {} where it says nothing but ok")
-	case e.Key && e.argument == nil:
-		say("has a key and no argument")
+	case e.Key && (e.argument == nil || e.ArgumentText != ""):
+		say("has a key: it needs an argument, and argumentText would hide the key")
 	}
 	if _, _, err := c.refusals(e.Refused); err != nil {
 		say("%v", err)

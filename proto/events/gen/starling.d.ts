@@ -212,7 +212,7 @@ export interface ListedNotification {
 export interface ClientToServerEvents {
   /** A room that the caller owns, `public` or `private`; without `roomId` with an id that nobody can guess. At most 100 members from the start. See Rooms. */
   'room:create': (argument: { kind: 'public' | 'private'; roomId?: RoomId; profile?: ProfileChange; settings?: SettingsChange; members?: Array<{ userId: UserId; role?: Role }>; key?: string }, ack: AckCallback<{ room: Room }>) => void;
-  /** The direct room of exactly these users and the caller. */
+  /** The direct room of exactly these users, 1 to 8 others, and the caller. */
   'room:open': (argument: { userIds: UserId[]; key?: string }, ack: AckCallback<{ room: Room; created: boolean }>) => void;
   /** What a room is, and to a member what it is to it: its `role`, its `marker: { seq }`, up to where it has said `message:read` (0: nothing), and its `prefs: { muted, hidden, pinned }`. */
   'room:get': (argument: RoomOnly, ack: AckCallback<{ room: Room; role?: Role; marker?: Marker; prefs?: Prefs }>) => void;
@@ -342,7 +342,7 @@ export interface ServerToClientEvents {
 export interface ChatClientToServerEvents {
   /** A room that the caller owns, `public` or `private`; without `roomId` with an id that nobody can guess. At most 100 members from the start. See Rooms. */
   'room:create': (argument: { kind: 'public' | 'private'; roomId?: RoomId; profile?: ProfileChange; settings?: SettingsChange; members?: Array<{ userId: UserId; role?: Role }>; key?: string }, ack: AckCallback<{ room: Room }>) => void;
-  /** The direct room of exactly these users and the caller. */
+  /** The direct room of exactly these users, 1 to 8 others, and the caller. */
   'room:open': (argument: { userIds: UserId[]; key?: string }, ack: AckCallback<{ room: Room; created: boolean }>) => void;
   /** What a room is, and to a member what it is to it: its `role`, its `marker: { seq }`, up to where it has said `message:read` (0: nothing), and its `prefs: { muted, hidden, pinned }`. */
   'room:get': (argument: RoomOnly, ack: AckCallback<{ room: Room; role?: Role; marker?: Marker; prefs?: Prefs }>) => void;
