@@ -121,7 +121,7 @@ for (const [what, act] of Object.entries({
   'a time of another form': (s) => s.says('message:new', { ...message, createdAt: '2026-01-01' }),
   'an offset where there is none': (s) => s.says('typing:stop', { userId: 'a', roomId: 'r' }, 'offset'),
   'a second argument': (s) => s.says('message:new', message, {}),
-  'an ack with an unknown field': (s) => s.asks({ ...sent, n: 1 }, 'message:send', { roomId: 'r', content: 'c' }),
+  'an ack with an unknown field': (s) => s.asks({ ...sent, mood: 'good' }, 'message:send', { roomId: 'r', content: 'c' }),
   'an ack that lacks a field': (s) => s.asks({ ok: true }, 'message:send', { roomId: 'r', content: 'c' }),
   'an ack that is neither': (s) => s.asks({ fine: true }, 'typing:start', 'r'),
   'an ack that is nothing': (s) => s.asks(null, 'typing:start', 'r'),
