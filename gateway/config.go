@@ -27,6 +27,7 @@ type Config struct {
 	RPC      rpc.Settings   `embed:"" set:"grpc_listen=:7004"`
 	NATS     bus.Settings   `embed:""`
 	Listen   Listen         `embed:""`
+	TLS      TLS            `embed:""`
 	Services Services       `embed:""`
 	Protocol Protocol       `embed:""`
 	Limits   Limits         `embed:""`
@@ -47,6 +48,20 @@ type Listen struct {
 	Path           string          `name:"socketio-path" env:"SOCKETIO_PATH" default:"/socket.io/" help:"Path of Socket.IO, which clients are given as the option path; the client for browsers is served below it."`
 	FrontendURLs   []string        `name:"frontend-url" env:"FRONTEND_URL" help:"Origins whose pages may connect (CORS, WebSocket Origin), separated by commas. https://*.example.com is every host below that domain, null are pages without an origin (sandboxed frames, files), * lets every origin in. Empty: only pages of the gateway's own origin, and clients without an Origin."`
 	TrustedProxies []string        `name:"trusted-proxies" env:"TRUSTED_PROXIES" help:"Networks (CIDR) whose X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Port headers are believed, separated by commas."`
+}
+
+// TLS says how clients are answered by HTTPS; where nothing is set they are answered in plain text, as behind a proxy with TLS.
+type TLS struct {
+	Cert      string   `name:"tls-cert" env:"TLS_CERT" help:"File with the certificate (PEM) for clients, followed by those between it and its authority; given, LISTEN speaks HTTPS only. It is read again when it changes."`
+	Key       string   `name:"tls-key" env:"TLS_KEY" help:"File with the key (PEM) of that certificate."`
+	Domains   []string `name:"acme-domains" env:"ACME_DOMAINS" help:"Host names whose certificates are fetched and renewed by ACME instead, separated by commas; that accepts the authority's terms. For a single gateway that the authority reaches on port 443, or on port 80 by HTTP_LISTEN."`
+	Email     string   `name:"acme-email" env:"ACME_EMAIL" help:"Where the authority writes when something is wrong with them; may be empty."`
+	Directory string   `name:"acme-directory" env:"ACME_DIRECTORY" default:"https://acme-v02.api.letsencrypt.org/directory" help:"Authority that gives them, the URL of its ACME directory."`
+	Cache     string   `name:"acme-cache" env:"ACME_CACHE" help:"Folder that keeps them, and the key of the account."`
+	Plain     string   `name:"http-listen" env:"HTTP_LISTEN" help:"Address for plain HTTP beside HTTPS, host:port: it answers the challenges of ACME and sends everybody else to HTTPS; empty turns it off."`
+
+	// PlainListener is used instead of HTTP_LISTEN where set.
+	PlainListener net.Listener `kong:"-"`
 }
 
 // Services says where the services are.

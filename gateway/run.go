@@ -60,7 +60,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	sids := session.NewSIDs(cfg.Listen.ID, cfg.sidKey(), cfg.otherSIDKeys()...)
 	sessions := session.NewServer(sessionConfig(cfg, unfinished, strangers), sids, app, socketio.NewNames(usualNames()...), st, log)
 
-	listener, err := listen(ctx, cfg)
+	listener, secure, err := listenPublic(ctx, cfg, log)
 	if err != nil {
 		return err
 	}
@@ -85,8 +85,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g.Go("heartbeats", sessions.Run)
 	g.Go("memory", func(ctx context.Context) error { return keepMemory(ctx, sessions) })
 	g.Go("drain", drain.run)
+	g.Go("https", secure.Run)
 	g.Go("edge", front.Run)
-	log.InfoContext(ctx, "gateway listens", slog.String("address", listener.Addr().String()))
 	return g.Run(ctx)
 }
 

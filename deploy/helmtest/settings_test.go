@@ -93,7 +93,11 @@ func TestSettingsAreDocumented(t *testing.T) {
 }
 
 // fixedInContainers are settings that a container has no use for, or that its image's user does not choose.
-var fixedInContainers = []string{"LISTEN", "ADMIN_LISTEN", "GRPC_LISTEN", "GATEWAY_ID", "DB_SCHEMA", "DB_MIGRATE_ONLY"}
+var fixedInContainers = []string{
+	"LISTEN", "ADMIN_LISTEN", "GRPC_LISTEN", "GATEWAY_ID", "DB_SCHEMA", "DB_MIGRATE_ONLY",
+	// The balancer speaks to gateways in plain text, and has the certificate.
+	"TLS_CERT", "TLS_KEY", "ACME_DOMAINS", "ACME_EMAIL", "ACME_DIRECTORY", "ACME_CACHE", "HTTP_LISTEN",
+}
 
 // TestComposePassesSettings: every setting of a service can be given in .env, and every variable of the compose file
 // that is not a setting's own name is in .env.example.

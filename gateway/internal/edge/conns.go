@@ -77,7 +77,7 @@ func connOf(r *http.Request) *openConn {
 func (o *openConns) context(ctx context.Context, c net.Conn) context.Context {
 	conn, refused := o.add(c)
 	if refused != "" {
-		_ = c.Close() // there is nobody to tell
+		_ = tcpOf(c).Close() // there is nobody to tell
 		o.refused(refused)
 	}
 	return context.WithValue(ctx, openConnKey{}, conn)
@@ -134,7 +134,7 @@ func (o *openConns) endFirstLocked(waiting *list.List) bool {
 		return false
 	}
 	conn := first.Value.(*openConn)
-	_ = conn.conn.Close()
+	_ = tcpOf(conn.conn).Close()
 	o.dropLocked(conn)
 	return true
 }

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"crypto/sha1" //nolint:gosec // RFC 6455
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
@@ -106,8 +107,11 @@ func (e *Endpoint) accept(w http.ResponseWriter, r *http.Request, key string, bi
 		}
 		_ = conn.Close()
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	if tcp, ok := tcpOf(conn).(*net.TCPConn); ok {
 		_ = tcp.SetKeepAlive(false) // the heartbeat does it
+	}
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secureConn{secure}
 	}
 	e.deps.Sockets.Accept(conn, answer, early, bind)
 }

@@ -290,6 +290,11 @@ TRUSTED_PROXIES: use gateway.trustedProxies
 SERVICE_TOKEN: use the key service-token of the Secret
 SERVICE_TOKENS: use the key service-tokens-gateway of the Secret
 SID_SECRET: use the key sid-secret of the Secret
+ACME_DOMAINS: certificates of several pods come from the ingress, or from files (TLS_CERT and gateway.extraVolumes)
+ACME_EMAIL: there is no ACME_DOMAINS here
+ACME_DIRECTORY: there is no ACME_DOMAINS here
+ACME_CACHE: there is no ACME_DOMAINS here
+HTTP_LISTEN: the ingress sends clients to HTTPS
 {{- else }}
 GRPC_LISTEN: Services and policies rely on it
 SHUTDOWN_TIMEOUT: the pod's grace is made for the default
