@@ -8,12 +8,12 @@ import { here } from './system.js';
 
 const tsc = join(here, 'node_modules', 'typescript', 'bin', 'tsc');
 
-/** A folder in which the packages of this suite are found; gone at the end of test t. */
-export function project(t) {
+/** A folder with a package.json, in which the packages of this suite are found; gone at the end of test t. */
+export function project(t, manifest = { type: 'module' }) {
   const dir = join(here, 'results', `types-${randomUUID()}`);
   mkdirSync(dir, { recursive: true });
   t.after(() => rmSync(dir, { recursive: true, force: true }));
-  writeFileSync(join(dir, 'package.json'), '{ "type": "module" }');
+  writeFileSync(join(dir, 'package.json'), JSON.stringify(manifest));
   return dir;
 }
 
