@@ -180,9 +180,12 @@ func bundle(c *contract) []byte {
 		}
 		server = append(server, append(o, member{"to", e.To}))
 	}
-	var namespaces, features, codes, reasons []object
+	var namespaces, connect, features, codes, reasons []object
 	for _, n := range c.Namespaces {
 		namespaces = append(namespaces, object{{"name", n.Name}, {"text", n.Text}})
+	}
+	for _, r := range c.ConnectErrors {
+		connect = append(connect, object{{"code", r.Code}, {"message", r.Message}, {"means", r.Means}})
 	}
 	for _, f := range c.Features {
 		features = append(features, object{{"name", f.Name}, {"text", f.Text}})
@@ -197,6 +200,7 @@ func bundle(c *contract) []byte {
 		{"$comment", generated},
 		{"version", c.Version},
 		{"namespaces", namespaces},
+		{"connectErrors", connect},
 		{"features", features},
 		{"codes", codes},
 		{"reasons", reasons},

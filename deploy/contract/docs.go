@@ -12,7 +12,7 @@ import (
 //	<!-- /contract -->
 func tables(c *contract, page []byte) ([]byte, error) {
 	d := docs{c}
-	makers := map[string]func() []string{"codes": d.codes, "reasons": d.reasons, "client": d.client, "server": d.server}
+	makers := map[string]func() []string{"connect": d.connectErrors, "codes": d.codes, "reasons": d.reasons, "client": d.client, "server": d.server}
 	var b strings.Builder
 	rest := string(page)
 	for {
@@ -42,6 +42,14 @@ type docs struct{ *contract }
 
 func row(cells ...string) string { return "| " + strings.Join(cells, " | ") + " |" }
 
+func (d docs) connectErrors() []string {
+	rows := []string{row("`message`", "`data.code`", "when"), "|---|---|---|"}
+	for _, r := range d.ConnectErrors {
+		rows = append(rows, row(ticks(r.Message), ticks(r.Code), r.Means))
+	}
+	return rows
+}
+
 func (d docs) codes() []string {
 	rows := []string{row("`code`", "meaning", "try again?"), "|---|---|---|"}
 	for _, k := range d.Codes {
@@ -58,7 +66,7 @@ func (d docs) reasons() []string {
 	return rows
 }
 
-func (d docs) contractOf(e *event) string {
+func (d docs) nameOf(e *event) string {
 	name := ticks(e.Event)
 	switch {
 	case len(e.In) == len(d.Namespaces):
@@ -73,7 +81,7 @@ func (d docs) client() []string {
 	rows := []string{row("event", "argument", "ack", "reasons", "what happens"), "|---|---|---|---|---|"}
 	for _, e := range d.contract.client {
 		_, reasons, _ := d.refusals(e.Refused)
-		rows = append(rows, row(d.contractOf(e), d.argument(e), d.ack(e), d.words(reasons), e.Text))
+		rows = append(rows, row(d.nameOf(e), d.argument(e), d.ack(e), d.words(reasons), e.Text))
 	}
 	return rows
 }

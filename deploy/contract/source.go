@@ -14,13 +14,14 @@ import (
 
 // contract is the source, read and checked.
 type contract struct {
-	Version    string
-	Files      []string
-	Namespaces []namespace
-	Features   []feature
-	Codes      []code
-	Reasons    []reason
-	Refusals   map[string][]string
+	Version       string
+	Files         []string
+	Namespaces    []namespace
+	ConnectErrors []connectError
+	Features      []feature
+	Codes         []code
+	Reasons       []reason
+	Refusals      map[string][]string
 
 	schemas []named
 	client  []*event
@@ -32,6 +33,9 @@ type namespace struct {
 	Types string // before the names of its TypeScript maps
 	Text  string
 }
+
+// connectError is what a CONNECT is refused with.
+type connectError struct{ Code, Message, Means string }
 
 type feature struct{ Name, Text string }
 
@@ -86,8 +90,8 @@ func load(dir string) (*contract, error) {
 	}
 	err = eachMember(root, func(key string, n *yaml.Node) error {
 		into := map[string]any{
-			"version": &c.Version, "files": &c.Files, "namespaces": &c.Namespaces, "features": &c.Features, "codes": &c.Codes,
-			"reasons": &c.Reasons, "refusals": &c.Refusals,
+			"version": &c.Version, "files": &c.Files, "namespaces": &c.Namespaces, "connectErrors": &c.ConnectErrors, "features": &c.Features,
+			"codes": &c.Codes, "reasons": &c.Reasons, "refusals": &c.Refusals,
 		}[key]
 		switch {
 		case into != nil:
@@ -129,6 +133,10 @@ func (c *contract) noOthers(dir string) error {
 
 // words are the schemas of codes and reasons.
 func (c *contract) words() []named {
+	connect := &schema{Types: []string{"string"}, Description: "Why a CONNECT was refused."}
+	for _, word := range c.ConnectErrors {
+		connect.Enum = append(connect.Enum, word.Code)
+	}
 	codes := &schema{Types: []string{"string"}, Description: "Why an event was refused; it says whether to try again."}
 	for _, word := range c.Codes {
 		codes.Enum = append(codes.Enum, word.Code)
@@ -137,7 +145,7 @@ func (c *contract) words() []named {
 	for _, word := range c.Reasons {
 		reasons.Enum = append(reasons.Enum, word.Reason)
 	}
-	return []named{{"Code", codes}, {"Reason", reasons}}
+	return []named{{"ConnectCode", connect}, {"Code", codes}, {"Reason", reasons}}
 }
 
 func (c *contract) readFile(key string, n *yaml.Node) error {

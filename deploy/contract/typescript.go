@@ -26,6 +26,11 @@ export type Ack<T = unknown> = ({ ok: true } & T) | { ok: false; error: Fault };
 
 /** What is given to an event as its last argument, and called with the answer. */
 export type AckCallback<T = unknown> = (answer: Ack<T>) => void;
+
+/** What connect_error brings: with data the CONNECT was refused, which is final; without it the client tries again by itself. */
+export interface ConnectError extends Error {
+  data?: ConnectRefusal;
+}
 `
 
 // The end of the types: the sockets.

@@ -24,11 +24,12 @@ var JSON []byte
 
 // Contract is the part of JSON that is about who answers what.
 type Contract struct {
-	Namespaces   []struct{ Name string }
-	Codes        []struct{ Code string }
-	Reasons      []struct{ Reason, Code string }
-	ClientEvents []ClientEvent
-	ServerEvents []ServerEvent
+	Namespaces    []struct{ Name string }
+	ConnectErrors []struct{ Code, Message string }
+	Codes         []struct{ Code string }
+	Reasons       []struct{ Reason, Code string }
+	ClientEvents  []ClientEvent
+	ServerEvents  []ServerEvent
 }
 
 // ClientEvent is an event that clients emit.

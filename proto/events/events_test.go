@@ -34,8 +34,15 @@ func TestWords(t *testing.T) {
 	for _, kind := range fault.Kinds() {
 		kinds = append(kinds, string(kind))
 	}
+	var refused, refusals []string // with their messages
+	for _, e := range contract.ConnectErrors {
+		refused = append(refused, e.Code+": "+e.Message)
+	}
+	for _, reason := range fault.Refusals() {
+		refusals = append(refusals, string(reason)+": "+fault.Refusal(reason, nil).Message)
+	}
 	for what, lists := range map[string][2][]string{
-		"namespaces": {spaces, namespaces.All()}, "codes": {codes, kinds}, "reasons": {reasons, declaredReasons(t)},
+		"namespaces": {spaces, namespaces.All()}, "errors of CONNECT": {refused, refusals}, "codes": {codes, kinds}, "reasons": {reasons, declaredReasons(t)},
 	} {
 		in, of := slices.Sorted(slices.Values(lists[0])), slices.Sorted(slices.Values(lists[1]))
 		if !slices.Equal(in, of) {

@@ -16,6 +16,8 @@ const ajv = new Ajv({ strict: false, allErrors: true }).addSchema(contract, 'con
 const refusal = ajv.compile({
   type: 'object', required: ['ok', 'error'], additionalProperties: false, properties: { ok: { const: false }, error: { $ref: 'contract#/schemas/Fault' } },
 });
+const refusedConnect = ajv.compile({ $ref: 'contract#/schemas/ConnectRefusal' });
+const connectMessages = new Map(contract.connectErrors.map((e) => [e.code, e.message]));
 const codes = new Map(contract.codes.map((c) => [c.code, c]));
 const reasons = new Map(contract.reasons.map((r) => [r.reason, r]));
 const schema = (of, i, part) => part in contract[of][i] && ajv.compile({ $ref: `contract#/${of}/${i}/${part}` });
@@ -49,6 +51,7 @@ class Judge {
   constructor(socket) {
     this.socket = socket;
     socket.onAny((event, ...args) => this.#arrived(event, args));
+    socket.on('connect_error', ({ message, data }) => { if (data !== undefined) this.#notConnected(message, data); });
     const { emit } = socket;
     socket.emit = (event, ...args) => {
       if (typeof args.at(-1) === 'function') {
@@ -70,6 +73,12 @@ class Judge {
   }
 
   #say(what) { violations.add(`${this.socket.nsp} ${what}`); }
+
+  #notConnected(message, data) {
+    const what = `connect_error ${shown({ message, data })}`;
+    if (!refusedConnect(data)) this.#say(`${what}: of its data ${wrongs(refusedConnect)}`);
+    else if (connectMessages.get(data.code) !== message) this.#say(`${what}: the contract has ${data.code} with another message`);
+  }
 
   #known(events, name) {
     const known = events.get(name);

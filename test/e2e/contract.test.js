@@ -67,6 +67,7 @@ class Socket {
   }
 
   onAny(listener) { this.#any.push(listener); }
+  on(_, listener) { this.refused = listener; } // of connect_error
   once() {}
   emit(_, ...args) {
     if (typeof args.at(-1) === 'function') args.at(-1)(...this.answer);
@@ -101,6 +102,8 @@ test('the judge lets pass what is as in the contract', () => {
   main.asks(no('invalid'), 'message:send', { room: 7 });
   main.asks(no('unknown_event'), 'message:sent', {});
   main.asks({ ok: true }, 'typing:start', beyond({ roomId: 'r', colour: 'red' }));
+  main.refused(Object.assign(new Error('Invalid token'), { data: { code: 'user_disabled' } }));
+  main.refused(new Error('websocket error'));
   main.emit('typing:start', 7);
   main.says('event:error', { event: 'typing:start', code: 'invalid', message: 'No' });
   main.flags.timeout = 5;
@@ -135,6 +138,9 @@ for (const [what, act] of Object.entries({
   'a reason that the event has not': (s) => s.asks(no('conflict', { reason: 'exists' }), 'room:join', 'r'),
   'a reason with another code': (s) => s.asks(no('not_found', { reason: 'muted' }), 'message:send', { roomId: 'r', content: 'c' }),
   'a fault with an unknown field': (s) => s.asks(no('invalid', { field: 'x' }), 'typing:start', 7),
+  'a CONNECT that is refused with an unknown code': (s) => s.refused({ message: 'Invalid token', data: { code: 'mood' } }),
+  'a CONNECT that is refused with another message': (s) => s.refused({ message: 'Bad token', data: { code: 'invalid_token' } }),
+  'a CONNECT that is refused with an unknown field': (s) => s.refused({ message: 'Invalid token', data: { code: 'invalid_token', mood: 'good' } }),
   'a wrong event:error': (s) => s.says('event:error', { event: 'typing:start', code: 'conflict', message: 'No' }),
   'a wrong argument without an ack, and no event:error': (s) => s.emit('typing:start', 7),
   'an unknown event without an ack, and no event:error': (s) => s.emit('typing:begin', 'r'),

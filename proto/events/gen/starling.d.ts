@@ -16,6 +16,11 @@ export type Ack<T = unknown> = ({ ok: true } & T) | { ok: false; error: Fault };
 /** What is given to an event as its last argument, and called with the answer. */
 export type AckCallback<T = unknown> = (answer: Ack<T>) => void;
 
+/** What connect_error brings: with data the CONNECT was refused, which is final; without it the client tries again by itself. */
+export interface ConnectError extends Error {
+  data?: ConnectRefusal;
+}
+
 /** Who it is: the subject of the token, 1 to 128 printable characters. */
 export type UserId = string;
 
@@ -43,6 +48,9 @@ export interface Fault {
   retryAfterMs?: number;
   until?: Time;
 }
+
+/** Why a CONNECT was refused. */
+export type ConnectCode = 'authentication_required' | 'invalid_token' | 'invalid_user_id' | 'user_disabled' | 'user_not_found' | 'invalid_namespace' | 'too_many_sockets';
 
 /** Why an event was refused; it says whether to try again. */
 export type Code = 'invalid' | 'unauthenticated' | 'forbidden' | 'not_found' | 'conflict' | 'too_large' | 'rate_limited' | 'unknown_event' | 'unavailable' | 'timeout' | 'internal';
@@ -206,6 +214,22 @@ export interface ListedNotification {
   data: Record<string, unknown> | null;
   createdAt: Time;
   read: boolean;
+}
+
+/** What the option `auth` of a connection has, or the function gives that it is. */
+export interface ConnectAuth {
+  token: string;
+  /** The last event of the user's log that was seen: those after it come. */
+  useq?: number;
+  /** Whether to recover what an interruption has missed; clients that cannot say false. */
+  recovery?: boolean;
+}
+
+/** The `data` of the `connect_error` of a CONNECT that was refused. It is absent where no gateway was reached. */
+export interface ConnectRefusal {
+  code: ConnectCode;
+  /** When to try again. */
+  retryAfterMs?: number;
 }
 
 /** What clients emit on /. */

@@ -2,7 +2,7 @@
 
 import { io, type Socket } from 'socket.io-client';
 import type {
-  Ack, ChatClientToServerEvents, ChatServerToClientEvents, ChatSocket, ClientToServerEvents, Fault, Message, MessageSent, NotificationSocket, ServerToClientEvents,
+  Ack, ConnectAuth, ConnectError, ChatClientToServerEvents, ChatServerToClientEvents, ChatSocket, ClientToServerEvents, Fault, Message, MessageSent, NotificationSocket, ServerToClientEvents,
   StarlingSocket,
 } from './starling';
 
@@ -24,6 +24,15 @@ plain.on('announcement', (...anything) => console.log(anything));
 plain.on('message:old', () => {});
 // @ts-expect-error that is an event of another namespace
 plain.on('notification', () => {});
+
+const auth: ConnectAuth = { token: 'x', useq: 7 };
+const signedIn: StarlingSocket = io('http://localhost:3000', { auth: (give) => give(auth) });
+signedIn.on('connect_error', (error: ConnectError) => {
+  console.log(error.message, error.data?.code === 'too_many_sockets' ? error.data.retryAfterMs : signedIn.active);
+  // @ts-expect-error there is no such code
+  console.log(error.data?.code === 'mood');
+});
+plain.on('connect_error', (error: ConnectError) => console.log(error.data?.code));
 
 plain.emit('message:send', { roomId: 'lobby', content: 'Hello' }, (answer) => {
   if (answer.ok) console.log(answer.seq.toFixed(), answer.createdAt);
