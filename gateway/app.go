@@ -21,6 +21,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/watches"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/rpc"
+	"github.com/starling-chat/starling/proto/events"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	presencev1 "github.com/starling-chat/starling/proto/gen/starling/presence/v1"
@@ -129,8 +130,13 @@ func clusterConfig(cfg Config) cluster.Config {
 
 // usualNames are the namespaces and events that packets usually carry, kept as shared strings.
 func usualNames() []string {
-	return append(namespaces.All(),
-		"room:join", "room:leave", "room:message", "message:send", "message", "message:read", "message:readers", "message:history", "room:list",
-		"room:create", "room:open", "room:get", "room:members", "room:prefs", "room:invite", "user:block", "user:unblock", "typing:start", "typing:stop", "chat:message", "announcement", "presence:get", "presence:watch", "notification:list", "notification:read",
-	)
+	contract, err := events.Read()
+	if err != nil {
+		panic(err) // it is part of the binary
+	}
+	names := namespaces.All()
+	for _, e := range contract.ClientEvents {
+		names = append(names, e.Event)
+	}
+	return names
 }
