@@ -31,10 +31,11 @@ type Config struct {
 
 	ChatBroadcast string `name:"chat-broadcast" env:"CHAT_BROADCAST" default:"everyone" enum:"everyone,admin,off" help:"Who may send chat:message, which reaches every socket of the namespace: everyone, admin or off (nobody)."`
 
-	Quotas QuotaConfig  `embed:""`
-	Writer WriterConfig `embed:""`
-	Bus    BusConfig    `embed:""`
-	Stream StreamConfig `embed:"" prefix:"stream-"`
+	Quotas   QuotaConfig    `embed:""`
+	Messages MessagesConfig `embed:""`
+	Writer   WriterConfig   `embed:""`
+	Bus      BusConfig      `embed:""`
+	Stream   StreamConfig   `embed:"" prefix:"stream-"`
 }
 
 // QuotaConfig bounds rooms, and what one user does to them, over all gateways.
@@ -60,6 +61,12 @@ func (q QuotaConfig) validate() error {
 }
 
 func (c *Config) quotas() chat.Quotas { return chat.Quotas(c.Quotas) }
+
+// MessagesConfig is about messages that were sent.
+type MessagesConfig struct {
+	EditWindow time.Duration `name:"edit-window" env:"EDIT_WINDOW" default:"0s" help:"How long after sending it authors may edit a message, a duration; 0s is for good. Moderators may at any time."`
+	KeepEdits  bool          `name:"keep-edits" env:"KEEP_EDITS" default:"false" negatable:"" help:"Keep what a message was before it was edited, and show it to those who may read the room (message:edits). A deleted message keeps nothing."`
+}
 
 // WriterConfig bounds the group commit.
 type WriterConfig struct {
@@ -109,6 +116,7 @@ func (c *Config) Validate() error {
 		between("STREAM_MAX_AGE", c.Stream.MaxAge, minStreamAge, 30*24*time.Hour),
 		between("STREAM_DUPLICATES", c.Stream.Duplicates, time.Second, c.Stream.MaxAge),
 		c.Quotas.validate(),
+		between("EDIT_WINDOW", c.Messages.EditWindow, 0, 100*365*24*time.Hour),
 		c.validateRest(),
 	)
 }

@@ -59,7 +59,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	defer nc.Close()
 	metrics := newMetrics(registry, pg.Collector(pool), bus.Collector(nc))
 
-	store := postgres.New(pool, wire.Codec{}, cfg.quotas())
+	store := postgres.New(pool, wire.Codec{}, cfg.quotas()).KeepEdits(cfg.Messages.KeepEdits)
 	out, err := publisher.New(nc, store, cfg.publisher(metrics), log)
 	if err != nil {
 		return err
@@ -138,7 +138,7 @@ func (c *Config) writer() usecases.WriterConfig {
 func (c *Config) service() usecases.Config {
 	return usecases.Config{
 		Autocreate: c.autocreate(), Broadcast: usecases.BroadcastRight(c.ChatBroadcast),
-		MembershipTTL: c.Writer.MembershipTTL, Marks: c.marks(),
+		MembershipTTL: c.Writer.MembershipTTL, Marks: c.marks(), Messages: usecases.MessagesConfig(c.Messages),
 	}
 }
 

@@ -50,7 +50,7 @@ func TestMessageJourney(t *testing.T) {
 	sent := first(t, e.GetEmit().GetArgs())
 	wantSent := map[string]any{
 		"id": ack["id"], "roomId": room, "seq": 2.0, "sender": map[string]any{"id": "ann", "name": "ANN"},
-		"content": `hi A "there"`, "type": "text", "createdAt": ack["createdAt"], "clientMsgId": "c1",
+		"content": `hi A "there"`, "type": "text", "createdAt": ack["createdAt"], "clientMsgId": "c1", "n": 1.0,
 	}
 	if diff := cmp.Diff(wantSent, sent); diff != "" {
 		t.Errorf("message:new (-want +got):\n%s", diff)

@@ -26,6 +26,13 @@ const (
 	ReasonArchived   Reason = "archived"         // the room can be read only
 	ReasonRoomFull   Reason = "room_full"        // the room has as many members as it may have
 	ReasonRooms      Reason = "too_many_rooms"   // the user has made as many as it may for a while
+
+	ReasonReplyGone  Reason = "reply_gone"          // the message that is answered is deleted, or was never there
+	ReasonMention    Reason = "mention_not_allowed" // the whole room is mentioned by a moderator only
+	ReasonNotAuthor  Reason = "not_author"          // the message is another user's
+	ReasonEditWindow Reason = "edit_window"         // the message is too old to be edited
+	ReasonDeleted    Reason = "deleted"             // the message was deleted
+	ReasonKeys       Reason = "too_many_keys"       // the message has as many different reactions as it may have
 )
 
 // The reasons why a CONNECT is refused for good, as in docs/events.md, "Refusals".

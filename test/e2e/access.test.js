@@ -31,7 +31,7 @@ test('room:create, and who is in it from the start', async (t) => {
   ok((await a.join(id)).reply, { roomId: id, seq: 2, role: 'owner', hasMore: false });
   ok((await b.join(id)).reply, { roomId: id, seq: 2, role: 'moderator', hasMore: false });
   ok(await b.emit('room:get', { roomId: id }), { room: room({ roomId: id, profile, memberCount: 2 }), role: 'moderator', marker: any, prefs: any });
-  ok(await a.emit('message:send', { roomId: id, content: 'among us' }), { status: 'delivered', id: uuid7, seq: 3, createdAt: iso });
+  ok(await a.emit('message:send', { roomId: id, content: 'among us' }), { status: 'delivered', id: uuid7, seq: 3, createdAt: iso, n: seq });
   assert.equal((await b.take('message:new')).content, 'among us');
   assert.equal((await b.emit('room:list')).rooms.find((r) => r.roomId === id).name, 'Plans');
 
@@ -96,7 +96,7 @@ test('two who open their direct room at once get one', async (t) => {
   assert.equal((await a.emit('room:open', { userIds: [bob.id] })).created, false);
 
   for (const s of [a, b]) ok((await s.join(id)).reply, { roomId: id, seq: 2, role: 'member', hasMore: false });
-  ok(await a.emit('message:send', { roomId: id, content: 'hi' }), { status: 'delivered', id: uuid7, seq: 3, createdAt: iso });
+  ok(await a.emit('message:send', { roomId: id, content: 'hi' }), { status: 'delivered', id: uuid7, seq: 3, createdAt: iso, n: seq });
   assert.equal((await b.take('message:new')).content, 'hi');
   assert.equal(refused(await a.emit('room:leave', id), 'forbidden').reason, 'not_allowed');
 

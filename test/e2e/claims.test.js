@@ -31,7 +31,7 @@ test('docs/rooms.md: the token there opens its rooms, and no others', async (t) 
   const e = await connect(t, { token: await sign({ ...example, sub: eve.id, name: 'Eve' }) }, { gateway: 1 });
   ok((await e.join(inside)).reply, { roomId: inside, seq, role: 'member', hasMore: false });
   await b.take('room:user-joined', (x) => x.userId === eve.id);
-  ok(await e.emit('message:send', { roomId: inside, content: 'hi' }), { status: 'delivered', id: any, seq, createdAt: any });
+  ok(await e.emit('message:send', { roomId: inside, content: 'hi' }), { status: 'delivered', id: any, seq, createdAt: any, n: seq });
   assert.equal((await b.take('message:new')).sender.id, eve.id);
   assert.ok((await e.emit('room:list')).rooms.some((r) => r.roomId === inside));
   for (const [event, argument] of [['presence:get', { roomId: inside }], ['presence:watch-room', inside]]) {
@@ -53,7 +53,7 @@ test('auth:refresh without the claim: out of the room before the ack, on every w
   const mark = e.events.length;
   for (const r of [id, kept]) {
     await b.emit('room:message', { roomId: r, n: 1 });
-    ok(await b.emit('message:send', { roomId: r, content: 'after' }), { status: 'delivered', id: any, seq, createdAt: any });
+    ok(await b.emit('message:send', { roomId: r, content: 'after' }), { status: 'delivered', id: any, seq, createdAt: any, n: seq });
   }
   await e.take('message:new', (m) => m.roomId === kept && m.content === 'after');
   assert.deepEqual(e.events.slice(mark).filter((x) => x.data?.roomId === id), [], 'something of the room came after the ack');

@@ -42,7 +42,7 @@ export function exact(value, spec, what = 'payload') {
 export function message(value, spec = {}) {
   exact(value, {
     id: uuid7, roomId: text, seq, sender: (s) => text(s?.id) && string(s?.name) && Object.keys(s).length === 2,
-    content: text, type: text, createdAt: iso, 'clientMsgId?': text, ...spec,
+    content: text, type: text, createdAt: iso, 'n?': seq, 'clientMsgId?': text, ...spec,
   }, 'message');
 }
 

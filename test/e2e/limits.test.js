@@ -6,7 +6,7 @@ import { connect, eventually, pair } from './client.js';
 import { newUser, roomId } from './user.js';
 import { any, exact, iso, ok, refused, seq, text, uuid7 } from './expect.js';
 
-const sent = { status: 'delivered', id: uuid7, seq, createdAt: iso };
+const sent = { status: 'delivered', id: uuid7, seq, createdAt: iso, n: seq };
 const nested = (depth) => Array.from({ length: depth }).reduce((inner) => ({ in: inner }), 1);
 
 test('event arguments: 64 KiB', async (t) => {

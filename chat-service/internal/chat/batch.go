@@ -33,6 +33,8 @@ type Needs struct {
 	Invites []InviteHash // whose invitations have to be known
 	Keys    []KeyID      // of requests that may have been answered before
 
+	Messages []MessageRef // that are to be read
+
 	repeats bool // they were
 }
 
@@ -55,7 +57,7 @@ func NeedsOf(commands []Command, repeats bool) Needs {
 	n.Owners, n.Company, n.Logs, n.Infos = unique(n.Owners), unique(n.Company), unique(n.Logs), unique(n.Infos)
 	n.Counts, n.Usage = unique(n.Counts), unique(n.Usage)
 	n.Prefs, n.Blocks, n.Invites, n.Keys = unique(n.Prefs), unique(n.Blocks), unique(n.Invites), unique(n.Keys)
-	n.Names = Newest(n.Names)
+	n.Names, n.Messages = Newest(n.Names), unique(n.Messages)
 	return n
 }
 
@@ -96,11 +98,15 @@ type State struct {
 	Answers map[KeyID]Answer    // of Needs.Keys
 	Infos   map[RoomID]RoomInfo // of Needs.Infos, those that exist; members are counted as far as maxCounted
 	Counts  map[RoomID]int      // of Needs.Counts, as far as it matters to who may come
+
+	Messages  map[MessageRef]Message // of Needs.Messages, those that exist
+	KeepEdits bool                   // what a message was before an edit is kept
 }
 
 // Room is the state of a room that a batch may change.
 type Room struct {
 	Seq   uint64 // of the last event
+	N     uint64 // of the last message
 	Owner UserID // "" = nobody: the next who joins
 	Kind  access.Kind
 
@@ -154,6 +160,8 @@ type Changes struct {
 	Invites []Invitation
 	// Answers are to be kept, each under a key that has none.
 	Answers []NewAnswer
+	// Messages are those that have changed, as they are now.
+	Messages []*ChangedMessage
 	// Unmade are rooms of State.Fresh that no command made after all: to be deleted.
 	Unmade []RoomID
 }
@@ -222,6 +230,7 @@ type batch struct {
 	sent    map[Repeat]Outcome
 	usage   map[UserID]Usage // that has changed
 
+	altered  map[MessageRef]*ChangedMessage
 	tellings []telling
 	blocks   map[Pair]bool
 	invites  map[InviteHash]Invitation

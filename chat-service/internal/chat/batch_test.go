@@ -175,14 +175,14 @@ func TestDecidedEvents(t *testing.T) {
 	want := []chat.RoomEvent{
 		{Room: "r", Seq: 11, CausedAt: at, Fact: chat.MessageSent{chat.Message{
 			ID: id, Room: "r", Seq: 11, Sender: chat.Sender{ID: "ann", Name: "name of ann"}, Content: "x", Type: "text",
-			CreatedAt: state.At, ClientMsgID: "c",
+			CreatedAt: state.At, ClientMsgID: "c", N: 1,
 		}}},
 		{Room: "r", Seq: 12, Fact: chat.UserLeft{User: "ann"}, ExceptSocket: "of ann", EvictUser: "ann"},
 	}
 	if diff := cmp.Diff(want, changes.Events); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]chat.ChangedRoom{{ID: "r", Room: chat.Room{Seq: 12, Kind: access.Public}, Inherit: true}}, changes.Rooms); diff != "" {
+	if diff := cmp.Diff([]chat.ChangedRoom{{ID: "r", Room: chat.Room{Seq: 12, N: 1, Kind: access.Public}, Inherit: true}}, changes.Rooms); diff != "" {
 		t.Errorf("rooms (-want +got):\n%s", diff)
 	}
 }

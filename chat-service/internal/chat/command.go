@@ -44,6 +44,8 @@ type Send struct {
 	Type        string
 	ClientMsgID string // "" when the sender gave none; otherwise a second Send of it gives the first one's outcome
 	System      bool   // needs no membership
+
+	Extras *Extras // of ReplyTo only the ID; nil = nothing
 }
 
 // Join makes the user a member.
@@ -97,6 +99,7 @@ type Outcome struct {
 	// Position and CreatedAt of the message (Send), the first one's for a repeated ClientMsgID.
 	Position
 	CreatedAt time.Time
+	N         uint64 // of the message (Send); 0 = not known
 	Version   uint64 // of the room (Update)
 	// Changed is false when there was nothing to do: a member joined, a stranger left, a message came again.
 	Changed bool

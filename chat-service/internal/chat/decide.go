@@ -14,6 +14,7 @@ func (c Send) need(n *Needs) {
 	if n.repeats && c.ClientMsgID != "" {
 		n.Repeats = append(n.Repeats, c.repeat())
 	}
+	c.Extras.need(n, c.Room)
 }
 
 func (c Send) repeat() Repeat { return Repeat{c.Room, c.User, c.ClientMsgID} }
@@ -27,7 +28,7 @@ func (c Send) decide(b *batch) Outcome {
 	if first, ok := b.sentBefore(c); ok {
 		return first
 	}
-	name := c.Name
+	name, extras := c.Name, c.Extras
 	if !c.System {
 		m, s := b.member(c.membership()), b.asking(r, c.Origin)
 		if err := b.mayNotSend(c, r, s, m); err != nil {
@@ -37,13 +38,20 @@ func (c Send) decide(b *batch) Outcome {
 	} else if r.Archived {
 		return b.refusedSend(c, access.Archived())
 	}
+	if extras != nil {
+		var err error
+		if extras, err = b.extrasOf(c, r); err != nil {
+			return b.refusedSend(c, err)
+		}
+	}
 	seq := b.next(c.Room, r)
+	r.N++
 	m := Message{
 		ID: NewMessageID(b.state.At, seq, b.state.Random()), Room: c.Room, Seq: seq, Sender: Sender{ID: c.User, Name: name.Text},
-		Content: c.Content, Type: c.Type, CreatedAt: b.state.At, ClientMsgID: c.ClientMsgID,
+		Content: c.Content, Type: c.Type, CreatedAt: b.state.At, ClientMsgID: c.ClientMsgID, N: r.N, Extras: extras,
 	}
 	b.changes.Events = append(b.changes.Events, RoomEvent{Room: c.Room, Seq: seq, Fact: MessageSent{m}, CausedAt: c.CausedAt})
-	o := Outcome{Position: Position{Seq: seq, ID: m.ID}, CreatedAt: b.state.At}
+	o := Outcome{Position: Position{Seq: seq, ID: m.ID}, CreatedAt: b.state.At, N: r.N}
 	if c.ClientMsgID != "" {
 		if b.sent == nil {
 			b.sent = map[Repeat]Outcome{}

@@ -8,24 +8,6 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 )
 
-// Sender is the author of a message.
-type Sender struct {
-	ID   UserID
-	Name string
-}
-
-// Message is one stored message.
-type Message struct {
-	ID          MessageID
-	Room        RoomID
-	Seq         uint64
-	Sender      Sender
-	Content     string
-	Type        string
-	CreatedAt   time.Time // UTC, whole milliseconds
-	ClientMsgID string    // "" when the sender gave none
-}
-
 // RoomEvent is a fact of a room. Durable ones have the room's next sequence, ephemeral ones 0.
 type RoomEvent struct {
 	Room         RoomID
@@ -44,6 +26,14 @@ type Fact interface{ fact() }
 type (
 	// MessageSent is message:new.
 	MessageSent struct{ Message Message }
+	// MessageEdited is message:edited: the message as it is now.
+	MessageEdited struct{ Message Message }
+	// MessageDeleted is message:deleted.
+	MessageDeleted struct {
+		Message MessageID
+		By      UserID
+		At      time.Time
+	}
 	// UserJoined is room:user-joined.
 	UserJoined struct {
 		User UserID
@@ -95,17 +85,19 @@ type (
 	RoomMessage struct{ Emit Emit }
 )
 
-func (MessageSent) fact()   {}
-func (UserJoined) fact()    {}
-func (UserLeft) fact()      {}
-func (RoleChanged) fact()   {}
-func (RoomUpdated) fact()   {}
-func (RoomArchived) fact()  {}
-func (RoomDeleted) fact()   {}
-func (MessageRead) fact()   {}
-func (TypingStarted) fact() {}
-func (TypingStopped) fact() {}
-func (RoomMessage) fact()   {}
+func (MessageSent) fact()    {}
+func (MessageEdited) fact()  {}
+func (MessageDeleted) fact() {}
+func (UserJoined) fact()     {}
+func (UserLeft) fact()       {}
+func (RoleChanged) fact()    {}
+func (RoomUpdated) fact()    {}
+func (RoomArchived) fact()   {}
+func (RoomDeleted) fact()    {}
+func (MessageRead) fact()    {}
+func (TypingStarted) fact()  {}
+func (TypingStopped) fact()  {}
+func (RoomMessage) fact()    {}
 
 // Emit is an event in the form in which clients get it; the domain passes it on unread.
 type Emit struct {

@@ -196,7 +196,7 @@ func TestDelete(t *testing.T) {
 	if diff := cmp.Diff(want, words(outcomes)); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
-	room := []chat.ChangedRoom{{ID: "r", Room: chat.Room{Seq: 12, Kind: access.Deleted}, Details: &chat.RoomDetails{}}}
+	room := []chat.ChangedRoom{{ID: "r", Room: chat.Room{Seq: 12, N: 1, Kind: access.Deleted}, Details: &chat.RoomDetails{}}}
 	if diff := cmp.Diff(room, changes.Rooms); diff != "" || len(changes.Audit) != 1 || len(changes.Events) != 2 {
 		t.Errorf("rooms (-want +got):\n%s%d events, audit %+v", diff, len(changes.Events), changes.Audit)
 	}

@@ -72,6 +72,9 @@ const (
 	actDelete  = "delete"
 
 	actRevokeInvite = "revoke-invite"
+
+	actEdit          = "edit-message"
+	actDeleteMessage = "delete-message"
 )
 
 // Why somebody is no member any more, in UserLeft.

@@ -29,7 +29,7 @@ func TestCreateAndOpen(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
-	made := []chat.ChangedRoom{{ID: "r", Room: chat.Room{Seq: 4, Owner: "ann", Kind: access.Private}, Details: &chat.RoomDetails{Version: 1}}}
+	made := []chat.ChangedRoom{{ID: "r", Room: chat.Room{Seq: 4, N: 1, Owner: "ann", Kind: access.Private}, Details: &chat.RoomDetails{Version: 1}}}
 	if diff := cmp.Diff(made, changes.Rooms); diff != "" {
 		t.Errorf("rooms (-want +got):\n%s", diff)
 	}

@@ -17,7 +17,7 @@ func Routes(service *usecases.Service) []eventserver.Route {
 	e := events{service}
 	both := namespaces.WithRooms()
 	notifications := []string{namespaces.Notifications}
-	return []eventserver.Route{
+	return append(e.messageRoutes(both), []eventserver.Route{
 		{Event: "message:send", Namespaces: both, Repeatable: true, Write: write(e.send)},
 		{Event: "message", Namespaces: []string{namespaces.Chat}, Repeatable: true, Write: write(e.send)},
 		{Event: "message:read", Namespaces: both, Repeatable: true, Write: write(e.read)},
@@ -53,7 +53,7 @@ func Routes(service *usecases.Service) []eventserver.Route {
 		{Event: "announcement", Namespaces: both, Handle: handle(e.announce)},
 		{Event: "notification:list", Namespaces: notifications, Large: true, Repeatable: true, Handle: handle(e.notifications)},
 		{Event: "notification:read", Namespaces: notifications, Repeatable: true, Write: write(e.readNotifications)},
-	}
+	}...)
 }
 
 // events are the handlers.

@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/proto/fault"
@@ -136,6 +137,8 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, err
 		Random:  random64,
 		Again:   a.tried != nil,
 		Quotas:  a.store.quotas,
+
+		KeepEdits: a.store.keepEdits,
 	}
 	steps := append(make([]step, 0, 10), step{sql: sqlBegin})
 	if len(needs.Create) > 0 {
@@ -170,6 +173,9 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, err
 	if len(needs.Repeats) > 0 {
 		steps = append(steps, readRepeats(needs.Repeats, &state))
 	}
+	if len(needs.Messages) > 0 {
+		steps = append(steps, stepsOf([]messages.Step{messages.LookUp(needs.Messages, &state)})...)
+	}
 	if a.tried != nil {
 		steps = append(steps, a.readTried(&state))
 	}
@@ -200,17 +206,17 @@ func createRooms(rooms []chat.RoomID, state *chat.State) step {
 func lockRooms(rooms []chat.RoomID, state *chat.State) step {
 	var id string
 	var room chat.Room
-	var seq, slow int64
+	var seq, n, slow int64
 	into := []any{ // each column of each row; once for all rows
-		&id, &seq, (*string)(&room.Owner), (*string)(&room.Kind), (*string)(&room.Settings.Send), &slow,
+		&id, &seq, &n, (*string)(&room.Owner), (*string)(&room.Kind), (*string)(&room.Settings.Send), &slow,
 		&room.Settings.MaxMembers, &room.Archived,
 	}
 	return step{sql: sqlLockRooms, args: []any{texts(rooms)}, scan: func(rows pgx.Rows) error {
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
-		room.Settings.SlowMode = milliseconds(slow)
-		if room.Seq = uint64(seq); !state.Fresh[chat.RoomID(id)] { //nolint:gosec // counts from 0
+		room.Settings.SlowMode, room.N = milliseconds(slow), uint64(n) //nolint:gosec // counts from 0
+		if room.Seq = uint64(seq); !state.Fresh[chat.RoomID(id)] {     //nolint:gosec // counts from 0
 			state.Rooms[chat.RoomID(id)] = room
 		}
 		return nil
@@ -225,13 +231,13 @@ func readRepeats(repeats []chat.Repeat, state *chat.State) step {
 	state.Sent, state.Repeats = map[chat.Repeat]chat.Outcome{}, true
 	return step{sql: sqlRepeats, args: []any{rooms, senders, ids}, scan: func(rows pgx.Rows) error {
 		var r chat.Repeat
-		var seq int64
+		var seq, n int64
 		var o chat.Outcome
-		err := rows.Scan((*string)(&r.Room), (*string)(&r.Sender), &r.ClientMsgID, &seq, (*[16]byte)(&o.ID), &o.CreatedAt)
+		err := rows.Scan((*string)(&r.Room), (*string)(&r.Sender), &r.ClientMsgID, &seq, (*[16]byte)(&o.ID), &o.CreatedAt, &n)
 		if err != nil {
 			return err
 		}
-		o.Seq = uint64(seq) //nolint:gosec // counts from 1
+		o.Seq, o.N = uint64(seq), uint64(n) //nolint:gosec // count from 0
 		state.Sent[r] = o
 		return nil
 	}}
@@ -250,12 +256,12 @@ func (a *attempt) readTried(state *chat.State) step {
 	}
 	state.Written = map[int]chat.Outcome{}
 	return step{sql: sqlTried, args: []any{rooms, seqs, ids, commands}, scan: func(rows pgx.Rows) error {
-		var command, seq int64
+		var command, seq, n int64
 		o := chat.Outcome{Changed: true}
-		if err := rows.Scan(&command, &seq, (*[16]byte)(&o.ID), &o.CreatedAt); err != nil {
+		if err := rows.Scan(&command, &seq, (*[16]byte)(&o.ID), &o.CreatedAt, &n); err != nil {
 			return err
 		}
-		o.Seq = uint64(seq) //nolint:gosec // counts from 1
+		o.Seq, o.N = uint64(seq), uint64(n) //nolint:gosec // count from 0
 		state.Written[int(command)] = o
 		return nil
 	}}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
 )
 
 // A commit is two round trips on one connection:
@@ -22,33 +23,29 @@ const (
 		ON CONFLICT (room_id) DO NOTHING RETURNING room_id`
 
 	sqlLockRooms = `
-		SELECT room_id, last_seq, owner_id, kind, send_role, slow_mode_ms, max_members, archived_at IS NOT NULL FROM rooms WHERE room_id = ANY($1::text[]) ORDER BY room_id FOR NO KEY UPDATE`
+		SELECT room_id, last_seq, coalesce(message_count, last_seq), owner_id, kind, send_role, slow_mode_ms, max_members, archived_at IS NOT NULL FROM rooms WHERE room_id = ANY($1::text[]) ORDER BY room_id FOR NO KEY UPDATE`
 
 	// LATERAL with LIMIT makes it an index look-up per key, whatever the statistics say.
 	sqlRepeats = `
-		SELECT k.room_id, k.sender_id, k.client_msg_id, m.seq, m.id, m.created_at
+		SELECT k.room_id, k.sender_id, k.client_msg_id, m.seq, m.id, m.created_at, coalesce(m.n, 0)
 		FROM unnest($1::text[], $2::text[], $3::text[]) AS k (room_id, sender_id, client_msg_id)
 		CROSS JOIN LATERAL (
-			SELECT seq, id, created_at FROM messages
+			SELECT seq, id, created_at, n FROM messages
 			WHERE room_id = k.room_id AND sender_id = k.sender_id AND client_msg_id = k.client_msg_id LIMIT 1
 		) AS m`
 
 	sqlTried = `
-		SELECT k.command, m.seq, m.id, m.created_at
+		SELECT k.command, m.seq, m.id, m.created_at, coalesce(m.n, 0)
 		FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::bigint[]) AS k (room_id, seq, id, command)
 		CROSS JOIN LATERAL (
-			SELECT seq, id, created_at FROM messages WHERE room_id = k.room_id AND seq = k.seq AND id = k.id LIMIT 1
+			SELECT seq, id, created_at, n FROM messages WHERE room_id = k.room_id AND seq = k.seq AND id = k.id LIMIT 1
 		) AS m`
-
-	sqlInsertMessages = `
-		INSERT INTO messages (room_id, seq, id, sender_id, sender_name, content, type, client_msg_id, created_at)
-		SELECT room_id, seq, id, sender_id, sender_name, content, type, NULLIF(client_msg_id, ''), $9
-		FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[])
-			AS m (room_id, seq, id, sender_id, sender_name, content, type, client_msg_id)`
 
 	sqlInsertEvents = `
 		INSERT INTO room_events (room_id, seq, payload)
 		SELECT room_id, seq, payload FROM unnest($1::text[], $2::bigint[], $3::bytea[]) AS e (room_id, seq, payload)`
+
+	sqlInsertShown = `INSERT INTO room_events (room_id, seq, payload, message_seq) VALUES ($1, $2, $3, $4)`
 
 	sqlDeleteMembers = `
 		DELETE FROM memberships AS m USING unnest($1::text[], $2::text[]) AS p (room_id, user_id)
@@ -64,8 +61,8 @@ const (
 	sqlUnmakeRooms = `DELETE FROM rooms WHERE room_id = ANY($1::text[])`
 
 	sqlAdvanceRooms = `
-		UPDATE rooms SET last_seq = a.last_seq, owner_id = a.owner_id
-		FROM unnest($1::text[], $2::bigint[], $3::text[]) AS a (room_id, last_seq, owner_id)
+		UPDATE rooms SET last_seq = a.last_seq, message_count = a.message_count, owner_id = a.owner_id
+		FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::text[]) AS a (room_id, last_seq, message_count, owner_id)
 		WHERE rooms.room_id = a.room_id`
 
 	// The owner left: the mightiest member follows, among equals the longest, or nobody.
@@ -89,7 +86,7 @@ func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time)
 	if err != nil {
 		return nil, err
 	}
-	messages, events, err := s.eventRows(changes.Events, out)
+	sent, events, err := s.eventRows(changes.Events, out)
 	if err != nil {
 		return nil, err
 	}
@@ -99,14 +96,13 @@ func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time)
 	}
 	out.ID = id
 	steps := make([]step, 0, 8)
-	if m := messages; len(m.rooms) > 0 {
-		steps = append(steps, step{sql: sqlInsertMessages, args: []any{
-			m.rooms, m.seqs, m.ids, m.senders, m.names, m.contents, m.types, m.clientIDs, at,
-		}})
+	if sent.Some() {
+		steps = append(steps, stepsOf([]messages.Step{sent.Step(at)})...)
 	}
 	if e := events; len(e.rooms) > 0 {
 		steps = append(steps, step{sql: sqlInsertEvents, args: []any{e.rooms, e.seqs, e.payloads}})
 	}
+	steps = append(append(steps, events.others...), messageSteps(changes.Messages)...)
 	steps = append(steps, membershipSteps(changes)...)
 	steps = append(steps, moderationSteps(changes, at)...)
 	steps = append(append(append(steps, roomSteps(changes.Rooms)...), ownSteps(changes)...), told...)
@@ -127,22 +123,32 @@ func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time)
 }
 
 // eventRows sorts the events into the two tables of the room log, and encodes each for the outbox.
-func (s *Store) eventRows(list []chat.RoomEvent, out *chat.Outgoing) (messages messageRows, events eventRows, err error) {
+func (s *Store) eventRows(list []chat.RoomEvent, out *chat.Outgoing) (sent messages.Rows, events eventRows, err error) {
 	out.Events = make([]chat.EncodedEvent, len(list))
-	messages.grow(len(list))
+	sent.Grow(len(list))
 	for i := range list {
 		e := &list[i]
 		if out.Events[i], err = s.codec.Event(*e); err != nil {
-			return messages, events, err
+			return sent, events, err
 		}
-		if sent, ok := e.Fact.(chat.MessageSent); ok {
-			messages.add(&sent.Message)
+		switch f := e.Fact.(type) {
+		case chat.MessageSent:
+			if f.Message.Extras == nil {
+				sent.Add(&f.Message)
+			} else {
+				events.others = append(events.others, stepsOf(messages.Insert(&f.Message))...)
+			}
+			continue
+		case chat.MessageEdited:
+			if err := events.show(s.codec, e, f.Message.Seq); err != nil {
+				return sent, events, err
+			}
 			continue
 		}
 		events.rooms, events.seqs = append(events.rooms, string(e.Room)), append(events.seqs, int64(e.Seq)) //nolint:gosec // 40 bits
 		events.payloads = append(events.payloads, out.Events[i].Bytes)
 	}
-	return messages, events, nil
+	return sent, events, nil
 }
 
 // membershipSteps deletes before it inserts: who left and came again is in both.
@@ -174,10 +180,12 @@ func roomSteps(changed []chat.ChangedRoom) []step {
 		return nil
 	}
 	rooms, seqs, owners := make([]string, len(changed)), make([]int64, len(changed)), make([]string, len(changed))
+	counts := make([]int64, len(changed))
 	var inherit []string
 	var described detailRows
 	for i, r := range changed {
 		rooms[i], seqs[i], owners[i] = string(r.ID), int64(r.Seq), string(r.Owner) //nolint:gosec // 40 bits
+		counts[i] = int64(r.N)                                                     //nolint:gosec // 40 bits
 		if r.Inherit {
 			inherit = append(inherit, string(r.ID))
 		}
@@ -185,7 +193,7 @@ func roomSteps(changed []chat.ChangedRoom) []step {
 			described.add(r.ID, r.Kind, r.Details)
 		}
 	}
-	steps := []step{{sql: sqlAdvanceRooms, args: []any{rooms, seqs, owners}}}
+	steps := []step{{sql: sqlAdvanceRooms, args: []any{rooms, seqs, counts, owners}}}
 	if len(described.rooms) > 0 {
 		steps = append(steps, described.step())
 	}
@@ -207,30 +215,29 @@ type eventRows struct {
 	rooms    []string
 	seqs     []int64
 	payloads [][]byte
+	others   []step // of messages with extras, and of events that show a message
 }
 
-type messageRows struct {
-	rooms     []string
-	seqs      []int64
-	ids       [][16]byte
-	senders   []string
-	names     []string
-	contents  []string
-	types     []string
-	clientIDs []string
+// show keeps an event that shows a message. For a release before this one its payload is that of an event without arguments.
+func (r *eventRows) show(codec Codec, e *chat.RoomEvent, seq uint64) error {
+	encoded, err := codec.Event(chat.RoomEvent{Room: e.Room, Seq: e.Seq})
+	r.others = append(r.others, step{sql: sqlInsertShown, args: []any{string(e.Room), int64(e.Seq), encoded.Bytes, int64(seq)}}) //nolint:gosec // 40 bits
+	return err
 }
 
-func (r *messageRows) grow(n int) {
-	r.rooms, r.seqs, r.ids = make([]string, 0, n), make([]int64, 0, n), make([][16]byte, 0, n)
-	r.senders, r.names = make([]string, 0, n), make([]string, 0, n)
-	r.contents, r.types, r.clientIDs = make([]string, 0, n), make([]string, 0, n), make([]string, 0, n)
+func stepsOf(list []messages.Step) []step {
+	steps := make([]step, len(list))
+	for i, s := range list {
+		steps[i] = step{sql: s.SQL, args: s.Args, scan: s.Scan}
+	}
+	return steps
 }
 
-func (r *messageRows) add(m *chat.Message) {
-	r.rooms, r.seqs, r.ids = append(r.rooms, string(m.Room)), append(r.seqs, int64(m.Seq)), append(r.ids, m.ID) //nolint:gosec // 40 bits
-	r.senders, r.names = append(r.senders, string(m.Sender.ID)), append(r.names, m.Sender.Name)
-	r.contents, r.types = append(r.contents, m.Content), append(r.types, m.Type)
-	r.clientIDs = append(r.clientIDs, m.ClientMsgID)
+func messageSteps(changed []*chat.ChangedMessage) (steps []step) {
+	for _, c := range changed {
+		steps = append(steps, stepsOf(messages.Change(c))...)
+	}
+	return steps
 }
 
 // random64 need not be secret: it keeps ids of different rooms apart.

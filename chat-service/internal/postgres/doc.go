@@ -20,10 +20,12 @@
 //	blocks       who has blocked whom
 //	invites      what is kept of invites
 //	answers      to requests with an idempotency key, for a day
+//	changed_messages, replies, message_edits, erasures   what is kept of messages that are edited, deleted or answered: package messages
 //	outbox       one row a transaction: its events, until the stream has them
 //	notifications, which package notifications has
 //
-// A message is its own event: it is inserted once, and message:new is made from it again for a replay.
+// A message is its own event: it is inserted once, and message:new is made from it again for a replay, as it is by then. So is every event
+// that shows a message.
 //
 // Locks are taken in one order, rooms by room_id, then names and logs by user_id, so that batches of several replicas cannot deadlock.
 package postgres

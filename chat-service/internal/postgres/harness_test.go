@@ -22,6 +22,7 @@ func settingsURL(s string) settings.URL { return settings.URL(s) }
 type nowhere struct{}
 
 func (nowhere) Committed(chat.Outgoing)                                         {}
+func (nowhere) Erase()                                                          {}
 func (nowhere) Ephemeral(chat.RoomEvent) error                                  { return nil }
 func (nowhere) Broadcast(string, chat.Emit, string) error                       { return nil }
 func (nowhere) Notified(usecases.Notification) error                            { return nil }

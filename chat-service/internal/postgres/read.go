@@ -9,30 +9,29 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
-
-const messageColumns = `room_id, seq, id, sender_id, sender_name, content, type, coalesce(client_msg_id, ''), created_at`
 
 const (
 	sqlRoomFor = `SELECT coalesce(r.last_seq, 0), ` + standingColumns + `
 	FROM (VALUES ($1::text, $2::text)) AS a (room_id, user_id)` + standingJoins
 
 	sqlMessagesAfter = `
-		SELECT ` + messageColumns + ` FROM messages
-		WHERE room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq LIMIT $4`
+		SELECT ` + messages.Columns + messages.From + `
+		WHERE m.room_id = $1 AND m.seq > $2 AND m.seq < $3 ORDER BY m.seq LIMIT $4`
 
 	// A page for a member, or for who may read without a membership that is its own. For others no message is looked for, so that a room
 	// which they may not see takes no longer than none.
 	sqlPageBefore = `
-		SELECT ` + messageColumns + ` FROM messages
+		SELECT ` + messages.Columns + messages.From + `
 		WHERE ($5 OR (SELECT EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $4 AND NOT by_token)))
-		AND room_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3`
+		AND m.room_id = $1 AND m.seq < $2 ORDER BY m.seq DESC LIMIT $3`
 
 	sqlPageAfter = `
-		SELECT ` + messageColumns + ` FROM messages
+		SELECT ` + messages.Columns + messages.From + `
 		WHERE ($6 OR (SELECT EXISTS (SELECT FROM memberships WHERE room_id = $1 AND user_id = $5 AND NOT by_token)))
-		AND room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq LIMIT $4`
+		AND m.room_id = $1 AND m.seq > $2 AND m.seq < $3 ORDER BY m.seq LIMIT $4`
 )
 
 // View implements usecases.Store in one round trip.
@@ -61,12 +60,12 @@ func (s *Store) View(ctx context.Context, room chat.RoomID, user chat.UserID, pa
 }
 
 // readPage reads one message more than wanted, which tells whether there is more.
-func readPage(room chat.RoomID, user chat.UserID, page usecases.Page, messages *[]chat.Message) step {
+func readPage(room chat.RoomID, user chat.UserID, page usecases.Page, list *[]chat.Message) step {
 	before := int64(math.MaxInt64)
 	if page.Before != nil {
 		before = int64(*page.Before) //nolint:gosec // 53 bits
 	}
-	read := step{sql: sqlPageBefore, args: []any{string(room), before, page.Limit + 1, string(user), page.Granted.MayReadWithout()}, scan: collect(messages, scanMessage)}
+	read := step{sql: sqlPageBefore, args: []any{string(room), before, page.Limit + 1, string(user), page.Granted.MayReadWithout()}, scan: collect(list, messages.Scan)}
 	if page.After != nil {
 		read.sql = sqlPageAfter
 		read.args = []any{string(room), int64(*page.After), before, page.Limit + 1, string(user), page.Granted.MayReadWithout()} //nolint:gosec // 53 bits
@@ -74,20 +73,11 @@ func readPage(room chat.RoomID, user chat.UserID, page usecases.Page, messages *
 	return read
 }
 
-func scanMessage(row pgx.CollectableRow) (chat.Message, error) {
-	var m chat.Message
-	var seq int64
-	err := row.Scan((*string)(&m.Room), &seq, (*[16]byte)(&m.ID), (*string)(&m.Sender.ID), &m.Sender.Name,
-		&m.Content, &m.Type, &m.ClientMsgID, &m.CreatedAt)
-	m.Seq = uint64(seq) //nolint:gosec // counts from 1
-	return m, err
-}
-
 const (
 	sqlHead = `SELECT last_seq FROM rooms WHERE room_id = $1`
 
 	sqlEventsAfter = `
-		SELECT seq, payload FROM room_events WHERE room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq LIMIT $4`
+		SELECT seq, payload, coalesce(message_seq, 0) FROM room_events WHERE room_id = $1 AND seq > $2 AND seq < $3 ORDER BY seq LIMIT $4`
 )
 
 // Events implements usecases.Store: the messages and the other events of the room's log, merged by sequence.
@@ -100,8 +90,9 @@ func (s *Store) Events(ctx context.Context, room chat.RoomID, after, to uint64, 
 	}
 	from := int64(min(after, math.MaxInt64))
 	err := s.do(ctx, "read room events", func(ctx context.Context) error {
-		var messages []chat.Message
+		var sent []chat.Message
 		var others []chat.EncodedEvent
+		var shown []shownMessage
 		err := s.readSnapshot(ctx,
 			step{sql: sqlHead, args: []any{string(room)}, scan: func(rows pgx.Rows) error {
 				var last int64
@@ -109,15 +100,62 @@ func (s *Store) Events(ctx context.Context, room chat.RoomID, after, to uint64, 
 				head = uint64(last) //nolint:gosec // counts from 0
 				return err
 			}},
-			step{sql: sqlMessagesAfter, args: []any{string(room), from, below, limit}, scan: collect(&messages, scanMessage)},
-			step{sql: sqlEventsAfter, args: []any{string(room), from, below, limit}, scan: collect(&others, scanEvent(room))})
+			step{sql: sqlMessagesAfter, args: []any{string(room), from, below, limit}, scan: collect(&sent, messages.Scan)},
+			step{sql: sqlEventsAfter, args: []any{string(room), from, below, limit}, scan: func(rows pgx.Rows) error {
+				e, of, err := scanShown(rows, room)
+				if of > 0 {
+					shown = append(shown, shownMessage{of: of, event: len(others)})
+				}
+				others = append(others, e)
+				return err
+			}})
 		if err != nil {
 			return err
 		}
-		events, err = s.merge(messages, others, limit)
+		if err := s.show(ctx, room, shown, others); err != nil {
+			return err
+		}
+		events, err = s.merge(sent, others, limit)
 		return err
 	})
 	return events, head, err
+}
+
+// shownMessage is the message that one of some events shows.
+type shownMessage struct {
+	of    uint64 // its sequence
+	event int
+}
+
+func scanShown(row pgx.CollectableRow, room chat.RoomID) (e chat.EncodedEvent, of uint64, err error) {
+	e.Room = room
+	var seq, shown int64
+	err = row.Scan(&seq, &e.Bytes, &shown)
+	e.Seq = uint64(seq)          //nolint:gosec // counts from 1
+	return e, uint64(shown), err //nolint:gosec // counts from 1
+}
+
+// show gives events that show messages these messages, as they are now.
+func (s *Store) show(ctx context.Context, room chat.RoomID, shown []shownMessage, events []chat.EncodedEvent) error {
+	seqs := make([]uint64, len(shown))
+	for i, m := range shown {
+		seqs[i] = m.of
+	}
+	list, err := s.Messages(ctx, room, seqs)
+	if err != nil {
+		return err
+	}
+	for _, m := range shown {
+		i := slices.IndexFunc(list, func(candidate chat.Message) bool { return candidate.Seq == m.of })
+		if i < 0 {
+			continue // the room is being purged
+		}
+		e := &events[m.event]
+		if *e, err = s.codec.Event(chat.RoomEvent{Room: room, Seq: e.Seq, Fact: chat.MessageEdited{Message: list[i]}}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func scanEvent(room chat.RoomID) func(pgx.CollectableRow) (chat.EncodedEvent, error) {
@@ -131,19 +169,19 @@ func scanEvent(room chat.RoomID) func(pgx.CollectableRow) (chat.EncodedEvent, er
 }
 
 // merge joins two runs that are each complete up to their limit; so is what it gives, up to the same limit.
-func (s *Store) merge(messages []chat.Message, others []chat.EncodedEvent, limit int) ([]chat.EncodedEvent, error) {
-	events := make([]chat.EncodedEvent, 0, min(limit, len(messages)+len(others)))
-	for len(events) < limit && len(messages)+len(others) > 0 {
-		if len(messages) == 0 || len(others) > 0 && others[0].Seq < messages[0].Seq {
+func (s *Store) merge(sent []chat.Message, others []chat.EncodedEvent, limit int) ([]chat.EncodedEvent, error) {
+	events := make([]chat.EncodedEvent, 0, min(limit, len(sent)+len(others)))
+	for len(events) < limit && len(sent)+len(others) > 0 {
+		if len(sent) == 0 || len(others) > 0 && others[0].Seq < sent[0].Seq {
 			events, others = append(events, others[0]), others[1:]
 			continue
 		}
-		m := messages[0]
+		m := sent[0]
 		e, err := s.codec.Event(chat.RoomEvent{Room: m.Room, Seq: m.Seq, Fact: chat.MessageSent{Message: m}})
 		if err != nil {
 			return nil, err
 		}
-		events, messages = append(events, e), messages[1:]
+		events, sent = append(events, e), sent[1:]
 	}
 	for i := 1; i < len(events); i++ {
 		if events[i].Seq != events[i-1].Seq+1 {

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
@@ -19,7 +20,7 @@ const maxUnread = 1000
 const sqlRooms = `
 	SELECT p.room_id, p.name, p.kind, p.role, p.by_token, p.last_seq, u.unread,
 	       coalesce(rc.seq, 0), coalesce(f.muted, false), coalesce(f.hidden, false), coalesce(f.pinned, false),
-	       p.seq, p.id, p.sender_id, p.sender_name, p.content, p.type, coalesce(p.client_msg_id, ''), p.created_at
+	       p.seq, p.id, p.sender_id, p.sender_name, p.content, p.type, coalesce(p.client_msg_id, ''), p.created_at, ` + messages.Rare + `
 	FROM (
 		SELECT me.room_id, me.user_id, me.joined_seq, me.by_token, r.name, r.kind, r.last_seq,
 		       CASE WHEN r.owner_id = me.user_id THEN 'owner' ELSE me.role END AS role,
@@ -35,6 +36,7 @@ const sqlRooms = `
 		ORDER BY l.created_at DESC NULLS LAST, me.room_id
 		LIMIT $2
 	) AS p
+	LEFT JOIN LATERAL (SELECT * FROM messages WHERE room_id = p.room_id AND seq = p.seq LIMIT 1) AS m ON true ` + messages.Reply + `
 	LEFT JOIN receipts AS rc ON rc.room_id = p.room_id AND rc.user_id = p.user_id
 	LEFT JOIN room_prefs AS f ON f.room_id = p.room_id AND f.user_id = p.user_id
 	CROSS JOIN LATERAL (
@@ -74,12 +76,13 @@ func (s *Store) Rooms(ctx context.Context, user chat.UserID, page usecases.Rooms
 func scanSummary(row pgx.CollectableRow) (usecases.RoomSummary, error) {
 	var r usecases.RoomSummary
 	var head, marker int64
-	var last lastMessage
-	err := row.Scan((*string)(&r.Room), &r.Name, (*string)(&r.Kind), (*string)(&r.Role), &r.ByToken, &head, &r.Unread,
+	var last messages.Nullable
+	err := row.Scan(append([]any{
+		(*string)(&r.Room), &r.Name, (*string)(&r.Kind), (*string)(&r.Role), &r.ByToken, &head, &r.Unread,
 		&marker, &r.Prefs.Muted, &r.Prefs.Hidden, &r.Prefs.Pinned,
-		&last.seq, &last.id, &last.sender, &last.senderName, &last.content, &last.kind, &last.clientMsgID, &last.createdAt)
+	}, last.Into()...)...)
 	r.Head, r.Marker = uint64(head), uint64(marker) //nolint:gosec // count from 0
-	r.Last = last.message(r.Room)
+	r.Last = last.Message(r.Room)
 	return r, err
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/notifications"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
@@ -43,11 +44,15 @@ type Codec interface {
 // Store is usecases.Store on PostgreSQL. It is safe for concurrent use.
 type Store struct {
 	*notifications.Store
+	*messages.Table
 
 	pool   *pgxpool.Pool
 	shared *pg.Store // asks the pool
 	codec  Codec
 	quotas chat.Quotas
+
+	keepEdits bool // set before Open
+
 	opened atomic.Bool // the schema is there
 }
 
@@ -57,7 +62,13 @@ var _ usecases.Store = (*Store)(nil)
 // exist yet.
 func New(pool *pgxpool.Pool, codec Codec, quotas chat.Quotas) *Store {
 	s := &Store{pool: pool, shared: pg.NewStore(pool), codec: codec, quotas: quotas}
-	s.Store = notifications.New(pool, s.do)
+	s.Store, s.Table = notifications.New(pool, s.do), messages.New(pool, s.do)
+	return s
+}
+
+// KeepEdits says whether the Store keeps what messages were before they were edited. It is called before Open.
+func (s *Store) KeepEdits(keep bool) *Store {
+	s.keepEdits = keep
 	return s
 }
 

@@ -25,6 +25,8 @@ import (
 
 // Outbox is where events of committed transactions wait until the stream has them.
 type Outbox interface {
+	Erasures
+
 	// Claim takes due rows for a while, the oldest first. Rows may come with an error about others.
 	Claim(ctx context.Context, limit int) ([]chat.Outgoing, error)
 	// Done deletes rows.
@@ -52,9 +54,10 @@ type Publisher struct {
 	inbox  string // + token: where the stream answers
 	acks   chan *nats.Msg
 	done   chan chat.OutboxID // rows to delete
+	erase  chan struct{}      // something was deleted
 
 	// What fails for as long as PostgreSQL or the stream is away.
-	unread, unusable obs.Repeats
+	unread, unusable, unerased obs.Repeats
 
 	// Guarded by mu.
 	mu       sync.Mutex
@@ -113,8 +116,10 @@ func New(nc *nats.Conn, outbox Outbox, cfg Config, log *slog.Logger) (*Publisher
 	return &Publisher{
 		nc: nc, js: js, outbox: outbox, cfg: cfg, log: log, degraded: true,
 		inbox: nc.NewInbox() + ".", acks: make(chan *nats.Msg, maxWaiting), done: make(chan chat.OutboxID, doneQueue),
+		erase:   make(chan struct{}, 1),
 		waiting: map[string]*inflight{},
 		unread:  obs.Repeats{Log: log, Message: "outbox not read"}, unusable: obs.Repeats{Log: log, Message: "stream not usable"},
+		unerased: obs.Repeats{Log: log, Message: "deleted messages not erased from the stream, they will be"},
 	}, nil
 }
 
@@ -138,6 +143,7 @@ func (p *Publisher) Run(ctx context.Context) error {
 	loops.Go(func() { p.probeLoop(ctx) })
 	loops.Go(func() { p.relayLoop(ctx) })
 	loops.Go(func() { p.lagLoop(ctx) })
+	loops.Go(func() { p.eraseLoop(ctx) })
 	<-ctx.Done()
 	loops.Wait()
 	p.awaitAnswers()

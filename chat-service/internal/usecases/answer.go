@@ -34,7 +34,17 @@ func weigh(s string) int {
 }
 
 func weightOf(m *chat.Message) int {
-	return messageOverhead + weigh(m.Content) + weigh(m.Sender.Name) + len(m.Room)
+	n := messageOverhead + weigh(m.Content) + weigh(m.Sender.Name) + len(m.Room)
+	if x := m.Extras; x != nil {
+		n += messageOverhead + len(x.Data)
+		for _, user := range x.Mentioned {
+			n += len(user) + len(`"",`)
+		}
+		if x.ReplyTo != nil {
+			n += weigh(x.ReplyTo.Preview) + weigh(x.ReplyTo.Sender.Name) + len(x.ReplyTo.Sender.ID)
+		}
+	}
+	return n
 }
 
 func (n *Notification) weight() int {

@@ -27,12 +27,14 @@ type View struct {
 	Head     uint64
 	Messages []chat.Message // oldest first; of a member only
 	HasMore  bool
+	Newer    *bool                // whether there are newer ones, of a page around a message
 	Typing   []chat.TypingStarted // by others, when the user joins; not in the Store
 }
 
 // Page selects messages of a room. With After, the oldest after it; otherwise the newest, before Before if that is given.
 type Page struct {
 	Before, After *uint64
+	Around        *uint64 // in its middle; not for a Store
 	Limit         int
 	Granted       access.Rights // what who asks brings along
 }
@@ -85,6 +87,12 @@ type Store interface {
 	Prepare(commands []chat.Command) Transaction
 	// View reads head, role and messages of a room in one snapshot.
 	View(ctx context.Context, room chat.RoomID, user chat.UserID, page Page) (View, error)
+	// Messages reads some messages of a room, by sequence; those that there are not are left out.
+	Messages(ctx context.Context, room chat.RoomID, seqs []uint64) ([]chat.Message, error)
+	// Changes finds the messages that are new or have changed since a sequence.
+	Changes(ctx context.Context, room chat.RoomID, since uint64, limit int) (Changes, error)
+	// Former reads what a message was before its last edits, the oldest first.
+	Former(ctx context.Context, room chat.RoomID, seq uint64, limit int) ([]FormerMessage, error)
 	// Events reads the durable events after a sequence up to another (0 = head), without holes, and the head.
 	Events(ctx context.Context, room chat.RoomID, after, to uint64, limit int) ([]chat.EncodedEvent, uint64, error)
 	// Heads tells where rooms stand, and whether a user, if one is given, is a member of each; unknown rooms are left out.
@@ -163,6 +171,8 @@ type Publisher interface {
 	// Committed publishes the events of a committed transaction, in order. It cannot fail: what does not get through
 	// stays in the outbox.
 	Committed(out chat.Outgoing)
+	// Erase has the stream forget soon what was deleted.
+	Erase()
 	// Ephemeral publishes an event that is not stored.
 	Ephemeral(event chat.RoomEvent) error
 	// Broadcast publishes to every socket of a namespace.

@@ -93,6 +93,9 @@ func (s *Service) LeaveByCall(ctx context.Context, c Caller, room chat.RoomID, s
 // History reads a page of messages for who may read the room, oldest first. A limit of 0 means 50; at most 100 come.
 func (s *Service) History(ctx context.Context, c Caller, room chat.RoomID, page Page) (View, error) {
 	page.Limit, page.Granted = pageLimit(page.Limit, maxHistoryPage), c.granted(room)
+	if page.Around != nil {
+		return s.around(ctx, c, room, page)
+	}
 	view, err := s.store.View(ctx, room, c.User, page)
 	if err == nil {
 		err = view.Refuse(access.Read, time.Now())

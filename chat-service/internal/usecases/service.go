@@ -41,6 +41,7 @@ type Config struct {
 	Broadcast     BroadcastRight // who may send to a whole namespace; "" = everyone
 	MembershipTTL time.Duration  // how long an ephemeral event may trust a membership once read
 	Marks         MarksConfig
+	Messages      MessagesConfig
 }
 
 // BroadcastRight says who may send chat:message. Announcements are another thing: they are always the admins'.
@@ -110,6 +111,7 @@ type Draft struct {
 	Content     string
 	Type        string // "" = DefaultType
 	ClientMsgID string
+	Extras      *chat.Extras // of ReplyTo only the ID; nil = none
 }
 
 func (d *Draft) check() error {
@@ -122,6 +124,9 @@ func (d *Draft) check() error {
 		return fault.Newf(fault.Invalid, "type must have at most %d characters", chat.MaxType)
 	case len(d.ClientMsgID) > limits.ClientMsgIDBytes || utf8.RuneCountInString(d.ClientMsgID) > limits.ClientMsgIDChars:
 		return fault.Newf(fault.Invalid, "clientMsgId must have at most %d characters", limits.ClientMsgIDChars)
+	}
+	if err := checkExtras(d.Extras); err != nil {
+		return err
 	}
 	if err := chat.CheckText("content", d.Content); err != nil {
 		return err
@@ -143,7 +148,7 @@ func (s *Service) Send(c Caller, d Draft, done func(chat.Outcome)) error {
 	room, socket := d.Room, c.Socket // all that is kept until the commit
 	return s.writer.Submit(chat.Send{
 		Origin:  c.in(room),
-		Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID,
+		Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID, Extras: d.Extras,
 	}, func(o chat.Outcome) {
 		if o.Err == nil {
 			s.typing.Stop(room, socket)
@@ -157,7 +162,7 @@ func (s *Service) Post(ctx context.Context, user chat.UserID, d Draft) (chat.Out
 	if err := d.check(); err != nil {
 		return chat.Outcome{}, err
 	}
-	c := chat.Send{Origin: chat.Origin{Room: d.Room, User: user}, Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID}
+	c := chat.Send{Origin: chat.Origin{Room: d.Room, User: user}, Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID, Extras: d.Extras}
 	if user == chat.System {
 		c.System, c.Name.Text = true, chat.SystemName
 	}

@@ -16,7 +16,7 @@ import (
 // The functions below read the arguments of one client event each. What is wrong is fault Invalid and names the
 // field; unknown fields are ignored.
 
-// MessageSend reads `{ roomId, content, type?, clientMsgId? }`.
+// MessageSend reads `{ roomId, content, type?, clientMsgId?, data?, format?, replyTo?, mentions? }`.
 func MessageSend(args []byte) (usecases.Draft, error) {
 	o, err := firstObject(args)
 	if err != nil {
@@ -36,6 +36,10 @@ func MessageSend(args []byte) (usecases.Draft, error) {
 	if d.ClientMsgID, given, err = o.string("clientMsgId"); err == nil && given && d.ClientMsgID == "" {
 		err = fault.New(fault.Invalid, "clientMsgId must not be empty")
 	}
+	if err != nil {
+		return d, err
+	}
+	d.Extras, err = o.extras()
 	return d, err
 }
 
@@ -78,15 +82,7 @@ func RoomJoin(args []byte) (usecases.JoinRequest, error) {
 
 // MessageRead reads `{ roomId, messageId }`.
 func MessageRead(args []byte) (chat.RoomID, chat.MessageID, error) {
-	o, room, err := objectOfRoom(args)
-	if err != nil {
-		return "", chat.MessageID{}, err
-	}
-	raw, err := o.mustString("messageId")
-	if err != nil {
-		return "", chat.MessageID{}, err
-	}
-	id, err := chat.ParseMessageID(raw)
+	_, room, id, err := objectOfMessage(args)
 	return room, id, err
 }
 
@@ -117,7 +113,7 @@ func MessageReaders(args []byte) (chat.RoomID, usecases.ReadersPage, error) {
 	return room, p, err
 }
 
-// MessageHistory reads `{ roomId, before?, after?, limit? }`.
+// MessageHistory reads `{ roomId, before?, after?, around?, limit? }`.
 func MessageHistory(args []byte) (chat.RoomID, usecases.Page, error) {
 	var p usecases.Page
 	o, room, err := objectOfRoom(args)
@@ -128,6 +124,9 @@ func MessageHistory(args []byte) (chat.RoomID, usecases.Page, error) {
 		return "", p, err
 	}
 	if p.After, err = o.sequence("after"); err != nil {
+		return "", p, err
+	}
+	if p.Around, err = o.place("around"); err != nil {
 		return "", p, err
 	}
 	p.Limit, err = o.limit()
@@ -186,7 +185,12 @@ func Anything(args []byte) ([]byte, error) {
 
 // Data checks the data of a notification, which is kept and passed on as it is.
 func Data(data []byte) ([]byte, error) {
-	switch err := rawjson.Valid(data, maxDataDepth); {
+	return checkObject(data, maxDataDepth)
+}
+
+// checkObject checks that JSON is an object.
+func checkObject(data []byte, depth int) ([]byte, error) {
+	switch err := rawjson.Valid(data, depth); {
 	case errors.Is(err, rawjson.ErrTooDeep):
 		return nil, fault.New(fault.Invalid, "data is nested too deeply")
 	case err != nil || data[rawjson.SkipSpace(data, 0)] != '{':

@@ -17,6 +17,8 @@ import (
 // The events that the service emits; docs/events.md has their payloads.
 const (
 	messageNew   = "message:new"
+	edited       = "message:edited"
+	deleted      = "message:deleted"
 	userJoined   = "room:user-joined"
 	userLeft     = "room:user-left"
 	roleChanged  = "room:role"
@@ -99,6 +101,10 @@ func emit(e chat.RoomEvent) *eventv1.Emit {
 	switch f := e.Fact.(type) {
 	case chat.MessageSent:
 		return &eventv1.Emit{Event: messageNew, Args: MessageArgs(&f.Message)}
+	case chat.MessageEdited:
+		return &eventv1.Emit{Event: edited, Args: editedArgs(e, &f.Message)}
+	case chat.MessageDeleted:
+		return &eventv1.Emit{Event: deleted, Args: deletedMessageArgs(e, f)}
 	case chat.UserJoined:
 		return &eventv1.Emit{Event: userJoined, Args: joinedArgs(e, f)}
 	case chat.UserLeft:

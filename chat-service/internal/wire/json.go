@@ -24,8 +24,11 @@ func SendAck(o chat.Outcome) []byte {
 	b = append(b, `","seq":`...)
 	b = strconv.AppendUint(b, o.Seq, 10)
 	b = append(b, `,"createdAt":"`...)
-	b = isotime.Append(b, o.CreatedAt)
-	return append(b, `"}]`...)
+	b = append(isotime.Append(b, o.CreatedAt), '"')
+	if o.N > 0 {
+		b = strconv.AppendUint(append(b, `,"n":`...), o.N, 10)
+	}
+	return append(b, `}]`...)
 }
 
 // JoinAck is the ack of room:join.
@@ -54,6 +57,9 @@ func HistoryAck(v usecases.View) []byte {
 	b = appendMessages(b, v.Messages)
 	b = append(b, `,"hasMore":`...)
 	b = strconv.AppendBool(b, v.HasMore)
+	if v.Newer != nil {
+		b = strconv.AppendBool(append(b, `,"hasNewer":`...), *v.Newer)
+	}
 	return append(b, `}]`...)
 }
 
@@ -120,6 +126,9 @@ func sizeHint(messages []chat.Message) int {
 	size := 64
 	for i := range messages {
 		size += 320 + len(messages[i].Content)
+		if x := messages[i].Extras; x != nil {
+			size += 320 + len(x.Data)
+		}
 	}
 	return size
 }
@@ -142,11 +151,11 @@ func appendMessage(b []byte, m *chat.Message) []byte {
 	b = rawjson.AppendString(b, string(m.Room))
 	b = append(b, `,"seq":`...)
 	b = strconv.AppendUint(b, m.Seq, 10)
-	b = append(b, `,"sender":{"id":`...)
-	b = rawjson.AppendString(b, string(m.Sender.ID))
-	b = append(b, `,"name":`...)
-	b = rawjson.AppendString(b, m.Sender.Name)
-	b = append(b, `},"content":`...)
+	if m.N > 0 {
+		b = strconv.AppendUint(append(b, `,"n":`...), m.N, 10)
+	}
+	b = appendSender(append(b, `,"sender":`...), m.Sender)
+	b = append(b, `,"content":`...)
 	b = rawjson.AppendString(b, m.Content)
 	b = append(b, `,"type":`...)
 	b = rawjson.AppendString(b, m.Type)
@@ -159,6 +168,12 @@ func appendMessage(b []byte, m *chat.Message) []byte {
 	}
 	if m.Sender.ID == chat.System {
 		b = append(b, `,"system":true`...)
+	}
+	if m.Changed > 0 {
+		b = strconv.AppendUint(append(b, `,"changed":`...), m.Changed, 10)
+	}
+	if m.Extras != nil {
+		b = appendExtras(b, m.Extras)
 	}
 	return append(b, '}')
 }

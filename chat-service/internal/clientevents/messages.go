@@ -1,0 +1,84 @@
+package clientevents
+
+import (
+	"context"
+
+	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
+	"github.com/starling-chat/starling/chat-service/internal/wire"
+	"github.com/starling-chat/starling/platform/eventserver"
+)
+
+// messageRoutes are those of what is done to messages that were sent.
+func (e events) messageRoutes(both []string) []eventserver.Route {
+	return []eventserver.Route{
+		{Event: "message:edit", Namespaces: both, Repeatable: true, Write: writeBy(repeatedByKey, e.edit)},
+		{Event: "message:delete", Namespaces: both, Repeatable: true, Write: writeBy(keyed, e.deleteMessage)},
+		{Event: "message:get", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.messages)},
+		{Event: "message:changes", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.changes)},
+		{Event: "message:edits", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.edits)},
+	}
+}
+
+// sequence answers what changes a message.
+func sequence(done func(*eventserver.Reply, error)) func(chat.Outcome) {
+	return func(o chat.Outcome) {
+		if o.Err != nil {
+			done(nil, o.Err)
+			return
+		}
+		done(ack(wire.SeqAck(o.Seq)), nil)
+	}
+}
+
+func (e events) edit(c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+	edit, err := wire.MessageEdit(r.Args)
+	if err != nil {
+		return err
+	}
+	return e.service.Edit(c, edit, sequence(done))
+}
+
+func (e events) deleteMessage(c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+	room, id, err := wire.MessageRead(r.Args)
+	if err != nil {
+		return err
+	}
+	return e.service.DeleteMessage(c, room, id, sequence(done))
+}
+
+func (e events) messages(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	room, ids, err := wire.MessageGet(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	list, more, err := e.service.Messages(ctx, c, room, ids)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.MessagesAck(list, more)), nil
+}
+
+func (e events) changes(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	room, since, limit, err := wire.MessageChanges(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	view, err := e.service.MessageChanges(ctx, c, room, since, limit)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.ChangesAck(view)), nil
+}
+
+func (e events) edits(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	room, id, err := wire.MessageRead(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	list, err := e.service.Edits(ctx, c, room, id)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.EditsAck(list)), nil
+}
