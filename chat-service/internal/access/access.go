@@ -60,6 +60,7 @@ const (
 	Read                // messages, events, receipts of others, who is there
 	Attend              // as a member: say how far one has read
 	Speak               // as a member: store a message, or say what is not stored
+	React               // as a member: react to what was said
 	Moderate            // as a member: manage the room and its members
 	Own                 // as an owner: end the room
 )
@@ -110,14 +111,15 @@ func (s *Standing) Refuse(act Act, at time.Time) error {
 func (s *Standing) Counts() bool { return s.Member && (!s.ByToken || s.Granted.MayCount()) }
 
 func (s *Standing) refuseMember(act Act, at time.Time) error {
+	says := act == Speak || act == React
 	switch {
-	case act == Speak && s.Archived:
+	case says && s.Archived:
 		return Archived()
-	case act == Speak && s.MutedUntil.After(at) && s.Kind == Direct: // by nobody else than one of the two
+	case says && s.MutedUntil.After(at) && s.Kind == Direct: // by nobody else than one of the two
 		return Blocked()
-	case act == Speak && s.MutedUntil.After(at):
+	case says && s.MutedUntil.After(at):
 		return &fault.Error{Kind: fault.Forbidden, Reason: fault.ReasonMuted, Message: "You are muted in this room", Until: ending(s.MutedUntil)}
-	case act == Speak && s.ByToken && !s.Granted.has(MaySend):
+	case says && s.ByToken && !s.Granted.has(MaySend):
 		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "The token does not let its user send in this room")
 	case act == Speak && s.Send.Above(s.Role):
 		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "Your role in the room may not say anything here")

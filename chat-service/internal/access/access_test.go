@@ -61,11 +61,11 @@ func expected(kind Kind, v visitor, r restriction, act Act) string {
 		return "ok"
 	case r.banned > 0:
 		return "forbidden banned"
-	case member && act == Speak && r.muted > 0 && kind == Direct: // nobody is a moderator there
+	case member && says(act) && r.muted > 0 && kind == Direct: // nobody is a moderator there
 		return "forbidden blocked"
-	case member && act == Speak && r.muted > 0:
+	case member && says(act) && r.muted > 0:
 		return "forbidden muted"
-	case member && act == Speak && v.byToken && v.granted&MaySend == 0:
+	case member && says(act) && v.byToken && v.granted&MaySend == 0:
 		return "forbidden not_allowed"
 	case member && act == Moderate && v.role == RoleMember, member && act == Own && v.role != RoleOwner:
 		return "forbidden not_allowed"
@@ -82,6 +82,9 @@ func expected(kind Kind, v visitor, r restriction, act Act) string {
 	}
 	return "forbidden"
 }
+
+// says tells acts that nobody does who is muted.
+func says(act Act) bool { return act == Speak || act == React }
 
 // visitors are all who may ask.
 func visitors() (all []visitor) {
@@ -153,7 +156,7 @@ func TestSettingsAndArchive(t *testing.T) {
 					for act := Look; act <= Own; act++ {
 						want := expected(kind, visitor{role: role}, restriction{}, act)
 						switch {
-						case archived && (act == Speak && role != "" || act == Enter && role == "" && kind == Public):
+						case archived && (says(act) && role != "" || act == Enter && role == "" && kind == Public):
 							want = "forbidden archived"
 						case act == Speak && role != "" && rank(send) > rank(role):
 							want = "forbidden not_allowed"

@@ -34,6 +34,8 @@ type Needs struct {
 	Keys    []KeyID      // of requests that may have been answered before
 
 	Messages []MessageRef // that are to be read
+	Reactors []Reactor    // whose reactions have to be known
+	Pins     []RoomID     // whose pinned messages are to be counted
 
 	repeats bool // they were
 }
@@ -57,7 +59,7 @@ func NeedsOf(commands []Command, repeats bool) Needs {
 	n.Owners, n.Company, n.Logs, n.Infos = unique(n.Owners), unique(n.Company), unique(n.Logs), unique(n.Infos)
 	n.Counts, n.Usage = unique(n.Counts), unique(n.Usage)
 	n.Prefs, n.Blocks, n.Invites, n.Keys = unique(n.Prefs), unique(n.Blocks), unique(n.Invites), unique(n.Keys)
-	n.Names, n.Messages = Newest(n.Names), unique(n.Messages)
+	n.Names, n.Messages, n.Reactors, n.Pins = Newest(n.Names), unique(n.Messages), unique(n.Reactors), unique(n.Pins)
 	return n
 }
 
@@ -101,6 +103,8 @@ type State struct {
 
 	Messages  map[MessageRef]Message // of Needs.Messages, those that exist
 	KeepEdits bool                   // what a message was before an edit is kept
+	Reacted   map[Reactor][]string   // of Needs.Reactors, the keys
+	Pins      map[RoomID]int         // of Needs.Pins
 }
 
 // Room is the state of a room that a batch may change.
@@ -162,6 +166,8 @@ type Changes struct {
 	Answers []NewAnswer
 	// Messages are those that have changed, as they are now.
 	Messages []*ChangedMessage
+	// Reactions are from now on, or no longer, in order.
+	Reactions []ChangedReaction
 	// Unmade are rooms of State.Fresh that no command made after all: to be deleted.
 	Unmade []RoomID
 }
@@ -231,6 +237,7 @@ type batch struct {
 	usage   map[UserID]Usage // that has changed
 
 	altered  map[MessageRef]*ChangedMessage
+	reacted  map[Reactor][]string // that have changed
 	tellings []telling
 	blocks   map[Pair]bool
 	invites  map[InviteHash]Invitation
@@ -243,6 +250,7 @@ type changingRoom struct {
 	changed bool
 	inherit bool
 	grown   int // by so many members
+	pinned  int // so many messages more
 }
 
 type changingMember struct {

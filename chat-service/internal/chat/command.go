@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/message"
 )
 
 // Command is one write that takes a number of a room's sequence: such as Send or Join. A Command is a value that nobody changes.
@@ -111,5 +112,8 @@ type Details struct {
 	Room  RoomID     // that was made (Create)
 	Until time.Time  // the end of the invitation (Invite)
 	Salt  InviteSalt // of the invite (Invite)
-	Parts []Outcome  // of each command (Keyed with Each)
+	Parts []Outcome  // of each command (Keyed with Each, Reactions)
+
+	Reactions message.Counts // of the message (React)
+	Mine      []string       // keys with which the user has reacted to it (React)
 }

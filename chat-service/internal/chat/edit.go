@@ -135,6 +135,9 @@ func (c DeleteMessage) decide(b *batch) Outcome {
 		return Outcome{Position: Position{Seq: m.Version()}}
 	}
 	author := m.Sender.ID
+	if !m.extras().PinnedAt.IsZero() {
+		r.pinned--
+	}
 	changed := b.alter(m, b.next(c.Room, r))
 	changed.Content, changed.Former, changed.Body, changed.Gone = "", nil, true, true
 	changed.Extras = &Extras{DeletedAt: b.state.At, DeletedBy: c.User}

@@ -38,6 +38,9 @@ type Extras struct {
 	Mentioned    []UserID
 	MentionsRoom bool
 
+	Reactions           message.Counts
+	Mine                []string  // keys of reactions; only in what is read for a user
+	PinnedAt            time.Time // zero = it is not
 	EditedAt, DeletedAt time.Time // zero = never
 	DeletedBy           UserID
 }
@@ -78,9 +81,13 @@ func RefOf(room RoomID, id MessageID) MessageRef { return MessageRef{room, SeqOf
 type ChangedMessage struct {
 	Message
 
-	Body   bool      // what it says has changed
-	Gone   bool      // it was deleted: nothing of what it said is to be left anywhere
-	Former []Message // what it was before, to be kept
+	Body    bool      // what it says has changed
+	Counted bool      // its reactions have
+	Pinned  bool      // whether it is pinned has
+	Gone    bool      // it was deleted: nothing of what it said is to be left anywhere
+	Former  []Message // what it was before, to be kept
+
+	reactions *ReactionsChanged // the last fact of the message in the batch, if it is one
 }
 
 // message gives a message as it is by now; nil: there is none.
@@ -106,7 +113,7 @@ func (b *batch) alter(m *Message, by uint64) *ChangedMessage {
 		b.altered[m.ref()] = c
 		b.changes.Messages = append(b.changes.Messages, c)
 	}
-	c.Changed, c.Extras = by, c.extras()
+	c.Changed, c.Extras, c.reactions = by, c.extras(), nil
 	return c
 }
 

@@ -75,6 +75,8 @@ const (
 
 	actEdit          = "edit-message"
 	actDeleteMessage = "delete-message"
+	actPin           = "pin"
+	actUnpin         = "unpin"
 )
 
 // Why somebody is no member any more, in UserLeft.

@@ -14,6 +14,11 @@ func (e events) messageRoutes(both []string) []eventserver.Route {
 	return []eventserver.Route{
 		{Event: "message:edit", Namespaces: both, Repeatable: true, Write: writeBy(repeatedByKey, e.edit)},
 		{Event: "message:delete", Namespaces: both, Repeatable: true, Write: writeBy(keyed, e.deleteMessage)},
+		{Event: "message:react", Namespaces: both, Repeatable: true, Write: write(e.react(false))},
+		{Event: "message:unreact", Namespaces: both, Repeatable: true, Write: write(e.react(true))},
+		{Event: "message:pin", Namespaces: both, Repeatable: true, Write: writeBy(keyed, e.pin(false))},
+		{Event: "message:unpin", Namespaces: both, Repeatable: true, Write: writeBy(keyed, e.pin(true))},
+		{Event: "message:pins", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.pins)},
 		{Event: "message:get", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.messages)},
 		{Event: "message:changes", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.changes)},
 		{Event: "message:edits", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.edits)},
@@ -81,4 +86,45 @@ func (e events) edits(ctx context.Context, c usecases.Caller, r *eventserver.Req
 		return nil, err
 	}
 	return ack(wire.EditsAck(list)), nil
+}
+
+// react begins or ends it.
+func (e events) react(off bool) func(usecases.Caller, *eventserver.Request, func(*eventserver.Reply, error)) error {
+	return func(c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+		react, err := wire.MessageReact(r.Args)
+		if err != nil {
+			return err
+		}
+		react.Off = off
+		return e.service.React(c, react, func(o chat.Outcome) {
+			if o.Err != nil {
+				done(nil, o.Err)
+				return
+			}
+			done(ack(wire.ReactAck(o)), nil)
+		})
+	}
+}
+
+// pin begins or ends it.
+func (e events) pin(off bool) func(usecases.Caller, *eventserver.Request, func(*eventserver.Reply, error)) error {
+	return func(c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
+		room, id, err := wire.MessageRead(r.Args)
+		if err != nil {
+			return err
+		}
+		return e.service.Pin(c, chat.Pin{Origin: chat.Origin{Room: room}, Message: id, Off: off}, sequence(done))
+	}
+}
+
+func (e events) pins(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	room, after, limit, err := wire.MessagePins(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	list, more, err := e.service.Pins(ctx, c, room, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.PinsAck(list, more)), nil
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/proto/fault"
@@ -174,7 +173,7 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, err
 		steps = append(steps, readRepeats(needs.Repeats, &state))
 	}
 	if len(needs.Messages) > 0 {
-		steps = append(steps, stepsOf([]messages.Step{messages.LookUp(needs.Messages, &state)})...)
+		steps = append(steps, messageNeeds(&needs, &state)...)
 	}
 	if a.tried != nil {
 		steps = append(steps, a.readTried(&state))

@@ -102,7 +102,7 @@ func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time)
 	if e := events; len(e.rooms) > 0 {
 		steps = append(steps, step{sql: sqlInsertEvents, args: []any{e.rooms, e.seqs, e.payloads}})
 	}
-	steps = append(append(steps, events.others...), messageSteps(changes.Messages)...)
+	steps = append(append(steps, events.others...), messageSteps(changes)...)
 	steps = append(steps, membershipSteps(changes)...)
 	steps = append(steps, moderationSteps(changes, at)...)
 	steps = append(append(append(steps, roomSteps(changes.Rooms)...), ownSteps(changes)...), told...)
@@ -233,8 +233,22 @@ func stepsOf(list []messages.Step) []step {
 	return steps
 }
 
-func messageSteps(changed []*chat.ChangedMessage) (steps []step) {
-	for _, c := range changed {
+// messageNeeds reads messages, and what there is to know about them.
+func messageNeeds(needs *chat.Needs, state *chat.State) []step {
+	steps := []messages.Step{messages.LookUp(needs.Messages, state)}
+	if len(needs.Reactors) > 0 {
+		steps = append(steps, messages.LookUpReactions(needs.Reactors, state))
+	}
+	if len(needs.Pins) > 0 {
+		steps = append(steps, messages.CountPins(needs.Pins, state))
+	}
+	return stepsOf(steps)
+}
+
+// messageSteps stores reactions before what may delete them.
+func messageSteps(changes *chat.Changes) []step {
+	steps := stepsOf(messages.React(changes.Reactions))
+	for _, c := range changes.Messages {
 		steps = append(steps, stepsOf(messages.Change(c))...)
 	}
 	return steps

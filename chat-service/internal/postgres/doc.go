@@ -20,7 +20,7 @@
 //	blocks       who has blocked whom
 //	invites      what is kept of invites
 //	answers      to requests with an idempotency key, for a day
-//	changed_messages, replies, message_edits, erasures   what is kept of messages that are edited, deleted or answered: package messages
+//	changed_messages, replies, message_edits, reactions, pins, erasures   what is kept beside messages: package messages
 //	outbox       one row a transaction: its events, until the stream has them
 //	notifications, which package notifications has
 //

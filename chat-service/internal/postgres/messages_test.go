@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -290,5 +291,61 @@ func TestNumbersOfOlderReleases(t *testing.T) {
 	}
 	if outcomes, _ = commit(t, s, join("r", "cid"), send("r", "ann", "three", "")); outcomes[1].N != 5 || outcomes[1].Seq != 6 {
 		t.Errorf("n = %d, seq %d, want 5 and 6", outcomes[1].N, outcomes[1].Seq)
+	}
+}
+
+// TestReactionRows: the counts with a message are those of the rows, under racing replicas too, and nothing of them outlives the message.
+func TestReactionRows(t *testing.T) {
+	cfg := database(t)
+	s := open(t, cfg)
+	outcomes, _ := commit(t, s, join("r", "ann"), send("r", "ann", "x", ""), send("r", "ann", "y", ""))
+	id, other := outcomes[1].ID, outcomes[2].ID
+	react := func(user chat.UserID, of chat.MessageID, key string, off bool) chat.React {
+		return chat.React{Origin: by("r", user), Message: of, Key: key, Off: off}
+	}
+	const users = 40
+	replicas := []*usecases.Writer{writer(t, open(t, cfg), nowhere{}), writer(t, open(t, cfg), nowhere{})}
+	var all sync.WaitGroup
+	for i := range users {
+		all.Go(func() {
+			user := chat.UserID(fmt.Sprint("user ", i))
+			for _, c := range []chat.Command{join("r", user), react(user, id, "a", false), react(user, id, "b", false), react(user, id, "a", false), react(user, id, "b", i%2 == 0)} {
+				if _, err := replicas[i%2].Do(context.Background(), c); err != nil {
+					t.Errorf("%s: %v", user, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	commit(t, s, react("ann", other, "c", false), react("ann", other, "c", true), react("ann", other, "d", false), chat.Pin{Origin: by("r", "ann"), Message: id}, chat.Pin{Origin: by("r", "ann"), Message: other})
+	list := history(t, s, "r", "ann")
+	got := map[string]int{}
+	for _, c := range list[0].Extras.Reactions {
+		got[c.Key] = c.N
+	}
+	if diff := cmp.Diff(map[string]int{"a": users, "b": users / 2}, got); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
+	}
+	mine, err := s.Mine(t.Context(), chat.Membership{Room: "r", User: "user 1"}, []uint64{list[0].Seq, list[1].Seq})
+	if diff := cmp.Diff(map[uint64][]string{list[0].Seq: {"a", "b"}}, mine); diff != "" || err != nil {
+		t.Errorf("Mine: %v (-want +got):\n%s", err, diff)
+	}
+	if mine, _ = s.Mine(t.Context(), chat.Membership{Room: "r", User: "ann"}, []uint64{list[1].Seq}); !cmp.Equal(mine, map[uint64][]string{list[1].Seq: {"d"}}) {
+		t.Errorf("ann's are %v", mine)
+	}
+	pins, err := s.Pins(t.Context(), "r", 0, 10)
+	if err != nil || len(pins) != 2 || pins[0].Extras.PinnedAt.IsZero() || pins[0].ID != id {
+		t.Errorf("Pins = %+v, %v", pins, err)
+	}
+	seqs(t, s, "r")
+	commit(t, s, chat.Pin{Origin: by("r", "ann"), Message: other, Off: true}, chat.DeleteMessage{Origin: by("r", "ann"), Message: id})
+	if pins, _ = s.Pins(t.Context(), "r", 0, 10); len(pins) != 0 {
+		t.Errorf("Pins = %+v in the end", pins)
+	}
+	if mine, _ = s.Mine(t.Context(), chat.Membership{Room: "r", User: "user 1"}, []uint64{list[0].Seq}); len(mine) != 0 {
+		t.Errorf("of a deleted message %v is left", mine)
+	}
+	if last := history(t, s, "r", "ann")[0].Extras; last.Reactions != nil || !last.PinnedAt.IsZero() {
+		t.Errorf("the tombstone has %+v", last)
 	}
 }

@@ -37,6 +37,9 @@ func weightOf(m *chat.Message) int {
 	n := messageOverhead + weigh(m.Content) + weigh(m.Sender.Name) + len(m.Room)
 	if x := m.Extras; x != nil {
 		n += messageOverhead + len(x.Data)
+		for _, count := range x.Reactions {
+			n += weigh(count.Key) + len(`{"key":"","count":123456,"mine":true},`)
+		}
 		for _, user := range x.Mentioned {
 			n += len(user) + len(`"",`)
 		}

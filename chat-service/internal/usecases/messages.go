@@ -120,7 +120,7 @@ func (s *Service) MessageChanges(ctx context.Context, c Caller, room chat.RoomID
 		}
 		v.Messages = append(v.Messages, list[at])
 	}
-	return v, nil
+	return v, s.showMine(ctx, c, room, v.Messages)
 }
 
 // Messages gives who may read the room some of its messages, as they are now, by sequence. Those that there are not are left out. more tells
@@ -137,10 +137,13 @@ func (s *Service) Messages(ctx context.Context, c Caller, room chat.RoomID, ids 
 		seqs[i] = chat.SeqOf(id)
 	}
 	list, err = s.store.Messages(ctx, room, seqs)
+	if err != nil {
+		return nil, false, err
+	}
 	list = slices.DeleteFunc(list, func(m chat.Message) bool { return !slices.Contains(ids, m.ID) })
 	view := View{Messages: list}
 	view.fit(maxPageWeight, true)
-	return view.Messages, view.HasMore, err
+	return view.Messages, view.HasMore, s.showMine(ctx, c, room, view.Messages)
 }
 
 // FormerMessage is what a message was before an edit.
@@ -187,5 +190,56 @@ func (s *Service) around(ctx context.Context, c Caller, room chat.RoomID, page P
 	view.fit(maxPageWeight/2, false)
 	newer.fit(maxPageWeight/2, true)
 	view.Messages, view.Newer = append(view.Messages, newer.Messages...), new(newer.HasMore)
-	return view, nil
+	return view, s.showMine(ctx, c, room, view.Messages)
+}
+
+// showMine gives messages that are read for a user which reactions are its own.
+func (s *Service) showMine(ctx context.Context, c Caller, room chat.RoomID, list []chat.Message) error {
+	var seqs []uint64
+	for i := range list {
+		if x := list[i].Extras; x != nil && len(x.Reactions) > 0 {
+			seqs = append(seqs, list[i].Seq)
+		}
+	}
+	if len(seqs) == 0 || c.User == chat.System {
+		return nil
+	}
+	keys, err := s.store.Mine(ctx, c.of(room), seqs)
+	for i := range list {
+		if mine := keys[list[i].Seq]; len(mine) > 0 {
+			list[i].Extras.Mine = mine
+		}
+	}
+	return err
+}
+
+// React has the caller react to a message, or no longer.
+func (s *Service) React(c Caller, r chat.React, done func(chat.Outcome)) error {
+	if err := message.CheckKey(r.Key); err != nil {
+		return err
+	}
+	r.Origin = c.in(r.Room)
+	return s.reactions.React(r, done)
+}
+
+// Pin has a message shown among those that a room holds on to, or no longer, and gives the sequence of the change.
+func (s *Service) Pin(c Caller, p chat.Pin, done func(chat.Outcome)) error {
+	p.Origin = c.in(p.Room)
+	return s.writer.Submit(c.keyed(p), done)
+}
+
+// Pins gives who may read the room its pinned messages behind a sequence, by sequence; more tells that there are others behind them.
+func (s *Service) Pins(ctx context.Context, c Caller, room chat.RoomID, after uint64, limit int) (list []chat.Message, more bool, err error) {
+	if err := s.members.require(ctx, c, room, access.Read); err != nil {
+		return nil, false, err
+	}
+	limit = pageLimit(limit, chat.MaxPins)
+	list, err = s.store.Pins(ctx, room, after, limit+1)
+	if err != nil {
+		return nil, false, err
+	}
+	view := View{Messages: list, HasMore: len(list) > limit}
+	view.Messages = view.Messages[:min(len(list), limit)]
+	view.fit(maxPageWeight, true)
+	return view.Messages, view.HasMore, s.showMine(ctx, c, room, view.Messages)
 }

@@ -93,6 +93,10 @@ type Store interface {
 	Changes(ctx context.Context, room chat.RoomID, since uint64, limit int) (Changes, error)
 	// Former reads what a message was before its last edits, the oldest first.
 	Former(ctx context.Context, room chat.RoomID, seq uint64, limit int) ([]FormerMessage, error)
+	// Mine tells with which keys a user has reacted to some messages of a room, by sequence.
+	Mine(ctx context.Context, m chat.Membership, seqs []uint64) (map[uint64][]string, error)
+	// Pins lists the pinned messages of a room behind a sequence, by sequence.
+	Pins(ctx context.Context, room chat.RoomID, after uint64, limit int) ([]chat.Message, error)
 	// Events reads the durable events after a sequence up to another (0 = head), without holes, and the head.
 	Events(ctx context.Context, room chat.RoomID, after, to uint64, limit int) ([]chat.EncodedEvent, uint64, error)
 	// Heads tells where rooms stand, and whether a user, if one is given, is a member of each; unknown rooms are left out.

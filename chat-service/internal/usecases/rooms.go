@@ -60,7 +60,7 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 		if view.Counts() {
 			view.fit(maxJoinWeight, page.After != nil)
 			view.Typing = s.typing.Typists(r.Room, c.User)
-			return view, nil
+			return view, s.showMine(ctx, c, r.Room, view.Messages)
 		}
 		if _, err := s.writer.Do(ctx, join); err != nil {
 			return View{}, err
@@ -104,7 +104,7 @@ func (s *Service) History(ctx context.Context, c Caller, room chat.RoomID, page 
 		return View{}, err
 	}
 	view.fit(maxPageWeight, page.After != nil)
-	return view, nil
+	return view, s.showMine(ctx, c, room, view.Messages)
 }
 
 // Members lists the users of a room for who may read it.

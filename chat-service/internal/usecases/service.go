@@ -9,6 +9,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/reactions"
 	"github.com/starling-chat/starling/chat-service/internal/typing"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/limits"
@@ -25,6 +26,7 @@ type Service struct {
 	publisher Publisher
 	members   *members
 	typing    *typing.Tracker
+	reactions *reactions.Folder
 	evictor   Evictor
 	cfg       Config
 	log       *slog.Logger
@@ -79,8 +81,10 @@ const notificationsPerReceipt = 10
 func NewService(store Store, writer *Writer, publisher Publisher, typists *typing.Tracker, evictor Evictor, cfg Config, log *slog.Logger) *Service {
 	return &Service{
 		store: store, writer: writer, publisher: publisher, typing: typists, evictor: evictor, cfg: cfg, log: log,
-		acts:    make(chan struct{}, maxActs),
-		members: newMembers(store, cfg.MembershipTTL),
+		acts: make(chan struct{}, maxActs),
+
+		reactions: reactions.New(writer.Submit),
+		members:   newMembers(store, cfg.MembershipTTL),
 		receipts: newGroup("receipts", store.MarkRead, groupConfig[Receipt]{
 			weigh: func(Receipt) int { return 1 },
 			most:  cfg.Marks.BatchMax, queue: cfg.Marks.Queue, timeout: cfg.Marks.Timeout,
@@ -99,6 +103,7 @@ func (s *Service) Run(ctx context.Context) error {
 	groups.Go(func() { s.receipts.run(ctx) })
 	groups.Go(func() { s.marks.run(ctx) })
 	groups.Wait()
+	s.reactions.Close()
 	for range maxActs { // those under way are awaited, and no more begin
 		s.acts <- struct{}{}
 	}

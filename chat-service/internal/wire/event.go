@@ -19,6 +19,9 @@ const (
 	messageNew   = "message:new"
 	edited       = "message:edited"
 	deleted      = "message:deleted"
+	reacted      = "message:reactions"
+	pinned       = "message:pinned"
+	unpinned     = "message:unpinned"
 	userJoined   = "room:user-joined"
 	userLeft     = "room:user-left"
 	roleChanged  = "room:role"
@@ -105,6 +108,10 @@ func emit(e chat.RoomEvent) *eventv1.Emit {
 		return &eventv1.Emit{Event: edited, Args: editedArgs(e, &f.Message)}
 	case chat.MessageDeleted:
 		return &eventv1.Emit{Event: deleted, Args: deletedMessageArgs(e, f)}
+	case *chat.ReactionsChanged:
+		return &eventv1.Emit{Event: reacted, Args: reactionsArgs(e, f)}
+	case chat.MessagePinned:
+		return pinnedEmit(e, f)
 	case chat.UserJoined:
 		return &eventv1.Emit{Event: userJoined, Args: joinedArgs(e, f)}
 	case chat.UserLeft:

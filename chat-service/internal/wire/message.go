@@ -276,10 +276,7 @@ func editedArgs(e chat.RoomEvent, m *chat.Message) []byte {
 
 // deletedMessageArgs writes `[{ roomId, seq, messageId, by, deletedAt }]`.
 func deletedMessageArgs(e chat.RoomEvent, f chat.MessageDeleted) []byte {
-	b := rawjson.AppendString([]byte(`[{"roomId":`), string(e.Room))
-	b = strconv.AppendUint(append(b, `,"seq":`...), e.Seq, 10)
-	b = appendUUID(append(b, `,"messageId":"`...), f.Message)
-	b = appendBy(append(b, '"'), f.By)
+	b := appendBy(appendOfMessage(nil, e, f.Message), f.By)
 	return append(appendTime(b, "deletedAt", f.At), `}]`...)
 }
 
@@ -315,6 +312,12 @@ func appendExtras(b []byte, x *chat.Extras) []byte {
 			b = rawjson.AppendString(b, string(user))
 		}
 		b = append(strconv.AppendBool(append(b, `],"room":`...), x.MentionsRoom), '}')
+	}
+	if len(x.Reactions) > 0 {
+		b = appendReactions(append(b, `,"reactions":`...), x.Reactions, x.Mine)
+	}
+	if !x.PinnedAt.IsZero() {
+		b = appendTime(b, "pinnedAt", x.PinnedAt)
 	}
 	if !x.EditedAt.IsZero() {
 		b = appendTime(b, "editedAt", x.EditedAt)

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/message"
 )
 
 const (
@@ -14,6 +15,7 @@ const (
 
 	// Rare are those that few messages have; the last ones are of Reply.
 	Rare = `m.n, m.changed, m.format, m.data, m.mentions, m.mentions_room, m.edited_at, m.deleted_at, m.deleted_by,
+		m.reaction_keys, m.reaction_counts, m.pinned_at,
 		q.to_id, q.sender_id, q.sender_name, q.preview`
 
 	// Reply joins what the message m answers; it is looked for where there is something. LATERAL with LIMIT makes it an index look-up,
@@ -31,6 +33,9 @@ type RareRow struct {
 	mentioned    []string
 	mentionsRoom *bool
 	edited, gone *time.Time
+	keys         []string
+	counts       []int64
+	pinned       *time.Time
 	deletedBy    *string
 	replyTo      *[16]byte
 	of, ofName   *string
@@ -41,6 +46,7 @@ type RareRow struct {
 func (r *RareRow) Into() []any {
 	return []any{
 		&r.n, &r.changed, &r.format, &r.data, &r.mentioned, &r.mentionsRoom, &r.edited, &r.gone, &r.deletedBy,
+		&r.keys, &r.counts, &r.pinned,
 		&r.replyTo, &r.of, &r.ofName, &r.preview,
 	}
 }
@@ -48,12 +54,15 @@ func (r *RareRow) Into() []any {
 // Complete gives a message what the columns say.
 func (r *RareRow) Complete(m *chat.Message) {
 	m.N, m.Changed = number(r.n), number(r.changed)
-	if r.format == nil && r.data == nil && r.mentioned == nil && r.mentionsRoom == nil && r.edited == nil && r.gone == nil && r.replyTo == nil {
+	if r.format == nil && r.data == nil && r.mentioned == nil && r.mentionsRoom == nil && r.edited == nil && r.gone == nil && r.replyTo == nil && r.keys == nil && r.pinned == nil {
 		return
 	}
 	x := &chat.Extras{
 		Format: text(r.format), MentionsRoom: r.mentionsRoom != nil && *r.mentionsRoom,
-		EditedAt: at(r.edited), DeletedAt: at(r.gone), DeletedBy: chat.UserID(text(r.deletedBy)),
+		PinnedAt: at(r.pinned), EditedAt: at(r.edited), DeletedAt: at(r.gone), DeletedBy: chat.UserID(text(r.deletedBy)),
+	}
+	for i, key := range r.keys {
+		x.Reactions = append(x.Reactions, message.Count{Key: key, N: int(r.counts[i])})
 	}
 	if r.data != nil {
 		x.Data = []byte(*r.data)

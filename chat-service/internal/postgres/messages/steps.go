@@ -34,7 +34,7 @@ const (
 
 	sqlDelete = `
 		UPDATE messages SET changed = $3, content = '', format = NULL, data = NULL, mentions = NULL, mentions_room = NULL, reply_to = NULL,
-			edited_at = NULL, deleted_at = $4, deleted_by = $5
+			edited_at = NULL, reaction_keys = NULL, reaction_counts = NULL, pinned_at = NULL, deleted_at = $4, deleted_by = $5
 		WHERE room_id = $1 AND seq = $2`
 
 	sqlNote = `
@@ -43,6 +43,30 @@ const (
 
 	sqlKeep = `
 		INSERT INTO message_edits (room_id, seq, version, content, data, at) VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING`
+
+	sqlCount = `UPDATE messages SET changed = $3, reaction_keys = $4, reaction_counts = $5 WHERE room_id = $1 AND seq = $2`
+
+	sqlMarkPinned = `UPDATE messages SET changed = $3, pinned_at = $4 WHERE room_id = $1 AND seq = $2`
+	sqlPin        = `INSERT INTO pins (room_id, seq) VALUES ($1, $2) ON CONFLICT DO NOTHING`
+	sqlUnpin      = `DELETE FROM pins WHERE room_id = $1 AND seq = $2`
+	sqlCountPins  = `SELECT room_id, count(*) FROM pins WHERE room_id = ANY($1::text[]) GROUP BY room_id`
+
+	sqlReacted = `
+		SELECT r.room_id, r.seq, r.user_id, r.key FROM unnest($1::text[], $2::bigint[], $3::text[]) AS k (room_id, seq, user_id)
+		CROSS JOIN LATERAL (
+			SELECT * FROM reactions WHERE room_id = k.room_id AND seq = k.seq AND user_id = k.user_id ORDER BY at, key
+		) AS r`
+
+	sqlReact = `
+		INSERT INTO reactions (room_id, seq, user_id, key)
+		SELECT room_id, seq, user_id, key FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) AS r (room_id, seq, user_id, key)
+		ON CONFLICT DO NOTHING`
+
+	sqlUnreact = `
+		DELETE FROM reactions AS r USING unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) AS g (room_id, seq, user_id, key)
+		WHERE r.room_id = g.room_id AND r.seq = g.seq AND r.user_id = g.user_id AND r.key = g.key`
+
+	sqlForgetReactions = `DELETE FROM reactions WHERE room_id = $1 AND seq = $2`
 
 	sqlForgetEdits   = `DELETE FROM message_edits WHERE room_id = $1 AND seq = $2`
 	sqlForgetReply   = `DELETE FROM replies WHERE room_id = $1 AND seq = $2`
@@ -100,6 +124,8 @@ func Change(c *chat.ChangedMessage) []Step {
 	if c.Gone {
 		return append(steps,
 			Step{SQL: sqlDelete, Args: []any{room, seq, version, x.DeletedAt, string(x.DeletedBy)}},
+			Step{SQL: sqlForgetReactions, Args: []any{room, seq}},
+			Step{SQL: sqlUnpin, Args: []any{room, seq}},
 			Step{SQL: sqlForgetEdits, Args: []any{room, seq}},
 			Step{SQL: sqlForgetReply, Args: []any{room, seq}},
 			Step{SQL: sqlForgetPreview, Args: []any{room, seq}},
@@ -111,6 +137,28 @@ func Change(c *chat.ChangedMessage) []Step {
 			room, seq, version, c.Content, orNull(string(x.Data)), mentioned(x), x.MentionsRoom, timeOrNull(x.EditedAt),
 		}})
 	}
+	if c.Counted {
+		keys, counts := make([]string, len(x.Reactions)), make([]int64, len(x.Reactions))
+		for i, count := range x.Reactions {
+			keys[i], counts[i] = count.Key, int64(count.N)
+		}
+		if len(keys) == 0 {
+			keys, counts = nil, nil
+		}
+		steps = append(steps, Step{SQL: sqlCount, Args: []any{room, seq, version, keys, counts}})
+	}
+	if c.Pinned {
+		sql := sqlPin
+		if x.PinnedAt.IsZero() {
+			sql = sqlUnpin
+		}
+		steps = append(steps, Step{SQL: sqlMarkPinned, Args: []any{room, seq, version, timeOrNull(x.PinnedAt)}}, Step{SQL: sql, Args: []any{room, seq}})
+	}
+	return append(steps, keep(c)...)
+}
+
+// keep stores what the message was before.
+func keep(c *chat.ChangedMessage) (steps []Step) {
 	for i := range c.Former {
 		f := &c.Former[i]
 		said, data := f.CreatedAt, ""
@@ -120,7 +168,67 @@ func Change(c *chat.ChangedMessage) []Step {
 				said = f.Extras.EditedAt
 			}
 		}
-		steps = append(steps, Step{SQL: sqlKeep, Args: []any{room, seq, int64(f.Version()), f.Content, orNull(data), said}}) //nolint:gosec // 40 bits
+		steps = append(steps, Step{SQL: sqlKeep, Args: []any{string(c.Room), int64(c.Seq), int64(f.Version()), f.Content, orNull(data), said}}) //nolint:gosec // 40 bits
+	}
+	return steps
+}
+
+// LookUpReactions reads into state with which keys users have reacted to messages.
+func LookUpReactions(reactors []chat.Reactor, state *chat.State) Step {
+	rooms, seqs, users := make([]string, len(reactors)), make([]int64, len(reactors)), make([]string, len(reactors))
+	for i, r := range reactors {
+		rooms[i], seqs[i], users[i] = string(r.Room), int64(r.Seq), string(r.User) //nolint:gosec // 40 bits
+	}
+	state.Reacted = map[chat.Reactor][]string{}
+	return Step{sqlReacted, []any{rooms, seqs, users}, func(rows pgx.Rows) error {
+		var r chat.Reactor
+		var seq int64
+		var key string
+		err := rows.Scan((*string)(&r.Room), &seq, (*string)(&r.User), &key)
+		r.Seq = uint64(seq) //nolint:gosec // counts from 1
+		state.Reacted[r] = append(state.Reacted[r], key)
+		return err
+	}}
+}
+
+// CountPins reads into state how many messages of rooms are pinned.
+func CountPins(rooms []chat.RoomID, state *chat.State) Step {
+	ids := make([]string, len(rooms))
+	for i, room := range rooms {
+		ids[i] = string(room)
+	}
+	state.Pins = map[chat.RoomID]int{}
+	return Step{sqlCountPins, []any{ids}, func(rows pgx.Rows) error {
+		var room string
+		var n int
+		err := rows.Scan(&room, &n)
+		state.Pins[chat.RoomID(room)] = n
+		return err
+	}}
+}
+
+// React stores reactions. Of one that changed more than once the last change counts.
+func React(changes []chat.ChangedReaction) (steps []Step) {
+	type reaction struct {
+		chat.Reactor
+		key string
+	}
+	last := make(map[reaction]int, len(changes))
+	for i, c := range changes {
+		last[reaction{c.Reactor, c.Key}] = i
+	}
+	for _, off := range []bool{false, true} {
+		var rooms, users, keys []string
+		var seqs []int64
+		for i, c := range changes {
+			if c.Off == off && last[reaction{c.Reactor, c.Key}] == i {
+				rooms, seqs = append(rooms, string(c.Room)), append(seqs, int64(c.Seq)) //nolint:gosec // 40 bits
+				users, keys = append(users, string(c.User)), append(keys, c.Key)
+			}
+		}
+		if sql := map[bool]string{false: sqlReact, true: sqlUnreact}[off]; len(rooms) > 0 {
+			steps = append(steps, Step{SQL: sql, Args: []any{rooms, seqs, users, keys}})
+		}
 	}
 	return steps
 }

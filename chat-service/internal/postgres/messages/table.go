@@ -103,6 +103,47 @@ func (t *Table) Former(ctx context.Context, room chat.RoomID, seq uint64, limit 
 	return list, err
 }
 
+const sqlMine = `SELECT seq, key FROM reactions WHERE room_id = $1 AND user_id = $2 AND seq = ANY($3::bigint[]) ORDER BY at, key`
+
+// Mine implements usecases.Store.
+func (t *Table) Mine(ctx context.Context, m chat.Membership, seqs []uint64) (keys map[uint64][]string, err error) {
+	places := make([]int64, len(seqs))
+	for i, seq := range seqs {
+		places[i] = int64(seq) //nolint:gosec // 40 bits
+	}
+	err = t.do(ctx, "read reactions", func(ctx context.Context) error {
+		keys = map[uint64][]string{}
+		rows, err := t.pool.Query(ctx, sqlMine, string(m.Room), string(m.User), places)
+		if err != nil {
+			return err
+		}
+		var seq int64
+		var key string
+		_, err = pgx.ForEachRow(rows, []any{&seq, &key}, func() error {
+			keys[uint64(seq)] = append(keys[uint64(seq)], key) //nolint:gosec // counts from 1
+			return nil
+		})
+		return err
+	})
+	return keys, err
+}
+
+const sqlPins = `
+	SELECT ` + Columns + ` FROM pins AS p CROSS JOIN LATERAL (SELECT * FROM messages WHERE room_id = p.room_id AND seq = p.seq LIMIT 1) AS m` + Reply + `
+	WHERE p.room_id = $1 AND p.seq > $2 ORDER BY p.seq LIMIT $3`
+
+// Pins implements usecases.Store.
+func (t *Table) Pins(ctx context.Context, room chat.RoomID, after uint64, limit int) (list []chat.Message, err error) {
+	err = t.do(ctx, "list pinned messages", func(ctx context.Context) error {
+		rows, err := t.pool.Query(ctx, sqlPins, string(room), int64(min(after, 1<<53)), limit) //nolint:gosec // bounded
+		if err == nil {
+			list, err = pgx.CollectRows(rows, Scan)
+		}
+		return err
+	})
+	return list, err
+}
+
 // The stream is told to forget again after erasePause, until nothing is on its way any more that was sent before the deletion.
 const (
 	erasePause = 5 * time.Second
