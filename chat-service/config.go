@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
-	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/platform/bus"
 	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/pg"
@@ -60,7 +60,7 @@ func (q QuotaConfig) validate() error {
 	return nil
 }
 
-func (c *Config) quotas() chat.Quotas { return chat.Quotas(c.Quotas) }
+func (c *Config) quotas() rules.Quotas { return rules.Quotas(c.Quotas) }
 
 // MessagesConfig is about messages that were sent.
 type MessagesConfig struct {

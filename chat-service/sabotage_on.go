@@ -12,6 +12,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/sabotage"
@@ -47,7 +48,7 @@ type losingStore struct {
 	lose func() bool
 }
 
-func (s losingStore) Prepare(commands []chat.Command) usecases.Transaction {
+func (s losingStore) Prepare(commands []rules.Command) usecases.Transaction {
 	return losingTransaction{s.Store.Prepare(commands), s, commands}
 }
 
@@ -55,14 +56,14 @@ type losingTransaction struct {
 	usecases.Transaction
 
 	store    losingStore
-	commands []chat.Command
+	commands []rules.Command
 }
 
 func (t losingTransaction) Alone(index int) usecases.Transaction {
 	return losingTransaction{t.Transaction.Alone(index), t.store, t.commands[index : index+1]}
 }
 
-func (t losingTransaction) Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, error) {
+func (t losingTransaction) Commit(ctx context.Context) ([]rules.Outcome, chat.Outgoing, error) {
 	if !t.store.lose() {
 		return t.Transaction.Commit(ctx)
 	}
@@ -70,7 +71,7 @@ func (t losingTransaction) Commit(ctx context.Context) ([]chat.Outcome, chat.Out
 	if err != nil {
 		return t.Transaction.Commit(ctx)
 	}
-	changes, outcomes := chat.Decide(state, t.commands)
+	changes, outcomes := rules.Decide(state, t.commands)
 	out := chat.Outgoing{ID: uuid.New()}
 	for _, e := range changes.Events {
 		encoded, err := wire.Encode(e)
@@ -83,11 +84,11 @@ func (t losingTransaction) Commit(ctx context.Context) ([]chat.Outcome, chat.Out
 }
 
 // look reads the state without locking it.
-func (t losingTransaction) look(ctx context.Context) (chat.State, error) {
-	needs := chat.NeedsOf(t.commands, false)
-	state := chat.State{
+func (t losingTransaction) look(ctx context.Context) (rules.State, error) {
+	needs := rules.NeedsOf(t.commands, false)
+	state := rules.State{
 		At: time.Now().UTC().Truncate(time.Millisecond), Random: rand.Uint64,
-		Rooms: map[chat.RoomID]chat.Room{}, Members: map[chat.Membership]chat.Member{}, Fresh: map[chat.RoomID]bool{},
+		Rooms: map[chat.RoomID]rules.Room{}, Members: map[chat.Membership]rules.Member{}, Fresh: map[chat.RoomID]bool{},
 	}
 	heads, err := t.store.Heads(ctx, needs.Rooms, "")
 	if err != nil {
@@ -98,14 +99,14 @@ func (t losingTransaction) look(ctx context.Context) (chat.State, error) {
 		state.Fresh[room] = !exists
 	}
 	for room, head := range heads {
-		state.Rooms[room] = chat.Room{Seq: head.Seq, Kind: access.Public}
+		state.Rooms[room] = rules.Room{Seq: head.Seq, Kind: access.Public}
 	}
 	for _, m := range needs.Members {
 		s, name, err := t.store.Standing(ctx, m)
 		if err != nil {
 			return state, err
 		}
-		state.Members[m] = chat.Member{Is: s.Member, Name: name, Role: s.Role, BannedUntil: s.BannedUntil, MutedUntil: s.MutedUntil}
+		state.Members[m] = rules.Member{Is: s.Member, Name: name, Role: s.Role, BannedUntil: s.BannedUntil, MutedUntil: s.MutedUntil}
 	}
 	return state, nil
 }
@@ -119,7 +120,7 @@ type outboxlessStore struct {
 	}
 }
 
-func (s outboxlessStore) Prepare(commands []chat.Command) usecases.Transaction {
+func (s outboxlessStore) Prepare(commands []rules.Command) usecases.Transaction {
 	return outboxlessTransaction{s.Store.Prepare(commands), s}
 }
 
@@ -133,7 +134,7 @@ func (t outboxlessTransaction) Alone(index int) usecases.Transaction {
 	return outboxlessTransaction{t.Transaction.Alone(index), t.store}
 }
 
-func (t outboxlessTransaction) Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, error) {
+func (t outboxlessTransaction) Commit(ctx context.Context) ([]rules.Outcome, chat.Outgoing, error) {
 	outcomes, out, err := t.Transaction.Commit(ctx)
 	if err == nil && len(out.Events) > 0 {
 		_ = t.store.outbox.Done(ctx, []chat.OutboxID{out.ID}) // seldom left over: the sabotage shows anyway

@@ -8,6 +8,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/pg"
@@ -21,16 +22,16 @@ func sabotagedStore(t *testing.T) *postgres.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	store := postgres.New(pool, wire.Codec{}, chat.Quotas{})
+	store := postgres.New(pool, wire.Codec{}, rules.Quotas{})
 	store.Open()
 	return store
 }
 
-var ann = chat.Origin{Room: "r", User: "ann", Name: chat.Name{Text: "Ann"}}
+var ann = rules.Origin{Room: "r", User: "ann", Name: chat.Name{Text: "Ann"}}
 
-func commitTo(t *testing.T, store usecases.Store, c chat.Command) (chat.Outcome, chat.Outgoing) {
+func commitTo(t *testing.T, store usecases.Store, c rules.Command) (rules.Outcome, chat.Outgoing) {
 	t.Helper()
-	outcomes, out, err := store.Prepare([]chat.Command{c}).Commit(t.Context())
+	outcomes, out, err := store.Prepare([]rules.Command{c}).Commit(t.Context())
 	if err != nil || outcomes[0].Err != nil {
 		t.Fatalf("Commit(%v) = %v, %v", c, outcomes, err)
 	}
@@ -42,9 +43,9 @@ func TestLosingStore(t *testing.T) {
 	store := sabotagedStore(t)
 	lose := false
 	broken := losingStore{Store: store, lose: func() bool { return lose }}
-	commitTo(t, broken, chat.Join{Origin: ann, Create: access.Public})
+	commitTo(t, broken, rules.Join{Origin: ann, Create: access.Public})
 	lose = true
-	o, out := commitTo(t, broken, chat.Send{Origin: ann, Content: "lost", Type: "text"})
+	o, out := commitTo(t, broken, rules.Send{Origin: ann, Content: "lost", Type: "text"})
 	if o.Seq != 2 || chat.SeqOf(o.ID) != 2 || !o.Changed || len(out.Events) != 1 {
 		t.Errorf("lost commit = %+v with %d events, want seq 2 and one event", o, len(out.Events))
 	}
@@ -57,8 +58,8 @@ func TestLosingStore(t *testing.T) {
 func TestOutboxlessStore(t *testing.T) {
 	store := sabotagedStore(t)
 	broken := outboxlessStore{Store: store, outbox: store}
-	commitTo(t, broken, chat.Join{Origin: ann, Create: access.Public})
-	if o, out := commitTo(t, broken, chat.Send{Origin: ann, Content: "x", Type: "text"}); o.Seq != 2 || len(out.Events) != 1 {
+	commitTo(t, broken, rules.Join{Origin: ann, Create: access.Public})
+	if o, out := commitTo(t, broken, rules.Send{Origin: ann, Content: "x", Type: "text"}); o.Seq != 2 || len(out.Events) != 1 {
 		t.Errorf("commit = %+v with %d events, want seq 2 and one event", o, len(out.Events))
 	}
 	if rows, _, err := store.Lag(t.Context()); err != nil || rows != 0 {

@@ -37,3 +37,61 @@ func TestParseRoomID(t *testing.T) {
 		}
 	}
 }
+
+func TestDirectID(t *testing.T) {
+	a := chat.DirectID([]chat.UserID{"ann", "bob"})
+	if a != chat.DirectID([]chat.UserID{"bob", "ann"}) || a == chat.DirectID([]chat.UserID{"annb", "ob"}) || a == chat.DirectID([]chat.UserID{"ann", "bob", "cid"}) {
+		t.Error("the id of a direct room does not follow from who is in it")
+	}
+	if _, err := chat.ParseRoomID(string(a)); err != nil || !chat.IsDirectID(a) {
+		t.Errorf("%s is no direct room's id: %v", a, err)
+	}
+	for _, id := range []chat.RoomID{"direct:", "direct:team", "direct", "room"} {
+		if chat.IsDirectID(id) {
+			t.Errorf("IsDirectID(%s) = true", id)
+		}
+	}
+}
+
+// TestInviteOf: the same salt and key make the same invite, and no other ones.
+func TestInviteOf(t *testing.T) {
+	one, two := chat.InviteSalt{1}, chat.InviteSalt{2}
+	first := chat.InviteOf(one, "k")
+	if first != chat.InviteOf(one, "k") || first == chat.InviteOf(two, "k") || first == chat.InviteOf(one, "l") || len(first) != 32 {
+		t.Errorf("InviteOf = %q", first)
+	}
+}
+
+// TestInviteID: what moderators see of an invite names it, and is not the invite.
+func TestInviteID(t *testing.T) {
+	hash := chat.HashInvite("secret")
+	if got, err := chat.ParseInviteID("inviteId", hash.ID()); got != hash || err != nil || chat.HashInvite(hash.ID()) == hash {
+		t.Errorf("ParseInviteID(%s) = %v, %v", hash.ID(), got, err)
+	}
+	for _, bad := range []string{"", "secret", hash.ID() + "A", hash.ID()[1:], hash.ID()[:42] + "_", hash.ID() + "=", hash.ID()[:42] + "\n"} {
+		if _, err := chat.ParseInviteID("after", bad); fault.KindOf(err) != fault.Invalid {
+			t.Errorf("ParseInviteID(%q) = %v, want invalid", bad, err)
+		}
+	}
+}
+
+func TestLogPageMisses(t *testing.T) {
+	found := func(seq uint64) []chat.EncodedEvent { return []chat.EncodedEvent{{Seq: seq}} }
+	for _, test := range []struct {
+		page  chat.LogPage
+		head  uint64
+		found []chat.EncodedEvent
+		want  bool
+	}{
+		{chat.LogPage{After: 3}, 3, nil, false},
+		{chat.LogPage{After: 0}, 0, nil, false},
+		{chat.LogPage{After: 3}, 5, found(4), false},
+		{chat.LogPage{After: 4}, 3, nil, true},
+		{chat.LogPage{After: 3}, 2000, found(1001), true},
+		{chat.LogPage{After: 3, To: 7}, 2000, nil, true},
+	} {
+		if got := test.page.Misses(test.head, test.found); got != test.want {
+			t.Errorf("%+v of a log at %d, found %v: misses = %v, want %v", test.page, test.head, test.found, got, test.want)
+		}
+	}
+}

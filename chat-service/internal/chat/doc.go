@@ -1,10 +1,5 @@
-// Package chat is the domain's values and the rules of writing: rooms, membership, messages, the facts of a room, and the commands that
-// add to them. It is pure: state and commands in, changes and outcomes out. It knows no SQL, no NATS and no wire format, starts nothing and
-// waits for nobody.
-//
-// What follows a command, and which outcome it has, stands in decide.go, moderate.go and batch.go. Who may do what is package access's; the
-// use cases, which ask for commands to be written, are package usecases'. A Store brings the state and writes the changes; it decides
-// nothing.
+// Package chat is the domain's values: rooms, membership, messages, the facts of a room, and the logs of users. It knows no SQL, no NATS and
+// no wire format, starts nothing and waits for nobody. What may become of the values is package rules'.
 //
 // # One sequence per room
 //

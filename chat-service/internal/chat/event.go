@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/message"
 )
 
 // RoomEvent is a fact of a room. Durable ones have the room's next sequence, ephemeral ones 0.
@@ -66,6 +67,34 @@ type (
 	}
 )
 
+// ReactionsChanged is message:reactions.
+type ReactionsChanged struct {
+	Message MessageID
+	Changes []ReactionChange
+	Counts  message.Counts // all that there are of the message
+}
+
+// ReactionChange is one of the changes in ReactionsChanged, in order.
+type ReactionChange struct {
+	Key  string
+	User UserID
+	On   bool
+}
+
+// MessagePinned is message:pinned, or message:unpinned where it is Off.
+type MessagePinned struct {
+	Message MessageID
+	By      UserID
+	At      time.Time
+	Off     bool
+}
+
+// Why somebody is no member any more, in UserLeft.
+const (
+	LeftRemoved = "removed"
+	LeftBanned  = "banned"
+)
+
 // The ephemeral facts.
 type (
 	// MessageRead is message:read, with the sequence of the message read.
@@ -85,19 +114,21 @@ type (
 	RoomMessage struct{ Emit Emit }
 )
 
-func (MessageSent) fact()    {}
-func (MessageEdited) fact()  {}
-func (MessageDeleted) fact() {}
-func (UserJoined) fact()     {}
-func (UserLeft) fact()       {}
-func (RoleChanged) fact()    {}
-func (RoomUpdated) fact()    {}
-func (RoomArchived) fact()   {}
-func (RoomDeleted) fact()    {}
-func (MessageRead) fact()    {}
-func (TypingStarted) fact()  {}
-func (TypingStopped) fact()  {}
-func (RoomMessage) fact()    {}
+func (MessageSent) fact()       {}
+func (MessageEdited) fact()     {}
+func (MessageDeleted) fact()    {}
+func (*ReactionsChanged) fact() {}
+func (MessagePinned) fact()     {}
+func (UserJoined) fact()        {}
+func (UserLeft) fact()          {}
+func (RoleChanged) fact()       {}
+func (RoomUpdated) fact()       {}
+func (RoomArchived) fact()      {}
+func (RoomDeleted) fact()       {}
+func (MessageRead) fact()       {}
+func (TypingStarted) fact()     {}
+func (TypingStopped) fact()     {}
+func (RoomMessage) fact()       {}
 
 // Emit is an event in the form in which clients get it; the domain passes it on unread.
 type Emit struct {

@@ -1,12 +1,9 @@
 package chat
 
 import (
-	"slices"
 	"time"
 
-	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/message"
-	"github.com/starling-chat/starling/proto/fault"
 )
 
 // Sender is the author of a message.
@@ -58,10 +55,11 @@ func (m *Message) Version() uint64 { return max(m.Seq, m.Changed) }
 // Deleted tells that only the place of the message is left.
 func (m *Message) Deleted() bool { return m.Extras != nil && !m.Extras.DeletedAt.IsZero() }
 
-func (m *Message) ref() MessageRef { return MessageRef{m.Room, m.Seq} }
+// Ref is the place of the message.
+func (m *Message) Ref() MessageRef { return MessageRef{m.Room, m.Seq} }
 
-// extras gives a copy of what the message has.
-func (m *Message) extras() *Extras {
+// CopyExtras gives a copy of what the message has beside its text.
+func (m *Message) CopyExtras() *Extras {
 	if m.Extras == nil {
 		return &Extras{}
 	}
@@ -76,77 +74,3 @@ type MessageRef struct {
 
 // RefOf is where a message of a room would be that has the id.
 func RefOf(room RoomID, id MessageID) MessageRef { return MessageRef{room, SeqOf(id)} }
-
-// ChangedMessage is the new state of a message.
-type ChangedMessage struct {
-	Message
-
-	Body    bool      // what it says has changed
-	Counted bool      // its reactions have
-	Pinned  bool      // whether it is pinned has
-	Gone    bool      // it was deleted: nothing of what it said is to be left anywhere
-	Former  []Message // what it was before, to be kept
-
-	reactions *ReactionsChanged // the last fact of the message in the batch, if it is one
-}
-
-// message gives a message as it is by now; nil: there is none.
-func (b *batch) message(room RoomID, id MessageID) *Message {
-	ref := RefOf(room, id)
-	if c := b.altered[ref]; c != nil && c.ID == id {
-		return &c.Message
-	}
-	if m, ok := b.state.Messages[ref]; ok && m.ID == id {
-		return &m
-	}
-	return nil
-}
-
-// alter gives a message to be changed by the fact with a sequence.
-func (b *batch) alter(m *Message, by uint64) *ChangedMessage {
-	c := b.altered[m.ref()]
-	if c == nil {
-		if b.altered == nil {
-			b.altered = map[MessageRef]*ChangedMessage{}
-		}
-		c = &ChangedMessage{Message: *m}
-		b.altered[m.ref()] = c
-		b.changes.Messages = append(b.changes.Messages, c)
-	}
-	c.Changed, c.Extras, c.reactions = by, c.extras(), nil
-	return c
-}
-
-func (e *Extras) need(n *Needs, room RoomID) {
-	if e != nil && e.ReplyTo != nil {
-		n.Messages = append(n.Messages, RefOf(room, e.ReplyTo.ID))
-	}
-}
-
-// extrasOf gives what a message has beside its text, with what it answers.
-func (b *batch) extrasOf(c Send, r *changingRoom) (*Extras, error) {
-	extras := new(*c.Extras)
-	if err := b.mayMention(c.Origin, r, extras.MentionsRoom); err != nil {
-		return nil, err
-	}
-	if extras.ReplyTo != nil {
-		to := b.message(c.Room, extras.ReplyTo.ID)
-		if to == nil || to.Deleted() {
-			return nil, fault.Because(fault.NotFound, fault.ReasonReplyGone, "The message that this one answers is gone")
-		}
-		extras.ReplyTo = &Reply{ID: to.ID, Sender: to.Sender, Preview: message.Preview(to.Content)}
-	}
-	return extras, nil
-}
-
-// mayMention refuses who would mention a whole room and may not: that is for moderators, and for all in a direct room.
-func (b *batch) mayMention(o Origin, r *changingRoom, all bool) error {
-	if s := b.asking(r, o); all && r.Kind != access.Direct && access.RoleModerator.Above(s.Role) {
-		return fault.Because(fault.Forbidden, fault.ReasonMention, "Only a moderator of the room may mention all of it")
-	}
-	return nil
-}
-
-func sameMentions(x, y *Extras) bool {
-	return x.MentionsRoom == y.MentionsRoom && slices.Equal(x.Mentioned, y.Mentioned)
-}

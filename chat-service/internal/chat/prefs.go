@@ -1,16 +1,7 @@
 package chat
 
-import "github.com/starling-chat/starling/chat-service/internal/access"
-
 // Prefs are how a user wants a room shown on all devices. They mean nothing here; nobody else learns them.
 type Prefs struct{ Muted, Hidden, Pinned bool }
-
-// SetPrefs changes how the user wants the room shown.
-type SetPrefs struct {
-	Origin
-
-	Muted, Hidden, Pinned *bool // nil = stays
-}
 
 // PrefsChanged is me:prefs, a fact of a user's log.
 type PrefsChanged struct {
@@ -19,51 +10,3 @@ type PrefsChanged struct {
 }
 
 func (PrefsChanged) fact() {}
-
-// ChangedPrefs are the new Prefs of a user in a room.
-type ChangedPrefs struct {
-	Membership
-	Prefs
-}
-
-func (c SetPrefs) need(n *Needs) {
-	n.Members, n.Prefs = append(n.Members, c.membership()), append(n.Prefs, c.membership())
-	n.Logs = append(n.Logs, c.User)
-}
-
-// decide changes what is given, and tells the user's devices if that is something new.
-func (c SetPrefs) decide(b *batch) Outcome {
-	s := b.asking(b.room(c.Room), c.Origin)
-	if err := s.Refuse(access.Attend, b.state.At); err != nil {
-		return Outcome{Err: err}
-	}
-	before := b.prefsOf(c.membership())
-	after := before
-	for _, p := range []struct{ to, from *bool }{{&after.Muted, c.Muted}, {&after.Hidden, c.Hidden}, {&after.Pinned, c.Pinned}} {
-		if p.from != nil {
-			*p.to = *p.from
-		}
-	}
-	if after == before {
-		return Outcome{}
-	}
-	b.changes.Prefs = append(b.changes.Prefs, ChangedPrefs{c.membership(), after})
-	b.tell(c.User, c.Origin, nil, PrefsChanged{c.Room, after})
-	return Outcome{Changed: true}
-}
-
-// prefsOf gives the Prefs of a user by now.
-func (b *batch) prefsOf(m Membership) Prefs {
-	prefs := b.state.Prefs[m]
-	if member := b.members[m]; member != nil && (member.again || !member.was) {
-		prefs = Prefs{} // they end with the membership
-	}
-	for _, c := range b.changes.Prefs {
-		if c.Membership == m {
-			prefs = c.Prefs
-		}
-	}
-	return prefs
-}
-
-var _ Command = SetPrefs{}

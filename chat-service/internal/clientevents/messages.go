@@ -3,7 +3,7 @@ package clientevents
 import (
 	"context"
 
-	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/eventserver"
@@ -26,8 +26,8 @@ func (e events) messageRoutes(both []string) []eventserver.Route {
 }
 
 // sequence answers what changes a message.
-func sequence(done func(*eventserver.Reply, error)) func(chat.Outcome) {
-	return func(o chat.Outcome) {
+func sequence(done func(*eventserver.Reply, error)) func(rules.Outcome) {
+	return func(o rules.Outcome) {
 		if o.Err != nil {
 			done(nil, o.Err)
 			return
@@ -96,7 +96,7 @@ func (e events) react(off bool) func(usecases.Caller, *eventserver.Request, func
 			return err
 		}
 		react.Off = off
-		return e.service.React(c, react, func(o chat.Outcome) {
+		return e.service.React(c, react, func(o rules.Outcome) {
 			if o.Err != nil {
 				done(nil, o.Err)
 				return
@@ -113,7 +113,7 @@ func (e events) pin(off bool) func(usecases.Caller, *eventserver.Request, func(*
 		if err != nil {
 			return err
 		}
-		return e.service.Pin(c, chat.Pin{Origin: chat.Origin{Room: room}, Message: id, Off: off}, sequence(done))
+		return e.service.Pin(c, rules.Pin{Origin: rules.Origin{Room: room}, Message: id, Off: off}, sequence(done))
 	}
 }
 

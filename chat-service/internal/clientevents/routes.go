@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/eventserver"
@@ -144,7 +145,7 @@ func (e events) send(c usecases.Caller, r *eventserver.Request, done func(*event
 	if r.Attempt > 0 && draft.ClientMsgID == "" {
 		return eventserver.ErrNotRepeatable
 	}
-	return e.service.Send(c, draft, func(o chat.Outcome) {
+	return e.service.Send(c, draft, func(o rules.Outcome) {
 		if o.Err != nil {
 			done(nil, o.Err)
 			return

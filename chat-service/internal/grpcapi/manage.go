@@ -8,6 +8,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/caller"
 	"github.com/starling-chat/starling/proto/fault"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
@@ -22,7 +23,7 @@ func (s *Rooms) UpdateRoom(ctx context.Context, r *chatv1.UpdateRoomRequest) (*c
 	if r.IfVersion != nil && r.GetIfVersion() == 0 {
 		return nil, fault.New(fault.Invalid, "ifVersion must be a whole number from 1")
 	}
-	update := chat.Update{Origin: chat.Origin{Room: room}, IfVersion: r.GetIfVersion()}
+	update := rules.Update{Origin: rules.Origin{Room: room}, IfVersion: r.GetIfVersion()}
 	if update.Patch, err = patchOf(r.GetProfile(), r.GetSettings()); err != nil {
 		return nil, err
 	}

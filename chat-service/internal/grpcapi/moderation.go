@@ -9,6 +9,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/proto/caller"
@@ -82,7 +83,7 @@ func (s *Rooms) restrict(ctx context.Context, r *chatv1.RestrictUserRequest, mut
 	} else if until.IsZero() { // the year 1: it would end the ban
 		return nil, fault.New(fault.Invalid, "until must be in the future")
 	}
-	restrict := chat.Restrict{Origin: chat.Origin{Room: room}, Who: user, Mute: mute, Until: until, Why: r.GetReason()}
+	restrict := rules.Restrict{Origin: rules.Origin{Room: room}, Who: user, Mute: mute, Until: until, Why: r.GetReason()}
 	return done(ctx, func(done func(error)) error { return s.service.Restrict(ctx, who, restrict, done) })
 }
 
@@ -101,7 +102,7 @@ func (s *Rooms) free(ctx context.Context, r *chatv1.FreeUserRequest, mute bool) 
 	if err != nil {
 		return nil, err
 	}
-	free := chat.Restrict{Origin: chat.Origin{Room: room}, Who: user, Mute: mute, Why: r.GetReason()}
+	free := rules.Restrict{Origin: rules.Origin{Room: room}, Who: user, Mute: mute, Why: r.GetReason()}
 	return done(ctx, func(done func(error)) error { return s.service.Restrict(ctx, who, free, done) })
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/proto/caller"
@@ -57,7 +58,7 @@ func (s *Rooms) CreateRoom(ctx context.Context, r *chatv1.CreateRoomRequest) (*c
 		if err != nil {
 			return nil, err
 		}
-		request.Members = append(request.Members, chat.Invited{User: user, Role: access.Role(m.GetRole())})
+		request.Members = append(request.Members, rules.Invited{User: user, Role: access.Role(m.GetRole())})
 	}
 	info, err := s.service.Create(ctx, who, request)
 	if err != nil {
@@ -235,7 +236,7 @@ func aboutUser(ctx context.Context, scope string, r interface {
 func asking(ctx context.Context, scope, asUser string) (usecases.Caller, error) {
 	who, err := identified(ctx, scope, asUser)
 	if key := caller.IdempotencyKey(ctx); err == nil && key != "" {
-		who.RequestKey, err = chat.ParseKey(key)
+		who.RequestKey, err = rules.ParseKey(key)
 	}
 	return who, err
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -45,14 +46,14 @@ const (
 const trimmedAnswers = 100
 
 // readAnswers deletes what is too old first, so that its key is free.
-func readAnswers(keys []chat.KeyID, state *chat.State) []step {
-	state.Answers = map[chat.KeyID]chat.Answer{}
+func readAnswers(keys []rules.KeyID, state *rules.State) []step {
+	state.Answers = map[rules.KeyID]rules.Answer{}
 	raw := make([][]byte, len(keys))
 	for i := range keys {
 		raw[i] = keys[i][:]
 	}
 	return []step{
-		{sql: sqlForgetAnswers, args: []any{raw, chat.KeyLife.Milliseconds()}},
+		{sql: sqlForgetAnswers, args: []any{raw, rules.KeyLife.Milliseconds()}},
 		{sql: sqlAnswers, args: []any{raw}, scan: func(rows pgx.Rows) error {
 			key, answer, err := scanAnswer(rows)
 			state.Answers[key] = answer
@@ -62,11 +63,11 @@ func readAnswers(keys []chat.KeyID, state *chat.State) []step {
 }
 
 // scanAnswer reads answerColumns.
-func scanAnswer(row pgx.Row) (key chat.KeyID, a chat.Answer, err error) {
+func scanAnswer(row pgx.Row) (key rules.KeyID, a rules.Answer, err error) {
 	var id, asked, salt []byte
 	var version int64
 	var until *time.Time
-	var details chat.Details
+	var details rules.Details
 	var seqs []int64
 	var changed []bool
 	var reasons []string
@@ -78,8 +79,8 @@ func scanAnswer(row pgx.Row) (key chat.KeyID, a chat.Answer, err error) {
 	copy(details.Salt[:], salt)
 	details.Until = timeOr0(until)
 	for i := range min(len(seqs), len(changed), len(reasons)) {
-		o := chat.Outcome{CreatedAt: a.At, Version: uint64(version), Changed: changed[i], Details: &details} //nolint:gosec // counts from 0
-		o.Seq = uint64(seqs[i])                                                                              //nolint:gosec // counts from 0
+		o := rules.Outcome{CreatedAt: a.At, Version: uint64(version), Changed: changed[i], Details: &details} //nolint:gosec // counts from 0
+		o.Seq = uint64(seqs[i])                                                                               //nolint:gosec // counts from 0
 		if reasons[i] != "" {
 			o.Err = fault.Because(fault.Forbidden, fault.Reason(reasons[i]), "Refused")
 		}
@@ -89,18 +90,18 @@ func scanAnswer(row pgx.Row) (key chat.KeyID, a chat.Answer, err error) {
 }
 
 // answerSteps keeps answers, in the order of their keys: two transactions that keep the same ones do not wait for each other in a circle.
-func answerSteps(answers []chat.NewAnswer) (steps []step) {
-	answers = slices.SortedFunc(slices.Values(answers), func(x, y chat.NewAnswer) int { return bytes.Compare(x.Key[:], y.Key[:]) })
+func answerSteps(answers []rules.NewAnswer) (steps []step) {
+	answers = slices.SortedFunc(slices.Values(answers), func(x, y rules.NewAnswer) int { return bytes.Compare(x.Key[:], y.Key[:]) })
 	for i := range answers {
 		steps = append(steps, keepAnswer(&answers[i])...)
 	}
 	return steps
 }
 
-func keepAnswer(a *chat.NewAnswer) []step {
+func keepAnswer(a *rules.NewAnswer) []step {
 	n := len(a.Outcomes)
 	seqs, changed, reasons := make([]int64, n), make([]bool, n), make([]string, n)
-	var details chat.Details
+	var details rules.Details
 	var version uint64
 	for i, o := range a.Outcomes {
 		seqs[i], changed[i], version = int64(o.Seq), o.Changed, max(version, o.Version) //nolint:gosec // 40 bits
@@ -119,15 +120,15 @@ func keepAnswer(a *chat.NewAnswer) []step {
 		a.Key[:], user, a.Asked[:], a.At, string(details.Room), int64(version), timeOrNull(details.Until), details.Salt[:], seqs, changed, reasons,
 	}}}
 	if user != "" {
-		steps = append(steps, step{sql: sqlTrimAnswers, args: []any{user, chat.KeysKept, trimmedAnswers}})
+		steps = append(steps, step{sql: sqlTrimAnswers, args: []any{user, rules.KeysKept, trimmedAnswers}})
 	}
 	return steps
 }
 
 // Answer implements usecases.Store.
-func (s *Store) Answer(ctx context.Context, key chat.KeyID) (a chat.Answer, ok bool, err error) {
+func (s *Store) Answer(ctx context.Context, key rules.KeyID) (a rules.Answer, ok bool, err error) {
 	err = s.do(ctx, "read the answer to a key", func(ctx context.Context) error {
-		_, found, err := scanAnswer(s.pool.QueryRow(ctx, sqlAnswer, key[:], chat.KeyLife.Milliseconds()))
+		_, found, err := scanAnswer(s.pool.QueryRow(ctx, sqlAnswer, key[:], rules.KeyLife.Milliseconds()))
 		if a, ok = found, err == nil; errors.Is(err, pgx.ErrNoRows) {
 			return nil
 		}
@@ -139,7 +140,7 @@ func (s *Store) Answer(ctx context.Context, key chat.KeyID) (a chat.Answer, ok b
 // ExpireAnswers deletes answers that have been kept for long enough, purgeRows at most, and gives their number.
 func (s *Store) ExpireAnswers(ctx context.Context) (n int64, err error) {
 	err = s.do(ctx, "delete old answers to keys", func(ctx context.Context) error {
-		tag, err := s.pool.Exec(ctx, sqlExpireAnswers, chat.KeyLife.Milliseconds(), purgeRows)
+		tag, err := s.pool.Exec(ctx, sqlExpireAnswers, rules.KeyLife.Milliseconds(), purgeRows)
 		n = tag.RowsAffected()
 		return err
 	})

@@ -12,18 +12,19 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
 )
 
 // keyed is a request of a user with a key, which names a room, or none.
-func keyed(named chat.RoomID, key string, asked any, commands ...chat.Command) chat.Keyed {
-	return chat.Keyed{Key: chat.KeyOf(named, by(named, "ann"), key), Asked: chat.DigestOf(asked), Commands: commands}
+func keyed(named chat.RoomID, key string, asked any, commands ...rules.Command) rules.Keyed {
+	return rules.Keyed{Key: rules.KeyOf(named, by(named, "ann"), key), Asked: rules.DigestOf(asked), Commands: commands}
 }
 
-func create(room chat.RoomID) chat.Create {
-	return chat.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Private}}
+func create(room chat.RoomID) rules.Create {
+	return rules.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Private}}
 }
 
 // admin is a connection to the database, beside the stores.
@@ -49,16 +50,16 @@ func answers(t *testing.T, conn *pgx.Conn) (n int) {
 func TestAnswersAreKept(t *testing.T) {
 	cfg := database(t)
 	s, other := open(t, cfg), open(t, cfg)
-	commit(t, s, create("r"), chat.Restrict{Origin: by("r", "ann"), Who: "eve", Until: access.Forever()})
+	commit(t, s, create("r"), rules.Restrict{Origin: by("r", "ann"), Who: "eve", Until: access.Forever()})
 	until := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
-	invite := chat.Invite{Origin: by("r", "ann"), Hash: chat.HashInvite("x"), Salt: chat.InviteSalt{1, 2, 3}, Role: access.RoleMember, Uses: 1, Until: until}
-	add := keyed("r", "add", "add", chat.Add{Origin: by("r", "ann"), Who: chat.Invited{User: "bob"}}, chat.Add{Origin: by("r", "ann"), Who: chat.Invited{User: "eve"}})
+	invite := rules.Invite{Origin: by("r", "ann"), Hash: chat.HashInvite("x"), Salt: chat.InviteSalt{1, 2, 3}, Role: access.RoleMember, Uses: 1, Until: until}
+	add := keyed("r", "add", "add", rules.Add{Origin: by("r", "ann"), Who: rules.Invited{User: "bob"}}, rules.Add{Origin: by("r", "ann"), Who: rules.Invited{User: "eve"}})
 	add.Each = true
-	for what, request := range map[string]chat.Keyed{
+	for what, request := range map[string]rules.Keyed{
 		"create":  keyed("", "create", "create", create("made")),
-		"update":  keyed("r", "update", "update", chat.Update{Origin: by("r", "ann"), Patch: chat.Patch{Topic: new("t")}}),
+		"update":  keyed("r", "update", "update", rules.Update{Origin: by("r", "ann"), Patch: chat.Patch{Topic: new("t")}}),
 		"invite":  keyed("r", "invite", "invite", invite),
-		"nothing": keyed("r", "nothing", "nothing", chat.Restrict{Origin: by("r", "ann"), Who: "dan"}),
+		"nothing": keyed("r", "nothing", "nothing", rules.Restrict{Origin: by("r", "ann"), Who: "dan"}),
 		"add":     add,
 	} {
 		first, out := commit(t, s, request)
@@ -79,24 +80,24 @@ func TestAnswersAreKept(t *testing.T) {
 		if diff := cmp.Diff(short(first[0]), short(request.Again(answer))); diff != "" {
 			t.Errorf("answer of %s (-want +got):\n%s", what, diff)
 		}
-		request.Asked = chat.DigestOf("something else")
+		request.Asked = rules.DigestOf("something else")
 		if outcomes, _ := commit(t, s, request); faulttest.Word(outcomes[0].Err) != "invalid" {
 			t.Errorf("something else with the key of %s = %+v, want invalid", what, outcomes[0])
 		}
 	}
-	if _, ok, err := s.Answer(t.Context(), chat.KeyOf("r", by("r", "ann"), "unknown")); ok || err != nil {
+	if _, ok, err := s.Answer(t.Context(), rules.KeyOf("r", by("r", "ann"), "unknown")); ok || err != nil {
 		t.Errorf("Answer of a key that nobody gave = %v, %v", ok, err)
 	}
 }
 
 // short is what of an outcome an answer tells.
-func short(o chat.Outcome) (list []string) {
-	parts := []chat.Outcome{o}
+func short(o rules.Outcome) (list []string) {
+	parts := []rules.Outcome{o}
 	if o.Details != nil && len(o.Details.Parts) > 0 {
 		parts = o.Details.Parts
 	}
 	for _, p := range parts {
-		var d chat.Details
+		var d rules.Details
 		if p.Details != nil {
 			d = *p.Details
 		}
@@ -114,11 +115,11 @@ func TestRepeatsAtOnce(t *testing.T) {
 	cfg := database(t)
 	s := open(t, cfg)
 	writers := []interface {
-		Do(context.Context, chat.Command) (chat.Outcome, error)
+		Do(context.Context, rules.Command) (rules.Outcome, error)
 	}{writer(t, open(t, cfg), nowhere{}), writer(t, open(t, cfg), nowhere{})}
 	const tries = 8
 	for i := range 5 {
-		outcomes := make([]chat.Outcome, tries)
+		outcomes := make([]rules.Outcome, tries)
 		var all sync.WaitGroup
 		for try := range tries {
 			all.Go(func() {
@@ -157,7 +158,7 @@ func TestKeyedAfterAnUnknownOutcome(t *testing.T) {
 		t.Fatalf("create = %+v, %v", o, err)
 	}
 	cut.set(1)
-	o, err = w.Do(t.Context(), keyed("r", "k", "update", chat.Update{Origin: by("r", "ann"), Patch: chat.Patch{Topic: new("t")}, IfVersion: 1}))
+	o, err = w.Do(t.Context(), keyed("r", "k", "update", rules.Update{Origin: by("r", "ann"), Patch: chat.Patch{Topic: new("t")}, IfVersion: 1}))
 	if err != nil || o.Version != 2 || !o.Changed {
 		t.Errorf("update = %+v, %v, want version 2", o, err)
 	}
@@ -178,7 +179,7 @@ func TestAnswersEnd(t *testing.T) {
 		}
 	}
 	commit(t, s, create("r"))
-	mute := chat.Restrict{Origin: by("r", "ann"), Who: "bob", Mute: true, Until: time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)}
+	mute := rules.Restrict{Origin: by("r", "ann"), Who: "bob", Mute: true, Until: time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)}
 	unmute := mute
 	unmute.Until = time.Time{}
 	request := keyed("r", "k", mute, mute)
@@ -201,21 +202,21 @@ func TestAnswersEnd(t *testing.T) {
 	_, err := conn.Exec(t.Context(), `
 		INSERT INTO chat.answers (key, user_id, asked, at, room_id, version, salt, seqs, changed, reasons)
 		SELECT sha256((u || i)::bytea), u, '', clock_timestamp() - i * interval '1 second', '', 0, '', '{}', '{}', '{}'
-		FROM unnest('{ann,bob,""}'::text[]) AS u, generate_series(1, $1) AS i`, chat.KeysKept+50)
+		FROM unnest('{ann,bob,""}'::text[]) AS u, generate_series(1, $1) AS i`, rules.KeysKept+50)
 	if err != nil {
 		t.Fatal(err)
 	}
 	commit(t, s, keyed("r", "one more", unmute, unmute))
 	backend := unmute
 	backend.Key = "shop"
-	commit(t, s, chat.Keyed{Key: chat.KeyOf("r", backend.Origin, "k"), Asked: chat.DigestOf(backend), Commands: []chat.Command{backend}})
-	for user, want := range map[string]int{"ann": chat.KeysKept, "bob": chat.KeysKept + 50, "": chat.KeysKept + 51} {
+	commit(t, s, rules.Keyed{Key: rules.KeyOf("r", backend.Origin, "k"), Asked: rules.DigestOf(backend), Commands: []rules.Command{backend}})
+	for user, want := range map[string]int{"ann": rules.KeysKept, "bob": rules.KeysKept + 50, "": rules.KeysKept + 51} {
 		var n int
 		if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM chat.answers WHERE user_id = $1`, user).Scan(&n); err != nil || n != want {
 			t.Errorf("%d answers of %q, %v, want %d", n, user, err, want)
 		}
 	}
-	if _, ok, err := s.Answer(t.Context(), chat.KeyOf("r", by("r", "ann"), "one more")); !ok || err != nil {
+	if _, ok, err := s.Answer(t.Context(), rules.KeyOf("r", by("r", "ann"), "one more")); !ok || err != nil {
 		t.Errorf("the newest answer is gone: %v", err)
 	}
 }

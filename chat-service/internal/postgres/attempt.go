@@ -11,6 +11,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/proto/fault"
@@ -19,18 +21,18 @@ import (
 // attempt is usecases.Transaction: some commands, and what the tries of Commit so far have taught.
 type attempt struct {
 	store    *Store
-	commands []chat.Command
+	commands []rules.Command
 
 	// repeats: look for earlier messages with the same client message id. Without it the unique index finds them, as a conflict.
 	repeats bool
 	// tried: by command, where tries of unknown outcome would have put its message.
-	tried [][]chat.Position
+	tried [][]rules.Position
 }
 
 var _ usecases.Transaction = (*attempt)(nil)
 
 // Prepare implements usecases.Store.
-func (s *Store) Prepare(commands []chat.Command) usecases.Transaction {
+func (s *Store) Prepare(commands []rules.Command) usecases.Transaction {
 	return &attempt{store: s, commands: commands}
 }
 
@@ -39,14 +41,14 @@ func (a *attempt) Alone(index int) usecases.Transaction {
 	commands := a.commands[index : index+1 : index+1]
 	one := &attempt{store: a.store, commands: commands, repeats: a.repeats}
 	if a.tried != nil {
-		one.tried = [][]chat.Position{a.tried[index]}
+		one.tried = [][]rules.Position{a.tried[index]}
 	}
 	return one
 }
 
 // Commit implements usecases.Transaction in two round trips on one connection: see commit.go.
-func (a *attempt) Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, error) {
-	var outcomes []chat.Outcome
+func (a *attempt) Commit(ctx context.Context) ([]rules.Outcome, chat.Outgoing, error) {
+	var outcomes []rules.Outcome
 	var out chat.Outgoing
 	mayHaveCommitted := false
 	// With its own deadline also where the circuit lets it try: a commit that is cut short has an unknown outcome.
@@ -56,14 +58,14 @@ func (a *attempt) Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, er
 			if err != nil {
 				return abort(ctx, conn, err)
 			}
-			var changes chat.Changes
-			changes, outcomes = chat.Decide(state, a.commands)
+			var changes rules.Changes
+			changes, outcomes = rules.Decide(state, a.commands)
 			if len(changes.Repeats) > 0 {
 				// Of what is refused it has to be known whether it is the repeat of something done.
-				if err := roundTrip(ctx, conn, []step{readRepeats(changes.Repeats, &state)}); err != nil {
+				if err := roundTrip(ctx, conn, []step{stepOf(messages.LookUpRepeats(changes.Repeats, &state))}); err != nil {
 					return abort(ctx, conn, err)
 				}
-				changes, outcomes = chat.Decide(state, a.commands)
+				changes, outcomes = rules.Decide(state, a.commands)
 			}
 			if changes.Empty() {
 				_, err := conn.Exec(ctx, sqlRollback)
@@ -90,7 +92,7 @@ func (a *attempt) Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, er
 }
 
 // learn gives a failure the meaning that usecases.Transaction promises, and notes what the next try has to know.
-func (a *attempt) learn(err error, mayHaveCommitted bool, outcomes []chat.Outcome) error {
+func (a *attempt) learn(err error, mayHaveCommitted bool, outcomes []rules.Outcome) error {
 	if mayHaveCommitted {
 		a.note(outcomes)
 		return fmt.Errorf("commit batch: %w: %w", usecases.ErrUnknown, err)
@@ -108,9 +110,9 @@ func (a *attempt) learn(err error, mayHaveCommitted bool, outcomes []chat.Outcom
 }
 
 // note remembers where the messages of a try of unknown outcome would be.
-func (a *attempt) note(outcomes []chat.Outcome) {
+func (a *attempt) note(outcomes []rules.Outcome) {
 	if a.tried == nil {
-		a.tried = make([][]chat.Position, len(a.commands))
+		a.tried = make([][]rules.Position, len(a.commands))
 	}
 	for i, o := range outcomes {
 		if o.Changed && o.ID != (chat.MessageID{}) {
@@ -128,11 +130,11 @@ func abort(ctx context.Context, conn *pgxpool.Conn, cause error) error {
 }
 
 // look is the first round trip: it begins the transaction, locks the rooms and reads what the commands need to be decided.
-func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, error) {
-	needs := chat.NeedsOf(a.commands, a.repeats)
-	state := chat.State{
-		Rooms:   make(map[chat.RoomID]chat.Room, len(needs.Rooms)),
-		Members: make(map[chat.Membership]chat.Member, len(needs.Members)),
+func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (rules.State, error) {
+	needs := rules.NeedsOf(a.commands, a.repeats)
+	state := rules.State{
+		Rooms:   make(map[chat.RoomID]rules.Room, len(needs.Rooms)),
+		Members: make(map[chat.Membership]rules.Member, len(needs.Members)),
 		Random:  random64,
 		Again:   a.tried != nil,
 		Quotas:  a.store.quotas,
@@ -147,7 +149,7 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, err
 	if len(needs.Names) > 0 {
 		steps = append(steps, keepNames(needs.Names, &state)) // before memberships, as Rename does
 	}
-	if len(needs.Usage) > 0 && a.store.quotas != (chat.Quotas{}) {
+	if len(needs.Usage) > 0 && a.store.quotas != (rules.Quotas{}) {
 		steps = append(steps, readUsage(needs.Usage, &state)) // after the names, which are locked
 	}
 	if len(needs.Logs) > 0 {
@@ -170,10 +172,10 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (chat.State, err
 		steps = append(steps, readCounts(needs.Counts, &state))
 	}
 	if len(needs.Repeats) > 0 {
-		steps = append(steps, readRepeats(needs.Repeats, &state))
+		steps = append(steps, stepOf(messages.LookUpRepeats(needs.Repeats, &state)))
 	}
 	if len(needs.Messages) > 0 {
-		steps = append(steps, messageNeeds(&needs, &state)...)
+		steps = append(steps, stepsOf(messages.Needs(&needs, &state))...)
 	}
 	if a.tried != nil {
 		steps = append(steps, a.readTried(&state))
@@ -192,7 +194,7 @@ func texts[ID ~string](ids []ID) []string {
 	return list
 }
 
-func createRooms(rooms []chat.RoomID, state *chat.State) step {
+func createRooms(rooms []chat.RoomID, state *rules.State) step {
 	state.Fresh = make(map[chat.RoomID]bool, len(rooms))
 	return step{sql: sqlCreateRooms, args: []any{texts(rooms)}, scan: func(rows pgx.Rows) error {
 		var id string
@@ -202,9 +204,9 @@ func createRooms(rooms []chat.RoomID, state *chat.State) step {
 	}}
 }
 
-func lockRooms(rooms []chat.RoomID, state *chat.State) step {
+func lockRooms(rooms []chat.RoomID, state *rules.State) step {
 	var id string
-	var room chat.Room
+	var room rules.Room
 	var seq, n, slow int64
 	into := []any{ // each column of each row; once for all rows
 		&id, &seq, &n, (*string)(&room.Owner), (*string)(&room.Kind), (*string)(&room.Settings.Send), &slow,
@@ -222,46 +224,13 @@ func lockRooms(rooms []chat.RoomID, state *chat.State) step {
 	}}
 }
 
-func readRepeats(repeats []chat.Repeat, state *chat.State) step {
-	rooms, senders, ids := make([]string, len(repeats)), make([]string, len(repeats)), make([]string, len(repeats))
-	for i, r := range repeats {
-		rooms[i], senders[i], ids[i] = string(r.Room), string(r.Sender), r.ClientMsgID
-	}
-	state.Sent, state.Repeats = map[chat.Repeat]chat.Outcome{}, true
-	return step{sql: sqlRepeats, args: []any{rooms, senders, ids}, scan: func(rows pgx.Rows) error {
-		var r chat.Repeat
-		var seq, n int64
-		var o chat.Outcome
-		err := rows.Scan((*string)(&r.Room), (*string)(&r.Sender), &r.ClientMsgID, &seq, (*[16]byte)(&o.ID), &o.CreatedAt, &n)
-		if err != nil {
-			return err
-		}
-		o.Seq, o.N = uint64(seq), uint64(n) //nolint:gosec // count from 0
-		state.Sent[r] = o
-		return nil
-	}}
-}
-
 // readTried looks for what tries of unknown outcome may have written.
-func (a *attempt) readTried(state *chat.State) step {
-	var rooms []string
-	var seqs, commands []int64
-	var ids [][16]byte
+func (a *attempt) readTried(state *rules.State) step {
+	var tried messages.Tried
 	for i, positions := range a.tried {
 		for _, p := range positions {
-			rooms = append(rooms, string(chat.RoomOf(a.commands[i])))
-			seqs, ids, commands = append(seqs, int64(p.Seq)), append(ids, p.ID), append(commands, int64(i)) //nolint:gosec // 40 bits
+			tried.Add(rules.RoomOf(a.commands[i]), p, i)
 		}
 	}
-	state.Written = map[int]chat.Outcome{}
-	return step{sql: sqlTried, args: []any{rooms, seqs, ids, commands}, scan: func(rows pgx.Rows) error {
-		var command, seq, n int64
-		o := chat.Outcome{Changed: true}
-		if err := rows.Scan(&command, &seq, (*[16]byte)(&o.ID), &o.CreatedAt, &n); err != nil {
-			return err
-		}
-		o.Seq, o.N = uint64(seq), uint64(n) //nolint:gosec // count from 0
-		state.Written[int(command)] = o
-		return nil
-	}}
+	return stepOf(tried.Read(state))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/pg"
@@ -38,13 +39,13 @@ func benchmarkSend(b *testing.B, rooms int, ids bool) {
 	if err := pg.AssertDurable(b.Context(), pool); err != nil {
 		b.Fatal(err)
 	}
-	store := postgres.New(pool, wire.Codec{}, chat.Quotas{})
+	store := postgres.New(pool, wire.Codec{}, rules.Quotas{})
 	store.Open()
 	observer := &sizes{}
 	w := runWriter(b, store, nowhere{}, observer, usecases.WriterConfig{Lanes: 2, BatchMax: 200, Queue: 4096, Timeout: 4 * time.Second})
 	for i := range senders {
 		room, user := benchRoom(i%rooms), chat.UserID(fmt.Sprintf("user-%d", i))
-		if _, err := w.Do(b.Context(), chat.Join{Origin: chat.Origin{Room: room, User: user, Name: chat.Name{Text: "User"}}, Create: access.Public}); err != nil {
+		if _, err := w.Do(b.Context(), rules.Join{Origin: rules.Origin{Room: room, User: user, Name: chat.Name{Text: "User"}}, Create: access.Public}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -60,8 +61,8 @@ func benchmarkSend(b *testing.B, rooms int, ids bool) {
 				if n < 0 {
 					return
 				}
-				c := chat.Send{
-					Origin: chat.Origin{
+				c := rules.Send{
+					Origin: rules.Origin{
 						Room: benchRoom(i % rooms), User: chat.UserID(fmt.Sprintf("user-%d", i)), Name: chat.Name{Text: "User"}, CausedAt: time.Now(),
 					},
 					Content: "The quick brown fox jumps over the lazy dog, again and again.", Type: "text",

@@ -8,14 +8,15 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
 // A commit is two round trips on one connection:
 //
-//	1  BEGIN · create missing rooms · lock the rooms · read memberships · read what repeats     → chat.Decide
+//	1  BEGIN · create missing rooms · lock the rooms · read memberships · read what repeats     → rules.Decide
 //	2  insert messages, events, memberships · advance the rooms · insert the outbox row · COMMIT
 //
-// After the lock nobody else changes those rooms, so what chat.Decide counts out in memory is what the database will hold.
+// After the lock nobody else changes those rooms, so what rules.Decide counts out in memory is what the database will hold.
 
 const (
 	sqlCreateRooms = `
@@ -24,22 +25,6 @@ const (
 
 	sqlLockRooms = `
 		SELECT room_id, last_seq, coalesce(message_count, last_seq), owner_id, kind, send_role, slow_mode_ms, max_members, archived_at IS NOT NULL FROM rooms WHERE room_id = ANY($1::text[]) ORDER BY room_id FOR NO KEY UPDATE`
-
-	// LATERAL with LIMIT makes it an index look-up per key, whatever the statistics say.
-	sqlRepeats = `
-		SELECT k.room_id, k.sender_id, k.client_msg_id, m.seq, m.id, m.created_at, coalesce(m.n, 0)
-		FROM unnest($1::text[], $2::text[], $3::text[]) AS k (room_id, sender_id, client_msg_id)
-		CROSS JOIN LATERAL (
-			SELECT seq, id, created_at, n FROM messages
-			WHERE room_id = k.room_id AND sender_id = k.sender_id AND client_msg_id = k.client_msg_id LIMIT 1
-		) AS m`
-
-	sqlTried = `
-		SELECT k.command, m.seq, m.id, m.created_at, coalesce(m.n, 0)
-		FROM unnest($1::text[], $2::bigint[], $3::uuid[], $4::bigint[]) AS k (room_id, seq, id, command)
-		CROSS JOIN LATERAL (
-			SELECT seq, id, created_at, n FROM messages WHERE room_id = k.room_id AND seq = k.seq AND id = k.id LIMIT 1
-		) AS m`
 
 	sqlInsertEvents = `
 		INSERT INTO room_events (room_id, seq, payload)
@@ -81,7 +66,7 @@ const (
 const outboxGrace = 2 * time.Second
 
 // writing is the second round trip: it makes the changes and commits. It notes in out what goes out after the commit.
-func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time) ([]step, error) {
+func (s *Store) writing(changes *rules.Changes, out *chat.Outgoing, at time.Time) ([]step, error) {
 	id, err := uuid.NewV7() // new rows land on the same pages of the primary key
 	if err != nil {
 		return nil, err
@@ -97,12 +82,12 @@ func (s *Store) writing(changes *chat.Changes, out *chat.Outgoing, at time.Time)
 	out.ID = id
 	steps := make([]step, 0, 8)
 	if sent.Some() {
-		steps = append(steps, stepsOf([]messages.Step{sent.Step(at)})...)
+		steps = append(steps, stepOf(sent.Step(at)))
 	}
 	if e := events; len(e.rooms) > 0 {
 		steps = append(steps, step{sql: sqlInsertEvents, args: []any{e.rooms, e.seqs, e.payloads}})
 	}
-	steps = append(append(steps, events.others...), messageSteps(changes)...)
+	steps = append(append(steps, events.others...), stepsOf(messages.Changes(changes))...)
 	steps = append(steps, membershipSteps(changes)...)
 	steps = append(steps, moderationSteps(changes, at)...)
 	steps = append(append(append(steps, roomSteps(changes.Rooms)...), ownSteps(changes)...), told...)
@@ -152,7 +137,7 @@ func (s *Store) eventRows(list []chat.RoomEvent, out *chat.Outgoing) (sent messa
 }
 
 // membershipSteps deletes before it inserts: who left and came again is in both.
-func membershipSteps(changes *chat.Changes) (steps []step) {
+func membershipSteps(changes *rules.Changes) (steps []step) {
 	if n := len(changes.Left); n > 0 {
 		rooms, users := make([]string, n), make([]string, n)
 		for i, m := range changes.Left {
@@ -175,7 +160,7 @@ func membershipSteps(changes *chat.Changes) (steps []step) {
 	return steps
 }
 
-func roomSteps(changed []chat.ChangedRoom) []step {
+func roomSteps(changed []rules.ChangedRoom) []step {
 	if len(changed) == 0 {
 		return nil
 	}
@@ -225,31 +210,12 @@ func (r *eventRows) show(codec Codec, e *chat.RoomEvent, seq uint64) error {
 	return err
 }
 
+func stepOf(s messages.Step) step { return step{sql: s.SQL, args: s.Args, scan: s.Scan} }
+
 func stepsOf(list []messages.Step) []step {
 	steps := make([]step, len(list))
 	for i, s := range list {
-		steps[i] = step{sql: s.SQL, args: s.Args, scan: s.Scan}
-	}
-	return steps
-}
-
-// messageNeeds reads messages, and what there is to know about them.
-func messageNeeds(needs *chat.Needs, state *chat.State) []step {
-	steps := []messages.Step{messages.LookUp(needs.Messages, state)}
-	if len(needs.Reactors) > 0 {
-		steps = append(steps, messages.LookUpReactions(needs.Reactors, state))
-	}
-	if len(needs.Pins) > 0 {
-		steps = append(steps, messages.CountPins(needs.Pins, state))
-	}
-	return stepsOf(steps)
-}
-
-// messageSteps stores reactions before what may delete them.
-func messageSteps(changes *chat.Changes) []step {
-	steps := stepsOf(messages.React(changes.Reactions))
-	for _, c := range changes.Messages {
-		steps = append(steps, stepsOf(messages.Change(c))...)
+		steps[i] = stepOf(s)
 	}
 	return steps
 }

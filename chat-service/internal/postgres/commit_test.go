@@ -15,27 +15,30 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
-func send(room chat.RoomID, user chat.UserID, content, id string) chat.Send {
-	return chat.Send{Origin: by(room, user), Content: content, Type: "text", ClientMsgID: id}
+func send(room chat.RoomID, user chat.UserID, content, id string) rules.Send {
+	return rules.Send{Origin: by(room, user), Content: content, Type: "text", ClientMsgID: id}
 }
 
-func join(room chat.RoomID, user chat.UserID) chat.Join {
-	return chat.Join{Origin: by(room, user), Create: access.Public}
+func join(room chat.RoomID, user chat.UserID) rules.Join {
+	return rules.Join{Origin: by(room, user), Create: access.Public}
 }
 
-func leave(room chat.RoomID, user chat.UserID) chat.Leave { return chat.Leave{Origin: by(room, user)} }
-
-func by(room chat.RoomID, user chat.UserID) chat.Origin {
-	return chat.Origin{Room: room, User: user, Name: chat.Name{Text: "U"}}
+func leave(room chat.RoomID, user chat.UserID) rules.Leave {
+	return rules.Leave{Origin: by(room, user)}
 }
 
-func commit(t *testing.T, s *postgres.Store, commands ...chat.Command) ([]chat.Outcome, chat.Outgoing) {
+func by(room chat.RoomID, user chat.UserID) rules.Origin {
+	return rules.Origin{Room: room, User: user, Name: chat.Name{Text: "U"}}
+}
+
+func commit(t *testing.T, s *postgres.Store, commands ...rules.Command) ([]rules.Outcome, chat.Outgoing) {
 	t.Helper()
 	outcomes, out, err := s.Prepare(commands).Commit(t.Context())
 	if err != nil {
@@ -190,7 +193,7 @@ func TestSameClientMessageIDOnTwoReplicas(t *testing.T) {
 	wa := writer(t, a, nowhere{})
 	for i := range 20 {
 		id := fmt.Sprint("race ", i)
-		var oa, ob chat.Outcome
+		var oa, ob rules.Outcome
 		wg.Go(func() { oa, _ = wa.Do(t.Context(), send("r", "ann", "a", id)) })
 		wg.Go(func() { ob, _ = w.Do(t.Context(), send("r", "ann", "b", id)) })
 		wg.Wait()
@@ -322,13 +325,13 @@ func TestDatabaseAway(t *testing.T) {
 	}
 	_, err = s2.Rooms(t.Context(), "ann", usecases.RoomsPage{Limit: 9})
 	wantRefused(t, "Rooms", err)
-	_, _, err = s2.Prepare([]chat.Command{send("r", "ann", "x", "")}).Commit(t.Context())
+	_, _, err = s2.Prepare([]rules.Command{send("r", "ann", "x", "")}).Commit(t.Context())
 	wantRefused(t, "Commit", err)
-	closed := postgres.New(nil, wire.Codec{}, chat.Quotas{})
+	closed := postgres.New(nil, wire.Codec{}, rules.Quotas{})
 	if closed.Ready(t.Context()) == nil {
 		t.Error("Ready before the migrations = nil, want an error")
 	}
-	if _, _, err := closed.Prepare([]chat.Command{send("r", "ann", "x", "")}).Commit(t.Context()); fault.KindOf(err) != fault.Unavailable {
+	if _, _, err := closed.Prepare([]rules.Command{send("r", "ann", "x", "")}).Commit(t.Context()); fault.KindOf(err) != fault.Unavailable {
 		t.Errorf("Commit before the migrations = %v, want unavailable", err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
 const (
@@ -28,7 +29,7 @@ const (
 )
 
 // readCounts counts members where a room has a bound, of its own or that of all rooms, as far as to the bound.
-func readCounts(rooms []chat.RoomID, state *chat.State) step {
+func readCounts(rooms []chat.RoomID, state *rules.State) step {
 	state.Counts = map[chat.RoomID]int{}
 	return step{sql: sqlCounts, args: []any{texts(rooms), state.Quotas.Members}, scan: func(rows pgx.Rows) error {
 		var id string

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
 // The members of a deleted room are told of it in transactions of their own, each of farewellMembers: one for all would keep the logs of a
@@ -67,7 +68,7 @@ func (s *Store) farewell(ctx context.Context, room chat.RoomID, grace time.Durat
 		if err != nil || len(logs) == 0 {
 			return err
 		}
-		changes := chat.Farewell(room, logs)
+		changes := rules.Farewell(room, logs)
 		steps, err := s.logSteps(&changes, &out)
 		if err != nil {
 			return err

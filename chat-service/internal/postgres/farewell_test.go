@@ -11,6 +11,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 )
 
@@ -20,7 +21,7 @@ func TestFarewell(t *testing.T) {
 	cfg := database(t)
 	s := open(t, cfg)
 	const room, others, bound = chat.RoomID("r"), 1202, 500
-	commit(t, s, chat.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Public}})
+	commit(t, s, rules.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Public}})
 	conn, err := pgx.Connect(t.Context(), cfg.URL.Reveal())
 	if err != nil {
 		t.Fatal(err)
@@ -33,7 +34,7 @@ func TestFarewell(t *testing.T) {
 	if out, err := s.Farewell(t.Context(), room); err != nil || len(out.Events) != 0 {
 		t.Errorf("members of a room that is there are told %d facts, %v", len(out.Events), err)
 	}
-	commit(t, s, chat.Delete{Origin: by(room, "ann")})
+	commit(t, s, rules.Delete{Origin: by(room, "ann")})
 	if out, err := s.Farewell(t.Context(), room); err != nil || len(out.Events) != bound || out.ID == (chat.OutboxID{}) {
 		t.Fatalf("the first %d are told %d facts, %v", bound, len(out.Events), err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/pg"
@@ -54,7 +55,7 @@ func open(t testing.TB, cfg pg.Config) *postgres.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	store := postgres.New(pool, wire.Codec{}, chat.Quotas{})
+	store := postgres.New(pool, wire.Codec{}, rules.Quotas{})
 	store.Open()
 	return store
 }

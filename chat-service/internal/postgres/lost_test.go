@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/proto/fault"
@@ -143,7 +144,7 @@ func TestOneByOneAfterAnUnknownOutcome(t *testing.T) {
 	cut, cfg := newCutter(t, database(t))
 	s := open(t, cfg)
 	commit(t, s, join("r", "ann"))
-	all := s.Prepare([]chat.Command{send("r", "ann", "a", ""), send("r", "ann", "b", "")})
+	all := s.Prepare([]rules.Command{send("r", "ann", "a", ""), send("r", "ann", "b", "")})
 	cut.set(1)
 	if _, _, err := all.Commit(t.Context()); !errors.Is(err, usecases.ErrUnknown) {
 		t.Fatalf("Commit = %v, want an unknown outcome", err)
@@ -175,7 +176,7 @@ func (r *refusing) set(refuse int) {
 	r.refuse = refuse
 }
 
-func (r *refusing) Prepare(commands []chat.Command) usecases.Transaction {
+func (r *refusing) Prepare(commands []rules.Command) usecases.Transaction {
 	return &refused{Transaction: r.Store.Prepare(commands), away: r.away.Prepare(commands), by: r}
 }
 
@@ -186,7 +187,7 @@ type refused struct {
 	by   *refusing
 }
 
-func (t *refused) Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, error) {
+func (t *refused) Commit(ctx context.Context) ([]rules.Outcome, chat.Outgoing, error) {
 	t.by.mu.Lock()
 	refuse := t.by.cut.left() == 0 && t.by.refuse > 0
 	if refuse {

@@ -16,13 +16,14 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
 // rich is a message with everything that one can have.
-func rich(room chat.RoomID, user chat.UserID, content string, to chat.MessageID) chat.Send {
+func rich(room chat.RoomID, user chat.UserID, content string, to chat.MessageID) rules.Send {
 	c := send(room, user, content, "")
 	c.Extras = &chat.Extras{Data: []byte(`{"of":"` + content + `"}`), Format: "markdown", Mentioned: []chat.UserID{"bob", "cid"}}
 	if to != (chat.MessageID{}) {
@@ -31,8 +32,8 @@ func rich(room chat.RoomID, user chat.UserID, content string, to chat.MessageID)
 	return c
 }
 
-func edit(room chat.RoomID, user chat.UserID, id chat.MessageID, content string) chat.Edit {
-	return chat.Edit{Origin: by(room, user), Message: id, Content: &content}
+func edit(room chat.RoomID, user chat.UserID, id chat.MessageID, content string) rules.Edit {
+	return rules.Edit{Origin: by(room, user), Message: id, Content: &content}
 }
 
 func history(t *testing.T, s *postgres.Store, room chat.RoomID, user chat.UserID) []chat.Message {
@@ -180,7 +181,7 @@ func TestNothingIsLeft(t *testing.T) {
 			t.Fatalf("the string is in %v, want it in %s as well before the deletion", everywhere(t, cfg, secret), table)
 		}
 	}
-	gone, out := commit(t, s, chat.DeleteMessage{Origin: by("r", "ann"), Message: id})
+	gone, out := commit(t, s, rules.DeleteMessage{Origin: by("r", "ann"), Message: id})
 	if where := everywhere(t, cfg, secret); len(where) > 0 {
 		t.Errorf("the string is still in %v", where)
 	}
@@ -210,7 +211,7 @@ func TestNothingIsLeft(t *testing.T) {
 	// A repeat of what was sent is still a repeat.
 	commit(t, s, send("r", "ann", secret, "id"))
 	twice := repeat(t, s, send("r", "ann", secret, "id"))
-	commit(t, s, chat.DeleteMessage{Origin: by("r", "ann"), Message: twice[0].ID})
+	commit(t, s, rules.DeleteMessage{Origin: by("r", "ann"), Message: twice[0].ID})
 	if third := repeat(t, s, send("r", "ann", secret, "id")); third[0].ID != twice[0].ID {
 		t.Errorf("a repeat of a deleted message is %v, want %v", third[0].ID, twice[0].ID)
 	}
@@ -236,7 +237,7 @@ func TestErasures(t *testing.T) {
 		execute(t, cfg, `UPDATE erasures SET since = since - $1::interval, due_at = due_at - $1::interval`, by)
 	}
 	due()
-	commit(t, s, chat.DeleteMessage{Origin: by("r", "ann"), Message: outcomes[1].ID})
+	commit(t, s, rules.DeleteMessage{Origin: by("r", "ann"), Message: outcomes[1].ID})
 	due("r")
 	due()
 	for _, after := range []string{"6 seconds", "15 seconds"} {
@@ -254,9 +255,9 @@ func TestErasures(t *testing.T) {
 }
 
 // repeat commits a command that a unique index takes for the repeat of another one.
-func repeat(t *testing.T, s *postgres.Store, command chat.Command) []chat.Outcome {
+func repeat(t *testing.T, s *postgres.Store, command rules.Command) []rules.Outcome {
 	t.Helper()
-	tx := s.Prepare([]chat.Command{command})
+	tx := s.Prepare([]rules.Command{command})
 	if _, _, err := tx.Commit(t.Context()); !errors.Is(err, usecases.ErrConflict) {
 		t.Fatalf("Commit of a repeat: %v, want a conflict", err)
 	}
@@ -300,8 +301,8 @@ func TestReactionRows(t *testing.T) {
 	s := open(t, cfg)
 	outcomes, _ := commit(t, s, join("r", "ann"), send("r", "ann", "x", ""), send("r", "ann", "y", ""))
 	id, other := outcomes[1].ID, outcomes[2].ID
-	react := func(user chat.UserID, of chat.MessageID, key string, off bool) chat.React {
-		return chat.React{Origin: by("r", user), Message: of, Key: key, Off: off}
+	react := func(user chat.UserID, of chat.MessageID, key string, off bool) rules.React {
+		return rules.React{Origin: by("r", user), Message: of, Key: key, Off: off}
 	}
 	const users = 40
 	replicas := []*usecases.Writer{writer(t, open(t, cfg), nowhere{}), writer(t, open(t, cfg), nowhere{})}
@@ -309,7 +310,7 @@ func TestReactionRows(t *testing.T) {
 	for i := range users {
 		all.Go(func() {
 			user := chat.UserID(fmt.Sprint("user ", i))
-			for _, c := range []chat.Command{join("r", user), react(user, id, "a", false), react(user, id, "b", false), react(user, id, "a", false), react(user, id, "b", i%2 == 0)} {
+			for _, c := range []rules.Command{join("r", user), react(user, id, "a", false), react(user, id, "b", false), react(user, id, "a", false), react(user, id, "b", i%2 == 0)} {
 				if _, err := replicas[i%2].Do(context.Background(), c); err != nil {
 					t.Errorf("%s: %v", user, err)
 				}
@@ -317,7 +318,7 @@ func TestReactionRows(t *testing.T) {
 		})
 	}
 	all.Wait()
-	commit(t, s, react("ann", other, "c", false), react("ann", other, "c", true), react("ann", other, "d", false), chat.Pin{Origin: by("r", "ann"), Message: id}, chat.Pin{Origin: by("r", "ann"), Message: other})
+	commit(t, s, react("ann", other, "c", false), react("ann", other, "c", true), react("ann", other, "d", false), rules.Pin{Origin: by("r", "ann"), Message: id}, rules.Pin{Origin: by("r", "ann"), Message: other})
 	list := history(t, s, "r", "ann")
 	got := map[string]int{}
 	for _, c := range list[0].Extras.Reactions {
@@ -338,7 +339,7 @@ func TestReactionRows(t *testing.T) {
 		t.Errorf("Pins = %+v, %v", pins, err)
 	}
 	seqs(t, s, "r")
-	commit(t, s, chat.Pin{Origin: by("r", "ann"), Message: other, Off: true}, chat.DeleteMessage{Origin: by("r", "ann"), Message: id})
+	commit(t, s, rules.Pin{Origin: by("r", "ann"), Message: other, Off: true}, rules.DeleteMessage{Origin: by("r", "ann"), Message: id})
 	if pins, _ = s.Pins(t.Context(), "r", 0, 10); len(pins) != 0 {
 		t.Errorf("Pins = %+v in the end", pins)
 	}

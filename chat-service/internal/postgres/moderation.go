@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
 const (
@@ -36,7 +37,7 @@ const (
 			AS a (room_id, by_id, act, user_id, role, until, reason, api_key)`
 )
 
-func readOwners(rooms []chat.RoomID, state *chat.State) step {
+func readOwners(rooms []chat.RoomID, state *rules.State) step {
 	state.Owners = map[chat.RoomID][]chat.UserID{}
 	return step{sql: sqlOwners, args: []any{texts(rooms)}, scan: func(rows pgx.Rows) error {
 		var room, user string
@@ -46,7 +47,7 @@ func readOwners(rooms []chat.RoomID, state *chat.State) step {
 	}}
 }
 
-func readCompany(members []chat.Membership, state *chat.State) step {
+func readCompany(members []chat.Membership, state *rules.State) step {
 	state.Company = map[chat.Membership]bool{}
 	rooms, users := make([]string, len(members)), make([]string, len(members))
 	for i, m := range members {
@@ -61,7 +62,7 @@ func readCompany(members []chat.Membership, state *chat.State) step {
 }
 
 // moderationSteps writes what moderators changed of users, and the audit.
-func moderationSteps(changes *chat.Changes, at time.Time) (steps []step) {
+func moderationSteps(changes *rules.Changes, at time.Time) (steps []step) {
 	if n := len(changes.Members); n > 0 {
 		rooms, users, roles, muted, sent := make([]string, n), make([]string, n), make([]string, n), make([]*time.Time, n), make([]*time.Time, n)
 		byToken := make([]bool, n)

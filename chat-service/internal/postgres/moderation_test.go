@@ -10,6 +10,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
@@ -20,16 +21,16 @@ func TestModeration(t *testing.T) {
 	const room = chat.RoomID("r")
 	until := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
 	profile := chat.Profile{Name: "Plans", Topic: "t", AvatarURL: "u", Data: []byte(`{"a":1}`)}
-	commit(t, s, chat.Create{
+	commit(t, s, rules.Create{
 		Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Private, Profile: profile},
-		Members: []chat.Invited{{User: "bob", Role: access.RoleModerator}, {User: "cid", Role: access.RoleMember}},
+		Members: []rules.Invited{{User: "bob", Role: access.RoleModerator}, {User: "cid", Role: access.RoleMember}},
 	})
 	// Nothing in the room's sequence, but in the audit.
-	outcomes, out := commit(t, s, chat.Restrict{Origin: by(room, "bob"), Who: "cid", Mute: true, Until: until})
+	outcomes, out := commit(t, s, rules.Restrict{Origin: by(room, "bob"), Who: "cid", Mute: true, Until: until})
 	if !outcomes[0].Changed || len(out.Events) != 0 {
 		t.Errorf("a mute = %+v with %d events", outcomes[0], len(out.Events))
 	}
-	commit(t, s, chat.Restrict{Origin: by(room, "bob"), Who: "dan", Until: access.Forever(), Why: "spam"}, chat.SetRole{Origin: by(room, "ann"), Who: "bob", Role: access.RoleOwner})
+	commit(t, s, rules.Restrict{Origin: by(room, "bob"), Who: "dan", Until: access.Forever(), Why: "spam"}, rules.SetRole{Origin: by(room, "ann"), Who: "bob", Role: access.RoleOwner})
 	standing := func(user chat.UserID) access.Standing {
 		t.Helper()
 		one, _, err := s.Standing(t.Context(), chat.Membership{Room: room, User: user})
@@ -67,7 +68,7 @@ func TestModeration(t *testing.T) {
 		t.Errorf("standings (-want +got):\n%s", diff)
 	}
 	// The first owner goes: there is another one.
-	outcomes, _ = commit(t, s, chat.Leave{Origin: by(room, "ann")}, chat.Leave{Origin: by(room, "bob")})
+	outcomes, _ = commit(t, s, rules.Leave{Origin: by(room, "ann")}, rules.Leave{Origin: by(room, "bob")})
 	if outcomes[0].Err != nil || outcomes[1].Err == nil || roleIn(t, s, room, "bob") != access.RoleOwner {
 		t.Errorf("two owners leave = %v, %v, and bob is %s", outcomes[0].Err, outcomes[1].Err, roleIn(t, s, room, "bob"))
 	}
@@ -87,7 +88,7 @@ func TestModeration(t *testing.T) {
 		t.Errorf("audit (-want +got):\n%s%v", diff, err)
 	}
 	// A room that a refused command would have made is not there.
-	commit(t, s, chat.Open{Origin: by("direct", "ann"), Others: []chat.Invited{{User: "bob"}}}, send("nowhere", "ann", "x", ""))
+	commit(t, s, rules.Open{Origin: by("direct", "ann"), Others: []rules.Invited{{User: "bob"}}}, send("nowhere", "ann", "x", ""))
 	if one, _, err := s.Standing(t.Context(), chat.Membership{Room: "nowhere", User: "ann"}); err != nil || one.Exists {
 		t.Errorf("a room that nobody made = %+v, %v", one, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
 // memberships.user_name is a copy of user_names, so that writing a message looks at one table only. Who makes a membership locks the
@@ -36,7 +37,7 @@ func nameColumns(list []chat.UserName) []any {
 
 // keepNames stores the names of users who join, and reads the present ones. Of those whom others make members nothing is stored but a row
 // to be locked, with an empty name.
-func keepNames(names []chat.UserName, state *chat.State) step {
+func keepNames(names []chat.UserName, state *rules.State) step {
 	state.Names = make(map[chat.UserID]chat.Name, len(names))
 	return step{sql: sqlKeepNames, args: nameColumns(names), scan: func(rows pgx.Rows) error {
 		var user chat.UserID

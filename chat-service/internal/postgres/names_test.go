@@ -8,6 +8,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
 )
@@ -30,7 +31,7 @@ func TestRenameWhileJoining(t *testing.T) {
 				room := chat.RoomID(fmt.Sprint("r", i))
 				enter, back := join(room, user), join(room, user)
 				enter.Name, back.Name = chat.Name{Text: "old", Version: 1}, chat.Name{Text: "old", Version: 1}
-				for _, commands := range [][]chat.Command{{enter}, {leave(room, user), back}} {
+				for _, commands := range [][]rules.Command{{enter}, {leave(room, user), back}} {
 					for {
 						_, _, err := store.Prepare(commands).Commit(t.Context())
 						if err == nil {
@@ -76,17 +77,17 @@ func TestNamesOfMembersMadeByOthers(t *testing.T) {
 	}
 	tell("bob", "Bob", 7)
 	tell("cid", "Cid", 0)
-	by := func(room chat.RoomID) chat.Origin {
-		return chat.Origin{Room: room, User: "ann", Name: chat.Name{Text: "Ann", Version: 1}}
+	by := func(room chat.RoomID) rules.Origin {
+		return rules.Origin{Room: room, User: "ann", Name: chat.Name{Text: "Ann", Version: 1}}
 	}
-	var others []chat.Invited
+	var others []rules.Invited
 	for _, user := range []chat.UserID{"bob", "cid", "dan", "eve"} {
-		others = append(others, chat.Invited{User: user})
+		others = append(others, rules.Invited{User: user})
 	}
-	commit(t, s, chat.Create{Origin: by("made"), New: chat.NewRoom{Kind: access.Private}, Members: others}, chat.Open{Origin: by("opened"), Others: others})
-	commit(t, s, chat.Create{Origin: by("filled"), New: chat.NewRoom{Kind: access.Private}})
+	commit(t, s, rules.Create{Origin: by("made"), New: chat.NewRoom{Kind: access.Private}, Members: others}, rules.Open{Origin: by("opened"), Others: others})
+	commit(t, s, rules.Create{Origin: by("filled"), New: chat.NewRoom{Kind: access.Private}})
 	for _, who := range others {
-		commit(t, s, chat.Add{Origin: by("filled"), Who: who})
+		commit(t, s, rules.Add{Origin: by("filled"), Who: who})
 	}
 	want := func(names string) {
 		t.Helper()

@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
@@ -39,7 +40,7 @@ const (
 	sqlEndInvite = `DELETE FROM invites WHERE hash = $1`
 )
 
-func readPrefs(members []chat.Membership, state *chat.State) step {
+func readPrefs(members []chat.Membership, state *rules.State) step {
 	state.Prefs = map[chat.Membership]chat.Prefs{}
 	rooms, users := pairs(members)
 	return step{sql: sqlPrefs, args: []any{rooms, users}, scan: func(rows pgx.Rows) error {
@@ -59,14 +60,14 @@ func pairs(members []chat.Membership) (rooms, users []string) {
 	return rooms, users
 }
 
-func readBlocks(pairs []chat.Pair, state *chat.State) step {
-	state.Blocks = map[chat.Pair]bool{}
+func readBlocks(pairs []rules.Pair, state *rules.State) step {
+	state.Blocks = map[rules.Pair]bool{}
 	users, blocked := make([]string, len(pairs)), make([]string, len(pairs))
 	for i, p := range pairs {
 		users[i], blocked[i] = string(p.User), string(p.Blocked)
 	}
 	return step{sql: sqlBlocks, args: []any{users, blocked}, scan: func(rows pgx.Rows) error {
-		var p chat.Pair
+		var p rules.Pair
 		err := rows.Scan((*string)(&p.User), (*string)(&p.Blocked))
 		state.Blocks[p] = true
 		return err
@@ -74,7 +75,7 @@ func readBlocks(pairs []chat.Pair, state *chat.State) step {
 }
 
 // readInvites needs no lock of its own: what changes an invitation holds the lock of its room.
-func readInvites(hashes []chat.InviteHash, state *chat.State) step {
+func readInvites(hashes []chat.InviteHash, state *rules.State) step {
 	state.Invites = map[chat.InviteHash]chat.Invitation{}
 	raw := make([][]byte, len(hashes))
 	for i := range hashes {
@@ -96,7 +97,7 @@ func scanInvitation(rows interface{ Scan(to ...any) error }) (i chat.Invitation,
 }
 
 // needSteps reads what few batches need.
-func needSteps(needs *chat.Needs, state *chat.State) (steps []step) {
+func needSteps(needs *rules.Needs, state *rules.State) (steps []step) {
 	if len(needs.Prefs) > 0 {
 		steps = append(steps, readPrefs(needs.Prefs, state))
 	}
@@ -113,7 +114,7 @@ func needSteps(needs *chat.Needs, state *chat.State) (steps []step) {
 }
 
 // ownSteps writes prefs, blocks and invitations.
-func ownSteps(changes *chat.Changes) (steps []step) {
+func ownSteps(changes *rules.Changes) (steps []step) {
 	if len(changes.Left) > 0 {
 		rooms, users := pairs(changes.Left)
 		steps = append(steps, step{sql: sqlForgetPrefs, args: []any{rooms, users}})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
@@ -32,8 +33,8 @@ func TestOwn(t *testing.T) {
 	if _, err := s.MarkRead(t.Context(), []usecases.Receipt{{Membership: m, Message: outcomes[1].ID}}); err != nil {
 		t.Fatal(err)
 	}
-	commit(t, s, chat.SetPrefs{Origin: by("r", "ann"), Muted: new(true)})
-	_, out := commit(t, s, chat.SetPrefs{Origin: by("r", "ann"), Pinned: new(true)})
+	commit(t, s, rules.SetPrefs{Origin: by("r", "ann"), Muted: new(true)})
+	_, out := commit(t, s, rules.SetPrefs{Origin: by("r", "ann"), Pinned: new(true)})
 	if diff := cmp.Diff([]string{"3 me:prefs"}, told(t, out.Events)); diff != "" {
 		t.Errorf("what goes out (-want +got):\n%s", diff)
 	}
@@ -52,10 +53,10 @@ func TestBlockAgainstOpen(t *testing.T) {
 		room := chat.DirectID([]chat.UserID{ann, bob})
 		var both sync.WaitGroup
 		both.Go(func() {
-			_, _ = opener.Do(context.Background(), chat.Open{Origin: by(room, bob), Others: []chat.Invited{{User: ann, Role: access.RoleMember}}})
+			_, _ = opener.Do(context.Background(), rules.Open{Origin: by(room, bob), Others: []rules.Invited{{User: ann, Role: access.RoleMember}}})
 		})
 		both.Go(func() {
-			if _, err := blocker.Do(context.Background(), chat.Block{Origin: by(room, ann), Who: bob}); err != nil {
+			if _, err := blocker.Do(context.Background(), rules.Block{Origin: by(room, ann), Who: bob}); err != nil {
 				t.Errorf("block: %v", err)
 			}
 		})
@@ -64,7 +65,7 @@ func TestBlockAgainstOpen(t *testing.T) {
 		if err != nil || standing.Refuse(access.Speak, time.Now()) == nil {
 			t.Errorf("bob may speak to ann, who blocked him: %+v, %v", standing, err)
 		}
-		if outcomes, _ := commit(t, s, chat.Block{Origin: by(room, ann), Who: bob, End: true}); !outcomes[0].Changed {
+		if outcomes, _ := commit(t, s, rules.Block{Origin: by(room, ann), Who: bob, End: true}); !outcomes[0].Changed {
 			t.Error("the block was not there")
 		}
 	}
@@ -80,9 +81,9 @@ func TestInviteIsUsedExactly(t *testing.T) {
 	const uses, guests = 7, 30
 	hash := chat.HashInvite("secret")
 	until := time.Now().Add(time.Hour)
-	commit(t, s, chat.Create{Origin: by("r", "ann"), New: chat.NewRoom{Kind: access.Private}},
-		chat.Invite{Origin: by("r", "ann"), Hash: hash, Role: access.RoleMember, Uses: uses, Until: until},
-		chat.Invite{Origin: by("r", "ann"), Hash: chat.HashInvite("over"), Role: access.RoleMember, Uses: 1, Until: time.Now().Add(-time.Hour)})
+	commit(t, s, rules.Create{Origin: by("r", "ann"), New: chat.NewRoom{Kind: access.Private}},
+		rules.Invite{Origin: by("r", "ann"), Hash: hash, Role: access.RoleMember, Uses: uses, Until: until},
+		rules.Invite{Origin: by("r", "ann"), Hash: chat.HashInvite("over"), Role: access.RoleMember, Uses: 1, Until: time.Now().Add(-time.Hour)})
 	if n, err := s.CountInvites(t.Context(), "r"); n != 1 || err != nil {
 		t.Errorf("CountInvites = %d, %v, want 1", n, err)
 	}
@@ -113,8 +114,8 @@ func TestInviteIsUsedExactly(t *testing.T) {
 // TestListsOfOnesOwn: blocks and invites come by pages, each once, and nobody else's among them.
 func TestListsOfOnesOwn(t *testing.T) {
 	s := open(t, database(t))
-	block := func(user, other chat.UserID, end bool) chat.Command {
-		return chat.Block{Origin: by(chat.DirectID([]chat.UserID{user, other}), user), Who: other, End: end}
+	block := func(user, other chat.UserID, end bool) rules.Command {
+		return rules.Block{Origin: by(chat.DirectID([]chat.UserID{user, other}), user), Who: other, End: end}
 	}
 	began := time.Now().Add(-time.Minute)
 	commit(t, s, block("ann", "dan", false), block("ann", "bob", false), block("ann", "cid", false), block("bob", "ann", false))
@@ -141,12 +142,12 @@ func TestListsOfOnesOwn(t *testing.T) {
 	}
 
 	until := time.Now().Add(time.Hour).UTC().Truncate(time.Millisecond)
-	invite := func(room chat.RoomID, text string, until time.Time) chat.Command {
-		return chat.Invite{Origin: by(room, "ann"), Hash: chat.HashInvite(text), Role: access.RoleModerator, Uses: 3, Until: until}
+	invite := func(room chat.RoomID, text string, until time.Time) rules.Command {
+		return rules.Invite{Origin: by(room, "ann"), Hash: chat.HashInvite(text), Role: access.RoleModerator, Uses: 3, Until: until}
 	}
-	commit(t, s, chat.Create{Origin: by("r", "ann"), New: chat.NewRoom{Kind: access.Private}}, chat.Create{Origin: by("s", "ann"), New: chat.NewRoom{Kind: access.Private}})
+	commit(t, s, rules.Create{Origin: by("r", "ann"), New: chat.NewRoom{Kind: access.Private}}, rules.Create{Origin: by("s", "ann"), New: chat.NewRoom{Kind: access.Private}})
 	commit(t, s, invite("r", "one", until), invite("r", "two", until), invite("r", "three", until), invite("s", "elsewhere", until), invite("r", "over", time.Now().Add(-time.Hour)))
-	outcomes, _ := commit(t, s, chat.RevokeInvite{Origin: by("r", "ann"), Hash: chat.HashInvite("two")}, chat.RevokeInvite{Origin: by("r", "ann"), Hash: chat.HashInvite("elsewhere")})
+	outcomes, _ := commit(t, s, rules.RevokeInvite{Origin: by("r", "ann"), Hash: chat.HashInvite("two")}, rules.RevokeInvite{Origin: by("r", "ann"), Hash: chat.HashInvite("elsewhere")})
 	if !outcomes[0].Changed || outcomes[1].Changed {
 		t.Errorf("revoked: %v, and of another room %v", outcomes[0].Changed, outcomes[1].Changed)
 	}

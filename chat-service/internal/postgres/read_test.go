@@ -14,14 +14,15 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
 )
 
 // fill makes a room whose log is join, then n messages.
-func fill(t *testing.T, s *postgres.Store, room chat.RoomID, n int) []chat.Outcome {
+func fill(t *testing.T, s *postgres.Store, room chat.RoomID, n int) []rules.Outcome {
 	t.Helper()
-	commands := []chat.Command{join(room, "ann")}
+	commands := []rules.Command{join(room, "ann")}
 	for i := range n {
 		commands = append(commands, send(room, "ann", fmt.Sprint("m", i), ""))
 	}
@@ -253,7 +254,7 @@ func TestUnread(t *testing.T) {
 	commit(t, s, leave("r", "bob"), send("r", "ann", "x", ""), join("r", "bob"), send("r", "ann", "x", ""))
 	unread("r", "bob", 1) // what was said while it was away does not count
 
-	own := make([]chat.Command, 2100)
+	own := make([]rules.Command, 2100)
 	for i := range own {
 		own[i] = send("r", "bob", "x", "")
 	}
@@ -264,7 +265,7 @@ func TestUnread(t *testing.T) {
 		commit(t, s, send("r", "ann", "x", ""))
 	}
 	unread("r", "bob", 5) // behind many of its own
-	others := make([]chat.Command, 1200)
+	others := make([]rules.Command, 1200)
 	for i := range others {
 		others[i] = send("r", "ann", "x", "")
 	}
@@ -352,7 +353,7 @@ func TestNotificationPages(t *testing.T) {
 func TestRoommates(t *testing.T) {
 	s := open(t, database(t))
 	commit(t, s, join("r", "ann"), join("r", "bob"), join("other", "ann"), join("other", "cid"), join("far", "dan"), join("far", "eve"))
-	commit(t, s, chat.Leave{Origin: chat.Origin{Room: "other", User: "cid"}})
+	commit(t, s, rules.Leave{Origin: rules.Origin{Room: "other", User: "cid"}})
 	for _, test := range []struct {
 		of         chat.UserID
 		candidates []chat.UserID

@@ -9,6 +9,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
@@ -16,14 +17,14 @@ import (
 // or never; each with what it is to the user.
 func TestRoomPages(t *testing.T) {
 	s := open(t, database(t))
-	var sends []chat.Command
+	var sends []rules.Command
 	for i := range 7 {
 		room := chat.RoomID(fmt.Sprint("r", i))
 		kind := access.Public
 		if i%2 == 1 {
 			kind = access.Private
 		}
-		commit(t, s, chat.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: kind}})
+		commit(t, s, rules.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: kind}})
 		if i >= 3 {
 			sends = append(sends, send(room, "ann", "x", ""))
 		}
@@ -33,7 +34,7 @@ func TestRoomPages(t *testing.T) {
 	if _, err := s.MarkRead(t.Context(), []usecases.Receipt{{Membership: chat.Membership{Room: "r3", User: "ann"}, Message: outcomes[0].ID}}); err != nil {
 		t.Fatal(err)
 	}
-	commit(t, s, chat.SetPrefs{Origin: by("r3", "ann"), Pinned: new(true)})
+	commit(t, s, rules.SetPrefs{Origin: by("r3", "ann"), Pinned: new(true)})
 	pages := func(limit int, kinds ...access.Kind) (ids []chat.RoomID) {
 		t.Helper()
 		page := usecases.RoomsPage{Limit: limit, Kinds: kinds}
@@ -80,9 +81,9 @@ func TestAllRooms(t *testing.T) {
 	var want []chat.RoomID
 	for i := range 9 {
 		room, kind := chat.RoomID(fmt.Sprint("r", i)), []access.Kind{access.Public, access.Private}[i%2]
-		commit(t, s, chat.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: kind}, Members: []chat.Invited{{User: "bob"}}})
+		commit(t, s, rules.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: kind}, Members: []rules.Invited{{User: "bob"}}})
 		if i == 4 {
-			commit(t, s, chat.Delete{Origin: by(room, "ann")})
+			commit(t, s, rules.Delete{Origin: by(room, "ann")})
 			continue
 		}
 		want = append(want, room)

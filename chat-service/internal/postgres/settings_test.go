@@ -11,6 +11,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
@@ -21,9 +22,9 @@ func TestRoomDetails(t *testing.T) {
 	s := open(t, database(t))
 	const room = chat.RoomID("r")
 	settings := chat.Settings{Send: access.RoleModerator, SlowMode: 1500 * time.Millisecond, MaxMembers: 3}
-	commit(t, s, chat.Create{
+	commit(t, s, rules.Create{
 		Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Public, Settings: settings},
-		Members: []chat.Invited{{User: "bob"}},
+		Members: []rules.Invited{{User: "bob"}},
 	})
 	about := func(user chat.UserID) (chat.Profile, chat.Settings, uint64, bool) {
 		t.Helper()
@@ -36,7 +37,7 @@ func TestRoomDetails(t *testing.T) {
 	if _, got, version, _ := about("bob"); got != settings || version != 1 {
 		t.Errorf("a new room has %+v, version %d", got, version)
 	}
-	refused := func(want string, c chat.Command) {
+	refused := func(want string, c rules.Command) {
 		t.Helper()
 		outcomes, _ := commit(t, s, c)
 		if got := faulttest.Word(outcomes[0].Err); got != want {
@@ -46,7 +47,7 @@ func TestRoomDetails(t *testing.T) {
 	refused("forbidden not_allowed", send(room, "bob", "x", ""))
 	refused("ok", join(room, "cid"))
 	refused("forbidden room_full", join(room, "dan"))
-	update := chat.Update{Origin: by(room, "ann"), IfVersion: 1, Patch: chat.Patch{
+	update := rules.Update{Origin: by(room, "ann"), IfVersion: 1, Patch: chat.Patch{
 		Name: new("Plans"), Data: new([]byte(`{"a":1}`)), Send: new(access.Role("")), SlowMode: new(time.Hour), MaxMembers: new(0),
 	}}
 	outcomes, _ := commit(t, s, update)
@@ -76,7 +77,7 @@ func TestRoomDetails(t *testing.T) {
 	refused("ok", send(room, "ann", "x", ""))
 	refused("ok", send(room, "ann", "x", ""))
 
-	outcomes, _ = commit(t, s, chat.Archive{Origin: by(room, "ann")})
+	outcomes, _ = commit(t, s, rules.Archive{Origin: by(room, "ann")})
 	if _, _, version, archived := about("eve"); outcomes[0].Err != nil || version != 3 || !archived {
 		t.Errorf("archived = %+v, version %d, %v", outcomes[0], version, archived)
 	}
@@ -91,21 +92,21 @@ func TestDeletedRoom(t *testing.T) {
 	cfg := database(t)
 	s := open(t, cfg)
 	const room = chat.RoomID("r")
-	commit(t, s, chat.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Public}, Members: []chat.Invited{{User: "bob"}}})
+	commit(t, s, rules.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Public}, Members: []rules.Invited{{User: "bob"}}})
 	for range 7 {
-		var sends []chat.Command
+		var sends []rules.Command
 		for range 150 {
 			sends = append(sends, send(room, "bob", "x", ""))
 		}
 		commit(t, s, sends...)
 	}
-	commit(t, s, chat.SetPrefs{Origin: by(room, "bob"), Muted: new(true)},
-		chat.Invite{Origin: by(room, "ann"), Hash: chat.HashInvite("i"), Role: access.RoleMember, Uses: 1, Until: time.Now().Add(time.Hour)})
-	outcomes, out := commit(t, s, chat.Delete{Origin: by(room, "ann")})
+	commit(t, s, rules.SetPrefs{Origin: by(room, "bob"), Muted: new(true)},
+		rules.Invite{Origin: by(room, "ann"), Hash: chat.HashInvite("i"), Role: access.RoleMember, Uses: 1, Until: time.Now().Add(time.Hour)})
+	outcomes, out := commit(t, s, rules.Delete{Origin: by(room, "ann")})
 	if outcomes[0].Err != nil || len(out.Events) != 1 {
 		t.Fatalf("delete = %+v, %d events", outcomes[0], len(out.Events))
 	}
-	refused := func(want string, c chat.Command) {
+	refused := func(want string, c rules.Command) {
 		t.Helper()
 		outcomes, _ := commit(t, s, c)
 		if got := faulttest.Word(outcomes[0].Err); got != want {
@@ -116,7 +117,7 @@ func TestDeletedRoom(t *testing.T) {
 		t.Helper()
 		refused("not_found", join(room, "eve"))
 		refused("not_found", send(room, "bob", "x", ""))
-		refused("conflict exists", chat.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Public}})
+		refused("conflict exists", rules.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Public}})
 		one, _, err := s.Standing(t.Context(), chat.Membership{Room: room, User: "ann"})
 		if got := faulttest.Word(one.Refuse(access.Look, time.Now())); got != "not_found" || err != nil {
 			t.Errorf("a deleted room is looked at: %s, %v", got, err)

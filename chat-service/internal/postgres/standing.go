@@ -8,6 +8,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
 // What a access.Standing is read from: r is the room, me the membership, x what the user is kept from there; each may be missing. A
@@ -123,13 +124,13 @@ const sqlMembers = `
 	) AS x ON true
 	WHERE m.role IS NOT NULL OR x.user_id IS NOT NULL`
 
-func readMembers(members []chat.Membership, state *chat.State) step {
+func readMembers(members []chat.Membership, state *rules.State) step {
 	rooms, users := make([]string, len(members)), make([]string, len(members))
 	for i, m := range members {
 		rooms[i], users[i] = string(m.Room), string(m.User)
 	}
 	var m chat.Membership
-	var member chat.Member
+	var member rules.Member
 	var banned, muted, sent *time.Time
 	into := []any{ // each column of each row; once for all rows
 		(*string)(&m.Room), (*string)(&m.User), &member.Is, &member.Name.Text, &member.Name.Version,

@@ -14,6 +14,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/notifications"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
 	"github.com/starling-chat/starling/proto/fault"
@@ -49,7 +50,7 @@ type Store struct {
 	pool   *pgxpool.Pool
 	shared *pg.Store // asks the pool
 	codec  Codec
-	quotas chat.Quotas
+	quotas rules.Quotas
 
 	keepEdits bool // set before Open
 
@@ -60,7 +61,7 @@ var _ usecases.Store = (*Store)(nil)
 
 // New returns a Store on the pool, whose users have quotas. It refuses with fault Unavailable until Open is called: the schema may not
 // exist yet.
-func New(pool *pgxpool.Pool, codec Codec, quotas chat.Quotas) *Store {
+func New(pool *pgxpool.Pool, codec Codec, quotas rules.Quotas) *Store {
 	s := &Store{pool: pool, shared: pg.NewStore(pool), codec: codec, quotas: quotas}
 	s.Store, s.Table = notifications.New(pool, s.do), messages.New(pool, s.do)
 	return s

@@ -9,6 +9,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
@@ -17,10 +18,10 @@ import (
 func TestMemberByToken(t *testing.T) {
 	s := open(t, database(t))
 	const room, all = "r", access.MayJoin | access.MayRead | access.MaySend
-	enter := chat.Join{Origin: by(room, "eve")}
+	enter := rules.Join{Origin: by(room, "eve")}
 	enter.Granted = all
-	commit(t, s, chat.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Private}})
-	outcomes, _ := commit(t, s, enter, chat.Send{Origin: by(room, "ann"), Content: "hello", Type: "text"})
+	commit(t, s, rules.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Private}})
+	outcomes, _ := commit(t, s, enter, rules.Send{Origin: by(room, "ann"), Content: "hello", Type: "text"})
 	message := outcomes[1].ID
 	who := chat.Membership{Room: room, User: "eve"}
 
@@ -83,7 +84,7 @@ func TestMemberByToken(t *testing.T) {
 		t.Errorf("Rooms = %+v, %v, want one by token", list, err)
 	}
 
-	add := chat.Add{Origin: by(room, chat.System), Who: chat.Invited{User: "eve", Role: access.RoleMember}}
+	add := rules.Add{Origin: by(room, chat.System), Who: rules.Invited{User: "eve", Role: access.RoleMember}}
 	add.Granted, add.Key = access.Everything, "crm"
 	commit(t, s, add)
 	if got := reads(0); !slices.Contains(got, "newest") {
@@ -93,7 +94,7 @@ func TestMemberByToken(t *testing.T) {
 	if err != nil || len(entries) != 1 || entries[0].By != chat.System || entries[0].Key != "crm" {
 		t.Errorf("Audit = %+v, %v, want what the backend did", entries, err)
 	}
-	commit(t, s, chat.Restrict{Origin: by(room, "ann"), Who: "zoe", Until: time.Now().Add(time.Hour)})
+	commit(t, s, rules.Restrict{Origin: by(room, "ann"), Who: "zoe", Until: time.Now().Add(time.Hour)})
 	banned, err := s.Restricted(t.Context(), room, usecases.RestrictedPage{Limit: 5})
 	if err != nil || len(banned) != 1 || banned[0].User != "zoe" {
 		t.Errorf("Restricted = %v, %v", banned, err)

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
 // The usage of a user is read after its name was locked (names.go) and written before the commit that lets go of it: two replicas
@@ -21,12 +22,12 @@ const (
 		ON CONFLICT (user_id) DO UPDATE SET made = excluded.made, joined = excluded.joined`
 )
 
-func readUsage(users []chat.UserID, state *chat.State) step {
-	state.Usage = make(map[chat.UserID]chat.Usage, len(users))
+func readUsage(users []chat.UserID, state *rules.State) step {
+	state.Usage = make(map[chat.UserID]rules.Usage, len(users))
 	return step{sql: sqlUsage, args: []any{texts(users)}, scan: func(rows pgx.Rows) error {
 		var user chat.UserID
 		var made []int64
-		var u chat.Usage
+		var u rules.Usage
 		if err := rows.Scan((*string)(&user), &made, &u.Joined); err != nil {
 			return err
 		}
@@ -38,7 +39,7 @@ func readUsage(users []chat.UserID, state *chat.State) step {
 	}}
 }
 
-func keepUsage(usage []chat.UserUsage) step {
+func keepUsage(usage []rules.UserUsage) step {
 	users, made, joined := make([]string, len(usage)), make([]string, len(usage)), make([]time.Time, len(usage))
 	for i, u := range usage {
 		times := make([]string, len(u.Made))

@@ -10,6 +10,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/pg"
@@ -27,12 +28,12 @@ func TestQuotasOverReplicas(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(pool.Close)
-		stores[i] = postgres.New(pool, wire.Codec{}, chat.Quotas{Rooms: rooms, JoinRate: 1, JoinBurst: joins})
+		stores[i] = postgres.New(pool, wire.Codec{}, rules.Quotas{Rooms: rooms, JoinRate: 1, JoinBurst: joins})
 		stores[i].Open()
 	}
 	var made, joined atomic.Int64
-	do := func(i int, c chat.Command, count *atomic.Int64) {
-		tx := stores[i%len(stores)].Prepare([]chat.Command{c})
+	do := func(i int, c rules.Command, count *atomic.Int64) {
+		tx := stores[i%len(stores)].Prepare([]rules.Command{c})
 		for {
 			outcomes, _, err := tx.Commit(t.Context())
 			switch {
@@ -49,13 +50,13 @@ func TestQuotasOverReplicas(t *testing.T) {
 		}
 	}
 	for i := range tries {
-		commit(t, stores[0], chat.Create{Origin: by(chat.RoomID(fmt.Sprint("public", i)), chat.UserID(fmt.Sprint("maker", i))), New: chat.NewRoom{Kind: access.Public}})
+		commit(t, stores[0], rules.Create{Origin: by(chat.RoomID(fmt.Sprint("public", i)), chat.UserID(fmt.Sprint("maker", i))), New: chat.NewRoom{Kind: access.Public}})
 	}
 	var all sync.WaitGroup
 	for i := range tries {
 		room := chat.RoomID(fmt.Sprint("new", i))
-		all.Go(func() { do(i, chat.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Private}}, &made) })
-		all.Go(func() { do(i, chat.Join{Origin: by(chat.RoomID(fmt.Sprint("public", i)), "bob")}, &joined) })
+		all.Go(func() { do(i, rules.Create{Origin: by(room, "ann"), New: chat.NewRoom{Kind: access.Private}}, &made) })
+		all.Go(func() { do(i, rules.Join{Origin: by(chat.RoomID(fmt.Sprint("public", i)), "bob")}, &joined) })
 	}
 	all.Wait()
 	if made.Load() != rooms || joined.Load() != joins {

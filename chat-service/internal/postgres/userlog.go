@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
 // A user's log is locked behind all rooms, by user id, so that batches cannot deadlock over it either. Its facts have the time at
@@ -33,7 +34,7 @@ const (
 		WHERE e.user_id = t.user_id AND e.seq <= t.seq`
 )
 
-func lockLogs(users []chat.UserID, state *chat.State) step {
+func lockLogs(users []chat.UserID, state *rules.State) step {
 	ids := texts(users)
 	state.Logs = make(map[chat.UserID]uint64, len(users))
 	return step{sql: sqlLockLogs, args: []any{ids}, scan: scanLog(state.Logs)}
@@ -49,7 +50,7 @@ func scanLog(heads map[chat.UserID]uint64) func(pgx.Rows) error {
 	}
 }
 
-func readInfos(rooms []chat.RoomID, state *chat.State) step {
+func readInfos(rooms []chat.RoomID, state *rules.State) step {
 	state.Infos = make(map[chat.RoomID]chat.RoomInfo, len(rooms))
 	return step{sql: sqlInfos, args: []any{texts(rooms), maxCounted}, scan: func(rows pgx.Rows) error {
 		info, err := scanInfo(rows)
@@ -59,7 +60,7 @@ func readInfos(rooms []chat.RoomID, state *chat.State) step {
 }
 
 // logSteps writes what users' logs were told, and notes it in out behind what is there.
-func (s *Store) logSteps(changes *chat.Changes, out *chat.Outgoing) (steps []step, err error) {
+func (s *Store) logSteps(changes *rules.Changes, out *chat.Outgoing) (steps []step, err error) {
 	n := len(changes.Told)
 	if n == 0 {
 		return nil, nil

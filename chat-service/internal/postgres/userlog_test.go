@@ -13,6 +13,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
@@ -48,7 +49,7 @@ func TestUserLog(t *testing.T) {
 	if diff := cmp.Diff([]string{"1 room:user-joined", "2 room:user-joined", "1 me:room-added", "1 me:room-added"}, told(t, out.Events)); diff != "" {
 		t.Errorf("what goes out (-want +got):\n%s", diff)
 	}
-	commit(t, s, send("r", "bob", "hi", ""), chat.Remove{Origin: by("r", "ann"), Who: "bob"})
+	commit(t, s, send("r", "bob", "hi", ""), rules.Remove{Origin: by("r", "ann"), Who: "bob"})
 	middle := time.Now()
 	if outcomes, _ := commit(t, s, join("r", "bob"), join("r", "bob")); outcomes[1].Changed {
 		t.Error("bob joins twice")
@@ -105,9 +106,9 @@ func TestLogsUnderRaces(t *testing.T) {
 			running.Go(func() {
 				for user := range users {
 					id := chat.RoomID(fmt.Sprint(i, "-", room))
-					create := chat.Create{Origin: by(id, "ann"), New: chat.NewRoom{Kind: access.Private}}
+					create := rules.Create{Origin: by(id, "ann"), New: chat.NewRoom{Kind: access.Private}}
 					for u := range users {
-						create.Members = append(create.Members, chat.Invited{User: chat.UserID(fmt.Sprint("u", (u+room)%users)), Role: access.RoleMember})
+						create.Members = append(create.Members, rules.Invited{User: chat.UserID(fmt.Sprint("u", (u+room)%users)), Role: access.RoleMember})
 					}
 					if user == 0 {
 						if _, err := w.Do(context.Background(), create); err != nil {

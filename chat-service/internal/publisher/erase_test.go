@@ -6,6 +6,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/subject"
 )
 
@@ -34,7 +35,7 @@ func TestErase(t *testing.T) {
 	r := newRig(t)
 	p, _ := r.run(false)
 	eventually(t, "the stream", func() bool { return !p.Degraded() })
-	do := func(commands ...chat.Command) []chat.Outcome {
+	do := func(commands ...rules.Command) []rules.Outcome {
 		outcomes, out, err := r.store.Prepare(commands).Commit(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -42,15 +43,15 @@ func TestErase(t *testing.T) {
 		p.Committed(out)
 		return outcomes
 	}
-	in := func(room chat.RoomID) chat.Origin { return chat.Origin{Room: room, User: "ann"} }
+	in := func(room chat.RoomID) rules.Origin { return rules.Origin{Room: room, User: "ann"} }
 	say := func(room chat.RoomID) chat.MessageID {
-		return do(chat.Join{Origin: in(room), Create: access.Public}, chat.Send{Origin: in(room), Content: "secret", Type: "text"})[1].ID
+		return do(rules.Join{Origin: in(room), Create: access.Public}, rules.Send{Origin: in(room), Content: "secret", Type: "text"})[1].ID
 	}
 	id := say("r")
-	do(chat.Send{Origin: in("r"), Content: "answer", Type: "text", Extras: &chat.Extras{ReplyTo: &chat.Reply{ID: id}}})
+	do(rules.Send{Origin: in("r"), Content: "answer", Type: "text", Extras: &chat.Extras{ReplyTo: &chat.Reply{ID: id}}})
 	say("other")
 	eventually(t, "three events in the stream", func() bool { return r.streamHas("secret") == 3 })
-	do(chat.DeleteMessage{Origin: in("r"), Message: id})
+	do(rules.DeleteMessage{Origin: in("r"), Message: id})
 	p.Erase()
 	eventually(t, "one event in the stream", func() bool { return r.streamHas("secret") == 1 })
 	if n := r.streamHas(`"roomId":"other"`); n == 0 {
@@ -61,13 +62,13 @@ func TestErase(t *testing.T) {
 // TestEraseWhenTheStreamComesBack: what could not be told to the stream is told to it later.
 func TestEraseWhenTheStreamComesBack(t *testing.T) {
 	r := newRig(t)
-	_, out, err := r.store.Prepare([]chat.Command{
-		chat.Join{Origin: chat.Origin{Room: "r", User: "ann"}, Create: access.Public},
+	_, out, err := r.store.Prepare([]rules.Command{
+		rules.Join{Origin: rules.Origin{Room: "r", User: "ann"}, Create: access.Public},
 	}).Commit(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	outcomes, sent, err := r.store.Prepare([]chat.Command{chat.Send{Origin: chat.Origin{Room: "r", User: "ann"}, Content: "secret", Type: "text"}}).Commit(t.Context())
+	outcomes, sent, err := r.store.Prepare([]rules.Command{rules.Send{Origin: rules.Origin{Room: "r", User: "ann"}, Content: "secret", Type: "text"}}).Commit(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func TestEraseWhenTheStreamComesBack(t *testing.T) {
 	p.Committed(sent)
 	eventually(t, "the message in the stream", func() bool { return r.streamHas("secret") == 1 })
 	stop()
-	if _, _, err := r.store.Prepare([]chat.Command{chat.DeleteMessage{Origin: chat.Origin{Room: "r", User: "ann"}, Message: outcomes[0].ID}}).Commit(t.Context()); err != nil {
+	if _, _, err := r.store.Prepare([]rules.Command{rules.DeleteMessage{Origin: rules.Origin{Room: "r", User: "ann"}, Message: outcomes[0].ID}}).Commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	r.run(false)

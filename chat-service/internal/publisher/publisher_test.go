@@ -16,6 +16,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/platform/pg"
@@ -41,7 +42,7 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	r.store = postgres.New(pool, wire.Codec{}, chat.Quotas{})
+	r.store = postgres.New(pool, wire.Codec{}, rules.Quotas{})
 	r.store.Open()
 	if r.js, err = jetstream.New(r.nc); err != nil {
 		t.Fatal(err)
@@ -78,13 +79,13 @@ func (r *rig) run(skipFastPath bool) (p *Publisher, stop func()) {
 // commit writes n messages in one transaction and hands them to the publisher.
 func (r *rig) commit(p *Publisher, n int) {
 	r.t.Helper()
-	ann := chat.Origin{Room: "r", User: "ann"}
-	commands := []chat.Command{}
+	ann := rules.Origin{Room: "r", User: "ann"}
+	commands := []rules.Command{}
 	if r.seq == 0 {
-		commands = append(commands, chat.Join{Origin: ann, Create: access.Public})
+		commands = append(commands, rules.Join{Origin: ann, Create: access.Public})
 	}
 	for range n {
-		commands = append(commands, chat.Send{Origin: ann, Content: "x", Type: "text"})
+		commands = append(commands, rules.Send{Origin: ann, Content: "x", Type: "text"})
 	}
 	_, out, err := r.store.Prepare(commands).Commit(r.t.Context())
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -25,7 +26,7 @@ const (
 
 // Folder gathers reactions. It is safe for concurrent use.
 type Folder struct {
-	submit func(chat.Command, func(chat.Outcome)) error
+	submit func(rules.Command, func(rules.Outcome)) error
 
 	// Guarded by mu.
 	mu     sync.Mutex
@@ -40,17 +41,17 @@ type busy struct {
 }
 
 type waiting struct {
-	react chat.React
-	done  func(chat.Outcome)
+	react rules.React
+	done  func(rules.Outcome)
 }
 
 // New returns a Folder that hands commands to submit, which calls done once unless it returns an error.
-func New(submit func(c chat.Command, done func(chat.Outcome)) error) *Folder {
+func New(submit func(c rules.Command, done func(rules.Outcome)) error) *Folder {
 	return &Folder{submit: submit, rooms: map[chat.RoomID]*busy{}}
 }
 
 // React hands over a reaction. done is called once, with what became of it, unless there is an error.
-func (f *Folder) React(r chat.React, done func(chat.Outcome)) error {
+func (f *Folder) React(r rules.React, done func(rules.Outcome)) error {
 	f.mu.Lock()
 	b := f.rooms[r.Room]
 	switch {
@@ -94,21 +95,21 @@ func (f *Folder) send(room chat.RoomID, list []waiting) {
 	for len(list) > 0 {
 		some := list[:min(len(list), together)]
 		list = list[len(some):]
-		all := chat.Reactions{Origin: chat.Origin{Room: room}, Each: make([]chat.React, len(some))}
+		all := rules.Reactions{Origin: rules.Origin{Room: room}, Each: make([]rules.React, len(some))}
 		for i, w := range some {
 			all.Each[i] = w.react
 		}
-		answer := func(o chat.Outcome) {
+		answer := func(o rules.Outcome) {
 			for i, w := range some {
 				if o.Err != nil {
-					w.done(chat.Outcome{Err: o.Err})
+					w.done(rules.Outcome{Err: o.Err})
 				} else {
 					w.done(o.Details.Parts[i])
 				}
 			}
 		}
 		if err := f.submit(all, answer); err != nil {
-			answer(chat.Outcome{Err: err})
+			answer(rules.Outcome{Err: err})
 		}
 	}
 }

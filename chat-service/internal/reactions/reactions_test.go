@@ -7,8 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/reactions"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -17,27 +17,27 @@ import (
 func TestFolder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex // a timer's goroutine submits as well
-		var commands []chat.Command
-		f := reactions.New(func(c chat.Command, done func(chat.Outcome)) error {
+		var commands []rules.Command
+		f := reactions.New(func(c rules.Command, done func(rules.Outcome)) error {
 			mu.Lock()
 			defer mu.Unlock()
 			commands = append(commands, c)
 			switch c := c.(type) {
-			case chat.React:
-				done(chat.Outcome{Position: chat.Position{Seq: 1}, CreatedAt: time.Now(), N: number(c)})
-			case chat.Reactions:
-				parts := make([]chat.Outcome, len(c.Each))
+			case rules.React:
+				done(rules.Outcome{Position: rules.Position{Seq: 1}, CreatedAt: time.Now(), N: number(c)})
+			case rules.Reactions:
+				parts := make([]rules.Outcome, len(c.Each))
 				for i, r := range c.Each {
 					parts[i].N = number(r)
 				}
-				done(chat.Outcome{Details: &chat.Details{Parts: parts}})
+				done(rules.Outcome{Details: &rules.Details{Parts: parts}})
 			}
 			return nil
 		})
 		answered := 0
 		for i := range uint64(500) {
 			asked := time.Now()
-			err := f.React(chat.React{Origin: chat.Origin{Room: "r"}, Key: fmt.Sprint(i)}, func(o chat.Outcome) {
+			err := f.React(rules.React{Origin: rules.Origin{Room: "r"}, Key: fmt.Sprint(i)}, func(o rules.Outcome) {
 				answered++
 				if waited := time.Since(asked); o.N != i || waited > reactions.Interval {
 					t.Errorf("reaction %d was answered as %d after %v", i, o.N, waited)
@@ -54,12 +54,12 @@ func TestFolder(t *testing.T) {
 		if answered != 500 || len(commands) > 8 {
 			t.Errorf("%d answers and %d commands, want 500 and 8 at most", answered, len(commands))
 		}
-		if _, alone := commands[0].(chat.React); !alone {
+		if _, alone := commands[0].(rules.React); !alone {
 			t.Error("the first one waits for others")
 		}
 		before := len(commands)
 		mu.Unlock()
-		_ = f.React(chat.React{Origin: chat.Origin{Room: "r"}, Key: "1"}, func(chat.Outcome) {})
+		_ = f.React(rules.React{Origin: rules.Origin{Room: "r"}, Key: "1"}, func(rules.Outcome) {})
 		mu.Lock()
 		defer mu.Unlock()
 		if len(commands) != before+1 {
@@ -68,7 +68,7 @@ func TestFolder(t *testing.T) {
 	})
 }
 
-func number(r chat.React) (n uint64) {
+func number(r rules.React) (n uint64) {
 	_, _ = fmt.Sscan(r.Key, &n)
 	return n
 }
@@ -77,20 +77,20 @@ func number(r chat.React) (n uint64) {
 func TestClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		full := false
-		f := reactions.New(func(c chat.Command, done func(chat.Outcome)) error {
+		f := reactions.New(func(c rules.Command, done func(rules.Outcome)) error {
 			if full {
 				return fault.New(fault.Unavailable, "full")
 			}
-			if all, ok := c.(chat.Reactions); ok {
-				done(chat.Outcome{Details: &chat.Details{Parts: make([]chat.Outcome, len(all.Each))}})
+			if all, ok := c.(rules.Reactions); ok {
+				done(rules.Outcome{Details: &rules.Details{Parts: make([]rules.Outcome, len(all.Each))}})
 			} else {
-				done(chat.Outcome{})
+				done(rules.Outcome{})
 			}
 			return nil
 		})
 		var said []string
 		react := func() {
-			if err := f.React(chat.React{Origin: chat.Origin{Room: "r"}}, func(o chat.Outcome) { said = append(said, fmt.Sprint(fault.KindOf(o.Err) == fault.Unavailable)) }); err != nil {
+			if err := f.React(rules.React{Origin: rules.Origin{Room: "r"}}, func(o rules.Outcome) { said = append(said, fmt.Sprint(fault.KindOf(o.Err) == fault.Unavailable)) }); err != nil {
 				said = append(said, "refused")
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -17,7 +18,7 @@ const (
 
 // AuditEntry is an act that was kept.
 type AuditEntry struct {
-	chat.Audit
+	rules.Audit
 
 	ID uint64
 	At time.Time

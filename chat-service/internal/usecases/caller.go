@@ -5,6 +5,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
 // Caller is who asks, on which socket.
@@ -22,8 +23,8 @@ type Caller struct {
 }
 
 // in is the origin of what the caller does to a room.
-func (c *Caller) in(room chat.RoomID) chat.Origin {
-	return chat.Origin{
+func (c *Caller) in(room chat.RoomID) rules.Origin {
+	return rules.Origin{
 		Room: room, User: c.User, Name: c.Name, Socket: c.Socket, CausedAt: c.At, Granted: c.granted(room), Key: c.Key,
 	}
 }

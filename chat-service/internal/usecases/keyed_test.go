@@ -10,7 +10,8 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/chat-service/internal/rules/rulestest"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
 )
@@ -21,8 +22,8 @@ func (m *memory) CountInvites(context.Context, chat.RoomID) (int, error) { retur
 // without one, and for something else it is refused.
 func TestRepeatOfWhatShutsOneOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(chattest.World{"r": {"zoe", "ann", "bob"}})
-		m.state.Members[chat.Membership{Room: "r", User: "ann"}] = chat.Member{Is: true, Role: access.RoleModerator}
+		m := newMemory(rulestest.World{"r": {"zoe", "ann", "bob"}})
+		m.state.Members[chat.Membership{Room: "r", User: "ann"}] = rules.Member{Is: true, Role: access.RoleModerator}
 		s, _ := newTestService(t, m, &published{}, Config{})
 		setRole := func(key string, user chat.UserID) (word string) {
 			err := s.SetRole(t.Context(), Caller{User: "ann", RequestKey: key}, "r", user, access.RoleMember, func(err error) { word = faulttest.Word(err) })
@@ -46,7 +47,7 @@ func TestRepeatOfWhatShutsOneOut(t *testing.T) {
 		if seq := m.state.Rooms["r"].Seq; seq != 11 {
 			t.Errorf("the room's seq is %d, want 11: one event", seq)
 		}
-		mute := chat.Restrict{Origin: chat.Origin{Room: "r"}, Who: "bob", Mute: true, Until: time.Now().Add(time.Minute)}
+		mute := rules.Restrict{Origin: rules.Origin{Room: "r"}, Who: "bob", Mute: true, Until: time.Now().Add(time.Minute)}
 		for _, test := range []struct{ key, want string }{{"m", "ok"}, {"m", "ok"}, {"n", "invalid"}, {"", "invalid"}} {
 			var got string
 			if err := s.Restrict(t.Context(), Caller{User: "zoe", RequestKey: test.key}, mute, func(err error) { got = faulttest.Word(err) }); err != nil {
@@ -64,8 +65,8 @@ func TestRepeatOfWhatShutsOneOut(t *testing.T) {
 // would be final for something that is done; a moment later the first answer is given. Without a key it is refused at once.
 func TestRepeatWhileNobodyKnows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(chattest.World{"r": {"zoe", "ann"}})
-		m.state.Members[chat.Membership{Room: "r", User: "ann"}] = chat.Member{Is: true, Role: access.RoleModerator}
+		m := newMemory(rulestest.World{"r": {"zoe", "ann"}})
+		m.state.Members[chat.Membership{Room: "r", User: "ann"}] = rules.Member{Is: true, Role: access.RoleModerator}
 		s, _ := newTestService(t, m, &published{}, Config{})
 		setRole := func(key string) (word string) {
 			err := s.SetRole(t.Context(), Caller{User: "ann", RequestKey: key}, "r", "ann", access.RoleMember, func(err error) { word = faulttest.Word(err) })
@@ -97,11 +98,11 @@ func TestRepeatWhileNobodyKnows(t *testing.T) {
 // TestRepeatsGetTheFirstAnswer: of requests whose answers are more than yes.
 func TestRepeatsGetTheFirstAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(chattest.World{"r": {"ann"}})
+		m := newMemory(rulestest.World{"r": {"ann"}})
 		s, _ := newTestService(t, m, &published{}, Config{})
 		ann := func(key string) Caller { return Caller{User: "ann", RequestKey: key} }
 
-		request := CreateRequest{Kind: access.Private, Profile: chat.Profile{Topic: "t"}, Members: []chat.Invited{{User: "bob"}}}
+		request := CreateRequest{Kind: access.Private, Profile: chat.Profile{Topic: "t"}, Members: []rules.Invited{{User: "bob"}}}
 		made, err := s.Create(t.Context(), ann("k"), request)
 		if err != nil {
 			t.Fatal(err)
@@ -146,7 +147,7 @@ func TestRepeatsGetTheFirstAnswer(t *testing.T) {
 		if err != nil || len(first.Done) != 2 {
 			t.Fatalf("add = %+v, %v", first, err)
 		}
-		m.state.Members[chat.Membership{Room: "r", User: "dan"}] = chat.Member{BannedUntil: access.Forever()}
+		m.state.Members[chat.Membership{Room: "r", User: "dan"}] = rules.Member{BannedUntil: access.Forever()}
 		if second, err := add("cid", "dan"); err != nil || !cmp.Equal(first, second) {
 			t.Errorf("add again = %+v, %v, want %+v", second, err, first)
 		}

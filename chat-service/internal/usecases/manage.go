@@ -7,10 +7,11 @@ import (
 	"sync"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
 // UpdateRoom changes what a room shows and what is allowed there, and gives its version then.
-func (s *Service) UpdateRoom(ctx context.Context, c Caller, u chat.Update, done func(version uint64, err error)) error {
+func (s *Service) UpdateRoom(ctx context.Context, c Caller, u rules.Update, done func(version uint64, err error)) error {
 	u.Origin = c.in(u.Room)
 	var version uint64
 	return s.act(ctx, func(err error) { done(version, err) }, func(ctx context.Context) error {
@@ -23,14 +24,14 @@ func (s *Service) UpdateRoom(ctx context.Context, c Caller, u chat.Update, done 
 // ArchiveRoom makes a room one that can be read only.
 func (s *Service) ArchiveRoom(ctx context.Context, c Caller, room chat.RoomID, done func(error)) error {
 	return s.act(ctx, done, func(ctx context.Context) error {
-		_, err := s.manage(ctx, c, chat.Archive{Origin: c.in(room)})
+		_, err := s.manage(ctx, c, rules.Archive{Origin: c.in(room)})
 		return err
 	})
 }
 
 // manage does an act on a room. When it is done, nobody goes by what the room was before.
-func (s *Service) manage(ctx context.Context, c Caller, command chat.Command) (chat.Outcome, error) {
-	room := chat.RoomOf(command)
+func (s *Service) manage(ctx context.Context, c Caller, command rules.Command) (rules.Outcome, error) {
+	room := rules.RoomOf(command)
 	o, err := s.do(ctx, c.keyed(command), s.mayModerate(ctx, c, room))
 	if err == nil && o.Changed {
 		s.members.forgetRoom(room)
@@ -46,7 +47,7 @@ const evictedAtOnce = 1000
 // here; the others, and where this fails all, by what removes the room in the background.
 func (s *Service) DeleteRoom(ctx context.Context, c Caller, room chat.RoomID, done func(error)) error {
 	return s.act(ctx, done, func(ctx context.Context) error {
-		o, err := s.manage(ctx, c, chat.Delete{Origin: c.in(room)})
+		o, err := s.manage(ctx, c, rules.Delete{Origin: c.in(room)})
 		if err != nil {
 			return err
 		}

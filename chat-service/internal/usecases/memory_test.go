@@ -13,7 +13,8 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/chat-service/internal/rules/rulestest"
 	"github.com/starling-chat/starling/chat-service/internal/typing"
 	"github.com/starling-chat/starling/platform/run"
 )
@@ -24,11 +25,11 @@ type memory struct {
 	Store // what is not below is not asked
 
 	mu      sync.Mutex
-	state   chat.State
-	takes   time.Duration                      // of a commit
-	fate    func(commands []chat.Command) fate // of the next commit; nil = it succeeds
-	batches [][]chat.Command                   // tried, in order
-	read    [][]Receipt                        // tried, in order
+	state   rules.State
+	takes   time.Duration                       // of a commit
+	fate    func(commands []rules.Command) fate // of the next commit; nil = it succeeds
+	batches [][]rules.Command                   // tried, in order
+	read    [][]Receipt                         // tried, in order
 	readErr func([]Receipt) error
 	answers error // of reading the answer to a key
 	evicted evictions
@@ -47,13 +48,13 @@ type fate struct {
 	written bool // although there is an error: the answer got lost
 }
 
-func newMemory(w chattest.World) *memory { return &memory{state: w.State()} }
+func newMemory(w rulestest.World) *memory { return &memory{state: w.State()} }
 
 // will lets the next commits end so, in turn, and those after them succeed.
 func (m *memory) will(fates ...fate) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.fate = func([]chat.Command) fate {
+	m.fate = func([]rules.Command) fate {
 		if len(fates) == 0 {
 			return fate{}
 		}
@@ -63,31 +64,31 @@ func (m *memory) will(fates ...fate) {
 	}
 }
 
-func (m *memory) tried() [][]chat.Command {
+func (m *memory) tried() [][]rules.Command {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.batches
 }
 
-func (m *memory) Prepare(commands []chat.Command) Transaction {
-	return &memoryTransaction{m: m, commands: commands, written: map[int]chat.Outcome{}}
+func (m *memory) Prepare(commands []rules.Command) Transaction {
+	return &memoryTransaction{m: m, commands: commands, written: map[int]rules.Outcome{}}
 }
 
 type memoryTransaction struct {
 	m        *memory
-	commands []chat.Command
-	written  map[int]chat.Outcome // by tries whose answer got lost
+	commands []rules.Command
+	written  map[int]rules.Outcome // by tries whose answer got lost
 }
 
 func (t *memoryTransaction) Alone(index int) Transaction {
-	one := &memoryTransaction{m: t.m, commands: t.commands[index : index+1], written: map[int]chat.Outcome{}}
+	one := &memoryTransaction{m: t.m, commands: t.commands[index : index+1], written: map[int]rules.Outcome{}}
 	if o, ok := t.written[index]; ok {
 		one.written[0] = o
 	}
 	return one
 }
 
-func (t *memoryTransaction) Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, error) {
+func (t *memoryTransaction) Commit(ctx context.Context) ([]rules.Outcome, chat.Outgoing, error) {
 	m := t.m
 	m.mu.Lock()
 	takes := m.takes
@@ -107,12 +108,12 @@ func (t *memoryTransaction) Commit(ctx context.Context) ([]chat.Outcome, chat.Ou
 	}
 	m.state.At, m.state.Written, m.state.Fresh = time.Now(), t.written, map[chat.RoomID]bool{}
 	m.state.Repeats = true
-	for _, id := range chat.NeedsOf(t.commands, false).Create {
+	for _, id := range rules.NeedsOf(t.commands, false).Create {
 		if _, exists := m.state.Rooms[id]; !exists {
 			m.state.Fresh[id] = true
 		}
 	}
-	changes, outcomes := chat.Decide(m.state, t.commands)
+	changes, outcomes := rules.Decide(m.state, t.commands)
 	m.apply(&changes, t.commands, outcomes)
 	if what.err != nil {
 		for i, o := range outcomes {
@@ -129,12 +130,12 @@ func (t *memoryTransaction) Commit(ctx context.Context) ([]chat.Outcome, chat.Ou
 	return outcomes, out, nil
 }
 
-func (m *memory) apply(changes *chat.Changes, commands []chat.Command, outcomes []chat.Outcome) {
+func (m *memory) apply(changes *rules.Changes, commands []rules.Command, outcomes []rules.Outcome) {
 	for _, gone := range changes.Left {
 		delete(m.state.Members, gone)
 	}
 	for _, come := range changes.Joined {
-		m.state.Members[come.Membership] = chat.Member{Is: true, Name: come.Name, Role: come.Role, MutedUntil: come.MutedUntil, SentAt: come.SentAt}
+		m.state.Members[come.Membership] = rules.Member{Is: true, Name: come.Name, Role: come.Role, MutedUntil: come.MutedUntil, SentAt: come.SentAt}
 	}
 	for _, c := range slices.Concat(changes.Members, changes.Restricted) {
 		m.state.Members[c.Membership] = c.Member
@@ -150,13 +151,13 @@ func (m *memory) apply(changes *chat.Changes, commands []chat.Command, outcomes 
 	}
 	for _, a := range changes.Answers {
 		if m.state.Answers == nil {
-			m.state.Answers = map[chat.KeyID]chat.Answer{}
+			m.state.Answers = map[rules.KeyID]rules.Answer{}
 		}
 		m.state.Answers[a.Key] = a.Answer
 	}
 	for i, c := range commands {
-		if s, ok := c.(chat.Send); ok && s.ClientMsgID != "" && outcomes[i].Changed {
-			m.state.Sent[chat.Repeat{Room: s.Room, Sender: s.User, ClientMsgID: s.ClientMsgID}] = outcomes[i]
+		if s, ok := c.(rules.Send); ok && s.ClientMsgID != "" && outcomes[i].Changed {
+			m.state.Sent[rules.Repeat{Room: s.Room, Sender: s.User, ClientMsgID: s.ClientMsgID}] = outcomes[i]
 		}
 	}
 }
@@ -197,7 +198,7 @@ func (m *memory) Room(_ context.Context, pair chat.Membership, granted access.Ri
 	return chat.RoomInfo{Room: pair.Room, Kind: m.state.Rooms[pair.Room].Kind}, s, nil
 }
 
-func (m *memory) Answer(_ context.Context, key chat.KeyID) (chat.Answer, bool, error) {
+func (m *memory) Answer(_ context.Context, key rules.KeyID) (rules.Answer, bool, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	a, ok := m.state.Answers[key]

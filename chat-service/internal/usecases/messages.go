@@ -8,6 +8,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/message"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -37,7 +38,7 @@ func checkExtras(x *chat.Extras) error {
 }
 
 // Edit changes what a message says, and gives the sequence of the change.
-func (s *Service) Edit(c Caller, e chat.Edit, done func(chat.Outcome)) error {
+func (s *Service) Edit(c Caller, e rules.Edit, done func(rules.Outcome)) error {
 	if e.Content != nil {
 		d := Draft{Content: *e.Content}
 		if err := d.check(); err != nil {
@@ -64,8 +65,8 @@ func (s *Service) Edit(c Caller, e chat.Edit, done func(chat.Outcome)) error {
 }
 
 // DeleteMessage leaves nothing of a message but its place, and gives the sequence of that.
-func (s *Service) DeleteMessage(c Caller, room chat.RoomID, id chat.MessageID, done func(chat.Outcome)) error {
-	return s.writer.Submit(c.keyed(chat.DeleteMessage{Origin: c.in(room), Message: id}), func(o chat.Outcome) {
+func (s *Service) DeleteMessage(c Caller, room chat.RoomID, id chat.MessageID, done func(rules.Outcome)) error {
+	return s.writer.Submit(c.keyed(rules.DeleteMessage{Origin: c.in(room), Message: id}), func(o rules.Outcome) {
 		if o.Changed {
 			s.publisher.Erase()
 		}
@@ -164,7 +165,7 @@ func (s *Service) Edits(ctx context.Context, c Caller, room chat.RoomID, id chat
 	case err != nil:
 		return nil, err
 	case len(list) == 0:
-		return nil, chat.ErrNoMessage()
+		return nil, rules.ErrNoMessage()
 	}
 	return s.store.Former(ctx, room, chat.SeqOf(id), maxFormer)
 }
@@ -214,7 +215,7 @@ func (s *Service) showMine(ctx context.Context, c Caller, room chat.RoomID, list
 }
 
 // React has the caller react to a message, or no longer.
-func (s *Service) React(c Caller, r chat.React, done func(chat.Outcome)) error {
+func (s *Service) React(c Caller, r rules.React, done func(rules.Outcome)) error {
 	if err := message.CheckKey(r.Key); err != nil {
 		return err
 	}
@@ -223,7 +224,7 @@ func (s *Service) React(c Caller, r chat.React, done func(chat.Outcome)) error {
 }
 
 // Pin has a message shown among those that a room holds on to, or no longer, and gives the sequence of the change.
-func (s *Service) Pin(c Caller, p chat.Pin, done func(chat.Outcome)) error {
+func (s *Service) Pin(c Caller, p rules.Pin, done func(rules.Outcome)) error {
 	p.Origin = c.in(p.Room)
 	return s.writer.Submit(c.keyed(p), done)
 }
@@ -233,7 +234,7 @@ func (s *Service) Pins(ctx context.Context, c Caller, room chat.RoomID, after ui
 	if err := s.members.require(ctx, c, room, access.Read); err != nil {
 		return nil, false, err
 	}
-	limit = pageLimit(limit, chat.MaxPins)
+	limit = pageLimit(limit, rules.MaxPins)
 	list, err = s.store.Pins(ctx, room, after, limit+1)
 	if err != nil {
 		return nil, false, err

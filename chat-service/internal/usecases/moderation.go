@@ -8,6 +8,8 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/groupcommit"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -37,7 +39,7 @@ func (s *Service) act(ctx context.Context, done func(error), f func(ctx context.
 	select {
 	case s.acts <- struct{}{}:
 	default:
-		return errOverloaded()
+		return groupcommit.Overloaded()
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), actTimeout)
 	go func() {
@@ -50,9 +52,9 @@ func (s *Service) act(ctx context.Context, done func(error), f func(ctx context.
 
 // each does a command for each user, unless refused, and collects what becomes of them. seq is the last sequence that they took.
 func (s *Service) each(
-	ctx context.Context, c Caller, users []chat.UserID, refused error, command func(chat.UserID) chat.Command,
+	ctx context.Context, c Caller, users []chat.UserID, refused error, command func(chat.UserID) rules.Command,
 ) (r ActResult, changed []chat.UserID, seq uint64, err error) {
-	commands := make([]chat.Command, len(users))
+	commands := make([]rules.Command, len(users))
 	for i, user := range users {
 		commands[i] = command(user)
 	}
@@ -89,7 +91,7 @@ func (s *Service) may(ctx context.Context, c Caller, room chat.RoomID, act acces
 func (s *Service) mayModerate(ctx context.Context, c Caller, room chat.RoomID) error {
 	kind, err := s.may(ctx, c, room, access.Moderate)
 	if err == nil && kind == access.Direct {
-		err = chat.ErrDirect()
+		err = rules.ErrDirect()
 	}
 	return err
 }
@@ -105,8 +107,8 @@ func (s *Service) AddMembers(ctx context.Context, c Caller, room chat.RoomID, us
 	var r ActResult
 	return s.act(ctx, func(err error) { done(r, err) }, func(ctx context.Context) error {
 		var err error
-		r, _, _, err = s.each(ctx, c, users, s.mayModerate(ctx, c, room), func(user chat.UserID) chat.Command {
-			return chat.Add{Origin: c.in(room), Who: chat.Invited{User: user, Role: role}}
+		r, _, _, err = s.each(ctx, c, users, s.mayModerate(ctx, c, room), func(user chat.UserID) rules.Command {
+			return rules.Add{Origin: c.in(room), Who: rules.Invited{User: user, Role: role}}
 		})
 		return err
 	})
@@ -122,8 +124,8 @@ func (s *Service) RemoveMembers(ctx context.Context, c Caller, room chat.RoomID,
 		var gone []chat.UserID
 		var seq uint64
 		var err error
-		r, gone, seq, err = s.each(ctx, c, users, s.mayModerate(ctx, c, room), func(user chat.UserID) chat.Command {
-			return chat.Remove{Origin: c.in(room), Who: user, Why: why}
+		r, gone, seq, err = s.each(ctx, c, users, s.mayModerate(ctx, c, room), func(user chat.UserID) rules.Command {
+			return rules.Remove{Origin: c.in(room), Who: user, Why: why}
 		})
 		s.evict(ctx, room, gone, seq)
 		return err
@@ -135,7 +137,7 @@ func (s *Service) RemoveMember(ctx context.Context, c Caller, room chat.RoomID, 
 	if err := checkWhy(why); err != nil {
 		return err
 	}
-	return s.one(ctx, c, nil, chat.Remove{Origin: c.in(room), Who: user, Why: why}, done)
+	return s.one(ctx, c, nil, rules.Remove{Origin: c.in(room), Who: user, Why: why}, done)
 }
 
 // SetRole gives a member another role.
@@ -143,12 +145,12 @@ func (s *Service) SetRole(ctx context.Context, c Caller, room chat.RoomID, user 
 	if err := checkTargets([]chat.UserID{user}, role); err != nil {
 		return err
 	}
-	return s.one(ctx, c, nil, chat.SetRole{Origin: c.in(room), Who: user, Role: role}, done)
+	return s.one(ctx, c, nil, rules.SetRole{Origin: c.in(room), Who: user, Role: role}, done)
 }
 
 // Restrict bans or mutes a user until a time, or ends that: see the command. When a ban is done, no gateway delivers anything of the
 // room to that user.
-func (s *Service) Restrict(ctx context.Context, c Caller, r chat.Restrict, done func(error)) error {
+func (s *Service) Restrict(ctx context.Context, c Caller, r rules.Restrict, done func(error)) error {
 	if err := checkWhy(r.Why); err != nil {
 		return err
 	}
@@ -161,8 +163,8 @@ func (s *Service) Restrict(ctx context.Context, c Caller, r chat.Restrict, done 
 }
 
 // one does an act on one user, unless refused.
-func (s *Service) one(ctx context.Context, c Caller, refused error, command chat.Command, done func(error)) error {
-	room := chat.RoomOf(command)
+func (s *Service) one(ctx context.Context, c Caller, refused error, command rules.Command, done func(error)) error {
+	room := rules.RoomOf(command)
 	return s.act(ctx, done, func(ctx context.Context) error {
 		if refused == nil {
 			refused = s.mayModerate(ctx, c, room)
@@ -172,11 +174,11 @@ func (s *Service) one(ctx context.Context, c Caller, refused error, command chat
 			return err
 		}
 		switch command := command.(type) {
-		case chat.Remove:
+		case rules.Remove:
 			s.evict(ctx, room, []chat.UserID{command.Who}, o.Seq)
-		case chat.Restrict:
+		case rules.Restrict:
 			s.evict(ctx, room, []chat.UserID{command.Who}, o.Seq)
-		case chat.SetRole:
+		case rules.SetRole:
 			s.evict(ctx, room, []chat.UserID{command.Who}, 0) // it stays
 		}
 		return nil

@@ -11,7 +11,8 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/chat-service/internal/rules/rulestest"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
 )
@@ -20,7 +21,7 @@ import (
 // are answered. A mute and a role take nobody out.
 func TestRemovedIsOutBeforeTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(chattest.World{"r": {"ann", "bob", "cid", "dan"}})
+		m := newMemory(rulestest.World{"r": {"ann", "bob", "cid", "dan"}})
 		s, _ := newTestService(t, m, &published{}, Config{MembershipTTL: time.Minute})
 		ann := Caller{User: "ann"}
 		speaks := func(user chat.UserID) string {
@@ -42,7 +43,7 @@ func TestRemovedIsOutBeforeTheAnswer(t *testing.T) {
 		})
 		cancel() // the request's context does not end the act
 		synctest.Wait()
-		for _, r := range []chat.Restrict{{Who: "cid", Until: access.Forever()}, {Who: "dan", Mute: true, Until: time.Now().Add(time.Hour)}} {
+		for _, r := range []rules.Restrict{{Who: "cid", Until: access.Forever()}, {Who: "dan", Mute: true, Until: time.Now().Add(time.Hour)}} {
 			r.Room = "r"
 			if e := s.Restrict(t.Context(), ann, r, done); e != nil || err != nil {
 				t.Fatal(e, err)
@@ -75,7 +76,7 @@ func TestRemovedIsOutBeforeTheAnswer(t *testing.T) {
 // TestLeaveByCall: who ends its own membership by a call is out on all gateways before the answer.
 func TestLeaveByCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(chattest.World{"r": {"ann", "bob"}})
+		m := newMemory(rulestest.World{"r": {"ann", "bob"}})
 		s, _ := newTestService(t, m, &published{}, Config{})
 		for range 2 { // the second time there is nothing to do
 			answered := make(chan error, 1)
@@ -95,7 +96,7 @@ func TestLeaveByCall(t *testing.T) {
 // TestMembersAreReadByWhoIsOne: who is in a room is told by what is stored, not by what another replica remembers of who asks.
 func TestMembersAreReadByWhoIsOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(chattest.World{"r": {"ann", "bob"}})
+		m := newMemory(rulestest.World{"r": {"ann", "bob"}})
 		cfg := Config{MembershipTTL: time.Minute}
 		s, _ := newTestService(t, m, &published{}, cfg)
 		bob := Caller{User: "bob"}
@@ -120,8 +121,8 @@ func TestMembersAreReadByWhoIsOne(t *testing.T) {
 func TestBlockIsKnownToAllReplicas(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		room := chat.DirectID([]chat.UserID{"ann", "bob"})
-		m := newMemory(chattest.World{room: {"ann", "bob"}})
-		m.state.Blocks = map[chat.Pair]bool{{User: "bob", Blocked: "ann"}: true}
+		m := newMemory(rulestest.World{room: {"ann", "bob"}})
+		m.state.Blocks = map[rules.Pair]bool{{User: "bob", Blocked: "ann"}: true}
 		s, _ := newTestService(t, m, &published{}, Config{MembershipTTL: time.Minute})
 		for _, user := range []chat.UserID{"bob", "ann"} { // of whom ann blocks nobody
 			if err := s.Block(t.Context(), Caller{User: user}, map[chat.UserID]chat.UserID{"ann": "bob", "bob": "ann"}[user], true); err != nil {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -23,7 +24,7 @@ type CreateRequest struct {
 	Kind     access.Kind
 	Profile  chat.Profile
 	Settings chat.Settings
-	Members  []chat.Invited
+	Members  []rules.Invited
 }
 
 // Create makes a room that the caller owns. Its other members whose names nobody has told are called by their ids until they come.
@@ -35,7 +36,7 @@ func (s *Service) Create(ctx context.Context, c Caller, r CreateRequest) (chat.R
 	if room == "" {
 		room = chat.RoomID("r_" + rand.Text())
 	}
-	create := chat.Create{Origin: c.in(room), New: chat.NewRoom{Kind: r.Kind, Profile: r.Profile, Settings: r.Settings}, Members: r.Members}
+	create := rules.Create{Origin: c.in(room), New: chat.NewRoom{Kind: r.Kind, Profile: r.Profile, Settings: r.Settings}, Members: r.Members}
 	o, err := s.writer.Do(ctx, c.keyedAs(r.Room, r, create))
 	if err != nil {
 		return chat.RoomInfo{}, err
@@ -61,7 +62,7 @@ func (r *CreateRequest) check(by chat.UserID) error {
 		return fault.Newf(fault.TooLarge, "members must have at most %d entries", maxNewMembers)
 	}
 	known := map[chat.UserID]bool{by: true}
-	r.Members = slices.DeleteFunc(slices.Clone(r.Members), func(m chat.Invited) bool {
+	r.Members = slices.DeleteFunc(slices.Clone(r.Members), func(m rules.Invited) bool {
 		twice := known[m.User]
 		known[m.User] = true
 		return twice
@@ -102,10 +103,10 @@ func (s *Service) Open(ctx context.Context, c Caller, others []chat.UserID) (inf
 		}
 		return info, false, err
 	}
-	open := chat.Open{Origin: c.in(room)}
+	open := rules.Open{Origin: c.in(room)}
 	for _, user := range users {
 		if user != c.User {
-			open.Others = append(open.Others, chat.Invited{User: user})
+			open.Others = append(open.Others, rules.Invited{User: user})
 		}
 	}
 	o, err := s.writer.Do(ctx, c.keyed(open))

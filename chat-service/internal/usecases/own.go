@@ -7,6 +7,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -32,15 +33,15 @@ func (s *Service) Own(ctx context.Context, c Caller, room chat.RoomID) (Own, err
 }
 
 // SetPrefs changes how the caller wants a room shown, on all devices.
-func (s *Service) SetPrefs(c Caller, p chat.SetPrefs, done func(error)) error {
+func (s *Service) SetPrefs(c Caller, p rules.SetPrefs, done func(error)) error {
 	p.Origin = c.in(p.Room)
-	return s.writer.Submit(c.keyed(p), func(o chat.Outcome) { done(o.Err) })
+	return s.writer.Submit(c.keyed(p), func(o rules.Outcome) { done(o.Err) })
 }
 
 // Block has the caller block another user, or ends that.
 func (s *Service) Block(ctx context.Context, c Caller, who chat.UserID, end bool) error {
 	if who == c.User {
-		return chat.ErrSelfBlock()
+		return rules.ErrSelfBlock()
 	}
 	var refused error
 	if !end {
@@ -48,7 +49,7 @@ func (s *Service) Block(ctx context.Context, c Caller, who chat.UserID, end bool
 	}
 	both := sortedPair(c.User, who)
 	room := chat.DirectID(both)
-	o, err := s.do(ctx, c.keyed(chat.Block{Origin: c.in(room), Who: who, End: end}), refused)
+	o, err := s.do(ctx, c.keyed(rules.Block{Origin: c.in(room), Who: who, End: end}), refused)
 	if err != nil || !o.Changed {
 		return err
 	}
@@ -126,7 +127,7 @@ func (s *Service) Invite(ctx context.Context, c Caller, r InviteRequest) (invite
 	if err = r.check(); err != nil {
 		return "", until, err
 	}
-	command := chat.Invite{Origin: c.in(r.Room), Role: r.Role, Uses: max(r.Uses, 1)}
+	command := rules.Invite{Origin: c.in(r.Room), Role: r.Role, Uses: max(r.Uses, 1)}
 	_, _ = rand.Read(command.Salt[:]) // never fails
 	command.Hash = chat.HashInvite(chat.InviteOf(command.Salt, c.RequestKey))
 	if command.Role == "" {
@@ -169,11 +170,11 @@ func (s *Service) Invites(ctx context.Context, c Caller, room chat.RoomID, after
 
 // RevokeInvite ends an invitation to a room. When it is done, nobody comes in by it.
 func (s *Service) RevokeInvite(ctx context.Context, c Caller, room chat.RoomID, hash chat.InviteHash, done func(error)) error {
-	return s.one(ctx, c, nil, chat.RevokeInvite{Origin: c.in(room), Hash: hash}, done)
+	return s.one(ctx, c, nil, rules.RevokeInvite{Origin: c.in(room), Hash: hash}, done)
 }
 
 // invited adds the invitation to a join that shows an invite. refused is what the room says without one.
-func (s *Service) invited(ctx context.Context, join *chat.Join, invite string, refused error) error {
+func (s *Service) invited(ctx context.Context, join *rules.Join, invite string, refused error) error {
 	hash := chat.HashInvite(invite)
 	i, ok, err := s.store.Invitation(ctx, hash)
 	switch {
@@ -182,7 +183,7 @@ func (s *Service) invited(ctx context.Context, join *chat.Join, invite string, r
 	case ok && i.Room == join.Room:
 		join.Invite, join.Inviter = hash, i.By
 	case refused != nil:
-		return chat.ErrInvite()
+		return rules.ErrInvite()
 	}
 	return nil
 }

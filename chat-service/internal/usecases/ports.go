@@ -7,6 +7,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
 // What a Store says about a write that did not succeed. Everything else that is not a fault is unexpected.
@@ -84,7 +85,7 @@ type NotificationsRead struct {
 // Store is the record of everything. Its methods return fault Unavailable or ErrUnavailable while PostgreSQL is away.
 type Store interface {
 	// Prepare readies commands to be written in one transaction, in their order. Nothing is written before Commit.
-	Prepare(commands []chat.Command) Transaction
+	Prepare(commands []rules.Command) Transaction
 	// View reads head, role and messages of a room in one snapshot.
 	View(ctx context.Context, room chat.RoomID, user chat.UserID, page Page) (View, error)
 	// Messages reads some messages of a room, by sequence; those that there are not are left out.
@@ -120,7 +121,7 @@ type Store interface {
 	// Invites lists the invitations of a room that are good, by their hashes, behind one, limit at most.
 	Invites(ctx context.Context, room chat.RoomID, after chat.InviteHash, limit int) ([]chat.Invitation, error)
 	// Answer finds the answer that is kept of a request with a key.
-	Answer(ctx context.Context, key chat.KeyID) (a chat.Answer, ok bool, err error)
+	Answer(ctx context.Context, key rules.KeyID) (a rules.Answer, ok bool, err error)
 	// Farewell tells members of a deleted room of it by their logs, as many as one transaction may. The others are told without being asked for.
 	Farewell(ctx context.Context, room chat.RoomID) (chat.Outgoing, error)
 	// Members lists the users of a room, in order.
@@ -165,7 +166,7 @@ type Transaction interface {
 	// Commit writes what Decide makes of the commands. The outcomes go with the commands by index; the Outgoing has no events
 	// when nothing changed. An error means: see ErrUnavailable, ErrUnknown, ErrConflict. After these Commit may be called again: it
 	// knows what the tries before may have written.
-	Commit(ctx context.Context) ([]chat.Outcome, chat.Outgoing, error)
+	Commit(ctx context.Context) ([]rules.Outcome, chat.Outgoing, error)
 	// Alone gives one of the commands, by index, a Transaction of its own, which knows the same of earlier tries.
 	Alone(index int) Transaction
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -45,7 +46,7 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 		if err != nil {
 			return View{}, err
 		}
-		join, refused := chat.Join{Origin: c.in(r.Room)}, view.Refuse(access.Enter, time.Now())
+		join, refused := rules.Join{Origin: c.in(r.Room)}, view.Refuse(access.Enter, time.Now())
 		switch {
 		case r.Invite != "" && !view.Counts() && !view.BannedUntil.After(time.Now()):
 			if err := s.invited(ctx, &join, r.Invite, refused); err != nil {
@@ -73,7 +74,7 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 // Leave ends the caller's membership and tells the others; successor owns the room after it, if it is given. Leaving a room that one is not in is fine.
 func (s *Service) Leave(c Caller, room chat.RoomID, successor chat.UserID, done func(error)) error {
 	s.typing.StopUser(room, c.User)
-	return s.writer.Submit(c.keyed(chat.Leave{Origin: c.in(room), Successor: successor}), func(o chat.Outcome) {
+	return s.writer.Submit(c.keyed(rules.Leave{Origin: c.in(room), Successor: successor}), func(o rules.Outcome) {
 		s.members.forget(c.of(room))
 		done(o.Err)
 	})
@@ -82,7 +83,7 @@ func (s *Service) Leave(c Caller, room chat.RoomID, successor chat.UserID, done 
 // LeaveByCall is Leave for a caller that asks on no socket: when it is done, no gateway delivers anything of the room to the caller.
 func (s *Service) LeaveByCall(ctx context.Context, c Caller, room chat.RoomID, successor chat.UserID, done func(error)) error {
 	return s.act(ctx, done, func(ctx context.Context) error {
-		o, err := s.do(ctx, c.keyed(chat.Leave{Origin: c.in(room), Successor: successor}), nil)
+		o, err := s.do(ctx, c.keyed(rules.Leave{Origin: c.in(room), Successor: successor}), nil)
 		if err == nil && o.Changed {
 			s.evict(ctx, room, []chat.UserID{c.User}, o.Seq)
 		}

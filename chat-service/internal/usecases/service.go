@@ -9,7 +9,9 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/groupcommit"
 	"github.com/starling-chat/starling/chat-service/internal/reactions"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/typing"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/limits"
@@ -33,8 +35,8 @@ type Service struct {
 	acts      chan struct{} // tokens of the acts of moderators under way; Run's end takes all of them
 
 	// Group commits that Run runs.
-	receipts *group[Receipt, ReadOutcome]
-	marks    *group[NotificationsRead, int]
+	receipts *groupcommit.Group[Receipt, ReadOutcome]
+	marks    *groupcommit.Group[NotificationsRead, int]
 }
 
 // Config has the choices of an operator.
@@ -85,13 +87,13 @@ func NewService(store Store, writer *Writer, publisher Publisher, typists *typin
 
 		reactions: reactions.New(writer.Submit),
 		members:   newMembers(store, cfg.MembershipTTL),
-		receipts: newGroup("receipts", store.MarkRead, groupConfig[Receipt]{
-			weigh: func(Receipt) int { return 1 },
-			most:  cfg.Marks.BatchMax, queue: cfg.Marks.Queue, timeout: cfg.Marks.Timeout,
+		receipts: groupcommit.New("receipts", store.MarkRead, groupcommit.Config[Receipt]{
+			Weigh: func(Receipt) int { return 1 },
+			Most:  cfg.Marks.BatchMax, Queue: cfg.Marks.Queue, Timeout: cfg.Marks.Timeout,
 		}, log),
-		marks: newGroup("notifications", store.MarkNotifications, groupConfig[NotificationsRead]{
-			weigh: func(r NotificationsRead) int { return len(r.IDs) },
-			most:  notificationsPerReceipt * cfg.Marks.BatchMax, queue: cfg.Marks.Queue, timeout: cfg.Marks.Timeout,
+		marks: groupcommit.New("notifications", store.MarkNotifications, groupcommit.Config[NotificationsRead]{
+			Weigh: func(r NotificationsRead) int { return len(r.IDs) },
+			Most:  notificationsPerReceipt * cfg.Marks.BatchMax, Queue: cfg.Marks.Queue, Timeout: cfg.Marks.Timeout,
 		}, log),
 	}
 }
@@ -100,8 +102,8 @@ func NewService(store Store, writer *Writer, publisher Publisher, typists *typin
 // that are under way, so the Writer has to run for longer.
 func (s *Service) Run(ctx context.Context) error {
 	var groups sync.WaitGroup
-	groups.Go(func() { s.receipts.run(ctx) })
-	groups.Go(func() { s.marks.run(ctx) })
+	groups.Go(func() { s.receipts.Run(ctx) })
+	groups.Go(func() { s.marks.Run(ctx) })
 	groups.Wait()
 	s.reactions.Close()
 	for range maxActs { // those under way are awaited, and no more begin
@@ -146,15 +148,15 @@ func (d *Draft) check() error {
 }
 
 // Send stores a message of a member and then tells the room. What the socket was typing is what it sent.
-func (s *Service) Send(c Caller, d Draft, done func(chat.Outcome)) error {
+func (s *Service) Send(c Caller, d Draft, done func(rules.Outcome)) error {
 	if err := d.check(); err != nil {
 		return err
 	}
 	room, socket := d.Room, c.Socket // all that is kept until the commit
-	return s.writer.Submit(chat.Send{
+	return s.writer.Submit(rules.Send{
 		Origin:  c.in(room),
 		Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID, Extras: d.Extras,
-	}, func(o chat.Outcome) {
+	}, func(o rules.Outcome) {
 		if o.Err == nil {
 			s.typing.Stop(room, socket)
 		}
@@ -163,11 +165,11 @@ func (s *Service) Send(c Caller, d Draft, done func(chat.Outcome)) error {
 }
 
 // Post stores a message in the name of a user, who has to be a member, or of the System, and waits for the commit.
-func (s *Service) Post(ctx context.Context, user chat.UserID, d Draft) (chat.Outcome, error) {
+func (s *Service) Post(ctx context.Context, user chat.UserID, d Draft) (rules.Outcome, error) {
 	if err := d.check(); err != nil {
-		return chat.Outcome{}, err
+		return rules.Outcome{}, err
 	}
-	c := chat.Send{Origin: chat.Origin{Room: d.Room, User: user}, Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID, Extras: d.Extras}
+	c := rules.Send{Origin: rules.Origin{Room: d.Room, User: user}, Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID, Extras: d.Extras}
 	if user == chat.System {
 		c.System, c.Name.Text = true, chat.SystemName
 	}
@@ -224,7 +226,7 @@ func (s *Service) StopTyping(ctx context.Context, c Caller, room chat.RoomID) er
 
 // MarkRead moves the caller's receipt forward and tells the others in the room; an older message changes nothing.
 func (s *Service) MarkRead(c Caller, room chat.RoomID, message chat.MessageID, done func(error)) error {
-	return s.receipts.submit(Receipt{c.of(room), c.granted(room), message}, func(o ReadOutcome, err error) {
+	return s.receipts.Submit(Receipt{c.of(room), c.granted(room), message}, func(o ReadOutcome, err error) {
 		if err == nil {
 			err = o.refusal(access.Attend)
 		}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/rules/rulestest"
 	"github.com/starling-chat/starling/chat-service/internal/typing"
 	"github.com/starling-chat/starling/proto/fault"
 )
@@ -31,16 +31,16 @@ func TestRoomsAutocreate(t *testing.T) {
 	for _, test := range []struct {
 		autocreate access.Kind
 		room       chat.RoomID
-		before     chattest.World
+		before     rulestest.World
 		want       fault.Kind
 		made       access.Kind
 	}{
-		{access.Public, "r", chattest.World{"r": nil}, "", access.Public},
-		{"", "r", chattest.World{"r": nil}, "", access.Public},
-		{"", "r", chattest.World{}, fault.NotFound, ""},
-		{access.Public, "r", chattest.World{}, "", access.Public},
-		{access.Private, "r", chattest.World{}, "", access.Private},
-		{access.Public, direct, chattest.World{}, fault.NotFound, ""},
+		{access.Public, "r", rulestest.World{"r": nil}, "", access.Public},
+		{"", "r", rulestest.World{"r": nil}, "", access.Public},
+		{"", "r", rulestest.World{}, fault.NotFound, ""},
+		{access.Public, "r", rulestest.World{}, "", access.Public},
+		{access.Private, "r", rulestest.World{}, "", access.Private},
+		{access.Public, direct, rulestest.World{}, fault.NotFound, ""},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			m := newMemory(test.before)
@@ -84,7 +84,7 @@ func TestBroadcastRight(t *testing.T) {
 		{BroadcastOff, admin, fault.Forbidden},
 	} {
 		p := &everywhere{}
-		s := NewService(newMemory(chattest.World{}), nil, p, typing.New(p.Ephemeral, quiet{}), nil, Config{Broadcast: test.right}, slog.New(slog.DiscardHandler))
+		s := NewService(newMemory(rulestest.World{}), nil, p, typing.New(p.Ephemeral, quiet{}), nil, Config{Broadcast: test.right}, slog.New(slog.DiscardHandler))
 		err := s.Broadcast(test.caller, chat.Emit{Event: "chat:message"})
 		var want []string
 		if test.want == "" {
@@ -101,7 +101,7 @@ func TestBroadcastRight(t *testing.T) {
 
 func TestLeaveDoesNotWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(chattest.World{"r": {"ann"}})
+		m := newMemory(rulestest.World{"r": {"ann"}})
 		m.takes = time.Second
 		s, _ := newTestService(t, m, &published{}, Config{})
 		start := time.Now()
@@ -123,7 +123,7 @@ func TestLeaveDoesNotWait(t *testing.T) {
 // TestMarkReadInGroups: receipts that come during a transaction share the next, in order; those that do not fit are refused.
 func TestMarkReadInGroups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m, p := newMemory(chattest.World{"r": {"ann", "bob"}}), &published{}
+		m, p := newMemory(rulestest.World{"r": {"ann", "bob"}}), &published{}
 		m.takes = time.Second
 		s, stop := newTestService(t, m, p, Config{})
 		var answers []string
@@ -174,7 +174,7 @@ func TestMarkReadFailures(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				m := newMemory(chattest.World{"r": {"ann"}})
+				m := newMemory(rulestest.World{"r": {"ann"}})
 				m.takes = time.Second
 				m.readErr = func(receipts []Receipt) error {
 					for _, r := range receipts {
@@ -206,7 +206,7 @@ func TestMarkReadFailures(t *testing.T) {
 
 func TestMarkReadWaitsOnlySoLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemory(chattest.World{"r": {"ann"}})
+		m := newMemory(rulestest.World{"r": {"ann"}})
 		m.takes = 1900 * time.Millisecond
 		s, stop := newTestService(t, m, &published{}, Config{})
 		var kinds []fault.Kind
@@ -230,7 +230,7 @@ func TestMarkReadWaitsOnlySoLong(t *testing.T) {
 func TestMarkNotifications(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &published{}
-		s, _ := newTestService(t, newMemory(chattest.World{}), p, Config{})
+		s, _ := newTestService(t, newMemory(rulestest.World{}), p, Config{})
 		left := -1
 		if err := s.MarkNotifications(Caller{User: "ann", Socket: "s"}, make([]NotificationID, 3), func(unread int, err error) {
 			if left = unread; err != nil {

@@ -11,7 +11,8 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/chat-service/internal/rules/rulestest"
 	"github.com/starling-chat/starling/chat-service/internal/typing"
 )
 
@@ -47,7 +48,7 @@ func (n *noting) Readers(_ context.Context, m chat.Membership, _ ReadersPage) (r
 // TestStrangersCostTheSame: what a stranger asks of a private room takes the same questions to the database as what it asks of none, and gets
 // the same answer; with a token that opens neither as well.
 func TestStrangersCostTheSame(t *testing.T) {
-	m := newMemory(chattest.World{"hidden": {"ann"}})
+	m := newMemory(rulestest.World{"hidden": {"ann"}})
 	r := m.state.Rooms["hidden"]
 	r.Kind = access.Private
 	m.state.Rooms["hidden"] = r
@@ -86,7 +87,7 @@ func TestStrangersCostTheSame(t *testing.T) {
 		},
 		"ban": func(c Caller, room chat.RoomID) error {
 			return wait(func(done func(error)) error {
-				return s.Restrict(ctx, c, chat.Restrict{Origin: chat.Origin{Room: room}, Who: "ann", Until: access.Forever()}, done)
+				return s.Restrict(ctx, c, rules.Restrict{Origin: rules.Origin{Room: room}, Who: "ann", Until: access.Forever()}, done)
 			})
 		},
 		"bans": func(c Caller, room chat.RoomID) error {

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/groupcommit"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/proto/fault"
 )
@@ -89,7 +91,7 @@ func (w *Writer) Run(ctx context.Context) error {
 
 // Submit hands over a command and returns at once. done is called exactly once, from a goroutine of the Writer, after the
 // commit; it must not block. A fault Unavailable says that the command was not taken.
-func (w *Writer) Submit(c chat.Command, done func(chat.Outcome)) error {
+func (w *Writer) Submit(c rules.Command, done func(rules.Outcome)) error {
 	return w.submit(&write{command: c, done: done, deadline: w.deadline()})
 }
 
@@ -97,10 +99,10 @@ func (w *Writer) submit(item *write) error {
 	w.mu.RLock()
 	defer w.mu.RUnlock()
 	if w.closed {
-		return errStopping()
+		return groupcommit.Stopping()
 	}
 	select {
-	case w.lane(chat.RoomOf(item.command)).queue <- item:
+	case w.lane(rules.RoomOf(item.command)).queue <- item:
 		return nil
 	default:
 		return fault.Retry(fault.Unavailable, "Too many messages at once", retryAfter)
@@ -109,17 +111,17 @@ func (w *Writer) submit(item *write) error {
 
 // Do is Submit for callers that wait. When ctx ends first the outcome is unknown and the error says so; a command that is not
 // being committed by then is dropped, because its caller may have had it done by another replica, and more since.
-func (w *Writer) Do(ctx context.Context, c chat.Command) (chat.Outcome, error) {
-	result := make(chan chat.Outcome, 1)
-	item := &write{command: c, done: func(o chat.Outcome) { result <- o }, deadline: w.deadline(), caller: ctx.Done()}
+func (w *Writer) Do(ctx context.Context, c rules.Command) (rules.Outcome, error) {
+	result := make(chan rules.Outcome, 1)
+	item := &write{command: c, done: func(o rules.Outcome) { result <- o }, deadline: w.deadline(), caller: ctx.Done()}
 	if err := w.submit(item); err != nil {
-		return chat.Outcome{}, err
+		return rules.Outcome{}, err
 	}
 	select {
 	case o := <-result:
 		return o, o.Err
 	case <-ctx.Done():
-		return chat.Outcome{}, ctx.Err()
+		return rules.Outcome{}, ctx.Err()
 	}
 }
 
@@ -133,13 +135,13 @@ func (w *Writer) lane(room chat.RoomID) *lane {
 // write is a command in the Writer.
 type write struct {
 	// Fixed at birth.
-	command  chat.Command
-	done     func(chat.Outcome)
+	command  rules.Command
+	done     func(rules.Outcome)
 	deadline time.Time       // until when it may be begun
 	caller   <-chan struct{} // closed when nobody waits for it any more; nil: somebody always does
 
 	// Owned by the commit loop, then by the answer loop.
-	outcome   chat.Outcome
+	outcome   rules.Outcome
 	completed bool // outcome holds
 }
 
@@ -218,7 +220,7 @@ func (l *lane) flush(ctx context.Context, batch []*write) []chat.Outgoing {
 	live := batch[:0:0]
 	for _, item := range batch {
 		if start.After(item.deadline) || item.abandoned() {
-			item.complete(chat.Outcome{Err: errOverloaded()})
+			item.complete(rules.Outcome{Err: groupcommit.Overloaded()})
 			continue
 		}
 		live = append(live, item)
@@ -226,7 +228,7 @@ func (l *lane) flush(ctx context.Context, batch []*write) []chat.Outgoing {
 	if len(live) == 0 {
 		return nil
 	}
-	commands := make([]chat.Command, len(live))
+	commands := make([]rules.Command, len(live))
 	for i, item := range live {
 		commands[i] = item.command
 	}
@@ -236,7 +238,7 @@ func (l *lane) flush(ctx context.Context, batch []*write) []chat.Outgoing {
 		return outgoing
 	}
 	if len(live) == 1 {
-		live[0].complete(chat.Outcome{Err: err})
+		live[0].complete(rules.Outcome{Err: err})
 		return nil
 	}
 	l.w.log.LogAttrs(ctx, slog.LevelWarn, "batch failed, committing one by one",
@@ -244,7 +246,7 @@ func (l *lane) flush(ctx context.Context, batch []*write) []chat.Outgoing {
 	for i, item := range live {
 		one, err := l.attempt(ctx, live[i:i+1], transaction.Alone(i))
 		if err != nil {
-			item.complete(chat.Outcome{Err: err})
+			item.complete(rules.Outcome{Err: err})
 		}
 		outgoing = append(outgoing, one...)
 	}
@@ -268,7 +270,7 @@ func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transac
 		if try > 0 && !errors.Is(err, ErrConflict) && !run.Pause(ctx, time.Duration(min(try*try, 10))*20*time.Millisecond) {
 			break
 		}
-		var outcomes []chat.Outcome
+		var outcomes []rules.Outcome
 		var out chat.Outgoing
 		outcomes, out, err = l.commit(ctx, transaction, len(writes))
 		switch {
@@ -293,7 +295,7 @@ func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transac
 	return nil, nil
 }
 
-func (l *lane) commit(ctx context.Context, transaction Transaction, size int) ([]chat.Outcome, chat.Outgoing, error) {
+func (l *lane) commit(ctx context.Context, transaction Transaction, size int) ([]rules.Outcome, chat.Outgoing, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	start := time.Now()
@@ -314,7 +316,7 @@ func failAll(writes []*write, unknown bool, cause error) {
 		refusal = cause // it says when to try again
 	}
 	for _, item := range writes {
-		item.complete(chat.Outcome{Err: refusal})
+		item.complete(rules.Outcome{Err: refusal})
 	}
 }
 
@@ -327,7 +329,7 @@ func (w *write) abandoned() bool {
 	}
 }
 
-func (w *write) complete(o chat.Outcome) {
+func (w *write) complete(o rules.Outcome) {
 	if !w.completed {
 		w.outcome, w.completed = o, true
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
@@ -275,7 +276,7 @@ func RequestKey(args []byte) (string, error) {
 	if err != nil || !given {
 		return "", err
 	}
-	return chat.ParseKey(key)
+	return rules.ParseKey(key)
 }
 
 func errNoObject() error { return fault.New(fault.Invalid, "the argument must be an object") }

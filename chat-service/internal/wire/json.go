@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/isotime"
@@ -17,7 +18,7 @@ func Time(t time.Time) string { return isotime.Format(t) }
 const OK = `[{"ok":true}]`
 
 // SendAck is the ack of message:send.
-func SendAck(o chat.Outcome) []byte {
+func SendAck(o rules.Outcome) []byte {
 	b := make([]byte, 0, 160)
 	b = append(b, `[{"ok":true,"status":"delivered","id":"`...)
 	b = appendUUID(b, o.ID)

@@ -6,13 +6,14 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/isotime"
 )
 
 // RoomUpdate reads `{ roomId, profile?, settings?, ifVersion? }`. What is absent stays; a null takes it away.
-func RoomUpdate(args []byte) (u chat.Update, err error) {
+func RoomUpdate(args []byte) (u rules.Update, err error) {
 	o, err := firstObject(args)
 	if err != nil {
 		return u, err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/message"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
@@ -93,7 +94,7 @@ func (o object) replyTo() (id chat.MessageID, given bool, err error) {
 }
 
 // mentions reads `mentions: { users?, room? }`; nil = it is not there.
-func (o object) mentions() (*chat.Mentions, error) {
+func (o object) mentions() (*rules.Mentions, error) {
 	raw, given := o.get("mentions")
 	if !given {
 		return nil, nil //nolint:nilnil // see above
@@ -102,7 +103,7 @@ func (o object) mentions() (*chat.Mentions, error) {
 	if !isObject {
 		return nil, fault.New(fault.Invalid, "mentions must be an object")
 	}
-	var m chat.Mentions
+	var m rules.Mentions
 	switch room, _ := inner.get("room"); string(room) {
 	case "true":
 		m.Room = true
@@ -146,7 +147,7 @@ func (o object) place(name string) (*uint64, error) {
 }
 
 // MessageEdit reads `{ roomId, messageId, content?, data?, mentions?, ifChanged? }`. What is absent stays; data and mentions of null go.
-func MessageEdit(args []byte) (e chat.Edit, err error) {
+func MessageEdit(args []byte) (e rules.Edit, err error) {
 	var o object
 	if o, e.Room, e.Message, err = objectOfMessage(args); err != nil {
 		return e, err
@@ -171,7 +172,7 @@ func MessageEdit(args []byte) (e chat.Edit, err error) {
 		return e, err
 	}
 	if e.Mentions == nil && o.has("mentions") {
-		e.Mentions = &chat.Mentions{}
+		e.Mentions = &rules.Mentions{}
 	}
 	version, err := o.sequence("ifChanged")
 	if err == nil && version != nil {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
@@ -63,7 +64,7 @@ func RoomSetRole(args []byte) (room chat.RoomID, user chat.UserID, role access.R
 }
 
 // RoomRestrict reads `{ roomId, userId, until?, reason? }`; without until there is no end.
-func RoomRestrict(args []byte) (r chat.Restrict, err error) {
+func RoomRestrict(args []byte) (r rules.Restrict, err error) {
 	o, err := firstObject(args)
 	if err != nil {
 		return r, err

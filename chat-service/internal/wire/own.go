@@ -6,6 +6,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
@@ -13,7 +14,7 @@ import (
 )
 
 // RoomPrefs reads `{ roomId, muted?, hidden?, pinned? }`.
-func RoomPrefs(args []byte) (p chat.SetPrefs, err error) {
+func RoomPrefs(args []byte) (p rules.SetPrefs, err error) {
 	o, err := firstObject(args)
 	if err != nil {
 		return p, err

@@ -6,12 +6,13 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/message"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/platform/rawjson"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
 // MessageReact reads `{ roomId, messageId, key }`.
-func MessageReact(args []byte) (r chat.React, err error) {
+func MessageReact(args []byte) (r rules.React, err error) {
 	var o object
 	if o, r.Room, r.Message, err = objectOfMessage(args); err != nil {
 		return r, err
@@ -50,7 +51,7 @@ func PinsAck(list []chat.Message, more bool) []byte {
 }
 
 // ReactAck is the ack of message:react and message:unreact; without a seq there was nothing to do.
-func ReactAck(o chat.Outcome) []byte {
+func ReactAck(o rules.Outcome) []byte {
 	b := []byte(`[{"ok":true`)
 	if o.Changed {
 		b = strconv.AppendUint(append(b, `,"seq":`...), o.Seq, 10)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
@@ -44,12 +45,12 @@ func RoomCreate(args []byte) (r usecases.CreateRequest, err error) {
 }
 
 // members reads `members?: [{ userId, role? }]`.
-func (o object) members() ([]chat.Invited, error) {
+func (o object) members() ([]rules.Invited, error) {
 	elements, err := o.list("members")
 	if err != nil {
 		return nil, err
 	}
-	members := make([]chat.Invited, 0, len(elements))
+	members := make([]rules.Invited, 0, len(elements))
 	for _, e := range elements {
 		fields, isObject := splitObject(e)
 		if !isObject {
@@ -63,7 +64,7 @@ func (o object) members() ([]chat.Invited, error) {
 		if err != nil {
 			return nil, err
 		}
-		members = append(members, chat.Invited{User: user, Role: access.Role(role)})
+		members = append(members, rules.Invited{User: user, Role: access.Role(role)})
 	}
 	return members, nil
 }

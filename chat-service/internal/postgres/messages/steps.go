@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
 // Step is one statement of a round trip, and what becomes of each of its rows.
@@ -81,8 +82,29 @@ const (
 		ON CONFLICT (room_id) DO UPDATE SET since = excluded.since, due_at = excluded.due_at`
 )
 
+// Needs reads messages, and what there is to know about them.
+func Needs(needs *rules.Needs, state *rules.State) []Step {
+	steps := []Step{LookUp(needs.Messages, state)}
+	if len(needs.Reactors) > 0 {
+		steps = append(steps, LookUpReactions(needs.Reactors, state))
+	}
+	if len(needs.Pins) > 0 {
+		steps = append(steps, CountPins(needs.Pins, state))
+	}
+	return steps
+}
+
+// Changes stores what has become of messages: reactions before what may delete them.
+func Changes(changes *rules.Changes) []Step {
+	steps := React(changes.Reactions)
+	for _, c := range changes.Messages {
+		steps = append(steps, Change(c)...)
+	}
+	return steps
+}
+
 // LookUp reads messages into state.
-func LookUp(refs []chat.MessageRef, state *chat.State) Step {
+func LookUp(refs []chat.MessageRef, state *rules.State) Step {
 	rooms, seqs := make([]string, len(refs)), make([]int64, len(refs))
 	for i, r := range refs {
 		rooms[i], seqs[i] = string(r.Room), int64(r.Seq) //nolint:gosec // 40 bits
@@ -116,7 +138,7 @@ func Insert(m *chat.Message) []Step {
 }
 
 // Change stores the new state of a message. Of one that is gone nothing is left that it said.
-func Change(c *chat.ChangedMessage) []Step {
+func Change(c *rules.ChangedMessage) []Step {
 	room, seq := string(c.Room), int64(c.Seq) //nolint:gosec // 40 bits
 	version := int64(c.Changed)               //nolint:gosec // 40 bits
 	x := c.Extras
@@ -158,7 +180,7 @@ func Change(c *chat.ChangedMessage) []Step {
 }
 
 // keep stores what the message was before.
-func keep(c *chat.ChangedMessage) (steps []Step) {
+func keep(c *rules.ChangedMessage) (steps []Step) {
 	for i := range c.Former {
 		f := &c.Former[i]
 		said, data := f.CreatedAt, ""
@@ -174,14 +196,14 @@ func keep(c *chat.ChangedMessage) (steps []Step) {
 }
 
 // LookUpReactions reads into state with which keys users have reacted to messages.
-func LookUpReactions(reactors []chat.Reactor, state *chat.State) Step {
+func LookUpReactions(reactors []rules.Reactor, state *rules.State) Step {
 	rooms, seqs, users := make([]string, len(reactors)), make([]int64, len(reactors)), make([]string, len(reactors))
 	for i, r := range reactors {
 		rooms[i], seqs[i], users[i] = string(r.Room), int64(r.Seq), string(r.User) //nolint:gosec // 40 bits
 	}
-	state.Reacted = map[chat.Reactor][]string{}
+	state.Reacted = map[rules.Reactor][]string{}
 	return Step{sqlReacted, []any{rooms, seqs, users}, func(rows pgx.Rows) error {
-		var r chat.Reactor
+		var r rules.Reactor
 		var seq int64
 		var key string
 		err := rows.Scan((*string)(&r.Room), &seq, (*string)(&r.User), &key)
@@ -192,7 +214,7 @@ func LookUpReactions(reactors []chat.Reactor, state *chat.State) Step {
 }
 
 // CountPins reads into state how many messages of rooms are pinned.
-func CountPins(rooms []chat.RoomID, state *chat.State) Step {
+func CountPins(rooms []chat.RoomID, state *rules.State) Step {
 	ids := make([]string, len(rooms))
 	for i, room := range rooms {
 		ids[i] = string(room)
@@ -208,9 +230,12 @@ func CountPins(rooms []chat.RoomID, state *chat.State) Step {
 }
 
 // React stores reactions. Of one that changed more than once the last change counts.
-func React(changes []chat.ChangedReaction) (steps []Step) {
+func React(changes []rules.ChangedReaction) (steps []Step) {
+	if len(changes) == 0 {
+		return nil
+	}
 	type reaction struct {
-		chat.Reactor
+		rules.Reactor
 		key string
 	}
 	last := make(map[reaction]int, len(changes))

@@ -1,9 +1,10 @@
-package chat
+package rules
 
 import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/message"
 )
 
@@ -18,13 +19,13 @@ type Command interface {
 }
 
 // RoomOf tells which room's sequence a command advances.
-func RoomOf(c Command) RoomID { return c.origin().Room }
+func RoomOf(c Command) chat.RoomID { return c.origin().Room }
 
 // Origin is where a command comes from.
 type Origin struct {
-	Room     RoomID
-	User     UserID
-	Name     Name          // of the user, as the socket knows it
+	Room     chat.RoomID
+	User     chat.UserID
+	Name     chat.Name     // of the user, as the socket knows it
 	Socket   string        // is not told what its own join or leave did; "" = everybody is told
 	Granted  access.Rights // what the user's token opens of the room, or that no user asks: then User is System
 	Key      string        // by which another backend asks, as itself or as the user, for the audit
@@ -33,9 +34,9 @@ type Origin struct {
 
 func (o Origin) origin() Origin { return o }
 
-func (o Origin) membership() Membership { return Membership{o.Room, o.User} }
+func (o Origin) membership() chat.Membership { return chat.Membership{Room: o.Room, User: o.User} }
 
-func (o Origin) name() UserName { return UserName{o.User, o.Name} }
+func (o Origin) name() chat.UserName { return chat.UserName{User: o.User, Name: o.Name} }
 
 // Send stores a message of a member.
 type Send struct {
@@ -46,7 +47,7 @@ type Send struct {
 	ClientMsgID string // "" when the sender gave none; otherwise a second Send of it gives the first one's outcome
 	System      bool   // needs no membership
 
-	Extras *Extras // of ReplyTo only the ID; nil = nothing
+	Extras *chat.Extras // of ReplyTo only the ID; nil = nothing
 }
 
 // Join makes the user a member.
@@ -55,22 +56,22 @@ type Join struct {
 
 	Create access.Kind // of the room that is made where there is none; "" = none is made
 
-	Invite  InviteHash // that the user shows, if Inviter is set
-	Inviter UserID     // who made it
+	Invite  chat.InviteHash // that the user shows, if Inviter is set
+	Inviter chat.UserID     // who made it
 }
 
 // Leave ends the user's membership.
 type Leave struct {
 	Origin
 
-	Successor UserID // becomes the owner in the user's place, if the user is one; "" = nobody is named
+	Successor chat.UserID // becomes the owner in the user's place, if the user is one; "" = nobody is named
 }
 
 // Create makes a room.
 type Create struct {
 	Origin
 
-	New     NewRoom
+	New     chat.NewRoom
 	Members []Invited // besides the user, who owns the room
 }
 
@@ -83,14 +84,14 @@ type Open struct {
 
 // Invited is a user whom another one makes a member.
 type Invited struct {
-	User UserID
+	User chat.UserID
 	Role access.Role
 }
 
 // Position is the place of a message, taken or attempted.
 type Position struct {
 	Seq uint64
-	ID  MessageID
+	ID  chat.MessageID
 }
 
 // Outcome is what became of one Command.
@@ -109,10 +110,10 @@ type Outcome struct {
 
 // Details are what few outcomes have to say beside: they would make those of messages larger.
 type Details struct {
-	Room  RoomID     // that was made (Create)
-	Until time.Time  // the end of the invitation (Invite)
-	Salt  InviteSalt // of the invite (Invite)
-	Parts []Outcome  // of each command (Keyed with Each, Reactions)
+	Room  chat.RoomID     // that was made (Create)
+	Until time.Time       // the end of the invitation (Invite)
+	Salt  chat.InviteSalt // of the invite (Invite)
+	Parts []Outcome       // of each command (Keyed with Each, Reactions)
 
 	Reactions message.Counts // of the message (React)
 	Mine      []string       // keys with which the user has reacted to it (React)

@@ -1,7 +1,8 @@
-package chat
+package rules
 
 import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -14,7 +15,7 @@ func (c Send) need(n *Needs) {
 	if n.repeats && c.ClientMsgID != "" {
 		n.Repeats = append(n.Repeats, c.repeat())
 	}
-	c.Extras.need(n, c.Room)
+	needReply(n, c.Extras, c.Room)
 }
 
 func (c Send) repeat() Repeat { return Repeat{c.Room, c.User, c.ClientMsgID} }
@@ -46,11 +47,11 @@ func (c Send) decide(b *batch) Outcome {
 	}
 	seq := b.next(c.Room, r)
 	r.N++
-	m := Message{
-		ID: NewMessageID(b.state.At, seq, b.state.Random()), Room: c.Room, Seq: seq, Sender: Sender{ID: c.User, Name: name.Text},
+	m := chat.Message{
+		ID: chat.NewMessageID(b.state.At, seq, b.state.Random()), Room: c.Room, Seq: seq, Sender: chat.Sender{ID: c.User, Name: name.Text},
 		Content: c.Content, Type: c.Type, CreatedAt: b.state.At, ClientMsgID: c.ClientMsgID, N: r.N, Extras: extras,
 	}
-	b.changes.Events = append(b.changes.Events, RoomEvent{Room: c.Room, Seq: seq, Fact: MessageSent{m}, CausedAt: c.CausedAt})
+	b.changes.Events = append(b.changes.Events, chat.RoomEvent{Room: c.Room, Seq: seq, Fact: chat.MessageSent{Message: m}, CausedAt: c.CausedAt})
 	o := Outcome{Position: Position{Seq: seq, ID: m.ID}, CreatedAt: b.state.At, N: r.N}
 	if c.ClientMsgID != "" {
 		if b.sent == nil {
@@ -108,7 +109,7 @@ func (c Join) need(n *Needs) {
 		n.Create = append(n.Create, c.Room)
 	}
 	if c.Inviter != "" {
-		n.Invites, n.Members = append(n.Invites, c.Invite), append(n.Members, Membership{c.Room, c.Inviter})
+		n.Invites, n.Members = append(n.Invites, c.Invite), append(n.Members, chat.Membership{Room: c.Room, User: c.Inviter})
 	}
 }
 
@@ -116,7 +117,7 @@ func (c Join) need(n *Needs) {
 func (c Join) decide(b *batch) Outcome {
 	r := b.room(c.Room)
 	if r == nil && c.Create != "" {
-		made, err := b.found(c.Origin, NewRoom{Kind: c.Create}, 0)
+		made, err := b.found(c.Origin, chat.NewRoom{Kind: c.Create}, 0)
 		if err != nil {
 			return Outcome{Err: err}
 		}
@@ -156,7 +157,7 @@ func (c Join) decide(b *batch) Outcome {
 }
 
 // name is how the user of o is called, which joins a room.
-func (b *batch) name(o Origin) Name {
+func (b *batch) name(o Origin) chat.Name {
 	name := o.Name.Or(b.state.Names[o.User])
 	if name.Text == "" {
 		name.Text = string(o.User)
@@ -165,15 +166,15 @@ func (b *batch) name(o Origin) Name {
 }
 
 // named is how a user is called whom another one makes a member: by the id where nobody knows better.
-func (b *batch) named(user UserID) Name {
+func (b *batch) named(user chat.UserID) chat.Name {
 	if name := b.state.Names[user]; name.Text != "" {
 		return name
 	}
-	return Name{Text: string(user)}
+	return chat.Name{Text: string(user)}
 }
 
 // full tells that a room has as many members as it may have.
-func (b *batch) full(id RoomID, r *changingRoom) bool {
+func (b *batch) full(id chat.RoomID, r *changingRoom) bool {
 	most := b.state.Quotas.Members
 	if own := r.Settings.MaxMembers; own > 0 && (most == 0 || own < most) {
 		most = own
@@ -182,26 +183,26 @@ func (b *batch) full(id RoomID, r *changingRoom) bool {
 }
 
 // enter makes a user a member.
-func (b *batch) enter(o Origin, r *changingRoom, who Invited, name Name) Outcome {
-	joined := UserJoined{User: who.User, Name: name.Text}
+func (b *batch) enter(o Origin, r *changingRoom, who Invited, name chat.Name) Outcome {
+	joined := chat.UserJoined{User: who.User, Name: name.Text}
 	if who.User != o.User {
 		joined.By, o.Socket = o.User, "" // everybody is told, who did it included
 	}
-	m := b.change(Membership{o.Room, who.User})
+	m := b.change(chat.Membership{Room: o.Room, User: who.User})
 	m.Is, m.again, m.Name, m.Role, m.ByToken, m.joined = true, m.was, name, who.Role, false, len(b.changes.Events)
 	if m.Role == "" {
 		m.Role = access.RoleMember
 	}
 	r.grown++
-	b.tell(who.User, o, r, RoomAdded{By: joined.By})
-	return b.happened(o, r, RoomEvent{Fact: joined})
+	b.tell(who.User, o, r, chat.RoomAdded{By: joined.By})
+	return b.happened(o, r, chat.RoomEvent{Fact: joined})
 }
 
 func (c Leave) need(n *Needs) {
 	n.Members = append(n.Members, c.membership())
 	n.Owners, n.Company, n.Logs = append(n.Owners, c.Room), append(n.Company, c.membership()), append(n.Logs, c.User)
 	if c.Successor != "" {
-		n.Members = append(n.Members, Membership{c.Room, c.Successor})
+		n.Members = append(n.Members, chat.Membership{Room: c.Room, User: c.Successor})
 	}
 }
 
@@ -222,13 +223,13 @@ func (c Leave) decide(b *batch) Outcome {
 			return Outcome{Err: err}
 		}
 	}
-	return b.exit(c.Origin, r, UserLeft{User: c.User})
+	return b.exit(c.Origin, r, chat.UserLeft{User: c.User})
 }
 
 // handOver sees to it that the room of an owner who leaves has another one.
 func (b *batch) handOver(c Leave, r *changingRoom) error {
 	if c.Successor != "" {
-		heir := Membership{c.Room, c.Successor}
+		heir := chat.Membership{Room: c.Room, User: c.Successor}
 		if c.Successor == c.User || !b.member(heir).Is {
 			return fault.New(fault.Invalid, "successor must be another member of the room")
 		}
@@ -237,7 +238,7 @@ func (b *batch) handOver(c Leave, r *changingRoom) error {
 		}
 		next := b.change(heir)
 		next.Role, next.ByToken = access.RoleOwner, false
-		b.happened(Origin{Room: c.Room, CausedAt: c.CausedAt}, r, RoomEvent{Fact: RoleChanged{User: c.Successor, Role: access.RoleOwner, By: c.User}})
+		b.happened(Origin{Room: c.Room, CausedAt: c.CausedAt}, r, chat.RoomEvent{Fact: chat.RoleChanged{User: c.Successor, Role: access.RoleOwner, By: c.User}})
 		return nil
 	}
 	other, ok := b.otherOwner(c.Room, r, c.User)
@@ -252,7 +253,7 @@ func (b *batch) handOver(c Leave, r *changingRoom) error {
 
 func (c Create) need(n *Needs) {
 	n.Create, n.Names = append(n.Create, c.Room), appendNames(n.Names, c.Members)
-	if c.User != System {
+	if c.User != chat.System {
 		n.Names, n.Usage = append(n.Names, c.name()), append(n.Usage, c.User)
 	}
 	needLogs(n, c.Origin, c.Members)
@@ -260,7 +261,7 @@ func (c Create) need(n *Needs) {
 
 // needLogs adds the logs of those who are in a room from its start.
 func needLogs(n *Needs, o Origin, others []Invited) {
-	if o.User != System {
+	if o.User != chat.System {
 		n.Logs = append(n.Logs, o.User)
 	}
 	for _, other := range others {
@@ -269,9 +270,9 @@ func needLogs(n *Needs, o Origin, others []Invited) {
 }
 
 // appendNames adds users whose names are asked for: the one who invites them does not bring them.
-func appendNames(names []UserName, users []Invited) []UserName {
+func appendNames(names []chat.UserName, users []Invited) []chat.UserName {
 	for _, u := range users {
-		names = append(names, UserName{User: u.User})
+		names = append(names, chat.UserName{User: u.User})
 	}
 	return names
 }
@@ -300,7 +301,7 @@ func (c Create) decide(b *batch) Outcome {
 // enterAll makes the user of o a member, unless no user asks, and others with it.
 func (b *batch) enterAll(o Origin, r *changingRoom, others []Invited) Outcome {
 	b.touch(o.Room, r)
-	if o.User != System {
+	if o.User != chat.System {
 		b.enter(o, r, Invited{User: o.User}, b.name(o))
 	}
 	for _, other := range others {
@@ -312,7 +313,7 @@ func (b *batch) enterAll(o Origin, r *changingRoom, others []Invited) Outcome {
 func (c Open) need(n *Needs) {
 	n.Create, n.Members = append(n.Create, c.Room), append(n.Members, c.membership())
 	n.Names = appendNames(n.Names, c.Others)
-	if c.User != System {
+	if c.User != chat.System {
 		n.Names, n.Usage = append(n.Names, c.name()), append(n.Usage, c.User)
 	}
 	needLogs(n, c.Origin, c.Others)
@@ -333,10 +334,10 @@ func (c Open) decide(b *batch) Outcome {
 		return Outcome{Err: err}
 	}
 	blocked := b.anyBlocked(c.pairs())
-	if blocked && c.User != System {
+	if blocked && c.User != chat.System {
 		return Outcome{Err: access.Blocked()}
 	}
-	r, err := b.found(c.Origin, NewRoom{Kind: access.Direct}, len(c.Others))
+	r, err := b.found(c.Origin, chat.NewRoom{Kind: access.Direct}, len(c.Others))
 	switch {
 	case err != nil:
 		return Outcome{Err: err}
@@ -346,7 +347,7 @@ func (c Open) decide(b *batch) Outcome {
 	o := b.enterAll(c.Origin, r, c.Others)
 	if blocked {
 		for _, other := range c.Others {
-			b.change(Membership{c.Room, other.User}).MutedUntil = access.Forever()
+			b.change(chat.Membership{Room: c.Room, User: other.User}).MutedUntil = access.Forever()
 		}
 	}
 	return o

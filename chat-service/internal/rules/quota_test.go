@@ -1,4 +1,4 @@
-package chat_test
+package rules_test
 
 import (
 	"fmt"
@@ -9,13 +9,14 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/chat-service/internal/rules/rulestest"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
 )
 
 // wait is how long a refusal says that one should wait; "" where there is none.
-func wait(o chat.Outcome) string {
+func wait(o rules.Outcome) string {
 	if f, ok := o.Err.(*fault.Error); ok && f.RetryAfter > 0 { //nolint:errorlint // it is not wrapped
 		return f.RetryAfter.String()
 	}
@@ -25,29 +26,29 @@ func wait(o chat.Outcome) string {
 // TestRoomsOfAUser: whoever has made as many rooms as it may waits until the oldest of them is an hour old, whichever way the room is made;
 // a refused room leaves nothing, and takes nothing.
 func TestRoomsOfAUser(t *testing.T) {
-	state := chattest.World{"old": {"ann"}}.State()
-	state.Quotas = chat.Quotas{Rooms: 4}
+	state := rulestest.World{"old": {"ann"}}.State()
+	state.Quotas = rules.Quotas{Rooms: 4}
 	ago := func(d time.Duration) time.Time { return state.At.Add(-d) }
-	state.Usage = map[chat.UserID]chat.Usage{"ann": {Made: []time.Time{ago(2 * time.Hour), ago(time.Hour), ago(50 * time.Minute)}}}
+	state.Usage = map[chat.UserID]rules.Usage{"ann": {Made: []time.Time{ago(2 * time.Hour), ago(time.Hour), ago(50 * time.Minute)}}}
 	state.Fresh = map[chat.RoomID]bool{}
-	in := func(user chat.UserID, room chat.RoomID) chat.Origin {
+	in := func(user chat.UserID, room chat.RoomID) rules.Origin {
 		state.Fresh[room] = room != "old"
-		o := chattest.By(user)
+		o := rulestest.By(user)
 		o.Room = room
 		return o
 	}
-	commands := []chat.Command{
-		chat.Create{Origin: in("ann", "a"), New: chat.NewRoom{Kind: access.Private}},
-		chat.Create{Origin: in("ann", "old"), New: chat.NewRoom{Kind: access.Private}}, // there is one
-		chat.Join{Origin: in("ann", "b"), Create: access.Public},
-		chat.Open{Origin: in("ann", "c"), Others: []chat.Invited{{User: "bob"}}},
-		chat.Create{Origin: in("ann", "d"), New: chat.NewRoom{Kind: access.Public}},
-		chat.Join{Origin: in("ann", "e"), Create: access.Public},
-		chat.Open{Origin: in("ann", "f"), Others: []chat.Invited{{User: "bob"}}},
-		chat.Join{Origin: in("bob", "d"), Create: access.Public}, // nobody has made it
-		chat.Create{Origin: in(chat.System, "g"), New: chat.NewRoom{Kind: access.Public}},
+	commands := []rules.Command{
+		rules.Create{Origin: in("ann", "a"), New: chat.NewRoom{Kind: access.Private}},
+		rules.Create{Origin: in("ann", "old"), New: chat.NewRoom{Kind: access.Private}}, // there is one
+		rules.Join{Origin: in("ann", "b"), Create: access.Public},
+		rules.Open{Origin: in("ann", "c"), Others: []rules.Invited{{User: "bob"}}},
+		rules.Create{Origin: in("ann", "d"), New: chat.NewRoom{Kind: access.Public}},
+		rules.Join{Origin: in("ann", "e"), Create: access.Public},
+		rules.Open{Origin: in("ann", "f"), Others: []rules.Invited{{User: "bob"}}},
+		rules.Join{Origin: in("bob", "d"), Create: access.Public}, // nobody has made it
+		rules.Create{Origin: in(chat.System, "g"), New: chat.NewRoom{Kind: access.Public}},
 	}
-	changes, outcomes := chat.Decide(state, commands)
+	changes, outcomes := rules.Decide(state, commands)
 	var got []string
 	for _, o := range outcomes {
 		got = append(got, faulttest.Word(o.Err)+wait(o))
@@ -56,9 +57,9 @@ func TestRoomsOfAUser(t *testing.T) {
 	if diff := cmp.Diff([]string{"ok", "conflict exists", "ok", "ok", refused, refused, refused, "ok", "ok"}, got); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
-	want := []chat.UserUsage{
-		{"ann", chat.Usage{Made: []time.Time{ago(50 * time.Minute), state.At, state.At, state.At}}},
-		{"bob", chat.Usage{Made: []time.Time{state.At}}},
+	want := []rules.UserUsage{
+		{User: "ann", Usage: rules.Usage{Made: []time.Time{ago(50 * time.Minute), state.At, state.At, state.At}}},
+		{User: "bob", Usage: rules.Usage{Made: []time.Time{state.At}}},
 	}
 	if diff := cmp.Diff(want, changes.Usage); diff != "" {
 		t.Errorf("usage (-want +got):\n%s", diff)
@@ -66,7 +67,7 @@ func TestRoomsOfAUser(t *testing.T) {
 	if diff := cmp.Diff([]chat.RoomID{"e", "f"}, changes.Unmade); diff != "" {
 		t.Errorf("unmade (-want +got):\n%s", diff)
 	}
-	if needs := chat.NeedsOf(commands, false); !cmp.Equal(needs.Usage, []chat.UserID{"ann", "bob"}) {
+	if needs := rules.NeedsOf(commands, false); !cmp.Equal(needs.Usage, []chat.UserID{"ann", "bob"}) {
 		t.Errorf("NeedsOf asks for the usage of %v, want ann and bob", needs.Usage)
 	}
 }
@@ -74,20 +75,20 @@ func TestRoomsOfAUser(t *testing.T) {
 // TestJoinsOfAUser: who enters and leaves rooms in turn may do so for a burst and then at a rate. Entering a room in which one is costs
 // nothing, and leaving is never refused.
 func TestJoinsOfAUser(t *testing.T) {
-	world := chattest.World{"r": {"bob"}}
-	usage := map[chat.UserID]chat.Usage{}
+	world := rulestest.World{"r": {"bob"}}
+	usage := map[chat.UserID]rules.Usage{}
 	at := world.State().At
-	decide := func(commands ...chat.Command) []chat.Outcome {
+	decide := func(commands ...rules.Command) []rules.Outcome {
 		t.Helper()
 		state := world.State()
-		state.At, state.Usage, state.Quotas = at, usage, chat.Quotas{JoinRate: 6, JoinBurst: 3}
-		changes, outcomes := chat.Decide(state, commands)
+		state.At, state.Usage, state.Quotas = at, usage, rules.Quotas{JoinRate: 6, JoinBurst: 3}
+		changes, outcomes := rules.Decide(state, commands)
 		for _, u := range changes.Usage {
 			usage[u.User] = u.Usage
 		}
 		return outcomes
 	}
-	cycle := []chat.Command{chattest.Join("ann"), chattest.Join("ann"), chattest.Leave("ann")}
+	cycle := []rules.Command{rulestest.Join("ann"), rulestest.Join("ann"), rulestest.Leave("ann")}
 	for i := range 3 {
 		for _, o := range decide(cycle...) {
 			if o.Err != nil {
@@ -95,7 +96,7 @@ func TestJoinsOfAUser(t *testing.T) {
 			}
 		}
 	}
-	refused := decide(chattest.Join("ann"), chattest.Join("cid"), chattest.Leave("ann"))
+	refused := decide(rulestest.Join("ann"), rulestest.Join("cid"), rulestest.Leave("ann"))
 	if got := fmt.Sprint(faulttest.Word(refused[0].Err), " ", wait(refused[0])); got != "rate_limited 10s" {
 		t.Errorf("the fourth join = %s, want rate_limited 10s", got)
 	}
@@ -103,7 +104,7 @@ func TestJoinsOfAUser(t *testing.T) {
 		t.Errorf("the join of another user, and a leave = %v, %v, want nil", refused[1].Err, refused[2].Err)
 	}
 	at = at.Add(10 * time.Second)
-	again := decide(chattest.Join("ann"), chattest.Leave("ann"), chattest.Join("ann"))
+	again := decide(rulestest.Join("ann"), rulestest.Leave("ann"), rulestest.Join("ann"))
 	if again[0].Err != nil || wait(again[2]) != "10s" {
 		t.Errorf("two joins after 10 s = %v, %v, want the first of them", again[0].Err, again[2].Err)
 	}
@@ -113,40 +114,40 @@ func TestJoinsOfAUser(t *testing.T) {
 			t.Errorf("command %d after an hour = %v, want the burst again, and no more", i, o.Err)
 		}
 	}
-	if o := decide(chattest.Join("ann")); o[0].Err == nil {
+	if o := decide(rulestest.Join("ann")); o[0].Err == nil {
 		t.Error("a fourth join after an hour is let through")
 	}
 }
 
 // TestMembersOfAnyRoom: the operator's bound holds for joins, adds and rooms that are made, and a room's own one where it is lower.
 func TestMembersOfAnyRoom(t *testing.T) {
-	state := chattest.World{"r": {"ann", "bob"}}.State()
-	state.Quotas, state.Counts = chat.Quotas{Members: 3}, map[chat.RoomID]int{"r": 2, "small": 2}
+	state := rulestest.World{"r": {"ann", "bob"}}.State()
+	state.Quotas, state.Counts = rules.Quotas{Members: 3}, map[chat.RoomID]int{"r": 2, "small": 2}
 	state.Fresh = map[chat.RoomID]bool{"new": true, "pair": true, "trio": true}
 	small := state.Rooms["r"]
 	small.Settings.MaxMembers, small.Kind = 2, access.Public
 	state.Rooms["small"] = small
-	in := func(room chat.RoomID, user chat.UserID) chat.Origin {
-		o := chattest.By(user)
+	in := func(room chat.RoomID, user chat.UserID) rules.Origin {
+		o := rulestest.By(user)
 		o.Room = room
 		return o
 	}
-	others := func(users ...chat.UserID) (list []chat.Invited) {
+	others := func(users ...chat.UserID) (list []rules.Invited) {
 		for _, user := range users {
-			list = append(list, chat.Invited{User: user})
+			list = append(list, rules.Invited{User: user})
 		}
 		return list
 	}
-	_, outcomes := chat.Decide(state, []chat.Command{
-		chat.Join{Origin: in("r", "cid")},
-		chat.Join{Origin: in("r", "dan")},
-		chat.Add{Origin: in("r", "ann"), Who: chat.Invited{User: "dan"}},
-		chat.Leave{Origin: in("r", "cid")},
-		chat.Join{Origin: in("r", "dan")},
-		chat.Join{Origin: in("small", "dan")},
-		chat.Create{Origin: in("new", "ann"), New: chat.NewRoom{Kind: access.Private}, Members: others("b", "c", "d")},
-		chat.Create{Origin: in("trio", "ann"), New: chat.NewRoom{Kind: access.Private}, Members: others("b", "c")},
-		chat.Open{Origin: in("pair", "ann"), Others: others("b", "c", "d")},
+	_, outcomes := rules.Decide(state, []rules.Command{
+		rules.Join{Origin: in("r", "cid")},
+		rules.Join{Origin: in("r", "dan")},
+		rules.Add{Origin: in("r", "ann"), Who: rules.Invited{User: "dan"}},
+		rules.Leave{Origin: in("r", "cid")},
+		rules.Join{Origin: in("r", "dan")},
+		rules.Join{Origin: in("small", "dan")},
+		rules.Create{Origin: in("new", "ann"), New: chat.NewRoom{Kind: access.Private}, Members: others("b", "c", "d")},
+		rules.Create{Origin: in("trio", "ann"), New: chat.NewRoom{Kind: access.Private}, Members: others("b", "c")},
+		rules.Open{Origin: in("pair", "ann"), Others: others("b", "c", "d")},
 	})
 	full := "forbidden room_full"
 	var got []string

@@ -1,9 +1,10 @@
-package chat
+package rules
 
 import (
 	"slices"
 	"time"
 
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -26,7 +27,7 @@ type Usage struct {
 
 // UserUsage is the usage of a user.
 type UserUsage struct {
-	User UserID
+	User chat.UserID
 	Usage
 }
 
@@ -36,11 +37,11 @@ const (
 )
 
 // found makes a room that there was not, with so many others in it, if its maker may make it; nil without an error: it exists.
-func (b *batch) found(o Origin, as NewRoom, others int) (*changingRoom, error) {
+func (b *batch) found(o Origin, as chat.NewRoom, others int) (*changingRoom, error) {
 	if b.room(o.Room) != nil || !b.state.Fresh[o.Room] {
 		return nil, nil //nolint:nilnil // a room that exists is no mistake
 	}
-	if o.User != System {
+	if o.User != chat.System {
 		others++
 	}
 	if most := b.state.Quotas.Members; most > 0 && others > most {
@@ -53,9 +54,9 @@ func (b *batch) found(o Origin, as NewRoom, others int) (*changingRoom, error) {
 }
 
 // spendRoom takes one room of a user's quota.
-func (b *batch) spendRoom(user UserID) error {
+func (b *batch) spendRoom(user chat.UserID) error {
 	most := b.state.Quotas.Rooms
-	if most == 0 || user == System {
+	if most == 0 || user == chat.System {
 		return nil
 	}
 	used := b.used(user)
@@ -72,9 +73,9 @@ func (b *batch) spendRoom(user UserID) error {
 }
 
 // spendJoin takes one join of a user's quota.
-func (b *batch) spendJoin(user UserID) error {
+func (b *batch) spendJoin(user chat.UserID) error {
 	q := b.state.Quotas
-	if q.JoinRate == 0 || user == System {
+	if q.JoinRate == 0 || user == chat.System {
 		return nil
 	}
 	used := b.used(user)
@@ -93,16 +94,16 @@ func (b *batch) spendJoin(user UserID) error {
 }
 
 // used is what a user has used by now.
-func (b *batch) used(user UserID) Usage {
+func (b *batch) used(user chat.UserID) Usage {
 	if u, ok := b.usage[user]; ok {
 		return u
 	}
 	return b.state.Usage[user]
 }
 
-func (b *batch) use(user UserID, u Usage) {
+func (b *batch) use(user chat.UserID, u Usage) {
 	if b.usage == nil {
-		b.usage = map[UserID]Usage{}
+		b.usage = map[chat.UserID]Usage{}
 	}
 	b.usage[user] = u
 }

@@ -1,4 +1,4 @@
-package chat_test
+package rules_test
 
 import (
 	"fmt"
@@ -9,13 +9,14 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/chat-service/internal/rules/rulestest"
 )
 
 // tellsWhomItLocked: a log that was not locked would get numbers twice.
-func tellsWhomItLocked(t *testing.T, changes chat.Changes, commands []chat.Command) {
+func tellsWhomItLocked(t *testing.T, changes rules.Changes, commands []rules.Command) {
 	t.Helper()
-	needs := chat.NeedsOf(commands, true)
+	needs := rules.NeedsOf(commands, true)
 	for _, e := range changes.Told {
 		user, ok := chat.UserOf(e.Room)
 		if !ok || !slices.Contains(needs.Logs, user) {
@@ -30,7 +31,7 @@ func tellsWhomItLocked(t *testing.T, changes chat.Changes, commands []chat.Comma
 }
 
 // told lists what users are told, in order.
-func told(changes chat.Changes) (lines []string) {
+func told(changes rules.Changes) (lines []string) {
 	for _, e := range changes.Told {
 		user, _ := chat.UserOf(e.Room)
 		line := fmt.Sprint(user, " ", e.Seq, " ")
@@ -49,48 +50,48 @@ func told(changes chat.Changes) (lines []string) {
 }
 
 func TestTold(t *testing.T) {
-	at := func(room chat.RoomID, user chat.UserID) chat.Origin { return chat.Origin{Room: room, User: user} }
+	at := func(room chat.RoomID, user chat.UserID) rules.Origin { return rules.Origin{Room: room, User: user} }
 	for _, test := range []struct {
 		name     string
-		commands []chat.Command
+		commands []rules.Command
 		want     []string
 	}{
-		{"a message tells nobody", []chat.Command{chattest.Send("ann", "")}, nil},
-		{"nothing happens", []chat.Command{chattest.Join("ann"), chattest.Leave("eve"), chat.Add{chattest.By("ann"), chat.Invited{User: "bob"}}, chat.Remove{chattest.By("ann"), "eve", ""}}, nil},
-		{"refused", []chat.Command{chat.Add{chattest.By("bob"), chat.Invited{User: "eve"}}, chat.Remove{chattest.By("bob"), "ann", ""}}, nil},
-		{"who comes and goes", []chat.Command{chattest.Join("cid"), chattest.Leave("cid"), chattest.Join("cid")}, []string{"cid 1 added r public of 3", "cid 2 left r", "cid 3 added r public of 3"}},
+		{"a message tells nobody", []rules.Command{rulestest.Send("ann", "")}, nil},
+		{"nothing happens", []rules.Command{rulestest.Join("ann"), rulestest.Leave("eve"), rules.Add{Origin: rulestest.By("ann"), Who: rules.Invited{User: "bob"}}, rules.Remove{Origin: rulestest.By("ann"), Who: "eve", Why: ""}}, nil},
+		{"refused", []rules.Command{rules.Add{Origin: rulestest.By("bob"), Who: rules.Invited{User: "eve"}}, rules.Remove{Origin: rulestest.By("bob"), Who: "ann", Why: ""}}, nil},
+		{"who comes and goes", []rules.Command{rulestest.Join("cid"), rulestest.Leave("cid"), rulestest.Join("cid")}, []string{"cid 1 added r public of 3", "cid 2 left r", "cid 3 added r public of 3"}},
 		{
 			"what moderators do",
-			[]chat.Command{
-				chat.Add{chattest.By("ann"), chat.Invited{User: "cid"}},
-				chat.Remove{chattest.By("ann"), "cid", ""},
-				chat.Restrict{Origin: chattest.By("ann"), Who: "bob", Until: access.Forever()},
-				chat.Restrict{Origin: chattest.By("ann"), Who: "eve", Until: access.Forever()},
-				chat.Restrict{Origin: chattest.By("ann"), Who: "bob", Mute: true, Until: access.Forever()},
+			[]rules.Command{
+				rules.Add{Origin: rulestest.By("ann"), Who: rules.Invited{User: "cid"}},
+				rules.Remove{Origin: rulestest.By("ann"), Who: "cid", Why: ""},
+				rules.Restrict{Origin: rulestest.By("ann"), Who: "bob", Until: access.Forever()},
+				rules.Restrict{Origin: rulestest.By("ann"), Who: "eve", Until: access.Forever()},
+				rules.Restrict{Origin: rulestest.By("ann"), Who: "bob", Mute: true, Until: access.Forever()},
 			},
 			[]string{"cid 1 added r public of 1 by ann", "cid 2 removed r", "bob 8 banned r"},
 		},
 		{
 			"a room is made",
-			[]chat.Command{chat.Create{Origin: at("new", "ann"), New: chat.NewRoom{Kind: access.Private}, Members: []chat.Invited{{User: "bob"}, {User: "cid"}}}},
+			[]rules.Command{rules.Create{Origin: at("new", "ann"), New: chat.NewRoom{Kind: access.Private}, Members: []rules.Invited{{User: "bob"}, {User: "cid"}}}},
 			[]string{"ann 1 added new private of 3", "bob 8 added new private of 3 by ann", "cid 1 added new private of 3 by ann"},
 		},
 		{
 			"a direct room is opened, twice",
-			[]chat.Command{chat.Open{at("new", "ann"), []chat.Invited{{User: "bob"}}}, chat.Open{at("new", "bob"), []chat.Invited{{User: "ann"}}}},
+			[]rules.Command{rules.Open{Origin: at("new", "ann"), Others: []rules.Invited{{User: "bob"}}}, rules.Open{Origin: at("new", "bob"), Others: []rules.Invited{{User: "ann"}}}},
 			[]string{"ann 1 added new direct of 2", "bob 8 added new direct of 2 by ann"},
 		},
 		{
 			"two rooms tell one user",
-			[]chat.Command{chat.Join{Origin: at("new", "bob"), Create: access.Public}, chattest.Leave("bob")},
+			[]rules.Command{rules.Join{Origin: at("new", "bob"), Create: access.Public}, rulestest.Leave("bob")},
 			[]string{"bob 8 added new public of 1", "bob 9 left r"},
 		},
 	} {
-		state := chattest.World{"r": {"ann", "bob"}}.State()
+		state := rulestest.World{"r": {"ann", "bob"}}.State()
 		state.Fresh = map[chat.RoomID]bool{"new": true}
 		state.Logs = map[chat.UserID]uint64{"bob": 7}
 		state.Infos = map[chat.RoomID]chat.RoomInfo{"r": {Room: "r", Kind: access.Public, Members: 2}}
-		changes, _ := chat.Decide(state, test.commands)
+		changes, _ := rules.Decide(state, test.commands)
 		if diff := cmp.Diff(test.want, told(changes)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
@@ -114,32 +115,11 @@ func TestTold(t *testing.T) {
 // TestLogsAreTrimmed: a log keeps its last thousand facts, and is not trimmed for each of them.
 func TestLogsAreTrimmed(t *testing.T) {
 	for before, want := range map[uint64]uint64{0: 0, 98: 0, 998: 0, 999: 0, 1098: 0, 1099: 100, 1100: 0, 1198: 0, 1199: 200} {
-		state := chattest.World{"r": {"ann"}}.State()
+		state := rulestest.World{"r": {"ann"}}.State()
 		state.Logs = map[chat.UserID]uint64{"bob": before}
-		changes, _ := chat.Decide(state, []chat.Command{chattest.Join("bob")})
-		if diff := cmp.Diff([]chat.ChangedLog{{User: "bob", Seq: before + 1, Trim: want}}, changes.Logs); diff != "" {
+		changes, _ := rules.Decide(state, []rules.Command{rulestest.Join("bob")})
+		if diff := cmp.Diff([]rules.ChangedLog{{User: "bob", Seq: before + 1, Trim: want}}, changes.Logs); diff != "" {
 			t.Errorf("a log at %d (-want +got):\n%s", before, diff)
-		}
-	}
-}
-
-func TestLogPageMisses(t *testing.T) {
-	found := func(seq uint64) []chat.EncodedEvent { return []chat.EncodedEvent{{Seq: seq}} }
-	for _, test := range []struct {
-		page  chat.LogPage
-		head  uint64
-		found []chat.EncodedEvent
-		want  bool
-	}{
-		{chat.LogPage{After: 3}, 3, nil, false},
-		{chat.LogPage{After: 0}, 0, nil, false},
-		{chat.LogPage{After: 3}, 5, found(4), false},
-		{chat.LogPage{After: 4}, 3, nil, true},
-		{chat.LogPage{After: 3}, 2000, found(1001), true},
-		{chat.LogPage{After: 3, To: 7}, 2000, nil, true},
-	} {
-		if got := test.page.Misses(test.head, test.found); got != test.want {
-			t.Errorf("%+v of a log at %d, found %v: misses = %v, want %v", test.page, test.head, test.found, got, test.want)
 		}
 	}
 }

@@ -1,5 +1,5 @@
-// Package chattest helps tests of the rules of writing and of what stands on them.
-package chattest
+// Package rulestest helps tests of the rules of writing and of what stands on them.
+package rulestest
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -14,18 +15,18 @@ import (
 type World map[chat.RoomID][]chat.UserID
 
 // State is the world as a batch finds it.
-func (w World) State() chat.State {
-	s := chat.State{
+func (w World) State() rules.State {
+	s := rules.State{
 		At: time.UnixMilli(1_800_000_000_000).UTC(), Random: func() uint64 { return 7 },
-		Rooms: map[chat.RoomID]chat.Room{}, Members: map[chat.Membership]chat.Member{}, Sent: map[chat.Repeat]chat.Outcome{},
+		Rooms: map[chat.RoomID]rules.Room{}, Members: map[chat.Membership]rules.Member{}, Sent: map[rules.Repeat]rules.Outcome{},
 	}
 	for room, members := range w {
-		r := chat.Room{Seq: 10, Kind: access.Public}
+		r := rules.Room{Seq: 10, Kind: access.Public}
 		for i, user := range members {
 			if i == 0 {
 				r.Owner = user
 			}
-			s.Members[chat.Membership{Room: room, User: user}] = chat.Member{Is: true, Name: chat.Name{Text: "name of " + string(user)}, Role: access.RoleMember}
+			s.Members[chat.Membership{Room: room, User: user}] = rules.Member{Is: true, Name: chat.Name{Text: "name of " + string(user)}, Role: access.RoleMember}
 		}
 		s.Rooms[room] = r
 	}
@@ -33,23 +34,23 @@ func (w World) State() chat.State {
 }
 
 // By is the origin of what a user does in room r.
-func By(user chat.UserID) chat.Origin {
-	return chat.Origin{Room: "r", User: user, Name: chat.Name{Text: string(user)}, Socket: "of " + string(user)}
+func By(user chat.UserID) rules.Origin {
+	return rules.Origin{Room: "r", User: user, Name: chat.Name{Text: string(user)}, Socket: "of " + string(user)}
 }
 
 // Send is a message of a user.
-func Send(user chat.UserID, id string) chat.Send {
-	return chat.Send{Origin: By(user), Content: "x", Type: "text", ClientMsgID: id}
+func Send(user chat.UserID, id string) rules.Send {
+	return rules.Send{Origin: By(user), Content: "x", Type: "text", ClientMsgID: id}
 }
 
 // Join is the join of a user.
-func Join(user chat.UserID) chat.Join { return chat.Join{Origin: By(user)} }
+func Join(user chat.UserID) rules.Join { return rules.Join{Origin: By(user)} }
 
 // Leave is the leave of a user.
-func Leave(user chat.UserID) chat.Leave { return chat.Leave{Origin: By(user)} }
+func Leave(user chat.UserID) rules.Leave { return rules.Leave{Origin: By(user)} }
 
 // Short tells outcomes in one word each: the sequence, "old" before one that is no news, the kind of refusal, or "-" for nothing done.
-func Short(outcomes []chat.Outcome) []string {
+func Short(outcomes []rules.Outcome) []string {
 	words := make([]string, len(outcomes))
 	for i, o := range outcomes {
 		switch {

@@ -1,10 +1,11 @@
-package chat
+package rules
 
 import (
 	"bytes"
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -15,7 +16,7 @@ import (
 type Edit struct {
 	Origin
 
-	Message   MessageID
+	Message   chat.MessageID
 	Content   *string   // nil = stays
 	Data      *[]byte   // nil = stays
 	Mentions  *Mentions // nil = stay
@@ -26,7 +27,7 @@ type Edit struct {
 
 // Mentions are whom a message mentions.
 type Mentions struct {
-	Users []UserID
+	Users []chat.UserID
 	Room  bool
 }
 
@@ -34,11 +35,11 @@ type Mentions struct {
 type DeleteMessage struct {
 	Origin
 
-	Message MessageID
+	Message chat.MessageID
 }
 
-func needMessage(n *Needs, o Origin, id MessageID) {
-	n.Members, n.Messages = append(n.Members, o.membership()), append(n.Messages, RefOf(o.Room, id))
+func needMessage(n *Needs, o Origin, id chat.MessageID) {
+	n.Members, n.Messages = append(n.Members, o.membership()), append(n.Messages, chat.RefOf(o.Room, id))
 }
 
 func (c Edit) need(n *Needs) { needMessage(n, c.Origin, c.Message) }
@@ -49,7 +50,7 @@ func (c Edit) decide(b *batch) Outcome {
 	if err != nil {
 		return Outcome{Err: err}
 	}
-	content, extras := m.Content, m.extras()
+	content, extras := m.Content, m.CopyExtras()
 	if c.Content != nil {
 		content = *c.Content
 	}
@@ -59,7 +60,7 @@ func (c Edit) decide(b *batch) Outcome {
 	if c.Mentions != nil {
 		extras.Mentioned, extras.MentionsRoom = c.Mentions.Users, c.Mentions.Room
 	}
-	before := m.extras()
+	before := m.CopyExtras()
 	same := content == m.Content && bytes.Equal(extras.Data, before.Data) && sameMentions(extras, before)
 	switch {
 	case same && (b.state.Again || c.IfChanged == 0):
@@ -82,11 +83,11 @@ func (c Edit) decide(b *batch) Outcome {
 	if m.Sender.ID != c.User {
 		b.audit(c.Origin, Audit{Act: actEdit, User: m.Sender.ID})
 	}
-	return b.changedBy(c.Origin, changed.Changed, MessageEdited{changed.Message})
+	return b.changedBy(c.Origin, changed.Changed, chat.MessageEdited{Message: changed.Message})
 }
 
 // mayEdit gives the message, and refuses who may not change what it says.
-func (b *batch) mayEdit(c Edit) (*changingRoom, *Message, error) {
+func (b *batch) mayEdit(c Edit) (*changingRoom, *chat.Message, error) {
 	r := b.room(c.Room)
 	s := b.asking(r, c.Origin)
 	if err := s.Refuse(access.Read, b.state.At); err != nil {
@@ -135,17 +136,17 @@ func (c DeleteMessage) decide(b *batch) Outcome {
 		return Outcome{Position: Position{Seq: m.Version()}}
 	}
 	author := m.Sender.ID
-	if !m.extras().PinnedAt.IsZero() {
+	if !m.CopyExtras().PinnedAt.IsZero() {
 		r.pinned--
 	}
 	changed := b.alter(m, b.next(c.Room, r))
 	changed.Content, changed.Former, changed.Body, changed.Gone = "", nil, true, true
-	changed.Extras = &Extras{DeletedAt: b.state.At, DeletedBy: c.User}
+	changed.Extras = &chat.Extras{DeletedAt: b.state.At, DeletedBy: c.User}
 	b.forget(changed)
 	if author != c.User {
 		b.audit(c.Origin, Audit{Act: actDeleteMessage, User: author})
 	}
-	return b.changedBy(c.Origin, changed.Changed, MessageDeleted{Message: c.Message, By: c.User, At: b.state.At})
+	return b.changedBy(c.Origin, changed.Changed, chat.MessageDeleted{Message: c.Message, By: c.User, At: b.state.At})
 }
 
 // forget has the facts of this batch show nothing of a message that is gone: those before it and those that quote it.
@@ -156,14 +157,14 @@ func (b *batch) forget(gone *ChangedMessage) {
 			continue
 		}
 		switch f := e.Fact.(type) {
-		case MessageEdited:
+		case chat.MessageEdited:
 			if f.Message.ID == gone.ID {
-				e.Fact = MessageEdited{gone.Message}
+				e.Fact = chat.MessageEdited{Message: gone.Message}
 			}
-		case MessageSent:
+		case chat.MessageSent:
 			if x := f.Message.Extras; x != nil && x.ReplyTo != nil && x.ReplyTo.ID == gone.ID {
-				f.Message.Extras = f.Message.extras()
-				f.Message.Extras.ReplyTo = &Reply{ID: gone.ID, Sender: x.ReplyTo.Sender}
+				f.Message.Extras = f.Message.CopyExtras()
+				f.Message.Extras.ReplyTo = &chat.Reply{ID: gone.ID, Sender: x.ReplyTo.Sender}
 				e.Fact = f
 			}
 		}
@@ -171,8 +172,8 @@ func (b *batch) forget(gone *ChangedMessage) {
 }
 
 // changedBy adds a fact about a message, which everybody is told.
-func (b *batch) changedBy(o Origin, seq uint64, fact Fact) Outcome {
-	b.changes.Events = append(b.changes.Events, RoomEvent{Room: o.Room, Seq: seq, Fact: fact, CausedAt: o.CausedAt})
+func (b *batch) changedBy(o Origin, seq uint64, fact chat.Fact) Outcome {
+	b.changes.Events = append(b.changes.Events, chat.RoomEvent{Room: o.Room, Seq: seq, Fact: fact, CausedAt: o.CausedAt})
 	return Outcome{Position: Position{Seq: seq}, CreatedAt: b.state.At, Changed: true}
 }
 

@@ -1,10 +1,11 @@
-package chat
+package rules
 
 import (
 	"slices"
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/message"
 	"github.com/starling-chat/starling/proto/fault"
 )
@@ -18,7 +19,7 @@ const MaxPins = 50
 type React struct {
 	Origin
 
-	Message MessageID
+	Message chat.MessageID
 	Key     string
 	Off     bool
 }
@@ -32,8 +33,8 @@ type Reactions struct {
 
 // Reactor is a user and a message that it may have reacted to.
 type Reactor struct {
-	MessageRef
-	User UserID
+	chat.MessageRef
+	User chat.UserID
 }
 
 // ChangedReaction is a reaction that is from now on, or no longer.
@@ -43,31 +44,6 @@ type ChangedReaction struct {
 	Key string
 	Off bool
 }
-
-// ReactionsChanged is message:reactions.
-type ReactionsChanged struct {
-	Message MessageID
-	Changes []ReactionChange
-	Counts  message.Counts // all that there are of the message
-}
-
-// ReactionChange is one of the changes in ReactionsChanged, in order.
-type ReactionChange struct {
-	Key  string
-	User UserID
-	On   bool
-}
-
-// MessagePinned is message:pinned, or message:unpinned where it is Off.
-type MessagePinned struct {
-	Message MessageID
-	By      UserID
-	At      time.Time
-	Off     bool
-}
-
-func (*ReactionsChanged) fact() {}
-func (MessagePinned) fact()     {}
 
 func (c Reactions) need(n *Needs) {
 	for _, r := range c.Each {
@@ -84,7 +60,7 @@ func (c Reactions) decide(b *batch) Outcome {
 	return Outcome{Details: &Details{Parts: parts}}
 }
 
-func (c React) reactor() Reactor { return Reactor{RefOf(c.Room, c.Message), c.User} }
+func (c React) reactor() Reactor { return Reactor{chat.RefOf(c.Room, c.Message), c.User} }
 
 func (c React) need(n *Needs) {
 	needMessage(n, c.Origin, c.Message)
@@ -107,9 +83,9 @@ func (c React) decide(b *batch) Outcome {
 	}
 	mine := b.mine(c.reactor())
 	if slices.Contains(mine, c.Key) != c.Off {
-		return Outcome{Details: &Details{Reactions: m.extras().Reactions, Mine: mine}}
+		return Outcome{Details: &Details{Reactions: m.CopyExtras().Reactions, Mine: mine}}
 	}
-	counts := m.extras().Reactions
+	counts := m.CopyExtras().Reactions
 	if !c.Off && !counts.Has(c.Key) && len(counts) >= message.MaxKeys {
 		return Outcome{Err: fault.Because(fault.TooLarge, fault.ReasonKeys, "The message has as many different reactions as it may have")}
 	}
@@ -126,18 +102,18 @@ func (c React) decide(b *batch) Outcome {
 }
 
 // react adds a reaction to the last fact of the message, if that is one about its reactions, or makes a new one. It gives its sequence.
-func (b *batch) react(c React, r *changingRoom, m *Message, counts message.Counts) uint64 {
-	ref := m.ref()
-	fact := (*ReactionsChanged)(nil)
+func (b *batch) react(c React, r *changingRoom, m *chat.Message, counts message.Counts) uint64 {
+	ref := m.Ref()
+	fact := (*chat.ReactionsChanged)(nil)
 	if last := b.altered[ref]; last != nil {
 		fact = last.reactions
 	}
 	seq := m.Changed
 	if fact == nil {
-		seq, fact = b.next(c.Room, r), &ReactionsChanged{Message: m.ID}
-		b.changes.Events = append(b.changes.Events, RoomEvent{Room: c.Room, Seq: seq, Fact: fact, CausedAt: c.CausedAt})
+		seq, fact = b.next(c.Room, r), &chat.ReactionsChanged{Message: m.ID}
+		b.changes.Events = append(b.changes.Events, chat.RoomEvent{Room: c.Room, Seq: seq, Fact: fact, CausedAt: c.CausedAt})
 	}
-	fact.Changes, fact.Counts = append(fact.Changes, ReactionChange{c.Key, c.User, !c.Off}), counts
+	fact.Changes, fact.Counts = append(fact.Changes, chat.ReactionChange{Key: c.Key, User: c.User, On: !c.Off}), counts
 	changed := b.alter(m, seq)
 	changed.reactions, changed.Counted, changed.Extras.Reactions = fact, true, counts
 	return seq
@@ -158,7 +134,7 @@ func (b *batch) mine(r Reactor) []string {
 type Pin struct {
 	Origin
 
-	Message MessageID
+	Message chat.MessageID
 	Off     bool
 }
 
@@ -184,7 +160,7 @@ func (c Pin) decide(b *batch) Outcome {
 		return Outcome{Err: ErrNoMessage()}
 	case m.Deleted():
 		return Outcome{Err: errDeleted()}
-	case m.extras().PinnedAt.IsZero() == c.Off:
+	case m.CopyExtras().PinnedAt.IsZero() == c.Off:
 		return Outcome{Position: Position{Seq: m.Version()}}
 	case !c.Off && b.state.Pins[c.Room]+r.pinned >= MaxPins:
 		return Outcome{Err: fault.Newf(fault.TooLarge, "At most %d messages of a room are pinned", MaxPins)}
@@ -200,7 +176,7 @@ func (c Pin) decide(b *batch) Outcome {
 	if s.Kind != access.Direct {
 		b.audit(c.Origin, Audit{Act: audited, User: m.Sender.ID})
 	}
-	return b.changedBy(c.Origin, changed.Changed, MessagePinned{Message: c.Message, By: c.User, At: b.state.At, Off: c.Off})
+	return b.changedBy(c.Origin, changed.Changed, chat.MessagePinned{Message: c.Message, By: c.User, At: b.state.At, Off: c.Off})
 }
 
 var _, _, _ Command = React{}, Reactions{}, Pin{}

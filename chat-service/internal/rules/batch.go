@@ -1,4 +1,4 @@
-package chat
+package rules
 
 import (
 	"maps"
@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 )
 
 // The rules of a write stand in this file and in decide.go: who may, what follows, and which outcome a command has. They are pure: a Store
@@ -17,40 +18,40 @@ import (
 
 // Needs is what the Store has to find out for a batch. Each entry occurs once.
 type Needs struct {
-	Create  []RoomID // to be made, where they do not exist, so that they can be locked
-	Rooms   []RoomID // to be locked
-	Members []Membership
-	Names   []UserName   // of those who join: to be kept, or newer ones found; without a text of those whom others make members
-	Owners  []RoomID     // whose owners have to be known
-	Company []Membership // of whom it has to be known whether others are in the room
-	Counts  []RoomID     // whose members are to be counted, where the room has a bound
-	Repeats []Repeat     // only where they were asked for
-	Logs    []UserID     // whose logs are told something: to be locked, and made where they do not exist
-	Infos   []RoomID     // that are told of in a log
-	Usage   []UserID     // of whom it has to be known what they have used of their Quotas; all of them are among Names
-	Prefs   []Membership // whose Prefs have to be known
-	Blocks  []Pair       // of which it has to be known whether they are
-	Invites []InviteHash // whose invitations have to be known
-	Keys    []KeyID      // of requests that may have been answered before
+	Create  []chat.RoomID // to be made, where they do not exist, so that they can be locked
+	Rooms   []chat.RoomID // to be locked
+	Members []chat.Membership
+	Names   []chat.UserName   // of those who join: to be kept, or newer ones found; without a text of those whom others make members
+	Owners  []chat.RoomID     // whose owners have to be known
+	Company []chat.Membership // of whom it has to be known whether others are in the room
+	Counts  []chat.RoomID     // whose members are to be counted, where the room has a bound
+	Repeats []Repeat          // only where they were asked for
+	Logs    []chat.UserID     // whose logs are told something: to be locked, and made where they do not exist
+	Infos   []chat.RoomID     // that are told of in a log
+	Usage   []chat.UserID     // of whom it has to be known what they have used of their Quotas; all of them are among Names
+	Prefs   []chat.Membership // whose Prefs have to be known
+	Blocks  []Pair            // of which it has to be known whether they are
+	Invites []chat.InviteHash // whose invitations have to be known
+	Keys    []KeyID           // of requests that may have been answered before
 
-	Messages []MessageRef // that are to be read
-	Reactors []Reactor    // whose reactions have to be known
-	Pins     []RoomID     // whose pinned messages are to be counted
+	Messages []chat.MessageRef // that are to be read
+	Reactors []Reactor         // whose reactions have to be known
+	Pins     []chat.RoomID     // whose pinned messages are to be counted
 
 	repeats bool // they were
 }
 
 // Repeat is what makes two Sends the same one.
 type Repeat struct {
-	Room        RoomID
-	Sender      UserID
+	Room        chat.RoomID
+	Sender      chat.UserID
 	ClientMsgID string
 }
 
 // NeedsOf lists what has to be known before Decide can decide the commands. A Store whose unique index finds repeats, as
 // ErrConflict, asks for them only after that.
 func NeedsOf(commands []Command, repeats bool) Needs {
-	n := Needs{Rooms: make([]RoomID, 0, len(commands)), Members: make([]Membership, 0, len(commands)), repeats: repeats}
+	n := Needs{Rooms: make([]chat.RoomID, 0, len(commands)), Members: make([]chat.Membership, 0, len(commands)), repeats: repeats}
 	for _, c := range commands {
 		n.Rooms = append(n.Rooms, c.origin().Room)
 		c.need(&n)
@@ -59,7 +60,7 @@ func NeedsOf(commands []Command, repeats bool) Needs {
 	n.Owners, n.Company, n.Logs, n.Infos = unique(n.Owners), unique(n.Company), unique(n.Logs), unique(n.Infos)
 	n.Counts, n.Usage = unique(n.Counts), unique(n.Usage)
 	n.Prefs, n.Blocks, n.Invites, n.Keys = unique(n.Prefs), unique(n.Blocks), unique(n.Invites), unique(n.Keys)
-	n.Names, n.Messages, n.Reactors, n.Pins = Newest(n.Names), unique(n.Messages), unique(n.Reactors), unique(n.Pins)
+	n.Names, n.Messages, n.Reactors, n.Pins = chat.Newest(n.Names), unique(n.Messages), unique(n.Reactors), unique(n.Pins)
 	return n
 }
 
@@ -81,47 +82,47 @@ type State struct {
 	At     time.Time     // the time of the batch: UTC, whole milliseconds
 	Random func() uint64 // makes message ids of different rooms differ; need not be secret
 
-	Rooms   map[RoomID]Room       // those that exist
-	Fresh   map[RoomID]bool       // those of Needs.Create that did not exist
-	Members map[Membership]Member // of those who are members, or were banned or muted
-	Owners  map[RoomID][]UserID   // of Needs.Owners: the members with the role, besides Room.Owner
-	Company map[Membership]bool   // of Needs.Company: others are in the room
-	Names   map[UserID]Name       // the present ones of Needs.Names
-	Sent    map[Repeat]Outcome    // the first messages of Repeats
-	Usage   map[UserID]Usage      // of Needs.Usage, where they have used anything
+	Rooms   map[chat.RoomID]Room          // those that exist
+	Fresh   map[chat.RoomID]bool          // those of Needs.Create that did not exist
+	Members map[chat.Membership]Member    // of those who are members, or were banned or muted
+	Owners  map[chat.RoomID][]chat.UserID // of Needs.Owners: the members with the role, besides Room.Owner
+	Company map[chat.Membership]bool      // of Needs.Company: others are in the room
+	Names   map[chat.UserID]chat.Name     // the present ones of Needs.Names
+	Sent    map[Repeat]Outcome            // the first messages of Repeats
+	Usage   map[chat.UserID]Usage         // of Needs.Usage, where they have used anything
 	Quotas  Quotas
-	Repeats bool                 // Sent has all that there are
-	Written map[int]Outcome      // by index: commands that an earlier try of unknown outcome wrote after all
-	Again   bool                 // there was such a try: what it may have done is what is asked for
-	Logs    map[UserID]uint64    // the last sequences of Needs.Logs
-	Prefs   map[Membership]Prefs // of Needs.Prefs
-	Blocks  map[Pair]bool        // of Needs.Blocks
-	Invites map[InviteHash]Invitation
-	Answers map[KeyID]Answer    // of Needs.Keys
-	Infos   map[RoomID]RoomInfo // of Needs.Infos, those that exist; members are counted as far as maxCounted
-	Counts  map[RoomID]int      // of Needs.Counts, as far as it matters to who may come
+	Repeats bool                           // Sent has all that there are
+	Written map[int]Outcome                // by index: commands that an earlier try of unknown outcome wrote after all
+	Again   bool                           // there was such a try: what it may have done is what is asked for
+	Logs    map[chat.UserID]uint64         // the last sequences of Needs.Logs
+	Prefs   map[chat.Membership]chat.Prefs // of Needs.Prefs
+	Blocks  map[Pair]bool                  // of Needs.Blocks
+	Invites map[chat.InviteHash]chat.Invitation
+	Answers map[KeyID]Answer              // of Needs.Keys
+	Infos   map[chat.RoomID]chat.RoomInfo // of Needs.Infos, those that exist; members are counted as far as maxCounted
+	Counts  map[chat.RoomID]int           // of Needs.Counts, as far as it matters to who may come
 
-	Messages  map[MessageRef]Message // of Needs.Messages, those that exist
-	KeepEdits bool                   // what a message was before an edit is kept
-	Reacted   map[Reactor][]string   // of Needs.Reactors, the keys
-	Pins      map[RoomID]int         // of Needs.Pins
+	Messages  map[chat.MessageRef]chat.Message // of Needs.Messages, those that exist
+	KeepEdits bool                             // what a message was before an edit is kept
+	Reacted   map[Reactor][]string             // of Needs.Reactors, the keys
+	Pins      map[chat.RoomID]int              // of Needs.Pins
 }
 
 // Room is the state of a room that a batch may change.
 type Room struct {
-	Seq   uint64 // of the last event
-	N     uint64 // of the last message
-	Owner UserID // "" = nobody: the next who joins
+	Seq   uint64      // of the last event
+	N     uint64      // of the last message
+	Owner chat.UserID // "" = nobody: the next who joins
 	Kind  access.Kind
 
-	Settings Settings
+	Settings chat.Settings
 	Archived bool
 }
 
 // Member is what a room knows of a user.
 type Member struct {
 	Is   bool // a member; false: only a ban or a mute is known
-	Name Name
+	Name chat.Name
 	Role access.Role // of a member that is not the Owner
 	// ByToken tells of a member who came by a claim of a token.
 	ByToken bool
@@ -134,9 +135,9 @@ type Member struct {
 // Changes is what a batch writes.
 type Changes struct {
 	// Events are the durable events in commit order; a MessageSent is a message to store as well.
-	Events []RoomEvent
+	Events []chat.RoomEvent
 	// Left are memberships to delete, before Joined is written: who left and came again is in both.
-	Left []Membership
+	Left []chat.Membership
 	// Joined are memberships to add, in this order: it decides who is the longest member.
 	Joined []NewMember
 	// Members are memberships that have changed.
@@ -150,7 +151,7 @@ type Changes struct {
 	// Rooms are the new states of the rooms.
 	Rooms []ChangedRoom
 	// Told are the facts of users' logs; they go out like Events, and behind them.
-	Told []RoomEvent
+	Told []chat.RoomEvent
 	// Logs are the new states of users' logs.
 	Logs []ChangedLog
 	// Repeats are those of refused commands, if they were not asked for: the Store looks for them and has the batch decided again, because
@@ -161,7 +162,7 @@ type Changes struct {
 	// Blocks are who blocks whom, or no longer, in order.
 	Blocks []ChangedBlock
 	// Invites are new invitations, and the uses that others have left, in order.
-	Invites []Invitation
+	Invites []chat.Invitation
 	// Answers are to be kept, each under a key that has none.
 	Answers []NewAnswer
 	// Messages are those that have changed, as they are now.
@@ -169,14 +170,14 @@ type Changes struct {
 	// Reactions are from now on, or no longer, in order.
 	Reactions []ChangedReaction
 	// Unmade are rooms of State.Fresh that no command made after all: to be deleted.
-	Unmade []RoomID
+	Unmade []chat.RoomID
 }
 
 // NewMember is a membership to add.
 type NewMember struct {
-	Membership
+	chat.Membership
 
-	Name       Name
+	Name       chat.Name
 	Role       access.Role
 	ByToken    bool
 	MutedUntil time.Time // zero = not muted
@@ -186,17 +187,17 @@ type NewMember struct {
 
 // ChangedMember is the new state of a user in a room.
 type ChangedMember struct {
-	Membership
+	chat.Membership
 	Member
 }
 
 // ChangedRoom is the new state of a room.
 type ChangedRoom struct {
-	ID RoomID
+	ID chat.RoomID
 	Room
 
 	// Details are what the room is now; nil: they have not changed.
-	Details *RoomDetails
+	Details *chat.RoomDetails
 	// Inherit tells that the owner left: the mightiest of the members that remain follows, among equals the longest, or nobody.
 	Inherit bool
 }
@@ -209,8 +210,8 @@ func (c *Changes) Empty() bool {
 // Decide says what the commands, one after the other, do to what there is. The outcomes go with the commands by index. State and
 // commands stay as they are.
 func Decide(state State, commands []Command) (Changes, []Outcome) {
-	b := &batch{state: &state, rooms: make(map[RoomID]*changingRoom, 16)}
-	b.changes.Events = make([]RoomEvent, 0, len(commands))
+	b := &batch{state: &state, rooms: make(map[chat.RoomID]*changingRoom, 16)}
+	b.changes.Events = make([]chat.RoomEvent, 0, len(commands))
 	outcomes := make([]Outcome, len(commands))
 	for i, c := range commands {
 		if written, ok := state.Written[i]; ok {
@@ -229,24 +230,24 @@ type batch struct {
 	state   *State
 	changes Changes
 
-	rooms   map[RoomID]*changingRoom // those looked at; nil: there is no such room
-	order   []RoomID                 // in which they changed first
-	members map[Membership]*changingMember
-	touched []Membership // in the order in which they changed first
+	rooms   map[chat.RoomID]*changingRoom // those looked at; nil: there is no such room
+	order   []chat.RoomID                 // in which they changed first
+	members map[chat.Membership]*changingMember
+	touched []chat.Membership // in the order in which they changed first
 	sent    map[Repeat]Outcome
-	usage   map[UserID]Usage // that has changed
+	usage   map[chat.UserID]Usage // that has changed
 
-	altered  map[MessageRef]*ChangedMessage
+	altered  map[chat.MessageRef]*ChangedMessage
 	reacted  map[Reactor][]string // that have changed
 	tellings []telling
 	blocks   map[Pair]bool
-	invites  map[InviteHash]Invitation
+	invites  map[chat.InviteHash]chat.Invitation
 }
 
 type changingRoom struct {
 	Room
 
-	details *RoomDetails // nil: not changed
+	details *chat.RoomDetails // nil: not changed
 	changed bool
 	inherit bool
 	grown   int // by so many members
@@ -264,7 +265,7 @@ type changingMember struct {
 }
 
 // room gives the state of a room; nil: there is no such room, or no longer.
-func (b *batch) room(id RoomID) *changingRoom {
+func (b *batch) room(id chat.RoomID) *changingRoom {
 	r, known := b.rooms[id]
 	if !known {
 		if before, exists := b.state.Rooms[id]; exists {
@@ -279,20 +280,20 @@ func (b *batch) room(id RoomID) *changingRoom {
 }
 
 // make gives the state of a room that there was not; nil: it exists.
-func (b *batch) make(id RoomID, as NewRoom) *changingRoom {
+func (b *batch) make(id chat.RoomID, as chat.NewRoom) *changingRoom {
 	if b.room(id) != nil || !b.state.Fresh[id] {
 		return nil
 	}
 	r := &changingRoom{
 		Room:    Room{Kind: as.Kind, Settings: as.Settings},
-		details: &RoomDetails{Profile: as.Profile, Settings: as.Settings, Version: 1},
+		details: &chat.RoomDetails{Profile: as.Profile, Settings: as.Settings, Version: 1},
 	}
 	b.rooms[id] = r
 	return r
 }
 
 // member tells what a room knows of a user by now.
-func (b *batch) member(m Membership) Member {
+func (b *batch) member(m chat.Membership) Member {
 	if changed := b.members[m]; changed != nil {
 		return changed.Member
 	}
@@ -300,7 +301,7 @@ func (b *batch) member(m Membership) Member {
 }
 
 // standing is what there is between a user and a room by now; r may be nil.
-func (b *batch) standing(r *changingRoom, user UserID, m Member) access.Standing {
+func (b *batch) standing(r *changingRoom, user chat.UserID, m Member) access.Standing {
 	if r == nil {
 		return access.Standing{}
 	}
@@ -319,20 +320,20 @@ func (b *batch) standing(r *changingRoom, user UserID, m Member) access.Standing
 func (b *batch) asking(r *changingRoom, o Origin) access.Standing {
 	s := b.standing(r, o.User, b.member(o.membership()))
 	s.Granted = o.Granted
-	if o.User == System {
+	if o.User == chat.System {
 		s.Role = access.RoleOwner
 	}
 	return s
 }
 
 // change gives a membership to be changed.
-func (b *batch) change(m Membership) *changingMember {
+func (b *batch) change(m chat.Membership) *changingMember {
 	changed := b.members[m]
 	if changed == nil {
 		before := b.state.Members[m]
 		changed = &changingMember{Member: before, before: before, was: before.Is}
 		if b.members == nil {
-			b.members = map[Membership]*changingMember{}
+			b.members = map[chat.Membership]*changingMember{}
 		}
 		b.members[m], b.touched = changed, append(b.touched, m)
 	}
@@ -340,21 +341,21 @@ func (b *batch) change(m Membership) *changingMember {
 }
 
 // touch has the room written, whether an event of it happens or not.
-func (b *batch) touch(id RoomID, r *changingRoom) {
+func (b *batch) touch(id chat.RoomID, r *changingRoom) {
 	if !r.changed {
 		r.changed, b.order = true, append(b.order, id)
 	}
 }
 
 // next takes the room's next number.
-func (b *batch) next(id RoomID, r *changingRoom) uint64 {
+func (b *batch) next(id chat.RoomID, r *changingRoom) uint64 {
 	b.touch(id, r)
 	r.Seq++
 	return r.Seq
 }
 
 // happened adds an event of a membership.
-func (b *batch) happened(o Origin, r *changingRoom, e RoomEvent) Outcome {
+func (b *batch) happened(o Origin, r *changingRoom, e chat.RoomEvent) Outcome {
 	e.Room, e.Seq, e.ExceptSocket, e.CausedAt = o.Room, b.next(o.Room, r), o.Socket, o.CausedAt
 	b.changes.Events = append(b.changes.Events, e)
 	return Outcome{Position: Position{Seq: e.Seq}, CreatedAt: b.state.At, Changed: true}
@@ -381,7 +382,7 @@ func (b *batch) collect() {
 	for _, user := range slices.Sorted(maps.Keys(b.usage)) {
 		b.changes.Usage = append(b.changes.Usage, UserUsage{user, b.usage[user]})
 	}
-	var joined []Membership
+	var joined []chat.Membership
 	for _, m := range b.touched {
 		c := b.members[m]
 		if c.was && (!c.Is || c.again) {
@@ -396,7 +397,7 @@ func (b *batch) collect() {
 			b.changes.Restricted = append(b.changes.Restricted, ChangedMember{m, c.Member})
 		}
 	}
-	slices.SortFunc(joined, func(x, y Membership) int { return b.members[x].joined - b.members[y].joined })
+	slices.SortFunc(joined, func(x, y chat.Membership) int { return b.members[x].joined - b.members[y].joined })
 	for _, m := range joined {
 		c := b.members[m]
 		b.changes.Joined = append(b.changes.Joined, NewMember{

@@ -1,4 +1,4 @@
-package chat_test
+package rules_test
 
 import (
 	"slices"
@@ -9,12 +9,13 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/chat-service/internal/rules/rulestest"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
 )
 
-func words(outcomes []chat.Outcome) (list []string) {
+func words(outcomes []rules.Outcome) (list []string) {
 	for _, o := range outcomes {
 		list = append(list, faulttest.Word(o.Err))
 	}
@@ -22,7 +23,7 @@ func words(outcomes []chat.Outcome) (list []string) {
 }
 
 // described is the room of doors with details of a version.
-func described(version uint64, ann, bob access.Role) chat.State {
+func described(version uint64, ann, bob access.Role) rules.State {
 	s := doors(access.Public, ann, bob)
 	s.Infos = map[chat.RoomID]chat.RoomInfo{"r": {RoomDetails: chat.RoomDetails{Profile: chat.Profile{Name: "Plans", Topic: "t", Data: []byte(`{}`)}, Version: version}}}
 	return s
@@ -33,28 +34,28 @@ func TestUpdate(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		role    access.Role
-		updates []chat.Update
+		updates []rules.Update
 		want    []string
 		version uint64 // of the last outcome
 	}{
-		{"a moderator", access.RoleModerator, []chat.Update{{Patch: rename}}, []string{"ok"}, 4},
-		{"a member", access.RoleMember, []chat.Update{{Patch: rename}}, []string{"forbidden not_allowed"}, 0},
-		{"a stranger", "", []chat.Update{{Patch: rename}}, []string{"forbidden"}, 0},
-		{"of the version that there is", access.RoleOwner, []chat.Update{{Patch: rename, IfVersion: 3}}, []string{"ok"}, 4},
-		{"of an older version", access.RoleOwner, []chat.Update{{Patch: rename, IfVersion: 2}}, []string{"conflict changed"}, 0},
-		{"two at once of one version", access.RoleOwner, []chat.Update{{Patch: rename, IfVersion: 3}, {Patch: chat.Patch{Topic: new("x")}, IfVersion: 3}}, []string{"ok", "conflict changed"}, 0},
-		{"nothing new", access.RoleOwner, []chat.Update{{Patch: chat.Patch{Name: new("Plans")}, IfVersion: 3}}, []string{"ok"}, 3},
-		{"one after the other", access.RoleOwner, []chat.Update{{Patch: rename}, {Patch: rename}, {Patch: chat.Patch{Topic: new("")}}}, []string{"ok", "ok", "ok"}, 5},
-		{"too long", access.RoleOwner, []chat.Update{{Patch: chat.Patch{SlowMode: new(7 * time.Hour)}}}, []string{"invalid"}, 0},
-		{"above oneself", access.RoleModerator, []chat.Update{{Patch: chat.Patch{Send: new(access.RoleOwner)}}}, []string{"forbidden not_allowed"}, 0},
+		{"a moderator", access.RoleModerator, []rules.Update{{Patch: rename}}, []string{"ok"}, 4},
+		{"a member", access.RoleMember, []rules.Update{{Patch: rename}}, []string{"forbidden not_allowed"}, 0},
+		{"a stranger", "", []rules.Update{{Patch: rename}}, []string{"forbidden"}, 0},
+		{"of the version that there is", access.RoleOwner, []rules.Update{{Patch: rename, IfVersion: 3}}, []string{"ok"}, 4},
+		{"of an older version", access.RoleOwner, []rules.Update{{Patch: rename, IfVersion: 2}}, []string{"conflict changed"}, 0},
+		{"two at once of one version", access.RoleOwner, []rules.Update{{Patch: rename, IfVersion: 3}, {Patch: chat.Patch{Topic: new("x")}, IfVersion: 3}}, []string{"ok", "conflict changed"}, 0},
+		{"nothing new", access.RoleOwner, []rules.Update{{Patch: chat.Patch{Name: new("Plans")}, IfVersion: 3}}, []string{"ok"}, 3},
+		{"one after the other", access.RoleOwner, []rules.Update{{Patch: rename}, {Patch: rename}, {Patch: chat.Patch{Topic: new("")}}}, []string{"ok", "ok", "ok"}, 5},
+		{"too long", access.RoleOwner, []rules.Update{{Patch: chat.Patch{SlowMode: new(7 * time.Hour)}}}, []string{"invalid"}, 0},
+		{"above oneself", access.RoleModerator, []rules.Update{{Patch: chat.Patch{Send: new(access.RoleOwner)}}}, []string{"forbidden not_allowed"}, 0},
 	} {
 		state := described(3, test.role, "")
-		var commands []chat.Command
+		var commands []rules.Command
 		for _, u := range test.updates {
-			u.Origin = chattest.By("ann")
+			u.Origin = rulestest.By("ann")
 			commands = append(commands, u)
 		}
-		changes, outcomes := chat.Decide(state, commands)
+		changes, outcomes := rules.Decide(state, commands)
 		if diff := cmp.Diff(test.want, words(outcomes)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
@@ -71,7 +72,7 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("%s: %d events and %d lines of the audit, want %d", test.name, len(changes.Events), len(changes.Audit), news)
 		}
 	}
-	changes, _ := chat.Decide(described(3, access.RoleModerator, ""), []chat.Command{chat.Update{Origin: chattest.By("ann"), Patch: rename}})
+	changes, _ := rules.Decide(described(3, access.RoleModerator, ""), []rules.Command{rules.Update{Origin: rulestest.By("ann"), Patch: rename}})
 	want := chat.RoomDetails{Profile: chat.Profile{Name: "New", Topic: "t", Data: []byte(`{}`)}, Version: 4}
 	if diff := cmp.Diff(chat.RoomEvent{Room: "r", Seq: 11, Fact: chat.RoomUpdated{Details: want, By: "ann"}}, changes.Events[0]); diff != "" {
 		t.Errorf("the event (-want +got):\n%s", diff)
@@ -82,7 +83,7 @@ func TestUpdate(t *testing.T) {
 	// The answer of an earlier try got lost: the version that it made is the answer.
 	again := described(4, access.RoleModerator, "")
 	again.Again = true
-	if _, outcomes := chat.Decide(again, []chat.Command{chat.Update{Origin: chattest.By("ann"), Patch: chat.Patch{Name: new("Plans")}, IfVersion: 3}}); outcomes[0].Err != nil || outcomes[0].Version != 4 {
+	if _, outcomes := rules.Decide(again, []rules.Command{rules.Update{Origin: rulestest.By("ann"), Patch: chat.Patch{Name: new("Plans")}, IfVersion: 3}}); outcomes[0].Err != nil || outcomes[0].Version != 4 {
 		t.Errorf("the same after a lost answer = %+v", outcomes[0])
 	}
 }
@@ -96,8 +97,8 @@ func TestSlowMode(t *testing.T) {
 	room.Settings.SlowMode = slow
 	state.Rooms["r"] = room
 	ann := chat.Membership{Room: "r", User: "ann"}
-	changes, outcomes := chat.Decide(state, []chat.Command{
-		chattest.Send("ann", "c"), chattest.Send("ann", ""), chattest.Send("bob", ""), chattest.Send("bob", ""), chattest.Send("ann", "c"),
+	changes, outcomes := rules.Decide(state, []rules.Command{
+		rulestest.Send("ann", "c"), rulestest.Send("ann", ""), rulestest.Send("bob", ""), rulestest.Send("bob", ""), rulestest.Send("ann", "c"),
 	})
 	if diff := cmp.Diff([]string{"ok", "rate_limited slow_mode", "ok", "ok", "ok"}, words(outcomes)); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
@@ -112,7 +113,7 @@ func TestSlowMode(t *testing.T) {
 		wait  time.Duration
 	}{{time.Millisecond, slow - time.Millisecond}, {slow - time.Millisecond, time.Millisecond}, {slow, 0}} {
 		state.At = began.Add(test.after)
-		changes, outcomes := chat.Decide(state, []chat.Command{chattest.Leave("ann"), chattest.Join("ann"), chattest.Send("ann", "d")})
+		changes, outcomes := rules.Decide(state, []rules.Command{rulestest.Leave("ann"), rulestest.Join("ann"), rulestest.Send("ann", "d")})
 		var wait time.Duration
 		if f, ok := outcomes[2].Err.(*fault.Error); ok { //nolint:errorlint // it is not wrapped
 			wait = f.RetryAfter
@@ -120,7 +121,7 @@ func TestSlowMode(t *testing.T) {
 		if wait != test.wait {
 			t.Errorf("after %v: %v, to wait %v, want %v", test.after, outcomes[2].Err, wait, test.wait)
 		}
-		if asks := slices.Contains(changes.Repeats, chat.Repeat{Room: "r", Sender: "ann", ClientMsgID: "d"}); asks != (test.wait > 0) {
+		if asks := slices.Contains(changes.Repeats, rules.Repeat{Room: "r", Sender: "ann", ClientMsgID: "d"}); asks != (test.wait > 0) {
 			t.Errorf("after %v: the Store is asked whether the message is a repeat: %v", test.after, asks)
 		}
 		if test.wait > 0 && (len(changes.Restricted) != 1 || !changes.Restricted[0].SentAt.Equal(began)) {
@@ -135,11 +136,11 @@ func TestRoomFull(t *testing.T) {
 	room := state.Rooms["r"]
 	room.Settings.MaxMembers = 4
 	state.Rooms["r"], state.Counts = room, map[chat.RoomID]int{"r": 2}
-	add := func(user chat.UserID) chat.Add {
-		return chat.Add{Origin: chattest.By("ann"), Who: chat.Invited{User: user, Role: access.RoleMember}}
+	add := func(user chat.UserID) rules.Add {
+		return rules.Add{Origin: rulestest.By("ann"), Who: rules.Invited{User: user, Role: access.RoleMember}}
 	}
-	_, outcomes := chat.Decide(state, []chat.Command{
-		chattest.Join("bob"), add("cid"), chattest.Join("dan"), add("dan"), chattest.Join("bob"), chattest.Leave("bob"), add("dan"), chattest.Join("bob"),
+	_, outcomes := rules.Decide(state, []rules.Command{
+		rulestest.Join("bob"), add("cid"), rulestest.Join("dan"), add("dan"), rulestest.Join("bob"), rulestest.Leave("bob"), add("dan"), rulestest.Join("bob"),
 	})
 	want := []string{"ok", "ok", "forbidden room_full", "forbidden room_full", "ok", "ok", "ok", "forbidden room_full"}
 	if diff := cmp.Diff(want, words(outcomes)); diff != "" {
@@ -150,15 +151,15 @@ func TestRoomFull(t *testing.T) {
 // TestArchive: an archived room is read, and managed, but nothing is said and nobody comes.
 func TestArchive(t *testing.T) {
 	state := described(3, access.RoleModerator, access.RoleMember)
-	changes, outcomes := chat.Decide(state, []chat.Command{
-		chat.Archive{Origin: chattest.By("bob")},
-		chat.Archive{Origin: chattest.By("ann")},
-		chat.Archive{Origin: chattest.By("ann")},
-		chattest.Send("ann", ""),
-		chat.Send{Origin: chattest.By(chat.System), System: true},
-		chattest.Join("eve"), chattest.Join("bob"),
-		chat.Add{Origin: chattest.By("ann"), Who: chat.Invited{User: "eve"}},
-		chattest.Leave("bob"),
+	changes, outcomes := rules.Decide(state, []rules.Command{
+		rules.Archive{Origin: rulestest.By("bob")},
+		rules.Archive{Origin: rulestest.By("ann")},
+		rules.Archive{Origin: rulestest.By("ann")},
+		rulestest.Send("ann", ""),
+		rules.Send{Origin: rulestest.By(chat.System), System: true},
+		rulestest.Join("eve"), rulestest.Join("bob"),
+		rules.Add{Origin: rulestest.By("ann"), Who: rules.Invited{User: "eve"}},
+		rulestest.Leave("bob"),
 	})
 	want := []string{
 		"forbidden not_allowed", "ok", "ok", "forbidden archived", "forbidden archived", "forbidden archived", "ok", "forbidden archived", "ok",
@@ -174,20 +175,20 @@ func TestArchive(t *testing.T) {
 // TestDelete: only an owner ends a room; then it is like one that there never was, but for its id.
 func TestDelete(t *testing.T) {
 	state := doors(access.Public, access.RoleModerator, access.RoleMember)
-	changes, outcomes := chat.Decide(state, []chat.Command{
-		chat.Delete{Origin: chattest.By("bob")},
-		chat.Delete{Origin: chattest.By("ann")},
-		chat.Delete{Origin: chattest.By("eve")},
-		chattest.Send("bob", ""),
-		chat.Delete{Origin: chattest.By("zoe")},
-		chat.Delete{Origin: chattest.By("zoe")},
-		chattest.Send("bob", ""),
-		chat.Send{Origin: chattest.By(chat.System), System: true},
-		chattest.Join("bob"),
-		chat.Join{Origin: chattest.By("eve"), Create: access.Public},
-		chattest.Leave("bob"),
-		chat.Create{Origin: chattest.By("zoe"), New: chat.NewRoom{Kind: access.Public}},
-		chat.Update{Origin: chattest.By("zoe")},
+	changes, outcomes := rules.Decide(state, []rules.Command{
+		rules.Delete{Origin: rulestest.By("bob")},
+		rules.Delete{Origin: rulestest.By("ann")},
+		rules.Delete{Origin: rulestest.By("eve")},
+		rulestest.Send("bob", ""),
+		rules.Delete{Origin: rulestest.By("zoe")},
+		rules.Delete{Origin: rulestest.By("zoe")},
+		rulestest.Send("bob", ""),
+		rules.Send{Origin: rulestest.By(chat.System), System: true},
+		rulestest.Join("bob"),
+		rules.Join{Origin: rulestest.By("eve"), Create: access.Public},
+		rulestest.Leave("bob"),
+		rules.Create{Origin: rulestest.By("zoe"), New: chat.NewRoom{Kind: access.Public}},
+		rules.Update{Origin: rulestest.By("zoe")},
 	})
 	want := []string{
 		"forbidden not_allowed", "forbidden not_allowed", "forbidden", "ok", "ok", "not_found",
@@ -196,7 +197,7 @@ func TestDelete(t *testing.T) {
 	if diff := cmp.Diff(want, words(outcomes)); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
-	room := []chat.ChangedRoom{{ID: "r", Room: chat.Room{Seq: 12, N: 1, Kind: access.Deleted}, Details: &chat.RoomDetails{}}}
+	room := []rules.ChangedRoom{{ID: "r", Room: rules.Room{Seq: 12, N: 1, Kind: access.Deleted}, Details: &chat.RoomDetails{}}}
 	if diff := cmp.Diff(room, changes.Rooms); diff != "" || len(changes.Audit) != 1 || len(changes.Events) != 2 {
 		t.Errorf("rooms (-want +got):\n%s%d events, audit %+v", diff, len(changes.Events), changes.Audit)
 	}

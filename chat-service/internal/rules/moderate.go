@@ -1,10 +1,11 @@
-package chat
+package rules
 
 import (
 	"slices"
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -22,7 +23,7 @@ type Add struct {
 type Remove struct {
 	Origin
 
-	Who UserID
+	Who chat.UserID
 	Why string // for the audit
 }
 
@@ -30,7 +31,7 @@ type Remove struct {
 type SetRole struct {
 	Origin
 
-	Who  UserID
+	Who  chat.UserID
 	Role access.Role
 }
 
@@ -38,7 +39,7 @@ type SetRole struct {
 type Restrict struct {
 	Origin
 
-	Who   UserID
+	Who   chat.UserID
 	Mute  bool      // false: it is about a ban, which ends the membership
 	Until time.Time // Forever = without end, zero = no longer
 	Why   string    // for the audit
@@ -46,11 +47,11 @@ type Restrict struct {
 
 // Audit is what is kept of an act of a moderator.
 type Audit struct {
-	Room  RoomID
-	By    UserID // System = another backend as itself
-	Key   string // the API key by which a backend did it; "" = the user itself did
+	Room  chat.RoomID
+	By    chat.UserID // System = another backend as itself
+	Key   string      // the API key by which a backend did it; "" = the user itself did
 	Act   string
-	User  UserID      // whom it concerned; "" = the room
+	User  chat.UserID // whom it concerned; "" = the room
 	Role  access.Role // that was given; "" = none was
 	Until time.Time
 	Why   string
@@ -79,20 +80,14 @@ const (
 	actUnpin         = "unpin"
 )
 
-// Why somebody is no member any more, in UserLeft.
-const (
-	LeftRemoved = "removed"
-	LeftBanned  = "banned"
-)
-
 // moderate gives the room and both users' memberships, and refuses who may not act on the other one.
-func (b *batch) moderate(o Origin, who UserID) (r *changingRoom, actor, target access.Standing, err error) {
+func (b *batch) moderate(o Origin, who chat.UserID) (r *changingRoom, actor, target access.Standing, err error) {
 	r = b.room(o.Room)
 	actor = b.asking(r, o)
 	if err = actor.Refuse(access.Moderate, b.state.At); err != nil {
 		return r, actor, target, err
 	}
-	target = b.standing(r, who, b.member(Membership{o.Room, who}))
+	target = b.standing(r, who, b.member(chat.Membership{Room: o.Room, User: who}))
 	if who != o.User && target.Member && !actor.Role.Above(target.Role) && actor.Role != access.RoleOwner {
 		err = errRank()
 	}
@@ -100,7 +95,7 @@ func (b *batch) moderate(o Origin, who UserID) (r *changingRoom, actor, target a
 }
 
 // moderateOther is moderate for what nobody does to oneself.
-func (b *batch) moderateOther(o Origin, who UserID) (r *changingRoom, target access.Standing, err error) {
+func (b *batch) moderateOther(o Origin, who chat.UserID) (r *changingRoom, target access.Standing, err error) {
 	r, _, target, err = b.moderate(o, who)
 	if err == nil && who == o.User {
 		err = errSelf()
@@ -108,8 +103,8 @@ func (b *batch) moderateOther(o Origin, who UserID) (r *changingRoom, target acc
 	return r, target, err
 }
 
-func needBoth(n *Needs, o Origin, who UserID) {
-	n.Members = append(n.Members, o.membership(), Membership{o.Room, who})
+func needBoth(n *Needs, o Origin, who chat.UserID) {
+	n.Members = append(n.Members, o.membership(), chat.Membership{Room: o.Room, User: who})
 }
 
 func (c Add) need(n *Needs) {
@@ -126,7 +121,7 @@ func (c Add) decide(b *batch) Outcome {
 	if err := actor.Refuse(access.Moderate, b.state.At); err != nil {
 		return Outcome{Err: err}
 	}
-	target := b.standing(r, c.Who.User, b.member(Membership{c.Room, c.Who.User}))
+	target := b.standing(r, c.Who.User, b.member(chat.Membership{Room: c.Room, User: c.Who.User}))
 	switch {
 	case target.Member && !target.ByToken:
 		return Outcome{}
@@ -141,7 +136,7 @@ func (c Add) decide(b *batch) Outcome {
 	}
 	b.audit(c.Origin, Audit{Act: actAdd, User: c.Who.User, Role: c.Who.Role})
 	if target.Member { // from now on whatever its token says
-		m := b.change(Membership{c.Room, c.Who.User})
+		m := b.change(chat.Membership{Room: c.Room, User: c.Who.User})
 		m.Role, m.ByToken = c.Who.Role, false
 		return Outcome{Changed: true}
 	}
@@ -163,28 +158,28 @@ func (c Remove) decide(b *batch) Outcome {
 		return Outcome{}
 	}
 	b.audit(c.Origin, Audit{Act: actRemove, User: c.Who, Why: c.Why})
-	return b.exit(c.Origin, r, UserLeft{User: c.Who, By: c.User, Reason: LeftRemoved})
+	return b.exit(c.Origin, r, chat.UserLeft{User: c.Who, By: c.User, Reason: chat.LeftRemoved})
 }
 
 // exit ends a membership.
-func (b *batch) exit(o Origin, r *changingRoom, left UserLeft) Outcome {
+func (b *batch) exit(o Origin, r *changingRoom, left chat.UserLeft) Outcome {
 	if left.By != "" {
 		o.Socket = "" // everybody is told, who did it included
 	}
-	gone := b.change(Membership{o.Room, left.User})
+	gone := b.change(chat.Membership{Room: o.Room, User: left.User})
 	gone.Is, gone.again, gone.Role, gone.ByToken = false, false, access.RoleMember, false
 	gone.restricted = gone.restricted || !gone.SentAt.IsZero() // slow mode knows who comes again
 	if r.Owner == left.User {
 		r.Owner, r.inherit = "", true
 	}
 	r.grown--
-	b.changes.Prefs = slices.DeleteFunc(b.changes.Prefs, func(p ChangedPrefs) bool { return p.Membership == Membership{o.Room, left.User} })
+	b.changes.Prefs = slices.DeleteFunc(b.changes.Prefs, func(p ChangedPrefs) bool { return p.Membership == chat.Membership{Room: o.Room, User: left.User} })
 	reason := left.Reason
 	if reason == "" {
-		reason = LeftBySelf
+		reason = chat.LeftBySelf
 	}
-	b.tell(left.User, o, r, RoomRemoved{Room: o.Room, Reason: reason})
-	return b.happened(o, r, RoomEvent{Fact: left, EvictUser: left.User})
+	b.tell(left.User, o, r, chat.RoomRemoved{Room: o.Room, Reason: reason})
+	return b.happened(o, r, chat.RoomEvent{Fact: left, EvictUser: left.User})
 }
 
 func (c SetRole) need(n *Needs) {
@@ -213,16 +208,16 @@ func (c SetRole) decide(b *batch) Outcome {
 			r.Owner = other
 		}
 	}
-	m := b.change(Membership{c.Room, c.Who})
+	m := b.change(chat.Membership{Room: c.Room, User: c.Who})
 	m.Role, m.ByToken = c.Role, false
 	b.audit(c.Origin, Audit{Act: actRole, User: c.Who, Role: c.Role})
 	o := c.Origin
 	o.Socket = "" // everybody is told, who did it included
-	return b.happened(o, r, RoomEvent{Fact: RoleChanged{User: c.Who, Role: c.Role, By: c.User}})
+	return b.happened(o, r, chat.RoomEvent{Fact: chat.RoleChanged{User: c.Who, Role: c.Role, By: c.User}})
 }
 
 // otherOwner finds an owner of a room besides a user.
-func (b *batch) otherOwner(id RoomID, r *changingRoom, user UserID) (UserID, bool) {
+func (b *batch) otherOwner(id chat.RoomID, r *changingRoom, user chat.UserID) (chat.UserID, bool) {
 	if r.Owner != "" && r.Owner != user {
 		return r.Owner, true
 	}
@@ -233,7 +228,7 @@ func (b *batch) otherOwner(id RoomID, r *changingRoom, user UserID) (UserID, boo
 		}
 	}
 	for _, other := range candidates {
-		if m := b.member(Membership{id, other}); other != user && (m.Role == access.RoleOwner && m.Is || b.members[Membership{id, other}] == nil) {
+		if m := b.member(chat.Membership{Room: id, User: other}); other != user && (m.Role == access.RoleOwner && m.Is || b.members[chat.Membership{Room: id, User: other}] == nil) {
 			return other, true
 		}
 	}
@@ -256,7 +251,7 @@ func (c Restrict) decide(b *batch) Outcome {
 	case c.Mute && target.MutedUntil.Equal(c.Until), !c.Mute && target.BannedUntil.Equal(c.Until):
 		return Outcome{}
 	}
-	m := b.change(Membership{c.Room, c.Who})
+	m := b.change(chat.Membership{Room: c.Room, User: c.Who})
 	m.restricted = true
 	act := map[bool]string{true: actUnmute, false: actUnban}[c.Mute]
 	if !c.Until.IsZero() {
@@ -271,7 +266,7 @@ func (c Restrict) decide(b *batch) Outcome {
 	if !target.Member || c.Until.IsZero() {
 		return Outcome{Changed: true}
 	}
-	return b.exit(c.Origin, r, UserLeft{User: c.Who, By: c.User, Reason: LeftBanned})
+	return b.exit(c.Origin, r, chat.UserLeft{User: c.Who, By: c.User, Reason: chat.LeftBanned})
 }
 
 // audit keeps an act, with who did it where.

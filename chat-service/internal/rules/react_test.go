@@ -1,4 +1,4 @@
-package chat_test
+package rules_test
 
 import (
 	"fmt"
@@ -8,12 +8,13 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
 	"github.com/starling-chat/starling/chat-service/internal/message"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/chat-service/internal/rules/rulestest"
 )
 
-func react(user chat.UserID, m chat.Message, key string, off bool) chat.React {
-	return chat.React{Origin: chattest.By(user), Message: m.ID, Key: key, Off: off}
+func react(user chat.UserID, m chat.Message, key string, off bool) rules.React {
+	return rules.React{Origin: rulestest.By(user), Message: m.ID, Key: key, Off: off}
 }
 
 // TestReact: once a user and key, what is done to one message in a row is one fact, and the counts are exact.
@@ -24,25 +25,25 @@ func TestReact(t *testing.T) {
 	state.Messages[chat.MessageRef{Room: "r", Seq: 7}] = gone
 	m.Extras = &chat.Extras{Reactions: message.Counts{{Key: "👍", N: 1}}}
 	state.Messages[chat.MessageRef{Room: "r", Seq: 5}] = m
-	cid := chat.Reactor{MessageRef: chat.MessageRef{Room: "r", Seq: 5}, User: "cid"}
-	state.Reacted = map[chat.Reactor][]string{cid: {"👍"}}
-	room(&state, func(r *chat.Room) { r.Settings.Send = access.RoleOwner }) // reacting is not saying something
-	commands := []chat.Command{
-		chat.Reactions{Origin: chat.Origin{Room: "r"}, Each: []chat.React{
+	cid := rules.Reactor{MessageRef: chat.MessageRef{Room: "r", Seq: 5}, User: "cid"}
+	state.Reacted = map[rules.Reactor][]string{cid: {"👍"}}
+	room(&state, func(r *rules.Room) { r.Settings.Send = access.RoleOwner }) // reacting is not saying something
+	commands := []rules.Command{
+		rules.Reactions{Origin: rules.Origin{Room: "r"}, Each: []rules.React{
 			react("ann", m, "👍", false), react("ann", m, "👍", false), react("cid", m, "👍", false), react("eve", m, "👍", false),
 		}},
 		react("cid", other, "👍", false), react("cid", m, "👍", true), react("cid", m, "👍", true), react("bob", m, "❤", false),
 		edit("ann", m, "z"), react("bob", m, "👍", false), react("bob", gone, "👍", false),
 	}
-	if needs := chat.NeedsOf(commands, false).Reactors; len(needs) != 6 || needs[0].User != "ann" {
+	if needs := rules.NeedsOf(commands, false).Reactors; len(needs) != 6 || needs[0].User != "ann" {
 		t.Errorf("needs reactors %v", needs)
 	}
-	changes, outcomes := chat.Decide(state, commands)
-	flat := append(append([]chat.Outcome(nil), outcomes[0].Details.Parts...), outcomes[1:]...)
+	changes, outcomes := rules.Decide(state, commands)
+	flat := append(append([]rules.Outcome(nil), outcomes[0].Details.Parts...), outcomes[1:]...)
 	if diff := cmp.Diff([]string{"done", "-", "-", "forbidden", "done", "done", "-", "done", "done", "done", "deleted"}, reasons(flat)); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(&chat.Details{Reactions: message.Counts{{Key: "👍", N: 1}, {Key: "❤", N: 1}}, Mine: []string{"❤"}}, flat[7].Details); diff != "" || flat[7].Seq != 11 {
+	if diff := cmp.Diff(&rules.Details{Reactions: message.Counts{{Key: "👍", N: 1}, {Key: "❤", N: 1}}, Mine: []string{"❤"}}, flat[7].Details); diff != "" || flat[7].Seq != 11 {
 		t.Errorf("bob's answer has seq %d (-want +got):\n%s", flat[7].Seq, diff)
 	}
 	want := []chat.RoomEvent{
@@ -68,11 +69,11 @@ func TestReact(t *testing.T) {
 func TestTooManyKeys(t *testing.T) {
 	state := hall()
 	m := said(&state, 5, "x")
-	var commands []chat.Command
+	var commands []rules.Command
 	for i := range message.MaxKeys + 1 {
 		commands = append(commands, react("ann", m, fmt.Sprint(i), false))
 	}
-	_, outcomes := chat.Decide(state, append(commands, react("bob", m, "0", false), react("ann", m, "1", true), react("bob", m, "new", false)))
+	_, outcomes := rules.Decide(state, append(commands, react("bob", m, "0", false), react("ann", m, "1", true), react("bob", m, "new", false)))
 	words := reasons(outcomes)[message.MaxKeys-1:]
 	if diff := cmp.Diff([]string{"done", "too_many_keys", "done", "done", "done"}, words); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
@@ -82,11 +83,11 @@ func TestTooManyKeys(t *testing.T) {
 func TestPin(t *testing.T) {
 	state := hall()
 	m, other := said(&state, 5, "x"), said(&state, 6, "y")
-	state.Pins = map[chat.RoomID]int{"r": chat.MaxPins - 1}
-	pin := func(user chat.UserID, m chat.Message, off bool) chat.Command {
-		return chat.Pin{Origin: chattest.By(user), Message: m.ID, Off: off}
+	state.Pins = map[chat.RoomID]int{"r": rules.MaxPins - 1}
+	pin := func(user chat.UserID, m chat.Message, off bool) rules.Command {
+		return rules.Pin{Origin: rulestest.By(user), Message: m.ID, Off: off}
 	}
-	changes, outcomes := chat.Decide(state, []chat.Command{
+	changes, outcomes := rules.Decide(state, []rules.Command{
 		pin("bob", m, false), pin("ann", m, false), pin("ann", m, false), pin("ann", other, false), pin("ann", m, true), pin("ann", other, false), remove("bob", other), pin("ann", m, false), pin("ann", other, true),
 	})
 	if diff := cmp.Diff([]string{"not_allowed", "done", "-", "too_large", "done", "done", "done", "done", "deleted"}, reasons(outcomes)); diff != "" {

@@ -1,4 +1,6 @@
-package usecases
+// Package groupcommit writes requests of many users together. It is the group commit of what takes no number of a room; writes that do
+// pass the Writer of package usecases.
+package groupcommit
 
 import (
 	"context"
@@ -9,16 +11,22 @@ import (
 	"github.com/starling-chat/starling/proto/fault"
 )
 
-// group writes requests together that one statement can write: those that come while one transaction is under way wait for the
-// next. Its requests take no number of a room; those that do pass the Writer. They must be safe to repeat.
+// commitTimeout bounds one transaction.
+const commitTimeout = 3 * time.Second
+
+// retryAfter is what a refused caller is told.
+const retryAfter = 250 * time.Millisecond
+
+// Group writes requests together that one statement can write: those that come while one transaction is under way wait for the
+// next. They must be safe to repeat.
 //
-//	submit ─▶ queue ─▶ loop: one transaction at a time ─▶ done
+//	Submit ─▶ queue ─▶ loop: one transaction at a time ─▶ done
 //	          bounded; full: fault
-type group[In, Out any] struct {
+type Group[In, Out any] struct {
 	// Fixed at birth.
 	name  string // for the log
 	write func(ctx context.Context, in []In) ([]Out, error)
-	cfg   groupConfig[In]
+	cfg   Config[In]
 	log   *slog.Logger
 	queue chan *grouped[In, Out]
 
@@ -27,11 +35,12 @@ type group[In, Out any] struct {
 	closed bool // no submit after the queue is closed
 }
 
-type groupConfig[In any] struct {
-	weigh   func(In) int
-	most    int           // weight of a transaction; a single request may be heavier
-	queue   int           // requests waiting
-	timeout time.Duration // from submit to the answer, at most, as long as no other request of the transaction came later
+// Config has the bounds of a Group.
+type Config[In any] struct {
+	Weigh   func(In) int
+	Most    int           // weight of a transaction; a single request may be heavier
+	Queue   int           // requests waiting
+	Timeout time.Duration // from Submit to the answer, at most, as long as no other request of the transaction came later
 }
 
 type grouped[In, Out any] struct {
@@ -40,30 +49,31 @@ type grouped[In, Out any] struct {
 	deadline time.Time
 }
 
-func newGroup[In, Out any](
-	name string, write func(context.Context, []In) ([]Out, error), cfg groupConfig[In], log *slog.Logger,
-) *group[In, Out] {
-	return &group[In, Out]{name: name, write: write, cfg: cfg, log: log, queue: make(chan *grouped[In, Out], cfg.queue)}
+// New returns a Group that writes by a function; it works while Run runs.
+func New[In, Out any](
+	name string, write func(context.Context, []In) ([]Out, error), cfg Config[In], log *slog.Logger,
+) *Group[In, Out] {
+	return &Group[In, Out]{name: name, write: write, cfg: cfg, log: log, queue: make(chan *grouped[In, Out], cfg.Queue)}
 }
 
-// submit hands over a request and returns at once. done is called exactly once, from the goroutine of run, after the commit; it must
+// Submit hands over a request and returns at once. done is called exactly once, from the goroutine of Run, after the commit; it must
 // not block. A fault Unavailable says that the request was not taken.
-func (g *group[In, Out]) submit(in In, done func(Out, error)) error {
+func (g *Group[In, Out]) Submit(in In, done func(Out, error)) error {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	if g.closed {
-		return errStopping()
+		return Stopping()
 	}
 	select {
-	case g.queue <- &grouped[In, Out]{in: in, done: done, deadline: time.Now().Add(g.cfg.timeout)}:
+	case g.queue <- &grouped[In, Out]{in: in, done: done, deadline: time.Now().Add(g.cfg.Timeout)}:
 		return nil
 	default:
-		return errOverloaded()
+		return Overloaded()
 	}
 }
 
-// run works until ctx ends; then it refuses new requests and finishes those that it has taken.
-func (g *group[In, Out]) run(ctx context.Context) {
+// Run works until ctx ends; then it refuses new requests and finishes those that it has taken.
+func (g *Group[In, Out]) Run(ctx context.Context) {
 	work := context.WithoutCancel(ctx)
 	var loop sync.WaitGroup
 	loop.Go(func() {
@@ -80,16 +90,16 @@ func (g *group[In, Out]) run(ctx context.Context) {
 }
 
 // collect takes what waits, up to the bound. What has waited for too long is refused.
-func (g *group[In, Out]) collect(first *grouped[In, Out]) (batch []*grouped[In, Out]) {
+func (g *Group[In, Out]) collect(first *grouped[In, Out]) (batch []*grouped[In, Out]) {
 	now, weight := time.Now(), 0
 	add := func(item *grouped[In, Out]) {
 		if now.After(item.deadline) {
-			item.fail(errOverloaded())
+			item.fail(Overloaded())
 			return
 		}
-		batch, weight = append(batch, item), weight+max(g.cfg.weigh(item.in), 1)
+		batch, weight = append(batch, item), weight+max(g.cfg.Weigh(item.in), 1)
 	}
-	for add(first); weight < g.cfg.most; {
+	for add(first); weight < g.cfg.Most; {
 		select {
 		case item, ok := <-g.queue:
 			if !ok {
@@ -105,7 +115,7 @@ func (g *group[In, Out]) collect(first *grouped[In, Out]) (batch []*grouped[In, 
 
 // flush writes a batch and answers it. An unexpected failure of several requests is put down to one of them: each is then
 // written alone, so that the others do not suffer.
-func (g *group[In, Out]) flush(ctx context.Context, batch []*grouped[In, Out]) {
+func (g *Group[In, Out]) flush(ctx context.Context, batch []*grouped[In, Out]) {
 	if len(batch) == 0 {
 		return
 	}
@@ -133,7 +143,7 @@ func (g *group[In, Out]) flush(ctx context.Context, batch []*grouped[In, Out]) {
 }
 
 // timed writes within the bound of a transaction, and no longer than the last of the requests can wait.
-func (g *group[In, Out]) timed(ctx context.Context, in []In, deadline time.Time) ([]Out, error) {
+func (g *Group[In, Out]) timed(ctx context.Context, in []In, deadline time.Time) ([]Out, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	ctx, done := context.WithDeadline(ctx, deadline)
@@ -146,9 +156,10 @@ func (i *grouped[In, Out]) fail(err error) {
 	i.done(none, err)
 }
 
-// Refusals of writes that are not taken.
-func errStopping() error { return fault.Retry(fault.Unavailable, "Service is stopping", retryAfter) }
+// Stopping refuses a write because the service ends.
+func Stopping() error { return fault.Retry(fault.Unavailable, "Service is stopping", retryAfter) }
 
-func errOverloaded() error {
+// Overloaded refuses a write because too much waits.
+func Overloaded() error {
 	return fault.Retry(fault.Unavailable, "Service is overloaded", retryAfter)
 }

@@ -1,10 +1,11 @@
-package chat
+package rules
 
 import (
 	"slices"
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -12,7 +13,7 @@ import (
 // muted there, which nobody else is in a direct room, so that writing a message asks for nothing more than it did.
 
 // Pair is a user and whom it blocked.
-type Pair struct{ User, Blocked UserID }
+type Pair struct{ User, Blocked chat.UserID }
 
 func (p Pair) reverse() Pair { return Pair{p.Blocked, p.User} }
 
@@ -20,7 +21,7 @@ func (p Pair) reverse() Pair { return Pair{p.Blocked, p.User} }
 type Block struct {
 	Origin
 
-	Who UserID
+	Who chat.UserID
 	End bool
 }
 
@@ -53,8 +54,8 @@ func (c Block) decide(b *batch) Outcome {
 		until = time.Time{}
 	}
 	if b.room(c.Room) != nil {
-		for _, user := range []UserID{c.User, c.Who} {
-			b.change(Membership{c.Room, user}).MutedUntil = until
+		for _, user := range []chat.UserID{c.User, c.Who} {
+			b.change(chat.Membership{Room: c.Room, User: user}).MutedUntil = until
 		}
 	}
 	return Outcome{Changed: true}
@@ -72,7 +73,7 @@ func (b *batch) blocked(p Pair) bool {
 // of two as itself, these two.
 func (c Open) pairs() (pairs []Pair) {
 	switch {
-	case c.User != System:
+	case c.User != chat.System:
 		for _, other := range c.Others {
 			pairs = append(pairs, Pair{c.User, other.User})
 		}

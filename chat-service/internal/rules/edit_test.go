@@ -1,4 +1,4 @@
-package chat_test
+package rules_test
 
 import (
 	"strings"
@@ -9,12 +9,13 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/chat-service/internal/rules/rulestest"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
 // said is a message of bob in room r, which ann owns, as the state has it.
-func said(s *chat.State, seq uint64, content string) chat.Message {
+func said(s *rules.State, seq uint64, content string) chat.Message {
 	m := chat.Message{
 		ID: chat.NewMessageID(s.At.Add(-time.Minute), seq, 3), Room: "r", Seq: seq, N: seq, Sender: chat.Sender{ID: "bob", Name: "Bob"},
 		Content: content, Type: "text", CreatedAt: s.At.Add(-time.Minute),
@@ -26,14 +27,14 @@ func said(s *chat.State, seq uint64, content string) chat.Message {
 	return m
 }
 
-func hall() chat.State { return chattest.World{"r": {"ann", "bob", "cid"}}.State() }
+func hall() rules.State { return rulestest.World{"r": {"ann", "bob", "cid"}}.State() }
 
-func edit(user chat.UserID, m chat.Message, content string) chat.Edit {
-	return chat.Edit{Origin: chattest.By(user), Message: m.ID, Content: &content}
+func edit(user chat.UserID, m chat.Message, content string) rules.Edit {
+	return rules.Edit{Origin: rulestest.By(user), Message: m.ID, Content: &content}
 }
 
-func remove(user chat.UserID, m chat.Message) chat.DeleteMessage {
-	return chat.DeleteMessage{Origin: chattest.By(user), Message: m.ID}
+func remove(user chat.UserID, m chat.Message) rules.DeleteMessage {
+	return rules.DeleteMessage{Origin: rulestest.By(user), Message: m.ID}
 }
 
 func TestEdit(t *testing.T) {
@@ -50,9 +51,9 @@ func TestEdit(t *testing.T) {
 	wrongID := edit("bob", m, "never")
 	wrongID.Message = chat.NewMessageID(state.At, 5, 99)
 	all := edit("bob", m, "third")
-	all.Mentions = &chat.Mentions{Room: true}
+	all.Mentions = &rules.Mentions{Room: true}
 	state.KeepEdits = true
-	changes, outcomes := chat.Decide(state, []chat.Command{
+	changes, outcomes := rules.Decide(state, []rules.Command{
 		edit("cid", m, "never"), edit("eve", m, "never"), edit("bob", m, "second"), edit("bob", m, "second"), stale, ifChanged, late, moderator, wrongID, all,
 	})
 	want := []string{"not_author", "forbidden", "done", "-", "changed", "done", "edit_window", "done", "not_found", "mention_not_allowed"}
@@ -112,7 +113,7 @@ func TestEditAfterAnUnknownOutcome(t *testing.T) {
 	again.IfChanged = 5
 	for _, tried := range []bool{false, true} {
 		state.Again = tried
-		_, outcomes := chat.Decide(state, []chat.Command{again})
+		_, outcomes := rules.Decide(state, []rules.Command{again})
 		if ok := outcomes[0].Err == nil; ok != tried || tried && outcomes[0].Seq != 9 {
 			t.Errorf("after a try %v: %+v", tried, outcomes[0])
 		}
@@ -122,35 +123,35 @@ func TestEditAfterAnUnknownOutcome(t *testing.T) {
 func TestMayEdit(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		change func(*chat.State)
+		change func(*rules.State)
 		want   []string // edit by bob, edit by ann, delete by bob, delete by ann
 	}{
-		{"muted", func(s *chat.State) { member(s, "bob", func(m *chat.Member) { m.MutedUntil = access.Forever() }) }, []string{"muted", "done", "done", "-"}},
-		{"banned", func(s *chat.State) {
-			member(s, "bob", func(m *chat.Member) { m.Is, m.BannedUntil = false, access.Forever() })
+		{"muted", func(s *rules.State) { member(s, "bob", func(m *rules.Member) { m.MutedUntil = access.Forever() }) }, []string{"muted", "done", "done", "-"}},
+		{"banned", func(s *rules.State) {
+			member(s, "bob", func(m *rules.Member) { m.Is, m.BannedUntil = false, access.Forever() })
 		}, []string{"banned", "done", "banned", "done"}},
-		{"gone", func(s *chat.State) { member(s, "bob", func(m *chat.Member) { m.Is = false }) }, []string{"forbidden", "done", "forbidden", "done"}},
-		{"archived", func(s *chat.State) { room(s, func(r *chat.Room) { r.Archived = true }) }, []string{"archived", "archived", "done", "-"}},
-		{"only moderators speak", func(s *chat.State) { room(s, func(r *chat.Room) { r.Settings.Send = access.RoleModerator }) }, []string{"not_allowed", "done", "done", "-"}},
-		{"no room", func(s *chat.State) { delete(s.Rooms, "r") }, []string{"not_found", "not_found", "not_found", "not_found"}},
+		{"gone", func(s *rules.State) { member(s, "bob", func(m *rules.Member) { m.Is = false }) }, []string{"forbidden", "done", "forbidden", "done"}},
+		{"archived", func(s *rules.State) { room(s, func(r *rules.Room) { r.Archived = true }) }, []string{"archived", "archived", "done", "-"}},
+		{"only moderators speak", func(s *rules.State) { room(s, func(r *rules.Room) { r.Settings.Send = access.RoleModerator }) }, []string{"not_allowed", "done", "done", "-"}},
+		{"no room", func(s *rules.State) { delete(s.Rooms, "r") }, []string{"not_found", "not_found", "not_found", "not_found"}},
 	} {
 		state := hall()
 		m := said(&state, 5, "x")
 		test.change(&state)
-		_, outcomes := chat.Decide(state, []chat.Command{edit("bob", m, "y"), edit("ann", m, "z"), remove("bob", m), remove("ann", m)})
+		_, outcomes := rules.Decide(state, []rules.Command{edit("bob", m, "y"), edit("ann", m, "z"), remove("bob", m), remove("ann", m)})
 		if diff := cmp.Diff(test.want, reasons(outcomes)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", test.name, diff)
 		}
 	}
 }
 
-func member(s *chat.State, user chat.UserID, change func(*chat.Member)) {
+func member(s *rules.State, user chat.UserID, change func(*rules.Member)) {
 	m := s.Members[chat.Membership{Room: "r", User: user}]
 	change(&m)
 	s.Members[chat.Membership{Room: "r", User: user}] = m
 }
 
-func room(s *chat.State, change func(*chat.Room)) {
+func room(s *rules.State, change func(*rules.Room)) {
 	r := s.Rooms["r"]
 	change(&r)
 	s.Rooms["r"] = r
@@ -164,9 +165,9 @@ func TestDeleteMessage(t *testing.T) {
 	m := said(&state, 5, secret+" first")
 	m.Extras = &chat.Extras{Data: []byte(`{"a":"` + secret + `"}`), Mentioned: []chat.UserID{secret}}
 	state.Messages[chat.MessageRef{Room: "r", Seq: 5}] = m
-	answer := chattest.Send("cid", "")
+	answer := rulestest.Send("cid", "")
 	answer.Extras = &chat.Extras{ReplyTo: &chat.Reply{ID: m.ID}}
-	changes, outcomes := chat.Decide(state, []chat.Command{
+	changes, outcomes := rules.Decide(state, []rules.Command{
 		answer, edit("bob", m, secret+" second"), remove("cid", m), remove("bob", m), remove("bob", m), remove("ann", m), edit("bob", m, "third"), answer,
 	})
 	want := []string{"done", "done", "not_author", "done", "-", "-", "deleted", "reply_gone"}
@@ -176,7 +177,7 @@ func TestDeleteMessage(t *testing.T) {
 	if outcomes[4].Seq != 13 || outcomes[5].Seq != 13 {
 		t.Errorf("a second deletion has the sequences %d and %d, want that of the first", outcomes[4].Seq, outcomes[5].Seq)
 	}
-	if shown := cmp.Diff(chat.Changes{}, changes); strings.Contains(shown, secret) {
+	if shown := cmp.Diff(rules.Changes{}, changes); strings.Contains(shown, secret) {
 		t.Errorf("what the message said is in\n%s", shown)
 	}
 	got := changes.Messages[0]
@@ -202,20 +203,20 @@ func TestReply(t *testing.T) {
 	gone := said(&state, 6, "")
 	gone.Extras = &chat.Extras{DeletedAt: state.At}
 	state.Messages[chat.MessageRef{Room: "r", Seq: 6}] = gone
-	answer := func(id chat.MessageID) chat.Command {
-		c := chattest.Send("cid", "")
+	answer := func(id chat.MessageID) rules.Command {
+		c := rulestest.Send("cid", "")
 		c.Extras = &chat.Extras{ReplyTo: &chat.Reply{ID: id}}
 		return c
 	}
-	all := chattest.Send("cid", "")
+	all := rulestest.Send("cid", "")
 	all.Extras = &chat.Extras{MentionsRoom: true}
-	byOwner := chattest.Send("ann", "")
+	byOwner := rulestest.Send("ann", "")
 	byOwner.Extras = all.Extras
-	commands := []chat.Command{answer(m.ID), answer(gone.ID), answer(chat.NewMessageID(state.At, 7, 1)), all, byOwner}
-	if refs := chat.NeedsOf(commands, false).Messages; !cmp.Equal(refs, []chat.MessageRef{{Room: "r", Seq: 5}, {Room: "r", Seq: 6}, {Room: "r", Seq: 7}}) {
+	commands := []rules.Command{answer(m.ID), answer(gone.ID), answer(chat.NewMessageID(state.At, 7, 1)), all, byOwner}
+	if refs := rules.NeedsOf(commands, false).Messages; !cmp.Equal(refs, []chat.MessageRef{{Room: "r", Seq: 5}, {Room: "r", Seq: 6}, {Room: "r", Seq: 7}}) {
 		t.Errorf("needs messages %v", refs)
 	}
-	changes, outcomes := chat.Decide(state, commands)
+	changes, outcomes := rules.Decide(state, commands)
 	if diff := cmp.Diff([]string{"done", "reply_gone", "reply_gone", "mention_not_allowed", "done"}, reasons(outcomes)); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}

@@ -1,4 +1,4 @@
-package chat
+package rules
 
 import (
 	"crypto/sha256"
@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/limits"
 )
@@ -37,7 +38,7 @@ type KeyID [sha256.Size]byte
 
 // KeyOf gives the id of a key that somebody uses in a room; the room is "" where the request names none. A key of another user, of another
 // backend, or in another room is another key.
-func KeyOf(room RoomID, by Origin, key string) KeyID {
+func KeyOf(room chat.RoomID, by Origin, key string) KeyID {
 	h := sha256.New()
 	for _, part := range []string{string(room), string(by.User), by.Key, key} {
 		_, _ = fmt.Fprintf(h, "%d:%s", len(part), part)

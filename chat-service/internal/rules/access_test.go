@@ -1,4 +1,4 @@
-package chat_test
+package rules_test
 
 import (
 	"testing"
@@ -8,7 +8,8 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/chat-service/internal/rules/rulestest"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
 )
 
@@ -35,30 +36,30 @@ func TestDecideAsksAccess(t *testing.T) {
 // decideIn gives the commands of ann, who stands to room r so, to Decide: each on its own, with nothing before.
 func decideIn(t *testing.T, at time.Time, s access.Standing) {
 	t.Helper()
-	state := chattest.World{}.State()
+	state := rulestest.World{}.State()
 	state.At = at
 	if s.Exists {
-		room := chat.Room{Seq: 10, Kind: s.Kind, Owner: "someone"}
+		room := rules.Room{Seq: 10, Kind: s.Kind, Owner: "someone"}
 		if s.Role == access.RoleOwner {
 			room.Owner = "ann"
 		}
 		state.Rooms["r"] = room
 	}
-	m := chat.Member{Is: s.Member, Role: s.Role, BannedUntil: s.BannedUntil, MutedUntil: s.MutedUntil}
+	m := rules.Member{Is: s.Member, Role: s.Role, BannedUntil: s.BannedUntil, MutedUntil: s.MutedUntil}
 	if s.Role == access.RoleOwner {
 		m.Role = access.RoleMember // the owner of the room is one whatever the membership says
 	}
 	state.Members[chat.Membership{Room: "r", User: "ann"}] = m
 	for _, c := range []struct {
 		what    string
-		command chat.Command
+		command rules.Command
 		want    string
 	}{
-		{"Send", chattest.Send("ann", ""), faulttest.Word(s.Refuse(access.Speak, at))},
-		{"Join", chattest.Join("ann"), faulttest.Word(s.Refuse(access.Enter, at))},
-		{"Create", chat.Create{Origin: chattest.By("ann"), New: chat.NewRoom{Kind: access.Private}}, "conflict exists"},
+		{"Send", rulestest.Send("ann", ""), faulttest.Word(s.Refuse(access.Speak, at))},
+		{"Join", rulestest.Join("ann"), faulttest.Word(s.Refuse(access.Enter, at))},
+		{"Create", rules.Create{Origin: rulestest.By("ann"), New: chat.NewRoom{Kind: access.Private}}, "conflict exists"},
 	} {
-		changes, outcomes := chat.Decide(state, []chat.Command{c.command})
+		changes, outcomes := rules.Decide(state, []rules.Command{c.command})
 		if diff := cmp.Diff(c.want, faulttest.Word(outcomes[0].Err)); diff != "" {
 			t.Errorf("%+v: %s (-want +got):\n%s", s, c.what, diff)
 		}

@@ -1,4 +1,4 @@
-package chat_test
+package rules_test
 
 import (
 	"fmt"
@@ -10,18 +10,19 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/chat-service/internal/rules/rulestest"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
 )
 
 // doors is a room of a kind in which ann and bob have roles, "" = none; another user owns it.
-func doors(kind access.Kind, ann, bob access.Role) chat.State {
-	s := chattest.World{}.State()
-	s.Rooms["r"] = chat.Room{Seq: 10, Kind: kind, Owner: "zoe"}
-	s.Members[chat.Membership{"r", "zoe"}] = chat.Member{Is: true, Role: access.RoleMember}
+func doors(kind access.Kind, ann, bob access.Role) rules.State {
+	s := rulestest.World{}.State()
+	s.Rooms["r"] = rules.Room{Seq: 10, Kind: kind, Owner: "zoe"}
+	s.Members[chat.Membership{Room: "r", User: "zoe"}] = rules.Member{Is: true, Role: access.RoleMember}
 	for user, role := range map[chat.UserID]access.Role{"ann": ann, "bob": bob} {
 		if role != "" {
-			s.Members[chat.Membership{"r", user}] = chat.Member{Is: true, Role: role}
+			s.Members[chat.Membership{Room: "r", User: user}] = rules.Member{Is: true, Role: role}
 		}
 	}
 	return s
@@ -64,18 +65,18 @@ func TestModerate(t *testing.T) {
 				}
 				for _, c := range []struct {
 					what    string
-					command chat.Command
+					command rules.Command
 					want    string
 				}{
-					{"add", chat.Add{chattest.By("ann"), chat.Invited{"bob", access.RoleMember}}, add},
-					{"remove", chat.Remove{Origin: chattest.By("ann"), Who: "bob"}, want},
-					{"ban", chat.Restrict{Origin: chattest.By("ann"), Who: "bob", Until: soon}, want},
-					{"unban", chat.Restrict{Origin: chattest.By("ann"), Who: "bob"}, want},
-					{"mute", chat.Restrict{Origin: chattest.By("ann"), Who: "bob", Mute: true, Until: access.Forever()}, want},
-					{"make moderator", chat.SetRole{chattest.By("ann"), "bob", access.RoleModerator}, member},
-					{"make owner", chat.SetRole{chattest.By("ann"), "bob", access.RoleOwner}, raise},
+					{"add", rules.Add{Origin: rulestest.By("ann"), Who: rules.Invited{User: "bob", Role: access.RoleMember}}, add},
+					{"remove", rules.Remove{Origin: rulestest.By("ann"), Who: "bob"}, want},
+					{"ban", rules.Restrict{Origin: rulestest.By("ann"), Who: "bob", Until: soon}, want},
+					{"unban", rules.Restrict{Origin: rulestest.By("ann"), Who: "bob"}, want},
+					{"mute", rules.Restrict{Origin: rulestest.By("ann"), Who: "bob", Mute: true, Until: access.Forever()}, want},
+					{"make moderator", rules.SetRole{Origin: rulestest.By("ann"), Who: "bob", Role: access.RoleModerator}, member},
+					{"make owner", rules.SetRole{Origin: rulestest.By("ann"), Who: "bob", Role: access.RoleOwner}, raise},
 				} {
-					changes, outcomes := chat.Decide(doors(kind, ann, bob), []chat.Command{c.command})
+					changes, outcomes := rules.Decide(doors(kind, ann, bob), []rules.Command{c.command})
 					name := fmt.Sprintf("%s: %q, a %s, %q", kind, ann, c.what, bob)
 					if got := faulttest.Word(outcomes[0].Err); got != c.want {
 						t.Errorf("%s = %s, want %s", name, got, c.want)
@@ -91,12 +92,12 @@ func TestModerate(t *testing.T) {
 
 // TestNobodyActsOnOneself but to step down.
 func TestNobodyActsOnOneself(t *testing.T) {
-	for _, c := range []chat.Command{chat.Remove{Origin: chattest.By("ann"), Who: "ann"}, chat.Restrict{Origin: chattest.By("ann"), Who: "ann", Until: access.Forever()}} {
-		if _, outcomes := chat.Decide(doors(access.Private, access.RoleOwner, ""), []chat.Command{c}); faulttest.Word(outcomes[0].Err) != "forbidden not_allowed" {
+	for _, c := range []rules.Command{rules.Remove{Origin: rulestest.By("ann"), Who: "ann"}, rules.Restrict{Origin: rulestest.By("ann"), Who: "ann", Until: access.Forever()}} {
+		if _, outcomes := rules.Decide(doors(access.Private, access.RoleOwner, ""), []rules.Command{c}); faulttest.Word(outcomes[0].Err) != "forbidden not_allowed" {
 			t.Errorf("%T of oneself = %v", c, outcomes[0].Err)
 		}
 	}
-	if _, outcomes := chat.Decide(doors(access.Private, access.RoleModerator, ""), []chat.Command{chat.SetRole{chattest.By("ann"), "ann", access.RoleMember}}); outcomes[0].Err != nil {
+	if _, outcomes := rules.Decide(doors(access.Private, access.RoleModerator, ""), []rules.Command{rules.SetRole{Origin: rulestest.By("ann"), Who: "ann", Role: access.RoleMember}}); outcomes[0].Err != nil {
 		t.Errorf("stepping down = %v", outcomes[0].Err)
 	}
 }
@@ -105,14 +106,14 @@ func TestNobodyActsOnOneself(t *testing.T) {
 func TestBan(t *testing.T) {
 	state := doors(access.Public, access.RoleModerator, access.RoleMember)
 	until := state.At.Add(time.Hour)
-	changes, outcomes := chat.Decide(state, []chat.Command{
-		chat.Restrict{Origin: chattest.By("ann"), Who: "bob", Until: until},
-		chattest.Send("bob", ""), chattest.Join("bob"),
-		chat.Add{chattest.By("ann"), chat.Invited{"bob", access.RoleMember}},
-		chat.Restrict{Origin: chattest.By("ann"), Who: "bob"},
-		chattest.Join("bob"),
-		chat.Restrict{Origin: chattest.By("ann"), Who: "bob", Mute: true, Until: until},
-		chattest.Send("bob", ""), chattest.Leave("bob"), chattest.Join("bob"), chattest.Send("bob", ""),
+	changes, outcomes := rules.Decide(state, []rules.Command{
+		rules.Restrict{Origin: rulestest.By("ann"), Who: "bob", Until: until},
+		rulestest.Send("bob", ""), rulestest.Join("bob"),
+		rules.Add{Origin: rulestest.By("ann"), Who: rules.Invited{User: "bob", Role: access.RoleMember}},
+		rules.Restrict{Origin: rulestest.By("ann"), Who: "bob"},
+		rulestest.Join("bob"),
+		rules.Restrict{Origin: rulestest.By("ann"), Who: "bob", Mute: true, Until: until},
+		rulestest.Send("bob", ""), rulestest.Leave("bob"), rulestest.Join("bob"), rulestest.Send("bob", ""),
 	})
 	var got []string
 	for _, o := range outcomes {
@@ -128,7 +129,7 @@ func TestBan(t *testing.T) {
 	if diff := cmp.Diff(first, changes.Events[0]); diff != "" {
 		t.Errorf("the first event (-want +got):\n%s", diff)
 	}
-	restricted := []chat.ChangedMember{{chat.Membership{"r", "bob"}, chat.Member{Is: true, Name: chat.Name{Text: "bob"}, Role: access.RoleMember, MutedUntil: until}}}
+	restricted := []rules.ChangedMember{{Membership: chat.Membership{Room: "r", User: "bob"}, Member: rules.Member{Is: true, Name: chat.Name{Text: "bob"}, Role: access.RoleMember, MutedUntil: until}}}
 	if diff := cmp.Diff(restricted, changes.Restricted); diff != "" {
 		t.Errorf("restrictions (-want +got):\n%s", diff)
 	}
@@ -139,29 +140,29 @@ func TestBan(t *testing.T) {
 
 // TestLastOwner: a room with members has an owner, unless it is public, where one follows by itself.
 func TestLastOwner(t *testing.T) {
-	owned := func(kind access.Kind, company bool) chat.State {
+	owned := func(kind access.Kind, company bool) rules.State {
 		s := doors(kind, "", access.RoleMember)
-		s.Company = map[chat.Membership]bool{{"r", "zoe"}: company}
+		s.Company = map[chat.Membership]bool{{Room: "r", User: "zoe"}: company}
 		return s
 	}
-	withHeir := chat.Leave{Origin: chattest.By("zoe"), Successor: "bob"}
-	other := []chat.Command{chat.SetRole{chattest.By("zoe"), "bob", access.RoleOwner}, chattest.Leave("zoe")}
+	withHeir := rules.Leave{Origin: rulestest.By("zoe"), Successor: "bob"}
+	other := []rules.Command{rules.SetRole{Origin: rulestest.By("zoe"), Who: "bob", Role: access.RoleOwner}, rulestest.Leave("zoe")}
 	for _, test := range []struct {
 		name     string
-		state    chat.State
-		commands []chat.Command
+		state    rules.State
+		commands []rules.Command
 		want     string
 		owner    chat.UserID
 	}{
-		{"private", owned(access.Private, true), []chat.Command{chattest.Leave("zoe")}, "conflict last_owner", ""},
-		{"private, alone", owned(access.Private, false), []chat.Command{chattest.Leave("zoe")}, "ok", ""},
-		{"public", owned(access.Public, true), []chat.Command{chattest.Leave("zoe")}, "ok", ""},
-		{"an heir is named", owned(access.Private, true), []chat.Command{withHeir}, "ok", "bob"},
-		{"an heir who is no member", owned(access.Private, true), []chat.Command{chat.Leave{Origin: chattest.By("zoe"), Successor: "eve"}}, "invalid", ""},
+		{"private", owned(access.Private, true), []rules.Command{rulestest.Leave("zoe")}, "conflict last_owner", ""},
+		{"private, alone", owned(access.Private, false), []rules.Command{rulestest.Leave("zoe")}, "ok", ""},
+		{"public", owned(access.Public, true), []rules.Command{rulestest.Leave("zoe")}, "ok", ""},
+		{"an heir is named", owned(access.Private, true), []rules.Command{withHeir}, "ok", "bob"},
+		{"an heir who is no member", owned(access.Private, true), []rules.Command{rules.Leave{Origin: rulestest.By("zoe"), Successor: "eve"}}, "invalid", ""},
 		{"another one was made owner before", owned(access.Private, true), other, "ok ok", "bob"},
-		{"steps down as the last", owned(access.Private, true), []chat.Command{chat.SetRole{chattest.By("zoe"), "zoe", access.RoleMember}}, "conflict last_owner", ""},
+		{"steps down as the last", owned(access.Private, true), []rules.Command{rules.SetRole{Origin: rulestest.By("zoe"), Who: "zoe", Role: access.RoleMember}}, "conflict last_owner", ""},
 	} {
-		changes, outcomes := chat.Decide(test.state, test.commands)
+		changes, outcomes := rules.Decide(test.state, test.commands)
 		var got []string
 		for _, o := range outcomes {
 			got = append(got, faulttest.Word(o.Err))

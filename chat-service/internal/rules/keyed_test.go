@@ -1,4 +1,4 @@
-package chat_test
+package rules_test
 
 import (
 	"reflect"
@@ -10,19 +10,20 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/chat/chattest"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/chat-service/internal/rules/rulestest"
 	"github.com/starling-chat/starling/proto/fault/faulttest"
 )
 
 // once is a request with a key.
-func once(key string, commands ...chat.Command) chat.Keyed {
-	by := chattest.By("ann")
-	return chat.Keyed{Key: chat.KeyOf("r", by, key), Asked: chat.DigestOf(commands), Commands: commands}
+func once(key string, commands ...rules.Command) rules.Keyed {
+	by := rulestest.By("ann")
+	return rules.Keyed{Key: rules.KeyOf("r", by, key), Asked: rules.DigestOf(commands), Commands: commands}
 }
 
 // keep is the state after a batch, as far as keys and mutes are concerned.
-func keep(state chat.State, changes *chat.Changes) chat.State {
-	state.Answers = map[chat.KeyID]chat.Answer{}
+func keep(state rules.State, changes *rules.Changes) rules.State {
+	state.Answers = map[rules.KeyID]rules.Answer{}
 	for _, a := range changes.Answers {
 		state.Answers[a.Key] = a.Answer
 	}
@@ -36,19 +37,19 @@ func keep(state chat.State, changes *chat.Changes) chat.State {
 // something else is refused, and a refusal is decided anew.
 func TestKeyed(t *testing.T) {
 	until := time.UnixMilli(1_900_000_000_000).UTC()
-	mute := chat.Restrict{Origin: chattest.By("ann"), Who: "bob", Mute: true, Until: until}
+	mute := rules.Restrict{Origin: rulestest.By("ann"), Who: "bob", Mute: true, Until: until}
 	unmute, other := mute, mute
 	unmute.Until, other.Who = time.Time{}, "cid"
 	self := mute
 	self.Who = "ann"
-	state := chattest.World{"r": {"ann", "bob", "cid"}}.State()
-	words := func(outcomes []chat.Outcome) (words []string) {
+	state := rulestest.World{"r": {"ann", "bob", "cid"}}.State()
+	words := func(outcomes []rules.Outcome) (words []string) {
 		for _, o := range outcomes {
 			words = append(words, map[bool]string{true: "did "}[o.Changed]+faulttest.Word(o.Err))
 		}
 		return words
 	}
-	changes, outcomes := chat.Decide(state, []chat.Command{
+	changes, outcomes := rules.Decide(state, []rules.Command{
 		once("1", mute), once("1", mute), unmute, once("1", mute), once("1", other), once("2", self), once("2", other), once("3", unmute),
 	})
 	want := []string{"did ok", "did ok", "did ok", "did ok", "invalid", "forbidden not_allowed", "did ok", "ok"}
@@ -59,7 +60,7 @@ func TestKeyed(t *testing.T) {
 		t.Errorf("%d answers and %d acts, want 3 and 3", len(changes.Answers), len(changes.Audit))
 	}
 	later := keep(state, &changes)
-	changes, outcomes = chat.Decide(later, []chat.Command{once("1", mute), once("2", other), once("2", mute), once("3", unmute)})
+	changes, outcomes = rules.Decide(later, []rules.Command{once("1", mute), once("2", other), once("2", mute), once("3", unmute)})
 	if diff := cmp.Diff([]string{"did ok", "did ok", "invalid", "ok"}, words(outcomes)); diff != "" {
 		t.Errorf("later (-want +got):\n%s", diff)
 	}
@@ -70,14 +71,14 @@ func TestKeyed(t *testing.T) {
 
 // TestKeyedEach: the answer about several users is kept as it was, with whom it was refused.
 func TestKeyedEach(t *testing.T) {
-	add := func(user chat.UserID) chat.Command {
-		return chat.Add{Origin: chattest.By("ann"), Who: chat.Invited{User: user, Role: access.RoleMember}}
+	add := func(user chat.UserID) rules.Command {
+		return rules.Add{Origin: rulestest.By("ann"), Who: rules.Invited{User: user, Role: access.RoleMember}}
 	}
 	request := once("k", add("eve"), add("fay"))
 	request.Each = true
-	state := chattest.World{"r": {"ann"}}.State()
-	state.Members[chat.Membership{Room: "r", User: "eve"}] = chat.Member{BannedUntil: access.Forever()}
-	changes, outcomes := chat.Decide(state, []chat.Command{request, request})
+	state := rulestest.World{"r": {"ann"}}.State()
+	state.Members[chat.Membership{Room: "r", User: "eve"}] = rules.Member{BannedUntil: access.Forever()}
+	changes, outcomes := rules.Decide(state, []rules.Command{request, request})
 	for i, o := range outcomes {
 		if o.Err != nil || o.Details == nil {
 			t.Fatalf("outcome %d = %+v", i, o)
@@ -91,12 +92,12 @@ func TestKeyedEach(t *testing.T) {
 	}
 	fewer := once("k", add("eve"))
 	fewer.Each = true
-	if _, outcomes := chat.Decide(keep(state, &changes), []chat.Command{fewer}); faulttest.Word(outcomes[0].Err) != "invalid" {
+	if _, outcomes := rules.Decide(keep(state, &changes), []rules.Command{fewer}); faulttest.Word(outcomes[0].Err) != "invalid" {
 		t.Errorf("the same key for fewer users = %+v, want invalid", outcomes[0])
 	}
-	request.Key = chat.KeyOf("r", chattest.By("zoe"), "k")
-	state.Rooms = map[chat.RoomID]chat.Room{}
-	changes, outcomes = chat.Decide(state, []chat.Command{request})
+	request.Key = rules.KeyOf("r", rulestest.By("zoe"), "k")
+	state.Rooms = map[chat.RoomID]rules.Room{}
+	changes, outcomes = rules.Decide(state, []rules.Command{request})
 	if faulttest.Word(outcomes[0].Err) != "not_found" || !changes.Empty() {
 		t.Errorf("in no room = %+v, %+v, want not_found and nothing kept", outcomes[0], changes)
 	}
@@ -104,12 +105,12 @@ func TestKeyedEach(t *testing.T) {
 
 // TestKeyOf: a key is that of a user or a backend, in a room.
 func TestKeyOf(t *testing.T) {
-	ann := chat.Origin{User: "ann"}
-	seen := map[chat.KeyID]string{}
-	for what, id := range map[string]chat.KeyID{
-		"ann": chat.KeyOf("r", ann, "k"), "bob": chat.KeyOf("r", chat.Origin{User: "bob"}, "k"), "another room": chat.KeyOf("q", ann, "k"),
-		"no room": chat.KeyOf("", ann, "k"), "another key": chat.KeyOf("r", ann, "l"), "a backend as ann": chat.KeyOf("r", chat.Origin{User: "ann", Key: "shop"}, "k"),
-		"moved borders": chat.KeyOf("ra", chat.Origin{User: "nn"}, "k"),
+	ann := rules.Origin{User: "ann"}
+	seen := map[rules.KeyID]string{}
+	for what, id := range map[string]rules.KeyID{
+		"ann": rules.KeyOf("r", ann, "k"), "bob": rules.KeyOf("r", rules.Origin{User: "bob"}, "k"), "another room": rules.KeyOf("q", ann, "k"),
+		"no room": rules.KeyOf("", ann, "k"), "another key": rules.KeyOf("r", ann, "l"), "a backend as ann": rules.KeyOf("r", rules.Origin{User: "ann", Key: "shop"}, "k"),
+		"moved borders": rules.KeyOf("ra", rules.Origin{User: "nn"}, "k"),
 	} {
 		if before, taken := seen[id]; taken {
 			t.Errorf("%s and %s have the same key", what, before)
@@ -118,11 +119,11 @@ func TestKeyOf(t *testing.T) {
 	}
 	socket := ann
 	socket.Socket, socket.Name, socket.CausedAt = "s", chat.Name{Text: "Ann"}, time.Now()
-	if chat.KeyOf("r", ann, "k") != chat.KeyOf("r", socket, "k") {
+	if rules.KeyOf("r", ann, "k") != rules.KeyOf("r", socket, "k") {
 		t.Error("the key depends on the socket")
 	}
 	for key, want := range map[string]string{"k": "ok", "": "invalid", strings.Repeat("k", 65): "invalid", "\x00": "invalid"} {
-		if _, err := chat.ParseKey(key); faulttest.Word(err) != want {
+		if _, err := rules.ParseKey(key); faulttest.Word(err) != want {
 			t.Errorf("ParseKey(%q) = %v, want %s", key, err, want)
 		}
 	}
@@ -130,41 +131,41 @@ func TestKeyOf(t *testing.T) {
 
 // TestDigestOf: every field of every command that may have a key is part of what was asked for, save where the command comes from.
 func TestDigestOf(t *testing.T) {
-	for _, command := range []chat.Command{
-		chat.Create{},
-		chat.Open{},
-		chat.Update{},
-		chat.Archive{},
-		chat.Delete{},
-		chat.Add{},
-		chat.Remove{},
-		chat.SetRole{},
-		chat.Restrict{},
-		chat.SetPrefs{},
-		chat.Block{},
-		chat.Leave{},
+	for _, command := range []rules.Command{
+		rules.Create{},
+		rules.Open{},
+		rules.Update{},
+		rules.Archive{},
+		rules.Delete{},
+		rules.Add{},
+		rules.Remove{},
+		rules.SetRole{},
+		rules.Restrict{},
+		rules.SetPrefs{},
+		rules.Block{},
+		rules.Leave{},
 	} {
-		seen := map[chat.Digest]string{chat.DigestOf(command): "nothing"}
+		seen := map[rules.Digest]string{rules.DigestOf(command): "nothing"}
 		vary(t, reflect.TypeOf(command), nil, func(path string, value any) {
-			digest := chat.DigestOf(value)
+			digest := rules.DigestOf(value)
 			if before, same := seen[digest]; same {
 				t.Errorf("%T with %s has the digest of that with %s", command, path, before)
 			}
 			seen[digest] = path
-			if again := chat.DigestOf(value); again != digest {
+			if again := rules.DigestOf(value); again != digest {
 				t.Errorf("%T with %s has two digests", command, path)
 			}
 		})
 		from := reflect.New(reflect.TypeOf(command)).Elem()
-		from.FieldByName("Origin").Set(reflect.ValueOf(chattest.By("zoe")))
-		if chat.DigestOf(from.Interface()) != chat.DigestOf(command) {
+		from.FieldByName("Origin").Set(reflect.ValueOf(rulestest.By("zoe")))
+		if rules.DigestOf(from.Interface()) != rules.DigestOf(command) {
 			t.Errorf("the digest of %T depends on where it comes from", command)
 		}
 	}
-	if chat.DigestOf(chat.Create{}) != chat.DigestOf(chat.Create{Members: []chat.Invited{}}) {
+	if rules.DigestOf(rules.Create{}) != rules.DigestOf(rules.Create{Members: []rules.Invited{}}) {
 		t.Error("no members are something else than an empty list of them")
 	}
-	if chat.DigestOf(chat.Archive{}) == chat.DigestOf(chat.Delete{}) {
+	if rules.DigestOf(rules.Archive{}) == rules.DigestOf(rules.Delete{}) {
 		t.Error("two commands without fields have the same digest")
 	}
 }
@@ -179,7 +180,7 @@ func vary(t *testing.T, of reflect.Type, path []int, found func(path string, val
 	for i := range inner.NumField() {
 		f := inner.Field(i)
 		at := append(append([]int{}, path...), i)
-		if f.Type == reflect.TypeFor[chat.Origin]() {
+		if f.Type == reflect.TypeFor[rules.Origin]() {
 			continue
 		}
 		if f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[time.Time]() {
@@ -215,13 +216,4 @@ func some(t *testing.T, of reflect.Type) reflect.Value {
 		t.Fatalf("no value of %v", of)
 	}
 	return v
-}
-
-// TestInviteOf: the same salt and key make the same invite, and no other ones.
-func TestInviteOf(t *testing.T) {
-	one, two := chat.InviteSalt{1}, chat.InviteSalt{2}
-	first := chat.InviteOf(one, "k")
-	if first != chat.InviteOf(one, "k") || first == chat.InviteOf(two, "k") || first == chat.InviteOf(one, "l") || len(first) != 32 {
-		t.Errorf("InviteOf = %q", first)
-	}
 }

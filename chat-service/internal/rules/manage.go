@@ -1,9 +1,10 @@
-package chat
+package rules
 
 import (
 	"bytes"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -13,7 +14,7 @@ import (
 type Update struct {
 	Origin
 
-	Patch     Patch
+	Patch     chat.Patch
 	IfVersion uint64 // only if the room has this version; 0 = whatever it has
 }
 
@@ -24,7 +25,7 @@ type Archive struct{ Origin }
 type Delete struct{ Origin }
 
 // manage gives the room and its details, and refuses who may not change them.
-func (b *batch) manage(o Origin) (r *changingRoom, actor access.Standing, d RoomDetails, err error) {
+func (b *batch) manage(o Origin) (r *changingRoom, actor access.Standing, d chat.RoomDetails, err error) {
 	r = b.room(o.Room)
 	actor = b.asking(r, o)
 	if err = actor.Refuse(access.Moderate, b.state.At); err != nil {
@@ -37,7 +38,7 @@ func (b *batch) manage(o Origin) (r *changingRoom, actor access.Standing, d Room
 }
 
 // describe gives a room other details and the next version.
-func (b *batch) describe(r *changingRoom, d RoomDetails) *RoomDetails {
+func (b *batch) describe(r *changingRoom, d chat.RoomDetails) *chat.RoomDetails {
 	d.Version++
 	r.details, r.Settings, r.Archived = &d, d.Settings, !d.ArchivedAt.IsZero()
 	return r.details
@@ -73,12 +74,12 @@ func (c Update) decide(b *batch) Outcome {
 	b.audit(c.Origin, Audit{Act: actUpdate})
 	o := c.Origin
 	o.Socket = "" // everybody is told, who did it included
-	outcome := b.happened(o, r, RoomEvent{Fact: RoomUpdated{Details: *now, By: c.User}})
+	outcome := b.happened(o, r, chat.RoomEvent{Fact: chat.RoomUpdated{Details: *now, By: c.User}})
 	outcome.Version = now.Version
 	return outcome
 }
 
-func sameDetails(x, y *RoomDetails) bool {
+func sameDetails(x, y *chat.RoomDetails) bool {
 	return x.Settings == y.Settings && x.Profile.Name == y.Profile.Name && x.Profile.Topic == y.Profile.Topic &&
 		x.Profile.AvatarURL == y.Profile.AvatarURL && bytes.Equal(x.Profile.Data, y.Profile.Data)
 }
@@ -96,7 +97,7 @@ func (c Archive) decide(b *batch) Outcome {
 	b.audit(c.Origin, Audit{Act: actArchive})
 	o := c.Origin
 	o.Socket = ""
-	return b.happened(o, r, RoomEvent{Fact: RoomArchived{At: d.ArchivedAt, By: c.User}})
+	return b.happened(o, r, chat.RoomEvent{Fact: chat.RoomArchived{At: d.ArchivedAt, By: c.User}})
 }
 
 func (c Delete) need(n *Needs) { n.Members = append(n.Members, c.membership()) }
@@ -112,8 +113,8 @@ func (c Delete) decide(b *batch) Outcome {
 	b.audit(c.Origin, Audit{Act: actDelete})
 	o := c.Origin
 	o.Socket = "" // everybody is told, who did it included
-	outcome := b.happened(o, r, RoomEvent{Fact: RoomDeleted{By: c.User}})
-	r.Kind, r.Owner, r.inherit, r.details = access.Deleted, "", false, &RoomDetails{}
+	outcome := b.happened(o, r, chat.RoomEvent{Fact: chat.RoomDeleted{By: c.User}})
+	r.Kind, r.Owner, r.inherit, r.details = access.Deleted, "", false, &chat.RoomDetails{}
 	return outcome
 }
 
