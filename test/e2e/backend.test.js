@@ -21,7 +21,7 @@ test('a message posted as a user, and as the system', async (t) => {
   const path = `/api/v1/rooms/${room}/messages`;
   const posted = await call('POST', path, { key, body: { userId: ann.id, content: 'by the backend', type: 'card', clientMsgId: 'c1' } });
   assert.equal(posted.status, 200, JSON.stringify(posted.body));
-  exact(posted.body, { id: uuid7, seq, createdAt: iso });
+  exact(posted.body, { id: uuid7, seq, createdAt: iso, n: seq });
   for (const s of [a, b]) {
     message(await s.take('message:new'), { id: posted.body.id, seq: posted.body.seq, roomId: room, sender: (v) => v.id === ann.id, content: 'by the backend', type: 'card', clientMsgId: 'c1' });
   }

@@ -152,13 +152,13 @@ test('rooms and messages, as the acks of the socket', async (t) => {
   assert.equal(rooms.status, 200, JSON.stringify(rooms.body));
   exact(rooms.body, { rooms: array, useq: 1, 'ok?': true });
   exact(rooms.body.rooms[0], { roomId: room, name: text, kind: 'public', role: 'owner', seq: acks[6].seq, unread: 0, marker: { seq: 0 }, prefs: { muted: false, hidden: false, pinned: false }, lastMessage: any });
-  message(rooms.body.rooms[0].lastMessage, { id: acks[6].id });
+  message(rooms.body.rooms[0].lastMessage, { id: acks[6].id, reactions: [] });
 
   const page = async (query) => {
     const { status, body } = await call('GET', `/api/v1/rooms/${encodeURIComponent(room)}/messages${query}`, { token: ann.token, gateway: 2 });
     assert.equal(status, 200, JSON.stringify(body));
     exact(body, { messages: array, hasMore: boolean, 'ok?': true });
-    for (const m of body.messages) message(m, { roomId: room, sender: { id: ann.id, name: ann.name } });
+    for (const m of body.messages) message(m, { reactions: [], roomId: room, sender: { id: ann.id, name: ann.name } });
     return [body.messages.map((m) => m.content), body.hasMore];
   };
   assert.deepEqual(await page(''), [['m0', 'm1', 'm2', 'm3', 'm4', 'm5', 'm6'], false]);
@@ -292,5 +292,5 @@ test('what REST says about times and numbers', async (t) => {
   await a.join(room);
   const reply = await call('POST', `/api/v1/rooms/${room}/messages`, { key: apiKey, body: { userId: ann.id, content: 'x' } });
   assert.equal(reply.status, 200, JSON.stringify(reply.body));
-  exact(reply.body, { id: uuid7, seq, createdAt: iso });
+  exact(reply.body, { id: uuid7, seq, createdAt: iso, n: seq });
 });

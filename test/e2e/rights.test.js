@@ -11,44 +11,44 @@ import { newUser, roomId, sign, unique } from './user.js';
 // What comes of an act: done, or the code and reason of the refusal.
 const words = {
   '+': 'ok', nf: 'not_found', no: 'forbidden', na: 'forbidden not_allowed', mu: 'forbidden muted', ba: 'forbidden banned',
-  ie: 'forbidden invite_expired', bl: 'forbidden blocked',
+  ie: 'forbidden invite_expired', bl: 'forbidden blocked', au: 'forbidden not_author',
 };
 
-// The acts, from left to right: look at the room, read it, attend (say how far one has read), speak, moderate, archive, delete, enter. A
-// token opens nothing (-), one right (join, read, send), or all of them; * is whichever of these. "token" is who became a member by a token
+// The acts, from left to right: look at the room, read it, attend (say how far one has read), speak, moderate, archive, delete, enter,
+// edit and erase what somebody else said. A token opens nothing (-), one right (join, read, send), or all of them; * is whichever of these. "token" is who became a member by a token
 // that opened all.
 const table = `
-  kind     restriction  role             token           look  read  attend  speak  moderate  archive  delete  enter
-  none     free         stranger         *               nf    nf    nf      nf     nf        nf       nf      nf
-  public   free,muted   stranger         -,join,send     +     no    no      no     no        no       no      +
-  public   free,muted   stranger         read,all        +     +     no      no     no        no       no      +
-  public   free         member           *               +     +     +       +      na        na       na      +
-  public   muted        member           *               +     +     +       mu     na        na       na      +
-  public   free         moderator        *               +     +     +       +      +         +        na      +
-  public   free         owner            *               +     +     +       +      +         +        +       +
-  public   muted        moderator        *               +     +     +       mu     +         +        na      +
-  public   muted        owner            *               +     +     +       mu     +         +        +       +
-  public   banned       stranger         *               ba    ba    ba      ba     ba        ba       ba      ba
-  private  free,muted   stranger         -               nf    nf    nf      nf     nf        nf       nf      nf
-  private  free,muted   stranger         join            +     no    no      no     no        no       no      +
-  private  free,muted   stranger         read            +     +     no      no     no        no       no      na
-  private  free,muted   stranger         send            +     no    no      no     no        no       no      na
-  private  free,muted   stranger         all             +     +     no      no     no        no       no      +
-  private  free         member           *               +     +     +       +      na        na       na      +
-  private  muted        member           *               +     +     +       mu     na        na       na      +
-  private  free         moderator        *               +     +     +       +      +         +        na      +
-  private  free         owner            *               +     +     +       +      +         +        +       +
-  private  muted        moderator        *               +     +     +       mu     +         +        na      +
-  private  muted        owner            *               +     +     +       mu     +         +        +       +
-  private  free,muted   token            -               nf    nf    nf      nf     nf        nf       nf      nf
-  private  free         token            join            +     +     +       na     na        na       na      +
-  private  muted        token            join,all        +     +     +       mu     na        na       na      +
-  private  free,muted   token            read            +     +     no      no     no        no       no      na
-  private  free,muted   token            send            +     no    no      no     no        no       no      na
-  private  free         token            all             +     +     +       +      na        na       na      +
-  private  banned       stranger         *               ba    ba    ba      ba     ba        ba       ba      ba
-  direct   free         stranger         *               nf    nf    nf      nf     nf        nf       nf      nf
-  direct   free         member           *               +     +     +       +      na        na       na      +
+  kind     restriction  role             token           look  read  attend  speak  moderate  archive  delete  enter  edit  erase
+  none     free         stranger         *               nf    nf    nf      nf     nf        nf       nf      nf      nf    nf
+  public   free,muted   stranger         -,join,send     +     no    no      no     no        no       no      +      no    no
+  public   free,muted   stranger         read,all        +     +     no      no     no        no       no      +      au    au
+  public   free         member           *               +     +     +       +      na        na       na      +      au    au
+  public   muted        member           *               +     +     +       mu     na        na       na      +      au    au
+  public   free         moderator        *               +     +     +       +      +         +        na      +      +     +
+  public   free         owner            *               +     +     +       +      +         +        +       +      +     +
+  public   muted        moderator        *               +     +     +       mu     +         +        na      +      +     +
+  public   muted        owner            *               +     +     +       mu     +         +        +       +      +     +
+  public   banned       stranger         *               ba    ba    ba      ba     ba        ba       ba      ba      ba    ba
+  private  free,muted   stranger         -               nf    nf    nf      nf     nf        nf       nf      nf      nf    nf
+  private  free,muted   stranger         join            +     no    no      no     no        no       no      +      no    no
+  private  free,muted   stranger         read            +     +     no      no     no        no       no      na      au    au
+  private  free,muted   stranger         send            +     no    no      no     no        no       no      na      no    no
+  private  free,muted   stranger         all             +     +     no      no     no        no       no      +      au    au
+  private  free         member           *               +     +     +       +      na        na       na      +      au    au
+  private  muted        member           *               +     +     +       mu     na        na       na      +      au    au
+  private  free         moderator        *               +     +     +       +      +         +        na      +      +     +
+  private  free         owner            *               +     +     +       +      +         +        +       +      +     +
+  private  muted        moderator        *               +     +     +       mu     +         +        na      +      +     +
+  private  muted        owner            *               +     +     +       mu     +         +        +       +      +     +
+  private  free,muted   token            -               nf    nf    nf      nf     nf        nf       nf      nf      nf    nf
+  private  free         token            join            +     +     +       na     na        na       na      +      au    au
+  private  muted        token            join,all        +     +     +       mu     na        na       na      +      au    au
+  private  free,muted   token            read            +     +     no      no     no        no       no      na      au    au
+  private  free,muted   token            send            +     no    no      no     no        no       no      na      no    no
+  private  free         token            all             +     +     +       +      na        na       na      +      au    au
+  private  banned       stranger         *               ba    ba    ba      ba     ba        ba       ba      ba      ba    ba
+  direct   free         stranger         *               nf    nf    nf      nf     nf        nf       nf      nf      nf    nf
+  direct   free         member           *               +     +     +       +      na        na       na      +      au    au
 `;
 
 const tokens = { '-': [], join: ['join'], read: ['read'], send: ['send'], all: ['join', 'read', 'send'] };
@@ -74,11 +74,13 @@ const noInvite = 'A'.repeat(43); // an id that no invite has
 // Every event about a room, by act.
 const events = {
   look: (id) => [['room:get', id]],
-  read: (id) => [['message:history', { roomId: id }], ['message:history', { roomId: id, after: 0 }], ['message:readers', { roomId: id }], ['presence:get', { roomId: id }],
-    ['room:members', { roomId: id }]],
+  read: (id, { message }) => [['message:history', { roomId: id }], ['message:history', { roomId: id, after: 0 }], ['message:readers', { roomId: id }], ['presence:get', { roomId: id }],
+    ['room:members', { roomId: id }], ['message:pins', id], ['message:changes', { roomId: id, since: 0 }], ['message:get', { roomId: id, messageIds: [message] }]],
   attend: (id, { message }) => [['message:read', { roomId: id, messageId: message }], ['typing:stop', id], ['room:prefs', { roomId: id, muted: true }]],
-  speak: (id) => [['message:send', { roomId: id, content: 'x' }], ['room:message', { roomId: id, x: 1 }], ['typing:start', id]],
-  moderate: (id, { target: userId }) => [
+  speak: (id, { message: messageId }) => [['message:send', { roomId: id, content: 'x' }], ['room:message', { roomId: id, x: 1 }], ['typing:start', id],
+    ['message:react', { roomId: id, messageId, key: 'x' }], ['message:unreact', { roomId: id, messageId, key: 'x' }]],
+  moderate: (id, { target: userId, message: messageId, kind }) => [
+    ...(kind === 'direct' ? [] : [['message:pin', { roomId: id, messageId }], ['message:unpin', { roomId: id, messageId }]]), // all may in a direct room
     ['room:update', { roomId: id, settings: { send: 'member' } }],
     ['room:add', { roomId: id, userIds: [userId] }], ['room:set-role', { roomId: id, userId, role: 'member' }], ['room:mute', { roomId: id, userId }],
     ['room:invite', { roomId: id }], ['room:invites', id], ['room:revoke-invite', { roomId: id, inviteId: noInvite }],
@@ -86,14 +88,21 @@ const events = {
   ],
   archive: (id) => [['room:archive', id]],
   delete: (id) => [['room:delete', id]],
+  edit: (id, { message: messageId }) => [['message:edit', { roomId: id, messageId, content: 'edited' }]],
+  erase: (id, { message: messageId }) => [['message:delete', { roomId: id, messageId }]],
   enter: (id) => [['room:join', id]],
 };
 
 // Every REST call about a room, by act: method, path, body of a POST or PATCH.
 const calls = {
   look: (id) => [['GET', path(id)]],
-  read: (id, { known }) => [['GET', path(id, 'members')], ['GET', path(id, 'members', known)], ['GET', path(id, 'messages')], ['GET', path(id, 'readers')]],
-  moderate: (id, { other: userId, invite = noInvite }) => [
+  read: (id, { known, message }) => [['GET', path(id, 'members')], ['GET', path(id, 'members', known)], ['GET', path(id, 'messages')], ['GET', path(id, 'readers')],
+    ['GET', path(id, 'messages', message)], ['GET', path(id, 'pins')], ['GET', path(id, 'changes')]],
+  speak: (id, { message }) => [['POST', path(id, 'messages', message, 'reactions'), { key: 'x' }], ['DELETE', path(id, 'messages', message, 'reactions', 'x')]],
+  edit: (id, { message }) => [['PATCH', path(id, 'messages', message), { content: 'edited' }]],
+  erase: (id, { message }) => [['DELETE', path(id, 'messages', message)]],
+  moderate: (id, { other: userId, invite = noInvite, message, kind }) => [
+    ...(kind === 'direct' ? [] : [['POST', path(id, 'pins'), { messageId: message }], ['DELETE', path(id, 'pins', message)]]),
     ['POST', path(id, 'invites'), {}], ['GET', path(id, 'invites')], ['DELETE', path(id, 'invites', invite)],
     ['PATCH', path(id), { settings: { send: 'member' } }],
     ['POST', path(id, 'members'), { userIds: [userId] }], ['PATCH', path(id, 'members', userId), { role: 'member' }],
@@ -105,8 +114,8 @@ const calls = {
   delete: (id) => [['DELETE', path(id)]],
 };
 
-// What would end the room for the others: in the table who may not tries it, and who may in tests of its own, in rooms of its own.
-const spares = (v, act) => ['archive', 'delete'].includes(act) && v[act] === '+';
+// What would end the room, or the message, for the others: in the table who may not tries it, and who may in tests of its own, in rooms of its own.
+const spares = (v, act) => ['archive', 'delete', 'erase'].includes(act) && v[act] === '+';
 
 /** An answer in a word; a refusal without more in it than there has to be. */
 function word(error, what) {
@@ -163,7 +172,7 @@ test('every act on every kind of room has the answer of the table', async (t) =>
   await each(visitors, async (v) => {
     const { id, message, known } = rooms[v.kind];
     const what = `${v.kind} room, ${v.restriction} ${v.role}, token opens ${v.token}`;
-    const at = { message, known, target: unique('x'), other: unique('y') };
+    const at = { message, known, kind: v.kind, target: unique('x'), other: unique('y') };
     if (v.role === 'token') {
       const guest = { ...v.user, token: await sign({ sub: v.user.id, ...claim(id, tokens.all) }) };
       assert.equal((await (await connect(t, guest)).emit('room:join', id)).ok, true, what);
@@ -208,8 +217,11 @@ test('every act on every kind of room has the answer of the table', async (t) =>
 
 test('the table has every REST call about a room', async () => {
   const { body: { paths } } = await call('GET', '/api/openapi.json');
-  const known = Object.values(calls).flatMap((f) => f('R', { known: 'U', other: 'U', invite: 'I' })).map(([method, where]) => `${method} ${where.replace('/R', '/{roomId}').replace('/U', '/{userId}').replace('/I', '/{inviteId}').replace(/\?.*/, '')}`);
-  const apart = ['POST /api/v1/rooms/{roomId}/messages']; // of a user that the backend names, or of the system: see rest.test.js
+  const known = Object.values(calls).flatMap((f) => f('R', { known: 'U', other: 'U', invite: 'I', message: 'M' })).map(([method, where]) => `${method} ${where.replace('/R', '/{roomId}').replace('/U', '/{userId}').replace('/I', '/{inviteId}').replace('/M', '/{messageId}').replace(/\/x$/, '/{key}').replace(/\?.*/, '')}`);
+  const apart = [
+    'POST /api/v1/rooms/{roomId}/messages', // of a user that the backend names, or of the system: see rest.test.js
+    'GET /api/v1/rooms/{roomId}/messages/{messageId}/edits', // which the operator may turn off: see backendmessages.test.js
+  ];
   const there = Object.entries(paths).filter(([where]) => where.includes('{roomId}') || where === '/api/v1/audit')
     .flatMap(([where, methods]) => Object.keys(methods).map((method) => `${method.toUpperCase()} ${where}`)).filter((one) => !apart.includes(one));
   assert.deepEqual(there.filter((one) => !known.includes(one)), [], 'nothing tries these calls');
@@ -256,13 +268,13 @@ test('deleting: who owns, and nobody else; then there is no such room for anybod
       return word(status === 200 ? undefined : body);
     };
     for (const kind of ['public', 'private']) {
-      const { id } = await furnish(kind, visitors);
+      const { id, message } = await furnish(kind, visitors);
       assert.equal(await remove(id, eve), kind === 'public' ? 'forbidden' : 'not_found', how);
       for (const user of [member, moderator]) assert.equal(await remove(id, user), 'forbidden not_allowed', how);
       assert.equal(await remove(id, how === 'key' ? undefined : owner), 'ok', how);
       for (const user of [how === 'key' ? undefined : owner, member, eve]) assert.equal(await remove(id, user), 'not_found', `${how}, twice`);
       for (const list of Object.values(calls)) {
-        for (const [method, where, body] of list(id, { known: member.id, other: member.id })) {
+        for (const [method, where, body] of list(id, { known: member.id, other: member.id, message })) {
           const { status, body: answer } = await call(method, where, { token: owner.token, body });
           assert.equal(word(status === 200 ? undefined : answer, `${method} ${where}`), 'not_found', `${method} ${where}`);
         }
@@ -273,9 +285,9 @@ test('deleting: who owns, and nobody else; then there is no such room for anybod
 
 test('a private room and none give a stranger the same bytes by REST', async (t) => {
   const [eve, ann] = [await newUser('eve'), await newUser('ann')];
-  const { id } = await furnish('private', [{ role: 'owner', user: ann }]);
+  const { id, message } = await furnish('private', [{ role: 'owner', user: ann }]);
   const none = roomId('rights/privat').slice(0, id.length).padEnd(id.length, 'x');
-  const at = { target: 'x', other: 'y', known: ann.id };
+  const at = { message, target: 'x', other: 'y', known: ann.id };
   const raw = async ([method, where, body], options) => {
     const response = await call(method, where, { body, ...options });
     return [response.status, response.body, [...response.headers].filter(([name]) => name !== 'date')];
@@ -414,7 +426,7 @@ test('who blocks whom: what is left between the two is what the table says', asy
       const { id: message } = await done(call('POST', path(id, 'messages'), { key, body: { content: 'of the backend' } }));
       for (const act of ['look', 'read', 'attend', 'speak', 'enter']) {
         if (v.how === 'event') for (const [event, argument] of events[act](id, { message })) check(act, event, (await a.patiently(event, argument)).error);
-        else for (const [method, where, body] of calls[act]?.(id, { known: bob.id }) ?? []) await ask(act, method, where, body);
+        else for (const [method, where, body] of calls[act]?.(id, { known: bob.id, message }) ?? []) await ask(act, method, where, body);
       }
       if (v.how === 'as') {
         const { status, body: answer } = await call('POST', path(id, 'messages'), { key, body: { content: 'x', userId: ann.id } });

@@ -33,6 +33,7 @@ type Server struct {
 func Register(to grpc.ServiceRegistrar, service *usecases.Service) {
 	chatv1.RegisterChatServiceServer(to, NewServer(service))
 	chatv1.RegisterRoomServiceServer(to, NewRooms(service))
+	chatv1.RegisterMessageServiceServer(to, NewMessages(service))
 }
 
 // NewServer returns a Server on the use cases.
@@ -109,23 +110,24 @@ func (s *Server) ListMessages(ctx context.Context, r *chatv1.ListMessagesRequest
 		return nil, err
 	}
 	page := usecases.Page{Before: r.Before, After: r.After, Limit: int(min(r.GetLimit(), math.MaxInt32))}
-	for name, cursor := range map[string]*uint64{"before": page.Before, "after": page.After} {
-		if cursor != nil && *cursor > math.MaxInt64-1 {
-			return nil, fault.Newf(fault.Invalid, "%s is too large", name)
-		}
+	if err := cmp.Or(checkSequence("before", r.GetBefore()), checkSequence("after", r.GetAfter())); err != nil {
+		return nil, err
 	}
 	if r.Limit != nil && page.Limit == 0 {
 		return nil, fault.New(fault.Invalid, "limit must be a whole number from 1")
+	}
+	if r.Around != nil {
+		around, err := placeOf("around", r.GetAround())
+		if err != nil {
+			return nil, err
+		}
+		page.Around = &around
 	}
 	view, err := s.service.History(ctx, who, room, page)
 	if err != nil {
 		return nil, err
 	}
-	answer := &chatv1.ListMessagesResponse{HasMore: view.HasMore}
-	for i := range view.Messages {
-		answer.Messages = append(answer.Messages, messageOf(&view.Messages[i]))
-	}
-	return answer, nil
+	return &chatv1.ListMessagesResponse{Messages: messagesOf(view.Messages), HasMore: view.HasMore, HasNewer: view.Newer}, nil
 }
 
 // ListReaders answers like the ack of message:readers.
@@ -173,18 +175,29 @@ func (s *Server) PostMessage(ctx context.Context, r *chatv1.PostMessageRequest) 
 		return nil, err
 	}
 	user := chat.System
-	if r.GetUserId() != "" {
-		if user, err = chat.ParseUserID(r.GetUserId()); err != nil {
+	if id := cmp.Or(r.GetUserId(), r.GetAsUserId()); id != "" {
+		if user, err = chat.ParseUserID(id); err != nil {
 			return nil, err
 		}
 	}
+	if r.GetUserId() != "" && r.GetAsUserId() != "" && r.GetUserId() != r.GetAsUserId() {
+		return nil, fault.New(fault.Invalid, "userId and asUserId must be the same user")
+	}
+	extras, err := extrasOf(r)
+	if err != nil {
+		return nil, err
+	}
 	o, err := s.service.Post(ctx, user, usecases.Draft{
-		Room: room, Content: r.GetContent(), Type: r.GetType(), ClientMsgID: cmp.Or(r.GetClientMsgId(), caller.IdempotencyKey(ctx)),
+		Room: room, Content: r.GetContent(), Type: r.GetType(), ClientMsgID: cmp.Or(r.GetClientMsgId(), caller.IdempotencyKey(ctx)), Extras: extras,
 	})
 	if err != nil {
 		return nil, err
 	}
-	return &chatv1.PostMessageResponse{Id: o.ID.String(), Seq: o.Seq, CreatedAt: wire.Time(o.CreatedAt)}, nil
+	answer := &chatv1.PostMessageResponse{Id: o.ID.String(), Seq: o.Seq, CreatedAt: wire.Time(o.CreatedAt)}
+	if o.N > 0 {
+		answer.N = &o.N
+	}
+	return answer, nil
 }
 
 // Notify stores a notification and tells the user's sockets.
@@ -390,19 +403,4 @@ func roomOf(r *usecases.RoomSummary) *chatv1.Room {
 		room.LastMessage = messageOf(r.Last)
 	}
 	return room
-}
-
-func messageOf(m *chat.Message) *chatv1.Message {
-	message := &chatv1.Message{
-		Id: m.ID.String(), RoomId: string(m.Room), Seq: m.Seq,
-		Sender:  &chatv1.Sender{Id: string(m.Sender.ID), Name: m.Sender.Name},
-		Content: m.Content, Type: m.Type, CreatedAt: wire.Time(m.CreatedAt),
-	}
-	if m.ClientMsgID != "" {
-		message.ClientMsgId = new(m.ClientMsgID)
-	}
-	if m.Sender.ID == chat.System {
-		message.System = new(true)
-	}
-	return message
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/message"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/rawjson"
@@ -188,6 +189,9 @@ func Anything(args []byte) ([]byte, error) {
 func Data(data []byte) ([]byte, error) {
 	return checkObject(data, maxDataDepth)
 }
+
+// MessageData is Data for a message's.
+func MessageData(data []byte) ([]byte, error) { return checkObject(data, message.MaxDataDepth) }
 
 // checkObject checks that JSON is an object.
 func checkObject(data []byte, depth int) ([]byte, error) {

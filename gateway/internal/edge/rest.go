@@ -34,6 +34,7 @@ func (e *Edge) rest() (http.Handler, error) {
 			{Desc: &authv1.KeyService_ServiceDesc, Conn: e.cfg.Auth},
 			{Desc: &chatv1.ChatService_ServiceDesc, Conn: e.cfg.Chat},
 			{Desc: &chatv1.RoomService_ServiceDesc, Conn: e.cfg.Chat},
+			{Desc: &chatv1.MessageService_ServiceDesc, Conn: e.cfg.Chat},
 			{Desc: &presencev1.PresenceService_ServiceDesc, Conn: e.cfg.Presence},
 			{Desc: &clusterv1.ClusterService_ServiceDesc, Server: e.cfg.Cluster},
 		},

@@ -94,7 +94,30 @@ type Message struct {
 	CreatedAt   string  `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	ClientMsgId *string `protobuf:"bytes,8,opt,name=client_msg_id,json=clientMsgId,proto3,oneof" json:"client_msg_id,omitempty"`
 	// true in messages of the System, which no user wrote; absent in all others.
-	System        *bool `protobuf:"varint,9,opt,name=system,proto3,oneof" json:"system,omitempty"`
+	System *bool `protobuf:"varint,9,opt,name=system,proto3,oneof" json:"system,omitempty"`
+	// Counts the messages of the room.
+	N *uint64 `protobuf:"varint,10,opt,name=n,proto3,oneof" json:"n,omitempty"`
+	// The sequence of the last fact that changed the message; absent = it is as it was sent.
+	Changed *uint64 `protobuf:"varint,11,opt,name=changed,proto3,oneof" json:"changed,omitempty"`
+	// "markdown", or absent: plain.
+	Format *string `protobuf:"bytes,12,opt,name=format,proto3,oneof" json:"format,omitempty"`
+	// An object of at most 8 KiB.
+	Data *structpb.Struct `protobuf:"bytes,13,opt,name=data,proto3,oneof" json:"data,omitempty"`
+	// data as JSON text, which keeps every number as it is written.
+	DataJson []byte `protobuf:"bytes,14,opt,name=data_json,json=dataJson,proto3" json:"data_json,omitempty"`
+	// The message that this one answers.
+	ReplyTo  *MessageReply    `protobuf:"bytes,15,opt,name=reply_to,json=replyTo,proto3,oneof" json:"reply_to,omitempty"`
+	Mentions *MessageMentions `protobuf:"bytes,16,opt,name=mentions,proto3,oneof" json:"mentions,omitempty"`
+	// In the order in which their keys came.
+	Reactions []*MessageReaction `protobuf:"bytes,17,rep,name=reactions,proto3" json:"reactions,omitempty"`
+	// ISO 8601, UTC, milliseconds; absent = it is not pinned.
+	PinnedAt *string `protobuf:"bytes,18,opt,name=pinned_at,json=pinnedAt,proto3,oneof" json:"pinned_at,omitempty"`
+	// ISO 8601, UTC, milliseconds; absent = nobody has edited it.
+	EditedAt *string `protobuf:"bytes,19,opt,name=edited_at,json=editedAt,proto3,oneof" json:"edited_at,omitempty"`
+	// ISO 8601, UTC, milliseconds; of a message that was deleted, whose content is empty.
+	DeletedAt *string `protobuf:"bytes,20,opt,name=deleted_at,json=deletedAt,proto3,oneof" json:"deleted_at,omitempty"`
+	// Who deleted it; system = a backend as itself.
+	DeletedBy     *string `protobuf:"bytes,21,opt,name=deleted_by,json=deletedBy,proto3,oneof" json:"deleted_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -192,6 +215,269 @@ func (x *Message) GetSystem() bool {
 	return false
 }
 
+func (x *Message) GetN() uint64 {
+	if x != nil && x.N != nil {
+		return *x.N
+	}
+	return 0
+}
+
+func (x *Message) GetChanged() uint64 {
+	if x != nil && x.Changed != nil {
+		return *x.Changed
+	}
+	return 0
+}
+
+func (x *Message) GetFormat() string {
+	if x != nil && x.Format != nil {
+		return *x.Format
+	}
+	return ""
+}
+
+func (x *Message) GetData() *structpb.Struct {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Message) GetDataJson() []byte {
+	if x != nil {
+		return x.DataJson
+	}
+	return nil
+}
+
+func (x *Message) GetReplyTo() *MessageReply {
+	if x != nil {
+		return x.ReplyTo
+	}
+	return nil
+}
+
+func (x *Message) GetMentions() *MessageMentions {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *Message) GetReactions() []*MessageReaction {
+	if x != nil {
+		return x.Reactions
+	}
+	return nil
+}
+
+func (x *Message) GetPinnedAt() string {
+	if x != nil && x.PinnedAt != nil {
+		return *x.PinnedAt
+	}
+	return ""
+}
+
+func (x *Message) GetEditedAt() string {
+	if x != nil && x.EditedAt != nil {
+		return *x.EditedAt
+	}
+	return ""
+}
+
+func (x *Message) GetDeletedAt() string {
+	if x != nil && x.DeletedAt != nil {
+		return *x.DeletedAt
+	}
+	return ""
+}
+
+func (x *Message) GetDeletedBy() string {
+	if x != nil && x.DeletedBy != nil {
+		return *x.DeletedBy
+	}
+	return ""
+}
+
+// MessageReply is what a message shows of the one that it answers.
+type MessageReply struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Id     string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Sender *Sender                `protobuf:"bytes,2,opt,name=sender,proto3" json:"sender,omitempty"`
+	// Its first 140 characters as they were then; empty when it was deleted since.
+	Preview       string `protobuf:"bytes,3,opt,name=preview,proto3" json:"preview,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageReply) Reset() {
+	*x = MessageReply{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageReply) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageReply) ProtoMessage() {}
+
+func (x *MessageReply) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageReply.ProtoReflect.Descriptor instead.
+func (*MessageReply) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *MessageReply) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *MessageReply) GetSender() *Sender {
+	if x != nil {
+		return x.Sender
+	}
+	return nil
+}
+
+func (x *MessageReply) GetPreview() string {
+	if x != nil {
+		return x.Preview
+	}
+	return ""
+}
+
+// MessageMentions are whom a message mentions.
+type MessageMentions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 50.
+	Users []string `protobuf:"bytes,1,rep,name=users,proto3" json:"users,omitempty"`
+	// All who are in the room.
+	Room          bool `protobuf:"varint,2,opt,name=room,proto3" json:"room,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageMentions) Reset() {
+	*x = MessageMentions{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageMentions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageMentions) ProtoMessage() {}
+
+func (x *MessageMentions) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageMentions.ProtoReflect.Descriptor instead.
+func (*MessageMentions) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *MessageMentions) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *MessageMentions) GetRoom() bool {
+	if x != nil {
+		return x.Room
+	}
+	return false
+}
+
+// MessageReaction is how many users have reacted with a key.
+type MessageReaction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Key   string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Count uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// true for who asks as a user that has; absent otherwise.
+	Mine          *bool `protobuf:"varint,3,opt,name=mine,proto3,oneof" json:"mine,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageReaction) Reset() {
+	*x = MessageReaction{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageReaction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageReaction) ProtoMessage() {}
+
+func (x *MessageReaction) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageReaction.ProtoReflect.Descriptor instead.
+func (*MessageReaction) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *MessageReaction) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *MessageReaction) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *MessageReaction) GetMine() bool {
+	if x != nil && x.Mine != nil {
+		return *x.Mine
+	}
+	return false
+}
+
 type Room struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -215,7 +501,7 @@ type Room struct {
 
 func (x *Room) Reset() {
 	*x = Room{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[2]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -227,7 +513,7 @@ func (x *Room) String() string {
 func (*Room) ProtoMessage() {}
 
 func (x *Room) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[2]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -240,7 +526,7 @@ func (x *Room) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Room.ProtoReflect.Descriptor instead.
 func (*Room) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{2}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Room) GetRoomId() string {
@@ -329,7 +615,7 @@ type ListRoomsRequest struct {
 
 func (x *ListRoomsRequest) Reset() {
 	*x = ListRoomsRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[3]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -341,7 +627,7 @@ func (x *ListRoomsRequest) String() string {
 func (*ListRoomsRequest) ProtoMessage() {}
 
 func (x *ListRoomsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[3]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -354,7 +640,7 @@ func (x *ListRoomsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomsRequest.ProtoReflect.Descriptor instead.
 func (*ListRoomsRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{3}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListRoomsRequest) GetAfter() string {
@@ -398,7 +684,7 @@ type ListRoomsResponse struct {
 
 func (x *ListRoomsResponse) Reset() {
 	*x = ListRoomsResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[4]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -410,7 +696,7 @@ func (x *ListRoomsResponse) String() string {
 func (*ListRoomsResponse) ProtoMessage() {}
 
 func (x *ListRoomsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[4]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -423,7 +709,7 @@ func (x *ListRoomsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoomsResponse.ProtoReflect.Descriptor instead.
 func (*ListRoomsResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{4}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListRoomsResponse) GetRooms() []*Room {
@@ -456,6 +742,8 @@ type ListMessagesRequest struct {
 	After *uint64 `protobuf:"varint,3,opt,name=after,proto3,oneof" json:"after,omitempty"`
 	// 1 to 100, default 50.
 	Limit *uint32 `protobuf:"varint,4,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	// The sequence or the id of a message: half of the page up to it, half behind it. Goes without before and after.
+	Around *string `protobuf:"bytes,5,opt,name=around,proto3,oneof" json:"around,omitempty"`
 	// The user who asks, for backends; empty = the backend itself.
 	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -464,7 +752,7 @@ type ListMessagesRequest struct {
 
 func (x *ListMessagesRequest) Reset() {
 	*x = ListMessagesRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[5]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -476,7 +764,7 @@ func (x *ListMessagesRequest) String() string {
 func (*ListMessagesRequest) ProtoMessage() {}
 
 func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[5]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -489,7 +777,7 @@ func (x *ListMessagesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesRequest.ProtoReflect.Descriptor instead.
 func (*ListMessagesRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{5}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListMessagesRequest) GetRoomId() string {
@@ -520,6 +808,13 @@ func (x *ListMessagesRequest) GetLimit() uint32 {
 	return 0
 }
 
+func (x *ListMessagesRequest) GetAround() string {
+	if x != nil && x.Around != nil {
+		return *x.Around
+	}
+	return ""
+}
+
 func (x *ListMessagesRequest) GetAsUserId() string {
 	if x != nil {
 		return x.AsUserId
@@ -528,16 +823,19 @@ func (x *ListMessagesRequest) GetAsUserId() string {
 }
 
 type ListMessagesResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Messages      []*Message             `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
-	HasMore       bool                   `protobuf:"varint,2,opt,name=has_more,json=hasMore,proto3" json:"has_more,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Messages []*Message             `protobuf:"bytes,1,rep,name=messages,proto3" json:"messages,omitempty"`
+	// There are more in the direction of the page; with around, older ones.
+	HasMore bool `protobuf:"varint,2,opt,name=has_more,json=hasMore,proto3" json:"has_more,omitempty"`
+	// With around: there are newer ones.
+	HasNewer      *bool `protobuf:"varint,3,opt,name=has_newer,json=hasNewer,proto3,oneof" json:"has_newer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ListMessagesResponse) Reset() {
 	*x = ListMessagesResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[6]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -549,7 +847,7 @@ func (x *ListMessagesResponse) String() string {
 func (*ListMessagesResponse) ProtoMessage() {}
 
 func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[6]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -562,7 +860,7 @@ func (x *ListMessagesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMessagesResponse.ProtoReflect.Descriptor instead.
 func (*ListMessagesResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{6}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListMessagesResponse) GetMessages() []*Message {
@@ -575,6 +873,13 @@ func (x *ListMessagesResponse) GetMessages() []*Message {
 func (x *ListMessagesResponse) GetHasMore() bool {
 	if x != nil {
 		return x.HasMore
+	}
+	return false
+}
+
+func (x *ListMessagesResponse) GetHasNewer() bool {
+	if x != nil && x.HasNewer != nil {
+		return *x.HasNewer
 	}
 	return false
 }
@@ -596,7 +901,7 @@ type ListReadersRequest struct {
 
 func (x *ListReadersRequest) Reset() {
 	*x = ListReadersRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[7]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +913,7 @@ func (x *ListReadersRequest) String() string {
 func (*ListReadersRequest) ProtoMessage() {}
 
 func (x *ListReadersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[7]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +926,7 @@ func (x *ListReadersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReadersRequest.ProtoReflect.Descriptor instead.
 func (*ListReadersRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{7}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListReadersRequest) GetRoomId() string {
@@ -670,7 +975,7 @@ type Reader struct {
 
 func (x *Reader) Reset() {
 	*x = Reader{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[8]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -682,7 +987,7 @@ func (x *Reader) String() string {
 func (*Reader) ProtoMessage() {}
 
 func (x *Reader) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[8]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -695,7 +1000,7 @@ func (x *Reader) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reader.ProtoReflect.Descriptor instead.
 func (*Reader) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{8}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Reader) GetUserId() string {
@@ -725,7 +1030,7 @@ type ListReadersResponse struct {
 
 func (x *ListReadersResponse) Reset() {
 	*x = ListReadersResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[9]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -737,7 +1042,7 @@ func (x *ListReadersResponse) String() string {
 func (*ListReadersResponse) ProtoMessage() {}
 
 func (x *ListReadersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[9]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -750,7 +1055,7 @@ func (x *ListReadersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListReadersResponse.ProtoReflect.Descriptor instead.
 func (*ListReadersResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{9}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ListReadersResponse) GetReaders() []*Reader {
@@ -778,17 +1083,28 @@ type PostMessageRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
 	// The user to post as; empty = the system.
-	UserId        string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	Content       string `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
-	Type          string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
-	ClientMsgId   string `protobuf:"bytes,5,opt,name=client_msg_id,json=clientMsgId,proto3" json:"client_msg_id,omitempty"`
+	UserId      string `protobuf:"bytes,2,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Content     string `protobuf:"bytes,3,opt,name=content,proto3" json:"content,omitempty"`
+	Type        string `protobuf:"bytes,4,opt,name=type,proto3" json:"type,omitempty"`
+	ClientMsgId string `protobuf:"bytes,5,opt,name=client_msg_id,json=clientMsgId,proto3" json:"client_msg_id,omitempty"`
+	// plain, which is the default, or markdown.
+	Format string `protobuf:"bytes,6,opt,name=format,proto3" json:"format,omitempty"`
+	// An object of at most 8 KiB and 8 levels.
+	Data *structpb.Struct `protobuf:"bytes,7,opt,name=data,proto3" json:"data,omitempty"`
+	// data as JSON text, which keeps every number as it is written. It stands in place of data.
+	DataJson []byte `protobuf:"bytes,8,opt,name=data_json,json=dataJson,proto3" json:"data_json,omitempty"`
+	// The id of the message of the room that this one answers; empty = none. Faults: not_found, reason reply_gone.
+	ReplyTo  string           `protobuf:"bytes,9,opt,name=reply_to,json=replyTo,proto3" json:"reply_to,omitempty"`
+	Mentions *MessageMentions `protobuf:"bytes,10,opt,name=mentions,proto3" json:"mentions,omitempty"`
+	// The same as user_id, by the name that other calls give it.
+	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PostMessageRequest) Reset() {
 	*x = PostMessageRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[10]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -800,7 +1116,7 @@ func (x *PostMessageRequest) String() string {
 func (*PostMessageRequest) ProtoMessage() {}
 
 func (x *PostMessageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[10]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -813,7 +1129,7 @@ func (x *PostMessageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostMessageRequest.ProtoReflect.Descriptor instead.
 func (*PostMessageRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{10}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PostMessageRequest) GetRoomId() string {
@@ -851,18 +1167,62 @@ func (x *PostMessageRequest) GetClientMsgId() string {
 	return ""
 }
 
+func (x *PostMessageRequest) GetFormat() string {
+	if x != nil {
+		return x.Format
+	}
+	return ""
+}
+
+func (x *PostMessageRequest) GetData() *structpb.Struct {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *PostMessageRequest) GetDataJson() []byte {
+	if x != nil {
+		return x.DataJson
+	}
+	return nil
+}
+
+func (x *PostMessageRequest) GetReplyTo() string {
+	if x != nil {
+		return x.ReplyTo
+	}
+	return ""
+}
+
+func (x *PostMessageRequest) GetMentions() *MessageMentions {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *PostMessageRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
+}
+
 type PostMessageResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
-	Seq           uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
-	CreatedAt     string                 `protobuf:"bytes,3,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Id        string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Seq       uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	CreatedAt string                 `protobuf:"bytes,3,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// Counts the messages of the room.
+	N             *uint64 `protobuf:"varint,4,opt,name=n,proto3,oneof" json:"n,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PostMessageResponse) Reset() {
 	*x = PostMessageResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[11]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +1234,7 @@ func (x *PostMessageResponse) String() string {
 func (*PostMessageResponse) ProtoMessage() {}
 
 func (x *PostMessageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[11]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +1247,7 @@ func (x *PostMessageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PostMessageResponse.ProtoReflect.Descriptor instead.
 func (*PostMessageResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{11}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *PostMessageResponse) GetId() string {
@@ -911,6 +1271,13 @@ func (x *PostMessageResponse) GetCreatedAt() string {
 	return ""
 }
 
+func (x *PostMessageResponse) GetN() uint64 {
+	if x != nil && x.N != nil {
+		return *x.N
+	}
+	return 0
+}
+
 type NotifyRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
@@ -929,7 +1296,7 @@ type NotifyRequest struct {
 
 func (x *NotifyRequest) Reset() {
 	*x = NotifyRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[12]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -941,7 +1308,7 @@ func (x *NotifyRequest) String() string {
 func (*NotifyRequest) ProtoMessage() {}
 
 func (x *NotifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[12]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -954,7 +1321,7 @@ func (x *NotifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyRequest.ProtoReflect.Descriptor instead.
 func (*NotifyRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{12}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *NotifyRequest) GetUserId() string {
@@ -1015,7 +1382,7 @@ type NotifyResponse struct {
 
 func (x *NotifyResponse) Reset() {
 	*x = NotifyResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[13]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1027,7 +1394,7 @@ func (x *NotifyResponse) String() string {
 func (*NotifyResponse) ProtoMessage() {}
 
 func (x *NotifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[13]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1040,7 +1407,7 @@ func (x *NotifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NotifyResponse.ProtoReflect.Descriptor instead.
 func (*NotifyResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{13}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *NotifyResponse) GetId() string {
@@ -1060,7 +1427,7 @@ type JoinRoomRequest struct {
 
 func (x *JoinRoomRequest) Reset() {
 	*x = JoinRoomRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[14]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1072,7 +1439,7 @@ func (x *JoinRoomRequest) String() string {
 func (*JoinRoomRequest) ProtoMessage() {}
 
 func (x *JoinRoomRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[14]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1085,7 +1452,7 @@ func (x *JoinRoomRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRoomRequest.ProtoReflect.Descriptor instead.
 func (*JoinRoomRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{14}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *JoinRoomRequest) GetEvent() *v1.ClientEvent {
@@ -1110,7 +1477,7 @@ type JoinRoomResponse struct {
 
 func (x *JoinRoomResponse) Reset() {
 	*x = JoinRoomResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[15]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1489,7 @@ func (x *JoinRoomResponse) String() string {
 func (*JoinRoomResponse) ProtoMessage() {}
 
 func (x *JoinRoomResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[15]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1502,7 @@ func (x *JoinRoomResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinRoomResponse.ProtoReflect.Descriptor instead.
 func (*JoinRoomResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{15}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *JoinRoomResponse) GetRoomId() string {
@@ -1182,7 +1549,7 @@ type ReadRoomEventsRequest struct {
 
 func (x *ReadRoomEventsRequest) Reset() {
 	*x = ReadRoomEventsRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[16]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1194,7 +1561,7 @@ func (x *ReadRoomEventsRequest) String() string {
 func (*ReadRoomEventsRequest) ProtoMessage() {}
 
 func (x *ReadRoomEventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[16]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1207,7 +1574,7 @@ func (x *ReadRoomEventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRoomEventsRequest.ProtoReflect.Descriptor instead.
 func (*ReadRoomEventsRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{16}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ReadRoomEventsRequest) GetRoomId() string {
@@ -1257,7 +1624,7 @@ type ReadRoomEventsResponse struct {
 
 func (x *ReadRoomEventsResponse) Reset() {
 	*x = ReadRoomEventsResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[17]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1269,7 +1636,7 @@ func (x *ReadRoomEventsResponse) String() string {
 func (*ReadRoomEventsResponse) ProtoMessage() {}
 
 func (x *ReadRoomEventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[17]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1282,7 +1649,7 @@ func (x *ReadRoomEventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReadRoomEventsResponse.ProtoReflect.Descriptor instead.
 func (*ReadRoomEventsResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{17}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ReadRoomEventsResponse) GetEvents() []*v1.RoomEvent {
@@ -1315,7 +1682,7 @@ type GetHeadsRequest struct {
 
 func (x *GetHeadsRequest) Reset() {
 	*x = GetHeadsRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[18]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1327,7 +1694,7 @@ func (x *GetHeadsRequest) String() string {
 func (*GetHeadsRequest) ProtoMessage() {}
 
 func (x *GetHeadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[18]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1340,7 +1707,7 @@ func (x *GetHeadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHeadsRequest.ProtoReflect.Descriptor instead.
 func (*GetHeadsRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{18}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *GetHeadsRequest) GetRoomIds() []string {
@@ -1385,7 +1752,7 @@ type GetHeadsResponse struct {
 
 func (x *GetHeadsResponse) Reset() {
 	*x = GetHeadsResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[19]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1764,7 @@ func (x *GetHeadsResponse) String() string {
 func (*GetHeadsResponse) ProtoMessage() {}
 
 func (x *GetHeadsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[19]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1777,7 @@ func (x *GetHeadsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHeadsResponse.ProtoReflect.Descriptor instead.
 func (*GetHeadsResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{19}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *GetHeadsResponse) GetHeads() map[string]uint64 {
@@ -1444,7 +1811,7 @@ type ListLogHeadsRequest struct {
 
 func (x *ListLogHeadsRequest) Reset() {
 	*x = ListLogHeadsRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[20]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1823,7 @@ func (x *ListLogHeadsRequest) String() string {
 func (*ListLogHeadsRequest) ProtoMessage() {}
 
 func (x *ListLogHeadsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[20]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1836,7 @@ func (x *ListLogHeadsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLogHeadsRequest.ProtoReflect.Descriptor instead.
 func (*ListLogHeadsRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{20}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListLogHeadsRequest) GetSince() *timestamppb.Timestamp {
@@ -1493,7 +1860,7 @@ type ListLogHeadsResponse struct {
 
 func (x *ListLogHeadsResponse) Reset() {
 	*x = ListLogHeadsResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[21]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1505,7 +1872,7 @@ func (x *ListLogHeadsResponse) String() string {
 func (*ListLogHeadsResponse) ProtoMessage() {}
 
 func (x *ListLogHeadsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[21]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1518,7 +1885,7 @@ func (x *ListLogHeadsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListLogHeadsResponse.ProtoReflect.Descriptor instead.
 func (*ListLogHeadsResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{21}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListLogHeadsResponse) GetHeads() map[string]uint64 {
@@ -1555,7 +1922,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[22]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1567,7 +1934,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[22]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1580,7 +1947,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{22}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListMembersRequest) GetRoomId() string {
@@ -1613,7 +1980,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[23]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1992,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[23]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +2005,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{23}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListMembersResponse) GetUserIds() []string {
@@ -1661,7 +2028,7 @@ type ListRoommatesRequest struct {
 
 func (x *ListRoommatesRequest) Reset() {
 	*x = ListRoommatesRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[24]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +2040,7 @@ func (x *ListRoommatesRequest) String() string {
 func (*ListRoommatesRequest) ProtoMessage() {}
 
 func (x *ListRoommatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[24]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +2053,7 @@ func (x *ListRoommatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoommatesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoommatesRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{24}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListRoommatesRequest) GetUserId() string {
@@ -1719,7 +2086,7 @@ type ListRoommatesResponse struct {
 
 func (x *ListRoommatesResponse) Reset() {
 	*x = ListRoommatesResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[25]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1731,7 +2098,7 @@ func (x *ListRoommatesResponse) String() string {
 func (*ListRoommatesResponse) ProtoMessage() {}
 
 func (x *ListRoommatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[25]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1744,7 +2111,7 @@ func (x *ListRoommatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoommatesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoommatesResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{25}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListRoommatesResponse) GetUserIds() []string {
@@ -1763,7 +2130,7 @@ type GetNotificationHeadRequest struct {
 
 func (x *GetNotificationHeadRequest) Reset() {
 	*x = GetNotificationHeadRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[26]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1775,7 +2142,7 @@ func (x *GetNotificationHeadRequest) String() string {
 func (*GetNotificationHeadRequest) ProtoMessage() {}
 
 func (x *GetNotificationHeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[26]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1788,7 +2155,7 @@ func (x *GetNotificationHeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNotificationHeadRequest.ProtoReflect.Descriptor instead.
 func (*GetNotificationHeadRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{26}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *GetNotificationHeadRequest) GetUserId() string {
@@ -1808,7 +2175,7 @@ type GetNotificationHeadResponse struct {
 
 func (x *GetNotificationHeadResponse) Reset() {
 	*x = GetNotificationHeadResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[27]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1820,7 +2187,7 @@ func (x *GetNotificationHeadResponse) String() string {
 func (*GetNotificationHeadResponse) ProtoMessage() {}
 
 func (x *GetNotificationHeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[27]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1833,7 +2200,7 @@ func (x *GetNotificationHeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNotificationHeadResponse.ProtoReflect.Descriptor instead.
 func (*GetNotificationHeadResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{27}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *GetNotificationHeadResponse) GetCreatedAt() *timestamppb.Timestamp {
@@ -1850,7 +2217,7 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x1bstarling/chat/v1/chat.proto\x12\x10starling.chat.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1cstarling/chat/v1/rooms.proto\x1a\x1dstarling/event/v1/event.proto\",\n" +
 	"\x06Sender\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04name\x18\x02 \x01(\tR\x04name\"\xa6\x02\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x8f\a\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x17\n" +
 	"\aroom_id\x18\x02 \x01(\tR\x06roomId\x12\x10\n" +
@@ -1861,9 +2228,50 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\a \x01(\tR\tcreatedAt\x12'\n" +
 	"\rclient_msg_id\x18\b \x01(\tH\x00R\vclientMsgId\x88\x01\x01\x12\x1b\n" +
-	"\x06system\x18\t \x01(\bH\x01R\x06system\x88\x01\x01B\x10\n" +
+	"\x06system\x18\t \x01(\bH\x01R\x06system\x88\x01\x01\x12\x11\n" +
+	"\x01n\x18\n" +
+	" \x01(\x04H\x02R\x01n\x88\x01\x01\x12\x1d\n" +
+	"\achanged\x18\v \x01(\x04H\x03R\achanged\x88\x01\x01\x12\x1b\n" +
+	"\x06format\x18\f \x01(\tH\x04R\x06format\x88\x01\x01\x120\n" +
+	"\x04data\x18\r \x01(\v2\x17.google.protobuf.StructH\x05R\x04data\x88\x01\x01\x12\x1b\n" +
+	"\tdata_json\x18\x0e \x01(\fR\bdataJson\x12>\n" +
+	"\breply_to\x18\x0f \x01(\v2\x1e.starling.chat.v1.MessageReplyH\x06R\areplyTo\x88\x01\x01\x12B\n" +
+	"\bmentions\x18\x10 \x01(\v2!.starling.chat.v1.MessageMentionsH\aR\bmentions\x88\x01\x01\x12?\n" +
+	"\treactions\x18\x11 \x03(\v2!.starling.chat.v1.MessageReactionR\treactions\x12 \n" +
+	"\tpinned_at\x18\x12 \x01(\tH\bR\bpinnedAt\x88\x01\x01\x12 \n" +
+	"\tedited_at\x18\x13 \x01(\tH\tR\beditedAt\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"deleted_at\x18\x14 \x01(\tH\n" +
+	"R\tdeletedAt\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"deleted_by\x18\x15 \x01(\tH\vR\tdeletedBy\x88\x01\x01B\x10\n" +
 	"\x0e_client_msg_idB\t\n" +
-	"\a_system\"\xad\x03\n" +
+	"\a_systemB\x04\n" +
+	"\x02_nB\n" +
+	"\n" +
+	"\b_changedB\t\n" +
+	"\a_formatB\a\n" +
+	"\x05_dataB\v\n" +
+	"\t_reply_toB\v\n" +
+	"\t_mentionsB\f\n" +
+	"\n" +
+	"_pinned_atB\f\n" +
+	"\n" +
+	"_edited_atB\r\n" +
+	"\v_deleted_atB\r\n" +
+	"\v_deleted_by\"j\n" +
+	"\fMessageReply\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x120\n" +
+	"\x06sender\x18\x02 \x01(\v2\x18.starling.chat.v1.SenderR\x06sender\x12\x18\n" +
+	"\apreview\x18\x03 \x01(\tR\apreview\";\n" +
+	"\x0fMessageMentions\x12\x14\n" +
+	"\x05users\x18\x01 \x03(\tR\x05users\x12\x12\n" +
+	"\x04room\x18\x02 \x01(\bR\x04room\"[\n" +
+	"\x0fMessageReaction\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\x12\x17\n" +
+	"\x04mine\x18\x03 \x01(\bH\x00R\x04mine\x88\x01\x01B\a\n" +
+	"\x05_mine\"\xad\x03\n" +
 	"\x04Room\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -1894,20 +2302,25 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x04next\x18\x02 \x01(\tH\x00R\x04next\x88\x01\x01\x12\x17\n" +
 	"\x04useq\x18\x03 \x01(\x04H\x01R\x04useq\x88\x01\x01B\a\n" +
 	"\x05_nextB\a\n" +
-	"\x05_useq\"\xbe\x01\n" +
+	"\x05_useq\"\xe6\x01\n" +
 	"\x13ListMessagesRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1b\n" +
 	"\x06before\x18\x02 \x01(\x04H\x00R\x06before\x88\x01\x01\x12\x19\n" +
 	"\x05after\x18\x03 \x01(\x04H\x01R\x05after\x88\x01\x01\x12\x19\n" +
-	"\x05limit\x18\x04 \x01(\rH\x02R\x05limit\x88\x01\x01\x12\x1c\n" +
+	"\x05limit\x18\x04 \x01(\rH\x02R\x05limit\x88\x01\x01\x12\x1b\n" +
+	"\x06around\x18\x05 \x01(\tH\x03R\x06around\x88\x01\x01\x12\x1c\n" +
 	"\n" +
 	"as_user_id\x18\x0f \x01(\tR\basUserIdB\t\n" +
 	"\a_beforeB\b\n" +
 	"\x06_afterB\b\n" +
-	"\x06_limit\"h\n" +
+	"\x06_limitB\t\n" +
+	"\a_around\"\x98\x01\n" +
 	"\x14ListMessagesResponse\x125\n" +
 	"\bmessages\x18\x01 \x03(\v2\x19.starling.chat.v1.MessageR\bmessages\x12\x19\n" +
-	"\bhas_more\x18\x02 \x01(\bR\ahasMore\"\xc8\x01\n" +
+	"\bhas_more\x18\x02 \x01(\bR\ahasMore\x12 \n" +
+	"\thas_newer\x18\x03 \x01(\bH\x00R\bhasNewer\x88\x01\x01B\f\n" +
+	"\n" +
+	"_has_newer\"\xc8\x01\n" +
 	"\x12ListReadersRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\"\n" +
 	"\n" +
@@ -1926,18 +2339,28 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\areaders\x18\x01 \x03(\v2\x18.starling.chat.v1.ReaderR\areaders\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x17\n" +
 	"\x04next\x18\x03 \x01(\tH\x00R\x04next\x88\x01\x01B\a\n" +
-	"\x05_next\"\x98\x01\n" +
+	"\x05_next\"\xf2\x02\n" +
 	"\x12PostMessageRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x12\x18\n" +
 	"\acontent\x18\x03 \x01(\tR\acontent\x12\x12\n" +
 	"\x04type\x18\x04 \x01(\tR\x04type\x12\"\n" +
-	"\rclient_msg_id\x18\x05 \x01(\tR\vclientMsgId\"V\n" +
+	"\rclient_msg_id\x18\x05 \x01(\tR\vclientMsgId\x12\x16\n" +
+	"\x06format\x18\x06 \x01(\tR\x06format\x12+\n" +
+	"\x04data\x18\a \x01(\v2\x17.google.protobuf.StructR\x04data\x12\x1b\n" +
+	"\tdata_json\x18\b \x01(\fR\bdataJson\x12\x19\n" +
+	"\breply_to\x18\t \x01(\tR\areplyTo\x12=\n" +
+	"\bmentions\x18\n" +
+	" \x01(\v2!.starling.chat.v1.MessageMentionsR\bmentions\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserId\"o\n" +
 	"\x13PostMessageResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
 	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1d\n" +
 	"\n" +
-	"created_at\x18\x03 \x01(\tR\tcreatedAt\"\xd9\x01\n" +
+	"created_at\x18\x03 \x01(\tR\tcreatedAt\x12\x11\n" +
+	"\x01n\x18\x04 \x01(\x04H\x00R\x01n\x88\x01\x01B\x04\n" +
+	"\x02_n\"\xd9\x01\n" +
 	"\rNotifyRequest\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x14\n" +
@@ -2033,99 +2456,109 @@ func file_starling_chat_v1_chat_proto_rawDescGZIP() []byte {
 	return file_starling_chat_v1_chat_proto_rawDescData
 }
 
-var file_starling_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_starling_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_starling_chat_v1_chat_proto_goTypes = []any{
 	(*Sender)(nil),                      // 0: starling.chat.v1.Sender
 	(*Message)(nil),                     // 1: starling.chat.v1.Message
-	(*Room)(nil),                        // 2: starling.chat.v1.Room
-	(*ListRoomsRequest)(nil),            // 3: starling.chat.v1.ListRoomsRequest
-	(*ListRoomsResponse)(nil),           // 4: starling.chat.v1.ListRoomsResponse
-	(*ListMessagesRequest)(nil),         // 5: starling.chat.v1.ListMessagesRequest
-	(*ListMessagesResponse)(nil),        // 6: starling.chat.v1.ListMessagesResponse
-	(*ListReadersRequest)(nil),          // 7: starling.chat.v1.ListReadersRequest
-	(*Reader)(nil),                      // 8: starling.chat.v1.Reader
-	(*ListReadersResponse)(nil),         // 9: starling.chat.v1.ListReadersResponse
-	(*PostMessageRequest)(nil),          // 10: starling.chat.v1.PostMessageRequest
-	(*PostMessageResponse)(nil),         // 11: starling.chat.v1.PostMessageResponse
-	(*NotifyRequest)(nil),               // 12: starling.chat.v1.NotifyRequest
-	(*NotifyResponse)(nil),              // 13: starling.chat.v1.NotifyResponse
-	(*JoinRoomRequest)(nil),             // 14: starling.chat.v1.JoinRoomRequest
-	(*JoinRoomResponse)(nil),            // 15: starling.chat.v1.JoinRoomResponse
-	(*ReadRoomEventsRequest)(nil),       // 16: starling.chat.v1.ReadRoomEventsRequest
-	(*ReadRoomEventsResponse)(nil),      // 17: starling.chat.v1.ReadRoomEventsResponse
-	(*GetHeadsRequest)(nil),             // 18: starling.chat.v1.GetHeadsRequest
-	(*GetHeadsResponse)(nil),            // 19: starling.chat.v1.GetHeadsResponse
-	(*ListLogHeadsRequest)(nil),         // 20: starling.chat.v1.ListLogHeadsRequest
-	(*ListLogHeadsResponse)(nil),        // 21: starling.chat.v1.ListLogHeadsResponse
-	(*ListMembersRequest)(nil),          // 22: starling.chat.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),         // 23: starling.chat.v1.ListMembersResponse
-	(*ListRoommatesRequest)(nil),        // 24: starling.chat.v1.ListRoommatesRequest
-	(*ListRoommatesResponse)(nil),       // 25: starling.chat.v1.ListRoommatesResponse
-	(*GetNotificationHeadRequest)(nil),  // 26: starling.chat.v1.GetNotificationHeadRequest
-	(*GetNotificationHeadResponse)(nil), // 27: starling.chat.v1.GetNotificationHeadResponse
-	nil,                                 // 28: starling.chat.v1.GetHeadsResponse.HeadsEntry
-	nil,                                 // 29: starling.chat.v1.ListLogHeadsResponse.HeadsEntry
-	(*RoomInfo)(nil),                    // 30: starling.chat.v1.RoomInfo
-	(*RoomMarker)(nil),                  // 31: starling.chat.v1.RoomMarker
-	(*RoomPrefs)(nil),                   // 32: starling.chat.v1.RoomPrefs
+	(*MessageReply)(nil),                // 2: starling.chat.v1.MessageReply
+	(*MessageMentions)(nil),             // 3: starling.chat.v1.MessageMentions
+	(*MessageReaction)(nil),             // 4: starling.chat.v1.MessageReaction
+	(*Room)(nil),                        // 5: starling.chat.v1.Room
+	(*ListRoomsRequest)(nil),            // 6: starling.chat.v1.ListRoomsRequest
+	(*ListRoomsResponse)(nil),           // 7: starling.chat.v1.ListRoomsResponse
+	(*ListMessagesRequest)(nil),         // 8: starling.chat.v1.ListMessagesRequest
+	(*ListMessagesResponse)(nil),        // 9: starling.chat.v1.ListMessagesResponse
+	(*ListReadersRequest)(nil),          // 10: starling.chat.v1.ListReadersRequest
+	(*Reader)(nil),                      // 11: starling.chat.v1.Reader
+	(*ListReadersResponse)(nil),         // 12: starling.chat.v1.ListReadersResponse
+	(*PostMessageRequest)(nil),          // 13: starling.chat.v1.PostMessageRequest
+	(*PostMessageResponse)(nil),         // 14: starling.chat.v1.PostMessageResponse
+	(*NotifyRequest)(nil),               // 15: starling.chat.v1.NotifyRequest
+	(*NotifyResponse)(nil),              // 16: starling.chat.v1.NotifyResponse
+	(*JoinRoomRequest)(nil),             // 17: starling.chat.v1.JoinRoomRequest
+	(*JoinRoomResponse)(nil),            // 18: starling.chat.v1.JoinRoomResponse
+	(*ReadRoomEventsRequest)(nil),       // 19: starling.chat.v1.ReadRoomEventsRequest
+	(*ReadRoomEventsResponse)(nil),      // 20: starling.chat.v1.ReadRoomEventsResponse
+	(*GetHeadsRequest)(nil),             // 21: starling.chat.v1.GetHeadsRequest
+	(*GetHeadsResponse)(nil),            // 22: starling.chat.v1.GetHeadsResponse
+	(*ListLogHeadsRequest)(nil),         // 23: starling.chat.v1.ListLogHeadsRequest
+	(*ListLogHeadsResponse)(nil),        // 24: starling.chat.v1.ListLogHeadsResponse
+	(*ListMembersRequest)(nil),          // 25: starling.chat.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),         // 26: starling.chat.v1.ListMembersResponse
+	(*ListRoommatesRequest)(nil),        // 27: starling.chat.v1.ListRoommatesRequest
+	(*ListRoommatesResponse)(nil),       // 28: starling.chat.v1.ListRoommatesResponse
+	(*GetNotificationHeadRequest)(nil),  // 29: starling.chat.v1.GetNotificationHeadRequest
+	(*GetNotificationHeadResponse)(nil), // 30: starling.chat.v1.GetNotificationHeadResponse
+	nil,                                 // 31: starling.chat.v1.GetHeadsResponse.HeadsEntry
+	nil,                                 // 32: starling.chat.v1.ListLogHeadsResponse.HeadsEntry
 	(*structpb.Struct)(nil),             // 33: google.protobuf.Struct
-	(*v1.ClientEvent)(nil),              // 34: starling.event.v1.ClientEvent
-	(*v1.Emit)(nil),                     // 35: starling.event.v1.Emit
-	(*timestamppb.Timestamp)(nil),       // 36: google.protobuf.Timestamp
-	(*v1.RoomEvent)(nil),                // 37: starling.event.v1.RoomEvent
-	(*v1.RoomGrant)(nil),                // 38: starling.event.v1.RoomGrant
+	(*RoomInfo)(nil),                    // 34: starling.chat.v1.RoomInfo
+	(*RoomMarker)(nil),                  // 35: starling.chat.v1.RoomMarker
+	(*RoomPrefs)(nil),                   // 36: starling.chat.v1.RoomPrefs
+	(*v1.ClientEvent)(nil),              // 37: starling.event.v1.ClientEvent
+	(*v1.Emit)(nil),                     // 38: starling.event.v1.Emit
+	(*timestamppb.Timestamp)(nil),       // 39: google.protobuf.Timestamp
+	(*v1.RoomEvent)(nil),                // 40: starling.event.v1.RoomEvent
+	(*v1.RoomGrant)(nil),                // 41: starling.event.v1.RoomGrant
 }
 var file_starling_chat_v1_chat_proto_depIdxs = []int32{
 	0,  // 0: starling.chat.v1.Message.sender:type_name -> starling.chat.v1.Sender
-	1,  // 1: starling.chat.v1.Room.last_message:type_name -> starling.chat.v1.Message
-	30, // 2: starling.chat.v1.Room.room:type_name -> starling.chat.v1.RoomInfo
-	31, // 3: starling.chat.v1.Room.marker:type_name -> starling.chat.v1.RoomMarker
-	32, // 4: starling.chat.v1.Room.prefs:type_name -> starling.chat.v1.RoomPrefs
-	2,  // 5: starling.chat.v1.ListRoomsResponse.rooms:type_name -> starling.chat.v1.Room
-	1,  // 6: starling.chat.v1.ListMessagesResponse.messages:type_name -> starling.chat.v1.Message
-	8,  // 7: starling.chat.v1.ListReadersResponse.readers:type_name -> starling.chat.v1.Reader
-	33, // 8: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
-	34, // 9: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
-	35, // 10: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
-	36, // 11: starling.chat.v1.ReadRoomEventsRequest.stored_after:type_name -> google.protobuf.Timestamp
-	37, // 12: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
-	38, // 13: starling.chat.v1.GetHeadsRequest.grants:type_name -> starling.event.v1.RoomGrant
-	28, // 14: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
-	36, // 15: starling.chat.v1.ListLogHeadsRequest.since:type_name -> google.protobuf.Timestamp
-	29, // 16: starling.chat.v1.ListLogHeadsResponse.heads:type_name -> starling.chat.v1.ListLogHeadsResponse.HeadsEntry
-	36, // 17: starling.chat.v1.ListLogHeadsResponse.until:type_name -> google.protobuf.Timestamp
-	38, // 18: starling.chat.v1.ListMembersRequest.grants:type_name -> starling.event.v1.RoomGrant
-	38, // 19: starling.chat.v1.ListRoommatesRequest.grants:type_name -> starling.event.v1.RoomGrant
-	36, // 20: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
-	3,  // 21: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
-	5,  // 22: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
-	7,  // 23: starling.chat.v1.ChatService.ListReaders:input_type -> starling.chat.v1.ListReadersRequest
-	10, // 24: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
-	12, // 25: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
-	14, // 26: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
-	16, // 27: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
-	18, // 28: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
-	20, // 29: starling.chat.v1.ChatService.ListLogHeads:input_type -> starling.chat.v1.ListLogHeadsRequest
-	26, // 30: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
-	22, // 31: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
-	24, // 32: starling.chat.v1.ChatService.ListRoommates:input_type -> starling.chat.v1.ListRoommatesRequest
-	4,  // 33: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
-	6,  // 34: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
-	9,  // 35: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
-	11, // 36: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
-	13, // 37: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
-	15, // 38: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
-	17, // 39: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
-	19, // 40: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
-	21, // 41: starling.chat.v1.ChatService.ListLogHeads:output_type -> starling.chat.v1.ListLogHeadsResponse
-	27, // 42: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
-	23, // 43: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
-	25, // 44: starling.chat.v1.ChatService.ListRoommates:output_type -> starling.chat.v1.ListRoommatesResponse
-	33, // [33:45] is the sub-list for method output_type
-	21, // [21:33] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	33, // 1: starling.chat.v1.Message.data:type_name -> google.protobuf.Struct
+	2,  // 2: starling.chat.v1.Message.reply_to:type_name -> starling.chat.v1.MessageReply
+	3,  // 3: starling.chat.v1.Message.mentions:type_name -> starling.chat.v1.MessageMentions
+	4,  // 4: starling.chat.v1.Message.reactions:type_name -> starling.chat.v1.MessageReaction
+	0,  // 5: starling.chat.v1.MessageReply.sender:type_name -> starling.chat.v1.Sender
+	1,  // 6: starling.chat.v1.Room.last_message:type_name -> starling.chat.v1.Message
+	34, // 7: starling.chat.v1.Room.room:type_name -> starling.chat.v1.RoomInfo
+	35, // 8: starling.chat.v1.Room.marker:type_name -> starling.chat.v1.RoomMarker
+	36, // 9: starling.chat.v1.Room.prefs:type_name -> starling.chat.v1.RoomPrefs
+	5,  // 10: starling.chat.v1.ListRoomsResponse.rooms:type_name -> starling.chat.v1.Room
+	1,  // 11: starling.chat.v1.ListMessagesResponse.messages:type_name -> starling.chat.v1.Message
+	11, // 12: starling.chat.v1.ListReadersResponse.readers:type_name -> starling.chat.v1.Reader
+	33, // 13: starling.chat.v1.PostMessageRequest.data:type_name -> google.protobuf.Struct
+	3,  // 14: starling.chat.v1.PostMessageRequest.mentions:type_name -> starling.chat.v1.MessageMentions
+	33, // 15: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
+	37, // 16: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
+	38, // 17: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
+	39, // 18: starling.chat.v1.ReadRoomEventsRequest.stored_after:type_name -> google.protobuf.Timestamp
+	40, // 19: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
+	41, // 20: starling.chat.v1.GetHeadsRequest.grants:type_name -> starling.event.v1.RoomGrant
+	31, // 21: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
+	39, // 22: starling.chat.v1.ListLogHeadsRequest.since:type_name -> google.protobuf.Timestamp
+	32, // 23: starling.chat.v1.ListLogHeadsResponse.heads:type_name -> starling.chat.v1.ListLogHeadsResponse.HeadsEntry
+	39, // 24: starling.chat.v1.ListLogHeadsResponse.until:type_name -> google.protobuf.Timestamp
+	41, // 25: starling.chat.v1.ListMembersRequest.grants:type_name -> starling.event.v1.RoomGrant
+	41, // 26: starling.chat.v1.ListRoommatesRequest.grants:type_name -> starling.event.v1.RoomGrant
+	39, // 27: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
+	6,  // 28: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
+	8,  // 29: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
+	10, // 30: starling.chat.v1.ChatService.ListReaders:input_type -> starling.chat.v1.ListReadersRequest
+	13, // 31: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
+	15, // 32: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
+	17, // 33: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
+	19, // 34: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
+	21, // 35: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
+	23, // 36: starling.chat.v1.ChatService.ListLogHeads:input_type -> starling.chat.v1.ListLogHeadsRequest
+	29, // 37: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
+	25, // 38: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
+	27, // 39: starling.chat.v1.ChatService.ListRoommates:input_type -> starling.chat.v1.ListRoommatesRequest
+	7,  // 40: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
+	9,  // 41: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
+	12, // 42: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
+	14, // 43: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
+	16, // 44: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
+	18, // 45: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
+	20, // 46: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
+	22, // 47: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
+	24, // 48: starling.chat.v1.ChatService.ListLogHeads:output_type -> starling.chat.v1.ListLogHeadsResponse
+	30, // 49: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
+	26, // 50: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
+	28, // 51: starling.chat.v1.ChatService.ListRoommates:output_type -> starling.chat.v1.ListRoommatesResponse
+	40, // [40:52] is the sub-list for method output_type
+	28, // [28:40] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_starling_chat_v1_chat_proto_init() }
@@ -2135,19 +2568,22 @@ func file_starling_chat_v1_chat_proto_init() {
 	}
 	file_starling_chat_v1_rooms_proto_init()
 	file_starling_chat_v1_chat_proto_msgTypes[1].OneofWrappers = []any{}
-	file_starling_chat_v1_chat_proto_msgTypes[2].OneofWrappers = []any{}
-	file_starling_chat_v1_chat_proto_msgTypes[3].OneofWrappers = []any{}
 	file_starling_chat_v1_chat_proto_msgTypes[4].OneofWrappers = []any{}
 	file_starling_chat_v1_chat_proto_msgTypes[5].OneofWrappers = []any{}
+	file_starling_chat_v1_chat_proto_msgTypes[6].OneofWrappers = []any{}
 	file_starling_chat_v1_chat_proto_msgTypes[7].OneofWrappers = []any{}
+	file_starling_chat_v1_chat_proto_msgTypes[8].OneofWrappers = []any{}
 	file_starling_chat_v1_chat_proto_msgTypes[9].OneofWrappers = []any{}
+	file_starling_chat_v1_chat_proto_msgTypes[10].OneofWrappers = []any{}
+	file_starling_chat_v1_chat_proto_msgTypes[12].OneofWrappers = []any{}
+	file_starling_chat_v1_chat_proto_msgTypes[14].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_chat_v1_chat_proto_rawDesc), len(file_starling_chat_v1_chat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   30,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
