@@ -56,7 +56,7 @@ export type ConnectCode = 'authentication_required' | 'invalid_token' | 'invalid
 export type Code = 'invalid' | 'unauthenticated' | 'forbidden' | 'not_found' | 'conflict' | 'too_large' | 'rate_limited' | 'unknown_event' | 'unavailable' | 'timeout' | 'internal';
 
 /** Why an event was refused, more closely than the code; it says what to show. */
-export type Reason = 'banned' | 'muted' | 'not_allowed' | 'last_owner' | 'too_many_rooms' | 'blocked' | 'invite_expired' | 'exists' | 'kind_not_allowed' | 'changed' | 'slow_mode' | 'archived' | 'room_full';
+export type Reason = 'banned' | 'muted' | 'not_allowed' | 'last_owner' | 'too_many_rooms' | 'blocked' | 'invite_expired' | 'exists' | 'kind_not_allowed' | 'changed' | 'slow_mode' | 'archived' | 'room_full' | 'reply_gone' | 'mention_not_allowed' | 'not_author' | 'edit_window' | 'deleted' | 'too_many_keys';
 
 /** What a room shows. */
 export interface Profile {
@@ -155,17 +155,63 @@ export type Until = string | number;
 /** A room, by its id. */
 export type RoomOnly = RoomId | { roomId: RoomId };
 
-/** A message, as it is stored. */
+/** A message, as it is now. What is absent is not there. */
 export interface Message {
   id: Uuid;
   roomId: RoomId;
   seq: Seq;
-  sender: { id: UserId; name: string };
+  /** Counts the messages of the room. */
+  n?: number;
+  sender: Sender;
+  /** At least one character, unless the message was deleted. */
   content: string;
   type: string;
   createdAt: Time;
   clientMsgId?: string;
   system?: true;
+  /** The last fact that changed the message; `changed ?? seq` is its version. */
+  changed?: Seq;
+  format?: 'markdown';
+  /** Whatever else the product keeps with the message; 8 KiB at most. */
+  data?: Record<string, unknown>;
+  replyTo?: Reply;
+  mentions?: Mentions;
+  reactions?: Reaction[];
+  pinnedAt?: Time;
+  editedAt?: Time;
+  deletedAt?: Time;
+  deletedBy?: UserId;
+}
+
+export interface Sender {
+  id: UserId;
+  name: string;
+}
+
+/** The message that another one answers. */
+export interface Reply {
+  id: Uuid;
+  sender: Sender;
+  /** Its beginning, as it was then; empty when it was deleted since. */
+  preview: string;
+}
+
+/** Whom a message mentions. */
+export interface Mentions {
+  users: UserId[];
+  room: boolean;
+}
+
+export interface MentionsChange {
+  users?: UserId[];
+  room?: boolean;
+}
+
+/** How many have reacted with a key; `mine` marks the key of who reads. */
+export interface Reaction {
+  key: string;
+  count: number;
+  mine?: true;
 }
 
 export interface MessageSend {
@@ -175,6 +221,10 @@ export interface MessageSend {
   type?: string;
   /** Unique for room and sender: a repeat gets the first answer. */
   clientMsgId?: string;
+  data?: Record<string, unknown>;
+  format?: 'plain' | 'markdown';
+  replyTo?: Uuid;
+  mentions?: MentionsChange;
 }
 
 export interface MessageSent {
@@ -182,6 +232,25 @@ export interface MessageSent {
   id: Uuid;
   seq: Seq;
   createdAt: Time;
+  n?: number;
+}
+
+/** A message of a room. */
+export interface MessageRef {
+  roomId: RoomId;
+  messageId: string;
+}
+
+export interface MessageReact {
+  roomId: RoomId;
+  messageId: string;
+  /** An emoji, or another word of 64 bytes at most. */
+  key: string;
+}
+
+export interface MessageReacted {
+  seq?: Seq;
+  reactions: Reaction[];
 }
 
 /** How a user is. */
@@ -278,14 +347,34 @@ export interface ClientToServerEvents {
   'room:list': (...args: [ack: AckCallback<{ rooms: RoomSummary[]; useq: number; next?: string }>] | [argument: { after?: string; limit?: number; kinds?: Array<'public' | 'private' | 'direct'> }, ack: AckCallback<{ rooms: RoomSummary[]; useq: number; next?: string }>]) => void;
   /** Not stored. Everyone in the room, sender included, gets `room:message`. */
   'room:message': (argument: { roomId: RoomId; [field: string]: unknown }, ack: AckCallback) => void;
-  /** Stored, then `message:new` to everyone in the room, sender included. */
+  /** Stored, then `message:new` to everyone in the room, sender included. `data` is an object of yours; `format` is `plain` (the default) or `markdown`, which the server does not look at; `replyTo` is the id of the message that this one answers (`reply_gone`); `mentions` is `{ users?, room? }`, see Messages. */
   'message:send': (argument: MessageSend, ack: AckCallback<MessageSent>) => void;
+  /** The author, or a moderator, changes what is given; `data: null` takes it away. With `ifChanged` only if the message still has that version (`conflict`, `changed` otherwise). Everybody gets `message:edited`, with `seq`; what changes nothing is `ok` and no event. Authors may for `EDIT_WINDOW` (for good, unless the operator says otherwise; `edit_window`) and as long as they may say something in the room. */
+  'message:edit': (argument: { roomId: RoomId; messageId: string; content?: string; data?: Record<string, unknown> | null; mentions?: MentionsChange | null; ifChanged?: number; key?: string }, ack: AckCallback<{ seq: Seq }>) => void;
+  /** The author, or a moderator, deletes the message: its place stays, and nothing of what it said, see Messages. Everybody gets `message:deleted`. Twice is `ok`, with the `seq` of the first time. */
+  'message:delete': (argument: { roomId: RoomId; messageId: string; key?: string }, ack: AckCallback<{ seq: Seq }>) => void;
+  /** A member who may say something, whatever the room's `send`, reacts with an emoji or another `key` of 64 bytes at most; once a user and key, twice is `ok` without a `seq`. Everybody gets `message:reactions`. Where many react at the same time, the answer may wait 150 ms for others, so that a room gets a few events a second. */
+  'message:react': (argument: MessageReact, ack: AckCallback<MessageReacted>) => void;
+  /** The reaction is taken back; where there is none it is `ok` without a `seq`. */
+  'message:unreact': (argument: MessageReact, ack: AckCallback<MessageReacted>) => void;
+  /** A moderator, in a direct room everybody, pins a message; at most 50 a room (`too_large`). Everybody gets `message:pinned`. Twice is `ok`. */
+  'message:pin': (argument: { roomId: RoomId; messageId: string; key?: string }, ack: AckCallback<{ seq: Seq }>) => void;
+  /** The same ends that; everybody gets `message:unpinned`. Twice is `ok`. */
+  'message:unpin': (argument: { roomId: RoomId; messageId: string; key?: string }, ack: AckCallback<{ seq: Seq }>) => void;
+  /** The pinned messages, by `seq`, at most 50 a page; `next` is there when there are more, for `after`. */
+  'message:pins': (argument: RoomId | { roomId: RoomId; after?: Seq; limit?: number }, ack: AckCallback<{ messages: Message[]; next?: Seq }>) => void;
+  /** These messages as they are now, by `seq`, deleted ones too. Unknown ones are left out; `hasMore: true` says that others were, because all are too large for one answer. */
+  'message:get': (argument: { roomId: RoomId; messageIds: string[] }, ack: AckCallback<{ messages: Message[]; hasMore?: true }>) => void;
+  /** What is new or has changed after the sequence `since`, each message once and as it is now, in the order of versions, at most 200. Go on with `since: upTo` while `hasMore`; up to the last `upTo` nothing is missing. */
+  'message:changes': (argument: { roomId: RoomId; since: Seq; limit?: number }, ack: AckCallback<{ messages: Message[]; upTo: Seq; hasMore: boolean }>) => void;
+  /** What the message was before its edits, the oldest first, the last 100; `seq` is the version that said so. Only where the operator keeps that (`KEEP_EDITS`), `forbidden` otherwise. */
+  'message:edits': (argument: MessageRef, ack: AckCallback<{ versions: Array<{ seq: Seq; content: string; data?: Record<string, unknown>; at: Time }> }>) => void;
   /** The receipt moves to that message, never back; the others in the room get `message:read`. */
-  'message:read': (argument: { roomId: RoomId; messageId: string }, ack: AckCallback) => void;
+  'message:read': (argument: MessageRef, ack: AckCallback) => void;
   /** How far the members have read: those who have said `message:read` of that message or a later one, or without `messageId` of any. By user id, at most 200 a page; `next` is there when there are more, for `after`. `count` is of all pages, up to 10,000. */
   'message:readers': (argument: { roomId: RoomId; messageId?: string; after?: string; limit?: number }, ack: AckCallback<{ readers: Array<{ userId: UserId; seq: Seq }>; count: number; next?: UserId }>) => void;
-  /** A page, oldest first, at most 100. */
-  'message:history': (argument: { roomId: RoomId; before?: Seq; after?: Seq; limit?: number }, ack: AckCallback<{ messages: Message[]; hasMore: boolean }>) => void;
+  /** A page, oldest first, at most 100. `around` is a sequence or a message's id: half of the page is up to it and half behind it, `hasMore` tells of older messages and `hasNewer` of newer ones. */
+  'message:history': (argument: { roomId: RoomId; before?: Seq; after?: Seq; around?: Seq | Uuid; limit?: number }, ack: AckCallback<{ messages: Message[]; hasMore: boolean; hasNewer?: boolean }>) => void;
   /** The other users in the room get it, told by user: who types on two tabs types as long as one of them does. A start that is not renewed within 5 s ends; a message of the socket, a post by a backend in the user's name, leave and disconnect end it at once. Renew every 2 to 4 s while somebody types. */
   'typing:start': (argument: RoomOnly, ack: AckCallback) => void;
   /** The user types no more. */
@@ -330,6 +419,16 @@ export interface ServerToClientEvents {
   'room:deleted': (payload: { roomId: RoomId; seq: Seq; by: UserId }, offset?: string) => void;
   /** To the room. `system: true` marks a message that no user wrote. */
   'message:new': (payload: Message, offset?: string) => void;
+  /** To the room. */
+  'message:edited': (payload: { roomId: RoomId; seq: Seq; message: Message }, offset?: string) => void;
+  /** To the room. */
+  'message:deleted': (payload: { roomId: RoomId; seq: Seq; messageId: Uuid; by: UserId; deletedAt: Time }, offset?: string) => void;
+  /** To the room. */
+  'message:reactions': (payload: { roomId: RoomId; seq: Seq; messageId: Uuid; changes: Array<{ key: string; userId: UserId; on: boolean }>; counts: Array<{ key: string; count: number }> }, offset?: string) => void;
+  /** To the room. */
+  'message:pinned': (payload: { roomId: RoomId; seq: Seq; messageId: Uuid; by: UserId; pinnedAt: Time }, offset?: string) => void;
+  /** To the room. */
+  'message:unpinned': (payload: { roomId: RoomId; seq: Seq; messageId: Uuid; by: UserId }, offset?: string) => void;
   /** To the room, sender included. */
   'room:message': (payload: { sender: UserId; timestamp: number; [field: string]: unknown }) => void;
   /** To the others in the room. */
@@ -408,16 +507,36 @@ export interface ChatClientToServerEvents {
   'room:list': (...args: [ack: AckCallback<{ rooms: RoomSummary[]; useq: number; next?: string }>] | [argument: { after?: string; limit?: number; kinds?: Array<'public' | 'private' | 'direct'> }, ack: AckCallback<{ rooms: RoomSummary[]; useq: number; next?: string }>]) => void;
   /** Not stored. Everyone in the room, sender included, gets `room:message`. */
   'room:message': (argument: { roomId: RoomId; [field: string]: unknown }, ack: AckCallback) => void;
-  /** Stored, then `message:new` to everyone in the room, sender included. */
+  /** Stored, then `message:new` to everyone in the room, sender included. `data` is an object of yours; `format` is `plain` (the default) or `markdown`, which the server does not look at; `replyTo` is the id of the message that this one answers (`reply_gone`); `mentions` is `{ users?, room? }`, see Messages. */
   'message:send': (argument: MessageSend, ack: AckCallback<MessageSent>) => void;
   /** `message:send` by a shorter name. */
   'message': (argument: MessageSend, ack: AckCallback<MessageSent>) => void;
+  /** The author, or a moderator, changes what is given; `data: null` takes it away. With `ifChanged` only if the message still has that version (`conflict`, `changed` otherwise). Everybody gets `message:edited`, with `seq`; what changes nothing is `ok` and no event. Authors may for `EDIT_WINDOW` (for good, unless the operator says otherwise; `edit_window`) and as long as they may say something in the room. */
+  'message:edit': (argument: { roomId: RoomId; messageId: string; content?: string; data?: Record<string, unknown> | null; mentions?: MentionsChange | null; ifChanged?: number; key?: string }, ack: AckCallback<{ seq: Seq }>) => void;
+  /** The author, or a moderator, deletes the message: its place stays, and nothing of what it said, see Messages. Everybody gets `message:deleted`. Twice is `ok`, with the `seq` of the first time. */
+  'message:delete': (argument: { roomId: RoomId; messageId: string; key?: string }, ack: AckCallback<{ seq: Seq }>) => void;
+  /** A member who may say something, whatever the room's `send`, reacts with an emoji or another `key` of 64 bytes at most; once a user and key, twice is `ok` without a `seq`. Everybody gets `message:reactions`. Where many react at the same time, the answer may wait 150 ms for others, so that a room gets a few events a second. */
+  'message:react': (argument: MessageReact, ack: AckCallback<MessageReacted>) => void;
+  /** The reaction is taken back; where there is none it is `ok` without a `seq`. */
+  'message:unreact': (argument: MessageReact, ack: AckCallback<MessageReacted>) => void;
+  /** A moderator, in a direct room everybody, pins a message; at most 50 a room (`too_large`). Everybody gets `message:pinned`. Twice is `ok`. */
+  'message:pin': (argument: { roomId: RoomId; messageId: string; key?: string }, ack: AckCallback<{ seq: Seq }>) => void;
+  /** The same ends that; everybody gets `message:unpinned`. Twice is `ok`. */
+  'message:unpin': (argument: { roomId: RoomId; messageId: string; key?: string }, ack: AckCallback<{ seq: Seq }>) => void;
+  /** The pinned messages, by `seq`, at most 50 a page; `next` is there when there are more, for `after`. */
+  'message:pins': (argument: RoomId | { roomId: RoomId; after?: Seq; limit?: number }, ack: AckCallback<{ messages: Message[]; next?: Seq }>) => void;
+  /** These messages as they are now, by `seq`, deleted ones too. Unknown ones are left out; `hasMore: true` says that others were, because all are too large for one answer. */
+  'message:get': (argument: { roomId: RoomId; messageIds: string[] }, ack: AckCallback<{ messages: Message[]; hasMore?: true }>) => void;
+  /** What is new or has changed after the sequence `since`, each message once and as it is now, in the order of versions, at most 200. Go on with `since: upTo` while `hasMore`; up to the last `upTo` nothing is missing. */
+  'message:changes': (argument: { roomId: RoomId; since: Seq; limit?: number }, ack: AckCallback<{ messages: Message[]; upTo: Seq; hasMore: boolean }>) => void;
+  /** What the message was before its edits, the oldest first, the last 100; `seq` is the version that said so. Only where the operator keeps that (`KEEP_EDITS`), `forbidden` otherwise. */
+  'message:edits': (argument: MessageRef, ack: AckCallback<{ versions: Array<{ seq: Seq; content: string; data?: Record<string, unknown>; at: Time }> }>) => void;
   /** The receipt moves to that message, never back; the others in the room get `message:read`. */
-  'message:read': (argument: { roomId: RoomId; messageId: string }, ack: AckCallback) => void;
+  'message:read': (argument: MessageRef, ack: AckCallback) => void;
   /** How far the members have read: those who have said `message:read` of that message or a later one, or without `messageId` of any. By user id, at most 200 a page; `next` is there when there are more, for `after`. `count` is of all pages, up to 10,000. */
   'message:readers': (argument: { roomId: RoomId; messageId?: string; after?: string; limit?: number }, ack: AckCallback<{ readers: Array<{ userId: UserId; seq: Seq }>; count: number; next?: UserId }>) => void;
-  /** A page, oldest first, at most 100. */
-  'message:history': (argument: { roomId: RoomId; before?: Seq; after?: Seq; limit?: number }, ack: AckCallback<{ messages: Message[]; hasMore: boolean }>) => void;
+  /** A page, oldest first, at most 100. `around` is a sequence or a message's id: half of the page is up to it and half behind it, `hasMore` tells of older messages and `hasNewer` of newer ones. */
+  'message:history': (argument: { roomId: RoomId; before?: Seq; after?: Seq; around?: Seq | Uuid; limit?: number }, ack: AckCallback<{ messages: Message[]; hasMore: boolean; hasNewer?: boolean }>) => void;
   /** The other users in the room get it, told by user: who types on two tabs types as long as one of them does. A start that is not renewed within 5 s ends; a message of the socket, a post by a backend in the user's name, leave and disconnect end it at once. Renew every 2 to 4 s while somebody types. */
   'typing:start': (argument: RoomOnly, ack: AckCallback) => void;
   /** The user types no more. */
@@ -462,6 +581,16 @@ export interface ChatServerToClientEvents {
   'room:deleted': (payload: { roomId: RoomId; seq: Seq; by: UserId }, offset?: string) => void;
   /** To the room. `system: true` marks a message that no user wrote. */
   'message:new': (payload: Message, offset?: string) => void;
+  /** To the room. */
+  'message:edited': (payload: { roomId: RoomId; seq: Seq; message: Message }, offset?: string) => void;
+  /** To the room. */
+  'message:deleted': (payload: { roomId: RoomId; seq: Seq; messageId: Uuid; by: UserId; deletedAt: Time }, offset?: string) => void;
+  /** To the room. */
+  'message:reactions': (payload: { roomId: RoomId; seq: Seq; messageId: Uuid; changes: Array<{ key: string; userId: UserId; on: boolean }>; counts: Array<{ key: string; count: number }> }, offset?: string) => void;
+  /** To the room. */
+  'message:pinned': (payload: { roomId: RoomId; seq: Seq; messageId: Uuid; by: UserId; pinnedAt: Time }, offset?: string) => void;
+  /** To the room. */
+  'message:unpinned': (payload: { roomId: RoomId; seq: Seq; messageId: Uuid; by: UserId }, offset?: string) => void;
   /** To the room, sender included. */
   'room:message': (payload: { sender: UserId; timestamp: number; [field: string]: unknown }) => void;
   /** To the others in the room. */
