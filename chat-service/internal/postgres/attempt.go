@@ -145,7 +145,8 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (rules.State, er
 	if len(needs.Create) > 0 {
 		steps = append(steps, createRooms(needs.Create, &state))
 	}
-	steps = append(steps, lockRooms(needs.Rooms, &state))
+	var uncounted []chat.RoomID
+	steps = append(steps, lockRooms(needs.Rooms, &state, &uncounted))
 	if len(needs.Names) > 0 {
 		steps = append(steps, keepNames(needs.Names, &state)) // before memberships, as Rename does
 	}
@@ -181,6 +182,9 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (rules.State, er
 		steps = append(steps, a.readTried(&state))
 	}
 	err := roundTrip(ctx, conn, steps)
+	if err == nil && len(uncounted) > 0 {
+		err = roundTrip(ctx, conn, []step{stepOf(messages.CountRooms(uncounted, &state))})
+	}
 	state.At = time.Now().UTC().Truncate(time.Millisecond) // after the lock: a room's messages are in the order of their times
 	return state, err
 }
@@ -204,7 +208,8 @@ func createRooms(rooms []chat.RoomID, state *rules.State) step {
 	}}
 }
 
-func lockRooms(rooms []chat.RoomID, state *rules.State) step {
+// lockRooms notes in uncounted the rooms of which it is not kept how many messages there are.
+func lockRooms(rooms []chat.RoomID, state *rules.State, uncounted *[]chat.RoomID) step {
 	var id string
 	var room rules.Room
 	var seq, n, slow int64
@@ -216,8 +221,11 @@ func lockRooms(rooms []chat.RoomID, state *rules.State) step {
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
-		room.Settings.SlowMode, room.N = milliseconds(slow), uint64(n) //nolint:gosec // counts from 0
-		if room.Seq = uint64(seq); !state.Fresh[chat.RoomID(id)] {     //nolint:gosec // counts from 0
+		room.Settings.SlowMode, room.N = milliseconds(slow), uint64(max(n, 0)) //nolint:gosec // counts from 0
+		if n < 0 {
+			*uncounted = append(*uncounted, chat.RoomID(id))
+		}
+		if room.Seq = uint64(seq); !state.Fresh[chat.RoomID(id)] { //nolint:gosec // counts from 0
 			state.Rooms[chat.RoomID(id)] = room
 		}
 		return nil

@@ -24,7 +24,7 @@ const (
 		ON CONFLICT (room_id) DO NOTHING RETURNING room_id`
 
 	sqlLockRooms = `
-		SELECT room_id, last_seq, coalesce(message_count, last_seq), owner_id, kind, send_role, slow_mode_ms, max_members, archived_at IS NOT NULL FROM rooms WHERE room_id = ANY($1::text[]) ORDER BY room_id FOR NO KEY UPDATE`
+		SELECT room_id, last_seq, coalesce(message_count, -1), owner_id, kind, send_role, slow_mode_ms, max_members, archived_at IS NOT NULL FROM rooms WHERE room_id = ANY($1::text[]) ORDER BY room_id FOR NO KEY UPDATE`
 
 	sqlInsertEvents = `
 		INSERT INTO room_events (room_id, seq, payload)

@@ -285,13 +285,14 @@ func TestNumbersOfOlderReleases(t *testing.T) {
 	cfg := database(t)
 	s := open(t, cfg)
 	commit(t, s, join("r", "ann"), join("r", "bob"), send("r", "ann", "one", ""))
+	commit(t, s, join("r", "dan"))
 	execute(t, cfg, `UPDATE rooms SET message_count = NULL`)
 	outcomes, _ := commit(t, s, send("r", "ann", "two", ""))
 	if outcomes[0].N != 4 {
-		t.Errorf("n = %d behind three events without numbers, want 4", outcomes[0].N)
+		t.Errorf("n = %d behind a message with sequence 3 and without a number, want 4", outcomes[0].N)
 	}
-	if outcomes, _ = commit(t, s, join("r", "cid"), send("r", "ann", "three", "")); outcomes[1].N != 5 || outcomes[1].Seq != 6 {
-		t.Errorf("n = %d, seq %d, want 5 and 6", outcomes[1].N, outcomes[1].Seq)
+	if outcomes, _ = commit(t, s, join("r", "cid"), send("r", "ann", "three", "")); outcomes[1].N != 5 || outcomes[1].Seq != 7 {
+		t.Errorf("n = %d, seq %d, want 5 and 7", outcomes[1].N, outcomes[1].Seq)
 	}
 }
 

@@ -52,6 +52,11 @@ const (
 	sqlUnpin      = `DELETE FROM pins WHERE room_id = $1 AND seq = $2`
 	sqlCountPins  = `SELECT room_id, count(*) FROM pins WHERE room_id = ANY($1::text[]) GROUP BY room_id`
 
+	// Rooms of which it is not kept how many messages there are: in each of them nothing happened since there is n.
+	sqlUncounted = `
+		SELECT r.room_id, m.seq FROM unnest($1::text[]) AS r (room_id)
+		CROSS JOIN LATERAL (SELECT seq FROM messages WHERE room_id = r.room_id ORDER BY seq DESC LIMIT 1) AS m`
+
 	sqlReacted = `
 		SELECT r.room_id, r.seq, r.user_id, r.key FROM unnest($1::text[], $2::bigint[], $3::text[]) AS k (room_id, seq, user_id)
 		CROSS JOIN LATERAL (
@@ -225,6 +230,24 @@ func CountPins(rooms []chat.RoomID, state *rules.State) Step {
 		var n int
 		err := rows.Scan(&room, &n)
 		state.Pins[chat.RoomID(room)] = n
+		return err
+	}}
+}
+
+// CountRooms reads into state how many messages there are in rooms of which that is not kept: as many as the sequence of the last one says.
+func CountRooms(rooms []chat.RoomID, state *rules.State) Step {
+	ids := make([]string, len(rooms))
+	for i, room := range rooms {
+		ids[i] = string(room)
+	}
+	return Step{sqlUncounted, []any{ids}, func(rows pgx.Rows) error {
+		var id string
+		var seq int64
+		err := rows.Scan(&id, &seq)
+		if room, ok := state.Rooms[chat.RoomID(id)]; ok {
+			room.N = uint64(seq) //nolint:gosec // counts from 1
+			state.Rooms[chat.RoomID(id)] = room
+		}
 		return err
 	}}
 }

@@ -1,7 +1,7 @@
 -- +goose Up
 -- Messages that answer others, carry data, are edited and deleted. A release before this one shows what is there as it is by then, and does not
 -- know these columns: what it stores is as if they had never been.
-ALTER TABLE rooms ADD COLUMN message_count bigint; -- n of the last message; NULL = last_seq, of a room in which nothing was said since there is n
+ALTER TABLE rooms ADD COLUMN message_count bigint; -- n of the last message; NULL = its seq, of a room in which nothing happened since there is n
 
 ALTER TABLE messages
     ADD COLUMN n             bigint, -- counts the room's messages; NULL = seq, or rooms.message_count if that is less
