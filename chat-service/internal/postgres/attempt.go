@@ -221,7 +221,7 @@ func lockRooms(rooms []chat.RoomID, state *rules.State, uncounted *[]chat.RoomID
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
-		room.Settings.SlowMode, room.N = milliseconds(slow), uint64(max(n, 0)) //nolint:gosec // counts from 0
+		room.Settings.SlowMode, room.N = milliseconds(slow), uint64(max(n, 0))
 		if n < 0 {
 			*uncounted = append(*uncounted, chat.RoomID(id))
 		}

@@ -220,7 +220,7 @@ func TestReply(t *testing.T) {
 	if diff := cmp.Diff([]string{"done", "reply_gone", "reply_gone", "mention_not_allowed", "done"}, reasons(outcomes)); diff != "" {
 		t.Errorf("outcomes (-want +got):\n%s", diff)
 	}
-	got := changes.Events[0].Fact.(chat.MessageSent).Message.Extras.ReplyTo //nolint:errcheck,forcetypeassert // a test
+	got := changes.Events[0].Fact.(chat.MessageSent).Message.Extras.ReplyTo //nolint:forcetypeassert // a test
 	if diff := cmp.Diff(&chat.Reply{ID: m.ID, Sender: m.Sender, Preview: strings.Repeat("ä", 139) + " "}, got); diff != "" {
 		t.Errorf("reply (-want +got):\n%s", diff)
 	}

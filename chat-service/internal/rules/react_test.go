@@ -57,7 +57,7 @@ func TestReact(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}
-	edited := changes.Events[2].Fact.(chat.MessageEdited).Message //nolint:errcheck,forcetypeassert // a test
+	edited := changes.Events[2].Fact.(chat.MessageEdited).Message //nolint:forcetypeassert // a test
 	if diff := cmp.Diff(message.Counts{{Key: "👍", N: 1}, {Key: "❤", N: 1}}, edited.Extras.Reactions); diff != "" {
 		t.Errorf("the edit shows reactions (-want +got):\n%s", diff)
 	}

@@ -56,7 +56,7 @@ const sqlChanges = `
 func (t *Table) Changes(ctx context.Context, room chat.RoomID, since uint64, limit int) (c usecases.Changes, err error) {
 	err = t.do(ctx, "list changes", func(ctx context.Context) error {
 		c = usecases.Changes{}
-		rows, err := t.pool.Query(ctx, sqlChanges, string(room), int64(min(since, 1<<53)), limit+1) //nolint:gosec // bounded
+		rows, err := t.pool.Query(ctx, sqlChanges, string(room), int64(min(since, 1<<53)), limit+1)
 		if err != nil {
 			return err
 		}
@@ -135,7 +135,7 @@ const sqlPins = `
 // Pins implements usecases.Store.
 func (t *Table) Pins(ctx context.Context, room chat.RoomID, after uint64, limit int) (list []chat.Message, err error) {
 	err = t.do(ctx, "list pinned messages", func(ctx context.Context) error {
-		rows, err := t.pool.Query(ctx, sqlPins, string(room), int64(min(after, 1<<53)), limit) //nolint:gosec // bounded
+		rows, err := t.pool.Query(ctx, sqlPins, string(room), int64(min(after, 1<<53)), limit)
 		if err == nil {
 			list, err = pgx.CollectRows(rows, Scan)
 		}
