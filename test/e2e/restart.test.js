@@ -9,9 +9,11 @@ import { newUser, roomId } from './user.js';
 
 const binary = process.env.STARLING_BINARY;
 
-async function open(t, base, token, more) {
+// open connects. What comes right after the answer to CONNECT is lost on who listens only when open has returned: listen does it before.
+async function open(t, base, token, more, listen = () => {}) {
   const socket = io(base, { auth: { token, ...more }, transports: ['websocket'], forceNew: true, reconnection: false, timeout: 30_000 });
   t.after(() => socket.close());
+  listen(socket);
   await new Promise((resolve, reject) => { socket.once('connect', resolve).once('connect_error', reject); });
   return socket;
 }
@@ -47,8 +49,10 @@ test('messages, rooms, accounts and keys survive a restart; unknown users are re
 
   system = await System.start({ ...options, env: { AUTH_AUTO_PROVISION: 'false' } });
   [base] = system.urls;
-  const b = await open(t, base, ann.token, { useq: 1 });
-  const mine = new Promise((resolve) => { b.once('me:room-added', resolve); });
+  let mine;
+  const b = await open(t, base, ann.token, { useq: 1 }, (socket) => {
+    mine = new Promise((resolve) => { socket.once('me:room-added', resolve); });
+  });
   const history = new Promise((resolve) => { b.once('room:history', resolve); });
   const joined = await ask(b, 'room:join', room);
   assert.equal(joined.ok, true, JSON.stringify(joined));
