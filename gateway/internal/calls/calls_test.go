@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -48,8 +49,8 @@ func TestNoReply(t *testing.T) {
 		st := stats.New(prometheus.NewRegistry(), func() int64 { return 0 })
 		c := New(Config{MaxInFlight: 100, Timeout: left}, nc, services.NewCatalog(nil), st, log)
 		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- c.Run(ctx) }()
+		var running sync.WaitGroup
+		running.Go(func() { _ = c.Run(ctx) })
 		var requests []*unanswered
 		for range 20 {
 			time.Sleep(Tick / 7)
@@ -65,7 +66,7 @@ func TestNoReply(t *testing.T) {
 			}
 		}
 		stop()
-		<-ended
+		running.Wait()
 	})
 }
 

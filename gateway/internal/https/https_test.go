@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,9 +38,9 @@ func serve(t *testing.T, cfg Config, log *slog.Logger, before func(secure net.Li
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("served")) }),
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 2)
-	go func() { ended <- server.Serve(front.Wrap(listener)) }()
-	go func() { ended <- front.Run(ctx) }()
+	var served sync.WaitGroup
+	served.Go(func() { _ = server.Serve(front.Wrap(listener)) })
+	served.Go(func() { _ = front.Run(ctx) })
 	stopped := false
 	stop = func() {
 		if stopped {
@@ -48,8 +49,7 @@ func serve(t *testing.T, cfg Config, log *slog.Logger, before func(secure net.Li
 		stopped = true
 		cancel()
 		_ = server.Close()
-		_ = <-ended
-		_ = <-ended
+		served.Wait()
 	}
 	t.Cleanup(stop)
 	return listener.Addr().String(), stop
