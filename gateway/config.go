@@ -163,6 +163,8 @@ func (c *Config) Validate() error {
 		faults.If(p.value <= 0, "%s must be above 0", p.name)
 	}
 	faults.In("LISTEN", settings.CheckAddress(c.Listen.Addr))
+	faults.If(len(c.TLS.domains()) > 0 && c.TLS.Cache == "",
+		"ACME_DOMAINS needs ACME_CACHE, a folder that outlives the process: authorities give a few certificates a week")
 	faults.If(!validID.MatchString(c.Listen.ID), "GATEWAY_ID must be up to 63 letters, digits, - and _")
 	faults.In("AUTH_SERVICE_ADDR", rpc.CheckTarget(c.Services.Auth))
 	faults.In("CHAT_SERVICE_ADDR", rpc.CheckTarget(c.Services.Chat))

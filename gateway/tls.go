@@ -17,11 +17,10 @@ import (
 // Validate tells what is wrong with the settings of TLS for clients, one fault a line.
 func (t *TLS) Validate() error {
 	var faults settings.Faults
-	acme := len(t.Domains) > 0
+	acme := len(t.domains()) > 0
 	faults.If(acme && t.Cert+t.Key != "", "ACME_DOMAINS and TLS_CERT exclude each other")
-	faults.If(acme && t.Cache == "", "ACME_DOMAINS needs ACME_CACHE, a folder that outlives the process: authorities give a few certificates a week")
 	faults.If(t.Plain != "" && !t.On(), "HTTP_LISTEN needs TLS_CERT or ACME_DOMAINS: there is no HTTPS beside it")
-	for _, domain := range t.Domains {
+	for _, domain := range t.domains() {
 		faults.If(!isDomain(domain), "ACME_DOMAINS: %q is not a host name such as chat.example.com", domain)
 	}
 	if acme {
@@ -34,7 +33,17 @@ func (t *TLS) Validate() error {
 }
 
 // On tells whether clients are answered by HTTPS.
-func (t *TLS) On() bool { return t.Cert != "" || len(t.Domains) > 0 }
+func (t *TLS) On() bool { return t.Cert != "" || len(t.domains()) > 0 }
+
+// domains are those of the setting; nothing may stand between two commas.
+func (t *TLS) domains() (names []string) {
+	for _, name := range t.Domains {
+		if name = strings.TrimSpace(name); name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
 func (t *TLS) files() certs.Files { return certs.Files{Cert: t.Cert, Key: t.Key} }
 
@@ -75,7 +84,7 @@ func listenPublic(ctx context.Context, cfg Config, log *slog.Logger) (net.Listen
 	}
 	front := https.New(https.Config{
 		Files: cfg.TLS.files(), Plain: plain, Secure: public.Addr(),
-		ACME: https.ACME{Domains: cfg.TLS.Domains, Email: cfg.TLS.Email, Directory: cfg.TLS.Directory, Cache: cfg.TLS.Cache},
+		ACME: https.ACME{Domains: cfg.TLS.domains(), Email: cfg.TLS.Email, Directory: cfg.TLS.Directory, Cache: cfg.TLS.Cache},
 	}, log)
 	log.LogAttrs(ctx, slog.LevelInfo, "gateway listens", slog.String("address", public.Addr().String()), slog.Bool("tls", cfg.TLS.On()))
 	return front.Wrap(public), front, nil

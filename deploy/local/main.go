@@ -1,5 +1,5 @@
 // Command local runs all of Starling in one process: an embedded NATS server, a private PostgreSQL, the services, one or
-// several gateways. It is what `make run` starts.
+// several gateways. It is what `make run` starts, for trying things out; its command serve does the same for others to rely on.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	authservice "github.com/starling-chat/starling/auth-service"
+	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/platform/settings"
 )
@@ -69,17 +70,33 @@ func isAddress(s string) bool {
 }
 
 func main() {
-	if authservice.IsCommand(os.Args[1:]) {
-		os.Exit(command(os.Args[1:]))
+	args := os.Args[1:]
+	switch {
+	case len(args) > 0 && args[0] == "serve":
+		var cfg ServeConfig
+		os.Exit(run.Command("starling serve", aboutServe, args[1:], &cfg,
+			func(ctx context.Context, log *slog.Logger) error { return serve(ctx, cfg, log, os.Stdout) }))
+	case len(args) > 0 && args[0] == "postgres":
+		var cfg PostgresConfig
+		os.Exit(run.Command("starling postgres", aboutPostgres, args[1:], &cfg,
+			func(ctx context.Context, log *slog.Logger) error { return postgres(ctx, cfg, log, os.Stdout) }))
+	case authservice.IsCommand(args):
+		os.Exit(command(args))
 	}
 	if os.Getenv("LOG_LEVEL") == "" {
 		_ = os.Setenv("LOG_LEVEL", "warn") // the terminal is for people; starling.log has the rest
 	}
 	var cfg Config
 	os.Exit(run.Main("starling", "Runs all of Starling on this machine, in one process. "+
-		"For operators, while it runs: starling users --help, starling keys --help.", &cfg,
+		"For others to rely on: starling serve --help. For operators, while it runs: starling users --help, starling keys --help.", &cfg,
 		func(ctx context.Context, _ *slog.Logger) error { return start(ctx, cfg, os.Stdout) }))
 }
+
+const (
+	aboutServe = "Runs all of Starling for others, in one process, with a PostgreSQL and a NATS of its own unless others are named. " +
+		"Settings of the gateway and the services are taken from the environment, too (docs/operations.md)."
+	aboutPostgres = "Runs the PostgreSQL of a data folder alone, for pg_dump, pg_restore and psql, until it is stopped."
+)
 
 func command(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
@@ -94,10 +111,13 @@ func start(ctx context.Context, cfg Config, out io.Writer) error {
 	if cfg.Data, err = folder(cfg.Data); err != nil {
 		return err
 	}
+	if err := refuseServed(cfg.Data); err != nil {
+		return err
+	}
 	if cfg.Clean {
 		return clean(cfg.Data, out)
 	}
-	s := &system{cfg: cfg, out: out, began: time.Now()}
+	s := &system{cfg: cfg, out: out, token: randomHex(), began: time.Now()}
 	defer s.closeListeners()
 	if err := s.prepare(ctx); err != nil {
 		return err
@@ -105,16 +125,20 @@ func start(ctx context.Context, cfg Config, out io.Writer) error {
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return &settings.Wrong{Setting: "STARLING_DATA", Err: err}
 	}
-	s.logTo = os.Stderr
+	logTo := io.Writer(os.Stderr)
 	if !cfg.Verbose {
 		file, err := os.OpenFile(filepath.Join(cfg.Data, "starling.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 		if err != nil {
 			return &settings.Wrong{Setting: "STARLING_DATA", Err: err}
 		}
 		defer file.Close() //nolint:errcheck // nothing is left to do about it
-		s.logTo = file
+		logTo = file
 	}
-	return s.run(ctx)
+	log, err := obs.NewLogger(logTo, cfg.FileLevel, "text")
+	if err != nil {
+		return err
+	}
+	return s.run(ctx, log)
 }
 
 // folder is the data folder, whole; one in the user's cache folder where none is given.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -88,7 +89,7 @@ func exposedMetrics(t *testing.T) map[string]bool {
 	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	out := new(screen)
-	s := &system{cfg: cfg, out: out, began: time.Now(), logTo: io.Discard}
+	s := &system{cfg: cfg, out: out, token: randomHex(), began: time.Now()}
 	defer s.closeListeners()
 	if err := s.prepare(ctx); err != nil {
 		t.Fatal(err)
@@ -105,7 +106,7 @@ func exposedMetrics(t *testing.T) map[string]bool {
 		o.Listener, admins[name] = listener, listener.Addr().String()
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- s.run(ctx) }()
+	go func() { ended <- s.run(ctx, slog.New(slog.DiscardHandler)) }()
 	for !strings.Contains(out.String(), "Starling is ready: http://") {
 		select {
 		case err := <-ended:

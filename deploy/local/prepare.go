@@ -15,6 +15,7 @@ import (
 
 	authservice "github.com/starling-chat/starling/auth-service"
 	"github.com/starling-chat/starling/gateway"
+	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/settings"
 )
 
@@ -29,8 +30,7 @@ func demoUsers() []authservice.DemoUser {
 
 // prepare reads all settings and takes all ports. It creates nothing.
 func (s *system) prepare(ctx context.Context) error {
-	s.token = randomHex()
-	if err := s.readSecrets(); err != nil {
+	if err := s.readSecrets(ctx); err != nil {
 		return err
 	}
 	for _, address := range s.gatewayAddresses() {
@@ -40,10 +40,7 @@ func (s *system) prepare(ctx context.Context) error {
 		}
 		s.listeners = append(s.listeners, listener)
 	}
-	for i := range s.cfg.Gateways {
-		if s.cfg.Admin == "" {
-			break
-		}
+	for i := range s.adminAddresses() {
 		listener, err := settings.Listen(ctx, "ADMIN", after(s.cfg.Admin, i))
 		if err != nil {
 			return err
@@ -64,12 +61,26 @@ func (s *system) prepare(ctx context.Context) error {
 	return s.readGateways()
 }
 
+// adminAddresses is how many addresses have health and metrics: those of the gateways, and of the services where others rely on them.
+func (s *system) adminAddresses() int {
+	switch {
+	case s.cfg.Admin == "":
+		return 0
+	case s.serving != nil:
+		return s.cfg.Gateways + len(serviceNames())
+	}
+	return s.cfg.Gateways
+}
+
 func serviceNames() []string { return []string{"auth", "chat", "presence"} }
 
 // closeListeners closes what prepare took; those that were served are closed already.
 func (s *system) closeListeners() {
 	for _, listener := range slices.Concat(s.listeners, s.admins, slices.Collect(maps.Values(s.grpc))) {
 		_ = listener.Close()
+	}
+	if s.serving != nil && s.serving.plain != nil {
+		_ = s.serving.plain.Close()
 	}
 }
 
@@ -83,6 +94,11 @@ func (s *system) readServices() error {
 	}
 	s.auth.RPC.Listener, s.chat.RPC.Listener, s.presence.RPC.Listener = s.grpc["auth"], s.grpc["chat"], s.grpc["presence"]
 	s.auth.DemoUsers = s.demo
+	if len(s.admins) > s.cfg.Gateways {
+		for i, o := range []*obs.Settings{&s.auth.Obs, &s.chat.Obs, &s.presence.Obs} { // as serviceNames has them
+			o.Listener, o.Profiles = s.admins[s.cfg.Gateways+i], s.cfg.Profiles
+		}
+	}
 	return nil
 }
 
@@ -98,13 +114,17 @@ func (s *system) serviceArgs(name string) []string {
 		"--database-url=" + cmp.Or(s.cfg.DatabaseURL, laterURL).Reveal(), "--nats-url=" + cmp.Or(s.cfg.NATSURL, insideURL).Reveal(),
 	}
 	args = append(args, s.withinProcess()...)
+	if name == "presence" {
+		args = append(args, "--chat-service-addr="+s.address("chat"))
+	}
+	if s.serving != nil {
+		return append(args, s.servingArgs(name)...)
+	}
 	switch name {
 	case "auth":
 		args = append(args, "--api-key="+s.apiKey, "--published-address=localhost") // people try things out
 	case "chat":
 		args = append(args, "--stream-max-bytes="+natsMaxBytes)
-	case "presence":
-		args = append(args, "--chat-service-addr="+s.address("chat"))
 	}
 	return args
 }
@@ -117,7 +137,7 @@ func (s *system) gatewayArgs(i int, listen string) []string {
 		"--presence-service-addr=" + s.address("presence"), "--drain-window=" + drainWindow.String(),
 		"--gateway-id=" + "local-" + strconv.Itoa(i+1), "--nats-url=" + cmp.Or(s.cfg.NATSURL, insideURL).Reveal(),
 	}
-	return append(args, s.withinProcess()...)
+	return append(append(args, s.tlsArgs()...), s.withinProcess()...)
 }
 
 // Faults tells what is wrong with the settings of the services and gateways, which it reads as the system does. It takes no port.
@@ -128,8 +148,11 @@ func (c *Config) Faults() []string {
 	} else if key != "" {
 		s.apiKey = key
 	}
-	told := settings.Check("starling", new(Config), nil) // what all of them share is told once
-	var faults []string
+	return s.faults(settings.Check("starling", new(Config), nil))
+}
+
+// faults tells what is wrong with the settings of the parts and was not told before: what all of them share is told once.
+func (s *system) faults(told []string) (faults []string) {
 	add := func(name string, found []string) {
 		for _, fault := range found {
 			if !slices.Contains(told, fault) {
@@ -140,7 +163,7 @@ func (c *Config) Faults() []string {
 	for _, name := range serviceNames() {
 		add(name+"-service", settings.Check(name+"-service", s.services()[name], s.serviceArgs(name)))
 	}
-	add("gateway", settings.Check("gateway", new(gateway.Config), s.gatewayArgs(0, c.Listen)))
+	add("gateway", settings.Check("gateway", new(gateway.Config), s.gatewayArgs(0, s.cfg.Listen)))
 	return faults
 }
 
@@ -156,6 +179,9 @@ func (s *system) readGateways() error {
 			return &settings.Wrong{Setting: "settings of the gateway", Err: err}
 		}
 		cfg.Listener = listener
+		if s.serving != nil {
+			cfg.TLS.PlainListener = s.serving.plain
+		}
 		if s.cfg.Admin != "" {
 			cfg.Obs.Listener, cfg.Obs.Profiles = s.admins[i], s.cfg.Profiles
 		}
@@ -203,7 +229,10 @@ const (
 )
 
 // readSecrets reads the API key and the passwords of the demo accounts, or makes them up; writeSecrets keeps them.
-func (s *system) readSecrets() error {
+func (s *system) readSecrets(ctx context.Context) error {
+	if s.serving != nil {
+		return s.readServing(ctx)
+	}
 	var err error
 	if s.apiKey, err = settings.Env("API_KEY"); err != nil {
 		return err

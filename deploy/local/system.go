@@ -20,7 +20,6 @@ import (
 	chatservice "github.com/starling-chat/starling/chat-service"
 	"github.com/starling-chat/starling/gateway"
 	"github.com/starling-chat/starling/platform/bus/embedded"
-	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/pg/pgserver"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/platform/settings"
@@ -39,6 +38,8 @@ type system struct {
 	cfg   Config
 	out   io.Writer
 	began time.Time
+	// serving is what others rely on; nil: it is for trying things out.
+	serving *serving
 
 	// Found out by prepare, before anything is created.
 	token     string // shared by services and gateways
@@ -54,21 +55,20 @@ type system struct {
 	gateways  []gateway.Config
 
 	// Found out while it starts.
-	logTo   io.Writer
 	reasons reasons
 }
 
 func (s *system) say(format string, args ...any) {
+	if s.serving != nil {
+		s.serving.log.Info("progress", slog.String("step", fmt.Sprintf(format, args...))) //nolint:sloglint // no context is at hand, nor needed
+		return
+	}
 	_, _ = fmt.Fprintf(s.out, "%5.1fs  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...)) // a closed terminal is no reason to stop
 }
 
 // run starts PostgreSQL, NATS, the services and the gateways, and stops them in reverse order. Being told to stop while it starts is
 // no failure.
-func (s *system) run(ctx context.Context) error {
-	log, err := obs.NewLogger(s.logTo, s.cfg.FileLevel, "text")
-	if err != nil {
-		return err
-	}
+func (s *system) run(ctx context.Context, log *slog.Logger) error {
 	s.reasons.last = make(map[string]string)
 	s.say("Starling starts; data in %s", s.cfg.Data)
 	if err := s.writeSecrets(); err != nil {
@@ -116,7 +116,7 @@ func (s *system) startPostgres(ctx context.Context, log *slog.Logger) (stop func
 		return func() {}, nil
 	}
 	server, err := pgserver.Start(ctx, pgserver.Config{
-		DataDir: filepath.Join(s.cfg.Data, "postgres"), Durable: true, Log: log,
+		DataDir: filepath.Join(s.cfg.Data, "postgres"), Durable: true, Checksums: s.serving != nil, Log: log,
 		Progress: func(line string) { s.say("PostgreSQL: %s", line) },
 	})
 	switch {

@@ -256,7 +256,7 @@ func TestDemoPasswords(t *testing.T) {
 	passwords := func(listen string) map[string]string {
 		t.Helper()
 		s := &system{cfg: Config{Listen: listen, Data: data, Gateways: 1}}
-		if err := s.readSecrets(); err != nil {
+		if err := s.readSecrets(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.writeSecrets(); err != nil {
@@ -294,7 +294,7 @@ func TestDemoPasswords(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := &system{cfg: Config{Listen: "0.0.0.0:3000", Data: data, Gateways: 1}}
-	if err := s.readSecrets(); err == nil || !strings.Contains(err.Error(), "passwords that everybody knows") {
+	if err := s.readSecrets(t.Context()); err == nil || !strings.Contains(err.Error(), "passwords that everybody knows") {
 		t.Errorf("opening a folder with the documented passwords = %v, want it refused", err)
 	}
 }

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"path/filepath"
 	"strings"
@@ -25,10 +28,13 @@ func (s *system) welcome(ctx context.Context) error {
 		s.say("%s-service runs", name)
 	}
 	for _, address := range s.gatewayAddresses() {
-		if err := awaitGateway(deadline, address); err != nil {
+		if err := s.awaitGateway(deadline, address); err != nil {
 			return s.notReady(ctx, "gateway", err)
 		}
-		s.say("gateway runs on http://%s", address)
+		s.say("gateway runs on %s://%s", s.scheme(), address)
+	}
+	if s.serving != nil {
+		return s.ready(ctx)
 	}
 	accounts := make([]string, len(s.demo))
 	for i, user := range s.demo {
@@ -45,8 +51,15 @@ Starling is ready: http://%s
 	return nil
 }
 
+func (s *system) scheme() string {
+	if s.serving != nil && s.serving.cfg.TLS.On() {
+		return "https"
+	}
+	return "http"
+}
+
 func (s *system) logPlace() string {
-	if s.cfg.Verbose {
+	if s.cfg.Verbose || s.serving != nil {
 		return "this terminal"
 	}
 	return filepath.Join(s.cfg.Data, "starling.log")
@@ -97,7 +110,11 @@ func (s *system) because(service string) string {
 	return ": " + strings.ReplaceAll(reason, "\n", "; ")
 }
 
-func awaitGateway(ctx context.Context, address string) error {
+// awaitGateway waits until a gateway answers. By TLS the refusal of a name that it has no certificate for is an answer, too.
+func (s *system) awaitGateway(ctx context.Context, address string) error {
+	if s.scheme() == "https" {
+		return poll(ctx, func() bool { return answersTLS(ctx, address) })
+	}
 	return poll(ctx, func() bool {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/healthz", nil)
 		if err != nil {
@@ -110,6 +127,17 @@ func awaitGateway(ctx context.Context, address string) error {
 		_ = res.Body.Close() // nothing was read
 		return res.StatusCode == http.StatusOK
 	})
+}
+
+func answersTLS(ctx context.Context, address string) bool {
+	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS12}} //nolint:gosec // nothing is said to it
+	conn, err := dialer.DialContext(ctx, "tcp", address)
+	if err == nil {
+		_ = conn.Close()
+		return true
+	}
+	refusal, ok := errors.AsType[*net.OpError](err)
+	return ok && refusal.Op == "remote error"
 }
 
 func poll(ctx context.Context, ok func() bool) error {

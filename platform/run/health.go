@@ -17,7 +17,7 @@ const healthTimeout = 3 * time.Second
 // or an HTTP client.
 func healthcheck(cfg any) int {
 	for _, attr := range settings.LogAttrs(cfg) {
-		if attr.Key != "admin_listen" || attr.Value.String() == "" {
+		if attr.Key != "admin_listen" && attr.Key != "admin" || attr.Value.String() == "" {
 			continue
 		}
 		if err := askReady(attr.Value.String()); err != nil {
@@ -31,13 +31,16 @@ func healthcheck(cfg any) int {
 }
 
 func askReady(address string) error {
-	_, port, err := net.SplitHostPort(address)
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return fmt.Errorf("admin address: %w", err)
 	}
+	if ip := net.ParseIP(host); ip == nil || ip.IsUnspecified() {
+		host = "127.0.0.1" // it listens everywhere, or at a name of this machine
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), healthTimeout) //nolint:forbidigo // the root of the process
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort("127.0.0.1", port)+"/readyz", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+net.JoinHostPort(host, port)+"/readyz", nil)
 	if err != nil {
 		return fmt.Errorf("ask for readiness: %w", err)
 	}

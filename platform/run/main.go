@@ -43,10 +43,15 @@ func (c Common) common() Common { return c }
 //
 // With --check it only tells what is wrong with the settings, and with those that Faults of cfg judges, where cfg has it.
 func Main(name, about string, cfg any, f func(ctx context.Context, log *slog.Logger) error) int {
-	if asksForCheck(os.Args[1:]) {
-		return check(os.Stderr, name, cfg, os.Args[1:])
+	return Command(name, about, os.Args[1:], cfg, f)
+}
+
+// Command is Main for one command of a program that has several: args are what follows the command's name.
+func Command(name, about string, args []string, cfg any, f func(ctx context.Context, log *slog.Logger) error) int {
+	if asksForCheck(args) {
+		return check(os.Stderr, name, cfg, args)
 	}
-	if err := settings.Parse(name, about, cfg, os.Args[1:]); err != nil {
+	if err := settings.Parse(name, about, cfg, args); err != nil {
 		if errors.Is(err, settings.ErrHelp) {
 			return exitOK
 		}

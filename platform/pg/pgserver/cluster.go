@@ -34,6 +34,9 @@ func (s *Server) ensureCluster(ctx context.Context) (password string, err error)
 	}
 	cmd := s.home.command(ctx, filepath.Join(s.bin, "initdb"), "-D", fresh, "-U", superuser,
 		"--pwfile="+s.home.file("password"), "-A", "scram-sha-256", "-E", "UTF8", "--no-locale")
+	if s.cfg.Checksums {
+		cmd.Args = append(cmd.Args, "--data-checksums")
+	}
 	if !s.cfg.Durable {
 		cmd.Args = append(cmd.Args, "--no-sync")
 	}

@@ -45,6 +45,9 @@ type Config struct {
 	Durable  bool         // false switches fsync off: for tests only
 	Log      *slog.Logger // nil discards; PostgreSQL's own lines come at debug
 	Progress func(string) // told what takes long, for the user; may be nil
+
+	// Checksums has the pages of a new cluster checked, so that a disk that forgets is noticed.
+	Checksums bool
 }
 
 // Server is a running PostgreSQL.
