@@ -17,6 +17,7 @@ LINT_STAMP := $(BIN)/.lint-$(shell cat tools/lint/go.mod tools/lint/go.sum | cks
 # The product's modules, and the chart's tests, which go.work leaves out. Tools change by `go get -tool` alone.
 MODULES = $(filter-out tools/%,$(dir $(shell git ls-files '*go.mod')))
 GOVULNCHECK := v1.9.0
+ACTIONLINT := v1.7.7
 
 # ---- using it
 
@@ -90,6 +91,10 @@ unit: ## go test -race over every module of go.work (PKG=./gateway/... for less)
 .PHONY: helm-test
 helm-test: ## The Helm chart, rendered and checked offline
 	@cd deploy/helmtest && GOWORK=off go test $(ARGS) ./...
+
+.PHONY: workflows
+workflows: ## The workflows of GitHub, by actionlint (and shellcheck, where it is installed)
+	@go run github.com/rhysd/actionlint/cmd/actionlint@$(ACTIONLINT) .github/workflows/*.yml
 
 .PHONY: fuzz-short
 fuzz-short: ## Every fuzz target for FUZZTIME (20000x: executions; 5m: time)

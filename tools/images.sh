@@ -14,7 +14,7 @@ cd "$(dirname "$(readlink -f "$0")")/.."
 
 files=(docker-compose.yml deploy/docker/Dockerfile deploy/helm/starling/values.yaml)
 # What stands before an image: `image:` in YAML, FROM and the syntax line in a Dockerfile.
-before='([[:space:]]*image:[[:space:]]+|FROM[[:space:]]+|#[[:space:]]*syntax=)'
+before='([[:space:]]*image:[[:space:]]+|FROM[[:space:]]+--platform=[^[:space:]]+[[:space:]]+|FROM[[:space:]]+|#[[:space:]]*syntax=)'
 image='[a-z0-9][a-z0-9._/-]*:[A-Za-z0-9._-]+'
 digest='@sha256:[0-9a-f]{64}'
 

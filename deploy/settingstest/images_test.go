@@ -69,7 +69,7 @@ func TestImages(t *testing.T) {
 		pinned := now()
 		for file, names := range map[string][]string{
 			files[0]: {"image: postgres:17-alpine", "image: nats:2.12-alpine", "image: haproxy:3.0-alpine", "image: prom/prometheus:v2.53.5", "image: grafana/grafana:11.6.0"},
-			files[1]: {"# syntax=docker/dockerfile:1", "FROM golang:1.26-alpine", "FROM gcr.io/distroless/static-debian12:nonroot"},
+			files[1]: {"# syntax=docker/dockerfile:1", "FROM --platform=$BUILDPLATFORM golang:1.26-alpine", "FROM gcr.io/distroless/static-debian12:nonroot"},
 			files[2]: {"image: nats:2.12-alpine", "image: postgres:17-alpine"},
 		} {
 			for _, name := range names {
