@@ -207,9 +207,9 @@ func TestIssuersKeepUsersApart(t *testing.T) {
 	wantFault(t, "Authenticate(unknown user, provision false)", err, fault.Unauthenticated, "User not found")
 }
 
-// TestDocumentedIssuers: the example of docs/operations.md is taken.
+// TestDocumentedIssuers: the example of docs/operations/secure.md is taken.
 func TestDocumentedIssuers(t *testing.T) {
-	text, err := os.ReadFile("../docs/operations.md")
+	text, err := os.ReadFile("../docs/operations/secure.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,6 +46,47 @@ func TestAlertForWhatIsGone(t *testing.T) {
 	}
 }
 
+// TestRunbook: each alert leads to an entry that says what it means, what to look at and what to do, and no entry is of an alert that there
+// is not.
+func TestRunbook(t *testing.T) {
+	var rules struct {
+		Groups []struct {
+			Rules []struct {
+				Alert       string
+				Annotations map[string]string
+			}
+		}
+	}
+	if err := sigsyaml.Unmarshal([]byte(read(t, "../grafana/alerts.yml")), &rules); err != nil {
+		t.Fatal(err)
+	}
+	_, runbook, found := strings.Cut(read(t, "../../docs/operations/troubleshoot.md"), "\n## Runbook\n")
+	if !found {
+		t.Fatal("docs/operations/troubleshoot.md has no runbook")
+	}
+	entries := map[string]string{}
+	for _, section := range strings.Split(runbook, "\n### ")[1:] {
+		name, text, _ := strings.Cut(section, "\n")
+		entries[name] = text
+	}
+	for _, group := range rules.Groups {
+		for _, rule := range group.Rules {
+			if want := "/docs/operations/troubleshoot.md#" + strings.ToLower(rule.Alert); !strings.HasSuffix(rule.Annotations["runbook_url"], want) {
+				t.Errorf("%s: runbook_url = %q, want one that ends in %s", rule.Alert, rule.Annotations["runbook_url"], want)
+			}
+			for _, part := range []string{"**Means:**", "**Look at:**", "**Do:**"} {
+				if !strings.Contains(entries[rule.Alert], part) {
+					t.Errorf("the runbook's entry for %s has no %s", rule.Alert, part)
+				}
+			}
+			delete(entries, rule.Alert)
+		}
+	}
+	for name := range entries {
+		t.Errorf("the runbook has an entry for %s, which is no alert", name)
+	}
+}
+
 // TestAlertsFire has Prometheus's own tool play the cases of alerts_test.yml.
 func TestAlertsFire(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")

@@ -21,9 +21,9 @@ func TestValuesOfTheClusterTest(t *testing.T) {
 	newRelease(t, values).checkPods(t)
 }
 
-// TestDocumentedValues: the values that docs/operations.md shows for production are taken by the chart.
+// TestDocumentedValues: the values that docs/operations/install.md shows for production are taken by the chart.
 func TestDocumentedValues(t *testing.T) {
-	text, err := os.ReadFile("../../docs/operations.md")
+	text, err := os.ReadFile("../../docs/operations/install.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +31,7 @@ func TestDocumentedValues(t *testing.T) {
 	for _, block := range strings.Split(string(text), "```yaml\n")[1:] {
 		values, _, ended := strings.Cut(block, "```")
 		if !ended {
-			t.Fatal("docs/operations.md has a block that does not end")
+			t.Fatal("docs/operations/install.md has a block that does not end")
 		}
 		if len(objects(t, values)) == 0 {
 			t.Errorf("nothing comes of the values\n%s", values)
@@ -39,6 +39,6 @@ func TestDocumentedValues(t *testing.T) {
 		shown++
 	}
 	if shown == 0 {
-		t.Error("docs/operations.md shows no values")
+		t.Error("docs/operations/install.md shows no values")
 	}
 }

@@ -23,13 +23,13 @@ import (
 
 // commandsOf are the lines of the block in the documentation that begins with a line, run as they stand: places are put in for those of
 // the documentation.
-func commandsOf(t *testing.T, begin string, places ...string) string {
+func commandsOf(t *testing.T, page, begin string, places ...string) string {
 	t.Helper()
-	text := read(t, "../../docs/operations.md")
+	text := read(t, "../../docs/operations/"+page)
 	_, block, found := strings.Cut(text, "```sh\n"+begin+"\n")
 	block, _, ended := strings.Cut(block, "```")
 	if !found || !ended {
-		t.Fatalf("docs/operations.md has no commands that begin with %q", begin)
+		t.Fatalf("docs/operations/%s has no commands that begin with %q", page, begin)
 	}
 	return strings.NewReplacer(places...).Replace(block)
 }
@@ -69,7 +69,7 @@ func TestMove(t *testing.T) {
 		t.Fatalf("login of the admin = %d, want 200", status)
 	}
 	s.write(t, in.AccessToken)
-	shell(t, work, commandsOf(t, "# a backup, beside the running system", "/var/lib/starling", old, "/backup", work))
+	shell(t, work, commandsOf(t, "backup.md", "# a backup, beside the running system", "/var/lib/starling", old, "/backup", work))
 	s.end(t)
 
 	t.Run("restore", func(t *testing.T) {
@@ -88,7 +88,7 @@ func TestMove(t *testing.T) {
 			case <-time.After(pollInterval):
 			}
 		}
-		shell(t, work, commandsOf(t, "# the backup, into an empty folder", "/var/lib/starling", fresh, "/backup", work))
+		shell(t, work, commandsOf(t, "backup.md", "# the backup, into an empty folder", "/var/lib/starling", fresh, "/backup", work))
 		stop()
 		if err := <-ended; err != nil {
 			t.Errorf("postgres = %v after it was stopped, want nil", err)
@@ -129,7 +129,7 @@ func split(t *testing.T, old, work, token, password string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	shell(t, repository, commandsOf(t, "# the backup, into a PostgreSQL of its own", "/backup", work), env...)
+	shell(t, repository, commandsOf(t, "install.md", "# the backup, into a PostgreSQL of its own", "/backup", work), env...)
 
 	role := func(name, suffix string) settings.URL {
 		u := *at

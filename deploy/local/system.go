@@ -60,7 +60,7 @@ type system struct {
 
 func (s *system) say(format string, args ...any) {
 	if s.serving != nil {
-		s.serving.log.Info("progress", slog.String("step", fmt.Sprintf(format, args...))) //nolint:sloglint // no context is at hand, nor needed
+		s.serving.log.Info("progress", slog.String("step", fmt.Sprintf(format, args...)))
 		return
 	}
 	_, _ = fmt.Fprintf(s.out, "%5.1fs  %s\n", time.Since(s.began).Seconds(), fmt.Sprintf(format, args...)) // a closed terminal is no reason to stop

@@ -114,7 +114,7 @@ func role(t *testing.T, cfg pg.Config, name, searchPath string) {
 	})
 }
 
-// sessionMode is what docs/operations.md asks of a pooler.
+// sessionMode is what docs/operations/install.md asks of a pooler.
 var sessionMode = []string{"pool_mode = session", "ignore_startup_parameters = search_path"}
 
 // TestPooler: behind PgBouncer as documented a service migrates its own schema, and its limits are in force.

@@ -48,12 +48,12 @@ function blocks() {
 
 // Blocks that other tests run. That they are there, with what is named, is looked at here.
 const elsewhere = [
-  { file: 'docs/operations.md', language: 'nginx', by: 'test/e2e/proxies.js', that: 'docs/operations.md' },
-  { file: 'docs/operations.md', language: 'ini', has: 'ignore_startup_parameters = search_path', by: 'platform/pg/pooler_test.go', that: '"pool_mode = session", "ignore_startup_parameters = search_path"' },
+  { file: 'docs/operations/install.md', language: 'nginx', by: 'test/e2e/proxies.js', that: 'docs/operations/install.md' },
+  { file: 'docs/operations/install.md', language: 'ini', has: 'ignore_startup_parameters = search_path', by: 'platform/pg/pooler_test.go', that: '"pool_mode = session", "ignore_startup_parameters = search_path"' },
   ...['# a backup, beside the running system', '# the backup, into an empty folder', '# the backup, into a PostgreSQL of its own'].map((has) => (
-    { file: 'docs/operations.md', language: 'sh', has, by: 'deploy/local/move_test.go', that: `"${has}"` })),
-  { file: 'docs/operations.md', language: 'json', has: '"issuer"', by: 'auth-service/issuers_test.go', that: 'docs/operations.md' },
-  { file: 'docs/operations.md', language: 'yaml', by: 'deploy/helmtest/docs_test.go', that: 'docs/operations.md' },
+    { language: 'sh', has, by: 'deploy/local/move_test.go', that: `"${has}"` })),
+  { file: 'docs/operations/secure.md', language: 'json', has: '"issuer"', by: 'auth-service/issuers_test.go', that: 'docs/operations/secure.md' },
+  { file: 'docs/operations/install.md', language: 'yaml', by: 'deploy/helmtest/docs_test.go', that: 'docs/operations/install.md' },
   { file: 'docs/rooms.md', language: 'json', has: '"match"', by: 'test/e2e/claims.test.js', that: 'docs/rooms.md' },
   { file: 'docs/extending.md', language: 'go', by: 'platform/eventserver/docs_test.go', that: 'func TestDocsHaveTheSample' },
   { file: 'docs/extending.md', language: '', has: 'permissions:', by: 'platform/eventserver/docs_test.go', that: 'func TestPermissions' },

@@ -1,5 +1,5 @@
 // The proxies that people put in front of gateways, as Debian packages them: HAProxy with the configuration that the project ships,
-// nginx with the one of docs/operations.md and with less.
+// nginx with the one of docs/operations/install.md and with less.
 
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
@@ -64,10 +64,10 @@ ${http.replace('listen 80;', `listen 127.0.0.1:${port};`)}
   }
 }
 
-/** The block of docs/operations.md that shows a server of nginx, with another upstream. */
+/** The block of docs/operations/install.md that shows a server of nginx, with another upstream. */
 export function documented(upstream) {
-  const text = readFileSync(join(root, 'docs/operations.md'), 'utf8');
+  const text = readFileSync(join(root, 'docs/operations/install.md'), 'utf8');
   const block = /```nginx\n([^]*?)```/.exec(text)?.[1];
-  if (!block?.includes('http://127.0.0.1:3000')) throw new Error('docs/operations.md has no configuration of nginx for http://127.0.0.1:3000');
+  if (!block?.includes('http://127.0.0.1:3000')) throw new Error('docs/operations/install.md has no configuration of nginx for http://127.0.0.1:3000');
   return block.replace('http://127.0.0.1:3000', upstream);
 }

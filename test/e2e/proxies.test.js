@@ -196,7 +196,7 @@ const server = (...directives) => `upstream gateways { ${system.urls.map((url) =
   server { listen 80; location / { proxy_pass http://gateways; ${directives.map((d) => `${d};`).join(' ')} } }`;
 const upgrade = ['proxy_set_header Upgrade $http_upgrade', 'proxy_set_header Connection $connection_upgrade'];
 
-test('nginx as docs/operations.md shows it', { skip: nginx, timeout: 3 * patience }, async (t) => {
+test('nginx as docs/operations/install.md shows it', { skip: nginx, timeout: 3 * patience }, async (t) => {
   const proxy = await Proxy.nginx(dir, 'documented', documented(system.urls[0]));
   t.after(() => proxy.remove());
   await everybody(t, proxy.url, { transport: 'websocket' });
