@@ -226,7 +226,7 @@ test('what a user sees, asked by a backend: rooms and messages', async (t) => {
   const [ann, eve] = [await newUser('ann'), await newUser('eve')];
   const id = roomId('seen');
   done(await call('POST', '/api/v1/rooms', { key, body: { kind: 'private', roomId: id, members: [{ userId: ann.id }] } }), { room: room({}) });
-  done(await call('POST', path(id, 'messages'), { key, body: { content: 'hello' } }), { id: text, seq, createdAt: iso });
+  done(await call('POST', path(id, 'messages'), { key, body: { content: 'hello' } }), { id: text, seq, n: 1, createdAt: iso });
   const { rooms } = done(await call('GET', `/api/v1/rooms?${query({ asUserId: ann.id })}`, { key }), { rooms: array, useq: 1 });
   assert.deepEqual(rooms.map((r) => [r.roomId, r.role]), [[id, 'member']]);
   for (const as of ['', `?${query({ asUserId: ann.id })}`]) {
@@ -291,7 +291,9 @@ test('the rooms of a user, by pages and kinds, as room:list has them', async (t)
     const second = await page({ limit: 2, after: first.next });
     assert.deepEqual([...first.rooms, ...second.rooms].map((r) => r.roomId), ids);
     assert.equal((await page({ kinds: 'private' })).rooms.length, 1);
-    assert.deepEqual((await page({})).rooms.map(({ lastMessage = null, ...r }) => ({ ...r, lastMessage })), all);
+    // What is empty or missing is told by REST as an empty list and not at all.
+    const asEvent = ({ lastMessage: last, ...r }) => ({ ...r, lastMessage: last ? (({ reactions, ...m }) => (reactions.length > 0 ? { ...m, reactions } : m))(last) : null });
+    assert.deepEqual((await page({})).rooms.map(asEvent), all);
     const { marker, prefs } = done(await call('GET', `${path(last.roomId)}?${query(base)}`, by), { room: room({}), role: 'owner', marker: any, prefs: any });
     assert.deepEqual([marker, prefs], [all[0].marker, all[0].prefs]);
   }
