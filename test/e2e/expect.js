@@ -13,6 +13,8 @@ export const iso = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/;
 // Milliseconds since the epoch, within ten minutes of this machine's clock.
 export const now = (v) => Number.isSafeInteger(v) && Math.abs(v - Date.now()) < 600_000;
 export const any = () => true;
+// What message:send is answered with.
+export const sent = { status: 'delivered', id: uuid7, seq, createdAt: iso, n: seq };
 
 /**
  * Fails unless value has exactly the fields of spec. A field's spec is a predicate, a regular expression or the value

@@ -6,9 +6,8 @@ import { connect, pair } from './client.js';
 import { beyond } from './contract.js';
 import { call } from './rest.js';
 import { newUser, roomId, unique } from './user.js';
-import { array, exact, iso, message, ok, refused, seq, text, uuid7 } from './expect.js';
+import { array, exact, message, ok, refused, sent, seq, text } from './expect.js';
 
-const sent = { status: 'delivered', id: uuid7, seq, createdAt: iso, n: seq };
 
 test('message:send: ack and message:new are the same message, on every gateway, sender included', async (t) => {
   const [ann, bob] = [await newUser('ann'), await newUser('bob')];

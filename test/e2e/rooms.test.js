@@ -5,10 +5,9 @@ import { test } from 'node:test';
 import { connect, pair } from './client.js';
 import { beyond } from './contract.js';
 import { newUser, roomId, unique } from './user.js';
-import { any, array, exact, iso, message, now, ok, refused, seq, text, uuid7 } from './expect.js';
+import { any, array, exact, message, now, ok, refused, sent, seq, text } from './expect.js';
 
 const joined = (room, role) => ({ roomId: room, seq, role, hasMore: false });
-const sent = { status: 'delivered', id: uuid7, seq, createdAt: iso, n: seq };
 
 test('the first to join makes the room and owns it, the second is a member', async (t) => {
   const [ann, bob] = [await newUser('ann'), await newUser('bob')];
