@@ -148,3 +148,15 @@ test('message changes by REST come by pages, each message once', async (t) => {
   assert.deepEqual(seen, [ids[0], ids[2], ids[4], ids[3], ids[1]]);
   for (const bad of ['since=-1', 'since=x', 'limit=0']) await refusedWith(call('GET', `${path(room, 'changes')}?${bad}`, { key }), 400, 'invalid');
 });
+
+test('data that protobuf cannot hold comes back by REST to the last digit, of messages and of rooms', async () => {
+  const id = roomId();
+  const data = '{"huge":1e999,"half":"\\ud800","n":12345678901234567890}';
+  const json = { 'content-type': 'application/json' };
+  await done(call('POST', '/api/v1/rooms', { key, raw: `{"kind":"private","roomId":"${id}","profile":{"data":${data}}}`, headers: json }));
+  const { id: messageId } = await done(call('POST', path(id, 'messages'), { key, raw: `{"content":"x","data":${data}}`, headers: json }));
+  for (const where of [path(id), path(id, 'messages', messageId), path(id, 'messages')]) {
+    const answer = await (await fetch(url() + where, { headers: { 'x-api-key': key } })).text();
+    assert.ok(answer.includes(`"data":${data}`), `${where}: ${answer}`);
+  }
+});

@@ -383,11 +383,15 @@ func reactionsOf(counts message.Counts, mine []string) []*chatv1.MessageReaction
 	return list
 }
 
-// lossy gives JSON for who reads no text: numbers and texts go as far as protobuf's.
+// lossy gives JSON for who reads no text: numbers and texts go as far as protobuf's. What goes beyond is an object without members there, so
+// that the text beside it is still that of something.
 func lossy(data []byte) *structpb.Struct {
-	out := &structpb.Struct{}
-	if len(data) == 0 || protojson.Unmarshal(data, out) != nil {
+	if len(data) == 0 {
 		return nil
+	}
+	out := &structpb.Struct{}
+	if protojson.Unmarshal(data, out) != nil {
+		return &structpb.Struct{}
 	}
 	return out
 }

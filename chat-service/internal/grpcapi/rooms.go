@@ -8,7 +8,6 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/emptypb"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
@@ -352,13 +351,7 @@ func roomInfo(r *chat.RoomInfo) *chatv1.RoomInfo {
 		info.Profile.Name = given(r.Profile.Name)
 	}
 	info.Profile.Topic, info.Profile.AvatarUrl = given(r.Profile.Topic), given(r.Profile.AvatarURL)
-	if len(r.Profile.Data) > 0 {
-		info.Profile.DataJson = r.Profile.Data
-		lossy := &structpb.Struct{} // for who reads no text; numbers and texts go as far as protobuf's
-		if protojson.Unmarshal(r.Profile.Data, lossy) == nil {
-			info.Profile.Data = lossy
-		}
-	}
+	info.Profile.Data, info.Profile.DataJson = lossy(r.Profile.Data), r.Profile.Data
 	return info
 }
 
