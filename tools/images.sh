@@ -12,7 +12,7 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/.."
 
-files=(docker-compose.yml deploy/docker/Dockerfile deploy/helm/starling/values.yaml)
+files=(docker-compose.yml deploy/compose/ha.yml deploy/docker/Dockerfile deploy/helm/starling/values.yaml)
 # What stands before an image: `image:` in YAML, FROM and the syntax line in a Dockerfile.
 before='([[:space:]]*image:[[:space:]]+|FROM[[:space:]]+--platform=[^[:space:]]+[[:space:]]+|FROM[[:space:]]+|#[[:space:]]*syntax=)'
 image='[a-z0-9][a-z0-9._/-]*:[A-Za-z0-9._-]+'

@@ -12,7 +12,7 @@ import (
 // them out again; a registry that gives none changes nothing.
 func TestImages(t *testing.T) {
 	root := t.TempDir()
-	files := []string{"docker-compose.yml", "deploy/docker/Dockerfile", "deploy/helm/starling/values.yaml"}
+	files := []string{"docker-compose.yml", "deploy/docker/Dockerfile", "deploy/helm/starling/values.yaml", "deploy/compose/ha.yml"}
 	before := map[string]string{}
 	for _, file := range append(files, "tools/images.sh") {
 		text, err := os.ReadFile("../../" + file)
@@ -71,6 +71,7 @@ func TestImages(t *testing.T) {
 			files[0]: {"image: postgres:17-alpine", "image: nats:2.12-alpine", "image: haproxy:3.0-alpine", "image: prom/prometheus:v2.53.5", "image: grafana/grafana:11.6.0"},
 			files[1]: {"# syntax=docker/dockerfile:1", "FROM --platform=$BUILDPLATFORM golang:1.26-alpine", "FROM gcr.io/distroless/static-debian12:nonroot"},
 			files[2]: {"image: nats:2.12-alpine", "image: postgres:17-alpine"},
+			files[3]: {"image: nats:2.12-alpine", "image: postgres:17-alpine"},
 		} {
 			for _, name := range names {
 				if n := strings.Count(plain[file], name); n == 0 || strings.Count(pinned[file], name+"@"+digest) != n {

@@ -410,6 +410,7 @@ function checkCompose([tool, ...args]) {
     return;
   }
   assert.equal(tool, 'compose');
+  while (args[0] === '-f') assert.ok(existsSync(join(root, args.splice(0, 2)[1])), 'the files of compose are there');
   const profile = args.indexOf('--profile');
   if (profile >= 0) assert.ok(compose.includes(`profiles: [${args.splice(profile, 2)[1]}]`));
   const [verb, ...rest] = args;
