@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connect } from './client.js';
 import { any, exact, iso, ok, refused, seq, text } from './expect.js';
-import { newUser, roomId } from './user.js';
+import { apiKey as key, call } from './rest.js';
+import { newUser, roomId, unique } from './user.js';
 
 const plain = { muted: false, hidden: false, pinned: false };
 
@@ -36,6 +37,39 @@ test('preferences and the marker of a room are a member\'s own, on all devices',
   refused(await a.emit('room:prefs', { roomId: room, muted: 'yes' }), 'invalid');
   const secret = (await b.emit('room:create', { kind: 'private' })).room.roomId;
   for (const id of [secret, roomId('nowhere')]) refused(await a.emit('room:prefs', { roomId: id, muted: true }), 'not_found');
+});
+
+test('preferences by REST are those of the event: of a user with a token, or of one whom a backend names', async (t) => {
+  const [ann, eve] = [await newUser('ann'), await newUser('eve')];
+  const a = await connect(t, ann);
+  const room = (await a.emit('room:create', { kind: 'private' })).room.roomId;
+  const path = `/api/v1/rooms/${room}/prefs`;
+  const patch = async (options, status = 200, headers = {}) => {
+    const reply = await call('PATCH', path, { headers, ...options });
+    assert.equal(reply.status, status, JSON.stringify(reply.body));
+    return status === 200 ? exact(reply.body, {}, 'answer') : reply.body.code;
+  };
+  const told = async (useq, prefs) => exact(await a.take('me:prefs'), { useq, roomId: room, prefs });
+  await patch({ token: ann.token, body: { muted: true, pinned: true } });
+  await told(2, { muted: true, hidden: false, pinned: true });
+  await patch({ token: ann.token, body: {} }); // nothing new
+  await patch({ key, body: { asUserId: ann.id, pinned: false, hidden: true } });
+  await told(3, { muted: true, hidden: true, pinned: false });
+  const once = { 'idempotency-key': `once-${ann.id}` };
+  await patch({ token: ann.token, body: { muted: false } }, 200, once);
+  await told(4, { muted: false, hidden: true, pinned: false });
+  ok(await a.emit('room:prefs', { roomId: room, muted: true }));
+  await patch({ token: ann.token, body: { muted: false } }, 200, once); // the repeat of what was undone since
+  assert.deepEqual((await call('GET', `/api/v1/rooms/${room}?asUserId=${ann.id}`, { key })).body.prefs, { muted: true, hidden: true, pinned: false });
+
+  assert.equal(await patch({ key, body: { muted: true } }, 400), 'invalid', 'a backend as itself has none');
+  assert.equal(await patch({ token: ann.token, body: { muted: 'yes' } }, 400), 'invalid');
+  assert.equal(await patch({ token: eve.token, body: { muted: true } }, 404), 'not_found');
+  assert.equal(await patch({ key, body: { asUserId: eve.id, muted: true } }, 404), 'not_found');
+  assert.equal(await patch({ token: eve.token, body: { asUserId: ann.id, muted: true } }, 403), 'forbidden');
+  assert.equal(await patch({ body: { muted: true } }, 401), 'unauthenticated');
+  const { body: { key: moderation } } = await call('POST', '/api/v1/keys', { key, body: { name: unique('key'), scopes: ['moderation'] } });
+  assert.equal(await patch({ key: moderation, body: { asUserId: ann.id, muted: true } }, 403), 'forbidden');
 });
 
 test('who is blocked opens no direct room, and neither speaks in the one that there is', async (t) => {

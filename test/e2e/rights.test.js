@@ -98,6 +98,7 @@ const calls = {
   look: (id) => [['GET', path(id)]],
   read: (id, { known, message }) => [['GET', path(id, 'members')], ['GET', path(id, 'members', known)], ['GET', path(id, 'messages')], ['GET', path(id, 'readers')],
     ['GET', path(id, 'messages', message)], ['GET', path(id, 'pins')], ['GET', path(id, 'changes')]],
+  attend: (id) => [['PATCH', path(id, 'prefs'), { muted: true }]],
   speak: (id, { message }) => [['POST', path(id, 'messages', message, 'reactions'), { key: 'x' }], ['DELETE', path(id, 'messages', message, 'reactions', 'x')]],
   edit: (id, { message }) => [['PATCH', path(id, 'messages', message), { content: 'edited' }]],
   erase: (id, { message }) => [['DELETE', path(id, 'messages', message)]],

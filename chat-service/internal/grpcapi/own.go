@@ -9,6 +9,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/proto/caller"
@@ -79,6 +80,19 @@ func (s *Rooms) RevokeInvite(ctx context.Context, r *chatv1.RevokeInviteRequest)
 		return nil, err
 	}
 	return done(ctx, func(done func(error)) error { return s.service.RevokeInvite(ctx, who, room, hash, done) })
+}
+
+// SetRoomPrefs changes how a user wants a room shown.
+func (s *Rooms) SetRoomPrefs(ctx context.Context, r *chatv1.SetRoomPrefsRequest) (*emptypb.Empty, error) {
+	who, err := askingUser(ctx, r.GetAsUserId())
+	if err != nil {
+		return nil, err
+	}
+	prefs := rules.SetPrefs{Muted: r.Muted, Hidden: r.Hidden, Pinned: r.Pinned}
+	if prefs.Room, err = chat.ParseRoomID(r.GetRoomId()); err != nil {
+		return nil, err
+	}
+	return done(ctx, func(done func(error)) error { return s.service.SetPrefs(who, prefs, done) })
 }
 
 // ListBlocks tells whom a user blocks.

@@ -227,6 +227,7 @@ func TestOtherRefusals(t *testing.T) {
 		"/api/v1/rooms/r/bans/u":    "DELETE",
 		"/api/v1/rooms/r/invites":   "GET, HEAD, POST",
 		"/api/v1/rooms/r/invites/i": "DELETE",
+		"/api/v1/rooms/r/prefs":     "PATCH",
 		"/api/v1/blocks":            "GET, HEAD, POST",
 		"/api/v1/blocks/u":          "DELETE",
 		"/api/v1/audit":             "GET, HEAD",

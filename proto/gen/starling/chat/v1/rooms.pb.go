@@ -2053,6 +2053,83 @@ func (x *RevokeInviteRequest) GetAsUserId() string {
 	return ""
 }
 
+type SetRoomPrefsRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	Muted  *bool                  `protobuf:"varint,2,opt,name=muted,proto3,oneof" json:"muted,omitempty"`
+	Hidden *bool                  `protobuf:"varint,3,opt,name=hidden,proto3,oneof" json:"hidden,omitempty"`
+	Pinned *bool                  `protobuf:"varint,4,opt,name=pinned,proto3,oneof" json:"pinned,omitempty"`
+	// The user whose preferences they are, for backends.
+	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRoomPrefsRequest) Reset() {
+	*x = SetRoomPrefsRequest{}
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRoomPrefsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRoomPrefsRequest) ProtoMessage() {}
+
+func (x *SetRoomPrefsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRoomPrefsRequest.ProtoReflect.Descriptor instead.
+func (*SetRoomPrefsRequest) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *SetRoomPrefsRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *SetRoomPrefsRequest) GetMuted() bool {
+	if x != nil && x.Muted != nil {
+		return *x.Muted
+	}
+	return false
+}
+
+func (x *SetRoomPrefsRequest) GetHidden() bool {
+	if x != nil && x.Hidden != nil {
+		return *x.Hidden
+	}
+	return false
+}
+
+func (x *SetRoomPrefsRequest) GetPinned() bool {
+	if x != nil && x.Pinned != nil {
+		return *x.Pinned
+	}
+	return false
+}
+
+func (x *SetRoomPrefsRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
+}
+
 type ListBlocksRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Only users behind this one: next of the page before.
@@ -2067,7 +2144,7 @@ type ListBlocksRequest struct {
 
 func (x *ListBlocksRequest) Reset() {
 	*x = ListBlocksRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[31]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2079,7 +2156,7 @@ func (x *ListBlocksRequest) String() string {
 func (*ListBlocksRequest) ProtoMessage() {}
 
 func (x *ListBlocksRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[31]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2092,7 +2169,7 @@ func (x *ListBlocksRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBlocksRequest.ProtoReflect.Descriptor instead.
 func (*ListBlocksRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{31}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListBlocksRequest) GetAfter() string {
@@ -2127,7 +2204,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[32]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2139,7 +2216,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[32]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2152,7 +2229,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{32}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Block) GetUserId() string {
@@ -2180,7 +2257,7 @@ type ListBlocksResponse struct {
 
 func (x *ListBlocksResponse) Reset() {
 	*x = ListBlocksResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[33]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2192,7 +2269,7 @@ func (x *ListBlocksResponse) String() string {
 func (*ListBlocksResponse) ProtoMessage() {}
 
 func (x *ListBlocksResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[33]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2205,7 +2282,7 @@ func (x *ListBlocksResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBlocksResponse.ProtoReflect.Descriptor instead.
 func (*ListBlocksResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{33}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *ListBlocksResponse) GetBlocks() []*Block {
@@ -2234,7 +2311,7 @@ type BlockUserRequest struct {
 
 func (x *BlockUserRequest) Reset() {
 	*x = BlockUserRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[34]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2246,7 +2323,7 @@ func (x *BlockUserRequest) String() string {
 func (*BlockUserRequest) ProtoMessage() {}
 
 func (x *BlockUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[34]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2259,7 +2336,7 @@ func (x *BlockUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockUserRequest.ProtoReflect.Descriptor instead.
 func (*BlockUserRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{34}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *BlockUserRequest) GetUserId() string {
@@ -2291,7 +2368,7 @@ type ListRestrictionsRequest struct {
 
 func (x *ListRestrictionsRequest) Reset() {
 	*x = ListRestrictionsRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[35]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2303,7 +2380,7 @@ func (x *ListRestrictionsRequest) String() string {
 func (*ListRestrictionsRequest) ProtoMessage() {}
 
 func (x *ListRestrictionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[35]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2316,7 +2393,7 @@ func (x *ListRestrictionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRestrictionsRequest.ProtoReflect.Descriptor instead.
 func (*ListRestrictionsRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{35}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListRestrictionsRequest) GetRoomId() string {
@@ -2358,7 +2435,7 @@ type RestrictedUser struct {
 
 func (x *RestrictedUser) Reset() {
 	*x = RestrictedUser{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[36]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2370,7 +2447,7 @@ func (x *RestrictedUser) String() string {
 func (*RestrictedUser) ProtoMessage() {}
 
 func (x *RestrictedUser) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[36]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2383,7 +2460,7 @@ func (x *RestrictedUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestrictedUser.ProtoReflect.Descriptor instead.
 func (*RestrictedUser) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{36}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RestrictedUser) GetUserId() string {
@@ -2411,7 +2488,7 @@ type ListBansResponse struct {
 
 func (x *ListBansResponse) Reset() {
 	*x = ListBansResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[37]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2423,7 +2500,7 @@ func (x *ListBansResponse) String() string {
 func (*ListBansResponse) ProtoMessage() {}
 
 func (x *ListBansResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[37]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2436,7 +2513,7 @@ func (x *ListBansResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListBansResponse.ProtoReflect.Descriptor instead.
 func (*ListBansResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{37}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListBansResponse) GetBans() []*RestrictedUser {
@@ -2464,7 +2541,7 @@ type ListMutesResponse struct {
 
 func (x *ListMutesResponse) Reset() {
 	*x = ListMutesResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[38]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2476,7 +2553,7 @@ func (x *ListMutesResponse) String() string {
 func (*ListMutesResponse) ProtoMessage() {}
 
 func (x *ListMutesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[38]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2489,7 +2566,7 @@ func (x *ListMutesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMutesResponse.ProtoReflect.Descriptor instead.
 func (*ListMutesResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{38}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListMutesResponse) GetMutes() []*RestrictedUser {
@@ -2522,7 +2599,7 @@ type RestrictUserRequest struct {
 
 func (x *RestrictUserRequest) Reset() {
 	*x = RestrictUserRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[39]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2534,7 +2611,7 @@ func (x *RestrictUserRequest) String() string {
 func (*RestrictUserRequest) ProtoMessage() {}
 
 func (x *RestrictUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[39]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2547,7 +2624,7 @@ func (x *RestrictUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestrictUserRequest.ProtoReflect.Descriptor instead.
 func (*RestrictUserRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{39}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RestrictUserRequest) GetRoomId() string {
@@ -2599,7 +2676,7 @@ type FreeUserRequest struct {
 
 func (x *FreeUserRequest) Reset() {
 	*x = FreeUserRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[40]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2611,7 +2688,7 @@ func (x *FreeUserRequest) String() string {
 func (*FreeUserRequest) ProtoMessage() {}
 
 func (x *FreeUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[40]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2624,7 +2701,7 @@ func (x *FreeUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FreeUserRequest.ProtoReflect.Descriptor instead.
 func (*FreeUserRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{40}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *FreeUserRequest) GetRoomId() string {
@@ -2678,7 +2755,7 @@ type ListAuditRequest struct {
 
 func (x *ListAuditRequest) Reset() {
 	*x = ListAuditRequest{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[41]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2690,7 +2767,7 @@ func (x *ListAuditRequest) String() string {
 func (*ListAuditRequest) ProtoMessage() {}
 
 func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[41]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2703,7 +2780,7 @@ func (x *ListAuditRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditRequest.ProtoReflect.Descriptor instead.
 func (*ListAuditRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{41}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListAuditRequest) GetRoomId() string {
@@ -2788,7 +2865,7 @@ type AuditEntry struct {
 
 func (x *AuditEntry) Reset() {
 	*x = AuditEntry{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[42]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2800,7 +2877,7 @@ func (x *AuditEntry) String() string {
 func (*AuditEntry) ProtoMessage() {}
 
 func (x *AuditEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[42]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2813,7 +2890,7 @@ func (x *AuditEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditEntry.ProtoReflect.Descriptor instead.
 func (*AuditEntry) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{42}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *AuditEntry) GetId() uint64 {
@@ -2897,7 +2974,7 @@ type ListAuditResponse struct {
 
 func (x *ListAuditResponse) Reset() {
 	*x = ListAuditResponse{}
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[43]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2909,7 +2986,7 @@ func (x *ListAuditResponse) String() string {
 func (*ListAuditResponse) ProtoMessage() {}
 
 func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_rooms_proto_msgTypes[43]
+	mi := &file_starling_chat_v1_rooms_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2922,7 +2999,7 @@ func (x *ListAuditResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAuditResponse.ProtoReflect.Descriptor instead.
 func (*ListAuditResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{43}
+	return file_starling_chat_v1_rooms_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListAuditResponse) GetEntries() []*AuditEntry {
@@ -3129,7 +3206,17 @@ const file_starling_chat_v1_rooms_proto_rawDesc = "" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1b\n" +
 	"\tinvite_id\x18\x02 \x01(\tR\binviteId\x12\x1c\n" +
 	"\n" +
-	"as_user_id\x18\x0f \x01(\tR\basUserId\"{\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserId\"\xc1\x01\n" +
+	"\x13SetRoomPrefsRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x19\n" +
+	"\x05muted\x18\x02 \x01(\bH\x00R\x05muted\x88\x01\x01\x12\x1b\n" +
+	"\x06hidden\x18\x03 \x01(\bH\x01R\x06hidden\x88\x01\x01\x12\x1b\n" +
+	"\x06pinned\x18\x04 \x01(\bH\x02R\x06pinned\x88\x01\x01\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserIdB\b\n" +
+	"\x06_mutedB\t\n" +
+	"\a_hiddenB\t\n" +
+	"\a_pinned\"{\n" +
 	"\x11ListBlocksRequest\x12\x19\n" +
 	"\x05after\x18\x01 \x01(\tH\x00R\x05after\x88\x01\x01\x12\x19\n" +
 	"\x05limit\x18\x02 \x01(\rH\x01R\x05limit\x88\x01\x01\x12\x1c\n" +
@@ -3225,7 +3312,7 @@ const file_starling_chat_v1_rooms_proto_rawDesc = "" +
 	"\x11ListAuditResponse\x126\n" +
 	"\aentries\x18\x01 \x03(\v2\x1c.starling.chat.v1.AuditEntryR\aentries\x12\x17\n" +
 	"\x04next\x18\x02 \x01(\x04H\x00R\x04next\x88\x01\x01B\a\n" +
-	"\x05_next2\x90\x17\n" +
+	"\x05_next2\x89\x18\n" +
 	"\vRoomService\x12k\n" +
 	"\n" +
 	"CreateRoom\x12#.starling.chat.v1.CreateRoomRequest\x1a\x1e.starling.chat.v1.RoomResponse\"\x18\x82\xd3\xe4\x93\x02\x12:\x01*\"\r/api/v1/rooms\x12p\n" +
@@ -3251,7 +3338,8 @@ const file_starling_chat_v1_rooms_proto_rawDesc = "" +
 	"\tListMutes\x12).starling.chat.v1.ListRestrictionsRequest\x1a#.starling.chat.v1.ListMutesResponse\"%\x82\xd3\xe4\x93\x02\x1f\x12\x1d/api/v1/rooms/{room_id}/mutes\x12s\n" +
 	"\bMuteUser\x12%.starling.chat.v1.RestrictUserRequest\x1a\x16.google.protobuf.Empty\"(\x82\xd3\xe4\x93\x02\":\x01*\"\x1d/api/v1/rooms/{room_id}/mutes\x12x\n" +
 	"\n" +
-	"UnmuteUser\x12!.starling.chat.v1.FreeUserRequest\x1a\x16.google.protobuf.Empty\"/\x82\xd3\xe4\x93\x02)*'/api/v1/rooms/{room_id}/mutes/{user_id}\x12o\n" +
+	"UnmuteUser\x12!.starling.chat.v1.FreeUserRequest\x1a\x16.google.protobuf.Empty\"/\x82\xd3\xe4\x93\x02)*'/api/v1/rooms/{room_id}/mutes/{user_id}\x12w\n" +
+	"\fSetRoomPrefs\x12%.starling.chat.v1.SetRoomPrefsRequest\x1a\x16.google.protobuf.Empty\"(\x82\xd3\xe4\x93\x02\":\x01*2\x1d/api/v1/rooms/{room_id}/prefs\x12o\n" +
 	"\n" +
 	"ListBlocks\x12#.starling.chat.v1.ListBlocksRequest\x1a$.starling.chat.v1.ListBlocksResponse\"\x16\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/blocks\x12b\n" +
 	"\tBlockUser\x12\".starling.chat.v1.BlockUserRequest\x1a\x16.google.protobuf.Empty\"\x19\x82\xd3\xe4\x93\x02\x13:\x01*\"\x0e/api/v1/blocks\x12k\n" +
@@ -3270,7 +3358,7 @@ func file_starling_chat_v1_rooms_proto_rawDescGZIP() []byte {
 	return file_starling_chat_v1_rooms_proto_rawDescData
 }
 
-var file_starling_chat_v1_rooms_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_starling_chat_v1_rooms_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_starling_chat_v1_rooms_proto_goTypes = []any{
 	(*RoomProfile)(nil),             // 0: starling.chat.v1.RoomProfile
 	(*RoomSettings)(nil),            // 1: starling.chat.v1.RoomSettings
@@ -3303,24 +3391,25 @@ var file_starling_chat_v1_rooms_proto_goTypes = []any{
 	(*Invite)(nil),                  // 28: starling.chat.v1.Invite
 	(*ListInvitesResponse)(nil),     // 29: starling.chat.v1.ListInvitesResponse
 	(*RevokeInviteRequest)(nil),     // 30: starling.chat.v1.RevokeInviteRequest
-	(*ListBlocksRequest)(nil),       // 31: starling.chat.v1.ListBlocksRequest
-	(*Block)(nil),                   // 32: starling.chat.v1.Block
-	(*ListBlocksResponse)(nil),      // 33: starling.chat.v1.ListBlocksResponse
-	(*BlockUserRequest)(nil),        // 34: starling.chat.v1.BlockUserRequest
-	(*ListRestrictionsRequest)(nil), // 35: starling.chat.v1.ListRestrictionsRequest
-	(*RestrictedUser)(nil),          // 36: starling.chat.v1.RestrictedUser
-	(*ListBansResponse)(nil),        // 37: starling.chat.v1.ListBansResponse
-	(*ListMutesResponse)(nil),       // 38: starling.chat.v1.ListMutesResponse
-	(*RestrictUserRequest)(nil),     // 39: starling.chat.v1.RestrictUserRequest
-	(*FreeUserRequest)(nil),         // 40: starling.chat.v1.FreeUserRequest
-	(*ListAuditRequest)(nil),        // 41: starling.chat.v1.ListAuditRequest
-	(*AuditEntry)(nil),              // 42: starling.chat.v1.AuditEntry
-	(*ListAuditResponse)(nil),       // 43: starling.chat.v1.ListAuditResponse
-	(*structpb.Struct)(nil),         // 44: google.protobuf.Struct
-	(*emptypb.Empty)(nil),           // 45: google.protobuf.Empty
+	(*SetRoomPrefsRequest)(nil),     // 31: starling.chat.v1.SetRoomPrefsRequest
+	(*ListBlocksRequest)(nil),       // 32: starling.chat.v1.ListBlocksRequest
+	(*Block)(nil),                   // 33: starling.chat.v1.Block
+	(*ListBlocksResponse)(nil),      // 34: starling.chat.v1.ListBlocksResponse
+	(*BlockUserRequest)(nil),        // 35: starling.chat.v1.BlockUserRequest
+	(*ListRestrictionsRequest)(nil), // 36: starling.chat.v1.ListRestrictionsRequest
+	(*RestrictedUser)(nil),          // 37: starling.chat.v1.RestrictedUser
+	(*ListBansResponse)(nil),        // 38: starling.chat.v1.ListBansResponse
+	(*ListMutesResponse)(nil),       // 39: starling.chat.v1.ListMutesResponse
+	(*RestrictUserRequest)(nil),     // 40: starling.chat.v1.RestrictUserRequest
+	(*FreeUserRequest)(nil),         // 41: starling.chat.v1.FreeUserRequest
+	(*ListAuditRequest)(nil),        // 42: starling.chat.v1.ListAuditRequest
+	(*AuditEntry)(nil),              // 43: starling.chat.v1.AuditEntry
+	(*ListAuditResponse)(nil),       // 44: starling.chat.v1.ListAuditResponse
+	(*structpb.Struct)(nil),         // 45: google.protobuf.Struct
+	(*emptypb.Empty)(nil),           // 46: google.protobuf.Empty
 }
 var file_starling_chat_v1_rooms_proto_depIdxs = []int32{
-	44, // 0: starling.chat.v1.RoomProfile.data:type_name -> google.protobuf.Struct
+	45, // 0: starling.chat.v1.RoomProfile.data:type_name -> google.protobuf.Struct
 	0,  // 1: starling.chat.v1.RoomInfo.profile:type_name -> starling.chat.v1.RoomProfile
 	1,  // 2: starling.chat.v1.RoomInfo.settings:type_name -> starling.chat.v1.RoomSettings
 	3,  // 3: starling.chat.v1.RoomResponse.room:type_name -> starling.chat.v1.RoomInfo
@@ -3335,10 +3424,10 @@ var file_starling_chat_v1_rooms_proto_depIdxs = []int32{
 	17, // 12: starling.chat.v1.ListRoomMembersResponse.members:type_name -> starling.chat.v1.RoomMember
 	22, // 13: starling.chat.v1.AddMembersResponse.failed:type_name -> starling.chat.v1.FailedUser
 	28, // 14: starling.chat.v1.ListInvitesResponse.invites:type_name -> starling.chat.v1.Invite
-	32, // 15: starling.chat.v1.ListBlocksResponse.blocks:type_name -> starling.chat.v1.Block
-	36, // 16: starling.chat.v1.ListBansResponse.bans:type_name -> starling.chat.v1.RestrictedUser
-	36, // 17: starling.chat.v1.ListMutesResponse.mutes:type_name -> starling.chat.v1.RestrictedUser
-	42, // 18: starling.chat.v1.ListAuditResponse.entries:type_name -> starling.chat.v1.AuditEntry
+	33, // 15: starling.chat.v1.ListBlocksResponse.blocks:type_name -> starling.chat.v1.Block
+	37, // 16: starling.chat.v1.ListBansResponse.bans:type_name -> starling.chat.v1.RestrictedUser
+	37, // 17: starling.chat.v1.ListMutesResponse.mutes:type_name -> starling.chat.v1.RestrictedUser
+	43, // 18: starling.chat.v1.ListAuditResponse.entries:type_name -> starling.chat.v1.AuditEntry
 	8,  // 19: starling.chat.v1.RoomService.CreateRoom:input_type -> starling.chat.v1.CreateRoomRequest
 	9,  // 20: starling.chat.v1.RoomService.OpenRoom:input_type -> starling.chat.v1.OpenRoomRequest
 	11, // 21: starling.chat.v1.RoomService.GetRoom:input_type -> starling.chat.v1.GetRoomRequest
@@ -3353,42 +3442,44 @@ var file_starling_chat_v1_rooms_proto_depIdxs = []int32{
 	25, // 30: starling.chat.v1.RoomService.CreateInvite:input_type -> starling.chat.v1.CreateInviteRequest
 	27, // 31: starling.chat.v1.RoomService.ListInvites:input_type -> starling.chat.v1.ListInvitesRequest
 	30, // 32: starling.chat.v1.RoomService.RevokeInvite:input_type -> starling.chat.v1.RevokeInviteRequest
-	35, // 33: starling.chat.v1.RoomService.ListBans:input_type -> starling.chat.v1.ListRestrictionsRequest
-	39, // 34: starling.chat.v1.RoomService.BanUser:input_type -> starling.chat.v1.RestrictUserRequest
-	40, // 35: starling.chat.v1.RoomService.UnbanUser:input_type -> starling.chat.v1.FreeUserRequest
-	35, // 36: starling.chat.v1.RoomService.ListMutes:input_type -> starling.chat.v1.ListRestrictionsRequest
-	39, // 37: starling.chat.v1.RoomService.MuteUser:input_type -> starling.chat.v1.RestrictUserRequest
-	40, // 38: starling.chat.v1.RoomService.UnmuteUser:input_type -> starling.chat.v1.FreeUserRequest
-	31, // 39: starling.chat.v1.RoomService.ListBlocks:input_type -> starling.chat.v1.ListBlocksRequest
-	34, // 40: starling.chat.v1.RoomService.BlockUser:input_type -> starling.chat.v1.BlockUserRequest
-	34, // 41: starling.chat.v1.RoomService.UnblockUser:input_type -> starling.chat.v1.BlockUserRequest
-	41, // 42: starling.chat.v1.RoomService.ListAudit:input_type -> starling.chat.v1.ListAuditRequest
-	6,  // 43: starling.chat.v1.RoomService.CreateRoom:output_type -> starling.chat.v1.RoomResponse
-	10, // 44: starling.chat.v1.RoomService.OpenRoom:output_type -> starling.chat.v1.OpenRoomResponse
-	6,  // 45: starling.chat.v1.RoomService.GetRoom:output_type -> starling.chat.v1.RoomResponse
-	13, // 46: starling.chat.v1.RoomService.UpdateRoom:output_type -> starling.chat.v1.UpdateRoomResponse
-	45, // 47: starling.chat.v1.RoomService.ArchiveRoom:output_type -> google.protobuf.Empty
-	45, // 48: starling.chat.v1.RoomService.DeleteRoom:output_type -> google.protobuf.Empty
-	18, // 49: starling.chat.v1.RoomService.ListRoomMembers:output_type -> starling.chat.v1.ListRoomMembersResponse
-	17, // 50: starling.chat.v1.RoomService.GetRoomMember:output_type -> starling.chat.v1.RoomMember
-	21, // 51: starling.chat.v1.RoomService.AddMembers:output_type -> starling.chat.v1.AddMembersResponse
-	45, // 52: starling.chat.v1.RoomService.SetMemberRole:output_type -> google.protobuf.Empty
-	45, // 53: starling.chat.v1.RoomService.RemoveMember:output_type -> google.protobuf.Empty
-	26, // 54: starling.chat.v1.RoomService.CreateInvite:output_type -> starling.chat.v1.CreateInviteResponse
-	29, // 55: starling.chat.v1.RoomService.ListInvites:output_type -> starling.chat.v1.ListInvitesResponse
-	45, // 56: starling.chat.v1.RoomService.RevokeInvite:output_type -> google.protobuf.Empty
-	37, // 57: starling.chat.v1.RoomService.ListBans:output_type -> starling.chat.v1.ListBansResponse
-	45, // 58: starling.chat.v1.RoomService.BanUser:output_type -> google.protobuf.Empty
-	45, // 59: starling.chat.v1.RoomService.UnbanUser:output_type -> google.protobuf.Empty
-	38, // 60: starling.chat.v1.RoomService.ListMutes:output_type -> starling.chat.v1.ListMutesResponse
-	45, // 61: starling.chat.v1.RoomService.MuteUser:output_type -> google.protobuf.Empty
-	45, // 62: starling.chat.v1.RoomService.UnmuteUser:output_type -> google.protobuf.Empty
-	33, // 63: starling.chat.v1.RoomService.ListBlocks:output_type -> starling.chat.v1.ListBlocksResponse
-	45, // 64: starling.chat.v1.RoomService.BlockUser:output_type -> google.protobuf.Empty
-	45, // 65: starling.chat.v1.RoomService.UnblockUser:output_type -> google.protobuf.Empty
-	43, // 66: starling.chat.v1.RoomService.ListAudit:output_type -> starling.chat.v1.ListAuditResponse
-	43, // [43:67] is the sub-list for method output_type
-	19, // [19:43] is the sub-list for method input_type
+	36, // 33: starling.chat.v1.RoomService.ListBans:input_type -> starling.chat.v1.ListRestrictionsRequest
+	40, // 34: starling.chat.v1.RoomService.BanUser:input_type -> starling.chat.v1.RestrictUserRequest
+	41, // 35: starling.chat.v1.RoomService.UnbanUser:input_type -> starling.chat.v1.FreeUserRequest
+	36, // 36: starling.chat.v1.RoomService.ListMutes:input_type -> starling.chat.v1.ListRestrictionsRequest
+	40, // 37: starling.chat.v1.RoomService.MuteUser:input_type -> starling.chat.v1.RestrictUserRequest
+	41, // 38: starling.chat.v1.RoomService.UnmuteUser:input_type -> starling.chat.v1.FreeUserRequest
+	31, // 39: starling.chat.v1.RoomService.SetRoomPrefs:input_type -> starling.chat.v1.SetRoomPrefsRequest
+	32, // 40: starling.chat.v1.RoomService.ListBlocks:input_type -> starling.chat.v1.ListBlocksRequest
+	35, // 41: starling.chat.v1.RoomService.BlockUser:input_type -> starling.chat.v1.BlockUserRequest
+	35, // 42: starling.chat.v1.RoomService.UnblockUser:input_type -> starling.chat.v1.BlockUserRequest
+	42, // 43: starling.chat.v1.RoomService.ListAudit:input_type -> starling.chat.v1.ListAuditRequest
+	6,  // 44: starling.chat.v1.RoomService.CreateRoom:output_type -> starling.chat.v1.RoomResponse
+	10, // 45: starling.chat.v1.RoomService.OpenRoom:output_type -> starling.chat.v1.OpenRoomResponse
+	6,  // 46: starling.chat.v1.RoomService.GetRoom:output_type -> starling.chat.v1.RoomResponse
+	13, // 47: starling.chat.v1.RoomService.UpdateRoom:output_type -> starling.chat.v1.UpdateRoomResponse
+	46, // 48: starling.chat.v1.RoomService.ArchiveRoom:output_type -> google.protobuf.Empty
+	46, // 49: starling.chat.v1.RoomService.DeleteRoom:output_type -> google.protobuf.Empty
+	18, // 50: starling.chat.v1.RoomService.ListRoomMembers:output_type -> starling.chat.v1.ListRoomMembersResponse
+	17, // 51: starling.chat.v1.RoomService.GetRoomMember:output_type -> starling.chat.v1.RoomMember
+	21, // 52: starling.chat.v1.RoomService.AddMembers:output_type -> starling.chat.v1.AddMembersResponse
+	46, // 53: starling.chat.v1.RoomService.SetMemberRole:output_type -> google.protobuf.Empty
+	46, // 54: starling.chat.v1.RoomService.RemoveMember:output_type -> google.protobuf.Empty
+	26, // 55: starling.chat.v1.RoomService.CreateInvite:output_type -> starling.chat.v1.CreateInviteResponse
+	29, // 56: starling.chat.v1.RoomService.ListInvites:output_type -> starling.chat.v1.ListInvitesResponse
+	46, // 57: starling.chat.v1.RoomService.RevokeInvite:output_type -> google.protobuf.Empty
+	38, // 58: starling.chat.v1.RoomService.ListBans:output_type -> starling.chat.v1.ListBansResponse
+	46, // 59: starling.chat.v1.RoomService.BanUser:output_type -> google.protobuf.Empty
+	46, // 60: starling.chat.v1.RoomService.UnbanUser:output_type -> google.protobuf.Empty
+	39, // 61: starling.chat.v1.RoomService.ListMutes:output_type -> starling.chat.v1.ListMutesResponse
+	46, // 62: starling.chat.v1.RoomService.MuteUser:output_type -> google.protobuf.Empty
+	46, // 63: starling.chat.v1.RoomService.UnmuteUser:output_type -> google.protobuf.Empty
+	46, // 64: starling.chat.v1.RoomService.SetRoomPrefs:output_type -> google.protobuf.Empty
+	34, // 65: starling.chat.v1.RoomService.ListBlocks:output_type -> starling.chat.v1.ListBlocksResponse
+	46, // 66: starling.chat.v1.RoomService.BlockUser:output_type -> google.protobuf.Empty
+	46, // 67: starling.chat.v1.RoomService.UnblockUser:output_type -> google.protobuf.Empty
+	44, // 68: starling.chat.v1.RoomService.ListAudit:output_type -> starling.chat.v1.ListAuditResponse
+	44, // [44:69] is the sub-list for method output_type
+	19, // [19:44] is the sub-list for method input_type
 	19, // [19:19] is the sub-list for extension type_name
 	19, // [19:19] is the sub-list for extension extendee
 	0,  // [0:19] is the sub-list for field type_name
@@ -3411,22 +3502,23 @@ func file_starling_chat_v1_rooms_proto_init() {
 	file_starling_chat_v1_rooms_proto_msgTypes[27].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[29].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[31].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[33].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[35].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[32].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[34].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[36].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[37].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[38].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[39].OneofWrappers = []any{}
-	file_starling_chat_v1_rooms_proto_msgTypes[41].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[40].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[42].OneofWrappers = []any{}
 	file_starling_chat_v1_rooms_proto_msgTypes[43].OneofWrappers = []any{}
+	file_starling_chat_v1_rooms_proto_msgTypes[44].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_chat_v1_rooms_proto_rawDesc), len(file_starling_chat_v1_rooms_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   44,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -43,6 +43,7 @@ const (
 	RoomService_ListMutes_FullMethodName       = "/starling.chat.v1.RoomService/ListMutes"
 	RoomService_MuteUser_FullMethodName        = "/starling.chat.v1.RoomService/MuteUser"
 	RoomService_UnmuteUser_FullMethodName      = "/starling.chat.v1.RoomService/UnmuteUser"
+	RoomService_SetRoomPrefs_FullMethodName    = "/starling.chat.v1.RoomService/SetRoomPrefs"
 	RoomService_ListBlocks_FullMethodName      = "/starling.chat.v1.RoomService/ListBlocks"
 	RoomService_BlockUser_FullMethodName       = "/starling.chat.v1.RoomService/BlockUser"
 	RoomService_UnblockUser_FullMethodName     = "/starling.chat.v1.RoomService/UnblockUser"
@@ -104,6 +105,9 @@ type RoomServiceClient interface {
 	MuteUser(ctx context.Context, in *RestrictUserRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Ends a mute, as room:unmute. Needs an API key with scope moderation, or an access token of a moderator.
 	UnmuteUser(ctx context.Context, in *FreeUserRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
+	// How a user wants a room shown, on all devices, as room:prefs: what is absent stays. Needs an API key with scope rooms and as_user_id, or
+	// an access token.
+	SetRoomPrefs(ctx context.Context, in *SetRoomPrefsRequest, opts ...grpc.CallOption) (*emptypb.Empty, error)
 	// Whom a user blocks, by user id, as user:blocks. Needs an API key with scope rooms and as_user_id, or an access token.
 	ListBlocks(ctx context.Context, in *ListBlocksRequest, opts ...grpc.CallOption) (*ListBlocksResponse, error)
 	// Has a user block another one, as user:block. Needs an API key with scope rooms and as_user_id, or an access token.
@@ -323,6 +327,16 @@ func (c *roomServiceClient) UnmuteUser(ctx context.Context, in *FreeUserRequest,
 	return out, nil
 }
 
+func (c *roomServiceClient) SetRoomPrefs(ctx context.Context, in *SetRoomPrefsRequest, opts ...grpc.CallOption) (*emptypb.Empty, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(emptypb.Empty)
+	err := c.cc.Invoke(ctx, RoomService_SetRoomPrefs_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *roomServiceClient) ListBlocks(ctx context.Context, in *ListBlocksRequest, opts ...grpc.CallOption) (*ListBlocksResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListBlocksResponse)
@@ -418,6 +432,9 @@ type RoomServiceServer interface {
 	MuteUser(context.Context, *RestrictUserRequest) (*emptypb.Empty, error)
 	// Ends a mute, as room:unmute. Needs an API key with scope moderation, or an access token of a moderator.
 	UnmuteUser(context.Context, *FreeUserRequest) (*emptypb.Empty, error)
+	// How a user wants a room shown, on all devices, as room:prefs: what is absent stays. Needs an API key with scope rooms and as_user_id, or
+	// an access token.
+	SetRoomPrefs(context.Context, *SetRoomPrefsRequest) (*emptypb.Empty, error)
 	// Whom a user blocks, by user id, as user:blocks. Needs an API key with scope rooms and as_user_id, or an access token.
 	ListBlocks(context.Context, *ListBlocksRequest) (*ListBlocksResponse, error)
 	// Has a user block another one, as user:block. Needs an API key with scope rooms and as_user_id, or an access token.
@@ -496,6 +513,9 @@ func (UnimplementedRoomServiceServer) MuteUser(context.Context, *RestrictUserReq
 }
 func (UnimplementedRoomServiceServer) UnmuteUser(context.Context, *FreeUserRequest) (*emptypb.Empty, error) {
 	return nil, status.Error(codes.Unimplemented, "method UnmuteUser not implemented")
+}
+func (UnimplementedRoomServiceServer) SetRoomPrefs(context.Context, *SetRoomPrefsRequest) (*emptypb.Empty, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetRoomPrefs not implemented")
 }
 func (UnimplementedRoomServiceServer) ListBlocks(context.Context, *ListBlocksRequest) (*ListBlocksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListBlocks not implemented")
@@ -890,6 +910,24 @@ func _RoomService_UnmuteUser_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RoomService_SetRoomPrefs_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetRoomPrefsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RoomServiceServer).SetRoomPrefs(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RoomService_SetRoomPrefs_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RoomServiceServer).SetRoomPrefs(ctx, req.(*SetRoomPrefsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _RoomService_ListBlocks_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListBlocksRequest)
 	if err := dec(in); err != nil {
@@ -1048,6 +1086,10 @@ var RoomService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "UnmuteUser",
 			Handler:    _RoomService_UnmuteUser_Handler,
+		},
+		{
+			MethodName: "SetRoomPrefs",
+			Handler:    _RoomService_SetRoomPrefs_Handler,
 		},
 		{
 			MethodName: "ListBlocks",
