@@ -25,24 +25,29 @@ const (
 	RoleOwner     Role = "owner"
 	RoleModerator Role = "moderator"
 	RoleMember    Role = "member"
+	// RoleGuest is that of every member who is a guest, and of nobody else: it is neither given nor taken. In a room it is as good as a member's,
+	// and never leads to a better one.
+	RoleGuest Role = "guest"
 )
 
 // rank orders the roles; that of a word which is no role is 0.
 func (r Role) rank() int {
 	switch r {
 	case RoleOwner:
-		return 3
+		return 4
 	case RoleModerator:
-		return 2
+		return 3
 	case RoleMember:
+		return 2
+	case RoleGuest:
 		return 1
 	default:
 		return 0
 	}
 }
 
-// Valid tells that the word is a role.
-func (r Role) Valid() bool { return r.rank() > 0 }
+// Valid tells that the word is a role that can be given.
+func (r Role) Valid() bool { return r.rank() > RoleGuest.rank() }
 
 // Above tells whether a role is mightier than another one.
 func (r Role) Above(other Role) bool { return r.rank() > other.rank() }
@@ -121,7 +126,7 @@ func (s *Standing) refuseMember(act Act, at time.Time) error {
 		return &fault.Error{Kind: fault.Forbidden, Reason: fault.ReasonMuted, Message: "You are muted in this room", Until: ending(s.MutedUntil)}
 	case says && s.ByToken && !s.Granted.has(MaySend):
 		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "The token does not let its user send in this room")
-	case act == Speak && s.Send.Above(s.Role):
+	case act == Speak && s.Send.Above(RoleMember) && s.Send.Above(s.Role):
 		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "Your role in the room may not say anything here")
 	case act == Moderate && RoleModerator.Above(s.Role):
 		return fault.Because(fault.Forbidden, fault.ReasonNotAllowed, "Only a moderator of the room may do this")

@@ -67,7 +67,7 @@ func expected(kind Kind, v visitor, r restriction, act Act) string {
 		return "forbidden muted"
 	case member && says(act) && v.byToken && v.granted&MaySend == 0:
 		return "forbidden not_allowed"
-	case member && act == Moderate && v.role == RoleMember, member && act == Own && v.role != RoleOwner:
+	case member && act == Moderate && (v.role == RoleMember || v.role == RoleGuest), member && act == Own && v.role != RoleOwner:
 		return "forbidden not_allowed"
 	case member:
 		return "ok"
@@ -89,10 +89,10 @@ func says(act Act) bool { return act == Speak || act == React }
 // visitors are all who may ask.
 func visitors() (all []visitor) {
 	for granted := range MaySend << 1 {
-		for _, role := range []Role{"", RoleMember, RoleModerator, RoleOwner} {
+		for _, role := range []Role{"", RoleGuest, RoleMember, RoleModerator, RoleOwner} {
 			all = append(all, visitor{role, false, granted})
 		}
-		all = append(all, visitor{RoleMember, true, granted})
+		all = append(all, visitor{RoleMember, true, granted}, visitor{RoleGuest, true, granted})
 	}
 	return append(all, visitor{"", false, Everything})
 }
@@ -149,7 +149,7 @@ func TestPrivateRoomLooksLikeNone(t *testing.T) {
 // TestSettingsAndArchive: what the room itself allows, for every kind, role and act.
 func TestSettingsAndArchive(t *testing.T) {
 	for _, kind := range []Kind{Public, Private} {
-		for _, role := range []Role{"", RoleMember, RoleModerator, RoleOwner} {
+		for _, role := range []Role{"", RoleGuest, RoleMember, RoleModerator, RoleOwner} {
 			for _, send := range []Role{"", RoleMember, RoleModerator, RoleOwner} {
 				for _, archived := range []bool{false, true} {
 					s := Standing{Exists: true, Kind: kind, Member: role != "", Role: role, Send: send, Archived: archived}
@@ -171,4 +171,22 @@ func TestSettingsAndArchive(t *testing.T) {
 	}
 }
 
-func rank(r Role) int { return slices.Index([]Role{"", RoleMember, RoleModerator, RoleOwner}, r) }
+// rank says who may speak where a role is needed for it: a guest may where a member may.
+func rank(r Role) int {
+	if r == RoleGuest {
+		r = RoleMember
+	}
+	return slices.Index([]Role{"", RoleMember, RoleModerator, RoleOwner}, r)
+}
+
+// TestRolesThatAreGiven: a guest's is none of them.
+func TestRolesThatAreGiven(t *testing.T) {
+	for role, want := range map[Role]bool{"": false, "king": false, RoleGuest: false, RoleMember: true, RoleModerator: true, RoleOwner: true} {
+		if role.Valid() != want {
+			t.Errorf("%q.Valid() = %v, want %v", role, !want, want)
+		}
+	}
+	if !RoleMember.Above(RoleGuest) || RoleGuest.Above(RoleMember) {
+		t.Error("a guest is not below a member")
+	}
+}

@@ -53,7 +53,7 @@ const (
 	// The owner left: the mightiest member follows, among equals the longest, or nobody.
 	sqlPassOwnership = `
 		UPDATE rooms SET owner_id = coalesce(
-			(SELECT user_id FROM memberships AS m WHERE m.room_id = rooms.room_id
+			(SELECT user_id FROM memberships AS m WHERE m.room_id = rooms.room_id AND m.role <> 'guest'
 			 ORDER BY role = 'owner' DESC, role = 'moderator' DESC, joined_at, user_id LIMIT 1), '')
 		WHERE room_id = ANY($1::text[])`
 

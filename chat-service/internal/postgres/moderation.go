@@ -14,7 +14,7 @@ const (
 
 	sqlCompany = `
 		SELECT p.room_id, p.user_id FROM unnest($1::text[], $2::text[]) AS p (room_id, user_id)
-		WHERE EXISTS (SELECT FROM memberships AS m WHERE m.room_id = p.room_id AND m.user_id <> p.user_id)`
+		WHERE EXISTS (SELECT FROM memberships AS m WHERE m.room_id = p.room_id AND m.user_id <> p.user_id AND m.role <> 'guest')`
 
 	sqlChangeMembers = `
 		UPDATE memberships AS m SET role = a.role, muted_until = a.muted_until, by_token = a.by_token, sent_at = a.sent_at

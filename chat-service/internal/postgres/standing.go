@@ -49,8 +49,8 @@ func (s *standingRow) into() []any {
 // of gives the standing of a user whose row was scanned.
 func (s *standingRow) of(user chat.UserID) access.Standing {
 	out := s.Standing
-	if s.owner == string(user) && out.Member {
-		out.Role = access.RoleOwner
+	if out.Member {
+		out.Role = chat.RoleOf(user, chat.UserID(s.owner), out.Role)
 	}
 	out.BannedUntil, out.MutedUntil = timeOr0(s.banned), timeOr0(s.muted)
 	return out

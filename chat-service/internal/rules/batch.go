@@ -23,7 +23,7 @@ type Needs struct {
 	Members []chat.Membership
 	Names   []chat.UserName   // of those who join: to be kept, or newer ones found; without a text of those whom others make members
 	Owners  []chat.RoomID     // whose owners have to be known
-	Company []chat.Membership // of whom it has to be known whether others are in the room
+	Company []chat.Membership // of whom it has to be known whether others are in the room who could own it
 	Counts  []chat.RoomID     // whose members are to be counted, where the room has a bound
 	Repeats []Repeat          // only where they were asked for
 	Logs    []chat.UserID     // whose logs are told something: to be locked, and made where they do not exist
@@ -86,7 +86,7 @@ type State struct {
 	Fresh   map[chat.RoomID]bool          // those of Needs.Create that did not exist
 	Members map[chat.Membership]Member    // of those who are members, or were banned or muted
 	Owners  map[chat.RoomID][]chat.UserID // of Needs.Owners: the members with the role, besides Room.Owner
-	Company map[chat.Membership]bool      // of Needs.Company: others are in the room
+	Company map[chat.Membership]bool      // of Needs.Company: others are in the room who could own it
 	Names   map[chat.UserID]chat.Name     // the present ones of Needs.Names
 	Sent    map[Repeat]Outcome            // the first messages of Repeats
 	Usage   map[chat.UserID]Usage         // of Needs.Usage, where they have used anything
@@ -198,7 +198,7 @@ type ChangedRoom struct {
 
 	// Details are what the room is now; nil: they have not changed.
 	Details *chat.RoomDetails
-	// Inherit tells that the owner left: the mightiest of the members that remain follows, among equals the longest, or nobody.
+	// Inherit tells that the owner left: the mightiest of the members that remain follows, among equals the longest, no guest, or nobody.
 	Inherit bool
 }
 
@@ -306,11 +306,8 @@ func (b *batch) standing(r *changingRoom, user chat.UserID, m Member) access.Sta
 		return access.Standing{}
 	}
 	s := access.Standing{
-		Exists: true, Kind: r.Kind, Member: m.Is, Role: m.Role, ByToken: m.ByToken, BannedUntil: m.BannedUntil, MutedUntil: m.MutedUntil,
+		Exists: true, Kind: r.Kind, Member: m.Is, Role: chat.RoleOf(user, r.Owner, m.Role), ByToken: m.ByToken, BannedUntil: m.BannedUntil, MutedUntil: m.MutedUntil,
 		Send: r.Settings.Send, Archived: r.Archived,
-	}
-	if r.Owner == user {
-		s.Role = access.RoleOwner
 	}
 	return s
 }

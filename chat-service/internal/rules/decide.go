@@ -148,7 +148,7 @@ func (c Join) decide(b *batch) Outcome {
 	if err := b.spendJoin(c.User); err != nil {
 		return Outcome{Err: err}
 	}
-	if r.Owner == "" && !r.inherit && r.Kind == access.Public {
+	if r.Owner == "" && !r.inherit && r.Kind == access.Public && !c.User.Guest() {
 		r.Owner = c.User
 	}
 	o := b.enter(c.Origin, r, Invited{User: c.User}, b.name(c.Origin))
@@ -189,10 +189,7 @@ func (b *batch) enter(o Origin, r *changingRoom, who Invited, name chat.Name) Ou
 		joined.By, o.Socket = o.User, "" // everybody is told, who did it included
 	}
 	m := b.change(chat.Membership{Room: o.Room, User: who.User})
-	m.Is, m.again, m.Name, m.Role, m.ByToken, m.joined = true, m.was, name, who.Role, false, len(b.changes.Events)
-	if m.Role == "" {
-		m.Role = access.RoleMember
-	}
+	m.Is, m.again, m.Name, m.Role, m.ByToken, m.joined = true, m.was, name, who.role(), false, len(b.changes.Events)
 	r.grown++
 	b.tell(who.User, o, r, chat.RoomAdded{By: joined.By})
 	return b.happened(o, r, chat.RoomEvent{Fact: joined})
@@ -230,8 +227,8 @@ func (c Leave) decide(b *batch) Outcome {
 func (b *batch) handOver(c Leave, r *changingRoom) error {
 	if c.Successor != "" {
 		heir := chat.Membership{Room: c.Room, User: c.Successor}
-		if c.Successor == c.User || !b.member(heir).Is {
-			return fault.New(fault.Invalid, "successor must be another member of the room")
+		if c.Successor == c.User || !b.member(heir).Is || c.Successor.Guest() {
+			return fault.New(fault.Invalid, "successor must be another member of the room, and no guest")
 		}
 		if r.Owner == c.User {
 			r.Owner = c.Successor

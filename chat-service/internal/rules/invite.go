@@ -114,7 +114,7 @@ func (b *batch) enterInvited(c Join, r *changingRoom, i chat.Invitation, member 
 	b.left(i, i.Uses-1)
 	if member {
 		m := b.change(c.membership())
-		m.Role, m.ByToken = i.Role, false
+		m.Role, m.ByToken = Invited{User: c.User, Role: i.Role}.role(), false
 		return Outcome{Changed: true}
 	}
 	return b.enter(c.Origin, r, Invited{User: c.User, Role: i.Role}, b.name(c.Origin))

@@ -129,15 +129,17 @@ func (c Add) decide(b *batch) Outcome {
 		return Outcome{Err: access.Banned(target.BannedUntil)}
 	case c.Who.Role.Above(actor.Role):
 		return Outcome{Err: errRank()}
+	case c.Who.CheckRole() != nil:
+		return Outcome{Err: c.Who.CheckRole()}
 	case r.Archived && !target.Member:
 		return Outcome{Err: access.Archived()}
 	case b.full(c.Room, r) && !target.Member:
 		return Outcome{Err: errFull()}
 	}
-	b.audit(c.Origin, Audit{Act: actAdd, User: c.Who.User, Role: c.Who.Role})
+	b.audit(c.Origin, Audit{Act: actAdd, User: c.Who.User, Role: c.Who.role()})
 	if target.Member { // from now on whatever its token says
 		m := b.change(chat.Membership{Room: c.Room, User: c.Who.User})
-		m.Role, m.ByToken = c.Who.Role, false
+		m.Role, m.ByToken = c.Who.role(), false
 		return Outcome{Changed: true}
 	}
 	return b.enter(c.Origin, r, c.Who, b.named(c.Who.User))
@@ -195,6 +197,8 @@ func (c SetRole) decide(b *batch) Outcome {
 		return Outcome{Err: err}
 	case !target.Member:
 		return Outcome{Err: fault.New(fault.NotFound, "The user is no member of this room")}
+	case c.Who.Guest():
+		return Outcome{Err: errGuest()}
 	case target.Role == c.Role:
 		return Outcome{}
 	case c.Role.Above(actor.Role):

@@ -41,6 +41,9 @@ func (b *batch) found(o Origin, as chat.NewRoom, others int) (*changingRoom, err
 	if b.room(o.Room) != nil || !b.state.Fresh[o.Room] {
 		return nil, nil //nolint:nilnil // a room that exists is no mistake
 	}
+	if o.User.Guest() {
+		return nil, errGuestRoom()
+	}
 	if o.User != chat.System {
 		others++
 	}

@@ -73,6 +73,9 @@ func (r *CreateRequest) check(by chat.UserID) error {
 		} else if !role.Valid() {
 			return fault.New(fault.Invalid, "members.role must be owner, moderator or member")
 		}
+		if err := r.Members[i].CheckRole(); err != nil {
+			return err
+		}
 	}
 	if most := r.Settings.MaxMembers; most > 0 && len(r.Members) >= most {
 		return fault.Because(fault.Forbidden, fault.ReasonRoomFull, "The room would have more members than it may have")

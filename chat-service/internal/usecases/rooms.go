@@ -52,7 +52,7 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 			if err := s.invited(ctx, &join, r.Invite, refused); err != nil {
 				return View{}, err
 			}
-		case !view.Exists && !chat.IsDirectID(r.Room):
+		case !view.Exists && !chat.IsDirectID(r.Room) && !c.User.Guest():
 			join.Create = s.cfg.Autocreate
 		}
 		if refused != nil && join.Create == "" && join.Inviter == "" {

@@ -65,6 +65,8 @@ func (r BroadcastRight) refuse(c Caller) error {
 		return fault.New(fault.Forbidden, "chat:message is turned off here; send to a room instead")
 	case r == BroadcastAdmin && !c.Admin:
 		return fault.New(fault.Forbidden, "Only an admin may send to everyone; send to a room instead")
+	case c.User.Guest():
+		return fault.New(fault.Forbidden, "A guest may not send to everyone; send to a room instead")
 	}
 	return nil
 }
