@@ -92,6 +92,8 @@ type Limits struct {
 	AddressBurst  int     `name:"login-address-burst" env:"LOGIN_ADDRESS_BURST" default:"100" help:"Logins from one IP address at once, a number."`
 	RegisterRate  float64 `name:"register-address-rate" env:"REGISTER_ADDRESS_RATE" default:"20" help:"Registrations from one IP address (IPv6: /64), per minute; 0 is no limit. Loopback and LIMIT_EXEMPT_NETWORKS are not limited."`
 	RegisterBurst int     `name:"register-address-burst" env:"REGISTER_ADDRESS_BURST" default:"50" help:"Registrations from one IP address at once, a number."`
+	GuestRate     float64 `name:"guest-address-rate" env:"GUEST_ADDRESS_RATE" default:"20" help:"New guests from one IP address (IPv6: /64), per minute; 0 is no limit. Loopback and LIMIT_EXEMPT_NETWORKS are not limited."`
+	GuestBurst    int     `name:"guest-address-burst" env:"GUEST_ADDRESS_BURST" default:"50" help:"New guests from one IP address at once, a number."`
 	SecretRate    float64 `name:"wrong-token-address-rate" env:"WRONG_TOKEN_ADDRESS_RATE" default:"60" help:"Wrong refresh tokens and API keys from one IP address (IPv6: /64), per minute; 0 is no limit. Loopback and LIMIT_EXEMPT_NETWORKS are not limited, nor are tokens and keys that have been right before."`
 	SecretBurst   int     `name:"wrong-token-address-burst" env:"WRONG_TOKEN_ADDRESS_BURST" default:"100" help:"Wrong refresh tokens and API keys from one IP address at once, a number."`
 
@@ -102,6 +104,8 @@ type Limits struct {
 type Accounts struct {
 	Registration  *bool           `name:"registration" env:"REGISTRATION" negatable:"" help:"Let everyone register. Unless it is said, only where PUBLISHED_ADDRESS is this machine's own and no other issuer's tokens are accepted."`
 	Published     string          `name:"published-address" env:"PUBLISHED_ADDRESS" help:"IP address or host on which clients reach the gateways, where it is known; it decides whether everyone may register unless REGISTRATION says so."`
+	Guests        bool            `name:"guests" env:"GUESTS" help:"Let in guests, who need no account and may do less (POST /api/v1/auth/guest). Otherwise there are none, and those that there were are kept out."`
+	GuestTTL      time.Duration   `name:"guest-ttl" env:"GUEST_TTL" default:"24h" help:"Life of a guest who does not come back (of its refresh token), a duration; then the guest is forgotten."`
 	APIKey        settings.Secret `name:"api-key" env:"API_KEY" help:"API key named default with all scopes, 16 to 256 bytes; empty leaves the keys as they are."`
 	AdminUsername string          `name:"admin-username" env:"ADMIN_USERNAME" help:"User that is an admin: created, or promoted with this password and logged out everywhere."`
 	AdminPassword settings.Secret `name:"admin-password" env:"ADMIN_PASSWORD" help:"Password for the admin, used only when it is created or promoted."`
@@ -141,10 +145,11 @@ func (c *Config) Validate() error {
 		"ARGON2_TIME must be 1 to 100, ARGON2_PARALLELISM at least 1, ARGON2_MEMORY_KIB 8 times that to 4194304")
 	faults.If(p.Concurrency < 0 || p.Queue < 0, "ARGON2_CONCURRENCY and ARGON2_QUEUE must not be negative")
 	faults.If(p.Wait <= 0 || p.Wait > maxHashWait, "ARGON2_WAIT must be above 0s and at most %s", maxHashWait)
-	faults.If(min(l.AccountRate, l.UserRate, l.AddressRate, l.RegisterRate, l.SecretRate) < 0,
-		"LOGIN_ACCOUNT_RATE, LOGIN_USER_RATE, LOGIN_ADDRESS_RATE, REGISTER_ADDRESS_RATE and WRONG_TOKEN_ADDRESS_RATE must not be negative")
-	faults.If(min(l.AccountBurst, l.UserBurst, l.AddressBurst, l.RegisterBurst, l.SecretBurst) < 1,
-		"LOGIN_ACCOUNT_BURST, LOGIN_USER_BURST, LOGIN_ADDRESS_BURST, REGISTER_ADDRESS_BURST and WRONG_TOKEN_ADDRESS_BURST must be at least 1")
+	faults.If(min(l.AccountRate, l.UserRate, l.AddressRate, l.RegisterRate, l.GuestRate, l.SecretRate) < 0,
+		"LOGIN_ACCOUNT_RATE, LOGIN_USER_RATE, LOGIN_ADDRESS_RATE, REGISTER_ADDRESS_RATE, GUEST_ADDRESS_RATE and WRONG_TOKEN_ADDRESS_RATE must not be negative")
+	faults.If(min(l.AccountBurst, l.UserBurst, l.AddressBurst, l.RegisterBurst, l.GuestBurst, l.SecretBurst) < 1,
+		"LOGIN_ACCOUNT_BURST, LOGIN_USER_BURST, LOGIN_ADDRESS_BURST, REGISTER_ADDRESS_BURST, GUEST_ADDRESS_BURST and WRONG_TOKEN_ADDRESS_BURST must be at least 1")
+	faults.If(c.Accounts.GuestTTL < t.AccessTTL, "GUEST_TTL must not be shorter than ACCESS_TOKEN_TTL")
 	faults.If((c.Accounts.AdminUsername == "") != (c.Accounts.AdminPassword == ""),
 		"ADMIN_USERNAME and ADMIN_PASSWORD must be given together")
 	faults.If(c.External.Provision && c.External.Secret == "" && c.External.Issuers == "",
@@ -224,10 +229,11 @@ func (c *Config) domain(others *issuers.Set) auth.Config {
 			Concurrency: c.Passwords.concurrency(), Queue: c.Passwords.Queue, Wait: c.Passwords.Wait,
 		},
 		Registration: c.registration(),
+		Guests:       auth.Guests{On: c.Accounts.Guests, TTL: c.Accounts.GuestTTL},
 		Limits: admission.Limits{
 			Account: limit(c.Limits.AccountRate, c.Limits.AccountBurst), User: limit(c.Limits.UserRate, c.Limits.UserBurst),
 			Address: limit(c.Limits.AddressRate, c.Limits.AddressBurst), Register: limit(c.Limits.RegisterRate, c.Limits.RegisterBurst),
-			Secret: limit(c.Limits.SecretRate, c.Limits.SecretBurst),
+			Guest: limit(c.Limits.GuestRate, c.Limits.GuestBurst), Secret: limit(c.Limits.SecretRate, c.Limits.SecretBurst),
 			Exempt: exempt,
 		},
 		KeepRevocations: c.Tokens.KeepRevocations,

@@ -46,3 +46,10 @@ export async function register(name = 'user', { gateway = 0 } = {}) {
   if (status !== 200) throw new Error(`register ${username}: ${status} ${JSON.stringify(body)}`);
   return { id: body.user.id, name: shown, username, token: body.accessToken, refresh: body.refreshToken, body };
 }
+
+/** A new guest: { id, name, guest, token, refresh, body }. */
+export async function newGuest(name = 'guest', { gateway = 0 } = {}) {
+  const { status, body } = await call('POST', '/api/v1/auth/guest', { body: { name }, gateway });
+  if (status !== 200) throw new Error(`guest ${name}: ${status} ${JSON.stringify(body)}`);
+  return { id: body.user.id, name, guest: true, token: body.accessToken, refresh: body.refreshToken, body };
+}

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { connect, pause } from './client.js';
-import { apiKey as key, call } from './rest.js';
+import { apiKey as key, call, newGuest } from './rest.js';
 import { newUser, roomId, sign, unique } from './user.js';
 
 // What comes of an act: done, or the code and reason of the refusal.
@@ -16,7 +16,7 @@ const words = {
 
 // The acts, from left to right: look at the room, read it, attend (say how far one has read), speak, moderate, archive, delete, enter,
 // edit and erase what somebody else said. A token opens nothing (-), one right (join, read, send), or all of them; * is whichever of these. "token" is who became a member by a token
-// that opened all.
+// that opened all. A visitor is a guest, who has no account, and a guest one who is a member.
 const table = `
   kind     restriction  role             token           look  read  attend  speak  moderate  archive  delete  enter  edit  erase
   none     free         stranger         *               nf    nf    nf      nf     nf        nf       nf      nf      nf    nf
@@ -49,6 +49,16 @@ const table = `
   private  banned       stranger         *               ba    ba    ba      ba     ba        ba       ba      ba      ba    ba
   direct   free         stranger         *               nf    nf    nf      nf     nf        nf       nf      nf      nf    nf
   direct   free         member           *               +     +     +       +      na        na       na      +      au    au
+  none     free         visitor          -               nf    nf    nf      nf     nf        nf       nf      nf      nf    nf
+  public   free,muted   visitor          -               +     no    no      no     no        no       no      +      no    no
+  public   banned       visitor          -               ba    ba    ba      ba     ba        ba       ba      ba      ba    ba
+  public   free         guest            -               +     +     +       +      na        na       na      +      au    au
+  public   muted        guest            -               +     +     +       mu     na        na       na      +      au    au
+  private  free,muted   visitor          -               nf    nf    nf      nf     nf        nf       nf      nf      nf    nf
+  private  free         guest            -               +     +     +       +      na        na       na      +      au    au
+  private  muted        guest            -               +     +     +       mu     na        na       na      +      au    au
+  direct   free         visitor          -               nf    nf    nf      nf     nf        nf       nf      nf      nf    nf
+  direct   free         guest            -               +     +     +       +      na        na       na      +      au    au
 `;
 
 const tokens = { '-': [], join: ['join'], read: ['read'], send: ['send'], all: ['join', 'read', 'send'] };
@@ -145,7 +155,7 @@ async function done(reply) {
 
 /** Makes a room of a kind with those in it, whose messages have an id to name. */
 async function furnish(kind, visitors) {
-  const inside = visitors.filter((v) => v.role !== 'stranger' && v.role !== 'token');
+  const inside = visitors.filter((v) => !['stranger', 'token', 'visitor'].includes(v.role));
   let id = roomId(`rights/${kind}`);
   let known = inside[0]?.user.id;
   if (kind === 'direct') {
@@ -155,7 +165,7 @@ async function furnish(kind, visitors) {
   } else if (kind === 'none') {
     return { id: `direct:${'A'.repeat(42)}E`, message: '00000000-0000-7000-8000-000000000000', known: 'x' };
   } else {
-    const members = inside.map((v) => ({ userId: v.user.id, role: v.role }));
+    const members = inside.map((v) => ({ userId: v.user.id, role: v.role === 'guest' ? undefined : v.role }));
     await done(call('POST', '/api/v1/rooms', { key, body: { kind, roomId: id, members } }));
   }
   return { id, known, message: (await done(call('POST', path(id, 'messages'), { key, body: { content: 'hello' } }))).id };
@@ -165,7 +175,7 @@ const claim = (id, can) => (can.length > 0 ? { starling: { rooms: [{ match: `${i
 
 test('every act on every kind of room has the answer of the table', async (t) => {
   const visitors = combinations(table);
-  for (const v of visitors) v.user = await newUser('v');
+  for (const v of visitors) v.user = ['guest', 'visitor'].includes(v.role) ? await newGuest('v') : await newUser('v');
   const rooms = {};
   for (const kind of ['none', 'public', 'private', 'direct']) rooms[kind] = await furnish(kind, visitors.filter((v) => v.kind === kind));
 
@@ -180,7 +190,7 @@ test('every act on every kind of room has the answer of the table', async (t) =>
     }
     if (v.restriction === 'muted') await done(call('POST', path(id, 'mutes'), { key, body: { userId: v.user.id } }));
     if (v.restriction === 'banned') await done(call('POST', path(id, 'bans'), { key, body: { userId: v.user.id } }));
-    const token = await sign({ sub: v.user.id, name: 'V', ...claim(id, tokens[v.token]) });
+    const token = v.user.guest ? v.user.token : await sign({ sub: v.user.id, name: 'V', ...claim(id, tokens[v.token]) });
     const socket = await connect(t, { token });
 
     const check = (act, doing, error) => {

@@ -21,9 +21,10 @@ export const settings = {
   JWT_SECRET: 'e2e-secret-e2e-secret-e2e-secret-0123456789',
   AUTH_AUTO_PROVISION: 'true',
   REGISTRATION: 'true',
+  GUESTS: 'true',
   FRONTEND_URL: 'http://app.example.test,http://localhost:5173',
   // Many accounts from one address, and cheap passwords: what they cost is not this suite's question.
-  REGISTER_ADDRESS_RATE: '0', LOGIN_ADDRESS_RATE: '0', ARGON2_MEMORY_KIB: '8192', ARGON2_TIME: '1', ARGON2_WAIT: '8s',
+  REGISTER_ADDRESS_RATE: '0', GUEST_ADDRESS_RATE: '0', LOGIN_ADDRESS_RATE: '0', ARGON2_MEMORY_KIB: '8192', ARGON2_TIME: '1', ARGON2_WAIT: '8s',
 };
 
 /** Limits of time for a machine that is busy or stands still for seconds, where nothing is killed and every answer comes in the end. */

@@ -17,6 +17,7 @@ type Limits struct {
 	User     Limit // failed logins of one username from all addresses from which it has not logged in before
 	Address  Limit // logins from one address
 	Register Limit // registrations from one address
+	Guest    Limit // new guests from one address
 	Secret   Limit // wrong refresh tokens and API keys from one address
 	// Exempt are networks whose addresses have no limits of their own, besides loopback.
 	Exempt []netip.Prefix
@@ -33,6 +34,7 @@ type Attempts struct {
 	pairs         *limiter // failures of a user at an address
 	users         *limiter // failures of a user, from wherever
 	registrations *limiter // from an address
+	guests        *limiter // new ones from an address
 	secrets       *limiter // wrong ones from an address
 
 	familiar *memory[string]
@@ -44,13 +46,16 @@ func NewAttempts(l Limits) *Attempts {
 	return &Attempts{
 		exempt:    l.Exempt,
 		addresses: newLimiter(l.Address), pairs: newLimiter(l.Account), users: newLimiter(l.User),
-		registrations: newLimiter(l.Register), secrets: newLimiter(l.Secret),
+		registrations: newLimiter(l.Register), guests: newLimiter(l.Guest), secrets: newLimiter(l.Secret),
 		familiar: newMemory[string](maxFamiliar), proven: newMemory[Hash](maxProven),
 	}
 }
 
 // Registration counts the registration of a user. The fault is RateLimited.
 func (a *Attempts) Registration(from Origin) error { return a.registrations.acquire(from.limited) }
+
+// Guest counts a new guest. The fault is RateLimited.
+func (a *Attempts) Guest(from Origin) error { return a.guests.acquire(from.limited) }
 
 // Login is one try of a password: with the keys under which it was counted.
 type Login struct {

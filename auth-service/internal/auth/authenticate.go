@@ -77,9 +77,9 @@ func (s *Service) authenticate(ctx context.Context, token string, how Check) (Id
 		return whose, fault.Refusal(fault.ReasonNoUser, nil)
 	case err != nil:
 		return whose, err
-	case state.User.Disabled:
+	case state.User.Disabled, s.keptOut(v.userID):
 		return whose, fault.Refusal(fault.ReasonDisabled, nil)
-	case v.foreign() && !v.issuer.SharesUsers && state.User.Username != "":
+	case v.foreign() && !v.issuer.SharesUsers && (state.User.Username != "" || v.userID.Guest()):
 		return whose, errToken(errRegistered)
 	case revoked(v, state):
 		return whose, errToken(errRevoked)
@@ -125,7 +125,7 @@ func (s *Service) identity(v verified, u User) Identity {
 		id.Name, id.NameVersion = v.name, 0
 	}
 	switch {
-	case !v.foreign():
+	case !v.foreign(), u.ID.Guest():
 	case v.role != "":
 		id.Role = v.role
 	case !v.issuer.SharesUsers:
@@ -167,7 +167,7 @@ func (s *Service) state(ctx context.Context, v verified) (State, error) {
 		}
 	}
 	state, err := s.load(ctx, v.userID, v.loginID)
-	if !errors.Is(err, ErrUserNotFound) || !v.foreign() || !v.issuer.Provision {
+	if !errors.Is(err, ErrUserNotFound) || !v.foreign() || !v.issuer.Provision || v.userID.Guest() {
 		return state, err
 	}
 	u := User{ID: v.userID, Name: displayName(v.name, displayName(string(v.userID), "?")), Role: v.role, DescribedAt: v.issuedAt}

@@ -17,6 +17,7 @@ type Act string
 const (
 	ActLogin    Act = "login"
 	ActRegister Act = "register"
+	ActGuest    Act = "guest" // a guest came
 	ActRefresh  Act = "refresh"
 	ActLogout   Act = "logout"
 	ActRevoke   Act = "revoke"  // all tokens of a user, by a backend
@@ -39,7 +40,7 @@ const (
 // Acts are all of them.
 func Acts() []Act {
 	return []Act{
-		ActLogin, ActRegister, ActRefresh, ActLogout, ActRevoke, ActToken, ActAPIKey, ActCreate,
+		ActLogin, ActRegister, ActGuest, ActRefresh, ActLogout, ActRevoke, ActToken, ActAPIKey, ActCreate,
 		ActPromote, ActUpsert, ActUpdate, ActDisable, ActEnable, ActDelete, ActPassword, ActEndSession,
 		ActKeyAdd, ActKeyRemove,
 	}

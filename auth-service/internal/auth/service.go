@@ -26,6 +26,7 @@ type Config struct {
 	Passwords Passwords
 	// Registration lets everyone create a user.
 	Registration bool
+	Guests       Guests
 	Limits       admission.Limits
 	// KeepRevocations is how long the revocation log reaches back; longer than any token lives.
 	KeepRevocations time.Duration
@@ -280,9 +281,11 @@ func (s *Service) rotate(ctx context.Context, token refreshToken) (Rotation, err
 	r, err := s.store.Rotate(ctx, Spending{
 		Token: token.hash(), Salt: randomBytes(refreshSize),
 		Descendant: func(salts [][]byte) TokenHash { return token.descendant(salts).hash() },
-		TTL:        s.cfg.Tokens.RefreshTTL, Grace: RefreshGrace,
+		TTL:        s.cfg.Tokens.RefreshTTL, Guests: s.cfg.Guests, Grace: RefreshGrace,
 	})
 	switch {
+	case errors.Is(err, ErrNoGuests):
+		return Rotation{}, errNoGuests()
 	case errors.Is(err, ErrTokenUnknown):
 		return Rotation{}, errRefresh()
 	case err != nil:

@@ -70,6 +70,7 @@ type Spending struct {
 	// Descendant is the token that comes of Token by salt after salt.
 	Descendant func(salts [][]byte) TokenHash
 	TTL        time.Duration // life of the successor
+	Guests     Guests        // and of that of a guest, if guests are let in
 	Grace      time.Duration // a token spent less than this ago gets its newest descendant
 }
 
@@ -102,7 +103,10 @@ type NewLogin struct {
 type LoginStore interface {
 	// BeginLogin starts a login with its first refresh token; ErrStale when the user's generation or password is another one.
 	BeginLogin(ctx context.Context, u User, l NewLogin) (Grant, error)
-	// Rotate spends a token in favour of its successor. ErrTokenUnknown when it cannot be spent.
+	// BeginGuest creates a guest together with its login.
+	BeginGuest(ctx context.Context, u User, l NewLogin) (Grant, error)
+	// Rotate spends a token in favour of its successor. ErrTokenUnknown when it cannot be spent, ErrNoGuests when it is not because it is a
+	// guest's.
 	Rotate(ctx context.Context, s Spending) (Rotation, error)
 	// EndLogin ends the login of a refresh token, spent or not; ErrTokenUnknown when there is none, or it has ended.
 	EndLogin(ctx context.Context, token TokenHash) (Revocation, error)

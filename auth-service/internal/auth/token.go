@@ -141,6 +141,9 @@ func (t *tokenizer) verifyOwn(ctx context.Context, token string) (verified, erro
 	user, userErr := ParseUserID(c.Subject)
 	login, loginOK := ParseLoginID(c.LoginID)
 	role, roleOK := ParseRole(c.Role)
+	if Role(c.Role) == RoleGuest {
+		role, roleOK = RoleGuest, user.Guest()
+	}
 	if userErr != nil || !loginOK || !roleOK {
 		return verified{}, errToken(userErr)
 	}

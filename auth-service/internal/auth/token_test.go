@@ -416,3 +416,39 @@ func TestFresh(t *testing.T) {
 		t.Error("what was read is not remembered")
 	}
 }
+
+// TestForeignTokensOfGuests: other login systems neither make guests nor speak for them, unless they share their users; and make no more than a
+// guest of one.
+func TestForeignTokensOfGuests(t *testing.T) {
+	const guest, unknown = "guest:0197f000-0000-7000-8000-000000000001", "guest:0197f000-0000-7000-8000-000000000002"
+	for _, test := range []struct {
+		shares  bool
+		subject string
+		want    string
+	}{
+		{true, guest, "guest"}, {true, unknown, "User not found"}, {false, guest, "Invalid token"}, {false, unknown, "User not found"},
+	} {
+		set, err := issuers.New([]issuers.Issuer{{
+			Secret: testSecret, Algorithms: []string{issuers.HS256}, SharesUsers: test.shares, Provision: true,
+		}}, 30*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := testConfig()
+		cfg.Issuers, cfg.Guests = set, Guests{On: true, TTL: time.Hour}
+		s, store := newTestService(t, cfg)
+		store.state.User = User{ID: guest, Name: "Guest", Role: RoleGuest}
+		now := time.Now()
+		token := sign(t, jwt.SigningMethodHS256, []byte(testSecret), nil, map[string]any{
+			"sub": test.subject, "role": "admin", "exp": now.Add(time.Minute).Unix(), "iat": now.Add(-time.Minute).Unix(),
+		})
+		id, err := s.Authenticate(t.Context(), token, "", Check{})
+		got := string(id.Role)
+		if err != nil {
+			got = err.Error()
+		}
+		if !strings.Contains(got, test.want) {
+			t.Errorf("a token for %s, users shared: %v = %s, want %s", test.subject, test.shares, got, test.want)
+		}
+	}
+}

@@ -41,9 +41,10 @@ type Role string
 const (
 	RoleUser  Role = "user"
 	RoleAdmin Role = "admin"
+	RoleGuest Role = "guest" // of a user without an account; nobody gives or takes it
 )
 
-// ParseRole knows user and admin.
+// ParseRole knows user and admin, the roles that are given.
 func ParseRole(s string) (Role, bool) {
 	r := Role(s)
 	return r, r == RoleUser || r == RoleAdmin

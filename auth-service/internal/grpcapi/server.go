@@ -42,6 +42,12 @@ func (s *Server) Register(ctx context.Context, r *authv1.RegisterRequest) (*auth
 	return login(pair, err)
 }
 
+// Guest implements AuthServiceServer.
+func (s *Server) Guest(ctx context.Context, r *authv1.GuestRequest) (*authv1.LoginResponse, error) {
+	pair, err := s.service.Guest(ctx, r.GetName(), caller.Address(ctx))
+	return login(pair, err)
+}
+
 // Login implements AuthServiceServer.
 func (s *Server) Login(ctx context.Context, r *authv1.LoginRequest) (*authv1.LoginResponse, error) {
 	pair, err := s.service.Login(ctx, r.GetUsername(), r.GetPassword(), caller.Address(ctx))

@@ -35,18 +35,24 @@ VALUES ($1, $2, now() + $3::interval, nullif($4, ''), now())`
 // BeginLogin implements auth.LoginStore.
 func (s *Store) BeginLogin(ctx context.Context, u auth.User, l auth.NewLogin) (g auth.Grant, err error) {
 	err = s.Tx(ctx, "begin login", func(tx pgx.Tx) (err error) {
-		if g, err = grant(ctx, tx, u.ID, l.ID); err != nil {
-			return err
-		}
-		if g.User.Generation != u.Generation || g.User.PasswordChanges != u.PasswordChanges {
-			return auth.ErrStale
-		}
-		if _, err := tx.Exec(ctx, sqlBeginLogin, l.ID, u.ID, l.TTL, l.Address); err != nil {
-			return err
-		}
-		_, err = tx.Exec(ctx, sqlInsertToken, l.Token[:], l.ID, l.TTL)
+		g, err = beginLogin(ctx, tx, u, l)
 		return err
 	})
+	return g, err
+}
+
+func beginLogin(ctx context.Context, tx pgx.Tx, u auth.User, l auth.NewLogin) (auth.Grant, error) {
+	g, err := grant(ctx, tx, u.ID, l.ID)
+	if err != nil {
+		return g, err
+	}
+	if g.User.Generation != u.Generation || g.User.PasswordChanges != u.PasswordChanges {
+		return g, auth.ErrStale
+	}
+	if _, err := tx.Exec(ctx, sqlBeginLogin, l.ID, u.ID, l.TTL, l.Address); err != nil {
+		return g, err
+	}
+	_, err = tx.Exec(ctx, sqlInsertToken, l.Token[:], l.ID, l.TTL)
 	return g, err
 }
 
@@ -96,9 +102,14 @@ func (s *Store) Rotate(ctx context.Context, spending auth.Spending) (r auth.Rota
 		if err := tx.QueryRow(ctx, sqlLoginAlive, login).Scan(&alive); err != nil {
 			return pg.NoRows(err, auth.ErrTokenUnknown)
 		}
+		if user.Guest() {
+			spending.TTL = spending.Guests.TTL
+		}
 		switch {
 		case !alive:
 			return auth.ErrTokenUnknown
+		case user.Guest() && !spending.Guests.On:
+			return auth.ErrNoGuests
 		case !spent:
 			return spend(ctx, tx, login, spending)
 		case r.Salts == nil:

@@ -21,6 +21,7 @@ func scanProfile(row pgx.Row, more ...any) (users.Profile, error) {
 	var p users.Profile
 	var data *string
 	err := row.Scan(append([]any{&p.ID, &p.Username, &p.Name, &p.AvatarURL, &data, &p.Role, &p.Disabled, &p.CreatedAt}, more...)...)
+	p.Role = roleOf(p.ID, p.Role)
 	if data != nil {
 		p.Data = []byte(*data)
 	}

@@ -22,6 +22,7 @@ func scanUser(row pgx.Row, more ...any) (auth.User, error) {
 		&u.ID, &u.Username, &u.Name, &u.Role, &u.Generation, &revokedAt, &u.AvatarURL, &u.Disabled, &u.PasswordChanges,
 		&u.NameVersion, &describedAt,
 	}, more...)...)
+	u.Role = roleOf(u.ID, u.Role)
 	if revokedAt != nil {
 		u.RevokedAt = *revokedAt
 	}
@@ -29,6 +30,14 @@ func scanUser(row pgx.Row, more ...any) (auth.User, error) {
 		u.DescribedAt = *describedAt
 	}
 	return u, err
+}
+
+// roleOf is the role of a user: the ids of guests say that they are some, whatever is stored.
+func roleOf(id auth.UserID, stored auth.Role) auth.Role {
+	if id.Guest() {
+		return auth.RoleGuest
+	}
+	return stored
 }
 
 const sqlCreateUser = `INSERT INTO users (id, name, username, password_hash, role, name_version, name_announced)

@@ -38,6 +38,9 @@ export type Uuid = string;
 
 export type Role = 'owner' | 'moderator' | 'member';
 
+/** What a member is in a room. Nobody gives or takes the role of a guest. */
+export type MemberRole = 'owner' | 'moderator' | 'member' | 'guest';
+
 /** Why an event was refused. */
 export interface Fault {
   code: Code;
@@ -106,7 +109,7 @@ export interface Room {
 export interface Member {
   userId: UserId;
   name: string;
-  role: Role;
+  role: MemberRole;
   joinedAt: Time;
 }
 
@@ -127,7 +130,7 @@ export interface RoomSummary {
   roomId: RoomId;
   name: string;
   kind: 'public' | 'private' | 'direct';
-  role: Role;
+  role: MemberRole;
   seq: Seq;
   unread: number;
   marker: Marker;
@@ -308,7 +311,7 @@ export interface ClientToServerEvents {
   /** The direct room of exactly these users, 1 to 8 others, and the caller. */
   'room:open': (argument: { userIds: UserId[]; key?: string }, ack: AckCallback<{ room: Room; created: boolean }>) => void;
   /** What a room is, and to a member what it is to it: its `role`, its `marker: { seq }`, up to where it has said `message:read` (0: nothing), and its `prefs: { muted, hidden, pinned }`. */
-  'room:get': (argument: RoomOnly, ack: AckCallback<{ room: Room; role?: Role; marker?: Marker; prefs?: Prefs }>) => void;
+  'room:get': (argument: RoomOnly, ack: AckCallback<{ room: Room; role?: MemberRole; marker?: Marker; prefs?: Prefs }>) => void;
   /** Who is in a room that one may read, by user id, at most 200 a page; `query` is a piece of the name or id, whatever the case. `next` is there when there are more, for `after`; `count` is of all pages. */
   'room:members': (argument: RoomId | { roomId: RoomId; after?: string; limit?: number; query?: string }, ack: AckCallback<{ members: Member[]; count: number; next?: UserId }>) => void;
   /** How the user wants the room shown, on all devices, which hear of it by `me:prefs`. What is absent stays. The server does nothing with it, and tells nobody else; it ends with the membership. */
@@ -320,8 +323,8 @@ export interface ClientToServerEvents {
   /** A moderator ends an invite to a role not above its own: after the ack nobody comes in by it. One that is used up, over or none is `ok` too. Who came in stays. */
   'room:revoke-invite': (argument: { roomId: RoomId; inviteId: string; key?: string }, ack: AckCallback) => void;
   /** The socket enters the room; a user new to it becomes a member. The joiner first gets `room:history`, then the ack, then live events, without gap or repeat: the last 50 messages, or with `since` those after it, up to `limit` (at most 500; `hasMore`: there are more). The others get `room:user-joined`. A room that does not exist is created with the joiner as owner: a public one, or what the operator said (`ROOMS_AUTOCREATE=public`, `private` or `off`). */
-  'room:join': (argument: RoomId | { roomId: RoomId; since?: Seq; limit?: number; invite?: string }, ack: AckCallback<{ roomId: RoomId; seq: Seq; role: Role; hasMore: boolean }>) => void;
-  /** The membership ends, for all sockets of the user; the others get `room:user-left`. The last owner of a private room that has other members names the `successor`, who owns it then (`last_owner` otherwise); in a public room another member follows by itself: the mightiest, among equals the longest. */
+  'room:join': (argument: RoomId | { roomId: RoomId; since?: Seq; limit?: number; invite?: string }, ack: AckCallback<{ roomId: RoomId; seq: Seq; role: MemberRole; hasMore: boolean }>) => void;
+  /** The membership ends, for all sockets of the user; the others get `room:user-left`. The last owner of a private room that has other members names the `successor`, who owns it then (`last_owner` otherwise); in a public room another member follows by itself: the mightiest, among equals the longest. Guests follow nobody. */
   'room:leave': (argument: RoomId | { roomId: RoomId; successor?: UserId; key?: string }, ack: AckCallback) => void;
   /** A moderator changes what the room shows and allows: the fields that are given, a `null` takes one away. With `ifVersion` only if the room still has that version (`conflict`, `changed` otherwise). Everybody gets `room:updated`; what changes nothing is `ok` and no event. */
   'room:update': (argument: { roomId: RoomId; profile?: ProfileChange; settings?: SettingsChange; ifVersion?: number; key?: string }, ack: AckCallback<{ version: number }>) => void;
@@ -385,7 +388,7 @@ export interface ClientToServerEvents {
   'user:unblock': (argument: UserId | { userId: UserId; key?: string }, ack: AckCallback) => void;
   /** Whom the caller blocks, by user id, at most 200 a page; `next` is there when there are more, for `after`. By whom one is blocked nobody is told. */
   'user:blocks': (...args: [ack: AckCallback<{ blocks: Array<{ userId: UserId; blockedAt: Time }>; next?: UserId }>] | [argument: { after?: string; limit?: number }, ack: AckCallback<{ blocks: Array<{ userId: UserId; blockedAt: Time }>; next?: UserId }>]) => void;
-  /** Not stored. The sender gets `chat:message:received`, everyone else in the namespace `chat:message`. `CHAT_BROADCAST` says who may: `everyone`, `admin` (role `admin`) or `off`; who may not is `forbidden`. */
+  /** Not stored. The sender gets `chat:message:received`, everyone else in the namespace `chat:message`. `CHAT_BROADCAST` says who may: `everyone`, `admin` (role `admin`) or `off`; who may not is `forbidden`, and so are guests always. */
   'chat:message': (argument: { id?: string | number; [field: string]: unknown }, ack: AckCallback) => void;
   /** Role `admin` only. Everyone in the namespace, sender included. */
   'announcement': (...args: [...anything: any[], ack: AckCallback]) => void;
@@ -468,7 +471,7 @@ export interface ChatClientToServerEvents {
   /** The direct room of exactly these users, 1 to 8 others, and the caller. */
   'room:open': (argument: { userIds: UserId[]; key?: string }, ack: AckCallback<{ room: Room; created: boolean }>) => void;
   /** What a room is, and to a member what it is to it: its `role`, its `marker: { seq }`, up to where it has said `message:read` (0: nothing), and its `prefs: { muted, hidden, pinned }`. */
-  'room:get': (argument: RoomOnly, ack: AckCallback<{ room: Room; role?: Role; marker?: Marker; prefs?: Prefs }>) => void;
+  'room:get': (argument: RoomOnly, ack: AckCallback<{ room: Room; role?: MemberRole; marker?: Marker; prefs?: Prefs }>) => void;
   /** Who is in a room that one may read, by user id, at most 200 a page; `query` is a piece of the name or id, whatever the case. `next` is there when there are more, for `after`; `count` is of all pages. */
   'room:members': (argument: RoomId | { roomId: RoomId; after?: string; limit?: number; query?: string }, ack: AckCallback<{ members: Member[]; count: number; next?: UserId }>) => void;
   /** How the user wants the room shown, on all devices, which hear of it by `me:prefs`. What is absent stays. The server does nothing with it, and tells nobody else; it ends with the membership. */
@@ -480,8 +483,8 @@ export interface ChatClientToServerEvents {
   /** A moderator ends an invite to a role not above its own: after the ack nobody comes in by it. One that is used up, over or none is `ok` too. Who came in stays. */
   'room:revoke-invite': (argument: { roomId: RoomId; inviteId: string; key?: string }, ack: AckCallback) => void;
   /** The socket enters the room; a user new to it becomes a member. The joiner first gets `room:history`, then the ack, then live events, without gap or repeat: the last 50 messages, or with `since` those after it, up to `limit` (at most 500; `hasMore`: there are more). The others get `room:user-joined`. A room that does not exist is created with the joiner as owner: a public one, or what the operator said (`ROOMS_AUTOCREATE=public`, `private` or `off`). */
-  'room:join': (argument: RoomId | { roomId: RoomId; since?: Seq; limit?: number; invite?: string }, ack: AckCallback<{ roomId: RoomId; seq: Seq; role: Role; hasMore: boolean }>) => void;
-  /** The membership ends, for all sockets of the user; the others get `room:user-left`. The last owner of a private room that has other members names the `successor`, who owns it then (`last_owner` otherwise); in a public room another member follows by itself: the mightiest, among equals the longest. */
+  'room:join': (argument: RoomId | { roomId: RoomId; since?: Seq; limit?: number; invite?: string }, ack: AckCallback<{ roomId: RoomId; seq: Seq; role: MemberRole; hasMore: boolean }>) => void;
+  /** The membership ends, for all sockets of the user; the others get `room:user-left`. The last owner of a private room that has other members names the `successor`, who owns it then (`last_owner` otherwise); in a public room another member follows by itself: the mightiest, among equals the longest. Guests follow nobody. */
   'room:leave': (argument: RoomId | { roomId: RoomId; successor?: UserId; key?: string }, ack: AckCallback) => void;
   /** A moderator changes what the room shows and allows: the fields that are given, a `null` takes one away. With `ifVersion` only if the room still has that version (`conflict`, `changed` otherwise). Everybody gets `room:updated`; what changes nothing is `ok` and no event. */
   'room:update': (argument: { roomId: RoomId; profile?: ProfileChange; settings?: SettingsChange; ifVersion?: number; key?: string }, ack: AckCallback<{ version: number }>) => void;
@@ -547,7 +550,7 @@ export interface ChatClientToServerEvents {
   'user:unblock': (argument: UserId | { userId: UserId; key?: string }, ack: AckCallback) => void;
   /** Whom the caller blocks, by user id, at most 200 a page; `next` is there when there are more, for `after`. By whom one is blocked nobody is told. */
   'user:blocks': (...args: [ack: AckCallback<{ blocks: Array<{ userId: UserId; blockedAt: Time }>; next?: UserId }>] | [argument: { after?: string; limit?: number }, ack: AckCallback<{ blocks: Array<{ userId: UserId; blockedAt: Time }>; next?: UserId }>]) => void;
-  /** Not stored. The sender gets `chat:message:received`, everyone else in the namespace `chat:message`. `CHAT_BROADCAST` says who may: `everyone`, `admin` (role `admin`) or `off`; who may not is `forbidden`. */
+  /** Not stored. The sender gets `chat:message:received`, everyone else in the namespace `chat:message`. `CHAT_BROADCAST` says who may: `everyone`, `admin` (role `admin`) or `off`; who may not is `forbidden`, and so are guests always. */
   'chat:message': (argument: { id?: string | number; [field: string]: unknown }, ack: AckCallback) => void;
   /** Role `admin` only. Everyone in the namespace, sender included. */
   'announcement': (...args: [...anything: any[], ack: AckCallback]) => void;

@@ -160,6 +160,51 @@ func (x *RegisterRequest) GetName() string {
 	return ""
 }
 
+type GuestRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Shown to others, as RegisterRequest.name is; Guest when empty.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GuestRequest) Reset() {
+	*x = GuestRequest{}
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GuestRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GuestRequest) ProtoMessage() {}
+
+func (x *GuestRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GuestRequest.ProtoReflect.Descriptor instead.
+func (*GuestRequest) Descriptor() ([]byte, []int) {
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *GuestRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type LoginRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Username      string                 `protobuf:"bytes,1,opt,name=username,proto3" json:"username,omitempty"`
@@ -170,7 +215,7 @@ type LoginRequest struct {
 
 func (x *LoginRequest) Reset() {
 	*x = LoginRequest{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[2]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -182,7 +227,7 @@ func (x *LoginRequest) String() string {
 func (*LoginRequest) ProtoMessage() {}
 
 func (x *LoginRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[2]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -195,7 +240,7 @@ func (x *LoginRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginRequest.ProtoReflect.Descriptor instead.
 func (*LoginRequest) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{2}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *LoginRequest) GetUsername() string {
@@ -221,7 +266,7 @@ type RefreshRequest struct {
 
 func (x *RefreshRequest) Reset() {
 	*x = RefreshRequest{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[3]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -233,7 +278,7 @@ func (x *RefreshRequest) String() string {
 func (*RefreshRequest) ProtoMessage() {}
 
 func (x *RefreshRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[3]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -246,7 +291,7 @@ func (x *RefreshRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefreshRequest.ProtoReflect.Descriptor instead.
 func (*RefreshRequest) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{3}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *RefreshRequest) GetRefreshToken() string {
@@ -265,7 +310,7 @@ type LogoutRequest struct {
 
 func (x *LogoutRequest) Reset() {
 	*x = LogoutRequest{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[4]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -277,7 +322,7 @@ func (x *LogoutRequest) String() string {
 func (*LogoutRequest) ProtoMessage() {}
 
 func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[4]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -290,7 +335,7 @@ func (x *LogoutRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogoutRequest.ProtoReflect.Descriptor instead.
 func (*LogoutRequest) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{4}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *LogoutRequest) GetRefreshToken() string {
@@ -314,7 +359,7 @@ type LoginResponse struct {
 
 func (x *LoginResponse) Reset() {
 	*x = LoginResponse{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[5]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -326,7 +371,7 @@ func (x *LoginResponse) String() string {
 func (*LoginResponse) ProtoMessage() {}
 
 func (x *LoginResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[5]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -339,7 +384,7 @@ func (x *LoginResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LoginResponse.ProtoReflect.Descriptor instead.
 func (*LoginResponse) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{5}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *LoginResponse) GetAccessToken() string {
@@ -379,7 +424,7 @@ type RevokeUserRequest struct {
 
 func (x *RevokeUserRequest) Reset() {
 	*x = RevokeUserRequest{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[6]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -391,7 +436,7 @@ func (x *RevokeUserRequest) String() string {
 func (*RevokeUserRequest) ProtoMessage() {}
 
 func (x *RevokeUserRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[6]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -404,7 +449,7 @@ func (x *RevokeUserRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeUserRequest.ProtoReflect.Descriptor instead.
 func (*RevokeUserRequest) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{6}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *RevokeUserRequest) GetUserId() string {
@@ -424,7 +469,7 @@ type RevokeUserResponse struct {
 
 func (x *RevokeUserResponse) Reset() {
 	*x = RevokeUserResponse{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[7]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -436,7 +481,7 @@ func (x *RevokeUserResponse) String() string {
 func (*RevokeUserResponse) ProtoMessage() {}
 
 func (x *RevokeUserResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[7]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -449,7 +494,7 @@ func (x *RevokeUserResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeUserResponse.ProtoReflect.Descriptor instead.
 func (*RevokeUserResponse) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{7}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *RevokeUserResponse) GetClosed() int32 {
@@ -472,7 +517,7 @@ type AuthenticateRequest struct {
 
 func (x *AuthenticateRequest) Reset() {
 	*x = AuthenticateRequest{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[8]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -484,7 +529,7 @@ func (x *AuthenticateRequest) String() string {
 func (*AuthenticateRequest) ProtoMessage() {}
 
 func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[8]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -497,7 +542,7 @@ func (x *AuthenticateRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateRequest) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{8}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AuthenticateRequest) GetToken() string {
@@ -530,7 +575,7 @@ type AuthenticateResponse struct {
 
 func (x *AuthenticateResponse) Reset() {
 	*x = AuthenticateResponse{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[9]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +587,7 @@ func (x *AuthenticateResponse) String() string {
 func (*AuthenticateResponse) ProtoMessage() {}
 
 func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[9]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +600,7 @@ func (x *AuthenticateResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateResponse) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{9}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AuthenticateResponse) GetIdentity() *v1.Identity {
@@ -574,7 +619,7 @@ type AuthenticateKeyRequest struct {
 
 func (x *AuthenticateKeyRequest) Reset() {
 	*x = AuthenticateKeyRequest{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[10]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -586,7 +631,7 @@ func (x *AuthenticateKeyRequest) String() string {
 func (*AuthenticateKeyRequest) ProtoMessage() {}
 
 func (x *AuthenticateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[10]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -599,7 +644,7 @@ func (x *AuthenticateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateKeyRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{10}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AuthenticateKeyRequest) GetKey() string {
@@ -620,7 +665,7 @@ type AuthenticateKeyResponse struct {
 
 func (x *AuthenticateKeyResponse) Reset() {
 	*x = AuthenticateKeyResponse{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[11]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -632,7 +677,7 @@ func (x *AuthenticateKeyResponse) String() string {
 func (*AuthenticateKeyResponse) ProtoMessage() {}
 
 func (x *AuthenticateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[11]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -645,7 +690,7 @@ func (x *AuthenticateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateKeyResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{11}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AuthenticateKeyResponse) GetName() string {
@@ -674,7 +719,7 @@ type ListRevocationsRequest struct {
 
 func (x *ListRevocationsRequest) Reset() {
 	*x = ListRevocationsRequest{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[12]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -686,7 +731,7 @@ func (x *ListRevocationsRequest) String() string {
 func (*ListRevocationsRequest) ProtoMessage() {}
 
 func (x *ListRevocationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[12]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -699,7 +744,7 @@ func (x *ListRevocationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRevocationsRequest.ProtoReflect.Descriptor instead.
 func (*ListRevocationsRequest) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{12}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListRevocationsRequest) GetAfterId() int64 {
@@ -728,7 +773,7 @@ type ListRevocationsResponse struct {
 
 func (x *ListRevocationsResponse) Reset() {
 	*x = ListRevocationsResponse{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[13]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -740,7 +785,7 @@ func (x *ListRevocationsResponse) String() string {
 func (*ListRevocationsResponse) ProtoMessage() {}
 
 func (x *ListRevocationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[13]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -753,7 +798,7 @@ func (x *ListRevocationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRevocationsResponse.ProtoReflect.Descriptor instead.
 func (*ListRevocationsResponse) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{13}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListRevocationsResponse) GetRevocations() []*v1.Revocation {
@@ -786,7 +831,7 @@ type GetUsersRequest struct {
 
 func (x *GetUsersRequest) Reset() {
 	*x = GetUsersRequest{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[14]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -798,7 +843,7 @@ func (x *GetUsersRequest) String() string {
 func (*GetUsersRequest) ProtoMessage() {}
 
 func (x *GetUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[14]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -811,7 +856,7 @@ func (x *GetUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsersRequest.ProtoReflect.Descriptor instead.
 func (*GetUsersRequest) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{14}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *GetUsersRequest) GetUserIds() []string {
@@ -830,7 +875,7 @@ type GetUsersResponse struct {
 
 func (x *GetUsersResponse) Reset() {
 	*x = GetUsersResponse{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[15]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -842,7 +887,7 @@ func (x *GetUsersResponse) String() string {
 func (*GetUsersResponse) ProtoMessage() {}
 
 func (x *GetUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[15]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -855,7 +900,7 @@ func (x *GetUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsersResponse.ProtoReflect.Descriptor instead.
 func (*GetUsersResponse) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{15}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *GetUsersResponse) GetUsers() []*User {
@@ -878,7 +923,9 @@ const file_starling_auth_v1_auth_proto_rawDesc = "" +
 	"\x0fRegisterRequest\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\x12\x12\n" +
-	"\x04name\x18\x03 \x01(\tR\x04name\"F\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\"\"\n" +
+	"\fGuestRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"F\n" +
 	"\fLoginRequest\x12\x1a\n" +
 	"\busername\x18\x01 \x01(\tR\busername\x12\x1a\n" +
 	"\bpassword\x18\x02 \x01(\tR\bpassword\"5\n" +
@@ -919,9 +966,10 @@ const file_starling_auth_v1_auth_proto_rawDesc = "" +
 	"\x0fGetUsersRequest\x12\x19\n" +
 	"\buser_ids\x18\x01 \x03(\tR\auserIds\"@\n" +
 	"\x10GetUsersResponse\x12,\n" +
-	"\x05users\x18\x01 \x03(\v2\x16.starling.auth.v1.UserR\x05users2\x97\b\n" +
+	"\x05users\x18\x01 \x03(\v2\x16.starling.auth.v1.UserR\x05users2\x80\t\n" +
 	"\vAuthService\x12p\n" +
 	"\bRegister\x12!.starling.auth.v1.RegisterRequest\x1a\x1f.starling.auth.v1.LoginResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/v1/auth/register\x12g\n" +
+	"\x05Guest\x12\x1e.starling.auth.v1.GuestRequest\x1a\x1f.starling.auth.v1.LoginResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/v1/auth/guest\x12g\n" +
 	"\x05Login\x12\x1e.starling.auth.v1.LoginRequest\x1a\x1f.starling.auth.v1.LoginResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/v1/auth/login\x12m\n" +
 	"\aRefresh\x12 .starling.auth.v1.RefreshRequest\x1a\x1f.starling.auth.v1.LoginResponse\"\x1f\x82\xd3\xe4\x93\x02\x19:\x01*\"\x14/api/v1/auth/refresh\x12a\n" +
 	"\x06Logout\x12\x1f.starling.auth.v1.LogoutRequest\x1a\x16.google.protobuf.Empty\"\x1e\x82\xd3\xe4\x93\x02\x18:\x01*\"\x13/api/v1/auth/logout\x12T\n" +
@@ -945,58 +993,61 @@ func file_starling_auth_v1_auth_proto_rawDescGZIP() []byte {
 	return file_starling_auth_v1_auth_proto_rawDescData
 }
 
-var file_starling_auth_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_starling_auth_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_starling_auth_v1_auth_proto_goTypes = []any{
 	(*User)(nil),                    // 0: starling.auth.v1.User
 	(*RegisterRequest)(nil),         // 1: starling.auth.v1.RegisterRequest
-	(*LoginRequest)(nil),            // 2: starling.auth.v1.LoginRequest
-	(*RefreshRequest)(nil),          // 3: starling.auth.v1.RefreshRequest
-	(*LogoutRequest)(nil),           // 4: starling.auth.v1.LogoutRequest
-	(*LoginResponse)(nil),           // 5: starling.auth.v1.LoginResponse
-	(*RevokeUserRequest)(nil),       // 6: starling.auth.v1.RevokeUserRequest
-	(*RevokeUserResponse)(nil),      // 7: starling.auth.v1.RevokeUserResponse
-	(*AuthenticateRequest)(nil),     // 8: starling.auth.v1.AuthenticateRequest
-	(*AuthenticateResponse)(nil),    // 9: starling.auth.v1.AuthenticateResponse
-	(*AuthenticateKeyRequest)(nil),  // 10: starling.auth.v1.AuthenticateKeyRequest
-	(*AuthenticateKeyResponse)(nil), // 11: starling.auth.v1.AuthenticateKeyResponse
-	(*ListRevocationsRequest)(nil),  // 12: starling.auth.v1.ListRevocationsRequest
-	(*ListRevocationsResponse)(nil), // 13: starling.auth.v1.ListRevocationsResponse
-	(*GetUsersRequest)(nil),         // 14: starling.auth.v1.GetUsersRequest
-	(*GetUsersResponse)(nil),        // 15: starling.auth.v1.GetUsersResponse
-	(*v1.Identity)(nil),             // 16: starling.event.v1.Identity
-	(*v1.Revocation)(nil),           // 17: starling.event.v1.Revocation
-	(*timestamppb.Timestamp)(nil),   // 18: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),           // 19: google.protobuf.Empty
-	(*httpbody.HttpBody)(nil),       // 20: google.api.HttpBody
+	(*GuestRequest)(nil),            // 2: starling.auth.v1.GuestRequest
+	(*LoginRequest)(nil),            // 3: starling.auth.v1.LoginRequest
+	(*RefreshRequest)(nil),          // 4: starling.auth.v1.RefreshRequest
+	(*LogoutRequest)(nil),           // 5: starling.auth.v1.LogoutRequest
+	(*LoginResponse)(nil),           // 6: starling.auth.v1.LoginResponse
+	(*RevokeUserRequest)(nil),       // 7: starling.auth.v1.RevokeUserRequest
+	(*RevokeUserResponse)(nil),      // 8: starling.auth.v1.RevokeUserResponse
+	(*AuthenticateRequest)(nil),     // 9: starling.auth.v1.AuthenticateRequest
+	(*AuthenticateResponse)(nil),    // 10: starling.auth.v1.AuthenticateResponse
+	(*AuthenticateKeyRequest)(nil),  // 11: starling.auth.v1.AuthenticateKeyRequest
+	(*AuthenticateKeyResponse)(nil), // 12: starling.auth.v1.AuthenticateKeyResponse
+	(*ListRevocationsRequest)(nil),  // 13: starling.auth.v1.ListRevocationsRequest
+	(*ListRevocationsResponse)(nil), // 14: starling.auth.v1.ListRevocationsResponse
+	(*GetUsersRequest)(nil),         // 15: starling.auth.v1.GetUsersRequest
+	(*GetUsersResponse)(nil),        // 16: starling.auth.v1.GetUsersResponse
+	(*v1.Identity)(nil),             // 17: starling.event.v1.Identity
+	(*v1.Revocation)(nil),           // 18: starling.event.v1.Revocation
+	(*timestamppb.Timestamp)(nil),   // 19: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),           // 20: google.protobuf.Empty
+	(*httpbody.HttpBody)(nil),       // 21: google.api.HttpBody
 }
 var file_starling_auth_v1_auth_proto_depIdxs = []int32{
 	0,  // 0: starling.auth.v1.LoginResponse.user:type_name -> starling.auth.v1.User
-	16, // 1: starling.auth.v1.AuthenticateResponse.identity:type_name -> starling.event.v1.Identity
-	17, // 2: starling.auth.v1.ListRevocationsResponse.revocations:type_name -> starling.event.v1.Revocation
-	18, // 3: starling.auth.v1.ListRevocationsResponse.now:type_name -> google.protobuf.Timestamp
+	17, // 1: starling.auth.v1.AuthenticateResponse.identity:type_name -> starling.event.v1.Identity
+	18, // 2: starling.auth.v1.ListRevocationsResponse.revocations:type_name -> starling.event.v1.Revocation
+	19, // 3: starling.auth.v1.ListRevocationsResponse.now:type_name -> google.protobuf.Timestamp
 	0,  // 4: starling.auth.v1.GetUsersResponse.users:type_name -> starling.auth.v1.User
 	1,  // 5: starling.auth.v1.AuthService.Register:input_type -> starling.auth.v1.RegisterRequest
-	2,  // 6: starling.auth.v1.AuthService.Login:input_type -> starling.auth.v1.LoginRequest
-	3,  // 7: starling.auth.v1.AuthService.Refresh:input_type -> starling.auth.v1.RefreshRequest
-	4,  // 8: starling.auth.v1.AuthService.Logout:input_type -> starling.auth.v1.LogoutRequest
-	19, // 9: starling.auth.v1.AuthService.Keys:input_type -> google.protobuf.Empty
-	6,  // 10: starling.auth.v1.AuthService.RevokeUser:input_type -> starling.auth.v1.RevokeUserRequest
-	8,  // 11: starling.auth.v1.AuthService.Authenticate:input_type -> starling.auth.v1.AuthenticateRequest
-	10, // 12: starling.auth.v1.AuthService.AuthenticateKey:input_type -> starling.auth.v1.AuthenticateKeyRequest
-	12, // 13: starling.auth.v1.AuthService.ListRevocations:input_type -> starling.auth.v1.ListRevocationsRequest
-	14, // 14: starling.auth.v1.AuthService.GetUsers:input_type -> starling.auth.v1.GetUsersRequest
-	5,  // 15: starling.auth.v1.AuthService.Register:output_type -> starling.auth.v1.LoginResponse
-	5,  // 16: starling.auth.v1.AuthService.Login:output_type -> starling.auth.v1.LoginResponse
-	5,  // 17: starling.auth.v1.AuthService.Refresh:output_type -> starling.auth.v1.LoginResponse
-	19, // 18: starling.auth.v1.AuthService.Logout:output_type -> google.protobuf.Empty
-	20, // 19: starling.auth.v1.AuthService.Keys:output_type -> google.api.HttpBody
-	7,  // 20: starling.auth.v1.AuthService.RevokeUser:output_type -> starling.auth.v1.RevokeUserResponse
-	9,  // 21: starling.auth.v1.AuthService.Authenticate:output_type -> starling.auth.v1.AuthenticateResponse
-	11, // 22: starling.auth.v1.AuthService.AuthenticateKey:output_type -> starling.auth.v1.AuthenticateKeyResponse
-	13, // 23: starling.auth.v1.AuthService.ListRevocations:output_type -> starling.auth.v1.ListRevocationsResponse
-	15, // 24: starling.auth.v1.AuthService.GetUsers:output_type -> starling.auth.v1.GetUsersResponse
-	15, // [15:25] is the sub-list for method output_type
-	5,  // [5:15] is the sub-list for method input_type
+	2,  // 6: starling.auth.v1.AuthService.Guest:input_type -> starling.auth.v1.GuestRequest
+	3,  // 7: starling.auth.v1.AuthService.Login:input_type -> starling.auth.v1.LoginRequest
+	4,  // 8: starling.auth.v1.AuthService.Refresh:input_type -> starling.auth.v1.RefreshRequest
+	5,  // 9: starling.auth.v1.AuthService.Logout:input_type -> starling.auth.v1.LogoutRequest
+	20, // 10: starling.auth.v1.AuthService.Keys:input_type -> google.protobuf.Empty
+	7,  // 11: starling.auth.v1.AuthService.RevokeUser:input_type -> starling.auth.v1.RevokeUserRequest
+	9,  // 12: starling.auth.v1.AuthService.Authenticate:input_type -> starling.auth.v1.AuthenticateRequest
+	11, // 13: starling.auth.v1.AuthService.AuthenticateKey:input_type -> starling.auth.v1.AuthenticateKeyRequest
+	13, // 14: starling.auth.v1.AuthService.ListRevocations:input_type -> starling.auth.v1.ListRevocationsRequest
+	15, // 15: starling.auth.v1.AuthService.GetUsers:input_type -> starling.auth.v1.GetUsersRequest
+	6,  // 16: starling.auth.v1.AuthService.Register:output_type -> starling.auth.v1.LoginResponse
+	6,  // 17: starling.auth.v1.AuthService.Guest:output_type -> starling.auth.v1.LoginResponse
+	6,  // 18: starling.auth.v1.AuthService.Login:output_type -> starling.auth.v1.LoginResponse
+	6,  // 19: starling.auth.v1.AuthService.Refresh:output_type -> starling.auth.v1.LoginResponse
+	20, // 20: starling.auth.v1.AuthService.Logout:output_type -> google.protobuf.Empty
+	21, // 21: starling.auth.v1.AuthService.Keys:output_type -> google.api.HttpBody
+	8,  // 22: starling.auth.v1.AuthService.RevokeUser:output_type -> starling.auth.v1.RevokeUserResponse
+	10, // 23: starling.auth.v1.AuthService.Authenticate:output_type -> starling.auth.v1.AuthenticateResponse
+	12, // 24: starling.auth.v1.AuthService.AuthenticateKey:output_type -> starling.auth.v1.AuthenticateKeyResponse
+	14, // 25: starling.auth.v1.AuthService.ListRevocations:output_type -> starling.auth.v1.ListRevocationsResponse
+	16, // 26: starling.auth.v1.AuthService.GetUsers:output_type -> starling.auth.v1.GetUsersResponse
+	16, // [16:27] is the sub-list for method output_type
+	5,  // [5:16] is the sub-list for method input_type
 	5,  // [5:5] is the sub-list for extension type_name
 	5,  // [5:5] is the sub-list for extension extendee
 	0,  // [0:5] is the sub-list for field type_name
@@ -1013,7 +1064,7 @@ func file_starling_auth_v1_auth_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_auth_v1_auth_proto_rawDesc), len(file_starling_auth_v1_auth_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -24,6 +24,7 @@ const _ = grpc.SupportPackageIsVersion9
 
 const (
 	AuthService_Register_FullMethodName        = "/starling.auth.v1.AuthService/Register"
+	AuthService_Guest_FullMethodName           = "/starling.auth.v1.AuthService/Guest"
 	AuthService_Login_FullMethodName           = "/starling.auth.v1.AuthService/Login"
 	AuthService_Refresh_FullMethodName         = "/starling.auth.v1.AuthService/Refresh"
 	AuthService_Logout_FullMethodName          = "/starling.auth.v1.AuthService/Logout"
@@ -41,6 +42,8 @@ const (
 type AuthServiceClient interface {
 	// Creates a user and logs it in. Faults: invalid, conflict (the name is taken), rate_limited.
 	Register(ctx context.Context, in *RegisterRequest, opts ...grpc.CallOption) (*LoginResponse, error)
+	// Makes a guest, a user without an account, and logs it in. Faults: forbidden (guests are not let in), rate_limited.
+	Guest(ctx context.Context, in *GuestRequest, opts ...grpc.CallOption) (*LoginResponse, error)
 	// Faults: unauthenticated (the same for an unknown user and a wrong password), rate_limited.
 	Login(ctx context.Context, in *LoginRequest, opts ...grpc.CallOption) (*LoginResponse, error)
 	// Spends a refresh token for a new pair. A token that is used again when its successor is in use ends its login.
@@ -74,6 +77,16 @@ func (c *authServiceClient) Register(ctx context.Context, in *RegisterRequest, o
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LoginResponse)
 	err := c.cc.Invoke(ctx, AuthService_Register_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) Guest(ctx context.Context, in *GuestRequest, opts ...grpc.CallOption) (*LoginResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(LoginResponse)
+	err := c.cc.Invoke(ctx, AuthService_Guest_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +189,8 @@ func (c *authServiceClient) GetUsers(ctx context.Context, in *GetUsersRequest, o
 type AuthServiceServer interface {
 	// Creates a user and logs it in. Faults: invalid, conflict (the name is taken), rate_limited.
 	Register(context.Context, *RegisterRequest) (*LoginResponse, error)
+	// Makes a guest, a user without an account, and logs it in. Faults: forbidden (guests are not let in), rate_limited.
+	Guest(context.Context, *GuestRequest) (*LoginResponse, error)
 	// Faults: unauthenticated (the same for an unknown user and a wrong password), rate_limited.
 	Login(context.Context, *LoginRequest) (*LoginResponse, error)
 	// Spends a refresh token for a new pair. A token that is used again when its successor is in use ends its login.
@@ -207,6 +222,9 @@ type UnimplementedAuthServiceServer struct{}
 
 func (UnimplementedAuthServiceServer) Register(context.Context, *RegisterRequest) (*LoginResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Register not implemented")
+}
+func (UnimplementedAuthServiceServer) Guest(context.Context, *GuestRequest) (*LoginResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Guest not implemented")
 }
 func (UnimplementedAuthServiceServer) Login(context.Context, *LoginRequest) (*LoginResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Login not implemented")
@@ -270,6 +288,24 @@ func _AuthService_Register_Handler(srv interface{}, ctx context.Context, dec fun
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AuthServiceServer).Register(ctx, req.(*RegisterRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_Guest_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GuestRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).Guest(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_Guest_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).Guest(ctx, req.(*GuestRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -446,6 +482,10 @@ var AuthService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Register",
 			Handler:    _AuthService_Register_Handler,
+		},
+		{
+			MethodName: "Guest",
+			Handler:    _AuthService_Guest_Handler,
 		},
 		{
 			MethodName: "Login",
