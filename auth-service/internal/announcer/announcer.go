@@ -34,13 +34,19 @@ var _ auth.Announcer = (*Announcer)(nil)
 // Announcer is auth.Announcer on NATS.
 type Announcer struct {
 	nc    *nats.Conn
-	names NameStore
+	store Store
 	log   *slog.Logger
 }
 
+// Store keeps what is announced but revocations, which package auth announces.
+type Store interface {
+	NameStore
+	GuestStore
+}
+
 // New uses a connection that the caller closes.
-func New(nc *nats.Conn, names NameStore, log *slog.Logger) *Announcer {
-	return &Announcer{nc: nc, names: names, log: log}
+func New(nc *nats.Conn, store Store, log *slog.Logger) *Announcer {
+	return &Announcer{nc: nc, store: store, log: log}
 }
 
 // Announce implements auth.Announcer.

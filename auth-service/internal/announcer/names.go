@@ -48,7 +48,7 @@ func (a *Announcer) AnnounceName(ctx context.Context, u auth.User) {
 // room next has them called so there. What fails is announced again.
 func (a *Announcer) AnnounceNames(ctx context.Context, ids []auth.UserID) {
 	ctx = context.WithoutCancel(ctx) // the caller may be gone; the names are not
-	pending, err := a.names.UnannouncedAmong(ctx, ids)
+	pending, err := a.store.UnannouncedAmong(ctx, ids)
 	if err == nil && len(pending) > 0 {
 		err = a.announceNames(ctx, pending)
 	}
@@ -67,7 +67,7 @@ func (a *Announcer) RunNames(ctx context.Context, prepared <-chan struct{}) erro
 	failing := obs.Repeats{Log: a.log, Message: "names not announced, will be repeated"}
 	pause := nameInterval
 	for run.Pause(ctx, pause) {
-		pending, err := a.names.UnannouncedNames(ctx, maxNames)
+		pending, err := a.store.UnannouncedNames(ctx, maxNames)
 		if err == nil && len(pending) > 0 {
 			err = a.announceNames(ctx, pending)
 		}
@@ -90,18 +90,22 @@ func (a *Announcer) announceNames(ctx context.Context, users []auth.User) error 
 	for _, u := range users {
 		names.Names = append(names.Names, &eventv1.UserName{UserId: string(u.ID), Name: u.Name, Version: u.NameVersion})
 	}
+	if err := a.tell(ctx, names, nameTimeout); err != nil {
+		return fmt.Errorf("announce %d names: %w", len(users), err)
+	}
+	return a.store.MarkNamesAnnounced(ctx, users)
+}
+
+// tell has one replica of chat-service do what is to be done.
+func (a *Announcer) tell(ctx context.Context, names *eventv1.UserNames, patience time.Duration) error {
 	raw, err := proto.Marshal(names)
 	if err != nil {
 		return fmt.Errorf("encode names: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, nameTimeout)
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	_, err = a.nc.RequestWithContext(ctx, subject.Named, raw)
-	switch {
-	case errors.Is(err, nats.ErrNoResponders):
+	if _, err = a.nc.RequestWithContext(ctx, subject.Named, raw); errors.Is(err, nats.ErrNoResponders) {
 		return errors.New("chat-service does not listen")
-	case err != nil:
-		return fmt.Errorf("announce %d names: %w", len(users), err)
 	}
-	return a.names.MarkNamesAnnounced(ctx, users)
+	return err
 }

@@ -129,3 +129,56 @@ func TestUnmigratedIsUnavailable(t *testing.T) {
 		t.Errorf("Credentials() before the migration = %v, want %s", err, fault.Unavailable)
 	}
 }
+
+// TestGuestsAreForgotten: a guest goes with the last trace of its login, and nobody else does.
+func TestGuestsAreForgotten(t *testing.T) {
+	pool := pgtest.Pool(t, Migrations(), "auth")
+	s := NewStore(pool)
+	ctx := t.Context()
+	login := func(ttl time.Duration, n byte) auth.NewLogin {
+		return auth.NewLogin{ID: auth.LoginID("0197f000-0000-7000-8000-00000000001" + string('0'+n)), Token: auth.TokenHash{n}, TTL: ttl}
+	}
+	id := func(n string) auth.UserID { return auth.UserID("guest:0197f000-0000-7000-8000-00000000002" + n) }
+	for n, ttl := range []time.Duration{time.Hour, time.Hour, -time.Second} {
+		g, err := s.BeginGuest(ctx, auth.User{ID: id(string(rune('0' + n))), Name: "Guest"}, login(ttl, byte(n)))
+		if err != nil || g.User.Role != auth.RoleGuest || g.User.NameVersion == 0 || g.LoginID == "" {
+			t.Fatalf("BeginGuest() = %+v, %v, want a guest with a login", g, err)
+		}
+	}
+	if _, err := s.EndLogin(ctx, auth.TokenHash{1}); err != nil { // may still be asked about
+		t.Fatal(err)
+	}
+	for _, u := range []auth.User{{ID: "1", Username: "ann", Name: "Ann", Role: auth.RoleUser}} {
+		if err := s.CreateUser(ctx, u, "hash"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, foreign := range []auth.UserID{"guest:bob", id("9")} {
+		if _, err := s.Provision(ctx, auth.User{ID: foreign, Name: "Bob", Role: auth.RoleUser}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	everybody := []auth.UserID{id("0"), id("1"), id("2"), id("9"), "guest:bob", "1"}
+	for range 2 { // the second time its login is gone
+		if err := s.DropGuests(ctx, everybody); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Prune(ctx, time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		over, err := s.GuestsOver(ctx, 10)
+		if err != nil || len(over) > 0 && !slices.Equal(over, []auth.UserID{id("2")}) {
+			t.Errorf("GuestsOver() = %v, %v, want %s at most", over, err, id("2"))
+		}
+	}
+	var left []string
+	if err := pool.QueryRow(ctx, `SELECT array_agg(id ORDER BY id) FROM users`).Scan(&left); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"1", string(id("0")), string(id("1")), string(id("9")), "guest:bob"}; !slices.Equal(left, want) {
+		t.Errorf("users after Prune = %v, want %v", left, want)
+	}
+	if _, err := s.State(ctx, id("2"), ""); !errors.Is(err, auth.ErrUserNotFound) {
+		t.Errorf("State(guest who is over) = %v, want %v", err, auth.ErrUserNotFound)
+	}
+}

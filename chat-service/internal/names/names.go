@@ -30,12 +30,15 @@ const (
 type Intake struct {
 	nc     *nats.Conn
 	rename func(context.Context, []chat.UserName) error
+	gone   func(context.Context, []chat.UserID) error
 	log    *slog.Logger
 }
 
-// New uses a connection that the caller closes. rename stores names.
-func New(nc *nats.Conn, rename func(context.Context, []chat.UserName) error, log *slog.Logger) *Intake {
-	return &Intake{nc: nc, rename: rename, log: log}
+// New uses a connection that the caller closes. rename stores names, gone ends the memberships of guests who are no more.
+func New(
+	nc *nats.Conn, rename func(context.Context, []chat.UserName) error, gone func(context.Context, []chat.UserID) error, log *slog.Logger,
+) *Intake {
+	return &Intake{nc: nc, rename: rename, gone: gone, log: log}
 }
 
 // Run stores what is announced, one announcement after the other, and confirms it, until ctx ends.
@@ -71,12 +74,23 @@ func (i *Intake) store(ctx context.Context, raw []byte) error {
 		return fmt.Errorf("decode names: %w", err)
 	}
 	names := make([]chat.UserName, 0, len(announced.GetNames()))
+	var gone []chat.UserID
 	for _, n := range announced.GetNames() {
-		if name, err := wire.UserName(n); err == nil { // nobody else can be a member
+		name, err := wire.UserName(n)
+		switch {
+		case err != nil: // nobody else can be a member
+		case n.GetGone():
+			gone = append(gone, name.User)
+		default:
 			names = append(names, name)
 		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return i.rename(ctx, names)
+	if len(names) > 0 {
+		if err := i.rename(ctx, names); err != nil {
+			return err
+		}
+	}
+	return i.gone(ctx, gone)
 }

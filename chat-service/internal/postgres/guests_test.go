@@ -1,7 +1,10 @@
 package postgres_test
 
 import (
+	"context"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
@@ -39,5 +42,49 @@ func TestGuestsInheritNothing(t *testing.T) {
 	}
 	if role := roleIn(t, s, "p", guest); role != access.RoleGuest {
 		t.Errorf("a guest is %s when the owner has left, want %s", role, access.RoleGuest)
+	}
+}
+
+// TestForgetGuest: nothing that is a guest's own is left, and all that is others'.
+func TestForgetGuest(t *testing.T) {
+	cfg := database(t)
+	s := open(t, cfg)
+	const guest = chat.UserID("guest:0197f000-0000-7000-8000-000000000001")
+	for _, user := range []chat.UserID{"ann", guest} {
+		for _, room := range []chat.RoomID{"r", "s"} {
+			commit(t, s, join(room, "zoe"))
+			if outcomes, _ := commit(t, s, rules.Join{Origin: by(room, user)}, send(room, user, "hi", "")); outcomes[0].Err != nil || outcomes[1].Err != nil {
+				t.Fatalf("%s joins and sends: %v, %v", user, outcomes[0].Err, outcomes[1].Err)
+			}
+		}
+		commit(t, s, rules.Block{Origin: by(chat.DirectID([]chat.UserID{user, "eve"}), user), Who: "eve"})
+	}
+	for _, want := range []int{2, 0} { // the second time nothing is left to do
+		rooms, err := s.RoomsToLeave(t.Context(), guest, 10)
+		if err != nil || len(rooms) != want {
+			t.Fatalf("RoomsToLeave() = %v, %v, want %d", rooms, err, want)
+		}
+		for _, room := range rooms {
+			commit(t, s, rules.Leave{Origin: by(room, guest)})
+		}
+		if err := s.ForgetGuest(t.Context(), guest); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn, err := pgx.Connect(t.Context(), cfg.URL.Reveal())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(context.Background()) }()
+	for _, table := range []string{"user_events", "user_logs", "user_names", "blocks", "memberships"} {
+		var guests, others int
+		sql := `SELECT count(*) FILTER (WHERE user_id = $1), count(*) FILTER (WHERE user_id = 'ann') FROM chat.` + table
+		if err := conn.QueryRow(t.Context(), sql, string(guest)).Scan(&guests, &others); err != nil || guests != 0 || others == 0 {
+			t.Errorf("%s has %d rows of the guest and %d of ann, %v, want none and some", table, guests, others, err)
+		}
+	}
+	var messages int
+	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM chat.messages WHERE sender_id = $1`, string(guest)).Scan(&messages); err != nil || messages != 2 {
+		t.Errorf("%d messages of the guest are left, %v, want 2", messages, err)
 	}
 }

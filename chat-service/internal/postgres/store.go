@@ -12,6 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/guests"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/notifications"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
@@ -46,6 +47,7 @@ type Codec interface {
 type Store struct {
 	*notifications.Store
 	*messages.Table
+	*guests.Guests
 
 	pool   *pgxpool.Pool
 	shared *pg.Store // asks the pool
@@ -63,7 +65,7 @@ var _ usecases.Store = (*Store)(nil)
 // exist yet.
 func New(pool *pgxpool.Pool, codec Codec, quotas rules.Quotas) *Store {
 	s := &Store{pool: pool, shared: pg.NewStore(pool), codec: codec, quotas: quotas}
-	s.Store, s.Table = notifications.New(pool, s.do), messages.New(pool, s.do)
+	s.Store, s.Table, s.Guests = notifications.New(pool, s.do), messages.New(pool, s.do), guests.New(pool, s.do)
 	return s
 }
 

@@ -42,8 +42,12 @@ func TestGuestsAreNothingElse(t *testing.T) {
 		{"is made a member", []rules.Command{byInvite, rules.SetRole{Origin: rulestest.By("ann"), Who: guest, Role: access.RoleMember}}, []string{"ok", "forbidden not_allowed"}, access.RoleGuest},
 		{"is the heir", []rules.Command{byInvite, rules.Leave{Origin: rulestest.By("zoe"), Successor: guest}}, []string{"ok", "invalid"}, access.RoleGuest},
 		{"manages", []rules.Command{
-			byInvite, rules.Add{Origin: rulestest.By(guest), Who: rules.Invited{User: "eve", Role: access.RoleMember}}, rules.Remove{Origin: rulestest.By(guest), Who: "ann"}, rules.Delete{Origin: rulestest.By(guest)},
-			rules.Invite{Origin: rulestest.By(guest), Role: access.RoleMember, Uses: 1, Until: soon}, rules.Archive{Origin: rulestest.By(guest)},
+			byInvite,
+			rules.Add{Origin: rulestest.By(guest), Who: rules.Invited{User: "eve", Role: access.RoleMember}},
+			rules.Remove{Origin: rulestest.By(guest), Who: "ann"},
+			rules.Delete{Origin: rulestest.By(guest)},
+			rules.Invite{Origin: rulestest.By(guest), Role: access.RoleMember, Uses: 1, Until: soon},
+			rules.Archive{Origin: rulestest.By(guest)},
 		}, []string{"ok", "forbidden not_allowed", "forbidden not_allowed", "forbidden not_allowed", "forbidden not_allowed", "forbidden not_allowed"}, access.RoleGuest},
 		{"is a member like others", []rules.Command{byInvite, rulestest.Send(guest, ""), rules.SetPrefs{Origin: rulestest.By(guest), Muted: new(true)}, rulestest.Leave(guest)}, []string{"ok", "ok", "ok", "ok"}, ""},
 	} {

@@ -30,7 +30,7 @@ type Identity struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	Name   string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// "user" or "admin".
+	// "user" or "admin", or "guest" for a user without an account, whose id says so, too: guest:, and a UUID of version 7.
 	Role string `protobuf:"bytes,3,opt,name=role,proto3" json:"role,omitempty"`
 	// The login (refresh token family) that the token belongs to; empty for tokens signed elsewhere.
 	LoginId string `protobuf:"bytes,4,opt,name=login_id,json=loginId,proto3" json:"login_id,omitempty"`
@@ -1225,9 +1225,9 @@ func (x *RevocationReply) GetClosed() int32 {
 	return 0
 }
 
-// UserNames are names that have changed.
+// UserNames are names that have changed, and guests who are no more.
 // Publisher: auth-service, after the commit, as a request that it repeats until it is answered. Consumer: one replica of
-// chat-service, which answers with an empty message once it has stored them.
+// chat-service, which answers with an empty message once it has stored the names, and ended the memberships of those who are no more.
 type UserNames struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Names         []*UserName            `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
@@ -1274,10 +1274,12 @@ func (x *UserNames) GetNames() []*UserName {
 
 // UserName is how a user is shown from now on, unless a larger version is known.
 type UserName struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	UserId        string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	Version       int64                  `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	UserId  string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Version int64                  `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// The user was a guest, and is no more. The name says nothing then.
+	Gone          bool `protobuf:"varint,4,opt,name=gone,proto3" json:"gone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1331,6 +1333,13 @@ func (x *UserName) GetVersion() int64 {
 		return x.Version
 	}
 	return 0
+}
+
+func (x *UserName) GetGone() bool {
+	if x != nil {
+		return x.Gone
+	}
+	return false
 }
 
 // SocketRef is one living socket as presence sees it.
@@ -1986,11 +1995,12 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"gateway_id\x18\x01 \x01(\tR\tgatewayId\x12\x16\n" +
 	"\x06closed\x18\x02 \x01(\x05R\x06closed\">\n" +
 	"\tUserNames\x121\n" +
-	"\x05names\x18\x01 \x03(\v2\x1b.starling.event.v1.UserNameR\x05names\"Q\n" +
+	"\x05names\x18\x01 \x03(\v2\x1b.starling.event.v1.UserNameR\x05names\"e\n" +
 	"\bUserName\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x03R\aversion\"s\n" +
+	"\aversion\x18\x03 \x01(\x03R\aversion\x12\x12\n" +
+	"\x04gone\x18\x04 \x01(\bR\x04gone\"s\n" +
 	"\tSocketRef\x12\x1b\n" +
 	"\tsocket_id\x18\x01 \x01(\tR\bsocketId\x12\x17\n" +
 	"\auser_id\x18\x02 \x01(\tR\x06userId\x120\n" +
