@@ -5,7 +5,7 @@ import "time"
 // inbound is what the reader keeps of a message that has begun.
 type inbound struct {
 	parser    parser
-	bounded   bool          // a read deadline is set
+	bounded   bool          // reading has a deadline
 	counted   int32         // bytes of the message that has begun, as far as they have moved the deadline on
 	boundedAt uint64        // the parser's units when that message began
 	deadline  time.Duration // of it, since the server's birth
@@ -52,7 +52,7 @@ func (c *WebSocket) setReadDeadline(at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closing {
-		_ = c.conn.SetReadDeadline(at)
+		c.driver.boundReadLocked(at)
 	}
 }
 

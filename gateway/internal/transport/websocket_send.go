@@ -1,10 +1,5 @@
 package transport
 
-import (
-	"errors"
-	"syscall"
-)
-
 // flushLong is how many queued bytes make a flush due: what a batch of events adds up to is kept small enough for the
 // borrowed buffers.
 const flushLong = 32 << 10
@@ -108,83 +103,26 @@ func (c *WebSocket) Flush() {
 	}
 }
 
-// flushLocked writes without waiting; what the kernel does not take is left to a goroutine.
+// writePart is how much of a queue that is stuck is written at once, in bytes.
+const writePart = 64 << 10
+
+// flushLocked writes without waiting; what the kernel does not take is left to the driver.
 func (c *WebSocket) flushLocked() {
-	if c.done || c.out.empty() || c.out.stuck {
-		return
+	if !c.done && !c.out.empty() && !c.out.stuck {
+		c.driver.writeLocked()
 	}
-	if c.raw == nil {
-		c.out.stuck = true
-		c.server.tasks.Go(c.drain)
-		return
-	}
-	var n int
-	var writeErr error
-	err := c.raw.Write(func(fd uintptr) bool {
-		n, writeErr = ignoringEINTR(func() (int, error) { return syscall.Write(int(fd), c.out.next()) })
-		return true
-	})
-	if err == nil && errors.Is(writeErr, syscall.EAGAIN) {
-		n, writeErr = 0, nil
-	}
-	if err != nil || writeErr != nil {
-		c.closeLocked(CodeNormal, ReasonLost)
-		c.shutLocked()
-		return
-	}
-	c.wrote(n)
-	if !c.out.empty() {
-		c.out.stuck = true
-		c.server.tasks.Go(c.drain)
-	}
+}
+
+// lostLocked ends a conn to which nothing can be written.
+func (c *WebSocket) lostLocked() {
+	c.closeLocked(CodeNormal, ReasonLost)
+	c.shutLocked()
 }
 
 // wrote forgets n written bytes; after the last ones of a closing conn nothing more comes.
 func (c *WebSocket) wrote(n int) {
 	c.out.wrote(n)
 	if c.out.empty() && c.closing {
-		c.endWriteLocked()
-	}
-}
-
-// endWriteLocked tells the peer that nothing more comes.
-func (c *WebSocket) endWriteLocked() {
-	if half, ok := c.conn.(interface{ CloseWrite() error }); ok {
-		_ = half.CloseWrite()
-		return
-	}
-	c.shutLocked()
-}
-
-// drain writes until nothing is queued, then ends. There is one at most, while the queue is stuck.
-func (c *WebSocket) drain() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for !c.out.empty() && !c.done {
-		// What is written without the lock is a copy: Queue may move the buffer meanwhile. It stays in the queue, and counts
-		// against the bound, until it is written.
-		chunk := c.out.next()
-		if len(chunk) > 64<<10 {
-			chunk = chunk[:64<<10]
-		}
-		out := append([]byte(nil), chunk...)
-		c.mu.Unlock()
-		n, err := c.conn.Write(out)
-		c.mu.Lock()
-		if c.done {
-			break
-		}
-		if err != nil {
-			c.closeLocked(CodeNormal, ReasonLost)
-			c.shutLocked()
-			break
-		}
-		c.wrote(n)
-		if !c.out.empty() {
-			c.out.compact()
-		}
-	}
-	if !c.out.empty() {
-		c.out.stuck = false
+		c.driver.endWriteLocked()
 	}
 }
