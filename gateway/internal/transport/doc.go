@@ -1,5 +1,6 @@
 // Package transport carries Engine.IO packets between one client and its session. WebSocket takes frames in and out of a TCP
-// connection and keeps nothing for an idle one but its descriptor and a parked goroutine; Polling hands packets out to GETs.
+// connection and keeps nothing for an idle one but its descriptor, and a parked goroutine
+// where no event loop waits for it; Polling hands packets out to GETs.
 //
 // It is the first stop on the line
 //

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -28,10 +29,11 @@ type Server struct {
 	limits Limits
 	born   time.Time
 	log    *slog.Logger
+	loops  *loops // nil: a goroutine waits for each conn
 	out    sendBuffers
 	in     sync.Pool      // *[]byte of readSize
 	begun  sync.Pool      // *inbound
-	tasks  sync.WaitGroup // conns, writers that wait for the kernel, ends of polling conns
+	tasks  sync.WaitGroup // conns, writers that wait for the kernel, loops, ends of polling conns
 
 	lingering atomic.Int64
 }
@@ -48,7 +50,27 @@ func NewServer(limits Limits, log *slog.Logger) *Server {
 	s.in.New = func() any { buf := make([]byte, readSize); return &buf }
 	s.begun.New = func() any { return new(inbound) }
 	s.out.bound = limits.SendQueue
+	if alwaysLoops {
+		_ = s.UseLoops() // tests on a system without them have a goroutine wait
+	}
 	return s
+}
+
+// CheckLoops tells why this system has no event loops.
+func CheckLoops() error {
+	_, err := newLoops(nil)
+	return err
+}
+
+// UseLoops has event loops wait for the conns that come from now on, save for those without a descriptor of their own. It fails where the
+// system has none. It is called before the first conn.
+func (s *Server) UseLoops() error {
+	l, err := newLoops(s)
+	if err != nil {
+		return fmt.Errorf("make event loops: %w", err)
+	}
+	s.loops = l
+	return nil
 }
 
 // Lingering tells how many conns have ended for their owners, and wait for the peer to close.
@@ -88,7 +110,7 @@ type WebSocket struct {
 
 var _ Conn = (*WebSocket)(nil)
 
-// driver waits for the TCP connection of one WebSocket: such as with a goroutine (parkedConn). It reads,
+// driver waits for the TCP connection of one WebSocket: with a goroutine (parkedConn), or in an event loop with others (loopConn). It reads,
 // and calls the owner from one goroutine at a time. Methods whose names end in Locked are called under the WebSocket's mu, and do not
 // wait.
 type driver interface {
@@ -116,7 +138,7 @@ func (s *Server) Serve(conn net.Conn, pending []byte, bind func(Conn) Receiver) 
 
 // Accept is Serve for a connection whose handshake is still to be answered. The answer goes out together with what bind queues.
 func (s *Server) Accept(conn net.Conn, answer, pending []byte, bind func(Conn) Receiver) {
-	c := newParkedConn(s, conn)
+	c := s.webSocket(conn)
 	if len(answer) > 0 {
 		c.out.begin(&s.out)
 		c.out.append(answer)
@@ -127,6 +149,16 @@ func (s *Server) Accept(conn net.Conn, answer, pending []byte, bind func(Conn) R
 	}
 	s.tasks.Add(1)
 	c.driver.start(pending)
+}
+
+// webSocket gives a connection to a driver.
+func (s *Server) webSocket(conn net.Conn) *WebSocket {
+	if s.loops != nil {
+		if c := s.loops.take(conn); c != nil {
+			return c
+		}
+	}
+	return newParkedConn(s, conn)
 }
 
 // borrow gives a buffer to read into; it goes back into server.in.

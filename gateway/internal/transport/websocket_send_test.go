@@ -63,28 +63,30 @@ func TestBigVolatileDoesNotCloseTheConn(t *testing.T) {
 
 // TestBurstToAPeerThatReads: a burst between two flushes that is larger than the queue is no sign of a slow peer.
 func TestBurstToAPeerThatReads(t *testing.T) {
-	k := connect(t, testLimits, false, nil)
-	const n, burst = 400, 100 // a burst is more than the queue holds
-	bursts := make(chan int)
-	go func() {
-		defer close(bursts)
+	for _, by := range []mode{onLoop, onDescriptor} {
+		k := connect(t, testLimits, by, nil)
+		const n, burst = 400, 100 // a burst is more than the queue holds
+		bursts := make(chan int)
+		go func() {
+			defer close(bursts)
+			for i := range n {
+				if got := k.next(); !strings.HasPrefix(got, fmt.Sprintf("1:%d ", i)) {
+					return
+				}
+				if (i+1)%burst == 0 {
+					bursts <- i + 1
+				}
+			}
+		}()
 		for i := range n {
-			if got := k.next(); !strings.HasPrefix(got, fmt.Sprintf("1:%d ", i)) {
-				return
+			if !k.conn.Queue(TextMessage(fmt.Sprintf("%d ", i) + strings.Repeat("x", 1000))) {
+				t.Fatalf("Queue(%d) = false, want true", i)
 			}
 			if (i+1)%burst == 0 {
-				bursts <- i + 1
-			}
-		}
-	}()
-	for i := range n {
-		if !k.conn.Queue(TextMessage(fmt.Sprintf("%d ", i) + strings.Repeat("x", 1000))) {
-			t.Fatalf("Queue(%d) = false, want true", i)
-		}
-		if (i+1)%burst == 0 {
-			k.conn.Flush()
-			if got := <-bursts; got != i+1 { // what the kernel holds of it is gone then
-				t.Fatalf("peer got %d messages in order, want %d", got, i+1)
+				k.conn.Flush()
+				if got := <-bursts; got != i+1 { // what the kernel holds of it is gone then
+					t.Fatalf("peer got %d messages in order, want %d", got, i+1)
+				}
 			}
 		}
 	}

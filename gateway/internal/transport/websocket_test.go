@@ -32,17 +32,39 @@ type link struct {
 	peer    *net.TCPConn
 }
 
-// modes runs a test on both paths.
+// mode is who waits for a conn.
+type mode string
+
+const (
+	onLoop       mode = "loop"
+	onDescriptor mode = "descriptor" // a goroutine
+	onPortable   mode = "portable"   // a goroutine, and package net
+)
+
+// newServer makes a server whose conns are waited for in the given way.
+func newServer(t testing.TB, limits Limits, by mode) *Server {
+	t.Helper()
+	s := NewServer(limits, slog.New(slog.DiscardHandler))
+	s.loops = nil
+	if by == onLoop {
+		if err := s.UseLoops(); err != nil {
+			t.Skipf("no event loops: %v", err)
+		}
+	}
+	return s
+}
+
+// modes runs a test on all ways to wait.
 func modes(t *testing.T, test func(t *testing.T, connect func(Limits, func(Conn, []byte)) link)) {
-	for _, mode := range []string{"descriptor", "portable"} {
-		t.Run(mode, func(t *testing.T) {
-			test(t, func(limits Limits, on func(Conn, []byte)) link { return connect(t, limits, mode == "portable", on) })
+	for _, by := range []mode{onLoop, onDescriptor, onPortable} {
+		t.Run(string(by), func(t *testing.T) {
+			test(t, func(limits Limits, on func(Conn, []byte)) link { return connect(t, limits, by, on) })
 		})
 	}
 }
 
 // connect gives both ends of a TCP connection over loopback; small kernel buffers make a full one soon.
-func connect(t *testing.T, limits Limits, isPortable bool, on func(Conn, []byte)) link {
+func connect(t *testing.T, limits Limits, by mode, on func(Conn, []byte)) link {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -63,10 +85,10 @@ func connect(t *testing.T, limits Limits, isPortable bool, on func(Conn, []byte)
 	_ = peer.SetWriteBuffer(64 << 10)
 	_ = accepted.(*net.TCPConn).SetWriteBuffer(64 << 10)
 	_ = accepted.(*net.TCPConn).SetReadBuffer(64 << 10)
-	s := NewServer(limits, slog.New(slog.DiscardHandler))
+	s := newServer(t, limits, by)
 	k := link{server: s, peer: peer, session: &session{ended: make(chan struct{}), on: on}}
 	conn := accepted
-	if isPortable {
+	if by == onPortable {
 		conn = portable{accepted}
 	}
 	s.Serve(conn, nil, func(c Conn) Receiver {
@@ -160,18 +182,20 @@ func TestWebSocket(t *testing.T) {
 
 // TestParkingMissesNothing has the second frame come while the reader goes over to waiting.
 func TestParkingMissesNothing(t *testing.T) {
-	k := connect(t, testLimits, false, echo)
-	for i := range 5000 {
-		k.write(t, text("a"))
-		for start := time.Now(); time.Since(start) < time.Duration(i%50)*time.Microsecond; {
-			continue
+	modes(t, func(t *testing.T, connect func(Limits, func(Conn, []byte)) link) {
+		k := connect(testLimits, echo)
+		for i := range 5000 {
+			k.write(t, text("a"))
+			for start := time.Now(); time.Since(start) < time.Duration(i%50)*time.Microsecond; {
+				continue
+			}
+			k.write(t, text("b"))
+			k.expect(t, "1:a", "1:b")
+			if t.Failed() {
+				t.Fatalf("in round %d", i)
+			}
 		}
-		k.write(t, text("b"))
-		k.expect(t, "1:a", "1:b")
-		if t.Failed() {
-			t.Fatalf("in round %d", i)
-		}
-	}
+	})
 }
 
 // TestWebSocketPending covers bytes that came together with the handshake.
@@ -262,12 +286,14 @@ func TestNothingLeaks(t *testing.T) {
 
 // TestIdleConnHoldsNoBuffer guards the memory of an idle conn.
 func TestIdleConnHoldsNoBuffer(t *testing.T) {
-	k := connect(t, testLimits, false, echo)
-	k.write(t, text("a"))
-	k.expect(t, "1:a")
-	eventually(t, "the conn has no buffer and no goroutine that writes", func() bool {
-		k.conn.mu.Lock()
-		defer k.conn.mu.Unlock()
-		return k.conn.out.empty()
+	modes(t, func(t *testing.T, connect func(Limits, func(Conn, []byte)) link) {
+		k := connect(testLimits, echo)
+		k.write(t, text("a"))
+		k.expect(t, "1:a")
+		eventually(t, "the conn has no buffer and no goroutine that writes", func() bool {
+			k.conn.mu.Lock()
+			defer k.conn.mu.Unlock()
+			return k.conn.out.empty()
+		})
 	})
 }

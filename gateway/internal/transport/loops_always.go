@@ -1,0 +1,5 @@
+//go:build epoll
+
+package transport
+
+const alwaysLoops = true
