@@ -46,6 +46,7 @@ type Listen struct {
 	SIDSecret      settings.Secret `name:"sid-secret" env:"SID_SECRET" help:"Secret that marks session ids as made by a gateway, the same in all gateways; empty derives it from SERVICE_TOKEN."`
 	OtherSIDSecret settings.Secret `name:"sid-secret-other" env:"SID_SECRET_OTHER" help:"A second SID_SECRET, by which ids are known and not made, while one replaces the other; empty takes SERVICE_TOKEN_OTHER."`
 	Path           string          `name:"socketio-path" env:"SOCKETIO_PATH" default:"/socket.io/" help:"Path of Socket.IO, which clients are given as the option path; the client for browsers is served below it."`
+	Transport      string          `name:"transport" env:"TRANSPORT" default:"goroutine" enum:"auto,epoll,goroutine" help:"What waits for WebSockets: epoll (a few event loops, on Linux), goroutine (one for each), or auto, which is epoll where there is one."`
 	FrontendURLs   []string        `name:"frontend-url" env:"FRONTEND_URL" help:"Origins whose pages may connect (CORS, WebSocket Origin), separated by commas. https://*.example.com is every host below that domain, null are pages without an origin (sandboxed frames, files), * lets every origin in. Empty: only pages of the gateway's own origin, and clients without an Origin."`
 	TrustedProxies []string        `name:"trusted-proxies" env:"TRUSTED_PROXIES" help:"Networks (CIDR) whose X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Port headers are believed, separated by commas."`
 }
@@ -165,6 +166,7 @@ func (c *Config) Validate() error {
 	faults.In("LISTEN", settings.CheckAddress(c.Listen.Addr))
 	faults.If(len(c.TLS.domains()) > 0 && c.TLS.Cache == "",
 		"ACME_DOMAINS needs ACME_CACHE, a folder that outlives the process: authorities give a few certificates a week")
+	faults.In("TRANSPORT", c.checkTransport())
 	faults.If(!validID.MatchString(c.Listen.ID), "GATEWAY_ID must be up to 63 letters, digits, - and _")
 	faults.In("AUTH_SERVICE_ADDR", rpc.CheckTarget(c.Services.Auth))
 	faults.In("CHAT_SERVICE_ADDR", rpc.CheckTarget(c.Services.Chat))

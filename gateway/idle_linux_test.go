@@ -45,7 +45,7 @@ func (known) ListRevocations(context.Context, *authv1.ListRevocationsRequest) (*
 }
 
 // idleGateway runs a gateway with the settings of a fresh installation, and auth-service as the only service. It gives its address.
-func idleGateway(t testing.TB) netip.AddrPort {
+func idleGateway(t testing.TB, transport string) netip.AddrPort {
 	t.Helper()
 	listen := func() net.Listener {
 		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
@@ -62,7 +62,7 @@ func idleGateway(t testing.TB) netip.AddrPort {
 	var cfg gateway.Config
 	if err := settings.Parse("gateway", "", &cfg, []string{
 		"--grpc-listen=127.0.0.1:0", "--admin-listen=", "--drain-window=0s", "--nats-url=" + bustest.Server(t).URL(),
-		"--auth-service-addr=" + services.Addr().String(), "--ping-interval=1h", // a visitor does not answer
+		"--auth-service-addr=" + services.Addr().String(), "--transport=" + transport, "--ping-interval=1h", // a visitor does not answer
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -176,29 +176,45 @@ func site(stack []uintptr) (name string) {
 	return cmp.Or(name, "runtime")
 }
 
-// mostHeap is how many bytes of heap an idle connection may take in a gateway. docs/performance.md says where they go; whoever adds
-// some on purpose changes it there, too.
-const mostHeap = 2_400
+// idleBounds are how much an idle connection may take in a gateway. docs/performance.md says where it goes; whoever adds some on purpose
+// changes it there, too.
+type idleBounds struct {
+	heap       int64 // bytes a connection
+	goroutines int   // of all connections
+}
+
+const (
+	idleWarm    = 100
+	idleClients = 1000
+)
 
 // TestIdleConnection prints what a connected client that says nothing takes in a gateway, by where it was allocated, and holds it to its
 // bound.
 func TestIdleConnection(t *testing.T) {
-	const warm, clients = 100, 1000
 	runtime.MemProfileRate = 1
 	t.Cleanup(func() { runtime.MemProfileRate = 512 << 10 })
-	address := idleGateway(t)
-	var open [warm + clients]int
+	for transport, most := range map[string]idleBounds{
+		"goroutine": {heap: 2_400, goroutines: idleClients * 11 / 10},
+		"epoll":     {heap: 2_000, goroutines: idleClients / 10},
+	} {
+		t.Run(transport, func(t *testing.T) { idle(t, transport, most) })
+	}
+}
+
+func idle(t *testing.T, transport string, most idleBounds) {
+	address := idleGateway(t, transport)
+	var open [idleWarm + idleClients]int
 	t.Cleanup(func() {
 		for _, fd := range open {
 			_ = unix.Close(fd)
 		}
 	})
-	for i := range warm {
+	for i := range idleWarm {
 		open[i] = visit(t, address, fmt.Sprintf("warm-%06d", i))
 	}
 	before := measure()
-	for i := range clients {
-		open[warm+i] = visit(t, address, fmt.Sprintf("user-%06d", i))
+	for i := range idleClients {
+		open[idleWarm+i] = visit(t, address, fmt.Sprintf("user-%06d", i))
 	}
 	after := measure()
 
@@ -209,26 +225,30 @@ func TestIdleConnection(t *testing.T) {
 	names := slices.Collect(maps.Keys(grown))
 	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(grown[b], grown[a]) })
 	for _, name := range names {
-		if grown[name] >= clients {
-			t.Logf("%6d  %s", grown[name]/clients, name)
+		if grown[name] >= idleClients {
+			t.Logf("%6d  %s", grown[name]/idleClients, name)
 		}
 	}
-	t.Logf("%6d  heap", heap/clients)
-	t.Logf("%6d  stacks", (after.stacks-before.stacks)/clients)
-	if heap/clients > mostHeap {
-		t.Errorf("an idle connection takes %d bytes of heap, want %d at most", heap/clients, mostHeap)
+	t.Logf("%6d  heap", heap/idleClients)
+	t.Logf("%6d  stacks", (after.stacks-before.stacks)/idleClients)
+	if heap/idleClients > most.heap {
+		t.Errorf("an idle connection takes %d bytes of heap, want %d at most", heap/idleClients, most.heap)
 	}
-	if more := after.goroutines - before.goroutines; more > clients*11/10 {
-		t.Errorf("%d idle connections take %d goroutines, want one each", clients, more)
+	if more := after.goroutines - before.goroutines; more > most.goroutines {
+		t.Errorf("%d idle connections take %d goroutines, want %d at most", idleClients, more, most.goroutines)
 	}
 }
 
 // BenchmarkConnect is what a client costs that connects to the main namespace and goes: the gateway, its NATS server, an auth-service
 // that knows everybody, and the few system calls of the client.
 func BenchmarkConnect(b *testing.B) {
-	address := idleGateway(b)
-	b.ReportAllocs()
-	for i := 0; b.Loop(); i++ {
-		_ = unix.Close(visit(b, address, fmt.Sprintf("user-%06d", i)))
+	for _, transport := range []string{"goroutine", "epoll"} {
+		b.Run(transport, func(b *testing.B) {
+			address := idleGateway(b, transport)
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				_ = unix.Close(visit(b, address, fmt.Sprintf("user-%06d", i)))
+			}
+		})
 	}
 }

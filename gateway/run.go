@@ -53,7 +53,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	registry := obs.NewRegistry("gateway")
 	registry.MustRegister(bus.Collector(nc))
 	unfinished, strangers := transport.NewUnfinished(int64(cfg.Protocol.Unfinished)), new(transport.Strangers)
-	sockets := transport.NewServer(transportLimits(cfg, unfinished), log)
+	sockets := webSockets(cfg, unfinished, log)
 	st := stats.New(registry, sockets.QueuedBytes)
 	// The app outlives ctx: events that were accepted are finished while the sessions drain.
 	app := newApp(context.WithoutCancel(ctx), cfg, nc, conns, st, log)
