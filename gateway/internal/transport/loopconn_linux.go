@@ -27,7 +27,7 @@ type loopConn struct {
 
 	// Fixed when the loop has it.
 	loop       *loop
-	fd         int
+	fd         int32
 	generation int32
 
 	state    atomic.Uint32 // bits
@@ -191,7 +191,7 @@ func (c *loopConn) readOnce() error {
 // bitReadable again, and so does what did not fit.
 func (c *loopConn) readInto(buf []byte) (int, error) {
 	c.state.And(^bitReadable)
-	n, err := ignoringEINTR(func() (int, error) { return unix.Read(c.fd, buf) })
+	n, err := ignoringEINTR(func() (int, error) { return unix.Read(int(c.fd), buf) })
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		c.state.And(^bitHungUp)
@@ -247,7 +247,7 @@ func (c *loopConn) end() {
 	c.loop.remove(c)
 	c.mu.Lock()
 	c.unboundLocked()
-	_ = unix.Close(c.fd)
+	_ = unix.Close(int(c.fd))
 	c.mu.Unlock()
 	c.server.lingering.Add(-1)
 	c.server.tasks.Done()
@@ -277,7 +277,7 @@ func (c *loopConn) writePartLocked() (more bool) {
 		return false
 	}
 	part := c.out.next()
-	n, err := ignoringEINTR(func() (int, error) { return unix.Write(c.fd, part[:min(len(part), writePart)]) })
+	n, err := ignoringEINTR(func() (int, error) { return unix.Write(int(c.fd), part[:min(len(part), writePart)]) })
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		if c.state.Or(bitFull)&bitFull == 0 {
@@ -296,11 +296,11 @@ func (c *loopConn) writePartLocked() (more bool) {
 }
 
 // endWriteLocked implements driver.
-func (c *loopConn) endWriteLocked() { _ = unix.Shutdown(c.fd, unix.SHUT_WR) }
+func (c *loopConn) endWriteLocked() { _ = unix.Shutdown(int(c.fd), unix.SHUT_WR) }
 
 // disconnectLocked implements driver. Both ends of the connection see its end now, the descriptor is the reader's to close.
 func (c *loopConn) disconnectLocked() {
-	_ = unix.Shutdown(c.fd, unix.SHUT_RDWR)
+	_ = unix.Shutdown(int(c.fd), unix.SHUT_RDWR)
 	c.wake(0)
 }
 

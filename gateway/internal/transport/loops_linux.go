@@ -40,7 +40,7 @@ func (l loops) take(conn net.Conn) *WebSocket {
 		return nil
 	}
 	of := &l[fd%len(l)]
-	c := &loopConn{loop: of, fd: fd}
+	c := &loopConn{loop: of, fd: int32(fd)} //nolint:gosec // a descriptor is small
 	c.server, c.driver = of.server, c
 	c.state.Store(bitRunning) // nobody else is to read before start
 	return &c.WebSocket
@@ -80,6 +80,9 @@ type loop struct {
 	poller     *poller // nil while there are no conns
 }
 
+// place is where the conn with a descriptor stands among conns.
+func (l *loop) place(fd int32) int { return int(fd) / l.of }
+
 // interest is what a conn wants to hear of, for its whole life: each change once.
 const interest = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
 
@@ -96,7 +99,7 @@ func (l *loop) add(c *loopConn) error {
 		l.poller = p
 		l.server.tasks.Go(func() { l.run(p) })
 	}
-	at := c.fd / l.of
+	at := l.place(c.fd)
 	for len(l.conns) <= at {
 		l.conns = append(l.conns, nil)
 	}
@@ -104,16 +107,14 @@ func (l *loop) add(c *loopConn) error {
 	c.generation = l.generation
 	l.conns[at] = c
 	l.count++
-	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, c.fd, &unix.EpollEvent{
-		Events: interest, Fd: int32(c.fd), Pad: c.generation, //nolint:gosec // a descriptor is small
-	})
+	return unix.EpollCtl(p.fd, unix.EPOLL_CTL_ADD, int(c.fd), &unix.EpollEvent{Events: interest, Fd: c.fd, Pad: c.generation})
 }
 
 // remove forgets a conn, whose descriptor is closed next: from then on another conn may have its number.
 func (l *loop) remove(c *loopConn) {
 	l.mu.Lock()
 	var idle *poller
-	if at := c.fd / l.of; at < len(l.conns) && l.conns[at] == c {
+	if at := l.place(c.fd); at < len(l.conns) && l.conns[at] == c {
 		l.conns[at] = nil
 		if l.count--; l.count == 0 {
 			idle, l.poller = l.poller, nil
@@ -148,7 +149,7 @@ func (l *loop) tell(events []unix.EpollEvent) {
 	defer l.mu.Unlock()
 	for i := range events {
 		e := &events[i]
-		if c := l.conns[int(e.Fd)/l.of]; c != nil && c.generation == e.Pad {
+		if c := l.conns[l.place(e.Fd)]; c != nil && c.generation == e.Pad {
 			c.happened(e.Events)
 		}
 	}
@@ -160,8 +161,9 @@ type poller struct {
 	file   *os.File // owns fd
 	raw    syscall.RawConn
 	events []unix.EpollEvent
-	n      int   // how many of events the last look found
-	err    error // of it
+	look   func(fd uintptr) bool // is find, made once
+	n      int                   // how many of events the last look found
+	err    error                 // of it
 }
 
 // mostEvents is how many events one look takes.
@@ -177,6 +179,7 @@ func newPoller() (*poller, error) {
 		return nil, os.NewSyscallError("fcntl", err)
 	}
 	p := &poller{fd: fd, file: os.NewFile(uintptr(fd), "epoll"), events: make([]unix.EpollEvent, mostEvents)} //nolint:gosec // it is not negative
+	p.look = p.find
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		p.close()
 		return nil, err
@@ -197,8 +200,8 @@ func (p *poller) wait() ([]unix.EpollEvent, error) {
 	return p.events[:p.n], p.err
 }
 
-// look takes the events that there are.
-func (p *poller) look(fd uintptr) (found bool) {
+// find takes the events that there are.
+func (p *poller) find(fd uintptr) (found bool) {
 	p.n, p.err = ignoringEINTR(func() (int, error) { return unix.EpollWait(int(fd), p.events, 0) }) //nolint:gosec // it is small
 	return p.n > 0 || p.err != nil
 }

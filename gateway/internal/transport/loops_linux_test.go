@@ -11,6 +11,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -388,4 +389,11 @@ func FuzzReader(f *testing.F) {
 			t.Errorf("%d and %d bytes are kept after the end, want none", limits.Unfinished.Bytes(), s.QueuedBytes())
 		}
 	})
+}
+
+// TestSizeOfALoopConn is TestSizeOfAConn for what an idle one on a loop has in all.
+func TestSizeOfALoopConn(t *testing.T) {
+	if got := unsafe.Sizeof(loopConn{}); got > 128 {
+		t.Errorf("a loopConn has %d bytes, want 128 at most", got)
+	}
 }

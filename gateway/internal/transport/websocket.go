@@ -93,22 +93,33 @@ type WebSocket struct {
 	in      *inbound  // owned by the reader, like the next; nil while it waits and nothing has begun
 	control Allowance // of frames that no message comes of
 
-	arriving atomic.Bool // a message has begun, for others to see
-	known    atomic.Bool // the peer has shown who it is
-
-	due atomic.Bool // Flush is to be called before more is queued; set under mu
+	marks marks // for those to see who do not hold mu
 
 	mu      sync.Mutex    // guards what follows, and what the driver says
+	slow    bool          // a message did not fit: Flush closes the conn
+	closing bool          // nothing more is queued; the link ends when out is written
+	done    bool          // the TCP connection has ended, or is about to
+	paused  bool          // they stand here because they fit
 	out     frameQueue    // stuck while the driver waits for the kernel
 	unended *unendedFrame // nil save between two messages of one frame, of another gateway's session
-	reason  Reason
-	slow    bool // a message did not fit: Flush closes the conn
-	closing bool // nothing more is queued; the link ends when out is written
-	done    bool // the TCP connection has ended, or is about to
-	paused  bool
+	reason  *Reason       // nil until it closes: a pointer is half the size
 }
 
 var _ Conn = (*WebSocket)(nil)
+
+// marks are bits of a WebSocket in one word: each conn has it.
+type marks struct{ bits atomic.Uint32 }
+
+const (
+	markArriving uint32 = 1 << iota // a message has begun
+	markKnown                       // the peer has shown who it is
+	markDue                         // Flush is to be called before more is queued; set under mu
+)
+
+func (m *marks) has(bit uint32) bool { return m.bits.Load()&bit != 0 }
+
+func (m *marks) set(bit uint32)   { m.bits.Or(bit) }
+func (m *marks) clear(bit uint32) { m.bits.And(^bit) }
 
 // driver waits for the TCP connection of one WebSocket: with a goroutine (parkedConn), or in an event loop with others (loopConn). It reads,
 // and calls the owner from one goroutine at a time. Methods whose names end in Locked are called under the WebSocket's mu, and do not
@@ -226,20 +237,20 @@ func (c *WebSocket) finish(err error) {
 	}
 	c.Close(code, reason)
 	c.mu.Lock()
-	reason = c.reason
+	reason = *c.reason
 	c.mu.Unlock()
 	c.owner.Closed(reason)
 }
 
 func (c *WebSocket) maxMessage() int {
-	if c.known.Load() {
+	if c.marks.has(markKnown) {
 		return c.server.limits.MaxMessage
 	}
 	return c.server.limits.FirstMessage
 }
 
 // Admitted implements Conn.
-func (c *WebSocket) Admitted() { c.known.Store(true) }
+func (c *WebSocket) Admitted() { c.marks.set(markKnown) }
 
 // Close implements Conn.
 func (c *WebSocket) Close(code Code, reason Reason) {
@@ -252,7 +263,8 @@ func (c *WebSocket) closeLocked(code Code, reason Reason) {
 	if c.closing {
 		return
 	}
-	c.closing, c.reason = true, reason
+	why := reason // on the heap, now that it is needed there
+	c.closing, c.reason = true, &why
 	if reason == ReasonSlow || reason == ReasonLost || reason == ReasonDisplaced {
 		c.shutLocked() // nothing reaches it any more, or its descriptor is needed now
 		return
@@ -279,7 +291,7 @@ func closeFrame(code Code) []byte {
 }
 
 // Arriving tells whether a message has begun and its end is still to come.
-func (c *WebSocket) Arriving() bool { return c.arriving.Load() }
+func (c *WebSocket) Arriving() bool { return c.marks.has(markArriving) }
 
 // PauseRead implements Conn.
 func (c *WebSocket) PauseRead() {

@@ -26,7 +26,7 @@ func (c *WebSocket) boundFrame() {
 	case !in.parser.incomplete():
 		if in.bounded {
 			in.bounded = false
-			c.arriving.Store(false)
+			c.marks.clear(markArriving)
 			c.setReadDeadline(time.Time{})
 		}
 		return
@@ -38,7 +38,7 @@ func (c *WebSocket) boundFrame() {
 		return
 	}
 	if !in.bounded {
-		c.arriving.Store(true)
+		c.marks.set(markArriving)
 	}
 	if watcher, ok := c.owner.(ArrivalWatcher); ok && begun {
 		watcher.MessageBegun()
@@ -61,7 +61,7 @@ func (c *WebSocket) count(held int) error {
 	if held == 0 && c.in.share.bytes == 0 {
 		return nil
 	}
-	if !c.in.share.Set(c.server.limits.Unfinished, held, !c.known.Load()) {
+	if !c.in.share.Set(c.server.limits.Unfinished, held, !c.marks.has(markKnown)) {
 		return &closeError{CodeTryAgainLater, ReasonOverload, "too much has begun to arrive"}
 	}
 	return nil

@@ -70,7 +70,7 @@ func (c *WebSocket) admitLocked(size int, m *Message) bool {
 	verdict := c.out.admit(size, m.volatile, m.answer)
 	if verdict == slow {
 		c.slow = true
-		c.due.Store(true)
+		c.marks.set(markDue)
 	}
 	return verdict == taken
 }
@@ -78,12 +78,12 @@ func (c *WebSocket) admitLocked(size int, m *Message) bool {
 // dueLocked notes that a flush is due. While what is queued does not go out anyway none is.
 func (c *WebSocket) dueLocked() {
 	if c.out.waiting >= flushLong && !c.out.stuck {
-		c.due.Store(true)
+		c.marks.set(markDue)
 	}
 }
 
 // FlushDue implements Conn.
-func (c *WebSocket) FlushDue() bool { return c.due.Load() }
+func (c *WebSocket) FlushDue() bool { return c.marks.has(markDue) }
 
 // QueuedBytes implements Conn.
 func (c *WebSocket) QueuedBytes() int {
@@ -96,7 +96,9 @@ func (c *WebSocket) QueuedBytes() int {
 func (c *WebSocket) Flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.due.Store(false)
+	if c.marks.has(markDue) {
+		c.marks.clear(markDue)
+	}
 	c.flushLocked()
 	if c.slow || !c.out.empty() && c.out.over() {
 		c.closeLocked(CodePolicy, ReasonSlow)
