@@ -6,28 +6,24 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/table"
 )
 
-// index finds the registered sockets by their id, and tells since when they are registered.
+// index finds the registered sockets by their id.
 type index struct {
 	seed   maphash.Seed
 	shards [registryShards]indexShard
 }
 
 type indexShard struct {
-	mu      sync.Mutex // guards sockets
-	sockets map[string]indexed
-}
-
-type indexed struct {
-	socket *session.Socket
-	since  int64 // Unix milliseconds
+	mu      sync.Mutex // guards sockets, and since when each is registered
+	sockets *table.Table[string, session.Socket]
 }
 
 func newIndex() *index {
 	x := &index{seed: maphash.MakeSeed()}
 	for i := range x.shards {
-		x.shards[i].sockets = make(map[string]indexed)
+		x.shards[i].sockets = table.New(func(s *session.Socket) string { return s.ID })
 	}
 	return x
 }
@@ -40,7 +36,8 @@ func (x *index) add(s *session.Socket) {
 	sh := x.shard(s.ID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sh.sockets[s.ID] = indexed{socket: s, since: time.Now().UnixMilli()}
+	s.Registered = time.Now().UnixMilli()
+	sh.sockets.Put(s)
 }
 
 // remove forgets a socket, unless its id has gone over to another one: a recovered client keeps its id.
@@ -48,7 +45,7 @@ func (x *index) remove(s *session.Socket) {
 	sh := x.shard(s.ID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.sockets[s.ID].socket == s {
-		delete(sh.sockets, s.ID)
+	if sh.sockets.Get(s.ID) == s {
+		sh.sockets.Remove(s.ID)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/table"
 )
 
 // Registry finds the local sockets by user (shards) and by id (byID).
@@ -21,7 +22,7 @@ const registryShards = 64
 type registryShard struct {
 	mu sync.Mutex // guards what follows
 	// Most users have one socket, which takes less than a list of one.
-	alone   map[string]*session.Socket
+	alone   *table.Table[string, session.Socket]
 	several map[string][]*session.Socket // never changed in place: User gives them away
 }
 
@@ -29,7 +30,8 @@ type registryShard struct {
 func NewRegistry() *Registry {
 	r := &Registry{seed: maphash.MakeSeed(), byID: newIndex()}
 	for i := range r.shards {
-		r.shards[i].alone, r.shards[i].several = make(map[string]*session.Socket), make(map[string][]*session.Socket)
+		r.shards[i].alone = table.New(func(s *session.Socket) string { return s.UserID })
+		r.shards[i].several = make(map[string][]*session.Socket)
 	}
 	return r
 }
@@ -44,15 +46,15 @@ func (r *Registry) Add(s *session.Socket) {
 	sh := r.shard(s.UserID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	sockets, one := sh.several[s.UserID], sh.alone[s.UserID]
+	sockets, one := sh.several[s.UserID], sh.alone.Get(s.UserID)
 	switch {
 	case one != nil:
-		delete(sh.alone, s.UserID)
+		sh.alone.Remove(s.UserID)
 		sh.several[s.UserID] = []*session.Socket{one, s}
 	case sockets != nil:
 		sh.several[s.UserID] = append(slices.Clip(sockets), s)
 	default:
-		sh.alone[s.UserID] = s
+		sh.alone.Put(s)
 	}
 }
 
@@ -62,8 +64,8 @@ func (r *Registry) Remove(s *session.Socket) {
 	sh := r.shard(s.UserID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if sh.alone[s.UserID] == s {
-		delete(sh.alone, s.UserID)
+	if sh.alone.Get(s.UserID) == s {
+		sh.alone.Remove(s.UserID)
 		return
 	}
 	left := slices.DeleteFunc(slices.Clone(sh.several[s.UserID]), func(o *session.Socket) bool { return o == s })
@@ -71,7 +73,7 @@ func (r *Registry) Remove(s *session.Socket) {
 	case 0: // it was not registered
 	case 1:
 		delete(sh.several, s.UserID)
-		sh.alone[left[0].UserID] = left[0]
+		sh.alone.Put(left[0])
 	default:
 		sh.several[s.UserID] = left
 	}
@@ -82,7 +84,7 @@ func (r *Registry) User(userID string) []*session.Socket {
 	sh := r.shard(userID)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if one := sh.alone[userID]; one != nil {
+	if one := sh.alone.Get(userID); one != nil {
 		return one.Alone()
 	}
 	return sh.several[userID]
@@ -93,11 +95,11 @@ func (r *Registry) Socket(id string) (*session.Socket, time.Time) {
 	sh := r.byID.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	found, ok := sh.sockets[id]
-	if !ok {
+	found := sh.sockets.Get(id)
+	if found == nil {
 		return nil, time.Time{}
 	}
-	return found.socket, time.UnixMilli(found.since)
+	return found, time.UnixMilli(found.Registered)
 }
 
 // Each calls f for every socket, without a lock held. Sockets that come or go meanwhile may be missed or included.
@@ -107,9 +109,7 @@ func (r *Registry) Each(f func(*session.Socket)) {
 		sh := &r.shards[i]
 		batch = batch[:0]
 		sh.mu.Lock()
-		for _, s := range sh.alone {
-			batch = append(batch, s)
-		}
+		batch = slices.AppendSeq(batch, sh.alone.All())
 		for _, sockets := range sh.several {
 			batch = append(batch, sockets...)
 		}

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/starling-chat/starling/gateway/internal/table"
 )
 
 // Limits bound one user; 0 sets no limit.
@@ -28,7 +30,7 @@ const shards = 64
 
 type shard struct {
 	mu    sync.Mutex // guards users, and the sockets of each
-	users map[string]*User
+	users *table.Table[string, User]
 }
 
 // User is what one user takes.
@@ -44,7 +46,7 @@ type User struct {
 func New(limits Limits) *Users {
 	q := &Users{limits: limits, seed: maphash.MakeSeed(), began: time.Now()}
 	for i := range q.shards {
-		q.shards[i].users = make(map[string]*User)
+		q.shards[i].users = table.New(func(u *User) string { return u.id })
 	}
 	return q
 }
@@ -56,11 +58,11 @@ func (q *Users) Enter(id string) *User {
 	sh := q.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	u := sh.users[id]
+	u := sh.users.Get(id)
 	switch {
 	case u == nil:
 		u = &User{all: q, id: id}
-		sh.users[id] = u
+		sh.users.Put(u)
 	case q.limits.Sockets > 0 && u.sockets >= q.limits.Sockets:
 		return nil
 	}
@@ -73,7 +75,7 @@ func (q *Users) Full(id string) bool {
 	sh := q.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	u := sh.users[id]
+	u := sh.users.Get(id)
 	return u != nil && q.limits.Sockets > 0 && u.sockets >= q.limits.Sockets
 }
 
@@ -82,10 +84,10 @@ func (q *Users) Return(id string) *User {
 	sh := q.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	u := sh.users[id]
+	u := sh.users.Get(id)
 	if u == nil {
 		u = &User{all: q, id: id}
-		sh.users[id] = u
+		sh.users.Put(u)
 	}
 	u.sockets++
 	return u
@@ -100,7 +102,7 @@ func (u *User) Leave() {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	if u.sockets--; u.sockets == 0 {
-		delete(sh.users, u.id)
+		sh.users.Remove(u.id)
 	}
 }
 

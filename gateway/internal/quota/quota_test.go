@@ -29,7 +29,7 @@ func TestSockets(t *testing.T) {
 	for _, u := range users {
 		u.Leave()
 	}
-	if n := len(q.shard("ann").users); n > 0 && q.shard("ann").users["ann"] != nil {
+	if n := q.shard("ann").users.Len(); n > 0 && q.shard("ann").users.Get("ann") != nil {
 		t.Error("ann is remembered after her last socket")
 	}
 }

@@ -83,7 +83,7 @@ type Relay struct {
 	stalls         *stall.Watch
 	revocations    *revocations.Revocations
 	catalog        *services.Catalog
-	holders        *sessionstore.Holders[*client]
+	holders        *sessionstore.Holders[client]
 	users          *quota.Users
 	authentication *authentication.Authentication // of CONNECTs
 
@@ -99,7 +99,7 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 		cfg: cfg, nc: deps.Bus, auth: deps.Auth, chat: deps.Chat, hub: deps.Hub, registry: deps.Registry,
 		feed: deps.Feed, rooms: deps.Feed, presence: deps.Presence, watches: deps.Watches, store: deps.Store, stats: deps.Stats, log: deps.Log,
 		logs: deps.Logs, replay: replay.Replay{Chat: deps.Chat, Stats: deps.Stats},
-		stalls: stall.New(cfg.Events.Stall), catalog: services.NewCatalog(cfg.Services), holders: sessionstore.NewHolders[*client](),
+		stalls: stall.New(cfg.Events.Stall), catalog: services.NewCatalog(cfg.Services), holders: sessionstore.NewHolders(func(c *client) string { return c.pid }),
 		users: quota.New(cfg.Users),
 	}
 	r.ctx, r.stop = context.WithCancel(ctx)

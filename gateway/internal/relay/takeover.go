@@ -46,7 +46,7 @@ func (r *Relay) Takeover(pid string, done func()) {
 
 // hold notes that a client is here, and reports false when it is gone already.
 func (r *Relay) hold(c *client) bool {
-	return r.holders.Add(c.pid, c, func() bool { return !c.isGone() })
+	return r.holders.Add(c, func() bool { return !c.isGone() })
 }
 
 // save writes the state of a client that can be recovered. One that is gone may live on elsewhere: its state is not ours.

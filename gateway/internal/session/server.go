@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/engineio"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/gateway/internal/table"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/obs"
 )
@@ -76,8 +78,8 @@ type Server struct {
 	count  atomic.Int64
 	opened atomic.Int64
 
-	mu       sync.Mutex // guards what follows
-	sessions map[[idBytes]byte]*Session
+	mu       sync.Mutex                           // guards what follows
+	sessions *table.Table[[idBytes]byte, Session] // by the random part of the sid
 	ended    map[sid]closedSession
 	draining bool
 }
@@ -92,7 +94,7 @@ func NewServer(cfg Config, sids *SIDs, app App, names socketio.Names, st *stats.
 		suspicions: obs.NewSamplers(suspicionInterval),
 		refusals:   obs.NewSamplers(refusalInterval),
 	}
-	s.sessions = make(map[[idBytes]byte]*Session)
+	s.sessions = table.New(func(s *Session) [idBytes]byte { return s.sid.random })
 	s.ended = make(map[sid]closedSession)
 	s.partials.sessions = make(map[*Session]*partial)
 	s.wheel = newWheel(cfg.PingInterval, cfg.PingTimeout)
@@ -142,7 +144,7 @@ func (s *Server) open(conn transport.Conn, headers Headers, upgrades []string) (
 	s.mu.Lock()
 	refused = s.draining
 	if !refused {
-		s.sessions[session.sid.random] = session
+		s.sessions.Put(session)
 	}
 	s.mu.Unlock()
 	if refused {
@@ -179,7 +181,7 @@ func (s *Server) session(text string) *Session {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if found := s.sessions[id.random]; found != nil && found.sid == id {
+	if found := s.sessions.Get(id.random); found != nil && found.sid == id {
 		return found
 	}
 	return nil
@@ -204,8 +206,8 @@ func (s *Server) End(sid string, reason transport.Reason) {
 // forget removes an ended session.
 func (s *Server) forget(session *Session) {
 	s.mu.Lock()
-	_, known := s.sessions[session.sid.random]
-	delete(s.sessions, session.sid.random)
+	known := s.sessions.Get(session.sid.random) != nil
+	s.sessions.Remove(session.sid.random)
 	s.mu.Unlock()
 	if known {
 		s.count.Add(-1)
@@ -218,11 +220,7 @@ func (s *Server) Refuse() []*Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.draining = true
-	open := make([]*Session, 0, len(s.sessions))
-	for _, session := range s.sessions {
-		open = append(open, session)
-	}
-	return open
+	return slices.AppendSeq(make([]*Session, 0, s.sessions.Len()), s.sessions.All())
 }
 
 // The size of an id: bytes, and characters of base64.

@@ -14,6 +14,8 @@ type Socket struct {
 	State     any // the App's
 	// Offsets is non-nil when the socket can be recovered.
 	Offsets *Offsets
+	// Registered is when the socket was registered, in Unix milliseconds; the registry's.
+	Registered int64
 
 	session *Session
 	alone   [1]*Socket // itself
