@@ -1,6 +1,9 @@
 package relay
 
 import (
+	"crypto/rand"
+	"encoding/binary"
+	"strconv"
 	"sync"
 
 	"github.com/starling-chat/starling/gateway/internal/presence"
@@ -17,8 +20,10 @@ type client struct {
 	relay  *Relay
 	socket *session.Socket
 	pid    string // the secret by which the socket can be recovered; "" = it cannot
-	nonce  string // of this gateway's hold on the socket
-	log    userlog.Start
+	nonce  uint64 // of this gateway's hold on the socket
+	// What the client has seen of its user's log (userlog.Start), with old below.
+	logSeq   int64
+	logSince int64
 
 	claim    presence.Claim // owned by presence
 	watching watches.Place  // owned by watches
@@ -31,11 +36,12 @@ type client struct {
 	events *eventQueue // nil until the client sends an event: many only listen
 	membership
 	awaited    chan struct{} // closed when ended is set; made for the first who waits, since few do and every socket would keep one
-	saved      int64         // Unix seconds: when the state was last written to the bus
+	saved      uint32        // Unix seconds: when the state was last written to the bus
 	tokens     uint32        // how many the client brought
 	registered bool
 	gone       bool
 	ended      bool // everything knows that the socket is gone
+	old        bool // fixed at birth; it stands here because it fits
 }
 
 // newClient makes the socket of a user in a namespace, and what the relay keeps for it. id is the id of a socket that is
@@ -43,7 +49,7 @@ type client struct {
 func newClient(
 	r *Relay, s *session.Session, namespace string, identity *eventv1.Identity, id, pid string, log userlog.Start,
 ) (*client, error) {
-	c := &client{relay: r, pid: pid, nonce: session.NewID(), log: log}
+	c := &client{relay: r, pid: pid, nonce: newNonce(), logSeq: log.Seq, logSince: log.Since, old: log.Old}
 	c.socket = s.NewSocket(id, namespace, identity.GetUserId(), c)
 	if pid != "" {
 		c.socket.Offsets = session.NewOffsets(pid)
@@ -52,6 +58,16 @@ func newClient(
 	c.shareText()
 	return c, err
 }
+
+// newNonce tells one hold on a socket from another one.
+func newNonce() uint64 {
+	var raw [8]byte
+	_, _ = rand.Read(raw[:]) // never fails (crypto/rand)
+	return binary.LittleEndian.Uint64(raw[:])
+}
+
+// nonceText is the nonce as the state in the bus has it.
+func (c *client) nonceText() string { return strconv.FormatUint(c.nonce, 36) }
 
 // isGone tells whether the socket has ended here: its client may be elsewhere.
 func (c *client) isGone() bool {

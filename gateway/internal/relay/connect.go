@@ -137,7 +137,7 @@ func (r *Relay) announce(socket *session.Socket, c *client) {
 		return
 	}
 	r.presence.Up(socket, &c.claim)
-	if c.log.Old || c.log.Seq != userlog.Unknown {
+	if c.old || c.logSeq != userlog.Unknown {
 		r.logs.Look(socket)
 	}
 }

@@ -16,16 +16,15 @@ import (
 
 // identity is who a client is by its latest token; client.mu guards it.
 type identity struct {
-	prefix    string // the fields of ClientEvent that are the same for every event of the socket, encoded
-	loginID   string
-	issuedAt  int64 // Unix milliseconds; 0 = unknown
-	expiresAt int64 // Unix seconds; 0 = never
+	prefix    string // the fields of ClientEvent that are the same for every event of the socket, encoded, save those of the gateway
+	issuedAt  int64  // Unix milliseconds; 0 = unknown
+	expiresAt int64  // Unix seconds; 0 = never
 }
 
 // setIdentity has the socket's events carry an identity from now on: at birth, and when its client brings a fresh token.
 func (c *client) setIdentity(identity *eventv1.Identity) error {
 	prefix, err := proto.Marshal(&eventv1.ClientEvent{
-		SocketId: c.socket.ID, GatewayId: c.relay.cfg.GatewayID, Namespace: c.socket.Namespace, Identity: identity,
+		SocketId: c.socket.ID, Namespace: c.socket.Namespace, Identity: identity,
 	})
 	if err != nil {
 		return err
@@ -34,7 +33,6 @@ func (c *client) setIdentity(identity *eventv1.Identity) error {
 	defer c.mu.Unlock()
 	c.tokens++
 	c.prefix = string(prefix)
-	c.loginID = partOf(c.prefix, identity.GetLoginId())
 	if t := identity.GetIssuedAt(); t != nil {
 		c.issuedAt = t.AsTime().UnixMilli()
 	}
@@ -45,13 +43,13 @@ func (c *client) setIdentity(identity *eventv1.Identity) error {
 	return nil
 }
 
-// shareText has the texts of a new client, which live as long as it does, be parts of one: six of them would take six allocations.
+// shareText has the texts of a new client, which live as long as it does, be parts of one: four of them would take four allocations.
 func (c *client) shareText() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	text := c.prefix + c.pid + c.nonce
+	text := c.prefix + c.pid
 	c.prefix = text[:len(c.prefix)]
-	for _, part := range []*string{&c.pid, &c.nonce, &c.loginID, &c.socket.ID, &c.socket.UserID} {
+	for _, part := range []*string{&c.pid, &c.socket.ID, &c.socket.UserID} {
 		*part = partOf(text, *part)
 	}
 }
@@ -77,17 +75,20 @@ func (c *client) prolong(fresh *eventv1.Identity) (was *eventv1.Identity, err er
 // RevokedBy implements revocations.Token.
 func (c *client) RevokedBy(r *eventv1.Revocation) bool {
 	c.mu.Lock()
-	login, issued := c.loginID, c.issuedAt
+	issued := c.issuedAt
 	c.mu.Unlock()
+	ofLogin := r.GetLoginId() != ""
 	switch {
-	case r.GetLoginId() != "":
-		return login == r.GetLoginId()
+	case ofLogin:
 	case issued < r.GetRevokedAt().AsTime().UnixMilli(): // auth-service gives a login after the revocation a later time; unknown is 0
 		return true
 	case r.GetGeneration() == 0:
 		return false
 	}
-	who, err := c.identityNow()
+	who, err := c.identityNow() // not kept beside the encoded one: revocations are rare
+	if ofLogin {
+		return err != nil || who.GetLoginId() == r.GetLoginId()
+	}
 	return err != nil || who.GetGeneration() < r.GetGeneration()
 }
 

@@ -20,6 +20,7 @@ type pending struct {
 
 // The field numbers of ClientEvent and FollowingEvent that encode appends; events_test.go checks them against the schema.
 const (
+	fieldGateway     = 2
 	fieldEvent       = 4
 	fieldArgs        = 5
 	fieldAttachments = 6
@@ -38,11 +39,13 @@ func (c *client) encode(events []*pending) []byte {
 	prefix := c.prefix
 	c.mu.Unlock()
 	first := events[0]
-	size := len(prefix) + len(first.event)
+	size := len(prefix) + len(c.relay.cfg.GatewayID) + len(first.event)
 	for _, p := range events {
 		size += p.size() + 32
 	}
 	b := append(make([]byte, 0, size), prefix...)
+	b = protowire.AppendTag(b, fieldGateway, protowire.BytesType)
+	b = protowire.AppendString(b, c.relay.cfg.GatewayID)
 	b = protowire.AppendTag(b, fieldEvent, protowire.BytesType)
 	b = protowire.AppendString(b, first.event)
 	b = first.append(b, fieldArgs, fieldAttachments, fieldReceivedAt)

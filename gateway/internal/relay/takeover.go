@@ -75,7 +75,7 @@ func (r *Relay) saveEnd(c *client, reason transport.Reason) {
 	generation := c.generation
 	c.mu.Unlock()
 	r.store.End(c.pid, &enginev1.SessionEnd{
-		Nonce: c.nonce, Generation: generation,
+		Nonce: c.nonceText(), Generation: generation,
 		Final: reason == transport.ReasonLeft || reason == transport.ReasonServer,
 	})
 }
@@ -112,16 +112,16 @@ func (r *Relay) keepStates(ctx context.Context) error {
 func (c *client) savedBefore(t time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.saved < t.Unix()
+	return int64(c.saved) < t.Unix()
 }
 
 // stateLocked describes the client, in the given rooms, for another gateway; c.mu is held.
 func (c *client) stateLocked(rooms []clientRoom) *enginev1.SessionState {
 	state := &enginev1.SessionState{
-		SocketId: c.socket.ID, Namespace: c.socket.Namespace, UserId: c.socket.UserID, Nonce: c.nonce, Generation: c.generation,
-		Since: timestamppb.New(time.UnixMilli(c.log.Since)),
+		SocketId: c.socket.ID, Namespace: c.socket.Namespace, UserId: c.socket.UserID, Nonce: c.nonceText(), Generation: c.generation,
+		Since: timestamppb.New(time.UnixMilli(c.logSince)),
 	}
-	c.saved = time.Now().Unix()
+	c.saved = uint32(time.Now().Unix()) //nolint:gosec // until 2106
 	for _, room := range rooms {
 		state.Rooms = append(state.Rooms, &enginev1.SessionRoom{Index: room.index, RoomId: room.id, Seq: room.seq})
 	}

@@ -5,7 +5,9 @@ import "github.com/starling-chat/starling/gateway/internal/userlog"
 var _ userlog.Client = (*client)(nil)
 
 // LogStart implements userlog.Client.
-func (c *client) LogStart() userlog.Start { return c.log }
+func (c *client) LogStart() userlog.Start {
+	return userlog.Start{Seq: c.logSeq, Since: c.logSince, Old: c.old}
+}
 
 // InRoom implements userlog.Client.
 func (c *client) InRoom(roomID string) bool {
