@@ -39,7 +39,7 @@ clean: ## Remove the data that `make run` keeps
 # In the order in which they help: what tells most about a change first, style last. The linter is built meanwhile.
 .PHONY: test
 test: ## All tests that need no container engine, in order, with times; stops at the first failure
-	@tools/steps.sh --beside lint-tool check proto-check contract-check unit helm-test fuzz-short conformance e2e attack-short chaos-short lint
+	@tools/steps.sh --beside lint-tool check proto-check contract-check unit unit-epoll helm-test fuzz-short conformance e2e attack-short chaos-short lint
 
 .PHONY: check
 check: ## What is missing on this machine (on Debian, as root, it says what it installs, and installs it)
@@ -87,6 +87,10 @@ vuln: ## Known vulnerabilities in what the programs call (asks the Go vulnerabil
 # Tests that run in parallel wait most of the time: there are more of them at once than processors.
 unit: ## go test -race over every module of go.work (PKG=./gateway/... for less)
 	@go test -race -parallel 8 $(ARGS) $(or $(PKG),$$(go list -m -f '{{.Path}}/...'))
+
+.PHONY: unit-epoll
+unit-epoll: ## The gateway's tests once more, with event loops in place of a goroutine for each WebSocket (PKG=./gateway/internal/edge for less)
+	@go test -race -parallel 8 -tags epoll $(ARGS) $(or $(PKG),./gateway/...)
 
 .PHONY: helm-test
 helm-test: ## The Helm chart, rendered and checked offline
