@@ -194,8 +194,8 @@ func TestIdleConnection(t *testing.T) {
 	runtime.MemProfileRate = 1
 	t.Cleanup(func() { runtime.MemProfileRate = 512 << 10 })
 	for transport, most := range map[string]idleBounds{
-		"goroutine": {heap: 2_400, goroutines: idleClients * 11 / 10},
-		"epoll":     {heap: 2_000, goroutines: idleClients / 10},
+		"goroutine": {heap: 2_200, goroutines: idleClients * 11 / 10},
+		"epoll":     {heap: 1_250, goroutines: idleClients / 10},
 	} {
 		t.Run(transport, func(t *testing.T) { idle(t, transport, most) })
 	}
