@@ -47,10 +47,15 @@ func (l loops) take(conn net.Conn) *WebSocket {
 }
 
 // detach takes the descriptor out of the hands of package net, which keeps several hundred bytes for one: of the two that there are for a
-// moment the copy stays.
+// moment the copy stays. A type that stands on one of package net's may have read ahead, or speak TLS, and is left alone.
 func detach(conn net.Conn) (fd int, ok bool) {
-	owner, ok := conn.(syscall.Conn)
-	if !ok {
+	var owner syscall.Conn
+	switch c := conn.(type) {
+	case *net.TCPConn:
+		owner = c
+	case *net.UnixConn:
+		owner = c
+	default:
 		return 0, false
 	}
 	raw, err := owner.SyscallConn()

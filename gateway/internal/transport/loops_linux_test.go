@@ -302,17 +302,38 @@ func TestAcceptOfABrokenConnection(t *testing.T) {
 	}
 }
 
-// TestLoopsTakeWhatHasADescriptor: others are left to a goroutine, as they are.
-func TestLoopsTakeWhatHasADescriptor(t *testing.T) {
+// aheadConn is a connection that has read ahead, as one does that tells TLS from plain text. It has the methods of a TCP connection.
+type aheadConn struct {
+	*net.TCPConn
+	ahead []byte
+}
+
+func (c *aheadConn) Read(p []byte) (int, error) {
+	if len(c.ahead) > 0 {
+		n := copy(p, c.ahead)
+		c.ahead = c.ahead[n:]
+		return n, nil
+	}
+	return c.TCPConn.Read(p)
+}
+
+// TestLoopsTakeWhatIsADescriptor: others are left to a goroutine, as they are.
+func TestLoopsTakeWhatIsADescriptor(t *testing.T) {
 	s := newServer(t, testLimits, onLoop)
 	near, far := net.Pipe()
 	defer func() { _, _ = near.Close(), far.Close() }()
-	if s.loops.take(near) != nil {
-		t.Error("take of a connection without a descriptor gives a conn, want nil")
+	w := newCrowd(t, testLimits, onLoop)
+	k := w.join(nil)
+	for name, conn := range map[string]net.Conn{"a pipe": near, "one that has read ahead": &aheadConn{TCPConn: k.peer}} {
+		if s.loops.take(conn) != nil {
+			t.Errorf("take of %s gives a conn, want nil", name)
+		}
+		if err := conn.SetDeadline(time.Now()); err != nil {
+			t.Errorf("%s is closed: %v", name, err)
+		}
 	}
-	if err := near.SetDeadline(time.Now()); err != nil {
-		t.Errorf("the connection is closed: %v", err)
-	}
+	_ = k.peer.Close()
+	w.ended()
 }
 
 // sockets gives both ends of a stream, the first of which a loop can take.
