@@ -223,13 +223,13 @@ func (c *loopConn) conclude(err error) {
 	if c.finished { // while discarding
 		return
 	}
+	c.server.lingering.Add(1) // before its session is counted no longer: it has its descriptor still
 	c.finish(err)
 	c.finished = true
 	if c.in != nil {
 		*c.in = inbound{}
 		c.rest()
 	}
-	c.server.lingering.Add(1)
 }
 
 // discard reads what nobody wants.

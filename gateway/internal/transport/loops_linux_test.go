@@ -151,9 +151,7 @@ func TestIdleConnsHaveNoGoroutine(t *testing.T) {
 		k.expect(t, "close:1012", "EOF")
 	}
 	few("lingering")
-	if got := w.server.Lingering(); got != n {
-		t.Errorf("Lingering() = %d, want %d", got, n)
-	}
+	eventually(t, "all linger", func() bool { return w.server.Lingering() == n })
 	for _, k := range conns {
 		_ = k.peer.Close()
 	}
