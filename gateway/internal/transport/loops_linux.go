@@ -183,7 +183,7 @@ func newPoller() (*poller, error) {
 		_ = unix.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
-	p := &poller{fd: fd, file: os.NewFile(uintptr(fd), "epoll"), events: make([]unix.EpollEvent, mostEvents)} //nolint:gosec // it is not negative
+	p := &poller{fd: fd, file: os.NewFile(uintptr(fd), "epoll"), events: make([]unix.EpollEvent, mostEvents)}
 	p.look = p.find
 	if p.raw, err = p.file.SyscallConn(); err != nil {
 		p.close()
@@ -207,6 +207,6 @@ func (p *poller) wait() ([]unix.EpollEvent, error) {
 
 // find takes the events that there are.
 func (p *poller) find(fd uintptr) (found bool) {
-	p.n, p.err = ignoringEINTR(func() (int, error) { return unix.EpollWait(int(fd), p.events, 0) }) //nolint:gosec // it is small
+	p.n, p.err = ignoringEINTR(func() (int, error) { return unix.EpollWait(int(fd), p.events, 0) })
 	return p.n > 0 || p.err != nil
 }

@@ -236,7 +236,7 @@ func TestClockOfALoopConn(t *testing.T) {
 		}
 		at := func(after time.Duration, want step) {
 			t.Helper()
-			time.Sleep(start.Add(after).Sub(time.Now()))
+			time.Sleep(time.Until(start.Add(after)))
 			synctest.Wait()
 			rang := c.state.And(^bitNews)&bitNews != 0
 			if got := c.step(); got != want || rang != (want == stepExpire) {
