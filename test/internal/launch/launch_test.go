@@ -78,15 +78,15 @@ func TestTerminateKillsWhatDoesNotEnd(t *testing.T) {
 }
 
 func TestAwaitSeesTheEndOfAProcess(t *testing.T) {
-	p := shell(t, `exit 3`)
+	p := shell(t, `echo no luck; exit 3`)
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	never := func(context.Context) error { return errors.New("not ready") }
-	if err := Await(ctx, 10*time.Millisecond, never, p); err == nil || !strings.Contains(err.Error(), "exit status 3") {
-		t.Errorf("Await of a process that ends = %v, want its exit status", err)
+	if err := Await(ctx, 10*time.Millisecond, never, p); err == nil || !strings.Contains(err.Error(), "exit status 3") || !strings.Contains(err.Error(), "no luck") {
+		t.Errorf("Await of a process that ends = %v, want its exit status and what it said", err)
 	}
 	short, cancelShort := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancelShort()
@@ -124,5 +124,20 @@ func TestPortsAreFreeAndGivenOnce(t *testing.T) {
 	}
 	if err := Listening(t.Context(), listener.Addr().String()); err != nil {
 		t.Errorf("Listening = %v, want nil", err)
+	}
+}
+
+// TestRigsDoNotMeet: what one rig was given, another is not, also before anybody listens there.
+func TestRigsDoNotMeet(t *testing.T) {
+	given := map[string]bool{}
+	for range 5 {
+		ports := NewPorts()
+		for range 20 {
+			address, err := ports.Take()
+			if err != nil || given[address] {
+				t.Fatalf("Take = %s, %v, want a port that no other rig has", address, err)
+			}
+			given[address] = true
+		}
 	}
 }

@@ -26,9 +26,29 @@ type Ports struct {
 	next int // guarded by mu
 }
 
-// NewPorts starts at a place that depends on the process id, so that rigs that run at the same time do not meet.
+// reserved are the first ports of the stretches that this process has begun. Rigs that run at the same time see by them which stretches are
+// taken: a port that was given out is free until the process that is to have it listens, or while that process is down.
+var reserved struct {
+	sync.Mutex
+	listeners []net.Listener
+}
+
+// NewPorts begins a stretch of portStep ports that no other rig has begun, as long as there is one.
 func NewPorts() *Ports {
-	return &Ports{next: firstPort + os.Getpid()%((lastPort-firstPort)/portStep)*portStep}
+	const stretches = (lastPort - firstPort) / portStep
+	begin := os.Getpid()
+	for i := range stretches {
+		first := firstPort + (begin+i)%stretches*portStep
+		listener, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(Loopback(first)))
+		if err != nil {
+			continue
+		}
+		reserved.Lock()
+		reserved.listeners = append(reserved.listeners, listener) // until the process ends
+		reserved.Unlock()
+		return &Ports{next: first}
+	}
+	return &Ports{next: firstPort + begin%stretches*portStep}
 }
 
 // Take gives the address of a port where nobody listens.

@@ -3,6 +3,7 @@
 package launch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -119,7 +120,17 @@ func (p *Process) Ended() error {
 	if p.cmd == nil {
 		return fmt.Errorf("%s: %w", p.Name, errNotRunning)
 	}
-	return fmt.Errorf("%s has ended by itself: %v", p.Name, p.cmd.ProcessState)
+	return fmt.Errorf("%s has ended by itself: %v%s", p.Name, p.cmd.ProcessState, lastWords(p.LogFile))
+}
+
+// lastWords gives the end of a log, for a message: by the time that somebody reads it the log may be gone.
+func lastWords(path string) string {
+	const most = 1000              // bytes
+	text, err := os.ReadFile(path) //nolint:gosec // the rig's own
+	if err != nil || len(text) == 0 {
+		return ""
+	}
+	return "; it said last: " + string(bytes.TrimSpace(text[max(0, len(text)-most):]))
 }
 
 // Kill is kill -9; it returns when the process is gone.
