@@ -28,7 +28,7 @@ type Ports struct {
 
 // reserved are the first ports of the stretches that this process has begun. Rigs that run at the same time see by them which stretches are
 // taken: a port that was given out is free until the process that is to have it listens, or while that process is down.
-var reserved struct {
+var reserved struct { //nolint:gochecknoglobals // ports are the process's
 	sync.Mutex
 	listeners []net.Listener
 }
