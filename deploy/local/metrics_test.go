@@ -85,7 +85,7 @@ func isRole(name string) bool {
 // exposedMetrics starts a system and asks each process for its metrics.
 func exposedMetrics(t *testing.T) map[string]bool {
 	t.Helper()
-	cfg := Config{Listen: address(portsInARow(t)), Gateways: 1, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn"}
+	cfg := Config{Listen: address(portsInARow(t, 2)), Gateways: 1, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn"}
 	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	out := new(screen)

@@ -137,7 +137,7 @@ func split(t *testing.T, old, work, token, password string) {
 		return settings.URL(u.String())
 	}
 	t.Setenv("KEY_ENCRYPTION_SECRET_FILE", filepath.Join(old, keySecretFile))
-	cfg := ServeConfig{Data: t.TempDir(), Listen: address(portsInARow(t)), AdminUsername: "root", AdminPassword: settings.Secret(password), Common: run.Common{ShutdownTimeout: patience}}
+	cfg := ServeConfig{Data: t.TempDir(), Listen: address(portsInARow(t, 2)), AdminUsername: "root", AdminPassword: settings.Secret(password), Common: run.Common{ShutdownTimeout: patience}}
 	s := cfg.system(new(screen))
 	s.serving.log = slog.New(slog.DiscardHandler)
 	defer s.closeListeners()

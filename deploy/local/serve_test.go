@@ -41,7 +41,7 @@ func startServing(t *testing.T, cfg ServeConfig) *served {
 	cfg.Common = run.Common{ShutdownTimeout: patience, LogLevel: "warn", LogFormat: "json"}
 	cfg.AdminUsername = "root"
 	if cfg.Listen == "" {
-		cfg.Listen = address(portsInARow(t))
+		cfg.Listen = address(portsInARow(t, 2))
 	}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
@@ -171,7 +171,7 @@ func TestServe(t *testing.T) {
 	clearEnvironment(t)
 	t.Setenv("API_KEY", testKey)
 	files := certstest.New(t).Files(t, "localhost", "127.0.0.1")
-	ports := portsInARow(t)
+	ports := portsInARow(t, 2)
 	cfg := ServeConfig{
 		Data: filepath.Join(t.TempDir(), "data"), Listen: address(ports),
 		TLS: gateway.TLS{Cert: files.Cert, Key: files.Key, Plain: address(ports + 1)},
@@ -353,7 +353,7 @@ func TestServeSettings(t *testing.T) {
 	clearEnvironment(t)
 	read := func(cfg ServeConfig) *system {
 		t.Helper()
-		cfg.Data, cfg.Listen, cfg.AdminUsername = t.TempDir(), address(portsInARow(t)), "root"
+		cfg.Data, cfg.Listen, cfg.AdminUsername = t.TempDir(), address(portsInARow(t, 2)), "root"
 		s := cfg.system(io.Discard)
 		t.Cleanup(s.closeListeners)
 		if err := s.prepare(t.Context()); err != nil {
@@ -371,7 +371,7 @@ func TestServeSettings(t *testing.T) {
 	t.Setenv("CHAT_BROADCAST", "admin")
 	t.Setenv("REGISTRATION", "true")
 	t.Setenv("KEY_ENCRYPTION_SECRET", "of my own, long enough")
-	s = read(ServeConfig{AdminPassword: "a password of my own", Admin: address(portsInARow(t) + 10)})
+	s = read(ServeConfig{AdminPassword: "a password of my own", Admin: address(portsInARow(t, 14) + 10)})
 	if registration := s.auth.Accounts.Registration; registration == nil || !*registration || s.chat.ChatBroadcast != "admin" || s.auth.Tokens.KeySecret != "of my own, long enough" {
 		t.Errorf("registration %v, broadcast %q, want what the environment says", registration, s.chat.ChatBroadcast)
 	}

@@ -42,7 +42,7 @@ func TestSystem(t *testing.T) {
 	t.Setenv("OTLP_ENDPOINT", collector.Addr().String())
 	t.Setenv("ARGON2_MEMORY_KIB", "8192") // a login is to be answered, by a busy machine too
 	t.Setenv("ARGON2_WAIT", "8s")
-	first := portsInARow(t)
+	first := portsInARow(t, 2)
 	cfg := Config{Listen: address(first), Gateways: 2, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn", Common: run.Common{ShutdownTimeout: patience}}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
@@ -173,7 +173,7 @@ func TestNothingIsCreated(t *testing.T) {
 			for name, value := range tc.variables {
 				t.Setenv(name, value)
 			}
-			cfg := Config{Listen: address(portsInARow(t)), Gateways: 1, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn"}
+			cfg := Config{Listen: address(portsInARow(t, 2)), Gateways: 1, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn"}
 			if tc.change != nil {
 				tc.change(&cfg)
 			}
@@ -219,7 +219,7 @@ func TestStopWhileStarting(t *testing.T) {
 		t.Run(text, func(t *testing.T) {
 			ctx, stop := context.WithTimeout(t.Context(), patience)
 			defer stop()
-			cfg := Config{Listen: address(portsInARow(t)), Gateways: 1, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn", Common: run.Common{ShutdownTimeout: patience}}
+			cfg := Config{Listen: address(portsInARow(t, 2)), Gateways: 1, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn", Common: run.Common{ShutdownTimeout: patience}}
 			out := &stopAt{text: text, stop: stop}
 			if err := start(ctx, cfg, out); err != nil {
 				t.Errorf("start, stopped at %q = %v, want nil; the terminal:\n%s", text, err, out)
@@ -237,7 +237,7 @@ func TestWaitingIsExplained(t *testing.T) {
 	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	cfg := Config{
-		Listen: address(portsInARow(t)), Gateways: 1, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "error",
+		Listen: address(portsInARow(t, 2)), Gateways: 1, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "error",
 		DatabaseURL: settings.URL("postgres://u:hunter2@" + porttest.Reserve(t) + "/x"),
 	}
 	out := &stopAt{text: "waiting for auth-service", stop: stop}
@@ -339,22 +339,23 @@ func read(t *testing.T, path string) string {
 
 func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
-// portsInARow finds two ports that nobody listens at, below those of outgoing connections.
-func portsInARow(t *testing.T) (first int) {
+// portsInARow finds n ports that nobody listens at, below those of outgoing connections.
+func portsInARow(t *testing.T, n int) (first int) {
 	t.Helper()
-	for first := 10_000 + os.Getpid()%1000*2; first < 31_000; first += 2 {
-		a, err := net.Listen("tcp", address(first))
-		if err != nil {
-			continue
+	for first := 10_000 + os.Getpid()%1000*20; first < 31_000; first++ {
+		free := 0
+		for ; free < n; free++ {
+			listener, err := net.Listen("tcp", address(first+free))
+			if err != nil {
+				break
+			}
+			_ = listener.Close()
 		}
-		b, err := net.Listen("tcp", address(first+1))
-		_ = a.Close()
-		if err == nil {
-			_ = b.Close()
+		if free == n {
 			return first
 		}
 	}
-	t.Fatal("no two free ports in a row")
+	t.Fatalf("no %d free ports in a row", n)
 	return 0
 }
 
@@ -362,7 +363,7 @@ func portsInARow(t *testing.T) (first int) {
 func TestCheck(t *testing.T) {
 	t.Setenv("API_KEY", "")
 	data := filepath.Join(t.TempDir(), "data")
-	cfg := &Config{Listen: address(portsInARow(t)), Gateways: 1, Data: data}
+	cfg := &Config{Listen: address(portsInARow(t, 2)), Gateways: 1, Data: data}
 	if faults := cfg.Faults(); len(faults) > 0 {
 		t.Errorf("Faults = %q, want none", faults)
 	}
