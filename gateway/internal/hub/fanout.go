@@ -122,6 +122,7 @@ func runLength(events []sequence.Event) int {
 func (h *Hub) fanOut(r *room, events []sequence.Event, flushes *transport.FlushSet) {
 	var few [3]encoding
 	enc := encodings(few[:0])
+	outgoing := make([]session.Outgoing, 0, len(events))
 	out := 0
 	for i := range r.members {
 		m := &r.members[i]
@@ -130,19 +131,16 @@ func (h *Hub) fanOut(r *room, events []sequence.Event, flushes *transport.FlushS
 			continue
 		}
 		messages := enc.of(h, m.socket.Namespace, events)
-		offered := false
+		outgoing = outgoing[:0]
 		for k := range events {
 			e := &events[k]
-			if messages[k] == nil || e.Seq != 0 && e.Seq <= m.after || m.excepted(e) {
-				continue
-			}
-			offered = true
-			if m.queue(messages[k], e.Seq) {
-				out++
+			if messages[k] != nil && (e.Seq == 0 || e.Seq > m.after) && !m.excepted(e) {
+				outgoing = append(outgoing, session.Outgoing{Message: messages[k], Seq: e.Seq})
 			}
 		}
-		if offered { // also when nothing was taken: a flush closes a conn that overflowed
-			flushes.Add(m.socket.Conn())
+		if len(outgoing) > 0 {
+			out += m.socket.AppendRun(m.index, outgoing)
+			flushes.Add(m.socket.Conn()) // also when nothing was taken: a flush closes a conn that overflowed
 		}
 	}
 	h.stats.EventsOut.Add(float64(out))

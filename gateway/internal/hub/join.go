@@ -95,7 +95,7 @@ func (h *Hub) pass(m *member, buffered []sequence.Event, fx *Effects) {
 		e := &buffered[i]
 		if e.Name != "" && !m.excepted(e) {
 			if msg := h.encode(m.socket.Namespace, e); msg != nil {
-				m.queue(msg, e.Seq)
+				m.socket.AppendRun(m.index, []session.Outgoing{{Message: msg, Seq: e.Seq}})
 			}
 		}
 		if e.EvictUser != "" && e.EvictUser == m.socket.UserID {

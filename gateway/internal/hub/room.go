@@ -5,7 +5,6 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/sequence"
 	"github.com/starling-chat/starling/gateway/internal/session"
-	"github.com/starling-chat/starling/gateway/internal/transport"
 )
 
 // room is the local part of a room. Its shard guards it.
@@ -125,14 +124,6 @@ type member struct {
 	joining *joining
 	// evicted is non-nil from the event that took the socket out until LeaveEvicted, which closes it.
 	evicted chan struct{}
-}
-
-// queue queues an event: with the socket's offset, if it is durable.
-func (m *member) queue(msg *transport.Message, seq uint64) bool {
-	if seq == 0 {
-		return m.socket.Append(msg)
-	}
-	return m.socket.AppendDurable(msg, m.index, seq)
 }
 
 // evict silences the member until the caller of the hub has it leave.

@@ -40,8 +40,15 @@ func (t *tunnel) setArriving() {
 // Queue implements transport.Conn.
 func (t *tunnel) Queue(m *transport.Message) bool { return t.queue(m, nil) }
 
-// QueueSuffixed implements transport.Conn.
-func (t *tunnel) QueueSuffixed(m *transport.Message, suffix []byte) bool { return t.queue(m, suffix) }
+// QueueRun implements transport.Conn.
+func (t *tunnel) QueueRun(run []transport.Suffixed) (taken int) {
+	for _, s := range run {
+		if t.queue(s.Message, s.Suffix) {
+			taken++
+		}
+	}
+	return taken
+}
 
 // queue takes frames as the send queue of any conn does. The window takes the place of the kernel's buffer: what a full one keeps back is
 // what shows that the client is slow.

@@ -103,41 +103,56 @@ func (o *Offsets) Leave(index uint32) {
 	o.rooms = slices.DeleteFunc(o.rooms, func(r roomOffset) bool { return r.index == index })
 }
 
-// suffixes are buffers for suffixes: one is made for every delivery.
-var suffixes = sync.Pool{New: func() any { return new([]byte) }} //nolint:gochecknoglobals // a pool serves all sockets
+// suffixing is what queueRun works with.
+type suffixing struct {
+	raw   []byte // an offset before base64
+	bytes []byte // the suffixes
+	run   []transport.Suffixed
+}
 
-// queueSuffixedLocked queues m with the offset in place of its closing bracket: ,"<offset>"]
-func (o *Offsets) queueSuffixedLocked(conn transport.Conn, m *transport.Message) bool {
-	buf := suffixes.Get().(*[]byte)
-	defer suffixes.Put(buf)
-	raw := (*buf)[:0]
+// suffixings serve all sockets: a run of events goes to each member of a room in turn.
+var suffixings = sync.Pool{New: func() any { return new(suffixing) }} //nolint:gochecknoglobals // see above
+
+// keepSuffixing is how many suffixes' room goes back into the pool.
+const keepSuffixing = 512
+
+// queueRun queues events, each durable one and each that asks for it with the offset in place of its closing bracket: ,"<offset>"]
+func (o *Offsets) queueRun(conn transport.Conn, index uint32, events []Outgoing) (taken int) {
+	s := suffixings.Get().(*suffixing)
+	o.mu.Lock()
+	for _, e := range events {
+		if e.Seq != 0 {
+			o.setLocked(index, e.Seq)
+		}
+		var suffix []byte
+		if e.Seq != 0 || e.Message.WithOffset() {
+			start := len(s.bytes)
+			o.appendSuffixLocked(s)
+			suffix = s.bytes[start:]
+		}
+		s.run = append(s.run, transport.Suffixed{Message: e.Message, Suffix: suffix})
+	}
+	taken = conn.QueueRun(s.run)
+	o.mu.Unlock()
+	clear(s.run)
+	if cap(s.run) <= keepSuffixing {
+		s.bytes, s.run = s.bytes[:0], s.run[:0]
+		suffixings.Put(s)
+	}
+	return taken
+}
+
+func (o *Offsets) appendSuffixLocked(s *suffixing) {
+	raw := s.raw[:0]
 	if o.epoch != 0 {
 		raw = binary.AppendUvarint(append(raw, 0), o.generation<<(epochBits+1)|uint64(o.epoch))
 	}
 	for _, r := range o.rooms {
 		raw = binary.AppendUvarint(binary.AppendUvarint(raw, uint64(r.index)), r.seq)
 	}
-	n := len(raw)
-	b := append(raw, `,"`+offsetPrefix...)
-	b = base64.RawURLEncoding.AppendEncode(b, b[:n])
-	b = append(b, `"]`...)
-	*buf = b
-	return conn.QueueSuffixed(m, b[n:])
-}
-
-// queueDurable advances a room and queues its event with the offset.
-func (o *Offsets) queueDurable(conn transport.Conn, m *transport.Message, index uint32, seq uint64) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.setLocked(index, seq)
-	return o.queueSuffixedLocked(conn, m)
-}
-
-// queueMarked queues an event with the present offset.
-func (o *Offsets) queueMarked(conn transport.Conn, m *transport.Message) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.queueSuffixedLocked(conn, m)
+	s.raw = raw
+	s.bytes = base64.RawURLEncoding.AppendEncode(append(s.bytes, `,"`+offsetPrefix...), raw)
+	s.bytes = append(s.bytes, `"]`...)
 }
 
 // ParseOffset reads an offset that a client brought back: room number → sequence, and 0 → epoch. ok is false for what is not

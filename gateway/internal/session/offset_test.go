@@ -64,7 +64,7 @@ func TestOffsetsAreAnExactAccount(t *testing.T) {
 		number := uint32(0)
 		for range 200 {
 			room := func() uint32 { return rooms[rnd.IntN(len(rooms))] }
-			seq := rnd.Uint64() >> rnd.IntN(64)
+			seq := max(rnd.Uint64()>>rnd.IntN(64), 1)
 			switch act := rnd.IntN(10); {
 			case act < 2 || len(rooms) == 0:
 				number++

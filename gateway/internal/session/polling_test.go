@@ -158,8 +158,13 @@ func (p poller) webSocket() *upgrading {
 
 func (u *upgrading) Queue(m *transport.Message) bool { return u.add(string(m.Text())) }
 
-func (u *upgrading) QueueSuffixed(m *transport.Message, suffix []byte) bool {
-	return u.add(string(m.Text()[:len(m.Text())-1]) + string(suffix))
+func (u *upgrading) QueueRun(run []transport.Suffixed) (taken int) {
+	for _, s := range run {
+		if u.add(string(s.Message.Text()[:len(s.Message.Text())-1]) + string(s.Suffix)) {
+			taken++
+		}
+	}
+	return taken
 }
 
 func (u *upgrading) add(packet string) bool {

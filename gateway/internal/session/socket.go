@@ -38,9 +38,9 @@ func (s *Socket) Queue(m *transport.Message) bool {
 
 // QueueDurable is Queue for a durable event of a room: index is the room's number in the socket's offsets.
 func (s *Socket) QueueDurable(m *transport.Message, index uint32, seq uint64) bool {
-	taken := s.AppendDurable(m, index, seq)
+	taken := s.AppendRun(index, []Outgoing{{m, seq}})
 	s.flushIfDue()
-	return taken
+	return taken > 0
 }
 
 func (s *Socket) flushIfDue() {
@@ -52,17 +52,28 @@ func (s *Socket) flushIfDue() {
 // Append is Queue for callers that hold a lock: it never writes. They flush once they have given the lock back.
 func (s *Socket) Append(m *transport.Message) bool {
 	if m.WithOffset() && s.Offsets != nil {
-		return s.Offsets.queueMarked(s.session.conn, m)
+		return s.AppendRun(0, []Outgoing{{Message: m}}) > 0
 	}
 	return s.session.conn.Queue(m)
 }
 
-// AppendDurable is QueueDurable for callers that hold a lock.
-func (s *Socket) AppendDurable(m *transport.Message, index uint32, seq uint64) bool {
-	if s.Offsets == nil {
-		return s.session.conn.Queue(m)
+// Outgoing is an event on its way to a socket.
+type Outgoing struct {
+	Message *transport.Message
+	Seq     uint64 // in the room's sequence; 0 = the event is ephemeral
+}
+
+// AppendRun is Append for events of one room in turn: index is the room's number in the socket's offsets, taken how many were taken.
+func (s *Socket) AppendRun(index uint32, events []Outgoing) (taken int) {
+	if s.Offsets != nil {
+		return s.Offsets.queueRun(s.session.conn, index, events)
 	}
-	return s.Offsets.queueDurable(s.session.conn, m, index, seq)
+	for _, e := range events {
+		if s.session.conn.Queue(e.Message) {
+			taken++
+		}
+	}
+	return taken
 }
 
 // Flush writes what is queued.

@@ -13,9 +13,8 @@ type Conn interface {
 	// or the queue would grow over its bound. In that last case nothing more is taken, and Flush closes the conn with
 	// ReasonSlow: the client comes back and recovers. The type sendQueue has the rules.
 	Queue(m *Message) bool
-	// QueueSuffixed is Queue for a message whose last byte of text is replaced by the suffix: a socket's own offset at
-	// the end of a shared event.
-	QueueSuffixed(m *Message, suffix []byte) bool
+	// QueueRun is Queue for several messages in turn; taken is how many of them were. The suffixes are only valid during the call.
+	QueueRun(run []Suffixed) (taken int)
 	// FlushDue tells that Flush is to be called before more is queued: much is queued already, or the queue has overflowed.
 	FlushDue() bool
 	// Flush writes what is queued: at once if the kernel takes it, otherwise as soon as it does.
@@ -29,6 +28,13 @@ type Conn interface {
 	QueuedBytes() int
 	// Admitted tells that the peer has shown who it is: from now on its messages may have MaxMessage bytes.
 	Admitted()
+}
+
+// Suffixed is a message whose last byte of text is replaced by the suffix: a socket's own offset at the end of a shared event.
+// Without a suffix the message goes as it is.
+type Suffixed struct {
+	Message *Message
+	Suffix  []byte
 }
 
 // Receiver is the session behind a Conn. Calls come from one goroutine at a time, in order.

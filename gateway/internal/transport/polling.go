@@ -174,16 +174,24 @@ func (p *Polling) wakeLocked() {
 // Queue implements Conn.
 func (p *Polling) Queue(m *Message) bool { return p.queueText(m, m.text) }
 
-// QueueSuffixed implements Conn.
-func (p *Polling) QueueSuffixed(m *Message, suffix []byte) bool {
+// QueueRun implements Conn.
+func (p *Polling) QueueRun(run []Suffixed) (taken int) {
 	p.mu.Lock()
 	next := p.next
 	p.mu.Unlock()
 	if next != nil {
-		return next.QueueSuffixed(m, suffix)
+		return next.QueueRun(run)
 	}
-	text := append(make([]byte, 0, len(m.text)+len(suffix)), m.text[:len(m.text)-1]...)
-	return p.queueText(m, append(text, suffix...))
+	for _, s := range run {
+		text := s.Message.text
+		if s.Suffix != nil {
+			text = append(append(make([]byte, 0, len(text)+len(s.Suffix)), text[:len(text)-1]...), s.Suffix...)
+		}
+		if p.queueText(s.Message, text) {
+			taken++
+		}
+	}
+	return taken
 }
 
 func (p *Polling) queueText(m *Message, text []byte) bool {

@@ -78,7 +78,7 @@ func TestPollGivesWhatIsQueued(t *testing.T) {
 	p, _ := newPolling(t, plenty)
 	p.Queue(TextMessage("4a"))
 	p.Queue(withAttachments("451-[]", []byte{1, 2}, []byte("x")))
-	p.QueueSuffixed(TextMessage(`42["e"]`), []byte(`,"o"]`))
+	p.QueueRun([]Suffixed{{TextMessage(`42["e"]`), []byte(`,"o"]`)}})
 	if got := p.QueuedBytes(); got < len("4a451-[]")+3 {
 		t.Errorf("QueuedBytes() = %d with packets queued", got)
 	}
@@ -102,7 +102,7 @@ func TestSuffixDoesNotTouchTheSharedMessage(t *testing.T) {
 	m := TextMessage(`42["e"]`)
 	for i := range 3 {
 		p, _ := newPolling(t, plenty)
-		p.QueueSuffixed(m, fmt.Appendf(nil, `,"%d"]`, i))
+		p.QueueRun([]Suffixed{{m, fmt.Appendf(nil, `,"%d"]`, i)}})
 		wantPoll(t, p, fmt.Sprintf(`42["e","%d"]`, i), nil)
 	}
 	if string(m.text) != `42["e"]` {

@@ -23,8 +23,13 @@ type queued struct {
 
 func (q *queued) Queue(m *Message) bool { return q.add(m.frames) }
 
-func (q *queued) QueueSuffixed(m *Message, suffix []byte) bool {
-	return q.add(m.AppendSuffixed(nil, suffix))
+func (q *queued) QueueRun(run []Suffixed) (taken int) {
+	for _, s := range run {
+		if q.add(s.Message.AppendSuffixed(nil, s.Suffix)) {
+			taken++
+		}
+	}
+	return taken
 }
 
 func (q *queued) add(b []byte) bool {
@@ -104,7 +109,7 @@ func TestUpgradeMovesEverything(t *testing.T) {
 	}
 	wantPoll(t, p, "", ErrUpgraded)
 	p.Queue(TextMessage("4b"))
-	p.QueueSuffixed(TextMessage(`42["e"]`), []byte(`,"o"]`))
+	p.QueueRun([]Suffixed{{TextMessage(`42["e"]`), []byte(`,"o"]`)}})
 	if p.QueuedBytes() == 0 {
 		t.Error("QueuedBytes() = 0 with packets queued after the upgrade")
 	}
@@ -191,7 +196,7 @@ func TestPollingConcurrently(t *testing.T) {
 					if i%2 == 0 {
 						ok = p.Queue(m)
 					} else {
-						ok = p.QueueSuffixed(m, []byte("]"))
+						ok = p.QueueRun([]Suffixed{{m, []byte("]")}}) == 1
 					}
 					if !ok {
 						t.Errorf("Queue(%s) = false, want true", m.text)

@@ -8,6 +8,12 @@ const flushLong = 32 << 10
 func (c *WebSocket) Queue(m *Message) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	taken := c.queueLocked(m)
+	c.dueLocked()
+	return taken
+}
+
+func (c *WebSocket) queueLocked(m *Message) bool {
 	if !c.admitLocked(len(m.frames), m) {
 		return false
 	}
@@ -15,7 +21,30 @@ func (c *WebSocket) Queue(m *Message) bool {
 	if m.more != (c.unended != nil) {
 		c.frameEndsLocked(!m.more)
 	}
+	return true
+}
+
+// QueueRun implements Conn. To every member of a large room many events go at once: the lock is taken once for all of them.
+func (c *WebSocket) QueueRun(run []Suffixed) (taken int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := range run {
+		if c.queueSuffixedLocked(run[i].Message, run[i].Suffix) {
+			taken++
+		}
+	}
 	c.dueLocked()
+	return taken
+}
+
+func (c *WebSocket) queueSuffixedLocked(m *Message, suffix []byte) bool {
+	if suffix == nil {
+		return c.queueLocked(m)
+	}
+	if !c.admitLocked(m.suffixedLen(len(suffix)), m) {
+		return false
+	}
+	c.out.appendSuffixed(m, suffix)
 	return true
 }
 
@@ -49,18 +78,6 @@ func (c *WebSocket) answerPing(pong []byte) {
 	}
 }
 
-// QueueSuffixed implements Conn.
-func (c *WebSocket) QueueSuffixed(m *Message, suffix []byte) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.admitLocked(m.suffixedLen(len(suffix)), m) {
-		return false
-	}
-	c.out.appendSuffixed(m, suffix)
-	c.dueLocked()
-	return true
-}
-
 // admitLocked tells whether a message is taken. After one that finds the peer slow nothing more is, and Flush closes the conn.
 func (c *WebSocket) admitLocked(size int, m *Message) bool {
 	if c.closing || c.slow {
@@ -77,7 +94,7 @@ func (c *WebSocket) admitLocked(size int, m *Message) bool {
 
 // dueLocked notes that a flush is due. While what is queued does not go out anyway none is.
 func (c *WebSocket) dueLocked() {
-	if c.out.waiting >= flushLong && !c.out.stuck {
+	if !c.out.empty() && c.out.waiting >= flushLong && !c.out.stuck {
 		c.marks.set(markDue)
 	}
 }

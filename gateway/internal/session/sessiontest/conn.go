@@ -43,9 +43,18 @@ var _ transport.Conn = (*Conn)(nil)
 // Queue implements transport.Conn. Attachments become packets of their own, "b" and the bytes.
 func (c *Conn) Queue(m *transport.Message) bool { return c.queue(string(m.Text()), m.Attachments()) }
 
-// QueueSuffixed implements transport.Conn.
-func (c *Conn) QueueSuffixed(m *transport.Message, suffix []byte) bool {
-	return c.queue(string(m.Text()[:len(m.Text())-1])+string(suffix), m.Attachments())
+// QueueRun implements transport.Conn.
+func (c *Conn) QueueRun(run []transport.Suffixed) (taken int) {
+	for _, s := range run {
+		text := string(s.Message.Text())
+		if s.Suffix != nil {
+			text = text[:len(text)-1] + string(s.Suffix)
+		}
+		if c.queue(text, s.Message.Attachments()) {
+			taken++
+		}
+	}
+	return taken
 }
 
 func (c *Conn) queue(text string, attachments [][]byte) bool {
