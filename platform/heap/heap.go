@@ -3,7 +3,6 @@ package heap
 
 import (
 	"math"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
@@ -20,9 +19,13 @@ const (
 )
 
 // HoldFloor has the process collect garbage not before its heap has reached floor bytes, from the next collection on. It does nothing
-// where floor is 0, or where GOGC is set: then the operator has decided. It can be called once a process.
+// where floor is 0, or where GOGC is another one than Go's default: then the operator has decided. It can be called once a process.
 func HoldFloor(floor uint64) {
-	if floor == 0 || os.Getenv("GOGC") != "" {
+	if floor == 0 {
+		return
+	}
+	if set := debug.SetGCPercent(goDefault); set != goDefault {
+		debug.SetGCPercent(set)
 		return
 	}
 	afterEachCollection(func() { debug.SetGCPercent(percent(floor, read())) })

@@ -37,7 +37,7 @@ func TestHoldFloor(t *testing.T) {
 		t.Log("collections", collections(t, floor))
 		return
 	}
-	plain, held, decided := inProcess(t, "0", ""), inProcess(t, "64", ""), inProcess(t, "64", "100")
+	plain, held, decided := inProcess(t, "0", ""), inProcess(t, "64", ""), inProcess(t, "64", "90")
 	t.Logf("collections: %d without a floor, %d with, %d with GOGC", plain, held, decided)
 	if held*3 > plain {
 		t.Errorf("%d collections with a floor, %d without", held, plain)

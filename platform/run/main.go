@@ -32,7 +32,7 @@ type Common struct {
 	LogLevel        string        `name:"log-level" env:"LOG_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least severe level that is logged: debug, info, warn or error."`
 	LogFormat       string        `name:"log-format" env:"LOG_FORMAT" default:"json" enum:"json,text" help:"Format of the log: json or text."`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" env:"SHUTDOWN_TIMEOUT" default:"20s" help:"Longest time for an orderly stop, a duration; longer than any drain window."`
-	HeapFloor       uint64        `name:"heap-floor-bytes" env:"HEAP_FLOOR_BYTES" default:"67108864" help:"Garbage is not collected before the heap has this size, in bytes; 0 leaves it to Go, as GOGC does."`
+	HeapFloor       uint64        `name:"heap-floor-bytes" env:"HEAP_FLOOR_BYTES" default:"67108864" help:"Garbage is not collected before the heap has this size, in bytes; 0 leaves it to Go, as any GOGC but 100 does."`
 	Check           bool          `name:"check" help:"Tell what is wrong with the settings, a line each, and exit without starting anything: with 0 when nothing is, 2 otherwise."`
 	Healthcheck     bool          `name:"healthcheck" help:"Ask the running process at its admin address whether it is ready; exit with 0 if it is, 1 if not."`
 }
