@@ -38,7 +38,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if cfg.Database.MigrateOnly {
 		return pg.Migrate(ctx, database, Migrations(), log)
 	}
-	stopTracing, err := obs.Tracing(ctx, name, cfg.Obs.OTLPEndpoint, log)
+	stopTracing, err := obs.Tracing(ctx, name, &cfg.Obs, log)
 	if err != nil {
 		return err
 	}

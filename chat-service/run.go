@@ -39,7 +39,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if cfg.Database.MigrateOnly {
 		return pg.Migrate(ctx, cfg.database(), Migrations(), log)
 	}
-	stopTracing, err := obs.Tracing(ctx, serviceName, cfg.Obs.OTLPEndpoint, log)
+	stopTracing, err := obs.Tracing(ctx, serviceName, &cfg.Obs, log)
 	if err != nil {
 		return err
 	}

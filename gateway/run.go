@@ -30,7 +30,7 @@ import (
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	cfg.Listen.ID = cmp.Or(cfg.Listen.ID, session.NewID())
 	log = log.With(slog.String("gateway", cfg.Listen.ID))
-	stopTracing, err := obs.Tracing(ctx, "gateway", cfg.Obs.OTLPEndpoint, log)
+	stopTracing, err := obs.Tracing(ctx, "gateway", &cfg.Obs, log)
 	if err != nil {
 		return fmt.Errorf("start tracing: %w", err)
 	}

@@ -39,7 +39,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if cfg.Database.MigrateOnly {
 		return pg.Migrate(ctx, cfg.database(), migrations, log)
 	}
-	stopTracing, err := obs.Tracing(ctx, Name, cfg.Obs.OTLPEndpoint, log)
+	stopTracing, err := obs.Tracing(ctx, Name, &cfg.Obs, log)
 	if err != nil {
 		return err
 	}

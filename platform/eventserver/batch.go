@@ -21,6 +21,7 @@ const maxBatch = 32
 type batch struct {
 	// Fixed at birth.
 	reply    string
+	trace    string // traceparent of the gateway's request; "" = it is not traced
 	size     int64
 	deadline time.Time
 	// answers has an element for each event; each is written by who answers that event, and read by who answers last.
@@ -61,6 +62,11 @@ func (s *Server) answer(ctx context.Context, r *Request, reply *Reply, err error
 		out = reply.toProto()
 	}
 	s.metrics.count(r.route.Event, result)
+	if result != resultOK {
+		r.span.End(result)
+	} else {
+		r.span.End("")
+	}
 	r.in.answers[r.index] = out
 	if r.in.left.Add(-1) > 0 {
 		return

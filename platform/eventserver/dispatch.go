@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
@@ -45,7 +46,7 @@ func (s *Server) dispatch(ctx context.Context, msg *nats.Msg) {
 		s.sweep(ctx)
 		return
 	}
-	in := &batch{reply: msg.Reply, size: int64(len(msg.Data)), deadline: now.Add(s.limits.Timeout)}
+	in := &batch{reply: msg.Reply, size: int64(len(msg.Data)), deadline: now.Add(s.limits.Timeout), trace: msg.Header.Get(obs.TraceHeader)}
 	event := &eventv1.ClientEvent{}
 	s.open.Add(1)
 	err := error(nil)
@@ -55,8 +56,17 @@ func (s *Server) dispatch(ctx context.Context, msg *nats.Msg) {
 		err = fault.New(fault.Invalid, "the event is not readable")
 	}
 	for _, r := range in.split(route, event, err == nil) {
-		s.admit(ctx, r, err)
+		s.admit(r.traced(ctx), r, err)
 	}
+}
+
+// traced begins the span of a request that the gateway traces.
+func (r *Request) traced(ctx context.Context) context.Context {
+	if r.in.trace != "" {
+		ctx, r.span = obs.StartSpan(ctx, obs.Answering, r.Event, r.in.trace)
+		r.Trace = r.span.Parent()
+	}
+	return ctx
 }
 
 // sweepTimeout bounds the wait for NATS after a stall.
@@ -119,7 +129,7 @@ func (s *Server) write(ctx context.Context, r *Request) {
 
 // serve answers an event on a worker.
 func (s *Server) serve(ctx context.Context, r *Request) {
-	ctx, cancel := context.WithDeadline(ctx, r.Deadline)
+	ctx, cancel := context.WithDeadline(r.span.In(ctx), r.Deadline)
 	defer cancel()
 	reply, err := s.handle(ctx, r)
 	s.answer(ctx, r, reply, err)

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -34,11 +35,14 @@ type Request struct {
 	// Attempt is how often the gateway has asked before without an answer. When it is > 0, another replica may be at it, or may
 	// have done it.
 	Attempt uint32
+	// Trace is the traceparent of the request's span, for what is done for it elsewhere; "" = the request is not traced.
+	Trace string
 
 	// Fixed at birth; for the Server.
 	route *Route
 	in    *batch
 	index int // in the batch
+	span  *obs.Span
 
 	answered atomic.Bool
 }

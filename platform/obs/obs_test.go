@@ -81,7 +81,7 @@ func TestAdmin(t *testing.T) {
 }
 
 func TestTracingWithoutEndpoint(t *testing.T) {
-	stop, err := Tracing(t.Context(), "test", "", slog.New(slog.DiscardHandler))
+	stop, err := Tracing(t.Context(), "test", &Settings{}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestCollectorAway(t *testing.T) {
 	defer func() { _ = silent.Close() }()
 	for _, endpoint := range []settings.URL{settings.URL(silent.Addr().String()), "127.0.0.1:1", "http://127.0.0.1:1", "https://user:hunter2@127.0.0.1:1"} {
 		var out bytes.Buffer
-		stop, err := Tracing(t.Context(), "test", endpoint, slog.New(slog.NewTextHandler(&out, nil)))
+		stop, err := Tracing(t.Context(), "test", &Settings{OTLPEndpoint: endpoint, TraceShare: 1}, slog.New(slog.NewTextHandler(&out, nil)))
 		if err != nil {
 			t.Fatalf("Tracing(%s) = %v, want nil", endpoint, err)
 		}

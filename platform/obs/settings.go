@@ -20,6 +20,7 @@ type Settings struct {
 	Admin        string       `name:"admin-listen" env:"ADMIN_LISTEN" default:"${admin_listen}" help:"Address for health and metrics, host:port; empty turns it off."`
 	Profiles     bool         `name:"pprof" env:"PPROF" help:"Serve profiles (/debug/pprof/) at that address, too: they show memory, and cost time."`
 	OTLPEndpoint settings.URL `name:"otlp-endpoint" env:"OTLP_ENDPOINT" help:"Where to send traces by OTLP over gRPC, host:port (plain text) or URL; empty turns tracing off."`
+	TraceShare   float64      `name:"trace-share" env:"TRACE_SHARE" default:"0.01" help:"Share of client events and calls that are traced, a number from 0 to 1; what a caller traces is traced in any case."`
 
 	// Listener serves instead of Admin where set.
 	Listener net.Listener `kong:"-"`
@@ -32,6 +33,9 @@ func (s *Settings) Validate() error {
 		if _, _, err := net.SplitHostPort(s.Admin); err != nil {
 			faults.In("ADMIN_LISTEN", errors.New("it is not host:port"))
 		}
+	}
+	if !(s.TraceShare >= 0 && s.TraceShare <= 1) { // NaN neither
+		faults.In("TRACE_SHARE", errors.New("it is not from 0 to 1"))
 	}
 	return errors.Join(faults.Err(), checkEndpoint(s.OTLPEndpoint))
 }

@@ -13,23 +13,22 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/sdk/resource"
 	"go.opentelemetry.io/otel/sdk/trace"
-
-	"github.com/starling-chat/starling/platform/settings"
 )
 
 // flushTimeout bounds the last traces of a process: several of them may stop one after the other, as in deploy/local, and an orderly
 // stop does not depend on a collector.
 const flushTimeout = 500 * time.Millisecond
 
-// Tracing sends traces by OTLP over gRPC to endpoint, "host:4317" (plain text)
+// Tracing sends traces by OTLP over gRPC to the settings' endpoint, "host:4317" (plain text)
 // or a URL with http or https; stop sends the last ones, for a moment. A collector
 // that is away costs traces and lines in log, nothing else. With an empty endpoint
 // tracing stays off and costs nothing.
 //
 // The tracer provider is OpenTelemetry's global one, the only one that the
-// instrumentation of gRPC, pgx and NATS headers finds. OTEL_TRACES_SAMPLER and
-// the other variables of its SDK apply.
-func Tracing(ctx context.Context, service string, endpoint settings.URL, log *slog.Logger) (stop func(), err error) {
+// instrumentation of gRPC, pgx and NATS headers finds. The variables of its SDK
+// apply, save those about samplers.
+func Tracing(ctx context.Context, service string, cfg *Settings, log *slog.Logger) (stop func(), err error) {
+	endpoint := cfg.OTLPEndpoint
 	if endpoint == "" {
 		return func() {}, nil
 	}
@@ -51,9 +50,11 @@ func Tracing(ctx context.Context, service string, endpoint settings.URL, log *sl
 	life := context.WithoutCancel(ctx)
 	unsent := &Repeats{Log: log, Message: "traces are not sent"}
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { unsent.Failed(life, err) }))
-	provider := trace.NewTracerProvider(trace.WithBatcher(exporter), trace.WithResource(self))
+	sampler := trace.ParentBased(trace.TraceIDRatioBased(cfg.TraceShare))
+	provider := trace.NewTracerProvider(trace.WithBatcher(exporter), trace.WithResource(self), trace.WithSampler(sampler))
 	otel.SetTracerProvider(provider)
 	otel.SetTextMapPropagator(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
+	tracing.Store(true)
 	return func() {
 		bounded, cancel := context.WithTimeout(life, flushTimeout)
 		defer cancel()

@@ -29,7 +29,7 @@ func Run(ctx context.Context, cfg Config, migrations fs.FS, log *slog.Logger) er
 	if cfg.Database.MigrateOnly {
 		return pg.Migrate(ctx, database, migrations, log)
 	}
-	stopTracing, err := obs.Tracing(ctx, "fifth-service", cfg.Obs.OTLPEndpoint, log)
+	stopTracing, err := obs.Tracing(ctx, "fifth-service", &cfg.Obs, log)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ type RoomEvent struct {
 	ExceptUser   UserID    // whose sockets do not get it
 	EvictUser    UserID    // whose sockets leave the room after it
 	CausedAt     time.Time // zero = not known
+	Trace        string    // of an ephemeral event: traceparent of the span that caused it; "" = it is not traced
 }
 
 // Fact is what happened; the types below are the whole set.
@@ -149,6 +150,7 @@ type OutboxID = uuid.UUID
 
 // Outgoing is one outbox row: the events of one transaction in commit order.
 type Outgoing struct {
+	Trace  string // traceparent of the commit's span; "" = it is not traced
 	ID     OutboxID
 	Events []EncodedEvent
 }

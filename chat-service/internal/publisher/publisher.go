@@ -213,10 +213,11 @@ func (p *Publisher) publishRow(out chat.Outgoing, complete func(ok bool)) {
 		p.queue = append(p.queue, f)
 		p.mu.Unlock()
 		to := subject.RoomLog(string(chunk.Room))
-		err := p.nc.PublishMsg(&nats.Msg{
-			Subject: to, Reply: p.inbox + f.token, Data: chunk.Bytes,
-			Header: nats.Header{jetstream.MsgIDHeader: {messageID(to, chunk)}},
-		})
+		header := nats.Header{jetstream.MsgIDHeader: {messageID(to, chunk)}}
+		if out.Trace != "" {
+			header[obs.TraceHeader] = []string{out.Trace}
+		}
+		err := p.nc.PublishMsg(&nats.Msg{Subject: to, Reply: p.inbox + f.token, Data: chunk.Bytes, Header: header})
 		if err != nil {
 			p.answered(f.token, err, true)
 		}
@@ -374,7 +375,11 @@ func (p *Publisher) Ephemeral(event chat.RoomEvent) error {
 	if err != nil {
 		return err
 	}
-	return p.nc.Publish(subject.Room(string(event.Room)), wire.Batch([]chat.EncodedEvent{e}))
+	msg := &nats.Msg{Subject: subject.Room(string(event.Room)), Data: wire.Batch([]chat.EncodedEvent{e})}
+	if event.Trace != "" {
+		msg.Header = nats.Header{obs.TraceHeader: {event.Trace}}
+	}
+	return p.nc.PublishMsg(msg)
 }
 
 // Broadcast implements usecases.Publisher.

@@ -21,6 +21,9 @@ type Command interface {
 // RoomOf tells which room's sequence a command advances.
 func RoomOf(c Command) chat.RoomID { return c.origin().Room }
 
+// TraceOf is the traceparent of what asks for a command; "" when it is not traced.
+func TraceOf(c Command) string { return c.origin().Trace }
+
 // Origin is where a command comes from.
 type Origin struct {
 	Room     chat.RoomID
@@ -30,6 +33,7 @@ type Origin struct {
 	Granted  access.Rights // what the user's token opens of the room, or that no user asks: then User is System
 	Key      string        // by which another backend asks, as itself or as the user, for the audit
 	CausedAt time.Time     // when the gateway read the client event; zero = not known
+	Trace    string        // traceparent of the span in which the user asks; "" = it is not traced
 }
 
 func (o Origin) origin() Origin { return o }

@@ -19,6 +19,8 @@ type Caller struct {
 	Grants    access.Grants // of the user's token
 	Key       string        // by which another backend asks, as itself or as the user; "" = it is the user
 
+	Trace string // traceparent of the span in which the caller asks; "" = it is not traced
+
 	RequestKey string // by which the same request is known when it comes again; "" = it has none
 }
 
@@ -26,6 +28,7 @@ type Caller struct {
 func (c *Caller) in(room chat.RoomID) rules.Origin {
 	return rules.Origin{
 		Room: room, User: c.User, Name: c.Name, Socket: c.Socket, CausedAt: c.At, Granted: c.granted(room), Key: c.Key,
+		Trace: c.Trace,
 	}
 }
 

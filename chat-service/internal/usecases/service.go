@@ -187,7 +187,7 @@ func (s *Service) RoomMessage(ctx context.Context, c Caller, room chat.RoomID, e
 	if err := s.members.require(ctx, c, room, access.Speak); err != nil {
 		return err
 	}
-	return unavailable(s.publisher.Ephemeral(chat.RoomEvent{Room: room, Fact: chat.RoomMessage{Emit: emit}, CausedAt: c.At}))
+	return unavailable(s.publisher.Ephemeral(chat.RoomEvent{Room: room, Fact: chat.RoomMessage{Emit: emit}, CausedAt: c.At, Trace: c.Trace}))
 }
 
 // Broadcast tells every socket of the caller's namespace but its own, if the operator lets the caller.

@@ -11,6 +11,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/groupcommit"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/proto/fault"
 )
@@ -92,7 +93,7 @@ func (w *Writer) Run(ctx context.Context) error {
 // Submit hands over a command and returns at once. done is called exactly once, from a goroutine of the Writer, after the
 // commit; it must not block. A fault Unavailable says that the command was not taken.
 func (w *Writer) Submit(c rules.Command, done func(rules.Outcome)) error {
-	return w.submit(&write{command: c, done: done, deadline: w.deadline()})
+	return w.submit(&write{command: c, done: done, deadline: w.deadline(), trace: rules.TraceOf(c)})
 }
 
 func (w *Writer) submit(item *write) error {
@@ -113,7 +114,7 @@ func (w *Writer) submit(item *write) error {
 // being committed by then is dropped, because its caller may have had it done by another replica, and more since.
 func (w *Writer) Do(ctx context.Context, c rules.Command) (rules.Outcome, error) {
 	result := make(chan rules.Outcome, 1)
-	item := &write{command: c, done: func(o rules.Outcome) { result <- o }, deadline: w.deadline(), caller: ctx.Done()}
+	item := &write{command: c, done: func(o rules.Outcome) { result <- o }, deadline: w.deadline(), caller: ctx.Done(), trace: obs.ParentIn(ctx)}
 	if err := w.submit(item); err != nil {
 		return rules.Outcome{}, err
 	}
@@ -139,6 +140,7 @@ type write struct {
 	done     func(rules.Outcome)
 	deadline time.Time       // until when it may be begun
 	caller   <-chan struct{} // closed when nobody waits for it any more; nil: somebody always does
+	trace    string          // traceparent of who asked; "": not traced
 
 	// Owned by the commit loop, then by the answer loop.
 	outcome   rules.Outcome
@@ -264,6 +266,8 @@ func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transac
 	}
 	ctx, cancel := context.WithDeadline(ctx, deadline.Add(l.w.grace))
 	defer cancel()
+	ctx, span := traced(ctx, writes)
+	defer span.End("")
 	unknown := false
 	var err error
 	for try := 0; try < maxAttempts || unknown; try++ {
@@ -281,6 +285,7 @@ func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transac
 			if len(out.Events) == 0 {
 				return nil, nil
 			}
+			out.Trace = span.Parent()
 			return []chat.Outgoing{out}, nil
 		case errors.Is(err, ErrUnknown):
 			unknown = true
@@ -293,6 +298,25 @@ func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transac
 	}
 	failAll(writes, unknown, err)
 	return nil, nil
+}
+
+// traced begins the span of a commit where one of the writes is traced: below the first of these, and linked with the others.
+func traced(ctx context.Context, writes []*write) (context.Context, *obs.Span) {
+	if !obs.Traced() {
+		return ctx, nil
+	}
+	var parents []string
+	for _, item := range writes {
+		if item.trace != "" {
+			parents = append(parents, item.trace)
+		}
+	}
+	if len(parents) == 0 {
+		return ctx, nil
+	}
+	ctx, span := obs.StartSpan(ctx, obs.Inside, "commit", parents[0], parents[1:]...)
+	span.Note("starling.commands", len(writes))
+	return ctx, span
 }
 
 func (l *lane) commit(ctx context.Context, transaction Transaction, size int) ([]rules.Outcome, chat.Outgoing, error) {

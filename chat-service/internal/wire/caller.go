@@ -20,6 +20,7 @@ type Sender struct {
 	Rooms               []*eventv1.RoomGrant // that the sender's token opens
 	SocketID, Namespace string
 	At                  time.Time // when the gateway received it; zero = not said
+	Trace               string    // see usecases.Caller
 }
 
 // SenderIs is the user of an identity.
@@ -49,6 +50,7 @@ func (s Sender) Caller() (usecases.Caller, error) {
 	return usecases.Caller{
 		User: user, Name: chat.Name{Text: storable(s.Name), Version: s.NameVersion}, Admin: s.Role == roleAdmin,
 		Socket: s.SocketID, Namespace: s.Namespace, At: s.At, Grants: Grants(s.Rooms),
+		Trace: s.Trace,
 	}, nil
 }
 

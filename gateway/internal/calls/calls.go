@@ -16,6 +16,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/bus"
+	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/proto/fault"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
@@ -86,6 +87,7 @@ type call struct {
 	request  Request
 	deadline time.Time
 
+	span        *obs.Span // nil: it is not traced
 	payload     []byte    // kept while the request may be sent again
 	again       time.Time // when it is sent again; zero: not
 	attempts    uint32    // made
@@ -125,6 +127,10 @@ func (c *Calls) Start(r Request, left time.Duration) {
 	now := time.Now()
 	subj, payload := r.Subject(), r.Encode()
 	w := call{request: r, deadline: now.Add(left), attempts: 1}
+	if obs.Traced() {
+		_, w.span = obs.StartSpan(context.Background(), obs.Asking, "client event "+subj, "") //nolint:forbidigo // a client event begins its trace
+		w.span.Note("starling.events", r.Len())
+	}
 	if c.catalog.Repeats(subj) {
 		w.payload, w.again = payload, now.Add(left/maxAttempts)
 	}
@@ -133,15 +139,21 @@ func (c *Calls) Start(r Request, left time.Duration) {
 	sh.mu.Lock()
 	sh.open[id] = w
 	sh.mu.Unlock()
-	if err := c.publish(id, subj, payload); err != nil {
+	if err := c.publish(id, subj, payload, w.span); err != nil {
 		if _, ok := c.remove(id); ok {
+			w.span.End(string(fault.Unavailable))
 			r.Failed("none", fault.Retry(fault.Unavailable, "Service unavailable", RetryAfter), Now)
 		}
 	}
 }
 
-func (c *Calls) publish(id uint64, subj string, payload []byte) error {
-	return c.nc.PublishRequest(subj, c.inbox.Reply(id), payload)
+func (c *Calls) publish(id uint64, subj string, payload []byte, span *obs.Span) error {
+	if span == nil {
+		return c.nc.PublishRequest(subj, c.inbox.Reply(id), payload)
+	}
+	return c.nc.PublishMsg(&nats.Msg{
+		Subject: subj, Reply: c.inbox.Reply(id), Data: payload, Header: nats.Header{obs.TraceHeader: {span.Parent()}},
+	})
 }
 
 // remove gives up a call and gives it, unless it has ended.
@@ -201,11 +213,13 @@ func (c *Calls) reply(ctx context.Context, msg *nats.Msg, flushes *transport.Flu
 	switch {
 	case !ok: // answered late, after the timeout; or not the last word
 	case absent && found.answered == 1:
+		found.span.End(string(fault.Unavailable))
 		found.request.Failed("none", c.catalog.Missing(found.request.Subject()), flushes.Add)
 	default:
 		if !absent {
 			c.earnRepeat()
 		}
+		found.span.End(found.reply.GetFault().GetCode())
 		found.request.Answered(found.reply, flushes.Add)
 	}
 }
@@ -291,7 +305,7 @@ func (c *Calls) expire(now time.Time, flushes *transport.FlushSet) {
 		sh.mu.Unlock()
 		for i, w := range again {
 			c.stats.EventRepeats.Inc()
-			_ = c.publish(ids[i], w.request.Subject(), w.payload) // without NATS the next attempt may do, or the deadline comes
+			_ = c.publish(ids[i], w.request.Subject(), w.payload, w.span) // without NATS the next attempt may do, or the deadline comes
 		}
 		for _, w := range late {
 			c.timeOut(w, flushes)
@@ -308,6 +322,7 @@ func (c *Calls) due(w *call, now time.Time) bool {
 // timeOut answers a call whose time is over with what is known of each event.
 func (c *Calls) timeOut(w call, flushes *transport.FlushSet) {
 	unknown := fault.Retry(fault.Timeout, "No answer in time", RetryAfter)
+	w.span.End(string(fault.Timeout))
 	switch {
 	case w.reply == nil:
 		w.request.Failed("", unknown, flushes.Add)

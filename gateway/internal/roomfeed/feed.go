@@ -14,6 +14,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/run"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 	"github.com/starling-chat/starling/proto/limits"
@@ -159,6 +160,12 @@ func (f *Feed) pump(ctx context.Context, shard int) error {
 }
 
 func (f *Feed) applyMessage(msg *nats.Msg, flushes *transport.FlushSet) {
+	if obs.Traced() {
+		if parent := msg.Header.Get(obs.TraceHeader); parent != "" {
+			_, span := obs.StartSpan(context.Background(), obs.Receiving, "fan-out", parent) //nolint:forbidigo // it belongs to who sent it
+			defer span.End("")
+		}
+	}
 	events, position, err := f.deps.Source.Live(msg)
 	if err != nil {
 		f.deps.Log.Warn("room events cannot be decoded", slog.String("subject", msg.Subject), slog.Any("error", err))
