@@ -63,7 +63,7 @@ export API_KEY JWT_SECRET KEY_ENCRYPTION_SECRET POSTGRES_PASSWORD
 for name in AUTH CHAT PRESENCE; do export "${name}_DB_PASSWORD=$(random)" "${name}_DB_OWNER_PASSWORD=$(random)"; done
 for name in GATEWAY PRESENCE BACKEND; do export "${name}_SERVICE_TOKEN=$(random)"; done
 for name in AUTH CHAT PRESENCE GATEWAY; do export "NATS_${name}_PASSWORD=$(random)"; done
-export AUTH_AUTO_PROVISION=true REGISTRATION=true FRONTEND_URL=http://app.example.test,http://localhost:5173
+export AUTH_AUTO_PROVISION=true REGISTRATION=true GUESTS=true FRONTEND_URL=http://app.example.test,http://localhost:5173
 # The suite's clients come from one address, Docker's bridge.
 export LIMIT_EXEMPT_NETWORKS=10.0.0.0/8,172.16.0.0/12,192.168.0.0/16
 export STARLING_PORT=$port STARLING_BIND=127.0.0.1 STARLING_VERSION=compose-test

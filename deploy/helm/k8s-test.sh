@@ -191,6 +191,7 @@ auth:
   autoProvision: true
   settings:
     REGISTRATION: true
+    GUESTS: true
     LIMIT_EXEMPT_NETWORKS: "10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,127.0.0.0/8"
   resources: {requests: {cpu: 50m, memory: 64Mi}, limits: {memory: 768Mi}}
 chat:
