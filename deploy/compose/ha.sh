@@ -12,10 +12,11 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 export COMPOSE_FILE=${COMPOSE_FILE:-docker-compose.yml:deploy/compose/ha.yml}
 primary=deploy/compose/primary
+compose() { docker compose --project-directory "$PWD" "$@"; }
 
 # in_server SERVICE SQL: by TCP, since the image may ask for the password at its socket, too
 in_server() {
-	docker compose exec -T -e "SQL=$2" "$1" sh -c \
+	compose exec -T -e "SQL=$2" "$1" sh -c \
 		'PGPASSWORD=$POSTGRES_PASSWORD psql --no-psqlrc --quiet --tuples-only --no-align --host=127.0.0.1 --username=postgres --dbname=postgres --command="$SQL"'
 }
 
@@ -30,12 +31,12 @@ failover)
 	[ "$(in_server "$new" 'SELECT pg_is_in_recovery()')" = t ] || { echo "$new is no standby" >&2; exit 1; }
 	# It must not come back as a primary, whatever becomes of the rest.
 	echo "$new" >$primary
-	docker compose stop --timeout 2 "$old" || docker compose kill "$old"
+	compose stop --timeout 2 "$old" || compose kill "$old"
 	in_server "$new" "ALTER SYSTEM SET synchronous_standby_names = ''"
-	docker compose exec -T "$new" sh -c 'pg_ctl promote --wait --pgdata="$PGDATA"' >/dev/null
+	compose exec -T "$new" sh -c 'pg_ctl promote --wait --pgdata="$PGDATA"' >/dev/null
 	in_server "$new" "SELECT pg_reload_conf()" >/dev/null
 	echo "$new is the primary"
-	docker compose up --no-deps -d "$old"
+	compose up --no-deps -d "$old"
 	;;
 -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "$0" ;;
 *)

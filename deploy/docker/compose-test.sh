@@ -17,6 +17,7 @@
 #                    scale     gateways from 3 to 1, 5 and 3
 #                    volume    NATS loses its volume
 #                    down      down, and up again over the data
+#                    ha        two more NATS servers and a standby for PostgreSQL (deploy/compose/ha.yml); each server is killed
 #   --report=FILE  write the report there, as Markdown
 #   SUITE          names of test files in test/e2e, without .test.js; all of them by default
 #
@@ -28,7 +29,7 @@
 set -euo pipefail
 cd "$(dirname "$(readlink -f "$0")")/../.."
 
-all_steps=suite,requests,restarts,kills,scale,volume,down
+all_steps=suite,requests,restarts,kills,scale,volume,down,ha
 keep='' build=--build by_tag='' steps=$all_steps report='' suites=()
 for arg; do
 	case $arg in
@@ -62,7 +63,7 @@ API_KEY=$(random) JWT_SECRET=$(random) KEY_ENCRYPTION_SECRET=$(random) POSTGRES_
 export API_KEY JWT_SECRET KEY_ENCRYPTION_SECRET POSTGRES_PASSWORD
 for name in AUTH CHAT PRESENCE; do export "${name}_DB_PASSWORD=$(random)" "${name}_DB_OWNER_PASSWORD=$(random)"; done
 for name in GATEWAY PRESENCE BACKEND; do export "${name}_SERVICE_TOKEN=$(random)"; done
-for name in AUTH CHAT PRESENCE GATEWAY; do export "NATS_${name}_PASSWORD=$(random)"; done
+for name in AUTH CHAT PRESENCE GATEWAY ROUTE; do export "NATS_${name}_PASSWORD=$(random)"; done
 export AUTH_AUTO_PROVISION=true REGISTRATION=true GUESTS=true FRONTEND_URL=http://app.example.test,http://localhost:5173
 # The suite's clients come from one address, Docker's bridge.
 export LIMIT_EXEMPT_NETWORKS=10.0.0.0/8,172.16.0.0/12,192.168.0.0/16
@@ -75,7 +76,9 @@ if [ -n "$by_tag" ]; then
 fi
 volumes() { docker volume ls --quiet | sort; }
 volumes >"$results/volumes"
-compose() { bounded docker compose --project-name "$project" --project-directory "$PWD" --file "$file" --env-file /dev/null "$@"; }
+files=(--file "$file")
+compose() { bounded docker compose --project-name "$project" --project-directory "$PWD" "${files[@]}" --env-file /dev/null "$@"; }
+cp deploy/compose/primary "$results/primary" # which a failover changes
 
 about() {
 	local base
@@ -107,6 +110,7 @@ finish() {
 		left+=$(volumes | comm -13 "$results/volumes" -) # images may ask for some without a name
 		[ -z "$left" ] || { echo "left behind: $left" >&2; status=1; }
 	fi
+	cp "$results/primary" deploy/compose/primary
 	rm -rf "$results"
 	exit $status
 }
@@ -225,7 +229,7 @@ denied() {
 
 # ---- clients that chat while parts of it go away
 pass
-! [[ $steps =~ restarts|kills|scale|volume|down ]] || start_crowd "$url"
+! [[ $steps =~ restarts|kills|scale|volume|down|ha ]] || start_crowd "$url"
 for how in restarts kills; do
 	step $how 3600 "every container ($how)" || continue
 	for service in gateway chat-service presence-service auth-service lb nats postgres; do
@@ -266,6 +270,38 @@ if step down 1800 "down, and up again over the same data"; then
 	tell outage "down, and up again"
 	compose down --timeout 60 >/dev/null 2>&1
 	up 3
+fi
+if step ha 1800 "three NATS servers and a standby for PostgreSQL"; then
+	denied
+	tell outage "two NATS servers and a standby are added"
+	files+=(--file deploy/compose/ha.yml)
+	# Containers that exist get what changed for them.
+	compose up --detach --wait --wait-timeout 600 --scale gateway=3 >"$results/up.log" 2>&1 || { cat "$results/up.log" >&2; fail "docker compose up with ha.yml"; }
+	ha() { COMPOSE_PROJECT_NAME=$project COMPOSE_FILE=$file:deploy/compose/ha.yml bounded deploy/compose/ha.sh "$@"; }
+	synchronous() { # until commits are on both servers
+		until ha status 2>/dev/null | grep -q 'sync$'; do
+			[ "$SECONDS" -lt "$deadline" ] || fail "the standby does not join"
+			sleep 1
+		done
+	}
+	synchronous
+	for service in nats nats-2 nats-3; do
+		id=$(compose ps -q $service)
+		tell outage "$service of three is killed and away for 8 s"
+		bounded docker kill "$id" >/dev/null
+		sleep 8
+		bounded docker start "$id" >/dev/null
+		up 3
+	done
+	tell outage "PostgreSQL is killed, and the standby takes over"
+	bounded docker kill "$(compose ps -q "$(<deploy/compose/primary)")" >/dev/null
+	ha failover
+	synchronous
+	tell outage "PostgreSQL goes over to the standby"
+	ha failover
+	synchronous
+	up 3
+	ok "Each of three NATS servers was killed, and PostgreSQL failed over twice, to a standby that has every commit."
 fi
 pass
 end_crowd
