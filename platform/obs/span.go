@@ -2,6 +2,7 @@ package obs
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
@@ -37,9 +38,27 @@ const (
 // Span is work of this process in a trace. A nil Span is work that is not recorded; its methods do nothing.
 type Span struct{ span trace.Span }
 
-// StartSpan begins a span below parent, a traceparent, or a trace of its own where parent is empty. links are the traceparents of what
-// it is done for as well. The Span is nil when traces are off, or the trace is not one of those that are recorded.
-func StartSpan(ctx context.Context, kind SpanKind, name, parent string, links ...string) (context.Context, *Span) {
+// StartSpan begins a span below parent, a traceparent, or a trace of its own where parent is empty. The Span is nil when traces are off,
+// or the trace is not one of those that are recorded.
+func StartSpan(ctx context.Context, kind SpanKind, name, parent string) (context.Context, *Span) {
+	return start(ctx, kind, name, parent)
+}
+
+// StartShared begins a span of work that is done for several: below the first of them that is traced, and linked with the others. parents
+// are their traceparents, "" of those that are not traced. Without any the Span is nil.
+func StartShared(ctx context.Context, name string, parents []string) (context.Context, *Span) {
+	parents = slices.DeleteFunc(parents, func(parent string) bool { return parent == "" })
+	if len(parents) == 0 {
+		return ctx, nil
+	}
+	var links []trace.SpanStartOption
+	for _, parent := range parents[1:] {
+		links = append(links, trace.WithLinks(trace.Link{SpanContext: spanContext(parent)}))
+	}
+	return start(ctx, Inside, name, parents[0], links...)
+}
+
+func start(ctx context.Context, kind SpanKind, name, parent string, options ...trace.SpanStartOption) (context.Context, *Span) {
 	if !Traced() {
 		return ctx, nil
 	}
@@ -47,13 +66,7 @@ func StartSpan(ctx context.Context, kind SpanKind, name, parent string, links ..
 	if parent != "" {
 		below = trace.ContextWithRemoteSpanContext(ctx, spanContext(parent))
 	}
-	options := []trace.SpanStartOption{trace.WithSpanKind(kind)}
-	for _, link := range links {
-		if of := spanContext(link); of.IsValid() {
-			options = append(options, trace.WithLinks(trace.Link{SpanContext: of}))
-		}
-	}
-	inside, span := otel.Tracer(tracerName).Start(below, name, options...)
+	inside, span := otel.Tracer(tracerName).Start(below, name, append(options, trace.WithSpanKind(kind))...)
 	if !span.IsRecording() {
 		return ctx, nil
 	}

@@ -300,23 +300,16 @@ func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transac
 	return nil, nil
 }
 
-// traced begins the span of a commit where one of the writes is traced: below the first of these, and linked with the others.
+// traced begins the span of a commit where one of the writes is traced.
 func traced(ctx context.Context, writes []*write) (context.Context, *obs.Span) {
 	if !obs.Traced() {
 		return ctx, nil
 	}
-	var parents []string
-	for _, item := range writes {
-		if item.trace != "" {
-			parents = append(parents, item.trace)
-		}
+	parents := make([]string, len(writes))
+	for i, item := range writes {
+		parents[i] = item.trace
 	}
-	if len(parents) == 0 {
-		return ctx, nil
-	}
-	ctx, span := obs.StartSpan(ctx, obs.Inside, "commit", parents[0], parents[1:]...)
-	span.Note("starling.commands", len(writes))
-	return ctx, span
+	return obs.StartShared(ctx, "commit", parents)
 }
 
 func (l *lane) commit(ctx context.Context, transaction Transaction, size int) ([]rules.Outcome, chat.Outgoing, error) {
