@@ -279,7 +279,7 @@ if step ha 1800 "three NATS servers and a standby for PostgreSQL"; then
 	compose up --detach --wait --wait-timeout 600 --scale gateway=3 >"$results/up.log" 2>&1 || { cat "$results/up.log" >&2; fail "docker compose up with ha.yml"; }
 	ha() { COMPOSE_PROJECT_NAME=$project COMPOSE_FILE=$file:deploy/compose/ha.yml bounded deploy/compose/ha.sh "$@"; }
 	synchronous() { # until commits are on both servers
-		until ha status 2>/dev/null | grep -q 'sync$'; do
+		until ha status 2>/dev/null | grep -q ', sync$'; do
 			[ "$SECONDS" -lt "$deadline" ] || fail "the standby does not join"
 			sleep 1
 		done
