@@ -8,7 +8,7 @@ import { newUser, roomId, unique } from './user.js';
 import { any, array, count, exact, iso, ok, refused, seq, text } from './expect.js';
 
 const path = (id, ...more) => ['/api/v1/rooms', encodeURIComponent(id), ...more.map(encodeURIComponent)].join('/');
-const unread = { marker: { seq: 0 }, prefs: { muted: false, hidden: false, pinned: false } };
+const unread = { marker: { seq: 0, n: 0 }, prefs: { muted: false, hidden: false, pinned: false } };
 const query = (params) => new URLSearchParams(params).toString();
 
 function done(reply, spec) {
@@ -281,12 +281,12 @@ test('the rooms of a user, by pages and kinds, as room:list has them', async (t)
   for (const kind of ['public', 'private', 'public']) assert.equal((await a.emit('room:create', { kind })).ok, true);
   const { rooms: [last] } = await a.emit('room:list');
   const { id: message } = await a.emit('message:send', { roomId: last.roomId, content: 'x' });
-  ok(await a.emit('message:read', { roomId: last.roomId, messageId: message }));
+  ok(await a.emit('message:read', { roomId: last.roomId, messageId: message }), { marker: any, unread: 0 });
   ok(await a.emit('room:prefs', { roomId: last.roomId, pinned: true }));
   const { rooms: all } = await a.emit('room:list');
   const ids = all.map((r) => r.roomId);
   for (const [base, by] of [[{ asUserId: ann.id }, { key }], [{}, { token: ann.token }]]) {
-    const page = async (params, next) => done(await call('GET', `/api/v1/rooms?${query({ ...base, ...params })}`, by), { rooms: array, useq: 4, ...(next && { next }) });
+    const page = async (params, next) => done(await call('GET', `/api/v1/rooms?${query({ ...base, ...params })}`, by), { rooms: array, useq: seq, ...(next && { next }) });
     const first = await page({ limit: 2 }, text);
     const second = await page({ limit: 2, after: first.next });
     assert.deepEqual([...first.rooms, ...second.rooms].map((r) => r.roomId), ids);

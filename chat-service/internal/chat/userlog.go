@@ -30,13 +30,30 @@ type (
 		Room   RoomID
 		Reason string // LeftBySelf, LeftRemoved, LeftBanned, LeftDeleted
 	}
+	// MarkerMoved is me:marker: how far the user has read by the event of the room with the sequence At.
+	MarkerMoved struct {
+		Room   RoomID
+		Marker Marker
+		At     uint64
+	}
 	// LogReset is me:reset: the log does not have what was asked for. It takes no number; its own is the log's head.
 	LogReset struct{}
 )
 
 func (RoomAdded) fact()   {}
 func (RoomRemoved) fact() {}
+func (MarkerMoved) fact() {}
 func (LogReset) fact()    {}
+
+// Marker is how far a member has read.
+type Marker struct {
+	Seq    uint64 // of the message; 0 = none
+	N      uint64 // how many messages of the room are read, or came before the member
+	Unread uint64 // how many are not; at most MaxUnread
+}
+
+// MaxUnread is the largest number of unread messages that is told.
+const MaxUnread = 1000
 
 // Why a room is no longer one of the user's, beside LeftRemoved and LeftBanned.
 const (

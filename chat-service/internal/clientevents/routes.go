@@ -22,6 +22,7 @@ func Routes(service *usecases.Service) []eventserver.Route {
 		{Event: "message:send", Namespaces: both, Repeatable: true, Write: write(e.send)},
 		{Event: "message", Namespaces: []string{namespaces.Chat}, Repeatable: true, Write: write(e.send)},
 		{Event: "message:read", Namespaces: both, Repeatable: true, Write: write(e.read)},
+		{Event: "room:mark-unread", Namespaces: both, Repeatable: true, Handle: handle(e.markUnread)},
 		{Event: "message:readers", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.readers)},
 		{Event: "message:history", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.history)},
 		{Event: "room:create", Namespaces: both, Repeatable: true, Handle: handleBy(repeatedByKey, e.create)},
@@ -155,11 +156,23 @@ func (e events) send(c usecases.Caller, r *eventserver.Request, done func(*event
 }
 
 func (e events) read(c usecases.Caller, r *eventserver.Request, done func(*eventserver.Reply, error)) error {
-	room, id, err := wire.MessageRead(r.Args)
+	receipt, err := wire.Receipt(r.Args)
 	if err != nil {
 		return err
 	}
-	return e.service.MarkRead(c, room, id, func(err error) { done(nil, err) })
+	return e.service.MarkRead(c, receipt, func(m chat.Marker, err error) { done(ack(wire.MarkerAck(m)), err) })
+}
+
+func (e events) markUnread(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	room, seq, err := wire.MarkUnread(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	marker, err := e.service.MarkUnread(ctx, c, room, seq)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.MarkerAck(marker)), nil
 }
 
 func (e events) readers(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {

@@ -111,7 +111,7 @@ func (s *Rooms) GetRoom(ctx context.Context, r *chatv1.GetRoomRequest) (*chatv1.
 
 // ownOf gives what a room is to a member of it.
 func ownOf(own usecases.Own) (*chatv1.RoomMarker, *chatv1.RoomPrefs) {
-	return &chatv1.RoomMarker{Seq: own.Marker}, &chatv1.RoomPrefs{Muted: own.Prefs.Muted, Hidden: own.Prefs.Hidden, Pinned: own.Prefs.Pinned}
+	return &chatv1.RoomMarker{Seq: own.Marker.Seq, N: own.Marker.N}, &chatv1.RoomPrefs{Muted: own.Prefs.Muted, Hidden: own.Prefs.Hidden, Pinned: own.Prefs.Pinned}
 }
 
 // ListRoomMembers tells who is in a room.

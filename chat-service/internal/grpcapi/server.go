@@ -395,7 +395,7 @@ func (s *Server) GetNotificationHead(ctx context.Context, r *chatv1.GetNotificat
 
 func roomOf(r *usecases.RoomSummary) *chatv1.Room {
 	room := &chatv1.Room{
-		RoomId: string(r.Room), Name: r.Name, Role: string(r.Role), Seq: r.Head, Unread: uint32(r.Unread), //nolint:gosec // at most 1000
+		RoomId: string(r.Room), Name: r.Name, Role: string(r.Role), Seq: r.Head, Unread: uint32(min(r.Marker.Unread, chat.MaxUnread)),
 		Kind: new(string(r.Kind)),
 	}
 	room.Marker, room.Prefs = ownOf(r.Own)

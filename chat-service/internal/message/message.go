@@ -103,3 +103,20 @@ func (c Counts) Add(key string, by int) Counts {
 	}
 	return sum
 }
+
+// escapedByte is what a byte weighs that JSON writes as \u00XX.
+const escapedByte = 6
+
+// Weight is how many bytes a text has in JSON, or a few more.
+func Weight(s string) int {
+	n := len(s)
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ':
+			n += escapedByte - 1
+		case c == '"' || c == '\\':
+			n++
+		}
+	}
+	return n
+}

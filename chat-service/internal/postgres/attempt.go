@@ -175,7 +175,7 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (rules.State, er
 	if len(needs.Repeats) > 0 {
 		steps = append(steps, stepOf(messages.LookUpRepeats(needs.Repeats, &state)))
 	}
-	if len(needs.Messages) > 0 {
+	if len(needs.Messages)+len(needs.Markers) > 0 {
 		steps = append(steps, stepsOf(messages.Needs(&needs, &state))...)
 	}
 	if a.tried != nil {

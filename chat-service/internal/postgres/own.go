@@ -139,19 +139,19 @@ func ownSteps(changes *rules.Changes) (steps []step) {
 	return steps
 }
 
-const sqlOwn = `
-	SELECT coalesce(rc.seq, 0), coalesce(f.muted, false), coalesce(f.hidden, false), coalesce(f.pinned, false)
-	FROM (VALUES ($1::text, $2::text)) AS a (room_id, user_id)
-	LEFT JOIN receipts AS rc ON rc.room_id = a.room_id AND rc.user_id = a.user_id
-	LEFT JOIN room_prefs AS f ON f.room_id = a.room_id AND f.user_id = a.user_id`
+const sqlOwn = `SELECT muted, hidden, pinned FROM room_prefs WHERE room_id = $1 AND user_id = $2`
 
 // Own implements usecases.Store.
 func (s *Store) Own(ctx context.Context, m chat.Membership) (own usecases.Own, err error) {
+	if own.Marker, err = s.Marker(ctx, m); err != nil {
+		return own, err
+	}
 	err = s.do(ctx, "read what is a member's own", func(ctx context.Context) error {
-		var seq int64
 		p := &own.Prefs
-		err := s.pool.QueryRow(ctx, sqlOwn, string(m.Room), string(m.User)).Scan(&seq, &p.Muted, &p.Hidden, &p.Pinned)
-		own.Marker = uint64(seq) //nolint:gosec // counts from 0
+		err := s.pool.QueryRow(ctx, sqlOwn, string(m.Room), string(m.User)).Scan(&p.Muted, &p.Hidden, &p.Pinned)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
 		return err
 	})
 	return own, err

@@ -29,7 +29,7 @@ func TestOwn(t *testing.T) {
 		}
 	}
 	outcomes, _ := commit(t, s, join("r", "ann"), send("r", "ann", "hi", ""))
-	own(usecases.Own{})
+	own(usecases.Own{Marker: chat.Marker{Seq: outcomes[1].Seq, N: 1}}) // it said so itself
 	if _, err := s.MarkRead(t.Context(), []usecases.Receipt{{Membership: m, Message: outcomes[1].ID}}); err != nil {
 		t.Fatal(err)
 	}
@@ -38,9 +38,9 @@ func TestOwn(t *testing.T) {
 	if diff := cmp.Diff([]string{"3 me:prefs"}, told(t, out.Events)); diff != "" {
 		t.Errorf("what goes out (-want +got):\n%s", diff)
 	}
-	own(usecases.Own{Marker: outcomes[1].Seq, Prefs: chat.Prefs{Muted: true, Pinned: true}})
+	own(usecases.Own{Marker: chat.Marker{Seq: outcomes[1].Seq, N: 1}, Prefs: chat.Prefs{Muted: true, Pinned: true}})
 	commit(t, s, leave("r", "ann"), join("r", "ann"))
-	own(usecases.Own{Marker: outcomes[1].Seq})
+	own(usecases.Own{Marker: chat.Marker{Seq: outcomes[1].Seq, N: 1}})
 }
 
 // TestBlockAgainstOpen: of two who open a room while one of them blocks the other, nobody ends up in a room in which they may speak.

@@ -13,31 +13,37 @@ import (
 // moving backwards; its order keeps replicas from deadlocks.
 const sqlMarkRead = `
 	WITH asked AS MATERIALIZED (
-		SELECT a.n, a.room_id, a.user_id, a.seq, a.counts, m.found AS message, rc.seq AS before, ` + standingColumns + `
+		SELECT a.n, a.room_id, a.user_id, m.seq, m.id, a.counts, m.seq IS NOT NULL OR a.id IS NULL AS message, rc.seq AS before, ` + standingColumns + `
 		FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[], $5::bool[]) WITH ORDINALITY AS a (room_id, user_id, seq, id, counts, n)
 		` + standingJoins + `
 		LEFT JOIN LATERAL (
-			SELECT true AS found FROM messages WHERE room_id = a.room_id AND seq = a.seq AND id = a.id LIMIT 1
+			SELECT seq, id FROM messages WHERE room_id = a.room_id AND seq <= a.seq
+			AND seq >= CASE WHEN a.id IS NULL THEN 0 ELSE a.seq END AND (a.id IS NULL OR id = a.id) ORDER BY seq DESC LIMIT 1
 		) AS m ON true
 		LEFT JOIN LATERAL (SELECT seq FROM receipts WHERE room_id = a.room_id AND user_id = a.user_id LIMIT 1) AS rc ON true
 	), moved AS (
 		INSERT INTO receipts (room_id, user_id, seq)
-		SELECT room_id, user_id, max(seq) FROM asked WHERE member AND (counts OR NOT by_token) AND message GROUP BY room_id, user_id ORDER BY room_id, user_id
-		ON CONFLICT (room_id, user_id) DO UPDATE SET seq = excluded.seq WHERE receipts.seq < excluded.seq
+		SELECT room_id, user_id, max(seq) FROM asked WHERE member AND (counts OR NOT by_token) AND seq IS NOT NULL GROUP BY room_id, user_id ORDER BY room_id, user_id
+		ON CONFLICT (room_id, user_id) DO UPDATE SET seq = greatest(receipts.seq, excluded.seq),
+			back_seq = CASE WHEN excluded.seq >= receipts.seq THEN NULL ELSE greatest(receipts.back_seq, excluded.seq) END
+		WHERE receipts.seq < excluded.seq OR receipts.back_seq < excluded.seq
 		RETURNING room_id, user_id
 	)
 	SELECT ` + standingNames + `,
-	       a.message IS NOT NULL, coalesce(a.before, 0), v.room_id IS NOT NULL
+	       a.message, coalesce(a.before, 0), v.room_id IS NOT NULL, coalesce(a.seq, 0), a.id
 	FROM asked AS a LEFT JOIN moved AS v USING (room_id, user_id) ORDER BY a.n`
 
 // MarkRead implements usecases.Store.
 func (s *Store) MarkRead(ctx context.Context, receipts []usecases.Receipt) ([]usecases.ReadOutcome, error) {
 	n := len(receipts)
-	rooms, users, seqs, ids := make([]string, n), make([]string, n), make([]int64, n), make([][16]byte, n)
+	rooms, users, seqs, ids := make([]string, n), make([]string, n), make([]int64, n), make([]*[16]byte, n)
 	counts := make([]bool, n) // a membership by a token
 	for i, r := range receipts {
 		counts[i] = r.Granted.MayCount()
-		rooms[i], users[i], seqs[i], ids[i] = string(r.Room), string(r.User), int64(chat.SeqOf(r.Message)), r.Message //nolint:gosec // 40 bits
+		rooms[i], users[i], seqs[i] = string(r.Room), string(r.User), int64(r.Seq) //nolint:gosec // 53 bits
+		if !r.BySeq {
+			seqs[i], ids[i] = int64(chat.SeqOf(r.Message)), (*[16]byte)(&r.Message) //nolint:gosec // 40 bits
+		}
 	}
 	var outcomes []usecases.ReadOutcome
 	err := s.do(ctx, "mark read", func(ctx context.Context) error {
@@ -48,23 +54,41 @@ func (s *Store) MarkRead(ctx context.Context, receipts []usecases.Receipt) ([]us
 			return err
 		}
 		var o usecases.ReadOutcome
-		var before int64
+		var before, seq int64
+		var id *[16]byte
 		var moved bool // the membership's receipt, by this or another entry
 		var standing standingRow
-		_, err = pgx.ForEachRow(rows, append(standing.into(), &o.MessageExists, &before, &moved), func() error {
+		_, err = pgx.ForEachRow(rows, append(standing.into(), &o.MessageExists, &before, &moved, &seq, &id), func() error {
 			i := len(outcomes)
 			of := receipts[i].Membership
 			o.Standing = standing.of(of.User)
 			o.Granted = receipts[i].Granted
-			if o.Moved = moved && o.MessageExists && seqs[i] > max(before, furthest[of]); o.Moved {
-				furthest[of] = seqs[i]
+			o.Marked, o.Message = moved && id != nil, chat.MessageID{}
+			if o.Moved = o.Marked && seq > max(before, furthest[of]); o.Moved {
+				furthest[of], o.Message = seq, *id
 			}
 			outcomes = append(outcomes, o)
 			return nil
 		})
 		return err
 	})
-	return outcomes, err
+	if err != nil {
+		return nil, err
+	}
+	return outcomes, s.showMarkers(ctx, receipts, outcomes)
+}
+
+// showMarkers tells where the markers are by now.
+func (s *Store) showMarkers(ctx context.Context, receipts []usecases.Receipt, outcomes []usecases.ReadOutcome) error {
+	members := make([]chat.Membership, len(receipts))
+	for i, r := range receipts {
+		members[i] = r.Membership
+	}
+	markers, err := s.Markers(ctx, members)
+	for i := range outcomes {
+		outcomes[i].Marker = markers[members[i]]
+	}
+	return err
 }
 
 // maxCountedReaders bounds the count of readers.
@@ -94,7 +118,7 @@ const (
 
 // Readers implements usecases.Store in one round trip.
 func (s *Store) Readers(ctx context.Context, as chat.Membership, page usecases.ReadersPage) (usecases.Readers, error) {
-	room, from := string(as.Room), int64(0)
+	room, from := string(as.Room), int64(1) // a receipt of 0 is none
 	if page.Message != nil {
 		from = int64(chat.SeqOf(*page.Message)) //nolint:gosec // 40 bits
 	}

@@ -11,46 +11,35 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
-// maxUnread bounds how many messages are counted as unread.
-const maxUnread = 1000
-
-// What is unread is counted backwards from the room's end, as far as the messages are others': who answers has read what came before.
-// So there is never more to look at than is counted, and a send need not move a receipt. It is counted in the rooms of the page only.
-
 const sqlRooms = `
-	SELECT p.room_id, p.name, p.kind, p.role, p.by_token, p.last_seq, u.unread,
-	       coalesce(rc.seq, 0), coalesce(f.muted, false), coalesce(f.hidden, false), coalesce(f.pinned, false),
-	       p.seq, p.id, p.sender_id, p.sender_name, p.content, p.type, coalesce(p.client_msg_id, ''), p.created_at, ` + messages.Rare + `
+	SELECT a.room_id, a.name, a.kind, a.role, a.by_token, a.last_seq, ` + messages.MarkerColumns + `,
+	       coalesce(f.muted, false), coalesce(f.hidden, false), coalesce(f.pinned, false),
+	       a.seq, a.id, a.sender_id, a.sender_name, a.content, a.type, coalesce(a.client_msg_id, ''), a.created_at, ` + messages.Rare + `
 	FROM (
-		SELECT me.room_id, me.user_id, me.joined_seq, me.by_token, r.name, r.kind, r.last_seq,
-		       CASE WHEN r.owner_id = me.user_id THEN 'owner' ELSE me.role END AS role,
-		       l.seq, l.id, l.sender_id, l.sender_name, l.content, l.type, l.client_msg_id, l.created_at
-		FROM memberships AS me
-		JOIN rooms AS r ON r.room_id = me.room_id AND r.kind <> 'deleted'
-		LEFT JOIN LATERAL (
-			SELECT m.* FROM messages AS m WHERE m.room_id = me.room_id ORDER BY m.seq DESC LIMIT 1
-		) AS l ON true
-		WHERE me.user_id = $1 AND (cardinality($4::text[]) = 0 OR r.kind = ANY($4))
-		AND ($5::timestamptz IS NULL OR coalesce(l.created_at, to_timestamp(0)) < $5
-		     OR coalesce(l.created_at, to_timestamp(0)) = $5 AND me.room_id > $6)
-		ORDER BY l.created_at DESC NULLS LAST, me.room_id
-		LIMIT $2
-	) AS p
-	LEFT JOIN LATERAL (SELECT * FROM messages WHERE room_id = p.room_id AND seq = p.seq LIMIT 1) AS m ON true ` + messages.Reply + `
-	LEFT JOIN receipts AS rc ON rc.room_id = p.room_id AND rc.user_id = p.user_id
-	LEFT JOIN room_prefs AS f ON f.room_id = p.room_id AND f.user_id = p.user_id
-	CROSS JOIN LATERAL (
-		SELECT count(*) FILTER (WHERE t.own = 0) AS unread
-		FROM (SELECT count(*) FILTER (WHERE m.sender_id = p.user_id) OVER (ORDER BY m.seq DESC ROWS UNBOUNDED PRECEDING) AS own
-		      FROM (SELECT seq, sender_id FROM messages
-		            WHERE room_id = p.room_id AND seq > greatest(rc.seq, p.joined_seq) ORDER BY seq DESC LIMIT $3) AS m) AS t
-	) AS u
-	ORDER BY p.created_at DESC NULLS LAST, p.room_id`
+		SELECT p.*, rc.seq AS read, rc.back_seq, rc.back_head FROM (
+			SELECT me.room_id, me.user_id, me.joined_seq, me.by_token, r.name, r.kind, r.last_seq, coalesce(r.message_count, l.seq, 0) AS count,
+			       CASE WHEN r.owner_id = me.user_id THEN 'owner' ELSE me.role END AS role,
+			       l.seq, l.id, l.sender_id, l.sender_name, l.content, l.type, l.client_msg_id, l.created_at
+			FROM memberships AS me
+			JOIN rooms AS r ON r.room_id = me.room_id AND r.kind <> 'deleted'
+			LEFT JOIN LATERAL (
+				SELECT m.* FROM messages AS m WHERE m.room_id = me.room_id ORDER BY m.seq DESC LIMIT 1
+			) AS l ON true
+			WHERE me.user_id = $1 AND (cardinality($3::text[]) = 0 OR r.kind = ANY($3))
+			AND ($4::timestamptz IS NULL OR coalesce(l.created_at, to_timestamp(0)) < $4
+			     OR coalesce(l.created_at, to_timestamp(0)) = $4 AND me.room_id > $5)
+			ORDER BY l.created_at DESC NULLS LAST, me.room_id
+			LIMIT $2
+		) AS p LEFT JOIN receipts AS rc ON rc.room_id = p.room_id AND rc.user_id = p.user_id
+	) AS a
+	LEFT JOIN LATERAL (SELECT * FROM messages WHERE room_id = a.room_id AND seq = a.seq LIMIT 1) AS m ON true ` + messages.Reply + `
+	LEFT JOIN room_prefs AS f ON f.room_id = a.room_id AND f.user_id = a.user_id` + messages.MarkerJoins + `
+	ORDER BY a.created_at DESC NULLS LAST, a.room_id`
 
 // Rooms implements usecases.Store in one round trip.
 func (s *Store) Rooms(ctx context.Context, user chat.UserID, page usecases.RoomsPage) (usecases.RoomList, error) {
 	var l usecases.RoomList
-	args := []any{string(user), page.Limit + 1, maxUnread, texts(page.Kinds), timeOrNull(page.After.Active), string(page.After.Room)}
+	args := []any{string(user), page.Limit + 1, texts(page.Kinds), timeOrNull(page.After.Active), string(page.After.Room)}
 	err := s.do(ctx, "list rooms", func(ctx context.Context) error {
 		l = usecases.RoomList{}
 		return s.readSnapshot(ctx,
@@ -75,13 +64,14 @@ func (s *Store) Rooms(ctx context.Context, user chat.UserID, page usecases.Rooms
 
 func scanSummary(row pgx.CollectableRow) (usecases.RoomSummary, error) {
 	var r usecases.RoomSummary
-	var head, marker int64
+	var head int64
+	var marker messages.ScanMarker
 	var last messages.Nullable
 	err := row.Scan(append([]any{
-		(*string)(&r.Room), &r.Name, (*string)(&r.Kind), (*string)(&r.Role), &r.ByToken, &head, &r.Unread,
-		&marker, &r.Prefs.Muted, &r.Prefs.Hidden, &r.Prefs.Pinned,
+		(*string)(&r.Room), &r.Name, (*string)(&r.Kind), (*string)(&r.Role), &r.ByToken, &head, &marker.Seq, &marker.N, &marker.Count,
+		&r.Prefs.Muted, &r.Prefs.Hidden, &r.Prefs.Pinned,
 	}, last.Into()...)...)
-	r.Head, r.Marker = uint64(head), uint64(marker) //nolint:gosec // count from 0
+	r.Head, r.Marker = uint64(head), marker.Marker() //nolint:gosec // counts from 0
 	r.Last = last.Message(r.Room)
 	return r, err
 }

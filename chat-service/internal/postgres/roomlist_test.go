@@ -67,7 +67,7 @@ func TestRoomPages(t *testing.T) {
 		t.Fatal(err)
 	}
 	r3 := all.List[slices.IndexFunc(all.List, func(r usecases.RoomSummary) bool { return r.Room == "r3" })]
-	if r3.Kind != access.Private || r3.Role != access.RoleOwner || r3.Own != (usecases.Own{Marker: outcomes[0].Seq, Prefs: chat.Prefs{Pinned: true}}) {
+	if r3.Kind != access.Private || r3.Role != access.RoleOwner || r3.Own != (usecases.Own{Marker: chat.Marker{Seq: outcomes[0].Seq, N: 1}, Prefs: chat.Prefs{Pinned: true}}) {
 		t.Errorf("r3 = %+v", r3)
 	}
 	if none, err := s.Rooms(t.Context(), "eve", usecases.RoomsPage{Limit: 9}); err != nil || len(none.List) != 0 || none.Useq != 0 {

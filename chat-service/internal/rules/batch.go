@@ -34,6 +34,7 @@ type Needs struct {
 	Invites []chat.InviteHash // whose invitations have to be known
 	Keys    []KeyID           // of requests that may have been answered before
 
+	Markers  []chat.Membership // whose markers have to be known
 	Messages []chat.MessageRef // that are to be read
 	Reactors []Reactor         // whose reactions have to be known
 	Pins     []chat.RoomID     // whose pinned messages are to be counted
@@ -60,6 +61,7 @@ func NeedsOf(commands []Command, repeats bool) Needs {
 	n.Owners, n.Company, n.Logs, n.Infos = unique(n.Owners), unique(n.Company), unique(n.Logs), unique(n.Infos)
 	n.Counts, n.Usage = unique(n.Counts), unique(n.Usage)
 	n.Prefs, n.Blocks, n.Invites, n.Keys = unique(n.Prefs), unique(n.Blocks), unique(n.Invites), unique(n.Keys)
+	n.Markers = unique(n.Markers)
 	n.Names, n.Messages, n.Reactors, n.Pins = chat.Newest(n.Names), unique(n.Messages), unique(n.Reactors), unique(n.Pins)
 	return n
 }
@@ -102,6 +104,7 @@ type State struct {
 	Infos   map[chat.RoomID]chat.RoomInfo // of Needs.Infos, those that exist; members are counted as far as maxCounted
 	Counts  map[chat.RoomID]int           // of Needs.Counts, as far as it matters to who may come
 
+	Markers   map[chat.Membership]chat.Marker  // of Needs.Markers, those of members
 	Messages  map[chat.MessageRef]chat.Message // of Needs.Messages, those that exist
 	KeepEdits bool                             // what a message was before an edit is kept
 	Reacted   map[Reactor][]string             // of Needs.Reactors, the keys

@@ -2,6 +2,7 @@ package usecases
 
 import (
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/message"
 )
 
 // What answers may weigh, in bytes of JSON. They travel in one piece: an ack of message:history in a NATS message (1 MiB)
@@ -17,41 +18,25 @@ const (
 // messageOverhead is what a message weighs beside its strings.
 const messageOverhead = 320
 
-// escapedByte is what a byte weighs that JSON writes as \u00XX.
-const escapedByte = 6
-
-func weigh(s string) int {
-	n := len(s)
-	for i := range len(s) {
-		switch c := s[i]; {
-		case c < ' ':
-			n += escapedByte - 1
-		case c == '"' || c == '\\':
-			n++
-		}
-	}
-	return n
-}
-
 func weightOf(m *chat.Message) int {
-	n := messageOverhead + weigh(m.Content) + weigh(m.Sender.Name) + len(m.Room)
+	n := messageOverhead + message.Weight(m.Content) + message.Weight(m.Sender.Name) + len(m.Room)
 	if x := m.Extras; x != nil {
 		n += messageOverhead + len(x.Data)
 		for _, count := range x.Reactions {
-			n += weigh(count.Key) + len(`{"key":"","count":123456,"mine":true},`)
+			n += message.Weight(count.Key) + len(`{"key":"","count":123456,"mine":true},`)
 		}
 		for _, user := range x.Mentioned {
 			n += len(user) + len(`"",`)
 		}
 		if x.ReplyTo != nil {
-			n += weigh(x.ReplyTo.Preview) + weigh(x.ReplyTo.Sender.Name) + len(x.ReplyTo.Sender.ID)
+			n += message.Weight(x.ReplyTo.Preview) + message.Weight(x.ReplyTo.Sender.Name) + len(x.ReplyTo.Sender.ID)
 		}
 	}
 	return n
 }
 
 func (n *Notification) weight() int {
-	return messageOverhead + weigh(n.Title) + weigh(n.Body) + len(n.Data)
+	return messageOverhead + message.Weight(n.Title) + message.Weight(n.Body) + len(n.Data)
 }
 
 // fit shortens the view's messages to a weight: the newest stay, unless the page runs forward from its start.

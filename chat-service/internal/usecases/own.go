@@ -23,7 +23,7 @@ const (
 
 // Own is what a room is to one of its members.
 type Own struct {
-	Marker uint64 // the sequence of the message up to which the member has read; 0 = none
+	Marker chat.Marker
 	Prefs  chat.Prefs
 }
 

@@ -50,7 +50,6 @@ type RoomSummary struct {
 	Role    access.Role
 	ByToken bool // the membership came by a claim of a token
 	Head    uint64
-	Unread  int // messages of others after what the user has read, said itself, or came to; at most 1000
 	Last    *chat.Message
 }
 
@@ -60,6 +59,8 @@ type Receipt struct {
 
 	Granted access.Rights // what who asks brings along
 	Message chat.MessageID
+	BySeq   bool   // without a Message: up to the last one that is not behind Seq
+	Seq     uint64 // up to 53 bits
 }
 
 // Head is where a room stands, and whether a user is a member there.
@@ -73,7 +74,10 @@ type ReadOutcome struct {
 	access.Standing
 
 	MessageExists bool
-	Moved         bool // false: the user had read that far already
+	Moved         bool           // false: the user had read that far already
+	Marked        bool           // the user's marker may have moved
+	Message       chat.MessageID // that was read, where it Moved
+	Marker        chat.Marker
 }
 
 // NotificationsRead says which notifications a user has read.
@@ -144,6 +148,10 @@ type Store interface {
 	AllRooms(ctx context.Context, page AllRoomsPage) ([]ListedRoom, error)
 	// MarkRead moves receipts forward, as if one came after the other. The outcomes go with the receipts by index.
 	MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcome, error)
+	// Marker reads how far a member has read; zero for others.
+	Marker(ctx context.Context, m chat.Membership) (chat.Marker, error)
+	// SetBack moves the marker of a member to a sequence, and has what the member said so far not move it.
+	SetBack(ctx context.Context, m chat.Membership, seq uint64) error
 	// Readers lists the receipts of members in one snapshot; to one who is no member only that.
 	Readers(ctx context.Context, as chat.Membership, page ReadersPage) (Readers, error)
 	// Audit lists what moderators did, the newest first, and one entry more than is wanted where there are more.

@@ -10,6 +10,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/groupcommit"
+	"github.com/starling-chat/starling/chat-service/internal/markers"
 	"github.com/starling-chat/starling/chat-service/internal/reactions"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/typing"
@@ -29,6 +30,7 @@ type Service struct {
 	members   *members
 	typing    *typing.Tracker
 	reactions *reactions.Folder
+	markers   *markers.Teller
 	evictor   Evictor
 	cfg       Config
 	log       *slog.Logger
@@ -88,6 +90,7 @@ func NewService(store Store, writer *Writer, publisher Publisher, typists *typin
 		acts: make(chan struct{}, maxActs),
 
 		reactions: reactions.New(writer.Submit),
+		markers:   markers.New(writer.Submit),
 		members:   newMembers(store, cfg.MembershipTTL),
 		receipts: groupcommit.New("receipts", store.MarkRead, groupcommit.Config[Receipt]{
 			Weigh: func(Receipt) int { return 1 },
@@ -108,6 +111,7 @@ func (s *Service) Run(ctx context.Context) error {
 	groups.Go(func() { s.marks.Run(ctx) })
 	groups.Wait()
 	s.reactions.Close()
+	s.markers.Close()
 	for range maxActs { // those under way are awaited, and no more begin
 		s.acts <- struct{}{}
 	}
@@ -223,33 +227,6 @@ func (s *Service) StopTyping(ctx context.Context, c Caller, room chat.RoomID) er
 		return err
 	}
 	s.typing.Stop(room, c.Socket)
-	return nil
-}
-
-// MarkRead moves the caller's receipt forward and tells the others in the room; an older message changes nothing.
-func (s *Service) MarkRead(c Caller, room chat.RoomID, message chat.MessageID, done func(error)) error {
-	return s.receipts.Submit(Receipt{c.of(room), c.granted(room), message}, func(o ReadOutcome, err error) {
-		if err == nil {
-			err = o.refusal(access.Attend)
-		}
-		if err == nil && o.Moved {
-			// The receipt is stored: who misses the event sees it with the next one.
-			s.ephemeralFailed(s.publisher.Ephemeral(chat.RoomEvent{
-				Room: room, Fact: chat.MessageRead{Message: message, User: c.User, Seq: chat.SeqOf(message)},
-				ExceptSocket: c.Socket, CausedAt: c.At,
-			}))
-		}
-		done(err)
-	})
-}
-
-func (o *ReadOutcome) refusal(act access.Act) error {
-	if err := o.Refuse(act, time.Now()); err != nil {
-		return err
-	}
-	if !o.MessageExists {
-		return fault.New(fault.NotFound, "Message not found")
-	}
 	return nil
 }
 

@@ -128,7 +128,7 @@ func TestMarkReadInGroups(t *testing.T) {
 		s, stop := newTestService(t, m, p, Config{})
 		var answers []string
 		mark := func(user chat.UserID, seq uint64) error {
-			return s.MarkRead(Caller{User: user}, "r", chat.NewMessageID(time.Now(), seq, 0), func(err error) {
+			return s.MarkRead(Caller{User: user}, Receipt{Membership: chat.Membership{Room: "r"}, Message: chat.NewMessageID(time.Now(), seq, 0)}, func(_ chat.Marker, err error) {
 				answers = append(answers, string(user)+" "+string(fault.KindOf(err)))
 			})
 		}
@@ -187,7 +187,7 @@ func TestMarkReadFailures(t *testing.T) {
 				s, stop := newTestService(t, m, &published{}, Config{})
 				var kinds []fault.Kind
 				for i, id := range []chat.MessageID{{}, {}, poison} {
-					err := s.MarkRead(Caller{User: "ann"}, "r", id, func(err error) { kinds = append(kinds, fault.KindOf(err)) })
+					err := s.MarkRead(Caller{User: "ann"}, Receipt{Membership: chat.Membership{Room: "r"}, Message: id}, func(_ chat.Marker, err error) { kinds = append(kinds, fault.KindOf(err)) })
 					if err != nil {
 						t.Fatal(err)
 					}
@@ -211,7 +211,7 @@ func TestMarkReadWaitsOnlySoLong(t *testing.T) {
 		s, stop := newTestService(t, m, &published{}, Config{})
 		var kinds []fault.Kind
 		mark := func() {
-			if err := s.MarkRead(Caller{User: "ann"}, "r", chat.MessageID{}, func(err error) { kinds = append(kinds, fault.KindOf(err)) }); err != nil {
+			if err := s.MarkRead(Caller{User: "ann"}, Receipt{Membership: chat.Membership{Room: "r"}}, func(_ chat.Marker, err error) { kinds = append(kinds, fault.KindOf(err)) }); err != nil {
 				t.Fatal(err)
 			}
 		}

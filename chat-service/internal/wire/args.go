@@ -88,6 +88,43 @@ func MessageRead(args []byte) (chat.RoomID, chat.MessageID, error) {
 	return room, id, err
 }
 
+// Receipt reads `{ roomId, messageId }` or `{ roomId, seq }`.
+func Receipt(args []byte) (r usecases.Receipt, err error) {
+	o, room, err := objectOfRoom(args)
+	if err != nil {
+		return r, err
+	}
+	r.Room = room
+	if _, named := o.get("messageId"); !named {
+		seq, err := o.sequence("seq")
+		if err == nil && seq != nil {
+			r.Seq, r.BySeq = *seq, true
+			return r, nil
+		}
+		if err != nil {
+			return r, err
+		}
+	}
+	_, _, r.Message, err = objectOfMessage(args)
+	return r, err
+}
+
+// MarkUnread reads `{ roomId, seq }`.
+func MarkUnread(args []byte) (room chat.RoomID, seq uint64, err error) {
+	o, room, err := objectOfRoom(args)
+	if err != nil {
+		return "", 0, err
+	}
+	from, err := o.sequence("seq")
+	if err == nil && from == nil {
+		err = fault.New(fault.Invalid, "seq must be a whole number from 0")
+	}
+	if err != nil {
+		return "", 0, err
+	}
+	return room, *from, nil
+}
+
 // MessageReaders reads `{ roomId, messageId?, after?, limit? }`.
 func MessageReaders(args []byte) (chat.RoomID, usecases.ReadersPage, error) {
 	var p usecases.ReadersPage

@@ -122,6 +122,8 @@ func emit(e chat.RoomEvent) *eventv1.Emit {
 		return &eventv1.Emit{Event: roomRemoved, Args: removedArgs(e.Seq, f)}
 	case chat.PrefsChanged:
 		return &eventv1.Emit{Event: prefsChanged, Args: prefsArgs(e.Seq, f)}
+	case chat.MarkerMoved:
+		return &eventv1.Emit{Event: markerMoved, Args: markerArgs(e.Seq, f)}
 	case chat.LogReset:
 		return &eventv1.Emit{Event: logReset, Args: append(appendUseq(nil, e.Seq), `}]`...)}
 	case chat.RoleChanged:

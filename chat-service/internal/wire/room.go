@@ -181,8 +181,8 @@ func RoomGetAck(r *chat.RoomInfo, s access.Standing, own usecases.Own) []byte {
 	b = appendRoomInfo(b, r)
 	if s.Counts() {
 		b = rawjson.AppendString(append(b, `,"role":`...), string(s.Role))
-		b = strconv.AppendUint(append(b, `,"marker":{"seq":`...), own.Marker, 10)
-		b = appendPrefs(append(b, `},"prefs":`...), own.Prefs)
+		b = appendMarker(b, own.Marker)
+		b = appendPrefs(append(b, `,"prefs":`...), own.Prefs)
 	}
 	return append(b, `}]`...)
 }

@@ -88,9 +88,8 @@ func appendSummary(b []byte, r *usecases.RoomSummary) []byte {
 	b = rawjson.AppendString(append(b, `,"kind":`...), string(r.Kind))
 	b = rawjson.AppendString(append(b, `,"role":`...), string(r.Role))
 	b = strconv.AppendUint(append(b, `,"seq":`...), r.Head, 10)
-	b = strconv.AppendInt(append(b, `,"unread":`...), int64(r.Unread), 10)
-	b = strconv.AppendUint(append(b, `,"marker":{"seq":`...), r.Marker, 10)
-	b = appendPrefs(append(b, `},"prefs":`...), r.Prefs)
+	b = appendMarker(appendUnread(b, r.Marker), r.Marker)
+	b = appendPrefs(append(b, `,"prefs":`...), r.Prefs)
 	b = append(b, `,"lastMessage":`...)
 	if r.Last == nil {
 		b = append(b, null...)

@@ -14,6 +14,7 @@ const (
 	logReset    = "me:reset"
 
 	prefsChanged = "me:prefs"
+	markerMoved  = "me:marker"
 )
 
 // appendUseq writes `[{"useq":…`.
@@ -40,6 +41,32 @@ func prefsArgs(useq uint64, f chat.PrefsChanged) []byte {
 	b := appendUseq(make([]byte, 0, 96+len(f.Room)), useq)
 	b = rawjson.AppendString(append(b, `,"roomId":`...), string(f.Room))
 	return append(appendPrefs(append(b, `,"prefs":`...), f.Prefs), `}]`...)
+}
+
+// markerArgs writes `[{ useq, roomId, seq, n, unread, at }]`.
+func markerArgs(useq uint64, f chat.MarkerMoved) []byte {
+	b := appendUseq(make([]byte, 0, 128+len(f.Room)), useq)
+	b = rawjson.AppendString(append(b, `,"roomId":`...), string(f.Room))
+	b = strconv.AppendUint(append(b, `,"seq":`...), f.Marker.Seq, 10)
+	b = strconv.AppendUint(append(b, `,"n":`...), f.Marker.N, 10)
+	b = appendUnread(b, f.Marker)
+	return append(strconv.AppendUint(append(b, `,"at":`...), f.At, 10), `}]`...)
+}
+
+// MarkerAck is the ack of message:read and room:mark-unread.
+func MarkerAck(m chat.Marker) []byte {
+	return append(appendUnread(appendMarker([]byte(`[{"ok":true`), m), m), `}]`...)
+}
+
+// appendMarker writes a marker as a further member.
+func appendMarker(b []byte, m chat.Marker) []byte {
+	b = strconv.AppendUint(append(b, `,"marker":{"seq":`...), m.Seq, 10)
+	return append(strconv.AppendUint(append(b, `,"n":`...), m.N, 10), '}')
+}
+
+// appendUnread writes how much is unread as a further member.
+func appendUnread(b []byte, m chat.Marker) []byte {
+	return strconv.AppendUint(append(b, `,"unread":`...), m.Unread, 10)
 }
 
 func appendPrefs(b []byte, p chat.Prefs) []byte {

@@ -115,7 +115,10 @@ export interface Member {
 
 /** How far a member has read. */
 export interface Marker {
+  /** Of the last message that it has read or said; 0 is none. */
   seq: Seq;
+  /** How many messages of the room are read or came before the member. */
+  n?: number;
 }
 
 /** How a user wants a room shown. */
@@ -314,6 +317,8 @@ export interface ClientToServerEvents {
   'room:get': (argument: RoomOnly, ack: AckCallback<{ room: Room; role?: MemberRole; marker?: Marker; prefs?: Prefs }>) => void;
   /** Who is in a room that one may read, by user id, at most 200 a page; `query` is a piece of the name or id, whatever the case. `next` is there when there are more, for `after`; `count` is of all pages. */
   'room:members': (argument: RoomId | { roomId: RoomId; after?: string; limit?: number; query?: string }, ack: AckCallback<{ members: Member[]; count: number; next?: UserId }>) => void;
+  /** The caller's marker goes back to `seq`, 0 to the start: what came behind it is unread, on all devices, which get `me:marker`. A marker that is not behind `seq` stays. Nobody else hears of it. */
+  'room:mark-unread': (argument: { roomId: RoomId; seq: Seq }, ack: AckCallback<{ marker: Marker; unread: number }>) => void;
   /** How the user wants the room shown, on all devices, which hear of it by `me:prefs`. What is absent stays. The server does nothing with it, and tells nobody else; it ends with the membership. */
   'room:prefs': (argument: { roomId: RoomId; muted?: boolean; hidden?: boolean; pinned?: boolean; key?: string }, ack: AckCallback) => void;
   /** A moderator makes an invite, by which others join the room: as many as `uses` says (1 by default, 10,000 at most), for 7 days or `expiresInMs` (30 days at most), with a role not above its own. It ends early when its maker is no moderator any more. At most 100 a room at the same time. */
@@ -372,8 +377,8 @@ export interface ClientToServerEvents {
   'message:changes': (argument: { roomId: RoomId; since: Seq; limit?: number }, ack: AckCallback<{ messages: Message[]; upTo: Seq; hasMore: boolean }>) => void;
   /** What the message was before its edits, the oldest first, the last 100; `seq` is the version that said so. Only where the operator keeps that (`KEEP_EDITS`), `forbidden` otherwise. */
   'message:edits': (argument: MessageRef, ack: AckCallback<{ versions: Array<{ seq: Seq; content: string; data?: Record<string, unknown>; at: Time }> }>) => void;
-  /** The receipt moves to that message, never back; the others in the room get `message:read`. */
-  'message:read': (argument: MessageRef, ack: AckCallback) => void;
+  /** The receipt and the marker move to that message, or to the last one up to `seq`, never back; the others in the room get `message:read`, the caller's other devices `me:marker`. See Markers. */
+  'message:read': (argument: { roomId: RoomId; messageId?: string; seq?: Seq }, ack: AckCallback<{ marker?: Marker; unread?: number }>) => void;
   /** How far the members have read: those who have said `message:read` of that message or a later one, or without `messageId` of any. By user id, at most 200 a page; `next` is there when there are more, for `after`. `count` is of all pages, up to 10,000. */
   'message:readers': (argument: { roomId: RoomId; messageId?: string; after?: string; limit?: number }, ack: AckCallback<{ readers: Array<{ userId: UserId; seq: Seq }>; count: number; next?: UserId }>) => void;
   /** A page, oldest first, at most 100. `around` is a sequence or a message's id: half of the page is up to it and half behind it, `hasMore` tells of older messages and `hasNewer` of newer ones. */
@@ -445,6 +450,8 @@ export interface ServerToClientEvents {
   /** To every socket of the user on `/`. */
   'me:room-removed': (payload: { useq: number; roomId: RoomId; reason: 'left' | 'removed' | 'banned' | 'deleted' }, offset?: string) => void;
   /** To every socket of the user on `/`. */
+  'me:marker': (payload: { useq: number; roomId: RoomId; seq: Seq; n: number; unread: number; at: Seq }, offset?: string) => void;
+  /** To every socket of the user on `/`. */
   'me:prefs': (payload: { useq: number; roomId: RoomId; prefs: Prefs }, offset?: string) => void;
   /** To the socket whose `useq` it was. */
   'me:reset': (payload: { useq: number }, offset?: string) => void;
@@ -474,6 +481,8 @@ export interface ChatClientToServerEvents {
   'room:get': (argument: RoomOnly, ack: AckCallback<{ room: Room; role?: MemberRole; marker?: Marker; prefs?: Prefs }>) => void;
   /** Who is in a room that one may read, by user id, at most 200 a page; `query` is a piece of the name or id, whatever the case. `next` is there when there are more, for `after`; `count` is of all pages. */
   'room:members': (argument: RoomId | { roomId: RoomId; after?: string; limit?: number; query?: string }, ack: AckCallback<{ members: Member[]; count: number; next?: UserId }>) => void;
+  /** The caller's marker goes back to `seq`, 0 to the start: what came behind it is unread, on all devices, which get `me:marker`. A marker that is not behind `seq` stays. Nobody else hears of it. */
+  'room:mark-unread': (argument: { roomId: RoomId; seq: Seq }, ack: AckCallback<{ marker: Marker; unread: number }>) => void;
   /** How the user wants the room shown, on all devices, which hear of it by `me:prefs`. What is absent stays. The server does nothing with it, and tells nobody else; it ends with the membership. */
   'room:prefs': (argument: { roomId: RoomId; muted?: boolean; hidden?: boolean; pinned?: boolean; key?: string }, ack: AckCallback) => void;
   /** A moderator makes an invite, by which others join the room: as many as `uses` says (1 by default, 10,000 at most), for 7 days or `expiresInMs` (30 days at most), with a role not above its own. It ends early when its maker is no moderator any more. At most 100 a room at the same time. */
@@ -534,8 +543,8 @@ export interface ChatClientToServerEvents {
   'message:changes': (argument: { roomId: RoomId; since: Seq; limit?: number }, ack: AckCallback<{ messages: Message[]; upTo: Seq; hasMore: boolean }>) => void;
   /** What the message was before its edits, the oldest first, the last 100; `seq` is the version that said so. Only where the operator keeps that (`KEEP_EDITS`), `forbidden` otherwise. */
   'message:edits': (argument: MessageRef, ack: AckCallback<{ versions: Array<{ seq: Seq; content: string; data?: Record<string, unknown>; at: Time }> }>) => void;
-  /** The receipt moves to that message, never back; the others in the room get `message:read`. */
-  'message:read': (argument: MessageRef, ack: AckCallback) => void;
+  /** The receipt and the marker move to that message, or to the last one up to `seq`, never back; the others in the room get `message:read`, the caller's other devices `me:marker`. See Markers. */
+  'message:read': (argument: { roomId: RoomId; messageId?: string; seq?: Seq }, ack: AckCallback<{ marker?: Marker; unread?: number }>) => void;
   /** How far the members have read: those who have said `message:read` of that message or a later one, or without `messageId` of any. By user id, at most 200 a page; `next` is there when there are more, for `after`. `count` is of all pages, up to 10,000. */
   'message:readers': (argument: { roomId: RoomId; messageId?: string; after?: string; limit?: number }, ack: AckCallback<{ readers: Array<{ userId: UserId; seq: Seq }>; count: number; next?: UserId }>) => void;
   /** A page, oldest first, at most 100. `around` is a sequence or a message's id: half of the page is up to it and half behind it, `hasMore` tells of older messages and `hasNewer` of newer ones. */

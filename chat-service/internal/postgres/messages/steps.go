@@ -89,7 +89,13 @@ const (
 
 // Needs reads messages, and what there is to know about them.
 func Needs(needs *rules.Needs, state *rules.State) []Step {
-	steps := []Step{LookUp(needs.Messages, state)}
+	var steps []Step
+	if len(needs.Messages) > 0 {
+		steps = append(steps, LookUp(needs.Messages, state))
+	}
+	if len(needs.Markers) > 0 {
+		steps = append(steps, needMarkers(needs.Markers, state))
+	}
 	if len(needs.Reactors) > 0 {
 		steps = append(steps, LookUpReactions(needs.Reactors, state))
 	}

@@ -344,7 +344,9 @@ func (x *RoomInfo) GetArchivedAt() string {
 type RoomMarker struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Of the last message that was read; 0 = none was.
-	Seq           uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	Seq uint64 `protobuf:"varint,1,opt,name=seq,proto3" json:"seq,omitempty"`
+	// How many messages of the room are read, or came before the user.
+	N             uint64 `protobuf:"varint,2,opt,name=n,proto3" json:"n,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -382,6 +384,13 @@ func (*RoomMarker) Descriptor() ([]byte, []int) {
 func (x *RoomMarker) GetSeq() uint64 {
 	if x != nil {
 		return x.Seq
+	}
+	return 0
+}
+
+func (x *RoomMarker) GetN() uint64 {
+	if x != nil {
+		return x.N
 	}
 	return 0
 }
@@ -3060,10 +3069,11 @@ const file_starling_chat_v1_rooms_proto_rawDesc = "" +
 	"\fmember_count\x18\a \x01(\rR\vmemberCount\x12$\n" +
 	"\varchived_at\x18\b \x01(\tH\x00R\n" +
 	"archivedAt\x88\x01\x01B\x0e\n" +
-	"\f_archived_at\"\x1e\n" +
+	"\f_archived_at\",\n" +
 	"\n" +
 	"RoomMarker\x12\x10\n" +
-	"\x03seq\x18\x01 \x01(\x04R\x03seq\"Q\n" +
+	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\f\n" +
+	"\x01n\x18\x02 \x01(\x04R\x01n\"Q\n" +
 	"\tRoomPrefs\x12\x14\n" +
 	"\x05muted\x18\x01 \x01(\bR\x05muted\x12\x16\n" +
 	"\x06hidden\x18\x02 \x01(\bR\x06hidden\x12\x16\n" +
