@@ -76,22 +76,21 @@ func TestInviteID(t *testing.T) {
 }
 
 func TestLogPageMisses(t *testing.T) {
-	found := func(seq uint64) []chat.EncodedEvent { return []chat.EncodedEvent{{Seq: seq}} }
 	for _, test := range []struct {
-		page  chat.LogPage
-		head  uint64
-		found []chat.EncodedEvent
-		want  bool
+		page        chat.LogPage
+		head, first uint64
+		want        bool
 	}{
-		{chat.LogPage{After: 3}, 3, nil, false},
-		{chat.LogPage{After: 0}, 0, nil, false},
-		{chat.LogPage{After: 3}, 5, found(4), false},
-		{chat.LogPage{After: 4}, 3, nil, true},
-		{chat.LogPage{After: 3}, 2000, found(1001), true},
-		{chat.LogPage{After: 3, To: 7}, 2000, nil, true},
+		{chat.LogPage{After: 3}, 3, 0, false},
+		{chat.LogPage{After: 0}, 0, 0, false},
+		{chat.LogPage{After: 3}, 5, 4, false},
+		{chat.LogPage{After: 3}, 5, 2, false}, // what was found stands for 2 to 4 as well
+		{chat.LogPage{After: 4}, 3, 0, true},
+		{chat.LogPage{After: 3}, 2000, 1001, true},
+		{chat.LogPage{After: 3, To: 7}, 2000, 0, true},
 	} {
-		if got := test.page.Misses(test.head, test.found); got != test.want {
-			t.Errorf("%+v of a log at %d, found %v: misses = %v, want %v", test.page, test.head, test.found, got, test.want)
+		if got := test.page.Misses(test.head, test.first); got != test.want {
+			t.Errorf("%+v of a log at %d, found from %d: misses = %v, want %v", test.page, test.head, test.first, got, test.want)
 		}
 	}
 }

@@ -68,15 +68,16 @@ type LogPage struct {
 	Limit     int
 }
 
-// Misses tells whether the log, which stands at head, does not have all of the page: it was trimmed, or never had it.
-func (p *LogPage) Misses(head uint64, found []EncodedEvent) bool {
+// Misses tells whether the log, which stands at head, does not have all of the page: it was trimmed, or never had it. first is where what was found
+// begins; 0 = nothing was.
+func (p *LogPage) Misses(head, first uint64) bool {
 	switch {
 	case !p.Since.IsZero():
 		return false
 	case p.After > head:
 		return true
-	case len(found) > 0:
-		return found[0].Seq != p.After+1
+	case first > 0:
+		return first > p.After+1
 	default:
 		return p.After < head && (p.To == 0 || p.To > p.After)
 	}

@@ -14,55 +14,105 @@ import (
 	"github.com/starling-chat/starling/proto/fault"
 )
 
-// TestTeller: the first is told at once, others together at the end of the interval, what fails again, and nothing is left when it is closed.
+// scene notes what a Teller does, and when.
+type scene struct {
+	t       *testing.T
+	teller  *markers.Teller
+	start   time.Time
+	told    []string
+	refuse  error // what submit returns
+	outcome error
+}
+
+func newScene(t *testing.T) *scene {
+	s := &scene{t: t, start: time.Now()}
+	s.teller = markers.New(func(c rules.Command, done func(rules.Outcome)) error {
+		command := c.(rules.TellMarkers) //nolint:forcetypeassert // there is no other
+		users := fmt.Sprint(command.Users)
+		if n := len(command.Users); n > 3 {
+			users = fmt.Sprint(n, " users")
+		}
+		s.note(users, " in ", command.Room)
+		if s.refuse == nil {
+			done(rules.Outcome{Err: s.outcome})
+		}
+		return s.refuse
+	}, func(e chat.RoomEvent) {
+		read := e.Fact.(chat.MessageRead) //nolint:forcetypeassert // there is no other
+		s.note(read.User, " has read ", read.Seq, " but ", e.ExceptSocket, ", on time: ", !e.CausedAt.IsZero())
+	})
+	return s
+}
+
+func (s *scene) note(what ...any) {
+	s.told = append(s.told, fmt.Sprint(append([]any{time.Since(s.start).Milliseconds(), " "}, what...)...))
+}
+
+func (s *scene) tell(user chat.UserID, seqs ...uint64) {
+	for _, seq := range seqs {
+		m := markers.Moved{User: user, Except: "s1", CausedAt: time.Now()}
+		if seq > 0 {
+			m.Shown = chat.NewMessageID(time.Now(), seq, 0)
+		}
+		s.teller.Tell("r", m)
+	}
+}
+
+func (s *scene) pass(intervals int) {
+	time.Sleep(time.Duration(intervals) * markers.Interval)
+	synctest.Wait()
+}
+
+func (s *scene) want(what string, want ...string) {
+	s.t.Helper()
+	if diff := cmp.Diff(want, s.told); diff != "" {
+		s.t.Errorf("%s (-want +got):\n%s", what, diff)
+	}
+	s.told = nil
+}
+
+// TestTeller: the first is told at once, the others of the room together at the end of the interval, each user once and with the furthest that it has
+// read.
 func TestTeller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		var told []string
-		var refuse, fail error
-		teller := markers.New(func(c rules.Command, done func(rules.Outcome)) error {
-			command := c.(rules.TellMarkers) //nolint:forcetypeassert // there is no other
-			told = append(told, fmt.Sprint(time.Since(start).Milliseconds(), " ", command.Users[0], " in ", command.Room))
-			done(rules.Outcome{Err: fail})
-			return refuse
-		})
-		tell := func(user chat.UserID, times int) {
-			for range times {
-				teller.Tell(chat.Membership{Room: "r", User: user})
-			}
+		s := newScene(t)
+		s.tell("ann", 1, 2, 4, 3, 0)
+		s.tell("bob", 0, 0)
+		s.teller.Tell("other", markers.Moved{User: "ann"})
+		s.want("at once", "0 ann has read 1 but s1, on time: true", "0 [ann] in r", "0 [ann] in other")
+		s.pass(3)
+		s.want("together", "500 ann has read 4 but s1, on time: false", "500 [ann bob] in r")
+		for i := range 1200 {
+			s.tell(chat.UserID(fmt.Sprint("user", i)), 0)
 		}
-		pass := func(intervals int) {
-			time.Sleep(time.Duration(intervals) * markers.Interval)
-			synctest.Wait()
-		}
-		want := func(what string, want ...string) {
-			t.Helper()
-			if diff := cmp.Diff(want, told); diff != "" {
-				t.Errorf("%s (-want +got):\n%s", what, diff)
-			}
-			told = nil
-		}
-		tell("ann", 5)
-		tell("bob", 1)
-		want("at once", "0 ann in r", "0 bob in r")
-		pass(3)
-		want("together", "500 ann in r")
-		fail = fault.New(fault.Unavailable, "away")
-		tell("ann", 1)
-		pass(1)
-		fail = nil
-		pass(2)
-		want("until it is done", "1500 ann in r", "2000 ann in r", "2500 ann in r")
-		refuse = fault.New(fault.Invalid, "never")
-		tell("ann", 1)
-		pass(2)
-		want("what is refused for good", "3000 ann in r")
-		refuse = nil
-		tell("ann", 2)
-		teller.Close()
-		tell("ann", 2)
-		want("in the end", "4000 ann in r", "4000 ann in r", "4000 ann in r", "4000 ann in r")
-		pass(3)
-		want("after the end")
+		s.pass(1)
+		s.want("many", "1500 [user0] in r", "2000 500 users in r", "2000 500 users in r", "2000 199 users in r")
+	})
+}
+
+// TestTellerFails: what could not be told is told later, what is refused for good is not, and nothing is left when the Teller is closed.
+func TestTellerFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		s.outcome = fault.New(fault.Unavailable, "away")
+		s.tell("ann", 1)
+		s.pass(1)
+		s.outcome, s.refuse = nil, fault.New(fault.Timeout, "away")
+		s.pass(1)
+		s.refuse = nil
+		s.pass(3)
+		s.want("until it is done", "0 ann has read 1 but s1, on time: true", "0 [ann] in r", "500 [ann] in r", "1000 [ann] in r", "1500 [ann] in r")
+		s.refuse = fault.New(fault.Invalid, "never")
+		s.tell("ann", 0)
+		s.pass(2)
+		s.want("what is refused for good", "2500 [ann] in r")
+		s.refuse = nil
+		s.tell("ann", 0, 2)
+		s.teller.Close()
+		s.want("in the end", "3500 [ann] in r", "3500 ann has read 2 but s1, on time: false", "3500 [ann] in r")
+		s.outcome = fault.New(fault.Unavailable, "away")
+		s.tell("ann", 0)
+		s.pass(3)
+		s.want("after the end", "3500 [ann] in r")
 	})
 }

@@ -15,14 +15,14 @@
 //	room_events  the room log's other events      ┘ room's log, 1..last_seq without holes
 //	receipts     read up to a sequence
 //	user_logs    the counter last_seq of a user's log
-//	user_events  the facts of users' logs, the last thousand of each
+//	user_events  the facts of users' logs: the last thousand of each, and before them those that none has replaced
 //	room_prefs   how users want their rooms shown
 //	blocks       who has blocked whom
 //	invites      what is kept of invites
 //	answers      to requests with an idempotency key, for a day
 //	changed_messages, replies, message_edits, reactions, pins, erasures   what is kept beside messages: package messages
 //	outbox       one row a transaction: its events, until the stream has them
-//	notifications, which package notifications has
+//	notifications, which package notifications has; what reads user_logs and user_events is in package userlogs
 //
 // A message is its own event: it is inserted once, and message:new is made from it again for a replay, as it is by then. So is every event
 // that shows a message.

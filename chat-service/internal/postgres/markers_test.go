@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -92,4 +93,22 @@ func TestMarkers(t *testing.T) {
 		t.Errorf("a batch with both = %+v, %d events", outcomes, len(out.Events))
 	}
 	want("in one batch", chat.Marker{Seq: outcomes[1].Seq, N: 8})
+}
+
+// TestReadInALargeRoom: the others are told what one has read only where they are few.
+func TestReadInALargeRoom(t *testing.T) {
+	s := open(t, database(t))
+	var commands []rules.Command
+	for i := range 100 {
+		commands = append(commands, join("r", chat.UserID(fmt.Sprint("user", i))))
+	}
+	commit(t, s, commands...)
+	for _, few := range []bool{true, false} {
+		outcomes, _ := commit(t, s, send("r", "user0", "x", ""))
+		read, err := s.MarkRead(t.Context(), []usecases.Receipt{{Membership: chat.Membership{Room: "r", User: "user1"}, Message: outcomes[0].ID}})
+		if err != nil || !read[0].Moved || !read[0].Marked || read[0].Shown != few {
+			t.Errorf("read in a room with few members: %t, gives %+v, %v", few, read, err)
+		}
+		commit(t, s, join("r", "one more"))
+	}
 }

@@ -158,16 +158,6 @@ func (s *Store) show(ctx context.Context, room chat.RoomID, shown []shownMessage
 	return nil
 }
 
-func scanEvent(room chat.RoomID) func(pgx.CollectableRow) (chat.EncodedEvent, error) {
-	return func(row pgx.CollectableRow) (chat.EncodedEvent, error) {
-		e := chat.EncodedEvent{Room: room}
-		var seq int64
-		err := row.Scan(&seq, &e.Bytes)
-		e.Seq = uint64(seq) //nolint:gosec // counts from 1
-		return e, err
-	}
-}
-
 // merge joins two runs that are each complete up to their limit; so is what it gives, up to the same limit.
 func (s *Store) merge(sent []chat.Message, others []chat.EncodedEvent, limit int) ([]chat.EncodedEvent, error) {
 	events := make([]chat.EncodedEvent, 0, min(limit, len(sent)+len(others)))

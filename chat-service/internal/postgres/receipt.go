@@ -28,10 +28,16 @@ const sqlMarkRead = `
 			back_seq = CASE WHEN excluded.seq >= receipts.seq THEN NULL ELSE greatest(receipts.back_seq, excluded.seq) END
 		WHERE receipts.seq < excluded.seq OR receipts.back_seq < excluded.seq
 		RETURNING room_id, user_id
+	), small AS MATERIALIZED (
+		SELECT room_id FROM (SELECT DISTINCT room_id FROM moved) AS r
+		WHERE (SELECT count(*) FROM (SELECT FROM memberships WHERE room_id = r.room_id LIMIT $6 + 1) AS m) <= $6
 	)
 	SELECT ` + standingNames + `,
-	       a.message, coalesce(a.before, 0), v.room_id IS NOT NULL, coalesce(a.seq, 0), a.id
-	FROM asked AS a LEFT JOIN moved AS v USING (room_id, user_id) ORDER BY a.n`
+	       a.message, coalesce(a.before, 0), v.room_id IS NOT NULL, coalesce(a.seq, 0), a.id, s.room_id IS NOT NULL
+	FROM asked AS a LEFT JOIN moved AS v USING (room_id, user_id) LEFT JOIN small AS s USING (room_id) ORDER BY a.n`
+
+// maxShown is how many members a room has at most in which the others are told of what one has read.
+const maxShown = 100
 
 // MarkRead implements usecases.Store.
 func (s *Store) MarkRead(ctx context.Context, receipts []usecases.Receipt) ([]usecases.ReadOutcome, error) {
@@ -49,16 +55,16 @@ func (s *Store) MarkRead(ctx context.Context, receipts []usecases.Receipt) ([]us
 	err := s.do(ctx, "mark read", func(ctx context.Context) error {
 		outcomes = make([]usecases.ReadOutcome, 0, n)
 		furthest := make(map[chat.Membership]int64, n) // of the receipts so far
-		rows, err := s.pool.Query(ctx, sqlMarkRead, rooms, users, seqs, ids, counts)
+		rows, err := s.pool.Query(ctx, sqlMarkRead, rooms, users, seqs, ids, counts, maxShown)
 		if err != nil {
 			return err
 		}
 		var o usecases.ReadOutcome
 		var before, seq int64
 		var id *[16]byte
-		var moved bool // the membership's receipt, by this or another entry
+		var moved, small bool // the membership's receipt, by this or another entry; the room
 		var standing standingRow
-		_, err = pgx.ForEachRow(rows, append(standing.into(), &o.MessageExists, &before, &moved, &seq, &id), func() error {
+		_, err = pgx.ForEachRow(rows, append(standing.into(), &o.MessageExists, &before, &moved, &seq, &id, &small), func() error {
 			i := len(outcomes)
 			of := receipts[i].Membership
 			o.Standing = standing.of(of.User)
@@ -67,6 +73,7 @@ func (s *Store) MarkRead(ctx context.Context, receipts []usecases.Receipt) ([]us
 			if o.Moved = o.Marked && seq > max(before, furthest[of]); o.Moved {
 				furthest[of], o.Message = seq, *id
 			}
+			o.Shown = o.Moved && small
 			outcomes = append(outcomes, o)
 			return nil
 		})

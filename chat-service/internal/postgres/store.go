@@ -15,6 +15,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/postgres/guests"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/notifications"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/userlogs"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
@@ -48,6 +49,7 @@ type Store struct {
 	*notifications.Store
 	*messages.Table
 	*guests.Guests
+	*userlogs.Logs
 
 	pool   *pgxpool.Pool
 	shared *pg.Store // asks the pool
@@ -66,6 +68,7 @@ var _ usecases.Store = (*Store)(nil)
 func New(pool *pgxpool.Pool, codec Codec, quotas rules.Quotas) *Store {
 	s := &Store{pool: pool, shared: pg.NewStore(pool), codec: codec, quotas: quotas}
 	s.Store, s.Table, s.Guests = notifications.New(pool, s.do), messages.New(pool, s.do), guests.New(pool, s.do)
+	s.Logs = userlogs.New(pool, s.do, codec.Event)
 	return s
 }
 

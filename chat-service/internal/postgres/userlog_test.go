@@ -137,3 +137,59 @@ func TestLogsUnderRaces(t *testing.T) {
 		}
 	}
 }
+
+// TestLogsKeepWhatCounts: markers replace those before them of the same room, so that who reads a lot is not told to begin anew after a short absence:
+// facts that still count are kept, whatever their age, and a page for who repairs a gap is without holes all the same.
+func TestLogsKeepWhatCounts(t *testing.T) {
+	cfg := database(t)
+	s := open(t, cfg)
+	commit(t, s, join("r", "ann"), join("r", "bob"), join("q", "bob"), join("x", "bob")) // 1 to 3 of bob's log
+	tell := func(room chat.RoomID, times int) {
+		commands := make([]rules.Command, times)
+		for i := range commands {
+			commands[i] = rules.TellMarkers{Origin: rules.Origin{Room: room}, Users: []chat.UserID{"bob"}}
+		}
+		commit(t, s, commands...)
+	}
+	for range 6 {
+		tell("r", 10) // 4 to 63
+	}
+	tell("x", 1) // 64: the last one of x
+	for range 49 {
+		tell("q", 10)
+		tell("r", 17) // up to 1387
+	}
+	page := func(p chat.LogPage) []string {
+		t.Helper()
+		events, head, err := s.LogEvents(t.Context(), "bob", p)
+		if err != nil || head != 1387 {
+			t.Fatal(head, err)
+		}
+		return told(t, events)
+	}
+	all := page(chat.LogPage{Limit: 5000})
+	// Trimmed at 1306 last: up to 306 only what counts is left.
+	want := []string{"1 me:room-added", "2 me:room-added", "3 me:room-added", "64 me:marker", "307 me:marker"}
+	if diff := cmp.Diff(want, all[:5]); diff != "" || len(all) != 4+1387-306 {
+		t.Errorf("a device that was away for long gets %d events (-want +got):\n%s", len(all), diff)
+	}
+	for after, want := range map[uint64]string{2: "3 me:room-added", 3: "64 me:marker", 40: "64 me:marker", 64: "307 me:marker", 200: "307 me:marker", 500: "501 me:marker", 1388: "1387 me:reset"} {
+		if got := page(chat.LogPage{After: after, Limit: 5000}); got[0] != want {
+			t.Errorf("after %d comes %s, want %s", after, got[0], want)
+		}
+	}
+	for _, test := range []struct {
+		page chat.LogPage
+		want []string
+	}{
+		{chat.LogPage{After: 1, To: 5, Limit: 9}, []string{"2 me:room-added", "3 me:room-added", "4 ", "5 "}},
+		{chat.LogPage{After: 1, To: 5, Limit: 3}, []string{"2 me:room-added", "3 me:room-added", "4 "}},
+		{chat.LogPage{After: 62, To: 66, Limit: 9}, []string{"63 ", "64 me:marker", "65 ", "66 "}},
+		{chat.LogPage{After: 304, To: 308, Limit: 9}, []string{"305 ", "306 ", "307 me:marker", "308 me:marker"}},
+		{chat.LogPage{After: 100, To: 101, Limit: 9}, []string{"101 "}},
+	} {
+		if diff := cmp.Diff(test.want, page(test.page)); diff != "" {
+			t.Errorf("%+v (-want +got):\n%s", test.page, diff)
+		}
+	}
+}

@@ -9,9 +9,10 @@ import (
 
 // What a batch tells users' logs stands in this file.
 
-// A log keeps its last facts only: keptFacts, and up to trimEvery more. A user's devices that were away for longer begin anew.
+// A log keeps its last facts, KeptFacts and up to trimEvery more, and of those before them as many that no later one has replaced. A user's devices that
+// were away for longer begin anew.
 const (
-	keptFacts = 1000
+	KeptFacts = 1000
 	trimEvery = 100
 )
 
@@ -19,7 +20,7 @@ const (
 type ChangedLog struct {
 	User chat.UserID
 	Seq  uint64 // of the last fact
-	Trim uint64 // facts up to this one are to be deleted; 0 = none
+	Trim uint64 // facts up to this one are to be thinned out; 0 = none
 }
 
 // telling is a fact for a user's log. It is told when the batch is decided, so that it shows the room as the batch leaves it.
@@ -66,8 +67,8 @@ func (b *batch) tellAll() {
 	}
 	for _, user := range users {
 		log := ChangedLog{User: user, Seq: seqs[user]}
-		if log.Seq/trimEvery > b.state.Logs[user]/trimEvery && log.Seq > keptFacts {
-			log.Trim = log.Seq - keptFacts
+		if log.Seq/trimEvery > b.state.Logs[user]/trimEvery && log.Seq > KeptFacts {
+			log.Trim = log.Seq - KeptFacts
 		}
 		b.changes.Logs = append(b.changes.Logs, log)
 	}

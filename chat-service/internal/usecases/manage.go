@@ -34,7 +34,7 @@ func (s *Service) manage(ctx context.Context, c Caller, command rules.Command) (
 	room := rules.RoomOf(command)
 	o, err := s.do(ctx, c.keyed(command), s.mayModerate(ctx, c, room))
 	if err == nil && o.Changed {
-		s.members.forgetRoom(room)
+		s.standings.ForgetRoom(room)
 		s.evictor.Evict(ctx, room, nil, 0)
 	}
 	return o, err

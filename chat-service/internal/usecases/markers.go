@@ -6,26 +6,24 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/markers"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
-// MarkRead moves the caller's receipt and marker forward, and tells the others in the room and the caller's other devices; an older message
-// changes nothing. done gets where the marker is by then.
+// MarkRead moves the caller's receipt and marker forward, and tells the others in the room, unless they are many, and the caller's devices; an
+// older message changes nothing. done gets where the marker is by then.
 func (s *Service) MarkRead(c Caller, r Receipt, done func(chat.Marker, error)) error {
 	r.User, r.Granted = c.User, c.granted(r.Room)
 	return s.receipts.Submit(r, func(o ReadOutcome, err error) {
 		if err == nil {
 			err = o.refusal(access.Attend)
 		}
-		if err == nil && o.Moved {
-			// The receipt is stored: who misses the event sees it with the next one.
-			s.ephemeralFailed(s.publisher.Ephemeral(chat.RoomEvent{
-				Room: r.Room, Fact: chat.MessageRead{Message: o.Message, User: c.User, Seq: chat.SeqOf(o.Message)},
-				ExceptSocket: c.Socket, CausedAt: c.At,
-			}))
-		}
 		if err == nil && o.Marked {
-			s.markers.Tell(c.of(r.Room))
+			moved := markers.Moved{User: c.User}
+			if o.Shown { // the receipt is stored: who misses the event sees it with the next one
+				moved.Shown, moved.Except, moved.CausedAt = o.Message, c.Socket, c.At
+			}
+			s.markers.Tell(r.Room, moved)
 		}
 		done(o.Marker, err)
 	})
@@ -48,7 +46,7 @@ func (s *Service) MarkUnread(ctx context.Context, c Caller, room chat.RoomID, se
 	marker, err := s.store.Marker(ctx, c.of(room))
 	if err == nil && marker.Seq > seq {
 		if err = s.store.SetBack(ctx, c.of(room), seq); err == nil {
-			s.markers.Tell(c.of(room))
+			s.markers.Tell(room, markers.Moved{User: c.User})
 			marker, err = s.store.Marker(ctx, c.of(room))
 		}
 	}

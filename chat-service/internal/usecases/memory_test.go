@@ -219,7 +219,7 @@ func (m *memory) MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcom
 	}
 	outcomes := make([]ReadOutcome, len(receipts))
 	for i, r := range receipts {
-		outcomes[i] = ReadOutcome{Standing: m.standing(r.Membership), MessageExists: true, Moved: true, Message: r.Message}
+		outcomes[i] = ReadOutcome{Standing: m.standing(r.Membership), MessageExists: true, Moved: true, Marked: true, Shown: true, Message: r.Message}
 		outcomes[i].Granted = r.Granted
 	}
 	return outcomes, nil

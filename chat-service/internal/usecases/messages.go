@@ -91,7 +91,7 @@ type ChangesView struct {
 // MessageChanges gives who may read the room what is new or has changed since a sequence, each message once and as it is now. A limit of 0
 // means 200, the most.
 func (s *Service) MessageChanges(ctx context.Context, c Caller, room chat.RoomID, since uint64, limit int) (v ChangesView, err error) {
-	if err := s.members.require(ctx, c, room, access.Read); err != nil {
+	if err := s.require(ctx, c, room, access.Read); err != nil {
 		return v, err
 	}
 	if limit <= 0 || limit > maxChangesPage {
@@ -130,7 +130,7 @@ func (s *Service) Messages(ctx context.Context, c Caller, room chat.RoomID, ids 
 	if len(ids) > maxMessagesAsked {
 		return nil, false, fault.Newf(fault.TooLarge, "messageIds must have at most %d entries", maxMessagesAsked)
 	}
-	if err := s.members.require(ctx, c, room, access.Read); err != nil {
+	if err := s.require(ctx, c, room, access.Read); err != nil {
 		return nil, false, err
 	}
 	seqs := make([]uint64, len(ids))
@@ -231,7 +231,7 @@ func (s *Service) Pin(c Caller, p rules.Pin, done func(rules.Outcome)) error {
 
 // Pins gives who may read the room its pinned messages behind a sequence, by sequence; more tells that there are others behind them.
 func (s *Service) Pins(ctx context.Context, c Caller, room chat.RoomID, after uint64, limit int) (list []chat.Message, more bool, err error) {
-	if err := s.members.require(ctx, c, room, access.Read); err != nil {
+	if err := s.require(ctx, c, room, access.Read); err != nil {
 		return nil, false, err
 	}
 	limit = pageLimit(limit, rules.MaxPins)

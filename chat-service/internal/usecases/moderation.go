@@ -77,6 +77,12 @@ func (s *Service) each(
 	return r, changed, seq, err
 }
 
+// require refuses who may not do something in a room, by what is remembered for a moment.
+func (s *Service) require(ctx context.Context, c Caller, room chat.RoomID, act access.Act) error {
+	_, err := s.standings.Require(ctx, c.of(room), c.granted(room), act)
+	return err
+}
+
 // may refuses who may not do something in a room by what is stored now, with the room's own answer to a stranger.
 func (s *Service) may(ctx context.Context, c Caller, room chat.RoomID, act access.Act) (access.Kind, error) {
 	standing, _, err := s.store.Standing(ctx, c.of(room))
@@ -192,7 +198,7 @@ func (s *Service) evict(ctx context.Context, room chat.RoomID, users []chat.User
 		return
 	}
 	for _, user := range users {
-		s.members.forget(chat.Membership{Room: room, User: user})
+		s.standings.Forget(chat.Membership{Room: room, User: user})
 		s.typing.StopUser(room, user)
 	}
 	s.evictor.Evict(ctx, room, users, seq)
@@ -201,10 +207,10 @@ func (s *Service) evict(ctx context.Context, room chat.RoomID, users []chat.User
 // Forget is called when another replica changed how users stand to a room; no users = the room itself.
 func (s *Service) Forget(room chat.RoomID, users []chat.UserID) {
 	if len(users) == 0 {
-		s.members.forgetRoom(room)
+		s.standings.ForgetRoom(room)
 	}
 	for _, user := range users {
-		s.members.forget(chat.Membership{Room: room, User: user})
+		s.standings.Forget(chat.Membership{Room: room, User: user})
 	}
 }
 

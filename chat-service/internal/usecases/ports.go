@@ -76,6 +76,7 @@ type ReadOutcome struct {
 	MessageExists bool
 	Moved         bool           // false: the user had read that far already
 	Marked        bool           // the user's marker may have moved
+	Shown         bool           // it Moved, and the room has few enough members for the others to be told
 	Message       chat.MessageID // that was read, where it Moved
 	Marker        chat.Marker
 }

@@ -66,7 +66,7 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 		if _, err := s.writer.Do(ctx, join); err != nil {
 			return View{}, err
 		}
-		s.members.forget(c.of(r.Room))
+		s.standings.Forget(c.of(r.Room))
 	}
 	return View{}, fault.New(fault.Conflict, "The membership changed meanwhile")
 }
@@ -75,7 +75,7 @@ func (s *Service) Join(ctx context.Context, c Caller, r JoinRequest) (View, erro
 func (s *Service) Leave(c Caller, room chat.RoomID, successor chat.UserID, done func(error)) error {
 	s.typing.StopUser(room, c.User)
 	return s.writer.Submit(c.keyed(rules.Leave{Origin: c.in(room), Successor: successor}), func(o rules.Outcome) {
-		s.members.forget(c.of(room))
+		s.standings.Forget(c.of(room))
 		done(o.Err)
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/markers"
 	"github.com/starling-chat/starling/chat-service/internal/reactions"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/chat-service/internal/standings"
 	"github.com/starling-chat/starling/chat-service/internal/typing"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/limits"
@@ -27,7 +28,7 @@ type Service struct {
 	store     Store
 	writer    *Writer
 	publisher Publisher
-	members   *members
+	standings *standings.Cache
 	typing    *typing.Tracker
 	reactions *reactions.Folder
 	markers   *markers.Teller
@@ -85,13 +86,12 @@ const notificationsPerReceipt = 10
 
 // NewService wires the use cases. The marks are written while Run runs.
 func NewService(store Store, writer *Writer, publisher Publisher, typists *typing.Tracker, evictor Evictor, cfg Config, log *slog.Logger) *Service {
-	return &Service{
+	s := &Service{
 		store: store, writer: writer, publisher: publisher, typing: typists, evictor: evictor, cfg: cfg, log: log,
 		acts: make(chan struct{}, maxActs),
 
 		reactions: reactions.New(writer.Submit),
-		markers:   markers.New(writer.Submit),
-		members:   newMembers(store, cfg.MembershipTTL),
+		standings: standings.New(store, cfg.MembershipTTL),
 		receipts: groupcommit.New("receipts", store.MarkRead, groupcommit.Config[Receipt]{
 			Weigh: func(Receipt) int { return 1 },
 			Most:  cfg.Marks.BatchMax, Queue: cfg.Marks.Queue, Timeout: cfg.Marks.Timeout,
@@ -101,6 +101,8 @@ func NewService(store Store, writer *Writer, publisher Publisher, typists *typin
 			Most:  notificationsPerReceipt * cfg.Marks.BatchMax, Queue: cfg.Marks.Queue, Timeout: cfg.Marks.Timeout,
 		}, log),
 	}
+	s.markers = markers.New(writer.Submit, func(e chat.RoomEvent) { s.ephemeralFailed(publisher.Ephemeral(e)) })
+	return s
 }
 
 // Run writes receipts and notifications read until ctx ends, and then those that it has taken. It ends after the acts of moderators
@@ -188,7 +190,7 @@ func (s *Service) Post(ctx context.Context, user chat.UserID, d Draft) (rules.Ou
 
 // RoomMessage tells everyone in the room what a member said, without storing it.
 func (s *Service) RoomMessage(ctx context.Context, c Caller, room chat.RoomID, emit chat.Emit) error {
-	if err := s.members.require(ctx, c, room, access.Speak); err != nil {
+	if err := s.require(ctx, c, room, access.Speak); err != nil {
 		return err
 	}
 	return unavailable(s.publisher.Ephemeral(chat.RoomEvent{Room: room, Fact: chat.RoomMessage{Emit: emit}, CausedAt: c.At, Trace: c.Trace}))
@@ -214,7 +216,7 @@ func (s *Service) Announce(c Caller, emit chat.Emit) error {
 
 // StartTyping tells the others in the room, unless they know already.
 func (s *Service) StartTyping(ctx context.Context, c Caller, room chat.RoomID) error {
-	known, err := s.members.named(ctx, c, room, access.Speak)
+	known, err := s.standings.Require(ctx, c.of(room), c.granted(room), access.Speak)
 	if err != nil {
 		return err
 	}
@@ -223,7 +225,7 @@ func (s *Service) StartTyping(ctx context.Context, c Caller, room chat.RoomID) e
 
 // StopTyping tells the others in the room, if they know of a start.
 func (s *Service) StopTyping(ctx context.Context, c Caller, room chat.RoomID) error {
-	if err := s.members.require(ctx, c, room, access.Attend); err != nil {
+	if err := s.require(ctx, c, room, access.Attend); err != nil {
 		return err
 	}
 	s.typing.Stop(room, c.Socket)

@@ -313,7 +313,7 @@ export interface ClientToServerEvents {
   'room:create': (argument: { kind: 'public' | 'private'; roomId?: RoomId; profile?: ProfileChange; settings?: SettingsChange; members?: Array<{ userId: UserId; role?: Role }>; key?: string }, ack: AckCallback<{ room: Room }>) => void;
   /** The direct room of exactly these users, 1 to 8 others, and the caller. */
   'room:open': (argument: { userIds: UserId[]; key?: string }, ack: AckCallback<{ room: Room; created: boolean }>) => void;
-  /** What a room is, and to a member what it is to it: its `role`, its `marker: { seq }`, up to where it has said `message:read` (0: nothing), and its `prefs: { muted, hidden, pinned }`. */
+  /** What a room is, and to a member what it is to it: its `role`, its `marker: { seq, n }`, up to where it has read (see Markers), and its `prefs: { muted, hidden, pinned }`. */
   'room:get': (argument: RoomOnly, ack: AckCallback<{ room: Room; role?: MemberRole; marker?: Marker; prefs?: Prefs }>) => void;
   /** Who is in a room that one may read, by user id, at most 200 a page; `query` is a piece of the name or id, whatever the case. `next` is there when there are more, for `after`; `count` is of all pages. */
   'room:members': (argument: RoomId | { roomId: RoomId; after?: string; limit?: number; query?: string }, ack: AckCallback<{ members: Member[]; count: number; next?: UserId }>) => void;
@@ -439,7 +439,7 @@ export interface ServerToClientEvents {
   'message:unpinned': (payload: { roomId: RoomId; seq: Seq; messageId: Uuid; by: UserId }, offset?: string) => void;
   /** To the room, sender included. */
   'room:message': (payload: { sender: UserId; timestamp: number; [field: string]: unknown }) => void;
-  /** To the others in the room. */
+  /** To the others in the room, if it has at most 100 members. */
   'message:read': (payload: { messageId: Uuid; userId: UserId; roomId: RoomId; seq: Seq }) => void;
   /** To the other users in the room: at the start, and every 3 s at most while it is renewed. Who joins gets it for those who type by then (50 at most), after `room:history`. */
   'typing:start': (payload: { userId: UserId; userName: string; roomId: RoomId; expiresInMs: number }) => void;
@@ -477,7 +477,7 @@ export interface ChatClientToServerEvents {
   'room:create': (argument: { kind: 'public' | 'private'; roomId?: RoomId; profile?: ProfileChange; settings?: SettingsChange; members?: Array<{ userId: UserId; role?: Role }>; key?: string }, ack: AckCallback<{ room: Room }>) => void;
   /** The direct room of exactly these users, 1 to 8 others, and the caller. */
   'room:open': (argument: { userIds: UserId[]; key?: string }, ack: AckCallback<{ room: Room; created: boolean }>) => void;
-  /** What a room is, and to a member what it is to it: its `role`, its `marker: { seq }`, up to where it has said `message:read` (0: nothing), and its `prefs: { muted, hidden, pinned }`. */
+  /** What a room is, and to a member what it is to it: its `role`, its `marker: { seq, n }`, up to where it has read (see Markers), and its `prefs: { muted, hidden, pinned }`. */
   'room:get': (argument: RoomOnly, ack: AckCallback<{ room: Room; role?: MemberRole; marker?: Marker; prefs?: Prefs }>) => void;
   /** Who is in a room that one may read, by user id, at most 200 a page; `query` is a piece of the name or id, whatever the case. `next` is there when there are more, for `after`; `count` is of all pages. */
   'room:members': (argument: RoomId | { roomId: RoomId; after?: string; limit?: number; query?: string }, ack: AckCallback<{ members: Member[]; count: number; next?: UserId }>) => void;
@@ -605,7 +605,7 @@ export interface ChatServerToClientEvents {
   'message:unpinned': (payload: { roomId: RoomId; seq: Seq; messageId: Uuid; by: UserId }, offset?: string) => void;
   /** To the room, sender included. */
   'room:message': (payload: { sender: UserId; timestamp: number; [field: string]: unknown }) => void;
-  /** To the others in the room. */
+  /** To the others in the room, if it has at most 100 members. */
   'message:read': (payload: { messageId: Uuid; userId: UserId; roomId: RoomId; seq: Seq }) => void;
   /** To the other users in the room: at the start, and every 3 s at most while it is renewed. Who joins gets it for those who type by then (50 at most), after `room:history`. */
   'typing:start': (payload: { userId: UserId; userName: string; roomId: RoomId; expiresInMs: number }) => void;
