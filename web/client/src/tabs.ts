@@ -1,0 +1,162 @@
+// One connection for all tabs of a browser. The tab that holds a Web Lock leads: it has the connection, passes on what the server says,
+// and asks for the others. When it is closed the lock goes to another tab, which connects anew and takes up where the state of that tab
+// is. Browsers do not freeze a tab that holds a lock. Where there are no locks (a page that is not secure, Node) each tab connects.
+
+import type { Call, Joined, Link, LinkState, Note, SocketLink, Trace } from './link.ts';
+import type { Ack } from './types.ts';
+
+type Wire =
+  | { t: 'hello'; from: string }
+  | { t: 'state'; state: LinkState; from: string }
+  | { t: 'event'; event: string; args: unknown[]; namespace: string }
+  | { t: 'note'; note: Note; from: string }
+  | { t: 'trace'; trace: Trace }
+  | { t: 'call'; id: number; from: string; event: string; arg: unknown; options: Call }
+  | { t: 'join'; id: number; from: string; roomId: string; since?: number; invite?: string }
+  | { t: 'left'; roomId: string }
+  | { t: 'do'; act: 'cut' | 'away' | 'drop'; ms?: number; event?: string }
+  | { t: 'reply'; id: number; to: string; ack: unknown };
+
+export function canShare(): boolean {
+  return typeof BroadcastChannel !== 'undefined' && typeof navigator !== 'undefined' && (navigator.locks as LockManager | undefined) !== undefined;
+}
+
+export function randomId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+export class TabLink implements Link {
+  readonly #name: string;
+  readonly #make: () => SocketLink;
+  readonly #channel: BroadcastChannel;
+  readonly #me = randomId();
+  readonly #waiting = new Map<number, { resolve: (ack: Ack<never>) => void; timer: ReturnType<typeof setTimeout> }>();
+  readonly #closing = new AbortController();
+  #socket: SocketLink | undefined;
+  #release: (() => void) | undefined;
+  #asked = 0;
+  #state: LinkState = { status: 'connecting', session: '', connects: 0, recovered: false, since: Date.now(), leader: false };
+  onstate: Link['onstate'];
+  onevent: Link['onevent'];
+  onnote: Link['onnote'];
+  ontrace: Link['ontrace'];
+
+  constructor(name: string, make: () => SocketLink) {
+    this.#name = name;
+    this.#make = make;
+    this.#channel = new BroadcastChannel(name);
+    this.#channel.onmessage = (event: MessageEvent<Wire>) => this.#heard(event.data);
+  }
+
+  get state(): LinkState { return this.#state; }
+
+  start(): void {
+    this.#post({ t: 'hello', from: this.#me });
+    void navigator.locks.request(this.#name, { signal: this.#closing.signal }, () => this.#lead()).catch(() => undefined); // closed before it led
+  }
+
+  #lead(): Promise<void> {
+    if (this.#closing.signal.aborted) return Promise.resolve();
+    const socket = this.#make();
+    this.#socket = socket;
+    this.#fail('The tab that held the connection was closed');
+    socket.onstate = () => this.#became(socket.state);
+    socket.onevent = (event, args, namespace) => {
+      this.#post({ t: 'event', event, args, namespace });
+      this.onevent?.(event, args, namespace);
+    };
+    socket.ontrace = (trace) => {
+      this.#post({ t: 'trace', trace });
+      this.ontrace?.(trace);
+    };
+    this.#became(socket.state);
+    socket.start();
+    return new Promise((resolve) => { this.#release = resolve; });
+  }
+
+  #became(state: LinkState): void {
+    this.#state = { ...state, leader: this.#socket !== undefined };
+    if (this.#socket) this.#post({ t: 'state', state: this.#state, from: this.#me });
+    this.onstate?.();
+  }
+
+  #heard(wire: Wire): void {
+    switch (wire.t) {
+      case 'hello': if (this.#socket) this.#post({ t: 'state', state: this.#state, from: this.#me }); break;
+      case 'state':
+        if (!this.#socket) {
+          this.#state = { ...wire.state, leader: false };
+          this.onstate?.();
+        }
+        break;
+      case 'event': this.onevent?.(wire.event, wire.args, wire.namespace); break;
+      case 'trace': this.ontrace?.(wire.trace); break;
+      case 'note': this.onnote?.(wire.note); break;
+      case 'call': if (this.#socket) void this.#socket.call(wire.event, wire.arg, wire.options).then((ack) => this.#post({ t: 'reply', id: wire.id, to: wire.from, ack })); break;
+      case 'join': if (this.#socket) void this.#socket.join(wire.roomId, wire.since, wire.invite).then((ack) => this.#post({ t: 'reply', id: wire.id, to: wire.from, ack })); break;
+      case 'left': this.#socket?.left(wire.roomId); break;
+      case 'do': this.#do(wire); break;
+      case 'reply': if (wire.to === this.#me) this.#answer(wire.id, wire.ack as Ack<never>); break;
+    }
+  }
+
+  #do({ act, ms, event }: Extract<Wire, { t: 'do' }>): void {
+    if (act === 'cut') this.#socket?.cut();
+    else if (act === 'away') this.#socket?.away(ms ?? 0);
+    else this.#socket?.dropAcks.set(event ?? '', 1);
+  }
+
+  call<T>(event: string, arg?: unknown, options: Call = {}): Promise<Ack<T>> {
+    if (this.#socket) return this.#socket.call<T>(event, arg, options);
+    if (this.#state.status !== 'online') return Promise.resolve({ ok: false, error: { code: 'offline', message: 'There is no connection' } });
+    return this.#ask((id) => ({ t: 'call', id, from: this.#me, event, arg, options }), options.timeoutMs ?? 20_000);
+  }
+
+  join(roomId: string, since?: number, invite?: string): Promise<Ack<Joined>> {
+    if (this.#socket) return this.#socket.join(roomId, since, invite);
+    return this.#ask((id) => ({ t: 'join', id, from: this.#me, roomId, since, invite }), 20_000);
+  }
+
+  left(roomId: string): void { if (this.#socket) this.#socket.left(roomId); else this.#post({ t: 'left', roomId }); }
+
+  note(note: Note): void { this.#post({ t: 'note', note, from: this.#me }); }
+
+  cut(): void { if (this.#socket) this.#socket.cut(); else this.#post({ t: 'do', act: 'cut' }); }
+
+  away(ms: number): void { if (this.#socket) this.#socket.away(ms); else this.#post({ t: 'do', act: 'away', ms }); }
+
+  dropAck(event: string): void { if (this.#socket) this.#socket.dropAcks.set(event, 1); else this.#post({ t: 'do', act: 'drop', event }); }
+
+  close(): void {
+    this.#socket?.close();
+    this.#closing.abort();
+    this.#release?.();
+    this.#fail('The store is closed');
+    this.#channel.close();
+    this.#state = { ...this.#state, status: 'closed' };
+  }
+
+  #ask<T>(make: (id: number) => Wire, timeoutMs: number): Promise<Ack<T>> {
+    this.#asked += 1;
+    const id = this.#asked;
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#answer(id, { ok: false, error: { code: 'timeout', message: 'No answer in time' } }), timeoutMs);
+      this.#waiting.set(id, { resolve: resolve as (ack: Ack<never>) => void, timer });
+      this.#post(make(id));
+    });
+  }
+
+  #answer(id: number, ack: Ack<never>): void {
+    const waiting = this.#waiting.get(id);
+    if (!waiting) return;
+    this.#waiting.delete(id);
+    clearTimeout(waiting.timer);
+    waiting.resolve(ack);
+  }
+
+  #fail(message: string): void {
+    for (const id of [...this.#waiting.keys()]) this.#answer(id, { ok: false, error: { code: 'offline', message } });
+  }
+
+  #post(wire: Wire): void { this.#channel.postMessage(wire); }
+}
