@@ -2,9 +2,9 @@
 // otherwise in memory, and the store works the same until the page is closed.
 
 import type { Entry } from './merge.ts';
-import type { ListedRoom, Pending, RoomInfo } from './types.ts';
+import type { ListedRoom, Pending } from './types.ts';
 
-export interface KeptRoom extends ListedRoom { info?: RoomInfo; at: number }
+export interface KeptRoom extends ListedRoom { at: number }
 export interface KeptTimeline { roomId: string; from: number; to: number; hasOlder: boolean; entries: Entry[] }
 
 export interface Cache {

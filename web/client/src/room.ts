@@ -18,6 +18,8 @@ export interface RoomSummary {
   prefs: Prefs;
   archived: boolean;
   joined: boolean;
+  /** The others of a direct room. */
+  partners: readonly string[];
 }
 
 /** What the page of a room shows. Another object after each change. */
@@ -52,6 +54,7 @@ export class Room {
   info: RoomInfo | undefined;
   role: Role | undefined;
   prefs: Prefs = {};
+  partners: string[] = [];
   seq = 0;
   /** Of the last message that came live. */
   liveSeq = 0;
@@ -95,6 +98,7 @@ export class Room {
     this.role = room.role;
     this.prefs = room.prefs ?? this.prefs;
     this.info = room.room ?? this.info;
+    this.partners = room.partners ?? this.partners;
     this.seq = Math.max(this.seq, room.seq);
     this.#newest(room.lastMessage ?? undefined);
     if (room.marker) this.marker = Math.max(this.marker, room.marker.seq);
@@ -145,7 +149,7 @@ export class Room {
   keep(): KeptRoom {
     return {
       roomId: this.id, name: this.name, role: this.role ?? 'member', seq: this.seq, unread: this.unread, mentions: this.mentions, lastMessage: this.last,
-      room: this.info, info: this.info, marker: { seq: this.marker }, prefs: this.prefs, at: Date.now(),
+      room: this.info, marker: { seq: this.marker }, prefs: this.prefs, partners: this.partners, at: Date.now(),
     };
   }
 
@@ -183,7 +187,7 @@ export class Room {
     this.#summary ??= {
       id: this.id, name: this.info?.profile.name || this.name, kind: this.info?.kind ?? 'public', topic: this.info?.profile.topic, role: this.role,
       unread: this.unread, mentions: this.mentions, last: this.last, at: this.last?.createdAt ?? this.info?.createdAt ?? '', prefs: this.prefs,
-      archived: this.info?.archivedAt !== undefined, joined: this.joined,
+      archived: this.info?.archivedAt !== undefined, joined: this.joined, partners: this.partners,
     };
     return this.#summary;
   }

@@ -63,7 +63,7 @@ export class Starling {
   #drafts = new Map<string, string>();
   #typedAt = new Map<string, number>();
   #readDue = new Map<string, ReturnType<typeof setTimeout>>();
-  #watched: string[] = [];
+  #watched = new Map<string, readonly string[]>();
   #watches = new Map<string, string[]>();
   #watchDue: ReturnType<typeof setTimeout> | undefined;
   #dirtyRooms = new Set<string>();
@@ -156,6 +156,9 @@ export class Starling {
 
   /** The name under which a user was seen last, or the id. */
   nameOf(userId: string): string { return this.#names.get(userId) ?? userId; }
+
+  /** Everybody but the user who was seen, the last ones first. */
+  get people(): { id: string; name: string }[] { return [...this.#names].filter(([id]) => id !== this.me.id && id !== 'system').map(([id, name]) => ({ id, name })).reverse(); }
 
   knows(userId: string): boolean { return this.#names.has(userId); }
 
@@ -500,11 +503,12 @@ export class Starling {
 
   // Presence
 
-  /** The users that this tab shows. */
-  watch(userIds: readonly string[]): void {
-    this.#watched = [...userIds];
-    this.#note({ kind: 'watch', tab: this.#tab, ids: this.#watched });
-    this.#watching(this.#tab, this.#watched);
+  /** The users that a part of this tab shows; an empty list ends it. */
+  watch(part: string, userIds: readonly string[]): void {
+    if (userIds.length > 0) this.#watched.set(part, userIds); else if (!this.#watched.delete(part)) return;
+    const ids = [...new Set([...this.#watched.values()].flat())];
+    this.#note({ kind: 'watch', tab: this.#tab, ids });
+    this.#watching(this.#tab, ids);
   }
 
   #watching(tab: string, ids: string[]): void {
@@ -570,7 +574,7 @@ export class Starling {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.watch([]);
+    this.#note({ kind: 'watch', tab: this.#tab, ids: [] });
     clearInterval(this.#sweep);
     clearTimeout(this.#watchDue);
     for (const timer of this.#readDue.values()) clearTimeout(timer);
@@ -663,7 +667,14 @@ export class Starling {
     if (!got.ok || !room) return;
     Object.assign(room, { info: got.room, prefs: got.prefs ?? room.prefs });
     if (got.marker) room.marker = Math.max(room.marker, got.marker.seq);
-    if (got.room.kind === 'direct') void this.members(roomId).then(() => this.#roomChanged(room));
+    if (got.room.kind === 'direct') void this.#partners(room);
+    this.#roomChanged(room);
+  }
+
+  async #partners(room: Room): Promise<void> {
+    const reply = await this.members(room.id);
+    if (!reply.ok) return;
+    room.partners = reply.members.map((m) => m.userId).filter((id) => id !== this.me.id);
     this.#roomChanged(room);
   }
 
@@ -764,7 +775,7 @@ export class Starling {
     room.joined ||= false;
     this.#roomChanged(room);
     this.#roomsChanged();
-    if (info.kind === 'direct') void this.members(info.roomId).then(() => this.#roomChanged(room));
+    if (info.kind === 'direct') void this.#partners(room);
     if (!room.joined && this.rooms.length <= maxJoined) void this.#enter(room);
   }
 

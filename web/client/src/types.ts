@@ -54,6 +54,8 @@ export type Ack<T = object> = ({ ok: true } & T) | { ok: false; error: Fault };
 export interface ListedRoom {
   roomId: string; name: string; role: Role; seq: number; unread: number; mentions?: number;
   lastMessage?: Message | null; room?: RoomInfo; marker?: { seq: number }; prefs?: Prefs;
+  /** Of a direct room; kept on the device only. */
+  partners?: string[];
 }
 
 /** What happened to a message, whoever tells of it. */

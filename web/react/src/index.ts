@@ -1,6 +1,6 @@
 // React hooks over @starling/client. Each shows one part of the store and renders again when that part changed.
 
-import { createContext, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore, createElement, type ReactNode } from 'react';
+import { createContext, useCallback, useContext, useEffect, useId, useMemo, useRef, useState, useSyncExternalStore, createElement, type ReactNode } from 'react';
 import { Session, Starling, type LinkState, type Notification, type Presence, type RoomSummary, type RoomView, type StoreOptions, type Trace, type User } from '@starling/client';
 
 const Context = createContext<Starling | null>(null);
@@ -74,8 +74,12 @@ export function useUnread(): { unread: number; mentions: number } {
 /** How users are, as far as known; those given are watched while the component is there. */
 export function usePresence(userIds: readonly string[]): ReadonlyMap<string, Presence> {
   const store = useStarling();
+  const part = useId();
   const key = [...new Set(userIds)].sort().join('\n');
-  useEffect(() => { store.watch(key ? key.split('\n') : []); }, [store, key]);
+  useEffect(() => {
+    store.watch(part, key ? key.split('\n') : []);
+    return () => store.watch(part, []);
+  }, [store, part, key]);
   return useTopic('presence', (s) => s.presence);
 }
 

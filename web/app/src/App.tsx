@@ -1,0 +1,33 @@
+import { useEffect, useMemo, useState, type ReactNode } from 'react';
+import { io } from 'socket.io-client';
+import { Session, Starling, type Connect, type StoreOptions } from '@starling/client';
+import { StarlingProvider, useSession, useStore } from '@starling/react';
+import { Auth } from './parts/Auth.tsx';
+import { Chat } from './parts/Chat.tsx';
+import { profile, socketPath } from './config.ts';
+import { useI18n } from './i18n/index.tsx';
+
+const session = new Session({ profile });
+
+export function App(): ReactNode {
+  const user = useSession(session);
+  const { t } = useI18n();
+  const options = useMemo<StoreOptions | undefined>(() => user && { io: io as unknown as Connect, path: socketPath, tokens: session, name: `starling:${socketPath}:${user.id}` }, [user?.id]);
+  const store = useStore(options);
+  const [, expose] = useState<Starling>();
+  useEffect(() => {
+    // For the console, and for tests: the store that this page shows.
+    (globalThis as { starling?: Starling }).starling = store;
+    expose(store);
+  }, [store]);
+  if (!user) return <Auth session={session} />;
+  if (!store || store.me.id !== user.id) return <div className="boot" role="status" aria-label={t('loading')}><span className="spinner" /></div>;
+  return (
+    <StarlingProvider store={store}>
+      <Chat signOut={async () => {
+        await store.forget();
+        await session.signOut();
+      }} />
+    </StarlingProvider>
+  );
+}
