@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -37,7 +38,13 @@ type Config struct {
 
 	// Listener is used instead of LISTEN where set.
 	Listener net.Listener `kong:"-"`
+	// Demo are accounts that the web app offers, and Developer what its developer drawer asks, below /dev/.
+	Demo      []DemoAccount `kong:"-"`
+	Developer http.Handler  `kong:"-"`
 }
+
+// DemoAccount is an account that the web app offers, for a machine of one's own only.
+type DemoAccount = edge.DemoAccount
 
 // Listen says where clients reach the gateway.
 type Listen struct {
@@ -47,6 +54,7 @@ type Listen struct {
 	OtherSIDSecret settings.Secret `name:"sid-secret-other" env:"SID_SECRET_OTHER" help:"A second SID_SECRET, by which ids are known and not made, while one replaces the other; empty takes SERVICE_TOKEN_OTHER."`
 	Path           string          `name:"socketio-path" env:"SOCKETIO_PATH" default:"/socket.io/" help:"Path of Socket.IO, which clients are given as the option path; the client for browsers is served below it."`
 	Transport      string          `name:"transport" env:"TRANSPORT" default:"goroutine" enum:"auto,epoll,goroutine" help:"What waits for WebSockets: epoll (a few event loops, on Linux), goroutine (one for each), or auto, which is epoll where there is one."`
+	Web            string          `name:"web" env:"WEB" default:"on" enum:"on,off" help:"Whether the web app is served at /: on or off."`
 	FrontendURLs   []string        `name:"frontend-url" env:"FRONTEND_URL" help:"Origins whose pages may connect (CORS, WebSocket Origin), separated by commas. https://*.example.com is every host below that domain, null are pages without an origin (sandboxed frames, files), * lets every origin in. Empty: only pages of the gateway's own origin, and clients without an Origin."`
 	TrustedProxies []string        `name:"trusted-proxies" env:"TRUSTED_PROXIES" help:"Networks (CIDR) whose X-Forwarded-For, X-Forwarded-Host and X-Forwarded-Port headers are believed, separated by commas."`
 }

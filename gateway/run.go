@@ -101,6 +101,7 @@ func edgeConfig(cfg Config, c edge.Config, listener net.Listener, conns serviceC
 	c.IPRate, c.IPBurst = cfg.Limits.IPRate, cfg.Limits.IPBurst
 	c.Auth, c.Chat, c.Presence, c.Cluster = conns.auth, conns.chat, conns.presence, app.cluster.Server()
 	c.Judged = app.Admit
+	c.Page = edge.Page{Off: cfg.Listen.Web == "off", Demo: cfg.Demo, Developer: cfg.Developer}
 	return c
 }
 

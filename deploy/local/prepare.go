@@ -179,6 +179,7 @@ func (s *system) readGateways() error {
 			return &settings.Wrong{Setting: "settings of the gateway", Err: err}
 		}
 		cfg.Listener = listener
+		cfg.Demo, cfg.Developer = s.demoAccounts(), s.developer()
 		if s.serving != nil {
 			cfg.TLS.PlainListener = s.serving.plain
 		}

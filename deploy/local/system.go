@@ -55,7 +55,8 @@ type system struct {
 	gateways  []gateway.Config
 
 	// Found out while it starts.
-	reasons reasons
+	reasons  reasons
+	restarts restarts
 }
 
 func (s *system) say(format string, args ...any) {
@@ -191,6 +192,6 @@ func (s *system) addServices(g *run.Group, log *slog.Logger) {
 
 func (s *system) addGateways(g *run.Group, log *slog.Logger) {
 	for _, cfg := range s.gateways {
-		g.Go("gateway", func(ctx context.Context) error { return gateway.Run(ctx, cfg, s.reasons.log(log, "gateway")) })
+		g.Go("gateway", func(ctx context.Context) error { return s.runGateway(ctx, cfg, s.reasons.log(log, "gateway")) })
 	}
 }

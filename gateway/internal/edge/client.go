@@ -70,12 +70,14 @@ func gzipped(content []byte) []byte {
 	return out.Bytes()
 }
 
-// acceptsGzip tells whether a client reads gzip. One that refuses it by q=0 is rare, and gets the file as it is.
-func acceptsGzip(r *http.Request) bool {
+func acceptsGzip(r *http.Request) bool { return accepts(r, "gzip") }
+
+// accepts tells whether a client reads a content coding. One that refuses it by q=0 is rare, and gets the file as it is.
+func accepts(r *http.Request, coding string) bool {
 	for _, line := range r.Header.Values("Accept-Encoding") {
-		for coding := range strings.SplitSeq(line, ",") {
-			name, quality, _ := strings.Cut(coding, ";")
-			if strings.EqualFold(strings.TrimSpace(name), "gzip") && strings.Trim(quality, " .0") != "q=" {
+		for offered := range strings.SplitSeq(line, ",") {
+			name, quality, _ := strings.Cut(offered, ";")
+			if strings.EqualFold(strings.TrimSpace(name), coding) && strings.Trim(quality, " .0") != "q=" {
 				return true
 			}
 		}

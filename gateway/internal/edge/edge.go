@@ -32,6 +32,7 @@ type Config struct {
 	MaxRequests    int           // REST requests served at once; 0 = 1024
 	IPRate         float64
 	IPBurst        int
+	Page           Page // at /
 
 	// Judged tells whether the CONNECT of a new session could be judged soon; nil: always.
 	Judged func() (wait time.Duration, ok bool)
@@ -76,17 +77,19 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 		return nil, err
 	}
 	path := cmp.Or(cfg.Path, DefaultPath)
-	demo, err := demoPage(path)
-	if err != nil {
-		return nil, err
-	}
 	mux := http.NewServeMux()
 	mux.Handle(path, endpoint)
 	if err := mountClient(mux, path); err != nil {
 		return nil, err
 	}
 	mux.Handle("/healthz", readOnly(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })))
-	mux.Handle("/", secured(readOnly(demo)))
+	if !cfg.Page.Off {
+		page, err := webPage(path, cfg.Page)
+		if err != nil {
+			return nil, err
+		}
+		mux.Handle("/", page)
+	}
 	others := func() int { return deps.held() + deps.Sockets.Lingering() }
 	e.conns = newOpenConns(cfg.MaxSockets, cfg.MaxPerAddress, others, e.addresses, e.refusedConn(deps.Stats))
 	e.conns.displace = deps.Strangers.Displace
@@ -157,17 +160,6 @@ func readOnly(next http.Handler) http.Handler {
 			http.Error(w, "Method not allowed", http.StatusMethodNotAllowed)
 			return
 		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// secured adds the headers of a page that loads nothing from elsewhere.
-func secured(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'self'; connect-src 'self' ws: wss:; frame-ancestors 'none'")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
 		next.ServeHTTP(w, r)
 	})
 }

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/starling-chat/starling/gateway"
+	"github.com/starling-chat/starling/platform/settings"
+)
+
+// demoAccounts are the demo accounts as the web app offers them. It does so on this machine only: deployed gateways know none.
+func (s *system) demoAccounts() []gateway.DemoAccount {
+	accounts := make([]gateway.DemoAccount, 0, len(s.demo))
+	for _, user := range s.demo {
+		accounts = append(accounts, gateway.DemoAccount{Username: user.Username, Password: user.Password, Name: user.Name})
+	}
+	return accounts
+}
+
+// restarts ends gateways when the developer drawer asks for it. Each gateway registers how it is ended.
+type restarts struct {
+	mu  sync.Mutex
+	end map[string]context.CancelFunc // by gateway id
+}
+
+func (r *restarts) register(id string, end context.CancelFunc) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.end == nil {
+		r.end = make(map[string]context.CancelFunc)
+	}
+	r.end[id] = end
+}
+
+// of ends the gateway with that id and tells whether there is one.
+func (r *restarts) of(id string) bool {
+	r.mu.Lock()
+	end := r.end[id]
+	delete(r.end, id)
+	r.mu.Unlock()
+	if end == nil {
+		return false
+	}
+	end()
+	return true
+}
+
+// developer serves what the web app's developer drawer asks, below /dev/.
+func (s *system) developer() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /restart-gateway", func(w http.ResponseWriter, r *http.Request) {
+		var ask struct{ Gateway string }
+		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 1<<10)).Decode(&ask); err != nil {
+			http.Error(w, "not JSON", http.StatusBadRequest)
+			return
+		}
+		if !s.restarts.of(ask.Gateway) {
+			http.Error(w, "no such gateway", http.StatusNotFound)
+			return
+		}
+		w.WriteHeader(http.StatusNoContent)
+	})
+	return mux
+}
+
+// listenAgain is how long a restarted gateway tries to get its address back.
+const listenAgain = 10 * time.Second
+
+// runGateway runs a gateway, and again each time that the developer drawer ended it.
+func (s *system) runGateway(ctx context.Context, cfg gateway.Config, log *slog.Logger) error {
+	address := cfg.Listener.Addr().String()
+	for {
+		running, end := context.WithCancel(ctx)
+		s.restarts.register(cfg.Listen.ID, end)
+		err := gateway.Run(running, cfg, log)
+		ended := running.Err() != nil && ctx.Err() == nil
+		end()
+		if !ended {
+			return err
+		}
+		log.InfoContext(ctx, "the developer drawer restarts the gateway", slog.String("gateway", cfg.Listen.ID))
+		deadline := time.Now().Add(listenAgain)
+		for {
+			cfg.Listener, err = settings.Listen(ctx, "LISTEN", address)
+			if err == nil || time.Now().After(deadline) || errors.Is(err, context.Canceled) {
+				break
+			}
+			time.Sleep(pollInterval)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
