@@ -39,7 +39,7 @@ clean: ## Remove the data that `make run` keeps
 # In the order in which they help: what tells most about a change first, style last. The linter is built meanwhile.
 .PHONY: test
 test: ## All tests that need no container engine, in order, with times; stops at the first failure
-	@tools/steps.sh --beside lint-tool check proto-check contract-check unit unit-epoll helm-test fuzz-short conformance e2e attack-short chaos-short lint
+	@tools/steps.sh --beside lint-tool check proto-check contract-check unit unit-epoll helm-test fuzz-short conformance e2e web attack-short chaos-short lint
 
 .PHONY: check
 check: ## What is missing on this machine (on Debian, as root, it says what it installs, and installs it)
@@ -111,6 +111,10 @@ conformance: test/conformance/clients/node_modules/.package-lock.json ## Officia
 .PHONY: e2e
 e2e: test/e2e/node_modules/.package-lock.json ## The client contract with the official client, on three gateways, and `proxies` (ARGS="rooms rest")
 	@cd test/e2e && node run.js $(ARGS)
+
+.PHONY: web
+web: web/node_modules/.package-lock.json test/e2e/node_modules/.package-lock.json ## The web app: types, store, sizes, and two people in a browser (ARGS="--test-name-pattern=tabs")
+	@cd web && node test.js $(ARGS)
 
 .PHONY: proxies
 proxies: test/e2e/node_modules/.package-lock.json ## A browser, Node and Python behind HAProxy, nginx and proxies that block WebSockets (what is installed)

@@ -3,8 +3,8 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -84,16 +84,29 @@ func (s *system) runGateway(ctx context.Context, cfg gateway.Config, log *slog.L
 			return err
 		}
 		log.InfoContext(ctx, "the developer drawer restarts the gateway", slog.String("gateway", cfg.Listen.ID))
-		deadline := time.Now().Add(listenAgain)
-		for {
-			cfg.Listener, err = settings.Listen(ctx, "LISTEN", address)
-			if err == nil || time.Now().After(deadline) || errors.Is(err, context.Canceled) {
-				break
-			}
-			time.Sleep(pollInterval)
-		}
-		if err != nil {
+		if cfg.Listener, err = again(ctx, "LISTEN", address); err != nil {
 			return err
 		}
+		if cfg.Obs.Listener != nil {
+			if cfg.Obs.Listener, err = again(ctx, "ADMIN", cfg.Obs.Listener.Addr().String()); err != nil {
+				return err
+			}
+		}
 	}
+}
+
+// again listens at an address that has just been given up.
+func again(ctx context.Context, setting, address string) (net.Listener, error) {
+	limited, cancel := context.WithTimeout(ctx, listenAgain)
+	defer cancel()
+	var listener net.Listener
+	var err error
+	waited := poll(limited, func() bool {
+		listener, err = settings.Listen(ctx, setting, address)
+		return err == nil
+	})
+	if waited != nil && err != nil {
+		return nil, err
+	}
+	return listener, nil
 }

@@ -54,6 +54,8 @@ const elsewhere = [
     { language: 'sh', has, by: 'deploy/local/move_test.go', that: `"${has}"` })),
   { file: 'docs/operations/secure.md', language: 'json', has: '"issuer"', by: 'auth-service/issuers_test.go', that: 'docs/operations/secure.md' },
   { file: 'docs/operations/install.md', language: 'yaml', by: 'deploy/helmtest/docs_test.go', that: 'docs/operations/install.md' },
+  { file: 'docs/web.md', language: 'ts', by: 'web/docs.test.js', that: "['ts', 'store.ts']" },
+  { file: 'docs/web.md', language: 'tsx', by: 'web/docs.test.js', that: "['tsx', 'Room.tsx']" },
   { file: 'docs/rooms.md', language: 'json', has: '"match"', by: 'test/e2e/claims.test.js', that: 'docs/rooms.md' },
   { file: 'docs/extending.md', language: 'go', by: 'platform/eventserver/docs_test.go', that: 'func TestDocsHaveTheSample' },
   { file: 'docs/extending.md', language: '', has: 'permissions:', by: 'platform/eventserver/docs_test.go', that: 'func TestPermissions' },

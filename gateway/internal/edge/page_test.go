@@ -62,7 +62,7 @@ func TestPageFiles(t *testing.T) {
 	if res := get(t, page, "/icon.svg", "If-None-Match", tag); res.StatusCode != http.StatusNotModified {
 		t.Errorf("GET /icon.svg if not %s = %d, want 304", tag, res.StatusCode)
 	}
-	for _, name := range []string{"/assets/index-abc.js.br", "/secret.map", "/assets", "/assets/", "/gone.js", "/../page.go", "/dev/restart-gateway", "/r/lobby"} {
+	for _, name := range []string{"/assets/index-abc.js.br", "/secret.map", "/assets", "/assets/", "/gone.js", "/dev/restart-gateway", "/r/lobby"} {
 		if res := get(t, page, name); res.StatusCode != http.StatusNotFound {
 			t.Errorf("GET %s = %d, want 404", name, res.StatusCode)
 		}

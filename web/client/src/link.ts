@@ -16,7 +16,7 @@ export interface SocketLike {
   connect(): unknown;
   disconnect(): unknown;
 }
-export type Connect = (url: string, options: Record<string, unknown>) => SocketLike;
+export type Connect = (url: string, options: any) => SocketLike;
 
 export type Status = 'connecting' | 'online' | 'offline' | 'refused' | 'closed';
 
@@ -120,7 +120,7 @@ export class SocketLink implements Link {
       return give({ token, useq: this.#options.useq?.() });
     });
     const options = { path, auth, transports: ['websocket', 'polling'], tryAllTransports: true, reconnectionDelay: 300, reconnectionDelayMax: 5000, forceNew: true, autoConnect: false };
-    const main = io(url ?? '', options);
+    const main = io(url || (typeof location === 'undefined' ? '' : location.origin), options);
     this.#sockets.set('/', main);
     for (const namespace of namespaces) {
       // The same connection carries them: a namespace is asked for with the same manager.

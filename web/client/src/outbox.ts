@@ -12,6 +12,8 @@ interface OutboxHost {
   ready(): boolean;
   send(pending: Pending): Promise<Ack<Sent>>;
   changed(pending: Pending): void;
+  /** It is on the device as it is now: other tabs may be told. */
+  written(pending: Pending): void;
   committed(pending: Pending, sent: Sent): void;
 }
 
@@ -47,6 +49,7 @@ export class Outbox {
   async add(pending: Pending): Promise<void> {
     this.take(pending);
     await this.#cache.putPending(pending);
+    this.#host.written(pending);
     this.pump();
   }
 
@@ -145,7 +148,10 @@ export class Outbox {
     if (at < 0) return next; // discarded meanwhile
     list[at] = next;
     this.#host.changed(next);
-    if (keep) await this.#cache.putPending(next);
+    if (keep) {
+      await this.#cache.putPending(next);
+      this.#host.written(next);
+    }
     return next;
   }
 

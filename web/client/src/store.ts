@@ -73,6 +73,7 @@ export class Starling {
   #sweep: ReturnType<typeof setInterval> | undefined;
   #counts = { sent: 0, committed: 0, delivered: 0, twice: 0 };
   #closed = false;
+  #forgotten = false;
   #order = 0;
   ontrace: ((trace: Trace) => void) | undefined;
 
@@ -90,7 +91,11 @@ export class Starling {
     store.#outbox = new Outbox(store.#cache, {
       ready: () => store.#link.state.leader && store.#link.state.status === 'online',
       send: (p) => store.#sendNow(p),
-      changed: (p) => { store.#pendingChanged(p); store.#note({ kind: 'pending', pending: p }); },
+      changed: (p) => {
+        store.#pendingChanged(p);
+        if (store.#link.state.leader) store.#note({ kind: 'pending', pending: p });
+      },
+      written: (p) => { if (!store.#link.state.leader) store.#note({ kind: 'pending', pending: p }); },
       committed: (p, sent) => store.#committed(p, sent),
     });
     store.#link = store.#makeLink(name);
@@ -586,6 +591,7 @@ export class Starling {
 
   /** Forgets what is kept on the device, at the end of a login. */
   async forget(): Promise<void> {
+    this.#forgotten = true;
     this.#dirtyRooms.clear();
     this.#dirtyTimelines.clear();
     clearTimeout(this.#saving);
@@ -604,6 +610,7 @@ export class Starling {
     }
     if (session !== this.#session) {
       this.#session = session;
+      this.#connects = -1;
       for (const room of this.#rooms.values()) Object.assign(room, { complete: false, joined: false });
       void this.#resume(session);
     }
@@ -960,7 +967,7 @@ export class Starling {
   async #save(): Promise<void> {
     clearTimeout(this.#saving);
     this.#saving = undefined;
-    if (!this.#link.state.leader && !this.#closed) return;
+    if (this.#forgotten || (!this.#link.state.leader && !this.#closed)) return;
     const rooms = [...this.#dirtyRooms].map((id) => this.#rooms.get(id)).filter((r) => r?.role !== undefined).map((r) => r!.keep());
     const gone = [...this.#goneRooms].filter((id) => !this.#rooms.get(id)?.role);
     const timelines = [...this.#dirtyTimelines].map((id) => this.#rooms.get(id)?.keepTimeline(this.#kept())).filter((t) => t !== undefined);

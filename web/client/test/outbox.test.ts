@@ -28,7 +28,7 @@ function make(cache: MemoryCache, server: Server): { outbox: Outbox; states: Map
   const states = new Map<string, Pending>();
   const committed: string[] = [];
   const outbox = new Outbox(cache, {
-    ready: () => server.ready, send: (p) => server.send(p), changed: (p) => states.set(p.clientMsgId, p), committed: (p) => committed.push(p.clientMsgId),
+    ready: () => server.ready, send: (p) => server.send(p), changed: (p) => states.set(p.clientMsgId, p), written: () => undefined, committed: (p) => committed.push(p.clientMsgId),
   });
   return { outbox, states, committed };
 }

@@ -111,3 +111,4 @@ export function useTrace(listener: (trace: Trace) => void): void {
 }
 
 export { Session, Starling };
+export type { RoomSummary, RoomView } from '@starling/client';

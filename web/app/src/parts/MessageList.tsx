@@ -122,7 +122,7 @@ export function MessageList({ view, title, actions, target, removed }: {
   return (
     <div className="messages">
       <div className="scroller" ref={virtual.scroller} onKeyDown={onKeyDown}>
-        <div className="before" aria-hidden={view.loading !== 'older'}>
+        <div className="before">
           {view.hasOlder ? <span className="spinner" role="status" aria-label={t('room.older')} /> : view.loaded && (
             <div className="beginning">
               <h2>{t('room.start', { name: title })}</h2>

@@ -67,8 +67,9 @@ export function useVirtual({ keys, count, onScroll }: Options): Virtual {
   });
 
   const keepAnchor = (top: number) => {
-    const index = Math.min(indexAt(top), latest.current.count - 1);
-    anchor.current = index < 0 ? null : { key: latest.current.keys(index), index, delta: offsets.current[index]! - top };
+    const pad = list.current?.offsetTop ?? 0;
+    const index = Math.min(indexAt(top - pad), latest.current.count - 1);
+    anchor.current = index < 0 ? null : { key: latest.current.keys(index), index, delta: offsets.current[index]! + pad - top };
   };
 
   const update = useCallback(() => {
@@ -88,7 +89,7 @@ export function useVirtual({ keys, count, onScroll }: Options): Virtual {
     for (const row of rows.children) {
       const key = (row as HTMLElement).dataset.key;
       if (key === undefined) continue;
-      const height = (row as HTMLElement).offsetHeight;
+      const { height } = row.getBoundingClientRect();
       if (height > 0 && heights.current.get(key) !== height) {
         heights.current.set(key, height);
         changed = true;
@@ -117,7 +118,7 @@ export function useVirtual({ keys, count, onScroll }: Options): Virtual {
         if (changed) remeasure((n) => n + 1);
         // Paddings in the document may still be those of before the measuring: the row itself tells where it is.
         const row = [...rows.children].find((r) => (r as HTMLElement).dataset.key === key) as HTMLElement | undefined;
-        set((row ? row.offsetTop : offsets.current[index]! + pad) - pad - delta);
+        set((row ? row.offsetTop : offsets.current[index]! + pad) - delta);
       }
     }
     update();

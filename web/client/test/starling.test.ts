@@ -1,0 +1,170 @@
+// The store against a real Starling with two gateways: what only the official client and a server can show.
+
+import 'fake-indexeddb/auto';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { io } from 'socket.io-client';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+// @ts-expect-error plain JavaScript
+import { System, build, remove, scratch, settings } from '../../../test/e2e/system.js';
+import { Session, Starling, type Connect } from '../src/index.ts';
+
+const patience = 60_000;
+const until = (what: () => boolean) => vi.waitFor(() => { if (!what()) throw new Error('not yet'); }, { timeout: patience, interval: 30 });
+
+/** localStorage of a browser. */
+class Memory {
+  #kept = new Map<string, string>();
+  getItem(key: string): string | null { return this.#kept.get(key) ?? null; }
+  setItem(key: string, value: string): void { this.#kept.set(key, value); }
+  removeItem(key: string): void { this.#kept.delete(key); }
+}
+
+describe('Starling', () => {
+  let system: { urls: string[]; stop(): Promise<void> };
+  let dir: string;
+  let binary: string;
+  const open: Starling[] = [];
+  let users = 0;
+
+  beforeAll(async () => {
+    dir = scratch();
+    binary = process.env.STARLING_BINARY ?? build(dir);
+    system = await System.start({ binary, data: join(dir, 'data'), gateways: 2, log: join(dir, 'log') });
+  }, 300_000);
+  afterEach(async () => { await Promise.all(open.splice(0).map((s) => s.close())); });
+  afterAll(async () => {
+    await system.stop();
+    remove(dir, binary);
+    rmSync(dir, { recursive: true, force: true });
+  }, 150_000);
+
+  const session = async (name: string) => {
+    users += 1;
+    const made = new Session({ url: system.urls[0], storage: new Memory() });
+    await made.signUp(`${name}-${Date.now().toString(36)}-${users}`, 'a-long-pass-phrase', name);
+    return made;
+  };
+  const store = async (tokens: Session, gateway = 0) => {
+    const opened = await Starling.open({ io: io as unknown as Connect, url: system.urls[gateway], tokens, name: `test:${tokens.user.id}` });
+    open.push(opened);
+    await until(() => opened.connection.status === 'online');
+    return opened;
+  };
+  const contents = (s: Starling, room: string) => s.room(room)?.messages.map((m) => m.content) ?? [];
+  const post = async (room: string, content: string, userId?: string) => {
+    const response = await fetch(`${system.urls[0]}/api/v1/rooms/${room}/messages`, { method: 'POST', headers: { 'x-api-key': settings.API_KEY, 'content-type': 'application/json' }, body: JSON.stringify({ content, userId }) });
+    expect(response.status).toBe(200);
+  };
+
+  it('shows in one store what another one sends, over two gateways', async () => {
+    const ann = await store(await session('ann'));
+    const ben = await store(await session('ben'), 1);
+    expect(ann.connection.gateway).toBe('local-1');
+    expect(ben.connection.gateway).toBe('local-2');
+    await ann.join('hall');
+    await ben.join('hall');
+    await Promise.all([ann.show('hall'), ben.show('hall')]);
+    for (let i = 0; i < 5; i += 1) await ann.send('hall', `line ${i}`);
+    await until(() => contents(ben, 'hall').length === 5 && ann.counts.waiting === 0);
+    expect(contents(ben, 'hall')).toEqual([0, 1, 2, 3, 4].map((i) => `line ${i}`));
+    expect(contents(ann, 'hall')).toEqual(contents(ben, 'hall'));
+    ben.markRead('hall');
+    await until(() => (ann.room('hall')?.readUpTo ?? 0) === ann.room('hall')?.messages.at(-1)?.seq);
+  }, 2 * patience);
+
+  it('sends once what was written without a connection, from the store that comes after', async () => {
+    const tokens = await session('ann');
+    const first = await store(tokens);
+    await first.join('attic');
+    await first.show('attic');
+    first.away(600_000);
+    for (let i = 0; i < 20; i += 1) await first.send('attic', `queued ${i}`);
+    expect(first.counts.waiting).toBe(20);
+    await first.close();
+    const second = await store(tokens);
+    await second.show('attic');
+    await until(() => second.counts.waiting === 0 && contents(second, 'attic').length === 20);
+    expect(contents(second, 'attic')).toEqual(Array.from({ length: 20 }, (_, i) => `queued ${i}`));
+  }, 2 * patience);
+
+  it('has everything after a cut in the midst of sending, though answers are lost', async () => {
+    const ann = await store(await session('ann'));
+    const ben = await store(await session('ben'), 1);
+    await ann.join('cellar');
+    await ben.join('cellar');
+    await Promise.all([ann.show('cellar'), ben.show('cellar')]);
+    for (let i = 0; i < 12; i += 1) {
+      if (i === 3) ann.dropNextAck();
+      await ann.send('cellar', `a${i}`);
+      await ben.send('cellar', `b${i}`);
+      if (i === 5) ann.cut();
+      if (i === 8) ben.cut();
+    }
+    await until(() => ann.counts.waiting === 0 && ben.counts.waiting === 0 && contents(ann, 'cellar').length >= 24 && contents(ben, 'cellar').length >= 24);
+    expect(contents(ann, 'cellar')).toEqual(contents(ben, 'cellar'));
+    expect(contents(ann, 'cellar').filter((c) => c.startsWith('a'))).toEqual(Array.from({ length: 12 }, (_, i) => `a${i}`));
+    expect(ann.counts.twice + ben.counts.twice).toBe(0);
+  }, 2 * patience);
+
+  it('starts from what the device has, and fetches what was missed', async () => {
+    const tokens = await session('ann');
+    const first = await store(tokens);
+    await first.join('loft');
+    await first.show('loft');
+    await first.send('loft', 'before');
+    await until(() => first.counts.waiting === 0);
+    await first.close();
+    for (let i = 0; i < 130; i += 1) await post('loft', `missed ${i}`);
+    const second = await Starling.open({ io: io as unknown as Connect, url: system.urls[0], tokens, name: `test:${tokens.user.id}` });
+    open.push(second);
+    expect(second.rooms.map((r) => r.id)).toEqual(['loft']); // before there is a connection
+    await second.show('loft');
+    await until(() => contents(second, 'loft').length === 131);
+    expect(contents(second, 'loft')).toEqual(['before', ...Array.from({ length: 130 }, (_, i) => `missed ${i}`)]);
+  }, 2 * patience);
+
+  it('counts what is unread until it is read', async () => {
+    const ann = await store(await session('ann'));
+    const ben = await store(await session('ben'), 1);
+    await ann.join('porch');
+    await ben.join('porch');
+    for (let i = 0; i < 3; i += 1) await ben.send('porch', `line ${i}`);
+    await until(() => ann.rooms.find((r) => r.id === 'porch')?.unread === 3);
+    await ann.show('porch');
+    await until(() => contents(ann, 'porch').length === 3);
+    ann.markRead('porch');
+    expect(ann.rooms.find((r) => r.id === 'porch')?.unread).toBe(0);
+  }, 2 * patience);
+
+  it('is told at once that a room was added and that it was removed', async () => {
+    const ann = await store(await session('ann'));
+    const ben = await store(await session('ben'), 1);
+    const made = await ann.create('private', 'Plans');
+    if (!made.ok) throw new Error(made.error.message);
+    const { roomId } = made.room;
+    await ann.call('room:add', { roomId, userIds: [ben.me.id] });
+    await until(() => ben.rooms.some((r) => r.id === roomId && r.kind === 'private' && r.joined));
+    await ann.call('room:remove', { roomId, userIds: [ben.me.id] });
+    await until(() => !ben.rooms.some((r) => r.id === roomId));
+    const direct = await ann.openDirect([ben.me.id]);
+    if (!direct.ok) throw new Error(direct.error.message);
+    await until(() => ben.rooms.some((r) => r.id === direct.room.roomId && r.kind === 'direct' && r.partners[0] === ann.me.id));
+  }, 2 * patience);
+
+  it('says no more than the server allows, and lets a refused message be tried again', async () => {
+    const ann = await store(await session('ann'));
+    const ben = await store(await session('ben'), 1);
+    await ann.join('yard');
+    await ben.join('yard');
+    await ben.show('yard');
+    await ann.call('room:mute', { roomId: 'yard', userId: ben.me.id });
+    const pending = await ben.send('yard', 'may I?');
+    await until(() => ben.room('yard')?.pending[0]?.state === 'failed');
+    expect(ben.room('yard')?.pending[0]?.error?.reason).toBe('muted');
+    await ann.call('room:unmute', { roomId: 'yard', userId: ben.me.id });
+    await ben.retry(pending);
+    await until(() => contents(ben, 'yard').includes('may I?'));
+    expect(ben.room('yard')?.pending).toEqual([]);
+  }, 2 * patience);
+});
