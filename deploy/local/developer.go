@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,11 +14,18 @@ import (
 	"github.com/starling-chat/starling/platform/settings"
 )
 
-// demoAccounts are the demo accounts as the web app offers them. It does so on this machine only: deployed gateways know none.
+// demoAccounts are the demo accounts as the web app offers them: to whoever opens the page, so only where nobody else can, and only
+// those whose passwords are in the documentation anyway. Deployed gateways know none.
 func (s *system) demoAccounts() []gateway.DemoAccount {
-	accounts := make([]gateway.DemoAccount, 0, len(s.demo))
+	if !onlyThisMachine(s.cfg.Listen) {
+		return nil
+	}
+	documented := demoUsers()
+	var accounts []gateway.DemoAccount
 	for _, user := range s.demo {
-		accounts = append(accounts, gateway.DemoAccount{Username: user.Username, Password: user.Password, Name: user.Name})
+		if slices.Contains(documented, user) {
+			accounts = append(accounts, gateway.DemoAccount{Username: user.Username, Password: user.Password, Name: user.Name})
+		}
 	}
 	return accounts
 }
@@ -50,8 +58,11 @@ func (r *restarts) of(id string) bool {
 	return true
 }
 
-// developer serves what the web app's developer drawer asks, below /dev/.
+// developer serves what the web app's developer drawer asks, below /dev/, and is nil where others can reach the system.
 func (s *system) developer() http.Handler {
+	if !onlyThisMachine(s.cfg.Listen) {
+		return nil
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /restart-gateway", func(w http.ResponseWriter, r *http.Request) {
 		var ask struct{ Gateway string }
