@@ -16,9 +16,9 @@ else
 fi
 
 if ! command -v node >/dev/null; then
-	missing+=("Node 20.10 or newer: not found on PATH")
-elif ! node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 10) ? 0 : 1)'; then
-	missing+=("Node 20.10 or newer: this is $(node --version)")
+	missing+=("Node 20.19 or newer: not found on PATH")
+elif ! node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)'; then
+	missing+=("Node 20.19 or newer: this is $(node --version)")
 fi
 command -v npm >/dev/null || missing+=("npm: not found on PATH (it comes with Node)")
 

@@ -80,10 +80,20 @@ export class Timeline {
       entry = fresh(id);
       this.#entries.set(id, entry);
     }
+    const was = entry.body.deletedAt;
     const changed = applyTo(entry, fact, this.#me);
     if (!entry.base) this.#wait(id);
     else if (changed) this.#show(entry);
+    if (entry.body.deletedAt !== was) this.#forgetQuotes(id);
     return changed && entry.base !== undefined;
+  }
+
+  /** A deleted message is quoted no more. */
+  #forgetQuotes(id: string): void {
+    for (const { id: reply, replyTo } of this.#sorted) {
+      const entry = replyTo?.id === id ? this.#entries.get(reply) : undefined;
+      if (entry) this.#show(entry);
+    }
   }
 
   /** Forgets all but the newest messages. */
@@ -123,6 +133,8 @@ export class Timeline {
   }
 
   #show(entry: Entry): void {
+    const quoted = entry.base?.replyTo;
+    if (quoted?.preview && this.#entries.get(quoted.id)?.body.deletedAt !== undefined) entry.base = { ...entry.base!, replyTo: { ...quoted, preview: '' } };
     const view = viewOf(entry);
     if (!view) return;
     this.#waiting.delete(entry.id);
@@ -151,6 +163,16 @@ export function position(sorted: readonly Message[], seq: number): number {
 }
 
 function applyTo(entry: Entry, fact: Fact, me: string): boolean {
+  const changed = applyGroups(entry, fact, me);
+  if (entry.body.deletedAt !== undefined && entry.base && !isBare(entry.base)) entry.base = bare(entry.base); // what it said leaves the device
+  return changed;
+}
+
+function isBare(m: Message): boolean { return m.content === '' && m.data === undefined && m.replyTo === undefined && m.mentions === undefined && m.reactions === undefined; }
+
+function bare(m: Message): Message { return { ...m, content: '', data: undefined, replyTo: undefined, mentions: undefined, reactions: undefined }; }
+
+function applyGroups(entry: Entry, fact: Fact, me: string): boolean {
   switch (fact.kind) {
     case 'message': return applyWhole(entry, fact);
     case 'deleted':
@@ -225,7 +247,7 @@ function viewOf(entry: Entry): Message | undefined {
     ...base,
     content: body.content, data: body.data, format: body.format, mentions: body.mentions, editedAt: body.editedAt, deletedAt: body.deletedAt, deletedBy: body.deletedBy,
     reactions: body.deletedAt ? undefined : reactions(entry),
-    pinnedAt: entry.pinnedAt,
+    pinnedAt: body.deletedAt ? undefined : entry.pinnedAt,
     changed: changed > base.seq ? changed : undefined,
   };
 }

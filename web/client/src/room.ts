@@ -51,6 +51,7 @@ export class Room {
   readonly timeline: Timeline;
   // What is known of it.
   name: string;
+  kind: RoomInfo['kind'] | undefined;
   info: RoomInfo | undefined;
   role: Role | undefined;
   prefs: Prefs = {};
@@ -96,6 +97,7 @@ export class Room {
   listed(room: ListedRoom): void {
     this.name = room.name || room.roomId;
     this.role = room.role;
+    this.kind = room.kind ?? this.kind;
     this.prefs = room.prefs ?? this.prefs;
     this.info = room.room ?? this.info;
     this.partners = room.partners ?? this.partners;
@@ -138,6 +140,14 @@ export class Room {
     return true;
   }
 
+  /** The user has come to the room when it stood at seq: what was said before is no news. */
+  entered(seq: number): void {
+    if (this.#base.at > 0) return;
+    this.#base = { unread: 0, mentions: 0, at: seq };
+    this.#news = this.#news.filter((n) => n.seq > seq);
+    this.changed();
+  }
+
   /** The server's word about the marker: it may go back. */
   marked(seq: number, unread: number, mentions: number): void {
     this.marker = seq;
@@ -148,7 +158,7 @@ export class Room {
 
   keep(): KeptRoom {
     return {
-      roomId: this.id, name: this.name, role: this.role ?? 'member', seq: this.seq, unread: this.unread, mentions: this.mentions, lastMessage: this.last,
+      roomId: this.id, name: this.name, kind: this.info?.kind ?? this.kind, role: this.role ?? 'member', seq: this.seq, unread: this.unread, mentions: this.mentions, lastMessage: this.last,
       room: this.info, marker: { seq: this.marker }, prefs: this.prefs, partners: this.partners, at: Date.now(),
     };
   }
@@ -185,7 +195,7 @@ export class Room {
 
   summary(): RoomSummary {
     this.#summary ??= {
-      id: this.id, name: this.info?.profile.name || this.name, kind: this.info?.kind ?? 'public', topic: this.info?.profile.topic, role: this.role,
+      id: this.id, name: this.info?.profile.name || this.name, kind: this.info?.kind ?? this.kind ?? 'public', topic: this.info?.profile.topic, role: this.role,
       unread: this.unread, mentions: this.mentions, last: this.last, at: this.last?.createdAt ?? this.info?.createdAt ?? '', prefs: this.prefs,
       archived: this.info?.archivedAt !== undefined, joined: this.joined, partners: this.partners,
     };

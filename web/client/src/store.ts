@@ -209,6 +209,7 @@ export class Starling {
     room.error = undefined;
     room.role = reply.role as Role;
     room.seq = Math.max(room.seq, reply.seq);
+    if (room.info?.kind !== 'direct') room.entered(reply.seq); // of a direct room all is news
     if (this.#open === room.id || room.loaded) {
       await this.#fill(room, session);
       if (this.#open === room.id) void this.#details(room);
@@ -647,9 +648,10 @@ export class Starling {
     const rooms: ListedRoom[] = [];
     let after: string | undefined;
     do {
-      const reply = await this.#link.call<{ rooms: ListedRoom[]; next?: string }>('room:list', after === undefined ? undefined : { after });
+      const reply = await this.#link.call<{ rooms: ListedRoom[]; next?: string; useq?: number }>('room:list', after === undefined ? undefined : { after });
       if (!reply.ok) return false;
       rooms.push(...reply.rooms);
+      if (this.#useq === undefined && reply.useq !== undefined) this.#setUseq(reply.useq);
       after = reply.next;
     } while (after !== undefined && rooms.length < 2000);
     const there = new Set(rooms.map((r) => r.roomId));
@@ -761,8 +763,7 @@ export class Starling {
   #mine(event: string, arg: Wire): void {
     const useq = typeof arg.useq === 'number' ? arg.useq : undefined;
     if (useq !== undefined && (event === 'me:reset' || useq > (this.#useq ?? 0))) {
-      this.#useq = useq;
-      void this.#cache.putValue('useq', useq).catch(() => undefined);
+      this.#setUseq(useq);
     }
     const roomId = arg.roomId ?? '';
     const room = this.#rooms.get(roomId);
@@ -773,6 +774,11 @@ export class Starling {
       case 'me:marker': if (room) { room.marked(Number(arg.seq), Number(arg.unread ?? 0), Number(arg.mentions ?? 0)); this.#roomChanged(room); } break;
       case 'me:reset': void this.#listRooms(); break;
     }
+  }
+
+  #setUseq(useq: number): void {
+    this.#useq = useq;
+    void this.#cache.putValue('useq', useq).catch(() => undefined);
   }
 
   #added(info: RoomInfo, role: Role | undefined): void {

@@ -52,7 +52,7 @@ export interface Fault { code: string; message: string; reason?: string; retryAf
 export type Ack<T = object> = ({ ok: true } & T) | { ok: false; error: Fault };
 
 export interface ListedRoom {
-  roomId: string; name: string; role: Role; seq: number; unread: number; mentions?: number;
+  roomId: string; name: string; kind?: Kind; role: Role; seq: number; unread: number; mentions?: number;
   lastMessage?: Message | null; room?: RoomInfo; marker?: { seq: number }; prefs?: Prefs;
   /** Of a direct room; kept on the device only. */
   partners?: string[];

@@ -26,7 +26,7 @@ class Model {
     const { id } = message;
     message.changed = this.seq;
     if (message.deletedAt !== undefined || what === 0) {
-      Object.assign(message, { content: '', deletedAt: at(this.seq), deletedBy: user, editedAt: undefined, pinnedAt: message.pinnedAt });
+      Object.assign(message, { content: '', deletedAt: at(this.seq), deletedBy: user, editedAt: undefined, pinnedAt: undefined });
       this.facts.push({ kind: 'deleted', roomId: 'r', seq: this.seq, messageId: id, by: user, at: at(this.seq) });
     } else if (what === 1) {
       Object.assign(message, { content: `edited ${this.seq}`, editedAt: at(this.seq) });
@@ -105,6 +105,18 @@ describe('Timeline', () => {
     const before = timeline.messages();
     expect(model.facts.map((f) => timeline.apply(f))).toEqual([false, false]);
     expect(timeline.messages()).toBe(before);
+  });
+
+  it('keeps nothing of a deleted message, nor of quotes of it, in either order', () => {
+    const said: Message = { id: 'a', roomId: 'r', seq: 1, sender: { id: 'bob', name: 'Bob' }, content: 'a secret', type: 'text', createdAt: at(1), data: { s: 'a secret' } };
+    const reply: Message = { ...said, id: 'b', seq: 2, content: 'oh', data: undefined, replyTo: { id: 'a', sender: said.sender, preview: 'a secret' } };
+    const facts: Fact[] = [{ kind: 'message', message: said }, { kind: 'message', message: reply }, { kind: 'deleted', roomId: 'r', seq: 3, messageId: 'a', at: at(3) }];
+    for (const order of [[0, 1, 2], [2, 1, 0], [1, 2, 0], [0, 2, 1]]) {
+      const timeline = new Timeline(me);
+      for (const i of order) timeline.apply(structuredClone(facts[i]!));
+      expect(JSON.stringify([timeline.messages(), timeline.entries(10)])).not.toContain('secret');
+      expect(timeline.get('b')?.content).toBe('oh');
+    }
   });
 
   it('does not grow with facts about messages that never come', () => {

@@ -67,7 +67,7 @@ export const MessageRow = memo(function MessageRow({ message, grouped, mine, rea
         )}
         {message.replyTo && !deleted && (
           <button type="button" className="quote" onClick={() => actions.jump({ id: message.replyTo!.id })}>
-            <strong>{message.replyTo.sender.name}</strong> <span>{message.replyTo.preview}</span>
+            <strong>{message.replyTo.sender.name}</strong> <span>{message.replyTo.preview || t('msg.deleted')}</span>
           </button>
         )}
         <div className="line">
