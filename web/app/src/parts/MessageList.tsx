@@ -26,6 +26,7 @@ export function MessageList({ view, title, actions, target, removed }: {
   });
   const [highlight, setHighlight] = useState<string>();
   const [focused, setFocused] = useState<string>();
+  const [active, setActive] = useState<string>(); // the row that has the focus, or something in it
 
   // The line of new messages stays where it was when the room was opened, until the room is left.
   const [line, setLine] = useState<number>();
@@ -108,11 +109,11 @@ export function MessageList({ view, title, actions, target, removed }: {
     const current = focused === key || (focused === undefined && i === count - 1);
     rows.push(
       <li key={key} data-key={key} data-seq={message?.seq} tabIndex={current ? 0 : -1} aria-setsize={view.hasOlder || view.hasNewer ? -1 : count} aria-posinset={i + 1}
-        onFocus={(e) => { if (e.target === e.currentTarget) setFocused(key); }}>
+        onFocus={() => { setFocused(key); setActive(key); }}>
         {newDay && <div className="separator day"><span>{day(at)}</span></div>}
         {newLine && <div className="separator new"><span>{t('room.newMessages')}</span></div>}
         {message
-          ? <MessageRow message={message} grouped={grouped} mine={sender === store.me.id} read={view.readUpTo >= message.seq} highlighted={highlight === message.id}
+          ? <MessageRow message={message} grouped={grouped} mine={sender === store.me.id} read={view.readUpTo >= message.seq} highlighted={highlight === message.id} active={active === key}
               mayModerate={moderates} hidden={removed.has(message.id)} version={language} actions={actions} />
           : <PendingRow pending={waiting!} grouped={grouped} />}
       </li>,
@@ -121,7 +122,7 @@ export function MessageList({ view, title, actions, target, removed }: {
 
   return (
     <div className="messages">
-      <div className="scroller" ref={virtual.scroller} onKeyDown={onKeyDown}>
+      <div className="scroller" ref={virtual.scroller} onKeyDown={onKeyDown} onBlur={(e) => { if (!e.currentTarget.contains(e.relatedTarget)) setActive(undefined); }}>
         <div className="before">
           {view.hasOlder ? <span className="spinner" role="status" aria-label={t('room.older')} /> : view.loaded && (
             <div className="beginning">

@@ -29,6 +29,7 @@ export interface MessageRowProps {
   mine: boolean;
   read: boolean;
   highlighted: boolean;
+  active: boolean;
   mayModerate: boolean;
   hidden: boolean;
   /** Another value renders again: names and languages. */
@@ -36,7 +37,7 @@ export interface MessageRowProps {
   actions: RowActions;
 }
 
-export const MessageRow = memo(function MessageRow({ message, grouped, mine, read, highlighted, mayModerate, hidden, actions }: MessageRowProps): ReactNode {
+export const MessageRow = memo(function MessageRow({ message, grouped, mine, read, highlighted, active, mayModerate, hidden, actions }: MessageRowProps): ReactNode {
   const { t, n, time, full } = useI18n();
   const store = useStarling();
   const can = useCan();
@@ -52,7 +53,7 @@ export const MessageRow = memo(function MessageRow({ message, grouped, mine, rea
   };
   return (
     <div className={`message${grouped ? ' grouped' : ''}${mine ? ' mine' : ''}${highlighted ? ' highlighted' : ''}`}
-      onMouseEnter={() => setHot(true)} onMouseLeave={() => setHot(false)} onFocus={() => setHot(true)} onBlur={(e) => { if (!e.currentTarget.contains(e.relatedTarget)) setHot(false); }}
+      onMouseEnter={() => setHot(true)} onMouseLeave={() => setHot(false)}
       onTouchStart={() => { pressed.current = setTimeout(() => setHot(true), 450); }} onTouchEnd={() => clearTimeout(pressed.current)} onTouchMove={() => clearTimeout(pressed.current)}>
       <div className="gutter">
         {grouped ? <time className="gutter-time" dateTime={message.createdAt} aria-hidden="true">{time(message.createdAt)}</time> : <Avatar id={message.sender.id} name={name} />}
@@ -84,7 +85,7 @@ export const MessageRow = memo(function MessageRow({ message, grouped, mine, rea
           </ul>
         )}
       </div>
-      {hot && !deleted && (
+      {(hot || active) && !deleted && (
         <div className="toolbar" role="toolbar" aria-label={t('msg.actions')}>
           {can('message:react') && quick.slice(0, 3).map((key) => <button key={key} type="button" className="icon-button" aria-label={`${t('msg.react')} ${key}`} onClick={() => toggle(key)}>{key}</button>)}
           {can('message:react') && <IconButton icon="reply" label={t('msg.reply')} onClick={() => actions.reply(message)} />}
