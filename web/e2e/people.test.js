@@ -308,7 +308,7 @@ describe('the web app', { skip: browser ? false : 'no Chromium is installed' }, 
     await a.keyboard.press('ArrowUp');
     assert.equal(await a.evaluate(() => document.activeElement.querySelector('.content')?.textContent), 'a line');
     await a.keyboard.press('Tab'); // to what can be done with the message
-    assert.equal(await a.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Copy text');
+    assert.ok(await a.evaluate(() => document.activeElement.closest('.toolbar') !== null));
     await a.emulateMedia({ colorScheme: 'dark' });
     await a.getByRole('button', { name: /Members and details/ }).click();
     await a.locator('.member').first().waitFor();

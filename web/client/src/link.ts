@@ -61,6 +61,8 @@ export interface Link {
   note(note: Note): void;
   /** Cuts the connection without a word, as a network does. */
   cut(): void;
+  /** Cuts it, and comes back with a token that is not good any more. */
+  expire(): void;
   /** Stays away for a while. */
   away(ms: number): void;
   close(): void;
@@ -97,6 +99,7 @@ export class SocketLink implements Link {
   readonly #joins = new Map<string, Promise<Ack<Joined>>>();
   #state: LinkState = { status: 'connecting', session: '', connects: 0, recovered: false, since: Date.now(), leader: true };
   #stale = false;
+  #spoiled = false;
   #sessions = 0;
   #renewal: ReturnType<typeof setTimeout> | undefined;
   #back: ReturnType<typeof setTimeout> | undefined;
@@ -117,7 +120,9 @@ export class SocketLink implements Link {
     const auth = (give: (auth: object) => void) => void tokens.token(this.#stale).then((token) => {
       this.#stale = false;
       if (token === null) return this.#refused('The login has ended');
-      return give({ token, useq: this.#options.useq?.() });
+      const spoiled = this.#spoiled;
+      this.#spoiled = false;
+      return give({ token: spoiled ? `${token}x` : token, useq: this.#options.useq?.() });
     });
     const options = { path, auth, transports: ['websocket', 'polling'], tryAllTransports: true, reconnectionDelay: 300, reconnectionDelayMax: 5000, forceNew: true, autoConnect: false };
     const main = io(url || (typeof location === 'undefined' ? '' : location.origin), options);
@@ -269,6 +274,11 @@ export class SocketLink implements Link {
   note(): void { /* there is no other tab */ }
 
   cut(): void { this.#sockets.get('/')?.io.engine?.close(); }
+
+  expire(): void {
+    this.#spoiled = true;
+    this.cut();
+  }
 
   away(ms: number): void {
     this.#awayUntil = Date.now() + ms;

@@ -569,6 +569,8 @@ export class Starling {
 
   cut(): void { this.#link.cut(); }
 
+  expireToken(): void { this.#link.expire(); }
+
   away(ms: number): void { this.#link.away(ms); }
 
   dropNextAck(event = 'message:send'): void {

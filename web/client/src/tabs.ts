@@ -14,7 +14,7 @@ type Wire =
   | { t: 'call'; id: number; from: string; event: string; arg: unknown; options: Call }
   | { t: 'join'; id: number; from: string; roomId: string; since?: number; invite?: string }
   | { t: 'left'; roomId: string }
-  | { t: 'do'; act: 'cut' | 'away' | 'drop'; ms?: number; event?: string }
+  | { t: 'do'; act: 'cut' | 'expire' | 'away' | 'drop'; ms?: number; event?: string }
   | { t: 'reply'; id: number; to: string; ack: unknown };
 
 export function canShare(): boolean {
@@ -102,6 +102,7 @@ export class TabLink implements Link {
 
   #do({ act, ms, event }: Extract<Wire, { t: 'do' }>): void {
     if (act === 'cut') this.#socket?.cut();
+    else if (act === 'expire') this.#socket?.expire();
     else if (act === 'away') this.#socket?.away(ms ?? 0);
     else this.#socket?.dropAcks.set(event ?? '', 1);
   }
@@ -122,6 +123,8 @@ export class TabLink implements Link {
   note(note: Note): void { this.#post({ t: 'note', note, from: this.#me }); }
 
   cut(): void { if (this.#socket) this.#socket.cut(); else this.#post({ t: 'do', act: 'cut' }); }
+
+  expire(): void { if (this.#socket) this.#socket.expire(); else this.#post({ t: 'do', act: 'expire' }); }
 
   away(ms: number): void { if (this.#socket) this.#socket.away(ms); else this.#post({ t: 'do', act: 'away', ms }); }
 

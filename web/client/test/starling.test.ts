@@ -124,6 +124,17 @@ describe('Starling', () => {
     expect(contents(second, 'loft')).toEqual(['before', ...Array.from({ length: 130 }, (_, i) => `missed ${i}`)]);
   }, 2 * patience);
 
+  it('asks for a fresh token when the server does not take the one that it has', async () => {
+    const ann = await store(await session('ann'));
+    await ann.join('hut');
+    await ann.show('hut');
+    const before = ann.connection.connects;
+    ann.expireToken();
+    await ann.send('hut', 'with a fresh one');
+    await until(() => ann.connection.connects > before && ann.connection.status === 'online' && ann.counts.waiting === 0);
+    expect(contents(ann, 'hut')).toEqual(['with a fresh one']);
+  }, 2 * patience);
+
   it('counts what is unread until it is read', async () => {
     const ann = await store(await session('ann'));
     const ben = await store(await session('ben'), 1);

@@ -87,6 +87,7 @@ export function Drawer({ roomId, onClose }: { roomId?: string; onClose: () => vo
         <button type="button" onClick={() => store.cut()}>Cut the connection</button>
         <button type="button" onClick={() => store.away(30_000)}>Offline for 30 s</button>
         <button type="button" onClick={() => store.dropNextAck()}>Drop the next ack</button>
+        <button type="button" onClick={() => store.expireToken()}>Expire the token</button>
         {page.dev && <button type="button" className="danger" onClick={() => void kill()}>Restart my gateway</button>}
         <span className="counter"><b>sent {counts.sent}</b> <b>committed {counts.committed}</b> <b>delivered {counts.delivered}</b> <b className={lost ? 'bad' : 'good'}>lost {lost}</b> <b className={counts.twice ? 'bad' : 'good'}>twice {counts.twice}</b></span>
         {acks.length > 0 && <span className="muted">ack p50 {acks[acks.length >> 1]!.toFixed(0)} ms, max {acks.at(-1)!.toFixed(0)} ms</span>}
