@@ -35,6 +35,8 @@ export type Ability = (typeof abilities)[number];
 
 export interface SendOptions { format?: 'markdown'; replyTo?: Message; mentions?: Pending['mentions'] }
 
+/** Messages that wait to be sent, at most: who writes more is told. */
+const maxWaiting = 1000;
 const page = 50;
 const maxJoined = 90; // of the 100 that a socket may be in: some are left for rooms that the user opens
 const typingEvery = 3000;
@@ -398,6 +400,7 @@ export class Starling {
 
   /** Sends a message: it is written down first, shown at once, and goes out once, whatever happens to the connection or the tab. */
   async send(roomId: string, content: string, options: SendOptions = {}): Promise<Pending> {
+    if (this.#outbox.size >= maxWaiting) throw new RangeError(`${maxWaiting} messages wait to be sent already`);
     this.#order += 1;
     const { replyTo } = options;
     const pending: Pending = {

@@ -94,7 +94,7 @@ export function Composer({ view, title, replying, editing, onDone, editLast }: {
     const rich = can('message:edit');
     mentioned.current.clear();
     setOptions([]);
-    void store.send(view.id, content, { replyTo: replying, mentions: users.length > 0 ? { users } : undefined, format: rich ? 'markdown' : undefined });
+    void store.send(view.id, content, { replyTo: replying, mentions: users.length > 0 ? { users } : undefined, format: rich ? 'markdown' : undefined }).catch((err: Error) => toasts.say(err.message, { bad: true }));
     onDone();
   };
 
