@@ -2,6 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium as playwright } from 'playwright-core';
 import { System, build, remove, scratch, settings } from '../../test/e2e/system.js';
@@ -14,7 +15,7 @@ export async function startSystem({ gateways = 2, env = {} } = {}) {
   const binary = process.env.STARLING_BINARY ?? build(dir);
   const log = join(dir, 'system.log');
   const system = await System.start({ binary, data: join(dir, 'data'), gateways, log, env: { DRAIN_WINDOW: '500ms', ...env } });
-  return { system, urls: system.urls, log, stop: async () => { await system.stop(); if (!process.env.STARLING_BINARY) remove(dir, binary); else remove(dir, binary); } };
+  return { system, urls: system.urls, log, data: join(dir, 'data'), stop: async () => { await system.stop(); remove(dir, binary); } };
 }
 
 /** The browser of this machine, or undefined with a word about it. */
@@ -79,8 +80,81 @@ export class Person {
   close() { return this.context.close(); }
 }
 
+/** A system and the people of one test after the other. */
+export class Stage {
+  #people = [];
+  #rooms = 0;
+
+  static async open(browser) {
+    const stage = new Stage();
+    stage.browser = browser;
+    stage.world = await startSystem();
+    stage.urls = stage.world.urls;
+    return stage;
+  }
+
+  async enter(name, gateway = 0, options = {}) {
+    const person = await Person.enter(this.browser, this.urls[gateway], name, options);
+    this.#people.push(person);
+    return person;
+  }
+
+  /** Two people, each on a gateway of their own, in a new room. */
+  async pair() {
+    const [ann, ben] = [await this.enter('Ann'), await this.enter('Ben', 1)];
+    const [a, b] = [await ann.open(), await ben.open()];
+    await ann.online();
+    await ben.online();
+    return { ann, ben, a, b, id: await this.room(a, b) };
+  }
+
+  /** A new room, which these pages show. */
+  async room(page, ...others) {
+    this.#rooms += 1;
+    const id = `room-${this.#rooms}-${Date.now().toString(36)}`;
+    await page.evaluate((roomId) => globalThis.starling.create('public', roomId, { roomId }), id);
+    for (const p of [page, ...others]) await p.evaluate((roomId) => { location.hash = `#/r/${roomId}`; }, id);
+    for (const p of [page, ...others]) await p.waitForFunction((roomId) => globalThis.starling?.room(roomId)?.loaded && globalThis.starling.room(roomId).info, id, { timeout: patience });
+    return id;
+  }
+
+  /** Each page has what the server has, in its order, and nothing waits. */
+  async same(id, ...pages) {
+    const want = (await history(this.urls[1], id)).map((m) => m.content);
+    for (const page of pages) assert.deepEqual(await stored(page, id, want.length), want);
+    return want;
+  }
+
+  /** Ends a test: nobody's page may have complained. */
+  async leave() {
+    const noise = this.#people.flatMap((p) => p.noise.map((line) => `${p.name}: ${line}`));
+    for (const person of this.#people.splice(0)) await person.close();
+    assert.deepEqual(noise, [], 'a page complained on the console');
+  }
+
+  async close() {
+    await this.browser.close();
+    await this.world.stop();
+  }
+}
+
 /** The texts of messages that a page shows, in order. */
 export function texts(page) { return page.locator('.list .content').allTextContents(); }
+
+/** All that the list of a page shows from its beginning to its end, by going through it. */
+export function shown(page) {
+  return page.evaluate(async () => {
+    const box = document.querySelector('.scroller');
+    const frame = () => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
+    const rows = new Map();
+    for (box.scrollTop = 0; ; box.scrollTop += box.clientHeight / 2) {
+      await frame();
+      for (const row of box.querySelectorAll('.list > li')) rows.set(Number(row.getAttribute('aria-posinset')), row.querySelector('.content').textContent);
+      if (box.scrollTop + box.clientHeight >= box.scrollHeight - 1) break;
+    }
+    return [...rows].sort(([a], [b]) => a - b).map(([, text]) => text);
+  });
+}
 
 /** Waits until the store of a page has so many messages in a room, and gives their texts. */
 export async function stored(page, room, count) {
@@ -100,6 +174,22 @@ export async function history(url, room) {
     if (!answer.hasMore || answer.messages.length === 0) return all;
     before = answer.messages[0].seq;
   }
+}
+
+/**
+ * Makes the first message of a room into so many, as if they had been said long ago: by the thousand that is faster in the database. false:
+ * there is no psql to do it with.
+ */
+export function multiply(data, room, count, content) {
+  const psql = spawnSync('sh', ['-c', 'command -v psql || ls /usr/lib/postgresql/*/bin/psql | tail -1']).stdout.toString().trim();
+  if (!psql) return false;
+  const statements = `
+    INSERT INTO chat.messages SELECT (jsonb_populate_record(m, jsonb_build_object('seq', m.seq + g - 1, 'n', g, 'id', gen_random_uuid(), 'content', ${content}))).*
+      FROM chat.messages m, generate_series(2, ${count}) g WHERE m.room_id = '${room}' AND m.seq = (SELECT min(seq) FROM chat.messages WHERE room_id = '${room}');
+    UPDATE chat.rooms SET last_seq = (SELECT max(seq) FROM chat.messages WHERE room_id = '${room}') WHERE room_id = '${room}';`;
+  const done = spawnSync(psql, ['-d', readFileSync(join(data, 'database-url'), 'utf8').trim(), '-v', 'ON_ERROR_STOP=1', '-q', '-c', statements], { encoding: 'utf8' });
+  assert.equal(done.status, 0, done.stderr);
+  return true;
 }
 
 /** A backend says something in a room. */

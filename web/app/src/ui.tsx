@@ -93,7 +93,7 @@ export function Menu({ label, icon = 'dots', items, children, className }: { lab
   return (
     <div className={`menu-root ${className ?? ''}`} ref={root}>
       {children
-        ? <button type="button" className="menu-button" aria-haspopup="menu" aria-expanded={open} aria-label={label} onClick={() => setOpen(!open)}>{children}</button>
+        ? <button type="button" className="menu-button" aria-haspopup="menu" aria-expanded={open} onClick={() => setOpen(!open)}>{children}<span className="sr">{label}</span></button>
         : <IconButton icon={icon} label={label} aria-haspopup="menu" aria-expanded={open} onClick={() => setOpen(!open)} />}
       {open && (
         <div className="menu" role="menu" aria-label={label} ref={list} onKeyDown={keys}>

@@ -230,9 +230,9 @@ function RoomPage({ roomId, part, panel, setPanel, side, setSide }: {
             <h1 dir="auto">{view.kind === 'direct' ? null : <Icon name={view.kind === 'private' ? 'lock' : 'hash'} size={18} />}<span>{title}</span>{direct && <span className={presence.get(direct)?.online ? 'live on' : 'live'}>{presence.get(direct)?.online ? t('presence.online') : t('presence.offline')}</span>}</h1>
             {view.topic && <p className="muted" dir="auto" title={view.topic}>{view.topic}</p>}
           </div>
-          <button type="button" className="head-people" aria-label={`${t('room.details')}: ${n('room.members', view.info?.memberCount ?? 1)}`} aria-expanded={panel === 'details'} aria-controls={panel ? 'panel' : undefined} onClick={() => setPanel(panel === 'details' ? undefined : 'details')}>
+          <button type="button" className="head-people" aria-expanded={panel === 'details'} aria-controls={panel ? 'panel' : undefined} onClick={() => setPanel(panel === 'details' ? undefined : 'details')}>
             <span className="faces" aria-hidden="true">{shown.slice(-3).map((id) => <Avatar key={id} id={id} name={store.nameOf(id)} size={24} online={presence.get(id)?.online} />)}</span>
-            <Icon name="people" size={16} /><span>{view.info?.memberCount ?? ''}</span>
+            <Icon name="people" size={16} /><span>{view.info?.memberCount ?? ''}</span><span className="sr">{t('room.details')}</span>
           </button>
           <IconButton icon="bell" label={t('room.notifications')} badge={notes} pressed={panel === 'notifications'} onClick={() => setPanel(panel === 'notifications' ? undefined : 'notifications')} />
           <Menu label={t('msg.more')} items={() => [

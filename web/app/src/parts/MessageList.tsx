@@ -43,11 +43,15 @@ export function MessageList({ view, title, actions, target, removed }: {
   const seen = useRef(0);
   const last = messages.at(-1);
   useEffect(() => { if (virtual.atEnd && last) seen.current = last.seq; }, [virtual.atEnd, last]);
-  const below = virtual.atEnd ? 0 : messages.filter((m) => m.seq > seen.current && m.sender.id !== store.me.id).length;
+  const below = virtual.atEnd ? 0 : messages.filter((m) => m.seq > Math.max(seen.current, view.marker) && m.sender.id !== store.me.id).length;
 
   // Own messages bring the view to the end.
   const newestPending = pending.at(-1)?.clientMsgId;
   useEffect(() => { if (newestPending) virtual.toEnd(); }, [newestPending, virtual.toEnd]);
+  useEffect(() => {
+    addEventListener('starling:newest', virtual.toEnd);
+    return () => removeEventListener('starling:newest', virtual.toEnd);
+  }, [virtual.toEnd]);
 
   useEffect(() => {
     const see = () => { if (document.visibilityState === 'visible' && document.hasFocus() && virtual.isAtEnd()) store.markRead(view.id); };
@@ -76,7 +80,7 @@ export function MessageList({ view, title, actions, target, removed }: {
   const moderates = view.role === 'owner' || view.role === 'moderator';
   const newest = async () => {
     await store.toNewest(view.id);
-    virtual.toEnd(true);
+    virtual.toEnd();
   };
 
   const onKeyDown = (e: KeyboardEvent) => {

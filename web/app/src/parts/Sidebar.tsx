@@ -69,7 +69,7 @@ export function Sidebar({ current, open, onSwitch, onCreate, onDirect, onKeys, o
         {group(t('side.direct'), direct, { label: t('side.newDirect'), act: onDirect })}
       </div>
       <footer className="side-foot">
-        <Menu className="account" label={`${t('side.account')}: ${store.me.name}`} items={() => [
+        <Menu className="account" label={t('side.account')} items={() => [
           ...(['system', 'light', 'dark'] as const).map((mode) => ({ label: `${t('set.theme')}: ${t(`set.${mode}`)}`, icon: ({ system: 'system', light: 'sun', dark: 'moon' } as const)[mode], on: theme() === mode, act: () => setTheme(mode) })),
           ...languages.map((l) => ({ label: l.name, on: l.id === language, act: () => setLanguage(l.id) })),
           { label: t('set.keys'), icon: 'keyboard' as const, act: onKeys },
