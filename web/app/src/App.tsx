@@ -3,6 +3,7 @@ import { io } from 'socket.io-client';
 import { Session, Starling, type Connect, type StoreOptions } from '@starling/client';
 import { StarlingProvider, useSession, useStore } from '@starling/react';
 import { Auth } from './parts/Auth.tsx';
+import { Boundary } from './parts/Boundary.tsx';
 import { Chat } from './parts/Chat.tsx';
 import { profile, socketPath } from './config.ts';
 import { useI18n } from './i18n/index.tsx';
@@ -24,10 +25,12 @@ export function App(): ReactNode {
   if (!store || store.me.id !== user.id) return <div className="boot" role="status" aria-label={t('loading')}><span className="spinner" /></div>;
   return (
     <StarlingProvider store={store}>
-      <Chat signOut={async () => {
-        await store.forget();
-        await session.signOut();
-      }} />
+      <Boundary>
+        <Chat signOut={async () => {
+          await store.forget();
+          await session.signOut();
+        }} />
+      </Boundary>
     </StarlingProvider>
   );
 }

@@ -15,6 +15,8 @@ const en = {
   'auth.passwordHint': 'At least 8 characters',
   'auth.usernameHint': '3 to 32 of a-z 0-9 . _ -',
   'error.network': 'The server cannot be reached.',
+  'fault.here': 'This part of the page had a fault. Nothing that was sent or is waiting is lost.',
+  'fault.again': 'Show it again',
   'side.search': 'Jump to…',
   'side.rooms': 'Rooms',
   'side.direct': 'Direct messages',

@@ -4,6 +4,7 @@ import { useCan, useConnection, useNotifications, usePresence, useRoom, useRooms
 import { useI18n } from '../i18n/index.tsx';
 import { Icon } from '../icons.tsx';
 import { Avatar, IconButton, Menu, copy, faultText, linkTo, useToasts } from '../ui.tsx';
+import { Boundary } from './Boundary.tsx';
 import { Composer } from './Composer.tsx';
 import { MessageList } from './MessageList.tsx';
 import { Sidebar, useTitle } from './Sidebar.tsx';
@@ -126,7 +127,7 @@ export function Chat({ signOut }: { signOut: () => Promise<void> }): ReactNode {
       {side && <div className="shade" onClick={() => setSide(false)} />}
       <main className="main" id="main" tabIndex={-1}>
         {current
-          ? <RoomPage key={current} roomId={current} part={place.part} panel={panel} setPanel={setPanel} side={side} setSide={setSide} />
+          ? <Boundary key={current}><RoomPage roomId={current} part={place.part} panel={panel} setPanel={setPanel} side={side} setSide={setSide} /></Boundary>
           : <Nothing onSwitch={() => setOpen('switcher')} />}
       </main>
       <Suspense>
@@ -178,7 +179,7 @@ function RoomPage({ roomId, part, panel, setPanel, side, setSide }: {
   const view = useRoom(roomId);
   const titleOf = useTitle();
   const can = useCan();
-  const { t, n } = useI18n();
+  const { t } = useI18n();
   const toasts = useToasts();
   const { unread: notes } = useNotifications();
   const [replying, setReplying] = useState<Message>();
@@ -253,7 +254,7 @@ function RoomPage({ roomId, part, panel, setPanel, side, setSide }: {
           )
           : (
             <>
-              <MessageList view={view} title={title} actions={actions} target={target} removed={removed} />
+              <Boundary><MessageList view={view} title={title} actions={actions} target={target} removed={removed} /></Boundary>
               <Typing typists={view.typists} />
               <Composer view={view} title={title} replying={replying} editing={editing} editLast={editLast} onDone={() => { setReplying(undefined); setEditing(undefined); }} />
             </>
