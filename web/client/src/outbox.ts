@@ -30,6 +30,7 @@ export class Outbox {
   readonly #rooms = new Map<string, Pending[]>();
   readonly #sending = new Set<string>();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
+  #writing = 0; // not written down yet
   #closed = false;
 
   constructor(cache: Cache, host: OutboxHost) {
@@ -37,7 +38,7 @@ export class Outbox {
     this.#host = host;
   }
 
-  get size(): number { return [...this.#rooms.values()].reduce((sum, list) => sum + list.length, 0); }
+  get size(): number { return [...this.#rooms.values()].reduce((sum, list) => sum + list.length, this.#writing); }
 
   /** Takes everything that was written down, also by tabs that are gone. */
   async load(): Promise<void> {
@@ -45,10 +46,15 @@ export class Outbox {
     for (const pending of kept.sort((a, b) => a.at - b.at)) this.take(pending);
   }
 
-  /** Writes a message down, and sends it as soon as this tab may. */
+  /** Writes a message down, shows it, and sends it as soon as this tab may: what is seen outlives the tab. */
   async add(pending: Pending): Promise<void> {
+    this.#writing += 1;
+    try {
+      await this.#cache.putPending(pending);
+    } finally {
+      this.#writing -= 1;
+    }
     this.take(pending);
-    await this.#cache.putPending(pending);
     this.#host.written(pending);
     this.pump();
   }

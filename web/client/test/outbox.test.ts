@@ -96,6 +96,24 @@ describe('Outbox', () => {
     await vi.waitFor(() => expect(committed).toEqual(['c2', 'c1']));
   });
 
+  it('shows nothing before it is written down, and nothing that cannot be', async () => {
+    const server = new Server();
+    const cache = new MemoryCache();
+    const { outbox, states } = make(cache, server);
+    let write: (() => void) | undefined;
+    cache.putPending = (p) => new Promise((resolve) => { write = () => resolve(MemoryCache.prototype.putPending.call(cache, p)); });
+    const adding = outbox.add(pending(1));
+    expect([states.size, server.calls.length, outbox.size]).toEqual([0, 0, 1]);
+    write!();
+    await adding;
+    expect(states.has('c1')).toBe(true);
+    cache.putPending = () => Promise.reject(new Error('the disk is full'));
+    await expect(outbox.add(pending(2))).rejects.toThrow('full');
+    await vi.waitFor(() => expect(outbox.size).toBe(0));
+    expect(states.has('c2')).toBe(false);
+    expect(server.calls).not.toContain('c2');
+  });
+
   it('forgets what is discarded', async () => {
     const server = new Server();
     server.ready = false;
