@@ -23,10 +23,8 @@ function run(command, args, cwd = here) {
 }
 
 run('npm', ['run', '--silent', 'check']);
+run('tools/web.sh', [], root);
 run(process.execPath, ['--test', '--test-reporter=spec', 'budget.test.js', 'docs.test.js']);
-if (!process.env.STARLING_BINARY) {
-  run('tools/web.sh', [], root);
-  run('go', ['build', '-o', binary, './deploy/local'], root);
-}
+if (!process.env.STARLING_BINARY) run('go', ['build', '-o', binary, './deploy/local'], root);
 run('npm', ['run', '--silent', 'unit']);
 run(process.execPath, ['e2e/run.js', ...process.argv.slice(2)]);
