@@ -76,6 +76,7 @@ func (s *system) developer() http.Handler {
 		}
 		w.WriteHeader(http.StatusNoContent)
 	})
+	mux.Handle("POST /members", s.crowd)
 	return mux
 }
 

@@ -30,6 +30,7 @@ func demoUsers() []authservice.DemoUser {
 
 // prepare reads all settings and takes all ports. It creates nothing.
 func (s *system) prepare(ctx context.Context) error {
+	s.crowd = newCrowd(s.backend)
 	if err := s.readSecrets(ctx); err != nil {
 		return err
 	}

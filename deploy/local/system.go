@@ -57,6 +57,7 @@ type system struct {
 	// Found out while it starts.
 	reasons  reasons
 	restarts restarts
+	crowd    *crowd
 }
 
 func (s *system) say(format string, args ...any) {
@@ -89,6 +90,7 @@ func (s *system) run(ctx context.Context, log *slog.Logger) error {
 	g := run.Group{Timeout: s.cfg.ShutdownTimeout}
 	s.addServices(&g, log)
 	s.addGateways(&g, log)
+	g.Go("crowd", func(ctx context.Context) error { return s.crowd.run(ctx, log) })
 	g.Go("welcome", func(ctx context.Context) error { return s.welcome(ctx) })
 	err = g.Run(ctx)
 	s.say("stopped")

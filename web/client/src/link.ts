@@ -65,6 +65,8 @@ export interface Link {
   expire(): void;
   /** Stays away for a while. */
   away(ms: number): void;
+  /** Reads slowly for a while: each event takes its time, so that what the server sends piles up there. */
+  slow(ms: number): void;
   close(): void;
 }
 
@@ -91,6 +93,8 @@ export interface LinkOptions {
   timeoutMs?: number;
 }
 
+const slowness = 150; // milliseconds for an event
+
 const offline = <T>(message = 'There is no connection'): Ack<T> => ({ ok: false, error: { code: 'offline', message } });
 
 export class SocketLink implements Link {
@@ -104,6 +108,7 @@ export class SocketLink implements Link {
   #renewal: ReturnType<typeof setTimeout> | undefined;
   #back: ReturnType<typeof setTimeout> | undefined;
   #awayUntil = 0;
+  #slowUntil = 0;
   onstate: Link['onstate'];
   onevent: Link['onevent'];
   onnote: Link['onnote'];
@@ -178,6 +183,7 @@ export class SocketLink implements Link {
       }
     });
     socket.onAny((event, ...args) => {
+      if (Date.now() < this.#slowUntil) for (const end = Date.now() + slowness; Date.now() < end;); // a page that is too busy to read
       if (typeof args.at(-1) === 'string' && args.length > 1) args.pop(); // the offset for recovery
       this.#trace({ dir: 'in', event, detail: args[0], ...where(args[0]) });
       this.onevent?.(event, args, namespace);
@@ -294,6 +300,8 @@ export class SocketLink implements Link {
       this.#reconnect();
     }, ms);
   }
+
+  slow(ms: number): void { this.#slowUntil = Date.now() + ms; }
 
   close(): void {
     this.#set({ status: 'closed' });

@@ -408,10 +408,16 @@ export class Starling {
       format: options.format, mentions: options.mentions, replyTo: replyTo?.id,
       quote: replyTo && { id: replyTo.id, sender: replyTo.sender, preview: replyTo.content.slice(0, 140) },
     };
-    this.#counts.sent += 1;
+    const draft = this.draft(roomId);
     this.typing(roomId, false, false);
     this.setDraft(roomId, '');
-    await this.#outbox.add(pending);
+    try {
+      await this.#outbox.add(pending);
+    } catch (err) {
+      if (!this.draft(roomId)) this.setDraft(roomId, draft); // a full disk takes nothing away
+      throw err;
+    }
+    this.#counts.sent += 1;
     return pending;
   }
 
@@ -575,6 +581,8 @@ export class Starling {
   expireToken(): void { this.#link.expire(); }
 
   away(ms: number): void { this.#link.away(ms); }
+
+  readSlowly(ms: number): void { this.#link.slow(ms); }
 
   dropNextAck(event = 'message:send'): void {
     const link = this.#link;

@@ -14,7 +14,7 @@ type Wire =
   | { t: 'call'; id: number; from: string; event: string; arg: unknown; options: Call }
   | { t: 'join'; id: number; from: string; roomId: string; since?: number; invite?: string }
   | { t: 'left'; roomId: string }
-  | { t: 'do'; act: 'cut' | 'expire' | 'away' | 'drop'; ms?: number; event?: string }
+  | { t: 'do'; act: 'cut' | 'expire' | 'away' | 'slow' | 'drop'; ms?: number; event?: string }
   | { t: 'reply'; id: number; to: string; ack: unknown };
 
 export function canShare(): boolean {
@@ -104,6 +104,7 @@ export class TabLink implements Link {
     if (act === 'cut') this.#socket?.cut();
     else if (act === 'expire') this.#socket?.expire();
     else if (act === 'away') this.#socket?.away(ms ?? 0);
+    else if (act === 'slow') this.#socket?.slow(ms ?? 0);
     else this.#socket?.dropAcks.set(event ?? '', 1);
   }
 
@@ -127,6 +128,8 @@ export class TabLink implements Link {
   expire(): void { if (this.#socket) this.#socket.expire(); else this.#post({ t: 'do', act: 'expire' }); }
 
   away(ms: number): void { if (this.#socket) this.#socket.away(ms); else this.#post({ t: 'do', act: 'away', ms }); }
+
+  slow(ms: number): void { if (this.#socket) this.#socket.slow(ms); else this.#post({ t: 'do', act: 'slow', ms }); }
 
   dropAck(event: string): void { if (this.#socket) this.#socket.dropAcks.set(event, 1); else this.#post({ t: 'do', act: 'drop', event }); }
 
@@ -161,5 +164,5 @@ export class TabLink implements Link {
     for (const id of [...this.#waiting.keys()]) this.#answer(id, { ok: false, error: { code: 'offline', message } });
   }
 
-  #post(wire: Wire): void { this.#channel.postMessage(wire); }
+  #post(wire: Wire): void { if (!this.#closing.signal.aborted) this.#channel.postMessage(wire); }
 }

@@ -71,6 +71,10 @@ export function Drawer({ roomId, onClose }: { roomId?: string; onClose: () => vo
     const reply = await fetch('dev/restart-gateway', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ gateway: connection.gateway }) }).catch(() => undefined);
     toasts.say(reply?.ok ? `${connection.gateway ?? 'The gateway'} restarts` : 'That did not work', { bad: !reply?.ok });
   };
+  const simulate = async (members: number) => {
+    const reply = await fetch('dev/members', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ room: roomId, members }) }).catch(() => undefined);
+    toasts.say(reply?.ok ? `${members} simulated members in ${roomId}, for ten minutes` : 'That did not work', { bad: !reply?.ok });
+  };
   const code = (line: Line) => `const answer = await socket.emitWithAck(${JSON.stringify(line.event)}${line.detail === undefined ? '' : `, ${JSON.stringify(line.detail)}`});`;
   const acks = lines.filter((l) => l.dir === 'ack' && l.ms !== undefined).map((l) => l.ms!).sort((a, b) => a - b);
   const lost = Math.max(0, counts.sent - counts.committed - counts.waiting);
@@ -88,6 +92,8 @@ export function Drawer({ roomId, onClose }: { roomId?: string; onClose: () => vo
         <button type="button" onClick={() => store.away(30_000)}>Offline for 30 s</button>
         <button type="button" onClick={() => store.dropNextAck()}>Drop the next ack</button>
         <button type="button" onClick={() => store.expireToken()}>Expire the token</button>
+        <button type="button" onClick={() => store.readSlowly(20_000)}>Read slowly for 20 s</button>
+        {page.dev && roomId && <Crowd key={roomId} simulate={simulate} />}
         {page.dev && <button type="button" className="danger" onClick={() => void kill()}>Restart my gateway</button>}
         <span className="counter"><b>sent {counts.sent}</b> <b>committed {counts.committed}</b> <b>delivered {counts.delivered}</b> <b className={lost ? 'bad' : 'good'}>lost {lost}</b> <b className={counts.twice ? 'bad' : 'good'}>twice {counts.twice}</b></span>
         {acks.length > 0 && <span className="muted">ack p50 {acks[acks.length >> 1]!.toFixed(0)} ms, max {acks.at(-1)!.toFixed(0)} ms</span>}
@@ -122,5 +128,19 @@ export function Drawer({ roomId, onClose }: { roomId?: string; onClose: () => vo
         </div>
       </div>
     </section>
+  );
+}
+
+/** Asks for simulated members of the room, once the slider is let go. */
+function Crowd({ simulate }: { simulate: (members: number) => Promise<void> }): ReactNode {
+  const [members, setMembers] = useState(0);
+  const asked = useRef(0);
+  const ask = () => {
+    if (asked.current === members) return;
+    asked.current = members;
+    void simulate(members);
+  };
+  return (
+    <label className="crowd">Simulated members <input type="range" min={0} max={1000} step={50} value={members} onChange={(e) => setMembers(Number(e.target.value))} onPointerUp={ask} onKeyUp={ask} onBlur={ask} /> <output>{members}</output></label>
   );
 }
