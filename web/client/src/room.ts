@@ -76,6 +76,8 @@ export class Room {
   fromCache = false;
   loading: RoomView['loading'];
   error: { message: string; reason?: string } | undefined;
+  /** How often it was entered in vain since the last time that worked. */
+  tries = 0;
   // What passes.
   readonly readers = new Map<string, number>();
   readonly typists = new Map<string, { name: string; until: number }>();

@@ -3,7 +3,7 @@
 import { openCache, type Cache } from './cache.ts';
 import { Topics } from './emitter.ts';
 import { SocketLink, type Connect, type Link, type LinkState, type Note, type Trace } from './link.ts';
-import { Outbox, type Sent } from './outbox.ts';
+import { Outbox, isFinal, type Sent } from './outbox.ts';
 import { Room, type RoomSummary, type RoomView } from './room.ts';
 import type { TokenSource } from './session.ts';
 import { TabLink, canShare, randomId } from './tabs.ts';
@@ -60,6 +60,9 @@ export class Starling {
   #presenceView: ReadonlyMap<string, Presence> | undefined;
   #open: string | undefined;
   #listed = false;
+  /** Listings on their way, and the rooms that one came into or left since the first of them was asked for: there they know less than the store. */
+  #listings = 0;
+  readonly #moved = new Set<string>();
   #abilities = new Set<string>();
   #notifications: { list: readonly Notification[]; unread: number } = { list: [], unread: 0 };
   #drafts = new Map<string, string>();
@@ -68,6 +71,7 @@ export class Starling {
   #watched = new Map<string, readonly string[]>();
   #watches = new Map<string, string[]>();
   #watchDue: ReturnType<typeof setTimeout> | undefined;
+  readonly #entering = new Map<string, ReturnType<typeof setTimeout>>();
   #dirtyRooms = new Set<string>();
   #goneRooms = new Set<string>();
   #dirtyTimelines = new Set<string>();
@@ -196,28 +200,46 @@ export class Starling {
 
   /** Hears the room and fills what is missing before what it hears. */
   async #enter(room: Room, invite?: string): Promise<Ack<{ roomId: string }>> {
-    if (this.#link.state.status !== 'online') return { ok: false, error: { code: 'offline', message: 'There is no connection' } };
-    const session = this.#link.state.session;
+    const { session, status } = this.#link.state;
+    if (status !== 'online') {
+      this.#enterLater(room, session);
+      return { ok: false, error: { code: 'offline', message: 'There is no connection' } };
+    }
     const since = room.loaded && !room.hasNewer ? room.to : room.seq || undefined;
     const reply = await this.#link.join(room.id, since, invite);
     if (session !== this.#link.state.session) return reply;
     if (!reply.ok) {
-      room.error = reply.error.code === 'offline' || reply.error.code === 'timeout' ? undefined : { message: reply.error.message, reason: reply.error.reason };
+      room.error = isFinal(reply.error) ? { message: reply.error.message, reason: reply.error.reason } : undefined;
       room.loading = undefined;
+      if (!room.error) this.#enterLater(room, session, reply.error.retryAfterMs);
       this.#roomChanged(room);
       return reply;
     }
     room.joined = true;
     room.error = undefined;
     room.role = reply.role as Role;
+    this.#moved.add(room.id);
     room.seq = Math.max(room.seq, reply.seq);
     if (room.info?.kind !== 'direct') room.entered(reply.seq); // of a direct room all is news
     if (this.#open === room.id || room.loaded) {
       await this.#fill(room, session);
       if (this.#open === room.id) void this.#details(room);
+      if (!room.complete && !room.hasNewer && !room.error) this.#enterLater(room, session);
     }
+    if (room.complete) room.tries = 0;
     this.#roomChanged(room);
     return reply;
+  }
+
+  /** Tries again what had no answer: the session is still the one in which it was asked, so that nothing else would. */
+  #enterLater(room: Room, session: string, afterMs = Math.min(500 * 2 ** room.tries, 15_000)): void {
+    if (this.#closed || this.#entering.has(room.id)) return;
+    room.tries += 1;
+    this.#entering.set(room.id, setTimeout(() => {
+      this.#entering.delete(room.id);
+      if (session !== this.#link.state.session || (this.#open !== room.id && room.role === undefined)) return;
+      if (this.#link.state.status === 'online') void this.#enter(room); else this.#enterLater(room, session);
+    }, afterMs));
   }
 
   async #fill(room: Room, session: string): Promise<void> {
@@ -238,7 +260,7 @@ export class Starling {
       Object.assign(room, {
         from: first, to: Math.max(room.seq, last), hasOlder: reply.hasMore, hasNewer: false, loaded: true, complete: session === this.#link.state.session,
       });
-    } else if (reply.error.code !== 'offline') {
+    } else if (isFinal(reply.error)) {
       room.error = { message: reply.error.message, reason: reply.error.reason };
     }
     this.#roomChanged(room);
@@ -251,7 +273,7 @@ export class Starling {
       const reply = changes
         ? await this.#link.call<{ messages: Message[]; hasMore: boolean; upTo?: number }>('message:changes', { roomId: room.id, since: room.to, limit: 100 })
         : await this.#link.call<{ messages: Message[]; hasMore: boolean; upTo?: number }>('message:history', { roomId: room.id, after: room.to, limit: 100 });
-      if (!reply.ok) return reply.error.code === 'offline' || reply.error.code === 'timeout';
+      if (!reply.ok) return !isFinal(reply.error);
       const oldest = room.timeline.messages()[0]?.seq ?? 0;
       for (const message of reply.messages) if (message.seq >= oldest) this.#apply(room, { kind: 'message', message, personal: true });
       room.to = Math.max(room.to, reply.upTo ?? reply.messages.at(-1)?.seq ?? 0);
@@ -596,6 +618,7 @@ export class Starling {
     this.#note({ kind: 'watch', tab: this.#tab, ids: [] });
     clearInterval(this.#sweep);
     clearTimeout(this.#watchDue);
+    for (const timer of this.#entering.values()) clearTimeout(timer);
     for (const timer of this.#readDue.values()) clearTimeout(timer);
     this.#outbox.close();
     this.#link.close();
@@ -631,6 +654,11 @@ export class Starling {
     if (connects !== this.#connects) {
       this.#connects = connects;
       if (leader) void this.#watchNow();
+      for (const [id, timer] of this.#entering) {
+        clearTimeout(timer);
+        this.#entering.delete(id);
+        void this.#enter(this.#room(id));
+      }
       this.#outbox.hurry();
     }
     if (leader) this.#outbox.pump();
@@ -638,16 +666,20 @@ export class Starling {
 
   /** A session that knows nothing of this tab: rooms are listed and entered, from where this device is. */
   async #resume(session: string): Promise<void> {
-    const current = () => !this.#closed && this.#session === session && this.#link.state.status === 'online';
+    const current = () => !this.#closed && this.#session === session;
     if (this.#link.state.leader) {
       await this.#outbox.load().catch(() => undefined);
       this.#outbox.hurry();
     }
     const open = this.#open ? this.#rooms.get(this.#open) : undefined;
     if (open) void this.#load(open);
-    const list = await this.#listRooms();
+    let list = await this.#listRooms();
+    for (let tries = 0; !list && current(); tries += 1) {
+      await new Promise((resolve) => { setTimeout(resolve, Math.min(500 * 2 ** tries, 15_000)); });
+      if (current()) list = await this.#listRooms();
+    }
     if (!current()) return;
-    if (list) this.#listed = true;
+    this.#listed = true;
     void this.#ask();
     void this.loadNotifications();
     const others = this.rooms.filter((r) => r.id !== this.#open && !r.prefs.hidden).slice(0, maxJoined);
@@ -658,6 +690,16 @@ export class Starling {
   }
 
   async #listRooms(): Promise<boolean> {
+    if (this.#listings === 0) this.#moved.clear();
+    this.#listings += 1;
+    try {
+      return await this.#listAll();
+    } finally {
+      this.#listings -= 1;
+    }
+  }
+
+  async #listAll(): Promise<boolean> {
     const rooms: ListedRoom[] = [];
     let after: string | undefined;
     do {
@@ -669,9 +711,10 @@ export class Starling {
     } while (after !== undefined && rooms.length < 2000);
     const there = new Set(rooms.map((r) => r.roomId));
     for (const room of this.#rooms.values()) {
-      if (!there.has(room.id) && room.role !== undefined && room.pending.size === 0 && room.id !== this.#open) this.#gone(room.id);
+      if (!there.has(room.id) && !this.#moved.has(room.id) && room.role !== undefined && room.pending.size === 0 && room.id !== this.#open) this.#gone(room.id);
     }
     for (const listed of rooms) {
+      if (this.#moved.has(listed.roomId) && !this.#rooms.get(listed.roomId)?.role) continue; // left meanwhile
       const room = this.#room(listed.roomId);
       room.listed(listed);
       if (listed.lastMessage) this.#learn(listed.lastMessage.sender.id, listed.lastMessage.sender.name);
@@ -679,7 +722,7 @@ export class Starling {
     }
     this.#roomsChanged();
     // Kinds and names of rooms that the list does not tell are asked for, of those that are shown first.
-    for (const listed of rooms.slice(0, 50)) if (!listed.room && !this.#room(listed.roomId).info) void this.#about(listed.roomId);
+    for (const listed of rooms.slice(0, 50)) if (!listed.room && this.#rooms.get(listed.roomId)?.info === undefined) void this.#about(listed.roomId);
     return true;
   }
 
@@ -796,6 +839,7 @@ export class Starling {
 
   #added(info: RoomInfo, role: Role | undefined): void {
     const room = this.#room(info.roomId);
+    this.#moved.add(room.id);
     room.info = info;
     room.role ??= role ?? 'member';
     room.joined ||= false;
@@ -807,6 +851,7 @@ export class Starling {
 
   #gone(roomId: string, reason = ''): void {
     const room = this.#rooms.get(roomId);
+    this.#moved.add(roomId);
     if (!room) return;
     this.#link.left(roomId);
     this.#goneRooms.add(roomId);

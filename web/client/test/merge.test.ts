@@ -83,8 +83,8 @@ describe('Timeline', () => {
       const timeline = new Timeline(me);
       for (const fact of shuffled) timeline.apply(structuredClone(fact));
       expect(timeline.messages().map(plain)).toEqual(model.state());
-    }), { numRuns: 500 });
-  });
+    }), { numRuns: 200 });
+  }, 300_000);
 
   it('keeps what an ack made up only until the message itself is there, in either order', () => {
     const whole: Message = { id: 'a', roomId: 'r', seq: 3, n: 2, sender: { id: me, name: 'Ann Really' }, content: 'x', type: 'text', createdAt: at(3) };
@@ -124,7 +124,7 @@ describe('Timeline', () => {
     for (let seq = 1; seq <= 5000; seq += 1) timeline.apply({ kind: 'deleted', roomId: 'r', seq, messageId: `gone${seq}` });
     expect(timeline.size).toBe(0);
     expect(timeline.entryCount).toBeLessThanOrEqual(500);
-  });
+  }, 300_000);
 
   it('keeps one end when it is trimmed', () => {
     const model = new Model();

@@ -135,6 +135,22 @@ describe('Starling', () => {
     expect(contents(ann, 'hut')).toEqual(['with a fresh one']);
   }, 2 * patience);
 
+  it('enters and fills a room again when answers are lost, though the connection stays', async () => {
+    const tokens = await session('ann');
+    const first = await store(tokens);
+    await first.join('nook');
+    await first.close();
+    await post('nook', 'a line');
+    const second = await Starling.open({ io: io as unknown as Connect, url: system.urls[0], tokens, name: `test:${tokens.user.id}` });
+    open.push(second);
+    for (const event of ['room:list', 'room:join', 'message:history']) second.dropNextAck(event);
+    await second.show('nook');
+    await until(() => second.listed && contents(second, 'nook').length === 1 && second.room('nook')?.joined === true);
+    expect(second.connection.connects).toBe(1);
+    await post('nook', 'another');
+    await until(() => contents(second, 'nook').length === 2);
+  }, 2 * patience);
+
   it('counts what is unread until it is read', async () => {
     const ann = await store(await session('ann'));
     const ben = await store(await session('ben'), 1);
