@@ -17,7 +17,7 @@ import (
 // demoAccounts are the demo accounts as the web app offers them: to whoever opens the page, so only where nobody else can, and only
 // those whose passwords are in the documentation anyway. Deployed gateways know none.
 func (s *system) demoAccounts() []gateway.DemoAccount {
-	if !onlyThisMachine(s.cfg.Listen) {
+	if s.serving != nil || !onlyThisMachine(s.cfg.Listen) { // others come through a proxy
 		return nil
 	}
 	documented := demoUsers()
@@ -60,7 +60,7 @@ func (r *restarts) of(id string) bool {
 
 // developer serves what the web app's developer drawer asks, below /dev/, and is nil where others can reach the system.
 func (s *system) developer() http.Handler {
-	if !onlyThisMachine(s.cfg.Listen) {
+	if s.serving != nil || !onlyThisMachine(s.cfg.Listen) { // others come through a proxy
 		return nil
 	}
 	mux := http.NewServeMux()

@@ -12,7 +12,7 @@ func TestDemoAccountsOfThePage(t *testing.T) {
 	made := func(data, listen string) *system {
 		t.Helper()
 		s := &system{cfg: Config{Listen: listen, Data: data, Gateways: 1}}
-		if err := s.readSecrets(); err != nil {
+		if err := s.readSecrets(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		if err := s.writeSecrets(); err != nil {
@@ -23,6 +23,10 @@ func TestDemoAccountsOfThePage(t *testing.T) {
 	local := made(t.TempDir(), "127.0.0.1:3000")
 	if got := local.demoAccounts(); len(got) != len(demoUsers()) || got[0].Password != demoUsers()[0].Password {
 		t.Errorf("on this machine the page offers %v, want the demo accounts", got)
+	}
+	local.serving = &serving{}
+	if got := local.demoAccounts(); len(got) != 0 || local.developer() != nil {
+		t.Errorf("what serves others behind a proxy offers %v, and a developer drawer: %v", got, local.developer() != nil)
 	}
 	data := t.TempDir()
 	for _, listen := range []string{"0.0.0.0:3000", "192.0.2.1:3000", "127.0.0.1:3000"} { // the last one keeps the passwords of the first

@@ -90,7 +90,9 @@ func (s *system) run(ctx context.Context, log *slog.Logger) error {
 	g := run.Group{Timeout: s.cfg.ShutdownTimeout}
 	s.addServices(&g, log)
 	s.addGateways(&g, log)
-	g.Go("crowd", func(ctx context.Context) error { return s.crowd.run(ctx, log) })
+	if s.serving == nil {
+		g.Go("crowd", func(ctx context.Context) error { return s.crowd.run(ctx, log) })
+	}
 	g.Go("welcome", func(ctx context.Context) error { return s.welcome(ctx) })
 	err = g.Run(ctx)
 	s.say("stopped")
