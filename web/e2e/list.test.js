@@ -72,6 +72,23 @@ describe('the list of messages', { skip: browser ? false : 'no Chromium is insta
     assert.deepEqual(await shown(a), await stage.same(id, a));
   });
 
+  it('the keys go from message to message, also beyond what was in view, and the view stays there', async () => {
+    const { a, id } = await alone();
+    await fill(id, 60);
+    await stored(a, id, 60);
+    await a.locator('.list > li').last().focus();
+    for (let i = 0; i < 30; i += 1) await a.keyboard.press('ArrowUp');
+    await a.locator('.list > li:focus').waitFor();
+    assert.equal(await a.evaluate(() => document.activeElement.getAttribute('aria-posinset')), '30');
+    await post(stage.urls[0], id, 'another one'); // which does not take the view away
+    await stored(a, id, 61);
+    assert.ok(await a.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => {
+      const row = document.activeElement.getBoundingClientRect();
+      const box = document.querySelector('.scroller').getBoundingClientRect();
+      resolve(row.top >= box.top - 1 && row.bottom <= box.bottom + 1);
+    })))), 'the row with the focus is not in view');
+  });
+
   it('10,000 messages: a bounded document, and no jump when history comes', async (t) => {
     const { id } = await alone();
     const count = 10_000;

@@ -79,7 +79,7 @@ export function useVirtual({ keys, count, onScroll }: Options): Virtual {
   offsets.current ??= new Offsets();
   const anchor = useRef<{ key: string; index: number; delta: number } | null>(null);
   const stick = useRef(true);
-  const own = useRef(-1); // the position that was set by us: its scroll event says nothing about the user
+  const known = useRef({ top: 0, max: 0 }); // the position that was set or heard of last, and that of the end by then: any other one is the user's doing
   const [range, setRange] = useState({ start: 0, end: 30 });
   const [atEnd, setAtEnd] = useState(true);
   const [, again] = useState(0);
@@ -104,15 +104,19 @@ export function useVirtual({ keys, count, onScroll }: Options): Virtual {
 
   const put = (top: number) => {
     const box = scroller.current!;
-    if (Math.abs(box.scrollTop - top) <= 0.5) return;
-    box.scrollTop = top;
-    own.current = box.scrollTop;
+    if (Math.abs(box.scrollTop - top) > 0.5) box.scrollTop = top;
   };
 
   useLayoutEffect(() => {
     const box = scroller.current;
     const rows = list.current;
     if (!box || !rows) return;
+    // A script may have moved the view (the focus that goes to another row, for one) before its scroll event. A view at the end was moved
+    // there by the browser, because the list has become shorter.
+    if (Math.abs(box.scrollTop - known.current.top) > 1 && box.scrollHeight - box.clientHeight - box.scrollTop > 1) {
+      stick.current = known.current.max - box.scrollTop <= sticky;
+      anchor.current = topRow(box, rows);
+    }
     const news = offsets.current!.measure(rows.children as unknown as Iterable<HTMLElement>);
     if (news) offsets.current!.layout(keys, count);
     if (stick.current) {
@@ -124,6 +128,7 @@ export function useVirtual({ keys, count, onScroll }: Options): Virtual {
       if (row) put(row.getBoundingClientRect().top - box.getBoundingClientRect().top - box.clientTop + box.scrollTop - anchor.current.delta);
       else if (found) put(offsets.current!.at(anchor.current.index) + rows.offsetTop - anchor.current.delta);
     }
+    known.current = { top: box.scrollTop, max: box.scrollHeight - box.clientHeight };
     if (news) again((n) => n + 1); else cover();
   });
 
@@ -142,8 +147,8 @@ export function useVirtual({ keys, count, onScroll }: Options): Virtual {
     if (list.current) resized.observe(list.current);
     const scrolled = () => {
       const end = box.scrollHeight - box.scrollTop - box.clientHeight;
-      const mine = Math.abs(own.current - box.scrollTop) < 1;
-      own.current = -1;
+      const mine = Math.abs(known.current.top - box.scrollTop) < 1;
+      known.current = { top: box.scrollTop, max: box.scrollHeight - box.clientHeight };
       if (!mine) {
         stick.current = end <= sticky;
         const top = box.scrollTop - (list.current?.offsetTop ?? 0);
@@ -184,6 +189,16 @@ export function useVirtual({ keys, count, onScroll }: Options): Virtual {
     scroller, list, start, end, before: rows.at(start), after: Math.max(0, rows.total - rows.at(end)), atEnd, toEnd, toRow,
     isAtEnd: () => stick.current,
   };
+}
+
+/** The row at the top of the view, as it is in the document. */
+function topRow(box: HTMLElement, rows: HTMLElement): { key: string; index: number; delta: number } | null {
+  const { top } = box.getBoundingClientRect();
+  for (const row of rows.children as unknown as Iterable<HTMLElement>) {
+    const place = row.getBoundingClientRect();
+    if (place.bottom > top && row.dataset.key !== undefined) return { key: row.dataset.key, index: Number(row.getAttribute('aria-posinset')) - 1, delta: place.top - top };
+  }
+  return null;
 }
 
 /** Finds the row again by its key, and keeps its index; false: it is not there any more. */
