@@ -64,7 +64,8 @@ export class Room {
   #base = { unread: 0, mentions: 0, at: 0 };
   #news: { seq: number; mention: boolean }[] = [];
   marker = 0;
-  // The segment of the timeline.
+  // The segment of the timeline, which is another one after each clear: a page that was asked for before does not belong to it.
+  segment = 0;
   from = 0;
   to = 0;
   hasOlder = false;
@@ -178,10 +179,15 @@ export class Room {
     this.changed();
   }
 
+  clear(): void {
+    this.timeline.clear();
+    this.segment += 1;
+  }
+
   /** Drops what is not near the end, for memory. */
   trim(count: number): void {
     if (this.hasNewer) {
-      this.timeline.clear();
+      this.clear();
       Object.assign(this, { from: 0, to: 0, hasOlder: false, hasNewer: false, loaded: false, complete: false });
     } else if (this.timeline.size > count) {
       this.timeline.keepNewest(count);

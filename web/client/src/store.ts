@@ -255,7 +255,7 @@ export class Starling {
       const last = reply.messages.at(-1)?.seq ?? 0;
       // What came live since then continues the page; what was here before is too far back to be continued.
       const live = room.timeline.messages().filter((m) => m.seq > last);
-      room.timeline.clear();
+      room.clear();
       for (const message of [...reply.messages, ...live]) this.#apply(room, { kind: 'message', message, personal: true });
       Object.assign(room, {
         from: first, to: Math.max(room.seq, last), hasOlder: reply.hasMore, hasNewer: false, loaded: true, complete: session === this.#link.state.session,
@@ -330,9 +330,10 @@ export class Starling {
   async #page(room: Room, which: 'older' | 'newer', cursor: object, done: (messages: Message[], hasMore: boolean) => void): Promise<void> {
     room.loading = which;
     this.#roomChanged(room);
+    const { segment } = room;
     const reply = await this.#link.call<{ messages: Message[]; hasMore: boolean }>('message:history', { roomId: room.id, ...cursor });
     room.loading = undefined;
-    if (reply.ok) {
+    if (reply.ok && segment === room.segment) {
       for (const message of reply.messages) this.#apply(room, { kind: 'message', message, personal: true });
       done(reply.messages, reply.hasMore);
     }
@@ -356,7 +357,7 @@ export class Starling {
       this.#link.call<{ messages: Message[]; hasMore: boolean }>('message:history', { roomId, after: seq, limit: 50 }),
     ]);
     if (!older.ok || !newer.ok) return undefined;
-    room.timeline.clear();
+    room.clear();
     for (const message of [...older.messages, ...newer.messages]) this.#apply(room, { kind: 'message', message, personal: true });
     Object.assign(room, {
       from: older.messages[0]?.seq ?? seq, to: newer.messages.at(-1)?.seq ?? seq, hasOlder: older.hasMore, hasNewer: newer.hasMore, loaded: true, complete: false,
@@ -370,7 +371,7 @@ export class Starling {
   async toNewest(roomId: string): Promise<void> {
     const room = this.#room(roomId);
     if (!room.hasNewer) return;
-    room.timeline.clear();
+    room.clear();
     Object.assign(room, { loaded: false, complete: false, hasNewer: false, hasOlder: false, from: 0, to: 0 });
     await this.#enter(room);
   }
@@ -857,7 +858,7 @@ export class Starling {
     this.#goneRooms.add(roomId);
     if (this.#open === roomId) {
       Object.assign(room, { role: undefined, joined: false, complete: false, loaded: false, error: { message: reason || 'left', reason: reason || 'left' } });
-      room.timeline.clear();
+      room.clear();
       this.#roomChanged(room);
     } else if (room.pending.size === 0) {
       this.#rooms.delete(roomId);

@@ -195,7 +195,13 @@ function RoomPage({ roomId, part, panel, setPanel, side, setSide }: {
     });
   }, [store, roomId, t]);
   const loaded = view?.loaded ?? false;
-  useEffect(() => { if (part && loaded) jump(/^\d+$/.test(part) ? { seq: Number(part) } : { id: part }); }, [part, loaded]);
+  const led = useRef<string>(undefined); // where the address has led to: once, though the room may be loaded anew
+  useEffect(() => {
+    if (!part) led.current = undefined;
+    if (!part || !loaded || led.current === part) return;
+    led.current = part;
+    jump(/^\d+$/.test(part) ? { seq: Number(part) } : { id: part });
+  }, [part, loaded]);
 
   const actions = useMemo<RowActions>(() => ({
     reply: (message) => { setEditing(undefined); setReplying(message); },
