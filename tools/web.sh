@@ -24,7 +24,11 @@ if [ ! -f web/node_modules/.package-lock.json ] || [ web/package-lock.json -nt w
 	(cd web && npm ci --no-progress --no-audit --no-fund --loglevel=error >/dev/null)
 	touch web/node_modules/.package-lock.json
 fi
+# It comes whole into its place: a Go build may be reading what is there.
+new=$PWD/web/dist/app.$$
+trap 'rm -rf "$new"' EXIT
+(cd web && npx --no-install vite build app --outDir "$new" --emptyOutDir --logLevel warn)
+node web/compress.js "$new"
+echo "$stamp" >"$new/stamp.txt"
 rm -rf "$out"
-(cd web && npx --no-install vite build app --outDir "$out" --emptyOutDir --logLevel warn)
-node web/compress.js "$out"
-echo "$stamp" >"$out/stamp.txt"
+mv "$new" "$out"

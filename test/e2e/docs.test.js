@@ -93,7 +93,7 @@ for (const block of blocks()) {
     continue;
   }
   const runner = runners.find(fits(block));
-  test(`${place} ${block.language}`, { timeout: 5 * patience, skip: !own && 'the system has no demo accounts' }, async (t) => {
+  test(`${place} ${block.language}`, { timeout: 12 * patience, skip: !own && 'the system has no demo accounts' }, async (t) => {
     assert.ok(runner, `nothing runs this block; say in docs.test.js how:\n${block.code}`);
     await runner.run(t, block.code);
   });
@@ -330,7 +330,7 @@ async function makeRun(t, code) {
     await until(() => {
       assert.equal(child.exitCode, null, said);
       return /is ready: http:\/\/localhost:/.test(said);
-    }, 2 * patience, `${line} is ready`);
+    }, 5 * patience, `${line} is ready`); // it builds the web app and the program
     assert.match(said, /alice .*alice-demo-password/);
     assert.match(said, /API key +\S+/);
     for (let i = 0; i < gateways; i += 1) await until(() => answers(`http://127.0.0.1:${first + i}/healthz`), patience, `${line}: port ${i + 1} answers`);

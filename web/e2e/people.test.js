@@ -198,6 +198,59 @@ describe('the web app', { skip: browser ? false : 'no Chromium is installed' }, 
     await link.locator('.count').waitFor({ state: 'detached' });
   });
 
+  it('messages are edited, answered, reacted to, pinned and deleted, and both see the same', async () => {
+    const { ann, ben, a, b, id } = await stage.pair();
+    const row = (page, text) => page.locator('.list > li', { has: page.locator('.content', { hasText: text }) });
+    const menu = async (page, text, item) => {
+      await row(page, text).hover();
+      await row(page, text).getByRole('button', { name: 'More' }).click();
+      await page.getByRole('menuitem', { name: item }).click();
+    };
+    await ann.say('the frist line', a);
+    await row(b, 'the frist line').waitFor();
+    await a.locator('.composer textarea').press('ArrowUp');
+    await a.getByText('Editing message').waitFor();
+    await ann.say('the first line', a);
+    await row(b, 'the first line').locator('.edited').waitFor();
+
+    await row(b, 'the first line').hover();
+    await row(b, 'the first line').getByRole('button', { name: 'Add reaction 👍' }).click();
+    await row(a, 'the first line').locator('.reaction[aria-pressed=false]', { hasText: '1' }).click();
+    for (const p of [a, b]) await row(p, 'the first line').locator('.reaction.mine', { hasText: '2' }).waitFor();
+    await row(b, 'the first line').locator('.reaction').click();
+    for (const p of [a, b]) await row(p, 'the first line').locator('.reaction', { hasText: '1' }).waitFor();
+    assert.equal(await row(b, 'the first line').locator('.reaction').getAttribute('aria-pressed'), 'false');
+
+    await row(b, 'the first line').hover();
+    await row(b, 'the first line').getByRole('button', { name: 'Reply' }).click();
+    await b.getByText('Replying to Ann').waitFor();
+    await b.locator('.composer textarea').pressSequentially('read by @An');
+    await b.getByRole('option', { name: 'Ann' }).waitFor();
+    await b.keyboard.press('Enter'); // takes the name, and sends nothing
+    await b.keyboard.press('Enter');
+    await row(a, 'read by @Ann').locator('.quote', { hasText: 'the first line' }).waitFor();
+    await a.locator('.message.mentioned', { hasText: 'read by @Ann' }).waitFor();
+
+    await menu(a, 'the first line', 'Pin');
+    await row(b, 'the first line').locator('.pinned').waitFor();
+    await b.getByRole('button', { name: /Members and details/ }).click();
+    await b.locator('.pin', { hasText: 'the first line' }).click();
+    await b.locator('.message.highlighted', { hasText: 'the first line' }).waitFor();
+
+    await ann.say('a mistake', a);
+    await row(b, 'a mistake').waitFor();
+    await menu(a, 'a mistake', 'Delete');
+    await a.locator('.content.gone').waitFor();
+    await a.getByRole('button', { name: 'Undo' }).click();
+    await row(a, 'a mistake').waitFor();
+    await menu(a, 'a mistake', 'Delete');
+    await b.locator('.content.gone').waitFor();
+    assert.deepEqual(await stage.same(id, a, b), ['the first line', 'read by @Ann', '']);
+    await ben.say('still here', b);
+    await a.locator('.content', { hasText: 'still here' }).waitFor();
+    assert.equal(await a.evaluate((roomId) => globalThis.starling.room(roomId).messages.find((m) => m.deletedAt).content, id), '');
+  });
+
   it('a moderator removes a member, whose page says so at once', async () => {
     const { a, b } = await stage.pair();
     await a.getByRole('button', { name: /Members and details/ }).click();

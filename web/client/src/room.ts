@@ -2,7 +2,7 @@
 
 import { Timeline, type Entry } from './merge.ts';
 import type { KeptRoom, KeptTimeline } from './cache.ts';
-import type { ListedRoom, Message, Pending, Prefs, Role, RoomInfo } from './types.ts';
+import type { ListedRoom, MemberRole, Message, Pending, Prefs, RoomInfo } from './types.ts';
 
 /** What a list of rooms shows. Another object after each change. */
 export interface RoomSummary {
@@ -10,7 +10,7 @@ export interface RoomSummary {
   name: string;
   kind: RoomInfo['kind'];
   topic?: string;
-  role?: Role;
+  role?: MemberRole;
   unread: number;
   mentions: number;
   last?: Message;
@@ -53,7 +53,7 @@ export class Room {
   name: string;
   kind: RoomInfo['kind'] | undefined;
   info: RoomInfo | undefined;
-  role: Role | undefined;
+  role: MemberRole | undefined;
   prefs: Prefs = {};
   partners: string[] = [];
   seq = 0;

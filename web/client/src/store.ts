@@ -8,7 +8,7 @@ import { Room, type RoomSummary, type RoomView } from './room.ts';
 import type { TokenSource } from './session.ts';
 import { TabLink, canShare, randomId } from './tabs.ts';
 import { factOf, type Wire } from './wire.ts';
-import type { Ack, Fact, Fault, Kind, ListedRoom, Member, Message, Notification, Pending, Prefs, Presence, Role, RoomInfo, User } from './types.ts';
+import type { Ack, Fact, Fault, Kind, ListedRoom, Member, MemberRole, Message, Notification, Pending, Prefs, Presence, RoomInfo, User } from './types.ts';
 
 export interface StoreOptions {
   /** `io` of socket.io-client 4. */
@@ -217,7 +217,7 @@ export class Starling {
     }
     room.joined = true;
     room.error = undefined;
-    room.role = reply.role as Role;
+    room.role = reply.role as MemberRole;
     this.#moved.add(room.id);
     room.seq = Math.max(room.seq, reply.seq);
     if (room.info?.kind !== 'direct') room.entered(reply.seq); // of a direct room all is news
@@ -289,7 +289,7 @@ export class Starling {
 
   async #details(room: Room): Promise<void> {
     const [got, readers] = await Promise.all([
-      this.#link.call<{ room: RoomInfo; role?: Role; marker?: { seq: number }; prefs?: Prefs }>('room:get', room.id),
+      this.#link.call<{ room: RoomInfo; role?: MemberRole; marker?: { seq: number }; prefs?: Prefs }>('room:get', room.id),
       this.#link.call<{ readers: { userId: string; seq: number }[] }>('message:readers', { roomId: room.id, limit: 200 }),
     ]);
     if (got.ok) {
@@ -728,7 +728,7 @@ export class Starling {
   }
 
   async #about(roomId: string): Promise<void> {
-    const got = await this.#link.call<{ room: RoomInfo; role?: Role; prefs?: Prefs; marker?: { seq: number } }>('room:get', roomId);
+    const got = await this.#link.call<{ room: RoomInfo; role?: MemberRole; prefs?: Prefs; marker?: { seq: number } }>('room:get', roomId);
     const room = this.#rooms.get(roomId);
     if (!got.ok || !room) return;
     Object.assign(room, { info: got.room, prefs: got.prefs ?? room.prefs });
@@ -838,7 +838,7 @@ export class Starling {
     void this.#cache.putValue('useq', useq).catch(() => undefined);
   }
 
-  #added(info: RoomInfo, role: Role | undefined): void {
+  #added(info: RoomInfo, role: MemberRole | undefined): void {
     const room = this.#room(info.roomId);
     this.#moved.add(room.id);
     room.info = info;
@@ -892,7 +892,7 @@ export class Starling {
         room.readers.delete(userId);
         if (room.info) room.info = { ...room.info, memberCount: Math.max(1, room.info.memberCount - 1) };
         break;
-      case 'room:role': if (userId === this.me.id) room.role = arg.role as Role; break;
+      case 'room:role': if (userId === this.me.id) room.role = arg.role as MemberRole; break;
       case 'room:deleted': return this.#gone(room.id, 'deleted');
     }
     this.#topics.changed(`members:${room.id}`);

@@ -1,6 +1,8 @@
 // What goes over the wire, as docs/events.md has it. Fields that a server may not know yet are optional.
 
 export type Role = 'owner' | 'moderator' | 'member';
+/** What a member is. Nobody gives or takes the role of a guest. */
+export type MemberRole = Role | 'guest';
 export type Kind = 'public' | 'private' | 'direct';
 
 export interface Sender { id: string; name: string; avatarUrl?: string; kind?: string }
@@ -43,7 +45,7 @@ export interface RoomInfo {
   memberCount: number;
 }
 export interface Prefs { muted?: boolean; hidden?: boolean; pinned?: boolean }
-export interface Member { userId: string; name: string; role: Role; joinedAt: string }
+export interface Member { userId: string; name: string; role: MemberRole; joinedAt: string }
 export interface Notification { id: string; type: string; title: string; body?: string; data?: unknown; createdAt: string; readAt?: string | null; read?: boolean }
 export interface User { id: string; username?: string; name: string; role: string }
 export interface Presence { userId: string; online: boolean; lastSeen?: string | null }
@@ -52,7 +54,7 @@ export interface Fault { code: string; message: string; reason?: string; retryAf
 export type Ack<T = object> = ({ ok: true } & T) | { ok: false; error: Fault };
 
 export interface ListedRoom {
-  roomId: string; name: string; kind?: Kind; role: Role; seq: number; unread: number; mentions?: number;
+  roomId: string; name: string; kind?: Kind; role: MemberRole; seq: number; unread: number; mentions?: number;
   lastMessage?: Message | null; room?: RoomInfo; marker?: { seq: number }; prefs?: Prefs;
   /** Of a direct room; kept on the device only. */
   partners?: string[];

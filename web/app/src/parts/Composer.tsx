@@ -3,6 +3,7 @@ import type { Message, RoomView } from '@starling/client';
 import { useCan, useConnection, useDraft, useStarling } from '@starling/react';
 import { useI18n } from '../i18n/index.tsx';
 import { Icon } from '../icons.tsx';
+import { rank } from '../roles.ts';
 import { IconButton, useToasts } from '../ui.tsx';
 
 const maxBytes = 16_384;
@@ -44,7 +45,7 @@ export function Composer({ view, title, replying, editing, onDone, editLast }: {
   }, [text, view.id]);
 
   // Slow mode: how long this member has to wait still.
-  const slow = view.role === 'member' ? view.info?.settings.slowModeMs ?? 0 : 0;
+  const slow = rank[view.role ?? 'member'] === 0 ? view.info?.settings.slowModeMs ?? 0 : 0;
   const lastOwn = useMemo(() => (slow ? view.messages.findLast((m) => m.sender.id === store.me.id)?.createdAt : undefined), [slow, view.messages, store]);
   const [now, setNow] = useState(Date.now());
   const wait = lastOwn ? Math.ceil((new Date(lastOwn).getTime() + slow - now) / 1000) : 0;
@@ -61,7 +62,7 @@ export function Composer({ view, title, replying, editing, onDone, editLast }: {
     if (sign === ':' && query.length >= 2) {
       const { findEmoji } = await import('../emoji.ts');
       setOptions(findEmoji(query).map((e) => ({ key: e.char, text: e.char, show: <>{e.char} <span>:{e.names[0]}:</span></> })));
-    } else if (sign === '@' && can('mention:list')) {
+    } else if (sign === '@' && can('message:edit')) {
       const reply = await store.members(view.id, query);
       setOptions(reply.ok ? reply.members.slice(0, 8).map((m) => ({ key: m.userId, text: `@${m.name}`, show: m.name, userId: m.userId })) : []);
     } else {
@@ -129,7 +130,6 @@ export function Composer({ view, title, replying, editing, onDone, editLast }: {
     }
   };
 
-  const rank = { member: 0, moderator: 1, owner: 2 };
   const blocked = view.archived ? t('room.archived')
     : rank[view.role ?? 'member'] < rank[view.info?.settings.send ?? 'member'] ? t('room.sendRole')
     : undefined;

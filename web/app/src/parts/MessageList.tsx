@@ -109,7 +109,7 @@ export function MessageList({ view, title, actions, target, removed }: {
     const beforeSender = message ? previous?.sender.id : (i > messages.length ? store.me.id : messages.at(-1)?.sender.id);
     const newDay = before === undefined || !sameDay(before, at);
     const newLine = message !== undefined && lineAt === message.id;
-    const grouped = !newDay && !newLine && beforeSender === sender && new Date(at).getTime() - new Date(before).getTime() < together && !message?.replyTo && !waiting?.quote;
+    const grouped = !newDay && !newLine && beforeSender === sender && new Date(at).getTime() - new Date(before).getTime() < together && !message?.replyTo && !message?.pinnedAt && !waiting?.quote;
     const current = focused === key || (focused === undefined && i === count - 1);
     rows.push(
       <li key={key} data-key={key} data-seq={message?.seq} tabIndex={current ? 0 : -1} aria-setsize={view.hasOlder || view.hasNewer ? -1 : count} aria-posinset={i + 1}

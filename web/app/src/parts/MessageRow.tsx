@@ -46,13 +46,14 @@ export const MessageRow = memo(function MessageRow({ message, grouped, mine, rea
   const pressed = useRef<ReturnType<typeof setTimeout>>(undefined);
   const name = message.system ? t('msg.system') : message.sender.name || store.nameOf(message.sender.id);
   const deleted = message.deletedAt !== undefined || hidden;
+  const mentioned = !deleted && !mine && (message.mentions?.room === true || (message.mentions?.users ?? []).includes(store.me.id));
   const report = (ack: { ok: boolean; error?: never } | { ok: false; error: Parameters<typeof toasts.fault>[0] }) => { if (!ack.ok && ack.error) toasts.fault(ack.error); };
   const toggle = (key: string) => {
     const on = !message.reactions?.some((r) => r.key === key && r.mine);
     void store.react(message, key, on).then(report as never);
   };
   return (
-    <div className={`message${grouped ? ' grouped' : ''}${mine ? ' mine' : ''}${highlighted ? ' highlighted' : ''}`}
+    <div className={`message${grouped ? ' grouped' : ''}${mine ? ' mine' : ''}${highlighted ? ' highlighted' : ''}${mentioned ? ' mentioned' : ''}`}
       onMouseEnter={() => setHot(true)} onMouseLeave={() => setHot(false)}
       onTouchStart={() => { pressed.current = setTimeout(() => setHot(true), 450); }} onTouchEnd={() => clearTimeout(pressed.current)} onTouchMove={() => clearTimeout(pressed.current)}>
       <div className="gutter">
@@ -66,6 +67,7 @@ export const MessageRow = memo(function MessageRow({ message, grouped, mine, rea
             <time dateTime={message.createdAt} title={full(message.createdAt)}>{time(message.createdAt)}</time>
           </div>
         )}
+        {message.pinnedAt && !deleted && <p className="pinned"><Icon name="pin" size={13} />{t('msg.pinned')}</p>}
         {message.replyTo && !deleted && (
           <button type="button" className="quote" onClick={() => actions.jump({ id: message.replyTo!.id })}>
             <strong>{message.replyTo.sender.name}</strong> <span>{message.replyTo.preview || t('msg.deleted')}</span>

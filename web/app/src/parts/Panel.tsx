@@ -1,11 +1,10 @@
 import { useCallback, useEffect, useState, type FormEvent, type ReactNode } from 'react';
-import type { Ack, Member, Role, RoomView } from '@starling/client';
-import { useNotifications, usePresence, useStarling } from '@starling/react';
+import type { Ack, Member, Message, RoomView } from '@starling/client';
+import { useCan, useNotifications, usePresence, useStarling } from '@starling/react';
 import { useI18n } from '../i18n/index.tsx';
-import { Avatar, IconButton, Menu, copy, useToasts, type MenuItem } from '../ui.tsx';
+import { rank, roles } from '../roles.ts';
+import { Avatar, IconButton, Menu, copy, roomHash, useToasts, type MenuItem } from '../ui.tsx';
 import { go } from './Dialogs.tsx';
-
-const rank: Record<Role, number> = { member: 0, moderator: 1, owner: 2 };
 
 export function Panel({ view, title, onClose }: { view: RoomView; title: string; onClose: () => void }): ReactNode {
   const { t, n } = useI18n();
@@ -30,6 +29,7 @@ export function Panel({ view, title, onClose }: { view: RoomView; title: string;
             <AddMember roomId={view.id} report={report} />
           </div>
         )}
+        <Pins view={view} />
         <Members view={view} mine={mine} report={report} />
         {view.kind !== 'direct' && (
           <div className="panel-actions danger-zone">
@@ -69,7 +69,7 @@ function Settings({ view, report }: { view: RoomView; report: (reply: Ack, said?
         <label><span>{t('panel.slow')}</span><input name="slow" type="number" min="0" max="21600" defaultValue={(info.settings.slowModeMs ?? 0) / 1000} /></label>
         <label><span>{t('panel.whoSends')}</span>
           <select name="send" defaultValue={info.settings.send ?? 'member'}>
-            {(['member', 'moderator', 'owner'] as const).filter((r) => rank[r] <= rank[view.role ?? 'member']).map((r) => <option key={r} value={r}>{t(`role.${r}`)}</option>)}
+            {roles.toReversed().filter((r) => rank[r] <= rank[view.role ?? 'member']).map((r) => <option key={r} value={r}>{t(`role.${r}`)}</option>)}
           </select>
         </label>
         <div className="buttons"><button type="submit" className="primary">{t('panel.save')}</button></div>
@@ -96,6 +96,27 @@ function AddMember({ roomId, report }: { roomId: string; report: (reply: Ack) =>
       <datalist id="people">{store.people.slice(0, 50).map((p) => <option key={p.id} value={p.id}>{p.name}</option>)}</datalist>
       <button type="submit">{t('panel.addDo')}</button>
     </form>
+  );
+}
+
+/** The pinned messages: those that the device has are followed, others are asked for. */
+function Pins({ view }: { view: RoomView }): ReactNode {
+  const { t } = useI18n();
+  const store = useStarling();
+  const can = useCan();
+  const [list, setList] = useState<readonly Message[]>([]);
+  const here = view.messages.filter((m) => m.pinnedAt).map((m) => m.id).join();
+  useEffect(() => {
+    if (can('message:pin')) void store.call<{ messages: Message[] }>('message:pins', { roomId: view.id, limit: 50 }).then((reply) => { if (reply.ok) setList(reply.messages); });
+  }, [store, can, view.id, here]);
+  if (list.length === 0) return null;
+  return (
+    <section>
+      <h3>{t('panel.pins')}</h3>
+      <ul>
+        {list.map((m) => <li key={m.id}><button type="button" className="pin" onClick={() => { location.hash = roomHash(view.id, String(m.seq)); }}><strong dir="auto">{m.sender.name}</strong><span className="muted" dir="auto">{m.content}</span></button></li>)}
+      </ul>
+    </section>
   );
 }
 
@@ -126,7 +147,7 @@ function Members({ view, mine, report }: { view: RoomView; mine: number; report:
     const hour = () => Date.now() + 3_600_000;
     return [
       m.userId !== store.me.id ? { label: t('mod.message'), icon: 'message', act: () => void store.openDirect([m.userId]).then((r) => { if (r.ok) go(r.room.roomId); else report(r); }) } : null,
-      ...(['owner', 'moderator', 'member'] as const).map((role) => (over && role !== m.role && rank[role] <= mine
+      ...roles.map((role) => (over && m.role !== 'guest' && role !== m.role && rank[role] <= mine
         ? { label: t(({ owner: 'mod.makeOwner', moderator: 'mod.makeModerator', member: 'mod.makeMember' } as const)[role]), act: act('room:set-role', { userId: m.userId, role }) } : null)),
       over ? { label: t('mod.mute'), icon: 'bellOff', act: act('room:mute', { userId: m.userId, until: hour() }) } : null,
       over ? { label: t('mod.unmute'), act: act('room:unmute', { userId: m.userId }) } : null,
