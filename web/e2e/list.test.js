@@ -112,7 +112,7 @@ describe('the list of messages', { skip: browser ? false : 'no Chromium is insta
       let rows = 0;
       let pages = 0;
       while (globalThis.starling.room(roomId).messages.length < all) {
-        if (pages === 20) {
+        if (pages === 10) {
           for (; globalThis.starling.room(roomId).hasOlder; await frame()) await globalThis.starling.loadOlder(roomId);
           break;
         }

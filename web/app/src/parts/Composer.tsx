@@ -24,6 +24,7 @@ export function Composer({ view, title, replying, editing, onDone, editLast }: {
   const listId = useId();
   const [options, setOptions] = useState<Option[]>([]);
   const [chosen, setChosen] = useState(0);
+  const asked = useRef(0); // an answer to what was typed before is late
   const [picker, setPicker] = useState(false);
   const mentioned = useRef(new Map<string, string>()); // text → user id
   const online = useConnection().status === 'online';
@@ -57,14 +58,16 @@ export function Composer({ view, title, replying, editing, onDone, editLast }: {
   }, [lastOwn, slow]);
 
   const complete = async (value: string, caret: number) => {
+    asked.current += 1;
+    const turn = asked.current;
     const found = /(?:^|\s)([@:])([\p{L}\p{N}._+-]{1,32})$/u.exec(value.slice(0, caret));
     const [, sign, query = ''] = found ?? [];
     if (sign === ':' && query.length >= 2) {
       const { findEmoji } = await import('../emoji.ts');
-      setOptions(findEmoji(query).map((e) => ({ key: e.char, text: e.char, show: <>{e.char} <span>:{e.names[0]}:</span></> })));
+      if (turn === asked.current) setOptions(findEmoji(query).map((e) => ({ key: e.char, text: e.char, show: <>{e.char} <span>:{e.names[0]}:</span></> })));
     } else if (sign === '@' && can('message:edit')) {
       const reply = await store.members(view.id, query);
-      setOptions(reply.ok ? reply.members.slice(0, 8).map((m) => ({ key: m.userId, text: `@${m.name}`, show: m.name, userId: m.userId })) : []);
+      if (turn === asked.current) setOptions(reply.ok ? reply.members.slice(0, 8).map((m) => ({ key: m.userId, text: `@${m.name}`, show: m.name, userId: m.userId })) : []);
     } else {
       setOptions([]);
     }
@@ -78,6 +81,7 @@ export function Composer({ view, title, replying, editing, onDone, editLast }: {
     if (option.userId) mentioned.current.set(option.text, option.userId);
     const next = `${head}${option.text} `;
     setText(next + text.slice(caret));
+    asked.current += 1;
     setOptions([]);
     requestAnimationFrame(() => { box.focus(); box.setSelectionRange(next.length, next.length); });
   };
@@ -94,6 +98,7 @@ export function Composer({ view, title, replying, editing, onDone, editLast }: {
     const users = [...mentioned.current].filter(([name]) => content.includes(name)).map(([, id]) => id);
     const rich = can('message:edit');
     mentioned.current.clear();
+    asked.current += 1;
     setOptions([]);
     void store.send(view.id, content, { replyTo: replying, mentions: users.length > 0 ? { users } : undefined, format: rich ? 'markdown' : undefined }).catch((err: Error) => toasts.say(err.message, { bad: true }));
     onDone();
