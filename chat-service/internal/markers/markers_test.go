@@ -2,6 +2,7 @@ package markers_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,9 +17,11 @@ import (
 
 // scene notes what a Teller does, and when.
 type scene struct {
-	t       *testing.T
-	teller  *markers.Teller
-	start   time.Time
+	t      *testing.T
+	teller *markers.Teller
+	start  time.Time
+
+	mu      sync.Mutex // guards what follows
 	told    []string
 	refuse  error // what submit returns
 	outcome error
@@ -33,10 +36,13 @@ func newScene(t *testing.T) *scene {
 			users = fmt.Sprint(n, " users")
 		}
 		s.note(users, " in ", command.Room)
-		if s.refuse == nil {
-			done(rules.Outcome{Err: s.outcome})
+		s.mu.Lock()
+		refuse, outcome := s.refuse, s.outcome
+		s.mu.Unlock()
+		if refuse == nil {
+			done(rules.Outcome{Err: outcome})
 		}
-		return s.refuse
+		return refuse
 	}, func(e chat.RoomEvent) {
 		read := e.Fact.(chat.MessageRead) //nolint:forcetypeassert // there is no other
 		s.note(read.User, " has read ", read.Seq, " but ", e.ExceptSocket, ", on time: ", !e.CausedAt.IsZero())
@@ -44,7 +50,16 @@ func newScene(t *testing.T) *scene {
 	return s
 }
 
+// answers sets what submit does from now on.
+func (s *scene) answers(refuse, outcome error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuse, s.outcome = refuse, outcome
+}
+
 func (s *scene) note(what ...any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.told = append(s.told, fmt.Sprint(append([]any{time.Since(s.start).Milliseconds(), " "}, what...)...))
 }
 
@@ -65,6 +80,8 @@ func (s *scene) pass(intervals int) {
 
 func (s *scene) want(what string, want ...string) {
 	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if diff := cmp.Diff(want, s.told); diff != "" {
 		s.t.Errorf("%s (-want +got):\n%s", what, diff)
 	}
@@ -94,23 +111,23 @@ func TestTeller(t *testing.T) {
 func TestTellerFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newScene(t)
-		s.outcome = fault.New(fault.Unavailable, "away")
+		s.answers(nil, fault.New(fault.Unavailable, "away"))
 		s.tell("ann", 1)
 		s.pass(1)
-		s.outcome, s.refuse = nil, fault.New(fault.Timeout, "away")
+		s.answers(fault.New(fault.Timeout, "away"), nil)
 		s.pass(1)
-		s.refuse = nil
+		s.answers(nil, nil)
 		s.pass(3)
 		s.want("until it is done", "0 ann has read 1 but s1, on time: true", "0 [ann] in r", "500 [ann] in r", "1000 [ann] in r", "1500 [ann] in r")
-		s.refuse = fault.New(fault.Invalid, "never")
+		s.answers(fault.New(fault.Invalid, "never"), nil)
 		s.tell("ann", 0)
 		s.pass(2)
 		s.want("what is refused for good", "2500 [ann] in r")
-		s.refuse = nil
+		s.answers(nil, nil)
 		s.tell("ann", 0, 2)
 		s.teller.Close()
 		s.want("in the end", "3500 [ann] in r", "3500 ann has read 2 but s1, on time: false", "3500 [ann] in r")
-		s.outcome = fault.New(fault.Unavailable, "away")
+		s.answers(nil, fault.New(fault.Unavailable, "away"))
 		s.tell("ann", 0)
 		s.pass(3)
 		s.want("after the end", "3500 [ann] in r")
