@@ -141,10 +141,16 @@ func (c *loopConn) next() step {
 			return s
 		}
 		c.rest()
-		if state := c.state.Load(); state&bitNews == 0 && c.state.CompareAndSwap(state, state&^bitRunning) {
+		if c.letGo() {
 			return stepNone
 		}
 	}
+}
+
+// letGo has the conn have no reader any more, unless there are news that the reader has not looked at.
+func (c *loopConn) letGo() bool {
+	state := c.state.Load()
+	return state&bitNews == 0 && c.state.CompareAndSwap(state, state&^bitRunning)
 }
 
 func (c *loopConn) step() step {
@@ -187,21 +193,30 @@ func (c *loopConn) readOnce() error {
 	return c.take((*buf)[:n])
 }
 
-// readInto reads what there is, 0 bytes if there is nothing after all; the end of the stream is io.EOF. What comes after the read sets
-// bitReadable again, and so does what did not fit.
+// readInto reads what there is, 0 bytes if there is nothing after all; the end of the stream is io.EOF.
 func (c *loopConn) readInto(buf []byte) (int, error) {
-	c.state.And(^bitReadable)
-	n, err := ignoringEINTR(func() (int, error) { return unix.Read(int(c.fd), buf) })
+	return c.noting(len(buf), func() (int, error) { return unix.Read(int(c.fd), buf) })
+}
+
+// noting makes a read of at most so many bytes, and keeps the bits true. It takes them away before the read: what the loop tells from then
+// on may be about bytes that the read has not seen, and stays. What did not fit is still to be read, and after a peer has closed so is
+// everything up to that.
+func (c *loopConn) noting(most int, read func() (int, error)) (int, error) {
+	hungUp := c.state.And(^(bitReadable | bitHungUp)) & bitHungUp
+	n, err := ignoringEINTR(read)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
-		c.state.And(^bitHungUp)
 		return 0, nil
 	case err != nil:
 		return 0, os.NewSyscallError("read", err)
 	case n == 0:
 		return 0, io.EOF
-	case n == len(buf):
-		c.state.Or(bitReadable)
+	}
+	if n == most {
+		hungUp |= bitReadable
+	}
+	if hungUp != 0 {
+		c.state.Or(hungUp)
 	}
 	return n, nil
 }

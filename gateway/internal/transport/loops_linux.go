@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"errors"
 	"log/slog"
 	"net"
 	"os"
@@ -136,7 +135,7 @@ func (l *loop) run(p *poller) {
 	for {
 		events, err := p.wait()
 		if err != nil {
-			if !p.closed(err) {
+			if l.waitsWith(p) {
 				l.server.log.Error("event loop ends", slog.Any("error", err))
 			}
 			return
@@ -146,6 +145,13 @@ func (l *loop) run(p *poller) {
 			runtime.Gosched() // those who were started read and end, before as many are started again
 		}
 	}
+}
+
+// waitsWith tells whether a poller is in use: remove closes one that is not, which ends its wait with an error.
+func (l *loop) waitsWith(p *poller) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.poller == p
 }
 
 // tell tells the conns of their events. An event of a conn that has gone finds none, or one of another generation.
@@ -193,9 +199,6 @@ func newPoller() (*poller, error) {
 }
 
 func (p *poller) close() { _ = p.file.Close() }
-
-// closed tells whether an error of wait comes of close.
-func (p *poller) closed(err error) bool { return errors.Is(err, os.ErrClosed) }
 
 // wait gives the next events, one at least. They are valid until the next wait.
 func (p *poller) wait() ([]unix.EpollEvent, error) {

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"runtime"
@@ -217,6 +218,23 @@ func TestEventOfAnEarlierConn(t *testing.T) {
 	l.tell([]unix.EpollEvent{{Events: unix.EPOLLIN, Fd: 5, Pad: 2}})
 	if got := c.state.Load(); got != bitRunning|bitNews|bitReadable {
 		t.Errorf("state = %b after its own event, want %b", got, bitRunning|bitNews|bitReadable)
+	}
+}
+
+// TestLoopsEndQuietly: a loop whose last conn has gone ends, and that is no error to be logged.
+func TestLoopsEndQuietly(t *testing.T) {
+	w := newCrowd(t, testLimits, onLoop)
+	var logged strings.Builder // Wait comes after the last line
+	w.server.log = slog.New(slog.NewTextHandler(&logged, nil))
+	for range 3 {
+		k := w.join(echo)
+		k.write(t, text("a"))
+		k.expect(t, "1:a")
+		_ = k.peer.Close()
+		w.ended()
+	}
+	if logged.Len() > 0 {
+		t.Errorf("logged:\n%s", logged.String())
 	}
 }
 
