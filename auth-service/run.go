@@ -71,7 +71,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err := server.Listen(ctx); err != nil {
 		return err
 	}
-	grpcapi.Register(server.GRPC(), service, users.New(store, service, announcements, events), apikeys.New(store, caller.AllScopes(), events))
+	accounts, apiKeys := users.New(store, service, announcements, events), apikeys.New(store, caller.AllScopes(), events)
+	grpcapi.Register(server.GRPC(), service, accounts, apiKeys, log)
 
 	// NATS is no condition: without it only announcements wait.
 	prepared := make(chan struct{})

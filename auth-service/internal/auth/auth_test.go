@@ -48,14 +48,17 @@ func (m *memory) EditSigningKeys(_ context.Context, plan func([]StoredKey, time.
 	return slices.Clone(m.keys), err
 }
 
-func (m *memory) State(_ context.Context, user UserID, _ LoginID) (State, error) {
+func (m *memory) States(_ context.Context, whose []Who) ([]State, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.reads++
-	if user != m.state.User.ID {
-		return State{}, ErrUserNotFound
+	states := make([]State, len(whose))
+	for i, w := range whose {
+		if w.User == m.state.User.ID {
+			states[i] = m.state
+		}
 	}
-	return m.state, m.err
+	return states, m.err
 }
 
 func (m *memory) DatedAhead(_ context.Context, user UserID, _ time.Time) (User, error) {

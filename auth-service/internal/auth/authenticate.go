@@ -21,6 +21,10 @@ const (
 	verifiedTTL = time.Minute
 	// lookupTimeout bounds a look-up that several requests share and none of them can cancel.
 	lookupTimeout = 3 * time.Second
+	// Look-ups of many users share one statement while lookupCalls of them are under way; so do new users.
+	lookupCalls  = 2
+	lookupWait   = 5 * time.Millisecond // at most
+	mostTogether = 200
 
 	stateCacheSize    = 20_000
 	verifiedCacheSize = 10_000
@@ -175,8 +179,12 @@ func (s *Service) state(ctx context.Context, v verified) (State, error) {
 		u.Role = RoleUser
 	}
 	asOf := time.Now()
-	switch u, err = s.store.Provision(ctx, u); {
-	case errors.Is(err, ErrUserNotFound): // somebody else has made it meanwhile, or it is deleted
+	made, err := s.newcomers.Ask(ctx, u)
+	if err == nil {
+		u, err = made.user, made.err
+	}
+	switch {
+	case err == nil && u.ID == "": // somebody else has made it meanwhile, or it is deleted
 		s.loads.Forget(loadKey(v.userID, v.loginID)) // one that is under way may have read before the user was there
 		return s.load(ctx, v.userID, v.loginID)      // a deleted one is still not found
 	case err != nil:
@@ -184,6 +192,34 @@ func (s *Service) state(ctx context.Context, v verified) (State, error) {
 	}
 	s.users.put(v.userID, u, asOf)
 	return State{User: u}, nil
+}
+
+// provisioned is what became of a user that was to be created.
+type provisioned struct {
+	user User // without an ID: it exists already
+	err  error
+}
+
+// provision creates users together. An unexpected failure is put down to one of them: each is then created alone, so that the others do
+// not suffer.
+func (s *Service) provision(ctx context.Context, users []User) ([]provisioned, error) {
+	answers := make([]provisioned, len(users))
+	made, err := s.store.Provision(ctx, users)
+	switch {
+	case err == nil:
+		for i, u := range made {
+			answers[i].user = u
+		}
+		return answers, nil
+	case len(users) == 1 || fault.KindOf(err) != fault.Internal:
+		return nil, err
+	}
+	for i := range users {
+		if made, answers[i].err = s.store.Provision(ctx, users[i:i+1]); answers[i].err == nil {
+			answers[i].user = made[0]
+		}
+	}
+	return answers, nil
 }
 
 // loadKey is what makes two questions of load the same.
@@ -195,7 +231,10 @@ func (s *Service) load(ctx context.Context, user UserID, login LoginID) (State, 
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookupTimeout)
 		defer cancel()
 		asOf := time.Now()
-		state, err := s.store.State(ctx, user, login)
+		state, err := s.states.Ask(ctx, Who{User: user, Login: login})
+		if err == nil && state.User.ID == "" {
+			err = ErrUserNotFound
+		}
 		if err != nil {
 			return State{}, fmt.Errorf("read state of user %s: %w", user, err)
 		}

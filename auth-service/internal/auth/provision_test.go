@@ -12,26 +12,26 @@ import (
 type gated struct {
 	*memory
 	provisions chan struct{}      // Provision waits for one
-	answers    chan chan struct{} // State, once it has read, sends a channel and waits until that is closed
+	answers    chan chan struct{} // States, once it has read, sends a channel and waits until that is closed
 }
 
-func (g *gated) Provision(_ context.Context, u User) (User, error) {
+func (g *gated) Provision(_ context.Context, users []User) ([]User, error) {
 	<-g.provisions
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.state.User.ID == u.ID {
-		return User{}, ErrUserNotFound
+	if g.state.User.ID == users[0].ID {
+		return make([]User, len(users)), nil
 	}
-	g.state = State{User: u}
-	return u, nil
+	g.state = State{User: users[0]}
+	return users, nil
 }
 
-func (g *gated) State(ctx context.Context, user UserID, login LoginID) (State, error) {
-	state, err := g.memory.State(ctx, user, login)
+func (g *gated) States(ctx context.Context, whose []Who) ([]State, error) {
+	states, err := g.memory.States(ctx, whose)
 	release := make(chan struct{})
 	g.answers <- release
 	<-release
-	return state, err
+	return states, err
 }
 
 // TestProvisionedWhileAnotherAsks: who has just provisioned a user does not take the answer to a question that was asked before it.

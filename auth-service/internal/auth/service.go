@@ -12,6 +12,7 @@ import (
 
 	"github.com/starling-chat/starling/auth-service/internal/admission"
 	"github.com/starling-chat/starling/auth-service/internal/issuers"
+	"github.com/starling-chat/starling/platform/batcher"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -52,6 +53,9 @@ type Service struct {
 	logins         *cache[LoginID, loginState]
 	apiKeys        *cache[TokenHash, APIKey]
 	loads          singleflight.Group
+
+	states    *batcher.Batcher[Who, State]
+	newcomers *batcher.Batcher[User, provisioned]
 }
 
 // New makes a service; Prepare and Run make it work.
@@ -60,7 +64,7 @@ func New(cfg Config, store Store, announcer Announcer, recorder Recorder, log *s
 	if err != nil {
 		return nil, err
 	}
-	return &Service{
+	s := &Service{
 		cfg: cfg, store: store, announcer: announcer, recorder: recorder, log: log,
 		passwords: newHasher(cfg.Passwords),
 		keys:      keys,
@@ -71,7 +75,15 @@ func New(cfg Config, store Store, announcer Announcer, recorder Recorder, log *s
 		users:          newCache[UserID, User](stateCacheSize, stateTTL),
 		logins:         newCache[LoginID, loginState](stateCacheSize, stateTTL),
 		apiKeys:        newCache[TokenHash, APIKey](keyCacheSize, keyTTL),
-	}, nil
+	}
+	s.states = batcher.New(batcher.Config[Who, State]{
+		Most: mostTogether, Calls: lookupCalls, Wait: lookupWait, Timeout: lookupTimeout,
+		Call: func(ctx context.Context, whose []Who) ([]State, error) { return s.store.States(ctx, whose) },
+	})
+	s.newcomers = batcher.New(batcher.Config[User, provisioned]{
+		Most: mostTogether, Calls: lookupCalls, Wait: lookupWait, Timeout: lookupTimeout, Call: s.provision,
+	})
+	return s, nil
 }
 
 // Pair is a fresh pair of tokens.

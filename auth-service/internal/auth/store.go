@@ -32,9 +32,9 @@ type Store interface {
 type UserStore interface {
 	// CreateUser fails with ErrUsernameTaken.
 	CreateUser(ctx context.Context, u User, passwordHash string) error
-	// Provision creates a user of another login system and gives it as it is stored, or fails with ErrUserNotFound when it exists, also
-	// when it exists as deleted.
-	Provision(ctx context.Context, u User) (User, error)
+	// Provision creates users of other login systems. It gives each as it is stored, in the order of users, or one without an ID when it exists
+	// already, also when it exists as deleted.
+	Provision(ctx context.Context, users []User) ([]User, error)
 	// DatedAhead has every later revocation of the user cover tokens issued up to a time that the clock has not reached. It gives
 	// the user as of now, or fails with ErrUserNotFound.
 	DatedAhead(ctx context.Context, id UserID, issued time.Time) (User, error)
@@ -84,6 +84,12 @@ type Rotation struct {
 	Revocation Revocation
 }
 
+// Who is whose state is asked for.
+type Who struct {
+	User  UserID
+	Login LoginID // "" when the token is of no login
+}
+
 // State is what a verified access token is checked against.
 type State struct {
 	User User
@@ -110,8 +116,8 @@ type LoginStore interface {
 	Rotate(ctx context.Context, s Spending) (Rotation, error)
 	// EndLogin ends the login of a refresh token, spent or not; ErrTokenUnknown when there is none, or it has ended.
 	EndLogin(ctx context.Context, token TokenHash) (Revocation, error)
-	// State fails with ErrUserNotFound. login may be "".
-	State(ctx context.Context, user UserID, login LoginID) (State, error)
+	// States gives the state of each, in the order of whose. Where there is no such user that has a User without an ID.
+	States(ctx context.Context, whose []Who) ([]State, error)
 }
 
 // Revocation ends tokens before their time.

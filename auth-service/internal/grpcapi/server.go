@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"context"
+	"log/slog"
 	"math"
 	"time"
 
@@ -24,17 +25,18 @@ var _ authv1.AuthServiceServer = (*Server)(nil)
 type Server struct {
 	authv1.UnimplementedAuthServiceServer
 	service *auth.Service
+	log     *slog.Logger
 }
 
 // Register has a server answer all services of starling.auth.v1.
-func Register(server grpc.ServiceRegistrar, service *auth.Service, accounts *users.Service, keys *apikeys.Service) {
-	authv1.RegisterAuthServiceServer(server, New(service))
+func Register(server grpc.ServiceRegistrar, service *auth.Service, accounts *users.Service, keys *apikeys.Service, log *slog.Logger) {
+	authv1.RegisterAuthServiceServer(server, New(service, log))
 	authv1.RegisterUserServiceServer(server, NewUsers(accounts, service))
 	authv1.RegisterKeyServiceServer(server, NewKeys(keys))
 }
 
-// New answers with a service.
-func New(service *auth.Service) *Server { return &Server{service: service} }
+// New answers with a service, and logs what goes wrong where nobody else does.
+func New(service *auth.Service, log *slog.Logger) *Server { return &Server{service: service, log: log} }
 
 // Register implements AuthServiceServer.
 func (s *Server) Register(ctx context.Context, r *authv1.RegisterRequest) (*authv1.LoginResponse, error) {

@@ -191,19 +191,37 @@ func endLogin(ctx context.Context, tx pgx.Tx, user auth.UserID, login auth.Login
 	return appendRevocation(ctx, tx, r)
 }
 
-// One round trip for user and login. login is NULL for tokens signed elsewhere.
-const sqlState = `SELECT ` + userColumns + `, l.id IS NOT NULL FROM users u
-LEFT JOIN logins l ON l.id = $2::uuid AND l.user_id = u.id AND l.ended_at IS NULL AND l.expires_at > now()
-WHERE u.id = $1 AND u.deleted_at IS NULL`
+// One round trip for users and logins. A login is ” for tokens signed elsewhere.
+const sqlStates = `SELECT ` + userColumns + `, l.id IS NOT NULL, w.n
+FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS w (user_id, login_id, n)
+JOIN users u ON u.id = w.user_id AND u.deleted_at IS NULL
+LEFT JOIN logins l ON l.id = nullif(w.login_id, '')::uuid AND l.user_id = u.id AND l.ended_at IS NULL AND l.expires_at > now()`
 
-// State implements auth.LoginStore.
-func (s *Store) State(ctx context.Context, user auth.UserID, login auth.LoginID) (auth.State, error) {
-	var state auth.State
-	err := s.Do(ctx, "select state", func(ctx context.Context) (err error) {
-		state.User, err = scanUser(s.pool.QueryRow(ctx, sqlState, user, nullable(login)), &state.LoginAlive)
-		return err
+// States implements auth.LoginStore.
+func (s *Store) States(ctx context.Context, whose []auth.Who) ([]auth.State, error) {
+	users, logins := make([]string, len(whose)), make([]string, len(whose))
+	for i, w := range whose {
+		users[i], logins[i] = string(w.User), string(w.Login)
+	}
+	states := make([]auth.State, len(whose))
+	err := s.Do(ctx, "select states", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sqlStates, users, logins)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			var n int64
+			var alive bool
+			u, err := scanUser(rows, &alive, &n)
+			if err != nil {
+				return err
+			}
+			states[n-1] = auth.State{User: u, LoginAlive: alive}
+		}
+		return rows.Err()
 	})
-	return state, pg.NoRows(err, auth.ErrUserNotFound)
+	return states, err
 }
 
 func nullable(id auth.LoginID) *string {

@@ -18,6 +18,9 @@ const nextNameVersion = `greatest(u.name_version + 1, (extract(epoch FROM clock_
 // those of the id, $1, and the name.
 const newName = `CASE WHEN $1 = $2 THEN 0 ELSE (extract(epoch FROM clock_timestamp()) * 1000000)::bigint END, $1 = $2`
 
+// newNames is newName of rows n.
+const newNames = `CASE WHEN n.id = n.name THEN 0 ELSE (extract(epoch FROM clock_timestamp()) * 1000000)::bigint END, n.id = n.name`
+
 // Right-hand sides see the row as it was before.
 const sqlDescribe = `UPDATE users AS u SET
     name = coalesce(nullif($2, ''), u.name),

@@ -54,13 +54,20 @@ func TestUsers(t *testing.T) {
 		t.Errorf("CreateUser(taken) = %v, want %v", err, auth.ErrUsernameTaken)
 	}
 	for range 2 {
-		if u, err := s.Provision(ctx, auth.User{ID: "1", Name: "Mallory", Role: auth.RoleAdmin}); !errors.Is(err, auth.ErrUserNotFound) {
-			t.Errorf("Provision(existing) = %v, %v, want %v", u, err, auth.ErrUserNotFound)
+		if u, err := s.Provision(ctx, []auth.User{{ID: "1", Name: "Mallory", Role: auth.RoleAdmin}}); err != nil || u[0] != (auth.User{}) {
+			t.Errorf("Provision(existing) = %v, %v, want nobody", u, err)
 		}
 	}
 	bob := auth.User{ID: "9", Name: "Bob", Role: auth.RoleUser, DescribedAt: time.UnixMilli(1_700_000_000_000)}
-	if u, err := s.Provision(ctx, bob); err != nil || !u.DescribedAt.Equal(bob.DescribedAt) || u.ID != "9" || u.Name != "Bob" || u.Role != auth.RoleUser {
-		t.Errorf("Provision(new) = %v, %v, want %v as it was given", u, err, bob)
+	made, err := s.Provision(ctx, []auth.User{bob, {ID: "1", Name: "Mallory", Role: auth.RoleAdmin}, {ID: "10", Name: "10", Role: auth.RoleAdmin}, bob})
+	if err != nil || len(made) != 4 || made[1] != (auth.User{}) || made[0] != made[3] {
+		t.Fatalf("Provision(several) = %v, %v, want the first and the last alike, and nobody for the one who exists", made, err)
+	}
+	if u := made[0]; !u.DescribedAt.Equal(bob.DescribedAt) || u.ID != "9" || u.Name != "Bob" || u.Role != auth.RoleUser || u.NameVersion == 0 {
+		t.Errorf("Provision(new) = %v, want %v as it was given, with a name that others are to hear of", u, bob)
+	}
+	if u := made[2]; u.ID != "10" || u.Role != auth.RoleAdmin || !u.DescribedAt.IsZero() || u.NameVersion != 0 {
+		t.Errorf("Provision(new, without a name) = %v, want an admin called by the id", u)
 	}
 	if err := s.ReplaceHash(ctx, "1", "another", "stolen"); err != nil {
 		t.Error(err)
@@ -154,7 +161,7 @@ func TestGuestsAreForgotten(t *testing.T) {
 		}
 	}
 	for _, foreign := range []auth.UserID{"guest:bob", id("9")} {
-		if _, err := s.Provision(ctx, auth.User{ID: foreign, Name: "Bob", Role: auth.RoleUser}); err != nil {
+		if _, err := s.Provision(ctx, []auth.User{{ID: foreign, Name: "Bob", Role: auth.RoleUser}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -178,7 +185,7 @@ func TestGuestsAreForgotten(t *testing.T) {
 	if want := []string{"1", string(id("0")), string(id("1")), string(id("9")), "guest:bob"}; !slices.Equal(left, want) {
 		t.Errorf("users after Prune = %v, want %v", left, want)
 	}
-	if _, err := s.State(ctx, id("2"), ""); !errors.Is(err, auth.ErrUserNotFound) {
-		t.Errorf("State(guest who is over) = %v, want %v", err, auth.ErrUserNotFound)
+	if states, err := s.States(ctx, []auth.Who{{User: id("2")}}); err != nil || states[0].User.ID != "" {
+		t.Errorf("States(guest who is over) = %v, %v, want nobody", states, err)
 	}
 }

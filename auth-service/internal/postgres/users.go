@@ -52,16 +52,39 @@ func (s *Store) CreateUser(ctx context.Context, u auth.User, passwordHash string
 	return err
 }
 
+// In the order of Upsert, so that neither waits for the other while it is waited for.
 const sqlProvision = `INSERT INTO users AS u (id, name, role, described_at, name_version, name_announced)
-VALUES ($1, $2, $3, $4, ` + newName + `) ON CONFLICT (id) DO NOTHING RETURNING ` + userColumns
+SELECT n.id, n.name, n.role, n.described_at, ` + newNames + `
+FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[]) AS n (id, name, role, described_at)
+ORDER BY n.id COLLATE "C" ON CONFLICT (id) DO NOTHING RETURNING ` + userColumns
 
 // Provision implements auth.UserStore.
-func (s *Store) Provision(ctx context.Context, u auth.User) (made auth.User, err error) {
-	err = s.Do(ctx, "insert provisioned user", func(ctx context.Context) (err error) {
-		made, err = scanUser(s.pool.QueryRow(ctx, sqlProvision, u.ID, u.Name, u.Role, instant(u.DescribedAt)))
+func (s *Store) Provision(ctx context.Context, users []auth.User) ([]auth.User, error) {
+	ids, names, roles := make([]string, len(users)), make([]string, len(users)), make([]string, len(users))
+	described := make([]*time.Time, len(users))
+	for i, u := range users {
+		ids[i], names[i], roles[i], described[i] = string(u.ID), u.Name, string(u.Role), instant(u.DescribedAt)
+	}
+	made := make(map[auth.UserID]auth.User, len(users))
+	err := s.Do(ctx, "insert provisioned users", func(ctx context.Context) error {
+		rows, err := s.pool.Query(ctx, sqlProvision, ids, names, roles, described)
+		if err != nil {
+			return err
+		}
+		stored, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (auth.User, error) { return scanUser(row) })
+		for _, u := range stored {
+			made[u.ID] = u
+		}
 		return err
 	})
-	return made, pg.NoRows(err, auth.ErrUserNotFound)
+	if err != nil {
+		return nil, err
+	}
+	answer := make([]auth.User, len(users))
+	for i, u := range users {
+		answer[i] = made[u.ID]
+	}
+	return answer, nil
 }
 
 const sqlDatedAhead = `UPDATE users u SET dated_ahead = greatest(u.dated_ahead, $2)

@@ -610,6 +610,179 @@ func (x *AuthenticateResponse) GetIdentity() *v1.Identity {
 	return nil
 }
 
+type AuthenticateBatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// At most 1000.
+	Requests      []*AuthenticateRequest `protobuf:"bytes,1,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthenticateBatchRequest) Reset() {
+	*x = AuthenticateBatchRequest{}
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthenticateBatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthenticateBatchRequest) ProtoMessage() {}
+
+func (x *AuthenticateBatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthenticateBatchRequest.ProtoReflect.Descriptor instead.
+func (*AuthenticateBatchRequest) Descriptor() ([]byte, []int) {
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AuthenticateBatchRequest) GetRequests() []*AuthenticateRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+type AuthenticateBatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each request, in the same order.
+	Results       []*AuthenticateResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthenticateBatchResponse) Reset() {
+	*x = AuthenticateBatchResponse{}
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthenticateBatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthenticateBatchResponse) ProtoMessage() {}
+
+func (x *AuthenticateBatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthenticateBatchResponse.ProtoReflect.Descriptor instead.
+func (*AuthenticateBatchResponse) Descriptor() ([]byte, []int) {
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *AuthenticateBatchResponse) GetResults() []*AuthenticateResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// AuthenticateResult is what Authenticate would have answered.
+type AuthenticateResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Result:
+	//
+	//	*AuthenticateResult_Response
+	//	*AuthenticateResult_Fault
+	Result        isAuthenticateResult_Result `protobuf_oneof:"result"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuthenticateResult) Reset() {
+	*x = AuthenticateResult{}
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuthenticateResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuthenticateResult) ProtoMessage() {}
+
+func (x *AuthenticateResult) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuthenticateResult.ProtoReflect.Descriptor instead.
+func (*AuthenticateResult) Descriptor() ([]byte, []int) {
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AuthenticateResult) GetResult() isAuthenticateResult_Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *AuthenticateResult) GetResponse() *AuthenticateResponse {
+	if x != nil {
+		if x, ok := x.Result.(*AuthenticateResult_Response); ok {
+			return x.Response
+		}
+	}
+	return nil
+}
+
+func (x *AuthenticateResult) GetFault() *v1.Fault {
+	if x != nil {
+		if x, ok := x.Result.(*AuthenticateResult_Fault); ok {
+			return x.Fault
+		}
+	}
+	return nil
+}
+
+type isAuthenticateResult_Result interface {
+	isAuthenticateResult_Result()
+}
+
+type AuthenticateResult_Response struct {
+	Response *AuthenticateResponse `protobuf:"bytes,1,opt,name=response,proto3,oneof"`
+}
+
+type AuthenticateResult_Fault struct {
+	Fault *v1.Fault `protobuf:"bytes,2,opt,name=fault,proto3,oneof"`
+}
+
+func (*AuthenticateResult_Response) isAuthenticateResult_Result() {}
+
+func (*AuthenticateResult_Fault) isAuthenticateResult_Result() {}
+
 type AuthenticateKeyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           string                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
@@ -619,7 +792,7 @@ type AuthenticateKeyRequest struct {
 
 func (x *AuthenticateKeyRequest) Reset() {
 	*x = AuthenticateKeyRequest{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[11]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -631,7 +804,7 @@ func (x *AuthenticateKeyRequest) String() string {
 func (*AuthenticateKeyRequest) ProtoMessage() {}
 
 func (x *AuthenticateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[11]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -644,7 +817,7 @@ func (x *AuthenticateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateKeyRequest.ProtoReflect.Descriptor instead.
 func (*AuthenticateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{11}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *AuthenticateKeyRequest) GetKey() string {
@@ -665,7 +838,7 @@ type AuthenticateKeyResponse struct {
 
 func (x *AuthenticateKeyResponse) Reset() {
 	*x = AuthenticateKeyResponse{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[12]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -677,7 +850,7 @@ func (x *AuthenticateKeyResponse) String() string {
 func (*AuthenticateKeyResponse) ProtoMessage() {}
 
 func (x *AuthenticateKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[12]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -690,7 +863,7 @@ func (x *AuthenticateKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthenticateKeyResponse.ProtoReflect.Descriptor instead.
 func (*AuthenticateKeyResponse) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{12}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AuthenticateKeyResponse) GetName() string {
@@ -719,7 +892,7 @@ type ListRevocationsRequest struct {
 
 func (x *ListRevocationsRequest) Reset() {
 	*x = ListRevocationsRequest{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[13]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -731,7 +904,7 @@ func (x *ListRevocationsRequest) String() string {
 func (*ListRevocationsRequest) ProtoMessage() {}
 
 func (x *ListRevocationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[13]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -744,7 +917,7 @@ func (x *ListRevocationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRevocationsRequest.ProtoReflect.Descriptor instead.
 func (*ListRevocationsRequest) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{13}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ListRevocationsRequest) GetAfterId() int64 {
@@ -773,7 +946,7 @@ type ListRevocationsResponse struct {
 
 func (x *ListRevocationsResponse) Reset() {
 	*x = ListRevocationsResponse{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[14]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -785,7 +958,7 @@ func (x *ListRevocationsResponse) String() string {
 func (*ListRevocationsResponse) ProtoMessage() {}
 
 func (x *ListRevocationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[14]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -798,7 +971,7 @@ func (x *ListRevocationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRevocationsResponse.ProtoReflect.Descriptor instead.
 func (*ListRevocationsResponse) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{14}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ListRevocationsResponse) GetRevocations() []*v1.Revocation {
@@ -831,7 +1004,7 @@ type GetUsersRequest struct {
 
 func (x *GetUsersRequest) Reset() {
 	*x = GetUsersRequest{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[15]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -843,7 +1016,7 @@ func (x *GetUsersRequest) String() string {
 func (*GetUsersRequest) ProtoMessage() {}
 
 func (x *GetUsersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[15]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -856,7 +1029,7 @@ func (x *GetUsersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsersRequest.ProtoReflect.Descriptor instead.
 func (*GetUsersRequest) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{15}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetUsersRequest) GetUserIds() []string {
@@ -875,7 +1048,7 @@ type GetUsersResponse struct {
 
 func (x *GetUsersResponse) Reset() {
 	*x = GetUsersResponse{}
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[16]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +1060,7 @@ func (x *GetUsersResponse) String() string {
 func (*GetUsersResponse) ProtoMessage() {}
 
 func (x *GetUsersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_auth_v1_auth_proto_msgTypes[16]
+	mi := &file_starling_auth_v1_auth_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +1073,7 @@ func (x *GetUsersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetUsersResponse.ProtoReflect.Descriptor instead.
 func (*GetUsersResponse) Descriptor() ([]byte, []int) {
-	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{16}
+	return file_starling_auth_v1_auth_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *GetUsersResponse) GetUsers() []*User {
@@ -950,7 +1123,15 @@ const file_starling_auth_v1_auth_proto_rawDesc = "" +
 	"connecting\x12\x14\n" +
 	"\x05fresh\x18\x03 \x01(\bR\x05fresh\"O\n" +
 	"\x14AuthenticateResponse\x127\n" +
-	"\bidentity\x18\x01 \x01(\v2\x1b.starling.event.v1.IdentityR\bidentity\"*\n" +
+	"\bidentity\x18\x01 \x01(\v2\x1b.starling.event.v1.IdentityR\bidentity\"]\n" +
+	"\x18AuthenticateBatchRequest\x12A\n" +
+	"\brequests\x18\x01 \x03(\v2%.starling.auth.v1.AuthenticateRequestR\brequests\"[\n" +
+	"\x19AuthenticateBatchResponse\x12>\n" +
+	"\aresults\x18\x01 \x03(\v2$.starling.auth.v1.AuthenticateResultR\aresults\"\x96\x01\n" +
+	"\x12AuthenticateResult\x12D\n" +
+	"\bresponse\x18\x01 \x01(\v2&.starling.auth.v1.AuthenticateResponseH\x00R\bresponse\x120\n" +
+	"\x05fault\x18\x02 \x01(\v2\x18.starling.event.v1.FaultH\x00R\x05faultB\b\n" +
+	"\x06result\"*\n" +
 	"\x16AuthenticateKeyRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"E\n" +
 	"\x17AuthenticateKeyResponse\x12\x12\n" +
@@ -966,7 +1147,7 @@ const file_starling_auth_v1_auth_proto_rawDesc = "" +
 	"\x0fGetUsersRequest\x12\x19\n" +
 	"\buser_ids\x18\x01 \x03(\tR\auserIds\"@\n" +
 	"\x10GetUsersResponse\x12,\n" +
-	"\x05users\x18\x01 \x03(\v2\x16.starling.auth.v1.UserR\x05users2\x80\t\n" +
+	"\x05users\x18\x01 \x03(\v2\x16.starling.auth.v1.UserR\x05users2\xee\t\n" +
 	"\vAuthService\x12p\n" +
 	"\bRegister\x12!.starling.auth.v1.RegisterRequest\x1a\x1f.starling.auth.v1.LoginResponse\" \x82\xd3\xe4\x93\x02\x1a:\x01*\"\x15/api/v1/auth/register\x12g\n" +
 	"\x05Guest\x12\x1e.starling.auth.v1.GuestRequest\x1a\x1f.starling.auth.v1.LoginResponse\"\x1d\x82\xd3\xe4\x93\x02\x17:\x01*\"\x12/api/v1/auth/guest\x12g\n" +
@@ -976,7 +1157,8 @@ const file_starling_auth_v1_auth_proto_rawDesc = "" +
 	"\x04Keys\x12\x16.google.protobuf.Empty\x1a\x14.google.api.HttpBody\"\x1e\x82\xd3\xe4\x93\x02\x18\x12\x16/.well-known/jwks.json\x12\x82\x01\n" +
 	"\n" +
 	"RevokeUser\x12#.starling.auth.v1.RevokeUserRequest\x1a$.starling.auth.v1.RevokeUserResponse\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/api/v1/users/{user_id}/revoke\x12]\n" +
-	"\fAuthenticate\x12%.starling.auth.v1.AuthenticateRequest\x1a&.starling.auth.v1.AuthenticateResponse\x12f\n" +
+	"\fAuthenticate\x12%.starling.auth.v1.AuthenticateRequest\x1a&.starling.auth.v1.AuthenticateResponse\x12l\n" +
+	"\x11AuthenticateBatch\x12*.starling.auth.v1.AuthenticateBatchRequest\x1a+.starling.auth.v1.AuthenticateBatchResponse\x12f\n" +
 	"\x0fAuthenticateKey\x12(.starling.auth.v1.AuthenticateKeyRequest\x1a).starling.auth.v1.AuthenticateKeyResponse\x12f\n" +
 	"\x0fListRevocations\x12(.starling.auth.v1.ListRevocationsRequest\x1a).starling.auth.v1.ListRevocationsResponse\x12Q\n" +
 	"\bGetUsers\x12!.starling.auth.v1.GetUsersRequest\x1a\".starling.auth.v1.GetUsersResponseBEZCgithub.com/starling-chat/starling/proto/gen/starling/auth/v1;authv1b\x06proto3"
@@ -993,64 +1175,74 @@ func file_starling_auth_v1_auth_proto_rawDescGZIP() []byte {
 	return file_starling_auth_v1_auth_proto_rawDescData
 }
 
-var file_starling_auth_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_starling_auth_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_starling_auth_v1_auth_proto_goTypes = []any{
-	(*User)(nil),                    // 0: starling.auth.v1.User
-	(*RegisterRequest)(nil),         // 1: starling.auth.v1.RegisterRequest
-	(*GuestRequest)(nil),            // 2: starling.auth.v1.GuestRequest
-	(*LoginRequest)(nil),            // 3: starling.auth.v1.LoginRequest
-	(*RefreshRequest)(nil),          // 4: starling.auth.v1.RefreshRequest
-	(*LogoutRequest)(nil),           // 5: starling.auth.v1.LogoutRequest
-	(*LoginResponse)(nil),           // 6: starling.auth.v1.LoginResponse
-	(*RevokeUserRequest)(nil),       // 7: starling.auth.v1.RevokeUserRequest
-	(*RevokeUserResponse)(nil),      // 8: starling.auth.v1.RevokeUserResponse
-	(*AuthenticateRequest)(nil),     // 9: starling.auth.v1.AuthenticateRequest
-	(*AuthenticateResponse)(nil),    // 10: starling.auth.v1.AuthenticateResponse
-	(*AuthenticateKeyRequest)(nil),  // 11: starling.auth.v1.AuthenticateKeyRequest
-	(*AuthenticateKeyResponse)(nil), // 12: starling.auth.v1.AuthenticateKeyResponse
-	(*ListRevocationsRequest)(nil),  // 13: starling.auth.v1.ListRevocationsRequest
-	(*ListRevocationsResponse)(nil), // 14: starling.auth.v1.ListRevocationsResponse
-	(*GetUsersRequest)(nil),         // 15: starling.auth.v1.GetUsersRequest
-	(*GetUsersResponse)(nil),        // 16: starling.auth.v1.GetUsersResponse
-	(*v1.Identity)(nil),             // 17: starling.event.v1.Identity
-	(*v1.Revocation)(nil),           // 18: starling.event.v1.Revocation
-	(*timestamppb.Timestamp)(nil),   // 19: google.protobuf.Timestamp
-	(*emptypb.Empty)(nil),           // 20: google.protobuf.Empty
-	(*httpbody.HttpBody)(nil),       // 21: google.api.HttpBody
+	(*User)(nil),                      // 0: starling.auth.v1.User
+	(*RegisterRequest)(nil),           // 1: starling.auth.v1.RegisterRequest
+	(*GuestRequest)(nil),              // 2: starling.auth.v1.GuestRequest
+	(*LoginRequest)(nil),              // 3: starling.auth.v1.LoginRequest
+	(*RefreshRequest)(nil),            // 4: starling.auth.v1.RefreshRequest
+	(*LogoutRequest)(nil),             // 5: starling.auth.v1.LogoutRequest
+	(*LoginResponse)(nil),             // 6: starling.auth.v1.LoginResponse
+	(*RevokeUserRequest)(nil),         // 7: starling.auth.v1.RevokeUserRequest
+	(*RevokeUserResponse)(nil),        // 8: starling.auth.v1.RevokeUserResponse
+	(*AuthenticateRequest)(nil),       // 9: starling.auth.v1.AuthenticateRequest
+	(*AuthenticateResponse)(nil),      // 10: starling.auth.v1.AuthenticateResponse
+	(*AuthenticateBatchRequest)(nil),  // 11: starling.auth.v1.AuthenticateBatchRequest
+	(*AuthenticateBatchResponse)(nil), // 12: starling.auth.v1.AuthenticateBatchResponse
+	(*AuthenticateResult)(nil),        // 13: starling.auth.v1.AuthenticateResult
+	(*AuthenticateKeyRequest)(nil),    // 14: starling.auth.v1.AuthenticateKeyRequest
+	(*AuthenticateKeyResponse)(nil),   // 15: starling.auth.v1.AuthenticateKeyResponse
+	(*ListRevocationsRequest)(nil),    // 16: starling.auth.v1.ListRevocationsRequest
+	(*ListRevocationsResponse)(nil),   // 17: starling.auth.v1.ListRevocationsResponse
+	(*GetUsersRequest)(nil),           // 18: starling.auth.v1.GetUsersRequest
+	(*GetUsersResponse)(nil),          // 19: starling.auth.v1.GetUsersResponse
+	(*v1.Identity)(nil),               // 20: starling.event.v1.Identity
+	(*v1.Fault)(nil),                  // 21: starling.event.v1.Fault
+	(*v1.Revocation)(nil),             // 22: starling.event.v1.Revocation
+	(*timestamppb.Timestamp)(nil),     // 23: google.protobuf.Timestamp
+	(*emptypb.Empty)(nil),             // 24: google.protobuf.Empty
+	(*httpbody.HttpBody)(nil),         // 25: google.api.HttpBody
 }
 var file_starling_auth_v1_auth_proto_depIdxs = []int32{
 	0,  // 0: starling.auth.v1.LoginResponse.user:type_name -> starling.auth.v1.User
-	17, // 1: starling.auth.v1.AuthenticateResponse.identity:type_name -> starling.event.v1.Identity
-	18, // 2: starling.auth.v1.ListRevocationsResponse.revocations:type_name -> starling.event.v1.Revocation
-	19, // 3: starling.auth.v1.ListRevocationsResponse.now:type_name -> google.protobuf.Timestamp
-	0,  // 4: starling.auth.v1.GetUsersResponse.users:type_name -> starling.auth.v1.User
-	1,  // 5: starling.auth.v1.AuthService.Register:input_type -> starling.auth.v1.RegisterRequest
-	2,  // 6: starling.auth.v1.AuthService.Guest:input_type -> starling.auth.v1.GuestRequest
-	3,  // 7: starling.auth.v1.AuthService.Login:input_type -> starling.auth.v1.LoginRequest
-	4,  // 8: starling.auth.v1.AuthService.Refresh:input_type -> starling.auth.v1.RefreshRequest
-	5,  // 9: starling.auth.v1.AuthService.Logout:input_type -> starling.auth.v1.LogoutRequest
-	20, // 10: starling.auth.v1.AuthService.Keys:input_type -> google.protobuf.Empty
-	7,  // 11: starling.auth.v1.AuthService.RevokeUser:input_type -> starling.auth.v1.RevokeUserRequest
-	9,  // 12: starling.auth.v1.AuthService.Authenticate:input_type -> starling.auth.v1.AuthenticateRequest
-	11, // 13: starling.auth.v1.AuthService.AuthenticateKey:input_type -> starling.auth.v1.AuthenticateKeyRequest
-	13, // 14: starling.auth.v1.AuthService.ListRevocations:input_type -> starling.auth.v1.ListRevocationsRequest
-	15, // 15: starling.auth.v1.AuthService.GetUsers:input_type -> starling.auth.v1.GetUsersRequest
-	6,  // 16: starling.auth.v1.AuthService.Register:output_type -> starling.auth.v1.LoginResponse
-	6,  // 17: starling.auth.v1.AuthService.Guest:output_type -> starling.auth.v1.LoginResponse
-	6,  // 18: starling.auth.v1.AuthService.Login:output_type -> starling.auth.v1.LoginResponse
-	6,  // 19: starling.auth.v1.AuthService.Refresh:output_type -> starling.auth.v1.LoginResponse
-	20, // 20: starling.auth.v1.AuthService.Logout:output_type -> google.protobuf.Empty
-	21, // 21: starling.auth.v1.AuthService.Keys:output_type -> google.api.HttpBody
-	8,  // 22: starling.auth.v1.AuthService.RevokeUser:output_type -> starling.auth.v1.RevokeUserResponse
-	10, // 23: starling.auth.v1.AuthService.Authenticate:output_type -> starling.auth.v1.AuthenticateResponse
-	12, // 24: starling.auth.v1.AuthService.AuthenticateKey:output_type -> starling.auth.v1.AuthenticateKeyResponse
-	14, // 25: starling.auth.v1.AuthService.ListRevocations:output_type -> starling.auth.v1.ListRevocationsResponse
-	16, // 26: starling.auth.v1.AuthService.GetUsers:output_type -> starling.auth.v1.GetUsersResponse
-	16, // [16:27] is the sub-list for method output_type
-	5,  // [5:16] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	20, // 1: starling.auth.v1.AuthenticateResponse.identity:type_name -> starling.event.v1.Identity
+	9,  // 2: starling.auth.v1.AuthenticateBatchRequest.requests:type_name -> starling.auth.v1.AuthenticateRequest
+	13, // 3: starling.auth.v1.AuthenticateBatchResponse.results:type_name -> starling.auth.v1.AuthenticateResult
+	10, // 4: starling.auth.v1.AuthenticateResult.response:type_name -> starling.auth.v1.AuthenticateResponse
+	21, // 5: starling.auth.v1.AuthenticateResult.fault:type_name -> starling.event.v1.Fault
+	22, // 6: starling.auth.v1.ListRevocationsResponse.revocations:type_name -> starling.event.v1.Revocation
+	23, // 7: starling.auth.v1.ListRevocationsResponse.now:type_name -> google.protobuf.Timestamp
+	0,  // 8: starling.auth.v1.GetUsersResponse.users:type_name -> starling.auth.v1.User
+	1,  // 9: starling.auth.v1.AuthService.Register:input_type -> starling.auth.v1.RegisterRequest
+	2,  // 10: starling.auth.v1.AuthService.Guest:input_type -> starling.auth.v1.GuestRequest
+	3,  // 11: starling.auth.v1.AuthService.Login:input_type -> starling.auth.v1.LoginRequest
+	4,  // 12: starling.auth.v1.AuthService.Refresh:input_type -> starling.auth.v1.RefreshRequest
+	5,  // 13: starling.auth.v1.AuthService.Logout:input_type -> starling.auth.v1.LogoutRequest
+	24, // 14: starling.auth.v1.AuthService.Keys:input_type -> google.protobuf.Empty
+	7,  // 15: starling.auth.v1.AuthService.RevokeUser:input_type -> starling.auth.v1.RevokeUserRequest
+	9,  // 16: starling.auth.v1.AuthService.Authenticate:input_type -> starling.auth.v1.AuthenticateRequest
+	11, // 17: starling.auth.v1.AuthService.AuthenticateBatch:input_type -> starling.auth.v1.AuthenticateBatchRequest
+	14, // 18: starling.auth.v1.AuthService.AuthenticateKey:input_type -> starling.auth.v1.AuthenticateKeyRequest
+	16, // 19: starling.auth.v1.AuthService.ListRevocations:input_type -> starling.auth.v1.ListRevocationsRequest
+	18, // 20: starling.auth.v1.AuthService.GetUsers:input_type -> starling.auth.v1.GetUsersRequest
+	6,  // 21: starling.auth.v1.AuthService.Register:output_type -> starling.auth.v1.LoginResponse
+	6,  // 22: starling.auth.v1.AuthService.Guest:output_type -> starling.auth.v1.LoginResponse
+	6,  // 23: starling.auth.v1.AuthService.Login:output_type -> starling.auth.v1.LoginResponse
+	6,  // 24: starling.auth.v1.AuthService.Refresh:output_type -> starling.auth.v1.LoginResponse
+	24, // 25: starling.auth.v1.AuthService.Logout:output_type -> google.protobuf.Empty
+	25, // 26: starling.auth.v1.AuthService.Keys:output_type -> google.api.HttpBody
+	8,  // 27: starling.auth.v1.AuthService.RevokeUser:output_type -> starling.auth.v1.RevokeUserResponse
+	10, // 28: starling.auth.v1.AuthService.Authenticate:output_type -> starling.auth.v1.AuthenticateResponse
+	12, // 29: starling.auth.v1.AuthService.AuthenticateBatch:output_type -> starling.auth.v1.AuthenticateBatchResponse
+	15, // 30: starling.auth.v1.AuthService.AuthenticateKey:output_type -> starling.auth.v1.AuthenticateKeyResponse
+	17, // 31: starling.auth.v1.AuthService.ListRevocations:output_type -> starling.auth.v1.ListRevocationsResponse
+	19, // 32: starling.auth.v1.AuthService.GetUsers:output_type -> starling.auth.v1.GetUsersResponse
+	21, // [21:33] is the sub-list for method output_type
+	9,  // [9:21] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_starling_auth_v1_auth_proto_init() }
@@ -1058,13 +1250,17 @@ func file_starling_auth_v1_auth_proto_init() {
 	if File_starling_auth_v1_auth_proto != nil {
 		return
 	}
+	file_starling_auth_v1_auth_proto_msgTypes[13].OneofWrappers = []any{
+		(*AuthenticateResult_Response)(nil),
+		(*AuthenticateResult_Fault)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_auth_v1_auth_proto_rawDesc), len(file_starling_auth_v1_auth_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,17 +23,18 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	AuthService_Register_FullMethodName        = "/starling.auth.v1.AuthService/Register"
-	AuthService_Guest_FullMethodName           = "/starling.auth.v1.AuthService/Guest"
-	AuthService_Login_FullMethodName           = "/starling.auth.v1.AuthService/Login"
-	AuthService_Refresh_FullMethodName         = "/starling.auth.v1.AuthService/Refresh"
-	AuthService_Logout_FullMethodName          = "/starling.auth.v1.AuthService/Logout"
-	AuthService_Keys_FullMethodName            = "/starling.auth.v1.AuthService/Keys"
-	AuthService_RevokeUser_FullMethodName      = "/starling.auth.v1.AuthService/RevokeUser"
-	AuthService_Authenticate_FullMethodName    = "/starling.auth.v1.AuthService/Authenticate"
-	AuthService_AuthenticateKey_FullMethodName = "/starling.auth.v1.AuthService/AuthenticateKey"
-	AuthService_ListRevocations_FullMethodName = "/starling.auth.v1.AuthService/ListRevocations"
-	AuthService_GetUsers_FullMethodName        = "/starling.auth.v1.AuthService/GetUsers"
+	AuthService_Register_FullMethodName          = "/starling.auth.v1.AuthService/Register"
+	AuthService_Guest_FullMethodName             = "/starling.auth.v1.AuthService/Guest"
+	AuthService_Login_FullMethodName             = "/starling.auth.v1.AuthService/Login"
+	AuthService_Refresh_FullMethodName           = "/starling.auth.v1.AuthService/Refresh"
+	AuthService_Logout_FullMethodName            = "/starling.auth.v1.AuthService/Logout"
+	AuthService_Keys_FullMethodName              = "/starling.auth.v1.AuthService/Keys"
+	AuthService_RevokeUser_FullMethodName        = "/starling.auth.v1.AuthService/RevokeUser"
+	AuthService_Authenticate_FullMethodName      = "/starling.auth.v1.AuthService/Authenticate"
+	AuthService_AuthenticateBatch_FullMethodName = "/starling.auth.v1.AuthService/AuthenticateBatch"
+	AuthService_AuthenticateKey_FullMethodName   = "/starling.auth.v1.AuthService/AuthenticateKey"
+	AuthService_ListRevocations_FullMethodName   = "/starling.auth.v1.AuthService/ListRevocations"
+	AuthService_GetUsers_FullMethodName          = "/starling.auth.v1.AuthService/GetUsers"
 )
 
 // AuthServiceClient is the client API for AuthService service.
@@ -57,6 +58,8 @@ type AuthServiceClient interface {
 	// For gateways: whom does a token speak for? Faults: unauthenticated with the exact messages
 	// "Authentication required", "Invalid token", "User not found".
 	Authenticate(ctx context.Context, in *AuthenticateRequest, opts ...grpc.CallOption) (*AuthenticateResponse, error)
+	// For gateways: the same of many tokens, each with an answer of its own. Faults: invalid (more than 1000 of them).
+	AuthenticateBatch(ctx context.Context, in *AuthenticateBatchRequest, opts ...grpc.CallOption) (*AuthenticateBatchResponse, error)
 	// For gateways: what may an API key do? Fault: unauthenticated.
 	AuthenticateKey(ctx context.Context, in *AuthenticateKeyRequest, opts ...grpc.CallOption) (*AuthenticateKeyResponse, error)
 	// For gateways that were cut off: revocations after a position, oldest first.
@@ -153,6 +156,16 @@ func (c *authServiceClient) Authenticate(ctx context.Context, in *AuthenticateRe
 	return out, nil
 }
 
+func (c *authServiceClient) AuthenticateBatch(ctx context.Context, in *AuthenticateBatchRequest, opts ...grpc.CallOption) (*AuthenticateBatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AuthenticateBatchResponse)
+	err := c.cc.Invoke(ctx, AuthService_AuthenticateBatch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *authServiceClient) AuthenticateKey(ctx context.Context, in *AuthenticateKeyRequest, opts ...grpc.CallOption) (*AuthenticateKeyResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(AuthenticateKeyResponse)
@@ -204,6 +217,8 @@ type AuthServiceServer interface {
 	// For gateways: whom does a token speak for? Faults: unauthenticated with the exact messages
 	// "Authentication required", "Invalid token", "User not found".
 	Authenticate(context.Context, *AuthenticateRequest) (*AuthenticateResponse, error)
+	// For gateways: the same of many tokens, each with an answer of its own. Faults: invalid (more than 1000 of them).
+	AuthenticateBatch(context.Context, *AuthenticateBatchRequest) (*AuthenticateBatchResponse, error)
 	// For gateways: what may an API key do? Fault: unauthenticated.
 	AuthenticateKey(context.Context, *AuthenticateKeyRequest) (*AuthenticateKeyResponse, error)
 	// For gateways that were cut off: revocations after a position, oldest first.
@@ -243,6 +258,9 @@ func (UnimplementedAuthServiceServer) RevokeUser(context.Context, *RevokeUserReq
 }
 func (UnimplementedAuthServiceServer) Authenticate(context.Context, *AuthenticateRequest) (*AuthenticateResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Authenticate not implemented")
+}
+func (UnimplementedAuthServiceServer) AuthenticateBatch(context.Context, *AuthenticateBatchRequest) (*AuthenticateBatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AuthenticateBatch not implemented")
 }
 func (UnimplementedAuthServiceServer) AuthenticateKey(context.Context, *AuthenticateKeyRequest) (*AuthenticateKeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method AuthenticateKey not implemented")
@@ -418,6 +436,24 @@ func _AuthService_Authenticate_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AuthService_AuthenticateBatch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AuthenticateBatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).AuthenticateBatch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_AuthenticateBatch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).AuthenticateBatch(ctx, req.(*AuthenticateBatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AuthService_AuthenticateKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(AuthenticateKeyRequest)
 	if err := dec(in); err != nil {
@@ -510,6 +546,10 @@ var AuthService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Authenticate",
 			Handler:    _AuthService_Authenticate_Handler,
+		},
+		{
+			MethodName: "AuthenticateBatch",
+			Handler:    _AuthService_AuthenticateBatch_Handler,
 		},
 		{
 			MethodName: "AuthenticateKey",
