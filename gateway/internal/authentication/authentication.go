@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/stats"
+	"github.com/starling-chat/starling/platform/batcher"
 	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/proto/fault"
@@ -42,7 +43,10 @@ type Authentication struct {
 	silent  *obs.Repeats
 	places  chan struct{} // tokens of the CONNECTs that have a place
 
+	batches *batcher.Batcher[*authv1.AuthenticateRequest, verdict]
+
 	mu       sync.Mutex    // guards what follows
+	aloneTo  time.Time     // until when questions are not asked together: auth-service is an older one
 	failures int           // in a row
 	back     chan struct{} // while auth-service is away: closed when it is back; nil otherwise
 	turnAt   time.Time     // while it is away: the next question
@@ -51,10 +55,14 @@ type Authentication struct {
 
 // New makes an Authentication.
 func New(cfg Config, service authv1.AuthServiceClient, st *stats.Stats, log *slog.Logger) *Authentication {
-	return &Authentication{
+	a := &Authentication{
 		cfg: cfg, service: service, stats: st, places: make(chan struct{}, cfg.Most),
 		silent: &obs.Repeats{Log: log, Message: "auth-service does not judge CONNECTs, which are held"},
 	}
+	a.batches = batcher.New(batcher.Config[*authv1.AuthenticateRequest, verdict]{
+		Most: mostTogether, Calls: callsAtOnce, Wait: gatherWait, Timeout: cfg.Timeout, Call: a.many,
+	})
+	return a
 }
 
 // Begin takes a place for a CONNECT; each success needs one End.
@@ -121,24 +129,6 @@ func (a *Authentication) ask(ctx context.Context, token string) (*authv1.Authent
 	res, err := a.question(ctx, &authv1.AuthenticateRequest{Token: token, Connecting: true})
 	if err == nil && a.cfg.Revoked != nil && a.cfg.Revoked(res.GetIdentity().GetUserId()) {
 		return a.question(ctx, &authv1.AuthenticateRequest{Token: token, Connecting: true, Fresh: true})
-	}
-	return res, err
-}
-
-func (a *Authentication) question(ctx context.Context, r *authv1.AuthenticateRequest) (*authv1.AuthenticateResponse, error) {
-	call, cancel := context.WithTimeout(ctx, a.cfg.Timeout)
-	defer cancel()
-	res, err := a.service.Authenticate(call, r)
-	err = fault.FromStatus(err)
-	switch {
-	case err == nil || answers(err):
-		a.answered()
-		a.silent.Over(ctx)
-	case ctx.Err() == nil:
-		a.silent.Failed(ctx, err)
-		if kind := fault.KindOf(err); kind == fault.Unavailable || kind == fault.Timeout {
-			a.failed()
-		}
 	}
 	return res, err
 }

@@ -3,6 +3,7 @@ package authentication
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/proto/fault"
@@ -17,23 +20,86 @@ import (
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
-// service is auth-service: away, or there and knows one user.
+// service is auth-service: away, or there and knows whoever is asked about.
 type service struct {
 	authv1.AuthServiceClient
 
 	away  atomic.Bool
-	asked atomic.Int64
+	old   atomic.Bool   // it does not know AuthenticateBatch
+	asked atomic.Int64  // calls
+	held  chan struct{} // not nil: each call waits for one
+
+	mu      sync.Mutex
+	batches []int // how many questions each had
 }
 
-func (s *service) Authenticate(_ context.Context, r *authv1.AuthenticateRequest, _ ...grpc.CallOption) (*authv1.AuthenticateResponse, error) {
+func (s *service) call(ctx context.Context) error {
 	s.asked.Add(1)
-	switch {
-	case s.away.Load():
-		return nil, fault.ToStatus(fault.New(fault.Unavailable, "starting"))
-	case r.GetToken() == "bad", r.GetToken() == "disabled" && r.GetFresh():
-		return nil, fault.ToStatus(fault.Refusal(fault.ReasonToken, nil))
+	if s.held != nil {
+		select {
+		case <-s.held:
+		case <-ctx.Done():
+			return fault.ToStatus(ctx.Err())
+		}
+	}
+	if s.away.Load() {
+		return fault.ToStatus(fault.New(fault.Unavailable, "starting"))
+	}
+	return nil
+}
+
+func (s *service) Authenticate(ctx context.Context, r *authv1.AuthenticateRequest, _ ...grpc.CallOption) (*authv1.AuthenticateResponse, error) {
+	if err := s.call(ctx); err != nil {
+		return nil, err
+	}
+	res, refusal := judge(r)
+	if refusal != nil {
+		return nil, fault.ToStatus(refusal)
+	}
+	return res, nil
+}
+
+func judge(r *authv1.AuthenticateRequest) (*authv1.AuthenticateResponse, *fault.Error) {
+	if r.GetToken() == "bad" || r.GetToken() == "disabled" && r.GetFresh() {
+		return nil, fault.Refusal(fault.ReasonToken, nil)
 	}
 	return &authv1.AuthenticateResponse{Identity: &eventv1.Identity{UserId: r.GetToken()}}, nil
+}
+
+func (s *service) AuthenticateBatch(ctx context.Context, r *authv1.AuthenticateBatchRequest, _ ...grpc.CallOption) (*authv1.AuthenticateBatchResponse, error) {
+	if s.old.Load() {
+		s.asked.Add(1)
+		return nil, status.Error(codes.Unimplemented, "unknown method AuthenticateBatch")
+	}
+	s.mu.Lock()
+	s.batches = append(s.batches, len(r.GetRequests()))
+	s.mu.Unlock()
+	if err := s.call(ctx); err != nil {
+		return nil, err
+	}
+	answer := &authv1.AuthenticateBatchResponse{}
+	for _, q := range r.GetRequests() {
+		res, refusal := judge(q)
+		switch {
+		case strings.HasPrefix(q.GetToken(), "slow"):
+			refusal = fault.New(fault.Unavailable, "It takes long")
+			fallthrough
+		case refusal != nil:
+			answer.Results = append(answer.Results, &authv1.AuthenticateResult{Result: &authv1.AuthenticateResult_Fault{Fault: refusal.ToProto()}})
+		default:
+			answer.Results = append(answer.Results, &authv1.AuthenticateResult{Result: &authv1.AuthenticateResult_Response{Response: res}})
+		}
+	}
+	return answer, nil
+}
+
+// takeBatches gives the sizes of the batches since it was called last.
+func (s *service) takeBatches() []int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	taken := s.batches
+	s.batches = nil
+	return taken
 }
 
 const hold = 36 * time.Second

@@ -8,4 +8,7 @@
 //
 //	CONNECT     asked, and again after a pause            asked in turns, a few a second; all of them soon after the answer
 //	handshake   opened                                    refused with 503, but for one a second, which finds out
+//
+// CONNECTs that come while others are being judged share one question, and each is answered by itself. What is not answered there, as by an
+// auth-service older than that question, is asked about alone.
 package authentication
