@@ -158,6 +158,10 @@ k8s-test: ## The chart on a cluster for tests: installed, the e2e suite, rolled,
 bench: test/bench/reference/node_modules/.package-lock.json ## Starling beside the usual Node server (ARGS=--help)
 	@go run ./test/bench $(ARGS)
 
+.PHONY: bench-million
+bench-million: ## As many connections as this machine bears, a million at most: many gateways, everybody in a room, all back after a cut (ARGS=--help)
+	@go build -o "$(BIN)/bench-million" ./test/bench/million && "$(BIN)/bench-million" $(ARGS)
+
 # ---- tools
 
 .PHONY: proto-tools

@@ -344,7 +344,7 @@ async function makeRun(t, code) {
 }
 
 // The programs behind targets of the Makefile that pass ARGS on.
-const programs = { run: './deploy/local', clean: './deploy/local', chaos: './test/chaos', bench: './test/bench' };
+const programs = { run: './deploy/local', clean: './deploy/local', chaos: './test/chaos', bench: './test/bench', 'bench-million': './test/bench/million' };
 
 /**
  * Shell commands: bash reads them with stand-ins for the programs, which note how they are called, so that quotes, pipes and redirects

@@ -199,6 +199,12 @@ func (l *loop) open(c *Conn) error {
 		return fmt.Errorf("open a socket: %w", err)
 	}
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
+	if n := len(l.swarm.sources); n > 0 {
+		if err := bind(fd, l.swarm.sources[c.Index%n]); err != nil {
+			_ = unix.Close(fd)
+			return err
+		}
+	}
 	c.fd, c.phase, c.dialed = int32(fd), connecting, time.Now() //nolint:gosec // a descriptor
 	if err := unix.Connect(fd, address); err != nil && !errors.Is(err, unix.EINPROGRESS) {
 		_ = unix.Close(fd)
@@ -213,6 +219,18 @@ func (l *loop) open(c *Conn) error {
 	}
 	l.conns[fd] = c
 	l.pending++
+	return nil
+}
+
+// bind has a socket come from an address. The kernel chooses the port when it knows where the socket goes, so that there are as many ports as
+// to each address that listens.
+func bind(fd int, source netip.Addr) error {
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+		return fmt.Errorf("leave the port to the kernel: %w", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: source.As4()}); err != nil {
+		return fmt.Errorf("come from %s: %w", source, err)
+	}
 	return nil
 }
 

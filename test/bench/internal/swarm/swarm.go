@@ -26,12 +26,14 @@ type Config struct {
 	Addresses []netip.AddrPort // of the gateways, loopback; conns take turns
 	Loops     int              // at least 1
 	Pending   int              // handshakes at once
+	Sources   []netip.Addr     // that conns come from, loopback, IPv4; they take turns. None leaves it to the kernel
 }
 
 // Swarm is a set of conns.
 type Swarm struct {
 	addresses []netip.AddrPort
 	requests  [][]byte
+	sources   []netip.Addr
 	pending   int // handshakes of one loop
 	loops     []*loop
 
@@ -44,7 +46,12 @@ func New(cfg Config) (*Swarm, error) {
 	if len(cfg.Addresses) == 0 {
 		return nil, errors.New("no address to connect to")
 	}
-	s := &Swarm{pending: max(1, cfg.Pending/max(1, cfg.Loops))}
+	s := &Swarm{pending: max(1, cfg.Pending/max(1, cfg.Loops)), sources: cfg.Sources}
+	for _, a := range cfg.Sources {
+		if !a.IsLoopback() || !a.Is4() {
+			return nil, fmt.Errorf("%s: %w of IPv4", a, ErrNotLoopback)
+		}
+	}
 	for _, a := range cfg.Addresses {
 		if !a.Addr().IsLoopback() {
 			return nil, fmt.Errorf("%s: %w", a, ErrNotLoopback)

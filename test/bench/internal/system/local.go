@@ -71,7 +71,7 @@ func starlingEnv(jwtSecret string, env Env) []string {
 	if env.PresenceScope != "" {
 		settings = append(settings, "PRESENCE_SCOPE="+env.PresenceScope)
 	}
-	return settings
+	return append(settings, env.Settings...)
 }
 
 func databaseEnv(env Env) []string {

@@ -95,8 +95,10 @@ type Env struct {
 	Binary      string // of deploy/local, used instead of building it where set
 	// PresenceScope is Starling's PRESENCE_SCOPE; "" is its default.
 	PresenceScope string
-	Say           func(format string, args ...any)
-	Log           io.Writer // gets what the processes write; may be nil
+	// Settings are more of Starling's settings, as "NAME=value".
+	Settings []string
+	Say      func(format string, args ...any)
+	Log      io.Writer // gets what the processes write; may be nil
 }
 
 // startTimeout bounds a start with everything: initdb, migrations.
