@@ -221,9 +221,17 @@ func TestEventOfAnEarlierConn(t *testing.T) {
 	}
 }
 
-// TestLoopsEndQuietly: a loop whose last conn has gone ends, and that is no error to be logged.
+// TestLoopsEndQuietly: a loop whose last conn has gone ends, and that is no error to be logged. Nothing keeps a descriptor.
 func TestLoopsEndQuietly(t *testing.T) {
+	descriptors := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
 	w := newCrowd(t, testLimits, onLoop)
+	before := descriptors()
 	var logged strings.Builder // Wait comes after the last line
 	w.server.log = slog.New(slog.NewTextHandler(&logged, nil))
 	for range 3 {
@@ -232,6 +240,7 @@ func TestLoopsEndQuietly(t *testing.T) {
 		k.expect(t, "1:a")
 		_ = k.peer.Close()
 		w.ended()
+		eventually(t, "no descriptor is left", func() bool { return descriptors() <= before })
 	}
 	if logged.Len() > 0 {
 		t.Errorf("logged:\n%s", logged.String())
