@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,12 +16,15 @@ import (
 
 // crowdRooms counts what a crowd does to rooms.
 type crowdRooms struct {
+	mu       sync.Mutex // guards what follows
 	members  map[string]int
 	messages int
 	fails    bool
 }
 
 func (c *crowdRooms) rest(_ context.Context, method, path string, body any) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	room, what, _ := strings.Cut(strings.TrimPrefix(path, "/api/v1/rooms/"), "/")
 	switch {
 	case c.fails:
@@ -35,6 +39,24 @@ func (c *crowdRooms) rest(_ context.Context, method, path string, body any) erro
 	return nil
 }
 
+func (c *crowdRooms) in(room string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.members[room]
+}
+
+func (c *crowdRooms) said() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.messages
+}
+
+func (c *crowdRooms) fail() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fails = true
+}
+
 // TestCrowd: a room has as many simulated members as were asked for last; they talk, leave a room for another one, and are gone after a while.
 func TestCrowd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -46,17 +68,17 @@ func TestCrowd(t *testing.T) {
 		want := func(room string, members int) {
 			t.Helper()
 			synctest.Wait()
-			if got := rooms.members[room]; got != members {
+			if got := rooms.in(room); got != members {
 				t.Errorf("%s has %d simulated members, want %d", room, got, members)
 			}
 		}
 		c.orders <- crowdSize{Room: "a", Members: 250}
 		time.Sleep(time.Second)
 		want("a", 250)
-		before := rooms.messages
+		before := rooms.said()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if said := rooms.messages - before; said < 40 || said > 60 {
+		if said := rooms.said() - before; said < 40 || said > 60 {
 			t.Errorf("250 members said %d things in 10 s, want about 50", said)
 		}
 		c.orders <- crowdSize{Room: "a", Members: 200}
@@ -68,12 +90,12 @@ func TestCrowd(t *testing.T) {
 		want("b", 1000)
 		time.Sleep(crowdLasts + 2*time.Minute)
 		want("b", 0)
-		before = rooms.messages
-		rooms.fails = true
+		before = rooms.said()
+		rooms.fail()
 		c.orders <- crowdSize{Room: "gone", Members: 10}
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if rooms.messages != before {
+		if rooms.said() != before {
 			t.Error("members of no room talk")
 		}
 		cancel()
