@@ -77,7 +77,7 @@ func (b *Batcher[Q, A]) join(ctx context.Context, question Q) (of *batch[Q, A], 
 	defer b.mu.Unlock()
 	if b.next == nil {
 		first := &batch[Q, A]{done: make(chan struct{})}
-		first.ctx, first.cancel = context.WithCancel(context.WithoutCancel(ctx))
+		first.ctx, first.cancel = context.WithCancel(context.WithoutCancel(ctx)) //nolint:gosec // called when the call ends, or nobody waits for it
 		b.next = first
 	}
 	of = b.next

@@ -39,10 +39,10 @@ func TestEndBehindARead(t *testing.T) {
 				_, got = c.noting(1024, func() (int, error) {
 					outcome := tc.reads[min(reads, len(tc.reads)-1)]
 					told(reads + 1)
-					switch outcome {
-					case again:
+					switch {
+					case errors.Is(outcome, again):
 						return -1, unix.EAGAIN
-					case said:
+					case errors.Is(outcome, said):
 						return 5, nil
 					}
 					return 0, nil

@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -96,9 +97,10 @@ func runCrowd(in io.Reader, out io.Writer) error {
 	}
 	defer c.swarm.Close()
 	ended := make(chan struct{})
-	told := make(chan error, 1)
-	go func() { told <- c.tell(out, ended) }()
-	defer func() { close(ended); <-told }()
+	var telling sync.WaitGroup
+	telling.Go(func() { _ = c.tell(out, ended) }) // what cannot be told, nobody waits for
+	defer telling.Wait()
+	defer close(ended)
 	for {
 		var o order
 		switch err := orders.Decode(&o); {

@@ -80,7 +80,7 @@ func startCrowd(ctx context.Context, self string, a about) (*crowdProcess, error
 		}
 	}()
 	c.orders = json.NewEncoder(c.in)
-	return c, c.orders.Encode(a)
+	return c, c.orders.Encode(a) //nolint:gosec // the secret of a system that lasts as long as the benchmark, to a child by a pipe
 }
 
 // endPatience is how long a crowd may take to drop its connections.

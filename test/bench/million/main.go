@@ -74,7 +74,7 @@ func run(o *options) (err error) {
 		return err
 	}
 	if o.logFile != "" {
-		f, err := os.Create(o.logFile)
+		f, err := os.Create(o.logFile) //nolint:gosec // the user names it
 		if err != nil {
 			return fmt.Errorf("open the log: %w", err)
 		}

@@ -62,7 +62,7 @@ func (o *options) check() error {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("read the descriptor limit: %w", err)
 	}
-	room := int(min(limit.Cur, 1_000_000)) - reserveFDs //nolint:gosec // bounded
+	room := int(min(limit.Cur, 1_000_000)) - reserveFDs
 	if o.perProcess == 0 {
 		o.perProcess = room
 	}
