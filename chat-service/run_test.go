@@ -305,7 +305,7 @@ func TestRoomListAndREST(t *testing.T) {
 	last := got["lastMessage"].(map[string]any)
 	delete(got, "lastMessage")
 	want := map[string]any{
-		"roomId": "r", "name": "r", "role": "member", "seq": 5.0, "unread": 3.0, "kind": "public", "marker": map[string]any{"seq": 0.0, "n": 0.0},
+		"roomId": "r", "name": "r", "role": "member", "seq": 5.0, "unread": 3.0, "mentions": 0.0, "kind": "public", "marker": map[string]any{"seq": 0.0, "n": 0.0},
 		"prefs": map[string]any{"muted": false, "hidden": false, "pinned": false},
 	}
 	if diff := cmp.Diff(want, got); diff != "" || len(rooms) != 1 || last["content"] != "m2" {

@@ -281,7 +281,7 @@ test('the rooms of a user, by pages and kinds, as room:list has them', async (t)
   for (const kind of ['public', 'private', 'public']) assert.equal((await a.emit('room:create', { kind })).ok, true);
   const { rooms: [last] } = await a.emit('room:list');
   const { id: message } = await a.emit('message:send', { roomId: last.roomId, content: 'x' });
-  ok(await a.emit('message:read', { roomId: last.roomId, messageId: message }), { marker: any, unread: 0 });
+  ok(await a.emit('message:read', { roomId: last.roomId, messageId: message }), { marker: any, unread: 0, mentions: 0 });
   ok(await a.emit('room:prefs', { roomId: last.roomId, pinned: true }));
   const { rooms: all } = await a.emit('room:list');
   const ids = all.map((r) => r.roomId);

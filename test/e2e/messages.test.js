@@ -119,14 +119,14 @@ test('message:read tells the others, and never moves backwards', async (t) => {
   const [a, b] = await pair(t, ann, bob, room);
   const acks = [];
   for (const content of ['1', '2', '3']) acks.push(await a.emit('message:send', { roomId: room, content }));
-  ok(await b.emit('message:read', { roomId: room, messageId: acks[1].id }), { marker: any, unread: count });
+  ok(await b.emit('message:read', { roomId: room, messageId: acks[1].id }), { marker: any, unread: count, mentions: 0 });
   exact(await a.take('message:read'), { messageId: acks[1].id, userId: bob.id, roomId: room, seq });
   const unread = async () => (await b.emit('room:list')).rooms.find((r) => r.roomId === room).unread;
   assert.equal(await unread(), 1);
 
-  ok(await b.emit('message:read', { roomId: room, messageId: acks[0].id }), { marker: any, unread: count });
+  ok(await b.emit('message:read', { roomId: room, messageId: acks[0].id }), { marker: any, unread: count, mentions: 0 });
   assert.equal(await unread(), 1, 'an older receipt changes nothing');
-  ok(await b.emit('message:read', { roomId: room, messageId: acks[2].id }), { marker: any, unread: count });
+  ok(await b.emit('message:read', { roomId: room, messageId: acks[2].id }), { marker: any, unread: count, mentions: 0 });
   await a.take('message:read', (e) => e.messageId === acks[2].id);
   assert.deepEqual(a.seen('message:read').map((e) => e.messageId), [acks[1].id, acks[2].id]);
   assert.deepEqual(b.seen('message:read'), [], 'the reader itself does not get it');
@@ -172,7 +172,7 @@ test('message:readers tells a client that was reloaded how far everybody has rea
   const acks = [];
   for (const content of ['1', '2', '3']) acks.push(await a.emit('message:send', { roomId: room, content }));
   const reader = (user, i) => ({ userId: user.id, seq: acks[i].seq });
-  const read = async (s, i) => ok(await s.emit('message:read', { roomId: room, messageId: acks[i].id }), { marker: any, unread: count });
+  const read = async (s, i) => ok(await s.emit('message:read', { roomId: room, messageId: acks[i].id }), { marker: any, unread: count, mentions: 0 });
 
   ok(await a.emit('message:readers', { roomId: room }), { readers: [], count: 0 });
   await read(c, 2);

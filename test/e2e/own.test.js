@@ -17,8 +17,8 @@ test('preferences and the marker of a room are a member\'s own, on all devices',
   await b.join(room);
   const sent = await b.emit('message:send', { roomId: room, content: 'hi' });
   ok(await a.emit('room:get', room), { room: any, role: 'owner', marker: { seq: 0, n: 0 }, prefs: plain });
-  ok(await a.emit('message:read', { roomId: room, messageId: sent.id }), { marker: { seq: sent.seq, n: 1 }, unread: 0 });
-  for (const device of [a, a2]) exact(await device.take('me:marker'), { useq: 2, roomId: room, seq: sent.seq, n: 1, unread: 0, at: sent.seq });
+  ok(await a.emit('message:read', { roomId: room, messageId: sent.id }), { marker: { seq: sent.seq, n: 1 }, unread: 0, mentions: 0 });
+  for (const device of [a, a2]) exact(await device.take('me:marker'), { useq: 2, roomId: room, seq: sent.seq, n: 1, unread: 0, mentions: 0, at: sent.seq });
   ok(await a.emit('room:prefs', { roomId: room, muted: true, pinned: true }));
   ok(await a.emit('room:prefs', { roomId: room, pinned: true }), {}); // nothing new
   ok(await a2.emit('room:prefs', { roomId: room, pinned: false, hidden: true }));

@@ -151,7 +151,7 @@ test('rooms and messages, as the acks of the socket', async (t) => {
   const rooms = await call('GET', '/api/v1/rooms', { token: ann.token, gateway: 1 });
   assert.equal(rooms.status, 200, JSON.stringify(rooms.body));
   exact(rooms.body, { rooms: array, useq: 1, 'ok?': true });
-  exact(rooms.body.rooms[0], { roomId: room, name: text, kind: 'public', role: 'owner', seq: acks[6].seq, unread: 0, marker: { seq: acks[6].seq, n: 7 }, prefs: { muted: false, hidden: false, pinned: false }, lastMessage: any });
+  exact(rooms.body.rooms[0], { roomId: room, name: text, kind: 'public', role: 'owner', seq: acks[6].seq, unread: 0, mentions: 0, marker: { seq: acks[6].seq, n: 7 }, prefs: { muted: false, hidden: false, pinned: false }, lastMessage: any });
   message(rooms.body.rooms[0].lastMessage, { id: acks[6].id, reactions: [] });
 
   const page = async (query) => {

@@ -86,7 +86,7 @@ const events = {
   look: (id) => [['room:get', id]],
   read: (id, { message }) => [['message:history', { roomId: id }], ['message:history', { roomId: id, after: 0 }], ['message:readers', { roomId: id }], ['presence:get', { roomId: id }],
     ['room:members', { roomId: id }], ['message:pins', id], ['message:changes', { roomId: id, since: 0 }], ['message:get', { roomId: id, messageIds: [message] }]],
-  attend: (id, { message }) => [['message:read', { roomId: id, messageId: message }], ['typing:stop', id], ['room:prefs', { roomId: id, muted: true }]],
+  attend: (id, { message }) => [['message:read', { roomId: id, messageId: message }], ['room:mark-unread', { roomId: id, seq: 0 }], ['typing:stop', id], ['room:prefs', { roomId: id, muted: true }]],
   speak: (id, { message: messageId }) => [['message:send', { roomId: id, content: 'x' }], ['room:message', { roomId: id, x: 1 }], ['typing:start', id],
     ['message:react', { roomId: id, messageId, key: 'x' }], ['message:unreact', { roomId: id, messageId, key: 'x' }]],
   moderate: (id, { target: userId, message: messageId, kind }) => [
@@ -108,7 +108,7 @@ const calls = {
   look: (id) => [['GET', path(id)]],
   read: (id, { known, message }) => [['GET', path(id, 'members')], ['GET', path(id, 'members', known)], ['GET', path(id, 'messages')], ['GET', path(id, 'readers')],
     ['GET', path(id, 'messages', message)], ['GET', path(id, 'pins')], ['GET', path(id, 'changes')]],
-  attend: (id) => [['PATCH', path(id, 'prefs'), { muted: true }]],
+  attend: (id, { message }) => [['PATCH', path(id, 'prefs'), { muted: true }], ['POST', path(id, 'read'), { messageId: message }], ['POST', path(id, 'unread'), { seq: 0 }]],
   speak: (id, { message }) => [['POST', path(id, 'messages', message, 'reactions'), { key: 'x' }], ['DELETE', path(id, 'messages', message, 'reactions', 'x')]],
   edit: (id, { message }) => [['PATCH', path(id, 'messages', message), { content: 'edited' }]],
   erase: (id, { message }) => [['DELETE', path(id, 'messages', message)]],

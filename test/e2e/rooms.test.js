@@ -135,14 +135,14 @@ test('room:list', async (t) => {
 
   const listed = await b.emit('room:list');
   ok(listed, { rooms: array, useq: 2 });
-  const plain = { kind: 'public', marker: (m) => m.seq === 0 && m.n === 0, prefs: { muted: false, hidden: false, pinned: false } };
+  const plain = { kind: 'public', mentions: 0, marker: (m) => m.seq === 0 && m.n === 0, prefs: { muted: false, hidden: false, pinned: false } };
   const byId = Object.fromEntries(listed.rooms.map((r) => [r.roomId, r]));
   assert.deepEqual(Object.keys(byId).sort(), [room, empty].sort());
   exact(byId[room], { roomId: room, name: text, role: 'member', seq: acks[2].seq, unread: 3, lastMessage: any, ...plain });
   message(byId[room].lastMessage, { id: acks[2].id, content: 'three', roomId: room });
   exact(byId[empty], { roomId: empty, name: text, role: 'owner', seq, unread: 0, 'lastMessage?': null, ...plain });
 
-  ok(await b.emit('message:read', { roomId: room, messageId: acks[1].id }), { marker: { seq: acks[1].seq, n: 2 }, unread: 1 });
+  ok(await b.emit('message:read', { roomId: room, messageId: acks[1].id }), { marker: { seq: acks[1].seq, n: 2 }, unread: 1, mentions: 0 });
   const read = (await b.emit('room:list')).rooms.find((r) => r.roomId === room);
   assert.deepEqual([read.unread, read.marker], [1, { seq: acks[1].seq, n: 2 }]);
   assert.equal((await a.emit('room:list')).rooms.find((r) => r.roomId === room).unread, 0, 'own messages are not unread');

@@ -36,6 +36,8 @@ type (
 		Marker Marker
 		At     uint64
 	}
+	// Mentioned is me:mention: a message mentions the user. It is told again with what the message is by then.
+	Mentioned struct{ Message Message }
 	// LogReset is me:reset: the log does not have what was asked for. It takes no number; its own is the log's head.
 	LogReset struct{}
 )
@@ -43,6 +45,7 @@ type (
 func (RoomAdded) fact()   {}
 func (RoomRemoved) fact() {}
 func (MarkerMoved) fact() {}
+func (Mentioned) fact()   {}
 func (LogReset) fact()    {}
 
 // Marker is how far a member has read.
@@ -50,7 +53,12 @@ type Marker struct {
 	Seq    uint64 // of the message; 0 = none
 	N      uint64 // how many messages of the room are read, or came before the member
 	Unread uint64 // how many are not; at most MaxUnread
+
+	Mentions int // how many of those mention the user or the whole room; at most MaxMentions
 }
+
+// MaxMentions is the largest number of messages that mention a user which is told.
+const MaxMentions = 100
 
 // MaxUnread is the largest number of unread messages that is told.
 const MaxUnread = 1000

@@ -18,6 +18,7 @@ func (e events) messageRoutes(both []string) []eventserver.Route {
 		{Event: "message:unreact", Namespaces: both, Repeatable: true, Write: write(e.react(true))},
 		{Event: "message:pin", Namespaces: both, Repeatable: true, Write: writeBy(keyed, e.pin(false))},
 		{Event: "message:unpin", Namespaces: both, Repeatable: true, Write: writeBy(keyed, e.pin(true))},
+		{Event: "mention:list", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.mentions)},
 		{Event: "message:pins", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.pins)},
 		{Event: "message:get", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.messages)},
 		{Event: "message:changes", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.changes)},
@@ -115,6 +116,18 @@ func (e events) pin(off bool) func(usecases.Caller, *eventserver.Request, func(*
 		}
 		return e.service.Pin(c, rules.Pin{Origin: rules.Origin{Room: room}, Message: id, Off: off}, sequence(done))
 	}
+}
+
+func (e events) mentions(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {
+	after, limit, err := wire.MentionList(r.Args)
+	if err != nil {
+		return nil, err
+	}
+	page, err := e.service.Mentions(ctx, c, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	return ack(wire.MentionsAck(&page)), nil
 }
 
 func (e events) pins(ctx context.Context, c usecases.Caller, r *eventserver.Request) (*eventserver.Reply, error) {

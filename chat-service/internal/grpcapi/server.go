@@ -398,6 +398,7 @@ func roomOf(r *usecases.RoomSummary) *chatv1.Room {
 		RoomId: string(r.Room), Name: r.Name, Role: string(r.Role), Seq: r.Head, Unread: uint32(min(r.Marker.Unread, chat.MaxUnread)),
 		Kind: new(string(r.Kind)),
 	}
+	room.Mentions = new(markerAnswer(r.Marker).GetMentions())
 	room.Marker, room.Prefs = ownOf(r.Own)
 	if r.Last != nil {
 		room.LastMessage = messageOf(r.Last)

@@ -153,8 +153,8 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (rules.State, er
 	if len(needs.Usage) > 0 && a.store.quotas != (rules.Quotas{}) {
 		steps = append(steps, readUsage(needs.Usage, &state)) // after the names, which are locked
 	}
-	if len(needs.Logs) > 0 {
-		steps = append(steps, lockLogs(needs.Logs, &state)) // behind the rooms and the names, always
+	if len(needs.Logs)+len(needs.Mentioned) > 0 {
+		steps = append(steps, lockLogs(needs.Logs, needs.Mentioned, &state)) // behind the rooms and the names, always
 	}
 	steps = append(steps, needSteps(&needs, &state)...)
 	if len(needs.Infos) > 0 {

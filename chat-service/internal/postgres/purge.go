@@ -32,6 +32,7 @@ func purges() []string {
 		`DELETE FROM replies WHERE room_id = $1 AND seq = ANY(ARRAY(SELECT seq FROM replies WHERE room_id = $1 ORDER BY seq LIMIT $2))`,
 		`DELETE FROM reactions WHERE ctid = ANY(ARRAY(SELECT ctid FROM reactions WHERE room_id = $1 LIMIT $2))`,
 		`DELETE FROM pins WHERE room_id = $1 AND seq = ANY(ARRAY(SELECT seq FROM pins WHERE room_id = $1 LIMIT $2))`,
+		`DELETE FROM mentions WHERE ctid = ANY(ARRAY(SELECT ctid FROM mentions WHERE room_id = $1 LIMIT $2))`,
 		`DELETE FROM message_edits WHERE ctid = ANY(ARRAY(SELECT ctid FROM message_edits WHERE room_id = $1 LIMIT $2))`,
 		`DELETE FROM room_events WHERE room_id = $1 AND seq = ANY(ARRAY(SELECT seq FROM room_events WHERE room_id = $1 ORDER BY seq LIMIT $2))`,
 		`DELETE FROM receipts WHERE room_id = $1 AND user_id = ANY(ARRAY(SELECT user_id FROM receipts WHERE room_id = $1 ORDER BY user_id LIMIT $2))`,

@@ -68,7 +68,7 @@ func scanSummary(row pgx.CollectableRow) (usecases.RoomSummary, error) {
 	var marker messages.ScanMarker
 	var last messages.Nullable
 	err := row.Scan(append([]any{
-		(*string)(&r.Room), &r.Name, (*string)(&r.Kind), (*string)(&r.Role), &r.ByToken, &head, &marker.Seq, &marker.N, &marker.Count,
+		(*string)(&r.Room), &r.Name, (*string)(&r.Kind), (*string)(&r.Role), &r.ByToken, &head, &marker.Seq, &marker.N, &marker.Count, &marker.Mentions,
 		&r.Prefs.Muted, &r.Prefs.Hidden, &r.Prefs.Pinned,
 	}, last.Into()...)...)
 	r.Head, r.Marker = uint64(head), marker.Marker() //nolint:gosec // counts from 0

@@ -68,7 +68,7 @@ var _ usecases.Store = (*Store)(nil)
 func New(pool *pgxpool.Pool, codec Codec, quotas rules.Quotas) *Store {
 	s := &Store{pool: pool, shared: pg.NewStore(pool), codec: codec, quotas: quotas}
 	s.Store, s.Table, s.Guests = notifications.New(pool, s.do), messages.New(pool, s.do), guests.New(pool, s.do)
-	s.Logs = userlogs.New(pool, s.do, codec.Event)
+	s.Logs = userlogs.New(pool, s.do, codec.Event, s.At)
 	return s
 }
 

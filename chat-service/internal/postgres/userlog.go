@@ -13,15 +13,18 @@ import (
 
 const (
 	sqlLockLogs = `
-		INSERT INTO user_logs (user_id) SELECT id FROM unnest($1::text[]) AS id ORDER BY id
+		INSERT INTO user_logs (user_id)
+		SELECT id FROM unnest($1::text[]) AS id
+		UNION SELECT m.user_id FROM unnest($2::text[], $3::text[]) AS k (room_id, user_id)
+		CROSS JOIN LATERAL (SELECT user_id FROM memberships WHERE room_id = k.room_id AND user_id = k.user_id LIMIT 1) AS m ORDER BY 1
 		ON CONFLICT (user_id) DO UPDATE SET last_seq = user_logs.last_seq RETURNING user_id, last_seq`
 
 	sqlInfos = `SELECT ` + infoColumns + ` FROM rooms AS r WHERE room_id = ANY($1::text[])`
 
 	sqlInsertTold = `
-		INSERT INTO user_events (user_id, seq, payload, about)
-		SELECT user_id, seq, payload, NULLIF(about, '')
-		FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::text[]) AS e (user_id, seq, payload, about)`
+		INSERT INTO user_events (user_id, seq, payload, about, shown_room, shown_seq)
+		SELECT user_id, seq, payload, NULLIF(about, ''), NULLIF(room, ''), NULLIF(shown, 0)
+		FROM unnest($1::text[], $2::bigint[], $3::bytea[], $4::text[], $5::text[], $6::bigint[]) AS e (user_id, seq, payload, about, room, shown)`
 
 	sqlAdvanceLogs = `
 		UPDATE user_logs SET last_seq = a.last_seq FROM unnest($1::text[], $2::bigint[]) AS a (user_id, last_seq)
@@ -47,10 +50,11 @@ const (
 		WHERE e.user_id = k.user_id AND e.seq = k.seq AND NOT k.too_old AND k.covers < k.seq AND k.covers IS DISTINCT FROM k.from_seq`
 )
 
-func lockLogs(users []chat.UserID, state *rules.State) step {
-	ids := texts(users)
-	state.Logs = make(map[chat.UserID]uint64, len(users))
-	return step{sql: sqlLockLogs, args: []any{ids}, scan: scanLog(state.Logs)}
+// lockLogs locks the logs of users, and those of others where they are members.
+func lockLogs(users []chat.UserID, ifMembers []chat.Membership, state *rules.State) step {
+	rooms, others := pairs(ifMembers)
+	state.Logs = make(map[chat.UserID]uint64, len(users)+len(others))
+	return step{sql: sqlLockLogs, args: []any{texts(users), rooms, others}, scan: scanLog(state.Logs)}
 }
 
 func scanLog(heads map[chat.UserID]uint64) func(pgx.Rows) error {
@@ -79,6 +83,7 @@ func (s *Store) logSteps(changes *rules.Changes, out *chat.Outgoing) (steps []st
 		return nil, nil
 	}
 	users, seqs, payloads, about := make([]string, n), make([]int64, n), make([][]byte, n), make([]string, n)
+	rooms, shown := make([]string, n), make([]int64, n)
 	for i, e := range changes.Told {
 		user, _ := chat.UserOf(e.Room)
 		encoded, err := s.codec.Event(e)
@@ -86,8 +91,16 @@ func (s *Store) logSteps(changes *rules.Changes, out *chat.Outgoing) (steps []st
 			return nil, err
 		}
 		users[i], seqs[i], payloads[i] = string(user), int64(e.Seq), encoded.Bytes //nolint:gosec // counts from 1
-		if marker, is := e.Fact.(chat.MarkerMoved); is {
-			about[i] = string(marker.Room)
+		switch f := e.Fact.(type) {
+		case chat.MarkerMoved:
+			about[i] = string(f.Room)
+		case chat.Mentioned: // it is kept without what it says, which is read when it is told again
+			rooms[i], shown[i] = string(f.Message.Room), int64(f.Message.Seq) //nolint:gosec // 40 bits
+			nothing, err := s.codec.Event(chat.RoomEvent{Room: e.Room, Seq: e.Seq})
+			if err != nil {
+				return nil, err
+			}
+			payloads[i] = nothing.Bytes
 		}
 		out.Events = append(out.Events, encoded)
 	}
@@ -99,7 +112,7 @@ func (s *Store) logSteps(changes *rules.Changes, out *chat.Outgoing) (steps []st
 			trimmed, trims = append(trimmed, string(l.User)), append(trims, int64(l.Trim)) //nolint:gosec // counts from 1
 		}
 	}
-	steps = []step{{sql: sqlInsertTold, args: []any{users, seqs, payloads, about}}, {sql: sqlAdvanceLogs, args: []any{logs, heads}}}
+	steps = []step{{sql: sqlInsertTold, args: []any{users, seqs, payloads, about, rooms, shown}}, {sql: sqlAdvanceLogs, args: []any{logs, heads}}}
 	if len(trims) > 0 {
 		steps = append(steps, step{sql: sqlTrimLogs, args: []any{trimmed, trims, rules.KeptFacts}})
 	}

@@ -34,10 +34,11 @@ type Needs struct {
 	Invites []chat.InviteHash // whose invitations have to be known
 	Keys    []KeyID           // of requests that may have been answered before
 
-	Markers  []chat.Membership // whose markers have to be known
-	Messages []chat.MessageRef // that are to be read
-	Reactors []Reactor         // whose reactions have to be known
-	Pins     []chat.RoomID     // whose pinned messages are to be counted
+	Markers   []chat.Membership // whose markers have to be known
+	Mentioned []chat.Membership // who are told in their logs if they are members
+	Messages  []chat.MessageRef // that are to be read
+	Reactors  []Reactor         // whose reactions have to be known
+	Pins      []chat.RoomID     // whose pinned messages are to be counted
 
 	repeats bool // they were
 }
@@ -61,7 +62,7 @@ func NeedsOf(commands []Command, repeats bool) Needs {
 	n.Owners, n.Company, n.Logs, n.Infos = unique(n.Owners), unique(n.Company), unique(n.Logs), unique(n.Infos)
 	n.Counts, n.Usage = unique(n.Counts), unique(n.Usage)
 	n.Prefs, n.Blocks, n.Invites, n.Keys = unique(n.Prefs), unique(n.Blocks), unique(n.Invites), unique(n.Keys)
-	n.Markers = unique(n.Markers)
+	n.Markers, n.Mentioned = unique(n.Markers), unique(n.Mentioned)
 	n.Names, n.Messages, n.Reactors, n.Pins = chat.Newest(n.Names), unique(n.Messages), unique(n.Reactors), unique(n.Pins)
 	return n
 }
@@ -170,6 +171,8 @@ type Changes struct {
 	Answers []NewAnswer
 	// Messages are those that have changed, as they are now.
 	Messages []*ChangedMessage
+	// Mentions are from now on, or no longer, in order.
+	Mentions []ChangedMention
 	// Reactions are from now on, or no longer, in order.
 	Reactions []ChangedReaction
 	// Unmade are rooms of State.Fresh that no command made after all: to be deleted.

@@ -15,7 +15,10 @@ func (c Send) need(n *Needs) {
 	if n.repeats && c.ClientMsgID != "" {
 		n.Repeats = append(n.Repeats, c.repeat())
 	}
-	needReply(n, c.Extras, c.Room)
+	if c.Extras != nil {
+		needReply(n, c.Extras, c.Room)
+		needMentions(n, c.Origin, c.Extras.Mentioned)
+	}
 }
 
 func (c Send) repeat() Repeat { return Repeat{c.Room, c.User, c.ClientMsgID} }
@@ -52,6 +55,9 @@ func (c Send) decide(b *batch) Outcome {
 		Content: c.Content, Type: c.Type, CreatedAt: b.state.At, ClientMsgID: c.ClientMsgID, N: r.N, Extras: extras,
 	}
 	b.changes.Events = append(b.changes.Events, chat.RoomEvent{Room: c.Room, Seq: seq, Fact: chat.MessageSent{Message: m}, CausedAt: c.CausedAt})
+	if extras != nil {
+		b.mention(c.Origin, &m, nil)
+	}
 	o := Outcome{Position: Position{Seq: seq, ID: m.ID}, CreatedAt: b.state.At, N: r.N}
 	if c.ClientMsgID != "" {
 		if b.sent == nil {

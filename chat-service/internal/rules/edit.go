@@ -42,7 +42,12 @@ func needMessage(n *Needs, o Origin, id chat.MessageID) {
 	n.Members, n.Messages = append(n.Members, o.membership()), append(n.Messages, chat.RefOf(o.Room, id))
 }
 
-func (c Edit) need(n *Needs) { needMessage(n, c.Origin, c.Message) }
+func (c Edit) need(n *Needs) {
+	needMessage(n, c.Origin, c.Message)
+	if c.Mentions != nil {
+		needMentions(n, c.Origin, c.Mentions.Users)
+	}
+}
 
 // decide edits the message. An edit that changes nothing is no news.
 func (c Edit) decide(b *batch) Outcome {
@@ -77,6 +82,7 @@ func (c Edit) decide(b *batch) Outcome {
 	changed := b.alter(m, b.next(c.Room, r))
 	changed.Content, changed.Body, changed.Extras = content, true, extras
 	changed.Extras.EditedAt = b.state.At
+	b.mention(c.Origin, &changed.Message, before)
 	if b.state.KeepEdits {
 		changed.Former = append(changed.Former, former)
 	}

@@ -31,8 +31,9 @@ func (c TellMarkers) decide(b *batch) Outcome {
 			continue
 		}
 		if seq, n := b.lastSaid(m); seq > 0 {
-			marker.Seq, marker.N = seq, n
+			marker.Seq, marker.N, marker.Mentions = seq, n, 0
 		}
+		marker.Mentions = min(max(marker.Mentions+b.newMentions(m, marker.Seq), 0), chat.MaxMentions)
 		marker.Unread = min(max(r.N, marker.N)-marker.N, chat.MaxUnread)
 		b.tell(user, c.Origin, nil, chat.MarkerMoved{Room: c.Room, Marker: marker, At: r.Seq})
 		changed = true

@@ -153,6 +153,8 @@ type Store interface {
 	Marker(ctx context.Context, m chat.Membership) (chat.Marker, error)
 	// SetBack moves the marker of a member to a sequence, and has what the member said so far not move it.
 	SetBack(ctx context.Context, m chat.Membership, seq uint64) error
+	// Mentions lists messages that mention a user or the whole room, in rooms in which the user is, the newest first.
+	Mentions(ctx context.Context, user chat.UserID, after MentionsCursor, limit int) ([]Mention, error)
 	// Readers lists the receipts of members in one snapshot; to one who is no member only that.
 	Readers(ctx context.Context, as chat.Membership, page ReadersPage) (Readers, error)
 	// Audit lists what moderators did, the newest first, and one entry more than is wanted where there are more.

@@ -124,6 +124,8 @@ func emit(e chat.RoomEvent) *eventv1.Emit {
 		return &eventv1.Emit{Event: prefsChanged, Args: prefsArgs(e.Seq, f)}
 	case chat.MarkerMoved:
 		return &eventv1.Emit{Event: markerMoved, Args: markerArgs(e.Seq, f)}
+	case chat.Mentioned:
+		return &eventv1.Emit{Event: mentioned, Args: mentionedArgs(e.Seq, &f.Message)}
 	case chat.LogReset:
 		return &eventv1.Emit{Event: logReset, Args: append(appendUseq(nil, e.Seq), `}]`...)}
 	case chat.RoleChanged:

@@ -15,6 +15,7 @@ const (
 
 	prefsChanged = "me:prefs"
 	markerMoved  = "me:marker"
+	mentioned    = "me:mention"
 )
 
 // appendUseq writes `[{"useq":…`.
@@ -43,7 +44,14 @@ func prefsArgs(useq uint64, f chat.PrefsChanged) []byte {
 	return append(appendPrefs(append(b, `,"prefs":`...), f.Prefs), `}]`...)
 }
 
-// markerArgs writes `[{ useq, roomId, seq, n, unread, at }]`.
+// mentionedArgs writes `[{ useq, roomId, message }]`.
+func mentionedArgs(useq uint64, m *chat.Message) []byte {
+	b := appendUseq(make([]byte, 0, 512+len(m.Content)), useq)
+	b = rawjson.AppendString(append(b, `,"roomId":`...), string(m.Room))
+	return append(appendMessage(append(b, `,"message":`...), m), `}]`...)
+}
+
+// markerArgs writes `[{ useq, roomId, seq, n, unread, mentions, at }]`.
 func markerArgs(useq uint64, f chat.MarkerMoved) []byte {
 	b := appendUseq(make([]byte, 0, 128+len(f.Room)), useq)
 	b = rawjson.AppendString(append(b, `,"roomId":`...), string(f.Room))
@@ -64,9 +72,10 @@ func appendMarker(b []byte, m chat.Marker) []byte {
 	return append(strconv.AppendUint(append(b, `,"n":`...), m.N, 10), '}')
 }
 
-// appendUnread writes how much is unread as a further member.
+// appendUnread writes how much is unread, and mentions the user, as further members.
 func appendUnread(b []byte, m chat.Marker) []byte {
-	return strconv.AppendUint(append(b, `,"unread":`...), m.Unread, 10)
+	b = strconv.AppendUint(append(b, `,"unread":`...), m.Unread, 10)
+	return strconv.AppendInt(append(b, `,"mentions":`...), int64(m.Mentions), 10)
 }
 
 func appendPrefs(b []byte, p chat.Prefs) []byte {

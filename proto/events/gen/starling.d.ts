@@ -136,6 +136,8 @@ export interface RoomSummary {
   role: MemberRole;
   seq: Seq;
   unread: number;
+  /** How many of the unread messages mention the caller or the whole room. */
+  mentions: number;
   marker: Marker;
   prefs: Prefs;
   lastMessage: Message | null;
@@ -318,7 +320,7 @@ export interface ClientToServerEvents {
   /** Who is in a room that one may read, by user id, at most 200 a page; `query` is a piece of the name or id, whatever the case. `next` is there when there are more, for `after`; `count` is of all pages. */
   'room:members': (argument: RoomId | { roomId: RoomId; after?: string; limit?: number; query?: string }, ack: AckCallback<{ members: Member[]; count: number; next?: UserId }>) => void;
   /** The caller's marker goes back to `seq`, 0 to the start: what came behind it is unread, on all devices, which get `me:marker`. A marker that is not behind `seq` stays. Nobody else hears of it. */
-  'room:mark-unread': (argument: { roomId: RoomId; seq: Seq }, ack: AckCallback<{ marker: Marker; unread: number }>) => void;
+  'room:mark-unread': (argument: { roomId: RoomId; seq: Seq }, ack: AckCallback<{ marker: Marker; unread: number; mentions: number }>) => void;
   /** How the user wants the room shown, on all devices, which hear of it by `me:prefs`. What is absent stays. The server does nothing with it, and tells nobody else; it ends with the membership. */
   'room:prefs': (argument: { roomId: RoomId; muted?: boolean; hidden?: boolean; pinned?: boolean; key?: string }, ack: AckCallback) => void;
   /** A moderator makes an invite, by which others join the room: as many as `uses` says (1 by default, 10,000 at most), for 7 days or `expiresInMs` (30 days at most), with a role not above its own. It ends early when its maker is no moderator any more. At most 100 a room at the same time. */
@@ -351,7 +353,7 @@ export interface ClientToServerEvents {
   'room:mute': (argument: { roomId: RoomId; userId: UserId; until?: Until; reason?: string; key?: string }, ack: AckCallback) => void;
   /** A moderator ends a mute. */
   'room:unmute': (argument: { roomId: RoomId; userId: UserId; reason?: string; key?: string }, ack: AckCallback) => void;
-  /** The caller's rooms, the last active first: up to 1,000, with an argument up to 200 a page. `next` is there when there are more, for `after`; `kinds` is an array of `public`, `private` and `direct`. `unread` counts the messages of others, up to 1,000, that came after the caller joined, last spoke, and said `message:read`; `marker` and `prefs` are those of `room:get`. `useq` is that of the last event of the user's log that the list has in it (0: there was none). A room in which something is said between two pages moves to the front: look at the first page again at the end. */
+  /** The caller's rooms, the last active first: up to 1,000, with an argument up to 200 a page. `next` is there when there are more, for `after`; `kinds` is an array of `public`, `private` and `direct`. `unread` counts the messages of others, up to 1,000, that came after the caller joined, last spoke, and said `message:read`; `mentions` says how many of them mention the caller or the whole room, up to 100; `marker` and `prefs` are those of `room:get`. `useq` is that of the last event of the user's log that the list has in it (0: there was none). A room in which something is said between two pages moves to the front: look at the first page again at the end. */
   'room:list': (...args: [ack: AckCallback<{ rooms: RoomSummary[]; useq: number; next?: string }>] | [argument: { after?: string; limit?: number; kinds?: Array<'public' | 'private' | 'direct'> }, ack: AckCallback<{ rooms: RoomSummary[]; useq: number; next?: string }>]) => void;
   /** Not stored. Everyone in the room, sender included, gets `room:message`. */
   'room:message': (argument: { roomId: RoomId; [field: string]: unknown }, ack: AckCallback) => void;
@@ -378,7 +380,9 @@ export interface ClientToServerEvents {
   /** What the message was before its edits, the oldest first, the last 100; `seq` is the version that said so. Only where the operator keeps that (`KEEP_EDITS`), `forbidden` otherwise. */
   'message:edits': (argument: MessageRef, ack: AckCallback<{ versions: Array<{ seq: Seq; content: string; data?: Record<string, unknown>; at: Time }> }>) => void;
   /** The receipt and the marker move to that message, or to the last one up to `seq`, never back; the others in the room get `message:read`, the caller's other devices `me:marker`. See Markers. */
-  'message:read': (argument: { roomId: RoomId; messageId?: string; seq?: Seq }, ack: AckCallback<{ marker?: Marker; unread?: number }>) => void;
+  'message:read': (argument: { roomId: RoomId; messageId?: string; seq?: Seq }, ack: AckCallback<{ marker?: Marker; unread?: number; mentions?: number }>) => void;
+  /** The messages of others that mention the caller, or all of a room in which the caller is, over all rooms and the newest first, at most 100 a page. `next` is there when there are more, for `after`. See Mentions. */
+  'mention:list': (...args: [ack: AckCallback<{ mentions: Array<{ roomId: RoomId; message: Message }>; next?: string }>] | [argument: { after?: string; limit?: number }, ack: AckCallback<{ mentions: Array<{ roomId: RoomId; message: Message }>; next?: string }>]) => void;
   /** How far the members have read: those who have said `message:read` of that message or a later one, or without `messageId` of any. By user id, at most 200 a page; `next` is there when there are more, for `after`. `count` is of all pages, up to 10,000. */
   'message:readers': (argument: { roomId: RoomId; messageId?: string; after?: string; limit?: number }, ack: AckCallback<{ readers: Array<{ userId: UserId; seq: Seq }>; count: number; next?: UserId }>) => void;
   /** A page, oldest first, at most 100. `around` is a sequence or a message's id: half of the page is up to it and half behind it, `hasMore` tells of older messages and `hasNewer` of newer ones. */
@@ -450,7 +454,9 @@ export interface ServerToClientEvents {
   /** To every socket of the user on `/`. */
   'me:room-removed': (payload: { useq: number; roomId: RoomId; reason: 'left' | 'removed' | 'banned' | 'deleted' }, offset?: string) => void;
   /** To every socket of the user on `/`. */
-  'me:marker': (payload: { useq: number; roomId: RoomId; seq: Seq; n: number; unread: number; at: Seq }, offset?: string) => void;
+  'me:marker': (payload: { useq: number; roomId: RoomId; seq: Seq; n: number; unread: number; mentions: number; at: Seq }, offset?: string) => void;
+  /** To every socket of the user on `/`. */
+  'me:mention': (payload: { useq: number; roomId: RoomId; message: Message }, offset?: string) => void;
   /** To every socket of the user on `/`. */
   'me:prefs': (payload: { useq: number; roomId: RoomId; prefs: Prefs }, offset?: string) => void;
   /** To the socket whose `useq` it was. */
@@ -482,7 +488,7 @@ export interface ChatClientToServerEvents {
   /** Who is in a room that one may read, by user id, at most 200 a page; `query` is a piece of the name or id, whatever the case. `next` is there when there are more, for `after`; `count` is of all pages. */
   'room:members': (argument: RoomId | { roomId: RoomId; after?: string; limit?: number; query?: string }, ack: AckCallback<{ members: Member[]; count: number; next?: UserId }>) => void;
   /** The caller's marker goes back to `seq`, 0 to the start: what came behind it is unread, on all devices, which get `me:marker`. A marker that is not behind `seq` stays. Nobody else hears of it. */
-  'room:mark-unread': (argument: { roomId: RoomId; seq: Seq }, ack: AckCallback<{ marker: Marker; unread: number }>) => void;
+  'room:mark-unread': (argument: { roomId: RoomId; seq: Seq }, ack: AckCallback<{ marker: Marker; unread: number; mentions: number }>) => void;
   /** How the user wants the room shown, on all devices, which hear of it by `me:prefs`. What is absent stays. The server does nothing with it, and tells nobody else; it ends with the membership. */
   'room:prefs': (argument: { roomId: RoomId; muted?: boolean; hidden?: boolean; pinned?: boolean; key?: string }, ack: AckCallback) => void;
   /** A moderator makes an invite, by which others join the room: as many as `uses` says (1 by default, 10,000 at most), for 7 days or `expiresInMs` (30 days at most), with a role not above its own. It ends early when its maker is no moderator any more. At most 100 a room at the same time. */
@@ -515,7 +521,7 @@ export interface ChatClientToServerEvents {
   'room:mute': (argument: { roomId: RoomId; userId: UserId; until?: Until; reason?: string; key?: string }, ack: AckCallback) => void;
   /** A moderator ends a mute. */
   'room:unmute': (argument: { roomId: RoomId; userId: UserId; reason?: string; key?: string }, ack: AckCallback) => void;
-  /** The caller's rooms, the last active first: up to 1,000, with an argument up to 200 a page. `next` is there when there are more, for `after`; `kinds` is an array of `public`, `private` and `direct`. `unread` counts the messages of others, up to 1,000, that came after the caller joined, last spoke, and said `message:read`; `marker` and `prefs` are those of `room:get`. `useq` is that of the last event of the user's log that the list has in it (0: there was none). A room in which something is said between two pages moves to the front: look at the first page again at the end. */
+  /** The caller's rooms, the last active first: up to 1,000, with an argument up to 200 a page. `next` is there when there are more, for `after`; `kinds` is an array of `public`, `private` and `direct`. `unread` counts the messages of others, up to 1,000, that came after the caller joined, last spoke, and said `message:read`; `mentions` says how many of them mention the caller or the whole room, up to 100; `marker` and `prefs` are those of `room:get`. `useq` is that of the last event of the user's log that the list has in it (0: there was none). A room in which something is said between two pages moves to the front: look at the first page again at the end. */
   'room:list': (...args: [ack: AckCallback<{ rooms: RoomSummary[]; useq: number; next?: string }>] | [argument: { after?: string; limit?: number; kinds?: Array<'public' | 'private' | 'direct'> }, ack: AckCallback<{ rooms: RoomSummary[]; useq: number; next?: string }>]) => void;
   /** Not stored. Everyone in the room, sender included, gets `room:message`. */
   'room:message': (argument: { roomId: RoomId; [field: string]: unknown }, ack: AckCallback) => void;
@@ -544,7 +550,9 @@ export interface ChatClientToServerEvents {
   /** What the message was before its edits, the oldest first, the last 100; `seq` is the version that said so. Only where the operator keeps that (`KEEP_EDITS`), `forbidden` otherwise. */
   'message:edits': (argument: MessageRef, ack: AckCallback<{ versions: Array<{ seq: Seq; content: string; data?: Record<string, unknown>; at: Time }> }>) => void;
   /** The receipt and the marker move to that message, or to the last one up to `seq`, never back; the others in the room get `message:read`, the caller's other devices `me:marker`. See Markers. */
-  'message:read': (argument: { roomId: RoomId; messageId?: string; seq?: Seq }, ack: AckCallback<{ marker?: Marker; unread?: number }>) => void;
+  'message:read': (argument: { roomId: RoomId; messageId?: string; seq?: Seq }, ack: AckCallback<{ marker?: Marker; unread?: number; mentions?: number }>) => void;
+  /** The messages of others that mention the caller, or all of a room in which the caller is, over all rooms and the newest first, at most 100 a page. `next` is there when there are more, for `after`. See Mentions. */
+  'mention:list': (...args: [ack: AckCallback<{ mentions: Array<{ roomId: RoomId; message: Message }>; next?: string }>] | [argument: { after?: string; limit?: number }, ack: AckCallback<{ mentions: Array<{ roomId: RoomId; message: Message }>; next?: string }>]) => void;
   /** How far the members have read: those who have said `message:read` of that message or a later one, or without `messageId` of any. By user id, at most 200 a page; `next` is there when there are more, for `after`. `count` is of all pages, up to 10,000. */
   'message:readers': (argument: { roomId: RoomId; messageId?: string; after?: string; limit?: number }, ack: AckCallback<{ readers: Array<{ userId: UserId; seq: Seq }>; count: number; next?: UserId }>) => void;
   /** A page, oldest first, at most 100. `around` is a sequence or a message's id: half of the page is up to it and half behind it, `hasMore` tells of older messages and `hasNewer` of newer ones. */

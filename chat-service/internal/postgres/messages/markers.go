@@ -12,11 +12,11 @@ import (
 // What is unread is a subtraction: as many messages as the room has, without those up to the marker. The marker is where the user has read up to,
 // or has set it back to, or what it said after that itself; what came before the user counts as read. For what it said itself the last
 // chat.MaxUnread messages behind the rest are looked at, from the newest on: an index for that would cost every message, and more are not told
-// as unread anyway.
+// as unread anyway. Of mentions there are few, in a table of their own, and a deletion takes them away: those behind the marker are counted.
 //
 // MarkerColumns and MarkerJoins are for a row a with room_id, user_id, joined_seq, and read, back_seq, back_head of the receipt, and count.
 const (
-	MarkerColumns = `greatest(coalesce(a.back_seq, a.read, 0), coalesce(own.seq, 0)), least(coalesce(up.n, 0), a.count), a.count`
+	MarkerColumns = `greatest(coalesce(a.back_seq, a.read, 0), coalesce(own.seq, 0)), least(coalesce(up.n, 0), a.count), a.count, named.n`
 
 	MarkerJoins = `
 		LEFT JOIN LATERAL (
@@ -28,7 +28,16 @@ const (
 		LEFT JOIN LATERAL (
 			SELECT coalesce(n, seq) AS n FROM messages
 			WHERE room_id = a.room_id AND seq <= greatest(coalesce(a.back_seq, a.read), own.seq, a.joined_seq) ORDER BY seq DESC LIMIT 1
-		) AS up ON true`
+		) AS up ON true
+		CROSS JOIN LATERAL (
+			SELECT count(*) AS n FROM (
+				(SELECT seq FROM mentions WHERE user_id = a.user_id AND room_id = a.room_id
+				 AND seq > greatest(coalesce(a.back_seq, a.read), own.seq, a.joined_seq) AND NOT off LIMIT 100)
+				UNION
+				(SELECT seq FROM mentions WHERE user_id = '' AND room_id = a.room_id
+				 AND seq > greatest(coalesce(a.back_seq, a.read), own.seq, a.joined_seq) AND NOT off LIMIT 100)
+			) AS late
+		) AS named`
 
 	// count is the last n of a room r; that of a room in which nothing happened since there is n is the last message's sequence.
 	count = `coalesce(r.message_count, (SELECT seq FROM messages WHERE room_id = r.room_id ORDER BY seq DESC LIMIT 1), 0) AS count`
@@ -48,14 +57,21 @@ const (
 )
 
 // ScanMarker reads MarkerColumns.
-type ScanMarker struct{ Seq, N, Count int64 }
+type ScanMarker struct {
+	Seq, N, Count int64
+
+	Mentions int
+}
 
 // Into lists where the columns go.
-func (s *ScanMarker) Into() []any { return []any{&s.Seq, &s.N, &s.Count} }
+func (s *ScanMarker) Into() []any { return []any{&s.Seq, &s.N, &s.Count, &s.Mentions} }
 
 // Marker gives the marker.
 func (s *ScanMarker) Marker() chat.Marker {
-	return chat.Marker{Seq: uint64(s.Seq), N: uint64(s.N), Unread: uint64(min(max(s.Count-s.N, 0), chat.MaxUnread))} //nolint:gosec // count from 0
+	return chat.Marker{
+		Seq: uint64(s.Seq), N: uint64(s.N), Unread: uint64(min(max(s.Count-s.N, 0), chat.MaxUnread)), //nolint:gosec // count from 0
+		Mentions: min(s.Mentions, chat.MaxMentions),
+	}
 }
 
 // lookUpMarkers reads markers.

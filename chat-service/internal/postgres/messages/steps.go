@@ -107,7 +107,7 @@ func Needs(needs *rules.Needs, state *rules.State) []Step {
 
 // Changes stores what has become of messages: reactions before what may delete them.
 func Changes(changes *rules.Changes) []Step {
-	steps := React(changes.Reactions)
+	steps := mention(React(changes.Reactions), changes.Mentions)
 	for _, c := range changes.Messages {
 		steps = append(steps, Change(c)...)
 	}
@@ -162,6 +162,8 @@ func Change(c *rules.ChangedMessage) []Step {
 			Step{SQL: sqlForgetEdits, Args: []any{room, seq}},
 			Step{SQL: sqlForgetReply, Args: []any{room, seq}},
 			Step{SQL: sqlForgetPreview, Args: []any{room, seq}},
+			Step{SQL: sqlEraseLogs, Args: []any{room, seq, string(chat.LogOf(""))}},
+			Step{SQL: sqlForgetMentions, Args: []any{room, seq}},
 			Step{SQL: sqlForgetOutbox, Args: []any{[]byte(c.ID.String())}},
 			Step{SQL: sqlErase, Args: []any{room}})
 	}

@@ -16,36 +16,45 @@ type Logs struct {
 	pool   *pgxpool.Pool
 	do     func(ctx context.Context, what string, f func(context.Context) error) error
 	encode func(chat.RoomEvent) (chat.EncodedEvent, error)
+	lookUp LookUp
 }
+
+// LookUp reads the messages at places, as they are now, those that there are.
+type LookUp func(ctx context.Context, refs []chat.MessageRef) (map[chat.MessageRef]chat.Message, error)
 
 // New returns Logs on the pool. do runs what is asked of it, and again where the connection broke; encode makes the bytes of events.
 func New(
-	pool *pgxpool.Pool, do func(ctx context.Context, what string, f func(context.Context) error) error, encode func(chat.RoomEvent) (chat.EncodedEvent, error),
+	pool *pgxpool.Pool, do func(ctx context.Context, what string, f func(context.Context) error) error,
+	encode func(chat.RoomEvent) (chat.EncodedEvent, error), lookUp LookUp,
 ) *Logs {
-	return &Logs{pool: pool, do: do, encode: encode}
+	return &Logs{pool: pool, do: do, encode: encode, lookUp: lookUp}
 }
 
-// A fact may stand for numbers before its own as well: what had them was replaced by a later fact (from_seq).
+// A fact may stand for numbers before its own as well: what had them was replaced by a later fact (from_seq). A fact that shows a message shows
+// nothing to who is not in the room any more.
 const (
 	sqlLogAfter = `
-		SELECT h.head, e.seq, e.from_seq, e.payload
+		SELECT h.head, e.seq, e.from_seq, e.payload, ` + shown + `
 		FROM (SELECT coalesce((SELECT last_seq FROM user_logs WHERE user_id = $1), 0) AS head) AS h
 		LEFT JOIN LATERAL (
-			SELECT seq, coalesce(from_seq, seq) AS from_seq, payload FROM user_events
+			SELECT seq, coalesce(from_seq, seq) AS from_seq, payload, shown_room, shown_seq FROM user_events
 			WHERE user_id = $1 AND seq > $2 AND coalesce(from_seq, seq) < $3 ORDER BY seq LIMIT $4
 		) AS e ON true ORDER BY e.seq`
 
 	sqlLogSince = `
-		SELECT h.head, e.seq, e.seq, e.payload
+		SELECT h.head, e.seq, e.seq, e.payload, ` + shown + `
 		FROM (SELECT coalesce((SELECT last_seq FROM user_logs WHERE user_id = $1), 0) AS head) AS h
-		LEFT JOIN LATERAL (SELECT seq, payload FROM user_events WHERE user_id = $1 AND at > $2 ORDER BY seq LIMIT $3) AS e ON true ORDER BY e.seq`
+		LEFT JOIN LATERAL (SELECT * FROM user_events WHERE user_id = $1 AND at > $2 ORDER BY seq LIMIT $3) AS e ON true ORDER BY e.seq`
+
+	shown = `coalesce((SELECT room_id FROM memberships WHERE room_id = e.shown_room AND user_id = $1), ''), coalesce(e.shown_seq, 0)`
 )
 
 // row is a fact of a log, and from where it stands for what it replaced.
 type row struct {
 	chat.EncodedEvent
 
-	from uint64
+	from  uint64
+	shown chat.MessageRef // the message that it shows; zero = none
 }
 
 // LogEvents implements usecases.Store. A page up to a sequence is without holes, for who repairs one: numbers of facts that were replaced have events
@@ -62,8 +71,10 @@ func (l *Logs) LogEvents(ctx context.Context, user chat.UserID, page chat.LogPag
 	var found []row
 	var head uint64
 	err := l.do(ctx, "read a user's log", func(ctx context.Context) (err error) {
-		found, head, err = l.read(ctx, chat.LogOf(user), sql, args)
-		return err
+		if found, head, err = l.read(ctx, chat.LogOf(user), sql, args); err != nil {
+			return err
+		}
+		return l.show(ctx, found)
 	})
 	if err != nil {
 		return nil, 0, err
@@ -88,13 +99,46 @@ func (l *Logs) read(ctx context.Context, log chat.RoomID, sql string, args []any
 	var last int64
 	var seq, from *int64
 	var payload []byte
-	_, err = pgx.ForEachRow(rows, []any{&last, &seq, &from, &payload}, func() error {
-		if head = uint64(last); seq != nil { //nolint:gosec // counts from 0
-			found = append(found, row{chat.EncodedEvent{Room: log, Seq: uint64(*seq), Bytes: payload}, uint64(*from)}) //nolint:gosec // counts from 1
+	var room chat.RoomID
+	var shown int64
+	_, err = pgx.ForEachRow(rows, []any{&last, &seq, &from, &payload, (*string)(&room), &shown}, func() error {
+		if head = uint64(last); seq == nil { //nolint:gosec // counts from 0
+			return nil
 		}
+		r := row{EncodedEvent: chat.EncodedEvent{Room: log, Seq: uint64(*seq), Bytes: payload}, from: uint64(*from)} //nolint:gosec // counts from 1
+		if room != "" {
+			r.shown = chat.MessageRef{Room: room, Seq: uint64(shown)} //nolint:gosec // counts from 1
+		}
+		found = append(found, r)
 		return nil
 	})
 	return found, head, err
+}
+
+// show gives facts that show messages these messages, as they are now.
+func (l *Logs) show(ctx context.Context, found []row) error {
+	var refs []chat.MessageRef
+	for i := range found {
+		if found[i].shown != (chat.MessageRef{}) {
+			refs = append(refs, found[i].shown)
+		}
+	}
+	if len(refs) == 0 {
+		return nil
+	}
+	messages, err := l.lookUp(ctx, refs)
+	if err != nil {
+		return err
+	}
+	for i := range found {
+		if m, ok := messages[found[i].shown]; ok {
+			e := &found[i].EncodedEvent
+			if *e, err = l.encode(chat.RoomEvent{Room: e.Room, Seq: e.Seq, Fact: chat.Mentioned{Message: m}}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // fill gives the events of a page, in one up to a sequence with those in which there is nothing.

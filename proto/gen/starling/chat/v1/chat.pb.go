@@ -492,9 +492,11 @@ type Room struct {
 	// What the room is, in the list of all rooms. Its member_count goes no further than 1,000.
 	Room *RoomInfo `protobuf:"bytes,7,opt,name=room,proto3,oneof" json:"room,omitempty"`
 	// What the room is to the user whose rooms they are, as in the ack of room:list; absent in the list of all rooms.
-	Kind          *string     `protobuf:"bytes,8,opt,name=kind,proto3,oneof" json:"kind,omitempty"`
-	Marker        *RoomMarker `protobuf:"bytes,9,opt,name=marker,proto3,oneof" json:"marker,omitempty"`
-	Prefs         *RoomPrefs  `protobuf:"bytes,10,opt,name=prefs,proto3,oneof" json:"prefs,omitempty"`
+	Kind   *string     `protobuf:"bytes,8,opt,name=kind,proto3,oneof" json:"kind,omitempty"`
+	Marker *RoomMarker `protobuf:"bytes,9,opt,name=marker,proto3,oneof" json:"marker,omitempty"`
+	Prefs  *RoomPrefs  `protobuf:"bytes,10,opt,name=prefs,proto3,oneof" json:"prefs,omitempty"`
+	// Those of the unread messages that mention the user or the whole room, at most 100; absent in the list of all rooms.
+	Mentions      *uint32 `protobuf:"varint,11,opt,name=mentions,proto3,oneof" json:"mentions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -597,6 +599,13 @@ func (x *Room) GetPrefs() *RoomPrefs {
 		return x.Prefs
 	}
 	return nil
+}
+
+func (x *Room) GetMentions() uint32 {
+	if x != nil && x.Mentions != nil {
+		return *x.Mentions
+	}
+	return 0
 }
 
 type ListRoomsRequest struct {
@@ -2271,7 +2280,7 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05count\x18\x02 \x01(\rR\x05count\x12\x17\n" +
 	"\x04mine\x18\x03 \x01(\bH\x00R\x04mine\x88\x01\x01B\a\n" +
-	"\x05_mine\"\xad\x03\n" +
+	"\x05_mine\"\xdb\x03\n" +
 	"\x04Room\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
@@ -2283,12 +2292,14 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\x04kind\x18\b \x01(\tH\x02R\x04kind\x88\x01\x01\x129\n" +
 	"\x06marker\x18\t \x01(\v2\x1c.starling.chat.v1.RoomMarkerH\x03R\x06marker\x88\x01\x01\x126\n" +
 	"\x05prefs\x18\n" +
-	" \x01(\v2\x1b.starling.chat.v1.RoomPrefsH\x04R\x05prefs\x88\x01\x01B\x0f\n" +
+	" \x01(\v2\x1b.starling.chat.v1.RoomPrefsH\x04R\x05prefs\x88\x01\x01\x12\x1f\n" +
+	"\bmentions\x18\v \x01(\rH\x05R\bmentions\x88\x01\x01B\x0f\n" +
 	"\r_last_messageB\a\n" +
 	"\x05_roomB\a\n" +
 	"\x05_kindB\t\n" +
 	"\a_markerB\b\n" +
-	"\x06_prefs\"\x90\x01\n" +
+	"\x06_prefsB\v\n" +
+	"\t_mentions\"\x90\x01\n" +
 	"\x10ListRoomsRequest\x12\x19\n" +
 	"\x05after\x18\x01 \x01(\tH\x00R\x05after\x88\x01\x01\x12\x19\n" +
 	"\x05limit\x18\x02 \x01(\rH\x01R\x05limit\x88\x01\x01\x12\x14\n" +

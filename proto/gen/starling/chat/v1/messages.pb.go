@@ -1054,11 +1054,374 @@ func (x *ListMessageChangesResponse) GetHasMore() bool {
 	return false
 }
 
+type MarkReadRequest struct {
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	RoomId    string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	MessageId *string                `protobuf:"bytes,2,opt,name=message_id,json=messageId,proto3,oneof" json:"message_id,omitempty"`
+	// Without message_id: up to the last message that is not behind it.
+	Seq *uint64 `protobuf:"varint,3,opt,name=seq,proto3,oneof" json:"seq,omitempty"`
+	// The user who reads, for backends.
+	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MarkReadRequest) Reset() {
+	*x = MarkReadRequest{}
+	mi := &file_starling_chat_v1_messages_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MarkReadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MarkReadRequest) ProtoMessage() {}
+
+func (x *MarkReadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_messages_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MarkReadRequest.ProtoReflect.Descriptor instead.
+func (*MarkReadRequest) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_messages_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *MarkReadRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *MarkReadRequest) GetMessageId() string {
+	if x != nil && x.MessageId != nil {
+		return *x.MessageId
+	}
+	return ""
+}
+
+func (x *MarkReadRequest) GetSeq() uint64 {
+	if x != nil && x.Seq != nil {
+		return *x.Seq
+	}
+	return 0
+}
+
+func (x *MarkReadRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
+}
+
+type MarkUnreadRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	// 0 = back to the start.
+	Seq *uint64 `protobuf:"varint,2,opt,name=seq,proto3,oneof" json:"seq,omitempty"`
+	// The user whose marker it is, for backends.
+	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MarkUnreadRequest) Reset() {
+	*x = MarkUnreadRequest{}
+	mi := &file_starling_chat_v1_messages_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MarkUnreadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MarkUnreadRequest) ProtoMessage() {}
+
+func (x *MarkUnreadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_messages_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MarkUnreadRequest.ProtoReflect.Descriptor instead.
+func (*MarkUnreadRequest) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_messages_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *MarkUnreadRequest) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *MarkUnreadRequest) GetSeq() uint64 {
+	if x != nil && x.Seq != nil {
+		return *x.Seq
+	}
+	return 0
+}
+
+func (x *MarkUnreadRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
+}
+
+type MarkerResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Marker *RoomMarker            `protobuf:"bytes,1,opt,name=marker,proto3" json:"marker,omitempty"`
+	// Messages behind the marker, at most 1,000.
+	Unread uint32 `protobuf:"varint,2,opt,name=unread,proto3" json:"unread,omitempty"`
+	// Those of them that mention the user or the whole room, at most 100.
+	Mentions      uint32 `protobuf:"varint,3,opt,name=mentions,proto3" json:"mentions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MarkerResponse) Reset() {
+	*x = MarkerResponse{}
+	mi := &file_starling_chat_v1_messages_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MarkerResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MarkerResponse) ProtoMessage() {}
+
+func (x *MarkerResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_messages_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MarkerResponse.ProtoReflect.Descriptor instead.
+func (*MarkerResponse) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_messages_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *MarkerResponse) GetMarker() *RoomMarker {
+	if x != nil {
+		return x.Marker
+	}
+	return nil
+}
+
+func (x *MarkerResponse) GetUnread() uint32 {
+	if x != nil {
+		return x.Unread
+	}
+	return 0
+}
+
+func (x *MarkerResponse) GetMentions() uint32 {
+	if x != nil {
+		return x.Mentions
+	}
+	return 0
+}
+
+type ListMentionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only mentions behind this one: next of the page before.
+	After *string `protobuf:"bytes,1,opt,name=after,proto3,oneof" json:"after,omitempty"`
+	// 1 to 100, default 100.
+	Limit *uint32 `protobuf:"varint,2,opt,name=limit,proto3,oneof" json:"limit,omitempty"`
+	// The user who is mentioned, for backends.
+	AsUserId      string `protobuf:"bytes,15,opt,name=as_user_id,json=asUserId,proto3" json:"as_user_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMentionsRequest) Reset() {
+	*x = ListMentionsRequest{}
+	mi := &file_starling_chat_v1_messages_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMentionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMentionsRequest) ProtoMessage() {}
+
+func (x *ListMentionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_messages_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMentionsRequest.ProtoReflect.Descriptor instead.
+func (*ListMentionsRequest) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_messages_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ListMentionsRequest) GetAfter() string {
+	if x != nil && x.After != nil {
+		return *x.After
+	}
+	return ""
+}
+
+func (x *ListMentionsRequest) GetLimit() uint32 {
+	if x != nil && x.Limit != nil {
+		return *x.Limit
+	}
+	return 0
+}
+
+func (x *ListMentionsRequest) GetAsUserId() string {
+	if x != nil {
+		return x.AsUserId
+	}
+	return ""
+}
+
+type ListMentionsResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Mentions []*Mention             `protobuf:"bytes,1,rep,name=mentions,proto3" json:"mentions,omitempty"`
+	// Present when there are more: after of the next page.
+	Next          *string `protobuf:"bytes,2,opt,name=next,proto3,oneof" json:"next,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListMentionsResponse) Reset() {
+	*x = ListMentionsResponse{}
+	mi := &file_starling_chat_v1_messages_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListMentionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListMentionsResponse) ProtoMessage() {}
+
+func (x *ListMentionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_messages_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListMentionsResponse.ProtoReflect.Descriptor instead.
+func (*ListMentionsResponse) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_messages_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ListMentionsResponse) GetMentions() []*Mention {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *ListMentionsResponse) GetNext() string {
+	if x != nil && x.Next != nil {
+		return *x.Next
+	}
+	return ""
+}
+
+// Mention is a message that mentions a user.
+type Mention struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	RoomId        string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	Message       *Message               `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mention) Reset() {
+	*x = Mention{}
+	mi := &file_starling_chat_v1_messages_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mention) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mention) ProtoMessage() {}
+
+func (x *Mention) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_messages_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mention.ProtoReflect.Descriptor instead.
+func (*Mention) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_messages_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Mention) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *Mention) GetMessage() *Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
 var File_starling_chat_v1_messages_proto protoreflect.FileDescriptor
 
 const file_starling_chat_v1_messages_proto_rawDesc = "" +
 	"\n" +
-	"\x1fstarling/chat/v1/messages.proto\x12\x10starling.chat.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1bstarling/chat/v1/chat.proto\"i\n" +
+	"\x1fstarling/chat/v1/messages.proto\x12\x10starling.chat.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1bstarling/chat/v1/chat.proto\x1a\x1cstarling/chat/v1/rooms.proto\"i\n" +
 	"\x11GetMessageRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1d\n" +
 	"\n" +
@@ -1158,7 +1521,40 @@ const file_starling_chat_v1_messages_proto_rawDesc = "" +
 	"\x1aListMessageChangesResponse\x125\n" +
 	"\bmessages\x18\x01 \x03(\v2\x19.starling.chat.v1.MessageR\bmessages\x12\x13\n" +
 	"\x05up_to\x18\x02 \x01(\x04R\x04upTo\x12\x19\n" +
-	"\bhas_more\x18\x03 \x01(\bR\ahasMore2\xeb\v\n" +
+	"\bhas_more\x18\x03 \x01(\bR\ahasMore\"\x9a\x01\n" +
+	"\x0fMarkReadRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\"\n" +
+	"\n" +
+	"message_id\x18\x02 \x01(\tH\x00R\tmessageId\x88\x01\x01\x12\x15\n" +
+	"\x03seq\x18\x03 \x01(\x04H\x01R\x03seq\x88\x01\x01\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserIdB\r\n" +
+	"\v_message_idB\x06\n" +
+	"\x04_seq\"i\n" +
+	"\x11MarkUnreadRequest\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x15\n" +
+	"\x03seq\x18\x02 \x01(\x04H\x00R\x03seq\x88\x01\x01\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserIdB\x06\n" +
+	"\x04_seq\"z\n" +
+	"\x0eMarkerResponse\x124\n" +
+	"\x06marker\x18\x01 \x01(\v2\x1c.starling.chat.v1.RoomMarkerR\x06marker\x12\x16\n" +
+	"\x06unread\x18\x02 \x01(\rR\x06unread\x12\x1a\n" +
+	"\bmentions\x18\x03 \x01(\rR\bmentions\"}\n" +
+	"\x13ListMentionsRequest\x12\x19\n" +
+	"\x05after\x18\x01 \x01(\tH\x00R\x05after\x88\x01\x01\x12\x19\n" +
+	"\x05limit\x18\x02 \x01(\rH\x01R\x05limit\x88\x01\x01\x12\x1c\n" +
+	"\n" +
+	"as_user_id\x18\x0f \x01(\tR\basUserIdB\b\n" +
+	"\x06_afterB\b\n" +
+	"\x06_limit\"o\n" +
+	"\x14ListMentionsResponse\x125\n" +
+	"\bmentions\x18\x01 \x03(\v2\x19.starling.chat.v1.MentionR\bmentions\x12\x17\n" +
+	"\x04next\x18\x02 \x01(\tH\x00R\x04next\x88\x01\x01B\a\n" +
+	"\x05_next\"W\n" +
+	"\aMention\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x123\n" +
+	"\amessage\x18\x02 \x01(\v2\x19.starling.chat.v1.MessageR\amessage2\xde\x0e\n" +
 	"\x0eMessageService\x12\x83\x01\n" +
 	"\n" +
 	"GetMessage\x12#.starling.chat.v1.GetMessageRequest\x1a\x19.starling.chat.v1.Message\"5\x82\xd3\xe4\x93\x02/\x12-/api/v1/rooms/{room_id}/messages/{message_id}\x12\x97\x01\n" +
@@ -1171,7 +1567,11 @@ const file_starling_chat_v1_messages_proto_rawDesc = "" +
 	"\n" +
 	"PinMessage\x12#.starling.chat.v1.PinMessageRequest\x1a(.starling.chat.v1.MessageChangedResponse\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/api/v1/rooms/{room_id}/pins\x12\x92\x01\n" +
 	"\fUnpinMessage\x12%.starling.chat.v1.UnpinMessageRequest\x1a(.starling.chat.v1.MessageChangedResponse\"1\x82\xd3\xe4\x93\x02+*)/api/v1/rooms/{room_id}/pins/{message_id}\x12\x98\x01\n" +
-	"\x12ListMessageChanges\x12+.starling.chat.v1.ListMessageChangesRequest\x1a,.starling.chat.v1.ListMessageChangesResponse\"'\x82\xd3\xe4\x93\x02!\x12\x1f/api/v1/rooms/{room_id}/changesBEZCgithub.com/starling-chat/starling/proto/gen/starling/chat/v1;chatv1b\x06proto3"
+	"\x12ListMessageChanges\x12+.starling.chat.v1.ListMessageChangesRequest\x1a,.starling.chat.v1.ListMessageChangesResponse\"'\x82\xd3\xe4\x93\x02!\x12\x1f/api/v1/rooms/{room_id}/changes\x12x\n" +
+	"\bMarkRead\x12!.starling.chat.v1.MarkReadRequest\x1a .starling.chat.v1.MarkerResponse\"'\x82\xd3\xe4\x93\x02!:\x01*\"\x1c/api/v1/rooms/{room_id}/read\x12~\n" +
+	"\n" +
+	"MarkUnread\x12#.starling.chat.v1.MarkUnreadRequest\x1a .starling.chat.v1.MarkerResponse\")\x82\xd3\xe4\x93\x02#:\x01*\"\x1e/api/v1/rooms/{room_id}/unread\x12w\n" +
+	"\fListMentions\x12%.starling.chat.v1.ListMentionsRequest\x1a&.starling.chat.v1.ListMentionsResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/mentionsBEZCgithub.com/starling-chat/starling/proto/gen/starling/chat/v1;chatv1b\x06proto3"
 
 var (
 	file_starling_chat_v1_messages_proto_rawDescOnce sync.Once
@@ -1185,7 +1585,7 @@ func file_starling_chat_v1_messages_proto_rawDescGZIP() []byte {
 	return file_starling_chat_v1_messages_proto_rawDescData
 }
 
-var file_starling_chat_v1_messages_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_starling_chat_v1_messages_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_starling_chat_v1_messages_proto_goTypes = []any{
 	(*GetMessageRequest)(nil),          // 0: starling.chat.v1.GetMessageRequest
 	(*EditMessageRequest)(nil),         // 1: starling.chat.v1.EditMessageRequest
@@ -1203,44 +1603,60 @@ var file_starling_chat_v1_messages_proto_goTypes = []any{
 	(*UnpinMessageRequest)(nil),        // 13: starling.chat.v1.UnpinMessageRequest
 	(*ListMessageChangesRequest)(nil),  // 14: starling.chat.v1.ListMessageChangesRequest
 	(*ListMessageChangesResponse)(nil), // 15: starling.chat.v1.ListMessageChangesResponse
-	(*structpb.Struct)(nil),            // 16: google.protobuf.Struct
-	(*MessageMentions)(nil),            // 17: starling.chat.v1.MessageMentions
-	(*MessageReaction)(nil),            // 18: starling.chat.v1.MessageReaction
-	(*Message)(nil),                    // 19: starling.chat.v1.Message
+	(*MarkReadRequest)(nil),            // 16: starling.chat.v1.MarkReadRequest
+	(*MarkUnreadRequest)(nil),          // 17: starling.chat.v1.MarkUnreadRequest
+	(*MarkerResponse)(nil),             // 18: starling.chat.v1.MarkerResponse
+	(*ListMentionsRequest)(nil),        // 19: starling.chat.v1.ListMentionsRequest
+	(*ListMentionsResponse)(nil),       // 20: starling.chat.v1.ListMentionsResponse
+	(*Mention)(nil),                    // 21: starling.chat.v1.Mention
+	(*structpb.Struct)(nil),            // 22: google.protobuf.Struct
+	(*MessageMentions)(nil),            // 23: starling.chat.v1.MessageMentions
+	(*MessageReaction)(nil),            // 24: starling.chat.v1.MessageReaction
+	(*Message)(nil),                    // 25: starling.chat.v1.Message
+	(*RoomMarker)(nil),                 // 26: starling.chat.v1.RoomMarker
 }
 var file_starling_chat_v1_messages_proto_depIdxs = []int32{
-	16, // 0: starling.chat.v1.EditMessageRequest.data:type_name -> google.protobuf.Struct
-	17, // 1: starling.chat.v1.EditMessageRequest.mentions:type_name -> starling.chat.v1.MessageMentions
-	16, // 2: starling.chat.v1.MessageVersion.data:type_name -> google.protobuf.Struct
+	22, // 0: starling.chat.v1.EditMessageRequest.data:type_name -> google.protobuf.Struct
+	23, // 1: starling.chat.v1.EditMessageRequest.mentions:type_name -> starling.chat.v1.MessageMentions
+	22, // 2: starling.chat.v1.MessageVersion.data:type_name -> google.protobuf.Struct
 	5,  // 3: starling.chat.v1.ListMessageEditsResponse.versions:type_name -> starling.chat.v1.MessageVersion
-	18, // 4: starling.chat.v1.ReactionsResponse.reactions:type_name -> starling.chat.v1.MessageReaction
-	19, // 5: starling.chat.v1.ListPinsResponse.messages:type_name -> starling.chat.v1.Message
-	19, // 6: starling.chat.v1.ListMessageChangesResponse.messages:type_name -> starling.chat.v1.Message
-	0,  // 7: starling.chat.v1.MessageService.GetMessage:input_type -> starling.chat.v1.GetMessageRequest
-	1,  // 8: starling.chat.v1.MessageService.EditMessage:input_type -> starling.chat.v1.EditMessageRequest
-	3,  // 9: starling.chat.v1.MessageService.DeleteMessage:input_type -> starling.chat.v1.DeleteMessageRequest
-	4,  // 10: starling.chat.v1.MessageService.ListMessageEdits:input_type -> starling.chat.v1.ListMessageEditsRequest
-	7,  // 11: starling.chat.v1.MessageService.AddReaction:input_type -> starling.chat.v1.AddReactionRequest
-	8,  // 12: starling.chat.v1.MessageService.RemoveReaction:input_type -> starling.chat.v1.RemoveReactionRequest
-	10, // 13: starling.chat.v1.MessageService.ListPins:input_type -> starling.chat.v1.ListPinsRequest
-	12, // 14: starling.chat.v1.MessageService.PinMessage:input_type -> starling.chat.v1.PinMessageRequest
-	13, // 15: starling.chat.v1.MessageService.UnpinMessage:input_type -> starling.chat.v1.UnpinMessageRequest
-	14, // 16: starling.chat.v1.MessageService.ListMessageChanges:input_type -> starling.chat.v1.ListMessageChangesRequest
-	19, // 17: starling.chat.v1.MessageService.GetMessage:output_type -> starling.chat.v1.Message
-	2,  // 18: starling.chat.v1.MessageService.EditMessage:output_type -> starling.chat.v1.MessageChangedResponse
-	2,  // 19: starling.chat.v1.MessageService.DeleteMessage:output_type -> starling.chat.v1.MessageChangedResponse
-	6,  // 20: starling.chat.v1.MessageService.ListMessageEdits:output_type -> starling.chat.v1.ListMessageEditsResponse
-	9,  // 21: starling.chat.v1.MessageService.AddReaction:output_type -> starling.chat.v1.ReactionsResponse
-	9,  // 22: starling.chat.v1.MessageService.RemoveReaction:output_type -> starling.chat.v1.ReactionsResponse
-	11, // 23: starling.chat.v1.MessageService.ListPins:output_type -> starling.chat.v1.ListPinsResponse
-	2,  // 24: starling.chat.v1.MessageService.PinMessage:output_type -> starling.chat.v1.MessageChangedResponse
-	2,  // 25: starling.chat.v1.MessageService.UnpinMessage:output_type -> starling.chat.v1.MessageChangedResponse
-	15, // 26: starling.chat.v1.MessageService.ListMessageChanges:output_type -> starling.chat.v1.ListMessageChangesResponse
-	17, // [17:27] is the sub-list for method output_type
-	7,  // [7:17] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	24, // 4: starling.chat.v1.ReactionsResponse.reactions:type_name -> starling.chat.v1.MessageReaction
+	25, // 5: starling.chat.v1.ListPinsResponse.messages:type_name -> starling.chat.v1.Message
+	25, // 6: starling.chat.v1.ListMessageChangesResponse.messages:type_name -> starling.chat.v1.Message
+	26, // 7: starling.chat.v1.MarkerResponse.marker:type_name -> starling.chat.v1.RoomMarker
+	21, // 8: starling.chat.v1.ListMentionsResponse.mentions:type_name -> starling.chat.v1.Mention
+	25, // 9: starling.chat.v1.Mention.message:type_name -> starling.chat.v1.Message
+	0,  // 10: starling.chat.v1.MessageService.GetMessage:input_type -> starling.chat.v1.GetMessageRequest
+	1,  // 11: starling.chat.v1.MessageService.EditMessage:input_type -> starling.chat.v1.EditMessageRequest
+	3,  // 12: starling.chat.v1.MessageService.DeleteMessage:input_type -> starling.chat.v1.DeleteMessageRequest
+	4,  // 13: starling.chat.v1.MessageService.ListMessageEdits:input_type -> starling.chat.v1.ListMessageEditsRequest
+	7,  // 14: starling.chat.v1.MessageService.AddReaction:input_type -> starling.chat.v1.AddReactionRequest
+	8,  // 15: starling.chat.v1.MessageService.RemoveReaction:input_type -> starling.chat.v1.RemoveReactionRequest
+	10, // 16: starling.chat.v1.MessageService.ListPins:input_type -> starling.chat.v1.ListPinsRequest
+	12, // 17: starling.chat.v1.MessageService.PinMessage:input_type -> starling.chat.v1.PinMessageRequest
+	13, // 18: starling.chat.v1.MessageService.UnpinMessage:input_type -> starling.chat.v1.UnpinMessageRequest
+	14, // 19: starling.chat.v1.MessageService.ListMessageChanges:input_type -> starling.chat.v1.ListMessageChangesRequest
+	16, // 20: starling.chat.v1.MessageService.MarkRead:input_type -> starling.chat.v1.MarkReadRequest
+	17, // 21: starling.chat.v1.MessageService.MarkUnread:input_type -> starling.chat.v1.MarkUnreadRequest
+	19, // 22: starling.chat.v1.MessageService.ListMentions:input_type -> starling.chat.v1.ListMentionsRequest
+	25, // 23: starling.chat.v1.MessageService.GetMessage:output_type -> starling.chat.v1.Message
+	2,  // 24: starling.chat.v1.MessageService.EditMessage:output_type -> starling.chat.v1.MessageChangedResponse
+	2,  // 25: starling.chat.v1.MessageService.DeleteMessage:output_type -> starling.chat.v1.MessageChangedResponse
+	6,  // 26: starling.chat.v1.MessageService.ListMessageEdits:output_type -> starling.chat.v1.ListMessageEditsResponse
+	9,  // 27: starling.chat.v1.MessageService.AddReaction:output_type -> starling.chat.v1.ReactionsResponse
+	9,  // 28: starling.chat.v1.MessageService.RemoveReaction:output_type -> starling.chat.v1.ReactionsResponse
+	11, // 29: starling.chat.v1.MessageService.ListPins:output_type -> starling.chat.v1.ListPinsResponse
+	2,  // 30: starling.chat.v1.MessageService.PinMessage:output_type -> starling.chat.v1.MessageChangedResponse
+	2,  // 31: starling.chat.v1.MessageService.UnpinMessage:output_type -> starling.chat.v1.MessageChangedResponse
+	15, // 32: starling.chat.v1.MessageService.ListMessageChanges:output_type -> starling.chat.v1.ListMessageChangesResponse
+	18, // 33: starling.chat.v1.MessageService.MarkRead:output_type -> starling.chat.v1.MarkerResponse
+	18, // 34: starling.chat.v1.MessageService.MarkUnread:output_type -> starling.chat.v1.MarkerResponse
+	20, // 35: starling.chat.v1.MessageService.ListMentions:output_type -> starling.chat.v1.ListMentionsResponse
+	23, // [23:36] is the sub-list for method output_type
+	10, // [10:23] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_starling_chat_v1_messages_proto_init() }
@@ -1249,19 +1665,24 @@ func file_starling_chat_v1_messages_proto_init() {
 		return
 	}
 	file_starling_chat_v1_chat_proto_init()
+	file_starling_chat_v1_rooms_proto_init()
 	file_starling_chat_v1_messages_proto_msgTypes[1].OneofWrappers = []any{}
 	file_starling_chat_v1_messages_proto_msgTypes[5].OneofWrappers = []any{}
 	file_starling_chat_v1_messages_proto_msgTypes[9].OneofWrappers = []any{}
 	file_starling_chat_v1_messages_proto_msgTypes[10].OneofWrappers = []any{}
 	file_starling_chat_v1_messages_proto_msgTypes[11].OneofWrappers = []any{}
 	file_starling_chat_v1_messages_proto_msgTypes[14].OneofWrappers = []any{}
+	file_starling_chat_v1_messages_proto_msgTypes[16].OneofWrappers = []any{}
+	file_starling_chat_v1_messages_proto_msgTypes[17].OneofWrappers = []any{}
+	file_starling_chat_v1_messages_proto_msgTypes[19].OneofWrappers = []any{}
+	file_starling_chat_v1_messages_proto_msgTypes[20].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_chat_v1_messages_proto_rawDesc), len(file_starling_chat_v1_messages_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -32,6 +32,9 @@ const (
 	MessageService_PinMessage_FullMethodName         = "/starling.chat.v1.MessageService/PinMessage"
 	MessageService_UnpinMessage_FullMethodName       = "/starling.chat.v1.MessageService/UnpinMessage"
 	MessageService_ListMessageChanges_FullMethodName = "/starling.chat.v1.MessageService/ListMessageChanges"
+	MessageService_MarkRead_FullMethodName           = "/starling.chat.v1.MessageService/MarkRead"
+	MessageService_MarkUnread_FullMethodName         = "/starling.chat.v1.MessageService/MarkUnread"
+	MessageService_ListMentions_FullMethodName       = "/starling.chat.v1.MessageService/ListMentions"
 )
 
 // MessageServiceClient is the client API for MessageService service.
@@ -68,6 +71,14 @@ type MessageServiceClient interface {
 	// The present state of the messages that are new or have changed since a sequence, each once, as message:changes. Needs an API key with scope
 	// messages, or an access token of who may read the room.
 	ListMessageChanges(ctx context.Context, in *ListMessageChangesRequest, opts ...grpc.CallOption) (*ListMessageChangesResponse, error)
+	// Moves a member's marker forward to a message, or to the last one up to a sequence, as message:read. Needs an API key with scope messages and
+	// as_user_id, or an access token. Faults: not_found.
+	MarkRead(ctx context.Context, in *MarkReadRequest, opts ...grpc.CallOption) (*MarkerResponse, error)
+	// Moves a member's marker back to a sequence, as room:mark-unread. Needs an API key with scope messages and as_user_id, or an access token.
+	MarkUnread(ctx context.Context, in *MarkUnreadRequest, opts ...grpc.CallOption) (*MarkerResponse, error)
+	// The messages of others that mention a user, or all of a room in which the user is, the newest first, as mention:list. Needs an API key with
+	// scope messages and as_user_id, or an access token.
+	ListMentions(ctx context.Context, in *ListMentionsRequest, opts ...grpc.CallOption) (*ListMentionsResponse, error)
 }
 
 type messageServiceClient struct {
@@ -178,6 +189,36 @@ func (c *messageServiceClient) ListMessageChanges(ctx context.Context, in *ListM
 	return out, nil
 }
 
+func (c *messageServiceClient) MarkRead(ctx context.Context, in *MarkReadRequest, opts ...grpc.CallOption) (*MarkerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MarkerResponse)
+	err := c.cc.Invoke(ctx, MessageService_MarkRead_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messageServiceClient) MarkUnread(ctx context.Context, in *MarkUnreadRequest, opts ...grpc.CallOption) (*MarkerResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MarkerResponse)
+	err := c.cc.Invoke(ctx, MessageService_MarkUnread_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *messageServiceClient) ListMentions(ctx context.Context, in *ListMentionsRequest, opts ...grpc.CallOption) (*ListMentionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListMentionsResponse)
+	err := c.cc.Invoke(ctx, MessageService_ListMentions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // MessageServiceServer is the server API for MessageService service.
 // All implementations must embed UnimplementedMessageServiceServer
 // for forward compatibility.
@@ -212,6 +253,14 @@ type MessageServiceServer interface {
 	// The present state of the messages that are new or have changed since a sequence, each once, as message:changes. Needs an API key with scope
 	// messages, or an access token of who may read the room.
 	ListMessageChanges(context.Context, *ListMessageChangesRequest) (*ListMessageChangesResponse, error)
+	// Moves a member's marker forward to a message, or to the last one up to a sequence, as message:read. Needs an API key with scope messages and
+	// as_user_id, or an access token. Faults: not_found.
+	MarkRead(context.Context, *MarkReadRequest) (*MarkerResponse, error)
+	// Moves a member's marker back to a sequence, as room:mark-unread. Needs an API key with scope messages and as_user_id, or an access token.
+	MarkUnread(context.Context, *MarkUnreadRequest) (*MarkerResponse, error)
+	// The messages of others that mention a user, or all of a room in which the user is, the newest first, as mention:list. Needs an API key with
+	// scope messages and as_user_id, or an access token.
+	ListMentions(context.Context, *ListMentionsRequest) (*ListMentionsResponse, error)
 	mustEmbedUnimplementedMessageServiceServer()
 }
 
@@ -251,6 +300,15 @@ func (UnimplementedMessageServiceServer) UnpinMessage(context.Context, *UnpinMes
 }
 func (UnimplementedMessageServiceServer) ListMessageChanges(context.Context, *ListMessageChangesRequest) (*ListMessageChangesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListMessageChanges not implemented")
+}
+func (UnimplementedMessageServiceServer) MarkRead(context.Context, *MarkReadRequest) (*MarkerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MarkRead not implemented")
+}
+func (UnimplementedMessageServiceServer) MarkUnread(context.Context, *MarkUnreadRequest) (*MarkerResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method MarkUnread not implemented")
+}
+func (UnimplementedMessageServiceServer) ListMentions(context.Context, *ListMentionsRequest) (*ListMentionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListMentions not implemented")
 }
 func (UnimplementedMessageServiceServer) mustEmbedUnimplementedMessageServiceServer() {}
 func (UnimplementedMessageServiceServer) testEmbeddedByValue()                        {}
@@ -453,6 +511,60 @@ func _MessageService_ListMessageChanges_Handler(srv interface{}, ctx context.Con
 	return interceptor(ctx, in, info, handler)
 }
 
+func _MessageService_MarkRead_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MarkReadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessageServiceServer).MarkRead(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MessageService_MarkRead_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessageServiceServer).MarkRead(ctx, req.(*MarkReadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MessageService_MarkUnread_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(MarkUnreadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessageServiceServer).MarkUnread(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MessageService_MarkUnread_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessageServiceServer).MarkUnread(ctx, req.(*MarkUnreadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _MessageService_ListMentions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMentionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(MessageServiceServer).ListMentions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: MessageService_ListMentions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(MessageServiceServer).ListMentions(ctx, req.(*ListMentionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // MessageService_ServiceDesc is the grpc.ServiceDesc for MessageService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -499,6 +611,18 @@ var MessageService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListMessageChanges",
 			Handler:    _MessageService_ListMessageChanges_Handler,
+		},
+		{
+			MethodName: "MarkRead",
+			Handler:    _MessageService_MarkRead_Handler,
+		},
+		{
+			MethodName: "MarkUnread",
+			Handler:    _MessageService_MarkUnread_Handler,
+		},
+		{
+			MethodName: "ListMentions",
+			Handler:    _MessageService_ListMentions_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},
