@@ -3,6 +3,7 @@ package transport
 import (
 	"errors"
 	"io"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,6 +117,12 @@ func TestFullKernelIsAskedTwice(t *testing.T) {
 		t.Errorf("writePartLocked() = %v, stuck %v afterwards, want it to wait for the loop", more, c.out.stuck)
 	}
 	c.out.drop()
+	c.out.begin(&c.server.out)
+	c.out.append(make([]byte, 1000))
+	if more, got := c.writePartLocked(), c.server.QueuedBytes(); more || !c.out.stuck || got != 1000 {
+		t.Errorf("writePartLocked() = %v, QueuedBytes() = %d with 1000 bytes that the kernel does not take", more, got)
+	}
+	c.out.drop()
 }
 
 // TestPauseInAMessageOfALoopConn: the time of a pause is not the peer's, also when the message that had begun before goes on afterwards.
@@ -157,4 +164,50 @@ func TestPauseInAMessageOfALoopConn(t *testing.T) {
 		c.unboundLocked()
 		c.mu.Unlock()
 	})
+}
+
+// TestIdleReaderGivesBack: what belongs to a message that has begun is given back with its end, and kept before that.
+func TestIdleReaderGivesBack(t *testing.T) {
+	c := &loopConn{fd: -1}
+	c.server = newServer(t, testLimits, onLoop)
+	c.driver, c.owner = c, &session{ended: make(chan struct{})}
+	frame := text("hello")
+	for _, part := range [][]byte{frame[:4], frame[4:]} {
+		c.state.Store(bitRunning)
+		if err := c.take(append([]byte(nil), part...)); err != nil {
+			t.Fatal(err)
+		}
+		begun := c.in.parser.incomplete()
+		if got := c.next(); got != stepNone {
+			t.Fatalf("next() = %v, want %v", got, stepNone)
+		}
+		if kept := c.in != nil; kept != begun {
+			t.Errorf("kept: %v, and a message has begun: %v", kept, begun)
+		}
+	}
+}
+
+// TestEndThatIsThereAlready: what a peer said before it closed, and its end, may be one piece of news for the loop.
+func TestEndThatIsThereAlready(t *testing.T) {
+	w := newCrowd(t, testLimits, onLoop)
+	for range 50 {
+		dialed, err := net.Dial("tcp", w.front.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		accepted, err := w.front.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		peer := dialed.(*net.TCPConn)
+		_, _ = peer.Write(text("last words"))
+		_ = peer.CloseWrite()
+		end := &session{ended: make(chan struct{})}
+		w.server.Serve(accepted, nil, func(c Conn) Receiver { end.conn = c; return end })
+		if got := end.reason(t); got != ReasonLost || len(end.got()) != 1 {
+			t.Fatalf("reason = %q, received %q, want %q after the last words", got, end.got(), ReasonLost)
+		}
+		_ = peer.Close()
+	}
+	w.ended()
 }
