@@ -76,6 +76,9 @@ func run(o *options) (err error) {
 	if o.json != "" {
 		err = errors.Join(err, result.WriteJSON(o.json))
 	}
+	if o.html != "" {
+		err = errors.Join(err, result.WriteHTML(o.html))
+	}
 	if result.Failed() {
 		err = errors.Join(err, errProblems)
 	}

@@ -33,6 +33,7 @@ type options struct {
 	admin       string
 	databaseURL string
 	json        string
+	html        string
 	logFile     string
 	timeout     time.Duration
 
@@ -75,6 +76,7 @@ func parse(args []string, env func(string) string) (*options, error) {
 	f.IntVar(&o.Pending, "pending", 256, "connections being opened at once, a number")
 	f.StringVar(&o.Profile, "profile", "", "folder for profiles of Starling: CPU time, allocations, heap")
 	f.StringVar(&o.json, "json", "", "file for the results as JSON")
+	f.StringVar(&o.html, "html", "", "file for the results as one page with plots")
 	f.StringVar(&o.logFile, "log", "", "file for what the started systems print")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Minute, "longest time for the whole run")
 	if err := f.Parse(args); err != nil {

@@ -100,6 +100,9 @@ func run(o *options) (err error) {
 	if o.json != "" {
 		err = errors.Join(err, all.WriteJSON(o.json))
 	}
+	if o.html != "" {
+		err = errors.Join(err, all.WriteHTML(o.html))
+	}
 	return err
 }
 

@@ -25,6 +25,7 @@ type options struct {
 	timeout     time.Duration
 	databaseURL string
 	json        string
+	html        string
 	logFile     string
 }
 
@@ -47,6 +48,7 @@ func parse(args []string, env func(string) string) (*options, error) {
 	f.DurationVar(&o.timeout, "timeout", 90*time.Minute, "longest time for the whole run")
 	f.StringVar(&o.databaseURL, "database-url", env("DATABASE_URL"), "PostgreSQL to use instead of a private one (environment DATABASE_URL)")
 	f.StringVar(&o.json, "json", "", "file for the results as JSON")
+	f.StringVar(&o.html, "html", "", "file for the results as one page with plots")
 	f.StringVar(&o.logFile, "log", "", "file for what the started processes print")
 	if err := f.Parse(args); err != nil {
 		return nil, err
