@@ -39,8 +39,12 @@ describe('the web app', { skip: browser ? false : 'no Chromium is installed' }, 
 
   it('two people talk, see each other type and read, and what they type is text', async () => {
     const { ann, ben, a, b, id } = await stage.pair();
-    await b.locator('.composer textarea').pressSequentially('h');
-    await a.getByText('Ben is typing').waitFor();
+    // A start of typing is over after seconds, in which a busy machine may have shown nothing: he goes on until she sees it.
+    let seen = false;
+    await Promise.all([
+      a.getByText('Ben is typing').waitFor().finally(() => { seen = true; }),
+      (async () => { while (!seen) await b.locator('.composer textarea').pressSequentially('h', { delay: 500 }); })(),
+    ]);
     const nasty = '<img src=x onerror="globalThis.hit=1"><script>globalThis.hit=1</script> & **x** [y](javascript:alert(1))';
     await ben.say(nasty, b);
     await a.locator('.content', { hasText: '<img src=x' }).waitFor();
