@@ -45,9 +45,11 @@ export interface RoomView extends RoomSummary {
 
 /** The longest list of others' messages after the listed sequence; unread counts are shown as 99+ long before. */
 const maxNews = 1000;
+const maxReaders = 1000;
 
 export class Room {
   readonly id: string;
+  readonly #me: string;
   readonly timeline: Timeline;
   // What is known of it.
   name: string;
@@ -89,6 +91,7 @@ export class Room {
   constructor(id: string, me: string) {
     this.id = id;
     this.name = id;
+    this.#me = me;
     this.timeline = new Timeline(me);
   }
 
@@ -148,6 +151,14 @@ export class Room {
     if (this.#base.at > 0) return;
     this.#base = { unread: 0, mentions: 0, at: seq };
     this.#news = this.#news.filter((n) => n.seq > seq);
+    this.changed();
+  }
+
+  /** Somebody has read up to here. */
+  receipt(userId: string, seq: number): void {
+    if (userId === this.#me) this.read(seq);
+    else if (seq > (this.readers.get(userId) ?? 0)) this.readers.set(userId, seq);
+    if (this.readers.size > maxReaders) this.readers.delete(this.readers.keys().next().value!);
     this.changed();
   }
 

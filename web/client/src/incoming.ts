@@ -1,0 +1,153 @@
+// What the server says: each event is taken where it belongs.
+
+import type { Memberships } from './memberships.ts';
+import type { Notifications } from './notifications.ts';
+import type { PresenceWatch } from './presence.ts';
+import type { Room } from './room.ts';
+import type { Sending } from './sending.ts';
+import type { State } from './state.ts';
+import { factOf, type Wire } from './wire.ts';
+import type { Fact, MemberRole, Message, Prefs, Presence, RoomInfo } from './types.ts';
+
+export interface Parts { memberships: Memberships; notifications: Notifications; presence: PresenceWatch; sending: Sending }
+
+export class Incoming {
+  readonly #state: State;
+  readonly #parts: Parts;
+  /** Asked for when the user's log has a gap. */
+  onreset: (() => void) | undefined;
+
+  constructor(state: State, parts: Parts) {
+    this.#state = state;
+    this.#parts = parts;
+  }
+
+  event(event: string, args: unknown[], namespace: string): void {
+    const arg = (args[0] ?? {}) as Wire;
+    if (namespace === '/notifications') return this.#parts.notifications.event(event, arg);
+    if (event === 'room:history') {
+      for (const message of args[0] as Message[]) this.#message(message, true);
+      return undefined;
+    }
+    if (event === 'message:new') return this.#message(arg as unknown as Message, false);
+    const fact = factOf(event, arg);
+    if (fact) {
+      const room = this.#state.rooms.get(arg.roomId ?? '');
+      if (room) this.#durable(room, event, arg, fact);
+      return undefined;
+    }
+    if (event.startsWith('me:')) return this.#mine(event, arg);
+    if (event.startsWith('room:')) return this.#room(event, arg);
+    return this.#passing(event, arg, args);
+  }
+
+  #message(message: Message, old: boolean): void {
+    const state = this.#state;
+    const room = state.room(message.roomId);
+    state.learn(message.sender.id, message.sender.name);
+    if (!old) {
+      state.counts.delivered += 1;
+      if (message.seq <= room.liveSeq) state.counts.twice += 1;
+      room.liveSeq = Math.max(room.liveSeq, message.seq);
+    }
+    room.noticed(message, state.me.id);
+    if (message.clientMsgId && message.sender.id === state.me.id) this.#parts.sending.done(room.id, message.clientMsgId);
+    // Of a page of the past nothing is appended: what is between is not here.
+    if ((room.loaded || room.loading === 'first') && !room.hasNewer) state.apply(room, { kind: 'message', message, personal: old });
+    if (room.complete) room.to = Math.max(room.to, message.seq);
+    state.keeper.timeline(room.id);
+    state.roomChanged(room);
+  }
+
+  /** How far a room is known, by the sequence of a fact. */
+  #advance(room: Room, arg: Wire): void {
+    const seq = typeof arg.seq === 'number' ? arg.seq : 0;
+    room.seq = Math.max(room.seq, seq);
+    if (room.complete) room.to = Math.max(room.to, seq);
+  }
+
+  #durable(room: Room, event: string, arg: Wire, fact: Fact): void {
+    this.#advance(room, arg);
+    if (fact.kind !== 'message' || room.timeline.has(fact.message.id)) this.#state.apply(room, fact);
+    if (fact.kind === 'message' && room.last?.id === fact.message.id) room.last = fact.message;
+    if (event === 'message:deleted' && fact.kind === 'deleted' && room.last?.id === fact.messageId) room.last = { ...room.last, content: '', deletedAt: new Date().toISOString() };
+    this.#state.keeper.timeline(room.id);
+    this.#state.roomChanged(room);
+  }
+
+  #mine(event: string, arg: Wire): void {
+    const state = this.#state;
+    const useq = typeof arg.useq === 'number' ? arg.useq : undefined;
+    if (useq !== undefined && (event === 'me:reset' || useq > (state.useq ?? 0))) state.setUseq(useq);
+    const roomId = arg.roomId ?? '';
+    const room = state.rooms.get(roomId);
+    switch (event) {
+      case 'me:room-added': if (arg.room) this.#parts.memberships.added(arg.room as RoomInfo); break;
+      case 'me:room-removed': if (arg.reason !== 'left' || room?.role) this.#parts.memberships.gone(roomId, String(arg.reason ?? '')); break;
+      case 'me:prefs': if (room) { room.prefs = arg.prefs as Prefs; state.roomChanged(room); } break;
+      case 'me:marker': if (room) { room.marked(Number(arg.seq), Number(arg.unread ?? 0), Number(arg.mentions ?? 0)); state.roomChanged(room); } break;
+      case 'me:reset': this.onreset?.(); break;
+    }
+  }
+
+  #room(event: string, arg: Wire): void {
+    const state = this.#state;
+    const room = state.rooms.get(arg.roomId ?? '');
+    if (!room) return;
+    this.#advance(room, arg);
+    const userId = String(arg.userId ?? '');
+    switch (event) {
+      case 'room:updated':
+        if (room.info && Number(arg.version) >= room.info.version) room.info = { ...room.info, profile: arg.profile as RoomInfo['profile'], settings: arg.settings as RoomInfo['settings'], version: Number(arg.version) };
+        break;
+      case 'room:archived': if (room.info) room.info = { ...room.info, archivedAt: String(arg.archivedAt) }; break;
+      case 'room:user-joined':
+        state.learn(userId, String(arg.userName ?? userId));
+        if (room.info) room.info = { ...room.info, memberCount: room.info.memberCount + 1 };
+        break;
+      case 'room:user-left':
+        if (userId === state.me.id) return this.#parts.memberships.gone(room.id, String(arg.reason ?? 'left'));
+        room.typists.delete(userId);
+        room.readers.delete(userId);
+        if (room.info) room.info = { ...room.info, memberCount: Math.max(1, room.info.memberCount - 1) };
+        break;
+      case 'room:role': if (userId === state.me.id) room.role = arg.role as MemberRole; break;
+      case 'room:deleted': return this.#parts.memberships.gone(room.id, 'deleted');
+    }
+    state.topics.changed(`members:${room.id}`);
+    state.roomChanged(room);
+  }
+
+  #passing(event: string, arg: Wire, args: unknown[]): void {
+    const state = this.#state;
+    const room = state.rooms.get(arg.roomId ?? '');
+    const userId = String(arg.userId ?? '');
+    switch (event) {
+      case 'message:read': if (room) { room.receipt(userId, Number(arg.seq)); state.roomChanged(room); } break;
+      case 'typing:start': {
+        const name = String(arg.userName ?? userId);
+        state.learn(userId, name);
+        if (room && userId !== state.me.id) {
+          room.typists.set(userId, { name, until: Date.now() + Number(arg.expiresInMs ?? 8000) });
+          state.passingChanged(room);
+        }
+        break;
+      }
+      case 'typing:stop': if (room?.typists.delete(userId)) state.passingChanged(room); break;
+      case 'users:online': this.#parts.presence.onlyOnline(args[0] as string[]); break;
+      case 'presence:changed': this.#parts.presence.are((arg.users ?? []) as Presence[]); break;
+    }
+  }
+
+  /** Takes away who has stopped typing without a word. */
+  expireTypists(): void {
+    const now = Date.now();
+    for (const room of this.#state.rooms.values()) {
+      for (const [id, { until }] of room.typists) {
+        if (until > now) continue;
+        room.typists.delete(id);
+        this.#state.passingChanged(room);
+      }
+    }
+  }
+}

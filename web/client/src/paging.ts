@@ -1,0 +1,98 @@
+// Pages of a room's past: further up, further down, around a message somewhere, and back to the newest.
+
+import type { Entering } from './entering.ts';
+import type { Room } from './room.ts';
+import type { State } from './state.ts';
+import type { Message } from './types.ts';
+
+type Page = { messages: Message[]; hasMore: boolean };
+
+/** Messages of an open room that are held in memory. */
+export const maxMessages = 100_000;
+
+export class Paging {
+  readonly #state: State;
+  readonly #entering: Entering;
+
+  constructor(state: State, entering: Entering) {
+    this.#state = state;
+    this.#entering = entering;
+  }
+
+  async older(roomId: string): Promise<void> {
+    const room = this.#state.rooms.get(roomId);
+    if (!room?.loaded || !room.hasOlder || room.loading) return;
+    const first = room.timeline.messages()[0]?.seq ?? room.from;
+    await this.#page(room, 'older', { before: first, limit: 100 }, (messages, hasMore) => {
+      room.from = messages[0]?.seq ?? room.from;
+      room.hasOlder = hasMore;
+      const max = this.#state.options.maxMessages ?? maxMessages;
+      if (room.timeline.size > max) {
+        room.timeline.keepOldest(max);
+        Object.assign(room, { hasNewer: true, complete: false, to: room.timeline.messages().at(-1)?.seq ?? room.to });
+      }
+    });
+  }
+
+  async newer(roomId: string): Promise<void> {
+    const room = this.#state.rooms.get(roomId);
+    if (!room?.loaded || !room.hasNewer || room.loading) return;
+    const after = room.timeline.messages().at(-1)?.seq ?? room.to;
+    await this.#page(room, 'newer', { after, limit: 100 }, (messages, hasMore) => {
+      Object.assign(room, { to: messages.at(-1)?.seq ?? room.to, hasNewer: hasMore, complete: false });
+    });
+    if (!room.hasNewer) await this.#entering.enter(room); // what came live meanwhile was not taken
+  }
+
+  async #page(room: Room, which: 'older' | 'newer', cursor: object, done: (messages: Message[], hasMore: boolean) => void): Promise<void> {
+    const state = this.#state;
+    room.loading = which;
+    state.roomChanged(room);
+    const { segment } = room;
+    const reply = await state.link.call<Page>('message:history', { roomId: room.id, ...cursor });
+    room.loading = undefined;
+    if (reply.ok && segment === room.segment) {
+      for (const message of reply.messages) state.apply(room, { kind: 'message', message, personal: true });
+      done(reply.messages, reply.hasMore);
+    }
+    state.roomChanged(room);
+  }
+
+  /** Makes a message of the past visible, by its id or sequence, with what is around it. */
+  async jump(roomId: string, to: { id?: string; seq?: number }): Promise<Message | undefined> {
+    const state = this.#state;
+    const room = state.room(roomId);
+    const there = () => room.timeline.messages().find((m) => m.id === to.id || m.seq === to.seq);
+    if (!room.loaded) await this.#entering.load(room);
+    if (there()) return there();
+    const seq = to.seq ?? await this.#seqOf(roomId, to.id);
+    if (seq === undefined) return undefined;
+    const [older, newer] = await Promise.all([
+      state.link.call<Page>('message:history', { roomId, before: seq + 1, limit: 50 }),
+      state.link.call<Page>('message:history', { roomId, after: seq, limit: 50 }),
+    ]);
+    if (!older.ok || !newer.ok) return undefined;
+    room.clear();
+    for (const message of [...older.messages, ...newer.messages]) state.apply(room, { kind: 'message', message, personal: true });
+    Object.assign(room, {
+      from: older.messages[0]?.seq ?? seq, to: newer.messages.at(-1)?.seq ?? seq, hasOlder: older.hasMore, hasNewer: newer.hasMore, loaded: true, complete: false,
+    });
+    if (!room.hasNewer) await this.#entering.enter(room);
+    state.roomChanged(room);
+    return there();
+  }
+
+  async #seqOf(roomId: string, id: string | undefined): Promise<number | undefined> {
+    if (id === undefined || !this.#state.can('message:get')) return undefined;
+    const got = await this.#state.link.call<{ messages: Message[] }>('message:get', { roomId, messageIds: [id] });
+    return got.ok ? got.messages[0]?.seq : undefined;
+  }
+
+  async toNewest(roomId: string): Promise<void> {
+    const room = this.#state.room(roomId);
+    if (!room.hasNewer) return;
+    room.clear();
+    Object.assign(room, { loaded: false, complete: false, hasNewer: false, hasOlder: false, from: 0, to: 0 });
+    await this.#entering.enter(room);
+  }
+}
