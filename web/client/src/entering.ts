@@ -1,6 +1,7 @@
 // Entering rooms: the socket hears a room from a sequence on, and what is missing before that is filled in. What had no answer is tried
 // again for as long as the session is the one in which it was asked.
 
+import { offline } from './link.ts';
 import { isFinal } from './outbox.ts';
 import type { Room } from './room.ts';
 import type { State } from './state.ts';
@@ -39,7 +40,7 @@ export class Entering {
     const { session, status } = state.link.state;
     if (status !== 'online') {
       this.#again(room, session);
-      return { ok: false, error: { code: 'offline', message: 'There is no connection' } };
+      return offline();
     }
     const since = room.loaded && !room.hasNewer ? room.to : room.seq || undefined;
     const reply = await state.link.join(room.id, since, invite);

@@ -95,7 +95,12 @@ export interface LinkOptions {
 
 const slowness = 150; // milliseconds for an event
 
-const offline = <T>(message = 'There is no connection'): Ack<T> => ({ ok: false, error: { code: 'offline', message } });
+/** A refusal as the server's, of something that did not get there or back. */
+const refusal = <T>(code: string, message: string): Ack<T> => ({ ok: false, error: { code, message } });
+
+export const offline = <T>(): Ack<T> => refusal('offline', 'There is no connection');
+
+export const late = <T>(): Ack<T> => refusal('timeout', 'No answer in time');
 
 export class SocketLink implements Link {
   readonly #options: LinkOptions;
@@ -241,9 +246,9 @@ export class SocketLink implements Link {
       const done = (err: Error | null, reply?: Ack<T>) => {
         if (!err && this.#drops(event)) {
           this.#trace({ dir: 'state', event: `the ack of ${event} was dropped`, ...where(arg) });
-          setTimeout(() => resolve({ ok: false, error: { code: 'timeout', message: 'The answer was lost' } }), 400);
+          setTimeout(() => resolve(late()), 400);
         } else if (err) {
-          resolve({ ok: false, error: socket.connected ? { code: 'timeout', message: 'No answer in time' } : { code: 'offline', message: 'The connection was lost' } });
+          resolve(socket.connected ? late() : offline());
         } else {
           resolve(isAck(reply) ? reply as Ack<T> : { ok: true, ...(reply as object) } as Ack<T>);
         }

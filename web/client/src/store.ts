@@ -132,8 +132,6 @@ export class Starling {
   /** Everybody but the user who was seen, the last ones first. */
   get people(): { id: string; name: string }[] { return [...this.#state.names].filter(([id]) => id !== this.me.id && id !== 'system').map(([id, name]) => ({ id, name })).reverse(); }
 
-  knows(userId: string): boolean { return this.#state.names.has(userId); }
-
   draft(roomId: string): string { return this.#sending.draft(roomId); }
 
   // Rooms
@@ -226,8 +224,6 @@ export class Starling {
 
   /** The users that a part of this tab shows; an empty list ends it. */
   watch(part: string, userIds: readonly string[]): void { this.#presence.watch(part, userIds); }
-
-  loadNotifications(): Promise<void> { return this.#notifications.load(); }
 
   readNotifications(ids: string[]): Promise<void> { return this.#notifications.read(ids); }
 

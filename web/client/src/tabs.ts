@@ -2,7 +2,7 @@
 // and asks for the others. When it is closed the lock goes to another tab, which connects anew and takes up where the state of that tab
 // is. Browsers do not freeze a tab that holds a lock. Where there are no locks (a page that is not secure, Node) each tab connects.
 
-import type { Call, Joined, Link, LinkState, Note, SocketLink, Trace } from './link.ts';
+import { late, offline, type Call, type Joined, type Link, type LinkState, type Note, type SocketLink, type Trace } from './link.ts';
 import type { Ack } from './types.ts';
 
 type Wire =
@@ -59,7 +59,7 @@ export class TabLink implements Link {
     if (this.#closing.signal.aborted) return Promise.resolve();
     const socket = this.#make();
     this.#socket = socket;
-    this.#fail('The tab that held the connection was closed');
+    this.#fail(); // the tab that held the connection was closed
     socket.onstate = () => this.#became(socket.state);
     socket.onevent = (event, args, namespace) => {
       this.#post({ t: 'event', event, args, namespace });
@@ -110,7 +110,7 @@ export class TabLink implements Link {
 
   call<T>(event: string, arg?: unknown, options: Call = {}): Promise<Ack<T>> {
     if (this.#socket) return this.#socket.call<T>(event, arg, options);
-    if (this.#state.status !== 'online') return Promise.resolve({ ok: false, error: { code: 'offline', message: 'There is no connection' } });
+    if (this.#state.status !== 'online') return Promise.resolve(offline());
     return this.#ask((id) => ({ t: 'call', id, from: this.#me, event, arg, options }), options.timeoutMs ?? 20_000);
   }
 
@@ -137,7 +137,7 @@ export class TabLink implements Link {
     this.#socket?.close();
     this.#closing.abort();
     this.#release?.();
-    this.#fail('The store is closed');
+    this.#fail();
     this.#channel.close();
     this.#state = { ...this.#state, status: 'closed' };
   }
@@ -146,7 +146,7 @@ export class TabLink implements Link {
     this.#asked += 1;
     const id = this.#asked;
     return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#answer(id, { ok: false, error: { code: 'timeout', message: 'No answer in time' } }), timeoutMs);
+      const timer = setTimeout(() => this.#answer(id, late()), timeoutMs);
       this.#waiting.set(id, { resolve: resolve as (ack: Ack<never>) => void, timer });
       this.#post(make(id));
     });
@@ -160,8 +160,8 @@ export class TabLink implements Link {
     waiting.resolve(ack);
   }
 
-  #fail(message: string): void {
-    for (const id of [...this.#waiting.keys()]) this.#answer(id, { ok: false, error: { code: 'offline', message } });
+  #fail(): void {
+    for (const id of [...this.#waiting.keys()]) this.#answer(id, offline());
   }
 
   #post(wire: Wire): void { if (!this.#closing.signal.aborted) this.#channel.postMessage(wire); }
