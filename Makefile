@@ -28,7 +28,7 @@ help: ## This list
 
 .PHONY: run
 run: ## Run all of Starling on this machine: http://localhost:3000 (ARGS="-gateways 3", ARGS=--help)
-	@tools/web.sh && mkdir -p "$(BIN)" && go build -o "$(BIN)/starling" ./deploy/local && exec "$(BIN)/starling" $(ARGS)
+	@tools/web.sh && mkdir -p "$(BIN)" && go build -o "$(BIN)/starling" ./deploy/local && exec "$(BIN)/starling" --examples $(ARGS)
 
 .PHONY: clean
 clean: ## Remove the data that `make run` keeps

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -133,8 +134,11 @@ func (c *crowd) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// backend asks the first gateway by REST, as an application's backend does.
-func (s *system) backend(ctx context.Context, method, path string, body any) error {
+// errTaken is a refusal because there is one already.
+var errTaken = errors.New("there is one already")
+
+// backend asks the first gateway by REST, as an application's backend does, and reads the answer into answer unless that is nil.
+func (s *system) backend(ctx context.Context, method, path string, body, answer any) error {
 	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var content io.Reader = http.NoBody
@@ -158,7 +162,17 @@ func (s *system) backend(ctx context.Context, method, path string, body any) err
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode >= http.StatusBadRequest {
 		said, _ := io.ReadAll(io.LimitReader(res.Body, 1<<10))
-		return fmt.Errorf("%s %s: %d: %s", method, path, res.StatusCode, said)
+		err := fmt.Errorf("%s %s: %d: %s", method, path, res.StatusCode, said)
+		if res.StatusCode == http.StatusConflict {
+			err = errors.Join(errTaken, err)
+		}
+		return err
+	}
+	if answer == nil {
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(answer); err != nil {
+		return fmt.Errorf("read the answer to %s %s: %w", method, path, err)
 	}
 	return nil
 }

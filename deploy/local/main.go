@@ -32,6 +32,7 @@ type Config struct {
 	DatabaseURL settings.URL `name:"database-url" env:"DATABASE_URL" help:"Use this PostgreSQL instead of a private one, a URL."`
 	NATSURL     settings.URL `name:"nats-url" env:"NATS_URL" help:"Use this NATS instead of an embedded one, a URL; it needs JetStream."`
 	FileLevel   string       `name:"log-file-level" env:"LOG_FILE_LEVEL" default:"info" enum:"debug,info,warn,error" help:"Least severe level in the log of the services."`
+	Examples    bool         `name:"examples" env:"EXAMPLES" help:"Make rooms of the demo accounts at the first start, in which something was said. make run does."`
 	Verbose     bool         `name:"verbose" help:"Show the log on the terminal instead of the file starling.log in the data folder."`
 	Clean       bool         `name:"clean" help:"Remove the data and exit."`
 }

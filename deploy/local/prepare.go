@@ -30,7 +30,9 @@ func demoUsers() []authservice.DemoUser {
 
 // prepare reads all settings and takes all ports. It creates nothing.
 func (s *system) prepare(ctx context.Context) error {
-	s.crowd = newCrowd(s.backend)
+	s.crowd = newCrowd(func(ctx context.Context, method, path string, body any) error {
+		return s.backend(ctx, method, path, body, nil)
+	})
 	if err := s.readSecrets(ctx); err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func TestSystem(t *testing.T) {
 	t.Setenv("ARGON2_MEMORY_KIB", "8192") // a login is to be answered, by a busy machine too
 	t.Setenv("ARGON2_WAIT", "8s")
 	first := portsInARow(t, 2)
-	cfg := Config{Listen: address(first), Gateways: 2, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn", Common: run.Common{ShutdownTimeout: patience}}
+	cfg := Config{Listen: address(first), Gateways: 2, Data: filepath.Join(t.TempDir(), "data"), FileLevel: "warn", Examples: true, Common: run.Common{ShutdownTimeout: patience}}
 	if err := cfg.Validate(); err != nil {
 		t.Fatal(err)
 	}
@@ -97,8 +97,19 @@ func answers(ctx context.Context, t *testing.T, first int, apiKey string) {
 	}
 	ask(ctx, t, http.MethodPost, first, "/api/v1/auth/login", nil, `{"username":"alice","password":"alice-demo-password"}`, &login)
 	user, backend := http.Header{"Authorization": {"Bearer " + login.AccessToken}}, http.Header{"X-Api-Key": {apiKey}}
-	var rooms, online, sockets struct{}
-	ask(ctx, t, http.MethodGet, first+1, "/api/v1/rooms", user, "", &rooms)
+	var online, sockets struct{}
+	var list struct {
+		Rooms []struct {
+			Name        string `json:"name"`
+			LastMessage struct {
+				Content string `json:"content"`
+			} `json:"lastMessage"`
+		} `json:"rooms"`
+	}
+	ask(ctx, t, http.MethodGet, first+1, "/api/v1/rooms", user, "", &list)
+	if len(list.Rooms) != len(exampleRooms()) || list.Rooms[0].LastMessage.Content == "" {
+		t.Errorf("alice's rooms are %+v, want the example rooms with what was said in them", list.Rooms)
+	}
 	ask(ctx, t, http.MethodGet, first+1, "/api/v1/presence?userId=alice", backend, "", &online)
 	ask(ctx, t, http.MethodGet, first+1, "/api/v1/sockets?rooms=somewhere", backend, "", &sockets)
 }

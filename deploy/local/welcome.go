@@ -36,6 +36,9 @@ func (s *system) welcome(ctx context.Context) error {
 	if s.serving != nil {
 		return s.ready(ctx)
 	}
+	if s.cfg.Examples && len(s.demoAccounts()) > 0 {
+		s.makeExamples(ctx)
+	}
 	accounts := make([]string, len(s.demo))
 	for i, user := range s.demo {
 		accounts[i] = user.Username + " / " + user.Password

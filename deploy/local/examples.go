@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+)
+
+// exampleRoom is a room that the demo accounts have at the first start, so that the web app shows something.
+type exampleRoom struct {
+	id, kind, name, topic string
+	members               []string // by username; the first one owns it
+	said                  []exampleLine
+}
+
+// exampleLine is what a member said.
+type exampleLine struct{ by, text string }
+
+func exampleRooms() []exampleRoom {
+	return []exampleRoom{
+		{
+			id: "welcome", kind: "public", name: "Welcome", topic: "What to try first", members: []string{"alice", "bob", "admin"},
+			said: []exampleLine{
+				{"alice", "Welcome to Starling! Everything here runs on your machine."},
+				{"bob", "Open a second tab as somebody else (`?profile=bob` after the address), and watch messages, typing and read ticks arrive."},
+				{"alice", "Press `~` for the developer drawer: cut the connection, restart the gateway, lose an answer. **Nothing** is lost, and nothing comes twice."},
+				{"bob", "`?` shows the keys, Ctrl+K jumps to a room or a person."},
+			},
+		},
+		{
+			id: "launch-plans", kind: "private", name: "Launch plans", topic: "Quiet until Thursday", members: []string{"bob", "alice"},
+			said: []exampleLine{
+				{"bob", "I wrote five messages on the train without a network. Did they arrive?"},
+				{"alice", "All five, once each, in order."},
+				{"bob", "Then:\n- docs tonight\n- the announcement on Thursday"},
+			},
+		},
+	}
+}
+
+// examples makes the example rooms by REST, as a backend does.
+type examples struct {
+	rest     func(ctx context.Context, method, path string, body, answer any) error
+	accounts map[string]string // passwords by username
+}
+
+// create makes the rooms of the first start. At later ones they are there already, and nothing is done.
+func (e examples) create(ctx context.Context, rooms []exampleRoom) error {
+	ids := make(map[string]string, len(e.accounts))
+	for username, password := range e.accounts {
+		var login struct {
+			User struct {
+				ID string `json:"id"`
+			} `json:"user"`
+		}
+		if err := e.rest(ctx, http.MethodPost, "/api/v1/auth/login", map[string]any{"username": username, "password": password}, &login); err != nil {
+			return fmt.Errorf("find the account %s: %w", username, err)
+		}
+		ids[username] = login.User.ID
+	}
+	for _, room := range rooms {
+		if slices.ContainsFunc(room.members, func(username string) bool { return ids[username] == "" }) {
+			continue // an account whose password was changed
+		}
+		if err := e.makeRoom(ctx, room, ids); errors.Is(err, errTaken) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e examples) makeRoom(ctx context.Context, room exampleRoom, ids map[string]string) error {
+	var members []map[string]any
+	for _, username := range room.members[1:] {
+		members = append(members, map[string]any{"userId": ids[username]})
+	}
+	err := e.rest(ctx, http.MethodPost, "/api/v1/rooms", map[string]any{
+		"kind": room.kind, "roomId": room.id, "profile": map[string]any{"name": room.name, "topic": room.topic}, "members": members, "asUserId": ids[room.members[0]],
+	}, nil)
+	if err != nil {
+		return fmt.Errorf("make the room %s: %w", room.id, err)
+	}
+	for _, line := range room.said {
+		body := map[string]any{"content": line.text, "format": "markdown", "userId": ids[line.by]}
+		if err := e.rest(ctx, http.MethodPost, roomPath(room.id)+"/messages", body, nil); err != nil {
+			return fmt.Errorf("say something in the room %s: %w", room.id, err)
+		}
+	}
+	return nil
+}
+
+// makeExamples makes the example rooms; that it cannot is said, and is no reason not to start.
+func (s *system) makeExamples(ctx context.Context) {
+	e := examples{rest: s.backend, accounts: make(map[string]string)}
+	for _, account := range s.demoAccounts() {
+		e.accounts[account.Username] = account.Password
+	}
+	if err := e.create(ctx, exampleRooms()); err != nil && ctx.Err() == nil {
+		s.say("the example rooms cannot be made: %v", err)
+	}
+}
