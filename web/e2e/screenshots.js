@@ -31,12 +31,19 @@ try {
     await who.say(text, page);
     await page.waitForFunction(() => globalThis.starling.counts.waiting === 0);
   }
+  await b.waitForFunction(() => globalThis.starling.room('design').messages.length >= 5);
+  await b.evaluate(async () => {
+    const { messages } = globalThis.starling.room('design');
+    await globalThis.starling.send('design', 'Then it can go out on **Thursday**:\n- docs tonight\n- `make run` in the announcement', { format: 'markdown', replyTo: messages[0] });
+  });
+  await a.locator('.quote').waitFor();
   await b.evaluate(() => globalThis.starling.send('lobby', 'Lunch?'));
   await a.locator('.count').first().waitFor();
   await b.locator('.composer textarea').pressSequentially('One more thing');
   await a.getByText('is typing').waitFor();
   await a.screenshot({ path: `${out}web-dark.png` });
   await b.locator('main').click();
+  await b.mouse.move(640, 20);
   await b.evaluate(() => document.activeElement.blur());
   await b.keyboard.press('~');
   await b.locator('.drawer').waitFor();
