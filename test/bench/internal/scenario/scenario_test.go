@@ -154,7 +154,7 @@ func newBench(t *testing.T, handler http.Handler) *Bench {
 	return &Bench{
 		Options: Options{
 			Conns: 12, Rooms: 4, Window: 3, IdleConns: 40, Rate: 500, Pace: 600, Warmup: 20 * time.Millisecond,
-			Duration: 150 * time.Millisecond, Loops: 2, Pending: 16,
+			Duration: time.Second, Loops: 2, Pending: 16,
 		},
 		System: system.External("tiny", []netip.AddrPort{address}, testSecret, 0, ""),
 		Run:    "test",
