@@ -104,18 +104,7 @@ func (t *Table) Marker(ctx context.Context, m chat.Membership) (chat.Marker, err
 func (t *Table) Markers(ctx context.Context, members []chat.Membership) (map[chat.Membership]chat.Marker, error) {
 	markers := make(map[chat.Membership]chat.Marker, len(members))
 	err := t.do(ctx, "read markers", func(ctx context.Context) error {
-		step := lookUpMarkers(members, markers)
-		rows, err := t.pool.Query(ctx, step.SQL, step.Args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			if err := step.Scan(rows); err != nil {
-				return err
-			}
-		}
-		return rows.Err()
+		return t.read(ctx, lookUpMarkers(members, markers))
 	})
 	return markers, err
 }

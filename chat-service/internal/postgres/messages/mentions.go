@@ -75,18 +75,7 @@ func (t *Table) Mentions(ctx context.Context, user chat.UserID, after usecases.M
 func (t *Table) At(ctx context.Context, refs []chat.MessageRef) (map[chat.MessageRef]chat.Message, error) {
 	var state rules.State
 	err := t.do(ctx, "read messages", func(ctx context.Context) error {
-		step := LookUp(refs, &state)
-		rows, err := t.pool.Query(ctx, step.SQL, step.Args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			if err := step.Scan(rows); err != nil {
-				return err
-			}
-		}
-		return rows.Err()
+		return t.read(ctx, LookUp(refs, &state))
 	})
 	return state.Messages, err
 }

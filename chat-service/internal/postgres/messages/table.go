@@ -22,6 +22,21 @@ func New(pool *pgxpool.Pool, do func(ctx context.Context, what string, f func(co
 	return &Table{pool: pool, do: do}
 }
 
+// read does one step by itself.
+func (t *Table) read(ctx context.Context, step Step) error {
+	rows, err := t.pool.Query(ctx, step.SQL, step.Args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := step.Scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 const sqlMessages = `SELECT ` + Columns + From + ` WHERE m.room_id = $1 AND m.seq = ANY($2::bigint[]) ORDER BY m.seq`
 
 // Messages implements usecases.Store.
