@@ -46,6 +46,7 @@ type Teller struct {
 	rooms   map[chat.RoomID]*busy
 	waiting int
 	closed  bool
+	ends    sync.WaitGroup // ends of Interval at which somebody is told; grows under mu, until closed
 }
 
 // busy is a room in which somebody read a moment ago.
@@ -114,6 +115,8 @@ func (t *Teller) over(room chat.RoomID) {
 	} else {
 		b.timer.Reset(Interval)
 	}
+	t.ends.Add(1)
+	defer t.ends.Done()
 	t.mu.Unlock()
 	t.send(room, list)
 }
@@ -160,7 +163,7 @@ func (t *Teller) again(room chat.RoomID, users []chat.UserID) {
 	}
 }
 
-// Close tells what waits; from then on nothing does.
+// Close tells what waits; from then on nothing does. When it returns nothing is being told because an Interval ended.
 func (t *Teller) Close() {
 	t.mu.Lock()
 	all := t.rooms
@@ -170,4 +173,5 @@ func (t *Teller) Close() {
 		b.timer.Stop()
 		t.send(room, b.waiting)
 	}
+	t.ends.Wait()
 }

@@ -133,3 +133,32 @@ func TestTellerFails(t *testing.T) {
 		s.want("after the end", "3500 [ann] in r")
 	})
 }
+
+// TestCloseWaits: when Close has returned nobody is being told any more.
+func TestCloseWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := make(chan struct{})
+		teller := markers.New(func(c rules.Command, done func(rules.Outcome)) error {
+			if len(c.(rules.TellMarkers).Users) == 2 { //nolint:forcetypeassert // there is no other
+				<-told
+			}
+			done(rules.Outcome{})
+			return nil
+		}, func(chat.RoomEvent) {})
+		for _, user := range []chat.UserID{"ann", "bob", "cid"} {
+			teller.Tell("r", markers.Moved{User: user})
+		}
+		time.Sleep(markers.Interval)
+		closed := false
+		go func() { teller.Close(); closed = true }()
+		synctest.Wait()
+		if closed {
+			t.Error("Close returned while bob and cid were being told")
+		}
+		close(told)
+		synctest.Wait()
+		if !closed {
+			t.Error("Close did not return")
+		}
+	})
+}

@@ -31,7 +31,8 @@ type Folder struct {
 	// Guarded by mu.
 	mu     sync.Mutex
 	rooms  map[chat.RoomID]*busy
-	closed bool // nothing waits any more
+	closed bool           // nothing waits any more
+	ends   sync.WaitGroup // ends of Interval at which reactions are submitted; grows under mu, until closed
 }
 
 // busy is a room to which somebody reacted a moment ago.
@@ -86,6 +87,8 @@ func (f *Folder) flush(room chat.RoomID) {
 	} else {
 		b.timer.Reset(Interval)
 	}
+	f.ends.Add(1)
+	defer f.ends.Done()
 	f.mu.Unlock()
 	f.send(room, list)
 }
@@ -114,7 +117,7 @@ func (f *Folder) send(room chat.RoomID, list []waiting) {
 	}
 }
 
-// Close submits what waits; from then on nothing does.
+// Close submits what waits; from then on nothing does. When it returns nothing is being submitted because an Interval ended.
 func (f *Folder) Close() {
 	f.mu.Lock()
 	rooms := f.rooms
@@ -124,4 +127,5 @@ func (f *Folder) Close() {
 		b.timer.Stop()
 		f.send(room, b.waiting)
 	}
+	f.ends.Wait()
 }

@@ -104,3 +104,31 @@ func TestClose(t *testing.T) {
 		}
 	})
 }
+
+// TestCloseWaits: when Close has returned nothing is being submitted any more.
+func TestCloseWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		taken := make(chan struct{})
+		f := reactions.New(func(c rules.Command, _ func(rules.Outcome)) error {
+			if _, together := c.(rules.Reactions); together {
+				<-taken
+			}
+			return nil
+		})
+		for range 2 {
+			_ = f.React(rules.React{Origin: rules.Origin{Room: "r"}}, func(rules.Outcome) {})
+		}
+		time.Sleep(reactions.Interval)
+		closed := false
+		go func() { f.Close(); closed = true }()
+		synctest.Wait()
+		if closed {
+			t.Error("Close returned while reactions were being submitted")
+		}
+		close(taken)
+		synctest.Wait()
+		if !closed {
+			t.Error("Close did not return")
+		}
+	})
+}

@@ -175,7 +175,7 @@ func TestMarkReadFailures(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := newMemory(rulestest.World{"r": {"ann"}})
-				m.takes = time.Second
+				m.takes = 900 * time.Millisecond // four of them end before the Timeout
 				m.readErr = func(receipts []Receipt) error {
 					for _, r := range receipts {
 						if r.Message == poison {
