@@ -8,14 +8,15 @@ import (
 	"testing"
 )
 
-// TestRelayStaysSmall: relay is what other packages were taken out of. Who adds to it beyond this takes something coherent out first.
-func TestRelayStaysSmall(t *testing.T) {
+// TestPackagesStaySmall: relay and transport are what other packages were taken out of. Who adds to a package beyond this takes something
+// coherent out first.
+func TestPackagesStaySmall(t *testing.T) {
 	const most = 2700
-	files, err := filepath.Glob("internal/relay/*.go")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("files of relay: %q, %v", files, err)
+	lines := map[string]int{}
+	files, err := filepath.Glob("internal/*/*.go")
+	if err != nil {
+		t.Fatal(err)
 	}
-	lines := 0
 	for _, file := range files {
 		if strings.HasSuffix(file, "_test.go") {
 			continue
@@ -24,9 +25,14 @@ func TestRelayStaysSmall(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines += bytes.Count(text, []byte("\n"))
+		lines[filepath.Dir(file)] += bytes.Count(text, []byte("\n"))
 	}
-	if lines >= most {
-		t.Errorf("internal/relay has %d lines, want fewer than %d", lines, most)
+	if lines["internal/relay"] == 0 || lines["internal/transport"] == 0 {
+		t.Errorf("lines of the packages = %v, want relay and transport among them", lines)
+	}
+	for dir, n := range lines {
+		if n >= most {
+			t.Errorf("%s has %d lines, want fewer than %d", dir, n, most)
+		}
 	}
 }

@@ -1,13 +1,10 @@
 package transport
 
 import (
-	"errors"
-	"io"
 	"os"
-	"sync/atomic"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/starling-chat/starling/gateway/internal/eventloop"
 )
 
 // loopConn is the driver of a conn for which an event loop waits. Who has news for it (the loop, a Close, a ResumeRead, a deadline) starts
@@ -18,20 +15,17 @@ import (
 //	     ▲                       │ read, parse, receive … ───┘
 //	     └──── nothing to do ────┴──── the conn has ended ───► for good
 //
-// So there is one reader at most, and what it receives is in order. It may block in a handler: the loop and other conns go on.
+// So what it receives is in order. The reader may block in a handler: the loop and other conns go on.
 //
-// The reader alone closes the descriptor, when it is out of the loop's table and nobody writes any more. Others end the connection
-// (disconnectLocked), and write, under mu, not after done is set.
+// The reader alone closes the descriptor. Others end the connection (disconnectLocked), and write, under mu, not after done is set.
 type loopConn struct {
 	WebSocket
 
-	// Fixed when the loop has it.
-	loop       *loop
-	fd         int32
-	generation int32
+	// Fixed at birth.
+	loop *eventloop.Loop[*loopConn]
 
-	state    atomic.Uint32 // bits
-	finished bool          // owned by the reader: the owner has heard of the end, and what still comes is discarded
+	fd       eventloop.Descriptor // has no owner: its bits are atomic
+	finished bool                 // owned by the reader: the owner has heard of the end, and what still comes is discarded
 
 	// Guarded by mu.
 	resumed bool   // reading was paused since the reader has looked
@@ -39,15 +33,6 @@ type loopConn struct {
 }
 
 var _ driver = (*loopConn)(nil)
-
-// The bits of a loopConn's state.
-const (
-	bitRunning  uint32 = 1 << iota // a goroutine reads, or the conn has ended
-	bitNews                        // the reader is to look again before it ends
-	bitReadable                    // something has come since the last read
-	bitHungUp                      // the peer has closed: reading is to go on up to that
-	bitFull                        // the kernel took no more; whoever clears it when it does is to write
-)
 
 // clock tells the reader of a conn that what is awaited has not come in time. Deadlines that move on do not touch the timer: when it
 // rings early, it is set again.
@@ -59,30 +44,31 @@ type clock struct {
 
 // start implements driver.
 func (c *loopConn) start(pending []byte) {
-	if err := c.loop.add(c); err != nil {
+	if err := c.loop.Add(c); err != nil {
 		c.Close(CodeNormal, ReasonLost)
 	}
-	if len(pending) > 0 || !c.state.CompareAndSwap(bitRunning, 0) {
+	if len(pending) > 0 || !c.fd.LetGo() {
 		go c.run(pending)
 	}
 }
 
-// happened notes what epoll tells of the descriptor. It never waits.
-func (c *loopConn) happened(events uint32) {
-	if events&unix.EPOLLOUT != 0 && c.state.Load()&bitFull != 0 && c.state.And(^bitFull)&bitFull != 0 {
+// Descriptor implements eventloop.Member.
+func (c *loopConn) Descriptor() *eventloop.Descriptor { return &c.fd }
+
+// Happened implements eventloop.Member.
+func (c *loopConn) Happened(events uint32) {
+	read, write := c.fd.Happened(events)
+	if write {
 		c.server.tasks.Go(c.writeOn)
 	}
-	switch {
-	case events&(unix.EPOLLRDHUP|unix.EPOLLHUP) != 0:
-		c.wake(bitReadable | bitHungUp)
-	case events&(unix.EPOLLIN|unix.EPOLLERR) != 0:
-		c.wake(bitReadable)
+	if read {
+		go c.run(nil)
 	}
 }
 
 // wake has the reader look what there is to do.
-func (c *loopConn) wake(why uint32) {
-	if c.state.Or(why|bitNews|bitRunning)&bitRunning == 0 {
+func (c *loopConn) wake() {
+	if c.fd.Wake() {
 		go c.run(nil)
 	}
 }
@@ -136,21 +122,15 @@ func (c *loopConn) run(pending []byte) {
 // next decides what the reader does. When that is nothing, the conn has no reader any more.
 func (c *loopConn) next() step {
 	for {
-		c.state.And(^bitNews)
+		c.fd.Look()
 		if s := c.step(); s != stepNone {
 			return s
 		}
 		c.rest()
-		if c.letGo() {
+		if c.fd.LetGo() {
 			return stepNone
 		}
 	}
-}
-
-// letGo has the conn have no reader any more, unless there are news that the reader has not looked at.
-func (c *loopConn) letGo() bool {
-	state := c.state.Load()
-	return state&bitNews == 0 && c.state.CompareAndSwap(state, state&^bitRunning)
 }
 
 func (c *loopConn) step() step {
@@ -160,7 +140,7 @@ func (c *loopConn) step() step {
 		c.in.boundedAt = anew // the time that was not read is not the peer's
 	}
 	c.resumed = false
-	toRead := c.state.Load()&(bitReadable|bitHungUp) != 0
+	toRead := c.fd.Readable()
 	switch {
 	case c.finished && c.done:
 		return stepEnd
@@ -186,39 +166,11 @@ func (c *loopConn) step() step {
 func (c *loopConn) readOnce() error {
 	buf := c.borrow()
 	defer c.server.in.Put(buf)
-	n, err := c.readInto(*buf)
+	n, err := c.fd.Read(*buf)
 	if err != nil || n == 0 {
 		return err
 	}
 	return c.take((*buf)[:n])
-}
-
-// readInto reads what there is, 0 bytes if there is nothing after all; the end of the stream is io.EOF.
-func (c *loopConn) readInto(buf []byte) (int, error) {
-	return c.noting(len(buf), func() (int, error) { return unix.Read(int(c.fd), buf) })
-}
-
-// noting makes a read of at most so many bytes, and keeps the bits true. It takes them away before the read: what the loop tells from then
-// on may be about bytes that the read has not seen, and stays. What did not fit is still to be read, and after a peer has closed so is
-// everything up to that.
-func (c *loopConn) noting(most int, read func() (int, error)) (int, error) {
-	hungUp := c.state.And(^(bitReadable | bitHungUp)) & bitHungUp
-	n, err := ignoringEINTR(read)
-	switch {
-	case errors.Is(err, unix.EAGAIN):
-		return 0, nil
-	case err != nil:
-		return 0, os.NewSyscallError("read", err)
-	case n == 0:
-		return 0, io.EOF
-	}
-	if n == most {
-		hungUp |= bitReadable
-	}
-	if hungUp != 0 {
-		c.state.Or(hungUp)
-	}
-	return n, nil
 }
 
 // take takes in what was read, or kept back.
@@ -250,7 +202,7 @@ func (c *loopConn) conclude(err error) {
 // discard reads what nobody wants.
 func (c *loopConn) discard() {
 	var buf [512]byte
-	if _, err := c.readInto(buf[:]); err != nil {
+	if _, err := c.fd.Read(buf[:]); err != nil {
 		c.mu.Lock()
 		c.shutLocked()
 		c.mu.Unlock()
@@ -259,10 +211,10 @@ func (c *loopConn) discard() {
 
 // end closes the descriptor. The conn stays running for good: nobody else reads.
 func (c *loopConn) end() {
-	c.loop.remove(c)
+	c.loop.Remove(c)
 	c.mu.Lock()
 	c.unboundLocked()
-	_ = unix.Close(int(c.fd))
+	c.fd.Close()
 	c.mu.Unlock()
 	c.server.lingering.Add(-1)
 	c.server.tasks.Done()
@@ -285,25 +237,22 @@ func (c *loopConn) writeOn() {
 	}
 }
 
-// writePartLocked writes a part of the queue, and tells whether to go on. The queue is stuck when the kernel took nothing in spite of
-// bitFull being set: what it takes later, the loop will hear of.
+// writePartLocked writes a part of the queue, and tells whether to go on. When the kernel takes nothing the queue is stuck, and the loop has
+// writeOn called.
 func (c *loopConn) writePartLocked() (more bool) {
 	if c.done || c.out.empty() {
 		return false
 	}
 	part := c.out.next()
-	n, err := ignoringEINTR(func() (int, error) { return unix.Write(int(c.fd), part[:min(len(part), writePart)]) })
+	n, err := c.fd.Write(part[:min(len(part), writePart)])
 	switch {
-	case errors.Is(err, unix.EAGAIN):
-		if c.state.Or(bitFull)&bitFull == 0 {
-			return true
-		}
+	case err != nil:
+		c.lostLocked()
+		return false
+	case n == 0:
 		c.out.stuck = true
 		c.wrote(0)
 		c.out.compact()
-		return false
-	case err != nil:
-		c.lostLocked()
 		return false
 	}
 	c.wrote(n)
@@ -311,12 +260,12 @@ func (c *loopConn) writePartLocked() (more bool) {
 }
 
 // endWriteLocked implements driver.
-func (c *loopConn) endWriteLocked() { _ = unix.Shutdown(int(c.fd), unix.SHUT_WR) }
+func (c *loopConn) endWriteLocked() { c.fd.EndWrite() }
 
 // disconnectLocked implements driver. Both ends of the connection see its end now, the descriptor is the reader's to close.
 func (c *loopConn) disconnectLocked() {
-	_ = unix.Shutdown(int(c.fd), unix.SHUT_RDWR)
-	c.wake(0)
+	c.fd.Disconnect()
+	c.wake()
 }
 
 // resumedLocked implements driver.
@@ -325,13 +274,13 @@ func (c *loopConn) resumedLocked() {
 	if c.clock != nil && !c.closing {
 		c.setClockLocked(time.Now().Add(c.server.limits.FrameTimeout))
 	}
-	c.wake(0)
+	c.wake()
 }
 
 // closingLocked implements driver.
 func (c *loopConn) closingLocked() {
 	c.setClockLocked(time.Now().Add(c.server.limits.CloseTimeout))
-	c.wake(0)
+	c.wake()
 }
 
 // boundReadLocked implements driver.
@@ -377,7 +326,7 @@ func (c *loopConn) rang() {
 		c.shutLocked() // it has taken too long
 	default:
 		k.rings = time.Time{}
-		c.wake(0)
+		c.wake()
 	}
 }
 

@@ -200,27 +200,6 @@ func TestDescriptorsAreReused(t *testing.T) {
 	w.ended()
 }
 
-// TestEventOfAnEarlierConn: an event that the kernel told of a descriptor before it changed hands is not its new owner's.
-func TestEventOfAnEarlierConn(t *testing.T) {
-	l := &loop{of: 1, conns: make([]*loopConn, 8)}
-	c := &loopConn{generation: 2}
-	c.state.Store(bitRunning)
-	l.conns[5] = c
-	for _, e := range []unix.EpollEvent{
-		{Events: unix.EPOLLIN, Fd: 5, Pad: 1},
-		{Events: unix.EPOLLIN, Fd: 4, Pad: 2},
-	} {
-		l.tell([]unix.EpollEvent{e})
-	}
-	if got := c.state.Load(); got != bitRunning {
-		t.Errorf("state = %b after the events of others, want %b", got, bitRunning)
-	}
-	l.tell([]unix.EpollEvent{{Events: unix.EPOLLIN, Fd: 5, Pad: 2}})
-	if got := c.state.Load(); got != bitRunning|bitNews|bitReadable {
-		t.Errorf("state = %b after its own event, want %b", got, bitRunning|bitNews|bitReadable)
-	}
-}
-
 // TestLoopsEndQuietly: a loop whose last conn has gone ends, and that is no error to be logged. Nothing keeps a descriptor.
 func TestLoopsEndQuietly(t *testing.T) {
 	descriptors := func() int {
@@ -231,9 +210,12 @@ func TestLoopsEndQuietly(t *testing.T) {
 		return len(entries)
 	}
 	w := newCrowd(t, testLimits, onLoop)
-	before := descriptors()
 	var logged strings.Builder // Wait comes after the last line
-	w.server.log = slog.New(slog.NewTextHandler(&logged, nil))
+	w.server = NewServer(testLimits, slog.New(slog.NewTextHandler(&logged, nil)))
+	if err := w.server.UseLoops(); err != nil {
+		t.Fatal(err)
+	}
+	before := descriptors()
 	for range 3 {
 		k := w.join(echo)
 		k.write(t, text("a"))
@@ -251,10 +233,10 @@ func TestLoopsEndQuietly(t *testing.T) {
 // made short.
 func TestClockOfALoopConn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &loopConn{fd: -1}
+		c := &loopConn{}
 		c.server = &Server{limits: Limits{FrameTimeout: 10 * time.Second, CloseTimeout: 2 * time.Second}}
 		c.driver = c
-		c.state.Store(bitRunning) // no reader is started: the test looks itself
+		c.fd.Hold(-1) // no reader is started: the test looks itself
 		start := time.Now()
 		bound := func(after time.Duration) {
 			c.mu.Lock()
@@ -265,7 +247,7 @@ func TestClockOfALoopConn(t *testing.T) {
 			t.Helper()
 			time.Sleep(time.Until(start.Add(after)))
 			synctest.Wait()
-			rang := c.state.And(^bitNews)&bitNews != 0
+			rang := !letsGo(c)
 			if got := c.step(); got != want || rang != (want == stepExpire) {
 				t.Errorf("after %v: step = %v, rang = %v, want %v", after, got, rang, want)
 			}
@@ -286,10 +268,10 @@ func TestClockOfALoopConn(t *testing.T) {
 		c.PauseRead()
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		c.state.And(^bitNews) // the timer has rung
+		c.fd.Look() // the timer has rung
 		at(100*time.Second, stepNone)
 		c.ResumeRead()
-		c.state.And(^bitNews)
+		c.fd.Look()
 		at(110*time.Second-1, stepNone)
 		at(110*time.Second, stepExpire)
 		c.mu.Lock()
@@ -307,6 +289,16 @@ func TestClockOfALoopConn(t *testing.T) {
 		}
 		c.unboundLocked()
 	})
+}
+
+// letsGo tells whether a reader that is about to end would do so, for no news have come since the last time.
+func letsGo(c *loopConn) bool {
+	let := c.fd.LetGo()
+	if let {
+		c.fd.Hold(-1)
+	}
+	c.fd.Look()
+	return let
 }
 
 // TestAcceptOfABrokenConnection: what the WebSocket was for ends as with any other.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gobwas/ws"
+
+	"github.com/starling-chat/starling/gateway/internal/eventloop"
 )
 
 // Limits are the bounds of WebSocket conns.
@@ -57,10 +59,7 @@ func NewServer(limits Limits, log *slog.Logger) *Server {
 }
 
 // CheckLoops tells why this system has no event loops.
-func CheckLoops() error {
-	_, err := newLoops(nil)
-	return err
-}
+func CheckLoops() error { return eventloop.Check() }
 
 // UseLoops has event loops wait for the conns that come from now on, save for those without a descriptor of their own. It fails where the
 // system has none. It is called before the first conn.
