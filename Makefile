@@ -36,10 +36,10 @@ clean: ## Remove the data that `make run` keeps
 
 # ---- testing it
 
-# In the order in which they help: what tells most about a change first, style last. The linter is built meanwhile.
+# In the order in which they help: what tells most about a change first. What only computes is done beside the tests that wait.
 .PHONY: test
 test: ## All tests that need no container engine, in order, with times; stops at the first failure
-	@tools/steps.sh --beside lint-tool check proto-check contract-check unit unit-epoll helm-test fuzz-short conformance e2e web attack-short chaos-short lint
+	@tools/steps.sh --beside 'helm-test fuzz-short lint' check proto-check contract-check unit unit-epoll conformance e2e web attack-short chaos-short
 
 .PHONY: check
 check: ## What is missing on this machine (on Debian, as root, it says what it installs, and installs it)
@@ -84,13 +84,14 @@ vuln: ## Known vulnerabilities in what the programs call (asks the Go vulnerabil
 	  (cd "$$mod" && GOWORK=off go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./...) || exit 1; done
 
 .PHONY: unit
-# Tests that run in parallel wait most of the time: there are more of them at once than processors.
+# Tests wait most of the time: there are more of them, and of packages, at once than processors.
+UNIT := go test -race -p 4 -parallel 8
 unit: ## go test -race over every module of go.work (PKG=./gateway/... for less)
-	@go test -race -parallel 8 $(ARGS) $(or $(PKG),$$(go list -m -f '{{.Path}}/...'))
+	@$(UNIT) $(ARGS) $(or $(PKG),$$(go list -m -f '{{.Path}}/...'))
 
 .PHONY: unit-epoll
 unit-epoll: ## The gateway's tests once more, with event loops in place of a goroutine for each WebSocket (PKG=./gateway/internal/edge for less)
-	@go test -race -parallel 8 -tags epoll $(ARGS) $(or $(PKG),./gateway/...)
+	@$(UNIT) -tags epoll $(ARGS) $(or $(PKG),./gateway/...)
 
 .PHONY: helm-test
 helm-test: ## The Helm chart, rendered and checked offline
@@ -172,10 +173,6 @@ $(PROTO_STAMP):
 	@echo "building buf and the generators (tools/go.mod)"
 	@cd tools && GOWORK=off GOBIN="$(BIN)" go install tool
 	@rm -f "$(BIN)"/.proto-*; touch $@
-
-.PHONY: lint-tool
-lint-tool: $(LINT_STAMP)
-	@:
 
 $(LINT_STAMP):
 	@echo "building golangci-lint (tools/lint/go.mod); on a machine without Go's caches that takes minutes"
