@@ -25,7 +25,7 @@ type Options struct {
 	Rooms     int // of send
 	Window    int // messages in flight of one sender
 	IdleConns int // of idle and storm
-	Rate      int // messages per second of latency
+	Rate      int // messages per second of latency and mixed
 	Pace      int // messages per second of pace into many rooms; half as many into one
 
 	PresenceScope string // PRESENCE_SCOPE of the system; "" is its default
@@ -62,6 +62,8 @@ var scenarios = []struct { //nolint:gochecknoglobals // a constant list
 	{"fanout", (*Bench).fanout},
 	{"pace", (*Bench).pace},
 	{"latency", (*Bench).latency},
+	{"mixed", (*Bench).mixed},
+	{"slow", (*Bench).slow},
 }
 
 // Names are the scenarios in the order in which they run.

@@ -54,12 +54,14 @@ type crowd struct {
 	problems problems // guards itself
 
 	// Owned by the goroutine of the scenario, which sets each before the members need it.
+	user    int // the number of its first member's user
 	dialled int
 	rooms   []string
 	sizes   []int64 // of the rooms
 	onAck   func(m *member, t *counts, p sioclient.Packet)
 	onEvent func(m *member, t *counts, p sioclient.Packet)
 	onLost  func(m *member, opened bool, err error) // nil: a problem
+	onOpen  func(m *member)                         // nil: nothing
 
 	// Set by the scenario, read by every loop.
 	measuring atomic.Bool
@@ -94,7 +96,7 @@ func (c *crowd) connect(ctx context.Context, n int) (took time.Duration, err err
 	c.dialled += n
 	tokens := make([]string, n)
 	for i := range tokens {
-		if tokens[i], err = c.bench.token(from + i); err != nil {
+		if tokens[i], err = c.bench.token(c.user + from + i); err != nil {
 			return 0, err
 		}
 	}
@@ -123,10 +125,7 @@ func (c *crowd) join(ctx context.Context, rooms []string) error {
 		c.sizes[m.room]++
 	}
 	for _, m := range c.members {
-		m.conn.Do(func() {
-			b := sioclient.BeginEvent(m.conn.Scratch(), 0, "room:join")
-			m.conn.Send(append(append(append(b, '"'), rooms[m.room]...), `"]`...))
-		})
+		m.conn.Do(func() { m.enter(rooms[m.room]) })
 	}
 	want := int64(len(c.members))
 	err := c.bench.until(ctx, 2*time.Minute,
@@ -136,6 +135,12 @@ func (c *crowd) join(ctx context.Context, rooms []string) error {
 		err = errors.New("joins fail")
 	}
 	return err
+}
+
+// enter has a member join a room; the ack has the id 0.
+func (m *member) enter(room string) {
+	b := sioclient.BeginEvent(m.conn.Scratch(), 0, "room:join")
+	m.conn.Send(append(append(append(b, '"'), room...), `"]`...))
 }
 
 // roomNames are names that no other scenario of this run uses.
@@ -155,9 +160,12 @@ func (c *crowd) at(conn *swarm.Conn) (*member, *counts) {
 
 // Opened implements swarm.Handler.
 func (c *crowd) Opened(conn *swarm.Conn, took time.Duration) {
-	_, t := c.at(conn)
+	m, t := c.at(conn)
 	t.handshakes.Record(took)
 	t.opened.Add(1)
+	if c.onOpen != nil {
+		c.onOpen(m)
+	}
 }
 
 // Ack implements swarm.Handler. Ack 0 is that of room:join.

@@ -78,8 +78,18 @@ func (b *Bench) paceOne(ctx context.Context, r *report.Result, p paced) error {
 type paced struct {
 	name  string // in the results
 	event string
-	rate  int // events a second
-	size  int // members of a room
+	every int    // each so many events are others; 0: none
+	other string // those
+	rate  int    // events a second
+	size  int    // members of a room
+}
+
+// eventOf is the name of an event by its number.
+func (p paced) eventOf(n int) string {
+	if p.every > 0 && n%p.every == 0 {
+		return p.other
+	}
+	return p.event
 }
 
 // openLoop sends events at a steady rate, from members in turn.
@@ -147,7 +157,7 @@ func (c *crowd) tick(ctx context.Context, p paced) (late time.Duration) {
 		}
 		late = max(late, time.Since(due))
 		m := c.members[n*7%len(c.members)]
-		m.conn.Do(func() { c.latencySend(m, p.event) })
+		m.conn.Do(func() { c.latencySend(m, p.eventOf(n)) })
 	}
 }
 

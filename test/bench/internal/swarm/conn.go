@@ -45,6 +45,7 @@ type Conn struct {
 	phase   phase
 	dirty   bool // out is to be flushed by the loop
 	blocked bool // the kernel's buffer was full; waits for EPOLLOUT
+	paused  bool // reads nothing
 }
 
 // Handler is told what happens to conns, on the loop of each.
@@ -122,12 +123,43 @@ func (c *Conn) flush() {
 
 func (c *Conn) wantWrite(want bool) {
 	c.blocked = want
-	events := uint32(unix.EPOLLIN)
-	if want {
+	c.watch()
+}
+
+// watch has epoll tell what the conn wants to hear of.
+func (c *Conn) watch() {
+	events := uint32(0)
+	if !c.paused {
+		events |= unix.EPOLLIN
+	}
+	if c.blocked {
 		events |= unix.EPOLLOUT
 	}
 	if err := c.loop.control(unix.EPOLL_CTL_MOD, c, events); err != nil {
 		c.end(fmt.Errorf("watch the socket: %w", err))
+	}
+}
+
+// pausedBuffer is what the kernel is to keep for a conn that does not read, in bytes, as far as it has not taken in more already.
+const pausedBuffer = 4 << 10
+
+// Pause has an open conn read nothing until Resume, as a client would whose tab sleeps.
+func (c *Conn) Pause() {
+	if c.phase != established {
+		return
+	}
+	_ = unix.SetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_RCVBUF, pausedBuffer)
+	c.paused = true
+	c.watch()
+}
+
+// Resume reads on. The connection may have ended meanwhile.
+func (c *Conn) Resume() {
+	if c.paused {
+		c.paused = false
+		if c.phase == established {
+			c.watch()
+		}
 	}
 }
 
@@ -316,5 +348,5 @@ func (c *Conn) Reset() {
 	_ = unix.SetsockoptLinger(int(c.fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	c.loop.conns[c.fd] = nil
 	_ = unix.Close(int(c.fd))
-	c.partial, c.out = nil, nil
+	c.partial, c.out, c.paused = nil, nil, false
 }
