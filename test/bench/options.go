@@ -67,6 +67,7 @@ func parse(args []string, env func(string) string) (*options, error) {
 	f.IntVar(&o.Rooms, "rooms", 50, "rooms of send, a number")
 	f.IntVar(&o.Window, "window", 4, "messages in flight a sender of send and hot, a number")
 	f.IntVar(&o.IdleConns, "idle", 5000, "connections of idle and storm, a number")
+	f.IntVar(&o.IdleRooms, "idle-rooms", 0, "rooms of ten that each connection of idle joins when the rest is measured, a number: measures memory again")
 	f.IntVar(&o.Rate, "rate", 500, "messages of latency and mixed, per second; slow sends a 25th of it")
 	f.IntVar(&o.Pace, "pace", 10_000, "messages of pace, per second, into many rooms; half of it into one")
 	f.StringVar(&o.PresenceScope, "presence-scope", "", "PRESENCE_SCOPE of the systems started: everyone, rooms or none; with another one than everyone, a presence event in storm is a problem")
@@ -98,6 +99,7 @@ func (o *options) check() error {
 		{"rooms", o.Rooms, 1, maxConns},
 		{"window", o.Window, 1, 1000},
 		{"idle", o.IdleConns, 1, maxConns},
+		{"idle-rooms", o.IdleRooms, 0, 100},
 		{"rate", o.Rate, 1, 20_000},
 		{"pace", o.Pace, 2, 100_000},
 		{"loops", o.Loops, 1, 16},

@@ -25,6 +25,7 @@ type Options struct {
 	Rooms     int // of send
 	Window    int // messages in flight of one sender
 	IdleConns int // of idle and storm
+	IdleRooms int // of ten, that each of those of idle is in at the end
 	Rate      int // messages per second of latency and mixed
 	Pace      int // messages per second of pace into many rooms; half as many into one
 

@@ -71,15 +71,83 @@ func (b *Bench) idle(ctx context.Context, r *report.Result) error {
 	if err := b.keepHeap(ctx); err != nil {
 		r.Problem("no heap profile: %v", err)
 	}
-	if collected, known, err := b.stableRSS(ctx, quiet); err != nil {
+	if err := b.addCollected(ctx, r, before, n, quiet); err != nil {
 		return err
-	} else if known && b.System.Admin != "" {
-		r.Add("RSS a connection after collections", "KB", float64(collected-before)/n/1000, report.Neutral)
+	}
+	if err := b.settle(ctx, r, c, before, known); err != nil {
+		return err
 	}
 	if open := c.swarm.Totals().Open; open != int64(len(c.members)) {
 		r.Problem("%d connections are open, want %d", open, len(c.members))
 	}
 	return nil
+}
+
+// addCollected adds what a connection takes once all garbage is gone.
+func (b *Bench) addCollected(ctx context.Context, r *report.Result, before int64, connections float64, line func() string) error {
+	collected, known, err := b.stableRSS(ctx, line)
+	if err == nil && known && b.System.Admin != "" {
+		r.Add("RSS a connection after collections", "KB", float64(collected-before)/connections/1000, report.Neutral)
+	}
+	return err
+}
+
+const (
+	idleRoom = 10  // members of a room
+	idleJoin = 500 // room:join on their way at once
+)
+
+// settle has all members join rooms of ten, each of other members, and measures the memory again. before is what the server
+// held without connections.
+func (b *Bench) settle(ctx context.Context, r *report.Result, c *crowd, before int64, known bool) error {
+	if b.IdleRooms == 0 {
+		return nil
+	}
+	c.several = true
+	number := (len(c.members) + idleRoom - 1) / idleRoom
+	for k := range b.IdleRooms {
+		names := b.roomNames(fmt.Sprintf("idle%d", k), number)
+		for at := 0; at < len(c.members); at += idleJoin {
+			part := c.members[at:min(at+idleJoin, len(c.members))]
+			want := c.sum(joinedCount) + int64(len(part))
+			for i, m := range part {
+				room := names[idleRoomOf(at+i, k, number)]
+				m.conn.Do(func() { m.enter(room) })
+			}
+			line := func() string {
+				return fmt.Sprintf("%d of %d joins%s", c.sum(joinedCount), b.IdleRooms*len(c.members), c.problems.suffix())
+			}
+			if err := b.until(ctx, time.Minute, line, func() bool { return c.sum(joinedCount) >= want || c.problems.fatal() }); err != nil {
+				return err
+			}
+			if c.problems.fatal() {
+				return errors.New("joins fail")
+			}
+		}
+	}
+	if !known {
+		return nil
+	}
+	quiet := func() string { return "all are in their rooms, waiting for quiet" }
+	if err := b.pause(ctx, min(idleWait, b.Duration), quiet); err != nil {
+		return err
+	}
+	each := func(bytes int64) float64 { return float64(bytes-before) / float64(len(c.members)) / 1000 }
+	after, _ := b.rss()
+	r.Add(fmt.Sprintf("RSS a connection in %d rooms of ten", b.IdleRooms), "KB", each(after), report.Lower)
+	collected, _, err := b.stableRSS(ctx, quiet)
+	if err == nil && b.System.Admin != "" {
+		r.Add(fmt.Sprintf("RSS a connection in %d rooms of ten after collections", b.IdleRooms), "KB", each(collected), report.Neutral)
+	}
+	return err
+}
+
+// idleRoomOf is the room that a member joins in a turn, by number: in the first one with its neighbours, and then with others each time.
+func idleRoomOf(member, turn, rooms int) int {
+	if turn == 0 {
+		return member / idleRoom
+	}
+	return (member + turn*(member/rooms)) % rooms
 }
 
 // stableRSS has the server collect its garbage, where the server has an admin port, and waits until its memory does not shrink

@@ -79,6 +79,39 @@ func TestFanoutShape(t *testing.T) {
 	}
 }
 
+// Everybody is in as many rooms as asked for, of ten each.
+func TestIdleRooms(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, &benchtest.Server{})
+	b.IdleRooms = 2
+	r := &report.Result{}
+	c, err := b.newCrowd(60)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	if _, err := c.connect(t.Context(), 60); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.settle(t.Context(), r, c, 0, false); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.sum(joinedCount); got != 120 || len(c.problems.list()) > 0 {
+		t.Errorf("settle: %d joins, problems %q, want 120 and none", got, c.problems.list())
+	}
+	for k := range 2 {
+		members := make(map[int]int)
+		for i := range 60 {
+			members[idleRoomOf(i, k, 6)]++
+		}
+		for room, n := range members {
+			if n != idleRoom {
+				t.Errorf("room %d of turn %d has %d members, want %d", room, k, n, idleRoom)
+			}
+		}
+	}
+}
+
 // The one who does not read must not hold up the others, and has to be back in the end.
 func TestSlowShape(t *testing.T) {
 	t.Parallel()
