@@ -13,6 +13,7 @@
 package roomstate
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -23,12 +24,15 @@ import (
 type Fields map[string]json.RawMessage
 
 // Room is what is known of a room's messages. It is used by one goroutine.
-type Room struct{ messages map[string]*entry }
+type Room struct {
+	messages map[string]*entry
+	compact  bool // only hashes are kept
+}
 
 // entry is what is known of one message.
 type entry struct {
 	seq    uint64 // 0 = only partial facts have come
-	fixed  Fields // what never changes
+	fixed  aspect // what never changes
 	body   aspect
 	counts aspect
 	pin    aspect
@@ -37,12 +41,17 @@ type entry struct {
 
 type aspect struct {
 	version uint64
-	fields  Fields
+	fields  Fields // nil in a compact Room
+	hash    uint64 // of fields, in a compact Room
 }
 
-// set replaces the aspect, unless it is of a newer version.
-func (a *aspect) set(version uint64, fields Fields) {
-	if version >= a.version {
+// set replaces an aspect, unless it is of a newer version.
+func (r *Room) set(a *aspect, version uint64, fields Fields) {
+	switch {
+	case version < a.version:
+	case r.compact:
+		a.version, a.hash = version, hashOf(fields)
+	default:
 		a.version, a.fields = version, fields
 	}
 }
@@ -92,19 +101,19 @@ func (r *Room) Apply(event string, argument []byte) error {
 	case "message:deleted":
 		e := r.entry(h.MessageID)
 		e.gone = true
-		e.body.set(h.Seq, Fields{"content": json.RawMessage(`""`), "deletedAt": h.DeletedAt, "deletedBy": h.By})
-		e.counts.set(h.Seq, nil)
-		e.pin.set(h.Seq, nil)
+		r.set(&e.body, h.Seq, Fields{"content": json.RawMessage(`""`), "deletedAt": h.DeletedAt, "deletedBy": h.By})
+		r.set(&e.counts, h.Seq, nil)
+		r.set(&e.pin, h.Seq, nil)
 	case "message:reactions":
 		fields := Fields{"reactions": h.Counts}
 		if string(h.Counts) == "[]" {
 			fields = nil
 		}
-		r.entry(h.MessageID).counts.set(h.Seq, fields)
+		r.set(&r.entry(h.MessageID).counts, h.Seq, fields)
 	case "message:pinned":
-		r.entry(h.MessageID).pin.set(h.Seq, Fields{"pinnedAt": h.PinnedAt})
+		r.set(&r.entry(h.MessageID).pin, h.Seq, Fields{"pinnedAt": h.PinnedAt})
 	case "message:unpinned":
-		r.entry(h.MessageID).pin.set(h.Seq, nil)
+		r.set(&r.entry(h.MessageID).pin, h.Seq, nil)
 	}
 	return nil
 }
@@ -126,16 +135,17 @@ func (r *Room) Whole(message []byte) error {
 	}
 	version := max(h.Seq, h.Changed)
 	e := r.entry(h.ID)
-	e.seq, e.fixed = h.Seq, take(fields, fixed()...)
+	e.seq = h.Seq
+	r.set(&e.fixed, 0, take(fields, fixed()...))
 	e.gone = e.gone || h.DeletedAt != nil
 	counts, err := withoutMine(take(fields, "reactions"))
 	if err != nil {
 		return err
 	}
-	e.counts.set(version, counts)
-	e.pin.set(version, take(fields, "pinnedAt"))
+	r.set(&e.counts, version, counts)
+	r.set(&e.pin, version, take(fields, "pinnedAt"))
 	delete(fields, "changed")
-	e.body.set(version, fields)
+	r.set(&e.body, version, fields)
 	return nil
 }
 
@@ -170,25 +180,14 @@ func withoutMine(fields Fields) (Fields, error) {
 
 // Messages gives the messages that are known as a whole, by sequence. What answers a message that was deleted shows nothing of it.
 func (r *Room) Messages() []Fields {
-	var list []*entry
-	for _, e := range r.messages {
-		if e.seq > 0 {
-			list = append(list, e)
-		}
-	}
-	slices.SortFunc(list, func(x, y *entry) int {
-		if x.seq < y.seq {
-			return -1
-		}
-		return 1
-	})
+	list := r.whole()
 	messages := make([]Fields, len(list))
 	for i, e := range list {
-		m := maps.Clone(e.fixed)
+		m := maps.Clone(e.fixed.fields)
 		for _, a := range []aspect{e.body, e.counts, e.pin} {
 			maps.Copy(m, a.fields)
 		}
-		if version := max(e.body.version, e.counts.version, e.pin.version); version > e.seq {
+		if version := e.version(); version > e.seq {
 			m["changed"] = fmt.Append(nil, version)
 		}
 		if raw, ok := m["replyTo"]; ok {
@@ -198,6 +197,20 @@ func (r *Room) Messages() []Fields {
 	}
 	return messages
 }
+
+// whole lists the messages that are known as a whole, by sequence.
+func (r *Room) whole() []*entry {
+	var list []*entry
+	for _, e := range r.messages {
+		if e.seq > 0 {
+			list = append(list, e)
+		}
+	}
+	slices.SortFunc(list, func(x, y *entry) int { return cmp.Compare(x.seq, y.seq) })
+	return list
+}
+
+func (e *entry) version() uint64 { return max(e.body.version, e.counts.version, e.pin.version) }
 
 func (r *Room) reply(raw json.RawMessage) json.RawMessage {
 	var to Fields

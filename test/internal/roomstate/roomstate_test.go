@@ -2,6 +2,7 @@ package roomstate
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -133,12 +134,24 @@ func TestAnyOrder(t *testing.T) {
 		for _, m := range s.messages {
 			want = append(want, s.whole(m))
 		}
+		wholes := New()
+		for _, m := range s.messages {
+			raw, _ := json.Marshal(s.whole(m))
+			if err := wholes.Whole(raw); err != nil {
+				t.Fatal(err)
+			}
+		}
 		for range 5 {
 			random.Shuffle(len(deliveries), func(i, j int) { deliveries[i], deliveries[j] = deliveries[j], deliveries[i] })
-			client := New()
+			client, compact := New(), NewCompact()
 			for _, d := range deliveries {
-				if err := client.Apply(d.event, d.raw); err != nil {
+				if err := errors.Join(client.Apply(d.event, d.raw), compact.Apply(d.event, d.raw)); err != nil {
 					t.Fatal(err)
+				}
+			}
+			for name, room := range map[string]*Room{"a client": client, "a compact one": compact} {
+				if diff := cmp.Diff(wholes.Digests(), room.Digests()); diff != "" {
+					t.Fatalf("seed %d, digests (-server +%s):\n%s", seed, name, diff)
 				}
 			}
 			raw, err := json.Marshal(client.Messages())
@@ -167,5 +180,44 @@ func TestMine(t *testing.T) {
 	}
 	if err := x.Apply("message:edited", []byte(`{"seq":`)); err == nil {
 		t.Error("what is no JSON is taken")
+	}
+}
+
+// TestDigest: what a client shows has a part in the digest, how it is written has none.
+func TestDigest(t *testing.T) {
+	digest := func(messages ...string) []Digest {
+		r := NewCompact()
+		for _, m := range messages {
+			if err := r.Whole([]byte(m)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return r.Digests()
+	}
+	const said = `{"id":"m","seq":3,"changed":7,"content":"<a>","reactions":[{"key":"k","count":2}]}`
+	if diff := cmp.Diff(digest(said), digest(`{"reactions": [{"count":2,"key":"k"}], "seq":3, "id":"m","content":"\u003ca>","changed":7}`)); diff != "" {
+		t.Error(diff)
+	}
+	for _, other := range []string{
+		`{"id":"m","seq":3,"changed":7,"content":"<b>","reactions":[{"key":"k","count":2}]}`,
+		`{"id":"m","seq":3,"changed":7,"content":"<a>","reactions":[{"key":"k","count":3}]}`,
+		`{"id":"m","seq":3,"changed":7,"content":"<a>"}`,
+		`{"id":"m","seq":3,"changed":7,"content":"<a>","reactions":[{"key":"k","count":2}],"pinnedAt":"x"}`,
+		`{"id":"m","seq":3,"changed":6,"content":"<a>","reactions":[{"key":"k","count":2}]}`,
+		`{"id":"m","seq":3,"changed":7,"content":"<a>","reactions":[{"key":"k","count":2}],"n":1}`,
+	} {
+		if cmp.Equal(digest(said), digest(other)) {
+			t.Errorf("%s has the digest of %s", other, said)
+		}
+	}
+	r := NewCompact()
+	for _, m := range []string{said, `{"id":"o","seq":4,"content":"x"}`} {
+		if err := r.Whole([]byte(m)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Forget(3)
+	if diff := cmp.Diff(digest(`{"id":"o","seq":4,"content":"x"}`), r.Digests()); diff != "" {
+		t.Error(diff)
 	}
 }
