@@ -140,7 +140,7 @@ func (r *rig) work(ctx context.Context) error {
 	r.history.Settings = settings
 	r.start = time.Now()
 	r.load = load.New(load.Config{
-		Seed: r.seed, Clients: r.clients, Rooms: r.rooms, Rate: r.rate, Gateways: gateways, Direct: r.cluster.Direct(), Accepts: r.cluster.Accepts, Secret: cluster.JWTSecret, APIKey: cluster.APIKey, Start: r.start, Log: r.log,
+		Seed: r.seed, Clients: r.clients, Rooms: r.rooms, Rate: r.rate, Gateways: gateways, Direct: r.cluster.Direct(), Accepts: r.cluster.Accepts, Secret: cluster.JWTSecret, APIKey: cluster.APIKey, Faults: r.duration, Start: r.start, Log: r.log,
 	})
 	defer r.load.Close()
 	watchCtx, stopWatch := context.WithCancel(ctx)

@@ -52,7 +52,7 @@ func invariants() []invariant {
 		{"at most one row for a clientMsgId; a retry got the same seq", once},
 		{"room sequences are 1..last without holes", contiguous},
 		{"what each client saw is contiguous and without repeats", seen},
-		{"same room and seq, same event, everywhere", agreed},
+		{"same room and seq, same event; same version, same content, everywhere", agreed},
 		{"one sender's messages keep their order; acks order messages", ordered},
 		{"an unacked message appears once or not at all", unacked},
 		{"10 s after healing every client is at the head and errors are gone", healed},
@@ -63,6 +63,10 @@ func invariants() []invariant {
 		{"a drain loses no operation and spreads reconnects", drains},
 		{"the stream has every event: the outbox catches up", streamed},
 		{"each device hears its user's log without gaps and repeats", logs},
+		{"every client's rooms are as the database has them", states},
+		{"edits, deletions, reactions and pins are done once, as acked", acts},
+		{"the badges of a user's devices are equal", badges},
+		{"of deleted messages nothing is left", erased},
 	}
 }
 

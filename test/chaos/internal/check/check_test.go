@@ -13,8 +13,8 @@ import (
 // TestValid also makes sure that every invariant found something to look at.
 func TestValid(t *testing.T) {
 	results := Run(valid())
-	if len(results) != 15 {
-		t.Fatalf("Run gives %d results, want 15", len(results))
+	if len(results) != 19 {
+		t.Fatalf("Run gives %d results, want 19", len(results))
 	}
 	for _, r := range results {
 		if r.Count > 0 || r.Skipped {
@@ -42,7 +42,7 @@ type broken struct {
 }
 
 func TestBroken(t *testing.T) {
-	for _, cases := range [][]broken{databaseCases(), viewCases(), serviceCases(), otherCases(), logCases()} {
+	for _, cases := range [][]broken{databaseCases(), viewCases(), serviceCases(), otherCases(), logCases(), stateCases()} {
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {
 				h := valid(strings.Fields(c.twice)...)
@@ -144,7 +144,8 @@ func viewCases() []broken {
 				j++
 			}
 			a, b := &h.Deliveries[i], &h.Deliveries[j]
-			a.Seq, b.Seq, a.Hash, b.Hash = b.Seq, a.Seq, b.Hash, a.Hash
+			*a, *b = *b, *a
+			a.At, b.At = b.At, a.At
 		}},
 		{name: "a history with a hole", invariant: 4, says: "since", harm: func(h *history.History) {
 			remove(h, at(h, fresh, 0, history.Joined, drainAt))
@@ -154,7 +155,7 @@ func viewCases() []broken {
 			d := h.Deliveries[i]
 			for _, e := range h.Log {
 				if e.Room == 0 && e.Kind == messageNew {
-					d.Seq, d.Hash = uint32(e.Seq), e.Hash
+					d.Seq, d.Hash, d.Body, d.Version = uint32(e.Seq), e.Hash, e.Body, uint32(e.Version)
 					break
 				}
 			}

@@ -3,6 +3,7 @@ package check
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/starling-chat/starling/test/chaos/internal/history"
@@ -24,6 +25,10 @@ type index struct {
 	views    [][]int32      // by pair, by Start
 	order    []int32        // deliveries by pair, within it as received
 	from     []int32        // by pair: where it begins in order
+
+	// What messages said, see bodies.go.
+	bodies map[place][]body
+	edits  map[place][]uint64 // Body of the edits of a message of which it is not known whether they were done
 
 	// What the rooms were.
 	heads   []uint64 // by room, at headsAt
@@ -56,6 +61,7 @@ func newIndex(h *history.History) *index {
 	x.indexStalls()
 	x.indexLog()
 	x.indexMessages()
+	x.indexBodies()
 	x.indexConns()
 	x.indexSights()
 	x.indexFaults()
@@ -227,7 +233,7 @@ func (x *index) deliveries(pair int) []int32 { return x.order[x.from[pair]:x.fro
 // owed tells whether a member's client must get an event. The client must get all but its own joins and leaves, and events that
 // except its socket.
 func (x *index) owed(user int, e *history.Event) bool {
-	if e.Kind != messageNew && e.User == user {
+	if strings.HasPrefix(e.Kind, "room:") && e.User == user {
 		return false
 	}
 	if e.Except != "" {

@@ -7,7 +7,8 @@ import (
 	"github.com/starling-chat/starling/test/chaos/internal/history"
 )
 
-// agreed is invariant 5.
+// agreed is invariant 5. An event that shows a message is told again with what the message is by then. It says of which version that is, and
+// what was said by that version is the same for everybody, and what its author said.
 func agreed(x *index, r *Result) {
 	for i := range x.h.Deliveries {
 		d := &x.h.Deliveries[i]
@@ -20,6 +21,10 @@ func agreed(x *index, r *Result) {
 		case e.Hash != d.Hash:
 			r.fail(x, d.At, "%s saw another event %d of %s at %s than the database has (%s)", x.userName(int(d.User)), d.Seq,
 				x.roomName(int(d.Room)), clock(d.At), e.Kind)
+		case d.Version > 0:
+			if wrong := x.shows(e, uint64(d.Version), d.Body); wrong != "" {
+				r.fail(x, d.At, "%s saw event %d of %s at %s (%s) %s", x.userName(int(d.User)), d.Seq, x.roomName(int(d.Room)), clock(d.At), e.Kind, wrong)
+			}
 		}
 	}
 }

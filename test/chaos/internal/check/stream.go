@@ -10,7 +10,8 @@ import (
 const streamAge = 110 * time.Minute
 
 // streamed is invariant 14: the stream has every event that was committed since its present incarnation began. The events of a
-// room are committed in sequence; so all events from the first message on that was invoked after StreamSince have to be there.
+// room are committed in sequence; so all events from the first message on that was invoked after StreamSince have to be there. When a
+// message is deleted the stream forgets all of its room, for eraseTime again and again: there it counts what comes after that.
 func streamed(x *index, r *Result) {
 	if x.h.Streamed == nil {
 		return
@@ -26,7 +27,7 @@ func streamed(x *index, r *Result) {
 		since = x.h.Config.End - streamAge
 		r.note("only events since %s are expected: the stream forgets after two hours", clock(since))
 	}
-	for room, from := range x.firstAfter(since) {
+	for room, from := range x.firstAfter(x.forgotten(since)) {
 		last := uint64(len(x.rows[room]))
 		has := make([]bool, last)
 		for _, s := range ranges[room] {
@@ -50,18 +51,35 @@ func streamed(x *index, r *Result) {
 	}
 }
 
-// firstAfter is, by room, the first sequence that was surely committed after a moment; all of the room's that follow were too.
-func (x *index) firstAfter(t history.Time) []uint64 {
+// eraseTime is for how long after a deletion the stream is told to forget what it has of the room: 20 s, and what that takes under faults.
+const eraseTime = 35 * time.Second
+
+// forgotten is, by room, until when the stream may have been told to forget what it had, since is that of all rooms.
+func (x *index) forgotten(since history.Time) []history.Time {
+	until := make([]history.Time, len(x.h.Rooms))
+	for room := range until {
+		until[room] = since
+	}
+	for i := range x.h.Acts {
+		if a := &x.h.Acts[i]; a.Kind == messageDelete && x.room(a.Room) {
+			until[a.Room] = max(until[a.Room], a.Return+eraseTime)
+		}
+	}
+	return until
+}
+
+// firstAfter is, by room, the first sequence that was surely committed after a moment of the room; all of the room's that follow were too.
+func (x *index) firstAfter(since []history.Time) []uint64 {
 	from := make([]uint64, len(x.h.Rooms))
 	for room := range from {
 		from[room] = uint64(len(x.rows[room]))
-		if t <= 0 {
+		if since[room] <= 0 {
 			from[room] = 1
 		}
 	}
 	for i := range x.messages {
 		m := &x.messages[i]
-		if !x.room(m.room) || x.h.Sends[m.sends[0]].Invoke < t {
+		if !x.room(m.room) || x.h.Sends[m.sends[0]].Invoke < since[m.room] {
 			continue
 		}
 		for _, n := range m.rows {

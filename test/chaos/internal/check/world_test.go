@@ -51,6 +51,7 @@ const (
 	endAt    = 85 * second
 
 	secondDeviceAt = 40 * second
+	actAt          = 41 * second
 )
 
 // valid runs the world from the beginning to the end.
@@ -86,7 +87,85 @@ func valid(twice ...string) *history.History {
 		w.h.Streamed = append(w.h.Streamed, history.Range{Room: room, From: 1, To: last})
 	}
 	w.sort()
+	w.survey()
 	return w.h
+}
+
+// The messages with which something is done: three edits, the last one never acked, two reactions of which one is taken back, a deletion, and a pin.
+func (w *world) acts(now history.Time) {
+	switch now {
+	case actAt:
+		w.act(5, 0, messageEdit, "m200", "first edit", now, history.OK)
+		w.act(7, 0, messageReact, "m200", "+1", now+tick/10, history.OK)
+		w.act(9, 0, messageReact, "m200", "+1", now+2*tick/10, history.OK)
+		w.act(1, 1, "message:pin", "m201", "", now+3*tick/10, history.OK)
+	case actAt + second:
+		w.act(7, 0, unreact, "m200", "+1", now, history.OK)
+		w.act(5, 0, messageEdit, "m200", "second edit", now+tick/10, history.OK)
+		w.act(1, 1, messageEdit, "m201", "secret", now+2*tick/10, history.OK)
+		w.act(1, 1, messageReact, "m201", "+1", now+3*tick/10, history.OK)
+	case actAt + 2*second:
+		w.act(5, 0, messageEdit, "m210", "edit without an ack", now, history.Unknown)
+		w.act(1, 1, messageDelete, "m201", "", now+tick/10, history.OK)
+	}
+}
+
+// row is a message of the database.
+func (w *world) row(room int, fits func(*history.Event) bool) *history.Event {
+	for i := range w.h.Log {
+		if e := &w.h.Log[i]; e.Room == room && e.Kind == messageNew && fits(e) {
+			return e
+		}
+	}
+	return &history.Event{}
+}
+
+func (w *world) act(user, room int, kind, id, what string, now history.Time, outcome history.Outcome) {
+	now += tick / 5 // behind what is sent in the same tick
+	m := w.row(room, func(e *history.Event) bool { return e.ClientMsgID == id })
+	target := m.Seq
+	e := history.Event{Room: room, User: -1, Message: m.Message, About: target}
+	a := history.Act{User: user, Conn: w.count[user], Room: room, Kind: kind, Target: target, Order: 1, Invoke: now, Return: now + tick/20, Outcome: outcome}
+	m.Version = w.seq[room] + 1
+	switch kind {
+	case messageEdit:
+		e.Kind, a.Body, m.Body = messageEdited, history.Hash(what), history.Hash(what)
+	case messageDelete:
+		e.Kind, m.Deleted, m.Body, m.Counts, m.Reacted = messageDeleted, true, history.Hash(""), nil, nil
+	case messageReact, unreact:
+		reacted := history.Reacted{User: user, Key: what}
+		e.Kind, a.Key, e.Changes = messageReactions, what, []history.Change{{Reacted: reacted, On: kind == messageReact}}
+		if m.Reacted = append(m.Reacted, reacted); kind == unreact {
+			m.Reacted = slices.DeleteFunc(m.Reacted, func(r history.Reacted) bool { return r == reacted })
+		}
+		m.Counts = []history.Count{{Key: what, N: len(m.Reacted)}}
+	default:
+		e.Kind = "message:pinned"
+	}
+	m.Digest = history.EventHash("digest", m.Version, "", m.Message, "")
+	if a.Seq = w.commit(e, now); outcome != history.OK {
+		a.Seq, a.Return = 0, now+2*second
+	}
+	w.h.Acts = append(w.h.Acts, a)
+}
+
+// survey has two clients and a stranger have what the database has, and a user of two devices the same badges.
+func (w *world) survey() {
+	for _, s := range []history.State{
+		{User: 5, Kept: history.KeptLive, Since: 100}, {User: 1, Room: 1, Kept: history.KeptLive}, {User: 1, Room: 1, Kept: history.KeptHistory},
+		{User: 5, Kept: history.KeptChanges},
+	} {
+		for i := range w.h.Log {
+			if e := &w.h.Log[i]; e.Room == s.Room && e.Kind == messageNew && e.Seq > s.Since {
+				s.Messages = append(s.Messages, history.Digest{Hash: e.Digest, Seq: uint32(e.Seq), Version: uint32(e.Version)})
+			}
+		}
+		w.h.States = append(w.h.States, s)
+	}
+	b := history.Badge{User: twofold, Seq: 400, N: 390, Unread: 10, Told: 350, ToldN: 345, Read: 390, HeadN: 400, Settled: true}
+	other := b
+	other.Device, other.Settled, other.Read, other.HeadN = 1, false, 345, 0
+	w.h.Badges = append(w.h.Badges, b, other)
 }
 
 func (w *world) sort() {
@@ -133,6 +212,7 @@ func (w *world) step(now history.Time) {
 		}
 	}
 	w.drainStep(now)
+	w.acts(now)
 	if now%second == 0 {
 		w.tell(observer, now)
 		w.tell(2, now)
@@ -227,7 +307,14 @@ func (w *world) leave(user, room int, now history.Time) {
 func (w *world) commit(e history.Event, now history.Time) uint64 {
 	w.seq[e.Room]++
 	e.Seq = w.seq[e.Room]
-	e.Hash = history.EventHash(e.Kind, e.Seq, w.h.Users[e.User].ID, e.Message, e.ClientMsgID)
+	name := ""
+	if e.User >= 0 {
+		name = w.h.Users[e.User].ID
+	}
+	e.Hash = history.EventHash(e.Kind, e.Seq, name, e.Message, e.ClientMsgID)
+	if e.Kind == messageNew {
+		e.Version, e.Digest = e.Seq, history.EventHash("digest", e.Seq, "", e.Message, "")
+	}
 	w.h.Log = append(w.h.Log, e)
 	w.note(&e, now)
 	for user := range people {
@@ -259,9 +346,17 @@ func (w *world) note(e *history.Event, now history.Time) {
 
 func (w *world) deliver(user int, e *history.Event, now history.Time, how history.Source) {
 	w.seen[sightOf{user, e.Room}] = e.Seq
-	w.h.Deliveries = append(w.h.Deliveries, history.Delivery{
+	d := history.Delivery{
 		At: now, Hash: e.Hash, Seq: uint32(e.Seq), User: int32(user), Conn: int32(w.count[user]), Room: int16(e.Room), Source: how,
-	})
+	}
+	shown := e
+	if e.Kind == messageEdited {
+		shown = w.row(e.Room, func(m *history.Event) bool { return m.Seq == e.About })
+	}
+	if shown.Kind == messageNew {
+		d.Body, d.Version = shown.Body, uint32(shown.Version)
+	}
+	w.h.Deliveries = append(w.h.Deliveries, d)
 }
 
 // send is one attempt; one that was committed before gets the same answer.

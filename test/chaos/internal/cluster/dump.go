@@ -15,14 +15,13 @@ import (
 )
 
 const (
-	sqlRooms    = `SELECT room_id, last_seq FROM chat.rooms WHERE room_id = ANY ($1)`
-	sqlEvents   = `SELECT room_id, seq, payload FROM chat.room_events WHERE room_id = ANY ($1) ORDER BY room_id, seq`
-	sqlMessages = `SELECT room_id, seq, id::text, sender_id, content, coalesce(client_msg_id, '') FROM chat.messages WHERE room_id = ANY ($1)`
+	sqlRooms  = `SELECT room_id, last_seq FROM chat.rooms WHERE room_id = ANY ($1)`
+	sqlEvents = `SELECT room_id, seq, payload, coalesce(message_seq, 0) FROM chat.room_events WHERE room_id = ANY ($1) ORDER BY room_id, seq`
 )
 
 // Dump reads what the database holds into h.Rooms and h.Log.
 func (c *Cluster) Dump(ctx context.Context, h *history.History) error {
-	d := dump{h: h, rooms: map[string]int{}, users: map[string]int{}}
+	d := &dump{h: h, rooms: map[string]int{}, users: map[string]int{}, messages: map[place]int{}, seqs: map[string]uint64{}}
 	var ids []string
 	for i, room := range h.Rooms {
 		d.rooms[room.ID] = i
@@ -32,7 +31,7 @@ func (c *Cluster) Dump(ctx context.Context, h *history.History) error {
 		d.users[user.ID] = i
 	}
 	err := c.Postgres.do(ctx, func(conn *pgx.Conn) error {
-		return errors.Join(d.readRooms(ctx, conn, ids), d.readEvents(ctx, conn, ids), d.readMessages(ctx, conn, ids))
+		return errors.Join(d.readRooms(ctx, conn, ids), d.readMessages(ctx, conn, ids), d.readEvents(ctx, conn, ids), d.readReactions(ctx, conn, ids), d.readLeaks(ctx, conn))
 	})
 	if err != nil {
 		return fmt.Errorf("read what the database holds: %w", err)
@@ -49,9 +48,16 @@ func (c *Cluster) Dump(ctx context.Context, h *history.History) error {
 type dump struct {
 	h            *history.History
 	rooms, users map[string]int
+	messages     map[place]int     // position in h.Log
+	seqs         map[string]uint64 // of messages, by id
 }
 
-func (d dump) readRooms(ctx context.Context, conn *pgx.Conn, ids []string) error {
+type place struct {
+	room int
+	seq  uint64
+}
+
+func (d *dump) readRooms(ctx context.Context, conn *pgx.Conn, ids []string) error {
 	var (
 		id   string
 		last uint64
@@ -67,18 +73,18 @@ func (d dump) readRooms(ctx context.Context, conn *pgx.Conn, ids []string) error
 	return err
 }
 
-func (d dump) readEvents(ctx context.Context, conn *pgx.Conn, ids []string) error {
+func (d *dump) readEvents(ctx context.Context, conn *pgx.Conn, ids []string) error {
 	var (
-		id      string
-		seq     uint64
-		payload []byte
+		id         string
+		seq, about uint64
+		payload    []byte
 	)
 	rows, err := conn.Query(ctx, sqlEvents, ids)
 	if err != nil {
 		return err
 	}
-	_, err = pgx.ForEachRow(rows, []any{&id, &seq, &payload}, func() error {
-		event, err := d.event(payload)
+	_, err = pgx.ForEachRow(rows, []any{&id, &seq, &payload, &about}, func() error {
+		event, err := d.event(d.rooms[id], seq, about, payload)
 		if err != nil {
 			return fmt.Errorf("event %d of room %s: %w", seq, id, err)
 		}
@@ -93,51 +99,59 @@ func (d dump) readEvents(ctx context.Context, conn *pgx.Conn, ids []string) erro
 type fact struct {
 	MessageID string `json:"messageId"`
 	UserID    string `json:"userId"`
+	Changes   []struct {
+		Key    string `json:"key"`
+		UserID string `json:"userId"`
+		On     bool   `json:"on"`
+	} `json:"changes"`
 }
 
-func (d dump) event(payload []byte) (history.Event, error) {
+// event reads what is kept of an event. Of one that shows a message that is only which message it is.
+func (d *dump) event(room int, seq, about uint64, payload []byte) (history.Event, error) {
+	if about > 0 {
+		n, known := d.messages[place{room, about}]
+		if !known {
+			return history.Event{}, fmt.Errorf("it is about a message %d that is not there", about)
+		}
+		id := d.h.Log[n].Message
+		return history.Event{Hash: history.EventHash(messageEdited, seq, "", id, ""), User: -1, Kind: messageEdited, Message: id, About: about}, nil
+	}
 	var p eventv1.RoomEvent
 	if err := proto.Unmarshal(payload, &p); err != nil {
 		return history.Event{}, fmt.Errorf("read its form: %w", err)
 	}
-	var facts []fact
-	if err := json.Unmarshal(p.GetEmit().GetArgs(), &facts); err != nil {
+	var args []json.RawMessage
+	if err := json.Unmarshal(p.GetEmit().GetArgs(), &args); err != nil {
 		return history.Event{}, fmt.Errorf("read its arguments: %w", err)
 	}
-	if len(facts) != 1 {
-		return history.Event{}, fmt.Errorf("it has %d arguments", len(facts))
+	if len(args) != 1 {
+		return history.Event{}, fmt.Errorf("it has %d arguments", len(args))
 	}
-	kind, f := p.GetEmit().GetEvent(), facts[0]
-	return history.Event{
-		Hash: history.EventHash(kind, p.GetSeq(), f.UserID, f.MessageID, ""), User: d.user(f.UserID), Kind: kind,
-		Message: f.MessageID, Except: p.GetExceptSocketId(),
-	}, nil
+	var f fact
+	if err := json.Unmarshal(args[0], &f); err != nil {
+		return history.Event{}, fmt.Errorf("read its argument: %w", err)
+	}
+	kind := p.GetEmit().GetEvent()
+	if f.MessageID == "" {
+		return history.Event{Hash: history.EventHash(kind, seq, f.UserID, "", ""), User: d.user(f.UserID), Kind: kind, Except: p.GetExceptSocketId()}, nil
+	}
+	e := history.Event{
+		Hash: history.EventHash(kind, seq, "", f.MessageID, string(args[0])), User: -1, Kind: kind, Message: f.MessageID, About: d.seqs[f.MessageID],
+		Except: p.GetExceptSocketId(),
+	}
+	for _, c := range f.Changes {
+		e.Changes = append(e.Changes, history.Change{Reacted: history.Reacted{User: d.user(c.UserID), Key: c.Key}, On: c.On})
+	}
+	return e, nil
 }
 
-// readMessages adds the messages: each is its own event, and room_events holds the others (docs/adr/0002-the-room-log.md).
-func (d dump) readMessages(ctx context.Context, conn *pgx.Conn, ids []string) error {
-	var (
-		room, id, sender, content, clientMsgID string
-		seq                                    uint64
-	)
-	rows, err := conn.Query(ctx, sqlMessages, ids)
-	if err != nil {
-		return err
-	}
-	_, err = pgx.ForEachRow(rows, []any{&room, &seq, &id, &sender, &content, &clientMsgID}, func() error {
-		d.h.Log = append(d.h.Log, history.Event{
-			Hash: history.EventHash(messageNew, seq, sender, id, content), Body: history.Hash(content), Seq: seq,
-			Room: d.rooms[room], User: d.user(sender), Kind: messageNew, ClientMsgID: clientMsgID, Message: id,
-		})
-		return nil
-	})
-	return err
-}
-
-const messageNew = "message:new"
+const (
+	messageNew    = "message:new"
+	messageEdited = "message:edited"
+)
 
 // user is the index of a user, -1 of one that is not of this run.
-func (d dump) user(id string) int {
+func (d *dump) user(id string) int {
 	if i, ok := d.users[id]; ok {
 		return i
 	}

@@ -55,7 +55,7 @@ func (c *Cluster) DumpStream(ctx context.Context, h *history.History, start time
 	}
 	info := stream.CachedInfo()
 	h.StreamSince = max(info.Created.Sub(start), 0)
-	r := streamReader{nc: nc, rooms: map[string]int{}, seen: map[int][]uint64{}, last: info.State.LastSeq}
+	r := streamReader{nc: nc, rooms: map[string]int{}, gone: deleted(h), seen: map[int][]uint64{}, last: info.State.LastSeq}
 	r.next.Store(max(1, info.State.FirstSeq)) // an empty stream has none
 	for i, room := range h.Rooms {
 		r.rooms[room.ID] = i
@@ -69,6 +69,7 @@ func (c *Cluster) DumpStream(ctx context.Context, h *history.History, start time
 	for room := range h.Rooms {
 		h.Streamed = append(h.Streamed, ranges(room, r.seen[room])...)
 	}
+	h.Leaks = append(h.Leaks, r.leaks...)
 	return r.err
 }
 
@@ -76,12 +77,14 @@ func (c *Cluster) DumpStream(ctx context.Context, h *history.History, start time
 type streamReader struct {
 	nc    *nats.Conn
 	rooms map[string]int
+	gone  map[string]history.Leak
 	last  uint64
 	next  atomic.Uint64
 
-	mu   sync.Mutex
-	seen map[int][]uint64 // guarded by mu: sequences, by room
-	err  error            // guarded by mu
+	mu    sync.Mutex
+	seen  map[int][]uint64 // guarded by mu: sequences, by room
+	leaks []history.Leak   // guarded by mu
+	err   error            // guarded by mu
 }
 
 func (r *streamReader) read(ctx context.Context) {
@@ -129,8 +132,10 @@ func (r *streamReader) one(ctx context.Context, seq uint64) error {
 	if err := proto.Unmarshal(reply.Message.Data, &batch); err != nil {
 		return err
 	}
+	found := leaks(r.gone, "the stream", reply.Message.Data)
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.leaks = append(r.leaks, found...)
 	for _, e := range batch.GetEvents() {
 		if room, ok := r.rooms[e.GetRoomId()]; ok {
 			r.seen[room] = append(r.seen[room], e.GetSeq())

@@ -12,9 +12,9 @@ func Hash(s string) uint64 {
 	return h.Sum64()
 }
 
-// EventHash stands for a durable event in what its receivers must agree about. kind is the event's name; of message:new, id
-// is the message's id and text its content; of message:read, id is the messageId and text empty; of room:user-joined and
-// room:user-left both are empty. user is the id of who sent, read, joined or left.
+// EventHash stands for a durable event in what its receivers must agree about, whenever they get it. kind is the event's name; of message:new
+// and message:edited, id is the message's id and text empty, for what the message says may change; of other events about a message, text is
+// the argument as it came; of room:user-joined and room:user-left both are empty. user is the id of who sent, joined or left.
 func EventHash(kind string, seq uint64, user, id, text string) uint64 {
 	h := fnv.New64a()
 	for _, field := range []string{kind, strconv.FormatUint(seq, 10), user, id, text} {
@@ -32,3 +32,10 @@ func LogHash(kind string, argument []byte) uint64 {
 	_, _ = h.Write(argument)
 	return h.Sum64()
 }
+
+// SentLabel is with what the content of a message of the run begins, and EditLabel that of an edit: no two are the same, and none is found in
+// another content.
+func SentLabel(user string, order int) string { return user + " #" + strconv.Itoa(order) + " " }
+
+// EditLabel is described above.
+func EditLabel(user string, order int) string { return user + " ~" + strconv.Itoa(order) + " " }

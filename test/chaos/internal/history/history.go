@@ -22,6 +22,9 @@ type History struct {
 	Deliveries []Delivery `json:"deliveries"` // by time; within a client, in the order received
 	Heard      []Heard    `json:"heard"`      // by time; within a device, in the order received
 	Online     []Online   `json:"online"`     // by time
+	Acts       []Act      `json:"acts"`       // by invoke
+	States     []State    `json:"states"`     // at the end
+	Badges     []Badge    `json:"badges"`     // at the end
 	Faults     []Fault    `json:"faults"`     // by start
 	Stalls     []Stall    `json:"stalls"`     // by start
 	Samples    []Sample   `json:"samples"`    // by time
@@ -29,7 +32,8 @@ type History struct {
 
 	Keys int `json:"keys"` // that signed tokens of clients: one, and one more for each rotation that they saw
 
-	Log []Event `json:"log"` // the database: durable events of all rooms, by room and seq
+	Log   []Event `json:"log"`   // the database: durable events of all rooms, by room and seq
+	Leaks []Leak  `json:"leaks"` // what was found of deleted messages, in the database and the stream
 
 	Told []Told `json:"told"` // the database: what is kept of the logs of all users, by user and seq
 
@@ -152,21 +156,24 @@ const (
 	Joined                 // part of room:history: messages only, other events of the room are not in it
 )
 
-// Delivery is one durable event as one client saw it.
+// Delivery is one durable event as one client saw it. An event that shows a message shows it as it was when the event was read: Version says
+// which state that is, and Body what the message said then.
 type Delivery struct {
-	At     Time   `json:"at"`
-	Hash   uint64 `json:"hash"` // EventHash of what was received
-	Seq    uint32 `json:"seq"`
-	User   int32  `json:"user"`
-	Conn   int32  `json:"conn"`
-	Room   int16  `json:"room"`
-	Source Source `json:"source"`
+	At      Time   `json:"at"`
+	Hash    uint64 `json:"hash"`           // EventHash of what was received
+	Body    uint64 `json:"body,omitempty"` // Hash of the content
+	Version uint32 `json:"version,omitempty"`
+	Seq     uint32 `json:"seq"`
+	User    int32  `json:"user"`
+	Conn    int32  `json:"conn"`
+	Room    int16  `json:"room"`
+	Source  Source `json:"source"`
 }
 
 // Event is one durable event in the database.
 type Event struct {
 	Hash        uint64 `json:"hash"` // EventHash
-	Body        uint64 `json:"body"` // Hash of the content, of a message
+	Body        uint64 `json:"body"` // Hash of the content of a message, as it is in the end
 	Seq         uint64 `json:"seq"`
 	Room        int    `json:"room"`
 	User        int    `json:"user"` // who caused it; -1: not of this run
@@ -174,6 +181,100 @@ type Event struct {
 	ClientMsgID string `json:"clientMsgId,omitempty"`
 	Message     string `json:"message,omitempty"` // id
 	Except      string `json:"except,omitempty"`  // sid that does not get it
+
+	// Of a message, as it is in the end.
+	Digest  uint64    `json:"digest,omitempty"`  // roomstate.Digest.Hash of its row
+	Version uint64    `json:"version,omitempty"` // `changed ?? seq` of its row
+	Deleted bool      `json:"deleted,omitempty"`
+	Counts  []Count   `json:"counts,omitempty"`  // reactions as they stand in the row
+	Reacted []Reacted `json:"reacted,omitempty"` // reactions one by one, as they stand in their own table
+
+	// Of what happened to a message.
+	About   uint64   `json:"about,omitempty"`   // its seq
+	Changes []Change `json:"changes,omitempty"` // of message:reactions
+}
+
+// Count is how many users have reacted with a key.
+type Count struct {
+	Key string `json:"key"`
+	N   int    `json:"count"`
+}
+
+// Reacted is one reaction. User is -1 of one who is not of this run.
+type Reacted struct {
+	User int    `json:"user"`
+	Key  string `json:"key"`
+}
+
+// Change is one reaction that came or went.
+type Change struct {
+	Reacted
+
+	On bool `json:"on"`
+}
+
+// Act is one attempt to do something with a message that was sent. Attempts of the same act share Order.
+type Act struct {
+	User    int     `json:"user"`
+	Conn    int     `json:"conn"`
+	Room    int     `json:"room"`
+	Kind    string  `json:"kind"`            // the client event: message:edit, message:delete, message:react, …
+	Target  uint64  `json:"target"`          // seq of the message
+	Key     string  `json:"key,omitempty"`   // of a reaction
+	Body    uint64  `json:"body,omitempty"`  // Hash of what an edit says; unique in the run
+	Label   string  `json:"label,omitempty"` // with which that begins
+	Order   int     `json:"order"`           // the user's acts in the order first invoked, from 1: one after the other
+	Invoke  Time    `json:"invoke"`
+	Return  Time    `json:"return"`
+	Outcome Outcome `json:"outcome"`
+	Seq     uint64  `json:"seq,omitempty"` // of OK; 0: there was nothing to do
+	Code    string  `json:"code,omitempty"`
+}
+
+// Kept are the ways by which a State came about.
+const (
+	KeptLive    = "live"    // a client: what it saw live, and what it asked for after losses
+	KeptHistory = "history" // a stranger to the room who reads all of it by message:history
+	KeptChanges = "changes" // the same by message:changes from 0
+)
+
+// State is what a client has of a room's messages in the end.
+type State struct {
+	User     int      `json:"user"`
+	Room     int      `json:"room"`
+	Kept     string   `json:"kept"`
+	Since    uint64   `json:"since"` // all messages with a higher seq are there
+	Messages []Digest `json:"messages"`
+}
+
+// Digest is roomstate.Digest.
+type Digest struct {
+	Hash    uint64 `json:"hash"`
+	Seq     uint32 `json:"seq"`
+	Version uint32 `json:"version"`
+}
+
+// Badge is what one device shows of how far its user has read a room, in the end.
+type Badge struct {
+	User   int    `json:"user"`
+	Device int    `json:"device"`
+	Room   int    `json:"room"`
+	Seq    uint64 `json:"seq"` // of the marker that room:list gives this device
+	N      uint64 `json:"n"`
+	Unread uint64 `json:"unread"`
+	// What the device has without asking, by me:marker and, where it is in the room, by what the user said since: 0 = nothing was told.
+	Told    uint64 `json:"told,omitempty"`    // seq
+	ToldN   uint64 `json:"toldN,omitempty"`   // n
+	Read    uint64 `json:"read,omitempty"`    // n, what was said since included
+	HeadN   uint64 `json:"headN,omitempty"`   // n of the last message that the device has
+	Settled bool   `json:"settled,omitempty"` // the device is in the room and has all of it
+}
+
+// Leak is a place in which a deleted message was found.
+type Leak struct {
+	Room  int    `json:"room"`
+	Seq   uint64 `json:"seq"`
+	Where string `json:"where"` // a table, or the stream
 }
 
 // Heard is one event of a user's own log as one of its devices got it.

@@ -19,6 +19,7 @@ type client struct {
 	conn   *connection
 	rooms  *rooms
 	sender *sender
+	actor  *actor
 	log    *ownLog
 	others []*device // of the user's
 }
@@ -46,11 +47,15 @@ func newClient(l *Load, index int) *client {
 	c := &client{user: u, tokens: newTokens(u), log: &ownLog{user: u}}
 	c.rooms = newRooms(u, c.log)
 	c.conn = newConnection(u, c.tokens, c.rooms, c.log)
-	if u.role.suspect { // in whose log most happens
+	if u.role.suspect || u.role.several { // in whose logs most happens
 		c.others = append(c.others, newDevice(u, c.tokens, 1))
 	}
+	if u.role.several {
+		c.others = append(c.others, newDevice(u, c.tokens, 2)) //nolint:mnd // the third one
+	}
+	c.conn.fresh = u.role.absent
 	c.rooms.conn = c.conn
-	c.sender = newSender(u, c.conn, c.rooms)
+	c.sender, c.actor = newSender(u, c.conn, c.rooms), newActor(u, c.conn, c.rooms)
 	return c
 }
 
@@ -62,6 +67,7 @@ func (c *client) start(ctx context.Context, tasks *sync.WaitGroup) {
 	}
 	tasks.Go(func() { c.rooms.steward(ctx) })
 	tasks.Go(func() { c.sender.run(ctx) })
+	tasks.Go(func() { c.actor.run(ctx) })
 	if c.user.role.refresher {
 		tasks.Go(func() { c.tokens.refresh(ctx, c.conn) })
 	}

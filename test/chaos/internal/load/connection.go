@@ -33,8 +33,9 @@ type connection struct {
 	fresh    bool          // it never asks for the session before
 	revokedC chan struct{} // closed when the tokens are revoked
 
-	session  sioclient.Recovery // owned by run
-	stallEnd atomic.Int64       // history.Time until which nothing is read
+	session   sioclient.Recovery // owned by run
+	stallEnd  atomic.Int64       // history.Time until which nothing is read
+	awayUntil atomic.Int64       // history.Time until which it does not connect
 
 	mu      sync.Mutex    // guards all below
 	up      chan struct{} // closed while connected
@@ -81,7 +82,7 @@ func (c *connection) run(ctx context.Context) {
 		if revoked {
 			wait = revokedBackoff
 		}
-		if pause(ctx, wait) != nil {
+		if pause(ctx, max(wait, time.Duration(c.awayUntil.Load())-c.now())) != nil {
 			return
 		}
 	}

@@ -45,6 +45,7 @@ func consistent(t *testing.T, h *history.History) {
 	}
 	p.ends()
 	p.logs()
+	p.states()
 }
 
 // logs checks that every device heard its user's log from the beginning, one by one.
@@ -156,6 +157,47 @@ func (p *pass) ends() {
 		if v.End == 0 && p.h.Users[who.user].Revoked == 0 {
 			p.position[who] = max(p.position[who], v.Head)
 			p.missing(who, p.heads[who.room], false)
+		}
+	}
+}
+
+// states checks that all who have a room have the same of it, and that there is somebody who read all of it.
+func (p *pass) states() {
+	type message struct {
+		room int
+		seq  uint32
+	}
+	first, strangers := make(map[message]history.Digest), 0
+	for i := range p.h.States {
+		s := &p.h.States[i]
+		if s.Kept != history.KeptLive {
+			strangers++
+		}
+		for _, d := range s.Messages {
+			at := message{s.Room, d.Seq}
+			if old, known := first[at]; known && old != d {
+				p.t.Errorf("user %d (%s) has message %d of room %d as %+v, others as %+v", s.User, s.Kept, d.Seq, s.Room, d, old)
+			}
+			first[at] = d
+		}
+	}
+	if want := 2 * len(p.h.Rooms); strangers != want {
+		p.t.Errorf("%d times a room was read from its beginning, want %d", strangers, want)
+	}
+	kinds := make(map[string]int)
+	for _, a := range p.h.Acts {
+		if a.Outcome == history.OK {
+			kinds[a.Kind]++
+		}
+	}
+	for _, kind := range []string{"message:edit", "message:react"} {
+		if kinds[kind] == 0 {
+			p.t.Errorf("nobody has done %s: %v", kind, kinds)
+		}
+	}
+	for _, b := range p.h.Badges {
+		if b.Settled && b.Told > 0 && b.Read != b.N {
+			p.t.Errorf("%+v: what the device was told is not what the list says", b)
 		}
 	}
 }

@@ -20,7 +20,7 @@ type counters struct {
 	delivered, receipts, refreshed         atomic.Int64
 	reconnects, recovered                  atomic.Int64
 	dialFailures, droppedReplays           atomic.Int64
-	removals                               atomic.Int64
+	removals, acts                         atomic.Int64
 
 	mu     sync.Mutex
 	failed map[string]int
@@ -51,15 +51,16 @@ type Status struct {
 	// twice.
 	DroppedReplays int
 	Removals       int // of members from private rooms
+	Acts           int // acked: edits, deletions, reactions, pins
 	// Failed counts refusals by code. Those of other events than message:send have the event before the code.
 	Failed map[string]int
 }
 
 // String is one line for the terminal.
 func (s Status) String() string {
-	return fmt.Sprintf("%d connected, %d in flight; %d attempts: %d ok, %d unknown, failed %v; %d given up, %d skipped; %d delivered, "+
+	return fmt.Sprintf("%d connected, %d in flight; %d attempts: %d ok, %d unknown, failed %v; %d given up, %d skipped; %d acts; %d delivered, "+
 		"%d receipts, %d refreshed, %d keys; %d reconnects, %d recovered, %d dials failed", s.Connected, s.InFlight, s.Sent, s.Acked, s.Unknown, s.Failed,
-		s.GivenUp, s.Skipped, s.Delivered, s.Receipts, s.Refreshed, s.Keys, s.Reconnects, s.Recovered, s.DialFailures)
+		s.GivenUp, s.Skipped, s.Acts, s.Delivered, s.Receipts, s.Refreshed, s.Keys, s.Reconnects, s.Recovered, s.DialFailures)
 }
 
 // Status gives the live counters.
@@ -72,7 +73,7 @@ func (l *Load) Status() Status {
 		Connected: n(&c.connected), InFlight: n(&c.inFlight), Sent: n(&c.sent), Acked: n(&c.acked), Unknown: n(&c.unknown),
 		GivenUp: n(&c.givenUp), Skipped: n(&c.skipped), Delivered: n(&c.delivered), Receipts: n(&c.receipts), Refreshed: n(&c.refreshed), Keys: len(c.keys),
 		Reconnects: n(&c.reconnects), Recovered: n(&c.recovered), DialFailures: n(&c.dialFailures),
-		DroppedReplays: n(&c.droppedReplays), Removals: n(&c.removals), Failed: maps.Clone(c.failed),
+		DroppedReplays: n(&c.droppedReplays), Removals: n(&c.removals), Acts: n(&c.acts), Failed: maps.Clone(c.failed),
 	}
 }
 
@@ -132,6 +133,7 @@ func (l *Load) Into(h *history.History) {
 	for _, c := range l.clients {
 		c.conn.into(h)
 		c.sender.into(h)
+		c.actor.into(h)
 		c.rooms.into(h)
 		c.log.into(h)
 		for _, d := range c.others {
@@ -145,6 +147,7 @@ func (l *Load) Into(h *history.History) {
 	h.Keys = l.Status().Keys
 	slices.SortStableFunc(h.Conns, func(a, b history.Conn) int { return cmp.Compare(a.Up, b.Up) })
 	slices.SortStableFunc(h.Sends, func(a, b history.Send) int { return cmp.Compare(a.Invoke, b.Invoke) })
+	sortedActs(h.Acts)
 	slices.SortStableFunc(h.Views, func(a, b history.View) int { return cmp.Compare(a.Start, b.Start) })
 	slices.SortStableFunc(h.Deliveries, func(a, b history.Delivery) int { return cmp.Compare(a.At, b.At) })
 	slices.SortStableFunc(h.Heard, func(a, b history.Heard) int { return cmp.Compare(a.At, b.At) })

@@ -10,8 +10,10 @@
 //	     rooms       steward brings rooms to where they are wanted: room:join until acked, missing pages, room:leave until acked
 //	     sender      run takes messages from a bounded queue and invokes them in order, up to 4 in flight; deliver, one for each of these,
 //	                 awaits the ack and tries again with the same clientMsgId for 20 s
+//	     actor       does things with messages that were sent: edits, deletes, reacts, pins, reads; one after the other
 //	     log         what it hears of its user's own log
-//	     device      another one of the user's, for those who are taken out of private rooms: a connection and a log, and nothing else
+//	     device      another one of the user's, for those who are taken out of private rooms, and two for some who move their markers on
+//	                 all devices at once: a connection and a log, and nothing else
 //	     tokens      refresh takes a fresh token in band every 10 to 18 s, for a few clients; of these, half have an account of the system
 //	                 and tokens signed by its keys, the others sign their tokens themselves, as another login system would
 //
@@ -30,8 +32,8 @@
 //
 // # What becomes a View and a Delivery
 //
-// Recorded is what the application above the client gets, at the time when it gets it. Durable events are message:new,
-// room:user-joined and room:user-left; message:read carries the sequence of the message that was read, takes no number of its
+// Recorded is what the application above the client gets, at the time when it gets it. Durable events are message:new, what happens to messages
+// (message:edited, message:deleted, message:reactions, message:pinned, message:unpinned), room:user-joined and room:user-left; message:read carries the sequence of the message that was read, takes no number of its
 // own, may be lost, and is not recorded.
 //
 // A first room:join opens a View (Since 0, Head the ack's seq). The messages of room:history are recorded when the ack comes, as
@@ -49,7 +51,8 @@
 //     connection is lost in between and not recovered, nothing of this is recorded and the join starts over with the same since;
 //   - when all is there the View is opened, and the messages with Since < seq <= Head are recorded as Joined, ascending,
 //     then what was buffered, as Live, from Head+1 on;
-//   - joins and leaves of others between Since and Head are in no history and never recorded. So within a View with
+//   - everything but messages between Since and Head is in no history and never recorded; what became of older messages is asked for by
+//     message:changes, and kept (keep.go) without being recorded. So within a View with
 //     Since > 0 the Joined ones must be all messages of (Since, Head], and the others all events after Head.
 //
 // A View ends when room:leave is acked, or as above; End is 0 if neither happened, also for a client that is disconnected at the end

@@ -2,9 +2,11 @@ package load
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
 	"github.com/starling-chat/starling/test/chaos/internal/history"
+	"github.com/starling-chat/starling/test/internal/sioclient"
 )
 
 // joinArgument is the argument of room:join.
@@ -63,12 +65,13 @@ func (rs *rooms) openLocked(r *room) {
 	if r.opening.Since == 0 {
 		r.last = r.opening.Head
 	}
+	rs.resumeLocked(r)
 	for i := range r.history {
 		m := &r.history[i]
-		rs.deliverLocked(r, m.Seq, history.EventHash("message:new", m.Seq, m.Sender.ID, m.ID, m.Content), history.Joined)
+		rs.deliverLocked(r, seenMessage(sioclient.Message{Name: "message:new", Args: []json.RawMessage{m.raw}}, m, history.Joined))
 	}
 	for _, e := range r.buffered {
-		rs.deliverLocked(r, e.seq, e.hash, e.source)
+		rs.deliverLocked(r, e)
 	}
 	r.history, r.buffered = nil, nil
 	rs.wake()

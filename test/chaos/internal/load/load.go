@@ -26,8 +26,10 @@ type Config struct {
 	Accepts func(gateway int) bool
 	Secret  string // JWT_SECRET of the system, which also has AUTH_AUTO_PROVISION=true
 	APIKey  string // of a backend that makes private rooms; "": all rooms are public
-	Start   time.Time
-	Log     *slog.Logger
+	// Faults is for how long there are some, from the beginning of Run: for so long clients go away and come back as strangers.
+	Faults time.Duration
+	Start  time.Time
+	Log    *slog.Logger
 }
 
 // Load is the clients. Connect, Run and Finish are called one after the other; the other methods at any time.
@@ -104,26 +106,40 @@ func (l *Load) Run(ctx context.Context) error {
 	l.sending.Store(true)
 	defer l.sending.Store(false)
 	var tasks sync.WaitGroup
+	faults := l.now() + l.cfg.Faults
 	for _, c := range l.clients {
+		if c.user.role.absent {
+			tasks.Go(func() { c.comeBack(ctx, faults) })
+		}
+		if c.user.role.several {
+			tasks.Go(func() { c.race(ctx, c.conn) })
+		}
 		if c.user.role.outcast || c.user.role.wanderer {
 			tasks.Go(func() { c.roam(ctx) })
 		}
 		for _, d := range c.others {
 			tasks.Go(func() { d.comeAndGo(ctx) })
+			if c.user.role.several {
+				tasks.Go(func() { c.race(ctx, d.conn) })
+			}
 		}
 	}
 	for room, door := range l.plan.private {
 		tasks.Go(func() { l.moderate(ctx, room, door) })
 	}
+	tasks.Go(func() { l.disturb(ctx) })
 	l.generate(ctx)
 	tasks.Wait()
 	return nil
 }
 
 // Finish waits until every client is connected and has seen all that any client saw of its rooms, and until no message is in flight any more;
-// or until ctx ends, which is an error that says what was missing. Then it closes the clients.
+// or until ctx ends, which is an error that says what was missing. Then it looks at what the clients have, and closes them.
 func (l *Load) Finish(ctx context.Context) error {
 	err := l.await(ctx, quiet, l.incomplete)
+	if err == nil {
+		err = l.survey(context.WithoutCancel(ctx))
+	}
 	l.Close()
 	return err
 }

@@ -92,10 +92,10 @@ func TestLoad(t *testing.T) {
 	l.Stall(l.Slow()[0], time.Second)
 	s.Kill()
 	start(ctx, t, s)
-	const enough = 100
+	const enough, acts = 100, 50
 	if err := l.await(ctx, 0, func() error {
-		if n := l.Status().Acked; n < enough {
-			return fmt.Errorf("%d messages acked, want %d", n, enough)
+		if s := l.Status(); s.Acked < enough || s.Acts < acts {
+			return fmt.Errorf("%d messages and %d acts acked, want %d and %d", s.Acked, s.Acts, enough, acts)
 		}
 		return nil
 	}); err != nil {

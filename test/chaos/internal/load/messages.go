@@ -1,6 +1,7 @@
 package load
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 )
@@ -16,7 +17,9 @@ type answer struct {
 	ID       string        `json:"id"`
 	Seq      uint64        `json:"seq"`
 	HasMore  bool          `json:"hasMore"`
+	UpTo     uint64        `json:"upTo"` // of message:changes
 	Messages []chatMessage `json:"messages"`
+	Rooms    []listedRoom  `json:"rooms"` // of room:list
 	Failed   []struct {
 		Reason string `json:"reason"`
 	} `json:"failed"` // of room:add and room:remove
@@ -33,15 +36,52 @@ func parseAnswer(body []byte) (answer, error) {
 	return args[0], nil
 }
 
-// chatMessage is message:new, and an element of room:history.
+// chatMessage is message:new, and an element of room:history and of pages.
 type chatMessage struct {
-	ID     string `json:"id"`
-	RoomID string `json:"roomId"`
-	Seq    uint64 `json:"seq"`
-	Sender struct {
+	shownMessage
+
+	raw json.RawMessage
+}
+
+// shownMessage are the fields that the rig looks at.
+type shownMessage struct {
+	ID      string `json:"id"`
+	RoomID  string `json:"roomId"`
+	Seq     uint64 `json:"seq"`
+	N       uint64 `json:"n"`
+	Changed uint64 `json:"changed"`
+	Sender  struct {
 		ID string `json:"id"`
 	} `json:"sender"`
-	Content string `json:"content"`
+	Content   string `json:"content"`
+	DeletedAt string `json:"deletedAt"`
+}
+
+// UnmarshalJSON implements json.Unmarshaler: the message as it came is kept.
+func (m *chatMessage) UnmarshalJSON(raw []byte) error {
+	m.raw = bytes.Clone(raw)
+	return json.Unmarshal(raw, &m.shownMessage)
+}
+
+// version is that of the state which the message shows.
+func (m *chatMessage) version() uint64 { return max(m.Seq, m.Changed) }
+
+// fact is an event about a message.
+type fact struct {
+	RoomID    string      `json:"roomId"`
+	Seq       uint64      `json:"seq"`
+	MessageID string      `json:"messageId"`
+	Message   chatMessage `json:"message"` // of message:edited
+}
+
+// listedRoom is an element of room:list.
+type listedRoom struct {
+	RoomID string `json:"roomId"`
+	Unread uint64 `json:"unread"`
+	Marker struct {
+		Seq uint64 `json:"seq"`
+		N   uint64 `json:"n"`
+	} `json:"marker"`
 }
 
 // membership is room:user-joined and room:user-left.

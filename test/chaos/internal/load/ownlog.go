@@ -23,6 +23,25 @@ type ownLog struct {
 	number int        // of the connection
 	seq    uint64     // the last one heard
 	heard  []history.Heard
+
+	markers map[string]marker // the last one of each room
+	badges  []history.Badge   // in the end
+}
+
+// marker is me:marker.
+type marker struct {
+	RoomID string `json:"roomId"`
+	Seq    uint64 `json:"seq"`
+	N      uint64 `json:"n"`
+	At     uint64 `json:"at"`
+}
+
+// marker is the last one that the device heard of a room.
+func (l *ownLog) marker(room string) (m marker, known bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	m, known = l.markers[room]
+	return m, known
 }
 
 // ofLog tells whether an event is of a user's log.
@@ -42,6 +61,7 @@ func (l *ownLog) event(e sioclient.Message, _ history.Source) *receipt {
 	}
 	var fields struct {
 		Useq *uint64 `json:"useq"`
+		marker
 	}
 	if len(e.Args) == 0 || json.Unmarshal(e.Args[0], &fields) != nil || fields.Useq == nil {
 		l.load.counters.fail("unreadable:" + e.Name)
@@ -55,6 +75,12 @@ func (l *ownLog) event(e sioclient.Message, _ history.Source) *receipt {
 		User: l.index, Device: l.device, Conn: l.connNumber(l.number),
 	})
 	l.seq = max(l.seq, *fields.Useq)
+	if e.Name == "me:marker" {
+		if l.markers == nil {
+			l.markers = make(map[string]marker)
+		}
+		l.markers[fields.RoomID] = fields.marker
+	}
 	l.load.logHeads[l.index].raise(l.seq)
 	return nil
 }
@@ -77,6 +103,7 @@ func (l *ownLog) into(h *history.History) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	h.Heard = append(h.Heard, l.heard...)
+	h.Badges = append(h.Badges, l.badges...)
 }
 
 // device is another one of a user's devices, in no room. It never asks for the session before, and goes away and comes back by itself while

@@ -15,6 +15,8 @@ const (
 	pollingPercent   = 4
 	refresherPercent = 4
 	accountPercent   = 4
+	severalPercent   = 4
+	absentPercent    = 4
 	readerPercent    = 10
 	observers        = 4
 
@@ -34,6 +36,8 @@ const (
 // role is what a client is beside being a client.
 type role struct {
 	slow, outcast, wanderer, polling, refresher, account, reader, observer bool
+
+	several, absent bool // three devices that race for markers; goes away and comes back as a stranger
 
 	moderator, suspect bool // of a private room: who takes others out, and who is taken out
 }
@@ -67,6 +71,7 @@ func random(seed, stream uint64) *rand.Rand {
 const (
 	streamPlan = 1<<32 + iota
 	streamGenerator
+	streamActs
 )
 
 func makePlan(seed uint64, clients, rooms int, private bool) plan {
@@ -107,6 +112,8 @@ func (p *plan) assignRoles(r *rand.Rand) {
 	next(pollingPercent, func(o *role) { o.polling = true })
 	next(refresherPercent, func(o *role) { o.refresher = true })
 	next(accountPercent, func(o *role) { o.refresher, o.account = true, true })
+	next(severalPercent, func(o *role) { o.several = true })
+	next(absentPercent, func(o *role) { o.absent = true })
 	for _, user := range order[:min(observers, len(order))] {
 		p.roles[user].observer = true
 	}

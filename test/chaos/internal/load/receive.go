@@ -37,14 +37,18 @@ func (rs *rooms) event(e sioclient.Message, source history.Source) *receipt {
 	case "message:new":
 		var m chatMessage
 		if err = json.Unmarshal(e.Args[0], &m); err == nil {
-			hash := history.EventHash(e.Name, m.Seq, m.Sender.ID, m.ID, m.Content)
-			rs.durableLocked(m.RoomID, m.Seq, hash, source)
+			rs.durableLocked(m.RoomID, seenMessage(e, &m, source))
 			read = rs.receiptLocked(m)
+		}
+	case "message:edited", "message:deleted", "message:reactions", "message:pinned", "message:unpinned":
+		var f fact
+		if err = json.Unmarshal(e.Args[0], &f); err == nil {
+			rs.durableLocked(f.RoomID, seenFact(e, &f, source))
 		}
 	case "room:user-joined", "room:user-left":
 		var m membership
 		if err = json.Unmarshal(e.Args[0], &m); err == nil {
-			rs.durableLocked(m.RoomID, m.Seq, history.EventHash(e.Name, m.Seq, m.UserID, "", ""), source)
+			rs.durableLocked(m.RoomID, seenEvent{seq: m.Seq, hash: history.EventHash(e.Name, m.Seq, m.UserID, "", ""), source: source})
 		}
 	case "room:history":
 		var page []chatMessage
@@ -75,40 +79,42 @@ func (rs *rooms) event(e sioclient.Message, source history.Source) *receipt {
 }
 
 // durableLocked records a durable event of a room, or buffers it.
-func (rs *rooms) durableLocked(roomID string, seq, hash uint64, source history.Source) {
+func (rs *rooms) durableLocked(roomID string, e seenEvent) {
 	r := rs.byID[roomID]
 	if r == nil {
 		rs.load.counters.fail("stray:" + "other room")
 		rs.load.log.Error("event of a room that the client never joined", slog.String("user", rs.id), slog.String("room", roomID))
 		if index, ok := rs.load.roomByID[roomID]; ok {
-			rs.deliverLocked(&room{index: index, id: roomID}, seq, hash, source) // the checker has it that the user is no member
+			rs.deliverLocked(&room{index: index, id: roomID}, e) // the checker has it that the user is no member
 		}
 		return
 	}
 	switch {
 	case r.phase == catchingUp:
-		r.buffered = append(r.buffered, bufferedEvent{seq, hash, source})
+		r.buffered = append(r.buffered, e)
 	case r.repeated && (r.phase == outside || r.phase == left && r.want):
 		// See the package comment: the room:join that is under way brings it again.
 	default:
-		rs.deliverLocked(r, seq, hash, source)
+		rs.deliverLocked(r, e)
 	}
 }
 
-func (rs *rooms) deliverLocked(r *room, seq, hash uint64, source history.Source) {
+func (rs *rooms) deliverLocked(r *room, e seenEvent) {
 	rs.deliveries = append(rs.deliveries, history.Delivery{
-		At: rs.now(), Hash: hash,
-		Seq:    uint32(seq),      //nolint:gosec // no run has 2^32 events in a room
-		User:   int32(rs.index),  //nolint:gosec // hundreds
-		Conn:   int32(rs.number), //nolint:gosec // thousands
-		Room:   int16(r.index),   //nolint:gosec // fifty
-		Source: source,
+		At: rs.now(), Hash: e.hash, Body: e.body,
+		Version: uint32(e.version), //nolint:gosec // no run has 2^32 events in a room
+		Seq:     uint32(e.seq),     //nolint:gosec // as above
+		User:    int32(rs.index),   //nolint:gosec // hundreds
+		Conn:    int32(rs.number),  //nolint:gosec // thousands
+		Room:    int16(r.index),    //nolint:gosec // fifty
+		Source:  e.source,
 	})
 	if r.phase == open {
-		r.last = max(r.last, seq)
+		r.last = max(r.last, e.seq)
+		rs.keepLocked(r, e)
 	}
 	rs.load.counters.delivered.Add(1)
-	rs.load.heads[r.index].raise(seq)
+	rs.load.heads[r.index].raise(e.seq)
 }
 
 // historyLocked keeps a room:history until its join is acked. An empty one does not say of which room it is, and need not.

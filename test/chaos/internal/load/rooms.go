@@ -48,16 +48,11 @@ type room struct {
 	repeated bool          // an earlier one on the same socket got no ack: the socket may be in the room
 	history  []chatMessage // the last room:history, before its ack; then all pages
 	opening  history.View
-	buffered []bufferedEvent
+	buffered []seenEvent // live events that came while pages were fetched
 
 	lastRead uint64 // of receipts
-}
 
-// bufferedEvent is a live event that came while pages were fetched.
-type bufferedEvent struct {
-	seq    uint64
-	hash   uint64
-	source history.Source
+	kept
 }
 
 // rooms brings a client's rooms to where they are wanted, and writes down what is seen of them.
@@ -76,12 +71,13 @@ type rooms struct {
 	views      []history.View
 	deliveries []history.Delivery
 	online     []history.Online
+	states     []history.State // in the end
 }
 
 func newRooms(u *user, log *ownLog) *rooms {
 	rs := &rooms{user: u, log: log, byID: make(map[string]*room), changed: make(chan struct{}, 1)}
 	for _, index := range u.load.plan.inRooms[u.index] {
-		r := &room{index: index, id: u.load.plan.rooms[index], want: true, view: -1}
+		r := &room{index: index, id: u.load.plan.rooms[index], want: true, view: -1, kept: newKept(0)}
 		rs.byID[r.id] = r
 		rs.order = append(rs.order, r)
 	}
@@ -130,6 +126,8 @@ func (rs *rooms) nextStep() (*room, func(context.Context, *room) time.Duration) 
 			return r, rs.fetchPage
 		case r.want && r.phase != open:
 			return r, rs.join
+		case r.want && r.phase == open && r.stale:
+			return r, rs.fetchChanges
 		case !r.want && r.phase != left && (r.member || r.view >= 0 || r.last > 0):
 			return r, rs.leave
 		}
@@ -212,7 +210,7 @@ func (rs *rooms) caughtUp(heads []head) bool {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	for _, r := range rs.order {
-		if r.want != (r.phase == open) || heads != nil && r.want && r.last < heads[r.index].Load() {
+		if r.want != (r.phase == open) || r.want && r.stale || heads != nil && r.want && r.last < heads[r.index].Load() {
 			return false
 		}
 	}
@@ -234,4 +232,5 @@ func (rs *rooms) into(h *history.History) {
 	h.Views = append(h.Views, rs.views...)
 	h.Online = append(h.Online, rs.online...)
 	h.Deliveries = append(h.Deliveries, rs.deliveries...)
+	h.States = append(h.States, rs.states...)
 }

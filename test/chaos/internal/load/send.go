@@ -114,7 +114,7 @@ func (s *sender) first(ctx context.Context, m *message) (call, bool) {
 			s.invoked++
 			m.order = s.invoked
 			m.id = fmt.Sprintf("%s-%d", s.id, m.order)
-			m.content = fmt.Sprintf("%s #%d %s", s.id, m.order, m.filler)
+			m.content = history.SentLabel(s.id, m.order) + m.filler
 		}
 		k, err := s.attempt(m)
 		if err == nil {
