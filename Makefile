@@ -130,9 +130,9 @@ chaos-short: ## The fault rig in less than a minute
 	@$(MAKE) chaos ARGS="-short $(ARGS)"
 
 .PHONY: chaos-sabotage
-chaos-sabotage: ## Starling broken on purpose, in each of five ways: the fault rig must notice (RUNS=1)
+chaos-sabotage: ## Starling broken on purpose, in each of six ways: the fault rig must notice (RUNS=1)
 	@mkdir -p "$(BIN)" && go build -o "$(BIN)/chaos-rig" ./test/chaos
-	@for mode in ack-before-commit no-outbox no-gap-repair no-eviction no-log-repair; do \
+	@for mode in ack-before-commit no-outbox no-gap-repair no-eviction no-log-repair edit-skips-changed; do \
 	  "$(BIN)/chaos-rig" -short -runs $(or $(RUNS),1) -sabotage "$$mode" $(ARGS) || exit 1; done
 
 .PHONY: soak

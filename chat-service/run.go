@@ -69,7 +69,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	typists := typing.New(out.Ephemeral, replicas)
 	defer typists.Close()
 	evictions := evictor.New(nc, log)
-	writes, publishes := sabotaged(store, out)
+	writes, publishes := sabotaged(pool, store, out)
 	writer := usecases.NewWriter(writes, publishes, metrics, cfg.writer(), log)
 	service := usecases.NewService(store, writer, out, typists, evicting(evictions), cfg.service(), log)
 	events, err := eventserver.New(nc, eventserver.Service{Name: serviceName, Routes: clientevents.Routes(service)}, cfg.server(), registry, log)

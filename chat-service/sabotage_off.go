@@ -3,12 +3,14 @@
 package chatservice
 
 import (
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
 // sabotaged is what the Writer works with; a build with the tag sabotage may break it on purpose.
-func sabotaged(store *postgres.Store, publisher usecases.Publisher) (usecases.Store, usecases.Publisher) {
+func sabotaged(_ *pgxpool.Pool, store *postgres.Store, publisher usecases.Publisher) (usecases.Store, usecases.Publisher) {
 	return store, publisher
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
@@ -16,15 +18,18 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/platform/sabotage"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
 // sabotaged breaks what the Writer works with as STARLING_SABOTAGE says.
-func sabotaged(store *postgres.Store, publisher usecases.Publisher) (usecases.Store, usecases.Publisher) {
+func sabotaged(pool *pgxpool.Pool, store *postgres.Store, publisher usecases.Publisher) (usecases.Store, usecases.Publisher) {
 	switch {
 	case sabotage.AckBeforeCommit():
 		return losingStore{Store: store, lose: sabotage.LoseCommit}, publisher
 	case sabotage.NoOutbox():
 		return outboxlessStore{Store: store, outbox: store}, losingPublisher{publisher, sabotage.LosePublication}
+	case sabotage.EditSkipsChanged():
+		return skippingStore{store, pool}, publisher
 	}
 	return store, publisher
 }
@@ -138,6 +143,51 @@ func (t outboxlessTransaction) Commit(ctx context.Context) ([]rules.Outcome, cha
 	outcomes, out, err := t.Transaction.Commit(ctx)
 	if err == nil && len(out.Events) > 0 {
 		_ = t.store.outbox.Done(ctx, []chat.OutboxID{out.ID}) // seldom left over: the sabotage shows anyway
+	}
+	return outcomes, out, err
+}
+
+// skippingStore has edits change what messages say, and not their versions. The event that tells of an edit is as it should be: who is
+// connected sees nothing wrong.
+type skippingStore struct {
+	usecases.Store
+
+	pool *pgxpool.Pool
+}
+
+func (s skippingStore) Prepare(commands []rules.Command) usecases.Transaction {
+	return skippingTransaction{s.Store.Prepare(commands), s}
+}
+
+type skippingTransaction struct {
+	usecases.Transaction
+
+	store skippingStore
+}
+
+func (t skippingTransaction) Alone(index int) usecases.Transaction {
+	return skippingTransaction{t.Transaction.Alone(index), t.store}
+}
+
+// The version that an edit gave is taken away again, unless something else has changed the message meanwhile.
+const (
+	sqlSkipChanged = `UPDATE messages SET changed = NULL WHERE room_id = $1 AND changed = $2`
+	sqlSkipNote    = `DELETE FROM changed_messages WHERE room_id = $1 AND changed = $2`
+)
+
+func (t skippingTransaction) Commit(ctx context.Context) ([]rules.Outcome, chat.Outgoing, error) {
+	outcomes, out, err := t.Transaction.Commit(ctx)
+	if err != nil {
+		return outcomes, out, err
+	}
+	for _, encoded := range out.Events {
+		var e eventv1.RoomEvent
+		if proto.Unmarshal(encoded.Bytes, &e) != nil || e.GetEmit().GetEvent() != "message:edited" {
+			continue
+		}
+		for _, sql := range []string{sqlSkipChanged, sqlSkipNote} {
+			_, _ = t.store.pool.Exec(ctx, sql, string(encoded.Room), int64(encoded.Seq)) // seldom not done: the sabotage shows anyway
+		}
 	}
 	return outcomes, out, err
 }

@@ -5,6 +5,8 @@ package chatservice
 import (
 	"testing"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
@@ -17,6 +19,12 @@ import (
 
 func sabotagedStore(t *testing.T) *postgres.Store {
 	t.Helper()
+	store, _ := sabotagedPool(t)
+	return store
+}
+
+func sabotagedPool(t *testing.T) (*postgres.Store, *pgxpool.Pool) {
+	t.Helper()
 	pool, err := pg.Open(t.Context(), pgtest.New(t, postgres.Migrations(), "chat"))
 	if err != nil {
 		t.Fatal(err)
@@ -24,7 +32,7 @@ func sabotagedStore(t *testing.T) *postgres.Store {
 	t.Cleanup(pool.Close)
 	store := postgres.New(pool, wire.Codec{}, rules.Quotas{})
 	store.Open()
-	return store
+	return store, pool
 }
 
 var ann = rules.Origin{Room: "r", User: "ann", Name: chat.Name{Text: "Ann"}}
@@ -64,5 +72,23 @@ func TestOutboxlessStore(t *testing.T) {
 	}
 	if rows, _, err := store.Lag(t.Context()); err != nil || rows != 0 {
 		t.Errorf("Lag = %d, %v, want no row", rows, err)
+	}
+}
+
+// TestSkippingStore: who asks what has changed does not hear of the edit, and who reads the message does.
+func TestSkippingStore(t *testing.T) {
+	store, pool := sabotagedPool(t)
+	broken := skippingStore{store, pool}
+	commitTo(t, broken, rules.Join{Origin: ann, Create: access.Public})
+	said, _ := commitTo(t, broken, rules.Send{Origin: ann, Content: "teh", Type: "text"})
+	if o, out := commitTo(t, broken, rules.Edit{Origin: ann, Message: said.ID, Content: new("the")}); o.Seq != said.Seq+1 || len(out.Events) != 1 {
+		t.Errorf("commit = %+v with %d events, want the next seq and one event", o, len(out.Events))
+	}
+	list, err := store.Messages(t.Context(), "r", []uint64{said.Seq})
+	if err != nil || len(list) != 1 || list[0].Content != "the" || list[0].Changed != 0 {
+		t.Errorf("Messages = %+v, %v, want the new content with the old version", list, err)
+	}
+	if changes, err := store.Changes(t.Context(), "r", said.Seq, 10); err != nil || len(changes.Seqs) != 0 {
+		t.Errorf("Changes = %+v, %v, want none", changes, err)
 	}
 }

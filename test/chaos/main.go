@@ -36,7 +36,7 @@ type options struct {
 
 // sabotages are the ways in which the product can be broken on purpose.
 func sabotages() []string {
-	return []string{"ack-before-commit", "no-outbox", "no-gap-repair", "no-eviction", "no-log-repair"}
+	return []string{"ack-before-commit", "no-outbox", "no-gap-repair", "no-eviction", "no-log-repair", "edit-skips-changed"}
 }
 
 // The form for continuous integration; building included it takes about 75 s.
@@ -174,6 +174,8 @@ func expected(sabotage string) []int {
 		return []int{10}
 	case "no-log-repair":
 		return []int{15}
+	case "edit-skips-changed":
+		return []int{16}
 	default: // no-gap-repair
 		return []int{4, 8}
 	}

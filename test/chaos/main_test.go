@@ -24,6 +24,8 @@ func TestJudge(t *testing.T) {
 		{"no-outbox", verdict{}, false},
 		{"no-eviction", violated(10), true},
 		{"no-eviction", violated(4), false},
+		{"edit-skips-changed", violated(16), true},
+		{"edit-skips-changed", violated(5), false},
 		{"no-gap-repair", violated(4), true},
 		{"no-gap-repair", violated(8), true},
 		{"no-gap-repair", violated(11), false},
