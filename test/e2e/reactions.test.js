@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { connect, eventually, pair } from './client.js';
+import { connect, eventually, pair, pause } from './client.js';
 import { array, exact, iso, ok, refused, seq } from './expect.js';
 import { newUser, roomId } from './user.js';
 
@@ -46,27 +46,44 @@ test('a reaction counts once a user and key, everybody hears of it, and one sees
   assert.equal(refused(await react(a, room, other, 'one more'), 'too_large').reason, 'too_many_keys');
 });
 
-test('many who react at once make a few events with exact counts', async (t) => {
+test('500 users who react within a second make a few events with exact counts', async (t) => {
+  const users = await Promise.all(Array.from({ length: 500 }, (_, i) => newUser(`u${i}`)));
+  const [a, other] = [await connect(t, await newUser('ann')), await connect(t, users[1], { gateway: 1 })];
   const room = roomId();
-  const users = 100;
-  const a = await connect(t, await newUser('ann'));
   await a.join(room);
+  for (let i = 0; i < users.length; i += 100) {
+    const added = await a.patiently('room:add', { roomId: room, userIds: users.slice(i, i + 100).map((u) => u.id) });
+    assert.deepEqual(added.failed, []);
+  }
+  await other.join(room);
   const id = await sent(a, room);
   const sockets = [];
-  for (let i = 0; i < users; i += 1) {
-    const s = await connect(t, await newUser(`u${i}`), { gateway: i });
-    await s.join({ roomId: room, limit: 1, since: 0 });
-    sockets.push(s);
+  for (let i = 0; i < users.length; i += 50) { // they are members, and look at another room
+    sockets.push(...await Promise.all(users.slice(i, i + 50).map((u, k) => connect(t, u, { gateway: i + k }))));
   }
-  const acks = await Promise.all(sockets.map((s, i) => react(s, room, id, i % 2 ? 'odd' : 'even')));
+  const took = [];
+  const begin = performance.now();
+  const acks = await Promise.all(sockets.map(async (s, i) => {
+    await pause(i); // half a second for all of them
+    const from = performance.now();
+    const ack = await react(s, room, id, i % 2 ? 'odd' : 'even');
+    took.push(performance.now() - from);
+    return ack;
+  }));
   for (const ack of acks) ok(ack, { seq, reactions: array });
+  const seconds = (performance.now() - begin) / 1000;
+  took.sort((x, y) => x - y);
+  const at = (share) => `${took[Math.floor((took.length - 1) * share)].toFixed(0)} ms`;
   const last = Math.max(...acks.map((k) => k.seq));
-  for (const s of [a, sockets[1], sockets[2]]) await s.take('message:reactions', (e) => e.seq === last);
+  for (const s of [a, other]) await s.take('message:reactions', (e) => e.seq === last);
   const events = a.seen('message:reactions');
+  t.diagnostic(`acks of ${users.length} reactions: p50 ${at(0.5)}, p99 ${at(0.99)}, the last ${at(1)}; ${events.length} events in ${seconds.toFixed(1)} s`);
+  assert.deepEqual(other.seen('message:reactions'), events);
   const whole = events.at(-1).counts.toSorted((x, y) => (x.key < y.key ? -1 : 1));
-  assert.deepEqual(whole, [{ key: 'even', count: users / 2 }, { key: 'odd', count: users / 2 }]);
-  assert.equal(events.flatMap((e) => e.changes).length, users);
-  assert.ok(events.length <= users / 4, `${events.length} events`);
+  assert.deepEqual(whole, [{ key: 'even', count: users.length / 2 }, { key: 'odd', count: users.length / 2 }]);
+  const changes = events.flatMap((e) => e.changes);
+  assert.deepEqual(changes.map((c) => c.userId).toSorted(), users.map((u) => u.id).toSorted());
+  assert.ok(events.length <= 10 + 10 * seconds, `${events.length} events in ${seconds} s`); // what comes within 150 ms is one
   assert.deepEqual((await shown(a, room, id)).reactions, events.at(-1).counts);
 });
 
