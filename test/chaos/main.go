@@ -24,6 +24,7 @@ type options struct {
 	rate     int
 	nodes    int
 	copies   int
+	pooler   bool
 	nemeses  []string
 	sabotage string
 	keep     bool
@@ -64,6 +65,7 @@ func parse(args []string) (options, error) {
 	flags.IntVar(&o.rate, "rate", 200, "messages a second, of all clients together, a `number`")
 	flags.IntVar(&o.nodes, "nodes", 3, "`number` of NATS servers, 1 or 3")
 	flags.IntVar(&o.copies, "copies", 2, "`number` of gateways, and of each service")
+	flags.BoolVar(&o.pooler, "pooler", false, "run PgBouncer between the services and PostgreSQL, and disturb that too (default false)")
 	list := flags.String("nemeses", "all", "comma-separated `list` of "+strings.Join(nemesis.Names(), ", ")+"; all; or none")
 	flags.StringVar(&o.sabotage, "sabotage", "", "break the product on purpose, a `mode` of "+strings.Join(sabotages(), ", ")+"; the run must then find violations (default none)")
 	flags.BoolVar(&o.keep, "keep", false, "keep history and logs of a run without violations too (default false)")
@@ -142,6 +144,9 @@ func (o *options) again(seed uint64) string {
 		list = "none"
 	}
 	args := fmt.Sprintf("-seed %d -duration %v -clients %d -rooms %d -rate %d -nodes %d -copies %d -nemeses %s", seed, o.duration, o.clients, o.rooms, o.rate, o.nodes, o.copies, list)
+	if o.pooler {
+		args += " -pooler"
+	}
 	if o.sabotage != "" {
 		args += " -sabotage " + o.sabotage
 	}

@@ -102,7 +102,7 @@ func (r *rig) run(ctx context.Context) (v verdict, err error) {
 	r.say("starting the processes")
 	r.cluster, err = cluster.Start(ctx, cluster.Config{
 		Root: root, Dir: dir, Programs: programs, Nodes: r.nodes, Copies: r.copies, Sabotage: r.sabotage,
-		Disks: slices.Contains(r.nemeses, "disk"), Log: r.log,
+		Disks: slices.Contains(r.nemeses, "disk"), Pooler: r.pooler, Log: r.log,
 	})
 	if err != nil {
 		return v, errors.Join(err, r.keepLogs(filepath.Join(dir, "logs")))
@@ -197,7 +197,7 @@ func (r *rig) phases(ctx context.Context) error {
 	if r.soak {
 		longest = longestInSoak
 	}
-	steps := nemesis.Plan(nemesis.Shape{Seed: r.seed, Duration: r.duration, Copies: r.copies, Nodes: r.nodes, Longest: longest, Nemeses: r.nemeses})
+	steps := nemesis.Plan(nemesis.Shape{Seed: r.seed, Duration: r.duration, Copies: r.copies, Nodes: r.nodes, Pooler: r.pooler, Longest: longest, Nemeses: r.nemeses})
 	r.say("the plan, %d faults, on the clock of the run:", len(steps))
 	nemesis.Print(os.Stdout, steps, begin)
 	r.enter("load and faults")

@@ -24,6 +24,7 @@ type Config struct {
 	Copies   int    // of each service, and gateways
 	Sabotage string // STARLING_SABOTAGE of the services
 	Disks    bool   // PostgreSQL and nats-0 on small file systems of their own, where this may mount
+	Pooler   bool   // PgBouncer between the services and PostgreSQL
 	Log      *slog.Logger
 }
 
@@ -47,7 +48,11 @@ type Cluster struct {
 	services []*service
 	Notes    []string // what could not be set up, for the reader of the report
 
-	mounts []*Disk
+	database string          // the address where the services find it
+	pooler   *launch.Process // nil: none
+
+	mounts  []*Disk
+	folders []string // outside Config.Dir
 }
 
 // service is one process of Starling.
@@ -90,6 +95,11 @@ func Start(ctx context.Context, cfg Config) (_ *Cluster, err error) {
 	}
 	if err := c.startDatabase(ctx); err != nil {
 		return nil, err
+	}
+	if cfg.Pooler {
+		if err := c.startPooler(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := c.startServices(ctx); err != nil {
 		return nil, err
@@ -159,6 +169,7 @@ func (c *Cluster) startDatabase(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	c.database = launch.Loopback(port).String()
 	dir, disk := filepath.Join(c.cfg.Dir, "postgres"), c.disk("database", postgresDisk)
 	if disk != nil {
 		dir = filepath.Join(disk.dir, "postgres")
@@ -274,6 +285,9 @@ func (c *Cluster) processes() (all []*launch.Process) {
 	for _, n := range c.NATS {
 		all = append(all, n.Process)
 	}
+	if c.pooler != nil {
+		all = append(all, c.pooler)
+	}
 	for _, s := range c.services {
 		all = append(all, s.Process)
 	}
@@ -309,6 +323,9 @@ func (c *Cluster) Stop(ctx context.Context) error {
 	for _, disk := range c.mounts {
 		err = errors.Join(err, disk.unmount())
 	}
-	c.mounts = nil
+	for _, dir := range c.folders {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	c.mounts, c.folders = nil, nil
 	return err
 }

@@ -3,6 +3,8 @@ package cluster
 import (
 	"log/slog"
 	"os"
+	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,8 +31,10 @@ func TestStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { Remove(dir) })
+	_, err = exec.LookPath("pgbouncer")
+	pooler := err == nil
 	began := time.Now()
-	c, err := Start(t.Context(), Config{Root: root, Dir: dir, Programs: programs, Nodes: 3, Copies: 2, Disks: true, Log: slog.New(slog.DiscardHandler)})
+	c, err := Start(t.Context(), Config{Root: root, Dir: dir, Programs: programs, Nodes: 3, Copies: 2, Disks: true, Pooler: pooler, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,6 +42,9 @@ func TestStart(t *testing.T) {
 	gateways, err := c.Gateways()
 	if len(gateways) != 2 || err != nil {
 		t.Errorf("Gateways = %v, %v, want 2", gateways, err)
+	}
+	if pooler && c.Process(PoolerName).PID() == 0 {
+		t.Error("the pooler does not run")
 	}
 	settings, err := c.Postgres.Settings(t.Context())
 	if err != nil || len(settings) != 4 {
@@ -50,8 +57,10 @@ func TestStart(t *testing.T) {
 	if err := c.DumpStream(t.Context(), h, began); err != nil {
 		t.Error(err)
 	}
-	if samples := c.sample(t.Context(), func() history.Time { return 0 }, true); len(samples) != 12 || samples[3].Gauges["go_goroutines"] == 0 {
-		t.Errorf("sample = %+v, want 12, of services with gauges", samples)
+	samples := c.sample(t.Context(), func() history.Time { return 0 }, true)
+	gauges := slices.ContainsFunc(samples, func(s history.Sample) bool { return s.Process == "gateway-0" && s.Gauges["go_goroutines"] > 0 })
+	if want := len(c.processes()) + 1; len(samples) != want || !gauges {
+		t.Errorf("sample = %+v, want %d, of services with gauges", samples, want)
 	}
 	if err := c.Stop(t.Context()); err != nil {
 		t.Error(err)

@@ -16,11 +16,13 @@ import (
 	"github.com/starling-chat/starling/test/chaos/internal/history"
 )
 
-// The services work as this role: the server's own is a superuser, whom PostgreSQL keeps connections free for.
+// The services work as roles of their own: the server's is a superuser, whom PostgreSQL keeps connections free for.
 const (
-	serviceRole     = "services"
+	servicePrefix   = "service_"
 	servicePassword = "chaos"
 )
+
+func serviceRole(kind string) string { return servicePrefix + kind }
 
 // Postgres is the private server.
 type Postgres struct {
@@ -37,14 +39,7 @@ func startPostgres(ctx context.Context, dir string, port int, disk *Disk, log *s
 	if err := p.Start(ctx); err != nil {
 		return nil, err
 	}
-	err := p.do(ctx, func(conn *pgx.Conn) error {
-		_, err := conn.Exec(ctx, `CREATE ROLE `+serviceRole+` LOGIN PASSWORD '`+servicePassword+`'; GRANT ALL ON DATABASE starling TO `+serviceRole)
-		return err
-	})
-	if err != nil {
-		return p, fmt.Errorf("make the services' role: %w", err)
-	}
-	return p, nil
+	return p, p.makeRoles(ctx)
 }
 
 // Start starts the server unless it runs; it returns when it answers.
@@ -121,8 +116,8 @@ func (p *Postgres) URL() string {
 	return p.server.URL()
 }
 
-func serviceURL(address string) string {
-	u := url.URL{Scheme: "postgres", Host: address, Path: "/starling", User: url.UserPassword(serviceRole, servicePassword), RawQuery: "sslmode=disable"}
+func serviceURL(kind, address string) string {
+	u := url.URL{Scheme: "postgres", Host: address, Path: "/starling", User: url.UserPassword(serviceRole(kind), servicePassword), RawQuery: "sslmode=disable"}
 	return u.String()
 }
 
@@ -139,13 +134,13 @@ func (p *Postgres) do(ctx context.Context, f func(*pgx.Conn) error) error {
 	return errors.Join(f(conn), conn.Close(ctx))
 }
 
-const sqlTerminate = `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = $1`
+const sqlTerminate = `SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE starts_with(usename, $1)`
 
 // Terminate ends all connections of the services, in the middle of whatever they do.
 func (p *Postgres) Terminate(ctx context.Context) error {
 	return p.do(ctx, func(conn *pgx.Conn) error {
 		var n int
-		return conn.QueryRow(ctx, sqlTerminate, serviceRole).Scan(&n)
+		return conn.QueryRow(ctx, sqlTerminate, servicePrefix).Scan(&n)
 	})
 }
 
@@ -157,7 +152,7 @@ func (p *Postgres) Exhaust(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("connect to PostgreSQL: %w", err)
 	}
-	config.User, config.Password = serviceRole, servicePassword
+	config.User, config.Password = serviceRole("chat"), servicePassword
 	var conns []*pgx.Conn
 	defer func() {
 		for _, conn := range conns {
@@ -173,7 +168,7 @@ func (p *Postgres) Exhaust(ctx context.Context) error {
 		}
 		if !terminated { // all are taken; now those of the services as well
 			if err := p.do(ctx, func(conn *pgx.Conn) error {
-				_, err := conn.Exec(ctx, sqlTerminateServices, serviceRole)
+				_, err := conn.Exec(ctx, sqlTerminateServices, servicePrefix)
 				return err
 			}); err != nil {
 				return err
@@ -190,7 +185,7 @@ func (p *Postgres) Exhaust(ctx context.Context) error {
 }
 
 // Connections without a name are the rig's own.
-const sqlTerminateServices = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = $1 AND application_name <> ''`
+const sqlTerminateServices = `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE starts_with(usename, $1) AND application_name <> ''`
 
 // Settings reads what a crash of the machine would depend on; kill -9 cannot show it, because the page cache survives.
 func (p *Postgres) Settings(ctx context.Context) (list []history.Setting, err error) {

@@ -51,11 +51,11 @@ func (c *Cluster) environment(s *service) ([]string, error) {
 	}
 	env = append(env, "NATS_URL="+strings.Join(servers, ","))
 	if s.kind != "gateway" {
-		address, err := c.Links.add(s.Name, "postgres", fmt.Sprintf("127.0.0.1:%d", c.Postgres.cfg.Port))
+		address, err := c.Links.add(s.Name, "postgres", c.database)
 		if err != nil {
 			return nil, err
 		}
-		env = append(env, "DATABASE_URL="+serviceURL(address))
+		env = append(env, "DATABASE_URL="+serviceURL(s.kind, address))
 	}
 	callers := map[string]string{
 		"auth": "gateway=" + gatewayToken, "chat": "gateway=" + gatewayToken + ",presence-service=" + presenceToken, "presence": "gateway=" + gatewayToken,

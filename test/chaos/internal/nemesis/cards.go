@@ -20,7 +20,7 @@ func cards(s Shape) map[string][]card {
 	return map[string][]card{
 		"process":  processCards(s),
 		"nats":     natsCards(s),
-		"postgres": postgresCards(),
+		"postgres": postgresCards(s),
 		"network":  networkCards(s),
 		"slow":     slowCards(s),
 		"disk":     diskCards(),
@@ -93,9 +93,9 @@ func natsCards(s Shape) []card {
 		})
 }
 
-func postgresCards() []card {
+func postgresCards(s Shape) []card {
 	touches := []string{"postgres"}
-	return []card{
+	list := []card{
 		func(r *rand.Rand) Step {
 			return Step{Action: "stop immediate", Target: "postgres", For: between(r, shortest, longest), touches: touches, apply: stopPostgres((*cluster.Postgres).StopImmediate)}
 		},
@@ -109,6 +109,20 @@ func postgresCards() []card {
 			return Step{Action: "exhaust connections", Target: "postgres", For: between(r, shortest, longest), touches: touches, apply: exhaust}
 		},
 	}
+	if !s.Pooler {
+		return list
+	}
+	touching := func(step Step) Step { step.touches = append(step.touches, touches...); return step }
+	return append(list,
+		func(r *rand.Rand) Step {
+			return touching(kill("kill -9", between(r, shortest, longest), cluster.PoolerName))
+		},
+		func(r *rand.Rand) Step {
+			return touching(restart("restart", cluster.PoolerName, between(r, time.Second, 2*time.Second)))
+		},
+		func(r *rand.Rand) Step {
+			return touching(Step{Action: "SIGSTOP", Target: cluster.PoolerName, For: between(r, shortest, longest), apply: pause(cluster.PoolerName)})
+		})
 }
 
 func networkCards(s Shape) (list []card) {

@@ -16,6 +16,7 @@ type Shape struct {
 	Duration time.Duration
 	Copies   int
 	Nodes    int           // of NATS
+	Pooler   bool          // PgBouncer is there
 	Longest  time.Duration // of a SIGSTOP
 	Nemeses  []string      // of Names
 }

@@ -6,10 +6,12 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/starling-chat/starling/test/chaos/internal/cluster"
 )
 
 func shape(seed uint64) Shape {
-	return Shape{Seed: seed, Duration: time.Minute, Copies: 2, Nodes: 3, Longest: 10 * time.Second, Nemeses: Names()}
+	return Shape{Seed: seed, Duration: time.Minute, Copies: 2, Nodes: 3, Pooler: seed%2 == 1, Longest: 10 * time.Second, Nemeses: Names()}
 }
 
 func printed(s Shape) string {
@@ -77,5 +79,8 @@ func TestEveryActionComesUp(t *testing.T) {
 		if !strings.Contains(text, action) {
 			t.Errorf("no %q in half an hour", action)
 		}
+	}
+	if s.Pooler = false; !strings.Contains(text, cluster.PoolerName) || strings.Contains(printed(s), cluster.PoolerName) {
+		t.Error("the pooler is disturbed where there is none, or never where there is one")
 	}
 }
