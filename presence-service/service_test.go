@@ -2,6 +2,7 @@ package presenceservice_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -113,7 +114,11 @@ func get(t *testing.T, conn *nats.Conn, args string) (string, *eventv1.Fault) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := conn.Request(s, raw, 30*time.Second)
+	var m *nats.Msg
+	eventually(t, soon, "presence:get is answered", func() bool { // a replica publishes before it answers
+		m, err = conn.Request(s, raw, 30*time.Second)
+		return !errors.Is(err, nats.ErrNoResponders)
+	})
 	if err != nil {
 		t.Fatalf("presence:get %s: %v", args, err)
 	}
