@@ -12,6 +12,8 @@
 //	user.v1.<shard>                  to every socket of a user                      chat-service → gateway
 //	auth.v1.revoked                  revocations; gateways count what they closed   auth-service → gateway, auth-service
 //	chat.v1.evict                    users were taken out of a room; gateways answer  chat-service → gateway, chat-service
+//	activity.v1.<shard>              how rooms stand, for inboxes                   chat-service → gateway
+//	chat.v1.inbox                    a gateway has sockets with an inbox            gateway → chat-service
 //	auth.v1.named                    names that have changed; chat-service confirms  auth-service → chat-service
 //	chat.v1.typing                   who is typing; may be lost                     chat-service → chat-service
 //	presence.v1.delta                sockets that came and went                     gateway → presence-service, chat-service

@@ -35,6 +35,8 @@ const (
 	CatalogAsk      = "catalog.v1.ask"
 	// Evict is where chat-service tells everybody that users were taken out of a room.
 	Evict = "chat.v1.evict"
+	// InboxWanted is where gateways say that they have sockets with an inbox.
+	InboxWanted = "chat.v1.inbox"
 	// Typing is where replicas of chat-service tell each other who is typing; what is lost only lets a notice expire.
 	Typing = "chat.v1.typing"
 )
@@ -47,6 +49,8 @@ const (
 	maxEventTokens = 8
 	// UserShards is how many subjects user events are spread over.
 	UserShards = 256
+	// RoomShards is how many subjects the activity of rooms is spread over.
+	RoomShards = 256
 	// plainToken is the longest input that is kept readable in a token.
 	plainToken = 48
 )
@@ -129,12 +133,20 @@ func Broadcast(namespace string) string { return "broadcast.v1." + Namespace(nam
 // AllBroadcasts matches every namespace's broadcasts.
 const AllBroadcasts = "broadcast.v1.*"
 
-// UserShard tells which of the UserShards subjects carries a user's events.
-func UserShard(userID string) int {
+// RoomShard tells which of the RoomShards subjects carries the activity of a room.
+func RoomShard(roomID string) int { return shard(roomID, RoomShards) }
+
+// Activity is where it is told how the rooms of a shard stand; gateways hear the shards with a room of an inbox.
+func Activity(shard int) string { return "activity.v1." + strconv.Itoa(shard) }
+
+func shard(id string, shards uint32) int {
 	h := fnv.New32a()
-	_, _ = h.Write([]byte(userID))
-	return int(h.Sum32() % UserShards)
+	_, _ = h.Write([]byte(id))
+	return int(h.Sum32() % shards)
 }
+
+// UserShard tells which of the UserShards subjects carries a user's events.
+func UserShard(userID string) int { return shard(userID, UserShards) }
 
 // User is the subject of a user's events.
 func User(userID string) string { return UserShardSubject(UserShard(userID)) }

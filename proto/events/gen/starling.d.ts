@@ -261,6 +261,36 @@ export interface MessageReacted {
   reactions: Reaction[];
 }
 
+/** The last message of a room, as far as a list of rooms shows it. */
+export interface LastMessage {
+  id: Uuid;
+  sender: Sender;
+  /** The first 140 characters of its content in one line; empty when it was deleted. */
+  preview: string;
+  type: string;
+  createdAt: Time;
+  deletedAt?: Time;
+}
+
+/** A room in the inbox of the user. */
+export interface InboxRoom {
+  roomId: RoomId;
+  name: string;
+  kind: 'public' | 'private' | 'direct';
+  role: MemberRole;
+  seq: Seq;
+  /** How many messages the room has had. */
+  n: number;
+  unread: number;
+  mentions: number;
+  marker: Marker;
+  prefs: Prefs;
+  last: LastMessage | null;
+}
+
+/** What became of one of the rooms. */
+export type Entered = { roomId: RoomId; ok: true; seq: Seq; role: MemberRole; hasMore: boolean } | { roomId: RoomId; ok: false; error: Fault };
+
 /** How a user is. */
 export interface Presence {
   userId: UserId;
@@ -298,6 +328,8 @@ export interface ConnectAuth {
   token: string;
   /** The last event of the user's log that was seen: those after it come. */
   useq?: number;
+  /** Whether the socket is sent `inbox:state`, and then `room:activity`. */
+  inbox?: boolean;
   /** Whether to recover what an interruption has missed; clients that cannot say false. */
   recovery?: boolean;
 }
@@ -391,6 +423,8 @@ export interface ClientToServerEvents {
   'typing:start': (argument: RoomOnly, ack: AckCallback) => void;
   /** The user types no more. */
   'typing:stop': (argument: RoomOnly, ack: AckCallback) => void;
+  /** The socket enters up to 100 rooms in one round trip, each as `room:join` has it enter: first comes the `room:history` of each room that it enters, as soon as it has, then the ack with what became of each. It takes as much of the rate of the socket as so many `room:join`, and waits for it. */
+  'room:enter': (argument: { rooms: Array<{ roomId: RoomId; since?: Seq; limit?: number }> }, ack: AckCallback<{ rooms: Entered[] }>) => void;
   /** Neither of the two opens a direct room in which the other is (`blocked`), and in the direct room of just the two nobody says anything, while one of them blocks the other; what was said can be read. In rooms with others nothing changes. At most 1,000 users. */
   'user:block': (argument: UserId | { userId: UserId; key?: string }, ack: AckCallback) => void;
   /** The caller blocks that user no more. */
@@ -449,6 +483,10 @@ export interface ServerToClientEvents {
   'typing:start': (payload: { userId: UserId; userName: string; roomId: RoomId; expiresInMs: number }) => void;
   /** To the other users in the room, when the last socket of the user has stopped. */
   'typing:stop': (payload: { userId: UserId; roomId: RoomId }) => void;
+  /** To a socket with `auth: { inbox: true }`. */
+  'inbox:state': (payload: { rooms: InboxRoom[]; useq: number; next?: string }) => void;
+  /** To sockets with `auth: { inbox: true }` of its members. */
+  'room:activity': (payload: { roomId: RoomId; seq: Seq; n: number; last?: LastMessage }) => void;
   /** To every socket of the user on `/`. */
   'me:room-added': (payload: { useq: number; room: Room; by?: UserId }, offset?: string) => void;
   /** To every socket of the user on `/`. */
@@ -561,6 +599,8 @@ export interface ChatClientToServerEvents {
   'typing:start': (argument: RoomOnly, ack: AckCallback) => void;
   /** The user types no more. */
   'typing:stop': (argument: RoomOnly, ack: AckCallback) => void;
+  /** The socket enters up to 100 rooms in one round trip, each as `room:join` has it enter: first comes the `room:history` of each room that it enters, as soon as it has, then the ack with what became of each. It takes as much of the rate of the socket as so many `room:join`, and waits for it. */
+  'room:enter': (argument: { rooms: Array<{ roomId: RoomId; since?: Seq; limit?: number }> }, ack: AckCallback<{ rooms: Entered[] }>) => void;
   /** Neither of the two opens a direct room in which the other is (`blocked`), and in the direct room of just the two nobody says anything, while one of them blocks the other; what was said can be read. In rooms with others nothing changes. At most 1,000 users. */
   'user:block': (argument: UserId | { userId: UserId; key?: string }, ack: AckCallback) => void;
   /** The caller blocks that user no more. */

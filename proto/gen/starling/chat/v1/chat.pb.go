@@ -1918,6 +1918,191 @@ func (x *ListLogHeadsResponse) GetMore() bool {
 	return false
 }
 
+type ListInboxRequest struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	UserId string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
+	// What the token of the socket says: rooms that another one opened are left out.
+	Grants []*v1.RoomGrant `protobuf:"bytes,2,rep,name=grants,proto3" json:"grants,omitempty"`
+	// 1 to 200.
+	Limit uint32 `protobuf:"varint,3,opt,name=limit,proto3" json:"limit,omitempty"`
+	// Whether ListInboxResponse.state is wanted, or InboxRoom.activity of each room.
+	State         bool `protobuf:"varint,4,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListInboxRequest) Reset() {
+	*x = ListInboxRequest{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInboxRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInboxRequest) ProtoMessage() {}
+
+func (x *ListInboxRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInboxRequest.ProtoReflect.Descriptor instead.
+func (*ListInboxRequest) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *ListInboxRequest) GetUserId() string {
+	if x != nil {
+		return x.UserId
+	}
+	return ""
+}
+
+func (x *ListInboxRequest) GetGrants() []*v1.RoomGrant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+func (x *ListInboxRequest) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *ListInboxRequest) GetState() bool {
+	if x != nil {
+		return x.State
+	}
+	return false
+}
+
+type InboxRoom struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	Seq    uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	// JSON array of the arguments of room:activity; empty where nothing was said in the room.
+	Activity      []byte `protobuf:"bytes,3,opt,name=activity,proto3" json:"activity,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InboxRoom) Reset() {
+	*x = InboxRoom{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InboxRoom) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InboxRoom) ProtoMessage() {}
+
+func (x *InboxRoom) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InboxRoom.ProtoReflect.Descriptor instead.
+func (*InboxRoom) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *InboxRoom) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *InboxRoom) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *InboxRoom) GetActivity() []byte {
+	if x != nil {
+		return x.Activity
+	}
+	return nil
+}
+
+type ListInboxResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Rooms []*InboxRoom           `protobuf:"bytes,1,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	// JSON array of the arguments of inbox:state.
+	State         []byte `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListInboxResponse) Reset() {
+	*x = ListInboxResponse{}
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInboxResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInboxResponse) ProtoMessage() {}
+
+func (x *ListInboxResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInboxResponse.ProtoReflect.Descriptor instead.
+func (*ListInboxResponse) Descriptor() ([]byte, []int) {
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *ListInboxResponse) GetRooms() []*InboxRoom {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
+func (x *ListInboxResponse) GetState() []byte {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
 type ListMembersRequest struct {
 	state  protoimpl.MessageState `protogen:"open.v1"`
 	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
@@ -1931,7 +2116,7 @@ type ListMembersRequest struct {
 
 func (x *ListMembersRequest) Reset() {
 	*x = ListMembersRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[25]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1943,7 +2128,7 @@ func (x *ListMembersRequest) String() string {
 func (*ListMembersRequest) ProtoMessage() {}
 
 func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[25]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1956,7 +2141,7 @@ func (x *ListMembersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersRequest.ProtoReflect.Descriptor instead.
 func (*ListMembersRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{25}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListMembersRequest) GetRoomId() string {
@@ -1989,7 +2174,7 @@ type ListMembersResponse struct {
 
 func (x *ListMembersResponse) Reset() {
 	*x = ListMembersResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[26]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2001,7 +2186,7 @@ func (x *ListMembersResponse) String() string {
 func (*ListMembersResponse) ProtoMessage() {}
 
 func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[26]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2014,7 +2199,7 @@ func (x *ListMembersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMembersResponse.ProtoReflect.Descriptor instead.
 func (*ListMembersResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{26}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListMembersResponse) GetUserIds() []string {
@@ -2037,7 +2222,7 @@ type ListRoommatesRequest struct {
 
 func (x *ListRoommatesRequest) Reset() {
 	*x = ListRoommatesRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[27]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2049,7 +2234,7 @@ func (x *ListRoommatesRequest) String() string {
 func (*ListRoommatesRequest) ProtoMessage() {}
 
 func (x *ListRoommatesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[27]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2062,7 +2247,7 @@ func (x *ListRoommatesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoommatesRequest.ProtoReflect.Descriptor instead.
 func (*ListRoommatesRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{27}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ListRoommatesRequest) GetUserId() string {
@@ -2095,7 +2280,7 @@ type ListRoommatesResponse struct {
 
 func (x *ListRoommatesResponse) Reset() {
 	*x = ListRoommatesResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[28]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2107,7 +2292,7 @@ func (x *ListRoommatesResponse) String() string {
 func (*ListRoommatesResponse) ProtoMessage() {}
 
 func (x *ListRoommatesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[28]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2120,7 +2305,7 @@ func (x *ListRoommatesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRoommatesResponse.ProtoReflect.Descriptor instead.
 func (*ListRoommatesResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{28}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListRoommatesResponse) GetUserIds() []string {
@@ -2139,7 +2324,7 @@ type GetNotificationHeadRequest struct {
 
 func (x *GetNotificationHeadRequest) Reset() {
 	*x = GetNotificationHeadRequest{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[29]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2336,7 @@ func (x *GetNotificationHeadRequest) String() string {
 func (*GetNotificationHeadRequest) ProtoMessage() {}
 
 func (x *GetNotificationHeadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[29]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +2349,7 @@ func (x *GetNotificationHeadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNotificationHeadRequest.ProtoReflect.Descriptor instead.
 func (*GetNotificationHeadRequest) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{29}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *GetNotificationHeadRequest) GetUserId() string {
@@ -2184,7 +2369,7 @@ type GetNotificationHeadResponse struct {
 
 func (x *GetNotificationHeadResponse) Reset() {
 	*x = GetNotificationHeadResponse{}
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[30]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2196,7 +2381,7 @@ func (x *GetNotificationHeadResponse) String() string {
 func (*GetNotificationHeadResponse) ProtoMessage() {}
 
 func (x *GetNotificationHeadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_chat_v1_chat_proto_msgTypes[30]
+	mi := &file_starling_chat_v1_chat_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2209,7 +2394,7 @@ func (x *GetNotificationHeadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetNotificationHeadResponse.ProtoReflect.Descriptor instead.
 func (*GetNotificationHeadResponse) Descriptor() ([]byte, []int) {
-	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{30}
+	return file_starling_chat_v1_chat_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *GetNotificationHeadResponse) GetCreatedAt() *timestamppb.Timestamp {
@@ -2421,7 +2606,19 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\n" +
 	"HeadsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x81\x01\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"\x8d\x01\n" +
+	"\x10ListInboxRequest\x12\x17\n" +
+	"\auser_id\x18\x01 \x01(\tR\x06userId\x124\n" +
+	"\x06grants\x18\x02 \x03(\v2\x1c.starling.event.v1.RoomGrantR\x06grants\x12\x14\n" +
+	"\x05limit\x18\x03 \x01(\rR\x05limit\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\bR\x05state\"R\n" +
+	"\tInboxRoom\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x1a\n" +
+	"\bactivity\x18\x03 \x01(\fR\bactivity\"\\\n" +
+	"\x11ListInboxResponse\x121\n" +
+	"\x05rooms\x18\x01 \x03(\v2\x1b.starling.chat.v1.InboxRoomR\x05rooms\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\fR\x05state\"\x81\x01\n" +
 	"\x12ListMembersRequest\x12\x17\n" +
 	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x1c\n" +
 	"\n" +
@@ -2439,7 +2636,7 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\"X\n" +
 	"\x1bGetNotificationHeadResponse\x129\n" +
 	"\n" +
-	"created_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt2\x9f\n" +
+	"created_at\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt2\xf5\n" +
 	"\n" +
 	"\vChatService\x12k\n" +
 	"\tListRooms\x12\".starling.chat.v1.ListRoomsRequest\x1a#.starling.chat.v1.ListRoomsResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/rooms\x12\x87\x01\n" +
@@ -2450,7 +2647,8 @@ const file_starling_chat_v1_chat_proto_rawDesc = "" +
 	"\bJoinRoom\x12!.starling.chat.v1.JoinRoomRequest\x1a\".starling.chat.v1.JoinRoomResponse\x12c\n" +
 	"\x0eReadRoomEvents\x12'.starling.chat.v1.ReadRoomEventsRequest\x1a(.starling.chat.v1.ReadRoomEventsResponse\x12Q\n" +
 	"\bGetHeads\x12!.starling.chat.v1.GetHeadsRequest\x1a\".starling.chat.v1.GetHeadsResponse\x12]\n" +
-	"\fListLogHeads\x12%.starling.chat.v1.ListLogHeadsRequest\x1a&.starling.chat.v1.ListLogHeadsResponse\x12r\n" +
+	"\fListLogHeads\x12%.starling.chat.v1.ListLogHeadsRequest\x1a&.starling.chat.v1.ListLogHeadsResponse\x12T\n" +
+	"\tListInbox\x12\".starling.chat.v1.ListInboxRequest\x1a#.starling.chat.v1.ListInboxResponse\x12r\n" +
 	"\x13GetNotificationHead\x12,.starling.chat.v1.GetNotificationHeadRequest\x1a-.starling.chat.v1.GetNotificationHeadResponse\x12Z\n" +
 	"\vListMembers\x12$.starling.chat.v1.ListMembersRequest\x1a%.starling.chat.v1.ListMembersResponse\x12`\n" +
 	"\rListRoommates\x12&.starling.chat.v1.ListRoommatesRequest\x1a'.starling.chat.v1.ListRoommatesResponseBEZCgithub.com/starling-chat/starling/proto/gen/starling/chat/v1;chatv1b\x06proto3"
@@ -2467,7 +2665,7 @@ func file_starling_chat_v1_chat_proto_rawDescGZIP() []byte {
 	return file_starling_chat_v1_chat_proto_rawDescData
 }
 
-var file_starling_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_starling_chat_v1_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_starling_chat_v1_chat_proto_goTypes = []any{
 	(*Sender)(nil),                      // 0: starling.chat.v1.Sender
 	(*Message)(nil),                     // 1: starling.chat.v1.Message
@@ -2494,82 +2692,89 @@ var file_starling_chat_v1_chat_proto_goTypes = []any{
 	(*GetHeadsResponse)(nil),            // 22: starling.chat.v1.GetHeadsResponse
 	(*ListLogHeadsRequest)(nil),         // 23: starling.chat.v1.ListLogHeadsRequest
 	(*ListLogHeadsResponse)(nil),        // 24: starling.chat.v1.ListLogHeadsResponse
-	(*ListMembersRequest)(nil),          // 25: starling.chat.v1.ListMembersRequest
-	(*ListMembersResponse)(nil),         // 26: starling.chat.v1.ListMembersResponse
-	(*ListRoommatesRequest)(nil),        // 27: starling.chat.v1.ListRoommatesRequest
-	(*ListRoommatesResponse)(nil),       // 28: starling.chat.v1.ListRoommatesResponse
-	(*GetNotificationHeadRequest)(nil),  // 29: starling.chat.v1.GetNotificationHeadRequest
-	(*GetNotificationHeadResponse)(nil), // 30: starling.chat.v1.GetNotificationHeadResponse
-	nil,                                 // 31: starling.chat.v1.GetHeadsResponse.HeadsEntry
-	nil,                                 // 32: starling.chat.v1.ListLogHeadsResponse.HeadsEntry
-	(*structpb.Struct)(nil),             // 33: google.protobuf.Struct
-	(*RoomInfo)(nil),                    // 34: starling.chat.v1.RoomInfo
-	(*RoomMarker)(nil),                  // 35: starling.chat.v1.RoomMarker
-	(*RoomPrefs)(nil),                   // 36: starling.chat.v1.RoomPrefs
-	(*v1.ClientEvent)(nil),              // 37: starling.event.v1.ClientEvent
-	(*v1.Emit)(nil),                     // 38: starling.event.v1.Emit
-	(*timestamppb.Timestamp)(nil),       // 39: google.protobuf.Timestamp
-	(*v1.RoomEvent)(nil),                // 40: starling.event.v1.RoomEvent
-	(*v1.RoomGrant)(nil),                // 41: starling.event.v1.RoomGrant
+	(*ListInboxRequest)(nil),            // 25: starling.chat.v1.ListInboxRequest
+	(*InboxRoom)(nil),                   // 26: starling.chat.v1.InboxRoom
+	(*ListInboxResponse)(nil),           // 27: starling.chat.v1.ListInboxResponse
+	(*ListMembersRequest)(nil),          // 28: starling.chat.v1.ListMembersRequest
+	(*ListMembersResponse)(nil),         // 29: starling.chat.v1.ListMembersResponse
+	(*ListRoommatesRequest)(nil),        // 30: starling.chat.v1.ListRoommatesRequest
+	(*ListRoommatesResponse)(nil),       // 31: starling.chat.v1.ListRoommatesResponse
+	(*GetNotificationHeadRequest)(nil),  // 32: starling.chat.v1.GetNotificationHeadRequest
+	(*GetNotificationHeadResponse)(nil), // 33: starling.chat.v1.GetNotificationHeadResponse
+	nil,                                 // 34: starling.chat.v1.GetHeadsResponse.HeadsEntry
+	nil,                                 // 35: starling.chat.v1.ListLogHeadsResponse.HeadsEntry
+	(*structpb.Struct)(nil),             // 36: google.protobuf.Struct
+	(*RoomInfo)(nil),                    // 37: starling.chat.v1.RoomInfo
+	(*RoomMarker)(nil),                  // 38: starling.chat.v1.RoomMarker
+	(*RoomPrefs)(nil),                   // 39: starling.chat.v1.RoomPrefs
+	(*v1.ClientEvent)(nil),              // 40: starling.event.v1.ClientEvent
+	(*v1.Emit)(nil),                     // 41: starling.event.v1.Emit
+	(*timestamppb.Timestamp)(nil),       // 42: google.protobuf.Timestamp
+	(*v1.RoomEvent)(nil),                // 43: starling.event.v1.RoomEvent
+	(*v1.RoomGrant)(nil),                // 44: starling.event.v1.RoomGrant
 }
 var file_starling_chat_v1_chat_proto_depIdxs = []int32{
 	0,  // 0: starling.chat.v1.Message.sender:type_name -> starling.chat.v1.Sender
-	33, // 1: starling.chat.v1.Message.data:type_name -> google.protobuf.Struct
+	36, // 1: starling.chat.v1.Message.data:type_name -> google.protobuf.Struct
 	2,  // 2: starling.chat.v1.Message.reply_to:type_name -> starling.chat.v1.MessageReply
 	3,  // 3: starling.chat.v1.Message.mentions:type_name -> starling.chat.v1.MessageMentions
 	4,  // 4: starling.chat.v1.Message.reactions:type_name -> starling.chat.v1.MessageReaction
 	0,  // 5: starling.chat.v1.MessageReply.sender:type_name -> starling.chat.v1.Sender
 	1,  // 6: starling.chat.v1.Room.last_message:type_name -> starling.chat.v1.Message
-	34, // 7: starling.chat.v1.Room.room:type_name -> starling.chat.v1.RoomInfo
-	35, // 8: starling.chat.v1.Room.marker:type_name -> starling.chat.v1.RoomMarker
-	36, // 9: starling.chat.v1.Room.prefs:type_name -> starling.chat.v1.RoomPrefs
+	37, // 7: starling.chat.v1.Room.room:type_name -> starling.chat.v1.RoomInfo
+	38, // 8: starling.chat.v1.Room.marker:type_name -> starling.chat.v1.RoomMarker
+	39, // 9: starling.chat.v1.Room.prefs:type_name -> starling.chat.v1.RoomPrefs
 	5,  // 10: starling.chat.v1.ListRoomsResponse.rooms:type_name -> starling.chat.v1.Room
 	1,  // 11: starling.chat.v1.ListMessagesResponse.messages:type_name -> starling.chat.v1.Message
 	11, // 12: starling.chat.v1.ListReadersResponse.readers:type_name -> starling.chat.v1.Reader
-	33, // 13: starling.chat.v1.PostMessageRequest.data:type_name -> google.protobuf.Struct
+	36, // 13: starling.chat.v1.PostMessageRequest.data:type_name -> google.protobuf.Struct
 	3,  // 14: starling.chat.v1.PostMessageRequest.mentions:type_name -> starling.chat.v1.MessageMentions
-	33, // 15: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
-	37, // 16: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
-	38, // 17: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
-	39, // 18: starling.chat.v1.ReadRoomEventsRequest.stored_after:type_name -> google.protobuf.Timestamp
-	40, // 19: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
-	41, // 20: starling.chat.v1.GetHeadsRequest.grants:type_name -> starling.event.v1.RoomGrant
-	31, // 21: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
-	39, // 22: starling.chat.v1.ListLogHeadsRequest.since:type_name -> google.protobuf.Timestamp
-	32, // 23: starling.chat.v1.ListLogHeadsResponse.heads:type_name -> starling.chat.v1.ListLogHeadsResponse.HeadsEntry
-	39, // 24: starling.chat.v1.ListLogHeadsResponse.until:type_name -> google.protobuf.Timestamp
-	41, // 25: starling.chat.v1.ListMembersRequest.grants:type_name -> starling.event.v1.RoomGrant
-	41, // 26: starling.chat.v1.ListRoommatesRequest.grants:type_name -> starling.event.v1.RoomGrant
-	39, // 27: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
-	6,  // 28: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
-	8,  // 29: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
-	10, // 30: starling.chat.v1.ChatService.ListReaders:input_type -> starling.chat.v1.ListReadersRequest
-	13, // 31: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
-	15, // 32: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
-	17, // 33: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
-	19, // 34: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
-	21, // 35: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
-	23, // 36: starling.chat.v1.ChatService.ListLogHeads:input_type -> starling.chat.v1.ListLogHeadsRequest
-	29, // 37: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
-	25, // 38: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
-	27, // 39: starling.chat.v1.ChatService.ListRoommates:input_type -> starling.chat.v1.ListRoommatesRequest
-	7,  // 40: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
-	9,  // 41: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
-	12, // 42: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
-	14, // 43: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
-	16, // 44: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
-	18, // 45: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
-	20, // 46: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
-	22, // 47: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
-	24, // 48: starling.chat.v1.ChatService.ListLogHeads:output_type -> starling.chat.v1.ListLogHeadsResponse
-	30, // 49: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
-	26, // 50: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
-	28, // 51: starling.chat.v1.ChatService.ListRoommates:output_type -> starling.chat.v1.ListRoommatesResponse
-	40, // [40:52] is the sub-list for method output_type
-	28, // [28:40] is the sub-list for method input_type
-	28, // [28:28] is the sub-list for extension type_name
-	28, // [28:28] is the sub-list for extension extendee
-	0,  // [0:28] is the sub-list for field type_name
+	36, // 15: starling.chat.v1.NotifyRequest.data:type_name -> google.protobuf.Struct
+	40, // 16: starling.chat.v1.JoinRoomRequest.event:type_name -> starling.event.v1.ClientEvent
+	41, // 17: starling.chat.v1.JoinRoomResponse.emits:type_name -> starling.event.v1.Emit
+	42, // 18: starling.chat.v1.ReadRoomEventsRequest.stored_after:type_name -> google.protobuf.Timestamp
+	43, // 19: starling.chat.v1.ReadRoomEventsResponse.events:type_name -> starling.event.v1.RoomEvent
+	44, // 20: starling.chat.v1.GetHeadsRequest.grants:type_name -> starling.event.v1.RoomGrant
+	34, // 21: starling.chat.v1.GetHeadsResponse.heads:type_name -> starling.chat.v1.GetHeadsResponse.HeadsEntry
+	42, // 22: starling.chat.v1.ListLogHeadsRequest.since:type_name -> google.protobuf.Timestamp
+	35, // 23: starling.chat.v1.ListLogHeadsResponse.heads:type_name -> starling.chat.v1.ListLogHeadsResponse.HeadsEntry
+	42, // 24: starling.chat.v1.ListLogHeadsResponse.until:type_name -> google.protobuf.Timestamp
+	44, // 25: starling.chat.v1.ListInboxRequest.grants:type_name -> starling.event.v1.RoomGrant
+	26, // 26: starling.chat.v1.ListInboxResponse.rooms:type_name -> starling.chat.v1.InboxRoom
+	44, // 27: starling.chat.v1.ListMembersRequest.grants:type_name -> starling.event.v1.RoomGrant
+	44, // 28: starling.chat.v1.ListRoommatesRequest.grants:type_name -> starling.event.v1.RoomGrant
+	42, // 29: starling.chat.v1.GetNotificationHeadResponse.created_at:type_name -> google.protobuf.Timestamp
+	6,  // 30: starling.chat.v1.ChatService.ListRooms:input_type -> starling.chat.v1.ListRoomsRequest
+	8,  // 31: starling.chat.v1.ChatService.ListMessages:input_type -> starling.chat.v1.ListMessagesRequest
+	10, // 32: starling.chat.v1.ChatService.ListReaders:input_type -> starling.chat.v1.ListReadersRequest
+	13, // 33: starling.chat.v1.ChatService.PostMessage:input_type -> starling.chat.v1.PostMessageRequest
+	15, // 34: starling.chat.v1.ChatService.Notify:input_type -> starling.chat.v1.NotifyRequest
+	17, // 35: starling.chat.v1.ChatService.JoinRoom:input_type -> starling.chat.v1.JoinRoomRequest
+	19, // 36: starling.chat.v1.ChatService.ReadRoomEvents:input_type -> starling.chat.v1.ReadRoomEventsRequest
+	21, // 37: starling.chat.v1.ChatService.GetHeads:input_type -> starling.chat.v1.GetHeadsRequest
+	23, // 38: starling.chat.v1.ChatService.ListLogHeads:input_type -> starling.chat.v1.ListLogHeadsRequest
+	25, // 39: starling.chat.v1.ChatService.ListInbox:input_type -> starling.chat.v1.ListInboxRequest
+	32, // 40: starling.chat.v1.ChatService.GetNotificationHead:input_type -> starling.chat.v1.GetNotificationHeadRequest
+	28, // 41: starling.chat.v1.ChatService.ListMembers:input_type -> starling.chat.v1.ListMembersRequest
+	30, // 42: starling.chat.v1.ChatService.ListRoommates:input_type -> starling.chat.v1.ListRoommatesRequest
+	7,  // 43: starling.chat.v1.ChatService.ListRooms:output_type -> starling.chat.v1.ListRoomsResponse
+	9,  // 44: starling.chat.v1.ChatService.ListMessages:output_type -> starling.chat.v1.ListMessagesResponse
+	12, // 45: starling.chat.v1.ChatService.ListReaders:output_type -> starling.chat.v1.ListReadersResponse
+	14, // 46: starling.chat.v1.ChatService.PostMessage:output_type -> starling.chat.v1.PostMessageResponse
+	16, // 47: starling.chat.v1.ChatService.Notify:output_type -> starling.chat.v1.NotifyResponse
+	18, // 48: starling.chat.v1.ChatService.JoinRoom:output_type -> starling.chat.v1.JoinRoomResponse
+	20, // 49: starling.chat.v1.ChatService.ReadRoomEvents:output_type -> starling.chat.v1.ReadRoomEventsResponse
+	22, // 50: starling.chat.v1.ChatService.GetHeads:output_type -> starling.chat.v1.GetHeadsResponse
+	24, // 51: starling.chat.v1.ChatService.ListLogHeads:output_type -> starling.chat.v1.ListLogHeadsResponse
+	27, // 52: starling.chat.v1.ChatService.ListInbox:output_type -> starling.chat.v1.ListInboxResponse
+	33, // 53: starling.chat.v1.ChatService.GetNotificationHead:output_type -> starling.chat.v1.GetNotificationHeadResponse
+	29, // 54: starling.chat.v1.ChatService.ListMembers:output_type -> starling.chat.v1.ListMembersResponse
+	31, // 55: starling.chat.v1.ChatService.ListRoommates:output_type -> starling.chat.v1.ListRoommatesResponse
+	43, // [43:56] is the sub-list for method output_type
+	30, // [30:43] is the sub-list for method input_type
+	30, // [30:30] is the sub-list for extension type_name
+	30, // [30:30] is the sub-list for extension extendee
+	0,  // [0:30] is the sub-list for field type_name
 }
 
 func init() { file_starling_chat_v1_chat_proto_init() }
@@ -2594,7 +2799,7 @@ func file_starling_chat_v1_chat_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_chat_v1_chat_proto_rawDesc), len(file_starling_chat_v1_chat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -31,6 +31,7 @@ const (
 	ChatService_ReadRoomEvents_FullMethodName      = "/starling.chat.v1.ChatService/ReadRoomEvents"
 	ChatService_GetHeads_FullMethodName            = "/starling.chat.v1.ChatService/GetHeads"
 	ChatService_ListLogHeads_FullMethodName        = "/starling.chat.v1.ChatService/ListLogHeads"
+	ChatService_ListInbox_FullMethodName           = "/starling.chat.v1.ChatService/ListInbox"
 	ChatService_GetNotificationHead_FullMethodName = "/starling.chat.v1.ChatService/GetNotificationHead"
 	ChatService_ListMembers_FullMethodName         = "/starling.chat.v1.ChatService/ListMembers"
 	ChatService_ListRoommates_FullMethodName       = "/starling.chat.v1.ChatService/ListRoommates"
@@ -62,6 +63,8 @@ type ChatServiceClient interface {
 	GetHeads(ctx context.Context, in *GetHeadsRequest, opts ...grpc.CallOption) (*GetHeadsResponse, error)
 	// For gateways: whose logs have grown lately, to find events that were lost on their way.
 	ListLogHeads(ctx context.Context, in *ListLogHeadsRequest, opts ...grpc.CallOption) (*ListLogHeadsResponse, error)
+	// For gateways: a user's rooms, the last active first, to show them in its inbox.
+	ListInbox(ctx context.Context, in *ListInboxRequest, opts ...grpc.CallOption) (*ListInboxResponse, error)
 	// For gateways: when the user's newest notification was stored, to tell whether a socket missed any.
 	GetNotificationHead(ctx context.Context, in *GetNotificationHeadRequest, opts ...grpc.CallOption) (*GetNotificationHeadResponse, error)
 	// For services: the members of a room that the asking user belongs to.
@@ -168,6 +171,16 @@ func (c *chatServiceClient) ListLogHeads(ctx context.Context, in *ListLogHeadsRe
 	return out, nil
 }
 
+func (c *chatServiceClient) ListInbox(ctx context.Context, in *ListInboxRequest, opts ...grpc.CallOption) (*ListInboxResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListInboxResponse)
+	err := c.cc.Invoke(ctx, ChatService_ListInbox_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *chatServiceClient) GetNotificationHead(ctx context.Context, in *GetNotificationHeadRequest, opts ...grpc.CallOption) (*GetNotificationHeadResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetNotificationHeadResponse)
@@ -224,6 +237,8 @@ type ChatServiceServer interface {
 	GetHeads(context.Context, *GetHeadsRequest) (*GetHeadsResponse, error)
 	// For gateways: whose logs have grown lately, to find events that were lost on their way.
 	ListLogHeads(context.Context, *ListLogHeadsRequest) (*ListLogHeadsResponse, error)
+	// For gateways: a user's rooms, the last active first, to show them in its inbox.
+	ListInbox(context.Context, *ListInboxRequest) (*ListInboxResponse, error)
 	// For gateways: when the user's newest notification was stored, to tell whether a socket missed any.
 	GetNotificationHead(context.Context, *GetNotificationHeadRequest) (*GetNotificationHeadResponse, error)
 	// For services: the members of a room that the asking user belongs to.
@@ -266,6 +281,9 @@ func (UnimplementedChatServiceServer) GetHeads(context.Context, *GetHeadsRequest
 }
 func (UnimplementedChatServiceServer) ListLogHeads(context.Context, *ListLogHeadsRequest) (*ListLogHeadsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListLogHeads not implemented")
+}
+func (UnimplementedChatServiceServer) ListInbox(context.Context, *ListInboxRequest) (*ListInboxResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListInbox not implemented")
 }
 func (UnimplementedChatServiceServer) GetNotificationHead(context.Context, *GetNotificationHeadRequest) (*GetNotificationHeadResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetNotificationHead not implemented")
@@ -459,6 +477,24 @@ func _ChatService_ListLogHeads_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _ChatService_ListInbox_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListInboxRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ChatServiceServer).ListInbox(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: ChatService_ListInbox_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ChatServiceServer).ListInbox(ctx, req.(*ListInboxRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _ChatService_GetNotificationHead_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetNotificationHeadRequest)
 	if err := dec(in); err != nil {
@@ -555,6 +591,10 @@ var ChatService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListLogHeads",
 			Handler:    _ChatService_ListLogHeads_Handler,
+		},
+		{
+			MethodName: "ListInbox",
+			Handler:    _ChatService_ListInbox_Handler,
 		},
 		{
 			MethodName: "GetNotificationHead",

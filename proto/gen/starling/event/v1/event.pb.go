@@ -874,6 +874,113 @@ func (x *RoomEventBatch) GetEvents() []*RoomEvent {
 	return nil
 }
 
+// ActivityBatch tells how rooms stand in which something was said, edited or deleted a moment ago.
+// Publisher: chat-service. Consumers: gateways with a socket that has one of these rooms in its inbox.
+type ActivityBatch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Rooms         []*RoomActivity        `protobuf:"bytes,1,rep,name=rooms,proto3" json:"rooms,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActivityBatch) Reset() {
+	*x = ActivityBatch{}
+	mi := &file_starling_event_v1_event_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActivityBatch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActivityBatch) ProtoMessage() {}
+
+func (x *ActivityBatch) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_event_v1_event_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActivityBatch.ProtoReflect.Descriptor instead.
+func (*ActivityBatch) Descriptor() ([]byte, []int) {
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ActivityBatch) GetRooms() []*RoomActivity {
+	if x != nil {
+		return x.Rooms
+	}
+	return nil
+}
+
+type RoomActivity struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	RoomId string                 `protobuf:"bytes,1,opt,name=room_id,json=roomId,proto3" json:"room_id,omitempty"`
+	Seq    uint64                 `protobuf:"varint,2,opt,name=seq,proto3" json:"seq,omitempty"`
+	// JSON array of the arguments of room:activity.
+	Args          []byte `protobuf:"bytes,3,opt,name=args,proto3" json:"args,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoomActivity) Reset() {
+	*x = RoomActivity{}
+	mi := &file_starling_event_v1_event_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoomActivity) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoomActivity) ProtoMessage() {}
+
+func (x *RoomActivity) ProtoReflect() protoreflect.Message {
+	mi := &file_starling_event_v1_event_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoomActivity.ProtoReflect.Descriptor instead.
+func (*RoomActivity) Descriptor() ([]byte, []int) {
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *RoomActivity) GetRoomId() string {
+	if x != nil {
+		return x.RoomId
+	}
+	return ""
+}
+
+func (x *RoomActivity) GetSeq() uint64 {
+	if x != nil {
+		return x.Seq
+	}
+	return 0
+}
+
+func (x *RoomActivity) GetArgs() []byte {
+	if x != nil {
+		return x.Args
+	}
+	return nil
+}
+
 // Broadcast is an ephemeral event to every socket of a namespace.
 // Publisher: chat-service, presence-service. Consumers: all gateways.
 type Broadcast struct {
@@ -887,7 +994,7 @@ type Broadcast struct {
 
 func (x *Broadcast) Reset() {
 	*x = Broadcast{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[11]
+	mi := &file_starling_event_v1_event_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -899,7 +1006,7 @@ func (x *Broadcast) String() string {
 func (*Broadcast) ProtoMessage() {}
 
 func (x *Broadcast) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[11]
+	mi := &file_starling_event_v1_event_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -912,7 +1019,7 @@ func (x *Broadcast) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Broadcast.ProtoReflect.Descriptor instead.
 func (*Broadcast) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{11}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Broadcast) GetNamespace() string {
@@ -951,7 +1058,7 @@ type UserEvent struct {
 
 func (x *UserEvent) Reset() {
 	*x = UserEvent{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[12]
+	mi := &file_starling_event_v1_event_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -963,7 +1070,7 @@ func (x *UserEvent) String() string {
 func (*UserEvent) ProtoMessage() {}
 
 func (x *UserEvent) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[12]
+	mi := &file_starling_event_v1_event_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -976,7 +1083,7 @@ func (x *UserEvent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserEvent.ProtoReflect.Descriptor instead.
 func (*UserEvent) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{12}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *UserEvent) GetUserId() string {
@@ -1027,7 +1134,7 @@ type Catalog struct {
 
 func (x *Catalog) Reset() {
 	*x = Catalog{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[13]
+	mi := &file_starling_event_v1_event_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1039,7 +1146,7 @@ func (x *Catalog) String() string {
 func (*Catalog) ProtoMessage() {}
 
 func (x *Catalog) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[13]
+	mi := &file_starling_event_v1_event_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1052,7 +1159,7 @@ func (x *Catalog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Catalog.ProtoReflect.Descriptor instead.
 func (*Catalog) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{13}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Catalog) GetService() string {
@@ -1110,7 +1217,7 @@ type Revocation struct {
 
 func (x *Revocation) Reset() {
 	*x = Revocation{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[14]
+	mi := &file_starling_event_v1_event_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1122,7 +1229,7 @@ func (x *Revocation) String() string {
 func (*Revocation) ProtoMessage() {}
 
 func (x *Revocation) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[14]
+	mi := &file_starling_event_v1_event_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1135,7 +1242,7 @@ func (x *Revocation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Revocation.ProtoReflect.Descriptor instead.
 func (*Revocation) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{14}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Revocation) GetId() int64 {
@@ -1183,7 +1290,7 @@ type RevocationReply struct {
 
 func (x *RevocationReply) Reset() {
 	*x = RevocationReply{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[15]
+	mi := &file_starling_event_v1_event_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1195,7 +1302,7 @@ func (x *RevocationReply) String() string {
 func (*RevocationReply) ProtoMessage() {}
 
 func (x *RevocationReply) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[15]
+	mi := &file_starling_event_v1_event_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1208,7 +1315,7 @@ func (x *RevocationReply) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevocationReply.ProtoReflect.Descriptor instead.
 func (*RevocationReply) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{15}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RevocationReply) GetGatewayId() string {
@@ -1237,7 +1344,7 @@ type UserNames struct {
 
 func (x *UserNames) Reset() {
 	*x = UserNames{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[16]
+	mi := &file_starling_event_v1_event_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1249,7 +1356,7 @@ func (x *UserNames) String() string {
 func (*UserNames) ProtoMessage() {}
 
 func (x *UserNames) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[16]
+	mi := &file_starling_event_v1_event_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1262,7 +1369,7 @@ func (x *UserNames) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserNames.ProtoReflect.Descriptor instead.
 func (*UserNames) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{16}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *UserNames) GetNames() []*UserName {
@@ -1286,7 +1393,7 @@ type UserName struct {
 
 func (x *UserName) Reset() {
 	*x = UserName{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[17]
+	mi := &file_starling_event_v1_event_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1298,7 +1405,7 @@ func (x *UserName) String() string {
 func (*UserName) ProtoMessage() {}
 
 func (x *UserName) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[17]
+	mi := &file_starling_event_v1_event_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1311,7 +1418,7 @@ func (x *UserName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UserName.ProtoReflect.Descriptor instead.
 func (*UserName) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{17}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *UserName) GetUserId() string {
@@ -1354,7 +1461,7 @@ type SocketRef struct {
 
 func (x *SocketRef) Reset() {
 	*x = SocketRef{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[18]
+	mi := &file_starling_event_v1_event_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1366,7 +1473,7 @@ func (x *SocketRef) String() string {
 func (*SocketRef) ProtoMessage() {}
 
 func (x *SocketRef) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[18]
+	mi := &file_starling_event_v1_event_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1379,7 +1486,7 @@ func (x *SocketRef) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SocketRef.ProtoReflect.Descriptor instead.
 func (*SocketRef) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{18}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SocketRef) GetSocketId() string {
@@ -1421,7 +1528,7 @@ type PresenceDelta struct {
 
 func (x *PresenceDelta) Reset() {
 	*x = PresenceDelta{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[19]
+	mi := &file_starling_event_v1_event_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1433,7 +1540,7 @@ func (x *PresenceDelta) String() string {
 func (*PresenceDelta) ProtoMessage() {}
 
 func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[19]
+	mi := &file_starling_event_v1_event_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1446,7 +1553,7 @@ func (x *PresenceDelta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceDelta.ProtoReflect.Descriptor instead.
 func (*PresenceDelta) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{19}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PresenceDelta) GetGatewayId() string {
@@ -1503,7 +1610,7 @@ type PresenceLease struct {
 
 func (x *PresenceLease) Reset() {
 	*x = PresenceLease{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[20]
+	mi := &file_starling_event_v1_event_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1622,7 @@ func (x *PresenceLease) String() string {
 func (*PresenceLease) ProtoMessage() {}
 
 func (x *PresenceLease) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[20]
+	mi := &file_starling_event_v1_event_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1635,7 @@ func (x *PresenceLease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceLease.ProtoReflect.Descriptor instead.
 func (*PresenceLease) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{20}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *PresenceLease) GetGatewayId() string {
@@ -1583,7 +1690,7 @@ type PresenceSnapshotRequest struct {
 
 func (x *PresenceSnapshotRequest) Reset() {
 	*x = PresenceSnapshotRequest{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[21]
+	mi := &file_starling_event_v1_event_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +1702,7 @@ func (x *PresenceSnapshotRequest) String() string {
 func (*PresenceSnapshotRequest) ProtoMessage() {}
 
 func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[21]
+	mi := &file_starling_event_v1_event_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +1715,7 @@ func (x *PresenceSnapshotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshotRequest.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshotRequest) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{21}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{23}
 }
 
 // PresenceSnapshot is one page of a gateway's living sockets.
@@ -1628,7 +1735,7 @@ type PresenceSnapshot struct {
 
 func (x *PresenceSnapshot) Reset() {
 	*x = PresenceSnapshot{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[22]
+	mi := &file_starling_event_v1_event_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1640,7 +1747,7 @@ func (x *PresenceSnapshot) String() string {
 func (*PresenceSnapshot) ProtoMessage() {}
 
 func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[22]
+	mi := &file_starling_event_v1_event_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1653,7 +1760,7 @@ func (x *PresenceSnapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceSnapshot.ProtoReflect.Descriptor instead.
 func (*PresenceSnapshot) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{22}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *PresenceSnapshot) GetGatewayId() string {
@@ -1718,7 +1825,7 @@ type OnlineUsers struct {
 
 func (x *OnlineUsers) Reset() {
 	*x = OnlineUsers{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[23]
+	mi := &file_starling_event_v1_event_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1730,7 +1837,7 @@ func (x *OnlineUsers) String() string {
 func (*OnlineUsers) ProtoMessage() {}
 
 func (x *OnlineUsers) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[23]
+	mi := &file_starling_event_v1_event_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1743,7 +1850,7 @@ func (x *OnlineUsers) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use OnlineUsers.ProtoReflect.Descriptor instead.
 func (*OnlineUsers) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{23}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *OnlineUsers) GetUserIds() []string {
@@ -1792,7 +1899,7 @@ type PresenceChanges struct {
 
 func (x *PresenceChanges) Reset() {
 	*x = PresenceChanges{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[24]
+	mi := &file_starling_event_v1_event_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1804,7 +1911,7 @@ func (x *PresenceChanges) String() string {
 func (*PresenceChanges) ProtoMessage() {}
 
 func (x *PresenceChanges) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[24]
+	mi := &file_starling_event_v1_event_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1817,7 +1924,7 @@ func (x *PresenceChanges) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceChanges.ProtoReflect.Descriptor instead.
 func (*PresenceChanges) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{24}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PresenceChanges) GetUsers() []*PresenceChange {
@@ -1840,7 +1947,7 @@ type PresenceChange struct {
 
 func (x *PresenceChange) Reset() {
 	*x = PresenceChange{}
-	mi := &file_starling_event_v1_event_proto_msgTypes[25]
+	mi := &file_starling_event_v1_event_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1852,7 +1959,7 @@ func (x *PresenceChange) String() string {
 func (*PresenceChange) ProtoMessage() {}
 
 func (x *PresenceChange) ProtoReflect() protoreflect.Message {
-	mi := &file_starling_event_v1_event_proto_msgTypes[25]
+	mi := &file_starling_event_v1_event_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1865,7 +1972,7 @@ func (x *PresenceChange) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PresenceChange.ProtoReflect.Descriptor instead.
 func (*PresenceChange) Descriptor() ([]byte, []int) {
-	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{25}
+	return file_starling_event_v1_event_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PresenceChange) GetUserId() string {
@@ -1964,7 +2071,13 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\n" +
 	"gateway_id\x18\x01 \x01(\tR\tgatewayId\"F\n" +
 	"\x0eRoomEventBatch\x124\n" +
-	"\x06events\x18\x01 \x03(\v2\x1c.starling.event.v1.RoomEventR\x06events\"\x80\x01\n" +
+	"\x06events\x18\x01 \x03(\v2\x1c.starling.event.v1.RoomEventR\x06events\"F\n" +
+	"\rActivityBatch\x125\n" +
+	"\x05rooms\x18\x01 \x03(\v2\x1f.starling.event.v1.RoomActivityR\x05rooms\"M\n" +
+	"\fRoomActivity\x12\x17\n" +
+	"\aroom_id\x18\x01 \x01(\tR\x06roomId\x12\x10\n" +
+	"\x03seq\x18\x02 \x01(\x04R\x03seq\x12\x12\n" +
+	"\x04args\x18\x03 \x01(\fR\x04args\"\x80\x01\n" +
 	"\tBroadcast\x12\x1c\n" +
 	"\tnamespace\x18\x01 \x01(\tR\tnamespace\x12+\n" +
 	"\x04emit\x18\x02 \x01(\v2\x17.starling.event.v1.EmitR\x04emit\x12(\n" +
@@ -2054,7 +2167,7 @@ func file_starling_event_v1_event_proto_rawDescGZIP() []byte {
 	return file_starling_event_v1_event_proto_rawDescData
 }
 
-var file_starling_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 26)
+var file_starling_event_v1_event_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_starling_event_v1_event_proto_goTypes = []any{
 	(*Identity)(nil),                // 0: starling.event.v1.Identity
 	(*RoomGrant)(nil),               // 1: starling.event.v1.RoomGrant
@@ -2067,51 +2180,54 @@ var file_starling_event_v1_event_proto_goTypes = []any{
 	(*Eviction)(nil),                // 8: starling.event.v1.Eviction
 	(*EvictionReply)(nil),           // 9: starling.event.v1.EvictionReply
 	(*RoomEventBatch)(nil),          // 10: starling.event.v1.RoomEventBatch
-	(*Broadcast)(nil),               // 11: starling.event.v1.Broadcast
-	(*UserEvent)(nil),               // 12: starling.event.v1.UserEvent
-	(*Catalog)(nil),                 // 13: starling.event.v1.Catalog
-	(*Revocation)(nil),              // 14: starling.event.v1.Revocation
-	(*RevocationReply)(nil),         // 15: starling.event.v1.RevocationReply
-	(*UserNames)(nil),               // 16: starling.event.v1.UserNames
-	(*UserName)(nil),                // 17: starling.event.v1.UserName
-	(*SocketRef)(nil),               // 18: starling.event.v1.SocketRef
-	(*PresenceDelta)(nil),           // 19: starling.event.v1.PresenceDelta
-	(*PresenceLease)(nil),           // 20: starling.event.v1.PresenceLease
-	(*PresenceSnapshotRequest)(nil), // 21: starling.event.v1.PresenceSnapshotRequest
-	(*PresenceSnapshot)(nil),        // 22: starling.event.v1.PresenceSnapshot
-	(*OnlineUsers)(nil),             // 23: starling.event.v1.OnlineUsers
-	(*PresenceChanges)(nil),         // 24: starling.event.v1.PresenceChanges
-	(*PresenceChange)(nil),          // 25: starling.event.v1.PresenceChange
-	(*timestamppb.Timestamp)(nil),   // 26: google.protobuf.Timestamp
+	(*ActivityBatch)(nil),           // 11: starling.event.v1.ActivityBatch
+	(*RoomActivity)(nil),            // 12: starling.event.v1.RoomActivity
+	(*Broadcast)(nil),               // 13: starling.event.v1.Broadcast
+	(*UserEvent)(nil),               // 14: starling.event.v1.UserEvent
+	(*Catalog)(nil),                 // 15: starling.event.v1.Catalog
+	(*Revocation)(nil),              // 16: starling.event.v1.Revocation
+	(*RevocationReply)(nil),         // 17: starling.event.v1.RevocationReply
+	(*UserNames)(nil),               // 18: starling.event.v1.UserNames
+	(*UserName)(nil),                // 19: starling.event.v1.UserName
+	(*SocketRef)(nil),               // 20: starling.event.v1.SocketRef
+	(*PresenceDelta)(nil),           // 21: starling.event.v1.PresenceDelta
+	(*PresenceLease)(nil),           // 22: starling.event.v1.PresenceLease
+	(*PresenceSnapshotRequest)(nil), // 23: starling.event.v1.PresenceSnapshotRequest
+	(*PresenceSnapshot)(nil),        // 24: starling.event.v1.PresenceSnapshot
+	(*OnlineUsers)(nil),             // 25: starling.event.v1.OnlineUsers
+	(*PresenceChanges)(nil),         // 26: starling.event.v1.PresenceChanges
+	(*PresenceChange)(nil),          // 27: starling.event.v1.PresenceChange
+	(*timestamppb.Timestamp)(nil),   // 28: google.protobuf.Timestamp
 }
 var file_starling_event_v1_event_proto_depIdxs = []int32{
-	26, // 0: starling.event.v1.Identity.expires_at:type_name -> google.protobuf.Timestamp
-	26, // 1: starling.event.v1.Identity.issued_at:type_name -> google.protobuf.Timestamp
+	28, // 0: starling.event.v1.Identity.expires_at:type_name -> google.protobuf.Timestamp
+	28, // 1: starling.event.v1.Identity.issued_at:type_name -> google.protobuf.Timestamp
 	1,  // 2: starling.event.v1.Identity.rooms:type_name -> starling.event.v1.RoomGrant
 	0,  // 3: starling.event.v1.ClientEvent.identity:type_name -> starling.event.v1.Identity
-	26, // 4: starling.event.v1.ClientEvent.received_at:type_name -> google.protobuf.Timestamp
+	28, // 4: starling.event.v1.ClientEvent.received_at:type_name -> google.protobuf.Timestamp
 	5,  // 5: starling.event.v1.ClientEvent.more:type_name -> starling.event.v1.FollowingEvent
-	26, // 6: starling.event.v1.FollowingEvent.received_at:type_name -> google.protobuf.Timestamp
+	28, // 6: starling.event.v1.FollowingEvent.received_at:type_name -> google.protobuf.Timestamp
 	2,  // 7: starling.event.v1.ClientReply.fault:type_name -> starling.event.v1.Fault
 	3,  // 8: starling.event.v1.ClientReply.emits:type_name -> starling.event.v1.Emit
 	6,  // 9: starling.event.v1.ClientReply.more:type_name -> starling.event.v1.ClientReply
 	3,  // 10: starling.event.v1.RoomEvent.emit:type_name -> starling.event.v1.Emit
-	26, // 11: starling.event.v1.RoomEvent.caused_at:type_name -> google.protobuf.Timestamp
+	28, // 11: starling.event.v1.RoomEvent.caused_at:type_name -> google.protobuf.Timestamp
 	7,  // 12: starling.event.v1.RoomEventBatch.events:type_name -> starling.event.v1.RoomEvent
-	3,  // 13: starling.event.v1.Broadcast.emit:type_name -> starling.event.v1.Emit
-	3,  // 14: starling.event.v1.UserEvent.emit:type_name -> starling.event.v1.Emit
-	26, // 15: starling.event.v1.Revocation.revoked_at:type_name -> google.protobuf.Timestamp
-	17, // 16: starling.event.v1.UserNames.names:type_name -> starling.event.v1.UserName
-	26, // 17: starling.event.v1.SocketRef.since:type_name -> google.protobuf.Timestamp
-	18, // 18: starling.event.v1.PresenceDelta.up:type_name -> starling.event.v1.SocketRef
-	18, // 19: starling.event.v1.PresenceSnapshot.sockets:type_name -> starling.event.v1.SocketRef
-	25, // 20: starling.event.v1.PresenceChanges.users:type_name -> starling.event.v1.PresenceChange
-	26, // 21: starling.event.v1.PresenceChange.last_seen:type_name -> google.protobuf.Timestamp
-	22, // [22:22] is the sub-list for method output_type
-	22, // [22:22] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	12, // 13: starling.event.v1.ActivityBatch.rooms:type_name -> starling.event.v1.RoomActivity
+	3,  // 14: starling.event.v1.Broadcast.emit:type_name -> starling.event.v1.Emit
+	3,  // 15: starling.event.v1.UserEvent.emit:type_name -> starling.event.v1.Emit
+	28, // 16: starling.event.v1.Revocation.revoked_at:type_name -> google.protobuf.Timestamp
+	19, // 17: starling.event.v1.UserNames.names:type_name -> starling.event.v1.UserName
+	28, // 18: starling.event.v1.SocketRef.since:type_name -> google.protobuf.Timestamp
+	20, // 19: starling.event.v1.PresenceDelta.up:type_name -> starling.event.v1.SocketRef
+	20, // 20: starling.event.v1.PresenceSnapshot.sockets:type_name -> starling.event.v1.SocketRef
+	27, // 21: starling.event.v1.PresenceChanges.users:type_name -> starling.event.v1.PresenceChange
+	28, // 22: starling.event.v1.PresenceChange.last_seen:type_name -> google.protobuf.Timestamp
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_starling_event_v1_event_proto_init() }
@@ -2125,7 +2241,7 @@ func file_starling_event_v1_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_starling_event_v1_event_proto_rawDesc), len(file_starling_event_v1_event_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   26,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
