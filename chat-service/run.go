@@ -10,6 +10,8 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/starling-chat/starling/chat-service/internal/activity"
+	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/clientevents"
 	"github.com/starling-chat/starling/chat-service/internal/evictor"
 	"github.com/starling-chat/starling/chat-service/internal/gossip"
@@ -61,7 +63,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	metrics := newMetrics(registry, pg.Collector(pool), bus.Collector(nc))
 
 	store := postgres.New(pool, wire.Codec{}, cfg.quotas()).KeepEdits(cfg.Messages.KeepEdits)
-	out, err := publisher.New(nc, store, cfg.publisher(metrics), log)
+	active := activity.New(nc, store.Activity, log)
+	bus.OnReconnect(nc, active.Wanted) // who wants it may have said so meanwhile
+	out, err := publisher.New(nc, store, cfg.publisher(metrics, active.Seen), log)
 	if err != nil {
 		return err
 	}
@@ -86,6 +90,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	parts := run.Group{Timeout: cfg.ShutdownTimeout}
 	parts.Go("admin", cfg.Obs.Server(registry, readiness.Err, log).Run)
 	parts.Go("publisher", out.Run)
+	parts.Go("activity", active.Run)
 	parts.Go("writer", writer.Run)
 	parts.Go("marks", service.Run)
 	parts.Go("grpc", server.Run)
@@ -154,13 +159,13 @@ func (c *Config) server() eventserver.Limits {
 	}
 }
 
-func (c *Config) publisher(m *metrics) publisher.Config {
+func (c *Config) publisher(m *metrics, seen func([]chat.EncodedEvent)) publisher.Config {
 	return publisher.Config{
 		Stream: publisher.StreamConfig{
 			Replicas: c.Stream.Replicas, MaxAge: c.Stream.MaxAge, MaxBytes: c.Stream.MaxBytes,
 			Duplicates: c.Stream.Duplicates, InMemory: c.Stream.Storage == "memory",
 		},
-		RelayPause: c.Bus.RelayPause, LagReport: m.lag,
+		RelayPause: c.Bus.RelayPause, LagReport: m.lag, Seen: seen,
 	}
 }
 

@@ -71,7 +71,7 @@ func scanSummary(row pgx.CollectableRow) (usecases.RoomSummary, error) {
 		(*string)(&r.Room), &r.Name, (*string)(&r.Kind), (*string)(&r.Role), &r.ByToken, &head, &marker.Seq, &marker.N, &marker.Count, &marker.Mentions,
 		&r.Prefs.Muted, &r.Prefs.Hidden, &r.Prefs.Pinned,
 	}, last.Into()...)...)
-	r.Head, r.Marker = uint64(head), marker.Marker() //nolint:gosec // counts from 0
+	r.Head, r.N, r.Marker = uint64(head), uint64(marker.Count), marker.Marker() //nolint:gosec // count from 0
 	r.Last = last.Message(r.Room)
 	return r, err
 }

@@ -74,6 +74,7 @@ type Config struct {
 	Stream       StreamConfig
 	RelayPause   time.Duration                     // between two looks at the outbox
 	LagReport    func(rows int, age time.Duration) // called every few seconds
+	Seen         func([]chat.EncodedEvent)         // called with what is published, before it is, once or more often; nil = nobody
 	SkipFastPath bool                              // for tests: leave everything to the relay, as after a crash
 }
 
@@ -191,6 +192,7 @@ func (p *Publisher) Committed(out chat.Outgoing) {
 	away := p.degraded || len(p.waiting)+len(out.Events) > maxWaiting
 	p.mu.Unlock()
 	if away {
+		p.seen(out)
 		for _, chunk := range wire.Chunks(out.Events) {
 			p.publishLive(chunk)
 		}
@@ -199,8 +201,15 @@ func (p *Publisher) Committed(out chat.Outgoing) {
 	p.publishRow(out, nil)
 }
 
+func (p *Publisher) seen(out chat.Outgoing) {
+	if p.cfg.Seen != nil {
+		p.cfg.Seen(out.Events)
+	}
+}
+
 // publishRow sends the events of a row to the stream. complete is called once, with whether the stream has all of them.
 func (p *Publisher) publishRow(out chat.Outgoing, complete func(ok bool)) {
+	p.seen(out)
 	chunks := wire.Chunks(out.Events)
 	row := &inflightRow{id: out.ID, left: len(chunks), complete: complete}
 	until := time.Now().Add(ackTimeout)

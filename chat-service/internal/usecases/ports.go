@@ -50,6 +50,7 @@ type RoomSummary struct {
 	Role    access.Role
 	ByToken bool // the membership came by a claim of a token
 	Head    uint64
+	N       uint64 // how many messages it has had
 	Last    *chat.Message
 }
 

@@ -21,6 +21,7 @@ type RoomsPage struct {
 	After RoomsCursor
 	Kinds []access.Kind // only rooms of these kinds; none = of all
 	Limit int           // 0 = as many as are given to who asks for no pages
+	Short bool          // of messages no more is told than a preview
 }
 
 // RoomsCursor is a place in a list of rooms: behind one of them. Zero is the list's start.
@@ -46,7 +47,9 @@ func (s *Service) Rooms(ctx context.Context, c Caller, page RoomsPage) (RoomList
 	}
 	rooms, err := s.store.Rooms(ctx, c.User, page)
 	rooms.List = slices.DeleteFunc(rooms.List, func(r RoomSummary) bool { return r.ByToken && !c.granted(r.Room).MayCount() })
-	fitRooms(rooms.List)
+	if !page.Short {
+		fitRooms(rooms.List)
+	}
 	return rooms, err
 }
 
