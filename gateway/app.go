@@ -10,6 +10,7 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/cluster"
 	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/inbox"
 	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/quota"
 	"github.com/starling-chat/starling/gateway/internal/relay"
@@ -43,7 +44,7 @@ func (a app) Ack(s *session.Socket, id int64, args []byte, attachments [][]byte)
 
 // newApp puts the parts together that stand behind the sessions:
 //
-//	relay ──► store, feed, logs, presence, watches   cluster
+//	relay ──► store, feed, logs, inbox, presence, watches   cluster
 //	             │                            │
 //	             └──────► rooms, sockets ◄────┘
 func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, st *stats.Stats, log *slog.Logger) app {
@@ -62,17 +63,19 @@ func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, 
 		GatewayID: id, Incarnation: incarnation,
 		Window: cfg.Recovery.Window, Replicas: cfg.Recovery.Replicas, Bytes: cfg.Recovery.Bytes,
 	}, nc, st, log)
+	inboxes := inbox.New(inbox.Config{Rooms: cfg.Limits.InboxRooms, Most: cfg.Limits.InboxLinks}, chat, sockets, nc, st, log)
 	logs := userlog.New(userlog.Deps{
-		Chat: chat, Hub: rooms, Registry: sockets, Repair: feed.Repair, Stats: st, Log: log, Interval: headInterval,
+		Chat: chat, Hub: rooms, Registry: sockets, Repair: feed.Repair, Missed: inboxes.Missed, Stats: st, Log: log, Interval: headInterval,
 	})
 	r := relay.New(ctx, relayConfig(cfg), relay.Deps{
 		Bus: nc, Auth: authv1.NewAuthServiceClient(rpc.Hedged(conns.auth)), Chat: chat,
-		Hub: rooms, Registry: sockets, Feed: feed, Presence: who, Watches: watching, Store: store, Logs: logs, Stats: st, Log: log,
+		Hub: rooms, Registry: sockets, Feed: feed, Presence: who, Watches: watching, Store: store, Logs: logs, Inbox: inboxes, Stats: st, Log: log,
 	})
 	operations := cluster.New(clusterConfig(cfg), cluster.Deps{
 		Bus: nc, Hub: rooms, Registry: sockets, Sockets: r, Announce: who.Announce, Stats: st, Log: log,
 	})
 	bus.OnDisconnect(nc, feed.Lost)
+	bus.OnDisconnect(nc, inboxes.Lost)
 	bus.OnReconnect(nc, r.Resync)
 	bus.OnReconnect(nc, operations.Resync)
 	bus.OnReconnect(nc, watching.Resync)

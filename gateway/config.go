@@ -101,6 +101,8 @@ type Limits struct {
 	UserEvents     float64       `name:"user-event-rate" env:"USER_EVENT_RATE" default:"0" help:"Client events of one user over all sockets of this gateway, per second; 0 takes four times EVENT_RATE, and no limit where that is 0."`
 	UserBytes      int           `name:"user-byte-rate" env:"USER_BYTE_RATE" default:"0" help:"Arguments of these events, in bytes a second; 0 takes EVENT_RATE times MAX_EVENT_BYTES."`
 	Watches        int           `name:"max-presence-watches" env:"MAX_PRESENCE_WATCHES" default:"1000000" help:"Users and rooms that all sockets watch, and members of those rooms, a number; beyond, clients are told to retry. 1,000,000 take about 150 MB."`
+	InboxRooms     int           `name:"inbox-rooms" env:"INBOX_ROOMS" default:"200" help:"Rooms in the inbox of one socket, the last active ones, a number up to 200; 0 turns the inbox off."`
+	InboxLinks     int           `name:"max-inbox-rooms" env:"MAX_INBOX_ROOMS" default:"2000000" help:"Rooms in the inboxes of all sockets, a number; beyond, inboxes are told of fewer rooms. 2,000,000 take about 80 MB."`
 	Queued         int           `name:"max-queued-events" env:"MAX_QUEUED_EVENTS" default:"64" help:"Client events of one socket that wait for the one before; reading stops beyond. A number."`
 	InFlight       int           `name:"max-events-in-flight" env:"MAX_EVENTS_IN_FLIGHT" default:"50000" help:"Client events of all sockets that wait for a service, a number."`
 	Waiting        int           `name:"event-queue-bytes" env:"EVENT_QUEUE_BYTES" default:"134217728" help:"Arguments of the client events of all sockets, queued or waiting for a service, in bytes; beyond, events are refused."`
@@ -134,6 +136,9 @@ type Drain struct {
 	Window time.Duration `name:"drain-window" env:"DRAIN_WINDOW" default:"10s" help:"Over which connections are closed at the end, a duration shorter than SHUTDOWN_TIMEOUT; a second signal cuts it short, and a gateway that hears of no other one skips it."`
 }
 
+// maxInboxRooms is the largest page of rooms that chat-service gives.
+const maxInboxRooms = 200
+
 // firstPayload is the largest packet of a client that has not shown who it is.
 const firstPayload = 16 << 10
 
@@ -159,6 +164,7 @@ func (c *Config) Validate() error {
 		{"EVENT_BURST", int64(c.Limits.EventBurst)},
 		{"MAX_ROOMS", int64(c.Limits.Rooms)},
 		{"MAX_PRESENCE_WATCHES", int64(c.Limits.Watches)},
+		{"MAX_INBOX_ROOMS", int64(c.Limits.InboxLinks)},
 		{"MAX_QUEUED_EVENTS", int64(c.Limits.Queued)},
 		{"MAX_EVENTS_IN_FLIGHT", int64(c.Limits.InFlight)},
 		{"EVENT_QUEUE_BYTES", int64(c.Limits.Waiting)},
@@ -180,6 +186,7 @@ func (c *Config) Validate() error {
 	faults.In("CHAT_SERVICE_ADDR", rpc.CheckTarget(c.Services.Chat))
 	faults.In("PRESENCE_SERVICE_ADDR", rpc.CheckTarget(c.Services.Presence))
 	faults.If(c.Protocol.MaxAttachments < 0 || c.Protocol.MaxAttachments > 64, "MAX_ATTACHMENTS must be 0 to 64")
+	faults.If(c.Limits.InboxRooms < 0 || c.Limits.InboxRooms > maxInboxRooms, "INBOX_ROOMS must be 0 to %d", maxInboxRooms)
 	faults.If(c.Limits.UserSockets < 0 || c.Limits.UserEvents < 0 || c.Limits.UserBytes < 0,
 		"MAX_USER_SOCKETS, USER_EVENT_RATE and USER_BYTE_RATE must not be negative")
 	faults.If(c.Limits.EventRate < 0 || c.Limits.ConnectRate < 0 || c.Limits.IPRate < 0 || c.Limits.Connections < 0 || c.Limits.SendBuffer < 0 ||

@@ -37,7 +37,7 @@ func TestLeakySource(t *testing.T) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = feed.Run(ctx, roomfeed.Listener{Evicted: rooms.Leave, Log: func(string, uint64) {}, Lag: func(int, time.Duration) {}})
+		_ = feed.Run(ctx, roomfeed.Listener{Evicted: rooms.Leave, Log: func(string, []*eventv1.RoomEvent) {}, Lag: func(int, time.Duration) {}})
 	}()
 	defer func() { cancel(); <-ended }()
 

@@ -41,7 +41,8 @@ type client struct {
 	registered bool
 	gone       bool
 	ended      bool // everything knows that the socket is gone
-	old        bool // fixed at birth; it stands here because it fits
+	old        bool // fixed at birth, as inbox; they stand here because they fit
+	inbox      bool // the client wants one
 }
 
 // newClient makes the socket of a user in a namespace, and what the relay keeps for it. id is the id of a socket that is

@@ -11,12 +11,10 @@ import (
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/socketio"
 	"github.com/starling-chat/starling/gateway/internal/userlog"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
-	"github.com/starling-chat/starling/proto/limits"
 )
 
 // TestEncode: the ClientEvent that is put together from a prefix is what proto.Marshal would have made.
@@ -87,46 +85,5 @@ func TestTokenBucket(t *testing.T) {
 	c.relay.cfg.Events.Rate = 0
 	for range 1000 {
 		take(time.Hour, true, 0)
-	}
-}
-
-func TestTokenOf(t *testing.T) {
-	for _, tc := range []struct {
-		auth, header, token string
-		ok                  bool
-	}{
-		{"", "", "", true},
-		{`{"token":"t"}`, "", "t", true},
-		{`{"token":"t\u0041"}`, "", "tA", true},
-		{`{"token":"t"}`, "Bearer h", "t", true},
-		{`{"other":1}`, "Bearer h", "h", true},
-		{`{"token":null}`, "Bearer h", "h", true},
-		{`{"token":""}`, "Bearer h", "h", true},
-		{`{"token":7}`, "Bearer h", "", false},
-		{`{"token":{"a":"b"}}`, "", "", false},
-		{`{"a":{"token":"inner"}}`, "", "", true},
-		{"", "bearer  h ", "h", true},
-		{"", "Basic h", "", true},
-		{"", "Bearer", "", true},
-	} {
-		if token, ok := tokenOf([]byte(tc.auth), session.Headers{Authorization: tc.header}); token != tc.token || ok != tc.ok {
-			t.Errorf("tokenOf(%s, %q) = %q, %v, want %q, %v", tc.auth, tc.header, token, ok, tc.token, tc.ok)
-		}
-	}
-}
-
-func TestRoomArgument(t *testing.T) {
-	for args, want := range map[string]string{
-		`["r"]`: "r", `["r",1]`: "r", `[{"roomId":"r"}]`: "r", `[{"since":1,"roomId":"ä.*>"}]`: "ä.*>", `[ { "roomId" : "r" } ]`: "r",
-		`["\u00e4"]`: "ä", `["` + strings.Repeat("x", limits.RoomIDChars) + `"]`: strings.Repeat("x", limits.RoomIDChars),
-		`[]`: "", `[""]`: "", `[7]`: "", `[null]`: "", `[["r"]]`: "", `[{}]`: "", `[{"roomId":7}]`: "", `[{"roomId":{"roomId":"r"}}]`: "",
-		`["` + strings.Repeat("x", limits.RoomIDChars+1) + `"]`: "",
-	} {
-		if got, ok := roomArgument([]byte(args)); ok != (want != "") || ok && got != want {
-			t.Errorf("roomArgument(%.40s) = %.40q, %v, want %.40q", args, got, ok, want)
-		}
-	}
-	if _, ok := roomArgument([]byte("\xff")); ok {
-		t.Error("roomArgument of garbage is ok, want not")
 	}
 }

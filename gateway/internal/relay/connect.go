@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/calls"
+	"github.com/starling-chat/starling/gateway/internal/connectauth"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/gateway/internal/userlog"
@@ -25,7 +26,7 @@ func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 		r.refuseConnect(s, namespace, fault.Refusal(fault.ReasonNamespace, nil))
 		return
 	}
-	token, ok := tokenOf(auth, s.Headers())
+	token, ok := connectauth.Token(auth, s.Headers())
 	if !ok {
 		r.refuseConnect(s, namespace, fault.Refusal(fault.ReasonToken, nil))
 		return
@@ -39,7 +40,7 @@ func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return
 	}
-	request := resumeRequestOf(auth, s.Headers())
+	request := connectauth.Read(auth, s.Headers())
 	r.tasks.Go(func() {
 		defer s.Answered(namespace) // what the client asked for meanwhile comes next
 		defer r.authentication.End()
@@ -51,7 +52,7 @@ func (r *Relay) Connect(s *session.Session, namespace string, auth []byte) {
 func (r *Relay) Admit() (wait time.Duration, ok bool) { return r.authentication.Admit() }
 
 // authenticate asks auth-service about a token, and lets its user into the namespace.
-func (r *Relay) authenticate(s *session.Session, namespace, token string, request resumeRequest) {
+func (r *Relay) authenticate(s *session.Session, namespace, token string, request connectauth.Auth) {
 	res, err := r.authentication.Ask(r.ctx, token, s.Ended)
 	if err != nil {
 		if refusal, ok := fault.RefusalOf(err); ok {
@@ -81,20 +82,21 @@ func (r *Relay) refuseSocket(s *session.Session, namespace string) {
 }
 
 // enterNamespace recovers the client's old socket if it can, and makes a new one otherwise.
-func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *eventv1.Identity, request resumeRequest) {
+func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *eventv1.Identity, request connectauth.Auth) {
 	pid := ""
-	if r.store.On() && request.enabled {
+	if r.store.On() && request.Recovery {
 		if r.resume(s, namespace, identity, request) != fresh {
 			return
 		}
 		pid = newPID()
 	}
-	c, err := newClient(r, s, namespace, identity, "", pid, userlog.Start{Seq: request.useq, Since: time.Now().UnixMilli()})
+	c, err := newClient(r, s, namespace, identity, "", pid, userlog.Start{Seq: request.Useq, Since: time.Now().UnixMilli()})
 	if err != nil {
 		r.log.Error("identity cannot be encoded", slog.Any("error", err))
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return
 	}
+	c.inbox = request.Inbox
 	if c.user = r.users.Enter(c.socket.UserID); c.user == nil { // others of the user came in meanwhile
 		r.refuseSocket(s, namespace)
 		return
@@ -140,6 +142,9 @@ func (r *Relay) announce(socket *session.Socket, c *client) {
 	if c.old || c.logSeq != userlog.Unknown {
 		r.logs.Look(socket)
 	}
+	if c.inbox {
+		r.inbox.Open(socket, c)
+	}
 }
 
 // Disconnected implements session.App.
@@ -151,6 +156,7 @@ func (r *Relay) Disconnected(s *session.Socket, reason transport.Reason) {
 	rooms, registered := c.end()
 	r.presence.Down(&c.claim) // also where it is not Up yet: then it never will be
 	r.watches.End(&c.watching)
+	r.inbox.Close(s)
 	if registered {
 		r.registry.Remove(s)
 	}
@@ -160,16 +166,4 @@ func (r *Relay) Disconnected(s *session.Socket, reason transport.Reason) {
 	}
 	r.saveEnd(c, reason)
 	c.setEnded()
-}
-
-// tokenOf takes the token out of the CONNECT's auth object, or else out of the handshake's Authorization header. ok is false
-// when auth.token is there but not a string.
-func tokenOf(auth []byte, headers session.Headers) (token string, ok bool) {
-	if raw, found := rawjson.Field(auth, "token"); found && string(raw) != "null" {
-		token, ok = rawjson.Unquote(raw)
-		if !ok || token != "" {
-			return token, ok
-		}
-	}
-	return headers.Bearer(), true
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/calls"
+	"github.com/starling-chat/starling/gateway/internal/entry"
 	"github.com/starling-chat/starling/gateway/internal/services"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -20,6 +21,7 @@ import (
 // The client events that concern the gateway itself, because it keeps who is in which room and with which token.
 const (
 	eventJoin    = "room:join"
+	eventEnter   = "room:enter"
 	eventLeave   = "room:leave"
 	eventRefresh = "auth:refresh"
 )
@@ -111,7 +113,7 @@ func (r *Relay) admit(c *client, e session.Event, p *pending, now time.Time) *fa
 	}
 	p.args, p.attachments, p.receivedAt = e.Packet.AppendArgs(nil), e.Attachments, now
 	if e.Name == eventLeave {
-		p.room, _ = roomArgument(p.args)
+		p.room, _ = entry.Room(p.args)
 	}
 	return nil
 }
@@ -121,6 +123,8 @@ func taskOf(namespace, event string) func(*client, *pending) {
 	switch {
 	case event == eventJoin && namespaces.HasRooms(namespace):
 		return (*client).join
+	case event == eventEnter && namespaces.HasRooms(namespace):
+		return (*client).enterRooms
 	case event == eventRefresh:
 		return (*client).refresh
 	case watches.IsWatch(event) && namespaces.HasRooms(namespace):

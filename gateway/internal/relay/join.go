@@ -6,14 +6,13 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/gateway/internal/entry"
 	"github.com/starling-chat/starling/gateway/internal/hub"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/transport"
-	"github.com/starling-chat/starling/platform/rawjson"
 	"github.com/starling-chat/starling/proto/fault"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
-	"github.com/starling-chat/starling/proto/limits"
 )
 
 // joinAttempts bounds how often the history is read again because live events outran it.
@@ -27,7 +26,7 @@ const joinAttempts = 5
 //	hub.CompleteJoin   history, ack, then what was buffered after head
 func (c *client) join(p *pending) {
 	c.within(p, "chat-service", func(ctx context.Context) error {
-		roomID, valid := roomArgument(p.args)
+		roomID, valid := entry.Room(p.args)
 		if !valid {
 			return c.relay.explain(ctx, c, p) // chat-service says what is wrong with the arguments
 		}
@@ -166,6 +165,9 @@ func (r *Relay) joinPrelude(s *session.Socket, p *pending, res *chatv1.JoinRoomR
 		}
 		prelude = append(prelude, m)
 	}
+	if p.joined != nil {
+		*p.joined = res.GetAckArgs()
+	}
 	if p.ackID >= 0 {
 		m, err := session.AckMessage(s.Namespace, p.ackID, res.GetAckArgs(), nil)
 		if err != nil {
@@ -186,22 +188,6 @@ func (r *Relay) left(c *client, p *pending) {
 		r.rooms.Release(p.room)
 		r.save(c)
 	}
-}
-
-// roomArgument finds the room id in the arguments of room:join and room:leave: a string, or the field roomId of an object.
-func roomArgument(args []byte) (roomID string, ok bool) {
-	arg, ok := rawjson.First(args)
-	if !ok {
-		return "", false
-	}
-	if arg[0] == '{' {
-		arg, ok = rawjson.Field(arg, "roomId")
-		if !ok {
-			return "", false
-		}
-	}
-	roomID, ok = rawjson.Unquote(arg)
-	return roomID, ok && limits.ValidRoomID(roomID)
 }
 
 // faultOf turns an error into what the client sees.

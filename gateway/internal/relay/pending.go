@@ -15,6 +15,7 @@ type pending struct {
 	receivedAt  time.Time
 	ackID       int64                   // -1: the client wants no ack
 	room        string                  // of room:leave
+	joined      *[]byte                 // takes the answer to a room:join that is a part of a room:enter
 	task        func(*client, *pending) // instead of a NATS request; runs in a goroutine of its own
 }
 

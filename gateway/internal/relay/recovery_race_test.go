@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/gateway/internal/connectauth"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -155,7 +156,7 @@ func TestRecoveryThatBreaksOff(t *testing.T) {
 	c, s := sessiontest.Open(g2.sessions, session.Headers{})
 	s.Close(transport.CodeNormal, transport.ReasonLost)
 	c.WaitEnded(t)
-	if got := g2.relay.resume(s, "/", &eventv1.Identity{UserId: "a"}, resumeRequest{enabled: true, pid: a.pid}); got != lost {
+	if got := g2.relay.resume(s, "/", &eventv1.Identity{UserId: "a"}, connectauth.Auth{Recovery: true, PID: a.pid}); got != lost {
 		t.Errorf("recover on an ended session = %v, want lost", got)
 	}
 	if got := g2.relay.hub.Members("r"); len(got) > 0 {
@@ -276,7 +277,7 @@ func TestLateRecovery(t *testing.T) {
 	gone.Close(transport.CodeNormal, transport.ReasonLost)
 	gone.WaitEnded(t)
 	sessiontest.Eventually(t, s.Ended, func() string { return "the session does not end" })
-	if got := g1.relay.resume(s, "/", &eventv1.Identity{UserId: "a"}, resumeRequest{enabled: true, pid: a.pid}); got != lost {
+	if got := g1.relay.resume(s, "/", &eventv1.Identity{UserId: "a"}, connectauth.Auth{Recovery: true, PID: a.pid}); got != lost {
 		t.Errorf("recovery of a session that ended = %v, want lost", got)
 	}
 	if _, reason, ended := b.Ended(); ended {

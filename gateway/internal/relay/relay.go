@@ -13,6 +13,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/authentication"
 	"github.com/starling-chat/starling/gateway/internal/calls"
 	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/inbox"
 	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/quota"
 	"github.com/starling-chat/starling/gateway/internal/replay"
@@ -33,7 +34,7 @@ import (
 	"github.com/starling-chat/starling/proto/subject"
 )
 
-// Deps are what the relay stands on. It runs Feed, Logs, Presence, Watches and Store; the others run themselves, or need not run.
+// Deps are what the relay stands on. It runs Feed, Logs, Inbox, Presence, Watches and Store; the others run themselves, or need not run.
 type Deps struct {
 	Bus      *nats.Conn
 	Auth     authv1.AuthServiceClient
@@ -45,6 +46,7 @@ type Deps struct {
 	Watches  *watches.Watches
 	Store    *sessionstore.Store
 	Logs     *userlog.Logs
+	Inbox    *inbox.Inbox
 	Stats    *stats.Stats
 	Log      *slog.Logger
 }
@@ -72,6 +74,7 @@ type Relay struct {
 	watches  *watches.Watches
 	store    *sessionstore.Store
 	logs     *userlog.Logs
+	inbox    *inbox.Inbox
 	replay   replay.Replay
 	stats    *stats.Stats
 	log      *slog.Logger
@@ -98,7 +101,7 @@ func New(ctx context.Context, cfg Config, deps Deps) *Relay {
 	r := &Relay{
 		cfg: cfg, nc: deps.Bus, auth: deps.Auth, chat: deps.Chat, hub: deps.Hub, registry: deps.Registry,
 		feed: deps.Feed, rooms: deps.Feed, presence: deps.Presence, watches: deps.Watches, store: deps.Store, stats: deps.Stats, log: deps.Log,
-		logs: deps.Logs, replay: replay.Replay{Chat: deps.Chat, Stats: deps.Stats},
+		logs: deps.Logs, inbox: deps.Inbox, replay: replay.Replay{Chat: deps.Chat, Stats: deps.Stats},
 		stalls: stall.New(cfg.Events.Stall), catalog: services.NewCatalog(cfg.Services), holders: sessionstore.NewHolders(func(c *client) string { return c.pid }),
 		users: quota.New(cfg.Users),
 	}
@@ -124,9 +127,10 @@ func (r *Relay) Run(ctx context.Context) error {
 	r.askCatalog()
 	var g run.Group
 	g.Go("room events", func(ctx context.Context) error {
-		return r.feed.Run(ctx, roomfeed.Listener{Evicted: r.evicted, Log: r.logs.Heard, Lag: r.throttle.Report})
+		return r.feed.Run(ctx, roomfeed.Listener{Evicted: r.evicted, Out: r.inbox.Evict, Log: r.logHeard, Lag: r.throttle.Report})
 	})
 	g.Go("logs of users", r.logs.Run)
+	g.Go("inbox", r.inbox.Run)
 	g.Go("control events", func(ctx context.Context) error { return pump(ctx, subs.control, r.control) })
 	g.Go("replies", r.calls.Run)
 	g.Go("throttle", func(ctx context.Context) error { return run.Every(ctx, throttle.Tick, r.release) })
@@ -184,6 +188,7 @@ func (r *Relay) subscribe() (subscriptions, error) {
 func (r *Relay) Resync() {
 	r.feed.Resync()
 	r.logs.Resync()
+	r.inbox.Resync()
 	r.revocations.CatchUp()
 	r.presence.Announce()
 	r.askCatalog()

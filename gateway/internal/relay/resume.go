@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"slices"
 	"time"
 
+	"github.com/starling-chat/starling/gateway/internal/connectauth"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/sessionstore"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/gateway/internal/userlog"
-	"github.com/starling-chat/starling/platform/rawjson"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -28,36 +27,6 @@ const (
 	recovered                // done
 	lost                     // the session ended meanwhile, or was ended so that the client tries again
 )
-
-// resumeRequest is what a CONNECT says about recovery.
-type resumeRequest struct {
-	enabled bool   // the client can take offsets
-	pid     string // of the socket it had
-	offset  string // the last one that it got; "" = none
-	useq    int64  // what it has seen of its user's log, or userlog.Unknown
-	holder  string // the nonce of the hold on that socket, once it was read; nobody else's is taken over
-}
-
-// resumeRequestOf reads what a CONNECT's auth object says about recovery, and takes the client's kind for what it does not say.
-func resumeRequestOf(auth []byte, headers session.Headers) resumeRequest {
-	r := resumeRequest{enabled: !headers.FixedArguments, useq: userlog.Unknown}
-	if raw, ok := rawjson.Field(auth, "useq"); ok && string(raw) != "null" {
-		r.useq = math.MaxInt64 // what is no number is nothing that the log has, and the client is told so
-		if seq, ok := rawjson.Whole(raw); ok {
-			r.useq = int64(seq) //nolint:gosec // 53 bits
-		}
-	}
-	if raw, ok := rawjson.Field(auth, "recovery"); ok && (string(raw) == "true" || string(raw) == "false") {
-		r.enabled = string(raw) == "true"
-	}
-	if raw, ok := rawjson.Field(auth, "pid"); ok {
-		r.pid, _ = rawjson.Unquote(raw)
-	}
-	if raw, ok := rawjson.Field(auth, "offset"); ok {
-		r.offset, _ = rawjson.Unquote(raw)
-	}
-	return r
-}
 
 // newPID makes a private id, by which alone a socket can be recovered.
 func newPID() string { return session.NewID() + session.NewID() }
@@ -93,8 +62,8 @@ type resumption struct {
 //	replay                   from the client's offset (or where it entered) to each room's head
 //	Admit                    the CONNECT reply, with the same pid
 //	hub.CompleteJoin         what was buffered
-func (r *Relay) resume(s *session.Session, namespace string, identity *eventv1.Identity, request resumeRequest) outcome {
-	if request.pid == "" {
+func (r *Relay) resume(s *session.Session, namespace string, identity *eventv1.Identity, request connectauth.Auth) outcome {
+	if request.PID == "" {
 		return fresh
 	}
 	ctx, cancel := context.WithTimeout(r.ctx, replayTimeout)
@@ -131,16 +100,17 @@ const sessionEnded = "ended"
 // findAndAdopt finds the client's earlier socket and makes it this gateway's. The gateway that had it may write its state once
 // more in between: then it is read again. When somebody else has it by then, that one was faster, and keeps it.
 func (r *Relay) findAndAdopt(
-	ctx context.Context, s *session.Session, namespace string, identity *eventv1.Identity, request resumeRequest,
+	ctx context.Context, s *session.Session, namespace string, identity *eventv1.Identity, request connectauth.Auth,
 ) (old *resumption, why string, err error) {
+	holder := "" // the nonce of the hold on that socket, once it was read; nobody else's is taken over
 	for range adoptAttempts {
-		if old, why, err = r.findOld(ctx, s, namespace, identity, request); why != "" {
+		if old, why, err = r.findOld(ctx, s, namespace, identity, request, holder); why != "" {
 			return old, why, err
 		}
 		if err = r.adopt(ctx, old.client, old.rooms, old.revision); !errors.Is(err, sessionstore.ErrChanged) {
 			break
 		}
-		request.holder = old.holder
+		holder = old.holder
 	}
 	if err != nil {
 		why = "conflict"
@@ -150,15 +120,15 @@ func (r *Relay) findAndAdopt(
 
 // findOld finds the client's earlier socket and checks that it can be carried on; why tells why not.
 func (r *Relay) findOld(
-	ctx context.Context, s *session.Session, namespace string, identity *eventv1.Identity, request resumeRequest,
+	ctx context.Context, s *session.Session, namespace string, identity *eventv1.Identity, request connectauth.Auth, holder string,
 ) (old *resumption, why string, err error) {
-	seqs, generation, ok := request.seen()
+	seqs, generation, ok := request.Seen()
 	if !ok {
 		return nil, "offset", nil
 	}
 	faster := false
-	loaded, err := r.store.Load(ctx, request.pid, func(st *enginev1.SessionState) bool {
-		faster = request.holder != "" && st.GetNonce() != request.holder
+	loaded, err := r.store.Load(ctx, request.PID, func(st *enginev1.SessionState) bool {
+		faster = holder != "" && st.GetNonce() != holder
 		return st.GetUserId() == identity.GetUserId() && st.GetNamespace() == namespace && !s.Ended() && !faster
 	}, r.Takeover)
 	switch {
@@ -178,11 +148,12 @@ func (r *Relay) findOld(
 	if t := st.GetSince(); t != nil {
 		since = t.AsTime()
 	}
-	start := userlog.Start{Seq: request.useq, Since: since.UnixMilli(), Old: true}
-	c, err := newClient(r, s, namespace, identity, st.GetSocketId(), request.pid, start)
+	start := userlog.Start{Seq: request.Useq, Since: since.UnixMilli(), Old: true}
+	c, err := newClient(r, s, namespace, identity, st.GetSocketId(), request.PID, start)
 	if err != nil {
 		return nil, "internal", err
 	}
+	c.inbox = request.Inbox
 	for index := range seqs {
 		c.socket.Offsets.Reserve(index)
 	}
@@ -194,21 +165,6 @@ func (r *Relay) findOld(
 	}
 	why, err = old.check(ctx)
 	return old, why, err
-}
-
-// seen takes apart what the client has seen of its rooms, by their number, and which of its changes of rooms it knows.
-func (r resumeRequest) seen() (seqs map[uint32]uint64, generation uint64, ok bool) {
-	if r.offset == "" {
-		return nil, 0, true
-	}
-	if seqs, ok = session.ParseOffset(r.offset); !ok {
-		return nil, 0, false
-	}
-	epoch, generation := session.SplitEpoch(seqs[0])
-	if epoch != session.OffsetEpoch(r.pid) { // of an earlier socket: of this one the client has seen no event
-		return nil, 0, true
-	}
-	return seqs, generation, true
 }
 
 // check tells why what the client missed cannot be replayed; "" = it can.

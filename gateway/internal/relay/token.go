@@ -46,6 +46,7 @@ func (r *Relay) leaveClosed(ctx context.Context, c *client, was, now *eventv1.Id
 	if len(was.GetRooms()) == 0 || slices.EqualFunc(was.GetRooms(), now.GetRooms(), func(x, y *eventv1.RoomGrant) bool { return proto.Equal(x, y) }) {
 		return nil
 	}
+	r.inbox.Renew(c.socket)
 	c.mu.Lock()
 	ids := c.roomIDsLocked()
 	c.mu.Unlock()

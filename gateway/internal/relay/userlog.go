@@ -1,8 +1,21 @@
 package relay
 
-import "github.com/starling-chat/starling/gateway/internal/userlog"
+import (
+	"github.com/starling-chat/starling/gateway/internal/inbox"
+	"github.com/starling-chat/starling/gateway/internal/userlog"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
+)
 
-var _ userlog.Client = (*client)(nil)
+var (
+	_ userlog.Client = (*client)(nil)
+	_ inbox.Client   = (*client)(nil)
+)
+
+// logHeard hears of events of a user's log before the hub has them.
+func (r *Relay) logHeard(userID string, events []*eventv1.RoomEvent) {
+	r.inbox.Heard(userID, events)
+	r.logs.Heard(userID, events[0].GetSeq())
+}
 
 // LogStart implements userlog.Client.
 func (c *client) LogStart() userlog.Start {

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/starling-chat/starling/gateway/internal/hub"
+	"github.com/starling-chat/starling/gateway/internal/inbox"
 	"github.com/starling-chat/starling/gateway/internal/presence"
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/session"
@@ -339,6 +340,7 @@ func newRelay(cfg settings, nc *nats.Conn, conn *grpc.ClientConn, st *stats.Stat
 		Logs: userlog.New(userlog.Deps{
 			Chat: chat, Hub: h, Registry: registry, Repair: feed.Repair, Stats: st, Log: log, Interval: cfg.feed.HeadInterval,
 		}),
+		Inbox: inbox.New(inbox.Config{Rooms: 200, Most: 1000}, chat, registry, nc, st, log),
 		Presence: presence.New(presence.Config{
 			GatewayID: cfg.GatewayID, Incarnation: cfg.incarnation, LeaseInterval: time.Hour,
 		}, nc, log),

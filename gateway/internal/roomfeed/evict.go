@@ -62,6 +62,9 @@ func (f *Feed) evict(ctx context.Context, e *eventv1.Eviction) {
 	defer cancel()
 	ticker := time.NewTicker(evictTick)
 	defer ticker.Stop()
+	if f.listener.Out != nil && e.GetSeq() > 0 {
+		f.listener.Out(e.GetRoomId(), e.GetUserIds())
+	}
 	f.deps.Hub.Bar(e.GetRoomId(), e.GetUserIds(), e.GetSeq())
 	for asked := false; f.deps.Hub.Inside(e.GetRoomId(), e.GetUserIds(), e.GetSeq()); {
 		if !asked {

@@ -33,6 +33,14 @@ func TestEvictionIsConfirmedWhenTheSocketIsOut(t *testing.T) {
 	w := newWorld(t, cfg)
 	lost, nowhere, rejoined := w.member(t, "lost"), w.member(t, "nowhere"), w.member(t, "rejoined")
 	w.evict(t, "of others", 1)
+	select {
+	case got := <-w.out: // and before it was confirmed
+		if got != "of others u" {
+			t.Errorf("the listener hears of %q, want the room and the user", got)
+		}
+	default:
+		t.Error("an eviction is confirmed that the listener has not heard of")
+	}
 
 	left := w.chat.commit("lost") // never published
 	w.chat.mu.Lock()
@@ -50,7 +58,13 @@ func TestEvictionIsConfirmedWhenTheSocketIsOut(t *testing.T) {
 	}
 	w.publish(t, w.chat.commit("nowhere"), 0)
 
+	for len(w.out) > 0 {
+		<-w.out
+	}
 	w.evict(t, "rejoined", 0) // it joined behind the eviction
+	if len(w.out) > 0 {
+		t.Error("the listener hears that somebody is out who was muted")
+	}
 	w.publish(t, w.chat.commit("rejoined"), 0)
 	sees(t, rejoined, 1)
 	sees(t, nowhere, 0)

@@ -42,8 +42,10 @@ type Deps struct {
 type Listener struct {
 	// Evicted hears of a socket that an event took out of a room. It has to have the hub let go of it (Hub.LeaveEvicted).
 	Evicted func(s *session.Socket, roomID string)
-	// Log hears of events of a user's log before the hub has them, with the sequence of the first.
-	Log func(userID string, first uint64)
+	// Out hears of users who are no members of a room any more, before that is confirmed; nil = nobody does.
+	Out func(roomID string, userIDs []string)
+	// Log hears of events of a user's log before the hub has them.
+	Log func(userID string, events []*eventv1.RoomEvent)
 	// Lag hears, after every batch, how long the deliveries of a hub shard are behind.
 	Lag func(shard int, lag time.Duration)
 }
@@ -188,7 +190,7 @@ func (f *Feed) apply(events []*eventv1.RoomEvent, position uint64, flushes *tran
 	}
 	if user, ok := limits.UserOfLog(roomID); ok {
 		position = 0 // a log shares its subject of the stream with others
-		f.listener.Log(user, events[0].GetSeq())
+		f.listener.Log(user, events)
 	}
 	fx := f.deps.Hub.ApplyAll(roomID, mapped, position, flushes)
 	for _, s := range fx.Evicted {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -82,6 +83,7 @@ type world struct {
 	nc      *nats.Conn // the feed's
 	service *nats.Conn
 	sockets *sessiontest.Sockets
+	out     chan string // users who are out of a room, as the listener hears of them
 }
 
 func newWorld(t *testing.T, cfg Config) *world {
@@ -89,14 +91,15 @@ func newWorld(t *testing.T, cfg Config) *world {
 	broker := bustest.Server(t)
 	w := &world{
 		chat: &chatLog{rooms: map[string][]*eventv1.RoomEvent{}}, nc: bustest.Connect(t, broker), service: bustest.Connect(t, broker),
-		sockets: sessiontest.NewSockets(t),
+		sockets: sessiontest.NewSockets(t), out: make(chan string, 10),
 	}
 	st, log := sessiontest.Stats(), slog.New(slog.DiscardHandler)
 	w.hub = hub.New(2, st, log)
 	w.feed = New(cfg, Deps{Bus: w.nc, Source: NewSource(w.nc, w.chat), Hub: w.hub, Stats: st, Log: log})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
-	listener := Listener{Evicted: w.hub.LeaveEvicted, Log: func(string, uint64) {}, Lag: func(int, time.Duration) {}}
+	out := func(room string, users []string) { w.out <- room + " " + strings.Join(users, ",") }
+	listener := Listener{Evicted: w.hub.LeaveEvicted, Out: out, Log: func(string, []*eventv1.RoomEvent) {}, Lag: func(int, time.Duration) {}}
 	go func() { defer close(done); _ = w.feed.Run(ctx, listener) }()
 	t.Cleanup(func() { cancel(); <-done })
 	return w

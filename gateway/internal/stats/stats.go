@@ -33,6 +33,8 @@ type Stats struct {
 	ClusterCalls                 *prometheus.CounterVec // operation; result: ok, partial or a fault code
 	PresenceWatches              prometheus.Gauge       // who watches whom
 	PresenceChanges              prometheus.Counter     // presence:changed that were sent
+	Inboxes, InboxRooms          prometheus.Gauge       // sockets with an inbox, and the rooms in all of them
+	Activities                   prometheus.Counter     // room:activity that were sent
 	Draining                     prometheus.Gauge
 	Delivery                     prometheus.Histogram // seconds from reading a client event to queueing what it caused
 
@@ -79,6 +81,11 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 		PresenceChanges: prometheus.NewCounter(prometheus.CounterOpts{
 			Namespace: ns, Subsystem: sub, Name: "presence_changes_sent_total", Help: "presence:changed that were sent to sockets.",
 		}),
+		Inboxes:    gauge("inboxes", "Sockets with an inbox."),
+		InboxRooms: gauge("inbox_rooms", "Rooms in the inboxes of all sockets."),
+		Activities: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: ns, Subsystem: sub, Name: "room_activities_sent_total", Help: "room:activity that were sent to sockets.",
+		}),
 		Draining: gauge("draining", "1 while the gateway drains."),
 		Delivery: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: ns, Name: "delivery_seconds", Help: "From reading a client event to queueing the room event it caused.",
@@ -90,7 +97,7 @@ func New(reg prometheus.Registerer, queuedBytes func() int64) *Stats {
 	}, func() float64 { return float64(queuedBytes()) })
 	reg.MustRegister(s.Connections, s.Sockets, s.Rooms, s.Handshakes, s.HeldConnects, s.Refusals, s.HTTPRefusals, s.Disconnects, s.Packets, s.SlowCloses, s.GapRepairs, s.Recoveries,
 		s.RecoveryBytes, s.RecoveryLimit, s.RecoveryRefused,
-		s.ClientEvents, s.EventRepeats, s.ClusterCalls, s.UserRefusals, s.PresenceWatches, s.PresenceChanges, s.Draining, s.Delivery, queue)
+		s.ClientEvents, s.EventRepeats, s.ClusterCalls, s.UserRefusals, s.PresenceWatches, s.PresenceChanges, s.Inboxes, s.InboxRooms, s.Activities, s.Draining, s.Delivery, queue)
 	s.begin()
 	s.EventsIn = s.Packets.WithLabelValues("in", "event")
 	s.EventsOut = s.Packets.WithLabelValues("out", "event")

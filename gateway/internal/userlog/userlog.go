@@ -51,7 +51,9 @@ type Deps struct {
 	Hub      *hub.Hub
 	Registry *hub.Registry
 	// Repair has a room's events fetched up to a sequence.
-	Repair   func(roomID string, head uint64)
+	Repair func(roomID string, head uint64)
+	// Missed is told whose log has events that were not heard; nil = nobody is.
+	Missed   func(userID string)
 	Stats    *stats.Stats
 	Log      *slog.Logger
 	Interval time.Duration // between two questions whose logs have grown

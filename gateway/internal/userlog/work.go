@@ -187,11 +187,17 @@ func (l *Logs) comparePage(ctx context.Context) (more bool, err error) {
 // grown has the sockets of a user here catch up with a log that is known to stand at a sequence.
 func (l *Logs) grown(userID string, head uint64) {
 	roomID := limits.UserLog(userID)
+	missed := false
 	for _, s := range l.deps.Registry.User(userID) {
 		if c, ok := s.State.(Client); !ok || !c.InRoom(roomID) {
 			l.Look(s)
+			missed = missed || ok
 		} else if last, started := l.deps.Hub.Last(roomID); started && last < head {
 			l.deps.Repair(roomID, head)
+			missed = true
 		}
+	}
+	if missed && l.deps.Missed != nil {
+		l.deps.Missed(userID)
 	}
 }

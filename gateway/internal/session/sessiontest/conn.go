@@ -25,6 +25,8 @@ type Conn struct {
 	Due bool
 	// Waiting is what QueuedBytes tells.
 	Waiting atomic.Int64
+	// Full has Queue drop what is volatile.
+	Full atomic.Bool
 	// Incomplete is what Arriving tells.
 	Incomplete atomic.Bool
 
@@ -41,7 +43,9 @@ type Conn struct {
 var _ transport.Conn = (*Conn)(nil)
 
 // Queue implements transport.Conn. Attachments become packets of their own, "b" and the bytes.
-func (c *Conn) Queue(m *transport.Message) bool { return c.queue(string(m.Text()), m.Attachments()) }
+func (c *Conn) Queue(m *transport.Message) bool {
+	return (!m.Volatile() || !c.Full.Load()) && c.queue(string(m.Text()), m.Attachments())
+}
 
 // QueueRun implements transport.Conn.
 func (c *Conn) QueueRun(run []transport.Suffixed) (taken int) {
