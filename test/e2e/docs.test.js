@@ -67,6 +67,7 @@ const runners = [
   { file: 'README.md', language: 'sh', has: 'make run', run: makeRun },
   { file: 'docs/events.md', language: 'js', has: 'currentToken()', run: connecting },
   { file: 'docs/events.md', language: 'js', has: 'room:create', run: askingAgain },
+  { file: 'docs/events.md', language: 'js', has: 'inbox:state', run: conversations },
   { file: 'docs/events.md', language: 'python', has: "'since': seq", run: withoutRecovery },
   { file: 'docs/extending.md', language: 'js', has: 'order:create', run: ownEvent },
   { file: 'docs/extending.md', language: 'sh', has: 'go mod tidy', run: ownModule },
@@ -160,6 +161,20 @@ async function askingAgain(t, code) {
   const { request, room } = await new Function('socket', `return (async () => { ${code}\nreturn { request, room }; })()`)(socket);
   assert.deepEqual((await socket.emitWithAck('room:create', request)).room, room);
   assert.equal(room.memberCount, 2);
+}
+
+/** docs/events.md: a list of conversations that keeps itself up to date. */
+async function conversations(t, code) {
+  const [ann, bob] = [await newUser('ann'), await newUser('bob')];
+  const sender = await connect(t, ann);
+  const { room } = await sender.emit('room:create', { kind: 'private', members: [{ userId: bob.id }] });
+  const here = (options) => io(urls[0], { ...options, forceNew: true });
+  const { socket, rooms } = new Function('io', 'token', `${code}; return { socket, rooms };`)(here, bob.token);
+  t.after(() => { socket.close(); socket.io.engine?.close(); });
+  await until(() => rooms.has(room.roomId), patience, 'the room is in the list');
+  for (const content of ['one', 'two']) assert.equal((await sender.emit('message:send', { roomId: room.roomId, content })).ok, true);
+  await until(() => rooms.get(room.roomId).last?.preview === 'two', patience, 'the last message is in the list');
+  assert.equal(rooms.get(room.roomId).unread, 2);
 }
 
 /** docs/events.md: a client without recovery reads what it missed, once, and goes on with what comes. */
