@@ -46,7 +46,7 @@ test('the state has all rooms with what is unread, and activity follows on every
     prefs: { muted: false, hidden: false, pinned: false }, last: last(two, ann, `two ${'x'.repeat(136)}`),
   });
   exact(state.rooms[1], {
-    roomId: quiet, name: text, kind: 'private', role: 'member', seq: 1, n: 0, unread: 0, mentions: 0, marker: { seq: 0, n: 0 }, prefs: any, last: null,
+    roomId: quiet, name: text, kind: 'private', role: 'member', seq, n: 0, unread: 0, mentions: 0, marker: { seq: 0, n: 0 }, prefs: any, last: null,
   });
   const others = [(await inbox(t, bob, { gateway: 1 })).client, (await inbox(t, bob, { gateway: 2 })).client];
   const plain = await connect(t, bob, { gateway: 2 });

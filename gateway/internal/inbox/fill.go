@@ -57,7 +57,7 @@ func (b *Inbox) work(ctx context.Context) error {
 func (b *Inbox) pop(now time.Time, limit int) (turn []*member) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.lost {
+	if b.lost || now.Before(b.rest) {
 		return nil
 	}
 	var rest []*member
@@ -95,6 +95,9 @@ func (b *Inbox) attempt(ctx context.Context, m *member) {
 	case err != nil:
 		if !errors.Is(ctx.Err(), context.Canceled) {
 			b.failing.Failed(ctx, err)
+		}
+		if code := status.Code(err); code == codes.Unavailable || code == codes.DeadlineExceeded { // the others would find the same
+			b.rest = time.Now().Add(retry)
 		}
 		b.later(m, retry)
 	case m.again:

@@ -64,6 +64,7 @@ type Inbox struct {
 	shards  [subject.RoomShards]shard
 	links   int            // rooms of all sockets
 	waiting map[*room]bool // rooms with an activity that is not told yet
+	rest    time.Time      // until then nothing is asked: chat-service is away
 	due     []*member      // to be asked for, in the order of their turn
 }
 
