@@ -222,5 +222,8 @@ func (a *announcements) AnnounceAndCount(ctx context.Context, r auth.Revocation)
 // AnnounceName implements auth.Announcer. The service announces names that it finds to have changed.
 func (a *announcements) AnnounceName(context.Context, auth.User) {}
 
-// AnnounceNames implements users.Namer, as AnnounceName.
+// AnnounceNames implements users.Announcer, as AnnounceName.
 func (a *announcements) AnnounceNames(context.Context, []auth.UserID) {}
+
+// AnnounceGone implements users.Announcer. The service announces deleted users who have not left their rooms.
+func (a *announcements) AnnounceGone(context.Context, auth.UserID) {}

@@ -86,7 +86,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	group.Go("upkeep", func(ctx context.Context) error { return upkeep(ctx, cfg, service, prepared, log) })
 	group.Go("names", func(ctx context.Context) error { return announcements.RunNames(ctx, prepared) })
-	group.Go("guests", func(ctx context.Context) error { return announcements.RunGuests(ctx, prepared) })
+	group.Go("gone", func(ctx context.Context) error { return announcements.RunGone(ctx, prepared) })
 	group.Go("grpc", server.Run)
 	group.Go("readiness", readiness.Run)
 	return group.Run(ctx)

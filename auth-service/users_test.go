@@ -254,6 +254,7 @@ func TestShutOutBehindAReplica(t *testing.T) {
 // TestDeletedUsers: nothing of a person is left, nobody comes back under the id, and the user name is free.
 func TestDeletedUsers(t *testing.T) {
 	s := newSystem(t)
+	_, told := chatService(t, s)
 	client, manage := startBoth(t, s.config(t))
 	backend := withScopes(t, caller.ScopeUsers)
 	ann, err := client.Register(at(t, "192.0.2.55"), &authv1.RegisterRequest{Username: "ann", Password: password, Name: "Ann Person"})
@@ -285,6 +286,15 @@ func TestDeletedUsers(t *testing.T) {
 	wantFault(t, "Login(deleted)", err, fault.Unauthenticated, "Wrong")
 	_, err = refresh(t, client, ann.GetRefreshToken())
 	wantFault(t, "Refresh(deleted)", err, fault.Unauthenticated, "")
+	gone := map[string]bool{}
+	for len(gone) < 2 {
+		if n := nextName(t, told); n.GetGone() {
+			gone[n.GetUserId()] = true
+		}
+	}
+	if !gone[id] || !gone["crm|1"] {
+		t.Errorf("chat-service was told that %v are no more, want %s and crm|1", gone, id)
+	}
 	var left string
 	if err := s.pool.QueryRow(t.Context(), `SELECT (SELECT string_agg(u::text, ' ') FROM users u) || coalesce((SELECT string_agg(l::text, ' ') FROM logins l), '')`).Scan(&left); err != nil {
 		t.Fatal(err)

@@ -13,10 +13,10 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/activity"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/clientevents"
+	"github.com/starling-chat/starling/chat-service/internal/departures"
 	"github.com/starling-chat/starling/chat-service/internal/evictor"
 	"github.com/starling-chat/starling/chat-service/internal/gossip"
 	"github.com/starling-chat/starling/chat-service/internal/grpcapi"
-	"github.com/starling-chat/starling/chat-service/internal/guests"
 	"github.com/starling-chat/starling/chat-service/internal/names"
 	"github.com/starling-chat/starling/chat-service/internal/postgres"
 	"github.com/starling-chat/starling/chat-service/internal/publisher"
@@ -96,7 +96,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	parts.Go("grpc", server.Run)
 	parts.Go("typing", func(ctx context.Context) error { return replicas.Run(ctx, typists) })
 	parts.Go("evictions", func(ctx context.Context) error { return evictions.Run(ctx, service.Forget) })
-	parts.Go("names", names.New(nc, service.Rename, guests.New(store, service).Gone, log).Run)
+	parts.Go("names", names.New(nc, service.Rename, departures.New(store, service).Gone, log).Run)
 	parts.Go("client events", events.Run)
 	parts.Go("database", func(ctx context.Context) error { return openDatabase(ctx, cfg, pool, store, log) })
 	parts.Go("readiness", readiness.Run)

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { connect, refusal } from './client.js';
 import { apiKey as key, call, password, register } from './rest.js';
 import { newUser, sign, unique } from './user.js';
-import { count, exact, iso, text } from './expect.js';
+import { count, exact, iso, ok, sent, text } from './expect.js';
 
 const path = (id) => `/api/v1/users/${encodeURIComponent(id)}`;
 const profile = { id: text, username: (v) => typeof v === 'string', name: text, avatarUrl: (v) => typeof v === 'string', data: (v) => typeof v === 'object', role: 'user', disabled: false, createdAt: iso };
@@ -77,6 +77,23 @@ test('a deleted user is gone, and the id stays taken', async (t) => {
   refusedWith(await call('GET', path(ann.id), { key }), 404, 'not_found');
   refusedWith(await call('DELETE', path(ann.id), { key }), 404, 'not_found');
   refusedWith(await call('POST', '/api/v1/users:upsert', { key, body: { users: [{ id: ann.id }] } }), 409, 'conflict');
+});
+
+test('a deleted user is no member any more, and the room that was theirs goes to another', async (t) => {
+  const [ann, bob, cid] = [await newUser('ann'), await newUser('bob'), await newUser('cid')];
+  const [mine, theirs] = [await connect(t, ann), await connect(t, bob, { gateway: 1 })];
+  const { room: { roomId: ours } } = await mine.emit('room:create', { kind: 'private', members: [{ userId: bob.id }, { userId: cid.id }] });
+  const { room: { roomId: direct } } = await mine.emit('room:open', { userIds: [bob.id] });
+  for (const client of [mine, theirs]) await client.join(ours);
+  ok(await mine.emit('message:send', { roomId: ours, content: 'still here' }), sent);
+  assert.equal((await call('DELETE', path(ann.id), { key })).status, 200);
+  const heir = await theirs.take('room:role');
+  assert.deepEqual([heir.roomId, heir.userId, heir.role], [ours, bob.id, 'owner']);
+  assert.equal((await theirs.take('room:user-left')).userId, ann.id);
+  const members = async (id) => (await theirs.emit('room:members', id)).members.map((m) => m.userId).sort();
+  assert.deepEqual(await members(ours), [bob.id, cid.id].sort());
+  assert.deepEqual(await members(direct), [ann.id, bob.id].sort(), 'nobody leaves a direct room');
+  assert.equal((await theirs.emit('message:history', { roomId: ours })).messages.at(-1).content, 'still here');
 });
 
 test('one login out, then all others by a new password', async (t) => {

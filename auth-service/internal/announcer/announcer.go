@@ -41,7 +41,7 @@ type Announcer struct {
 // Store keeps what is announced but revocations, which package auth announces.
 type Store interface {
 	NameStore
-	GuestStore
+	GoneStore
 }
 
 // New uses a connection that the caller closes.

@@ -167,15 +167,15 @@ func TestGuestsAreForgotten(t *testing.T) {
 	}
 	everybody := []auth.UserID{id("0"), id("1"), id("2"), id("9"), "guest:bob", "1"}
 	for range 2 { // the second time its login is gone
-		if err := s.DropGuests(ctx, everybody); err != nil {
+		if err := s.Left(ctx, everybody); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := s.Prune(ctx, time.Hour); err != nil {
 			t.Fatal(err)
 		}
-		over, err := s.GuestsOver(ctx, 10)
+		over, err := s.Gone(ctx, 10)
 		if err != nil || len(over) > 0 && !slices.Equal(over, []auth.UserID{id("2")}) {
-			t.Errorf("GuestsOver() = %v, %v, want %s at most", over, err, id("2"))
+			t.Errorf("Gone() = %v, %v, want %s at most", over, err, id("2"))
 		}
 	}
 	var left []string

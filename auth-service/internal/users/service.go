@@ -54,8 +54,10 @@ type Revoker interface {
 	Close(ctx context.Context, r auth.Revocation) (closed int)
 }
 
-// Namer tells chat-service how users are called.
-type Namer interface {
+// Announcer tells chat-service of users. What is not heard now is announced again.
+type Announcer interface {
+	// AnnounceGone returns when a deleted user has left all rooms, or will do so later.
+	AnnounceGone(ctx context.Context, id auth.UserID)
 	// AnnounceNames returns when chat-service knows the names of some users, or will hear of them later.
 	AnnounceNames(ctx context.Context, ids []auth.UserID)
 }
@@ -71,15 +73,15 @@ type Session struct {
 
 // Service answers what package users is about. It is safe for concurrent use.
 type Service struct {
-	store    Store
-	revoker  Revoker
-	namer    Namer
-	recorder auth.Recorder
+	store     Store
+	revoker   Revoker
+	announcer Announcer
+	recorder  auth.Recorder
 }
 
 // New makes a service.
-func New(store Store, revoker Revoker, namer Namer, recorder auth.Recorder) *Service {
-	return &Service{store: store, revoker: revoker, namer: namer, recorder: recorder}
+func New(store Store, revoker Revoker, announcer Announcer, recorder auth.Recorder) *Service {
+	return &Service{store: store, revoker: revoker, announcer: announcer, recorder: recorder}
 }
 
 // Upsert makes and changes users. Faults: Invalid, TooLarge, Conflict.
@@ -115,7 +117,7 @@ func (s *Service) upsert(ctx context.Context, changes []Change) ([]Profile, erro
 	for i, p := range profiles {
 		ids[i] = p.ID
 	}
-	s.namer.AnnounceNames(ctx, ids)
+	s.announcer.AnnounceNames(ctx, ids)
 	return profiles, nil
 }
 
@@ -179,7 +181,7 @@ func (s *Service) change(ctx context.Context, c Change) (p Profile, closed int, 
 		closed = s.revoker.Close(ctx, r)
 	}
 	if c.Name != nil {
-		s.namer.AnnounceNames(ctx, []auth.UserID{c.ID})
+		s.announcer.AnnounceNames(ctx, []auth.UserID{c.ID})
 	}
 	return p, closed, nil
 }
@@ -196,7 +198,9 @@ func (s *Service) remove(ctx context.Context, id auth.UserID) (closed int, err e
 	if err != nil {
 		return 0, notFound(err, "delete user", id)
 	}
-	return s.revoker.Close(ctx, r), nil
+	closed = s.revoker.Close(ctx, r)
+	s.announcer.AnnounceGone(ctx, id)
+	return closed, nil
 }
 
 // Sessions lists a user's logins that have not ended, newest first.

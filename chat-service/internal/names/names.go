@@ -34,7 +34,7 @@ type Intake struct {
 	log    *slog.Logger
 }
 
-// New uses a connection that the caller closes. rename stores names, gone ends the memberships of guests who are no more.
+// New uses a connection that the caller closes. rename stores names, gone ends the memberships of users who are no more.
 func New(
 	nc *nats.Conn, rename func(context.Context, []chat.UserName) error, gone func(context.Context, []chat.UserID) error, log *slog.Logger,
 ) *Intake {

@@ -12,7 +12,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
-	"github.com/starling-chat/starling/chat-service/internal/postgres/guests"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/departures"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/notifications"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/userlogs"
@@ -48,7 +48,7 @@ type Codec interface {
 type Store struct {
 	*notifications.Store
 	*messages.Table
-	*guests.Guests
+	*departures.Departures
 	*userlogs.Logs
 
 	pool   *pgxpool.Pool
@@ -67,7 +67,7 @@ var _ usecases.Store = (*Store)(nil)
 // exist yet.
 func New(pool *pgxpool.Pool, codec Codec, quotas rules.Quotas) *Store {
 	s := &Store{pool: pool, shared: pg.NewStore(pool), codec: codec, quotas: quotas}
-	s.Store, s.Table, s.Guests = notifications.New(pool, s.do), messages.New(pool, s.do), guests.New(pool, s.do)
+	s.Store, s.Table, s.Departures = notifications.New(pool, s.do), messages.New(pool, s.do), departures.New(pool, s.do)
 	s.Logs = userlogs.New(pool, s.do, codec.Event, s.At)
 	return s
 }

@@ -1332,7 +1332,7 @@ func (x *RevocationReply) GetClosed() int32 {
 	return 0
 }
 
-// UserNames are names that have changed, and guests who are no more.
+// UserNames are names that have changed, and users who are no more.
 // Publisher: auth-service, after the commit, as a request that it repeats until it is answered. Consumer: one replica of
 // chat-service, which answers with an empty message once it has stored the names, and ended the memberships of those who are no more.
 type UserNames struct {
@@ -1385,7 +1385,7 @@ type UserName struct {
 	UserId  string                 `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
 	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Version int64                  `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
-	// The user was a guest, and is no more. The name says nothing then.
+	// The user is no more: a guest who is over, or one who was deleted. The name says nothing then.
 	Gone          bool `protobuf:"varint,4,opt,name=gone,proto3" json:"gone,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -9,6 +10,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
+	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
 // TestGuestsInheritNothing: a room whose owner leaves goes to who came later rather than to a guest, and to nobody when only guests are left; the
@@ -57,7 +59,11 @@ func TestForgetGuest(t *testing.T) {
 				t.Fatalf("%s joins and sends: %v, %v", user, outcomes[0].Err, outcomes[1].Err)
 			}
 		}
-		commit(t, s, rules.Block{Origin: by(chat.DirectID([]chat.UserID{user, "eve"}), user), Who: "eve"})
+		commit(t, s, rules.Block{Origin: by(chat.DirectID([]chat.UserID{user, "eve"}), user), Who: "eve"},
+			rules.SetPrefs{Origin: by("r", user), Muted: new(true)}, mentioning("s", "zoe", "you there", false, user))
+		if _, err := s.MarkRead(t.Context(), []usecases.Receipt{{Membership: chat.Membership{Room: "s", User: user}, BySeq: true, Seq: 1000}}); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for _, want := range []int{2, 0} { // the second time nothing is left to do
 		rooms, err := s.RoomsToLeave(t.Context(), guest, 10)
@@ -67,7 +73,7 @@ func TestForgetGuest(t *testing.T) {
 		for _, room := range rooms {
 			commit(t, s, rules.Leave{Origin: by(room, guest)})
 		}
-		if err := s.ForgetGuest(t.Context(), guest); err != nil {
+		if err := errors.Join(s.ForgetIn(t.Context(), guest, rooms), s.Forget(t.Context(), guest)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -76,7 +82,7 @@ func TestForgetGuest(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close(context.Background()) }()
-	for _, table := range []string{"user_events", "user_logs", "user_names", "blocks", "memberships"} {
+	for _, table := range []string{"user_events", "user_logs", "user_names", "blocks", "memberships", "receipts", "room_prefs", "mentions"} {
 		var guests, others int
 		sql := `SELECT count(*) FILTER (WHERE user_id = $1), count(*) FILTER (WHERE user_id = 'ann') FROM chat.` + table
 		if err := conn.QueryRow(t.Context(), sql, string(guest)).Scan(&guests, &others); err != nil || guests != 0 || others == 0 {
@@ -87,4 +93,24 @@ func TestForgetGuest(t *testing.T) {
 	if err := conn.QueryRow(t.Context(), `SELECT count(*) FROM chat.messages WHERE sender_id = $1`, string(guest)).Scan(&messages); err != nil || messages != 2 {
 		t.Errorf("%d messages of the guest are left, %v, want 2", messages, err)
 	}
+}
+
+// TestHeir: the highest role counts, then who has been there the longest; guests inherit nothing.
+func TestHeir(t *testing.T) {
+	s := open(t, database(t))
+	const guest = chat.UserID("guest:0197f000-0000-7000-8000-000000000001")
+	commit(t, s, rules.Create{Origin: by("p", "zoe"), New: chat.NewRoom{Kind: access.Private}, Members: []rules.Invited{{User: guest, Role: access.RoleMember}}})
+	heir := func(want chat.UserID) {
+		t.Helper()
+		if got, err := s.Heir(t.Context(), chat.Membership{Room: "p", User: "zoe"}); err != nil || got != want {
+			t.Errorf("Heir() = %q, %v, want %q", got, err, want)
+		}
+	}
+	heir("")
+	for _, user := range []chat.UserID{"mia", "ann"} {
+		commit(t, s, rules.Add{Origin: by("p", "zoe"), Who: rules.Invited{User: user, Role: access.RoleMember}})
+	}
+	heir("mia")
+	commit(t, s, rules.Add{Origin: by("p", "zoe"), Who: rules.Invited{User: "bob", Role: access.RoleModerator}})
+	heir("bob")
 }

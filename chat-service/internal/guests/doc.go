@@ -1,2 +1,0 @@
-// Package guests has guests who are no more leave their rooms, and forgets them.
-package guests

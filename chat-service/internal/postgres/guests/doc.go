@@ -1,2 +1,0 @@
-// Package guests forgets guests who are no more: what is their own in the tables of others. It has none itself.
-package guests
