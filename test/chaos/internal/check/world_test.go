@@ -93,7 +93,7 @@ func valid(twice ...string) *history.History {
 
 // The messages with which something is done: three edits, the last one never acked, two reactions of which one is taken back, a deletion, and a pin.
 func (w *world) acts(now history.Time) {
-	switch now {
+	switch now { //nolint:exhaustive // moments, not units
 	case actAt:
 		w.act(5, 0, messageEdit, "m200", "first edit", now, history.OK)
 		w.act(7, 0, messageReact, "m200", "+1", now+tick/10, history.OK)
@@ -152,7 +152,9 @@ func (w *world) act(user, room int, kind, id, what string, now history.Time, out
 // survey has two clients and a stranger have what the database has, and a user of two devices the same badges.
 func (w *world) survey() {
 	for _, s := range []history.State{
-		{User: 5, Kept: history.KeptLive, Since: 100}, {User: 1, Room: 1, Kept: history.KeptLive}, {User: 1, Room: 1, Kept: history.KeptHistory},
+		{User: 5, Kept: history.KeptLive, Since: 100},
+		{User: 1, Room: 1, Kept: history.KeptLive},
+		{User: 1, Room: 1, Kept: history.KeptHistory},
 		{User: 5, Kept: history.KeptChanges},
 	} {
 		for i := range w.h.Log {

@@ -135,7 +135,7 @@ func (d *dump) readReactions(ctx context.Context, conn *pgx.Conn, ids []string) 
 }
 
 // labels finds what contents of the run begin with, wherever they are.
-var labels = regexp.MustCompile(`[\w-]+ [#~]\d+ `) //nolint:gochecknoglobals // constant
+var labels = regexp.MustCompile(`[\w-]+ [#~]\d+ `)
 
 // deleted are the labels of all that was said in messages which are deleted by now, as far as it is known which they are.
 func deleted(h *history.History) map[string]history.Leak {
@@ -179,8 +179,17 @@ func leaks(gone map[string]history.Leak, where string, raw []byte) (found []hist
 func (d *dump) readLeaks(ctx context.Context, conn *pgx.Conn) error {
 	gone := deleted(d.h)
 	for _, source := range []struct{ table, column string }{
-		{"messages", "content"}, {"messages", "data"}, {"messages", "client_msg_id"}, {"room_events", "payload"}, {"outbox", "payload"}, {"replies", "preview"},
-		{"message_edits", "content"}, {"message_edits", "data"}, {"user_events", "payload"}, {"notifications", "body"}, {"audit", "reason"},
+		{"messages", "content"},
+		{"messages", "data"},
+		{"messages", "client_msg_id"},
+		{"room_events", "payload"},
+		{"outbox", "payload"},
+		{"replies", "preview"},
+		{"message_edits", "content"},
+		{"message_edits", "data"},
+		{"user_events", "payload"},
+		{"notifications", "body"},
+		{"audit", "reason"},
 	} {
 		rows, err := conn.Query(ctx, `SELECT `+source.column+` FROM chat.`+source.table+` WHERE `+source.column+` IS NOT NULL`)
 		if err != nil {

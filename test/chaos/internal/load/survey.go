@@ -172,7 +172,7 @@ func (c *client) race(ctx context.Context, conn *connection) {
 	u := c.user
 	for pause(ctx, u.jitter(raceFrom, raceUntil)) == nil {
 		u.dice.mu.Lock()
-		r, choice := c.rooms.order[u.dice.rng.IntN(len(c.rooms.order))], u.dice.rng.IntN(1<<20)
+		r, choice := c.rooms.order[u.dice.rng.IntN(len(c.rooms.order))], u.dice.rng.Uint64()
 		u.dice.mu.Unlock()
 		_, last, ok := c.rooms.targets(r)
 		if !ok || last == 0 {
@@ -180,7 +180,7 @@ func (c *client) race(ctx context.Context, conn *connection) {
 		}
 		name, seq := "message:read", last
 		if choice%3 == 0 {
-			name, seq = "room:mark-unread", uint64(choice)%last
+			name, seq = "room:mark-unread", choice%last
 		}
 		if k, err := conn.invoke(name, map[string]any{"roomId": r.id, "seq": seq}, nil); err == nil {
 			u.load.counters.inFlight.Add(1)
