@@ -33,6 +33,7 @@ import (
 type app struct {
 	*relay.Relay
 	cluster *cluster.Cluster
+	joins   func() int64 // of sockets into rooms, so far
 }
 
 var _ session.App = app{}
@@ -79,7 +80,7 @@ func newApp(ctx context.Context, cfg Config, nc *nats.Conn, conns serviceConns, 
 	bus.OnReconnect(nc, r.Resync)
 	bus.OnReconnect(nc, operations.Resync)
 	bus.OnReconnect(nc, watching.Resync)
-	return app{Relay: r, cluster: operations}
+	return app{Relay: r, cluster: operations, joins: rooms.Joins}
 }
 
 func relayConfig(cfg Config) relay.Config {

@@ -12,31 +12,41 @@ import (
 
 const (
 	memoryTick = 100 * time.Millisecond
-	// memoryCalm is how long no handshake comes until a burst is over.
-	memoryCalm = 2 * time.Second
-	// memoryBurst is how many handshakes leave enough behind to be worth a collection.
+	// memoryBurst is how many handshakes or joins leave enough behind to be worth a collection.
 	memoryBurst = 500
-	// memoryShare: so many open sessions keep as much as one handshake leaves behind.
+	// memoryShare: so many open sessions keep as much as one handshake, or one join, leaves behind.
 	memoryShare = 20
-	// memoryRounds is how often it collects after a burst: each round halves stacks that grew.
+	// memoryCalm is how long next to nothing is allocated until a burst of work is over.
+	memoryCalm = 2 * time.Second
+	// memoryStill is next to nothing, in bytes: less than heartbeats take.
+	memoryStill = 2 << 20
+	// memoryWork is how many allocated bytes leave enough behind to give memory back.
+	memoryWork = 16 << 20
+	// memoryRounds is how often it is given back then: each round halves stacks that grew.
 	memoryRounds = 3
 )
 
-// keepMemory keeps the heap of a burst of handshakes dense, and gives the memory back to the system once it is over. A handshake needs
-// several times what an idle connection keeps, and the more lies around when the collector runs, the further apart is what stays:
-// pages that are nearly empty cannot be given back. So in a burst it collects as often as Go would without HEAP_FLOOR_BYTES: when as much
-// is left behind as lives. Afterwards, without traffic, nothing would make the collector run. While connections come one by one, or
-// frames flow, the collector runs by itself and this does nothing but look.
-func keepMemory(ctx context.Context, sessions *session.Server) error {
+// memory keeps the heap of a burst of handshakes and joins dense, and gives memory back to the system once a burst of whatever is over.
+// A handshake needs several times what an idle connection keeps, and the more lies around when the collector runs, the further apart is what
+// stays: pages that are nearly empty cannot be given back. So in a burst it collects as often as Go would without HEAP_FLOOR_BYTES: when as
+// much is left behind as lives. Afterwards, without traffic, nothing would make the collector run, or give back what it found. While clients
+// come one by one, or frames flow, the collector runs by itself and this does nothing but look.
+type memory struct {
+	sessions *session.Server
+	joins    func() int64 // of sockets into rooms, so far
+}
+
+// Run looks after the memory until ctx ends.
+func (m memory) Run(ctx context.Context) error {
 	ticker := time.NewTicker(memoryTick)
 	defer ticker.Stop()
-	k := memoryKeeper{calmSince: time.Now(), open: sessions.Count, collections: collections}
+	k := memoryKeeper{still: time.Now()}
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case now := <-ticker.C:
-			switch k.look(sessions.Opened(), now) {
+			switch k.look(m.use(), now) {
 			case memoryCollect:
 				runtime.GC()
 			case memoryReturn:
@@ -44,6 +54,23 @@ func keepMemory(ctx context.Context, sessions *session.Server) error {
 			case memoryNothing:
 			}
 		}
+	}
+}
+
+// memoryUse is what the process has done so far.
+type memoryUse struct {
+	grown       int64  // handshakes and joins
+	open        int64  // sessions now
+	allocated   uint64 // bytes
+	collections uint64
+}
+
+func (m memory) use() memoryUse {
+	samples := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}}
+	metrics.Read(samples)
+	return memoryUse{
+		grown: m.sessions.Opened() + m.joins(), open: int64(m.sessions.Count()),
+		allocated: samples[0].Value.Uint64(), collections: samples[1].Value.Uint64(),
 	}
 }
 
@@ -58,41 +85,34 @@ const (
 
 // memoryKeeper decides about it.
 type memoryKeeper struct {
-	open        func() int    // sessions
-	collections func() uint64 // of the process, so far
+	last      int64 // grown, at the last look
+	collected int64 // grown, at the last collection
+	seen      uint64
 
-	last      int64     // how many sessions had been opened at the last look
-	calmSince time.Time // none was opened
-	kept      int64     // how many had been opened when memory was given back last
-	rounds    int       // of giving back, since then
-	collected int64     // how many had been opened at the last collection
-	seen      uint64    // the number of that collection
+	still    time.Time // since when next to nothing has been allocated
+	stillAt  uint64    // what had been allocated then
+	returned uint64    // what had been allocated when memory was given back last
+	rounds   int       // of giving back, since then
 }
 
-func (k *memoryKeeper) look(opened int64, now time.Time) memoryStep {
-	if n := k.collections(); n != k.seen {
-		k.seen, k.collected = n, opened
+func (k *memoryKeeper) look(use memoryUse, now time.Time) memoryStep {
+	if use.collections != k.seen {
+		k.seen, k.collected = use.collections, use.grown
 	}
-	if opened != k.last {
-		k.last, k.calmSince = opened, now
-		if opened-k.collected >= int64(memoryBurst+k.open()/memoryShare) {
-			return memoryCollect
-		}
+	growing := use.grown != k.last
+	k.last = use.grown
+	if growing && use.grown-k.collected >= memoryBurst+use.open/memoryShare {
+		return memoryCollect
+	}
+	if use.allocated-k.stillAt > memoryStill {
+		k.still, k.stillAt = now, use.allocated
+	}
+	if use.allocated-k.returned < memoryWork || now.Sub(k.still) < memoryCalm {
 		return memoryNothing
 	}
-	if opened-k.kept < memoryBurst || now.Sub(k.calmSince) < memoryCalm {
-		return memoryNothing
-	}
-	k.calmSince = now
+	k.still, k.stillAt = now, use.allocated
 	if k.rounds++; k.rounds == memoryRounds {
-		k.kept, k.rounds = opened, 0
+		k.returned, k.rounds = use.allocated, 0
 	}
 	return memoryReturn
-}
-
-// collections tells how often the collector has run.
-func collections() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/cycles/total:gc-cycles"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
 }

@@ -5,48 +5,51 @@ import (
 	"time"
 )
 
-// TestMemoryKeeper: a burst is collected as it goes, by and by less often, and its memory is given back when it is over; handshakes now and then
-// are not worth it, and what the collector has done by itself need not be done again.
+// TestMemoryKeeper: a burst of handshakes is collected as it goes, by and by less often, and memory is given back when a burst of whatever is
+// over; handshakes now and then are not worth it, heartbeats are none, and what the collector has done by itself need not be done again.
 func TestMemoryKeeper(t *testing.T) {
-	now, opened, ran := time.Now(), int64(0), uint64(0)
-	k := memoryKeeper{calmSince: now, open: func() int { return int(opened) }, collections: func() uint64 { return ran }}
-	run := func(ticks int, each int64) (collects, returns int) {
+	const (
+		second    = int(time.Second / memoryTick)
+		handshake = 20 << 10 // bytes
+	)
+	now, use := time.Now(), memoryUse{}
+	k := memoryKeeper{still: now}
+	run := func(ticks int, grow int64, bytes uint64) (collects, returns int) {
 		for range ticks {
-			now, opened = now.Add(memoryTick), opened+each
-			switch k.look(opened, now) {
+			now = now.Add(memoryTick)
+			use.grown, use.open, use.allocated = use.grown+grow, use.open+grow, use.allocated+bytes
+			switch k.look(use, now) {
 			case memoryCollect:
 				collects++
-				ran++
+				use.collections++
 			case memoryReturn:
 				returns++
-				ran++
+				use.collections++
 			case memoryNothing:
 			}
 		}
 		return collects, returns
 	}
-	const second = int(time.Second / memoryTick)
-	expect := func(what string, collects, returns, wantCollects, wantReturns int) {
-		t.Helper()
-		if collects != wantCollects || returns != wantReturns {
-			t.Errorf("%s: %d collections and %d times given back, want %d and %d", what, collects, returns, wantCollects, wantReturns)
+	expect := func(what string, wantCollects, wantReturns int) func(collects, returns int) {
+		return func(collects, returns int) {
+			t.Helper()
+			if collects != wantCollects || returns != wantReturns {
+				t.Errorf("%s: %d collections and %d times given back, want %d and %d", what, collects, returns, wantCollects, wantReturns)
+			}
 		}
 	}
-	c, r := run(2*second, 10)
-	expect("a few handshakes", c, r, 0, 0)
-	c, r = run(10*second, 0)
-	expect("calm after a few", c, r, 0, 0)
-	c, r = run(2*second, 500) // 10,000: a collection is due after 500 and a twentieth of those who are there
-	if c < 5 || c > 15 || r != 0 {
-		t.Errorf("a burst of 10,000: %d collections and %d times given back, want about ten and none", c, r)
+	expect("a few handshakes", 0, 0)(run(2*second, 10, 10*handshake))
+	expect("calm after a few", 0, 0)(run(10*second, 0, 1000))
+	// 10,000: a collection is due after 500 and a twentieth of those who are there.
+	if collects, returns := run(2*second, 500, 500*handshake); collects < 5 || collects > 15 || returns != 0 {
+		t.Errorf("a burst of 10,000: %d collections and %d times given back, want about ten and none", collects, returns)
 	}
-	c, r = run(60*second, 0)
-	expect("calm after a burst", c, r, 0, memoryRounds)
+	expect("heartbeats after a burst", 0, memoryRounds)(run(60*second, 0, 10_000))
+	expect("frames", 0, 0)(run(60*second, 0, 10<<20))
+	expect("calm after frames", 0, memoryRounds)(run(60*second, 0, 1000))
 	for range 40 { // the collector keeps up
-		ran++
-		c, r = run(1, 500)
-		expect("a burst with collections", c, r, 0, 0)
+		use.collections++
+		expect("a burst with collections", 0, 0)(run(1, 500, 500*handshake))
 	}
-	c, r = run(60*second, 0)
-	expect("calm after that", c, r, 0, memoryRounds)
+	expect("calm after that", 0, memoryRounds)(run(60*second, 0, 1000))
 }

@@ -70,7 +70,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	drain := &drain{window: cfg.Drain.Window, alone: app.cluster.Alone, sessions: sessions, sockets: sockets, busy: app.Busy, stats: st, log: log}
 	others := drain.with(peers.New(peersConfig(cfg, app, drain, strangers), nc, sessions, log))
-	front, err := edge.New(edgeConfig(cfg, public, listener, conns, app, log),
+	front, err := edge.New(edgeConfig(cfg, public, listener, conns, app, sockets.OnLoops(), log),
 		edge.Deps{SIDs: sids, Sessions: sessions, Sockets: sockets, Peers: others, Strangers: strangers, Stats: st, Log: log})
 	if err != nil {
 		return fmt.Errorf("prepare the HTTP edge: %w", err)
@@ -83,7 +83,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	g.Go("peers", others.Run)
 	g.Go("grpc", operations.Run)
 	g.Go("heartbeats", sessions.Run)
-	g.Go("memory", func(ctx context.Context) error { return keepMemory(ctx, sessions) })
+	g.Go("memory", memory{sessions, app.joins}.Run)
 	g.Go("drain", drain.run)
 	g.Go("https", secure.Run)
 	g.Go("edge", front.Run)
@@ -94,8 +94,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 const closeTimeout = 2 * time.Second
 
 // edgeConfig completes what the settings say about the public side.
-func edgeConfig(cfg Config, c edge.Config, listener net.Listener, conns serviceConns, app app, log *slog.Logger) edge.Config {
-	c.Listener = listener
+func edgeConfig(cfg Config, c edge.Config, listener net.Listener, conns serviceConns, app app, loops bool, log *slog.Logger) edge.Config {
+	c.Listener, c.OwnHandshakes = listener, loops
 	c.IdleTimeout, c.MaxPerAddress = cfg.Limits.IdleTimeout, perAddress(cfg.Limits.AddressConns)
 	c.MaxPayload, c.MaxConnections, c.MaxSockets = cfg.maxPayload(), maxConnections(cfg.Limits.Connections, log), descriptorRoom()
 	c.IPRate, c.IPBurst = cfg.Limits.IPRate, cfg.Limits.IPBurst

@@ -75,12 +75,27 @@ func connOf(r *http.Request) *openConn {
 
 // context is an http.Server's ConnContext. It is asked before the first state: here a connection is admitted, or closed.
 func (o *openConns) context(ctx context.Context, c net.Conn) context.Context {
+	if ahead, ok := c.(*aheadConn); ok { // it was admitted when it was accepted
+		o.rename(ahead)
+		return context.WithValue(ctx, openConnKey{}, ahead.open)
+	}
 	conn, refused := o.add(c)
 	if refused != "" {
 		_ = tcpOf(c).Close() // there is nobody to tell
 		o.refused(refused)
 	}
 	return context.WithValue(ctx, openConnKey{}, conn)
+}
+
+// rename knows a connection by what net/http has of it.
+func (o *openConns) rename(c *aheadConn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.conns[c.Conn] == c.open { // else its place was needed
+		delete(o.conns, c.Conn)
+		c.open.conn = c
+		o.conns[c] = c.open
+	}
 }
 
 // state is an http.Server's ConnState.

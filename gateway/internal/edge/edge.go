@@ -33,6 +33,7 @@ type Config struct {
 	IPRate         float64
 	IPBurst        int
 	Page           Page // at /
+	OwnHandshakes  bool // those of new WebSockets do not go through net/http
 
 	// Judged tells whether the CONNECT of a new session could be judged soon; nil: always.
 	Judged func() (wait time.Duration, ok bool)
@@ -108,8 +109,13 @@ func New(cfg Config, deps Deps) (*Edge, error) {
 
 // Run serves until ctx ends, then stops accepting; upgraded connections go on.
 func (e *Edge) Run(ctx context.Context) error {
-	served := make(chan error, 1)
-	go func() { served <- e.server.Serve(e.cfg.Listener) }()
+	served, listener := make(chan error, 1), e.cfg.Listener
+	if e.cfg.OwnHandshakes {
+		f := newFront(listener, e.conns, e.server.Handler, cmp.Or(e.cfg.Path, DefaultPath), e.log)
+		defer f.Wait()
+		listener = f
+	}
+	go func() { served <- e.server.Serve(listener) }()
 	select {
 	case err := <-served:
 		return fmt.Errorf("serve HTTP: %w", err)

@@ -5,11 +5,14 @@ import (
 	"net"
 )
 
-// tcpOf is the connection on which c speaks TLS, or c itself. It ends at once, where a TLS connection says goodbye first and waits for
+// tcpOf is the connection on which c speaks TLS, or that was read ahead, or c itself. It ends at once, where a TLS connection says goodbye first and waits for
 // a peer that does not read for up to 5 s.
 func tcpOf(c net.Conn) net.Conn {
-	if secure, ok := c.(*tls.Conn); ok {
-		return secure.NetConn()
+	switch c := c.(type) {
+	case *tls.Conn:
+		return c.NetConn()
+	case *aheadConn:
+		return c.Conn
 	}
 	return c
 }

@@ -107,6 +107,7 @@ func (e *Endpoint) accept(w http.ResponseWriter, r *http.Request, key string, bi
 		}
 		_ = conn.Close()
 	}
+	conn, early = takeOver(conn, early)
 	if tcp, ok := tcpOf(conn).(*net.TCPConn); ok {
 		_ = tcp.SetKeepAlive(false) // the heartbeat does it
 	}

@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/starling-chat/starling/gateway/internal/sequence"
 	"github.com/starling-chat/starling/gateway/internal/session"
@@ -28,6 +29,8 @@ type Hub struct {
 	seed   maphash.Seed
 	stats  *stats.Stats
 	log    *slog.Logger
+
+	joins atomic.Int64 // of sockets into rooms, so far
 }
 
 type shard struct {
@@ -47,6 +50,9 @@ func New(n int, st *stats.Stats, log *slog.Logger) *Hub {
 	}
 	return h
 }
+
+// Joins tells how many joins of sockets into rooms there have been.
+func (h *Hub) Joins() int64 { return h.joins.Load() }
 
 // Shards tells how many shards there are.
 func (h *Hub) Shards() int { return len(h.shards) }

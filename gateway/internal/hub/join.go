@@ -75,6 +75,7 @@ func (h *Hub) CompleteJoin(s *session.Socket, roomID string, head uint64, prelud
 	r.seq.Start(head, sh.pend(r))
 	buffered, ok := m.joining.release(head, r.last())
 	if ok {
+		h.joins.Add(1)
 		m.joining, m.after = nil, head
 		if s.Offsets != nil {
 			s.Offsets.Set(m.index, head)

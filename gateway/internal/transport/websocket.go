@@ -72,6 +72,9 @@ func (s *Server) UseLoops() error {
 	return nil
 }
 
+// OnLoops tells whether event loops wait for conns.
+func (s *Server) OnLoops() bool { return s.loops != nil }
+
 // Lingering tells how many conns have ended for their owners, and wait for the peer to close.
 func (s *Server) Lingering() int { return int(s.lingering.Load()) }
 

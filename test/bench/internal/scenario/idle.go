@@ -68,7 +68,7 @@ func (b *Bench) idle(ctx context.Context, r *report.Result) error {
 		after, _ := b.rss()
 		addMemory(r, before, peak, after, n)
 	}
-	if err := b.keepHeap(ctx); err != nil {
+	if err := b.keepHeap(ctx, "idle"); err != nil {
 		r.Problem("no heap profile: %v", err)
 	}
 	if err := b.addCollected(ctx, r, before, n, quiet); err != nil {
@@ -135,6 +135,9 @@ func (b *Bench) settle(ctx context.Context, r *report.Result, c *crowd, before i
 	each := func(bytes int64) float64 { return float64(bytes-before) / float64(len(c.members)) / 1000 }
 	after, _ := b.rss()
 	r.Add(fmt.Sprintf("RSS a connection in %d rooms of ten", b.IdleRooms), "KB", each(after), report.Lower)
+	if err := b.keepHeap(ctx, "rooms"); err != nil {
+		r.Problem("no heap profile: %v", err)
+	}
 	collected, _, err := b.stableRSS(ctx, quiet)
 	if err == nil && b.System.Admin != "" {
 		r.Add(fmt.Sprintf("RSS a connection in %d rooms of ten after collections", b.IdleRooms), "KB", each(collected), report.Neutral)
@@ -183,20 +186,20 @@ func (b *Bench) collect(ctx context.Context, path string) error {
 }
 
 // keepHeap keeps profiles that show which code holds the memory of idle connections.
-func (b *Bench) keepHeap(ctx context.Context) error {
+func (b *Bench) keepHeap(ctx context.Context, when string) error {
 	if b.Profile == "" || b.System.Admin == "" {
 		return nil
 	}
 	if err := b.collect(ctx, ""); err != nil { // the first collection leaves what lies in pools
 		return err
 	}
-	if err := b.collect(ctx, filepath.Join(b.Profile, b.System.Name+"-idle-heap.pprof")); err != nil {
+	if err := b.collect(ctx, filepath.Join(b.Profile, b.System.Name+"-"+when+"-heap.pprof")); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	for name, path := range map[string]string{"goroutines": "/debug/pprof/goroutine?debug=1", "metrics": "/metrics"} {
-		file := filepath.Join(b.Profile, b.System.Name+"-idle-"+name+".txt")
+		file := filepath.Join(b.Profile, b.System.Name+"-"+when+"-"+name+".txt")
 		if err := fetch(ctx, "http://"+b.System.Admin+path, file); err != nil {
 			return err
 		}
