@@ -2,10 +2,14 @@
 package entry
 
 import (
+	"context"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/platform/rawjson"
+	"github.com/starling-chat/starling/platform/run"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/limits"
 )
@@ -91,6 +95,32 @@ func All(rooms []Wanted, atBound func(entering int) bool, enter func(Wanted) []b
 	}
 	entering.Wait()
 	return answers
+}
+
+// unreadMost is how many bytes may wait for a client that is sent the history of one more room.
+const unreadMost = 64 << 10
+
+// retryAfter is what is said of a room for which there was no turn.
+const retryAfter = time.Second
+
+// Turn waits, as long as ctx lasts, until a client may be sent the history of one more room: it has taken most of what came before, and take, which
+// takes one token of its rate, does not refuse.
+func Turn(ctx context.Context, conn transport.Conn, take func() *fault.Error) error {
+	if conn.QueuedBytes() > unreadMost {
+		conn.Flush() // what was not offered to the kernel is no sign of anything
+		if err := transport.AwaitQueue(ctx, conn, unreadMost); err != nil {
+			return &fault.Error{Kind: fault.Unavailable, Message: "The client has not taken what came before", RetryAfter: retryAfter, Cause: err}
+		}
+	}
+	for {
+		refusal := take()
+		if refusal == nil {
+			return nil
+		}
+		if !run.Pause(ctx, refusal.RetryAfter) {
+			return refusal
+		}
+	}
 }
 
 // Ack writes the ack of room:enter. answers has for each room what the ack of its room:join would have been: the arguments, with `{ ok, … }`.

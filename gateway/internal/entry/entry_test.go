@@ -1,11 +1,15 @@
 package entry_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/entry"
+	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/proto/fault"
 	"github.com/starling-chat/starling/proto/limits"
 )
@@ -56,6 +60,43 @@ func TestRooms(t *testing.T) {
 	if rooms, err := entry.Rooms([]byte(many(entry.MaxRooms))); err != nil || len(rooms) != entry.MaxRooms {
 		t.Errorf("Rooms = %d rooms, %v, want %d", len(rooms), err, entry.MaxRooms)
 	}
+}
+
+// TestTurn: the history of one more room waits for the client to take those before, and for its rate, as long as there is time.
+func TestTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn := new(sessiontest.Conn)
+		tokens := 0
+		take := func() *fault.Error {
+			if tokens == 0 {
+				return fault.Retry(fault.RateLimited, "Too many events", 20*time.Millisecond)
+			}
+			tokens--
+			return nil
+		}
+		try := func(want fault.Kind) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			if err := entry.Turn(ctx, conn, take); err == nil && want != "" || err != nil && fault.KindOf(err) != want {
+				t.Errorf("Turn = %v, want %q", err, want)
+			}
+		}
+		try(fault.RateLimited)
+		tokens = 1
+		try("")
+		conn.Waiting.Store(1 << 20)
+		tokens = 1
+		try(fault.Unavailable)
+		if tokens != 1 {
+			t.Error("a token was taken for a room that had no turn")
+		}
+		go func() {
+			time.Sleep(time.Second)
+			conn.Waiting.Store(0)
+		}()
+		try("")
+	})
 }
 
 func TestAck(t *testing.T) {

@@ -6,7 +6,7 @@ import (
 
 	"github.com/starling-chat/starling/gateway/internal/entry"
 	"github.com/starling-chat/starling/gateway/internal/services"
-	"github.com/starling-chat/starling/platform/run"
+	"github.com/starling-chat/starling/proto/fault"
 )
 
 // enterRooms lets a socket into several rooms, each as join does, and answers with what became of each. It takes as much of the socket's rate
@@ -20,7 +20,7 @@ func (c *client) enterRooms(p *pending) {
 		}
 		atBound := func(entering int) bool { _, n := c.inRoom(""); return n+entering >= r.cfg.MaxRooms }
 		answers := entry.All(rooms, atBound, func(room entry.Wanted) (answer []byte) {
-			err := c.spend(ctx)
+			err := entry.Turn(ctx, c.socket.Conn(), c.takeOne)
 			if err == nil {
 				err = r.enter(ctx, c, &pending{event: eventJoin, args: room.Args, receivedAt: p.receivedAt, ackID: -1, joined: &answer}, room.Room)
 			}
@@ -34,17 +34,10 @@ func (c *client) enterRooms(p *pending) {
 	})
 }
 
-// spend takes one token of the socket's rate, and waits for it as long as ctx lasts.
-func (c *client) spend(ctx context.Context) error {
-	for {
-		c.mu.Lock()
-		refusal, _ := c.takeToken(0, time.Now())
-		c.mu.Unlock()
-		if refusal == nil {
-			return nil
-		}
-		if !run.Pause(ctx, refusal.RetryAfter) {
-			return refusal
-		}
-	}
+// takeOne takes one token of the socket's rate.
+func (c *client) takeOne() *fault.Error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	refusal, _ := c.takeToken(0, time.Now())
+	return refusal
 }
