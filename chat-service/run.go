@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/starling-chat/starling/chat-service/internal/activity"
@@ -47,7 +48,6 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	defer stopTracing()
 	registry := obs.NewRegistry(serviceName)
-
 	// Connections outlive the parts that use them.
 	life := context.WithoutCancel(ctx)
 	pool, err := pg.Open(life, cfg.database())
@@ -61,10 +61,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	defer nc.Close()
 	metrics := newMetrics(registry, pg.Collector(pool), bus.Collector(nc))
-
 	store := postgres.New(pool, wire.Codec{}, cfg.quotas()).KeepEdits(cfg.Messages.KeepEdits)
-	active := activity.New(nc, store.Activity, log)
-	bus.OnReconnect(nc, active.Wanted) // who wants it may have said so meanwhile
+	active := newActivity(nc, store, log)
 	out, err := publisher.New(nc, store, cfg.publisher(metrics, active.Seen), log)
 	if err != nil {
 		return err
@@ -101,6 +99,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	parts.Go("database", func(ctx context.Context) error { return openDatabase(ctx, cfg, pool, store, log) })
 	parts.Go("readiness", readiness.Run)
 	return parts.Run(ctx)
+}
+
+// newActivity tells gateways of rooms in which something was said.
+func newActivity(nc *nats.Conn, store *postgres.Store, log *slog.Logger) *activity.Teller {
+	active := activity.New(nc, store.Activity, log)
+	bus.OnReconnect(nc, active.Wanted) // who wants it may have said so meanwhile
+	return active
 }
 
 // purgeInterval is how often a replica looks for deleted rooms of which something is left.
