@@ -47,7 +47,7 @@ try {
   await b.evaluate(() => document.activeElement.blur());
   await b.keyboard.press('~');
   await b.locator('.drawer').waitFor();
-  await b.evaluate(() => globalThis.starling.cut());
+  await b.evaluate(() => globalThis.starling.trouble('cut'));
   await b.waitForFunction(() => globalThis.starling.connection.connects > 1 && globalThis.starling.connection.status === 'online');
   for (const text of ['The strip is the sequence of this room.', 'Cut, back, and nothing is missing.']) await ben.say(text, b);
   await b.waitForFunction(() => globalThis.starling.counts.waiting === 0);

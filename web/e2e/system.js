@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { chromium as playwright } from 'playwright-core';
 import { System, build, remove, scratch, settings } from '../../test/e2e/system.js';
@@ -26,32 +27,58 @@ export async function startBrowser() {
   return playwright.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--disable-background-networking'] });
 }
 
+const noon = new Date().getUTCHours() - 12;
 let made = 0;
 let posted = 0;
 const run = Math.random().toString(36).slice(2, 7);
 
 /** A person: an account, a browser context and pages in it, of which nothing may complain on the console. */
 export class Person {
+  /** It is about noon: no test sees a day end. */
+  static browser = { locale: 'en-GB', timezoneId: `Etc/GMT${noon < 0 ? '' : '+'}${noon}`, viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' };
+
+  /** Somebody without an account. */
+  static visit(context) {
+    context.setDefaultTimeout(patience);
+    return Object.assign(new Person(), { name: 'a visitor', context, noise: [] });
+  }
+
   static async enter(browser, url, name, options = {}) {
     made += 1;
     const person = new Person();
     Object.assign(person, { browser, url, name, username: `${name.toLowerCase().replace(/[^a-z]+/g, '')}-${run}-${made}`, noise: [] });
-    person.context = await browser.newContext({ locale: 'en-GB', viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce', ...options });
+    person.context = await browser.newContext({ ...Person.browser, ...options });
     person.context.setDefaultTimeout(patience);
     const response = await fetch(`${url}/api/v1/auth/register`, {
       method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ username: person.username, password: 'a-long-pass-phrase', name }),
     });
     const answer = await response.json();
     assert.equal(response.status, 200, JSON.stringify(answer));
-    person.id = answer.user.id;
-    person.login = { accessToken: answer.accessToken, refreshToken: answer.refreshToken, user: answer.user, expiresAt: Date.now() + answer.expiresIn * 1000 };
-    await person.context.addInitScript(([key, login]) => {
-      if (!localStorage.getItem('starling:seeded')) {
+    return person.signIn(answer);
+  }
+
+  /** The same person on another device. */
+  async again(browser, options) {
+    const other = Object.assign(new Person(), { browser, url: this.url, name: `${this.name}'s other device`, username: this.username, noise: [] });
+    other.context = await browser.newContext({ ...Person.browser, ...options });
+    other.context.setDefaultTimeout(patience);
+    const response = await fetch(`${this.url}/api/v1/auth/login`, {
+      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ username: this.username, password: 'a-long-pass-phrase' }),
+    });
+    return other.signIn(await response.json());
+  }
+
+  /** The browser holds a login as an answer of REST has it. */
+  async signIn(answer) {
+    this.id = answer.user.id;
+    this.login = { accessToken: answer.accessToken, refreshToken: answer.refreshToken, user: answer.user, expiresAt: Date.now() + answer.expiresIn * 1000 };
+    await this.context.addInitScript(([key, login]) => {
+      if (location.protocol !== 'about:' && !localStorage.getItem('starling:seeded')) {
         localStorage.setItem('starling:seeded', '1');
         localStorage.setItem(key, login);
       }
-    }, ['starling:login', JSON.stringify(person.login)]);
-    return person;
+    }, ['starling:login', JSON.stringify(this.login)]);
+    return this;
   }
 
   async open(room, { url = this.url } = {}) {
@@ -86,10 +113,10 @@ export class Stage {
   #people = [];
   #rooms = 0;
 
-  static async open(browser) {
+  static async open(browser, options) {
     const stage = new Stage();
     stage.browser = browser;
-    stage.world = await startSystem();
+    stage.world = await startSystem(options);
     stage.urls = stage.world.urls;
     return stage;
   }
@@ -100,6 +127,16 @@ export class Stage {
     return person;
   }
 
+  /** The page of somebody who comes for the first time. */
+  async visitor(options = {}) {
+    const person = Person.visit(await this.browser.newContext({ ...Person.browser, ...options }));
+    this.#people.push(person);
+    const page = await person.context.newPage();
+    person.watch(page);
+    await page.goto(`${this.urls[0]}/`);
+    return page;
+  }
+
   /** Two people, each on a gateway of their own, in a new room. */
   async pair() {
     const [ann, ben] = [await this.enter('Ann'), await this.enter('Ben', 1)];
@@ -107,6 +144,13 @@ export class Stage {
     await ann.online();
     await ben.online();
     return { ann, ben, a, b, id: await this.room(a, b) };
+  }
+
+  /** Another device of a person, with a login of its own. */
+  async device(person, options = {}) {
+    const other = await person.again(this.browser, options);
+    this.#people.push(other);
+    return other;
   }
 
   /** A new room, which these pages show. */
@@ -137,6 +181,14 @@ export class Stage {
     await this.browser.close();
     await this.world.stop();
   }
+}
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const rules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'];
+
+/** What axe has to say against a page. */
+export function axe(page) {
+  return page.evaluate(`${axeSource}; axe.run(document, { iframes: false, runOnly: ${JSON.stringify(rules)} }).then((r) => r.violations.map((v) => v.id + ': ' + v.nodes.map((n) => n.html.slice(0, 160)).join(' | ')))`);
 }
 
 /** The texts of messages that a page shows, in order. */
@@ -182,16 +234,29 @@ export async function history(url, room) {
  * there is no psql to do it with.
  */
 export function multiply(data, room, count, content) {
-  const psql = spawnSync('sh', ['-c', 'command -v psql || ls /usr/lib/postgresql/*/bin/psql | tail -1']).stdout.toString().trim();
+  const psql = findPsql();
   if (!psql) return false;
   const statements = `
     INSERT INTO chat.messages SELECT (jsonb_populate_record(m, jsonb_build_object('seq', m.seq + g - 1, 'n', g, 'id', gen_random_uuid(), 'client_msg_id', NULL, 'content', ${content}))).*
       FROM chat.messages m, generate_series(2, ${count}) g WHERE m.room_id = '${room}' AND m.seq = (SELECT min(seq) FROM chat.messages WHERE room_id = '${room}');
     UPDATE chat.rooms SET last_seq = (SELECT max(seq) FROM chat.messages WHERE room_id = '${room}') WHERE room_id = '${room}';`;
-  const done = spawnSync(psql, ['-d', readFileSync(join(data, 'database-url'), 'utf8').trim(), '-v', 'ON_ERROR_STOP=1', '-q', '-c', statements], { encoding: 'utf8' });
+  const done = spawnSync(psql, ['-d', databaseOf(data), '-v', 'ON_ERROR_STOP=1', '-q', '-c', statements], { encoding: 'utf8' });
   assert.equal(done.status, 0, done.stderr);
   return true;
 }
+
+/** What the database has of a room, without anybody between; undefined: there is no psql to ask with. */
+export function inDatabase(data, room) {
+  const psql = findPsql();
+  if (!psql) return undefined;
+  const done = spawnSync(psql, ['-d', databaseOf(data), '-A', '-t', '-c', `SELECT coalesce(json_agg(content ORDER BY seq), '[]') FROM chat.messages WHERE room_id = '${room}'`], { encoding: 'utf8' });
+  assert.equal(done.status, 0, done.stderr);
+  return JSON.parse(done.stdout);
+}
+
+function findPsql() { return spawnSync('sh', ['-c', 'command -v psql || ls /usr/lib/postgresql/*/bin/psql | tail -1']).stdout.toString().trim(); }
+
+function databaseOf(data) { return readFileSync(join(data, 'database-url'), 'utf8').trim(); }
 
 /** A backend says something in a room. */
 export async function post(url, room, content, userId) {

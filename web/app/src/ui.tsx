@@ -44,6 +44,7 @@ export function Dialog({ title, onClose, children, className = '', bare }: { tit
     const dialog = ref.current;
     const before = document.activeElement;
     dialog?.showModal();
+    dialog?.querySelector<HTMLElement>('input, textarea')?.focus(); // not the button that closes it
     return () => {
       dialog?.close();
       if (before instanceof HTMLElement) before.focus();
@@ -63,7 +64,7 @@ export function Dialog({ title, onClose, children, className = '', bare }: { tit
   );
 }
 
-export interface MenuItem { label: string; icon?: IconName; danger?: boolean; on?: boolean; act: () => void }
+export interface MenuItem { label: string; icon?: IconName; danger?: boolean; on?: boolean; /** Stands off from the one before. */ line?: boolean; act: () => void }
 
 /** A button with a menu, by mouse and by keyboard. */
 export function Menu({ label, icon = 'dots', items, children, className }: { label: string; icon?: IconName; items: () => (MenuItem | null)[]; children?: ReactNode; className?: string }): ReactNode {
@@ -98,7 +99,7 @@ export function Menu({ label, icon = 'dots', items, children, className }: { lab
       {open && (
         <div className="menu" role="menu" aria-label={label} ref={list} onKeyDown={keys}>
           {items().filter((i) => i !== null).map((item) => (
-            <button key={item.label} type="button" role={item.on === undefined ? 'menuitem' : 'menuitemcheckbox'} aria-checked={item.on} className={item.danger ? 'danger' : ''}
+            <button key={item.label} type="button" role={item.on === undefined ? 'menuitem' : 'menuitemcheckbox'} aria-checked={item.on} className={`${item.danger ? 'danger' : ''}${item.line ? ' line' : ''}`}
               onClick={() => { setOpen(false); item.act(); }}>
               {item.icon && <Icon name={item.icon} size={16} />}
               <span>{item.label}</span>

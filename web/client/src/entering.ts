@@ -5,7 +5,7 @@ import { offline } from './link.ts';
 import { isFinal } from './outbox.ts';
 import type { Room } from './room.ts';
 import type { State } from './state.ts';
-import type { Ack, MemberRole, Message, Prefs, RoomInfo } from './types.ts';
+import type { Ack } from './types.ts';
 
 const page = 50;
 const furthest = 5; // pages that a room may be behind and still be continued
@@ -54,7 +54,7 @@ export class Entering {
     }
     room.joined = true;
     room.error = undefined;
-    room.role = reply.role as MemberRole;
+    room.role = reply.role;
     this.onentered?.(room);
     room.seq = Math.max(room.seq, reply.seq);
     if (room.info?.kind !== 'direct') room.entered(reply.seq); // of a direct room all is news
@@ -98,7 +98,7 @@ export class Entering {
     if (state.open !== room.id && !room.loaded) return;
     room.loading = 'first';
     state.roomChanged(room);
-    const reply = await state.link.call<{ messages: Message[]; hasMore: boolean }>('message:history', { roomId: room.id, limit: page });
+    const reply = await state.link.call('message:history', { roomId: room.id, limit: page });
     room.loading = undefined;
     if (reply.ok) {
       const first = reply.messages[0]?.seq ?? 0;
@@ -119,15 +119,12 @@ export class Entering {
   /** Brings a segment that ends somewhere in the past up to date; false: it is too far back. */
   async #catchUp(room: Room, session: string): Promise<boolean> {
     const { link } = this.#state;
-    const changes = this.#state.can('message:changes');
     for (let pages = 0; pages < furthest; pages += 1) {
-      const reply = changes
-        ? await link.call<{ messages: Message[]; hasMore: boolean; upTo?: number }>('message:changes', { roomId: room.id, since: room.to, limit: 100 })
-        : await link.call<{ messages: Message[]; hasMore: boolean; upTo?: number }>('message:history', { roomId: room.id, after: room.to, limit: 100 });
+      const reply = await link.call('message:changes', { roomId: room.id, since: room.to, limit: 100 });
       if (!reply.ok) return !isFinal(reply.error);
       const oldest = room.timeline.messages()[0]?.seq ?? 0;
       for (const message of reply.messages) if (message.seq >= oldest) this.#state.apply(room, { kind: 'message', message, personal: true });
-      room.to = Math.max(room.to, reply.upTo ?? reply.messages.at(-1)?.seq ?? 0);
+      room.to = Math.max(room.to, reply.upTo);
       if (reply.hasMore) continue;
       room.to = Math.max(room.to, room.seq);
       room.complete = session === link.state.session;
@@ -140,8 +137,8 @@ export class Entering {
   async #details(room: Room): Promise<void> {
     const { link } = this.#state;
     const [got, readers] = await Promise.all([
-      link.call<{ room: RoomInfo; role?: MemberRole; marker?: { seq: number }; prefs?: Prefs }>('room:get', room.id),
-      link.call<{ readers: { userId: string; seq: number }[] }>('message:readers', { roomId: room.id, limit: 200 }),
+      link.call('room:get', room.id),
+      link.call('message:readers', { roomId: room.id, limit: 200 }),
     ]);
     if (got.ok) {
       room.info = got.room;

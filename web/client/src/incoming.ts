@@ -85,8 +85,11 @@ export class Incoming {
       case 'me:room-added': if (arg.room) this.#parts.memberships.added(arg.room as RoomInfo); break;
       case 'me:room-removed': if (arg.reason !== 'left' || room?.role) this.#parts.memberships.gone(roomId, String(arg.reason ?? '')); break;
       case 'me:prefs': if (room) { room.prefs = arg.prefs as Prefs; state.roomChanged(room); } break;
-      case 'me:marker': if (room) { room.marked(Number(arg.seq), Number(arg.unread ?? 0), Number(arg.mentions ?? 0)); state.roomChanged(room); } break;
-      case 'me:reset': this.onreset?.(); break;
+      case 'me:marker': if (room) this.#parts.sending.marked(room, Number(arg.seq), Number(arg.unread), Number(arg.mentions), Number(arg.at)); break;
+      case 'me:reset':
+        for (const r of state.rooms.values()) r.marker = r.told = 0; // which may have gone back
+        this.onreset?.();
+        break;
     }
   }
 

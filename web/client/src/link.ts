@@ -1,7 +1,8 @@
 // The connection to Starling over the official client: events in, calls out, and an honest word about its state.
 
+import type { Answer, Argument, EventName } from './contract.ts';
 import type { TokenSource } from './session.ts';
-import type { Ack } from './types.ts';
+import type { Ack, Fault } from './types.ts';
 
 /** The parts of socket.io-client that are used; `io` of version 4 fits. */
 export interface SocketLike {
@@ -40,7 +41,21 @@ export interface LinkState {
 }
 
 export type Call = { namespace?: string; timeoutMs?: number };
-export interface Joined { roomId: string; seq: number; role: string; hasMore: boolean; since: number | undefined }
+export type Joined = Answer<'room:join'>;
+
+/** What may go wrong on purpose, for whoever tries out what happens then. */
+export interface Troubles {
+  /** The connection is cut without a word, as a network does it. */
+  cut(): void;
+  /** It is cut, and comes back with a token that is not good any more. */
+  expire(): void;
+  /** It stays away for a while. */
+  away(ms: number): void;
+  /** Each event takes its time for a while, so that what the server sends piles up there. */
+  slow(ms: number): void;
+  /** The next answer to an event is lost. */
+  drop(event: string): void;
+}
 
 /** What tabs tell each other beside what the server says. */
 export type Note = Record<string, unknown> & { kind: string };
@@ -53,20 +68,13 @@ export interface Link {
   ontrace: ((trace: Trace) => void) | undefined;
   start(): void;
   /** Emits an event and gives the ack; without a connection, or without an answer in time, a refusal like others. */
-  call<T>(event: string, arg?: unknown, options?: Call): Promise<Ack<T>>;
-  /** Enters a room once for all tabs of this session; since tells from where on the socket has heard everything. */
-  join(roomId: string, since?: number, invite?: string): Promise<Ack<Joined>>;
+  call<E extends EventName>(event: E, arg?: Argument<E>, options?: Call): Promise<Answer<E>>;
+  /** Enters a room once for all tabs of this session. */
+  join(roomId: string, since?: number, invite?: string): Promise<Joined>;
   /** Forgets that a room was entered. */
   left(roomId: string): void;
   note(note: Note): void;
-  /** Cuts the connection without a word, as a network does. */
-  cut(): void;
-  /** Cuts it, and comes back with a token that is not good any more. */
-  expire(): void;
-  /** Stays away for a while. */
-  away(ms: number): void;
-  /** Reads slowly for a while: each event takes its time, so that what the server sends piles up there. */
-  slow(ms: number): void;
+  trouble<T extends keyof Troubles>(what: T, ...args: Parameters<Troubles[T]>): void;
   close(): void;
 }
 
@@ -96,16 +104,16 @@ export interface LinkOptions {
 const slowness = 150; // milliseconds for an event
 
 /** A refusal as the server's, of something that did not get there or back. */
-const refusal = <T>(code: string, message: string): Ack<T> => ({ ok: false, error: { code, message } });
+const refusal = (code: string, message: string): { ok: false; error: Fault } => ({ ok: false, error: { code, message } });
 
-export const offline = <T>(): Ack<T> => refusal('offline', 'There is no connection');
+export const offline = () => refusal('offline', 'There is no connection');
 
-export const late = <T>(): Ack<T> => refusal('timeout', 'No answer in time');
+export const late = () => refusal('timeout', 'No answer in time');
 
-export class SocketLink implements Link {
+export class SocketLink implements Link, Troubles {
   readonly #options: LinkOptions;
   readonly #sockets = new Map<string, SocketLike>();
-  readonly #joins = new Map<string, Promise<Ack<Joined>>>();
+  readonly #joins = new Map<string, Promise<Joined>>();
   #state: LinkState = { status: 'connecting', session: '', connects: 0, recovered: false, since: Date.now(), leader: true };
   #stale = false;
   #spoiled = false;
@@ -118,8 +126,8 @@ export class SocketLink implements Link {
   onevent: Link['onevent'];
   onnote: Link['onnote'];
   ontrace: Link['ontrace'];
-  /** What comes in the place of the next acks of an event: for trying out what happens when an answer is lost. */
-  readonly dropAcks = new Map<string, number>();
+  /** Events whose next answer is lost. */
+  readonly #dropped = new Set<string>();
 
   constructor(options: LinkOptions) { this.#options = options; }
 
@@ -161,13 +169,11 @@ export class SocketLink implements Link {
     }
   };
 
+  /** Connects at once. All sockets are ended before the first one connects: only then does their manager begin anew. */
   #reconnect(): void {
-    for (const socket of this.#sockets.values()) {
-      if (!socket.connected) {
-        socket.disconnect();
-        socket.connect();
-      }
-    }
+    const down = [...this.#sockets.values()].filter((socket) => !socket.connected);
+    for (const socket of down) socket.disconnect();
+    for (const socket of down) socket.connect();
   }
 
   #listen(namespace: string, socket: SocketLike): void {
@@ -237,44 +243,35 @@ export class SocketLink implements Link {
     (this.#renewal as { unref?: () => void }).unref?.();
   }
 
-  async call<T>(event: string, arg?: unknown, { namespace = '/', timeoutMs }: Call = {}): Promise<Ack<T>> {
+  async call<E extends EventName>(event: E, arg?: Argument<E>, { namespace = '/', timeoutMs }: Call = {}): Promise<Answer<E>> {
     const socket = this.#sockets.get(namespace);
     if (!socket?.connected) return offline();
     const began = performance.now();
     this.#trace({ dir: 'out', event, detail: arg, ...where(arg) });
-    const answer = await new Promise<Ack<T>>((resolve) => {
-      const done = (err: Error | null, reply?: Ack<T>) => {
-        if (!err && this.#drops(event)) {
+    const answer = await new Promise<Ack>((resolve) => {
+      const done = (err: Error | null, reply?: object) => {
+        if (!err && this.#dropped.delete(event)) {
           this.#trace({ dir: 'state', event: `the ack of ${event} was dropped`, ...where(arg) });
           setTimeout(() => resolve(late()), 400);
         } else if (err) {
           resolve(socket.connected ? late() : offline());
         } else {
-          resolve(isAck(reply) ? reply as Ack<T> : { ok: true, ...(reply as object) } as Ack<T>);
+          resolve({ ok: true, ...reply });
         }
       };
       const emitter = socket.timeout(timeoutMs ?? this.#options.timeoutMs ?? 15_000);
       if (arg === undefined) emitter.emit(event, done); else emitter.emit(event, arg, done);
     });
     this.#trace({ dir: 'ack', event, ms: performance.now() - began, ok: answer.ok, detail: answer, ...where(arg), ...(answer.ok ? where(answer) : {}) });
-    return answer;
+    return answer as Answer<E>;
   }
 
-  #drops(event: string): boolean {
-    const left = this.dropAcks.get(event) ?? 0;
-    if (left > 0) this.dropAcks.set(event, left - 1);
-    return left > 0;
-  }
-
-  join(roomId: string, since?: number, invite?: string): Promise<Ack<Joined>> {
+  join(roomId: string, since?: number, invite?: string): Promise<Joined> {
     const there = this.#joins.get(roomId);
     if (there) return there;
-    const joining = this.call<Joined>('room:join', since === undefined && !invite ? roomId : { roomId, since, limit: since === undefined ? undefined : 200, invite }).then((reply) => {
-      if (!reply.ok) {
-        if (this.#joins.get(roomId) === joining) this.#joins.delete(roomId);
-        return reply;
-      }
-      return { ...reply, since };
+    const joining = this.call('room:join', { roomId, since, limit: since === undefined ? undefined : 200, invite }).then((reply) => {
+      if (!reply.ok && this.#joins.get(roomId) === joining) this.#joins.delete(roomId);
+      return reply;
     });
     this.#joins.set(roomId, joining);
     return joining;
@@ -283,6 +280,8 @@ export class SocketLink implements Link {
   left(roomId: string): void { this.#joins.delete(roomId); }
 
   note(): void { /* there is no other tab */ }
+
+  trouble<T extends keyof Troubles>(what: T, ...args: Parameters<Troubles[T]>): void { (this[what] as (...args: unknown[]) => void)(...args); }
 
   cut(): void { this.#sockets.get('/')?.io.engine?.close(); }
 
@@ -308,6 +307,8 @@ export class SocketLink implements Link {
 
   slow(ms: number): void { this.#slowUntil = Date.now() + ms; }
 
+  drop(event: string): void { this.#dropped.add(event); }
+
   close(): void {
     this.#set({ status: 'closed' });
     clearTimeout(this.#renewal);
@@ -330,8 +331,6 @@ export class SocketLink implements Link {
 
   #trace(trace: Omit<Trace, 'at'>): void { this.ontrace?.({ at: Date.now(), ...trace }); }
 }
-
-function isAck(reply: unknown): boolean { return typeof reply === 'object' && reply !== null && 'ok' in reply; }
 
 function where(arg: unknown): { roomId?: string; seq?: number } {
   if (typeof arg !== 'object' || arg === null) return {};

@@ -3,7 +3,8 @@
 import { longestPause, type Entering } from './entering.ts';
 import type { Room } from './room.ts';
 import type { State } from './state.ts';
-import type { Ack, ListedRoom, Member, MemberRole, Prefs, RoomInfo } from './types.ts';
+import type { Answer } from './contract.ts';
+import type { ListedRoom, MemberRole, RoomInfo } from './types.ts';
 
 /** Of the 100 rooms that a socket may be in: some are left for those that the user opens. */
 export const maxJoined = 90;
@@ -57,10 +58,10 @@ export class Memberships {
     const rooms: ListedRoom[] = [];
     let after: string | undefined;
     do {
-      const reply = await state.link.call<{ rooms: ListedRoom[]; next?: string; useq?: number }>('room:list', after === undefined ? undefined : { after });
+      const reply = await state.link.call('room:list', after === undefined ? undefined : { after });
       if (!reply.ok) return false;
       rooms.push(...reply.rooms);
-      if (state.useq === undefined && reply.useq !== undefined) state.setUseq(reply.useq);
+      if (state.useq === undefined) state.setUseq(reply.useq);
       after = reply.next;
     } while (after !== undefined && rooms.length < 2000);
     this.#take(rooms);
@@ -86,7 +87,7 @@ export class Memberships {
   }
 
   async #about(roomId: string): Promise<void> {
-    const got = await this.#state.link.call<{ room: RoomInfo; role?: MemberRole; prefs?: Prefs; marker?: { seq: number } }>('room:get', roomId);
+    const got = await this.#state.link.call('room:get', roomId);
     const room = this.#state.rooms.get(roomId);
     if (!got.ok || !room) return;
     Object.assign(room, { info: got.room, prefs: got.prefs ?? room.prefs });
@@ -102,8 +103,8 @@ export class Memberships {
     this.#state.roomChanged(room);
   }
 
-  async members(roomId: string, query?: string, after?: string): Promise<Ack<{ members: Member[]; count: number; next?: string }>> {
-    const reply = await this.#state.link.call<{ members: Member[]; count: number; next?: string }>('room:members', { roomId, query: query || undefined, after, limit: 100 });
+  async members(roomId: string, query?: string, after?: string): Promise<Answer<'room:members'>> {
+    const reply = await this.#state.link.call('room:members', { roomId, query: query || undefined, after, limit: 100 });
     if (reply.ok) for (const m of reply.members) this.#state.learn(m.userId, m.name);
     return reply;
   }

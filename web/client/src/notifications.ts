@@ -16,12 +16,12 @@ export class Notifications {
   constructor(state: State) { this.#state = state; }
 
   async load(): Promise<void> {
-    const reply = await this.#state.link.call<{ notifications: Notification[]; unread: number }>('notification:list', { limit: 50 }, { namespace });
+    const reply = await this.#state.link.call('notification:list', { limit: 50 }, { namespace });
     if (reply.ok) this.#set(reply.notifications, reply.unread);
   }
 
   async read(ids: string[]): Promise<void> {
-    const reply = await this.#state.link.call<{ unread: number }>('notification:read', { ids }, { namespace });
+    const reply = await this.#state.link.call('notification:read', { ids }, { namespace });
     if (!reply.ok) return;
     this.wereRead(ids, reply.unread);
     this.#state.note({ kind: 'notifications-read', ids, unread: reply.unread });

@@ -1,11 +1,12 @@
-// The outbox: what the user has sent and the server has not committed yet. Each message is written down before anything else, so that a
-// tab may be closed at any time, and is sent until there is an answer, with the same clientMsgId, so that it is there once. The tab that
-// holds the connection sends, one message of a room after the other, in the order in which they were written.
+// The outbox: what the user has sent or deleted and the server has not committed yet. Each entry is written down before anything else, so
+// that a tab may be closed at any time, and is sent until there is an answer, a message with the same clientMsgId, so that it is there
+// once. The tab that holds the connection sends, one message of a room after the other, in the order in which they were written.
 
 import type { Cache } from './cache.ts';
 import type { Ack, Fault, Pending } from './types.ts';
 
-export interface Sent { id: string; seq: number; n?: number; createdAt: string }
+/** The answer to a message, or to a deletion, which has its sequence only. */
+export interface Sent { seq: number; id?: string; n?: number; createdAt?: string }
 
 interface OutboxHost {
   /** Whether this tab is to send now. */
@@ -14,7 +15,8 @@ interface OutboxHost {
   changed(pending: Pending): void;
   /** It is on the device as it is now: other tabs may be told. */
   written(pending: Pending): void;
-  committed(pending: Pending, sent: Sent): void;
+  /** It is committed, or a deletion that is refused for good. */
+  answered(pending: Pending, answer: Ack<Sent>): void;
 }
 
 const undecided = new Set(['offline', 'timeout', 'internal', 'unavailable', 'rate_limited', 'unauthenticated', 'conflict']);
@@ -27,7 +29,8 @@ const pauses = [500, 1000, 2000, 4000, 8000, 15_000];
 export class Outbox {
   readonly #cache: Cache;
   readonly #host: OutboxHost;
-  readonly #rooms = new Map<string, Pending[]>();
+  /** What is written down, by clientMsgId. */
+  readonly #all = new Map<string, Pending>();
   readonly #sending = new Set<string>();
   readonly #timers = new Set<ReturnType<typeof setTimeout>>();
   #writing = 0; // not written down yet
@@ -38,15 +41,12 @@ export class Outbox {
     this.#host = host;
   }
 
-  get size(): number { return [...this.#rooms.values()].reduce((sum, list) => sum + list.length, this.#writing); }
+  get size(): number { return this.#all.size + this.#writing; }
 
   /** Takes everything that was written down, also by tabs that are gone. */
-  async load(): Promise<void> {
-    const kept = await this.#cache.pending();
-    for (const pending of kept.sort((a, b) => a.at - b.at)) this.take(pending);
-  }
+  async load(): Promise<void> { for (const pending of await this.#cache.pending()) this.#take(pending); }
 
-  /** Writes a message down, shows it, and sends it as soon as this tab may: what is seen outlives the tab. */
+  /** Writes an entry down, shows it, and sends it as soon as this tab may: what is seen outlives the tab. */
   async add(pending: Pending): Promise<void> {
     this.#writing += 1;
     try {
@@ -54,59 +54,54 @@ export class Outbox {
     } finally {
       this.#writing -= 1;
     }
-    this.take(pending);
+    this.#take(pending);
     this.#host.written(pending);
     this.pump();
   }
 
-  /** Knows of a message that is written down. */
-  take(pending: Pending): void {
-    const list = this.#list(pending.roomId);
-    if (list.some((p) => p.clientMsgId === pending.clientMsgId)) return;
-    list.push(pending.state === 'sent' ? { ...pending, state: 'queued' } : pending);
-    list.sort((a, b) => a.at - b.at);
-    this.#host.changed(list.find((p) => p.clientMsgId === pending.clientMsgId)!);
+  /** Knows of an entry that is written down. */
+  #take(pending: Pending): void {
+    if (this.#all.has(pending.clientMsgId)) return;
+    const taken: Pending = pending.state === 'sent' ? { ...pending, state: 'queued' } : pending;
+    this.#all.set(taken.clientMsgId, taken);
+    this.#host.changed(taken);
   }
 
-  /** Another tab has said how it stands with a message. */
+  /** Another tab has said how it stands with an entry. */
   update(pending: Pending): void {
-    const list = this.#list(pending.roomId);
-    const at = list.findIndex((p) => p.clientMsgId === pending.clientMsgId);
-    if (at < 0) this.take(pending); else list[at] = pending;
+    if (this.#all.has(pending.clientMsgId)) this.#all.set(pending.clientMsgId, pending); else this.#take(pending);
   }
 
-  forget(roomId: string, clientMsgId: string): void {
-    const left = this.#list(roomId).filter((p) => p.clientMsgId !== clientMsgId);
-    if (left.length > 0) this.#rooms.set(roomId, left); else this.#rooms.delete(roomId);
-  }
+  forget(id: string): void { this.#all.delete(id); }
 
-  async retry(roomId: string, clientMsgId: string): Promise<void> {
-    const pending = this.#list(roomId).find((p) => p.clientMsgId === clientMsgId);
+  async retry(id: string): Promise<void> {
+    const pending = this.#all.get(id);
     if (pending) await this.#set(pending, { state: 'queued', error: undefined, notBefore: undefined, tries: 0 });
     this.pump();
   }
 
-  async discard(roomId: string, clientMsgId: string): Promise<void> {
-    this.forget(roomId, clientMsgId);
-    await this.#cache.deletePending(clientMsgId);
+  async discard(id: string): Promise<void> {
+    this.forget(id);
+    await this.#cache.deletePending(id);
     this.pump();
   }
 
-  /** Sends what can be sent now. */
+  /** Sends what can be sent now: of each room the first message, and deletions for themselves. */
   pump(): void {
     if (this.#closed || !this.#host.ready()) return;
-    for (const [roomId, list] of this.#rooms) {
-      if (this.#sending.has(roomId)) continue;
-      const next = list.find((p) => p.state !== 'failed');
-      if (!next) continue;
-      const wait = (next.notBefore ?? 0) - Date.now();
-      if (wait > 0) this.#later(wait); else void this.#send(next);
+    const busy = new Set(this.#sending);
+    for (const pending of [...this.#all.values()].sort((a, b) => a.at - b.at)) {
+      const lane = laneOf(pending);
+      if (pending.state === 'failed' || busy.has(lane)) continue;
+      busy.add(lane);
+      const wait = (pending.notBefore ?? 0) - Date.now();
+      if (wait > 0) this.#later(wait); else void this.#send(pending);
     }
   }
 
-  /** Tries at once what waits for a pause: the connection is back. */
-  hurry(): void {
-    for (const list of this.#rooms.values()) for (const p of list) if (p.error?.code !== 'rate_limited') p.notBefore = undefined;
+  /** Tries at once what waits for a pause: the connection is back. leaving: also what could still be undone. */
+  hurry(leaving = false): void {
+    for (const p of this.#all.values()) if (leaving ? p.remove : p.tries && p.error?.code !== 'rate_limited') p.notBefore = undefined;
     this.pump();
   }
 
@@ -124,16 +119,17 @@ export class Outbox {
   }
 
   async #send(pending: Pending): Promise<void> {
-    const { roomId, clientMsgId } = pending;
-    this.#sending.add(roomId);
+    const id = pending.clientMsgId;
+    const lane = laneOf(pending);
+    this.#sending.add(lane);
     try {
       const sent = await this.#set(pending, { state: 'sent', tries: pending.tries + 1 }, false);
       const answer = await this.#host.send(sent);
       if (this.#closed) return;
-      if (answer.ok) {
-        this.#host.committed(sent, answer);
-        this.forget(roomId, clientMsgId);
-        await this.#cache.deletePending(clientMsgId);
+      if (answer.ok || (sent.remove && isFinal(answer.error))) {
+        this.#host.answered(sent, answer);
+        this.forget(id);
+        await this.#cache.deletePending(id);
       } else if (isFinal(answer.error)) {
         await this.#set(sent, { state: 'failed', error: answer.error });
       } else {
@@ -141,18 +137,16 @@ export class Outbox {
         await this.#set(sent, { state: 'queued', error: answer.error.code === 'offline' ? undefined : answer.error, notBefore: pause ? Date.now() + pause : undefined });
       }
     } finally {
-      this.#sending.delete(roomId);
+      this.#sending.delete(lane);
     }
     this.pump();
   }
 
   /** Changes an entry; what is only for show is not written down. */
   async #set(pending: Pending, change: Partial<Pending>, keep = true): Promise<Pending> {
-    const list = this.#list(pending.roomId);
-    const at = list.findIndex((p) => p.clientMsgId === pending.clientMsgId);
     const next = { ...pending, ...change };
-    if (at < 0) return next; // discarded meanwhile
-    list[at] = next;
+    if (!this.#all.has(next.clientMsgId)) return next; // discarded meanwhile
+    this.#all.set(next.clientMsgId, next);
     this.#host.changed(next);
     if (keep) {
       await this.#cache.putPending(next);
@@ -160,13 +154,7 @@ export class Outbox {
     }
     return next;
   }
-
-  #list(roomId: string): Pending[] {
-    let list = this.#rooms.get(roomId);
-    if (!list) {
-      list = [];
-      this.#rooms.set(roomId, list);
-    }
-    return list;
-  }
 }
+
+/** What is sent one after the other. */
+function laneOf({ remove, roomId }: Pending): string { return remove ?? roomId; }

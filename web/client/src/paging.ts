@@ -5,8 +5,6 @@ import type { Room } from './room.ts';
 import type { State } from './state.ts';
 import type { Message } from './types.ts';
 
-type Page = { messages: Message[]; hasMore: boolean };
-
 /** Messages of an open room that are held in memory. */
 export const maxMessages = 100_000;
 
@@ -49,7 +47,7 @@ export class Paging {
     room.loading = which;
     state.roomChanged(room);
     const { segment } = room;
-    const reply = await state.link.call<Page>('message:history', { roomId: room.id, ...cursor });
+    const reply = await state.link.call('message:history', { roomId: room.id, ...cursor });
     room.loading = undefined;
     if (reply.ok && segment === room.segment) {
       for (const message of reply.messages) state.apply(room, { kind: 'message', message, personal: true });
@@ -65,27 +63,16 @@ export class Paging {
     const there = () => room.timeline.messages().find((m) => m.id === to.id || m.seq === to.seq);
     if (!room.loaded) await this.#entering.load(room);
     if (there()) return there();
-    const seq = to.seq ?? await this.#seqOf(roomId, to.id);
-    if (seq === undefined) return undefined;
-    const [older, newer] = await Promise.all([
-      state.link.call<Page>('message:history', { roomId, before: seq + 1, limit: 50 }),
-      state.link.call<Page>('message:history', { roomId, after: seq, limit: 50 }),
-    ]);
-    if (!older.ok || !newer.ok) return undefined;
+    const page = await state.link.call('message:history', { roomId, around: to.id ?? to.seq, limit: 100 });
+    if (!page.ok) return undefined;
     room.clear();
-    for (const message of [...older.messages, ...newer.messages]) state.apply(room, { kind: 'message', message, personal: true });
+    for (const message of page.messages) state.apply(room, { kind: 'message', message, personal: true });
     Object.assign(room, {
-      from: older.messages[0]?.seq ?? seq, to: newer.messages.at(-1)?.seq ?? seq, hasOlder: older.hasMore, hasNewer: newer.hasMore, loaded: true, complete: false,
+      from: page.messages[0]?.seq ?? 0, to: page.messages.at(-1)?.seq ?? 0, hasOlder: page.hasMore, hasNewer: page.hasNewer ?? false, loaded: true, complete: false,
     });
     if (!room.hasNewer) await this.#entering.enter(room);
     state.roomChanged(room);
     return there();
-  }
-
-  async #seqOf(roomId: string, id: string | undefined): Promise<number | undefined> {
-    if (id === undefined || !this.#state.can('message:get')) return undefined;
-    const got = await this.#state.link.call<{ messages: Message[] }>('message:get', { roomId, messageIds: [id] });
-    return got.ok ? got.messages[0]?.seq : undefined;
   }
 
   async toNewest(roomId: string): Promise<void> {

@@ -49,7 +49,7 @@ export class PresenceWatch {
     const { link } = this.#state;
     const userIds = [...new Set([...this.#tabs.values()].flat())].slice(0, watchedAtOnce);
     if (link.state.status !== 'online' || !link.state.leader) return;
-    const reply = await link.call<{ users: Presence[] }>('presence:watch', { userIds });
+    const reply = await link.call('presence:watch', { userIds });
     if (!reply.ok) return;
     this.are(reply.users);
     this.#state.note({ kind: 'present', users: reply.users });

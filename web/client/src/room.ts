@@ -18,6 +18,8 @@ export interface RoomSummary {
   prefs: Prefs;
   archived: boolean;
   joined: boolean;
+  /** Marked unread while it is shown: it stays so until it is left, or something is said. */
+  held: boolean;
   /** The others of a direct room. */
   partners: readonly string[];
 }
@@ -27,6 +29,8 @@ export interface RoomView extends RoomSummary {
   info?: RoomInfo;
   messages: readonly Message[];
   pending: readonly Pending[];
+  /** The ids of messages that are about to be deleted. */
+  removing: ReadonlySet<string>;
   hasOlder: boolean;
   hasNewer: boolean;
   loaded: boolean;
@@ -66,6 +70,9 @@ export class Room {
   #base = { unread: 0, mentions: 0, at: 0 };
   #news: { seq: number; mention: boolean }[] = [];
   marker = 0;
+  /** The marker as the server has it. */
+  told = 0;
+  held = false;
   // The segment of the timeline, which is another one after each clear: a page that was asked for before does not belong to it.
   segment = 0;
   from = 0;
@@ -109,6 +116,7 @@ export class Room {
     this.partners = room.partners ?? this.partners;
     this.seq = Math.max(this.seq, room.seq);
     this.#newest(room.lastMessage ?? undefined);
+    if (room.marker) this.told = Math.max(this.told, room.told ?? room.marker.seq);
     if (room.marker) this.marker = Math.max(this.marker, room.marker.seq);
     if (room.seq >= this.#base.at) {
       this.#base = { unread: room.unread, mentions: room.mentions ?? 0, at: room.seq };
@@ -128,8 +136,15 @@ export class Room {
     this.#newest(message);
     this.typists.delete(message.sender.id);
     if (message.sender.id === me) {
+      // Own messages move the marker by themselves.
+      this.told = Math.max(this.told, message.seq);
+      this.held = false;
       this.read(message.seq);
-    } else if (message.seq > this.#base.at && message.seq > this.marker && !this.#news.some((n) => n.seq === message.seq)) {
+      this.changed();
+      return;
+    }
+    if (!message.system) this.receipt(message.sender.id, message.seq); // who says something has read what was said
+    if (message.seq > this.#base.at && message.seq > this.marker && !this.#news.some((n) => n.seq === message.seq)) {
       this.#news.push({ seq: message.seq, mention: message.mentions?.room === true || (message.mentions?.users ?? []).includes(me) });
       if (this.#news.length > maxNews) this.#news.shift();
     }
@@ -162,18 +177,26 @@ export class Room {
     this.changed();
   }
 
-  /** The server's word about the marker: it may go back. */
-  marked(seq: number, unread: number, mentions: number): void {
-    this.marker = seq;
-    this.#base = { unread, mentions, at: this.seq };
-    this.#news = [];
-    this.changed();
+  /**
+   * The server's word about the marker, as of the sequence at; true: it went back. One that is behind what this device has read is old news,
+   * unless it is behind what the server had: only a room that is marked unread does that.
+   */
+  marked(seq: number, unread: number, mentions: number, at = this.seq): boolean {
+    const back = seq < this.told;
+    this.told = seq;
+    if (back || seq >= this.marker) {
+      this.marker = seq;
+      this.#base = { unread, mentions, at };
+      this.#news = this.#news.filter((n) => n.seq > at);
+      this.changed();
+    }
+    return back;
   }
 
   keep(): KeptRoom {
     return {
       roomId: this.id, name: this.name, kind: this.info?.kind ?? this.kind, role: this.role ?? 'member', seq: this.seq, unread: this.unread, mentions: this.mentions, lastMessage: this.last,
-      room: this.info, marker: { seq: this.marker }, prefs: this.prefs, partners: this.partners, at: Date.now(),
+      room: this.info, marker: { seq: this.marker }, told: this.told, prefs: this.prefs, partners: this.partners, at: Date.now(),
     };
   }
 
@@ -216,14 +239,16 @@ export class Room {
     this.#summary ??= {
       id: this.id, name: this.info?.profile.name || this.name, kind: this.info?.kind ?? this.kind ?? 'public', topic: this.info?.profile.topic, role: this.role,
       unread: this.unread, mentions: this.mentions, last: this.last, at: this.last?.createdAt ?? this.info?.createdAt ?? '', prefs: this.prefs,
-      archived: this.info?.archivedAt !== undefined, joined: this.joined, partners: this.partners,
+      archived: this.info?.archivedAt !== undefined, joined: this.joined, held: this.held, partners: this.partners,
     };
     return this.#summary;
   }
 
   view(): RoomView {
+    const pending = [...this.pending.values()].sort((a, b) => a.at - b.at);
     this.#view ??= {
-      ...this.summary(), info: this.info, messages: this.timeline.messages(), pending: [...this.pending.values()].sort((a, b) => a.at - b.at),
+      ...this.summary(), info: this.info, messages: this.timeline.messages(), pending: pending.filter((p) => !p.remove),
+      removing: new Set(pending.map((p) => p.remove).filter((id) => id !== undefined)),
       hasOlder: this.hasOlder, hasNewer: this.hasNewer, loaded: this.loaded, loading: this.loading, error: this.error?.message, errorReason: this.error?.reason,
       marker: this.marker, readers: new Map(this.readers), readUpTo: Math.max(0, ...this.readers.values()),
       typists: [...this.typists].map(([id, t]) => ({ id, name: t.name })), seq: this.seq,

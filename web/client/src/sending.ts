@@ -2,6 +2,7 @@
 // belong to it.
 
 import { Outbox, type Sent } from './outbox.ts';
+import type { Room } from './room.ts';
 import { randomId } from './tabs.ts';
 import type { State } from './state.ts';
 import type { Ack, Message, Pending } from './types.ts';
@@ -13,12 +14,17 @@ const maxWaiting = 1000;
 const typingEvery = 3000;
 const readPause = 300; // milliseconds in which markers are gathered
 
+/** Names the deletion of a message in the outbox. */
+export const removal = (messageId: string): string => `remove-${messageId}`;
+
 export class Sending {
   readonly #state: State;
   readonly outbox: Outbox;
   readonly #drafts = new Map<string, string>();
   readonly #typedAt = new Map<string, number>();
   readonly #readDue = new Map<string, ReturnType<typeof setTimeout>>();
+  /** Who waits for the end of a deletion, by its clientMsgId. */
+  readonly #removing = new Map<string, (answer: Ack) => void>();
   #order = 0;
 
   constructor(state: State) {
@@ -31,9 +37,13 @@ export class Sending {
         if (state.link.state.leader) state.note({ kind: 'pending', pending: p });
       },
       written: (p) => { if (!state.link.state.leader) state.note({ kind: 'pending', pending: p }); },
-      committed: (p, sent) => this.#committed(p, sent),
+      answered: (p, answer) => this.#answered(p, answer),
     });
+    if (typeof addEventListener === 'function') addEventListener('pagehide', this.#leaving);
   }
+
+  /** A page that is left can undo nothing any more; what does not get out now is sent at the next start. */
+  readonly #leaving = (): void => this.outbox.hurry(true);
 
   /** Sends a message: it is written down first, shown at once, and goes out once, whatever happens to the connection or the tab. */
   async send(roomId: string, content: string, { format, mentions, replyTo }: SendOptions): Promise<Pending> {
@@ -56,25 +66,50 @@ export class Sending {
     return pending;
   }
 
-  async discard({ roomId, clientMsgId }: Pending): Promise<void> {
-    await this.outbox.discard(roomId, clientMsgId);
-    this.done(roomId, clientMsgId);
-    this.#state.note({ kind: 'discarded', roomId, id: clientMsgId });
+  /** Deletes a message once the time for undoing it is over: hidden at once, written down, and sent like a message. */
+  async remove({ roomId, id }: Message, undoMs: number): Promise<Ack> {
+    const clientMsgId = removal(id);
+    const end = new Promise<Ack>((resolve) => { this.#removing.set(clientMsgId, resolve); });
+    const at = Date.now();
+    await this.outbox.add({ clientMsgId, roomId, content: '', at, state: 'queued', tries: 0, remove: id, notBefore: at + undoMs });
+    return end;
   }
 
-  #sendNow({ roomId, content, clientMsgId, format, replyTo, mentions }: Pending): Promise<Ack<Sent>> {
-    return this.#state.link.call<Sent>('message:send', { roomId, content, clientMsgId, format, replyTo, mentions });
+  async discard({ roomId, clientMsgId }: Pick<Pending, 'roomId' | 'clientMsgId'>): Promise<void> {
+    await this.outbox.discard(clientMsgId);
+    this.#end(roomId, clientMsgId);
   }
 
-  #committed(p: Pending, sent: Sent): void {
-    const { me } = this.#state;
-    const message: Message = {
-      id: sent.id, roomId: p.roomId, seq: sent.seq, n: sent.n, sender: { id: me.id, name: me.name }, content: p.content, type: 'text', createdAt: sent.createdAt,
-      clientMsgId: p.clientMsgId, format: p.format, replyTo: p.quote, mentions: p.mentions,
-    };
-    this.#state.counts.committed += 1;
-    this.confirmed(message);
-    this.#state.note({ kind: 'committed', message });
+  #sendNow({ roomId, content, clientMsgId, format, replyTo, mentions, remove }: Pending): Promise<Ack<Sent>> {
+    const { link } = this.#state;
+    return remove ? link.call('message:delete', { roomId, messageId: remove }) : link.call('message:send', { roomId, content, clientMsgId, format, replyTo, mentions });
+  }
+
+  #answered(p: Pending, answer: Ack<Sent>): void {
+    const { me, rooms, counts } = this.#state;
+    const { roomId, remove } = p;
+    if (remove) {
+      const room = rooms.get(roomId);
+      if (answer.ok && room?.timeline.has(remove)) {
+        this.#state.apply(room, { kind: 'deleted', roomId, seq: answer.seq, messageId: remove, by: me.id, at: new Date().toISOString() });
+        this.#state.roomChanged(room);
+      }
+      this.#end(roomId, p.clientMsgId, answer);
+    } else if (answer.ok) {
+      const message: Message = {
+        id: answer.id!, roomId, seq: answer.seq, n: answer.n, sender: { id: me.id, name: me.name }, content: p.content, type: 'text', createdAt: answer.createdAt!,
+        clientMsgId: p.clientMsgId, format: p.format, replyTo: p.quote, mentions: p.mentions,
+      };
+      counts.committed += 1;
+      this.confirmed(message);
+      this.#state.note({ kind: 'committed', message });
+    }
+  }
+
+  /** An entry is no more, without a message. */
+  #end(roomId: string, id: string, answer?: Ack): void {
+    this.done(roomId, id, answer);
+    this.#state.note({ kind: 'discarded', roomId, id, answer });
   }
 
   /** The server has a message of the user. */
@@ -92,8 +127,10 @@ export class Sending {
     this.#state.passingChanged(room, 'outbox');
   }
 
-  /** A message does not wait any more. */
-  done(roomId: string, id: string): void {
+  /** An entry does not wait any more. */
+  done(roomId: string, id: string, answer: Ack = { ok: true }): void {
+    this.#removing.get(id)?.(answer);
+    this.#removing.delete(id);
     const room = this.#state.rooms.get(roomId);
     if (room?.pending.delete(id)) this.#state.passingChanged(room, 'outbox');
   }
@@ -122,24 +159,47 @@ export class Sending {
     }
   }
 
-  /** The user has seen a room up to here. */
+  /** The user has seen a room up to here, unless it was marked unread since it was opened. */
   markRead(roomId: string): void {
     const state = this.#state;
     const room = state.rooms.get(roomId);
     const last = room?.timeline.messages().at(-1);
-    if (!room || !last || room.hasNewer || !room.read(last.seq)) return;
+    if (!room || !last || room.hasNewer || room.held || !room.read(last.seq)) return;
     state.roomChanged(room);
     state.note({ kind: 'marker', roomId, seq: last.seq });
-    // Own messages move the marker by themselves; of many that arrive at once only the last is told.
-    if (this.#readDue.has(roomId)) return;
-    this.#readDue.set(roomId, setTimeout(() => {
-      this.#readDue.delete(roomId);
-      const newest = room.timeline.messages().findLast((m) => m.seq <= room.marker && m.sender.id !== state.me.id);
-      if (newest) void state.link.call('message:read', { roomId, messageId: newest.id });
-    }, readPause));
+    // Of many messages that arrive at once only the last is told.
+    if (!this.#readDue.has(roomId)) this.#readDue.set(roomId, setTimeout(() => this.#tell(room), readPause));
+  }
+
+  /** Tells the server how far the user has read, also what it could not be told before. */
+  tellMarkers(): void { for (const room of this.#state.rooms.values()) if (room.role) this.#tell(room); }
+
+  #tell(room: Room): void {
+    this.#readDue.delete(room.id);
+    const seq = room.marker;
+    if (seq <= room.told) return;
+    void this.#state.link.call('message:read', { roomId: room.id, seq }).then((reply) => { if (reply.ok) room.told = Math.max(room.told, seq); });
+  }
+
+  /** The marker goes back, on all devices of the user. */
+  async markUnread({ roomId, seq }: Message): Promise<Ack> {
+    const { link, rooms } = this.#state;
+    const reply = await link.call('room:mark-unread', { roomId, seq: seq - 1 });
+    const room = rooms.get(roomId);
+    if (!reply.ok || !room) return reply;
+    room.told = Math.max(room.told, room.marker); // that it was read is of no interest any more, though it may be on its way
+    this.marked(room, reply.marker.seq, reply.unread, reply.mentions);
+    return reply;
+  }
+
+  /** The server's word about the marker of a room. */
+  marked(room: Room, seq: number, unread: number, mentions: number, at?: number): void {
+    if (room.marked(seq, unread, mentions, at)) room.held = this.#state.open === room.id;
+    this.#state.roomChanged(room);
   }
 
   close(): void {
+    if (typeof removeEventListener === 'function') removeEventListener('pagehide', this.#leaving);
     for (const timer of this.#readDue.values()) clearTimeout(timer);
     this.outbox.close();
   }

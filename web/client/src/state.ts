@@ -8,10 +8,6 @@ import { Room, type RoomSummary } from './room.ts';
 import type { StoreOptions } from './store.ts';
 import type { Fact, User } from './types.ts';
 
-/** What a server can do that not every one can; found out by asking. */
-export const abilities = ['message:edit', 'message:delete', 'message:react', 'message:pin', 'message:changes', 'message:get', 'mention:list', 'room:mark-unread'] as const;
-export type Ability = (typeof abilities)[number];
-
 const maxNames = 5000;
 
 export class State {
@@ -30,7 +26,6 @@ export class State {
   /** How far the user's log was heard. */
   useq: number | undefined;
   closed = false;
-  #abilities: ReadonlySet<string> = new Set();
   #summaries: readonly RoomSummary[] | undefined;
 
   constructor(options: StoreOptions) {
@@ -46,15 +41,6 @@ export class State {
       .sort((a, b) => Number(b.prefs.pinned ?? false) - Number(a.prefs.pinned ?? false) || b.at.localeCompare(a.at) || a.id.localeCompare(b.id));
     return this.#summaries;
   }
-
-  get abilities(): ReadonlySet<string> { return this.#abilities; }
-
-  setAbilities(list: string[]): void {
-    this.#abilities = new Set(list);
-    this.topics.changed('abilities');
-  }
-
-  can(ability: Ability): boolean { return this.#abilities.has(ability); }
 
   room(roomId: string): Room {
     let room = this.rooms.get(roomId);

@@ -4,19 +4,20 @@
 import { openCache, type Cache } from './cache.ts';
 import { Entering } from './entering.ts';
 import { Incoming } from './incoming.ts';
-import { SocketLink, type Connect, type Link, type LinkState, type Note, type Trace } from './link.ts';
+import { SocketLink, type Connect, type Link, type LinkState, type Note, type Trace, type Troubles } from './link.ts';
 import { Memberships } from './memberships.ts';
 import { Notifications, type NotificationsView } from './notifications.ts';
 import { Paging } from './paging.ts';
 import { PresenceWatch } from './presence.ts';
 import type { RoomSummary, RoomView } from './room.ts';
-import { Sending, type SendOptions } from './sending.ts';
+import { Sending, removal, type SendOptions } from './sending.ts';
 import type { TokenSource } from './session.ts';
-import { State, abilities, type Ability } from './state.ts';
+import { State } from './state.ts';
 import { TabLink, canShare, randomId } from './tabs.ts';
-import type { Ack, Kind, Member, Message, Pending, Prefs, Presence, RoomInfo, User } from './types.ts';
+import type { Answer, Argument, EventName } from './contract.ts';
+import type { Ack, Kind, Message, Pending, Prefs, Presence, User } from './types.ts';
 
-export { abilities, type Ability, type SendOptions };
+export type { SendOptions };
 
 export interface StoreOptions {
   /** `io` of socket.io-client 4. */
@@ -37,7 +38,7 @@ export interface StoreOptions {
   keptMessages?: number;
 }
 
-/** Topics: rooms, room:<id>, connection, presence, notifications, drafts, names, outbox, abilities, members:<id>. */
+/** Topics: rooms, room:<id>, connection, presence, notifications, drafts, names, outbox, members:<id>. */
 export class Starling {
   readonly me: User;
   readonly #state: State;
@@ -122,10 +123,6 @@ export class Starling {
 
   get counts(): Readonly<{ sent: number; committed: number; delivered: number; twice: number; waiting: number }> { return { ...this.#state.counts, waiting: this.#sending.outbox.size }; }
 
-  get abilities(): ReadonlySet<string> { return this.#state.abilities; }
-
-  can(ability: Ability): boolean { return this.#state.can(ability); }
-
   /** The name under which a user was seen last, or the id. */
   nameOf(userId: string): string { return this.#state.names.get(userId) ?? userId; }
 
@@ -141,7 +138,12 @@ export class Starling {
     const state = this.#state;
     const before = state.open;
     state.open = roomId;
-    if (before && before !== roomId) state.rooms.get(before)?.trim(state.keeper.kept);
+    const left = before && before !== roomId ? state.rooms.get(before) : undefined;
+    if (left) {
+      left.held = false;
+      left.trim(state.keeper.kept);
+      state.roomChanged(left);
+    }
     if (roomId) await this.#entering.load(state.room(roomId));
   }
 
@@ -169,19 +171,19 @@ export class Starling {
     return reply;
   }
 
-  async create(kind: Exclude<Kind, 'direct'>, name: string, more: { topic?: string; roomId?: string; members?: { userId: string }[] } = {}): Promise<Ack<{ room: RoomInfo }>> {
-    const reply = await this.call<{ room: RoomInfo }>('room:create', { kind, roomId: more.roomId, profile: { name, topic: more.topic }, members: more.members });
+  async create(kind: Exclude<Kind, 'direct'>, name: string, more: { topic?: string; roomId?: string; members?: { userId: string }[] } = {}): Promise<Answer<'room:create'>> {
+    const reply = await this.call('room:create', { kind, roomId: more.roomId, profile: { name, topic: more.topic }, members: more.members });
     if (reply.ok) this.#memberships.added(reply.room, 'owner');
     return reply;
   }
 
-  async openDirect(userIds: string[]): Promise<Ack<{ room: RoomInfo }>> {
-    const reply = await this.call<{ room: RoomInfo }>('room:open', { userIds });
+  async openDirect(userIds: string[]): Promise<Answer<'room:open'>> {
+    const reply = await this.call('room:open', { userIds });
     if (reply.ok) this.#memberships.added(reply.room, 'member');
     return reply;
   }
 
-  members(roomId: string, query?: string, after?: string): Promise<Ack<{ members: Member[]; count: number; next?: string }>> { return this.#memberships.members(roomId, query, after); }
+  members(roomId: string, query?: string, after?: string): Promise<Answer<'room:members'>> { return this.#memberships.members(roomId, query, after); }
 
   setPrefs(roomId: string, prefs: Prefs): Promise<Ack> {
     const room = this.#state.room(roomId);
@@ -190,21 +192,30 @@ export class Starling {
     return this.call('room:prefs', { roomId, ...prefs });
   }
 
-  /** Any event of the contract: what a moderator does, for one. */
-  call<T = object>(event: string, arg?: unknown, namespace?: string): Promise<Ack<T>> { return this.#state.link.call<T>(event, arg, { namespace }); }
+  /** Any event of the contract, with its argument and its answer: what a moderator does, for one. */
+  call<E extends EventName>(event: E, ...[arg, namespace]: undefined extends Argument<E> ? [arg?: Argument<E>, namespace?: string] : [arg: Argument<E>, namespace?: string]): Promise<Answer<E>> {
+    return this.#state.link.call(event, arg, { namespace });
+  }
 
   // Messages
 
   /** Sends a message: it is written down first, shown at once, and goes out once, whatever happens to the connection or the tab. */
   send(roomId: string, content: string, options: SendOptions = {}): Promise<Pending> { return this.#sending.send(roomId, content, options); }
 
-  retry(pending: Pending): Promise<void> { return this.#sending.outbox.retry(pending.roomId, pending.clientMsgId); }
+  retry(pending: Pending): Promise<void> { return this.#sending.outbox.retry(pending.clientMsgId); }
 
   discard(pending: Pending): Promise<void> { return this.#sending.discard(pending); }
 
   edit({ roomId, id }: Message, content: string): Promise<Ack> { return this.call('message:edit', { roomId, messageId: id, content }); }
 
-  remove({ roomId, id }: Message): Promise<Ack> { return this.call('message:delete', { roomId, messageId: id }); }
+  /**
+   * Deletes a message once undoMs are over: until then restore brings it back. It is written down like a message that is sent, so that a
+   * closed tab changes nothing. The answer comes when it is deleted, restored or refused.
+   */
+  remove(message: Message, undoMs = 0): Promise<Ack> { return this.#sending.remove(message, undoMs); }
+
+  /** Takes the deletion of a message back, if it is not sent yet. */
+  restore({ roomId, id }: Message): Promise<void> { return this.#sending.discard({ roomId, clientMsgId: removal(id) }); }
 
   react({ roomId, id }: Message, key: string, on: boolean): Promise<Ack> { return this.call(on ? 'message:react' : 'message:unreact', { roomId, messageId: id, key }); }
 
@@ -218,7 +229,8 @@ export class Starling {
   /** The user has seen a room up to here. */
   markRead(roomId: string): void { this.#sending.markRead(roomId); }
 
-  markUnread({ roomId, seq }: Message): Promise<Ack> { return this.call('room:mark-unread', { roomId, seq: seq - 1 }); }
+  /** This message and those after it are unread, on all devices, until the room is left and opened again. */
+  markUnread(message: Message): Promise<Ack> { return this.#sending.markUnread(message); }
 
   // Presence and notifications
 
@@ -229,18 +241,8 @@ export class Starling {
 
   // For whoever tries out what happens
 
-  cut(): void { this.#state.link.cut(); }
-
-  expireToken(): void { this.#state.link.expire(); }
-
-  away(ms: number): void { this.#state.link.away(ms); }
-
-  readSlowly(ms: number): void { this.#state.link.slow(ms); }
-
-  dropNextAck(event = 'message:send'): void {
-    const { link } = this.#state;
-    if (link instanceof TabLink) link.dropAck(event); else if (link instanceof SocketLink) link.dropAcks.set(event, 1);
-  }
+  /** Makes something go wrong on the connection: trouble('cut'), trouble('away', 30_000), trouble('drop', 'message:send'). */
+  trouble<T extends keyof Troubles>(what: T, ...args: Parameters<Troubles[T]>): void { this.#state.link.trouble(what, ...args); }
 
   // The end
 
@@ -284,6 +286,7 @@ export class Starling {
       if (leader) void this.#presence.ask();
       this.#entering.hurry();
       this.#sending.outbox.hurry();
+      if (leader) this.#sending.tellMarkers();
     }
     if (leader) this.#sending.outbox.pump();
   }
@@ -300,21 +303,8 @@ export class Starling {
     if (open) void this.#entering.load(open);
     await this.#memberships.list(current);
     if (!current()) return;
-    void this.#ask();
     void this.#notifications.load();
     await this.#memberships.enterAll(current);
-  }
-
-  /** Finds out what the server can do: an event that it does not know is refused in another way than a call without its fields. */
-  async #ask(): Promise<void> {
-    const state = this.#state;
-    if (!state.link.state.leader) return state.note({ kind: 'abilities?' });
-    const known = await Promise.all(abilities.map(async (event) => {
-      const reply = await this.call(event, {});
-      return !reply.ok && ['unknown_event', 'offline', 'timeout'].includes(reply.error.code) ? undefined : event;
-    }));
-    state.setAbilities(known.filter((a) => a !== undefined));
-    return state.note({ kind: 'abilities', list: [...state.abilities] });
   }
 
   #noted(note: Note): void {
@@ -330,20 +320,18 @@ export class Starling {
       }
       case 'committed': {
         const message = note.message as Message;
-        outbox.forget(message.roomId, message.clientMsgId!);
+        outbox.forget(message.clientMsgId!);
         this.#sending.confirmed(message);
         break;
       }
       case 'discarded':
-        outbox.forget(String(note.roomId), String(note.id));
-        this.#sending.done(String(note.roomId), String(note.id));
+        outbox.forget(String(note.id));
+        this.#sending.done(String(note.roomId), String(note.id), note.answer as Ack | undefined);
         break;
       case 'marker': { const room = state.rooms.get(String(note.roomId)); if (room?.read(Number(note.seq))) state.roomChanged(room); break; }
       case 'watch': this.#presence.watching(String(note.tab), note.ids as string[]); break;
       case 'present': this.#presence.are(note.users as Presence[]); break;
       case 'notifications-read': this.#notifications.wereRead(note.ids as string[], Number(note.unread)); break;
-      case 'abilities': state.setAbilities(note.list as string[]); break;
-      case 'abilities?': if (state.link.state.leader) state.note({ kind: 'abilities', list: [...state.abilities] }); break;
     }
   }
 }

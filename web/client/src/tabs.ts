@@ -2,7 +2,8 @@
 // and asks for the others. When it is closed the lock goes to another tab, which connects anew and takes up where the state of that tab
 // is. Browsers do not freeze a tab that holds a lock. Where there are no locks (a page that is not secure, Node) each tab connects.
 
-import { late, offline, type Call, type Joined, type Link, type LinkState, type Note, type SocketLink, type Trace } from './link.ts';
+import type { Answer, Argument, EventName } from './contract.ts';
+import { late, offline, type Call, type Joined, type Link, type LinkState, type Note, type SocketLink, type Trace, type Troubles } from './link.ts';
 import type { Ack } from './types.ts';
 
 type Wire =
@@ -11,10 +12,10 @@ type Wire =
   | { t: 'event'; event: string; args: unknown[]; namespace: string }
   | { t: 'note'; note: Note; from: string }
   | { t: 'trace'; trace: Trace }
-  | { t: 'call'; id: number; from: string; event: string; arg: unknown; options: Call }
+  | { t: 'call'; id: number; from: string; event: EventName; arg: unknown; options: Call }
   | { t: 'join'; id: number; from: string; roomId: string; since?: number; invite?: string }
   | { t: 'left'; roomId: string }
-  | { t: 'do'; act: 'cut' | 'expire' | 'away' | 'slow' | 'drop'; ms?: number; event?: string }
+  | { t: 'trouble'; what: keyof Troubles; args: unknown[] }
   | { t: 'reply'; id: number; to: string; ack: unknown };
 
 export function canShare(): boolean {
@@ -30,7 +31,7 @@ export class TabLink implements Link {
   readonly #make: () => SocketLink;
   readonly #channel: BroadcastChannel;
   readonly #me = randomId();
-  readonly #waiting = new Map<number, { resolve: (ack: Ack<never>) => void; timer: ReturnType<typeof setTimeout> }>();
+  readonly #waiting = new Map<number, { resolve: (ack: Ack) => void; timer: ReturnType<typeof setTimeout> }>();
   readonly #closing = new AbortController();
   #socket: SocketLink | undefined;
   #release: (() => void) | undefined;
@@ -92,29 +93,21 @@ export class TabLink implements Link {
       case 'event': this.onevent?.(wire.event, wire.args, wire.namespace); break;
       case 'trace': this.ontrace?.(wire.trace); break;
       case 'note': this.onnote?.(wire.note); break;
-      case 'call': if (this.#socket) void this.#socket.call(wire.event, wire.arg, wire.options).then((ack) => this.#post({ t: 'reply', id: wire.id, to: wire.from, ack })); break;
+      case 'call': if (this.#socket) void this.#socket.call(wire.event as 'message:send', wire.arg as never, wire.options).then((ack) => this.#post({ t: 'reply', id: wire.id, to: wire.from, ack })); break;
       case 'join': if (this.#socket) void this.#socket.join(wire.roomId, wire.since, wire.invite).then((ack) => this.#post({ t: 'reply', id: wire.id, to: wire.from, ack })); break;
       case 'left': this.#socket?.left(wire.roomId); break;
-      case 'do': this.#do(wire); break;
-      case 'reply': if (wire.to === this.#me) this.#answer(wire.id, wire.ack as Ack<never>); break;
+      case 'trouble': this.#socket?.trouble(wire.what, ...wire.args as [never]); break;
+      case 'reply': if (wire.to === this.#me) this.#answer(wire.id, wire.ack as Ack); break;
     }
   }
 
-  #do({ act, ms, event }: Extract<Wire, { t: 'do' }>): void {
-    if (act === 'cut') this.#socket?.cut();
-    else if (act === 'expire') this.#socket?.expire();
-    else if (act === 'away') this.#socket?.away(ms ?? 0);
-    else if (act === 'slow') this.#socket?.slow(ms ?? 0);
-    else this.#socket?.dropAcks.set(event ?? '', 1);
-  }
-
-  call<T>(event: string, arg?: unknown, options: Call = {}): Promise<Ack<T>> {
-    if (this.#socket) return this.#socket.call<T>(event, arg, options);
+  call<E extends EventName>(event: E, arg?: Argument<E>, options: Call = {}): Promise<Answer<E>> {
+    if (this.#socket) return this.#socket.call(event, arg, options);
     if (this.#state.status !== 'online') return Promise.resolve(offline());
     return this.#ask((id) => ({ t: 'call', id, from: this.#me, event, arg, options }), options.timeoutMs ?? 20_000);
   }
 
-  join(roomId: string, since?: number, invite?: string): Promise<Ack<Joined>> {
+  join(roomId: string, since?: number, invite?: string): Promise<Joined> {
     if (this.#socket) return this.#socket.join(roomId, since, invite);
     return this.#ask((id) => ({ t: 'join', id, from: this.#me, roomId, since, invite }), 20_000);
   }
@@ -123,15 +116,7 @@ export class TabLink implements Link {
 
   note(note: Note): void { this.#post({ t: 'note', note, from: this.#me }); }
 
-  cut(): void { if (this.#socket) this.#socket.cut(); else this.#post({ t: 'do', act: 'cut' }); }
-
-  expire(): void { if (this.#socket) this.#socket.expire(); else this.#post({ t: 'do', act: 'expire' }); }
-
-  away(ms: number): void { if (this.#socket) this.#socket.away(ms); else this.#post({ t: 'do', act: 'away', ms }); }
-
-  slow(ms: number): void { if (this.#socket) this.#socket.slow(ms); else this.#post({ t: 'do', act: 'slow', ms }); }
-
-  dropAck(event: string): void { if (this.#socket) this.#socket.dropAcks.set(event, 1); else this.#post({ t: 'do', act: 'drop', event }); }
+  trouble<T extends keyof Troubles>(what: T, ...args: Parameters<Troubles[T]>): void { if (this.#socket) this.#socket.trouble(what, ...args); else this.#post({ t: 'trouble', what, args }); }
 
   close(): void {
     this.#socket?.close();
@@ -142,17 +127,17 @@ export class TabLink implements Link {
     this.#state = { ...this.#state, status: 'closed' };
   }
 
-  #ask<T>(make: (id: number) => Wire, timeoutMs: number): Promise<Ack<T>> {
+  #ask<A>(make: (id: number) => Wire, timeoutMs: number): Promise<A> {
     this.#asked += 1;
     const id = this.#asked;
     return new Promise((resolve) => {
       const timer = setTimeout(() => this.#answer(id, late()), timeoutMs);
-      this.#waiting.set(id, { resolve: resolve as (ack: Ack<never>) => void, timer });
+      this.#waiting.set(id, { resolve: resolve as (ack: Ack) => void, timer });
       this.#post(make(id));
     });
   }
 
-  #answer(id: number, ack: Ack<never>): void {
+  #answer(id: number, ack: Ack): void {
     const waiting = this.#waiting.get(id);
     if (!waiting) return;
     this.#waiting.delete(id);

@@ -58,6 +58,8 @@ export interface ListedRoom {
   lastMessage?: Message | null; room?: RoomInfo; marker?: { seq: number }; prefs?: Prefs;
   /** Of a direct room; kept on the device only. */
   partners?: string[];
+  /** The marker as the server has it; kept on the device only. */
+  told?: number;
 }
 
 /** What happened to a message, whoever tells of it. */
@@ -68,7 +70,7 @@ export type Fact =
   | { kind: 'reactions'; roomId: string; seq: number; messageId: string; changes?: { key: string; userId: string; on: boolean }[]; counts: { key: string; count: number }[] }
   | { kind: 'pinned'; roomId: string; seq: number; messageId: string; on: boolean; at?: string };
 
-/** A message on its way to the server. */
+/** A message on its way to the server, or the deletion of one. */
 export interface Pending {
   clientMsgId: string;
   roomId: string;
@@ -82,6 +84,8 @@ export interface Pending {
   format?: 'markdown';
   replyTo?: string;
   mentions?: { users?: string[]; room?: boolean };
+  /** The id of the message that is to be deleted. */
+  remove?: string;
   /** What a reply shows of the message that it answers until the server's own preview is there. */
   quote?: { id: string; sender: Sender; preview: string };
 }

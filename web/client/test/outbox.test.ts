@@ -28,7 +28,7 @@ function make(cache: MemoryCache, server: Server): { outbox: Outbox; states: Map
   const states = new Map<string, Pending>();
   const committed: string[] = [];
   const outbox = new Outbox(cache, {
-    ready: () => server.ready, send: (p) => server.send(p), changed: (p) => states.set(p.clientMsgId, p), written: () => undefined, committed: (p) => committed.push(p.clientMsgId),
+    ready: () => server.ready, send: (p) => server.send(p), changed: (p) => states.set(p.clientMsgId, p), written: () => undefined, answered: (p) => committed.push(p.clientMsgId),
   });
   return { outbox, states, committed };
 }
@@ -92,7 +92,7 @@ describe('Outbox', () => {
     await outbox.add(pending(2));
     await vi.waitFor(() => expect(committed).toEqual(['c2']));
     expect((await cache.pending()).map((p) => [p.clientMsgId, p.state])).toEqual([['c1', 'failed']]);
-    await outbox.retry('r', 'c1');
+    await outbox.retry('c1');
     await vi.waitFor(() => expect(committed).toEqual(['c2', 'c1']));
   });
 
@@ -114,13 +114,51 @@ describe('Outbox', () => {
     expect(server.calls).not.toContain('c2');
   });
 
+  it('sends a deletion when it cannot be undone any more, beside what is said, and is done with one that is refused', async () => {
+    vi.useFakeTimers();
+    const server = new Server();
+    const cache = new MemoryCache();
+    const { outbox, committed } = make(cache, server);
+    const later = () => ({ remove: 'm', notBefore: Date.now() + 5000 });
+    await outbox.add(pending(1, later()));
+    await outbox.add(pending(2));
+    outbox.hurry(); // a connection that is back takes no time from who may want to undo
+    await vi.advanceTimersByTimeAsync(4500);
+    expect(committed).toEqual(['c2']);
+    expect((await cache.pending()).map((p) => p.clientMsgId)).toEqual(['c1']);
+    server.answers = [{ ok: false, error: { code: 'forbidden', message: 'too late', reason: 'edit_window' } }];
+    await vi.advanceTimersByTimeAsync(1000);
+    expect(committed).toEqual(['c2', 'c1']); // answered, that is
+    expect([outbox.size, await cache.pending()]).toEqual([0, []]);
+
+    await outbox.add(pending(3, later()));
+    await outbox.discard('c3');
+    await vi.advanceTimersByTimeAsync(6000);
+    expect(server.calls).toEqual(['c2', 'c1']);
+  });
+
+  it('sends a deletion when the page is left, and else at the next start', async () => {
+    const cache = new MemoryCache();
+    const server = new Server();
+    const first = make(cache, server);
+    await first.outbox.add(pending(1, { remove: 'm', notBefore: Date.now() + 600_000 }));
+    first.outbox.hurry(true);
+    await vi.waitFor(() => expect(first.committed).toEqual(['c1']));
+    await first.outbox.add(pending(2, { remove: 'n', notBefore: Date.now() + 100 }));
+    first.outbox.close(); // without a word
+    const second = make(cache, server);
+    await second.outbox.load();
+    second.outbox.pump();
+    await vi.waitFor(() => expect(second.committed).toEqual(['c2']));
+  });
+
   it('forgets what is discarded', async () => {
     const server = new Server();
     server.ready = false;
     const cache = new MemoryCache();
     const { outbox } = make(cache, server);
     await outbox.add(pending(1));
-    await outbox.discard('r', 'c1');
+    await outbox.discard('c1');
     server.ready = true;
     outbox.pump();
     expect(outbox.size).toBe(0);

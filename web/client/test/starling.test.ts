@@ -78,7 +78,7 @@ describe('Starling', () => {
     const first = await store(tokens);
     await first.join('attic');
     await first.show('attic');
-    first.away(600_000);
+    first.trouble('away', 600_000);
     for (let i = 0; i < 20; i += 1) await first.send('attic', `queued ${i}`);
     expect(first.counts.waiting).toBe(20);
     await first.close();
@@ -95,11 +95,11 @@ describe('Starling', () => {
     await ben.join('cellar');
     await Promise.all([ann.show('cellar'), ben.show('cellar')]);
     for (let i = 0; i < 12; i += 1) {
-      if (i === 3) ann.dropNextAck();
+      if (i === 3) ann.trouble('drop', 'message:send');
       await ann.send('cellar', `a${i}`);
       await ben.send('cellar', `b${i}`);
-      if (i === 5) ann.cut();
-      if (i === 8) ben.cut();
+      if (i === 5) ann.trouble('cut');
+      if (i === 8) ben.trouble('cut');
     }
     await until(() => ann.counts.waiting === 0 && ben.counts.waiting === 0 && contents(ann, 'cellar').length >= 24 && contents(ben, 'cellar').length >= 24);
     expect(contents(ann, 'cellar')).toEqual(contents(ben, 'cellar'));
@@ -129,7 +129,7 @@ describe('Starling', () => {
     await ann.join('hut');
     await ann.show('hut');
     const before = ann.connection.connects;
-    ann.expireToken();
+    ann.trouble('expire');
     await ann.send('hut', 'with a fresh one');
     await until(() => ann.connection.connects > before && ann.connection.status === 'online' && ann.counts.waiting === 0);
     expect(contents(ann, 'hut')).toEqual(['with a fresh one']);
@@ -143,7 +143,7 @@ describe('Starling', () => {
     await post('nook', 'a line');
     const second = await Starling.open({ io: io as unknown as Connect, url: system.urls[0], tokens, name: `test:${tokens.user.id}` });
     open.push(second);
-    for (const event of ['room:list', 'room:join', 'message:history']) second.dropNextAck(event);
+    for (const event of ['room:list', 'room:join', 'message:history']) second.trouble('drop', event);
     await second.show('nook');
     await until(() => second.listed && contents(second, 'nook').length === 1 && second.room('nook')?.joined === true);
     expect(second.connection.connects).toBe(1);
@@ -162,6 +162,75 @@ describe('Starling', () => {
     await until(() => contents(ann, 'porch').length === 3);
     ann.markRead('porch');
     expect(ann.rooms.find((r) => r.id === 'porch')?.unread).toBe(0);
+  }, 2 * patience);
+
+  it('marks unread on all devices, and is told only by the server that a marker goes back', async () => {
+    const tokens = await session('ann');
+    const ann = await store(tokens);
+    const open2 = await Starling.open({ io: io as unknown as Connect, url: system.urls[1], tokens, name: `test:${tokens.user.id}:other` });
+    open.push(open2);
+    const ben = await store(await session('ben'), 1);
+    await ann.join('loggia');
+    await ben.join('loggia');
+    for (let i = 0; i < 4; i += 1) await ben.send('loggia', `line ${i}`);
+    for (const device of [ann, open2]) await device.show('loggia');
+    await until(() => [ann, open2].every((s) => contents(s, 'loggia').length === 4));
+    ann.markRead('loggia');
+    const { messages } = ann.room('loggia')!;
+    await until(() => open2.room('loggia')!.marker === messages.at(-1)!.seq);
+    const reply = await ann.markUnread(messages[2]!);
+    expect(reply.ok).toBe(true);
+    await until(() => [ann, open2].every((s) => s.room('loggia')!.unread === 2 && s.room('loggia')!.held));
+    ann.markRead('loggia'); // what is shown was marked unread on purpose
+    expect(ann.room('loggia')!.unread).toBe(2);
+    await ben.send('loggia', 'one more');
+    await until(() => [ann, open2].every((s) => s.room('loggia')!.unread === 3));
+    await ann.show(undefined);
+    await ann.show('loggia');
+    ann.markRead('loggia');
+    await until(() => [ann, open2].every((s) => s.room('loggia')!.unread === 0 && s.room('loggia')!.marker > messages.at(-1)!.seq));
+  }, 2 * patience);
+
+  it('tells what was read without a connection when it is back', async () => {
+    const tokens = await session('ann');
+    const ann = await store(tokens);
+    const other = await Starling.open({ io: io as unknown as Connect, url: system.urls[1], tokens, name: `test:${tokens.user.id}:other` });
+    open.push(other);
+    await ann.join('stairs');
+    await ann.show('stairs');
+    await until(() => other.room('stairs')?.joined === true);
+    await post('stairs', 'read on the train');
+    await until(() => contents(ann, 'stairs').length === 1 && other.rooms.find((r) => r.id === 'stairs')?.unread === 1);
+    ann.trouble('away', 2000);
+    await until(() => ann.connection.status === 'offline');
+    ann.markRead('stairs');
+    await until(() => other.rooms.find((r) => r.id === 'stairs')?.unread === 0);
+  }, 2 * patience);
+
+  it('deletes what was deleted before the store was closed, unless that was undone', async () => {
+    const tokens = await session('ann');
+    const ann = await store(tokens);
+    const ben = await store(await session('ben'), 1);
+    await ann.join('shed');
+    await ben.join('shed');
+    await Promise.all([ann.show('shed'), ben.show('shed')]);
+    for (const text of ['stays', 'goes', 'undone']) await ann.send('shed', text);
+    await until(() => contents(ben, 'shed').length === 3 && ann.counts.waiting === 0);
+    const [, goes, undone] = ann.room('shed')!.messages;
+    void ann.remove(goes!, 1000);
+    const kept = ann.remove(undone!, 1000);
+    await until(() => ann.room('shed')!.removing.size === 2);
+    await ann.restore(undone!);
+    expect((await kept).ok).toBe(true);
+    expect([...ann.room('shed')!.removing]).toEqual([goes!.id]);
+    await ann.close();
+    const again = await store(tokens);
+    await again.show('shed');
+    await until(() => contents(ben, 'shed')[1] === '' && contents(again, 'shed')[1] === '' && again.counts.waiting === 0);
+    expect(contents(ben, 'shed')).toEqual(['stays', '', 'undone']);
+    const refused = await ben.remove(again.room('shed')!.messages[0]!);
+    expect(refused.ok ? '' : refused.error.reason).toBe('not_author');
+    expect([ben.counts.waiting, ben.room('shed')!.removing.size]).toEqual([0, 0]);
   }, 2 * patience);
 
   it('is told at once that a room was added and that it was removed', async () => {

@@ -85,13 +85,6 @@ export function usePresence(userIds: readonly string[]): ReadonlyMap<string, Pre
 
 export function useNotifications(): { list: readonly Notification[]; unread: number } { return useTopic('notifications', (s) => s.notifications); }
 
-/** Whether the server can do what not every one can. */
-export function useCan(): Starling['can'] {
-  const store = useStarling();
-  const known = useTopic('abilities', (s) => s.abilities);
-  return useCallback((ability) => known.has(ability) && store.can(ability), [store, known]);
-}
-
 /** A draft of a room, kept on the device. */
 export function useDraft(roomId: string): [string, (text: string) => void] {
   const store = useStarling();

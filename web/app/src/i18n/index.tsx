@@ -47,16 +47,22 @@ export function I18nProvider({ children }: { children: ReactNode }): ReactNode {
     void load[wanted]().then((texts) => { if (!gone) setLoaded({ language: wanted, texts }); });
     return () => { gone = true; };
   }, [wanted]);
+  useEffect(() => { // another tab has chosen
+    const chosen = (event: StorageEvent) => { if (event.key === 'starling:language') setWanted(preferred()); };
+    addEventListener('storage', chosen);
+    return () => removeEventListener('storage', chosen);
+  }, []);
   const i18n = useMemo<I18n | undefined>(() => {
     if (!loaded) return undefined;
     const { language, texts } = loaded;
     document.documentElement.lang = language;
     document.documentElement.dir = rtl.has(language) ? 'rtl' : 'ltr';
     const rules = new Intl.PluralRules(language);
-    const clock = new Intl.DateTimeFormat(language, { hour: 'numeric', minute: '2-digit' });
-    const date = new Intl.DateTimeFormat(language, { weekday: 'long', day: 'numeric', month: 'long' });
-    const dateYear = new Intl.DateTimeFormat(language, { day: 'numeric', month: 'long', year: 'numeric' });
-    const whole = new Intl.DateTimeFormat(language, { dateStyle: 'full', timeStyle: 'medium' });
+    const region = navigator.languages.find((l) => l.split('-')[0] === language) ?? language; // which may have another clock
+    const clock = new Intl.DateTimeFormat(region, { hour: 'numeric', minute: '2-digit' });
+    const date = new Intl.DateTimeFormat(region, { weekday: 'long', day: 'numeric', month: 'long' });
+    const dateYear = new Intl.DateTimeFormat(region, { day: 'numeric', month: 'long', year: 'numeric' });
+    const whole = new Intl.DateTimeFormat(region, { dateStyle: 'full', timeStyle: 'medium' });
     const t = (key: Key, values?: Values) => fill(texts[key] ?? en[key], values);
     return {
       language, t,

@@ -1,6 +1,7 @@
 import { Suspense, lazy, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from 'react';
 import type { Message } from '@starling/client';
-import { useCan, useConnection, useNotifications, usePresence, useRoom, useRooms, useStarling, useUnread } from '@starling/react';
+import { useConnection, useNotifications, usePresence, useRoom, useRooms, useStarling, useUnread } from '@starling/react';
+import { looking } from '../config.ts';
 import { useI18n } from '../i18n/index.tsx';
 import { Icon } from '../icons.tsx';
 import { Avatar, IconButton, Menu, copy, faultText, linkTo, useToasts } from '../ui.tsx';
@@ -42,6 +43,8 @@ function usePlace(): Place {
   }, []);
   return place;
 }
+
+const undoMs = 5000; // in which a deletion can be taken back
 
 type Open = 'switcher' | 'create' | 'direct' | 'keys' | undefined;
 
@@ -178,14 +181,12 @@ function RoomPage({ roomId, part, panel, setPanel, side, setSide }: {
   const store = useStarling();
   const view = useRoom(roomId);
   const titleOf = useTitle();
-  const can = useCan();
   const { t } = useI18n();
   const toasts = useToasts();
   const { unread: notes } = useNotifications();
   const [replying, setReplying] = useState<Message>();
   const [editing, setEditing] = useState<Message>();
   const [target, setTarget] = useState<{ id?: string; seq?: number; at: number }>();
-  const [removed, setRemoved] = useState<ReadonlySet<string>>(new Set());
   const latest = useRef(view);
   latest.current = view;
 
@@ -207,13 +208,8 @@ function RoomPage({ roomId, part, panel, setPanel, side, setSide }: {
     reply: (message) => { setEditing(undefined); setReplying(message); },
     edit: (message) => { setReplying(undefined); setEditing(message); },
     remove: (message) => {
-      const restore = () => setRemoved((all) => new Set([...all].filter((id) => id !== message.id)));
-      let undone = false;
-      setRemoved((all) => new Set([...all, message.id]));
-      toasts.say(t('msg.deletedToast'), { undo: { label: t('msg.undo'), act: () => { undone = true; restore(); } } });
-      setTimeout(() => {
-        if (!undone) void store.remove(message).then((reply) => { if (!reply.ok) { restore(); toasts.fault(reply.error); } });
-      }, 5000);
+      toasts.say(t('msg.deletedToast'), { ms: undoMs, undo: { label: t('msg.undo'), act: () => void store.restore(message) } });
+      store.remove(message, undoMs).then((reply) => { if (!reply.ok) toasts.fault(reply.error); }, (err: Error) => toasts.say(err.message, { bad: true }));
     },
     jump,
   }), [store, t, jump]);
@@ -225,7 +221,7 @@ function RoomPage({ roomId, part, panel, setPanel, side, setSide }: {
   const title = titleOf(view);
   const editLast = () => {
     const own = view.messages.findLast((m) => m.sender.id === store.me.id && !m.deletedAt);
-    if (own && can('message:edit')) actions.edit(own);
+    if (own) actions.edit(own);
   };
   const gone = view.errorReason && ['left', 'removed', 'banned', 'deleted'].includes(view.errorReason) && !view.joined;
   return (
@@ -234,8 +230,8 @@ function RoomPage({ roomId, part, panel, setPanel, side, setSide }: {
         <header className="head">
           <IconButton icon="menu" label={t('side.menu')} className="only-narrow" aria-expanded={side} aria-controls="sidebar" onClick={() => setSide(!side)} />
           <div className="head-title">
-            <h1 dir="auto">{view.kind === 'direct' ? null : <Icon name={view.kind === 'private' ? 'lock' : 'hash'} size={18} />}<span>{title}</span>{direct && <span className={presence.get(direct)?.online ? 'live on' : 'live'}>{presence.get(direct)?.online ? t('presence.online') : t('presence.offline')}</span>}</h1>
-            {view.topic && <p className="muted" dir="auto" title={view.topic}>{view.topic}</p>}
+            <h1>{view.kind === 'direct' ? null : <Icon name={view.kind === 'private' ? 'lock' : 'hash'} size={18} />}<span><bdi>{title}</bdi></span>{direct && <span className={presence.get(direct)?.online ? 'live on' : 'live'}>{presence.get(direct)?.online ? t('presence.online') : t('presence.offline')}</span>}</h1>
+            {view.topic && <p className="muted" title={view.topic}><bdi>{view.topic}</bdi></p>}
           </div>
           <button type="button" className="head-people" aria-expanded={panel === 'details'} aria-controls={panel ? 'panel' : undefined} onClick={() => setPanel(panel === 'details' ? undefined : 'details')}>
             <span className="faces" aria-hidden="true">{shown.slice(-3).map((id) => <Avatar key={id} id={id} name={store.nameOf(id)} size={24} online={presence.get(id)?.online} />)}</span>
@@ -260,7 +256,7 @@ function RoomPage({ roomId, part, panel, setPanel, side, setSide }: {
           )
           : (
             <>
-              <Boundary><MessageList view={view} title={title} actions={actions} target={target} removed={removed} /></Boundary>
+              <Boundary><MessageList view={view} title={title} actions={actions} target={target} /></Boundary>
               <Typing typists={view.typists} />
               <Composer view={view} title={title} replying={replying} editing={editing} editLast={editLast} onDone={() => { setReplying(undefined); setEditing(undefined); }} />
             </>
@@ -290,7 +286,7 @@ function useBrowserNotifications(): void {
       const before = seen.current.get(room.id);
       seen.current.set(room.id, seq);
       if (before === undefined || seq <= before || !room.last || room.last.sender.id === store.me.id || room.prefs.muted) continue;
-      if (!store.connection.leader || typeof Notification === 'undefined' || Notification.permission !== 'granted' || (document.visibilityState === 'visible' && document.hasFocus())) continue;
+      if (!store.connection.leader || typeof Notification === 'undefined' || Notification.permission !== 'granted' || looking()) continue;
       if (room.kind !== 'direct' && room.mentions === 0) continue;
       const note = new Notification(title(room), { body: `${room.last.sender.name}: ${room.last.content.slice(0, 120)}`, tag: room.id });
       note.onclick = () => { focus(); location.hash = `#/r/${encodeURIComponent(room.id)}`; };

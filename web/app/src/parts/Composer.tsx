@@ -1,6 +1,6 @@
 import { useEffect, useId, useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from 'react';
 import type { Message, RoomView } from '@starling/client';
-import { useCan, useConnection, useDraft, useStarling } from '@starling/react';
+import { useConnection, useDraft, useStarling } from '@starling/react';
 import { useI18n } from '../i18n/index.tsx';
 import { Icon } from '../icons.tsx';
 import { rank } from '../roles.ts';
@@ -15,7 +15,6 @@ export function Composer({ view, title, replying, editing, onDone, editLast }: {
   view: RoomView; title: string; replying?: Message; editing?: Message; onDone: () => void; editLast: () => void;
 }): ReactNode {
   const store = useStarling();
-  const can = useCan();
   const { t } = useI18n();
   const toasts = useToasts();
   const [draft, setDraft] = useDraft(view.id);
@@ -65,7 +64,7 @@ export function Composer({ view, title, replying, editing, onDone, editLast }: {
     if (sign === ':' && query.length >= 2) {
       const { findEmoji } = await import('../emoji.ts');
       if (turn === asked.current) setOptions(findEmoji(query).map((e) => ({ key: e.char, text: e.char, show: <>{e.char} <span>:{e.names[0]}:</span></> })));
-    } else if (sign === '@' && can('message:edit')) {
+    } else if (sign === '@') {
       const reply = await store.members(view.id, query);
       if (turn === asked.current) setOptions(reply.ok ? reply.members.slice(0, 8).map((m) => ({ key: m.userId, text: `@${m.name}`, show: m.name, userId: m.userId })) : []);
     } else {
@@ -96,11 +95,10 @@ export function Composer({ view, title, replying, editing, onDone, editLast }: {
       return;
     }
     const users = [...mentioned.current].filter(([name]) => content.includes(name)).map(([, id]) => id);
-    const rich = can('message:edit');
     mentioned.current.clear();
     asked.current += 1;
     setOptions([]);
-    void store.send(view.id, content, { replyTo: replying, mentions: users.length > 0 ? { users } : undefined, format: rich ? 'markdown' : undefined }).catch((err: Error) => toasts.say(err.message, { bad: true }));
+    void store.send(view.id, content, { replyTo: replying, mentions: users.length > 0 ? { users } : undefined, format: 'markdown' }).catch((err: Error) => toasts.say(err.message, { bad: true }));
     onDone();
   };
 
@@ -156,7 +154,7 @@ export function Composer({ view, title, replying, editing, onDone, editLast }: {
         </ul>
       )}
       <div className="composer-box">
-        <textarea ref={area} rows={1} value={text} dir="auto" placeholder={t('composer.placeholder', { name: title })} aria-label={t('composer.placeholder', { name: title })} title=""
+        <textarea ref={area} rows={1} value={text} dir={text ? 'auto' : undefined} placeholder={t('composer.placeholder', { name: title })} aria-label={t('composer.placeholder', { name: title })} title=""
           aria-autocomplete="list" aria-controls={options.length > 0 ? listId : undefined}
           aria-activedescendant={options.length > 0 ? `${listId}-${chosen}` : undefined}
           onChange={(e) => {

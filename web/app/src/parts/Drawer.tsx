@@ -88,11 +88,11 @@ export function Drawer({ roomId, onClose }: { roomId?: string; onClose: () => vo
         <IconButton icon="close" label={t('close')} onClick={onClose} />
       </header>
       <div className="drawer-row">
-        <button type="button" onClick={() => store.cut()}>Cut the connection</button>
-        <button type="button" onClick={() => store.away(30_000)}>Offline for 30 s</button>
-        <button type="button" onClick={() => store.dropNextAck()}>Drop the next ack</button>
-        <button type="button" onClick={() => store.expireToken()}>Expire the token</button>
-        <button type="button" onClick={() => store.readSlowly(20_000)}>Read slowly for 20 s</button>
+        <button type="button" onClick={() => store.trouble('cut')}>Cut the connection</button>
+        <button type="button" onClick={() => store.trouble('away', 30_000)}>Offline for 30 s</button>
+        <button type="button" onClick={() => store.trouble('drop', 'message:send')}>Drop the next ack</button>
+        <button type="button" onClick={() => store.trouble('expire')}>Expire the token</button>
+        <button type="button" onClick={() => store.trouble('slow', 20_000)}>Read slowly for 20 s</button>
         {page.dev && roomId && <Crowd key={roomId} simulate={simulate} />}
         {page.dev && <button type="button" className="danger" onClick={() => void kill()}>Restart my gateway</button>}
         <span className="counter"><b>sent {counts.sent}</b> <b>committed {counts.committed}</b> <b>delivered {counts.delivered}</b> <b className={lost ? 'bad' : 'good'}>lost {lost}</b> <b className={counts.twice ? 'bad' : 'good'}>twice {counts.twice}</b></span>
@@ -105,6 +105,7 @@ export function Drawer({ roomId, onClose }: { roomId?: string; onClose: () => vo
       )}
       <div className="drawer-main">
         <ol className="log" ref={log} tabIndex={0} aria-label="Events">
+          {lines.length === 0 && <li className="muted nothing-yet">Nothing has come or gone since this was opened. Say something, or press a button above.</li>}
           {lines.map((line) => (
             <li key={line.n} className={line.dir}>
               <button type="button" onClick={() => setChosen(line)}>

@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState, type KeyboardEvent, type ReactNode } from 'react';
 import type { Message, RoomView } from '@starling/client';
 import { useStarling } from '@starling/react';
+import { looking } from '../config.ts';
 import { useI18n } from '../i18n/index.tsx';
 import { Icon } from '../icons.tsx';
 import { MessageRow, PendingRow, type RowActions } from './MessageRow.tsx';
@@ -9,8 +10,8 @@ import { useVirtual } from './useVirtual.ts';
 const together = 5 * 60_000; // messages of one person so near to each other are one group
 const sameDay = (a: string | number, b: string | number) => new Date(a).toDateString() === new Date(b).toDateString();
 
-export function MessageList({ view, title, actions, target, removed }: {
-  view: RoomView; title: string; actions: RowActions; target: { id?: string; seq?: number; at: number } | undefined; removed: ReadonlySet<string>;
+export function MessageList({ view, title, actions, target }: {
+  view: RoomView; title: string; actions: RowActions; target: { id?: string; seq?: number; at: number } | undefined;
 }): ReactNode {
   const store = useStarling();
   const { t, n, day, language } = useI18n();
@@ -33,11 +34,14 @@ export function MessageList({ view, title, actions, target, removed }: {
   useEffect(() => {
     if (line === undefined && view.loaded && view.info) setLine(view.marker);
   }, [line, view.loaded, view.info, view.marker]);
+  // What is marked unread begins with a line, too.
+  const { held } = view;
+  useEffect(() => { if (held) setLine(view.marker); }, [held, view.marker]);
   const lineAt = useMemo(() => {
-    if (!line) return undefined;
+    if (line === undefined || (line === 0 && !held)) return undefined;
     const first = messages.find((m) => m.seq > line && m.sender.id !== store.me.id);
-    return first && messages[0]!.seq < first.seq ? first.id : undefined;
-  }, [line, messages, store]);
+    return first && (held || messages[0]!.seq < first.seq) ? first.id : undefined;
+  }, [line, held, messages, store]);
 
   // What arrives while the user reads further up is counted on the pill.
   const seen = useRef(0);
@@ -54,7 +58,7 @@ export function MessageList({ view, title, actions, target, removed }: {
   }, [virtual.toEnd]);
 
   useEffect(() => {
-    const see = () => { if (document.visibilityState === 'visible' && document.hasFocus() && virtual.isAtEnd()) store.markRead(view.id); };
+    const see = () => { if (looking() && virtual.isAtEnd()) store.markRead(view.id); };
     see();
     addEventListener('focus', see);
     document.addEventListener('visibilitychange', see);
@@ -118,7 +122,7 @@ export function MessageList({ view, title, actions, target, removed }: {
         {newLine && <div className="separator new"><span>{t('room.newMessages')}</span></div>}
         {message
           ? <MessageRow message={message} grouped={grouped} mine={sender === store.me.id} read={view.readUpTo >= message.seq} highlighted={highlight === message.id} active={active === key}
-              mayModerate={moderates} hidden={removed.has(message.id)} version={language} actions={actions} />
+              mayModerate={moderates} hidden={view.removing.has(message.id)} version={language} actions={actions} />
           : <PendingRow pending={waiting!} grouped={grouped} />}
       </li>,
     );

@@ -1,6 +1,6 @@
 import { memo, useRef, useState, type KeyboardEvent, type ReactNode } from 'react';
-import type { Message, Pending } from '@starling/client';
-import { useCan, useStarling } from '@starling/react';
+import type { Ack, Message, Pending } from '@starling/client';
+import { useStarling } from '@starling/react';
 import { useI18n } from '../i18n/index.tsx';
 import { Icon } from '../icons.tsx';
 import { Text, isJumbo } from '../text.tsx';
@@ -40,17 +40,16 @@ export interface MessageRowProps {
 export const MessageRow = memo(function MessageRow({ message, grouped, mine, read, highlighted, active, mayModerate, hidden, actions }: MessageRowProps): ReactNode {
   const { t, n, time, full } = useI18n();
   const store = useStarling();
-  const can = useCan();
   const toasts = useToasts();
   const [hot, setHot] = useState(false);
   const pressed = useRef<ReturnType<typeof setTimeout>>(undefined);
   const name = message.system ? t('msg.system') : message.sender.name || store.nameOf(message.sender.id);
   const deleted = message.deletedAt !== undefined || hidden;
   const mentioned = !deleted && !mine && (message.mentions?.room === true || (message.mentions?.users ?? []).includes(store.me.id));
-  const report = (ack: { ok: boolean; error?: never } | { ok: false; error: Parameters<typeof toasts.fault>[0] }) => { if (!ack.ok && ack.error) toasts.fault(ack.error); };
+  const report = (ack: Ack) => { if (!ack.ok) toasts.fault(ack.error); };
   const toggle = (key: string) => {
     const on = !message.reactions?.some((r) => r.key === key && r.mine);
-    void store.react(message, key, on).then(report as never);
+    void store.react(message, key, on).then(report);
   };
   return (
     <div className={`message${grouped ? ' grouped' : ''}${mine ? ' mine' : ''}${highlighted ? ' highlighted' : ''}${mentioned ? ' mentioned' : ''}`}
@@ -89,18 +88,16 @@ export const MessageRow = memo(function MessageRow({ message, grouped, mine, rea
       </div>
       {(hot || active) && !deleted && (
         <div className="toolbar" role="toolbar" aria-label={t('msg.actions')}>
-          {can('message:react') && quick.slice(0, 3).map((key) => <button key={key} type="button" className="icon-button" aria-label={`${t('msg.react')} ${key}`} onClick={() => toggle(key)}>{key}</button>)}
-          {can('message:react') && <IconButton icon="reply" label={t('msg.reply')} onClick={() => actions.reply(message)} />}
-          {mine && can('message:edit') && <IconButton icon="edit" label={t('msg.edit')} onClick={() => actions.edit(message)} />}
+          {quick.slice(0, 3).map((key) => <button key={key} type="button" className="icon-button" aria-label={`${t('msg.react')} ${key}`} onClick={() => toggle(key)}>{key}</button>)}
+          <IconButton icon="reply" label={t('msg.reply')} onClick={() => actions.reply(message)} />
+          {mine && <IconButton icon="edit" label={t('msg.edit')} onClick={() => actions.edit(message)} />}
           <IconButton icon="copy" label={t('msg.copy')} onClick={() => void copy(message.content).then(() => toasts.say(t('copied')))} />
           <IconButton icon="link" label={t('msg.copyLink')} onClick={() => void copy(linkTo(message.roomId, String(message.seq))).then(() => toasts.say(t('copied')))} />
-          {(can('message:pin') || can('message:delete') || can('room:mark-unread')) && (
-            <Menu label={t('msg.more')} items={() => [
-              can('message:pin') && mayModerate ? { label: message.pinnedAt ? t('msg.unpin') : t('msg.pin'), icon: 'pin', act: () => void store.pin(message, !message.pinnedAt).then(report as never) } : null,
-              can('room:mark-unread') ? { label: t('msg.unread'), icon: 'unread', act: () => void store.markUnread(message).then(report as never) } : null,
-              can('message:delete') && (mine || mayModerate) ? { label: t('msg.delete'), icon: 'trash', danger: true, act: () => actions.remove(message) } : null,
-            ]} />
-          )}
+          <Menu label={t('msg.more')} items={() => [
+            mayModerate ? { label: message.pinnedAt ? t('msg.unpin') : t('msg.pin'), icon: 'pin', act: () => void store.pin(message, !message.pinnedAt).then(report) } : null,
+            { label: t('msg.unread'), icon: 'unread', act: () => void store.markUnread(message).then(report) },
+            mine || mayModerate ? { label: t('msg.delete'), icon: 'trash', danger: true, act: () => actions.remove(message) } : null,
+          ]} />
         </div>
       )}
     </div>

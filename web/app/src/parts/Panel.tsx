@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useState, type FormEvent, type ReactNode } from 'react';
-import type { Ack, Member, Message, RoomView } from '@starling/client';
-import { useCan, useNotifications, usePresence, useStarling } from '@starling/react';
+import type { Ack, Member, Message, Role, RoomView } from '@starling/client';
+import { useNotifications, usePresence, useStarling } from '@starling/react';
 import { useI18n } from '../i18n/index.tsx';
 import { rank, roles } from '../roles.ts';
 import { Avatar, IconButton, Menu, copy, roomHash, useToasts, type MenuItem } from '../ui.tsx';
@@ -13,7 +13,7 @@ export function Panel({ view, title, onClose }: { view: RoomView; title: string;
   const mine = rank[view.role ?? 'member'];
   const report = (reply: Ack, said = t('mod.done')) => { if (reply.ok) toasts.say(said); else toasts.fault(reply.error); };
   const invite = async () => {
-    const reply = await store.call<{ invite: string }>('room:invite', { roomId: view.id, uses: 25 });
+    const reply = await store.call('room:invite', { roomId: view.id, uses: 25 });
     if (!reply.ok) return toasts.fault(reply.error);
     await copy(`${location.href.split('#')[0]}#/i/${encodeURIComponent(view.id)}/${encodeURIComponent(reply.invite)}`);
     return toasts.say(t('panel.inviteCopied'));
@@ -57,7 +57,7 @@ function Settings({ view, report }: { view: RoomView; report: (reply: Ack, said?
   const submit = (e: FormEvent<HTMLFormElement>) => {
     e.preventDefault();
     const { name, topic, slow, send } = Object.fromEntries(new FormData(e.currentTarget)) as Record<string, string>;
-    void store.call('room:update', { roomId: view.id, profile: { name, topic }, settings: { slowModeMs: Number(slow) * 1000, send }, ifVersion: info?.version }).then((r) => report(r, t('panel.saved')));
+    void store.call('room:update', { roomId: view.id, profile: { name, topic }, settings: { slowModeMs: Number(slow) * 1000, send: send as Role }, ifVersion: info?.version }).then((r) => report(r, t('panel.saved')));
   };
   if (!info) return null;
   return (
@@ -84,7 +84,7 @@ function AddMember({ roomId, report }: { roomId: string; report: (reply: Ack) =>
   const [id, setId] = useState('');
   const add = (e: FormEvent) => {
     e.preventDefault();
-    void store.call<{ failed: { userId: string; reason: string }[] }>('room:add', { roomId, userIds: [id.trim()] }).then((reply) => {
+    void store.call('room:add', { roomId, userIds: [id.trim()] }).then((reply) => {
       const failed = reply.ok ? reply.failed[0] : undefined;
       report(failed ? { ok: false, error: { code: 'forbidden', message: failed.reason, reason: failed.reason } } : reply);
       if (reply.ok && !failed) setId('');
@@ -103,18 +103,17 @@ function AddMember({ roomId, report }: { roomId: string; report: (reply: Ack) =>
 function Pins({ view }: { view: RoomView }): ReactNode {
   const { t } = useI18n();
   const store = useStarling();
-  const can = useCan();
   const [list, setList] = useState<readonly Message[]>([]);
   const here = view.messages.filter((m) => m.pinnedAt).map((m) => m.id).join();
   useEffect(() => {
-    if (can('message:pin')) void store.call<{ messages: Message[] }>('message:pins', { roomId: view.id, limit: 50 }).then((reply) => { if (reply.ok) setList(reply.messages); });
-  }, [store, can, view.id, here]);
+    void store.call('message:pins', { roomId: view.id, limit: 50 }).then((reply) => { if (reply.ok) setList(reply.messages); });
+  }, [store, view.id, here]);
   if (list.length === 0) return null;
   return (
     <section>
       <h3>{t('panel.pins')}</h3>
       <ul>
-        {list.map((m) => <li key={m.id}><button type="button" className="pin" onClick={() => { location.hash = roomHash(view.id, String(m.seq)); }}><strong dir="auto">{m.sender.name}</strong><span className="muted" dir="auto">{m.content}</span></button></li>)}
+        {list.map((m) => <li key={m.id}><button type="button" className="pin" onClick={() => { location.hash = roomHash(view.id, String(m.seq)); }}><strong><bdi>{m.sender.name}</bdi></strong><span className="muted" dir="auto">{m.content}</span></button></li>)}
       </ul>
     </section>
   );
@@ -142,18 +141,19 @@ function Members({ view, mine, report }: { view: RoomView; mine: number; report:
 
   const items = (m: Member): (MenuItem | null)[] => {
     const roomId = view.id;
-    const act = (event: string, arg: object) => () => void store.call(event, { roomId, ...arg }).then((r) => { report(r); void load(); });
+    const { userId } = m;
+    const act = (call: () => Promise<Ack>) => () => void call().then((r) => { report(r); void load(); });
     const over = mine >= 1 && view.kind !== 'direct' && (rank[m.role] < mine || mine === 2) && m.userId !== store.me.id;
     const hour = () => Date.now() + 3_600_000;
     return [
       m.userId !== store.me.id ? { label: t('mod.message'), icon: 'message', act: () => void store.openDirect([m.userId]).then((r) => { if (r.ok) go(r.room.roomId); else report(r); }) } : null,
       ...roles.map((role) => (over && m.role !== 'guest' && role !== m.role && rank[role] <= mine
-        ? { label: t(({ owner: 'mod.makeOwner', moderator: 'mod.makeModerator', member: 'mod.makeMember' } as const)[role]), act: act('room:set-role', { userId: m.userId, role }) } : null)),
-      over ? { label: t('mod.mute'), icon: 'bellOff', act: act('room:mute', { userId: m.userId, until: hour() }) } : null,
-      over ? { label: t('mod.unmute'), act: act('room:unmute', { userId: m.userId }) } : null,
-      over ? { label: t('mod.remove'), icon: 'exit', danger: true, act: act('room:remove', { userIds: [m.userId] }) } : null,
-      over ? { label: t('mod.ban'), icon: 'alert', danger: true, act: act('room:ban', { userId: m.userId, until: Date.now() + 86_400_000 }) } : null,
-      over ? { label: t('mod.banGood'), danger: true, act: act('room:ban', { userId: m.userId }) } : null,
+        ? { label: t(({ owner: 'mod.makeOwner', moderator: 'mod.makeModerator', member: 'mod.makeMember' } as const)[role]), act: act(() => store.call('room:set-role', { roomId, userId, role })) } : null)),
+      over ? { label: t('mod.mute'), icon: 'bellOff', act: act(() => store.call('room:mute', { roomId, userId, until: hour() })) } : null,
+      over ? { label: t('mod.unmute'), act: act(() => store.call('room:unmute', { roomId, userId })) } : null,
+      over ? { label: t('mod.remove'), icon: 'exit', danger: true, act: act(() => store.call('room:remove', { roomId, userIds: [userId] })) } : null,
+      over ? { label: t('mod.ban'), icon: 'alert', danger: true, act: act(() => store.call('room:ban', { roomId, userId, until: Date.now() + 86_400_000 })) } : null,
+      over ? { label: t('mod.banGood'), danger: true, act: act(() => store.call('room:ban', { roomId, userId })) } : null,
       m.userId !== store.me.id ? { label: t('mod.block'), danger: true, act: () => void store.call('user:block', m.userId).then((r) => report(r)) } : null,
     ];
   };
@@ -167,7 +167,7 @@ function Members({ view, mine, report }: { view: RoomView; mine: number; report:
           return (
             <li key={m.userId} className="member">
               <Avatar id={m.userId} name={m.name} size={32} online={online} />
-              <span className="member-text"><span dir="auto">{m.name}{m.userId === store.me.id ? ` (${t('room.you')})` : ''}</span><small className="muted">{online ? t('presence.online') : t('presence.offline')}</small></span>
+              <span className="member-text"><span><bdi>{m.name}</bdi>{m.userId === store.me.id ? ` (${t('room.you')})` : ''}</span><small className="muted">{online ? t('presence.online') : t('presence.offline')}</small></span>
               {m.role !== 'member' && <span className="tag">{t(`role.${m.role}`)}</span>}
               {m.userId !== store.me.id && <Menu label={t('mod.menu', { name: m.name })} items={() => items(m)} />}
             </li>
@@ -195,7 +195,7 @@ export function Notifications({ onClose }: { onClose: () => void }): ReactNode {
         <ul className="notes">
           {list.map((note) => (
             <li key={note.id} className={fresh(note) ? 'note fresh' : 'note'}>
-              <strong dir="auto">{note.title}</strong>
+              <strong><bdi>{note.title}</bdi></strong>
               {note.body && <p dir="auto">{note.body}</p>}
               <time className="muted small" dateTime={note.createdAt}>{day(note.createdAt)}, {time(note.createdAt)}</time>
             </li>

@@ -1,4 +1,4 @@
-import { useMemo, type ReactNode } from 'react';
+import type { ReactNode } from 'react';
 import type { RoomSummary } from '@starling/client';
 import { useConnection, usePresence, useRooms, useStarling } from '@starling/react';
 import { setTheme, theme } from '../config.ts';
@@ -25,22 +25,22 @@ export function Sidebar({ current, open, onSwitch, onCreate, onDirect, onKeys, o
   const pinned = shown.filter((r) => r.prefs.pinned);
   const direct = shown.filter((r) => r.kind === 'direct' && !r.prefs.pinned);
   const others = shown.filter((r) => r.kind !== 'direct' && !r.prefs.pinned);
-  const partners = useMemo(() => direct.flatMap((r) => r.partners).slice(0, 100), [direct]);
-  const presence = usePresence(useMemo(() => [...partners, ...(current ? [] : [])], [partners, current]));
+  const presence = usePresence(direct.flatMap((r) => r.partners).slice(0, 100));
   const waiting = store.counts.waiting;
 
   const row = (room: RoomSummary) => {
     const name = title(room);
     const partner = room.kind === 'direct' ? room.partners[0] : undefined;
-    const unread = room.id === current ? 0 : room.unread;
+    const seen = room.id === current && !room.held;
+    const unread = seen ? 0 : room.unread;
     return (
       <li key={room.id}>
         <a href={roomHash(room.id)} className={`room${unread && !room.prefs.muted ? ' unread' : ''}${room.prefs.muted ? ' quiet' : ''}`} aria-current={room.id === current ? 'page' : undefined}>
           {partner ? <Avatar id={partner} name={name} size={22} online={presence.get(partner)?.online ?? false} />
             : <span className="room-icon"><Icon name={room.kind === 'private' ? 'lock' : 'hash'} size={16} /></span>}
-          <span className="room-name" dir="auto">{name}</span>
+          <span className="room-name"><bdi>{name}</bdi></span>
           {room.prefs.muted && <Icon name="bellOff" size={14} />}
-          {room.mentions > 0 && room.id !== current ? <span className="count mention">@{room.mentions}</span>
+          {room.mentions > 0 && !seen ? <span className="count mention">@{room.mentions}</span>
             : unread > 0 ? <span className="count" aria-label={n('room.pill', unread)}>{unread > 99 ? '99+' : unread}</span> : null}
         </a>
       </li>
@@ -71,10 +71,10 @@ export function Sidebar({ current, open, onSwitch, onCreate, onDirect, onKeys, o
       <footer className="side-foot">
         <Menu className="account" label={t('side.account')} items={() => [
           ...(['system', 'light', 'dark'] as const).map((mode) => ({ label: `${t('set.theme')}: ${t(`set.${mode}`)}`, icon: ({ system: 'system', light: 'sun', dark: 'moon' } as const)[mode], on: theme() === mode, act: () => setTheme(mode) })),
-          ...languages.map((l) => ({ label: l.name, on: l.id === language, act: () => setLanguage(l.id) })),
-          { label: t('set.keys'), icon: 'keyboard' as const, act: onKeys },
+          ...languages.map((l, i) => ({ label: l.name, line: i === 0, on: l.id === language, act: () => setLanguage(l.id) })),
+          { label: t('set.keys'), line: true, icon: 'keyboard' as const, act: onKeys },
           { label: t('set.drawer'), icon: 'code' as const, act: onDrawer },
-          { label: t('set.signOut'), icon: 'exit' as const, danger: true, act: onSignOut },
+          { label: t('set.signOut'), line: true, icon: 'exit' as const, danger: true, act: onSignOut },
         ]}>
           <Avatar id={store.me.id} name={store.me.name} size={32} online={connection.status === 'online'} />
           <span className="account-text">
