@@ -24,7 +24,7 @@ func exampleRooms() []exampleRoom {
 			id: "welcome", kind: "public", name: "Welcome", topic: "What to try first", members: []string{"alice", "bob", "admin"},
 			said: []exampleLine{
 				{"alice", "Welcome to Starling! Everything here runs on your machine."},
-				{"bob", "Open a second tab as somebody else (`?profile=bob` after the address), and watch messages, typing and read ticks arrive."},
+				{"bob", "Write as one of us and watch the other: messages, typing and read ticks arrive at once. In a second tab you are somebody else with `?profile=bob` after the address."},
 				{"alice", "Press `~` for the developer drawer: cut the connection, restart the gateway, lose an answer. **Nothing** is lost, and nothing comes twice."},
 				{"bob", "`?` shows the keys, Ctrl+K jumps to a room or a person."},
 			},

@@ -64,7 +64,7 @@ func pageOf(static fs.FS, socketPath string, cfg Page) (http.Handler, error) {
 	if cfg.Developer != nil {
 		mux.Handle("/dev/", ownPages(http.StripPrefix("/dev", cfg.Developer)))
 	}
-	return secured(mux), nil
+	return secured(mux, len(cfg.Demo) > 0), nil
 }
 
 // filledIn is index.html with what the app has to know of this gateway.
@@ -177,12 +177,17 @@ func ownPages(next http.Handler) http.Handler {
 	})
 }
 
-// secured adds the headers of a page that loads nothing from elsewhere and runs nothing but its own files.
-func secured(next http.Handler) http.Handler {
+// secured adds the headers of a page that loads nothing from elsewhere and runs nothing but its own files. With pair the page may hold
+// itself in frames: it shows two demo accounts side by side. A deployed gateway's page is in no frame at all.
+func secured(next http.Handler, pair bool) http.Handler {
+	frames := "frame-ancestors 'none'"
+	if pair {
+		frames = "frame-src 'self'; frame-ancestors 'self'"
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "+
-			"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+			"connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; "+frames)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		next.ServeHTTP(w, r)

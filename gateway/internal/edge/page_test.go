@@ -94,7 +94,7 @@ func TestPageIndex(t *testing.T) {
 		t.Errorf("the page is %s, headers %v", content, res.Header)
 	}
 	policy := res.Header.Get("Content-Security-Policy")
-	for _, want := range []string{"default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-ancestors 'none'"} {
+	for _, want := range []string{"default-src 'none'", "script-src 'self'", "connect-src 'self'", "frame-src 'self'", "frame-ancestors 'self'"} {
 		if !strings.Contains(policy, want) || strings.Contains(policy, "unsafe") {
 			t.Errorf("the policy is %q, want %s and nothing unsafe", policy, want)
 		}
@@ -103,8 +103,12 @@ func TestPageIndex(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := body(t, get(t, deployed, "/")); strings.Contains(got, "dev") || strings.Contains(got, "demo") {
+	res = get(t, deployed, "/")
+	if got := body(t, res); strings.Contains(got, "dev") || strings.Contains(got, "demo") {
 		t.Errorf("a deployed gateway's page knows of %s", got)
+	}
+	if policy := res.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "frame-ancestors 'none'") || strings.Contains(policy, "frame-src") {
+		t.Errorf("the policy of a deployed gateway's page is %q: it is in no frame, and has none", policy)
 	}
 }
 

@@ -5,7 +5,7 @@ const de: Partial<Record<Key, string>> = {
   'auth.welcome': 'Willkommen zurück', 'auth.create': 'Konto anlegen', 'auth.signIn': 'Anmelden', 'auth.signUp': 'Konto anlegen', 'auth.username': 'Benutzername',
   'auth.password': 'Passwort', 'auth.name': 'Anzeigename', 'auth.optional': 'freiwillig', 'auth.noAccount': 'Neu hier?', 'auth.haveAccount': 'Schon ein Konto?',
   'auth.demo': 'Oder als Demo-Nutzer hinein', 'auth.ended': 'Deine Anmeldung ist abgelaufen. Melde dich neu an.', 'auth.passwordHint': 'Mindestens 8 Zeichen', 'auth.usernameHint': '3 bis 32 aus a-z 0-9 . _ -',
-  'error.network': 'Der Server ist nicht erreichbar.',
+  'pair.hint': 'Zwei Leute, jeder mit eigener Verbindung. Schreib auf der einen Seite und sieh auf die andere.', 'pair.alone': 'Als eine Person anmelden', 'pair.both': 'Zwei von ihnen nebeneinander', 'error.network': 'Der Server ist nicht erreichbar.',
   'fault.here': 'Dieser Teil der Seite hatte einen Fehler. Was gesendet ist oder wartet, ist nicht verloren.', 'fault.again': 'Wieder anzeigen',
   'side.search': 'Springe zu …', 'side.rooms': 'Räume', 'side.direct': 'Direktnachrichten', 'side.pinned': 'Angeheftet', 'side.new': 'Neuer Raum', 'side.newDirect': 'Neue Direktnachricht',
   'side.empty': 'Noch keine Räume. Lege einen an oder tritt einem bei.', 'side.menu': 'Räume', 'side.account': 'Konto und Einstellungen',

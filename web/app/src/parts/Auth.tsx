@@ -13,7 +13,7 @@ export function Mark({ size = 40 }: { size?: number }): ReactNode {
   );
 }
 
-export function Auth({ session }: { session: Session }): ReactNode {
+export function Auth({ session, both }: { session: Session; /** Shows two people side by side. */ both?: () => void }): ReactNode {
   const { t, language, setLanguage } = useI18n();
   const [making, setMaking] = useState(false);
   const [error, setError] = useState('');
@@ -75,6 +75,7 @@ export function Auth({ session }: { session: Session }): ReactNode {
                 </button>
               ))}
             </div>
+            {both && <button type="button" className="text-button" onClick={both}>{t('pair.both')}</button>}
           </div>
         )}
       </main>
