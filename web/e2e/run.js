@@ -9,6 +9,6 @@ import { fileURLToPath } from 'node:url';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const files = readdirSync(here).filter((f) => f.endsWith('.test.js')).map((f) => join(here, f));
-const child = spawn(process.execPath, ['--test', '--test-concurrency=2', '--test-timeout=600000', '--test-reporter=spec', ...process.argv.slice(2), ...files], { stdio: 'inherit' });
+const child = spawn(process.execPath, ['--test', '--test-concurrency=3', '--test-timeout=600000', '--test-reporter=spec', ...process.argv.slice(2), ...files], { stdio: 'inherit' });
 const [code] = await once(child, 'close');
 process.exit(code ?? 1);
