@@ -116,10 +116,12 @@ func (b *Inbox) later(m *member, wait time.Duration) {
 // mend has a socket that has missed something get its state again, when it has had time to take what waits for it; Inbox.mu is held.
 func (b *Inbox) mend(m *member) {
 	m.told = false
-	if !m.queued {
-		m.queued = true
-		b.later(m, mendAfter)
+	if m.queued { // perhaps without asking for the state
+		m.again = true
+		return
 	}
+	m.queued = true
+	b.later(m, mendAfter)
 }
 
 func isOlder(err error) bool { return status.Code(err) == codes.Unimplemented }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"google.golang.org/grpc"
@@ -423,13 +424,26 @@ func TestSlowSocket(t *testing.T) {
 	w := newWorld(t, usual())
 	w.chat.rooms["ann"] = []string{"a"}
 	ann := w.device(t, "ann")
-	ann.conn.Full.Store(true)
-	w.publish(t, "a", 1)
-	sessiontest.Eventually(t, func() bool {
+	misses := func(seq uint64) {
+		ann.conn.Full.Store(true)
+		w.publish(t, "a", seq)
+		sessiontest.Eventually(t, func() bool {
+			w.inbox.mu.Lock()
+			defer w.inbox.mu.Unlock()
+			return !w.inbox.sockets[ann.socket].told
+		}, func() string { return "nothing is noticed" })
+		ann.conn.Full.Store(false)
+	}
+	misses(1)
+	ann.sees(1, state("a"))
+	ann.settled()
+	seen := len(ann.conn.Packets())
+	sessiontest.Eventually(t, func() bool { // the room is quiet again
 		w.inbox.mu.Lock()
 		defer w.inbox.mu.Unlock()
-		return !w.inbox.sockets[ann.socket].told
-	}, func() string { return "nothing is noticed" })
-	ann.conn.Full.Store(false)
-	ann.sees(1, state("a"))
+		return time.Now().After(w.inbox.rooms["a"].next)
+	}, func() string { return "the room stays busy" })
+	w.chat.set(func(c *chat) { c.during = func() { misses(2) } })
+	w.inbox.Missed("ann")
+	ann.sees(seen, state("a"))
 }
