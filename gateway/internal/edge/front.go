@@ -239,7 +239,7 @@ func notOfHost(c rune) bool {
 
 // serve has the handler answer a handshake.
 func (f *front) serve(conn *net.TCPConn, open *openConn, r *http.Request, early []byte) {
-	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), openConnKey{}, open))
+	ctx, cancel := context.WithCancel(context.WithValue(r.Context(), openConnKey{}, open)) // that of a request which was just read: no other's
 	defer cancel()
 	r = r.WithContext(ctx)
 	r.RemoteAddr = conn.RemoteAddr().String()
@@ -249,7 +249,7 @@ func (f *front) serve(conn *net.TCPConn, open *openConn, r *http.Request, early 
 	defer func() {
 		if p := recover(); p != nil {
 			w.failed = true
-			f.log.Error("panic in a handshake", slog.Any("panic", p))
+			f.log.LogAttrs(ctx, slog.LevelError, "panic in a handshake", slog.Any("panic", p))
 		}
 	}()
 	f.handler.ServeHTTP(w, r)
