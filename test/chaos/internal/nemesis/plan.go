@@ -57,6 +57,9 @@ func Plan(s Shape) []Step {
 	for _, name := range s.Nemeses {
 		decks[name] = &deck{cards: cards(s)[name]}
 	}
+	if len(s.Nemeses) == 0 {
+		return nil
+	}
 	var (
 		steps []Step
 		round []string

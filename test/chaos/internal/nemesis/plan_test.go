@@ -29,6 +29,15 @@ func TestPlanFollowsFromSeed(t *testing.T) {
 	}
 }
 
+// TestNoNemeses: a run without faults is one, too.
+func TestNoNemeses(t *testing.T) {
+	s := shape(7)
+	s.Nemeses = nil
+	if steps := Plan(s); len(steps) > 0 {
+		t.Errorf("Plan = %v, want nothing", steps)
+	}
+}
+
 // TestPlanKeepsItsPromises looks at many plans: every nemesis comes up, no more than two faults overlap, no two faults take copies
 // of the same service, and all are over before the end.
 func TestPlanKeepsItsPromises(t *testing.T) {
