@@ -141,6 +141,7 @@ func TestAnyOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
+		digests := wholes.Digests()
 		for range 5 {
 			random.Shuffle(len(deliveries), func(i, j int) { deliveries[i], deliveries[j] = deliveries[j], deliveries[i] })
 			client, compact := New(), NewCompact()
@@ -149,10 +150,8 @@ func TestAnyOrder(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for name, room := range map[string]*Room{"a client": client, "a compact one": compact} {
-				if diff := cmp.Diff(wholes.Digests(), room.Digests()); diff != "" {
-					t.Fatalf("seed %d, digests (-server +%s):\n%s", seed, name, diff)
-				}
+			if diff := cmp.Diff(digests, compact.Digests()); diff != "" {
+				t.Fatalf("seed %d, digests (-server +client):\n%s", seed, diff)
 			}
 			raw, err := json.Marshal(client.Messages())
 			if err != nil {

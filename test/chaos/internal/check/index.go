@@ -11,7 +11,8 @@ import (
 
 const messageNew = "message:new"
 
-// index is what several invariants look things up in. It is built once; the invariants only read it.
+// index is what several invariants look things up in. It is built once; the invariants only read it, but that agreed learns what edits said that
+// were never acked.
 type index struct {
 	h *history.History
 
