@@ -52,7 +52,7 @@ export class State {
   }
 
   learn(userId: string, name: string): void {
-    if (!name || this.names.get(userId) === name) return;
+    if (!name || name === userId || this.names.get(userId) === name) return; // an id in the place of a name is none
     if (this.names.size > maxNames) this.names.delete(this.names.keys().next().value!);
     this.names.set(userId, name);
     this.topics.changed('names');

@@ -43,7 +43,9 @@ export const MessageRow = memo(function MessageRow({ message, grouped, mine, rea
   const toasts = useToasts();
   const [hot, setHot] = useState(false);
   const pressed = useRef<ReturnType<typeof setTimeout>>(undefined);
-  const name = message.system ? t('msg.system') : message.sender.name || store.nameOf(message.sender.id);
+  // Where the server did not know the name in time, it has sent the id.
+  const { id: senderId, name: said } = message.sender;
+  const name = message.system ? t('msg.system') : said && said !== senderId ? said : store.nameOf(senderId);
   const deleted = message.deletedAt !== undefined || hidden;
   const mentioned = !deleted && !mine && (message.mentions?.room === true || (message.mentions?.users ?? []).includes(store.me.id));
   const report = (ack: Ack) => { if (!ack.ok) toasts.fault(ack.error); };
