@@ -69,19 +69,19 @@ async function play(page) {
   });
   const store = page.frames().find((f) => f.url().includes('profile=alice'));
   await page.waitForTimeout(600);
-  await alice.type('I restart the gateway now. Keep writing!');
-  await bob.arrives('Keep writing');
+  await alice.type('My train is about to enter a tunnel.');
+  await bob.arrives('a tunnel');
   await page.waitForTimeout(500);
-  await bob.type('On a train, in a tunnel. Try me.');
-  await alice.arrives('Try me');
+  await bob.type('Write on, it will arrive.');
+  await alice.arrives('it will arrive');
   await page.waitForTimeout(500);
   await store.evaluate(() => globalThis.starling.trouble('away', 7000));
-  await alice.type('One without a connection,', 35);
-  await alice.type('and another.', 35);
+  await alice.type('This is without a connection,', 35);
+  await alice.type('and so is this.', 35);
   await page.waitForTimeout(1200);
-  await bob.arrives('and another');
+  await bob.arrives('and so is this');
   await page.waitForTimeout(900);
-  await bob.type('Both here, once each, in order.');
+  await bob.type('Both are here, once each, in order.');
   await alice.arrives('in order');
   await page.waitForTimeout(400);
 }
