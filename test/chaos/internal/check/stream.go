@@ -40,6 +40,10 @@ func streamed(x *index, r *Result) {
 				continue
 			}
 			r.Checked++
+			if !has[seq] && x.besideDeleted(room, seq) {
+				r.note("%s: event %d was committed at the time of something that was deleted: what the outbox has of it is not published", x.roomName(room), seq)
+				continue
+			}
 			if !has[seq] {
 				hole := seq
 				for seq+1 < last && x.event(room, seq+1) != nil && !has[seq+1] {
@@ -89,4 +93,54 @@ func (x *index) firstAfter(since []history.Time) []uint64 {
 		}
 	}
 	return from
+}
+
+// besideDeleted tells that an event may have been committed in one transaction with something about a message that was deleted later: what the
+// outbox still has of such a transaction goes with the message, and gateways find the others of its events in the log. An event of which
+// nobody knows when it was asked for may have been.
+func (x *index) besideDeleted(room int, seq uint64) bool {
+	when := x.askedFor(room, seq)
+	of := func(room int, seq uint64) bool {
+		e := x.event(room, seq)
+		return e != nil && e.Deleted
+	}
+	for i := range x.h.Acts {
+		if a := &x.h.Acts[i]; of(a.Room, a.Target) && (when == interval{} || a.Invoke <= when.to && a.Return >= when.from) {
+			return true
+		}
+	}
+	for i := range x.messages {
+		m := &x.messages[i]
+		if len(m.rows) == 0 || !x.h.Log[m.rows[0]].Deleted {
+			continue
+		}
+		if at := x.askedFor(m.room, x.seqOf(m)); at.from <= when.to && at.to >= when.from {
+			return true
+		}
+	}
+	return false
+}
+
+// askedFor is when somebody asked for an event, from the first attempt on; zero: it is not known.
+func (x *index) askedFor(room int, seq uint64) (at interval) {
+	add := func(from, to history.Time) {
+		if at == (interval{}) {
+			at = interval{from, to}
+		}
+		at = interval{min(at.from, from), max(at.to, to)}
+	}
+	if e := x.event(room, seq); e != nil && e.Kind == messageNew {
+		if n, known := x.byID[e.ClientMsgID]; known {
+			for _, i := range x.messages[n].sends {
+				add(x.h.Sends[i].Invoke, x.h.Sends[i].Return)
+			}
+		}
+		return at
+	}
+	for i := range x.h.Acts {
+		if a := &x.h.Acts[i]; a.Room == room && a.Seq == seq {
+			add(a.Invoke, a.Return)
+		}
+	}
+	return at
 }
