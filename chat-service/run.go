@@ -137,7 +137,11 @@ func openDatabase(ctx context.Context, cfg Config, pool *pgxpool.Pool, store *po
 
 // The parts of the configuration, in the words of their packages.
 
-func (c *Config) database() pg.Config { return c.Database.Config(serviceName, c.Obs.Traces()) }
+func (c *Config) database() pg.Config {
+	cfg := c.Database.Config(serviceName, c.Obs.Traces())
+	cfg.GenericPlans = postgres.GenericPlans
+	return cfg
+}
 
 func (c *Config) writer() usecases.WriterConfig {
 	return usecases.WriterConfig{

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -30,21 +31,21 @@ var ErrUnfit = errors.New("the database does not fit")
 const askAgain = time.Second
 
 const (
-	// The limits are set here and not by start-up parameters: poolers refuse those.
+	// The limits, and how statements are planned, are set here and not by start-up parameters: poolers refuse those.
 	sqlFit = `
 		SELECT current_setting('transaction_read_only'), current_setting('server_encoding'), coalesce(current_schema(), ''),
 			to_regnamespace($1) IS NOT NULL, set_config('statement_timeout', $2, false),
 			set_config('idle_in_transaction_session_timeout', $3, false), set_config('tcp_user_timeout', $4, false),
 			set_config('tcp_keepalives_idle', $5, false), set_config('tcp_keepalives_interval', $6, false),
-			set_config('tcp_keepalives_count', $7, false)`
+			set_config('tcp_keepalives_count', $7, false), set_config('plan_cache_mode', $8, false)`
 	sqlReadOnly = `SELECT current_setting('transaction_read_only')`
 	sqlBackend  = `SELECT pg_backend_pid()`
 )
 
 // judge refuses a new connection that cannot serve, and sets its limits.
 func (cfg Config) judge(ctx context.Context, conn *pgconn.PgConn) error {
-	args := make([][]byte, 0, 7)
-	for _, arg := range append([]string{schemaName(cfg.Schema)}, cfg.limits()...) {
+	args := make([][]byte, 0, 8)
+	for _, arg := range slices.Concat([]string{schemaName(cfg.Schema)}, cfg.limits(), []string{cfg.planMode()}) {
 		args = append(args, []byte(arg))
 	}
 	result := conn.ExecParams(ctx, sqlFit, args, nil, nil, nil).Read()

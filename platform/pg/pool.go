@@ -26,7 +26,10 @@ type Config struct {
 	StatementTimeout time.Duration // the server cancels longer statements; 0 means 5 s
 	IdleTxTimeout    time.Duration // the server ends a connection that rests so long in a transaction; 0 means 3 s
 	AppName          string        // application_name
-	Trace            bool          // spans for queries by OpenTelemetry
+	// GenericPlans has the server plan a statement once for each connection, whatever its arguments. Left to itself it plans anew each time
+	// where that promises a better plan, which for tables of many partitions takes longer than the statement.
+	GenericPlans bool
+	Trace        bool // spans for queries by OpenTelemetry
 }
 
 const (
@@ -92,6 +95,14 @@ func (cfg Config) apply(conn *pgx.ConnConfig) {
 	if cfg.Schema != "" {
 		conn.RuntimeParams["search_path"] = schemaName(cfg.Schema)
 	}
+}
+
+// planMode is the last argument of sqlFit.
+func (cfg Config) planMode() string {
+	if cfg.GenericPlans {
+		return "force_generic_plan"
+	}
+	return "auto"
 }
 
 // limits are the arguments of sqlFit after the schema, as PostgreSQL writes them: milliseconds, then seconds.

@@ -125,15 +125,15 @@ func TestPooler(t *testing.T) {
 	if err := pg.Migrate(t.Context(), through, migrations(), slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatalf("Migrate through a pooler in session mode = %v, want nil", err)
 	}
-	through.StatementTimeout, through.IdleTxTimeout = 1234*time.Millisecond, 2345*time.Millisecond
+	through.StatementTimeout, through.IdleTxTimeout, through.GenericPlans = 1234*time.Millisecond, 2345*time.Millisecond, true
 	pool, err := pg.Open(t.Context(), through)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer pool.Close()
-	const sql = `SELECT concat_ws(' ', current_schema(), current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout'), to_regclass('chat.account'), to_regclass('public.account'))`
+	const sql = `SELECT concat_ws(' ', current_schema(), current_setting('statement_timeout'), current_setting('idle_in_transaction_session_timeout'), current_setting('plan_cache_mode'), to_regclass('chat.account'), to_regclass('public.account'))`
 	var got string
-	if err := pool.QueryRow(t.Context(), sql).Scan(&got); err != nil || got != "chat 1234ms 2345ms account" {
+	if err := pool.QueryRow(t.Context(), sql).Scan(&got); err != nil || got != "chat 1234ms 2345ms force_generic_plan account" {
 		t.Errorf("a session behind the pooler = %q, %v, want its own schema and limits", got, err)
 	}
 }

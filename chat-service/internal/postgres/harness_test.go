@@ -45,7 +45,11 @@ func (r *recorder) Committed(out chat.Outgoing) {
 	r.events = append(r.events, out.Events...)
 }
 
-func database(t testing.TB) pg.Config { return pgtest.New(t, postgres.Migrations(), "chat") }
+func database(t testing.TB) pg.Config {
+	cfg := pgtest.New(t, postgres.Migrations(), "chat")
+	cfg.GenericPlans = postgres.GenericPlans
+	return cfg
+}
 
 // open gives another replica's Store.
 func open(t testing.TB, cfg pg.Config) *postgres.Store {
