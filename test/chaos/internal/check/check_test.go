@@ -372,7 +372,7 @@ func otherCases() []broken {
 		{name: "a slow client slows the others", invariant: 11, says: "delivery p99", harm: func(h *history.History) {
 			for i := range h.Deliveries {
 				if d := &h.Deliveries[i]; d.At > stallAt && d.At < stallAt+5*second {
-					d.At += 200 * time.Millisecond
+					d.At += time.Second
 				}
 			}
 		}},

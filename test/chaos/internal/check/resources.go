@@ -17,10 +17,10 @@ const (
 	flatWarm       = 10 * time.Minute // below, PostgreSQL and NATS are still filling their buffers
 	flatSamples    = 8
 	slowFactor     = 2
-	slowSlack      = 10 * time.Millisecond
-	slowAfter      = 2 * time.Second // after another fault, until latencies count
-	slowAtLeast    = 500             // deliveries that a p99 needs
-	sendQueue      = 128 << 10       // SEND_QUEUE_BYTES of histories that do not tell it: bytes to one conn, and one message beside it
+	slowSlack      = 500 * time.Millisecond // a busy machine; who waits for a client that stalls waits for seconds
+	slowAfter      = 2 * time.Second        // after another fault, until latencies count
+	slowAtLeast    = 500                    // deliveries that a p99 needs
+	sendQueue      = 128 << 10              // SEND_QUEUE_BYTES of histories that do not tell it: bytes to one conn, and one message beside it
 	sendMessage    = 1_000_000
 	outboxInFlight = 500 // rows that a running system may have in flight, counted every few seconds
 )
