@@ -126,8 +126,9 @@ chaos: ## The fault rig: a minute of faults on real processes, then the promises
 	@mkdir -p "$(BIN)" && go build -o "$(BIN)/chaos-rig" ./test/chaos && exec "$(BIN)/chaos-rig" $(ARGS)
 
 .PHONY: chaos-short
-chaos-short: ## The fault rig in less than a minute
-	@$(MAKE) chaos ARGS="-short $(ARGS)"
+# The same faults each time: whether a change passes is not to hang on the choice of others.
+chaos-short: ## The fault rig in less than a minute (ARGS="-seed 0": other faults each time)
+	@$(MAKE) chaos ARGS="-short -seed 202859058 $(ARGS)"
 
 .PHONY: chaos-sabotage
 chaos-sabotage: ## Starling broken on purpose, in each of six ways: the fault rig must notice (RUNS=1)
