@@ -7,19 +7,17 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
 	"github.com/starling-chat/starling/gateway/internal/session"
+	"github.com/starling-chat/starling/gateway/internal/turns"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 )
 
 const (
-	workers    = 8
-	tick       = 10 * time.Millisecond
 	askTimeout = 5 * time.Second
 	retry      = 300 * time.Millisecond // after a failure
 	pause      = 100 * time.Millisecond // between two questions for a socket whose rooms change and change
@@ -28,29 +26,7 @@ const (
 
 // work fills inboxes, a few at a time, and tries again what failed.
 func (b *Inbox) work(ctx context.Context) error {
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	var working sync.WaitGroup
-	defer working.Wait()
-	slots := make(chan struct{}, workers)
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case now := <-ticker.C:
-			for more := true; more; {
-				turn := b.pop(now, workers)
-				for _, m := range turn {
-					slots <- struct{}{}
-					working.Go(func() {
-						defer func() { <-slots }()
-						b.attempt(ctx, m)
-					})
-				}
-				more = len(turn) == workers && ctx.Err() == nil
-			}
-		}
-	}
+	return turns.Work(ctx, b.pop, b.attempt)
 }
 
 // pop gives up to limit sockets whose turn it is.

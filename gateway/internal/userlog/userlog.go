@@ -86,8 +86,6 @@ type entry struct {
 }
 
 const (
-	workers     = 8
-	tick        = 10 * time.Millisecond
 	retry       = 300 * time.Millisecond
 	workTimeout = 30 * time.Second
 	askTimeout  = 3 * time.Second

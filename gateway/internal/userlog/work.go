@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"google.golang.org/grpc/codes"
@@ -13,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/starling-chat/starling/gateway/internal/replay"
+	"github.com/starling-chat/starling/gateway/internal/turns"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	"github.com/starling-chat/starling/proto/limits"
 )
@@ -40,29 +40,7 @@ func (l *Logs) pop(now time.Time, limit int) []*entry {
 
 // work has sockets enter, a few at a time, and tries again what failed.
 func (l *Logs) work(ctx context.Context) error {
-	ticker := time.NewTicker(tick)
-	defer ticker.Stop()
-	var working sync.WaitGroup
-	defer working.Wait()
-	slots := make(chan struct{}, workers)
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case now := <-ticker.C:
-			for more := true; more; {
-				turn := l.pop(now, workers)
-				for _, e := range turn {
-					slots <- struct{}{}
-					working.Go(func() {
-						defer func() { <-slots }()
-						l.attempt(ctx, e)
-					})
-				}
-				more = len(turn) == workers && ctx.Err() == nil
-			}
-		}
-	}
+	return turns.Work(ctx, l.pop, l.attempt)
 }
 
 func (l *Logs) attempt(ctx context.Context, e *entry) {
