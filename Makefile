@@ -36,10 +36,10 @@ clean: ## Remove the data that `make run` keeps
 
 # ---- testing it
 
-# In the order in which they help: what tells most about a change first. What only computes is done beside the tests that wait.
+# Most of these wait most of the time, so two lanes of them run at once, beside what only computes. Those that judge times come last, alone.
 .PHONY: test
-test: ## All tests that need no container engine, in order, with times; stops at the first failure
-	@tools/steps.sh --beside 'helm-test fuzz-short lint' check proto-check contract-check unit unit-epoll conformance e2e web attack-short chaos-short
+test: ## All tests that need no container engine, with times; stops at the first failure
+	@tools/steps.sh check proto-check contract-check 'unit unit-epoll | e2e web conformance | nice lint helm-test fuzz-short' attack-short chaos-short
 
 .PHONY: check
 check: ## What is missing on this machine (on Debian, as root, it says what it installs, and installs it)
@@ -84,8 +84,8 @@ vuln: ## Known vulnerabilities in what the programs call (asks the Go vulnerabil
 	  (cd "$$mod" && GOWORK=off go run golang.org/x/vuln/cmd/govulncheck@$(GOVULNCHECK) ./...) || exit 1; done
 
 .PHONY: unit
-# Tests wait most of the time: there are more of them, and of packages, at once than processors.
-UNIT := go test -race -p 4 -parallel 8
+# Tests wait most of the time: there are more of them, and of packages, at once than processors. The linter has go vet's checks.
+UNIT := go test -race -vet=off -p 4 -parallel 8
 unit: ## go test -race over every module of go.work (PKG=./gateway/... for less)
 	@$(UNIT) $(ARGS) $(or $(PKG),$$(go list -m -f '{{.Path}}/...'))
 
