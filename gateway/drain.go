@@ -114,8 +114,22 @@ func (d *drain) run(ctx context.Context) error {
 		}
 		busy = slices.DeleteFunc(busy, func(l *leaving) bool { return d.letGo(l, now, forced) })
 	}
+	if !forced {
+		d.awaitPolls(tick.C, force)
+	}
 	d.sockets.Wait()
 	return ctx.Err()
+}
+
+// awaitPolls gives clients on long polling the time to come for their final packets.
+func (d *drain) awaitPolls(tick <-chan time.Time, force <-chan struct{}) {
+	for end := time.Now().Add(busyPatience); (d.sessions.Count() > 0 || d.sessions.Owing()) && time.Now().Before(end); {
+		select {
+		case <-tick:
+		case <-force:
+			return
+		}
+	}
 }
 
 // letGoWhenIdle ends one session whose WebSocket is carried by a gateway that goes away.

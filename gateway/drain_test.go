@@ -146,3 +146,42 @@ func TestLoneGatewayDoesNotSpreadItsDrain(t *testing.T) {
 		})
 	}
 }
+
+// TestDrainAwaitsLastPolls: a client on long polling that is not there when its session ends has its answers with its next GET, if that
+// comes soon.
+func TestDrainAwaitsLastPolls(t *testing.T) {
+	for comes, want := range map[time.Duration]time.Duration{
+		busyPatience + busyPatience/2: busyPatience + busyPatience/2,
+		time.Hour:                     2 * busyPatience,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			log, st := slog.New(slog.DiscardHandler), sessiontest.Stats()
+			sockets := transport.NewServer(transport.Limits{MaxMessage: 1000, SendQueue: 1 << 16, CloseTimeout: time.Second}, log)
+			sessions := session.NewServer(sessiontest.Config(), session.NewSIDs("g", []byte("k")), guests{}, socketio.Names{}, st, log)
+			p := sessiontest.OpenPolling(t, sessions, sockets)
+			p.Post("40")
+			d := &drain{
+				sessions: sessions, sockets: sockets, carried: func() []carried { return nil },
+				busy: func(*session.Session) bool { return false }, stats: st, log: log,
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if comes < time.Hour {
+				time.AfterFunc(comes, func() {
+					p.Post("3") // the client does not know yet
+					if got := p.Get(); got[:2] != "40" {
+						t.Errorf("GET = %s, want the answer", got)
+					}
+					if got := p.Get(); got != "1" {
+						t.Errorf("GET = %s, want the end", got)
+					}
+				})
+			}
+			start := time.Now()
+			_ = d.run(ctx)
+			if took := time.Since(start); took < want || took > want+2*busyTick {
+				t.Errorf("a client that comes after %v: the drain took %v, want %v", comes, took, want)
+			}
+		})
+	}
+}

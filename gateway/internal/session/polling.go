@@ -74,8 +74,8 @@ func transportOf(session *Session) string {
 func (s *Server) Poll(ctx context.Context, r PollRequest) PollResponse {
 	session := s.session(r.Query.SID)
 	known := transportOf(session)
-	if session == nil && r.Method == http.MethodGet {
-		if last, ok := s.finalPackets(r.Query.SID); ok {
+	if session == nil {
+		if last, ok := s.finalPackets(r); ok {
 			return last
 		}
 	}
@@ -176,8 +176,11 @@ func (s *Server) post(ctx context.Context, session *Session, conn *transport.Pol
 			return Refusal(engineio.ErrBadRequest)
 		}
 	}
-	return PollResponse{Status: http.StatusOK, ContentType: typeHTML, Body: []byte("ok")}
+	return taken
 }
+
+// taken answers a POST.
+var taken = PollResponse{Status: http.StatusOK, ContentType: typeHTML, Body: []byte("ok")} //nolint:gochecknoglobals // a constant
 
 // closedSession keeps the final packets to a polling client.
 type closedSession struct {
@@ -195,9 +198,10 @@ func (s *Server) retain(session *Session, conn *transport.Polling) {
 	s.ended[session.sid] = closedSession{conn: conn, until: time.Now().Add(closedFor)} // bounded: each is a session that ended within closedFor
 }
 
-// finalPackets answers the GET that comes after a session's end, once.
-func (s *Server) finalPackets(text string) (PollResponse, bool) {
-	id, ok := s.sids.parse(text)
+// finalPackets answers the GET that comes after a session's end, once for each body. Until then a POST is taken as one is that comes
+// while the session ends: it is too late for what it says, and a client that is refused goes without its final packets.
+func (s *Server) finalPackets(r PollRequest) (PollResponse, bool) {
+	id, ok := s.sids.parse(r.Query.SID)
 	if !ok {
 		return PollResponse{}, false
 	}
@@ -208,7 +212,12 @@ func (s *Server) finalPackets(text string) (PollResponse, bool) {
 		ok = false
 	}
 	s.mu.Unlock()
-	if !ok {
+	switch {
+	case !ok:
+		return PollResponse{}, false
+	case r.Method == http.MethodPost:
+		return taken, true
+	case r.Method != http.MethodGet:
 		return PollResponse{}, false
 	}
 	body, err := t.conn.Poll(context.Background()) //nolint:forbidigo // does not wait: the conn is closed
@@ -216,6 +225,18 @@ func (s *Server) finalPackets(text string) (PollResponse, bool) {
 		return PollResponse{}, false
 	}
 	return PollResponse{Status: http.StatusOK, ContentType: typeText, Body: body}, true
+}
+
+// Owing tells whether a client on long polling has yet to come for the final packets of a session that has ended.
+func (s *Server) Owing() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, t := range s.ended {
+		if t.conn.Pending() {
+			return true
+		}
+	}
+	return false
 }
 
 // sweepClosed forgets final packets that nobody asked for.

@@ -124,8 +124,16 @@ func TestLastWords(t *testing.T) {
 	a.socket("/").Disconnect(transport.ReasonServer)
 	wantCalls(t, a, "connect / ", "disconnected / server")
 	sessiontest.Eventually(t, func() bool { return p.server.Count() == 0 }, func() string { return "the session does not end" })
+	if !p.server.Owing() {
+		t.Error("Owing() = false before the client has come for its last words")
+	}
+	wantLater(t, p.later(t.Context(), "POST", "3"), "200 ok") // a client that is refused would not come for the rest
 	wantLater(t, p.later(t.Context(), "GET", ""), "200 41")
+	wantLater(t, p.later(t.Context(), "POST", "3"), "200 ok")
 	wantLater(t, p.later(t.Context(), "GET", ""), "200 1")
+	if p.server.Owing() {
+		t.Error("Owing() = true after the client's last words")
+	}
 	wantLater(t, p.later(t.Context(), "GET", ""), unknown400)
 	wantLater(t, p.later(t.Context(), "POST", "3"), unknown400)
 }
