@@ -1,6 +1,7 @@
 package check
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -15,6 +16,7 @@ const (
 	drainShare  = 0.35 // at most, of the connections, ended within any drainPart
 	drainLeast  = 10   // connections that a statement about their spread needs
 	drainSits   = time.Second
+	drainHold   = time.Second          // of a client that had something in flight for as long, a gateway reads no more: its answers are its last
 	drainCross  = 5 * time.Millisecond // in flight while the gateway's close packet was, too
 	// A request of long polling that reaches a listener in the moment of its closing is reset unread. A balancer gives it to another
 	// gateway; the rig has none, so a polling connection that ends so is not the drain's loss.
@@ -25,7 +27,7 @@ const (
 //
 // No operation is lost: the gateway did not accept an attempt on one of its connections whose outcome is Unknown. The gateway did
 // accept the attempt if anybody saw the message before the next attempt, or if the connection lasted for drainSits without an
-// answer. An attempt that crosses with the end of its connection (drainCross) is not judged.
+// answer and was read. An attempt that crosses with the end of its connection (drainCross) is not judged.
 //
 // The gateway's connections do not all end at once. When the clients dial again is not judged.
 func drains(x *index, r *Result) {
@@ -108,7 +110,7 @@ func lost(x *index, r *Result, f *history.Fault, other func(*history.Fault) bool
 			if c.Polling && c.Down-f.Start <= drainAccept || c.Down-s.Invoke <= drainCross || s.Invoke < f.Start && x.during(s.Invoke, f.Start, 0, other) { // the other fault may have it
 				continue
 			}
-			taken := c.Down-s.Invoke > drainSits
+			taken := c.Down-s.Invoke > drainSits && s.Invoke-x.busySince(s) < drainHold
 			if len(m.rows) > 0 {
 				at, known := seenAt[place{m.room, x.seqOf(m)}]
 				next := k + 1
@@ -119,6 +121,33 @@ func lost(x *index, r *Result, f *history.Fault, other func(*history.Fault) bool
 			}
 		}
 	}
+}
+
+// busySince is since when the connection of s, when that was sent, had not been without something in flight.
+func (x *index) busySince(s *history.Send) history.Time {
+	type span struct{ from, to history.Time }
+	var before []span
+	add := func(user, conn int, from, to history.Time) {
+		if user == s.User && conn == s.Conn && from < s.Invoke {
+			before = append(before, span{from, to})
+		}
+	}
+	for i := range x.h.Sends {
+		o := &x.h.Sends[i]
+		add(o.User, o.Conn, o.Invoke, o.Return)
+	}
+	for i := range x.h.Acts {
+		o := &x.h.Acts[i]
+		add(o.User, o.Conn, o.Invoke, o.Return)
+	}
+	slices.SortFunc(before, func(a, b span) int { return cmp.Compare(b.to, a.to) })
+	since := s.Invoke
+	for _, b := range before {
+		if b.to+drainCross >= since { // the gateway looks every few milliseconds
+			since = min(since, b.from)
+		}
+	}
+	return since
 }
 
 func spread(x *index, r *Result, f *history.Fault, conns map[link]*history.Conn) {
