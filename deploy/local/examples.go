@@ -6,6 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
+)
+
+const (
+	namesWithin = time.Minute
+	namesEvery  = 100 * time.Millisecond
 )
 
 // exampleRoom is a room that the demo accounts have at the first start, so that the web app shows something.
@@ -84,6 +90,9 @@ func (e examples) makeRoom(ctx context.Context, room exampleRoom, ids map[string
 	if err != nil {
 		return fmt.Errorf("make the room %s: %w", room.id, err)
 	}
+	if err := e.awaitNames(ctx, room.id); err != nil {
+		return err
+	}
 	for _, line := range room.said {
 		body := map[string]any{"content": line.text, "format": "markdown", "userId": ids[line.by]}
 		if err := e.rest(ctx, http.MethodPost, roomPath(room.id)+"/messages", body, nil); err != nil {
@@ -91,6 +100,35 @@ func (e examples) makeRoom(ctx context.Context, room exampleRoom, ids map[string
 		}
 	}
 	return nil
+}
+
+// awaitNames waits until all members of a room have a name: chat-service hears of it a moment after the account was made, and what is said
+// before is shown with the id of its sender for good.
+func (e examples) awaitNames(ctx context.Context, roomID string) error {
+	for deadline := time.Now().Add(namesWithin); time.Now().Before(deadline); {
+		var there struct {
+			Members []struct {
+				UserID string `json:"userId"`
+				Name   string `json:"name"`
+			} `json:"members"`
+		}
+		if err := e.rest(ctx, http.MethodGet, roomPath(roomID)+"/members", nil, &there); err != nil {
+			return fmt.Errorf("read the names in the room %s: %w", roomID, err)
+		}
+		unnamed := false
+		for _, member := range there.Members {
+			unnamed = unnamed || member.Name == member.UserID
+		}
+		if !unnamed {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(namesEvery):
+		}
+	}
+	return nil // better without names than without examples
 }
 
 // makeExamples makes the example rooms; that it cannot is said, and is no reason not to start.

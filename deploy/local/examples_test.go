@@ -8,11 +8,19 @@ import (
 	"testing"
 )
 
-// TestExamples: rooms are made once, with everybody in them, and their messages are by those who are there.
+// TestExamples: rooms are made once, with everybody in them, and their messages are by those who are there, once all have their names.
 func TestExamples(t *testing.T) {
 	var said, made []string
-	there := false
+	there, looks := false, 0
 	rest := func(_ context.Context, method, path string, body, answer any) error {
+		if strings.HasSuffix(path, "/members") {
+			looks++
+			name := "id of bob" // not heard of yet
+			if looks%2 == 0 {
+				name = "Bob"
+			}
+			return json.Unmarshal([]byte(`{"members":[{"userId":"id of alice","name":"Alice"},{"userId":"id of bob","name":"`+name+`"}]}`), answer)
+		}
 		asked, ok := body.(map[string]any)
 		if !ok {
 			return errors.New("no body")
@@ -27,6 +35,9 @@ func TestExamples(t *testing.T) {
 		case strings.HasSuffix(path, "/messages"):
 			if !strings.HasPrefix(asked["userId"].(string), "id of ") {
 				t.Errorf("%s %s by %q", method, path, asked["userId"])
+			}
+			if looks != 2*len(made) {
+				t.Errorf("%q was said before all had their names", asked["content"])
 			}
 			said = append(said, asked["content"].(string))
 		}
