@@ -14,7 +14,7 @@ export const longestPause = 15_000; // milliseconds between tries
 export class Entering {
   readonly #state: State;
   readonly #later = new Map<string, ReturnType<typeof setTimeout>>();
-  /** Told of a room that was entered. */
+  /** Told of a room that was entered, of which more is to be known now. */
   onentered: ((room: Room) => void) | undefined;
 
   constructor(state: State) { this.#state = state; }
@@ -42,11 +42,13 @@ export class Entering {
       this.#again(room, session);
       return offline();
     }
-    const since = room.loaded && !room.hasNewer ? room.to : room.seq || undefined;
+    const since = room.loaded && !room.hasNewer ? room.to : room.at || undefined;
     const reply = await state.link.join(room.id, since, invite);
     if (session !== state.link.state.session) return reply;
     if (!reply.ok) {
-      room.error = isFinal(reply.error) ? { message: reply.error.message, reason: reply.error.reason } : undefined;
+      const full = reply.error.code === 'too_large'; // the socket is in as many rooms as it may be: a fresh one is in none
+      room.error = isFinal(reply.error) && !full ? reply.error : undefined;
+      if (full) state.link.trouble('renew');
       room.loading = undefined;
       if (!room.error) this.#again(room, session, reply.error.retryAfterMs);
       state.roomChanged(room);
@@ -55,14 +57,13 @@ export class Entering {
     room.joined = true;
     room.error = undefined;
     room.role = reply.role;
-    this.onentered?.(room);
-    room.seq = Math.max(room.seq, reply.seq);
-    if (room.info?.kind !== 'direct') room.entered(reply.seq); // of a direct room all is news
+    room.heard(reply.seq);
     if (state.open === room.id || room.loaded) {
       await this.#fill(room, session);
-      if (state.open === room.id) void this.#details(room);
+      if (state.open === room.id) void this.#readers(room);
       if (!room.complete && !room.hasNewer && !room.error) this.#again(room, session);
     }
+    this.onentered?.(room);
     if (room.complete) room.tries = 0;
     state.roomChanged(room);
     return reply;
@@ -108,10 +109,10 @@ export class Entering {
       room.clear();
       for (const message of [...reply.messages, ...live]) state.apply(room, { kind: 'message', message, personal: true });
       Object.assign(room, {
-        from: first, to: Math.max(room.seq, last), hasOlder: reply.hasMore, hasNewer: false, loaded: true, complete: session === state.link.state.session,
+        from: first, to: Math.max(room.seq, last), hasOlder: reply.hasMore, loaded: true, complete: session === state.link.state.session,
       });
     } else if (isFinal(reply.error)) {
-      room.error = { message: reply.error.message, reason: reply.error.reason };
+      room.error = reply.error;
     }
     state.roomChanged(room);
   }
@@ -134,19 +135,10 @@ export class Entering {
     return false;
   }
 
-  async #details(room: Room): Promise<void> {
-    const { link } = this.#state;
-    const [got, readers] = await Promise.all([
-      link.call('room:get', room.id),
-      link.call('message:readers', { roomId: room.id, limit: 200 }),
-    ]);
-    if (got.ok) {
-      room.info = got.room;
-      room.role = got.role ?? room.role;
-      room.prefs = got.prefs ?? room.prefs;
-      if (got.marker) room.read(got.marker.seq);
-    }
-    if (readers.ok) for (const { userId, seq } of readers.readers) room.receipt(userId, seq);
+  async #readers(room: Room): Promise<void> {
+    const reply = await this.#state.link.call('message:readers', { roomId: room.id, limit: 200 });
+    if (!reply.ok) return;
+    for (const { userId, seq } of reply.readers) room.receipt(userId, seq);
     this.#state.roomChanged(room);
   }
 }

@@ -7,15 +7,13 @@ import type { Room } from './room.ts';
 import type { Sending } from './sending.ts';
 import type { State } from './state.ts';
 import { factOf, type Wire } from './wire.ts';
-import type { Fact, MemberRole, Message, Prefs, Presence, RoomInfo } from './types.ts';
+import type { Fact, LastMessage, MemberRole, Message, Prefs, Presence, RoomInfo } from './types.ts';
 
 export interface Parts { memberships: Memberships; notifications: Notifications; presence: PresenceWatch; sending: Sending }
 
 export class Incoming {
   readonly #state: State;
   readonly #parts: Parts;
-  /** Asked for when the user's log has a gap. */
-  onreset: (() => void) | undefined;
 
   constructor(state: State, parts: Parts) {
     this.#state = state;
@@ -37,6 +35,8 @@ export class Incoming {
       return undefined;
     }
     if (event.startsWith('me:')) return this.#mine(event, arg);
+    if (event === 'inbox:state') return this.#parts.memberships.inbox(arg as never);
+    if (event === 'room:activity') return this.#activity(arg as never);
     if (event.startsWith('room:')) return this.#room(event, arg);
     return this.#passing(event, arg, args);
   }
@@ -50,26 +50,31 @@ export class Incoming {
       if (message.seq <= room.liveSeq) state.counts.twice += 1;
       room.liveSeq = Math.max(room.liveSeq, message.seq);
     }
-    room.noticed(message, state.me.id);
+    room.noticed(message);
     if (message.clientMsgId && message.sender.id === state.me.id) this.#parts.sending.done(room.id, message.clientMsgId);
     // Of a page of the past nothing is appended: what is between is not here.
     if ((room.loaded || room.loading === 'first') && !room.hasNewer) state.apply(room, { kind: 'message', message, personal: old });
-    if (room.complete) room.to = Math.max(room.to, message.seq);
+    room.heard(message.seq);
     state.keeper.timeline(room.id);
     state.roomChanged(room);
   }
 
-  /** How far a room is known, by the sequence of a fact. */
-  #advance(room: Room, arg: Wire): void {
-    const seq = typeof arg.seq === 'number' ? arg.seq : 0;
-    room.seq = Math.max(room.seq, seq);
-    if (room.complete) room.to = Math.max(room.to, seq);
+  /** How a room stands that was not entered. */
+  #activity({ roomId, seq, n, last }: { roomId: string; seq: number; n: number; last?: LastMessage }): void {
+    const state = this.#state;
+    const room = state.rooms.get(roomId);
+    if (!room || seq <= room.at) return;
+    if (last) state.learn(last.sender.id, last.sender.name);
+    if (last?.sender.id === state.me.id && last.id !== room.last?.id) room.said(seq, n);
+    room.stands(seq, n, last);
+    if (room.markerN === undefined) void this.#parts.memberships.about(room);
+    state.roomChanged(room);
   }
 
   #durable(room: Room, event: string, arg: Wire, fact: Fact): void {
-    this.#advance(room, arg);
+    room.heard(Number(arg.seq ?? 0));
     if (fact.kind !== 'message' || room.timeline.has(fact.message.id)) this.#state.apply(room, fact);
-    if (fact.kind === 'message' && room.last?.id === fact.message.id) room.last = fact.message;
+    if (fact.kind === 'message') room.newest(fact.message);
     if (event === 'message:deleted' && fact.kind === 'deleted' && room.last?.id === fact.messageId) room.last = { ...room.last, content: '', deletedAt: new Date().toISOString() };
     this.#state.keeper.timeline(room.id);
     this.#state.roomChanged(room);
@@ -82,13 +87,19 @@ export class Incoming {
     const roomId = arg.roomId ?? '';
     const room = state.rooms.get(roomId);
     switch (event) {
-      case 'me:room-added': if (arg.room) this.#parts.memberships.added(arg.room as RoomInfo); break;
-      case 'me:room-removed': if (arg.reason !== 'left' || room?.role) this.#parts.memberships.gone(roomId, String(arg.reason ?? '')); break;
+      case 'me:room-added': if (arg.room) this.#parts.memberships.added(arg.room as RoomInfo, undefined, useq); break;
+      case 'me:room-removed': if (arg.reason !== 'left' || room?.role) this.#parts.memberships.gone(roomId, String(arg.reason ?? ''), useq); break;
       case 'me:prefs': if (room) { room.prefs = arg.prefs as Prefs; state.roomChanged(room); } break;
-      case 'me:marker': if (room) this.#parts.sending.marked(room, Number(arg.seq), Number(arg.unread), Number(arg.mentions), Number(arg.at)); break;
+      case 'me:marker': if (room) this.#parts.sending.marked(room, Number(arg.seq), Number(arg.n), Number(arg.mentions), Number(arg.at)); break;
+      case 'me:mention':
+        if (!room) break;
+        room.newest(arg.message as Message);
+        room.mentioned(arg.message as Message);
+        state.roomChanged(room);
+        break;
       case 'me:reset':
-        for (const r of state.rooms.values()) r.marker = r.told = 0; // which may have gone back
-        this.onreset?.();
+        for (const r of state.rooms.values()) Object.assign(r, { marker: 0, markerN: undefined, told: 0 }); // it may have gone back
+        this.#parts.memberships.reset();
         break;
     }
   }
@@ -97,11 +108,11 @@ export class Incoming {
     const state = this.#state;
     const room = state.rooms.get(arg.roomId ?? '');
     if (!room) return;
-    this.#advance(room, arg);
+    room.heard(Number(arg.seq ?? 0));
     const userId = String(arg.userId ?? '');
     switch (event) {
       case 'room:updated':
-        if (room.info && Number(arg.version) >= room.info.version) room.info = { ...room.info, profile: arg.profile as RoomInfo['profile'], settings: arg.settings as RoomInfo['settings'], version: Number(arg.version) };
+        if (room.info && Number(arg.version) >= room.info.version) room.is({ ...room.info, profile: arg.profile as RoomInfo['profile'], settings: arg.settings as RoomInfo['settings'], version: Number(arg.version) });
         break;
       case 'room:archived': if (room.info) room.info = { ...room.info, archivedAt: String(arg.archivedAt) }; break;
       case 'room:user-joined':

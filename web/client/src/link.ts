@@ -47,6 +47,8 @@ export type Joined = Answer<'room:join'>;
 export interface Troubles {
   /** The connection is cut without a word, as a network does it. */
   cut(): void;
+  /** It is ended, and begun anew: nothing is recovered. */
+  renew(): void;
   /** It is cut, and comes back with a token that is not good any more. */
   expire(): void;
   /** It stays away for a while. */
@@ -140,7 +142,7 @@ export class SocketLink implements Link, Troubles {
       if (token === null) return this.#refused('The login has ended');
       const spoiled = this.#spoiled;
       this.#spoiled = false;
-      return give({ token: spoiled ? `${token}x` : token, useq: this.#options.useq?.() });
+      return give({ token: spoiled ? `${token}x` : token, useq: this.#options.useq?.(), inbox: true });
     });
     const options = { path, auth, transports: ['websocket', 'polling'], tryAllTransports: true, reconnectionDelay: 300, reconnectionDelayMax: 5000, forceNew: true, autoConnect: false };
     const main = io(url || (typeof location === 'undefined' ? '' : location.origin), options);
@@ -284,6 +286,11 @@ export class SocketLink implements Link, Troubles {
   trouble<T extends keyof Troubles>(what: T, ...args: Parameters<Troubles[T]>): void { (this[what] as (...args: unknown[]) => void)(...args); }
 
   cut(): void { this.#sockets.get('/')?.io.engine?.close(); }
+
+  renew(): void {
+    this.#sockets.get('/')?.disconnect();
+    this.#reconnect();
+  }
 
   expire(): void {
     this.#spoiled = true;

@@ -1,6 +1,7 @@
 // Pages of a room's past: further up, further down, around a message somewhere, and back to the newest.
 
 import type { Entering } from './entering.ts';
+import { isFinal } from './outbox.ts';
 import type { Room } from './room.ts';
 import type { State } from './state.ts';
 import type { Message } from './types.ts';
@@ -56,19 +57,28 @@ export class Paging {
     state.roomChanged(room);
   }
 
-  /** Makes a message of the past visible, by its id or sequence, with what is around it. */
-  async jump(roomId: string, to: { id?: string; seq?: number }): Promise<Message | undefined> {
+  /**
+   * Makes a message of the past visible, by its id or sequence, with what is around it; it may take a connection. undefined: there is none;
+   * null: the user has gone elsewhere before that was known.
+   */
+  async jump(roomId: string, to: { id?: string; seq?: number }): Promise<Message | null | undefined> {
     const state = this.#state;
     const room = state.room(roomId);
     const there = () => room.timeline.messages().find((m) => m.id === to.id || m.seq === to.seq);
     if (!room.loaded) await this.#entering.load(room);
-    if (there()) return there();
-    const page = await state.link.call('message:history', { roomId, around: to.id ?? to.seq, limit: 100 });
-    if (!page.ok) return undefined;
+    let page;
+    for (;;) {
+      if (there()) return there();
+      page = await state.link.call('message:history', { roomId, around: to.id ?? to.seq, limit: 100 });
+      if (page.ok) break;
+      if (isFinal(page.error)) return undefined;
+      await new Promise((resolve) => { setTimeout(resolve, 500); });
+      if (state.open !== roomId || state.closed) return null;
+    }
     room.clear();
     for (const message of page.messages) state.apply(room, { kind: 'message', message, personal: true });
     Object.assign(room, {
-      from: page.messages[0]?.seq ?? 0, to: page.messages.at(-1)?.seq ?? 0, hasOlder: page.hasMore, hasNewer: page.hasNewer ?? false, loaded: true, complete: false,
+      from: page.messages[0]?.seq ?? 0, to: page.messages.at(-1)?.seq ?? 0, hasOlder: page.hasMore, hasNewer: page.hasNewer ?? false, loaded: true,
     });
     if (!room.hasNewer) await this.#entering.enter(room);
     state.roomChanged(room);
@@ -79,7 +89,6 @@ export class Paging {
     const room = this.#state.room(roomId);
     if (!room.hasNewer) return;
     room.clear();
-    Object.assign(room, { loaded: false, complete: false, hasNewer: false, hasOlder: false, from: 0, to: 0 });
     await this.#entering.enter(room);
   }
 }

@@ -2,7 +2,7 @@
 
 import { Timeline, type Entry } from './merge.ts';
 import type { KeptRoom, KeptTimeline } from './cache.ts';
-import type { ListedRoom, MemberRole, Message, Pending, Prefs, RoomInfo } from './types.ts';
+import type { LastMessage, ListedRoom, MemberRole, Message, Pending, Prefs, RoomInfo } from './types.ts';
 
 /** What a list of rooms shows. Another object after each change. */
 export interface RoomSummary {
@@ -44,11 +44,10 @@ export interface RoomView extends RoomSummary {
   /** The furthest of them. */
   readUpTo: number;
   typists: readonly { id: string; name: string }[];
-  seq: number;
+  /** Whether nothing up to now is missing at the end of the messages. */
+  complete: boolean;
 }
 
-/** The longest list of others' messages after the listed sequence; unread counts are shown as 99+ long before. */
-const maxNews = 1000;
 const maxReaders = 1000;
 
 export class Room {
@@ -62,14 +61,19 @@ export class Room {
   role: MemberRole | undefined;
   prefs: Prefs = {};
   partners: string[] = [];
+  /** Up to where the socket has heard the room; and how far somebody else, a list or the inbox, said that it is. */
   seq = 0;
+  at = 0;
+  /** How many messages there are. */
+  n = 0;
   /** Of the last message that came live. */
   liveSeq = 0;
   last: Message | undefined;
-  // Unread: what the list said as of a sequence, and others' messages after it.
-  #base = { unread: 0, mentions: 0, at: 0 };
-  #news: { seq: number; mention: boolean }[] = [];
+  // Unread is what is not read: a subtraction. Mentions are counted: those that a list had, as of a sequence, and later ones.
   marker = 0;
+  markerN: number | undefined;
+  #mentions = { unread: 0, at: 0 };
+  #mentioned: number[] = [];
   /** The marker as the server has it. */
   told = 0;
   held = false;
@@ -107,72 +111,94 @@ export class Room {
     this.#summary = undefined;
   }
 
-  listed(room: ListedRoom): void {
-    this.name = room.name || room.roomId;
+  /** What the room is, as of now. */
+  is(info: RoomInfo): void {
+    this.info = info;
+    this.kind = info.kind;
+    this.name = info.profile.name || this.id;
+  }
+
+  listed({ seq, marker, mentions = 0, ...room }: ListedRoom): void {
+    this.info = room.room ?? this.info;
+    this.name = room.name || this.id;
     this.role = room.role;
     this.kind = room.kind ?? this.kind;
     this.prefs = room.prefs ?? this.prefs;
-    this.info = room.room ?? this.info;
     this.partners = room.partners ?? this.partners;
-    this.seq = Math.max(this.seq, room.seq);
-    this.#newest(room.lastMessage ?? undefined);
-    if (room.marker) this.told = Math.max(this.told, room.told ?? room.marker.seq);
-    if (room.marker) this.marker = Math.max(this.marker, room.marker.seq);
-    if (room.seq >= this.#base.at) {
-      this.#base = { unread: room.unread, mentions: room.mentions ?? 0, at: room.seq };
-      this.#news = this.#news.filter((n) => n.seq > room.seq);
-      if (this.marker >= room.seq) this.#base = { ...this.#base, unread: 0, mentions: 0 };
+    this.newest(room.lastMessage ?? undefined);
+    this.stands(seq, room.n ?? (marker?.n ?? 0) + room.unread, room.last);
+    if (seq >= this.#mentions.at) {
+      this.#mentions = { unread: this.marker > (marker?.seq ?? 0) ? 0 : mentions, at: seq };
+      this.#mentioned = this.#mentioned.filter((s) => s > seq);
     }
+    if (marker) this.reached(marker, room.told);
+  }
+
+  /** How the room stands as of a sequence, by somebody who has entered it or keeps the user's inbox. */
+  stands(seq: number, n: number, last?: LastMessage | null): void {
+    this.n = Math.max(this.n, n);
+    const known = this.last?.seq ?? 0;
+    if (last && seq >= Math.max(this.at, known)) this.last = { ...last, roomId: this.id, content: last.preview, seq: this.last?.id === last.id ? known : seq };
+    this.at = Math.max(this.at, seq);
     this.changed();
   }
 
-  #newest(message: Message | undefined): void {
-    if (message && (!this.last || message.seq >= this.last.seq)) this.last = message;
+  /** The socket has heard the room up to here. */
+  heard(seq: number): void {
+    this.seq = Math.max(this.seq, seq);
+    this.at = Math.max(this.at, seq);
+    if (this.complete) this.to = Math.max(this.to, seq);
+  }
+
+  /** A message, or the last one as it is now. */
+  newest(message: Message | undefined): void {
+    if (message && (!this.last || message.seq >= this.last.seq || message.id === this.last.id)) this.last = message;
   }
 
   /** Takes notice of a message for counts and the list, whether the timeline takes it or not. */
-  noticed(message: Message, me: string): void {
-    this.seq = Math.max(this.seq, message.seq);
-    this.#newest(message);
+  noticed(message: Message): void {
+    this.n = Math.max(this.n, message.n ?? 0);
+    this.newest(message);
     this.typists.delete(message.sender.id);
-    if (message.sender.id === me) {
-      // Own messages move the marker by themselves.
-      this.told = Math.max(this.told, message.seq);
-      this.held = false;
-      this.read(message.seq);
-      this.changed();
-      return;
-    }
+    if (message.sender.id === this.#me) return this.said(message.seq, message.n);
     if (!message.system) this.receipt(message.sender.id, message.seq); // who says something has read what was said
-    if (message.seq > this.#base.at && message.seq > this.marker && !this.#news.some((n) => n.seq === message.seq)) {
-      this.#news.push({ seq: message.seq, mention: message.mentions?.room === true || (message.mentions?.users ?? []).includes(me) });
-      if (this.#news.length > maxNews) this.#news.shift();
-    }
+    if (message.mentions?.room || message.mentions?.users?.includes(this.#me)) this.mentioned(message);
+    return this.changed();
+  }
+
+  /** A message mentions the user, or does so since it was edited. */
+  mentioned({ seq, changed = seq }: Message): void {
+    if (changed > this.#mentions.at && seq > this.marker && !this.#mentioned.includes(seq)) this.#mentioned.push(seq);
+  }
+
+  /** Own messages move the marker by themselves. */
+  said(seq: number, n?: number): void {
+    this.told = Math.max(this.told, seq);
+    this.held = false;
+    this.read(seq, n);
     this.changed();
   }
 
-  /** Moves the marker; never back. */
-  read(seq: number): boolean {
+  /** The marker as the server has it, which may be behind what this device has read. */
+  reached({ seq, n }: { seq: number; n?: number }, told = seq): void {
+    this.told = Math.max(this.told, told);
+    if (seq === this.marker) this.markerN ??= n;
+    this.read(seq, n);
+  }
+
+  /** Moves the marker to a message, the n-th of the room; never back. */
+  read(seq: number, n = this.n): boolean {
     if (seq <= this.marker) return false;
-    this.marker = seq;
-    if (seq >= this.#base.at || seq >= (this.last?.seq ?? Infinity)) this.#base = { ...this.#base, unread: 0, mentions: 0 };
-    this.#news = this.#news.filter((n) => n.seq > seq);
+    Object.assign(this, { marker: seq, markerN: n });
+    if (seq >= this.#mentions.at || n >= this.n) this.#mentions.unread = 0;
+    this.#mentioned = this.#mentioned.filter((s) => s > seq);
     this.changed();
     return true;
   }
 
-  /** The user has come to the room when it stood at seq: what was said before is no news. */
-  entered(seq: number): void {
-    if (this.#base.at > 0) return;
-    this.#base = { unread: 0, mentions: 0, at: seq };
-    this.#news = this.#news.filter((n) => n.seq > seq);
-    this.changed();
-  }
-
   /** Somebody has read up to here. */
   receipt(userId: string, seq: number): void {
-    if (userId === this.#me) this.read(seq);
-    else if (seq > (this.readers.get(userId) ?? 0)) this.readers.set(userId, seq);
+    if (userId !== this.#me && seq > (this.readers.get(userId) ?? 0)) this.readers.set(userId, seq);
     if (this.readers.size > maxReaders) this.readers.delete(this.readers.keys().next().value!);
     this.changed();
   }
@@ -181,13 +207,13 @@ export class Room {
    * The server's word about the marker, as of the sequence at; true: it went back. One that is behind what this device has read is old news,
    * unless it is behind what the server had: only a room that is marked unread does that.
    */
-  marked(seq: number, unread: number, mentions: number, at = this.seq): boolean {
+  marked(seq: number, n: number | undefined, mentions: number, at = this.at): boolean {
     const back = seq < this.told;
     this.told = seq;
     if (back || seq >= this.marker) {
-      this.marker = seq;
-      this.#base = { unread, mentions, at };
-      this.#news = this.#news.filter((n) => n.seq > at);
+      Object.assign(this, { marker: seq, markerN: n });
+      this.#mentions = { unread: mentions, at };
+      this.#mentioned = this.#mentioned.filter((s) => s > at);
       this.changed();
     }
     return back;
@@ -195,8 +221,8 @@ export class Room {
 
   keep(): KeptRoom {
     return {
-      roomId: this.id, name: this.name, kind: this.info?.kind ?? this.kind, role: this.role ?? 'member', seq: this.seq, unread: this.unread, mentions: this.mentions, lastMessage: this.last,
-      room: this.info, marker: { seq: this.marker }, told: this.told, prefs: this.prefs, partners: this.partners, at: Date.now(),
+      roomId: this.id, name: this.name, kind: this.kind, role: this.role ?? 'member', seq: this.at, n: this.n, unread: this.unread, mentions: this.mentions, lastMessage: this.last,
+      room: this.info, marker: { seq: this.marker, n: this.markerN }, told: this.told, prefs: this.prefs, partners: this.partners, at: Date.now(),
     };
   }
 
@@ -213,16 +239,17 @@ export class Room {
     this.changed();
   }
 
+  /** Forgets the messages. */
   clear(): void {
     this.timeline.clear();
     this.segment += 1;
+    Object.assign(this, { from: 0, to: 0, hasOlder: false, hasNewer: false, loaded: false, complete: false });
   }
 
   /** Drops what is not near the end, for memory. */
   trim(count: number): void {
     if (this.hasNewer) {
       this.clear();
-      Object.assign(this, { from: 0, to: 0, hasOlder: false, hasNewer: false, loaded: false, complete: false });
     } else if (this.timeline.size > count) {
       this.timeline.keepNewest(count);
       this.from = this.timeline.messages()[0]?.seq ?? this.from;
@@ -231,13 +258,13 @@ export class Room {
     this.changed();
   }
 
-  get unread(): number { return this.#base.unread + this.#news.length; }
+  get unread(): number { return Math.max(0, this.n - (this.markerN ?? this.n)); }
 
-  get mentions(): number { return this.#base.mentions + this.#news.filter((n) => n.mention).length; }
+  get mentions(): number { return this.#mentions.unread + this.#mentioned.length; }
 
   summary(): RoomSummary {
     this.#summary ??= {
-      id: this.id, name: this.info?.profile.name || this.name, kind: this.info?.kind ?? this.kind ?? 'public', topic: this.info?.profile.topic, role: this.role,
+      id: this.id, name: this.name, kind: this.kind ?? 'public', topic: this.info?.profile.topic, role: this.role,
       unread: this.unread, mentions: this.mentions, last: this.last, at: this.last?.createdAt ?? this.info?.createdAt ?? '', prefs: this.prefs,
       archived: this.info?.archivedAt !== undefined, joined: this.joined, held: this.held, partners: this.partners,
     };
@@ -251,7 +278,7 @@ export class Room {
       removing: new Set(pending.map((p) => p.remove).filter((id) => id !== undefined)),
       hasOlder: this.hasOlder, hasNewer: this.hasNewer, loaded: this.loaded, loading: this.loading, error: this.error?.message, errorReason: this.error?.reason,
       marker: this.marker, readers: new Map(this.readers), readUpTo: Math.max(0, ...this.readers.values()),
-      typists: [...this.typists].map(([id, t]) => ({ id, name: t.name })), seq: this.seq,
+      typists: [...this.typists].map(([id, t]) => ({ id, name: t.name })), complete: this.complete,
     };
     return this.#view;
   }

@@ -115,7 +115,7 @@ export class Sending {
   /** The server has a message of the user. */
   confirmed(message: Message): void {
     const room = this.#state.room(message.roomId);
-    room.noticed(message, this.#state.me.id);
+    room.noticed(message);
     if (room.loaded && !room.hasNewer) this.#state.apply(room, { kind: 'message', message, guess: true });
     this.done(message.roomId, message.clientMsgId!);
     this.#state.roomChanged(room);
@@ -164,9 +164,9 @@ export class Sending {
     const state = this.#state;
     const room = state.rooms.get(roomId);
     const last = room?.timeline.messages().at(-1);
-    if (!room || !last || room.hasNewer || room.held || !room.read(last.seq)) return;
+    if (!room || !last || room.hasNewer || room.held || !room.read(last.seq, last.n)) return;
     state.roomChanged(room);
-    state.note({ kind: 'marker', roomId, seq: last.seq });
+    state.note({ kind: 'marker', roomId, seq: last.seq, n: last.n });
     // Of many messages that arrive at once only the last is told.
     if (!this.#readDue.has(roomId)) this.#readDue.set(roomId, setTimeout(() => this.#tell(room), readPause));
   }
@@ -188,13 +188,13 @@ export class Sending {
     const room = rooms.get(roomId);
     if (!reply.ok || !room) return reply;
     room.told = Math.max(room.told, room.marker); // that it was read is of no interest any more, though it may be on its way
-    this.marked(room, reply.marker.seq, reply.unread, reply.mentions);
+    this.marked(room, reply.marker.seq, reply.marker.n, reply.mentions);
     return reply;
   }
 
   /** The server's word about the marker of a room. */
-  marked(room: Room, seq: number, unread: number, mentions: number, at?: number): void {
-    if (room.marked(seq, unread, mentions, at)) room.held = this.#state.open === room.id;
+  marked(room: Room, seq: number, n: number | undefined, mentions: number, at?: number): void {
+    if (room.marked(seq, n, mentions, at)) room.held = this.#state.open === room.id;
     this.#state.roomChanged(room);
   }
 

@@ -38,6 +38,8 @@ export interface StoreOptions {
   keptMessages?: number;
 }
 
+const inboxPatience = 2000; // milliseconds
+
 /** Topics: rooms, room:<id>, connection, presence, notifications, drafts, names, outbox, members:<id>. */
 export class Starling {
   readonly me: User;
@@ -65,10 +67,6 @@ export class Starling {
     this.#notifications = new Notifications(state);
     this.#sending = new Sending(state);
     this.#incoming = new Incoming(state, { memberships: this.#memberships, notifications: this.#notifications, presence: this.#presence, sending: this.#sending });
-    this.#incoming.onreset = () => {
-      const session = this.#session;
-      void this.#memberships.list(() => this.#current(session));
-    };
     this.#sweep = setInterval(() => this.#incoming.expireTypists(), 1000);
     (this.#sweep as { unref?: () => void }).unref?.();
   }
@@ -151,8 +149,11 @@ export class Starling {
 
   loadNewer(roomId: string): Promise<void> { return this.#paging.newer(roomId); }
 
-  /** Makes a message of the past visible, by its id or sequence, with what is around it. */
-  jump(roomId: string, to: { id?: string; seq?: number }): Promise<Message | undefined> { return this.#paging.jump(roomId, to); }
+  /**
+   * Makes a message of the past visible, by its id or sequence, with what is around it, as soon as there is a connection where that takes
+   * one. undefined: there is no such message; null: another room is shown by then.
+   */
+  jump(roomId: string, to: { id?: string; seq?: number }): Promise<Message | null | undefined> { return this.#paging.jump(roomId, to); }
 
   /** Goes back to the newest messages. */
   toNewest(roomId: string): Promise<void> { return this.#paging.toNewest(roomId); }
@@ -265,8 +266,6 @@ export class Starling {
 
   // The connection, and the other tabs
 
-  #current(session: string): boolean { return !this.#state.closed && this.#session === session; }
-
   #stateChanged(): void {
     const state = this.#state;
     const { status, session, connects, leader } = state.link.state;
@@ -279,7 +278,7 @@ export class Starling {
       this.#session = session;
       this.#connects = -1;
       for (const room of state.rooms.values()) Object.assign(room, { complete: false, joined: false });
-      void this.#resume(session);
+      void this.#resume();
     }
     if (connects !== this.#connects) {
       this.#connects = connects;
@@ -291,20 +290,18 @@ export class Starling {
     if (leader) this.#sending.outbox.pump();
   }
 
-  /** A session that knows nothing of this tab: rooms are listed and entered, from where this device is. */
-  async #resume(session: string): Promise<void> {
+  /** A session that knows nothing of this tab: the room that is shown is entered, from where this device is. */
+  async #resume(): Promise<void> {
     const state = this.#state;
-    const current = () => this.#current(session);
-    if (state.link.state.leader) {
+    const { leader } = state.link.state;
+    void this.#memberships.list(leader ? inboxPatience : 0); // an inbox tells it to the tab with the connection
+    void this.#notifications.load();
+    if (leader) {
       await this.#sending.outbox.load().catch(() => undefined);
       this.#sending.outbox.hurry();
     }
     const open = state.open ? state.rooms.get(state.open) : undefined;
     if (open) void this.#entering.load(open);
-    await this.#memberships.list(current);
-    if (!current()) return;
-    void this.#notifications.load();
-    await this.#memberships.enterAll(current);
   }
 
   #noted(note: Note): void {
@@ -328,7 +325,7 @@ export class Starling {
         outbox.forget(String(note.id));
         this.#sending.done(String(note.roomId), String(note.id), note.answer as Ack | undefined);
         break;
-      case 'marker': { const room = state.rooms.get(String(note.roomId)); if (room?.read(Number(note.seq))) state.roomChanged(room); break; }
+      case 'marker': { const room = state.rooms.get(String(note.roomId)); if (room?.read(Number(note.seq), note.n as number | undefined)) state.roomChanged(room); break; }
       case 'watch': this.#presence.watching(String(note.tab), note.ids as string[]); break;
       case 'present': this.#presence.are(note.users as Presence[]); break;
       case 'notifications-read': this.#notifications.wereRead(note.ids as string[], Number(note.unread)); break;

@@ -53,9 +53,13 @@ export interface Presence { userId: string; online: boolean; lastSeen?: string |
 export interface Fault { code: string; message: string; reason?: string; retryAfterMs?: number; until?: string }
 export type Ack<T = object> = ({ ok: true } & T) | { ok: false; error: Fault };
 
+/** The last message of a room that was not entered. */
+export interface LastMessage { id: string; sender: Sender; preview: string; type: string; createdAt: string; deletedAt?: string }
+
+/** A room as the inbox, `room:list` or the device has it. */
 export interface ListedRoom {
-  roomId: string; name: string; kind?: Kind; role: MemberRole; seq: number; unread: number; mentions?: number;
-  lastMessage?: Message | null; room?: RoomInfo; marker?: { seq: number }; prefs?: Prefs;
+  roomId: string; name: string; kind?: Kind; role: MemberRole; seq: number; n?: number; unread: number; mentions?: number;
+  last?: LastMessage | null; lastMessage?: Message | null; room?: RoomInfo; marker?: { seq: number; n?: number }; prefs?: Prefs;
   /** Of a direct room; kept on the device only. */
   partners?: string[];
   /** The marker as the server has it; kept on the device only. */

@@ -192,7 +192,7 @@ function RoomPage({ roomId, part, panel, setPanel, side, setSide }: {
 
   const jump = useCallback((to: { id?: string; seq?: number }) => {
     void store.jump(roomId, to).then((found) => {
-      if (found) setTarget({ id: found.id, at: Date.now() }); else toasts.say(t('msg.gone'), { bad: true });
+      if (found) setTarget({ id: found.id, at: Date.now() }); else if (found === undefined) toasts.say(t('msg.gone'), { bad: true });
     });
   }, [store, roomId, t]);
   const loaded = view?.loaded ?? false;
@@ -279,16 +279,18 @@ function useBrowserNotifications(): void {
   const store = useStarling();
   const rooms = useRooms();
   const title = useTitle();
-  const seen = useRef(new Map<string, number>());
+  const seen = useRef(new Map<string, { seq: number; mentions: number }>());
   useEffect(() => {
     for (const room of rooms) {
-      const seq = room.last?.seq ?? 0;
+      const { mentions, last } = room;
+      const seq = last?.seq ?? 0;
       const before = seen.current.get(room.id);
-      seen.current.set(room.id, seq);
-      if (before === undefined || seq <= before || !room.last || room.last.sender.id === store.me.id || room.prefs.muted) continue;
+      seen.current.set(room.id, { seq, mentions });
+      // That the user is mentioned is told apart from the message.
+      if (!before || (seq <= before.seq && mentions <= before.mentions) || !last || last.sender.id === store.me.id || room.prefs.muted) continue;
       if (!store.connection.leader || typeof Notification === 'undefined' || Notification.permission !== 'granted' || looking()) continue;
-      if (room.kind !== 'direct' && room.mentions === 0) continue;
-      const note = new Notification(title(room), { body: `${room.last.sender.name}: ${room.last.content.slice(0, 120)}`, tag: room.id });
+      if (room.kind !== 'direct' && mentions === 0) continue;
+      const note = new Notification(title(room), { body: `${last.sender.name}: ${last.content.slice(0, 120)}`, tag: room.id });
       note.onclick = () => { focus(); location.hash = `#/r/${encodeURIComponent(room.id)}`; };
     }
   }, [rooms]);

@@ -9,6 +9,9 @@ import { Icon } from '../icons.tsx';
 import { IconButton, copy, useToasts } from '../ui.tsx';
 
 const most = 300;
+/** Events that tell how far a room or a reader is, and are no facts of a room. */
+const notOfItsSequence = /^(me:|room:activity$|message:read$)/;
+
 type Line = Trace & { n: number };
 type Mark = { seq: number; how: 'live' | 'gap' | 'replay' };
 
@@ -39,7 +42,7 @@ export function Drawer({ roomId, onClose }: { roomId?: string; onClose: () => vo
       setMarks((old) => {
         const next = { ...old };
         for (const line of fresh) {
-          const list = line.event === 'room:history' && Array.isArray(line.detail) ? line.detail as { roomId: string; seq: number }[] : line.dir === 'in' && line.roomId && line.seq !== undefined && line.event !== 'message:read' ? [{ roomId: line.roomId, seq: line.seq }] : [];
+          const list = line.event === 'room:history' && Array.isArray(line.detail) ? line.detail as { roomId: string; seq: number }[] : line.dir === 'in' && line.roomId && line.seq !== undefined && !notOfItsSequence.test(line.event) ? [{ roomId: line.roomId, seq: line.seq }] : [];
           for (const { roomId: id, seq } of list) {
             const room = next[id] ?? [];
             if (room.some((m) => m.seq === seq)) continue;
