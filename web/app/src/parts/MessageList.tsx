@@ -29,19 +29,21 @@ export function MessageList({ view, title, actions, target }: {
   const [focused, setFocused] = useState<string>();
   const [active, setActive] = useState<string>(); // the row that has the focus, or something in it
 
-  // The line of new messages stays where it was when the room was opened, until the room is left.
+  // The line of new messages is where reading had ended when the room was opened, and stays until the room is left.
   const [line, setLine] = useState<number>();
   useEffect(() => {
-    if (line === undefined && view.loaded && view.info) setLine(view.marker);
+    if (line === undefined && view.loaded && (view.info || view.marker > 0)) setLine(view.marker);
   }, [line, view.loaded, view.info, view.marker]);
   // What is marked unread begins with a line, too.
   const { held } = view;
   useEffect(() => { if (held) setLine(view.marker); }, [held, view.marker]);
-  const lineAt = useMemo(() => {
-    if (line === undefined || (line === 0 && !held)) return undefined;
-    const first = messages.find((m) => m.seq > line && m.sender.id !== store.me.id);
+  const newAfter = (seq = Infinity) => {
+    const first = seq > 0 || held ? messages.find((m) => m.seq > seq && m.sender.id !== store.me.id) : undefined;
     return first && (held || messages[0]!.seq < first.seq) ? first.id : undefined;
-  }, [line, held, messages, store]);
+  };
+  const lineAt = useMemo(() => newAfter(line), [line, held, messages, store]);
+  // Where nothing was new, no line comes with what arrives before the eyes of the user.
+  useEffect(() => { if (view.complete && line !== undefined && !lineAt) setLine(Infinity); }, [view.complete, line, lineAt]);
 
   // What arrives while the user reads further up is counted on the pill.
   const seen = useRef(0);
@@ -58,12 +60,17 @@ export function MessageList({ view, title, actions, target }: {
   }, [virtual.toEnd]);
 
   useEffect(() => {
-    const see = () => { if (looking() && virtual.isAtEnd()) store.markRead(view.id); };
+    if (line === undefined) return undefined; // where reading has ended is not known yet
+    const see = () => {
+      if (virtual.isAtEnd() && looking()) store.markRead(view.id);
+      // Nobody can have seen it: a line comes before it, unless there is one.
+      else if (!lineAt && newAfter(view.marker) && (document.visibilityState === 'hidden' || !virtual.isAtEnd())) setLine(view.marker);
+    };
     see();
     addEventListener('focus', see);
     document.addEventListener('visibilitychange', see);
     return () => { removeEventListener('focus', see); document.removeEventListener('visibilitychange', see); };
-  }, [store, view.id, last, virtual.atEnd, view.loaded]);
+  }, [store, view.id, view.marker, last, virtual.atEnd, view.loaded, line]);
 
   // Jumps to what a link or a quote points at.
   const done = useRef(0);
