@@ -11,6 +11,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { startSystem } from './e2e/system.js';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
 const root = join(here, '..');
@@ -28,7 +29,7 @@ async function lane({ shown }, ...commands) {
   let said = '';
   let failed = false;
   for (const [command, ...args] of commands) {
-    const child = spawn(command, args, { cwd: here, stdio: ['ignore', shown ? 'inherit' : 'pipe', shown ? 'inherit' : 'pipe'], env: { ...process.env, STARLING_BINARY: binary } });
+    const child = spawn(command, args, { cwd: here, stdio: ['ignore', shown ? 'inherit' : 'pipe', shown ? 'inherit' : 'pipe'] });
     for (const stream of [child.stdout, child.stderr]) stream?.on('data', (bytes) => { said += bytes; });
     const [status] = await once(child, 'close');
     if (status === 0) continue;
@@ -42,11 +43,15 @@ async function lane({ shown }, ...commands) {
 
 first('tools/web.sh');
 if (!process.env.STARLING_BINARY) first('go', 'build', '-o', binary, './deploy/local');
+process.env.STARLING_BINARY = binary;
+const checks = lane({ shown: false },
+  ['npm', 'run', '--silent', 'check'],
+  [process.execPath, '--test', '--test-reporter=spec', 'budget.test.js', 'docs.test.js']);
+const { urls, data, stop } = await startSystem(); // for all tests in which no gateway dies
+process.env.STARLING_SYSTEM = JSON.stringify({ urls, data });
 const failed = await Promise.all([
   lane({ shown: true }, [process.execPath, 'e2e/run.js', ...process.argv.slice(2)]),
-  lane({ shown: false },
-    ['npm', 'run', '--silent', 'check'],
-    [process.execPath, '--test', '--test-reporter=spec', 'budget.test.js', 'docs.test.js'],
-    ['npm', 'run', '--silent', 'unit']),
+  checks.then((bad) => bad || lane({ shown: false }, ['npm', 'run', '--silent', 'unit'])),
 ]);
+await stop();
 if (failed.some(Boolean)) process.exit(1);

@@ -86,7 +86,7 @@ async function play(page) {
   await page.waitForTimeout(400);
 }
 
-const world = await startSystem({ gateways: 1, env: { EXAMPLES: 'true' } });
+const world = await startSystem();
 const browser = await startBrowser();
 try {
   const context = await browser.newContext({ viewport: size, locale: 'en-GB', reducedMotion: 'reduce', colorScheme: 'light' });

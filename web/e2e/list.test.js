@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { Stage, history, multiply, patience, post, shown, startBrowser, stored } from './system.js';
+import { Stage, history, ledTo, multiply, patience, post, shown, startBrowser, stored } from './system.js';
 
 const browser = await startBrowser();
 
@@ -149,14 +149,14 @@ describe('the list of messages', { skip: browser ? false : 'no Chromium is insta
   });
 
   it('a link to a message goes there, and Escape to the newest', async () => {
-    const { a, id } = await alone();
+    const { ann, a, id } = await alone();
     await fill(id, 160);
     const all = await history(stage.urls[0], id);
     const [there, newest] = [all[20], all[159].content];
     const go = async () => {
       await a.goto(`${stage.urls[0]}/#/r/${id}/${there.seq}`);
       await a.reload();
-      await a.locator('.message.highlighted', { hasText: there.content }).waitFor();
+      await ledTo(a, there.content);
     };
     await go();
     await a.locator('.pill').click();
@@ -164,6 +164,13 @@ describe('the list of messages', { skip: browser ? false : 'no Chromium is insta
     await go();
     await a.keyboard.press('Escape');
     await a.locator('.list > li:last-child', { hasText: newest }).waitFor();
+    // One that is opened without a connection leads there when that is back.
+    await ann.context.setOffline(true);
+    await a.waitForFunction(() => globalThis.starling.connection.status === 'offline', undefined, { timeout: patience });
+    await a.evaluate(([room, seq]) => { globalThis.ledTo.length = 0; location.hash = `#/r/${room}/${seq}`; }, [id, all[5].seq]);
+    await a.waitForFunction(([room, seq]) => location.hash.endsWith(`${room}/${seq}`), [id, all[5].seq]);
+    await ann.context.setOffline(false);
+    await ledTo(a, all[5].content);
   });
 
   it('a fault of the list is shown in its place, and the store goes on', async () => {

@@ -4,14 +4,14 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { drawBoxes, looksAs } from './boxes.js';
-import { Stage, axe, history, patience, post, startBrowser } from './system.js';
+import { Stage, axe, history, patience, post, startBrowser, undoSlowly } from './system.js';
 
 const browser = await startBrowser();
 const languages = { en: ['English', 'Message'], de: ['Deutsch', 'Nachricht an'], ar: ['العربية', 'رسالة إلى'] };
 
 describe('the look of the web app', { skip: browser ? false : 'no Chromium is installed' }, () => {
   let stage;
-  before(async () => { stage = await Stage.open(browser, { env: { EXAMPLES: 'true' } }); });
+  before(async () => { stage = await Stage.open(browser); });
   after(() => stage?.close());
   afterEach(() => stage?.leave());
 
@@ -166,6 +166,7 @@ describe('the look of the web app', { skip: browser ? false : 'no Chromium is in
     await tabTo(/^Add reaction 👍$/);
     await a.keyboard.press('Enter');
     await a.locator('.reaction.mine').waitFor();
+    await undoSlowly(a);
     await tabTo(/^More$/);
     await a.keyboard.press('Enter');
     await a.getByRole('menu').waitFor();

@@ -11,12 +11,14 @@ import { System, build, remove, scratch, settings } from '../../test/e2e/system.
 /** Limits of time guard against hanging: the machine may be ten times slower than you think. */
 export const patience = 90_000;
 
-export async function startSystem({ gateways = 2, env = {} } = {}) {
+/** A system with the example rooms: the one that web/test.js has started for all tests, unless it is to be an own one. */
+export async function startSystem({ own = false } = {}) {
+  if (process.env.STARLING_SYSTEM && !own) return { ...JSON.parse(process.env.STARLING_SYSTEM), stop: () => undefined };
   const dir = scratch();
   const binary = process.env.STARLING_BINARY ?? build(dir);
   const log = join(dir, 'system.log');
-  const system = await System.start({ binary, data: join(dir, 'data'), gateways, log, env: { DRAIN_WINDOW: '500ms', ...env } });
-  return { system, urls: system.urls, log, data: join(dir, 'data'), stop: async () => { await system.stop(); remove(dir, binary); } };
+  const system = await System.start({ binary, data: join(dir, 'data'), gateways: 2, log, env: { DRAIN_WINDOW: '500ms', EXAMPLES: 'true' } });
+  return { urls: system.urls, data: join(dir, 'data'), stop: async () => { await system.stop(); remove(dir, binary); } };
 }
 
 /** The browser of this machine, or undefined with a word about it. */
@@ -77,6 +79,10 @@ export class Person {
         localStorage.setItem('starling:seeded', '1');
         localStorage.setItem(key, login);
       }
+      // What a link or a quote has led to, though that shows for a moment only.
+      globalThis.ledTo = [];
+      new MutationObserver(() => { for (const row of document.querySelectorAll('.message.highlighted')) globalThis.ledTo.push(row.textContent); })
+        .observe(document, { subtree: true, childList: true, attributeFilter: ['class'] });
     }, ['starling:login', JSON.stringify(this.login)]);
     return this;
   }
@@ -189,6 +195,19 @@ const rules = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-pra
 /** What axe has to say against a page. */
 export function axe(page) {
   return page.evaluate(`${axeSource}; axe.run(document, { iframes: false, runOnly: ${JSON.stringify(rules)} }).then((r) => r.violations.map((v) => v.id + ': ' + v.nodes.map((n) => n.html.slice(0, 160)).join(' | ')))`);
+}
+
+/** Waits until a link or a quote has led a page to a message. */
+export function ledTo(page, text) { return page.waitForFunction((wanted) => globalThis.ledTo.some((row) => row.includes(wanted)), text, { timeout: patience }); }
+
+/** Gives a page a minute in which deletions can be taken back, in the place of five seconds. */
+export function undoSlowly(page) {
+  return page.evaluate(() => {
+    const { starling, setTimeout: wait } = globalThis;
+    const { remove } = starling;
+    starling.remove = (message) => remove.call(starling, message, 60_000);
+    globalThis.setTimeout = (act, ms, ...rest) => wait(act, ms === 5000 ? 60_000 : ms, ...rest);
+  });
 }
 
 /** The texts of messages that a page shows, in order. */
