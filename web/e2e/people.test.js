@@ -127,6 +127,11 @@ describe('the web app', { skip: browser ? false : 'no Chromium is installed' }, 
     await ben.say('seen', b);
     await a.locator('.content', { hasText: 'seen' }).waitFor();
     await a.bringToFront();
+    await b.locator('.status.read').waitFor();
+    const link = a.locator(`.sidebar a[href="#/r/${id}"]`);
+    await stage.room(a);
+    await link.click(); // she comes back to a room in which she has read all
+    await a.locator('.content', { hasText: 'seen' }).waitFor();
     await ben.say('seen as it comes', b);
     await a.locator('.content', { hasText: 'seen as it comes' }).waitFor();
     await b.locator('.status.read').nth(1).waitFor();
@@ -138,7 +143,6 @@ describe('the web app', { skip: browser ? false : 'no Chromium is installed' }, 
     await b.locator('.status.read').nth(2).waitFor();
     await stage.room(a); // she is elsewhere
     for (let i = 0; i < 3; i += 1) await ben.say(`new ${i}`, b);
-    const link = a.locator(`.sidebar a[href="#/r/${id}"]`);
     await link.locator('.count', { hasText: '3' }).waitFor();
     await a.reload();
     await link.locator('.count', { hasText: '3' }).waitFor();
