@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/platform/obs"
 	"github.com/starling-chat/starling/proto/fault"
@@ -52,8 +51,13 @@ func (s *Server) dispatch(ctx context.Context, msg *nats.Msg) {
 	err := error(nil)
 	if s.bytes.Add(in.size) > s.limits.PendingBytes {
 		err = busy()
-	} else if proto.Unmarshal(msg.Data, event) != nil {
+	} else if until, wrong := s.read(msg.Data, event); wrong != nil {
 		err = fault.New(fault.Invalid, "the event is not readable")
+	} else if !until.IsZero() && until.Before(in.deadline) {
+		if in.deadline = until; !now.Before(until) {
+			err = busy() // its gateway has given it up, or has to hear of this replica's clock before it asks again
+			s.announceSoon()
+		}
 	}
 	for _, r := range in.split(route, event, err == nil) {
 		s.admit(r.traced(ctx), r, err)

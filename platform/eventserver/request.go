@@ -31,7 +31,7 @@ type Request struct {
 	SocketID    string
 	GatewayID   string
 	ReceivedAt  time.Time // by the gateway; zero = not said
-	Deadline    time.Time // of the answer; later the client is told that there is none in time
+	Deadline    time.Time // of what is done: the gateway gives the event up then, or later, and the client may do another thing
 	// Attempt is how often the gateway has asked before without an answer. When it is > 0, another replica may be at it, or may
 	// have done it.
 	Attempt uint32

@@ -81,9 +81,12 @@ type Server struct {
 	workers []chan *Request
 	seed    maphash.Seed
 	stalls  *stall.Watch
+	clock   clock
+	asked   chan struct{} // for an announcement; one serves all who ask meanwhile
 
 	// Owned by the dispatcher.
 	resumed time.Time // the stall after which was swept last
+	heard   []uint64  // memory for ClientEvent.heard
 
 	// Of all goroutines.
 	open  sync.WaitGroup // batches not yet answered
@@ -108,6 +111,7 @@ func New(nc *nats.Conn, service Service, limits Limits, registry prometheus.Regi
 	s := &Server{
 		nc: nc, service: service, limits: limits, log: log, routes: routes,
 		inbox: make(chan *nats.Msg, limits.Inbox), seed: maphash.MakeSeed(), stalls: stall.New(limits.Stall),
+		clock: newClock(), asked: make(chan struct{}, 1),
 	}
 	if s.metrics, err = newMetrics(registry, service.Routes); err != nil {
 		return nil, fmt.Errorf("service %q: %w", service.Name, err)
@@ -166,14 +170,10 @@ func (s *Server) Run(ctx context.Context) error {
 	watching, stopWatching := context.WithCancel(work)
 	dispatcher.Go(func() { _ = s.stalls.Run(watching) })
 	announcing, stopAnnouncing := context.WithCancel(ctx)
-	announce := sync.OnceFunc(func() { announcer.Go(func() { s.announceLoop(announcing) }) })
+	announcer.Go(func() { s.announceLoop(announcing) }) // before the first event comes: gateways know the clock by then
 
-	if s.service.Begin != nil {
-		announce() // the events are known, and unavailable until then
-	}
 	subs, err := s.subscribe(ctx)
 	if err == nil {
-		announce()
 		<-ctx.Done()
 	}
 	stopAnnouncing()

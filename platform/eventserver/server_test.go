@@ -340,6 +340,10 @@ func TestCatalog(t *testing.T) {
 		Service: "test-service", Batch: 32, Repeats: true,
 		Patterns: []string{"client.v1.*.order.list", "client.v1.root.do"}, Batched: []string{"client.v1.root.do"},
 	}
+	if got.GetReplica() == 0 || got.GetClockMs() == 0 {
+		t.Errorf("catalog = %v, want a replica with a clock", &got)
+	}
+	got.Replica, got.ClockMs = 0, 0
 	if !proto.Equal(&got, want) {
 		t.Errorf("catalog = %v, want %v", &got, want)
 	}

@@ -110,6 +110,7 @@ func caller(r *eventserver.Request) (usecases.Caller, error) {
 	return wire.Sender{
 		UserID: r.User.ID, Name: r.User.Name, NameVersion: r.User.NameVersion, Role: r.User.Role,
 		Rooms: r.User.Rooms, SocketID: r.SocketID, Namespace: r.Namespace, At: r.ReceivedAt, Trace: r.Trace,
+		Until: r.Deadline,
 	}.Caller()
 }
 

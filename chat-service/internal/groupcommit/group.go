@@ -57,15 +57,19 @@ func New[In, Out any](
 }
 
 // Submit hands over a request and returns at once. done is called exactly once, from the goroutine of Run, after the commit; it must
-// not block. A fault Unavailable says that the request was not taken.
-func (g *Group[In, Out]) Submit(in In, done func(Out, error)) error {
+// not block. A fault Unavailable says that the request was not taken. From until on, unless that is zero, it is not begun.
+func (g *Group[In, Out]) Submit(in In, until time.Time, done func(Out, error)) error {
+	deadline := time.Now().Add(g.cfg.Timeout)
+	if !until.IsZero() && until.Before(deadline) {
+		deadline = until
+	}
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	if g.closed {
 		return Stopping()
 	}
 	select {
-	case g.queue <- &grouped[In, Out]{in: in, done: done, deadline: time.Now().Add(g.cfg.Timeout)}:
+	case g.queue <- &grouped[In, Out]{in: in, done: done, deadline: deadline}:
 		return nil
 	default:
 		return Overloaded()

@@ -27,7 +27,7 @@ func TestGroupAnswersInTime(t *testing.T) {
 		answered := 0
 		for range 40 {
 			came := time.Now()
-			err := g.Submit(0, func(_ int, err error) {
+			err := g.Submit(0, time.Time{}, func(_ int, err error) {
 				answered++
 				if took := time.Since(came); err == nil || took > timeout {
 					t.Errorf("answered by %v after %v", err, took)

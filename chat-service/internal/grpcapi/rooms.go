@@ -234,6 +234,7 @@ func aboutUser(ctx context.Context, scope string, r interface {
 // asking finds out who asks, and the key by which the request is known, if it has one.
 func asking(ctx context.Context, scope, asUser string) (usecases.Caller, error) {
 	who, err := identified(ctx, scope, asUser)
+	who.Asker = rules.AskedIn(ctx)
 	if key := caller.IdempotencyKey(ctx); err == nil && key != "" {
 		who.RequestKey, err = rules.ParseKey(key)
 	}

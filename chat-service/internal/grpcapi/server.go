@@ -14,6 +14,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/chat-service/internal/wire"
 	"github.com/starling-chat/starling/proto/caller"
@@ -245,6 +246,7 @@ func (s *Server) JoinRoom(ctx context.Context, r *chatv1.JoinRoomRequest) (*chat
 	if err != nil {
 		return nil, err
 	}
+	who.Asker = rules.AskedIn(ctx)
 	join, err := wire.RoomJoin(r.GetEvent().GetArgs())
 	if err != nil {
 		return nil, err

@@ -185,7 +185,8 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (rules.State, er
 	if err == nil && len(uncounted) > 0 {
 		err = roundTrip(ctx, conn, []step{stepOf(messages.CountRooms(uncounted, &state))})
 	}
-	state.At = time.Now().UTC().Truncate(time.Millisecond) // after the lock: a room's messages are in the order of their times
+	state.Now = time.Now() // after the lock: a room's messages are in the order of their times
+	state.At = state.Now.UTC().Truncate(time.Millisecond)
 	return state, err
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/proto/fault"
 )
 
 // The rules of a write stand in this file and in decide.go: who may, what follows, and which outcome a command has. They are pure: a Store
@@ -83,6 +84,7 @@ func unique[T comparable](list []T) []T {
 // State is what there is before a batch, under the locks of its rooms.
 type State struct {
 	At     time.Time     // the time of the batch: UTC, whole milliseconds
+	Now    time.Time     // the same by the clock of this process, which never steps; looked at under the locks
 	Random func() uint64 // makes message ids of different rooms differ; need not be secret
 
 	Rooms   map[chat.RoomID]Room          // those that exist
@@ -224,12 +226,27 @@ func Decide(state State, commands []Command) (Changes, []Outcome) {
 			outcomes[i] = written
 			continue
 		}
+		if o := c.origin(); o.Asker.gaveUp(state.Now) {
+			outcomes[i] = b.givenUp()
+			continue
+		}
 		outcomes[i] = c.decide(b)
 	}
 	b.collect()
 	b.tellAll()
 	return b.changes, outcomes
 }
+
+// givenUp is the outcome of a command for which nobody waits. It is not done, but an earlier try of unknown outcome may have done it.
+func (b *batch) givenUp() Outcome {
+	if b.state.Again {
+		return Outcome{Err: fault.New(fault.Timeout, "The outcome is unknown")}
+	}
+	return Outcome{Err: fault.Retry(fault.Unavailable, "Not done in time", givenUpPause)}
+}
+
+// givenUpPause is what somebody is told who waits after all.
+const givenUpPause = 250 * time.Millisecond
 
 // batch is a decision under way: what the commands so far have changed of the state.
 type batch struct {

@@ -34,6 +34,40 @@ type Origin struct {
 	Key      string        // by which another backend asks, as itself or as the user, for the audit
 	CausedAt time.Time     // when the gateway read the client event; zero = not known
 	Trace    string        // traceparent of the span in which the user asks; "" = it is not traced
+	Asker    Asker
+}
+
+// Asker is who waits for what becomes of a command. What is given up is not done: who asked may have had another thing done since, by
+// another replica, that this would undo.
+type Asker struct {
+	Until time.Time       // when the command is given up; zero = it is not, or nobody knows
+	Gone  <-chan struct{} // closed when it is given up before; nil = it is not, or nobody tells
+}
+
+// AskedIn is who waits as long as a context goes on.
+func AskedIn(ctx interface {
+	Deadline() (time.Time, bool)
+	Done() <-chan struct{}
+},
+) Asker {
+	until, _ := ctx.Deadline()
+	return Asker{Until: until, Gone: ctx.Done()}
+}
+
+// AskerOf tells who waits for what becomes of a command.
+func AskerOf(c Command) Asker { return c.origin().Asker }
+
+// gaveUp tells whether nobody waits any more.
+func (a *Asker) gaveUp(now time.Time) bool {
+	if !a.Until.IsZero() && now.After(a.Until) {
+		return true
+	}
+	select {
+	case <-a.Gone:
+		return true
+	default:
+		return false
+	}
 }
 
 func (o Origin) origin() Origin { return o }

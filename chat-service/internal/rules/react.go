@@ -55,6 +55,10 @@ func (c Reactions) need(n *Needs) {
 func (c Reactions) decide(b *batch) Outcome {
 	parts := make([]Outcome, len(c.Each))
 	for i, r := range c.Each {
+		if r.Asker.gaveUp(b.state.Now) {
+			parts[i] = b.givenUp()
+			continue
+		}
 		parts[i] = r.decide(b)
 	}
 	return Outcome{Details: &Details{Parts: parts}}

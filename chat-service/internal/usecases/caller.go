@@ -21,6 +21,8 @@ type Caller struct {
 
 	Trace string // traceparent of the span in which the caller asks; "" = it is not traced
 
+	Asker rules.Asker // what it says of when the caller gives up
+
 	RequestKey string // by which the same request is known when it comes again; "" = it has none
 }
 
@@ -28,7 +30,7 @@ type Caller struct {
 func (c *Caller) in(room chat.RoomID) rules.Origin {
 	return rules.Origin{
 		Room: room, User: c.User, Name: c.Name, Socket: c.Socket, CausedAt: c.At, Granted: c.granted(room), Key: c.Key,
-		Trace: c.Trace,
+		Trace: c.Trace, Asker: c.Asker,
 	}
 }
 

@@ -107,6 +107,7 @@ func (t *memoryTransaction) Commit(ctx context.Context) ([]rules.Outcome, chat.O
 		return nil, chat.Outgoing{}, what.err
 	}
 	m.state.At, m.state.Written, m.state.Fresh = time.Now(), t.written, map[chat.RoomID]bool{}
+	m.state.Now = m.state.At
 	m.state.Repeats = true
 	for _, id := range rules.NeedsOf(t.commands, false).Create {
 		if _, exists := m.state.Rooms[id]; !exists {

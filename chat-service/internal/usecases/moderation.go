@@ -1,6 +1,7 @@
 package usecases
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -122,8 +123,8 @@ func (s *Service) AddMembers(ctx context.Context, c Caller, room chat.RoomID, us
 
 // RemoveMembers ends memberships. When it is done, no gateway delivers anything of the room to those users.
 func (s *Service) RemoveMembers(ctx context.Context, c Caller, room chat.RoomID, users []chat.UserID, why string, done func(ActResult, error)) error {
-	if err := errors.Join(checkTargets(users, access.RoleMember), checkWhy(why)); err != nil {
-		return firstFault(err)
+	if err := cmp.Or(checkTargets(users, access.RoleMember), checkWhy(why)); err != nil {
+		return err
 	}
 	var r ActResult
 	return s.act(ctx, func(err error) { done(r, err) }, func(ctx context.Context) error {
@@ -231,12 +232,4 @@ func checkWhy(why string) error {
 		return fault.Newf(fault.TooLarge, "reason must have at most %d characters", maxWhy)
 	}
 	return chat.CheckText("reason", why)
-}
-
-// firstFault gives the first of joined faults.
-func firstFault(err error) error {
-	if f, ok := errors.AsType[*fault.Error](err); ok {
-		return f
-	}
-	return err
 }

@@ -177,7 +177,7 @@ func (s *Service) Post(ctx context.Context, user chat.UserID, d Draft) (rules.Ou
 	if err := d.check(); err != nil {
 		return rules.Outcome{}, err
 	}
-	c := rules.Send{Origin: rules.Origin{Room: d.Room, User: user}, Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID, Extras: d.Extras}
+	c := rules.Send{Origin: rules.Origin{Room: d.Room, User: user, Asker: rules.AskedIn(ctx)}, Content: d.Content, Type: d.Type, ClientMsgID: d.ClientMsgID, Extras: d.Extras}
 	if user == chat.System {
 		c.System, c.Name.Text = true, chat.SystemName
 	}

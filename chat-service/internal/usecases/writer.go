@@ -93,7 +93,7 @@ func (w *Writer) Run(ctx context.Context) error {
 // Submit hands over a command and returns at once. done is called exactly once, from a goroutine of the Writer, after the
 // commit; it must not block. A fault Unavailable says that the command was not taken.
 func (w *Writer) Submit(c rules.Command, done func(rules.Outcome)) error {
-	return w.submit(&write{command: c, done: done, deadline: w.deadline(), trace: rules.TraceOf(c)})
+	return w.submit(&write{command: c, done: done, deadline: w.deadline(c), trace: rules.TraceOf(c)})
 }
 
 func (w *Writer) submit(item *write) error {
@@ -114,7 +114,7 @@ func (w *Writer) submit(item *write) error {
 // being committed by then is dropped, because its caller may have had it done by another replica, and more since.
 func (w *Writer) Do(ctx context.Context, c rules.Command) (rules.Outcome, error) {
 	result := make(chan rules.Outcome, 1)
-	item := &write{command: c, done: func(o rules.Outcome) { result <- o }, deadline: w.deadline(), caller: ctx.Done(), trace: obs.ParentIn(ctx)}
+	item := &write{command: c, done: func(o rules.Outcome) { result <- o }, deadline: w.deadline(c), caller: ctx.Done(), trace: obs.ParentIn(ctx)}
 	if err := w.submit(item); err != nil {
 		return rules.Outcome{}, err
 	}
@@ -126,8 +126,14 @@ func (w *Writer) Do(ctx context.Context, c rules.Command) (rules.Outcome, error)
 	}
 }
 
-// deadline is until when a command that comes now may be begun.
-func (w *Writer) deadline() time.Time { return time.Now().Add(w.cfg.Timeout - w.grace) }
+// deadline is until when a command that comes now may be begun. It is decided later, under the locks, and not done when it was given up.
+func (w *Writer) deadline(c rules.Command) time.Time {
+	end := time.Now().Add(w.cfg.Timeout)
+	if until := rules.AskerOf(c).Until; !until.IsZero() && until.Before(end) {
+		end = until
+	}
+	return end.Add(-w.grace)
+}
 
 func (w *Writer) lane(room chat.RoomID) *lane {
 	return w.lanes[maphash.String(w.seed, string(room))%uint64(len(w.lanes))]

@@ -6,6 +6,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
@@ -21,6 +22,7 @@ type Sender struct {
 	SocketID, Namespace string
 	At                  time.Time // when the gateway received it; zero = not said
 	Trace               string    // see usecases.Caller
+	Until               time.Time // when the gateway gives the event up; zero = not said
 }
 
 // SenderIs is the user of an identity.
@@ -50,7 +52,7 @@ func (s Sender) Caller() (usecases.Caller, error) {
 	return usecases.Caller{
 		User: user, Name: chat.Name{Text: storable(s.Name), Version: s.NameVersion}, Admin: s.Role == roleAdmin,
 		Socket: s.SocketID, Namespace: s.Namespace, At: s.At, Grants: Grants(s.Rooms),
-		Trace: s.Trace,
+		Trace: s.Trace, Asker: rules.Asker{Until: s.Until},
 	}, nil
 }
 

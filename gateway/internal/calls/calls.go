@@ -26,8 +26,8 @@ type Request interface {
 	Subject() string
 	// Len is how many events there are.
 	Len() int
-	// Encode makes the ClientEvent.
-	Encode() []byte
+	// Encode makes the ClientEvent, with room for so many bytes more.
+	Encode(room int) []byte
 	// Gone tells that nobody waits for an answer any more.
 	Gone() bool
 	// Answered takes the service's reply, and Failed the fault of a request that no service answered; owner is by whom it is
@@ -124,9 +124,10 @@ func (c *Calls) Start(r Request, left time.Duration) {
 		r.Failed("none", fault.Retry(fault.Unavailable, "The gateway is overloaded", RetryAfter), Now)
 		return
 	}
-	now := time.Now()
-	subj, payload := r.Subject(), r.Encode()
+	now, subj := time.Now(), r.Subject()
 	w := call{request: r, deadline: now.Add(left), attempts: 1}
+	heard := c.catalog.Heard(subj)
+	payload := appendPatience(r.Encode(len(heard)+patienceSize), heard, w.deadline)
 	if obs.Traced() {
 		_, w.span = obs.StartSpan(context.Background(), obs.Asking, "client event "+subj, "") //nolint:forbidigo // a client event begins its trace
 		w.span.Note("starling.events", r.Len())
@@ -256,8 +257,23 @@ func (c *Calls) complete(id uint64, reply *eventv1.ClientReply, absent bool) (ca
 	return found, true
 }
 
-// fieldAttempt is the number of ClientEvent's attempt.
-const fieldAttempt = 10
+// The numbers of ClientEvent's attempt and patience_ms.
+const (
+	fieldAttempt  = 10
+	fieldPatience = 12
+)
+
+// patienceSize is what patience_ms takes at most.
+const patienceSize = 6
+
+// appendPatience adds to a request until when it is waited for, in a form that a replica understands whose clock is another one: what was
+// heard of the replicas' clocks, and the time that is left. The time is looked at after what was heard was taken, never before: a replica
+// counts from there.
+func appendPatience(payload, heard []byte, deadline time.Time) []byte {
+	left := max(time.Until(deadline).Milliseconds(), 1)
+	payload = protowire.AppendTag(append(payload, heard...), fieldPatience, protowire.VarintType)
+	return protowire.AppendVarint(payload, uint64(left))
+}
 
 // maxAttempts is how often a request is sent within the patience for it, when no answer comes: its replica died, or hangs,
 // and NATS picks any other one of the queue group.
@@ -297,6 +313,7 @@ func (c *Calls) expire(now time.Time, flushes *transport.FlushSet) {
 			case c.due(&w, now):
 				w.again = now.Add(c.cfg.Timeout / maxAttempts)
 				w.payload = protowire.AppendVarint(protowire.AppendTag(w.payload, fieldAttempt, protowire.VarintType), uint64(w.attempts-w.notExecuted))
+				w.payload = appendPatience(w.payload, c.catalog.Heard(w.request.Subject()), w.deadline)
 				w.attempts++
 				sh.open[id] = w
 				again, ids = append(again, w), append(ids, id)

@@ -79,7 +79,7 @@ type unanswered struct {
 
 func (*unanswered) Subject() string                      { return "client.v1.root.silent" }
 func (*unanswered) Len() int                             { return 1 }
-func (*unanswered) Encode() []byte                       { return nil }
+func (*unanswered) Encode(int) []byte                    { return nil }
 func (*unanswered) Gone() bool                           { return false }
 func (*unanswered) Answered(*eventv1.ClientReply, Flush) {}
 func (r *unanswered) Failed(_ string, f *fault.Error, _ Flush) {

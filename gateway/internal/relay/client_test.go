@@ -41,7 +41,7 @@ func TestEncode(t *testing.T) {
 			t.Fatalf("Decode(%s) = %v", packet, err)
 		}
 		var got eventv1.ClientEvent
-		if err := proto.Unmarshal(c.encode([]*pending{{event: p.Name(), args: p.AppendArgs(nil), attachments: attachments, receivedAt: now}}), &got); err != nil {
+		if err := proto.Unmarshal(c.encode([]*pending{{event: p.Name(), args: p.AppendArgs(nil), attachments: attachments, receivedAt: now}}, 0), &got); err != nil {
 			t.Fatalf("encode(%s) cannot be decoded: %v", packet, err)
 		}
 		want := &eventv1.ClientEvent{

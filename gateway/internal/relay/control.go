@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
@@ -151,5 +152,5 @@ func (r *Relay) catalogAnnounced(data []byte) {
 		r.log.Warn("catalog cannot be decoded", slog.Any("error", err))
 		return
 	}
-	r.catalog.Announced(&a)
+	r.catalog.Announced(&a, time.Now())
 }

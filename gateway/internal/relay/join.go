@@ -136,7 +136,7 @@ func (r *Relay) perform(roomID string, fx hub.Effects) {
 // askJoin asks chat-service whether the client may enter, and for the history.
 func (r *Relay) askJoin(ctx context.Context, c *client, p *pending) (*chatv1.JoinRoomResponse, error) {
 	var e eventv1.ClientEvent
-	if err := proto.Unmarshal(c.encode([]*pending{p}), &e); err != nil {
+	if err := proto.Unmarshal(c.encode([]*pending{p}, 0), &e); err != nil {
 		return nil, err
 	}
 	res, err := r.chat.JoinRoom(ctx, &chatv1.JoinRoomRequest{Event: &e})

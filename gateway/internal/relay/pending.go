@@ -34,13 +34,13 @@ const (
 )
 
 // encode makes the ClientEvent of events that share their name by appending its fields to the prefix: protobuf does not mind
-// the order, and the identity is not encoded again for each request.
-func (c *client) encode(events []*pending) []byte {
+// the order, and the identity is not encoded again for each request. There is room behind it for so many bytes more.
+func (c *client) encode(events []*pending, room int) []byte {
 	c.mu.Lock()
 	prefix := c.prefix
 	c.mu.Unlock()
 	first := events[0]
-	size := len(prefix) + len(c.relay.cfg.GatewayID) + len(first.event)
+	size := len(prefix) + len(c.relay.cfg.GatewayID) + len(first.event) + room
 	for _, p := range events {
 		size += p.size() + 32
 	}

@@ -24,7 +24,7 @@ func (q *request) Subject() string { return q.events[0].subject }
 func (q *request) Len() int { return len(q.events) }
 
 // Encode implements calls.Request.
-func (q *request) Encode() []byte { return q.client.encode(q.events) }
+func (q *request) Encode(room int) []byte { return q.client.encode(q.events, room) }
 
 // Gone implements calls.Request.
 func (q *request) Gone() bool { return q.client.isGone() }

@@ -324,3 +324,35 @@ func TestTasksEndInTime(t *testing.T) {
 		t.Errorf("auth:refresh while auth-service hangs is answered by %s, want timeout or unavailable", got)
 	}
 }
+
+// TestPatience: a request says for how long it is waited for, and what was heard of the clocks of those who may get it; a repeat says both
+// anew, as they are by then.
+func TestPatience(t *testing.T) {
+	w := newWorld(t, nil)
+	asked := make(chan *eventv1.ClientEvent, 10)
+	catalog := &eventv1.Catalog{Repeats: true, Replica: 7, ClockMs: 100}
+	w.take(t, catalog, "do", func(n int, e *eventv1.ClientEvent) *eventv1.ClientReply {
+		asked <- e
+		if n > 1 {
+			return echoAll(n, e)
+		}
+		catalog.ClockMs = 2100
+		w.announceAll(t, catalog)
+		return &eventv1.ClientReply{Fault: &eventv1.Fault{Code: "unavailable"}} // so that it goes out again
+	})
+	c := w.connect(t, "u")
+	c.Say(`421["do",1]`)
+	if got := c.WaitFor(t, "431"); got != "431[1]" || len(asked) != 2 {
+		t.Fatalf("ack = %s after %d attempts", got, len(asked))
+	}
+	attempts := []*eventv1.ClientEvent{<-asked, <-asked}
+	for i, heard := range [][]uint64{{7, 100}, {7, 100, 7, 2100}} {
+		if diff := cmp.Diff(heard, attempts[i].GetHeard()); diff != "" {
+			t.Errorf("attempt %d has heard (-want +got):\n%s", i, diff)
+		}
+	}
+	first, second := attempts[0].GetPatienceMs(), attempts[1].GetPatienceMs()
+	if whole := uint32(w.relay.cfg.Events.Timeout.Milliseconds()); first == 0 || first > whole || second == 0 || second >= first {
+		t.Errorf("patience of %d, then %d ms; want less than %d and then less than that", first, second, whole)
+	}
+}

@@ -19,6 +19,7 @@ type Catalog struct {
 	expected []string     // services that have not announced themselves yet
 	services map[string]*eventv1.Catalog
 	owners   map[string]*eventv1.Catalog // by subject, of subjects that occurred and are known
+	clocks   map[string]*clocks          // by service
 }
 
 // maxOwners bounds the memory of looked-up subjects; only subjects that fit a pattern enter it.
@@ -28,13 +29,18 @@ const maxOwners = 1024
 func NewCatalog(services []string) *Catalog {
 	return &Catalog{
 		expected: slices.Clone(services), services: make(map[string]*eventv1.Catalog), owners: make(map[string]*eventv1.Catalog),
+		clocks: make(map[string]*clocks),
 	}
 }
 
-// Announced notes what a service says that it answers.
-func (c *Catalog) Announced(a *eventv1.Catalog) {
+// Announced notes what a replica of a service says that it answers, and what its clock shows. It changes a.
+func (c *Catalog) Announced(a *eventv1.Catalog, now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if a.GetReplica() != 0 {
+		c.clocksLocked(a.GetService()).hear(a.GetReplica(), a.GetClockMs(), now)
+		a.Replica, a.ClockMs = 0, 0 // the rest is the same for all replicas
+	}
 	c.expected = slices.DeleteFunc(c.expected, func(s string) bool { return s == a.GetService() })
 	if !proto.Equal(c.services[a.GetService()], a) {
 		c.services[a.GetService()] = a
@@ -84,6 +90,26 @@ func (c *Catalog) Batch(subj string) int {
 
 // Repeats tells whether a request that has no answer may be sent again.
 func (c *Catalog) Repeats(subj string) bool { return c.of(subj).GetRepeats() }
+
+// Heard is what was heard of the clocks of those who may get an event, as ClientEvent.heard has it, encoded. Nobody may change it.
+func (c *Catalog) Heard(subj string) []byte {
+	service := c.of(subj).GetService()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if known := c.clocks[service]; known != nil {
+		return known.encoded
+	}
+	return nil
+}
+
+func (c *Catalog) clocksLocked(service string) *clocks {
+	known := c.clocks[service]
+	if known == nil {
+		known = &clocks{}
+		c.clocks[service] = known
+	}
+	return known
+}
 
 // Missing is the fault for an event that had no responder.
 func (c *Catalog) Missing(subj string) *fault.Error {

@@ -371,7 +371,14 @@ type ClientEvent struct {
 	More []*FollowingEvent `protobuf:"bytes,9,rep,name=more,proto3" json:"more,omitempty"`
 	// How often the gateway has asked before without an answer, for a service that announced Catalog.repeats. What can't be
 	// repeated without harm is left unanswered when attempt > 0.
-	Attempt       uint32 `protobuf:"varint,10,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	Attempt uint32 `protobuf:"varint,10,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// What the gateway has heard of the clocks of the service's replicas, before it sent the event: Catalog.replica and Catalog.clock_ms in
+	// turn, for one replica after the other. A repeat has them twice; the larger one holds. Not packed: a service reads it into memory that it
+	// has.
+	Heard []uint64 `protobuf:"fixed64,11,rep,name=heard,proto3" json:"heard,omitempty"`
+	// For how long the gateway waits for the answer from when it sent the event, in milliseconds; 0 = it does not say. A replica begins
+	// nothing later than so long after what heard gives back of its own clock, and nothing at all where it is not in heard.
+	PatienceMs    uint32 `protobuf:"varint,12,opt,name=patience_ms,json=patienceMs,proto3" json:"patience_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -472,6 +479,20 @@ func (x *ClientEvent) GetMore() []*FollowingEvent {
 func (x *ClientEvent) GetAttempt() uint32 {
 	if x != nil {
 		return x.Attempt
+	}
+	return 0
+}
+
+func (x *ClientEvent) GetHeard() []uint64 {
+	if x != nil {
+		return x.Heard
+	}
+	return nil
+}
+
+func (x *ClientEvent) GetPatienceMs() uint32 {
+	if x != nil {
+		return x.PatienceMs
 	}
 	return 0
 }
@@ -1116,7 +1137,7 @@ func (x *UserEvent) GetExceptSocketId() string {
 
 // Catalog names the client events that a service answers, so that a gateway can tell an event that nobody knows
 // (unknown_event) from one whose service is away (unavailable).
-// Publisher: every service with client events, at start, every few seconds, and on request. Consumers: all gateways.
+// Publisher: every service with client events, at start, twice a second, and on request. Consumers: all gateways.
 type Catalog struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
@@ -1127,7 +1148,11 @@ type Catalog struct {
 	Batch   uint32   `protobuf:"varint,3,opt,name=batch,proto3" json:"batch,omitempty"`
 	Batched []string `protobuf:"bytes,5,rep,name=batched,proto3" json:"batched,omitempty"`
 	// A request without an answer may be sent again (ClientEvent.attempt).
-	Repeats       bool `protobuf:"varint,4,opt,name=repeats,proto3" json:"repeats,omitempty"`
+	Repeats bool `protobuf:"varint,4,opt,name=repeats,proto3" json:"repeats,omitempty"`
+	// The replica that announces, by a number that it drew at its start; 0 = it takes no ClientEvent.heard.
+	Replica uint64 `protobuf:"fixed64,6,opt,name=replica,proto3" json:"replica,omitempty"`
+	// What its own clock, which began with it, shows: milliseconds.
+	ClockMs       uint64 `protobuf:"varint,7,opt,name=clock_ms,json=clockMs,proto3" json:"clock_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1195,6 +1220,20 @@ func (x *Catalog) GetRepeats() bool {
 		return x.Repeats
 	}
 	return false
+}
+
+func (x *Catalog) GetReplica() uint64 {
+	if x != nil {
+		return x.Replica
+	}
+	return 0
+}
+
+func (x *Catalog) GetClockMs() uint64 {
+	if x != nil {
+		return x.ClockMs
+	}
+	return 0
 }
 
 // Revocation ends tokens before their time.
@@ -2029,7 +2068,7 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\x04Emit\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x12\n" +
 	"\x04args\x18\x02 \x01(\fR\x04args\x12 \n" +
-	"\vattachments\x18\x03 \x03(\fR\vattachments\"\xfa\x02\n" +
+	"\vattachments\x18\x03 \x03(\fR\vattachments\"\xb5\x03\n" +
 	"\vClientEvent\x12\x1b\n" +
 	"\tsocket_id\x18\x01 \x01(\tR\bsocketId\x12\x1d\n" +
 	"\n" +
@@ -2043,7 +2082,10 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"receivedAt\x125\n" +
 	"\x04more\x18\t \x03(\v2!.starling.event.v1.FollowingEventR\x04more\x12\x18\n" +
 	"\aattempt\x18\n" +
-	" \x01(\rR\aattempt\"\x83\x01\n" +
+	" \x01(\rR\aattempt\x12\x18\n" +
+	"\x05heard\x18\v \x03(\x06B\x02\x10\x00R\x05heard\x12\x1f\n" +
+	"\vpatience_ms\x18\f \x01(\rR\n" +
+	"patienceMs\"\x83\x01\n" +
 	"\x0eFollowingEvent\x12\x12\n" +
 	"\x04args\x18\x01 \x01(\fR\x04args\x12 \n" +
 	"\vattachments\x18\x02 \x03(\fR\vattachments\x12;\n" +
@@ -2086,13 +2128,15 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12+\n" +
 	"\x04emit\x18\x03 \x01(\v2\x17.starling.event.v1.EmitR\x04emit\x12(\n" +
-	"\x10except_socket_id\x18\x04 \x01(\tR\x0eexceptSocketId\"\x89\x01\n" +
+	"\x10except_socket_id\x18\x04 \x01(\tR\x0eexceptSocketId\"\xbe\x01\n" +
 	"\aCatalog\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
 	"\bpatterns\x18\x02 \x03(\tR\bpatterns\x12\x14\n" +
 	"\x05batch\x18\x03 \x01(\rR\x05batch\x12\x18\n" +
 	"\abatched\x18\x05 \x03(\tR\abatched\x12\x18\n" +
-	"\arepeats\x18\x04 \x01(\bR\arepeats\"\xab\x01\n" +
+	"\arepeats\x18\x04 \x01(\bR\arepeats\x12\x18\n" +
+	"\areplica\x18\x06 \x01(\x06R\areplica\x12\x19\n" +
+	"\bclock_ms\x18\a \x01(\x04R\aclockMs\"\xab\x01\n" +
 	"\n" +
 	"Revocation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x17\n" +
