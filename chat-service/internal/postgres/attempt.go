@@ -71,10 +71,15 @@ func (a *attempt) Commit(ctx context.Context) ([]rules.Outcome, chat.Outgoing, e
 				_, err := conn.Exec(ctx, sqlRollback)
 				return err
 			}
-			steps, err := a.store.writing(&changes, &out, state.At)
+			steps, err := a.store.withhold(ctx, conn, &changes)
 			if err != nil {
 				return abort(ctx, conn, err)
 			}
+			writing, err := a.store.writing(&changes, &out, state.At)
+			if err != nil {
+				return abort(ctx, conn, err)
+			}
+			steps = append(steps, writing...)
 			mayHaveCommitted = true
 			err = roundTrip(ctx, conn, steps)
 			var pgErr *pgconn.PgError

@@ -351,3 +351,43 @@ func TestReactionRows(t *testing.T) {
 		t.Errorf("the tombstone has %+v", last)
 	}
 }
+
+// TestRestOfTheRowGoesOut: of an outbox row only what tells of a deleted message is withheld, and a row that tells of nothing else is gone.
+func TestRestOfTheRowGoesOut(t *testing.T) {
+	const secret = "sEcReT-4712"
+	cfg := database(t)
+	s := open(t, cfg)
+	outcomes, out := commit(t, s, join("r", "ann"), rich("r", "ann", secret, chat.MessageID{}), rich("r", "ann", "kept", chat.MessageID{}), join("other", "bob"))
+	id := outcomes[1].ID
+	_, alone := commit(t, s, edit("r", "ann", id, secret+" edited"))
+	_, deletion := commit(t, s, rules.DeleteMessage{Origin: by("r", "ann"), Message: id})
+	if where := everywhere(t, cfg, secret); len(where) > 0 {
+		t.Errorf("the string is still in %v", where)
+	}
+	pool, err := pg.Open(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	if _, err := pool.Exec(t.Context(), `UPDATE outbox SET due_at = clock_timestamp()`); err != nil {
+		t.Fatal(err)
+	}
+	claimed, err := s.Claim(t.Context(), 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[chat.OutboxID][]chat.EncodedEvent{}
+	for _, row := range claimed {
+		rows[row.ID] = row.Events
+	}
+	want := slices.DeleteFunc(slices.Clone(out.Events), func(e chat.EncodedEvent) bool { return bytes.Contains(e.Bytes, []byte(id.String())) })
+	if len(want) != len(out.Events)-1 {
+		t.Fatalf("%d of %d events tell of the message", len(out.Events)-len(want), len(out.Events))
+	}
+	if diff := cmp.Diff(want, rows[out.ID]); diff != "" {
+		t.Errorf("what is left of the row (-want +got):\n%s", diff)
+	}
+	if _, there := rows[alone.ID]; there || len(rows[deletion.ID]) == 0 {
+		t.Errorf("the row of the edit is there: %v; the deletion has %d events", there, len(rows[deletion.ID]))
+	}
+}

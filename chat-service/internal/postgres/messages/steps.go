@@ -78,10 +78,6 @@ const (
 	sqlForgetReply   = `DELETE FROM replies WHERE room_id = $1 AND seq = $2`
 	sqlForgetPreview = `UPDATE replies SET preview = '' WHERE room_id = $1 AND to_seq = $2`
 
-	// What the stream does not have yet, it does not get: gateways find the events of such a row in the log. The message, and those that
-	// quote it, have its id in them.
-	sqlForgetOutbox = `DELETE FROM outbox WHERE position($1::bytea IN payload) > 0`
-
 	sqlErase = `
 		INSERT INTO erasures (room_id, since, due_at) VALUES ($1, clock_timestamp(), clock_timestamp())
 		ON CONFLICT (room_id) DO UPDATE SET since = excluded.since, due_at = excluded.due_at`
@@ -164,7 +160,6 @@ func Change(c *rules.ChangedMessage) []Step {
 			Step{SQL: sqlForgetPreview, Args: []any{room, seq}},
 			Step{SQL: sqlEraseLogs, Args: []any{room, seq, string(chat.LogOf(""))}},
 			Step{SQL: sqlForgetMentions, Args: []any{room, seq}},
-			Step{SQL: sqlForgetOutbox, Args: []any{[]byte(c.ID.String())}},
 			Step{SQL: sqlErase, Args: []any{room}})
 	}
 	if c.Body {
