@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/fault"
 )
@@ -46,15 +47,15 @@ const (
 const trimmedAnswers = 100
 
 // readAnswers deletes what is too old first, so that its key is free.
-func readAnswers(keys []rules.KeyID, state *rules.State) []step {
+func readAnswers(keys []rules.KeyID, state *rules.State) []roundtrip.Step {
 	state.Answers = map[rules.KeyID]rules.Answer{}
 	raw := make([][]byte, len(keys))
 	for i := range keys {
 		raw[i] = keys[i][:]
 	}
-	return []step{
-		{sql: sqlForgetAnswers, args: []any{raw, rules.KeyLife.Milliseconds()}},
-		{sql: sqlAnswers, args: []any{raw}, scan: func(rows pgx.Rows) error {
+	return []roundtrip.Step{
+		{SQL: sqlForgetAnswers, Args: []any{raw, rules.KeyLife.Milliseconds()}},
+		{SQL: sqlAnswers, Args: []any{raw}, Scan: func(rows pgx.Rows) error {
 			key, answer, err := scanAnswer(rows)
 			state.Answers[key] = answer
 			return err
@@ -90,7 +91,7 @@ func scanAnswer(row pgx.Row) (key rules.KeyID, a rules.Answer, err error) {
 }
 
 // answerSteps keeps answers, in the order of their keys: two transactions that keep the same ones do not wait for each other in a circle.
-func answerSteps(answers []rules.NewAnswer) (steps []step) {
+func answerSteps(answers []rules.NewAnswer) (steps []roundtrip.Step) {
 	answers = slices.SortedFunc(slices.Values(answers), func(x, y rules.NewAnswer) int { return bytes.Compare(x.Key[:], y.Key[:]) })
 	for i := range answers {
 		steps = append(steps, keepAnswer(&answers[i])...)
@@ -98,7 +99,7 @@ func answerSteps(answers []rules.NewAnswer) (steps []step) {
 	return steps
 }
 
-func keepAnswer(a *rules.NewAnswer) []step {
+func keepAnswer(a *rules.NewAnswer) []roundtrip.Step {
 	n := len(a.Outcomes)
 	seqs, changed, reasons := make([]int64, n), make([]bool, n), make([]string, n)
 	var details rules.Details
@@ -116,11 +117,11 @@ func keepAnswer(a *rules.NewAnswer) []step {
 	if a.By.Key != "" || a.By.User == chat.System {
 		user = ""
 	}
-	steps := []step{{sql: sqlKeepAnswer, args: []any{
+	steps := []roundtrip.Step{{SQL: sqlKeepAnswer, Args: []any{
 		a.Key[:], user, a.Asked[:], a.At, string(details.Room), int64(version), timeOrNull(details.Until), details.Salt[:], seqs, changed, reasons,
 	}}}
 	if user != "" {
-		steps = append(steps, step{sql: sqlTrimAnswers, args: []any{user, rules.KeysKept, trimmedAnswers}})
+		steps = append(steps, roundtrip.Step{SQL: sqlTrimAnswers, Args: []any{user, rules.KeysKept, trimmedAnswers}})
 	}
 	return steps
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 	"github.com/starling-chat/starling/platform/pg"
@@ -62,7 +63,7 @@ func (a *attempt) Commit(ctx context.Context) ([]rules.Outcome, chat.Outgoing, e
 			changes, outcomes = rules.Decide(state, a.commands)
 			if len(changes.Repeats) > 0 {
 				// Of what is refused it has to be known whether it is the repeat of something done.
-				if err := roundTrip(ctx, conn, []step{stepOf(messages.LookUpRepeats(changes.Repeats, &state))}); err != nil {
+				if err := roundtrip.Send(ctx, conn, []roundtrip.Step{messages.LookUpRepeats(changes.Repeats, &state)}); err != nil {
 					return abort(ctx, conn, err)
 				}
 				changes, outcomes = rules.Decide(state, a.commands)
@@ -81,7 +82,7 @@ func (a *attempt) Commit(ctx context.Context) ([]rules.Outcome, chat.Outgoing, e
 			}
 			steps = append(steps, writing...)
 			mayHaveCommitted = true
-			err = roundTrip(ctx, conn, steps)
+			err = roundtrip.Send(ctx, conn, steps)
 			var pgErr *pgconn.PgError
 			if errors.As(err, &pgErr) && pgErr.Severity == "ERROR" {
 				mayHaveCommitted = false // refused before COMMIT, which then rolls back
@@ -146,7 +147,7 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (rules.State, er
 
 		KeepEdits: a.store.keepEdits,
 	}
-	steps := append(make([]step, 0, 10), step{sql: sqlBegin})
+	steps := append(make([]roundtrip.Step, 0, 10), roundtrip.Step{SQL: sqlBegin})
 	if len(needs.Create) > 0 {
 		steps = append(steps, createRooms(needs.Create, &state))
 	}
@@ -178,17 +179,17 @@ func (a *attempt) look(ctx context.Context, conn *pgxpool.Conn) (rules.State, er
 		steps = append(steps, readCounts(needs.Counts, &state))
 	}
 	if len(needs.Repeats) > 0 {
-		steps = append(steps, stepOf(messages.LookUpRepeats(needs.Repeats, &state)))
+		steps = append(steps, messages.LookUpRepeats(needs.Repeats, &state))
 	}
 	if len(needs.Messages)+len(needs.Markers) > 0 {
-		steps = append(steps, stepsOf(messages.Needs(&needs, &state))...)
+		steps = append(steps, messages.Needs(&needs, &state)...)
 	}
 	if a.tried != nil {
 		steps = append(steps, a.readTried(&state))
 	}
-	err := roundTrip(ctx, conn, steps)
+	err := roundtrip.Send(ctx, conn, steps)
 	if err == nil && len(uncounted) > 0 {
-		err = roundTrip(ctx, conn, []step{stepOf(messages.CountRooms(uncounted, &state))})
+		err = roundtrip.Send(ctx, conn, []roundtrip.Step{messages.CountRooms(uncounted, &state)})
 	}
 	state.Now = time.Now() // after the lock: a room's messages are in the order of their times
 	state.At = state.Now.UTC().Truncate(time.Millisecond)
@@ -204,9 +205,9 @@ func texts[ID ~string](ids []ID) []string {
 	return list
 }
 
-func createRooms(rooms []chat.RoomID, state *rules.State) step {
+func createRooms(rooms []chat.RoomID, state *rules.State) roundtrip.Step {
 	state.Fresh = make(map[chat.RoomID]bool, len(rooms))
-	return step{sql: sqlCreateRooms, args: []any{texts(rooms)}, scan: func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlCreateRooms, Args: []any{texts(rooms)}, Scan: func(rows pgx.Rows) error {
 		var id string
 		err := rows.Scan(&id)
 		state.Fresh[chat.RoomID(id)] = true
@@ -215,7 +216,7 @@ func createRooms(rooms []chat.RoomID, state *rules.State) step {
 }
 
 // lockRooms notes in uncounted the rooms of which it is not kept how many messages there are.
-func lockRooms(rooms []chat.RoomID, state *rules.State, uncounted *[]chat.RoomID) step {
+func lockRooms(rooms []chat.RoomID, state *rules.State, uncounted *[]chat.RoomID) roundtrip.Step {
 	var id string
 	var room rules.Room
 	var seq, n, slow int64
@@ -223,7 +224,7 @@ func lockRooms(rooms []chat.RoomID, state *rules.State, uncounted *[]chat.RoomID
 		&id, &seq, &n, (*string)(&room.Owner), (*string)(&room.Kind), (*string)(&room.Settings.Send), &slow,
 		&room.Settings.MaxMembers, &room.Archived,
 	}
-	return step{sql: sqlLockRooms, args: []any{texts(rooms)}, scan: func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlLockRooms, Args: []any{texts(rooms)}, Scan: func(rows pgx.Rows) error {
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}
@@ -239,12 +240,12 @@ func lockRooms(rooms []chat.RoomID, state *rules.State, uncounted *[]chat.RoomID
 }
 
 // readTried looks for what tries of unknown outcome may have written.
-func (a *attempt) readTried(state *rules.State) step {
+func (a *attempt) readTried(state *rules.State) roundtrip.Step {
 	var tried messages.Tried
 	for i, positions := range a.tried {
 		for _, p := range positions {
 			tried.Add(rules.RoomOf(a.commands[i]), p, i)
 		}
 	}
-	return stepOf(tried.Read(state))
+	return tried.Read(state)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
@@ -66,7 +67,7 @@ const (
 const outboxGrace = 2 * time.Second
 
 // writing is the second round trip: it makes the changes and commits. It notes in out what goes out after the commit.
-func (s *Store) writing(changes *rules.Changes, out *chat.Outgoing, at time.Time) ([]step, error) {
+func (s *Store) writing(changes *rules.Changes, out *chat.Outgoing, at time.Time) ([]roundtrip.Step, error) {
 	id, err := uuid.NewV7() // new rows land on the same pages of the primary key
 	if err != nil {
 		return nil, err
@@ -80,14 +81,14 @@ func (s *Store) writing(changes *rules.Changes, out *chat.Outgoing, at time.Time
 		return nil, err
 	}
 	out.ID = id
-	steps := make([]step, 0, 8)
+	steps := make([]roundtrip.Step, 0, 8)
 	if sent.Some() {
-		steps = append(steps, stepOf(sent.Step(at)))
+		steps = append(steps, sent.Step(at))
 	}
 	if e := events; len(e.rooms) > 0 {
-		steps = append(steps, step{sql: sqlInsertEvents, args: []any{e.rooms, e.seqs, e.payloads}})
+		steps = append(steps, roundtrip.Step{SQL: sqlInsertEvents, Args: []any{e.rooms, e.seqs, e.payloads}})
 	}
-	steps = append(append(steps, events.others...), stepsOf(messages.Changes(changes))...)
+	steps = append(append(steps, events.others...), messages.Changes(changes)...)
 	steps = append(steps, membershipSteps(changes)...)
 	steps = append(steps, moderationSteps(changes, at)...)
 	steps = append(append(append(steps, roomSteps(changes.Rooms)...), ownSteps(changes)...), told...)
@@ -98,13 +99,13 @@ func (s *Store) writing(changes *rules.Changes, out *chat.Outgoing, at time.Time
 		steps = append(steps, answerSteps(changes.Answers)...)
 	}
 	if len(changes.Unmade) > 0 {
-		steps = append(steps, step{sql: sqlUnmakeRooms, args: []any{texts(changes.Unmade)}})
+		steps = append(steps, roundtrip.Step{SQL: sqlUnmakeRooms, Args: []any{texts(changes.Unmade)}})
 	}
 	if len(out.Events) > 0 {
 		steps = append(steps,
-			step{sql: sqlInsertOutbox, args: []any{[16]byte(id), s.codec.Batch(out.Events), outboxGrace.Milliseconds()}})
+			roundtrip.Step{SQL: sqlInsertOutbox, Args: []any{[16]byte(id), s.codec.Batch(out.Events), outboxGrace.Milliseconds()}})
 	}
-	return append(steps, step{sql: sqlCommit}), nil
+	return append(steps, roundtrip.Step{SQL: sqlCommit}), nil
 }
 
 // eventRows sorts the events into the two tables of the room log, and encodes each for the outbox.
@@ -121,7 +122,7 @@ func (s *Store) eventRows(list []chat.RoomEvent, out *chat.Outgoing) (sent messa
 			if f.Message.Extras == nil {
 				sent.Add(&f.Message)
 			} else {
-				events.others = append(events.others, stepsOf(messages.Insert(&f.Message))...)
+				events.others = append(events.others, messages.Insert(&f.Message)...)
 			}
 			continue
 		case chat.MessageEdited:
@@ -137,13 +138,13 @@ func (s *Store) eventRows(list []chat.RoomEvent, out *chat.Outgoing) (sent messa
 }
 
 // membershipSteps deletes before it inserts: who left and came again is in both.
-func membershipSteps(changes *rules.Changes) (steps []step) {
+func membershipSteps(changes *rules.Changes) (steps []roundtrip.Step) {
 	if n := len(changes.Left); n > 0 {
 		rooms, users := make([]string, n), make([]string, n)
 		for i, m := range changes.Left {
 			rooms[i], users[i] = string(m.Room), string(m.User)
 		}
-		steps = append(steps, step{sql: sqlDeleteMembers, args: []any{rooms, users}})
+		steps = append(steps, roundtrip.Step{SQL: sqlDeleteMembers, Args: []any{rooms, users}})
 	}
 	if n := len(changes.Joined); n > 0 {
 		rooms, users, names, roles := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
@@ -155,12 +156,12 @@ func membershipSteps(changes *rules.Changes) (steps []step) {
 			names[i], versions[i] = m.Name.Text, m.Name.Version
 			muted[i], sent[i], seqs[i] = timeOrNull(m.MutedUntil), timeOrNull(m.SentAt), int64(m.Seq) //nolint:gosec // 40 bits
 		}
-		steps = append(steps, step{sql: sqlInsertMembers, args: []any{rooms, users, names, versions, roles, byToken, muted, sent, seqs}})
+		steps = append(steps, roundtrip.Step{SQL: sqlInsertMembers, Args: []any{rooms, users, names, versions, roles, byToken, muted, sent, seqs}})
 	}
 	return steps
 }
 
-func roomSteps(changed []rules.ChangedRoom) []step {
+func roomSteps(changed []rules.ChangedRoom) []roundtrip.Step {
 	if len(changed) == 0 {
 		return nil
 	}
@@ -178,12 +179,12 @@ func roomSteps(changed []rules.ChangedRoom) []step {
 			described.add(r.ID, r.Kind, r.Details)
 		}
 	}
-	steps := []step{{sql: sqlAdvanceRooms, args: []any{rooms, seqs, counts, owners}}}
+	steps := []roundtrip.Step{{SQL: sqlAdvanceRooms, Args: []any{rooms, seqs, counts, owners}}}
 	if len(described.rooms) > 0 {
 		steps = append(steps, described.step())
 	}
 	if len(inherit) > 0 {
-		steps = append(steps, step{sql: sqlPassOwnership, args: []any{inherit}})
+		steps = append(steps, roundtrip.Step{SQL: sqlPassOwnership, Args: []any{inherit}})
 	}
 	return steps
 }
@@ -200,24 +201,14 @@ type eventRows struct {
 	rooms    []string
 	seqs     []int64
 	payloads [][]byte
-	others   []step // of messages with extras, and of events that show a message
+	others   []roundtrip.Step // of messages with extras, and of events that show a message
 }
 
 // show keeps an event that shows a message. For a release before this one its payload is that of an event without arguments.
 func (r *eventRows) show(codec Codec, e *chat.RoomEvent, seq uint64) error {
 	encoded, err := codec.Event(chat.RoomEvent{Room: e.Room, Seq: e.Seq})
-	r.others = append(r.others, step{sql: sqlInsertShown, args: []any{string(e.Room), int64(e.Seq), encoded.Bytes, int64(seq)}}) //nolint:gosec // 40 bits
+	r.others = append(r.others, roundtrip.Step{SQL: sqlInsertShown, Args: []any{string(e.Room), int64(e.Seq), encoded.Bytes, int64(seq)}}) //nolint:gosec // 40 bits
 	return err
-}
-
-func stepOf(s messages.Step) step { return step{sql: s.SQL, args: s.Args, scan: s.Scan} }
-
-func stepsOf(list []messages.Step) []step {
-	steps := make([]step, len(list))
-	for i, s := range list {
-		steps[i] = stepOf(s)
-	}
-	return steps
 }
 
 // random64 need not be secret: it keeps ids of different rooms apart.

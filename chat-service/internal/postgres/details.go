@@ -7,6 +7,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
@@ -29,9 +30,9 @@ const (
 )
 
 // readCounts counts members where a room has a bound, of its own or that of all rooms, as far as to the bound.
-func readCounts(rooms []chat.RoomID, state *rules.State) step {
+func readCounts(rooms []chat.RoomID, state *rules.State) roundtrip.Step {
 	state.Counts = map[chat.RoomID]int{}
-	return step{sql: sqlCounts, args: []any{texts(rooms), state.Quotas.Members}, scan: func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlCounts, Args: []any{texts(rooms), state.Quotas.Members}, Scan: func(rows pgx.Rows) error {
 		var id string
 		var n int
 		err := rows.Scan(&id, &n)
@@ -61,8 +62,8 @@ func (r *detailRows) add(id chat.RoomID, kind access.Kind, d *chat.RoomDetails) 
 	r.versions, r.archived = append(r.versions, int64(d.Version)), append(r.archived, timeOrNull(d.ArchivedAt))       //nolint:gosec // counts from 1
 }
 
-func (r *detailRows) step() step {
-	return step{sql: sqlDescribeRooms, args: []any{
+func (r *detailRows) step() roundtrip.Step {
+	return roundtrip.Step{SQL: sqlDescribeRooms, Args: []any{
 		r.rooms, r.kinds, r.names, r.topics, r.avatars, r.contents, r.sends, r.slow, r.most, r.versions, r.archived,
 	}}
 }

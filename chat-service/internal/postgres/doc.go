@@ -1,7 +1,7 @@
 // Package postgres is chat's Store on PostgreSQL, and the outbox between commit and publication.
 //
 // On the journey of a message it stands between chat's Writer and package publisher: attempt.go takes a batch to the database
-// and back in two round trips, between which rules.Decide says what to write; commit.go has their statements; outbox.go hands rows
+// and back in two round trips (package roundtrip), between which rules.Decide says what to write; commit.go has their statements; outbox.go hands rows
 // that were not published to the relay.
 //
 // It knows no wire format: its Codec makes the bytes of events.

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
@@ -61,9 +62,9 @@ func (s *Store) farewell(ctx context.Context, room chat.RoomID, grace time.Durat
 	err = s.shared.Tx(ctx, "tell members of a deleted room", func(tx pgx.Tx) error {
 		out, more = chat.Outgoing{}, false
 		logs := map[chat.UserID]uint64{}
-		err := roundTrip(ctx, tx, []step{
-			{sql: sqlLockDeleted, args: []any{string(room)}},
-			{sql: sqlLockUntold, args: []any{string(room), farewellMembers}, scan: scanLog(logs)},
+		err := roundtrip.Send(ctx, tx, []roundtrip.Step{
+			{SQL: sqlLockDeleted, Args: []any{string(room)}},
+			{SQL: sqlLockUntold, Args: []any{string(room), farewellMembers}, Scan: scanLog(logs)},
 		})
 		if err != nil || len(logs) == 0 {
 			return err
@@ -82,9 +83,9 @@ func (s *Store) farewell(ctx context.Context, room chat.RoomID, grace time.Durat
 			users = append(users, string(user))
 		}
 		out.ID, more = id, len(logs) == farewellMembers
-		return roundTrip(ctx, tx, append(steps,
-			step{sql: sqlTold, args: []any{string(room), users}},
-			step{sql: sqlInsertOutbox, args: []any{[16]byte(id), s.codec.Batch(out.Events), grace.Milliseconds()}}))
+		return roundtrip.Send(ctx, tx, append(steps,
+			roundtrip.Step{SQL: sqlTold, Args: []any{string(room), users}},
+			roundtrip.Step{SQL: sqlInsertOutbox, Args: []any{[16]byte(id), s.codec.Batch(out.Events), grace.Milliseconds()}}))
 	})
 	return out, more && err == nil, err
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
@@ -29,8 +30,8 @@ func (s *Store) MemberList(ctx context.Context, room chat.RoomID, page usecases.
 	err := s.do(ctx, "list members", func(ctx context.Context) error {
 		l = usecases.MemberList{}
 		return s.readSnapshot(ctx,
-			step{sql: sqlMemberPage, args: append(asked[:3:3], string(page.After), page.Limit+1), scan: collect(&l.List, scanMember)},
-			step{sql: sqlMemberCount, args: asked, scan: func(rows pgx.Rows) error { return rows.Scan(&l.Count) }})
+			roundtrip.Step{SQL: sqlMemberPage, Args: append(asked[:3:3], string(page.After), page.Limit+1), Scan: roundtrip.Collect(&l.List, scanMember)},
+			roundtrip.Step{SQL: sqlMemberCount, Args: asked, Scan: func(rows pgx.Rows) error { return rows.Scan(&l.Count) }})
 	})
 	if l.HasMore = len(l.List) > page.Limit; l.HasMore {
 		l.List = l.List[:page.Limit]

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
@@ -37,9 +38,9 @@ const (
 			AS a (room_id, by_id, act, user_id, role, until, reason, api_key)`
 )
 
-func readOwners(rooms []chat.RoomID, state *rules.State) step {
+func readOwners(rooms []chat.RoomID, state *rules.State) roundtrip.Step {
 	state.Owners = map[chat.RoomID][]chat.UserID{}
-	return step{sql: sqlOwners, args: []any{texts(rooms)}, scan: func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlOwners, Args: []any{texts(rooms)}, Scan: func(rows pgx.Rows) error {
 		var room, user string
 		err := rows.Scan(&room, &user)
 		state.Owners[chat.RoomID(room)] = append(state.Owners[chat.RoomID(room)], chat.UserID(user))
@@ -47,13 +48,13 @@ func readOwners(rooms []chat.RoomID, state *rules.State) step {
 	}}
 }
 
-func readCompany(members []chat.Membership, state *rules.State) step {
+func readCompany(members []chat.Membership, state *rules.State) roundtrip.Step {
 	state.Company = map[chat.Membership]bool{}
 	rooms, users := make([]string, len(members)), make([]string, len(members))
 	for i, m := range members {
 		rooms[i], users[i] = string(m.Room), string(m.User)
 	}
-	return step{sql: sqlCompany, args: []any{rooms, users}, scan: func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlCompany, Args: []any{rooms, users}, Scan: func(rows pgx.Rows) error {
 		var m chat.Membership
 		err := rows.Scan((*string)(&m.Room), (*string)(&m.User))
 		state.Company[m] = true
@@ -62,7 +63,7 @@ func readCompany(members []chat.Membership, state *rules.State) step {
 }
 
 // moderationSteps writes what moderators changed of users, and the audit.
-func moderationSteps(changes *rules.Changes, at time.Time) (steps []step) {
+func moderationSteps(changes *rules.Changes, at time.Time) (steps []roundtrip.Step) {
 	if n := len(changes.Members); n > 0 {
 		rooms, users, roles, muted, sent := make([]string, n), make([]string, n), make([]string, n), make([]*time.Time, n), make([]*time.Time, n)
 		byToken := make([]bool, n)
@@ -71,7 +72,7 @@ func moderationSteps(changes *rules.Changes, at time.Time) (steps []step) {
 			rooms[i], users[i], roles[i], muted[i] = string(m.Room), string(m.User), string(m.Role), timeOrNull(m.MutedUntil)
 			sent[i] = timeOrNull(m.SentAt)
 		}
-		steps = append(steps, step{sql: sqlChangeMembers, args: []any{rooms, users, roles, muted, byToken, sent}})
+		steps = append(steps, roundtrip.Step{SQL: sqlChangeMembers, Args: []any{rooms, users, roles, muted, byToken, sent}})
 	}
 	if n := len(changes.Restricted); n > 0 {
 		rooms, users, banned, muted, sent := make([]string, n), make([]string, n), make([]*time.Time, n), make([]*time.Time, n), make([]*time.Time, n)
@@ -79,7 +80,7 @@ func moderationSteps(changes *rules.Changes, at time.Time) (steps []step) {
 			rooms[i], users[i] = string(m.Room), string(m.User)
 			banned[i], muted[i], sent[i] = timeOrNull(m.BannedUntil), timeOrNull(m.MutedUntil), timeOrNull(m.SentAt)
 		}
-		steps = append(steps, step{sql: sqlRestrict, args: []any{rooms, users, banned, muted, sent}})
+		steps = append(steps, roundtrip.Step{SQL: sqlRestrict, Args: []any{rooms, users, banned, muted, sent}})
 	}
 	if n := len(changes.Audit); n > 0 {
 		rooms, by, acts, users := make([]string, n), make([]string, n), make([]string, n), make([]string, n)
@@ -90,7 +91,7 @@ func moderationSteps(changes *rules.Changes, at time.Time) (steps []step) {
 			rooms[i], by[i], acts[i], users[i] = string(a.Room), string(a.By), a.Act, string(a.User)
 			roles[i], until[i], reasons[i] = string(a.Role), timeOrNull(a.Until), a.Why
 		}
-		steps = append(steps, step{sql: sqlAudit, args: []any{at, rooms, by, acts, users, roles, until, reasons, keys}})
+		steps = append(steps, roundtrip.Step{SQL: sqlAudit, Args: []any{at, rooms, by, acts, users, roles, until, reasons, keys}})
 	}
 	return steps
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
@@ -37,9 +38,9 @@ func nameColumns(list []chat.UserName) []any {
 
 // keepNames stores the names of users who join, and reads the present ones. Of those whom others make members nothing is stored but a row
 // to be locked, with an empty name.
-func keepNames(names []chat.UserName, state *rules.State) step {
+func keepNames(names []chat.UserName, state *rules.State) roundtrip.Step {
 	state.Names = make(map[chat.UserID]chat.Name, len(names))
-	return step{sql: sqlKeepNames, args: nameColumns(names), scan: func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlKeepNames, Args: nameColumns(names), Scan: func(rows pgx.Rows) error {
 		var user chat.UserID
 		var name chat.Name
 		err := rows.Scan((*string)(&user), &name.Text, &name.Version)

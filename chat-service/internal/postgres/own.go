@@ -7,6 +7,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
@@ -40,10 +41,10 @@ const (
 	sqlEndInvite = `DELETE FROM invites WHERE hash = $1`
 )
 
-func readPrefs(members []chat.Membership, state *rules.State) step {
+func readPrefs(members []chat.Membership, state *rules.State) roundtrip.Step {
 	state.Prefs = map[chat.Membership]chat.Prefs{}
 	rooms, users := pairs(members)
-	return step{sql: sqlPrefs, args: []any{rooms, users}, scan: func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlPrefs, Args: []any{rooms, users}, Scan: func(rows pgx.Rows) error {
 		var m chat.Membership
 		var p chat.Prefs
 		err := rows.Scan((*string)(&m.Room), (*string)(&m.User), &p.Muted, &p.Hidden, &p.Pinned)
@@ -60,13 +61,13 @@ func pairs(members []chat.Membership) (rooms, users []string) {
 	return rooms, users
 }
 
-func readBlocks(pairs []rules.Pair, state *rules.State) step {
+func readBlocks(pairs []rules.Pair, state *rules.State) roundtrip.Step {
 	state.Blocks = map[rules.Pair]bool{}
 	users, blocked := make([]string, len(pairs)), make([]string, len(pairs))
 	for i, p := range pairs {
 		users[i], blocked[i] = string(p.User), string(p.Blocked)
 	}
-	return step{sql: sqlBlocks, args: []any{users, blocked}, scan: func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlBlocks, Args: []any{users, blocked}, Scan: func(rows pgx.Rows) error {
 		var p rules.Pair
 		err := rows.Scan((*string)(&p.User), (*string)(&p.Blocked))
 		state.Blocks[p] = true
@@ -75,13 +76,13 @@ func readBlocks(pairs []rules.Pair, state *rules.State) step {
 }
 
 // readInvites needs no lock of its own: what changes an invitation holds the lock of its room.
-func readInvites(hashes []chat.InviteHash, state *rules.State) step {
+func readInvites(hashes []chat.InviteHash, state *rules.State) roundtrip.Step {
 	state.Invites = map[chat.InviteHash]chat.Invitation{}
 	raw := make([][]byte, len(hashes))
 	for i := range hashes {
 		raw[i] = hashes[i][:]
 	}
-	return step{sql: sqlInvites, args: []any{raw}, scan: func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlInvites, Args: []any{raw}, Scan: func(rows pgx.Rows) error {
 		i, err := scanInvitation(rows)
 		state.Invites[i.Hash] = i
 		return err
@@ -97,7 +98,7 @@ func scanInvitation(rows interface{ Scan(to ...any) error }) (i chat.Invitation,
 }
 
 // needSteps reads what few batches need.
-func needSteps(needs *rules.Needs, state *rules.State) (steps []step) {
+func needSteps(needs *rules.Needs, state *rules.State) (steps []roundtrip.Step) {
 	if len(needs.Prefs) > 0 {
 		steps = append(steps, readPrefs(needs.Prefs, state))
 	}
@@ -114,27 +115,27 @@ func needSteps(needs *rules.Needs, state *rules.State) (steps []step) {
 }
 
 // ownSteps writes prefs, blocks and invitations.
-func ownSteps(changes *rules.Changes) (steps []step) {
+func ownSteps(changes *rules.Changes) (steps []roundtrip.Step) {
 	if len(changes.Left) > 0 {
 		rooms, users := pairs(changes.Left)
-		steps = append(steps, step{sql: sqlForgetPrefs, args: []any{rooms, users}})
+		steps = append(steps, roundtrip.Step{SQL: sqlForgetPrefs, Args: []any{rooms, users}})
 	}
 	for _, p := range changes.Prefs {
-		steps = append(steps, step{sql: sqlSetPrefs, args: []any{string(p.Room), string(p.User), p.Muted, p.Hidden, p.Pinned}})
+		steps = append(steps, roundtrip.Step{SQL: sqlSetPrefs, Args: []any{string(p.Room), string(p.User), p.Muted, p.Hidden, p.Pinned}})
 	}
 	for _, b := range changes.Blocks {
 		sql := sqlBlock
 		if b.End {
 			sql = sqlUnblock
 		}
-		steps = append(steps, step{sql: sql, args: []any{string(b.User), string(b.Blocked)}})
+		steps = append(steps, roundtrip.Step{SQL: sql, Args: []any{string(b.User), string(b.Blocked)}})
 	}
 	for _, i := range changes.Invites {
 		if i.Uses < 1 {
-			steps = append(steps, step{sql: sqlEndInvite, args: []any{i.Hash[:]}})
+			steps = append(steps, roundtrip.Step{SQL: sqlEndInvite, Args: []any{i.Hash[:]}})
 			continue
 		}
-		steps = append(steps, step{sql: sqlSetInvite, args: []any{i.Hash[:], string(i.Room), string(i.By), string(i.Role), i.Uses, i.Until}})
+		steps = append(steps, roundtrip.Step{SQL: sqlSetInvite, Args: []any{i.Hash[:], string(i.Room), string(i.By), string(i.Role), i.Uses, i.Until}})
 	}
 	return steps
 }

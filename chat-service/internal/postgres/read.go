@@ -10,6 +10,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
@@ -40,7 +41,7 @@ func (s *Store) View(ctx context.Context, room chat.RoomID, user chat.UserID, pa
 	err := s.do(ctx, "view room", func(ctx context.Context) error {
 		v = usecases.View{}
 		return s.readSnapshot(ctx,
-			step{sql: sqlRoomFor, args: []any{string(room), string(user)}, scan: func(rows pgx.Rows) error {
+			roundtrip.Step{SQL: sqlRoomFor, Args: []any{string(room), string(user)}, Scan: func(rows pgx.Rows) error {
 				var head int64
 				var row standingRow
 				err := rows.Scan(append([]any{&head}, row.into()...)...)
@@ -60,15 +61,15 @@ func (s *Store) View(ctx context.Context, room chat.RoomID, user chat.UserID, pa
 }
 
 // readPage reads one message more than wanted, which tells whether there is more.
-func readPage(room chat.RoomID, user chat.UserID, page usecases.Page, list *[]chat.Message) step {
+func readPage(room chat.RoomID, user chat.UserID, page usecases.Page, list *[]chat.Message) roundtrip.Step {
 	before := int64(math.MaxInt64)
 	if page.Before != nil {
 		before = int64(*page.Before) //nolint:gosec // 53 bits
 	}
-	read := step{sql: sqlPageBefore, args: []any{string(room), before, page.Limit + 1, string(user), page.Granted.MayReadWithout()}, scan: collect(list, messages.Scan)}
+	read := roundtrip.Step{SQL: sqlPageBefore, Args: []any{string(room), before, page.Limit + 1, string(user), page.Granted.MayReadWithout()}, Scan: roundtrip.Collect(list, messages.Scan)}
 	if page.After != nil {
-		read.sql = sqlPageAfter
-		read.args = []any{string(room), int64(*page.After), before, page.Limit + 1, string(user), page.Granted.MayReadWithout()} //nolint:gosec // 53 bits
+		read.SQL = sqlPageAfter
+		read.Args = []any{string(room), int64(*page.After), before, page.Limit + 1, string(user), page.Granted.MayReadWithout()} //nolint:gosec // 53 bits
 	}
 	return read
 }
@@ -94,14 +95,14 @@ func (s *Store) Events(ctx context.Context, room chat.RoomID, after, to uint64, 
 		var others []chat.EncodedEvent
 		var shown []shownMessage
 		err := s.readSnapshot(ctx,
-			step{sql: sqlHead, args: []any{string(room)}, scan: func(rows pgx.Rows) error {
+			roundtrip.Step{SQL: sqlHead, Args: []any{string(room)}, Scan: func(rows pgx.Rows) error {
 				var last int64
 				err := rows.Scan(&last)
 				head = uint64(last) //nolint:gosec // counts from 0
 				return err
 			}},
-			step{sql: sqlMessagesAfter, args: []any{string(room), from, below, limit}, scan: collect(&sent, messages.Scan)},
-			step{sql: sqlEventsAfter, args: []any{string(room), from, below, limit}, scan: func(rows pgx.Rows) error {
+			roundtrip.Step{SQL: sqlMessagesAfter, Args: []any{string(room), from, below, limit}, Scan: roundtrip.Collect(&sent, messages.Scan)},
+			roundtrip.Step{SQL: sqlEventsAfter, Args: []any{string(room), from, below, limit}, Scan: func(rows pgx.Rows) error {
 				e, of, err := scanShown(rows, room)
 				if of > 0 {
 					shown = append(shown, shownMessage{of: of, event: len(others)})

@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
@@ -133,15 +134,15 @@ func (s *Store) Readers(ctx context.Context, as chat.Membership, page usecases.R
 	err := s.do(ctx, "list readers", func(ctx context.Context) error {
 		r = usecases.Readers{}
 		return s.readSnapshot(ctx,
-			step{sql: sqlReadBy, args: []any{room, string(as.User), from, (*[16]byte)(page.Message)}, scan: func(rows pgx.Rows) error {
+			roundtrip.Step{SQL: sqlReadBy, Args: []any{room, string(as.User), from, (*[16]byte)(page.Message)}, Scan: func(rows pgx.Rows) error {
 				var row standingRow
 				err := rows.Scan(append(row.into(), &r.MessageExists)...)
 				r.Standing = row.of(as.User)
 				r.Granted = page.Granted
 				return err
 			}},
-			step{sql: sqlReaders, args: []any{room, from, string(page.After), page.Limit + 1, string(as.User), page.Granted.MayReadWithout()}, scan: collect(&r.List, scanReader)},
-			step{sql: sqlCountReaders, args: []any{room, from, maxCountedReaders, string(as.User), page.Granted.MayReadWithout()}, scan: func(rows pgx.Rows) error {
+			roundtrip.Step{SQL: sqlReaders, Args: []any{room, from, string(page.After), page.Limit + 1, string(as.User), page.Granted.MayReadWithout()}, Scan: roundtrip.Collect(&r.List, scanReader)},
+			roundtrip.Step{SQL: sqlCountReaders, Args: []any{room, from, maxCountedReaders, string(as.User), page.Granted.MayReadWithout()}, Scan: func(rows pgx.Rows) error {
 				return rows.Scan(&r.Count)
 			}})
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
 
@@ -43,13 +44,13 @@ func (s *Store) Rooms(ctx context.Context, user chat.UserID, page usecases.Rooms
 	err := s.do(ctx, "list rooms", func(ctx context.Context) error {
 		l = usecases.RoomList{}
 		return s.readSnapshot(ctx,
-			step{sql: sqlLogHead, args: []any{string(user)}, scan: func(rows pgx.Rows) error {
+			roundtrip.Step{SQL: sqlLogHead, Args: []any{string(user)}, Scan: func(rows pgx.Rows) error {
 				var last int64
 				err := rows.Scan(&last)
 				l.Useq = uint64(last) //nolint:gosec // counts from 0
 				return err
 			}},
-			step{sql: sqlRooms, args: args, scan: collect(&l.List, scanSummary)})
+			roundtrip.Step{SQL: sqlRooms, Args: args, Scan: roundtrip.Collect(&l.List, scanSummary)})
 	})
 	if len(l.List) > page.Limit {
 		l.List = l.List[:page.Limit]

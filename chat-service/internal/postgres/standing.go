@@ -8,6 +8,7 @@ import (
 
 	"github.com/starling-chat/starling/chat-service/internal/access"
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
@@ -124,7 +125,7 @@ const sqlMembers = `
 	) AS x ON true
 	WHERE m.role IS NOT NULL OR x.user_id IS NOT NULL`
 
-func readMembers(members []chat.Membership, state *rules.State) step {
+func readMembers(members []chat.Membership, state *rules.State) roundtrip.Step {
 	rooms, users := make([]string, len(members)), make([]string, len(members))
 	for i, m := range members {
 		rooms[i], users[i] = string(m.Room), string(m.User)
@@ -136,7 +137,7 @@ func readMembers(members []chat.Membership, state *rules.State) step {
 		(*string)(&m.Room), (*string)(&m.User), &member.Is, &member.Name.Text, &member.Name.Version,
 		(*string)(&member.Role), &member.ByToken, &banned, &muted, &sent,
 	}
-	return step{sql: sqlMembers, args: []any{rooms, users}, scan: func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlMembers, Args: []any{rooms, users}, Scan: func(rows pgx.Rows) error {
 		if err := rows.Scan(into...); err != nil {
 			return err
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/starling-chat/starling/chat-service/internal/postgres/departures"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/messages"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/notifications"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/userlogs"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
@@ -122,9 +123,9 @@ const (
 
 // readSnapshot reads in one round trip and one transaction, in which all statements see the same state. After an error the
 // transaction is open: the pool closes such a connection.
-func (s *Store) readSnapshot(ctx context.Context, reads ...step) error {
-	steps := append(append(make([]step, 0, len(reads)+2), step{sql: sqlSnapshot}), reads...)
+func (s *Store) readSnapshot(ctx context.Context, reads ...roundtrip.Step) error {
+	steps := append(append(make([]roundtrip.Step, 0, len(reads)+2), roundtrip.Step{SQL: sqlSnapshot}), reads...)
 	return s.pool.AcquireFunc(ctx, func(conn *pgxpool.Conn) error {
-		return roundTrip(ctx, conn, append(steps, step{sql: sqlCommit}))
+		return roundtrip.Send(ctx, conn, append(steps, roundtrip.Step{SQL: sqlCommit}))
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
@@ -22,9 +23,9 @@ const (
 		ON CONFLICT (user_id) DO UPDATE SET made = excluded.made, joined = excluded.joined`
 )
 
-func readUsage(users []chat.UserID, state *rules.State) step {
+func readUsage(users []chat.UserID, state *rules.State) roundtrip.Step {
 	state.Usage = make(map[chat.UserID]rules.Usage, len(users))
-	return step{sql: sqlUsage, args: []any{texts(users)}, scan: func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlUsage, Args: []any{texts(users)}, Scan: func(rows pgx.Rows) error {
 		var user chat.UserID
 		var made []int64
 		var u rules.Usage
@@ -39,7 +40,7 @@ func readUsage(users []chat.UserID, state *rules.State) step {
 	}}
 }
 
-func keepUsage(usage []rules.UserUsage) step {
+func keepUsage(usage []rules.UserUsage) roundtrip.Step {
 	users, made, joined := make([]string, len(usage)), make([]string, len(usage)), make([]time.Time, len(usage))
 	for i, u := range usage {
 		times := make([]string, len(u.Made))
@@ -51,5 +52,5 @@ func keepUsage(usage []rules.UserUsage) step {
 			joined[i] = time.UnixMicro(0)
 		}
 	}
-	return step{sql: sqlKeepUsage, args: []any{users, made, joined}}
+	return roundtrip.Step{SQL: sqlKeepUsage, Args: []any{users, made, joined}}
 }

@@ -4,6 +4,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
@@ -51,10 +52,10 @@ const (
 )
 
 // lockLogs locks the logs of users, and those of others where they are members.
-func lockLogs(users []chat.UserID, ifMembers []chat.Membership, state *rules.State) step {
+func lockLogs(users []chat.UserID, ifMembers []chat.Membership, state *rules.State) roundtrip.Step {
 	rooms, others := pairs(ifMembers)
 	state.Logs = make(map[chat.UserID]uint64, len(users)+len(others))
-	return step{sql: sqlLockLogs, args: []any{texts(users), rooms, others}, scan: scanLog(state.Logs)}
+	return roundtrip.Step{SQL: sqlLockLogs, Args: []any{texts(users), rooms, others}, Scan: scanLog(state.Logs)}
 }
 
 func scanLog(heads map[chat.UserID]uint64) func(pgx.Rows) error {
@@ -67,9 +68,9 @@ func scanLog(heads map[chat.UserID]uint64) func(pgx.Rows) error {
 	}
 }
 
-func readInfos(rooms []chat.RoomID, state *rules.State) step {
+func readInfos(rooms []chat.RoomID, state *rules.State) roundtrip.Step {
 	state.Infos = make(map[chat.RoomID]chat.RoomInfo, len(rooms))
-	return step{sql: sqlInfos, args: []any{texts(rooms), maxCounted}, scan: func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlInfos, Args: []any{texts(rooms), maxCounted}, Scan: func(rows pgx.Rows) error {
 		info, err := scanInfo(rows)
 		state.Infos[info.Room] = info
 		return err
@@ -77,7 +78,7 @@ func readInfos(rooms []chat.RoomID, state *rules.State) step {
 }
 
 // logSteps writes what users' logs were told, and notes it in out behind what is there.
-func (s *Store) logSteps(changes *rules.Changes, out *chat.Outgoing) (steps []step, err error) {
+func (s *Store) logSteps(changes *rules.Changes, out *chat.Outgoing) (steps []roundtrip.Step, err error) {
 	n := len(changes.Told)
 	if n == 0 {
 		return nil, nil
@@ -112,9 +113,9 @@ func (s *Store) logSteps(changes *rules.Changes, out *chat.Outgoing) (steps []st
 			trimmed, trims = append(trimmed, string(l.User)), append(trims, int64(l.Trim)) //nolint:gosec // counts from 1
 		}
 	}
-	steps = []step{{sql: sqlInsertTold, args: []any{users, seqs, payloads, about, rooms, shown}}, {sql: sqlAdvanceLogs, args: []any{logs, heads}}}
+	steps = []roundtrip.Step{{SQL: sqlInsertTold, Args: []any{users, seqs, payloads, about, rooms, shown}}, {SQL: sqlAdvanceLogs, Args: []any{logs, heads}}}
 	if len(trims) > 0 {
-		steps = append(steps, step{sql: sqlTrimLogs, args: []any{trimmed, trims, rules.KeptFacts}})
+		steps = append(steps, roundtrip.Step{SQL: sqlTrimLogs, Args: []any{trimmed, trims, rules.KeptFacts}})
 	}
 	return steps, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
@@ -24,7 +25,7 @@ const (
 )
 
 // withhold gives the steps by which the outbox tells no more of the messages that changes delete.
-func (s *Store) withhold(ctx context.Context, to sender, changes *rules.Changes) (steps []step, err error) {
+func (s *Store) withhold(ctx context.Context, to roundtrip.Sender, changes *rules.Changes) (steps []roundtrip.Step, err error) {
 	var gone [][]byte
 	for _, m := range changes.Messages {
 		if m.Gone {
@@ -35,7 +36,7 @@ func (s *Store) withhold(ctx context.Context, to sender, changes *rules.Changes)
 		return nil, nil
 	}
 	var empty [][16]byte
-	read := step{sql: sqlTelling, args: []any{gone}, scan: func(rows pgx.Rows) error {
+	read := roundtrip.Step{SQL: sqlTelling, Args: []any{gone}, Scan: func(rows pgx.Rows) error {
 		var id [16]byte
 		var payload []byte
 		if err := rows.Scan(&id, &payload); err != nil {
@@ -49,12 +50,12 @@ func (s *Store) withhold(ctx context.Context, to sender, changes *rules.Changes)
 			empty = append(empty, id)
 			return nil
 		}
-		steps = append(steps, step{sql: sqlWithhold, args: []any{id, s.codec.Batch(events)}})
+		steps = append(steps, roundtrip.Step{SQL: sqlWithhold, Args: []any{id, s.codec.Batch(events)}})
 		return nil
 	}}
-	err = roundTrip(ctx, to, []step{read})
+	err = roundtrip.Send(ctx, to, []roundtrip.Step{read})
 	if len(empty) > 0 {
-		steps = append(steps, step{sql: sqlDone, args: []any{empty}})
+		steps = append(steps, roundtrip.Step{SQL: sqlDone, Args: []any{empty}})
 	}
 	return steps, err
 }

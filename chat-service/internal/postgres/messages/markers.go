@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
@@ -84,7 +85,7 @@ func (s *ScanMarker) Marker() chat.Marker {
 const roomByRoom = 12
 
 // lookUpMarkers reads markers.
-func lookUpMarkers(members []chat.Membership, markers map[chat.Membership]chat.Marker) []Step {
+func lookUpMarkers(members []chat.Membership, markers map[chat.Membership]chat.Marker) []roundtrip.Step {
 	scan := func(rows pgx.Rows) error {
 		var m chat.Membership
 		var marker ScanMarker
@@ -99,16 +100,16 @@ func lookUpMarkers(members []chat.Membership, markers map[chat.Membership]chat.M
 		in[rooms[i]] = append(in[rooms[i]], users[i])
 	}
 	if len(in) > roomByRoom {
-		return []Step{{sqlMarkers, []any{rooms, users}, scan}}
+		return []roundtrip.Step{{SQL: sqlMarkers, Args: []any{rooms, users}, Scan: scan}}
 	}
-	steps := make([]Step, 0, len(in))
+	steps := make([]roundtrip.Step, 0, len(in))
 	for room, users := range in {
-		steps = append(steps, Step{sqlMarkersIn, []any{room, users}, scan})
+		steps = append(steps, roundtrip.Step{SQL: sqlMarkersIn, Args: []any{room, users}, Scan: scan})
 	}
 	return steps
 }
 
-func needMarkers(members []chat.Membership, state *rules.State) []Step {
+func needMarkers(members []chat.Membership, state *rules.State) []roundtrip.Step {
 	state.Markers = make(map[chat.Membership]chat.Marker, len(members))
 	return lookUpMarkers(members, state.Markers)
 }
@@ -123,7 +124,7 @@ func (t *Table) Marker(ctx context.Context, m chat.Membership) (chat.Marker, err
 func (t *Table) Markers(ctx context.Context, members []chat.Membership) (map[chat.Membership]chat.Marker, error) {
 	markers := make(map[chat.Membership]chat.Marker, len(members))
 	err := t.do(ctx, "read markers", func(ctx context.Context) error {
-		return t.read(ctx, lookUpMarkers(members, markers)...)
+		return roundtrip.Send(ctx, t.pool, lookUpMarkers(members, markers))
 	})
 	return markers, err
 }

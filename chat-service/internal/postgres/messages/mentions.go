@@ -6,6 +6,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/chat-service/internal/usecases"
 )
@@ -43,9 +44,9 @@ const (
 )
 
 // mention stores mentions.
-func mention(steps []Step, changes []rules.ChangedMention) []Step {
+func mention(steps []roundtrip.Step, changes []rules.ChangedMention) []roundtrip.Step {
 	for _, c := range changes {
-		steps = append(steps, Step{SQL: sqlMention, Args: []any{string(c.User), string(c.Room), int64(c.Seq), c.At, c.Off}}) //nolint:gosec // 40 bits
+		steps = append(steps, roundtrip.Step{SQL: sqlMention, Args: []any{string(c.User), string(c.Room), int64(c.Seq), c.At, c.Off}}) //nolint:gosec // 40 bits
 	}
 	return steps
 }
@@ -75,7 +76,7 @@ func (t *Table) Mentions(ctx context.Context, user chat.UserID, after usecases.M
 func (t *Table) At(ctx context.Context, refs []chat.MessageRef) (map[chat.MessageRef]chat.Message, error) {
 	var state rules.State
 	err := t.do(ctx, "read messages", func(ctx context.Context) error {
-		return t.read(ctx, LookUp(refs, &state))
+		return roundtrip.Send(ctx, t.pool, []roundtrip.Step{LookUp(refs, &state)})
 	})
 	return state.Messages, err
 }

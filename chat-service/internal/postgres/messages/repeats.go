@@ -4,6 +4,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
 
@@ -26,13 +27,13 @@ const (
 )
 
 // LookUpRepeats reads into state what was sent before with the same client message ids.
-func LookUpRepeats(repeats []rules.Repeat, state *rules.State) Step {
+func LookUpRepeats(repeats []rules.Repeat, state *rules.State) roundtrip.Step {
 	rooms, senders, ids := make([]string, len(repeats)), make([]string, len(repeats)), make([]string, len(repeats))
 	for i, r := range repeats {
 		rooms[i], senders[i], ids[i] = string(r.Room), string(r.Sender), r.ClientMsgID
 	}
 	state.Sent, state.Repeats = map[rules.Repeat]rules.Outcome{}, true
-	return Step{sqlRepeats, []any{rooms, senders, ids}, func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlRepeats, Args: []any{rooms, senders, ids}, Scan: func(rows pgx.Rows) error {
 		var r rules.Repeat
 		var seq, n int64
 		var o rules.Outcome
@@ -60,9 +61,9 @@ func (t *Tried) Add(room chat.RoomID, p rules.Position, command int) {
 }
 
 // Read reads into state which of the messages there are.
-func (t *Tried) Read(state *rules.State) Step {
+func (t *Tried) Read(state *rules.State) roundtrip.Step {
 	state.Written = map[int]rules.Outcome{}
-	return Step{sqlTried, []any{t.rooms, t.seqs, t.ids, t.commands}, func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlTried, Args: []any{t.rooms, t.seqs, t.ids, t.commands}, Scan: func(rows pgx.Rows) error {
 		var command, seq, n int64
 		o := rules.Outcome{Changed: true}
 		if err := rows.Scan(&command, &seq, (*[16]byte)(&o.ID), &o.CreatedAt, &n); err != nil {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 )
 
 const (
@@ -47,8 +48,8 @@ func (r *Rows) Add(m *chat.Message) {
 func (r *Rows) Some() bool { return len(r.rooms) > 0 }
 
 // Step stores the messages, which were sent at one time.
-func (r *Rows) Step(at time.Time) Step {
-	return Step{SQL: sqlInsertMessages, Args: []any{
+func (r *Rows) Step(at time.Time) roundtrip.Step {
+	return roundtrip.Step{SQL: sqlInsertMessages, Args: []any{
 		r.rooms, r.seqs, r.ids, r.senders, r.names, r.contents, r.types, r.clientIDs, r.ns, at,
 	}}
 }

@@ -6,15 +6,9 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
+	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
 	"github.com/starling-chat/starling/chat-service/internal/rules"
 )
-
-// Step is one statement of a round trip, and what becomes of each of its rows.
-type Step struct {
-	SQL  string
-	Args []any
-	Scan func(pgx.Rows) error // nil = it gives no rows
-}
 
 const (
 	sqlLookUp = `
@@ -84,8 +78,8 @@ const (
 )
 
 // Needs reads messages, and what there is to know about them.
-func Needs(needs *rules.Needs, state *rules.State) []Step {
-	var steps []Step
+func Needs(needs *rules.Needs, state *rules.State) []roundtrip.Step {
+	var steps []roundtrip.Step
 	if len(needs.Messages) > 0 {
 		steps = append(steps, LookUp(needs.Messages, state))
 	}
@@ -102,7 +96,7 @@ func Needs(needs *rules.Needs, state *rules.State) []Step {
 }
 
 // Changes stores what has become of messages: reactions before what may delete them.
-func Changes(changes *rules.Changes) []Step {
+func Changes(changes *rules.Changes) []roundtrip.Step {
 	steps := mention(React(changes.Reactions), changes.Mentions)
 	for _, c := range changes.Messages {
 		steps = append(steps, Change(c)...)
@@ -111,13 +105,13 @@ func Changes(changes *rules.Changes) []Step {
 }
 
 // LookUp reads messages into state.
-func LookUp(refs []chat.MessageRef, state *rules.State) Step {
+func LookUp(refs []chat.MessageRef, state *rules.State) roundtrip.Step {
 	rooms, seqs := make([]string, len(refs)), make([]int64, len(refs))
 	for i, r := range refs {
 		rooms[i], seqs[i] = string(r.Room), int64(r.Seq) //nolint:gosec // 40 bits
 	}
 	state.Messages = make(map[chat.MessageRef]chat.Message, len(refs))
-	return Step{sqlLookUp, []any{rooms, seqs}, func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlLookUp, Args: []any{rooms, seqs}, Scan: func(rows pgx.Rows) error {
 		m, err := Scan(rows)
 		state.Messages[chat.MessageRef{Room: m.Room, Seq: m.Seq}] = m
 		return err
@@ -125,19 +119,19 @@ func LookUp(refs []chat.MessageRef, state *rules.State) Step {
 }
 
 // Insert stores a message that has Extras.
-func Insert(m *chat.Message) []Step {
+func Insert(m *chat.Message) []roundtrip.Step {
 	x := m.Extras
 	var replyTo *int64
 	if x.ReplyTo != nil {
 		replyTo = new(int64(chat.SeqOf(x.ReplyTo.ID))) //nolint:gosec // 40 bits
 	}
 	room, seq := string(m.Room), int64(m.Seq) //nolint:gosec // 40 bits
-	steps := []Step{{SQL: sqlInsert, Args: []any{
+	steps := []roundtrip.Step{{SQL: sqlInsert, Args: []any{
 		room, seq, [16]byte(m.ID), string(m.Sender.ID), m.Sender.Name, m.Content, m.Type, m.ClientMsgID, m.CreatedAt, int64(m.N), //nolint:gosec // 40 bits
 		orNull(x.Format), orNull(string(x.Data)), mentioned(x), x.MentionsRoom, replyTo,
 	}}}
 	if r := x.ReplyTo; r != nil {
-		steps = append(steps, Step{SQL: sqlReply, Args: []any{
+		steps = append(steps, roundtrip.Step{SQL: sqlReply, Args: []any{
 			room, seq, *replyTo, [16]byte(r.ID), string(r.Sender.ID), r.Sender.Name, r.Preview,
 		}})
 	}
@@ -145,25 +139,25 @@ func Insert(m *chat.Message) []Step {
 }
 
 // Change stores the new state of a message. Of one that is gone nothing is left that it said.
-func Change(c *rules.ChangedMessage) []Step {
+func Change(c *rules.ChangedMessage) []roundtrip.Step {
 	room, seq := string(c.Room), int64(c.Seq) //nolint:gosec // 40 bits
 	version := int64(c.Changed)               //nolint:gosec // 40 bits
 	x := c.Extras
-	steps := []Step{{SQL: sqlNote, Args: []any{room, seq, version}}}
+	steps := []roundtrip.Step{{SQL: sqlNote, Args: []any{room, seq, version}}}
 	if c.Gone {
 		return append(steps,
-			Step{SQL: sqlDelete, Args: []any{room, seq, version, x.DeletedAt, string(x.DeletedBy)}},
-			Step{SQL: sqlForgetReactions, Args: []any{room, seq}},
-			Step{SQL: sqlUnpin, Args: []any{room, seq}},
-			Step{SQL: sqlForgetEdits, Args: []any{room, seq}},
-			Step{SQL: sqlForgetReply, Args: []any{room, seq}},
-			Step{SQL: sqlForgetPreview, Args: []any{room, seq}},
-			Step{SQL: sqlEraseLogs, Args: []any{room, seq, string(chat.LogOf(""))}},
-			Step{SQL: sqlForgetMentions, Args: []any{room, seq}},
-			Step{SQL: sqlErase, Args: []any{room}})
+			roundtrip.Step{SQL: sqlDelete, Args: []any{room, seq, version, x.DeletedAt, string(x.DeletedBy)}},
+			roundtrip.Step{SQL: sqlForgetReactions, Args: []any{room, seq}},
+			roundtrip.Step{SQL: sqlUnpin, Args: []any{room, seq}},
+			roundtrip.Step{SQL: sqlForgetEdits, Args: []any{room, seq}},
+			roundtrip.Step{SQL: sqlForgetReply, Args: []any{room, seq}},
+			roundtrip.Step{SQL: sqlForgetPreview, Args: []any{room, seq}},
+			roundtrip.Step{SQL: sqlEraseLogs, Args: []any{room, seq, string(chat.LogOf(""))}},
+			roundtrip.Step{SQL: sqlForgetMentions, Args: []any{room, seq}},
+			roundtrip.Step{SQL: sqlErase, Args: []any{room}})
 	}
 	if c.Body {
-		steps = append(steps, Step{SQL: sqlChange, Args: []any{
+		steps = append(steps, roundtrip.Step{SQL: sqlChange, Args: []any{
 			room, seq, version, c.Content, orNull(string(x.Data)), mentioned(x), x.MentionsRoom, timeOrNull(x.EditedAt),
 		}})
 	}
@@ -175,20 +169,20 @@ func Change(c *rules.ChangedMessage) []Step {
 		if len(keys) == 0 {
 			keys, counts = nil, nil
 		}
-		steps = append(steps, Step{SQL: sqlCount, Args: []any{room, seq, version, keys, counts}})
+		steps = append(steps, roundtrip.Step{SQL: sqlCount, Args: []any{room, seq, version, keys, counts}})
 	}
 	if c.Pinned {
 		sql := sqlPin
 		if x.PinnedAt.IsZero() {
 			sql = sqlUnpin
 		}
-		steps = append(steps, Step{SQL: sqlMarkPinned, Args: []any{room, seq, version, timeOrNull(x.PinnedAt)}}, Step{SQL: sql, Args: []any{room, seq}})
+		steps = append(steps, roundtrip.Step{SQL: sqlMarkPinned, Args: []any{room, seq, version, timeOrNull(x.PinnedAt)}}, roundtrip.Step{SQL: sql, Args: []any{room, seq}})
 	}
 	return append(steps, keep(c)...)
 }
 
 // keep stores what the message was before.
-func keep(c *rules.ChangedMessage) (steps []Step) {
+func keep(c *rules.ChangedMessage) (steps []roundtrip.Step) {
 	for i := range c.Former {
 		f := &c.Former[i]
 		said, data := f.CreatedAt, ""
@@ -198,19 +192,19 @@ func keep(c *rules.ChangedMessage) (steps []Step) {
 				said = f.Extras.EditedAt
 			}
 		}
-		steps = append(steps, Step{SQL: sqlKeep, Args: []any{string(c.Room), int64(c.Seq), int64(f.Version()), f.Content, orNull(data), said}}) //nolint:gosec // 40 bits
+		steps = append(steps, roundtrip.Step{SQL: sqlKeep, Args: []any{string(c.Room), int64(c.Seq), int64(f.Version()), f.Content, orNull(data), said}}) //nolint:gosec // 40 bits
 	}
 	return steps
 }
 
 // LookUpReactions reads into state with which keys users have reacted to messages.
-func LookUpReactions(reactors []rules.Reactor, state *rules.State) Step {
+func LookUpReactions(reactors []rules.Reactor, state *rules.State) roundtrip.Step {
 	rooms, seqs, users := make([]string, len(reactors)), make([]int64, len(reactors)), make([]string, len(reactors))
 	for i, r := range reactors {
 		rooms[i], seqs[i], users[i] = string(r.Room), int64(r.Seq), string(r.User) //nolint:gosec // 40 bits
 	}
 	state.Reacted = map[rules.Reactor][]string{}
-	return Step{sqlReacted, []any{rooms, seqs, users}, func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlReacted, Args: []any{rooms, seqs, users}, Scan: func(rows pgx.Rows) error {
 		var r rules.Reactor
 		var seq int64
 		var key string
@@ -222,13 +216,13 @@ func LookUpReactions(reactors []rules.Reactor, state *rules.State) Step {
 }
 
 // CountPins reads into state how many messages of rooms are pinned.
-func CountPins(rooms []chat.RoomID, state *rules.State) Step {
+func CountPins(rooms []chat.RoomID, state *rules.State) roundtrip.Step {
 	ids := make([]string, len(rooms))
 	for i, room := range rooms {
 		ids[i] = string(room)
 	}
 	state.Pins = map[chat.RoomID]int{}
-	return Step{sqlCountPins, []any{ids}, func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlCountPins, Args: []any{ids}, Scan: func(rows pgx.Rows) error {
 		var room string
 		var n int
 		err := rows.Scan(&room, &n)
@@ -238,12 +232,12 @@ func CountPins(rooms []chat.RoomID, state *rules.State) Step {
 }
 
 // CountRooms reads into state how many messages there are in rooms of which that is not kept: as many as the sequence of the last one says.
-func CountRooms(rooms []chat.RoomID, state *rules.State) Step {
+func CountRooms(rooms []chat.RoomID, state *rules.State) roundtrip.Step {
 	ids := make([]string, len(rooms))
 	for i, room := range rooms {
 		ids[i] = string(room)
 	}
-	return Step{sqlUncounted, []any{ids}, func(rows pgx.Rows) error {
+	return roundtrip.Step{SQL: sqlUncounted, Args: []any{ids}, Scan: func(rows pgx.Rows) error {
 		var id string
 		var seq int64
 		err := rows.Scan(&id, &seq)
@@ -256,7 +250,7 @@ func CountRooms(rooms []chat.RoomID, state *rules.State) Step {
 }
 
 // React stores reactions. Of one that changed more than once the last change counts.
-func React(changes []rules.ChangedReaction) (steps []Step) {
+func React(changes []rules.ChangedReaction) (steps []roundtrip.Step) {
 	if len(changes) == 0 {
 		return nil
 	}
@@ -278,7 +272,7 @@ func React(changes []rules.ChangedReaction) (steps []Step) {
 			}
 		}
 		if sql := map[bool]string{false: sqlReact, true: sqlUnreact}[off]; len(rooms) > 0 {
-			steps = append(steps, Step{SQL: sql, Args: []any{rooms, seqs, users, keys}})
+			steps = append(steps, roundtrip.Step{SQL: sql, Args: []any{rooms, seqs, users, keys}})
 		}
 	}
 	return steps

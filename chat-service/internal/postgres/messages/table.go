@@ -22,22 +22,6 @@ func New(pool *pgxpool.Pool, do func(ctx context.Context, what string, f func(co
 	return &Table{pool: pool, do: do}
 }
 
-// read asks in one round trip.
-func (t *Table) read(ctx context.Context, steps ...Step) error {
-	batch := &pgx.Batch{}
-	for _, step := range steps {
-		batch.Queue(step.SQL, step.Args...).Query(func(rows pgx.Rows) error {
-			for rows.Next() {
-				if err := step.Scan(rows); err != nil {
-					return err
-				}
-			}
-			return rows.Err()
-		})
-	}
-	return t.pool.SendBatch(ctx, batch).Close()
-}
-
 const sqlMessages = `SELECT ` + Columns + From + ` WHERE m.room_id = $1 AND m.seq = ANY($2::bigint[]) ORDER BY m.seq`
 
 // Messages implements usecases.Store.
