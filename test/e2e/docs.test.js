@@ -187,7 +187,8 @@ async function withoutRecovery(t, code) {
   const client = spawn(python, ['-u', '-c', [
     'import socketio, sys', 'client = socketio.Client(reconnection=False)', code.replace("'lobby'", `'${room}'`),
     'for line in sys.stdin:', // a line connects, and the next one disconnects
-    `    if client.connected: client.disconnect(); print('gone')`,
+    // The threads of the connection that ends would take the next one's queue for theirs.
+    `    if client.connected: client.disconnect(); client.eio.read_loop_task.join(); client.eio.write_loop_task.join(); print('gone')`,
     `    else: client.connect('${urls[0]}', auth={'token': '${bob.token}'}, wait_timeout=30)`,
   ].join('\n')], { stdio: ['pipe', 'pipe', 'inherit'] });
   t.after(() => client.kill('SIGKILL'));

@@ -88,6 +88,7 @@ var process = sync.OnceValue(func() *shared { return &shared{templates: map[stri
 const (
 	maxSlots     = 64
 	startTimeout = 2 * time.Minute
+	hanging      = time.Minute // of a statement, or between two of a transaction
 )
 
 // start returns the server, starting it the first time.
@@ -230,7 +231,11 @@ func (s *shared) config(database, schema string) pg.Config {
 		panic(err) // made by pgserver
 	}
 	u.Path = "/" + database
-	return pg.Config{URL: settings.URL(u.String()), Schema: schema, AppName: "pgtest", MaxConns: 8}
+	return pg.Config{
+		URL: settings.URL(u.String()), Schema: schema, AppName: "pgtest", MaxConns: 8,
+		// A starved machine takes longer than what holds in service; who tests these sets them.
+		StatementTimeout: hanging, IdleTxTimeout: hanging,
+	}
 }
 
 func (s *shared) exec(ctx context.Context, sql string) error {
