@@ -1,6 +1,7 @@
 package session
 
 import (
+	"math/bits"
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -33,6 +34,24 @@ func (p *pongs) delayed(now time.Duration) {
 	}
 }
 
+// firstPing is how long after its opening a session is pinged for the first time: between half an interval and a whole one. Sessions that
+// open together, as all do when a gateway is back, would otherwise be pinged together for as long as they live. The nanosecond of the
+// opening is spread as well as a random number would be, and is there already.
+func (s *Session) firstPing() time.Duration {
+	const goldenRatio = 0x9E3779B97F4A7C15 // of 2^64: multiples of it, without what is above 64 bits, lie evenly
+	interval := s.server.cfg.PingInterval
+	early, _ := bits.Mul64(uint64(interval/2), uint64(s.opened)*goldenRatio) //nolint:gosec // neither is negative
+	return interval - time.Duration(early)                                   //nolint:gosec // below interval/2
+}
+
+// untilPing is how long after an age the next ping is due.
+func (s *Session) untilPing(age time.Duration) time.Duration {
+	if s.pongs.at == 0 {
+		return s.firstPing() - age
+	}
+	return s.server.cfg.PingInterval - (age - s.pongs.at)
+}
+
 // overdue tells whether the client's pong is missing by the clock of its requests: the wheel's is coarse.
 func (s *Session) overdue(now time.Time) bool {
 	s.mu.Lock()
@@ -63,7 +82,7 @@ func (s *Session) heartbeat(now time.Time) time.Duration {
 		return 0
 	}
 	if s.pongs.pinged == 0 {
-		if wait := cfg.PingInterval - (age - s.pongs.at); wait > s.server.wheel.tick { // looked at early, for ConnectTimeout
+		if wait := s.untilPing(age); wait > s.server.wheel.tick { // looked at early, for ConnectTimeout
 			s.mu.Unlock()
 			return s.untilConnect(age, wait)
 		}
@@ -92,7 +111,7 @@ func (s *Session) heartbeat(now time.Time) time.Duration {
 		s.Close(transport.CodeGoingAway, transport.ReasonPingTimeout)
 		return 0
 	}
-	wait := cfg.PingInterval - (age - s.pongs.at)
+	wait := s.untilPing(age)
 	s.pongs.pinged = 0
 	s.mu.Unlock()
 	return s.untilConnect(age, max(wait, 1))

@@ -167,7 +167,7 @@ func (s *Server) open(conn transport.Conn, headers Headers, upgrades []string) (
 		MaxPayload:   s.cfg.MaxPayload,
 	}), nil))
 	conn.Flush()
-	s.wheel.add(session, min(s.cfg.PingInterval, s.cfg.ConnectTimeout))
+	s.wheel.add(session, min(session.firstPing(), s.cfg.ConnectTimeout))
 	return session, false
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -475,6 +476,62 @@ func TestHeartbeat(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFirstPing: sessions that open together are pinged for the first time at different times, half an interval after the handshake at the
+// earliest and an interval after it at the latest, and an interval after each pong from then on.
+func TestFirstPing(t *testing.T) {
+	const interval, sessions = 25 * time.Second, 200
+	const tick = time.Second // the wheel's, and more
+	heartbeat(t, interval, 20*time.Second, time.Hour, func(t *testing.T, _ *app, open func() *sessiontest.Conn) {
+		start := time.Now()
+		conns, first := make([]*sessiontest.Conn, sessions), make([]time.Duration, sessions)
+		for i := range conns {
+			conns[i] = open()
+			conns[i].Say("40")
+			conns[i].WaitFor(t, "40")
+			conns[i].Forget()
+			time.Sleep(50 * time.Microsecond)
+		}
+		again := 0
+		for time.Since(start) < 2*interval+2*tick {
+			time.Sleep(100 * time.Millisecond)
+			for i, c := range conns {
+				if len(c.Packets()) == 0 {
+					continue
+				}
+				c.Forget()
+				c.Say("3")
+				switch since := time.Since(start); {
+				case first[i] == 0:
+					first[i] = since
+				case since-first[i] < interval-tick || since-first[i] > interval+tick:
+					t.Errorf("the second ping came %v after the first, want about %v", since-first[i], interval)
+				default:
+					again++
+				}
+			}
+		}
+		slices.Sort(first)
+		if first[0] < interval/2-tick || first[sessions-1] > interval+tick {
+			t.Errorf("the first pings came %v to %v after the handshake, want %v to %v", first[0], first[sessions-1], interval/2, interval)
+		}
+		for i := range 10 { // a tenth of them in each tenth of the time, and some
+			from, to := interval/2+interval/20*time.Duration(i), interval/2+interval/20*time.Duration(i+1)
+			n := 0
+			for _, at := range first {
+				if at >= from-tick/2 && at < to+tick/2 {
+					n++
+				}
+			}
+			if n < sessions/20 || n > sessions/4 {
+				t.Errorf("%d first pings of %d came %v to %v after the handshake, want about a tenth", n, sessions, from, to)
+			}
+		}
+		if again != sessions {
+			t.Errorf("%d second pings, want %d", again, sessions)
+		}
+	})
 }
 
 // TestLatePong: after a pong that took longer than an interval the next ping comes as after any other, not at the end of the timeout.
