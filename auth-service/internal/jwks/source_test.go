@@ -210,9 +210,9 @@ func TestDiscovery(t *testing.T) {
 	wantKey(t, s, "1", key)
 	secure := httptest.NewTLSServer(http.RedirectHandler(p.url+"/keys", http.StatusFound))
 	t.Cleanup(secure.Close)
-	s.client.http = secure.Client()
-	s.client.http.CheckRedirect = newClient().http.CheckRedirect
-	if _, err := s.client.get(t.Context(), secure.URL); err == nil || !strings.Contains(err.Error(), "redirected from https") {
+	c := client{secure.Client()}
+	c.http.CheckRedirect = newClient().http.CheckRedirect
+	if _, err := c.get(t.Context(), secure.URL); err == nil || !strings.Contains(err.Error(), "redirected from https") {
 		t.Errorf("get() redirected to http = %v, want an error", err)
 	}
 }
