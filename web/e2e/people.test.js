@@ -177,6 +177,46 @@ describe('the web app', { skip: browser ? false : 'no Chromium is installed' }, 
     for (const page of [a, p]) await badge(page).waitFor({ state: 'detached' });
   });
 
+  it('a room that no tab has entered shows what is new in both of them, until it is read in one', async () => {
+    const { ann, ben, a, b, id } = await stage.pair();
+    const s = await ann.open(id);
+    await ann.online(s);
+    assert.deepEqual(await Promise.all([a, s].map((p) => p.evaluate(() => globalThis.starling.connection.leader))), [true, false]);
+    const quiet = `quiet-${id}`;
+    await b.evaluate(([roomId, userId]) => globalThis.starling.create('private', roomId, { roomId, members: [{ userId }] }), [quiet, ann.id]);
+    const link = (page) => page.locator(`.sidebar a[href="#/r/${quiet}"]`);
+    const inBoth = (what) => Promise.all([a, s].map(what));
+    const first = (roomId) => inBoth((page) => page.waitForFunction((href) => document.querySelector('.sidebar a.room')?.getAttribute('href') === href, `#/r/${roomId}`, { timeout: patience }));
+    await inBoth((page) => link(page).waitFor());
+    await ben.say('here, where both are', b);
+    await first(id);
+    assert.equal((await inBoth((page) => link(page).locator('.count').count())).join(), '0,0');
+
+    const say = (content, mentions) => b.evaluate(([roomId, ...said]) => globalThis.starling.send(roomId, said[0], { mentions: said[1] }), [quiet, content, mentions]);
+    for (let i = 0; i < 3; i += 1) await say(`new ${i}`);
+    await inBoth((page) => link(page).locator('.count', { hasText: /^3$/ }).waitFor());
+    await first(quiet);
+    await say('you are asked', { users: [ann.id] });
+    await inBoth((page) => link(page).locator('.count.mention', { hasText: /^@1$/ }).waitFor());
+    // That there is a mention is told at once, how the room stands up to a second and a half later.
+    const stands = (page, count, content) => page.waitForFunction(([roomId, ...want]) => {
+      const { unread, last } = globalThis.starling.rooms.find((r) => r.id === roomId);
+      return unread === want[0] && last.content === want[1];
+    }, [quiet, count, content], { timeout: patience });
+    const entered = (page) => page.evaluate((roomId) => globalThis.starling.rooms.find((r) => r.id === roomId).joined, quiet);
+    await inBoth((page) => stands(page, 4, 'you are asked'));
+    assert.deepEqual(await inBoth(entered), [false, false]);
+
+    await a.bringToFront();
+    await link(a).click();
+    await a.locator('.content', { hasText: 'you are asked' }).waitFor();
+    await inBoth((page) => link(page).locator('.count').waitFor({ state: 'detached' }));
+    await stands(s, 0, 'you are asked');
+    await say('and once more'); // she reads on in the first tab
+    await inBoth((page) => stands(page, 0, 'and once more'));
+    assert.deepEqual(await inBoth(entered), [true, false]);
+  });
+
   it('messages are edited, answered, reacted to, pinned and deleted, and both see the same', async () => {
     const { ann, ben, a, b, id } = await stage.pair();
     const row = (page, text) => page.locator('.list > li', { has: page.locator('.content', { hasText: text }) });
