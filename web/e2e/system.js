@@ -256,8 +256,10 @@ export function multiply(data, room, count, content) {
   const psql = findPsql();
   if (!psql) return false;
   const statements = `
-    INSERT INTO chat.messages SELECT (jsonb_populate_record(m, jsonb_build_object('seq', m.seq + g - 1, 'n', g, 'id', gen_random_uuid(), 'client_msg_id', NULL, 'content', ${content}))).*
-      FROM chat.messages m, generate_series(2, ${count}) g WHERE m.room_id = '${room}' AND m.seq = (SELECT min(seq) FROM chat.messages WHERE room_id = '${room}');
+    INSERT INTO chat.messages SELECT copy.*
+      FROM chat.messages m, generate_series(2, ${count}) g,
+        jsonb_populate_record(m, jsonb_build_object('seq', m.seq + g - 1, 'n', g, 'id', gen_random_uuid(), 'client_msg_id', NULL, 'content', ${content})) copy
+      WHERE m.room_id = '${room}' AND m.seq = (SELECT min(seq) FROM chat.messages WHERE room_id = '${room}');
     UPDATE chat.rooms SET last_seq = (SELECT max(seq) FROM chat.messages WHERE room_id = '${room}') WHERE room_id = '${room}';`;
   const done = spawnSync(psql, ['-d', databaseOf(data), '-v', 'ON_ERROR_STOP=1', '-q', '-c', statements], { encoding: 'utf8' });
   assert.equal(done.status, 0, done.stderr);
