@@ -25,6 +25,7 @@ import (
 	"github.com/starling-chat/starling/platform/bus/bustest"
 	"github.com/starling-chat/starling/platform/settings"
 	authv1 "github.com/starling-chat/starling/proto/gen/starling/auth/v1"
+	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
@@ -44,7 +45,28 @@ func (known) ListRevocations(context.Context, *authv1.ListRevocationsRequest) (*
 	return &authv1.ListRevocationsResponse{}, nil
 }
 
-// idleGateway runs a gateway with the settings of a fresh installation, and auth-service as the only service. It gives its address.
+// open lets everybody into every room, in which one thing was said.
+type open struct {
+	chatv1.UnimplementedChatServiceServer
+}
+
+func (open) JoinRoom(_ context.Context, r *chatv1.JoinRoomRequest) (*chatv1.JoinRoomResponse, error) {
+	return &chatv1.JoinRoomResponse{
+		Seq: 1, AckArgs: []byte(`[{"ok":true,"seq":1}]`),
+		Emits: []*eventv1.Emit{{Event: "room:history", Args: r.GetEvent().GetArgs()}},
+	}, nil
+}
+
+func (open) GetHeads(_ context.Context, r *chatv1.GetHeadsRequest) (*chatv1.GetHeadsResponse, error) {
+	heads := make(map[string]uint64)
+	for _, id := range r.GetRoomIds() {
+		heads[id] = 1
+	}
+	return &chatv1.GetHeadsResponse{Heads: heads}, nil
+}
+
+// idleGateway runs a gateway with the settings of a fresh installation, and auth-service and what it needs of chat-service as the only
+// services. It gives its address.
 func idleGateway(t testing.TB, transport string) netip.AddrPort {
 	t.Helper()
 	listen := func() net.Listener {
@@ -57,12 +79,15 @@ func idleGateway(t testing.TB, transport string) netip.AddrPort {
 	front, services := listen(), listen()
 	auth := grpc.NewServer()
 	authv1.RegisterAuthServiceServer(auth, known{})
+	chatv1.RegisterChatServiceServer(auth, open{})
 	go func() { _ = auth.Serve(services) }()
 	t.Cleanup(auth.Stop)
 	var cfg gateway.Config
 	if err := settings.Parse("gateway", "", &cfg, []string{
 		"--grpc-listen=127.0.0.1:0", "--admin-listen=", "--drain-window=0s", "--nats-url=" + bustest.Server(t).URL(),
-		"--auth-service-addr=" + services.Addr().String(), "--transport=" + transport, "--ping-interval=1h", // a visitor does not answer
+		"--auth-service-addr=" + services.Addr().String(), "--chat-service-addr=" + services.Addr().String(), "--transport=" + transport,
+		"--ping-interval=1h",                     // a visitor does not answer
+		"--event-timeout=1m", "--stall-limit=1h", // nor does it try again when the machine is busy
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -93,7 +118,7 @@ func visit(t testing.TB, address netip.AddrPort, user string) (fd int) {
 		t.Fatal(err)
 	}
 	v := visitor{t, fd}
-	patience := unix.Timeval{Sec: 30}
+	patience := unix.Timeval{Sec: 120}
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &patience); err != nil {
 		t.Fatal(err)
 	}
@@ -105,10 +130,21 @@ func visit(t testing.TB, address netip.AddrPort, user string) (fd int) {
 		"Accept-Encoding: gzip, deflate, br\r\nAccept-Language: en-GB,en;q=0.9\r\nCache-Control: no-cache\r\nPragma: no-cache\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"))
 	v.await(`"maxPayload"`)
-	packet := `40{"token":"` + user + `"}`
-	v.write(append([]byte{0x81, 0x80 | byte(len(packet)), 0, 0, 0, 0}, packet...)) // masked with zeros
+	v.say(`40{"token":"` + user + `"}`)
 	v.await(`40{"sid":`)
 	return fd
+}
+
+// join has a visitor enter a room.
+func join(t testing.TB, fd int, roomID string) {
+	v := visitor{t, fd}
+	v.say(`420["room:join",{"roomId":"` + roomID + `"}]`)
+	v.await(`430[{"ok":true`)
+}
+
+// say writes a packet of up to 125 bytes, masked with zeros.
+func (v visitor) say(packet string) {
+	v.write(append([]byte{0x81, 0x80 | byte(len(packet)), 0, 0, 0, 0}, packet...))
 }
 
 func (v visitor) write(b []byte) {
@@ -180,22 +216,24 @@ func site(stack []uintptr) (name string) {
 // changes it there, too.
 type idleBounds struct {
 	heap       int64 // bytes a connection
+	roomsHeap  int64 // the same, in two rooms of ten
 	goroutines int   // of all connections
 }
 
 const (
 	idleWarm    = 100
 	idleClients = 1000
+	idleRoom    = 10 // members of a room
 )
 
-// TestIdleConnection prints what a connected client that says nothing takes in a gateway, by where it was allocated, and holds it to its
-// bound.
+// TestIdleConnection prints what a connected client that says nothing takes in a gateway, by where it was allocated, and what is added
+// when it is in two rooms of ten. It holds both to their bounds.
 func TestIdleConnection(t *testing.T) {
 	runtime.MemProfileRate = 1
 	t.Cleanup(func() { runtime.MemProfileRate = 512 << 10 })
 	for transport, most := range map[string]idleBounds{
-		"goroutine": {heap: 2_200, goroutines: idleClients * 11 / 10},
-		"epoll":     {heap: 1_250, goroutines: idleClients / 10},
+		"goroutine": {heap: 2_200, roomsHeap: 2_800, goroutines: idleClients * 11 / 10},
+		"epoll":     {heap: 1_250, roomsHeap: 1_800, goroutines: idleClients / 10},
 	} {
 		t.Run(transport, func(t *testing.T) { idle(t, transport, most) })
 	}
@@ -211,15 +249,45 @@ func idle(t *testing.T, transport string, most idleBounds) {
 	})
 	for i := range idleWarm {
 		open[i] = visit(t, address, fmt.Sprintf("warm-%06d", i))
+		joinTwo(t, open[i], "warm", i, idleWarm)
 	}
 	before := measure()
 	for i := range idleClients {
 		open[idleWarm+i] = visit(t, address, fmt.Sprintf("user-%06d", i))
 	}
-	after := measure()
+	connected := measure()
+	connected.print(t, before)
+	if heap := (connected.heap - before.heap) / idleClients; heap > most.heap {
+		t.Errorf("an idle connection takes %d bytes of heap, want %d at most", heap, most.heap)
+	}
+	if more := connected.goroutines - before.goroutines; more > most.goroutines {
+		t.Errorf("%d idle connections take %d goroutines, want %d at most", idleClients, more, most.goroutines)
+	}
+	for i := range idleClients {
+		joinTwo(t, open[idleWarm+i], "room", i, idleClients)
+	}
+	t.Log("in two rooms of ten, more:")
+	joined := measure()
+	joined.print(t, connected)
+	if heap := (joined.heap - before.heap) / idleClients; heap > most.roomsHeap {
+		t.Errorf("an idle connection in two rooms of ten takes %d bytes of heap, want %d at most", heap, most.roomsHeap)
+	}
+	if more := joined.goroutines - connected.goroutines; more > idleClients/10 {
+		t.Errorf("%d idle connections in two rooms of ten take %d goroutines more, want none", idleClients, more)
+	}
+}
 
-	grown, heap := make(map[string]int64), after.heap-before.heap
-	for name, n := range after.sites {
+// joinTwo has one of n clients enter two rooms of ten, each with other members.
+func joinTwo(t *testing.T, fd int, name string, i, n int) {
+	rooms := n / idleRoom
+	join(t, fd, fmt.Sprintf("00000000-0000-4000-8000-%s%08d", name, i/idleRoom))
+	join(t, fd, fmt.Sprintf("00000000-0000-4000-8000-%s%08d", name, rooms+i%rooms))
+}
+
+// print logs what a connection has added to what was there before.
+func (m memory) print(t *testing.T, before memory) {
+	grown := make(map[string]int64)
+	for name, n := range m.sites {
 		grown[name] = n - before.sites[name]
 	}
 	names := slices.Collect(maps.Keys(grown))
@@ -229,14 +297,8 @@ func idle(t *testing.T, transport string, most idleBounds) {
 			t.Logf("%6d  %s", grown[name]/idleClients, name)
 		}
 	}
-	t.Logf("%6d  heap", heap/idleClients)
-	t.Logf("%6d  stacks", (after.stacks-before.stacks)/idleClients)
-	if heap/idleClients > most.heap {
-		t.Errorf("an idle connection takes %d bytes of heap, want %d at most", heap/idleClients, most.heap)
-	}
-	if more := after.goroutines - before.goroutines; more > most.goroutines {
-		t.Errorf("%d idle connections take %d goroutines, want %d at most", idleClients, more, most.goroutines)
-	}
+	t.Logf("%6d  heap", (m.heap-before.heap)/idleClients)
+	t.Logf("%6d  stacks", (m.stacks-before.stacks)/idleClients)
 }
 
 // BenchmarkConnect is what a client costs that connects to the main namespace and goes: the gateway, its NATS server, an auth-service

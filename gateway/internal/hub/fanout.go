@@ -126,7 +126,7 @@ func (h *Hub) fanOut(r *room, events []sequence.Event, flushes *transport.FlushS
 	out := 0
 	for i := range r.members {
 		m := &r.members[i]
-		if m.joining != nil || m.evicted != nil {
+		if m.aside != nil {
 			m.bufferEphemeral(events)
 			continue
 		}

@@ -64,6 +64,18 @@ func (h *Hub) Shard(roomID string) int {
 
 func (h *Hub) shard(roomID string) *shard { return &h.shards[h.Shard(roomID)] }
 
+// Interned gives the text of a room's id that the hub has, where it has the room. Who keeps the id for a socket keeps that one: else
+// there would be a copy for each member.
+func (h *Hub) Interned(roomID string) string {
+	sh := h.shard(roomID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if r := sh.rooms[roomID]; r != nil {
+		return r.id
+	}
+	return roomID
+}
+
 // Forget drops a room without members.
 func (h *Hub) Forget(roomID string) {
 	sh := h.shard(roomID)
@@ -146,7 +158,8 @@ func (h *Hub) Members(roomID string) []*session.Socket {
 	}
 	sockets := make([]*session.Socket, 0, len(r.members))
 	for i := range r.members {
-		if m := &r.members[i]; m.evicted == nil && (m.joining == nil || m.joining.inside) {
+		m := &r.members[i]
+		if j := m.joining(); m.aside == nil || j != nil && j.inside {
 			sockets = append(sockets, m.socket)
 		}
 	}

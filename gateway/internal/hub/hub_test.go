@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -127,6 +128,36 @@ func TestFanOut(t *testing.T) {
 	ca.Forget()
 	apply(h, event(6))
 	got(t, ca)
+}
+
+// TestInterned: whoever keeps a room's id for a socket has the text that the hub has.
+func TestInterned(t *testing.T) {
+	h := newHub()
+	a, _ := sessiontest.NewSockets(t).New(t, "/", "a")
+	first, again := strings.Clone("room"), strings.Clone("room")
+	if got := h.Interned(first); unsafe.StringData(got) != unsafe.StringData(first) {
+		t.Error("Interned = another text than the one that was asked about, without a room")
+	}
+	h.BeginJoin(a, first, 1)
+	if got := h.Interned(again); got != "room" || unsafe.StringData(got) != unsafe.StringData(first) {
+		t.Errorf("Interned = %q, want the text with which the room was made", got)
+	}
+}
+
+// TestMembersTakeLittle: a member is as small as it was made, and a room of ten has no room for many more.
+func TestMembersTakeLittle(t *testing.T) {
+	if size := unsafe.Sizeof(member{}); size > 32 {
+		t.Errorf("a member takes %d bytes, want 32 at most", size)
+	}
+	for _, n := range []int{1, 2, 10, 100, 1000} {
+		var r room
+		for range n {
+			r.add(member{})
+		}
+		if most := n + max(leastGrowth, n/4); len(r.members) != n || cap(r.members) > most {
+			t.Errorf("%d members have room for %d, want %d at most", n, cap(r.members), most)
+		}
+	}
 }
 
 func TestHeadsGapsAndForget(t *testing.T) {

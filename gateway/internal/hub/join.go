@@ -16,13 +16,13 @@ func (h *Hub) BeginJoin(s *session.Socket, roomID string, index uint32) (left <-
 	r := h.roomLocked(sh, roomID)
 	unsent := r.unsent() // they go out while the socket joins
 	if m := r.member(s); m != nil {
-		if m.joining != nil || m.evicted != nil {
-			return m.evicted, false
+		if m.aside != nil {
+			return m.evicted(), false
 		}
-		m.joining = &joining{inside: true, from: max(r.last(), m.after), buffered: unsent}
+		m.aside = &aside{joining: joining{inside: true, from: max(r.last(), m.after), buffered: unsent}}
 		return nil, true
 	}
-	r.members = append(r.members, member{socket: s, index: index, joining: &joining{buffered: unsent}})
+	r.add(member{socket: s, index: index, aside: &aside{joining: joining{buffered: unsent}}})
 	return nil, true
 }
 
@@ -36,7 +36,7 @@ func (h *Hub) BeginFirstJoin(s *session.Socket, roomID string, index uint32) (la
 	if r.member(s) != nil {
 		return 0, false, false
 	}
-	r.members = append(r.members, member{socket: s, index: index, joining: &joining{buffered: r.unsent()}})
+	r.add(member{socket: s, index: index, aside: &aside{joining: joining{buffered: r.unsent()}}})
 	_, started = r.seq.Started()
 	return r.last(), started, true
 }
@@ -66,17 +66,18 @@ func (h *Hub) CompleteJoin(s *session.Socket, roomID string, head uint64, prelud
 		return true, fx
 	}
 	m := r.member(s)
-	if m == nil || m.joining == nil {
+	j := m.joining()
+	if j == nil {
 		return true, fx
 	}
-	if m.joining.outOf > head {
+	if j.outOf > head {
 		return false, fx
 	}
 	r.seq.Start(head, sh.pend(r))
-	buffered, ok := m.joining.release(head, r.last())
+	buffered, ok := j.release(head, r.last())
 	if ok {
 		h.joins.Add(1)
-		m.joining, m.after = nil, head
+		m.aside, m.after = nil, head
 		if s.Offsets != nil {
 			s.Offsets.Set(m.index, head)
 		}
@@ -117,23 +118,24 @@ func (h *Hub) AbortJoin(s *session.Socket, roomID string, flushes *transport.Flu
 		return fx
 	}
 	m := r.member(s)
-	if m == nil || m.joining == nil {
+	j := m.joining()
+	if j == nil {
 		return fx
 	}
-	if !m.joining.inside {
+	if !j.inside {
 		r.remove(s)
 		return fx
 	}
-	buffered, ok := m.joining.release(m.joining.from, r.last())
-	barred := m.joining.outOf > 0
-	m.joining = nil
+	buffered, ok := j.release(j.from, r.last())
+	barred := j.outOf > 0
+	m.aside = nil
 	if !ok {
 		fx.Lost = true
 		return fx
 	}
 	h.pass(m, buffered, &fx)
 	flushes.Add(s.Conn())
-	if barred && m.evicted == nil { // the event that says so has not come
+	if barred && m.aside == nil { // the event that says so has not come
 		m.evict(&fx)
 	}
 	return fx
@@ -155,7 +157,7 @@ func (h *Hub) leave(s *session.Socket, roomID string, evicted bool) {
 	if r == nil {
 		return
 	}
-	if m := r.member(s); m != nil && (m.evicted != nil) == evicted {
+	if m := r.member(s); m != nil && (m.evicted() != nil) == evicted {
 		r.remove(s)
 	}
 }

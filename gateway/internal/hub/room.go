@@ -12,7 +12,6 @@ type room struct {
 	id      string
 	seq     sequence.Sequencer
 	members []member
-	gapTold bool
 	// position is the stream's of the last events in sequence; 0 when it is not known.
 	position uint64
 
@@ -21,6 +20,8 @@ type room struct {
 	pending []sequence.Event
 	out     int
 	busy    bool
+
+	gapTold bool
 }
 
 // last is the last sequence that was queued to the members.
@@ -48,7 +49,7 @@ func (r *room) unsent() []sequence.Event {
 // buffer keeps a durable event for the joining sockets. An ephemeral one is buffered when it goes out.
 func (r *room) buffer(e sequence.Event) {
 	for i := range r.members {
-		if j := r.members[i].joining; j != nil {
+		if j := r.members[i].joining(); j != nil {
 			j.add(e)
 		}
 	}
@@ -58,7 +59,7 @@ func (r *room) buffer(e sequence.Event) {
 func (r *room) evict(e *sequence.Event, fx *Effects) {
 	for i := range r.members {
 		m := &r.members[i]
-		if m.socket.UserID == e.EvictUser && m.joining == nil && m.evicted == nil && (e.Seq == 0 || e.Seq > m.after) {
+		if m.socket.UserID == e.EvictUser && m.aside == nil && (e.Seq == 0 || e.Seq > m.after) {
 			m.evict(fx)
 		}
 	}
@@ -87,8 +88,8 @@ func (h *Hub) Bar(roomID string, users []string, seq uint64) {
 	}
 	for i := range r.members {
 		m := &r.members[i]
-		if m.joining != nil && m.joining.from < seq && slices.Contains(users, m.socket.UserID) {
-			m.joining.outOf = max(m.joining.outOf, seq)
+		if j := m.joining(); j != nil && j.from < seq && slices.Contains(users, m.socket.UserID) {
+			j.outOf = max(j.outOf, seq)
 		}
 	}
 }
@@ -108,42 +109,76 @@ func (r *room) inside(users []string, seq uint64) (list []*member) {
 	}
 	for i := range r.members {
 		m := &r.members[i]
-		if m.joining == nil && m.evicted == nil && m.after < seq && slices.Contains(users, m.socket.UserID) {
+		if m.aside == nil && m.after < seq && slices.Contains(users, m.socket.UserID) {
 			list = append(list, m)
 		}
 	}
 	return list
 }
 
+// member is a socket in a room. There is one for each room of each socket, so it has nothing that most of them do not need.
 type member struct {
 	socket *session.Socket
-	index  uint32 // the room's number in the socket's offsets
 	// after: durable events up to it were in the history that the socket got when it joined.
 	after uint64
-	// joining is non-nil while the socket joins.
-	joining *joining
-	// evicted is non-nil from the event that took the socket out until LeaveEvicted, which closes it.
+	// aside is non-nil while the socket is not sent the room's events: it joins, or was evicted.
+	aside *aside
+	index uint32 // the room's number in the socket's offsets
+}
+
+// aside is either what belongs to a join under way or, when evicted is there, a member that an event took out.
+type aside struct {
+	joining
+	// evicted is there from the event that took the socket out until LeaveEvicted, which closes it.
 	evicted chan struct{}
+}
+
+// joining gives what belongs to the member's join; nil unless there is a member that joins.
+func (m *member) joining() *joining {
+	if m == nil || m.aside == nil || m.aside.evicted != nil {
+		return nil
+	}
+	return &m.aside.joining
+}
+
+// evicted is closed when the member has left, which an event took out; nil unless one did.
+func (m *member) evicted() chan struct{} {
+	if m.aside == nil {
+		return nil
+	}
+	return m.aside.evicted
 }
 
 // evict silences the member until the caller of the hub has it leave.
 func (m *member) evict(fx *Effects) {
 	m.forget()
-	m.evicted = make(chan struct{})
+	m.aside = &aside{evicted: make(chan struct{})}
 	fx.Evicted = append(fx.Evicted, m.socket)
 }
 
 // bufferEphemeral keeps ephemeral events for a joining socket.
 func (m *member) bufferEphemeral(events []sequence.Event) {
-	if m.joining == nil {
+	j := m.joining()
+	if j == nil {
 		return
 	}
 	for _, e := range events {
 		if e.Seq == 0 {
-			m.joining.add(e)
+			j.add(e)
 		}
 	}
 }
+
+// add adds a member. It makes room for a quarter more, not for twice as many: most rooms are small, and stay as they are.
+func (r *room) add(m member) {
+	if n := len(r.members); n == cap(r.members) {
+		r.members = append(make([]member, 0, n+max(leastGrowth, n/4)), r.members...)
+	}
+	r.members = append(r.members, m)
+}
+
+// leastGrowth is for how many members at least a room makes room.
+const leastGrowth = 2
 
 func (r *room) member(s *session.Socket) *member {
 	for i := range r.members {
@@ -159,10 +194,10 @@ func (r *room) remove(s *session.Socket) {
 		if m.socket != s {
 			return false
 		}
-		if m.evicted == nil {
-			m.forget()
+		if evicted := m.evicted(); evicted != nil {
+			close(evicted)
 		} else {
-			close(m.evicted)
+			m.forget()
 		}
 		return true
 	})

@@ -33,7 +33,7 @@ type client struct {
 
 	mu sync.Mutex // guards what follows
 	identity
-	events *eventQueue // nil until the client sends an event: many only listen
+	events *eventQueue // nil until the client sends an event, and when it has sent none for a while: many only listen
 	membership
 	awaited    chan struct{} // closed when ended is set; made for the first who waits, since few do and every socket would keep one
 	saved      uint32        // Unix seconds: when the state was last written to the bus

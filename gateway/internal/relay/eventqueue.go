@@ -4,20 +4,19 @@ import (
 	"sync"
 	"time"
 
-	"github.com/starling-chat/starling/gateway/internal/transport"
+	"github.com/starling-chat/starling/gateway/internal/quota"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
 // eventQueue is what a client has sent and nobody has answered yet; client.mu guards it. One request is in flight at a time, so
 // that nothing overtakes; what comes meanwhile waits behind it.
 type eventQueue struct {
-	allowed  transport.Allowance // of events
-	refused  transport.Allowance // of events over the rate
-	waiting  []*pending          // for what is in flight to be answered
-	inFlight []*pending          // one request to a service
-	paused   bool                // the client is to be read no further until the queue is half empty
+	sent     quota.Socket
+	waiting  []*pending // for what is in flight to be answered
+	inFlight []*pending // one request to a service
+	paused   bool       // the client is to be read no further until the queue is half empty
 
-	reading sync.Mutex // guards stopped; before client.mu
+	reading sync.Mutex // guards stopped; before client.mu, under which it is only tried
 	stopped bool       // the conn was told to pause
 }
 
@@ -42,28 +41,33 @@ func (c *client) dropEventsLocked() (paused bool) {
 	return paused
 }
 
-// floodBursts is how many EVENT_BURSTs a socket may send over its rate before it is closed. They come back with the rate, so that
-// only one that sends more than twice its rate for long is.
-const floodBursts = 10
+// restLocked lets go of the queue of a client that has been quiet for a while. One that is gone keeps it, for what was held (unread.go).
+func (c *client) restLocked(now time.Time) {
+	q := c.events
+	if q == nil || c.gone || q.paused || len(q.waiting)+len(q.inFlight) > 0 || !q.sent.Rested(c.relay.cfg.Events.Rate, now) ||
+		!q.reading.TryLock() { // adjustReading is at work with it
+		return
+	}
+	defer q.reading.Unlock()
+	if !q.stopped {
+		c.events = nil
+	}
+}
 
 // takeToken takes one token of the socket's event rate, and what an event of some bytes costs its user over all sockets. Otherwise it
-// gives the refusal, and tells whether the socket has gone on for so long that it is to be closed: each refusal is work, too.
+// gives the refusal, and tells whether the socket has gone on for so long that it is to be closed.
 func (c *client) takeToken(bytes int, now time.Time) (refusal *fault.Error, flood bool) {
-	r, q := c.relay, c.eventsLocked()
-	rate, burst := r.cfg.Events.Rate, float64(r.cfg.Events.Burst)
-	limited, message := rate > 0, "Too many events"
-	var wait time.Duration
-	if limited && !q.allowed.Take(1, rate, burst, now) {
-		wait = q.allowed.Wait(1, rate, burst)
-	} else {
-		var ok bool
+	r, sent := c.relay, &c.eventsLocked().sent
+	message := "Too many events"
+	wait, ok := sent.Take(r.cfg.Events.Rate, r.cfg.Events.Burst, now)
+	if ok {
 		if wait, ok = c.user.Take(bytes, now); ok {
 			return nil, false
 		}
 		message = "Too many events of this user"
 		r.stats.UserRefusals.WithLabelValues("events").Inc()
 	}
-	flood = limited && !q.refused.Take(1, rate, floodBursts*burst, now)
+	flood = sent.Refuse(r.cfg.Events.Rate, r.cfg.Events.Burst, now)
 	return fault.Retry(fault.RateLimited, message, max(wait, time.Millisecond)), flood
 }
 
@@ -144,6 +148,9 @@ func (c *client) adjustReading() {
 	c.mu.Lock()
 	q := c.events
 	c.mu.Unlock()
+	if q == nil {
+		return // let go of since: nothing was to be paused any more, and nothing is
+	}
 	q.reading.Lock()
 	defer q.reading.Unlock()
 	c.mu.Lock()

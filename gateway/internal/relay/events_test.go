@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/starling-chat/starling/gateway/internal/quota"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/session/sessiontest"
 	"github.com/starling-chat/starling/gateway/internal/transport"
@@ -308,6 +309,51 @@ func TestMaxQueuedPausesReading(t *testing.T) {
 	}
 }
 
+// TestQueueIsLetGoOf: nothing is kept of events that are answered and long past; the next one is answered as ever. While an event is under
+// way, the reading stands still, or the rate is used up, the queue stays.
+func TestQueueIsLetGoOf(t *testing.T) {
+	w := newWorld(t, func(c *settings) { c.Events.Rate, c.Events.Burst = 0.01, 10 })
+	answers := make(chan *nats.Msg, 100)
+	subj, _ := subject.ClientEvent("/", "e")
+	if _, err := w.service.ChanSubscribe(subj, answers); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.service.Flush()
+	conn := w.connect(t, "u")
+	c := w.socket(t, "u", conn).State.(*client)
+	kept := func(after time.Duration) bool {
+		c.look(time.Now().Add(after))
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.events != nil
+	}
+	raw, _ := proto.Marshal(ok(nil))
+	for round := range 3 {
+		for i := range 6 { // MaxQueued is 4
+			conn.Say(fmt.Sprintf(`42%d["e"]`, i))
+		}
+		if !kept(time.Hour) || !conn.Paused() {
+			t.Fatalf("round %d: the queue of a socket with events under way is let go of, or it is not paused", round)
+		}
+		for i := range 6 {
+			_ = (<-answers).Respond(raw)
+			conn.WaitFor(t, fmt.Sprintf(`43%d[{"ok":true`, i))
+		}
+		sessiontest.Eventually(t, func() bool { return !conn.Paused() }, func() string { return "still paused without a queue" })
+		conn.Forget()
+		if !kept(0) {
+			t.Errorf("round %d: the queue is let go of although the rate is used up", round)
+		}
+		sessiontest.Eventually(t, func() bool { return !kept(time.Hour) }, func() string { return "the queue stays when everything is answered" })
+	}
+	c.mu.Lock()
+	c.eventsLocked().stopped = true // as between a pause and the end of it
+	c.mu.Unlock()
+	if !kept(time.Hour) {
+		t.Error("the queue of a socket that is not read is let go of")
+	}
+}
+
 func TestMaxInFlight(t *testing.T) {
 	w := newWorld(t, func(c *settings) { c.Events.MaxInFlight = 1 })
 	answers := make(chan *nats.Msg, 10)
@@ -374,7 +420,7 @@ func TestEventFlood(t *testing.T) {
 	w := newWorld(t, func(c *settings) { c.Events.Rate, c.Events.Burst = 0.1, 2 })
 	w.respond(t, "e", ok)
 	bursts, floods := w.connect(t, "u"), w.connect(t, "v")
-	for range 2 + floodBursts*2 {
+	for range 2 + quota.FloodBursts*2 {
 		bursts.Say(`42["e"]`)
 		floods.Say(`42["e"]`)
 	}

@@ -92,10 +92,11 @@ func (c *client) RevokedBy(r *eventv1.Revocation) bool {
 	return err != nil || who.GetGeneration() < r.GetGeneration()
 }
 
-// expired tells whether the client's token has ended.
-func (c *client) expired(now time.Time) bool {
+// look lets go of what the client needs only while it sends, and tells whether its token has ended.
+func (c *client) look(now time.Time) (expired bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.restLocked(now)
 	return c.expiresAt != 0 && now.Unix() >= c.expiresAt
 }
 

@@ -56,6 +56,7 @@ func (r *Relay) enter(ctx context.Context, c *client, p *pending, roomID string)
 			return fault.Retry(fault.Unavailable, "Service unavailable", retryAfter)
 		}
 	}
+	room.id = r.hub.Interned(roomID)
 	// The join acquires the room for itself, also when the socket is inside: it may be evicted, or gone, before the end. The
 	// socket's list of rooms takes that reference over when the room enters it.
 	if err := r.rooms.Acquire(ctx, roomID); err != nil {

@@ -211,7 +211,7 @@ func (r *Relay) Resumed(now time.Time) time.Time { return r.stalls.Resumed(now) 
 func (r *Relay) closeExpired(ctx context.Context) error {
 	return run.Every(ctx, time.Second, func(now time.Time) {
 		r.registry.Each(func(s *session.Socket) {
-			if c, ok := s.State.(*client); ok && c.expired(now) {
+			if c, ok := s.State.(*client); ok && c.look(now) {
 				s.Close(transport.CodePolicy, transport.ReasonExpired)
 			}
 		})

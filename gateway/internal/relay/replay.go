@@ -15,6 +15,7 @@ func (p *resumption) carryOn(ctx context.Context) error {
 	for _, room := range p.rooms {
 		c.socket.Offsets.Set(room.index, room.seq)
 		r.hub.BeginJoin(c.socket, room.id, room.index)
+		room.id = r.hub.Interned(room.id)
 		if err := r.rooms.Acquire(ctx, room.id); err != nil {
 			r.abortJoin(c.socket, room.id)
 			p.abandon()

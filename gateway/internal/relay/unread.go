@@ -87,7 +87,7 @@ func (u *unread) release(now time.Time) []*request {
 func (c *client) restartClock(now time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, events := range [][]*pending{c.events.inFlight, c.events.waiting} { // it has events: they were held
+	for _, events := range [][]*pending{c.events.inFlight, c.events.waiting} { // it has a queue: they were held
 		for _, p := range events {
 			p.receivedAt = now
 		}

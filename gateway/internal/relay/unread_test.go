@@ -104,4 +104,10 @@ func TestTimeHeldDoesNotCount(t *testing.T) {
 	if _, reason, ended := conn.Ended(); ended || first.receivedAt != now || second.receivedAt != now {
 		t.Errorf("events of %v, %v, closed as %q: want %v, open", first.receivedAt, second.receivedAt, reason, now)
 	}
+
+	c.relay = &Relay{}
+	c.gone = true // since it was asked whether it is
+	c.dropEventsLocked()
+	c.restLocked(now.Add(time.Hour))
+	c.restartClock(now)
 }

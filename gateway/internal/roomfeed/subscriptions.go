@@ -25,12 +25,12 @@ type subscriptions struct {
 
 // subscription is that of one room; subscriptions.mu guards it.
 type subscription struct {
-	refs      int
+	refs      int32
+	done      bool          // the server has sub, or err is set
+	answered  chan struct{} // closed when done is set; nil from then on
 	idleSince time.Time     // when refs became 0
-	answered  chan struct{} // closed when the server has sub, or err is set
 	sub       *nats.Subscription
 	err       error
-	done      bool // answered is closed
 }
 
 func newSubscriptions(f *Feed) *subscriptions {
@@ -52,13 +52,17 @@ func (f *Feed) Acquire(ctx context.Context, roomID string) error {
 		s.rooms[roomID] = room
 	}
 	room.refs++
+	answered := room.answered
 	s.mu.Unlock()
 	if first {
 		s.subscribe(ctx, roomID, room)
 	}
+	if answered == nil {
+		return nil // a failed subscription is out of the index before anybody can find it done
+	}
 	select {
-	case <-room.answered:
-		return room.err // a failed subscription is out of the index, and another one may stand there by now
+	case <-answered:
+		return room.err // another one may stand in the index by now
 	case <-ctx.Done():
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -113,6 +117,7 @@ func (s *subscriptions) subscribe(ctx context.Context, roomID string, room *subs
 		}
 	}
 	close(room.answered)
+	room.answered = nil
 }
 
 // run ends subscriptions that nobody needed for a while.

@@ -27,6 +27,12 @@ func (a *Allowance) Wait(units, rate, burst float64) time.Duration {
 	return time.Duration((float64(a.used) + units - burst) / rate * float64(time.Second))
 }
 
+// Full tells whether nothing is missing: then it is as good as a new one.
+func (a *Allowance) Full(rate float64, now time.Time) bool {
+	passed := max(0, int32(uint32(now.UnixMilli())-a.at)) //nolint:gosec // as in Take
+	return a.used == 0 || float64(a.used) <= rate*float64(passed)/1000
+}
+
 // What a peer may send beside messages and events, each with a price in units. A price is about the work that it makes.
 const (
 	ControlRate  = 1_000  // units a second

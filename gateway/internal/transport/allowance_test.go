@@ -29,6 +29,21 @@ func TestAllowance(t *testing.T) {
 	}
 }
 
+// TestAllowanceFull: what was taken is forgotten when it has come back, and not before.
+func TestAllowanceFull(t *testing.T) {
+	var a Allowance
+	start := time.Unix(1_800_000_000, 0)
+	if !a.Full(2, start) || !a.Full(0, start) {
+		t.Error("a new one is not full")
+	}
+	a.Take(4, 2, 10, start)
+	for after, want := range map[time.Duration]bool{-time.Hour: false, 0: false, 1999 * time.Millisecond: false, 2 * time.Second: true, time.Hour: true} {
+		if got := a.Full(2, start.Add(after)); got != want {
+			t.Errorf("4 units taken at 2 a second: Full after %v = %v, want %v", after, got, want)
+		}
+	}
+}
+
 // TestControlFloods: frames that no message comes of close the conn when they go on, and do not before.
 func TestControlFloods(t *testing.T) {
 	modes(t, func(t *testing.T, connect func(Limits, func(Conn, []byte)) link) {
