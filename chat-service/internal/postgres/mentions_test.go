@@ -132,3 +132,25 @@ func TestMentions(t *testing.T) {
 		t.Errorf("out of the room the log of bob shows %s", log)
 	}
 }
+
+// TestMentionsOfAnswers: what a message said that is deleted now stands also in the logs of users whom its answers mention, those that mention nobody any
+// more included.
+func TestMentionsOfAnswers(t *testing.T) {
+	s := open(t, database(t))
+	commit(t, s, join("r", "ann"), join("r", "bob"), join("r", "eve"), join("r", "kim"))
+	said, _ := commit(t, s, mentioning("r", "ann", "secret", false, "kim"), send("r", "ann", "another", ""))
+	answer := func(to chat.MessageID, user chat.UserID) rules.Send {
+		return rules.Send{Origin: by("r", "ann"), Content: "yes", Type: "text", Extras: &chat.Extras{ReplyTo: &chat.Reply{ID: to}, Mentioned: []chat.UserID{user}}}
+	}
+	answers, _ := commit(t, s, answer(said[0].ID, "bob"), answer(said[0].ID, "bob"), answer(said[1].ID, "eve"))
+	commit(t, s, rules.Edit{Origin: by("r", "ann"), Message: answers[0].ID, Mentions: &rules.Mentions{}})
+	commit(t, s, rules.Edit{Origin: by("r", "ann"), Message: answers[1].ID, Mentions: &rules.Mentions{}})
+	commit(t, s, rules.DeleteMessage{Origin: by("r", "ann"), Message: said[0].ID})
+	rooms, err := s.Erasures(t.Context(), 10)
+	slices.Sort(rooms)
+	want := []chat.RoomID{chat.LogOf("bob"), chat.LogOf("kim"), "r"}
+	slices.Sort(want)
+	if diff := cmp.Diff(want, rooms); diff != "" || err != nil {
+		t.Errorf("the stream is to forget (-want +got, %v):\n%s", err, diff)
+	}
+}

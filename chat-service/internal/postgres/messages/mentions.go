@@ -20,10 +20,13 @@ const (
 
 	sqlForgetMentions = `DELETE FROM mentions WHERE room_id = $1 AND seq = $2`
 
-	// The logs of users in the stream have what a message said that mentioned them.
+	// The logs of users in the stream have what a message said that mentioned them, and how one began that such a message answers.
 	sqlEraseLogs = `
 		INSERT INTO erasures (room_id, since, due_at)
-		SELECT $3 || user_id, clock_timestamp(), clock_timestamp() FROM mentions WHERE room_id = $1 AND seq = $2 AND user_id <> '' ORDER BY user_id
+		SELECT $3 || user_id, clock_timestamp(), clock_timestamp() FROM (
+			SELECT user_id FROM mentions WHERE room_id = $1 AND seq = $2
+			UNION SELECT m.user_id FROM replies AS q JOIN mentions AS m ON m.room_id = q.room_id AND m.seq = q.seq WHERE q.room_id = $1 AND q.to_seq = $2
+		) AS told WHERE user_id <> '' ORDER BY user_id
 		ON CONFLICT (room_id) DO UPDATE SET since = excluded.since, due_at = excluded.due_at`
 
 	sqlMentions = `
