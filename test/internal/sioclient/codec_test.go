@@ -111,6 +111,7 @@ func TestAppendedPackets(t *testing.T) {
 		string(AppendConnect(nil, Auth{Token: "a.b-c_d"})):                       `40{"token":"a.b-c_d"}`,
 		string(AppendConnect(nil, Auth{Token: "t", PID: "p\"", Offset: "1-2é"})): `40{"token":"t","pid":"p\"","offset":"1-2é"}`,
 		string(AppendConnect(nil, Auth{Token: "t", Useq: new(uint64(7))})):       `40{"token":"t","useq":7}`,
+		string(AppendConnect(nil, Auth{Token: "t", Inbox: true})):                `40{"token":"t","inbox":true}`,
 	} {
 		if got != want {
 			t.Errorf("appended %s, want %s", got, want)

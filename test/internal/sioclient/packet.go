@@ -186,6 +186,8 @@ type Auth struct {
 	Token, PID, Offset string
 
 	Useq *uint64 // of the user's log, up to where the client has seen it; nil = it does not say
+
+	Inbox bool // the socket wants the rooms of its user told without joining them
 }
 
 // AppendConnect appends a CONNECT.
@@ -201,6 +203,9 @@ func AppendConnect(dst []byte, a Auth) []byte {
 	}
 	if a.Useq != nil {
 		dst = strconv.AppendUint(append(dst, `,"useq":`...), *a.Useq, 10)
+	}
+	if a.Inbox {
+		dst = append(dst, `,"inbox":true`...)
 	}
 	return append(dst, '}')
 }

@@ -28,10 +28,14 @@ type body struct {
 
 // indexBodies collects what each message said, by version.
 func (x *index) indexBodies() {
-	x.bodies, x.edits = make(map[place][]body), make(map[place][]uint64)
+	x.bodies, x.edits, x.renamed = make(map[place][]body), make(map[place][]uint64), make(map[place]bool)
 	acked := make(map[place]uint64)
 	for i := range x.h.Acts {
-		switch a := &x.h.Acts[i]; {
+		a := &x.h.Acts[i]
+		if a.Renames {
+			x.renamed[place{a.Room, a.Target}] = true
+		}
+		switch {
 		case a.Kind != messageEdit:
 		case a.Outcome == history.OK:
 			acked[place{a.Room, a.Seq}] = a.Body
@@ -101,6 +105,17 @@ func (x *index) spoke(of place, version, hash uint64) bool {
 		}
 	}
 	return false
+}
+
+// aside tells whether a row answers and mentions what its message does. An edit may have changed whom it mentions; of a deleted one nothing is left.
+func (x *index) aside(e *history.Event, sent history.Asides) bool {
+	if e.Deleted {
+		sent = history.Asides{}
+	}
+	if x.renamed[subject(e)] {
+		sent.Mentions, sent.Everyone = e.Asides.Mentions, e.Asides.Everyone
+	}
+	return e.Asides.Reply == sent.Reply && e.Asides.Everyone == sent.Everyone && slices.Equal(e.Asides.Mentions, sent.Mentions)
 }
 
 // said tells whether a row says what its message says in the end. That is what was sent, if nothing else was said.

@@ -65,8 +65,9 @@ func invariants() []invariant {
 		{"each device hears its user's log without gaps and repeats", logs},
 		{"every client's rooms are as the database has them", states},
 		{"edits, deletions, reactions and pins are done once, as acked", acts},
-		{"the badges of a user's devices are equal", badges},
+		{"the badges of a user's devices are equal, and the database's", badges},
 		{"of deleted messages nothing is left", erased},
+		{"inboxes show what the database has, without joining", inboxes},
 	}
 }
 

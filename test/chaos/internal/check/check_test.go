@@ -13,8 +13,8 @@ import (
 // TestValid also makes sure that every invariant found something to look at.
 func TestValid(t *testing.T) {
 	results := Run(valid())
-	if len(results) != 19 {
-		t.Fatalf("Run gives %d results, want 19", len(results))
+	if len(results) != 20 {
+		t.Fatalf("Run gives %d results, want 20", len(results))
 	}
 	for _, r := range results {
 		if r.Count > 0 || r.Skipped {
@@ -42,7 +42,7 @@ type broken struct {
 }
 
 func TestBroken(t *testing.T) {
-	for _, cases := range [][]broken{databaseCases(), viewCases(), serviceCases(), otherCases(), logCases(), stateCases()} {
+	for _, cases := range [][]broken{databaseCases(), viewCases(), serviceCases(), otherCases(), logCases(), stateCases(), inboxCases()} {
 		for _, c := range cases {
 			t.Run(c.name, func(t *testing.T) {
 				h := valid(strings.Fields(c.twice)...)

@@ -27,6 +27,8 @@ func acked(x *index, r *Result) {
 				e.Kind, e.Message, x.userName(e.User), e.ClientMsgID)
 		case !x.said(e, s.Body):
 			r.fail(x, s.Return, "%s with seq %d: the database has another content", x.sent(s), s.Seq)
+		case !x.aside(e, s.Asides):
+			r.fail(x, s.Return, "%s with seq %d: the database has that it answers or mentions something else, %+v", x.sent(s), s.Seq, e.Asides)
 		}
 	}
 }

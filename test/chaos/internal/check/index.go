@@ -30,6 +30,8 @@ type index struct {
 	// What messages said, see bodies.go.
 	bodies map[place][]body
 	edits  map[place][]uint64 // Body of the edits of a message of which it is not known whether they were done
+	// renamed are messages of which an edit may have changed whom they mention.
+	renamed map[place]bool
 
 	// What the rooms were.
 	heads   []uint64 // by room, at headsAt

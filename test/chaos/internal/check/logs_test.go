@@ -31,11 +31,14 @@ func logCases() []broken {
 			d.At, d.Seq = endAt-second, d.Seq+1
 			h.Heard = append(h.Heard, d)
 		}},
+		{name: "a device does not hear that it is mentioned", invariant: 15, says: "is at 1 of its log in the end", harm: func(h *history.History) {
+			unhear(h, quietUser, 0, 2)
+		}},
 		{name: "the log has a hole", invariant: 15, says: "has 2 where 3 should be", harm: func(h *history.History) { h.Users[2].LogSeq++ }},
 		{name: "a leave is in the room and not in the log", invariant: 15, says: "tells 1 times of all", harm: func(h *history.History) {
 			h.Users[outcast].LogSeq--
-			h.Told = slices.DeleteFunc(h.Told, func(t history.Told) bool { return t.User == outcast && t.Seq == 2 })
-			unhear(h, outcast, 0, 2)
+			h.Told = slices.DeleteFunc(h.Told, func(t history.Told) bool { return t.User == outcast && t.Seq == 3 })
+			unhear(h, outcast, 0, 3)
 		}},
 		{name: "the log tells of a leave where the user came", invariant: 15, says: "by me:room-removed for the change at", harm: func(h *history.History) {
 			for i := range h.Told {
@@ -73,6 +76,7 @@ func TestLogsOwed(t *testing.T) {
 			h.Conns[len(h.Conns)-1].Up = endAt - second
 			unhear(h, twofold, 1, 1)
 		},
+		"mentioned in a room that it left": func(h *history.History) { unhear(h, outcast, 0, 2) },
 		"trimmed": func(h *history.History) {
 			h.Told = slices.DeleteFunc(h.Told, func(t history.Told) bool { return t.User == 2 && t.Seq == 1 })
 		},

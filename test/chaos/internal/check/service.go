@@ -210,6 +210,10 @@ func (x *index) excused(s *history.Send) bool {
 	if (s.Code == "forbidden" || s.Code == "not_found") && x.room(s.Room) && len(x.memberships(s.Room)[s.User]) > 1 && !x.surelyIn(s) {
 		return true // it left that room at some time, and the log has no times
 	}
+	if s.Code == history.ReplyGone {
+		to, n := x.event(s.Room, s.Asides.Reply), x.byID[s.ID]
+		return to != nil && to.Deleted && len(x.messages[n].rows) == 0
+	}
 	if s.Outcome != history.Unknown {
 		return false
 	}

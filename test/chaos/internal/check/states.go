@@ -68,11 +68,11 @@ func same(x *index, r *Result, s *history.State) {
 	}
 }
 
-// badges is invariant 18: in the end the devices of a user show the same of each room, and what a device shows without asking, from what it was
+// badges is invariant 18: in the end the devices of a user show the same of each room, and what the database has; what a device shows without asking, from what it was
 // told and what it saw the user say, is what the list says: as many as the room has messages behind the marker.
 func badges(x *index, r *Result) {
 	type of struct{ user, room int }
-	first := make(map[of]*history.Badge)
+	first, standings := make(map[of]*history.Badge), x.newStandings()
 	for i := range x.h.Badges {
 		b := &x.h.Badges[i]
 		if !x.user(b.User) || !x.room(b.Room) {
@@ -83,9 +83,13 @@ func badges(x *index, r *Result) {
 		who := x.deviceName(listener{b.User, b.Device})
 		if a := first[of{b.User, b.Room}]; a == nil {
 			first[of{b.User, b.Room}] = b
-		} else if a.Seq != b.Seq || a.N != b.N || a.Unread != b.Unread || a.Told != b.Told || a.ToldN != b.ToldN {
-			r.fail(x, end, "%s shows %s read up to %d (n %d, unread %d, told %d), and device %d up to %d (n %d, unread %d, told %d)", who, x.roomName(b.Room),
-				b.Seq, b.N, b.Unread, b.Told, a.Device, a.Seq, a.N, a.Unread, a.Told)
+		} else if a.Seq != b.Seq || a.N != b.N || a.Unread != b.Unread || a.Mentions != b.Mentions || a.Told != b.Told || a.ToldN != b.ToldN {
+			r.fail(x, end, "%s shows %s read up to %d (n %d, unread %d, mentions %d, told %d), and device %d up to %d (n %d, unread %d, mentions %d, told %d)", who, x.roomName(b.Room),
+				b.Seq, b.N, b.Unread, b.Mentions, b.Told, a.Device, a.Seq, a.N, a.Unread, a.Mentions, a.Told)
+		}
+		if s, member := standings.of(b.User, b.Room); !member || b.Seq != s.marker || b.N != s.n || b.Unread != s.unread || b.Mentions != s.mentions {
+			r.fail(x, end, "%s shows %s read up to %d (n %d, unread %d, mentions %d), and by the database it is %d (n %d, unread %d, mentions %d)", who,
+				x.roomName(b.Room), b.Seq, b.N, b.Unread, b.Mentions, s.marker, s.n, s.unread, s.mentions)
 		}
 		if b.Settled && b.ToldN+b.Told > 0 && b.Read != b.N {
 			r.fail(x, end, "%s was told that %d messages of %s are read (%d with what the user said since), and the list says %d", who, b.ToldN, x.roomName(b.Room),

@@ -19,6 +19,7 @@ type world struct {
 	count []int           // by user: connections so far
 	seen  map[sightOf]uint64
 	order []int
+	n     []uint64        // messages of rooms
 	twice map[string]bool // messages that are committed at every attempt
 }
 
@@ -33,6 +34,10 @@ const (
 	fresh    = 3 // comes back from the drain with a fresh session
 	twofold  = 8 // has another device, which comes later and only hears the user's log
 	tick     = 100 * time.Millisecond
+
+	quietUser = 20 // says nothing; has another device with an inbox
+	mentioner = "m716"
+	farewell  = "m260" // mentions the outcast before it leaves
 
 	freshTicks = 18
 )
@@ -59,7 +64,7 @@ func valid(twice ...string) *history.History {
 	w := &world{
 		h:   &history.History{Config: history.Config{Seed: 1, Clients: people, Duration: healAt, Healed: healAt, Stopped: stopAt, End: endAt}},
 		seq: make([]uint64, 2), open: map[sightOf]int{}, seen: map[sightOf]uint64{}, conn: make([]int, people), count: make([]int, people),
-		order: make([]int, people), twice: map[string]bool{},
+		order: make([]int, people), n: make([]uint64, 2), twice: map[string]bool{},
 	}
 	for _, id := range twice {
 		w.twice[id] = true
@@ -83,11 +88,12 @@ func valid(twice ...string) *history.History {
 		User: twofold, Device: 1, Number: history.DeviceNumbers + 1, Socket: "another", Dialled: secondDeviceAt - tick, Up: secondDeviceAt,
 	})
 	for room, last := range w.seq {
-		w.h.Rooms[room].LastSeq = last
+		w.h.Rooms[room].LastSeq, w.h.Rooms[room].Count = last, w.n[room]
 		w.h.Streamed = append(w.h.Streamed, history.Range{Room: room, From: 1, To: last})
 	}
 	w.sort()
 	w.survey()
+	w.inboxes()
 	return w.h
 }
 
@@ -164,10 +170,31 @@ func (w *world) survey() {
 		}
 		w.h.States = append(w.h.States, s)
 	}
-	b := history.Badge{User: twofold, Seq: 400, N: 390, Unread: 10, Told: 350, ToldN: 345, Read: 390, HeadN: 400, Settled: true}
+	var own *history.Event
+	for i := range w.h.Log {
+		if e := &w.h.Log[i]; e.Room == 0 && e.User == twofold && e.Kind == messageNew {
+			own = e
+		}
+	}
+	b := history.Badge{
+		User: twofold, Seq: own.Seq, N: own.N, Unread: w.n[0] - own.N, Told: own.Seq - 10, ToldN: own.N - 10, Read: own.N, HeadN: w.n[0], Settled: true,
+	}
 	other := b
-	other.Device, other.Settled, other.Read, other.HeadN = 1, false, 345, 0
+	other.Device, other.Settled, other.Read, other.HeadN = 1, false, own.N-10, 0
 	w.h.Badges = append(w.h.Badges, b, other)
+}
+
+// inboxes has a user who says nothing, and mark something unread, show its rooms on another device and by a new connection.
+func (w *world) inboxes() {
+	back := w.row(0, func(e *history.Event) bool { return e.ClientMsgID == "m600" })
+	last := w.row(0, func(e *history.Event) bool { return e.N == w.n[0] })
+	w.h.Receipts = append(w.h.Receipts, history.Receipt{User: quietUser, Read: back.Seq + 20, Back: &back.Seq, BackHead: back.Seq + 30})
+	is := history.InboxRoom{
+		Seq: w.seq[0], N: w.n[0], Last: last.Message, Lead: last.Lead, Unread: w.n[0] - back.N, Mentions: 1, At: back.Seq + 30,
+	}
+	for device, fresh := range []bool{false, true} {
+		w.h.Inboxes = append(w.h.Inboxes, history.Inbox{User: quietUser, Device: device + 1, Fresh: fresh, Rooms: []history.InboxRoom{is}})
+	}
 }
 
 func (w *world) sort() {
@@ -315,10 +342,14 @@ func (w *world) commit(e history.Event, now history.Time) uint64 {
 	}
 	e.Hash = history.EventHash(e.Kind, e.Seq, name, e.Message, e.ClientMsgID)
 	if e.Kind == messageNew {
-		e.Version, e.Digest = e.Seq, history.EventHash("digest", e.Seq, "", e.Message, "")
+		w.n[e.Room]++
+		e.N, e.Version, e.Digest = w.n[e.Room], e.Seq, history.EventHash("digest", e.Seq, "", e.Message, "")
 	}
 	w.h.Log = append(w.h.Log, e)
 	w.note(&e, now)
+	for _, user := range e.Asides.Mentions {
+		w.log(user, e.Room, "me:mention", now)
+	}
 	for user := range people {
 		_, open := w.open[sightOf{user, e.Room}]
 		if open && w.conn[user] >= 0 && w.h.Conns[w.conn[user]].Socket != e.Except {
@@ -334,13 +365,18 @@ func (w *world) note(e *history.Event, now history.Time) {
 	if !change {
 		return
 	}
-	u := &w.h.Users[e.User]
+	w.log(e.User, e.Room, kind, now)
+}
+
+// log tells the devices of a user something.
+func (w *world) log(user, room int, kind string, now history.Time) {
+	u := &w.h.Users[user]
 	u.LogSeq++
-	t := history.Told{At: now, Hash: history.LogHash(kind, fmt.Append(nil, e.Room, u.LogSeq)), Seq: u.LogSeq, Kind: kind, User: e.User, Room: e.Room}
+	t := history.Told{At: now, Hash: history.LogHash(kind, fmt.Append(nil, room, u.LogSeq)), Seq: u.LogSeq, Kind: kind, User: user, Room: room}
 	w.h.Told = append(w.h.Told, t)
 	heard := history.Heard{At: now + time.Millisecond, Hash: t.Hash, Seq: t.Seq, Kind: kind, User: t.User, Conn: w.count[t.User]}
 	w.h.Heard = append(w.h.Heard, heard)
-	if e.User == twofold {
+	if user == twofold {
 		heard.At, heard.Device, heard.Conn = max(now, secondDeviceAt)+time.Millisecond, 1, history.DeviceNumbers+1
 		w.h.Heard = append(w.h.Heard, heard)
 	}
@@ -370,6 +406,13 @@ func (w *world) send(user, room int, id string, now history.Time, outcome histor
 	if outcome == history.Unknown {
 		s.Return = now + 5*second
 	}
+	switch id {
+	case mentioner:
+		to := w.row(room, func(e *history.Event) bool { return e.ClientMsgID == "m200" })
+		s.Asides = history.Asides{Reply: to.Seq, Mentions: []int{quietUser}}
+	case farewell:
+		s.Asides.Mentions = []int{outcast}
+	}
 	w.order[user]++
 	s.Order = w.order[user]
 	if commits {
@@ -382,7 +425,7 @@ func (w *world) send(user, room int, id string, now history.Time, outcome histor
 		if seq == 0 {
 			message := fmt.Sprintf("id-%s-%d", id, now)
 			seq = w.commit(history.Event{
-				Room: room, User: user, Kind: messageNew, ClientMsgID: id, Message: message, Body: s.Body,
+				Room: room, User: user, Kind: messageNew, ClientMsgID: id, Message: message, Body: s.Body, Lead: history.Lead(id), Asides: s.Asides,
 			}, now)
 		}
 		if outcome == history.OK {

@@ -15,8 +15,10 @@ import (
 )
 
 const (
-	sqlRooms  = `SELECT room_id, last_seq FROM chat.rooms WHERE room_id = ANY ($1)`
+	sqlRooms  = `SELECT room_id, last_seq, coalesce(message_count, 0) FROM chat.rooms WHERE room_id = ANY ($1)`
 	sqlEvents = `SELECT room_id, seq, payload, coalesce(message_seq, 0) FROM chat.room_events WHERE room_id = ANY ($1) ORDER BY room_id, seq`
+
+	sqlReceipts = `SELECT room_id, user_id, seq, back_seq, coalesce(back_head, 0) FROM chat.receipts WHERE room_id = ANY ($1) ORDER BY room_id, user_id`
 )
 
 // Dump reads what the database holds into h.Rooms and h.Log.
@@ -31,7 +33,7 @@ func (c *Cluster) Dump(ctx context.Context, h *history.History) error {
 		d.users[user.ID] = i
 	}
 	err := c.Postgres.do(ctx, func(conn *pgx.Conn) error {
-		return errors.Join(d.readRooms(ctx, conn, ids), d.readMessages(ctx, conn, ids), d.readEvents(ctx, conn, ids), d.readReactions(ctx, conn, ids), d.readLeaks(ctx, conn))
+		return errors.Join(d.readRooms(ctx, conn, ids), d.readMessages(ctx, conn, ids), d.readEvents(ctx, conn, ids), d.readReactions(ctx, conn, ids), d.readReceipts(ctx, conn, ids), d.readLeaks(ctx, conn))
 	})
 	if err != nil {
 		return fmt.Errorf("read what the database holds: %w", err)
@@ -59,15 +61,33 @@ type place struct {
 
 func (d *dump) readRooms(ctx context.Context, conn *pgx.Conn, ids []string) error {
 	var (
-		id   string
-		last uint64
+		id          string
+		last, count uint64
 	)
 	rows, err := conn.Query(ctx, sqlRooms, ids)
 	if err != nil {
 		return err
 	}
-	_, err = pgx.ForEachRow(rows, []any{&id, &last}, func() error {
-		d.h.Rooms[d.rooms[id]].LastSeq = last
+	_, err = pgx.ForEachRow(rows, []any{&id, &last, &count}, func() error {
+		room := &d.h.Rooms[d.rooms[id]]
+		room.LastSeq, room.Count = last, count
+		return nil
+	})
+	return err
+}
+
+// readReceipts adds how far users have read.
+func (d *dump) readReceipts(ctx context.Context, conn *pgx.Conn, ids []string) error {
+	var room, user string
+	var r history.Receipt
+	rows, err := conn.Query(ctx, sqlReceipts, ids)
+	if err != nil {
+		return err
+	}
+	_, err = pgx.ForEachRow(rows, []any{&room, &user, &r.Read, &r.Back, &r.BackHead}, func() error {
+		r.Room, r.User = d.rooms[room], d.user(user)
+		d.h.Receipts = append(d.h.Receipts, r)
+		r.Back = nil // the next row has its own
 		return nil
 	})
 	return err

@@ -16,7 +16,9 @@ import (
 
 const (
 	sqlLogs = `SELECT user_id, last_seq FROM chat.user_logs WHERE user_id = ANY ($1)`
-	sqlTold = `SELECT user_id, seq, at, payload FROM chat.user_events WHERE user_id = ANY ($1) ORDER BY user_id, seq`
+	sqlTold = `SELECT e.user_id, e.seq, e.at, e.payload, coalesce(e.shown_room, ''), coalesce(m.id::text, '')
+		FROM chat.user_events AS e LEFT JOIN chat.messages AS m ON m.room_id = e.shown_room AND m.seq = e.shown_seq
+		WHERE e.user_id = ANY ($1) ORDER BY e.user_id, e.seq`
 )
 
 // DumpLogs reads the logs of users into h.Users and h.Told; start is the run's.
@@ -62,19 +64,22 @@ func (d logDump) readHeads(ctx context.Context, conn *pgx.Conn, ids []string) er
 
 func (d logDump) readTold(ctx context.Context, conn *pgx.Conn, ids []string) error {
 	var (
-		id      string
-		seq     uint64
-		at      time.Time
-		payload []byte
+		id, room, shown string
+		seq             uint64
+		at              time.Time
+		payload         []byte
 	)
 	rows, err := conn.Query(ctx, sqlTold, ids)
 	if err != nil {
 		return err
 	}
-	_, err = pgx.ForEachRow(rows, []any{&id, &seq, &at, &payload}, func() error {
-		told, err := d.told(payload)
-		if err != nil {
-			return fmt.Errorf("event %d of the log of %s: %w", seq, id, err)
+	_, err = pgx.ForEachRow(rows, []any{&id, &seq, &at, &payload, &room, &shown}, func() error {
+		told := history.Told{Hash: history.MentionHash(seq, room, shown), Kind: "me:mention", Room: d.room(room)}
+		if room == "" { // what the others say is not read when they are told
+			var err error
+			if told, err = d.told(payload); err != nil {
+				return fmt.Errorf("event %d of the log of %s: %w", seq, id, err)
+			}
 		}
 		told.User, told.Seq, told.At = d.users[id], seq, at.Sub(d.start)
 		d.h.Told = append(d.h.Told, told)
@@ -106,9 +111,14 @@ func (d logDump) told(payload []byte) (history.Told, error) {
 		return history.Told{}, fmt.Errorf("read its argument: %w", err)
 	}
 	kind := p.GetEmit().GetEvent()
-	room, known := d.rooms[fields.RoomID+fields.Room.RoomID] // one of the two is empty
-	if !known {
-		room = -1
-	}
+	room := d.room(fields.RoomID + fields.Room.RoomID) // one of the two is empty
 	return history.Told{Hash: history.LogHash(kind, args[0]), Kind: kind, Room: room}, nil
+}
+
+// room is the index of a room, -1 of one that is not of this run.
+func (d logDump) room(id string) int {
+	if i, known := d.rooms[id]; known {
+		return i
+	}
+	return -1
 }

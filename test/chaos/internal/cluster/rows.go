@@ -15,9 +15,11 @@ import (
 )
 
 const (
-	sqlMessages = `SELECT room_id, seq, id::text, sender_id, sender_name, content, type, coalesce(client_msg_id, ''), created_at,
-		coalesce(n, 0), coalesce(changed, 0), coalesce(reaction_keys, '{}'), coalesce(reaction_counts, '{}'), pinned_at, edited_at, deleted_at, coalesce(deleted_by, '')
-		FROM chat.messages WHERE room_id = ANY ($1)`
+	sqlMessages = `SELECT m.room_id, m.seq, m.id::text, m.sender_id, m.sender_name, m.content, m.type, coalesce(m.client_msg_id, ''), m.created_at,
+		coalesce(m.n, 0), coalesce(m.changed, 0), coalesce(m.reaction_keys, '{}'), coalesce(m.reaction_counts, '{}'), m.pinned_at, m.edited_at, m.deleted_at,
+		coalesce(m.deleted_by, ''), coalesce(m.mentions, '{}'), coalesce(m.mentions_room, false),
+		coalesce(m.reply_to, 0), coalesce(q.to_id::text, ''), coalesce(q.sender_id, ''), coalesce(q.sender_name, '')
+		FROM chat.messages AS m LEFT JOIN chat.replies AS q ON m.reply_to IS NOT NULL AND q.room_id = m.room_id AND q.seq = m.seq WHERE m.room_id = ANY ($1)`
 	sqlReactions = `SELECT room_id, seq, user_id, key FROM chat.reactions WHERE room_id = ANY ($1)`
 )
 
@@ -38,7 +40,12 @@ type messageRow struct {
 	EditedAt    string    `json:"editedAt,omitempty"`
 	DeletedAt   string    `json:"deletedAt,omitempty"`
 	DeletedBy   string    `json:"deletedBy,omitempty"`
+	Mentions    *mentions `json:"mentions,omitempty"`
+	ReplyTo     *replyTo  `json:"replyTo,omitempty"`
 
+	named                   mentions
+	answered                replyTo
+	answeredSeq             uint64
 	created                 time.Time
 	pinned, edited, deleted *time.Time
 	keys                    []string
@@ -50,6 +57,17 @@ type sender struct {
 	Name string `json:"name"`
 }
 
+type mentions struct {
+	Users []string `json:"users"`
+	Room  bool     `json:"room"`
+}
+
+// replyTo is without a preview, which no digest has.
+type replyTo struct {
+	ID     string `json:"id"`
+	Sender sender `json:"sender"`
+}
+
 type counted struct {
 	Key   string `json:"key"`
 	Count int64  `json:"count"`
@@ -59,6 +77,7 @@ func (m *messageRow) into() []any {
 	return []any{
 		&m.RoomID, &m.Seq, &m.ID, &m.Sender.ID, &m.Sender.Name, &m.Content, &m.Type, &m.ClientMsgID, &m.created,
 		&m.N, &m.Changed, &m.keys, &m.counts, &m.pinned, &m.edited, &m.deleted, &m.DeletedBy,
+		&m.named.Users, &m.named.Room, &m.answeredSeq, &m.answered.ID, &m.answered.Sender.ID, &m.answered.Sender.Name,
 	}
 }
 
@@ -73,6 +92,13 @@ func (m *messageRow) digest() (roomstate.Digest, error) {
 	m.Reactions = nil
 	for i, key := range m.keys {
 		m.Reactions = append(m.Reactions, counted{key, m.counts[i]})
+	}
+	m.Mentions, m.ReplyTo = nil, nil
+	if len(m.named.Users) > 0 || m.named.Room {
+		m.Mentions = &m.named
+	}
+	if m.answeredSeq > 0 {
+		m.ReplyTo = &m.answered
 	}
 	raw, err := json.Marshal(m)
 	if err != nil {
@@ -101,6 +127,10 @@ func (d *dump) readMessages(ctx context.Context, conn *pgx.Conn, ids []string) e
 			Hash: history.EventHash(messageNew, m.Seq, m.Sender.ID, m.ID, ""), Body: history.Hash(m.Content), Seq: m.Seq,
 			Room: d.rooms[m.RoomID], User: d.user(m.Sender.ID), Kind: messageNew, ClientMsgID: m.ClientMsgID, Message: m.ID,
 			Digest: digest.Hash, Version: digest.Version, Deleted: m.deleted != nil,
+			N: m.N, Lead: history.Lead(m.Content), Asides: history.Asides{Reply: m.answeredSeq, Everyone: m.named.Room},
+		}
+		for _, user := range m.named.Users {
+			e.Asides.Mentions = append(e.Asides.Mentions, d.user(user))
 		}
 		for _, c := range m.Reactions {
 			e.Counts = append(e.Counts, history.Count{Key: c.Key, N: int(c.Count)})

@@ -3,6 +3,7 @@ package history
 import (
 	"hash/fnv"
 	"strconv"
+	"strings"
 )
 
 // Hash is FNV-1a, 64 bits: of a message's content as the client sent it.
@@ -31,6 +32,17 @@ func LogHash(kind string, argument []byte) uint64 {
 	_, _ = h.Write([]byte{0})
 	_, _ = h.Write(argument)
 	return h.Sum64()
+}
+
+// MentionHash stands for a me:mention of a user's log: what it shows of the message is what that is by then.
+func MentionHash(useq uint64, room, message string) uint64 {
+	return EventHash("me:mention", useq, room, message, "")
+}
+
+// Lead stands for what a content and its preview have in common: the two words of its label.
+func Lead(text string) uint64 {
+	words := strings.Fields(text)
+	return Hash(strings.Join(words[:min(len(words), 2)], " ")) //nolint:mnd // see SentLabel
 }
 
 // SentLabel is with what the content of a message of the run begins, and EditLabel that of an edit: no two are the same, and none is found in

@@ -25,6 +25,7 @@ type History struct {
 	Acts       []Act      `json:"acts"`       // by invoke
 	States     []State    `json:"states"`     // at the end
 	Badges     []Badge    `json:"badges"`     // at the end
+	Inboxes    []Inbox    `json:"inboxes"`    // at the end
 	Faults     []Fault    `json:"faults"`     // by start
 	Stalls     []Stall    `json:"stalls"`     // by start
 	Samples    []Sample   `json:"samples"`    // by time
@@ -34,6 +35,8 @@ type History struct {
 
 	Log   []Event `json:"log"`   // the database: durable events of all rooms, by room and seq
 	Leaks []Leak  `json:"leaks"` // what was found of deleted messages, in the database and the stream
+
+	Receipts []Receipt `json:"receipts"` // the database: how far members have read
 
 	Told []Told `json:"told"` // the database: what is kept of the logs of all users, by user and seq
 
@@ -80,6 +83,7 @@ type Room struct {
 	ID      string `json:"id"`
 	Hot     bool   `json:"hot,omitempty"`
 	LastSeq uint64 `json:"lastSeq"` // rooms.last_seq of the database, at the end; 0: the room is not there
+	Count   uint64 `json:"count"`   // rooms.message_count of the database, at the end
 }
 
 // DeviceNumbers is between the Numbers of the connections of one device and those of the next one.
@@ -117,8 +121,9 @@ type Send struct {
 	User    int     `json:"user"`
 	Conn    int     `json:"conn"` // Conn.Number
 	Room    int     `json:"room"`
-	ID      string  `json:"id"`    // clientMsgId; unique in the run
-	Body    uint64  `json:"body"`  // Hash of the content
+	ID      string  `json:"id"`   // clientMsgId; unique in the run
+	Body    uint64  `json:"body"` // Hash of the content
+	Asides  Asides  `json:"asides,omitzero"`
 	Order   int     `json:"order"` // the sender's messages in the order first invoked, from 1; across its rooms
 	Invoke  Time    `json:"invoke"`
 	Return  Time    `json:"return"` // of an Unknown: when the client gave up
@@ -127,6 +132,16 @@ type Send struct {
 	Message string  `json:"message,omitempty"` // id, of OK
 	Code    string  `json:"code,omitempty"`    // of Fail, and of Unknown with a code
 	Retry   int     `json:"retry,omitempty"`   // retryAfterMs
+}
+
+// ReplyGone is the Code of a send that was refused because the message that it answers is deleted. The fault's own code does not tell that.
+const ReplyGone = "reply_gone"
+
+// Asides are what a message has beside its content.
+type Asides struct {
+	Reply    uint64 `json:"reply,omitempty"`    // seq of the message that it answers
+	Mentions []int  `json:"mentions,omitempty"` // users, in the order said
+	Everyone bool   `json:"everyone,omitempty"` // it mentions the whole room
 }
 
 // View is a stretch of one client's sight of one room: from a room:join that was acked until a leave, or until the connection
@@ -186,6 +201,9 @@ type Event struct {
 	Digest  uint64    `json:"digest,omitempty"`  // roomstate.Digest.Hash of its row
 	Version uint64    `json:"version,omitempty"` // `changed ?? seq` of its row
 	Deleted bool      `json:"deleted,omitempty"`
+	N       uint64    `json:"n,omitempty"`
+	Lead    uint64    `json:"lead,omitempty"` // Lead of the content
+	Asides  Asides    `json:"asides,omitzero"`
 	Counts  []Count   `json:"counts,omitempty"`  // reactions as they stand in the row
 	Reacted []Reacted `json:"reacted,omitempty"` // reactions one by one, as they stand in their own table
 
@@ -218,12 +236,13 @@ type Act struct {
 	User    int     `json:"user"`
 	Conn    int     `json:"conn"`
 	Room    int     `json:"room"`
-	Kind    string  `json:"kind"`            // the client event: message:edit, message:delete, message:react, …
-	Target  uint64  `json:"target"`          // seq of the message
-	Key     string  `json:"key,omitempty"`   // of a reaction
-	Body    uint64  `json:"body,omitempty"`  // Hash of what an edit says; unique in the run
-	Label   string  `json:"label,omitempty"` // with which that begins
-	Order   int     `json:"order"`           // the user's acts in the order first invoked, from 1: one after the other
+	Kind    string  `json:"kind"`              // the client event: message:edit, message:delete, message:react, …
+	Target  uint64  `json:"target"`            // seq of the message
+	Key     string  `json:"key,omitempty"`     // of a reaction
+	Body    uint64  `json:"body,omitempty"`    // Hash of what an edit says; unique in the run
+	Label   string  `json:"label,omitempty"`   // with which that begins
+	Renames bool    `json:"renames,omitempty"` // an edit that also changes whom the message mentions
+	Order   int     `json:"order"`             // the user's acts in the order first invoked, from 1: one after the other
 	Invoke  Time    `json:"invoke"`
 	Return  Time    `json:"return"`
 	Outcome Outcome `json:"outcome"`
@@ -262,12 +281,46 @@ type Badge struct {
 	Seq    uint64 `json:"seq"` // of the marker that room:list gives this device
 	N      uint64 `json:"n"`
 	Unread uint64 `json:"unread"`
+
+	Mentions uint64 `json:"mentions"`
 	// What the device has without asking, by me:marker and, where it is in the room, by what the user said since: 0 = nothing was told.
 	Told    uint64 `json:"told,omitempty"`    // seq
 	ToldN   uint64 `json:"toldN,omitempty"`   // n
 	Read    uint64 `json:"read,omitempty"`    // n, what was said since included
 	HeadN   uint64 `json:"headN,omitempty"`   // n of the last message that the device has
 	Settled bool   `json:"settled,omitempty"` // the device is in the room and has all of it
+}
+
+// Inbox is what one device shows of its user's rooms in the end, without being in them: by inbox:state, and by what it was told since.
+type Inbox struct {
+	User   int  `json:"user"`
+	Device int  `json:"device"`
+	Fresh  bool `json:"fresh,omitempty"` // by the inbox:state of a new connection alone
+	// Rooms of this run; others are none of the user's.
+	Rooms []InboxRoom `json:"rooms"`
+}
+
+// InboxRoom is how an inbox shows a room.
+type InboxRoom struct {
+	Room     int    `json:"room"`
+	Seq      uint64 `json:"seq"`
+	N        uint64 `json:"n"`
+	Last     string `json:"last,omitempty"` // id of the last message
+	Lead     uint64 `json:"lead,omitempty"` // Lead of its preview
+	Deleted  bool   `json:"deleted,omitempty"`
+	Unread   uint64 `json:"unread"`
+	Mentions uint64 `json:"mentions"`
+	// At is up to which event of the room the device knows how far the user has read, and whom messages mention; 0 = it does not know that.
+	At uint64 `json:"at,omitempty"`
+}
+
+// Receipt is how far a member has read a room, as the database has it.
+type Receipt struct {
+	User     int     `json:"user"`
+	Room     int     `json:"room"`
+	Read     uint64  `json:"read"`               // seq
+	Back     *uint64 `json:"back,omitempty"`     // seq to which the marker was set back, which counts in place of Read; nil = it was not
+	BackHead uint64  `json:"backHead,omitempty"` // the room's last seq when it was: what the user said up to it does not move the marker
 }
 
 // Leak is a place in which a deleted message was found.

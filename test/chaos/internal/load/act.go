@@ -20,6 +20,8 @@ const (
 	minEdit   = 20
 	maxEdit   = 200
 	laterPart = 4 // mark-unread goes back by a part of what is there
+
+	renamesEvery = 4
 )
 
 // reactionKeys are few, so that counts grow.
@@ -42,7 +44,9 @@ type act struct {
 	body   uint64
 	label  string
 	order  int
-	first  history.Time
+
+	renames bool // it changes whom the message mentions
+	first   history.Time
 }
 
 // actor does the acts of a client.
@@ -139,15 +143,14 @@ func (a *actor) choose(o order) *act {
 		return nil
 	}
 	t := recent[o.choice%len(recent)]
-	moderates := a.moderates(o.room)
+	moderates := a.load.plan.moderates(a.index, o.room.index)
 	changeable := moderates || t.mine
 	if own := slices.DeleteFunc(slices.Clone(recent), func(t target) bool { return !t.mine }); !changeable && len(own) > 0 && o.what < deletesUpTo {
 		t, changeable = own[o.choice%len(own)], true
 	}
 	switch {
 	case o.what < editsUpTo && changeable, o.what < deletesUpTo && changeable && !erasable(o.room.index):
-		label := history.EditLabel(a.id, a.count+1)
-		return a.act("message:edit", o.room, t, map[string]any{"content": label + o.filler}, label, label+o.filler)
+		return a.edit(o, t)
 	case o.what < deletesUpTo && changeable:
 		return a.act("message:delete", o.room, t, map[string]any{}, "", "")
 	case o.what >= reactsUpTo && o.what < unreactsUpTo && len(a.mine) > 0:
@@ -179,6 +182,20 @@ func (a *actor) act(kind string, r *room, t target, arg map[string]any, label, c
 	return n
 }
 
+// edit changes what a message says, and now and then whom it mentions, where messages are deleted as well: in the other rooms mentions only come.
+func (a *actor) edit(o order, t target) *act {
+	label := history.EditLabel(a.id, a.count+1)
+	arg := map[string]any{"content": label + o.filler}
+	renames := erasable(o.room.index) && o.choice%renamesEvery == 0
+	if renames {
+		members := a.load.plan.members[o.room.index]
+		arg["mentions"] = a.load.mentions(members[o.choice%len(members):][:1], false)
+	}
+	n := a.act("message:edit", o.room, t, arg, label, label+o.filler)
+	n.renames = renames
+	return n
+}
+
 func (a *actor) react(kind string, is reaction) *act {
 	a.count++
 	arg := map[string]any{"roomId": is.room.id, "messageId": is.target.id, "key": is.key}
@@ -192,11 +209,6 @@ func (a *actor) readUpTo(o order, last uint64) {
 		name, seq = "room:mark-unread", last-last/laterPart
 	}
 	_, _ = a.conn.invoke(name, map[string]any{"roomId": o.room.id, "seq": seq}, nil)
-}
-
-func (a *actor) moderates(r *room) bool {
-	door, private := a.load.plan.private[r.index]
-	return private && door.moderator == a.index
 }
 
 // targets are the messages of a room with which the client may do something now, and the last sequence that it has seen.
@@ -227,7 +239,7 @@ func (a *actor) do(ctx context.Context, t *act) {
 // record writes an attempt down, and says whether and when to try again.
 func (a *actor) record(t *act, k call, res reply) (wait time.Duration, again bool) {
 	done := history.Act{
-		User: a.index, Conn: k.conn, Room: t.room.index, Kind: t.kind, Target: t.target.seq, Key: t.key, Body: t.body, Label: t.label,
+		User: a.index, Conn: k.conn, Room: t.room.index, Kind: t.kind, Target: t.target.seq, Key: t.key, Body: t.body, Label: t.label, Renames: t.renames,
 		Order: t.order, Invoke: k.at, Return: a.now(),
 	}
 	switch code := res.answer.Error.Code; {

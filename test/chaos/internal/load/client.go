@@ -22,6 +22,8 @@ type client struct {
 	actor  *actor
 	log    *ownLog
 	others []*device // of the user's
+
+	newcomer *device // another one, in the end; its inbox is what a new connection is told
 }
 
 // user is what the parts of a client have in common. All but the dice is fixed before any of them runs.
@@ -47,10 +49,10 @@ func newClient(l *Load, index int) *client {
 	c := &client{user: u, tokens: newTokens(u), log: &ownLog{user: u}}
 	c.rooms = newRooms(u, c.log)
 	c.conn = newConnection(u, c.tokens, c.rooms, c.log)
-	if u.role.suspect || u.role.several { // in whose logs most happens
+	if u.role.suspect || u.role.several || u.role.listener { // in whose logs most happens, and nothing of their own
 		c.others = append(c.others, newDevice(u, c.tokens, 1))
 	}
-	if u.role.several {
+	if u.role.several || u.role.listener {
 		c.others = append(c.others, newDevice(u, c.tokens, 2)) //nolint:mnd // the third one
 	}
 	c.conn.fresh = u.role.absent

@@ -31,6 +31,7 @@ type connection struct {
 	receiver receiver
 	log      *ownLog       // up to where it has heard, the next connection says
 	fresh    bool          // it never asks for the session before
+	inbox    bool          // it asks for the inbox
 	revokedC chan struct{} // closed when the tokens are revoked
 
 	session   sioclient.Recovery // owned by run
@@ -108,7 +109,7 @@ func (c *connection) connect(ctx context.Context, fresh bool) error {
 	if !fresh {
 		auth = c.session.Auth(token)
 	}
-	auth.Useq = new(c.log.useq())
+	auth.Useq, auth.Inbox = new(c.log.useq()), c.inbox
 	r := &reader{connection: c, link: l, record: record, token: token}
 	early, err := r.read(ctx, auth)
 	if r.conn == nil {

@@ -46,6 +46,40 @@ func consistent(t *testing.T, h *history.History) {
 	p.ends()
 	p.logs()
 	p.states()
+	p.inboxes()
+}
+
+// inboxes checks that what a device shows of rooms is what a new connection is told.
+func (p *pass) inboxes() {
+	type of struct{ user, room int }
+	fresh, kept := make(map[of]history.InboxRoom), 0
+	for _, is := range p.h.Inboxes {
+		for _, r := range is.Rooms {
+			if is.Fresh {
+				fresh[of{is.User, r.Room}] = r
+			}
+		}
+	}
+	for _, is := range p.h.Inboxes {
+		for _, r := range is.Rooms {
+			want := fresh[of{is.User, r.Room}]
+			if kept++; r.N != want.N || r.Last != want.Last || r.Lead != want.Lead || r.Deleted != want.Deleted {
+				p.t.Errorf("device %d of user %d has %+v in its inbox, a new one %+v", is.Device, is.User, r, want)
+			}
+		}
+	}
+	if kept <= 2*len(fresh) {
+		p.t.Errorf("inboxes show %d rooms, and those of new connections %d", kept, len(fresh))
+	}
+	answered, mentioned := 0, 0
+	for _, s := range p.h.Sends {
+		if s.Outcome == history.OK {
+			answered, mentioned = answered+min(int(s.Asides.Reply), 1), mentioned+len(s.Asides.Mentions)
+		}
+	}
+	if answered == 0 || mentioned == 0 {
+		p.t.Errorf("%d messages answer others, and %d users are mentioned", answered, mentioned)
+	}
 }
 
 // logs checks that every device heard its user's log from the beginning, one by one.

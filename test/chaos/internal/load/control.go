@@ -139,6 +139,10 @@ func (l *Load) Into(h *history.History) {
 		for _, d := range c.others {
 			d.conn.into(h)
 			d.log.into(h)
+			d.inbox.into(h)
+		}
+		if c.newcomer != nil {
+			c.newcomer.inbox.into(h)
 		}
 	}
 	for i, id := range l.plan.rooms {

@@ -13,7 +13,7 @@
 //	     actor       does things with messages that were sent: edits, deletes, reacts, pins, reads; one after the other
 //	     log         what it hears of its user's own log
 //	     device      another one of the user's, for those who are taken out of private rooms, and two for some who move their markers on
-//	                 all devices at once: a connection and a log, and nothing else
+//	                 all devices at once, and for some who say nothing: a connection, a log and an inbox, and no rooms
 //	     tokens      refresh takes a fresh token in band every 10 to 18 s, for a few clients; of these, half have an account of the system
 //	                 and tokens signed by its keys, the others sign their tokens themselves, as another login system would
 //
@@ -27,14 +27,22 @@
 // # The log of a user
 //
 // Every CONNECT says, as useq, up to where the device has heard the log of its user: so it is owed every event, from the first one of the
-// log on, once and in order, whatever becomes of its connections. The client asks for the session before as well. The other devices do not,
-// and go away every few seconds while the load runs. What is heard is recorded as Heard, events before the CONNECT reply as those of rooms.
+// log on, once and in order, whatever becomes of its connections. The client asks for the session before as well, and so does a third device;
+// the second one does not. Both go away every few seconds while the load runs. What is heard is recorded as Heard, events before the CONNECT reply as those of rooms.
+//
+// # The inbox
+//
+// The other devices join no room. What their inboxes show follows from inbox:state, room:activity and the log of the user, as docs/events.md has
+// it. It is written down when all is quiet, and so is what a new connection is told then.
 //
 // # What becomes a View and a Delivery
 //
 // Recorded is what the application above the client gets, at the time when it gets it. Durable events are message:new, what happens to messages
 // (message:edited, message:deleted, message:reactions, message:pinned, message:unpinned), room:user-joined and room:user-left; message:read carries the sequence of the message that was read, takes no number of its
 // own, may be lost, and is not recorded.
+//
+// A room:enter is as many of room:join, with one ack for all of them. Live events of a room come as soon as the room's history has, and before the
+// ack: they are recorded with it.
 //
 // A first room:join opens a View (Since 0, Head the ack's seq). The messages of room:history are recorded when the ack comes, as
 // Joined, with seq at most Head. Live events follow from Head+1 on.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"math/rand/v2"
 	"time"
+
+	"github.com/starling-chat/starling/test/chaos/internal/history"
 )
 
 // Sizes of messages, and how they come.
@@ -13,6 +15,12 @@ const (
 	// Large messages go to the hot room, so that the send queues of its members who do not read fill up.
 	largeContent = 6000
 	largePercent = 20
+	// What messages have beside their contents. The whole room is mentioned by moderators alone.
+	replyPercent    = 25
+	mentionPercent  = 20
+	everyonePercent = 10
+	maxMentioned    = 3
+
 	burstPercent = 25 // of the times a sender sends, it sends several at once
 )
 
@@ -32,15 +40,36 @@ func (l *Load) generate(ctx context.Context) {
 		}
 		members := l.plan.members[index]
 		c := l.clients[members[r.IntN(len(members))]]
+		if c.user.role.listener {
+			continue
+		}
 		count, inHand := 1, 1
 		if r.IntN(100) < burstPercent {
 			count = 2 + r.IntN(maxInFlight-1)
 			inHand = maxInFlight
 		}
 		for range count {
-			c.sender.offer(&message{room: c.rooms.byID[l.plan.rooms[index]], filler: filler(r, index == 0 && r.IntN(100) < largePercent), inHand: inHand})
+			m := &message{room: c.rooms.byID[l.plan.rooms[index]], filler: filler(r, index == 0 && r.IntN(100) < largePercent), inHand: inHand, reply: -1}
+			if r.IntN(100) < replyPercent {
+				m.reply = r.IntN(recentTargets)
+			}
+			m.asides = l.mentioned(r, index)
+			m.asides.Everyone = l.plan.moderates(c.user.index, index) && r.IntN(100) < everyonePercent
+			c.sender.offer(m)
 		}
 	}
+}
+
+// mentioned picks whom a message mentions, of those who may be in the room: mostly nobody.
+func (l *Load) mentioned(r *rand.Rand, room int) (a history.Asides) {
+	if r.IntN(100) >= mentionPercent {
+		return a
+	}
+	members := l.plan.members[room]
+	for _, i := range r.Perm(len(members))[:min(1+r.IntN(maxMentioned), len(members))] {
+		a.Mentions = append(a.Mentions, members[i])
+	}
+	return a
 }
 
 // filler makes random text, of what JSON and UTF-8 have to be careful with among other things.

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/starling-chat/starling/test/chaos/internal/history"
@@ -16,9 +17,9 @@ type joinArgument struct {
 	Limit  int    `json:"limit,omitempty"`
 }
 
-func (rs *rooms) join(ctx context.Context, r *room) (wait time.Duration) {
-	rs.mu.Lock()
-	r.history = nil
+// joinLocked begins a join.
+func (rs *rooms) joinLocked(r *room) joinArgument {
+	r.history, r.joining = nil, true
 	arg := joinArgument{RoomID: r.id, Since: r.last}
 	if arg.Since > 0 {
 		arg.Limit = sinceLimit
@@ -26,7 +27,12 @@ func (rs *rooms) join(ctx context.Context, r *room) (wait time.Duration) {
 	if r.phase == left { // it comes again as one that was never there
 		arg = joinArgument{RoomID: r.id}
 	}
-	rs.joining = r
+	return arg
+}
+
+func (rs *rooms) join(ctx context.Context, r *room) (wait time.Duration) {
+	rs.mu.Lock()
+	arg := rs.joinLocked(r)
 	rs.mu.Unlock()
 	k, err := rs.conn.invoke("room:join", arg, func(k call, a answer) {
 		if a.OK {
@@ -41,20 +47,74 @@ func (rs *rooms) join(ctx context.Context, r *room) (wait time.Duration) {
 		return rs.jitter(minRetry, maxRetry)
 	}
 	res := rs.conn.await(ctx, k)
-	if res.err != nil {
-		rs.mu.Lock()
-		r.repeated = true
-		rs.mu.Unlock()
-	}
+	rs.mu.Lock()
+	r.answeredLocked(res.err)
+	rs.mu.Unlock()
 	return rs.failed("room:join", res)
 }
 
+// answeredLocked ends a join, or notes that nobody knows what became of it.
+func (r *room) answeredLocked(err error) {
+	if err != nil {
+		r.repeated = true
+		return
+	}
+	r.joining, r.entering = false, false
+}
+
 func (rs *rooms) joinedLocked(r *room, v history.View, hasMore bool) {
-	r.member, r.opening, r.buffered, r.phase = true, v, nil, catchingUp
-	rs.joining = nil
+	r.member, r.opening, r.phase = true, v, catchingUp
+	r.joining, r.entering = false, false
+	r.buffered = slices.DeleteFunc(r.buffered, func(e seenEvent) bool { return e.seq <= v.Head })
 	if v.Since == 0 || !hasMore {
 		rs.openLocked(r)
 	}
+}
+
+// enter joins all rooms that the client is outside of, in one round trip.
+func (rs *rooms) enter(ctx context.Context, _ *room) (wait time.Duration) {
+	var arg struct {
+		Rooms []joinArgument `json:"rooms"`
+	}
+	since := make(map[string]uint64)
+	var refused time.Duration // guarded by rs.mu
+	rs.mu.Lock()
+	for _, r := range rs.order {
+		if r.want && !r.leaving && r.phase == outside {
+			join := rs.joinLocked(r)
+			arg.Rooms, since[r.id] = append(arg.Rooms, join), join.Since
+			r.entering = true
+		}
+	}
+	rs.mu.Unlock()
+	k, err := rs.conn.invoke("room:enter", arg, func(k call, a answer) {
+		rs.mu.Lock()
+		defer rs.mu.Unlock()
+		for _, entered := range a.Rooms {
+			r := rs.byID[entered.RoomID]
+			switch since, asked := since[entered.RoomID]; {
+			case !asked:
+				rs.load.counters.fail("stray:" + "entered another room")
+			case entered.OK:
+				v := history.View{User: rs.index, Room: r.index, Conn: k.conn, Since: since, Head: entered.Seq, Start: rs.now(), Invoke: k.at}
+				rs.joinedLocked(r, v, entered.HasMore)
+			default:
+				rs.load.counters.fail("room:enter:" + entered.Error.Code)
+				refused = max(minRetry, time.Duration(entered.Error.RetryAfterMs)*time.Millisecond)
+			}
+		}
+	})
+	if err != nil {
+		return rs.jitter(minRetry, maxRetry)
+	}
+	res := rs.conn.await(ctx, k)
+	wait = rs.failed("room:enter", res)
+	rs.mu.Lock()
+	defer rs.mu.Unlock()
+	for id := range since {
+		rs.byID[id].answeredLocked(res.err)
+	}
+	return max(wait, refused)
 }
 
 // openLocked opens the view with all that is to be seen up to here.

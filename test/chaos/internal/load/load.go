@@ -49,6 +49,7 @@ type Load struct {
 	// Written by every client.
 	counters counters
 	heads    []head      // the highest sequence that anybody saw, by room
+	said     []head      // and that of what inboxes tell: of a message that was sent, edited or deleted
 	logHeads []head      // and that any of its devices heard of its log, by user
 	sending  atomic.Bool // new messages may be invoked
 }
@@ -56,7 +57,7 @@ type Load struct {
 // New plans the load; nothing runs yet.
 func New(cfg Config) *Load {
 	l := &Load{cfg: cfg, log: cfg.Log, plan: makePlan(cfg.Seed, cfg.Clients, cfg.Rooms, cfg.APIKey != ""), byID: make(map[string]int), roomByID: make(map[string]int)}
-	l.heads, l.logHeads = make([]head, cfg.Rooms), make([]head, cfg.Clients)
+	l.heads, l.said, l.logHeads = make([]head, cfg.Rooms), make([]head, cfg.Rooms), make([]head, cfg.Clients)
 	l.counters.failed, l.counters.keys = make(map[string]int), make(map[string]bool)
 	for i, id := range l.plan.rooms {
 		l.roomByID[id] = i

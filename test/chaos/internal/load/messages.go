@@ -11,6 +11,7 @@ type answer struct {
 	OK    bool `json:"ok"`
 	Error struct {
 		Code         string `json:"code"`
+		Reason       string `json:"reason"`
 		Message      string `json:"message"`
 		RetryAfterMs int    `json:"retryAfterMs"`
 	} `json:"error"`
@@ -19,7 +20,7 @@ type answer struct {
 	HasMore  bool          `json:"hasMore"`
 	UpTo     uint64        `json:"upTo"` // of message:changes
 	Messages []chatMessage `json:"messages"`
-	Rooms    []listedRoom  `json:"rooms"` // of room:list
+	Rooms    []listedRoom  `json:"rooms"` // of room:list and room:enter
 	Failed   []struct {
 		Reason string `json:"reason"`
 	} `json:"failed"` // of room:add and room:remove
@@ -74,14 +75,23 @@ type fact struct {
 	Message   chatMessage `json:"message"` // of message:edited
 }
 
-// listedRoom is an element of room:list.
+// listedRoom is an element of room:list, and of the ack of room:enter.
 type listedRoom struct {
-	RoomID string `json:"roomId"`
-	Unread uint64 `json:"unread"`
-	Marker struct {
+	RoomID   string `json:"roomId"`
+	Unread   uint64 `json:"unread"`
+	Mentions uint64 `json:"mentions"`
+	Marker   struct {
 		Seq uint64 `json:"seq"`
 		N   uint64 `json:"n"`
 	} `json:"marker"`
+
+	OK      bool   `json:"ok"`
+	Seq     uint64 `json:"seq"`
+	HasMore bool   `json:"hasMore"`
+	Error   struct {
+		Code         string `json:"code"`
+		RetryAfterMs int    `json:"retryAfterMs"`
+	} `json:"error"`
 }
 
 // membership is room:user-joined and room:user-left.

@@ -60,7 +60,10 @@ func (l *ownLog) event(e sioclient.Message, _ history.Source) *receipt {
 		return nil
 	}
 	var fields struct {
-		Useq *uint64 `json:"useq"`
+		Useq    *uint64 `json:"useq"`
+		Message struct {
+			ID string `json:"id"`
+		} `json:"message"` // of me:mention
 		marker
 	}
 	if len(e.Args) == 0 || json.Unmarshal(e.Args[0], &fields) != nil || fields.Useq == nil {
@@ -70,8 +73,12 @@ func (l *ownLog) event(e sioclient.Message, _ history.Source) *receipt {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	hash := history.LogHash(e.Name, e.Args[0])
+	if e.Name == "me:mention" {
+		hash = history.MentionHash(*fields.Useq, fields.RoomID, fields.Message.ID)
+	}
 	l.heard = append(l.heard, history.Heard{
-		At: l.now(), Hash: history.LogHash(e.Name, e.Args[0]), Seq: *fields.Useq, Kind: e.Name,
+		At: l.now(), Hash: hash, Seq: *fields.Useq, Kind: e.Name,
 		User: l.index, Device: l.device, Conn: l.connNumber(l.number),
 	})
 	l.seq = max(l.seq, *fields.Useq)
@@ -106,21 +113,22 @@ func (l *ownLog) into(h *history.History) {
 	h.Badges = append(h.Badges, l.badges...)
 }
 
-// device is another one of a user's devices, in no room. It never asks for the session before, and goes away and comes back by itself while
-// the load runs: what it missed it gets by auth.useq alone.
+// device is another one of a user's devices, in no room: it has an inbox. It goes away and comes back by itself while the load runs. The first
+// one of a user never asks for the session before: what it missed it gets by auth.useq alone.
 type device struct {
-	conn *connection
-	log  *ownLog
+	conn  *connection
+	log   *ownLog
+	inbox *inbox
 }
 
 // How long such a device stays connected.
 const stayFrom, stayUntil = 2 * time.Second, 6 * time.Second
 
 func newDevice(u *user, t *tokens, number int) *device {
-	log := &ownLog{user: u, device: number}
-	conn := newConnection(u, t, log, log)
-	conn.fresh = true
-	return &device{conn, log}
+	d := &device{log: &ownLog{user: u, device: number}, inbox: &inbox{user: u, device: number}}
+	d.conn = newConnection(u, t, lister{d.log, d.inbox}, d.log)
+	d.conn.fresh, d.conn.inbox = number == 1, true
+	return d
 }
 
 // comeAndGo ends the device's connection now and then, until ctx ends.

@@ -17,6 +17,7 @@ const (
 	accountPercent   = 4
 	severalPercent   = 4
 	absentPercent    = 4
+	listenerPercent  = 4
 	readerPercent    = 10
 	observers        = 4
 
@@ -38,12 +39,16 @@ type role struct {
 	slow, outcast, wanderer, polling, refresher, account, reader, observer bool
 
 	several, absent bool // three devices that race for markers; goes away and comes back as a stranger
+	listener        bool // says nothing, so that three devices know without asking what is unread
 
 	moderator, suspect bool // of a private room: who takes others out, and who is taken out
 }
 
 // plain tells of a client without another part to play.
 func (r role) plain() bool { return r == role{} || r == role{reader: true} }
+
+// enters tells of a client that comes back into all of its rooms in one round trip.
+func (r role) enters() bool { return r.absent || r.listener || r.several }
 
 // plan is what follows from the seed alone.
 type plan struct {
@@ -117,6 +122,8 @@ func (p *plan) assignRoles(r *rand.Rand) {
 	for _, user := range order[:min(observers, len(order))] {
 		p.roles[user].observer = true
 	}
+	order = order[min(observers, len(order)):]
+	next(listenerPercent, func(o *role) { o.listener = true })
 	for i := range p.roles {
 		p.roles[i].reader = r.IntN(100) < readerPercent
 	}
@@ -171,6 +178,14 @@ func (p *plan) assignDoors() {
 		}
 	}
 }
+
+// moderates tells who manages a private room.
+func (p *plan) moderates(user, room int) bool {
+	door, private := p.private[room]
+	return private && door.moderator == user
+}
+
+func (p *plan) isMember(user, room int) bool { return slices.Contains(p.inRooms[user], room) }
 
 func boolOrder(a, b bool) int {
 	switch {

@@ -90,7 +90,7 @@ func (rs *rooms) durableLocked(roomID string, e seenEvent) {
 		return
 	}
 	switch {
-	case r.phase == catchingUp:
+	case r.phase == catchingUp || r.phase == outside && r.entering:
 		r.buffered = append(r.buffered, e)
 	case r.repeated && (r.phase == outside || r.phase == left && r.want):
 		// See the package comment: the room:join that is under way brings it again.
@@ -115,18 +115,21 @@ func (rs *rooms) deliverLocked(r *room, e seenEvent) {
 	}
 	rs.load.counters.delivered.Add(1)
 	rs.load.heads[r.index].raise(e.seq)
+	switch e.name {
+	case "message:new", "message:edited", "message:deleted":
+		rs.load.said[r.index].raise(e.seq)
+	}
 }
 
-// historyLocked keeps a room:history until its join is acked. An empty one does not say of which room it is, and need not.
+// historyLocked keeps a room:history until its join is acked. An empty one does not say of which room it is, and need not: a join begins with none.
 func (rs *rooms) historyLocked(page []chatMessage) {
-	r := rs.joining
-	if len(page) > 0 {
-		if r = rs.byID[page[0].RoomID]; r == nil {
-			rs.load.counters.fail("stray:" + "history of another room")
-		}
+	if len(page) == 0 {
+		return
 	}
-	if r != nil {
+	if r := rs.byID[page[0].RoomID]; r != nil {
 		r.history = page
+	} else {
+		rs.load.counters.fail("stray:" + "history of another room")
 	}
 }
 

@@ -45,10 +45,12 @@ type room struct {
 	view    int    // in rooms.views; -1 while there is none that is open
 
 	// The join under way.
+	joining  bool
+	entering bool          // by room:enter: live events come as soon as the history has, before the ack
 	repeated bool          // an earlier one on the same socket got no ack: the socket may be in the room
 	history  []chatMessage // the last room:history, before its ack; then all pages
 	opening  history.View
-	buffered []seenEvent // live events that came while pages were fetched
+	buffered []seenEvent // live events that came before the ack of a room:enter, or while pages were fetched
 
 	lastRead uint64 // of receipts
 
@@ -67,7 +69,6 @@ type rooms struct {
 
 	mu         sync.Mutex // guards all below, and the rooms
 	number     int        // of the connection
-	joining    *room      // room:join is under way
 	views      []history.View
 	deliveries []history.Delivery
 	online     []history.Online
@@ -124,6 +125,8 @@ func (rs *rooms) nextStep() (*room, func(context.Context, *room) time.Duration) 
 			return r, rs.leave
 		case r.want && r.phase == catchingUp:
 			return r, rs.fetchPage
+		case r.want && r.phase == outside && rs.role.enters():
+			return r, rs.enter
 		case r.want && r.phase != open:
 			return r, rs.join
 		case r.want && r.phase == open && r.stale:
@@ -145,10 +148,9 @@ func (rs *rooms) setWant(r *room, want bool) {
 
 // endViewsLocked ends what a connection that was not carried on had open.
 func (rs *rooms) endViewsLocked(at history.Time) {
-	rs.joining = nil
 	for _, r := range rs.order {
 		rs.endViewLocked(r, at)
-		r.history, r.buffered, r.repeated = nil, nil, false
+		r.history, r.buffered, r.repeated, r.joining, r.entering = nil, nil, false, false, false
 		if r.phase != left {
 			r.phase = outside
 		}
@@ -180,7 +182,7 @@ func (rs *rooms) removed(r *room, since history.Time) {
 		rs.views[r.view].Removing = since
 	}
 	rs.endViewLocked(r, rs.now())
-	r.want, r.member, r.leaving, r.repeated = false, false, false, false
+	r.want, r.member, r.leaving, r.repeated, r.entering = false, false, false, false, false
 	r.phase, r.history, r.buffered = left, nil, nil
 }
 
@@ -188,7 +190,7 @@ func (rs *rooms) removed(r *room, since history.Time) {
 func (rs *rooms) settled(r *room) bool {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	return r.phase == left && !r.leaving && rs.joining != r
+	return r.phase == left && !r.leaving && !r.joining
 }
 
 // unsure notes that a room:join got no answer: the socket may be in the room as soon as the client may.

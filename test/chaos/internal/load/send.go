@@ -20,8 +20,11 @@ type message struct {
 	room    *room
 	filler  string // random, by the seed
 	inHand  int    // how many of the sender's messages may be in flight when it is invoked, itself included
-	content string // set when invoked
+	reply   int    // which of the last messages it answers; -1: none
+	asides  history.Asides
+	content string // set when invoked, as what follows
 	id      string
+	answers string // id of the message
 	order   int
 	first   history.Time // the first attempt
 }
@@ -115,6 +118,10 @@ func (s *sender) first(ctx context.Context, m *message) (call, bool) {
 			m.order = s.invoked
 			m.id = fmt.Sprintf("%s-%d", s.id, m.order)
 			m.content = history.SentLabel(s.id, m.order) + m.filler
+			if recent, _, _ := s.rooms.targets(m.room); m.reply >= 0 && len(recent) > 0 {
+				to := recent[m.reply%len(recent)]
+				m.answers, m.asides.Reply = to.id, to.seq
+			}
 		}
 		k, err := s.attempt(m)
 		if err == nil {
@@ -130,10 +137,32 @@ type draft struct {
 	RoomID      string `json:"roomId"`
 	Content     string `json:"content"`
 	ClientMsgID string `json:"clientMsgId"`
+
+	ReplyTo  string    `json:"replyTo,omitempty"`
+	Mentions *mentions `json:"mentions,omitempty"`
+}
+
+// mentions is whom a message mentions.
+type mentions struct {
+	Users []string `json:"users"`
+	Room  bool     `json:"room"`
+}
+
+// mentions gives users by their ids; nil: nobody.
+func (l *Load) mentions(users []int, everyone bool) *mentions {
+	if len(users) == 0 && !everyone {
+		return nil
+	}
+	m := &mentions{Users: make([]string, len(users)), Room: everyone}
+	for i, user := range users {
+		m.Users[i] = l.clients[user].user.id
+	}
+	return m
 }
 
 func (s *sender) attempt(m *message) (call, error) {
-	k, err := s.conn.invoke("message:send", draft{m.room.id, m.content, m.id}, nil)
+	arg := draft{m.room.id, m.content, m.id, m.answers, s.load.mentions(m.asides.Mentions, m.asides.Everyone)}
+	k, err := s.conn.invoke("message:send", arg, nil)
 	if err == nil {
 		s.load.counters.sent.Add(1)
 	}
@@ -177,7 +206,7 @@ func (s *sender) retry(ctx context.Context, m *message) (call, bool) {
 // record writes an attempt down, and says whether and when to try again.
 func (s *sender) record(m *message, k call, res reply) (wait time.Duration, again bool) {
 	done := history.Send{
-		User: s.index, Conn: k.conn, Room: m.room.index, ID: m.id, Body: history.Hash(m.content), Order: m.order,
+		User: s.index, Conn: k.conn, Room: m.room.index, ID: m.id, Body: history.Hash(m.content), Asides: m.asides, Order: m.order,
 		Invoke: k.at, Return: s.now(),
 	}
 	counters := &s.load.counters
@@ -193,6 +222,9 @@ func (s *sender) record(m *message, k call, res reply) (wait time.Duration, agai
 	case e.Code == "timeout":
 		done.Outcome, done.Code, done.Retry, again = history.Unknown, e.Code, e.RetryAfterMs, true
 		counters.unknown.Add(1)
+	case e.Reason == history.ReplyGone:
+		done.Outcome, done.Code = history.Fail, e.Reason
+		counters.fail(e.Reason)
 	default:
 		done.Outcome, done.Code, done.Retry = history.Fail, e.Code, e.RetryAfterMs
 		again = retryable(e.Code)

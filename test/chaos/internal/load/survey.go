@@ -44,6 +44,9 @@ func (l *Load) survey(ctx context.Context) error {
 		if c.user.role.several {
 			try(c.badges)
 		}
+		if len(c.others) > 0 {
+			tasks.Go(func() { c.inboxes(ctx) })
+		}
 	}
 	for room := range l.plan.rooms {
 		if c := l.witness(room); c != nil {
@@ -145,7 +148,7 @@ func (c *client) badges(ctx context.Context) error {
 }
 
 func (c *client) note(r *room, log *ownLog, listed listedRoom) {
-	b := history.Badge{User: c.user.index, Device: log.device, Room: r.index, Seq: listed.Marker.Seq, N: listed.Marker.N, Unread: listed.Unread}
+	b := history.Badge{User: c.user.index, Device: log.device, Room: r.index, Seq: listed.Marker.Seq, N: listed.Marker.N, Unread: listed.Unread, Mentions: listed.Mentions}
 	told, known := log.marker(r.id)
 	c.rooms.mu.Lock()
 	if b.Settled = log.device == 0 && r.phase == open && !r.stale && r.last == c.user.load.heads[r.index].Load(); b.Settled {
