@@ -131,9 +131,9 @@ chaos-short: ## The fault rig in less than a minute (ARGS="-seed 0": other fault
 	@$(MAKE) chaos ARGS="-short -seed 202859058 $(ARGS)"
 
 .PHONY: chaos-sabotage
-chaos-sabotage: ## Starling broken on purpose, in each of six ways: the fault rig must notice (RUNS=1)
+chaos-sabotage: ## Starling broken on purpose, in each of seven ways: the fault rig must notice (RUNS=1)
 	@mkdir -p "$(BIN)" && go build -o "$(BIN)/chaos-rig" ./test/chaos
-	@for mode in ack-before-commit no-outbox no-gap-repair no-eviction no-log-repair edit-skips-changed; do \
+	@for mode in ack-before-commit no-outbox no-gap-repair no-eviction no-log-repair edit-skips-changed late-activity; do \
 	  "$(BIN)/chaos-rig" -short -runs $(or $(RUNS),1) -sabotage "$$mode" $(ARGS) || exit 1; done
 
 .PHONY: soak

@@ -103,7 +103,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 
 // newActivity tells gateways of rooms in which something was said.
 func newActivity(nc *nats.Conn, store *postgres.Store, log *slog.Logger) *activity.Teller {
-	active := activity.New(nc, store.Activity, log)
+	active := activity.New(nc, reading(store.Activity), log)
 	bus.OnReconnect(nc, active.Wanted) // who wants it may have said so meanwhile
 	return active
 }

@@ -42,6 +42,34 @@ func evicting(e usecases.Evictor) usecases.Evictor {
 	return e
 }
 
+// reader reads how rooms stand, for inboxes.
+type reader = func(context.Context, []chat.RoomID) ([]chat.Activity, error)
+
+// reading has how rooms stand lag when STARLING_SABOTAGE says so.
+func reading(read reader) reader {
+	if sabotage.LateActivity() {
+		return (&laggard{read: read, last: map[chat.RoomID]chat.Activity{}}).activity
+	}
+	return read
+}
+
+// laggard reads how rooms stood when they were read before. It is used by one goroutine.
+type laggard struct {
+	read reader
+	last map[chat.RoomID]chat.Activity
+}
+
+func (l *laggard) activity(ctx context.Context, rooms []chat.RoomID) ([]chat.Activity, error) {
+	list, err := l.read(ctx, rooms)
+	for i, is := range list {
+		if was, known := l.last[is.Room]; known {
+			list[i] = was
+		}
+		l.last[is.Room] = is
+	}
+	return list, err
+}
+
 type idleEvictor struct{}
 
 func (idleEvictor) Evict(context.Context, chat.RoomID, []chat.UserID, uint64) {}

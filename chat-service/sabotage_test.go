@@ -3,6 +3,8 @@
 package chatservice
 
 import (
+	"context"
+	"slices"
 	"testing"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -72,6 +74,19 @@ func TestOutboxlessStore(t *testing.T) {
 	}
 	if rows, _, err := store.Lag(t.Context()); err != nil || rows != 0 {
 		t.Errorf("Lag = %d, %v, want no row", rows, err)
+	}
+}
+
+// TestLaggard: a room stands as it did before, and those that are read for the first time as they do.
+func TestLaggard(t *testing.T) {
+	now := []chat.Activity{{Room: "r", Seq: 1, N: 1}}
+	l := laggard{read: func(context.Context, []chat.RoomID) ([]chat.Activity, error) { return slices.Clone(now), nil }, last: map[chat.RoomID]chat.Activity{}}
+	for _, want := range []uint64{1, 1, 2} {
+		if list, err := l.activity(t.Context(), nil); err != nil || len(list) != 1 || list[0].Seq != want || list[0].N != want {
+			t.Errorf("activity = %+v, %v, want the room at %d", list, err, want)
+		}
+		now[0].Seq++
+		now[0].N++
 	}
 }
 

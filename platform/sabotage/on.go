@@ -48,5 +48,8 @@ func NoLogRepair() bool { return mode() == "no-log-repair" }
 // LoseLogEvent tells a gateway to overlook an event of a user's log.
 func LoseLogEvent() bool { return NoLogRepair() && logEvents.Add(1)%logEventsPerLoss == 0 }
 
+// LateActivity tells chat-service to tell how rooms stood the time before.
+func LateActivity() bool { return mode() == "late-activity" }
+
 // EditSkipsChanged tells chat-service to leave the version of an edited message as it was.
 func EditSkipsChanged() bool { return mode() == "edit-skips-changed" }

@@ -37,7 +37,7 @@ type options struct {
 
 // sabotages are the ways in which the product can be broken on purpose.
 func sabotages() []string {
-	return []string{"ack-before-commit", "no-outbox", "no-gap-repair", "no-eviction", "no-log-repair", "edit-skips-changed"}
+	return []string{"ack-before-commit", "no-outbox", "no-gap-repair", "no-eviction", "no-log-repair", "edit-skips-changed", "late-activity"}
 }
 
 // The form for continuous integration; building included it takes about 75 s.
@@ -181,6 +181,8 @@ func expected(sabotage string) []int {
 		return []int{15}
 	case "edit-skips-changed":
 		return []int{16}
+	case "late-activity":
+		return []int{20}
 	default: // no-gap-repair
 		return []int{4, 8}
 	}

@@ -26,6 +26,8 @@ func TestJudge(t *testing.T) {
 		{"no-eviction", violated(4), false},
 		{"edit-skips-changed", violated(16), true},
 		{"edit-skips-changed", violated(5), false},
+		{"late-activity", violated(20), true},
+		{"late-activity", violated(18), false},
 		{"no-gap-repair", violated(4), true},
 		{"no-gap-repair", violated(8), true},
 		{"no-gap-repair", violated(11), false},
