@@ -96,6 +96,10 @@ func (r *Relay) enterNamespace(s *session.Session, namespace string, identity *e
 		s.Close(transport.CodeTryAgainLater, transport.ReasonOverload)
 		return
 	}
+	if r.revocations.Cover(c.socket.UserID, c) { // while a recovery was tried
+		r.refuseConnect(s, namespace, fault.Refusal(fault.ReasonToken, nil))
+		return
+	}
 	c.inbox = request.Inbox
 	if c.user = r.users.Enter(c.socket.UserID); c.user == nil { // others of the user came in meanwhile
 		r.refuseSocket(s, namespace)

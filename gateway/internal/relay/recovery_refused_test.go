@@ -222,3 +222,43 @@ func TestOldStateIsNotUsed(t *testing.T) {
 		a.comes(g2).wantRecovered(a, false)
 	}
 }
+
+// TestRevokedWhileItComesBack: a token that is revoked while its socket is recovered lets nobody in, however long that takes, and what was
+// missed goes no further. asked is at which question to chat-service it happens: before anything is replayed, and behind it.
+func TestRevokedWhileItComesBack(t *testing.T) {
+	for asked := range 2 {
+		f := newFleet(t, nil)
+		g := f.start("g")
+		a := f.guest("a", g)
+		a.joins("r")
+		a.drops()
+		f.commit("r")
+		revoke := func() {
+			f.chat.headsAsked.Store(nil)
+			raw, err := proto.Marshal(&eventv1.Revocation{Id: 1, UserId: "a", RevokedAt: timestamppb.New(time.Now().Add(time.Minute))})
+			if err == nil {
+				_, err = f.service.Request(subject.Revoked, raw, sessiontest.Patience)
+			}
+			if err != nil {
+				t.Errorf("revoke: %v", err)
+			}
+		}
+		hook := revoke
+		if asked > 0 {
+			hook = func() { f.chat.headsAsked.Store(&revoke) }
+		}
+		f.chat.headsAsked.Store(&hook)
+		c, _ := sessiontest.Open(g.sessions, session.Headers{})
+		c.Say(`40{"token":"a","pid":"` + a.pid + `","offset":"` + a.offset + `"}`)
+		if got := c.WaitFor(t, "44"); !strings.Contains(got, "Invalid token") {
+			t.Errorf("CONNECT is answered by %s, want a refusal of the token", got)
+		}
+		if got := c.Queued(); slices.ContainsFunc(got, func(p string) bool { return strings.HasPrefix(p, "40") || asked == 0 && strings.HasPrefix(p, "42") }) {
+			t.Errorf("revoked at question %d the client gets %q", asked, got)
+		}
+		if got := g.relay.hub.Members("r"); len(got) > 0 {
+			t.Errorf("%d members are left", len(got))
+		}
+		wantRefs(t, g.relay, "r", 0)
+	}
+}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -38,7 +39,7 @@ func (p *resumption) carryOn(ctx context.Context) error {
 		kept = append(kept, room)
 	}
 	kept, err := p.stillMember(ctx, kept)
-	if err != nil {
+	if err = cmp.Or(err, context.Cause(ctx)); err != nil {
 		p.abandon()
 		return err
 	}

@@ -3,16 +3,17 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/connectauth"
+	"github.com/starling-chat/starling/gateway/internal/revocations"
 	"github.com/starling-chat/starling/gateway/internal/session"
 	"github.com/starling-chat/starling/gateway/internal/sessionstore"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	"github.com/starling-chat/starling/gateway/internal/userlog"
+	"github.com/starling-chat/starling/proto/fault"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
 	enginev1 "github.com/starling-chat/starling/proto/gen/starling/engine/v1"
 	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
@@ -80,7 +81,13 @@ func (r *Relay) resume(s *session.Session, namespace string, identity *eventv1.I
 	default:
 		return r.notRecovered(why, err)
 	}
+	ctx, done := r.revocations.While(ctx, identity.GetUserId(), old.client)
+	defer done()
 	switch err := old.carryOn(ctx); {
+	case errors.Is(context.Cause(ctx), revocations.ErrRevoked):
+		r.stats.Recoveries.WithLabelValues("broken").Inc()
+		r.refuseConnect(s, namespace, fault.Refusal(fault.ReasonToken, nil)) // unless it is admitted: then it was disconnected
+		return lost
 	case errors.Is(err, errNotAdmitted):
 		r.stats.Recoveries.WithLabelValues("broken").Inc()
 		return lost
@@ -262,35 +269,20 @@ func (p *resumption) stillMember(ctx context.Context, rooms []clientRoom) ([]cli
 
 // heads asks where rooms stand: all of them, or only those that the user is a member of.
 func (p *resumption) heads(ctx context.Context, rooms []clientRoom, asMember bool) (*chatv1.GetHeadsResponse, error) {
-	if len(rooms) == 0 {
-		return nil, nil //nolint:nilnil // the getters take it for an empty answer
-	}
 	identity, err := p.client.identityNow()
 	if err != nil {
 		return nil, err
 	}
-	ask := &chatv1.GetHeadsRequest{Grants: identity.GetRooms(), ForUserId: identity.GetUserId()}
-	if asMember {
-		ask.AsUserId, ask.ForUserId = identity.GetUserId(), ""
+	ids := make([]string, len(rooms))
+	for i, room := range rooms {
+		ids[i] = room.id
 	}
-	for _, room := range rooms {
-		ask.RoomIds = append(ask.RoomIds, room.id)
-	}
-	res, err := p.relay.chat.GetHeads(ctx, ask)
-	if err != nil {
-		return nil, fmt.Errorf("ask for the heads of rooms: %w", err)
-	}
-	return res, nil
+	return p.relay.replay.Heads(ctx, ids, identity, asMember)
 }
 
 // missedNotifications tells whether the user was sent notifications since the connection ended. They are no part of a room's
 // log, and cannot be replayed: a socket on /notifications that missed some is honestly a fresh one.
 func (p *resumption) missedNotifications(ctx context.Context) (bool, error) {
-	res, err := p.relay.chat.GetNotificationHead(ctx, &chatv1.GetNotificationHeadRequest{UserId: p.client.socket.UserID})
-	if err != nil {
-		return false, fmt.Errorf("ask for the last notification: %w", err)
-	}
-	at := res.GetCreatedAt()
 	// What was sent since the client's last pong may have gone into a connection that was dead already.
-	return at != nil && at.AsTime().After(p.endedAt.Add(-p.relay.cfg.Recovery.PongWithin-clockSkew)), nil
+	return p.relay.replay.NotifiedSince(ctx, p.client.socket.UserID, p.endedAt.Add(-p.relay.cfg.Recovery.PongWithin-clockSkew))
 }

@@ -378,6 +378,16 @@ func (w *world) enter(t *testing.T, token string) (*sessiontest.Conn, *session.S
 	return c, s
 }
 
+// refuses has a client connect with a token that is not good any more.
+func (w *world) refuses(t *testing.T, token string) {
+	t.Helper()
+	c, _ := sessiontest.Open(w.sessions, session.Headers{})
+	c.Say(`40{"token":"` + token + `"}`)
+	if got := c.WaitFor(t, "44"); !strings.Contains(got, "invalid_token") {
+		t.Errorf("CONNECT with %s is answered by %s, want a refusal of the token", token, got)
+	}
+}
+
 // join has a client enter a room.
 func (w *world) join(t *testing.T, c *sessiontest.Conn, room string) {
 	t.Helper()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/starling-chat/starling/gateway/internal/roomfeed"
 	"github.com/starling-chat/starling/gateway/internal/sequence"
@@ -11,6 +12,7 @@ import (
 	"github.com/starling-chat/starling/gateway/internal/stats"
 	"github.com/starling-chat/starling/gateway/internal/transport"
 	chatv1 "github.com/starling-chat/starling/proto/gen/starling/chat/v1"
+	eventv1 "github.com/starling-chat/starling/proto/gen/starling/event/v1"
 )
 
 const (
@@ -71,6 +73,32 @@ func (r Replay) Evicts(ctx context.Context, roomID string, after uint64, userID 
 			return false, nil
 		}
 	}
+}
+
+// Heads asks where rooms stand: all of them, or only those that the user is a member of.
+func (r Replay) Heads(ctx context.Context, rooms []string, who *eventv1.Identity, asMember bool) (*chatv1.GetHeadsResponse, error) {
+	if len(rooms) == 0 {
+		return nil, nil //nolint:nilnil // the getters take it for an empty answer
+	}
+	ask := &chatv1.GetHeadsRequest{RoomIds: rooms, Grants: who.GetRooms(), ForUserId: who.GetUserId()}
+	if asMember {
+		ask.AsUserId, ask.ForUserId = who.GetUserId(), ""
+	}
+	res, err := r.Chat.GetHeads(ctx, ask)
+	if err != nil {
+		return nil, fmt.Errorf("ask for the heads of rooms: %w", err)
+	}
+	return res, nil
+}
+
+// NotifiedSince tells whether a user was sent a notification after a time.
+func (r Replay) NotifiedSince(ctx context.Context, userID string, since time.Time) (bool, error) {
+	res, err := r.Chat.GetNotificationHead(ctx, &chatv1.GetNotificationHeadRequest{UserId: userID})
+	if err != nil {
+		return false, fmt.Errorf("ask for the last notification: %w", err)
+	}
+	at := res.GetCreatedAt()
+	return at != nil && at.AsTime().After(since), nil
 }
 
 // queue queues one missed event, and waits when the queue has become long.

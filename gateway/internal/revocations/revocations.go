@@ -2,6 +2,7 @@ package revocations
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -44,6 +45,14 @@ type Revocations struct {
 	mu     sync.Mutex // guards what follows; before that of a Token
 	lastID int64      // -1: not known yet
 	recent []recentRevocation
+	coming map[*coming]struct{}
+}
+
+// coming is a socket that is not registered yet and takes long for it.
+type coming struct {
+	user   string
+	token  Token
+	cancel context.CancelCauseFunc
 }
 
 type recentRevocation struct {
@@ -53,7 +62,7 @@ type recentRevocation struct {
 
 const (
 	revocationInterval = 5 * time.Second
-	// recentFor is how long a token may be on its way from the check to the registry.
+	// recentFor is how long a token may be on its way from the check to the registry: what takes longer stands in coming.
 	recentFor = 30 * time.Second
 	maxRecent = 10000
 	// latelyFor is longer than any replica of auth-service goes by what it remembers of a user.
@@ -62,7 +71,7 @@ const (
 
 // New makes Revocations; Run brings them up to date.
 func New(cfg Config) *Revocations {
-	return &Revocations{cfg: cfg, now: make(chan struct{}, 1), lastID: -1}
+	return &Revocations{cfg: cfg, now: make(chan struct{}, 1), lastID: -1, coming: make(map[*coming]struct{})}
 }
 
 // Received takes a revocation from the bus; the answer tells how many sockets it closed, and is nil for what is not readable.
@@ -88,6 +97,11 @@ func (v *Revocations) apply(rev *eventv1.Revocation) (closed int) {
 		v.recent = v.recent[1:]
 	}
 	v.recent = append(v.recent, recentRevocation{at: now, r: rev})
+	for c := range v.coming {
+		if c.user == rev.GetUserId() && c.token.RevokedBy(rev) {
+			c.cancel(ErrRevoked)
+		}
+	}
 	v.mu.Unlock()
 	for _, s := range v.cfg.Registry.User(rev.GetUserId()) {
 		if c, ok := s.State.(Token); ok && c.RevokedBy(rev) {
@@ -96,6 +110,28 @@ func (v *Revocations) apply(rev *eventv1.Revocation) (closed int) {
 		}
 	}
 	return closed
+}
+
+// ErrRevoked is the cause for which a context of While ends.
+var ErrRevoked = errors.New("the token was revoked")
+
+// While gives a context for what is done for a socket between the check of its token and its registration. It ends when the token is
+// revoked, or has been since that check. The caller calls done.
+func (v *Revocations) While(ctx context.Context, userID string, token Token) (while context.Context, done func()) {
+	while, cancel := context.WithCancelCause(ctx)
+	c := &coming{user: userID, token: token, cancel: cancel}
+	v.mu.Lock()
+	v.coming[c] = struct{}{}
+	v.mu.Unlock()
+	if v.Cover(userID, token) {
+		cancel(ErrRevoked)
+	}
+	return while, func() {
+		v.mu.Lock()
+		delete(v.coming, c)
+		v.mu.Unlock()
+		cancel(context.Canceled)
+	}
 }
 
 // Cover tells whether a recent revocation covers a token that was checked a moment ago, of a socket that is registered by now.
