@@ -56,6 +56,9 @@ func (a *Acks[C]) Remove(id int64) (c C, ok bool) {
 	return c, ok
 }
 
+// Len is how many wait.
+func (a *Acks[C]) Len() int { return len(a.waiting) }
+
 // Clear gives all that wait, and forgets them: their connection has ended.
 func (a *Acks[C]) Clear() []C {
 	all := make([]C, 0, len(a.waiting))

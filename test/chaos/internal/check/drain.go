@@ -1,7 +1,6 @@
 package check
 
 import (
-	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -11,13 +10,14 @@ import (
 
 // The bounds of a drain. The rig runs gateways with this window.
 const (
-	drainWindow = 2 * time.Second
-	drainPart   = drainWindow / 10
-	drainShare  = 0.35 // at most, of the connections, ended within any drainPart
-	drainLeast  = 10   // connections that a statement about their spread needs
-	drainSits   = time.Second
-	drainHold   = time.Second          // of a client that had something in flight for as long, a gateway reads no more: its answers are its last
-	drainCross  = 5 * time.Millisecond // in flight while the gateway's close packet was, too
+	drainWindow  = 2 * time.Second
+	drainPart    = drainWindow / 10
+	drainShare   = 0.35 // at most, of the connections, ended within any drainPart
+	drainLeast   = 10   // connections that a statement about their spread needs
+	drainSits    = time.Second
+	drainHold    = time.Second          // of a client that had something in flight for as long, a gateway reads no more: its answers are its last
+	drainReceipt = 5 * time.Second      // a receipt may be in flight for as long, of which the client hears nothing
+	drainCross   = 5 * time.Millisecond // in flight while the gateway's close packet was, too
 	// A request of long polling that reaches a listener in the moment of its closing is reset unread. A balancer gives it to another
 	// gateway; the rig has none, so a polling connection that ends so is not the drain's loss.
 	drainAccept = 100 * time.Millisecond
@@ -104,13 +104,13 @@ func lost(x *index, r *Result, f *history.Fault, other func(*history.Fault) bool
 		for k, n := range m.sends {
 			s := &x.h.Sends[n]
 			c := conns[link{s.User, s.Conn}]
-			if c == nil || s.Outcome != history.Unknown || s.Return < f.Start {
+			if c == nil || s.Outcome != history.Unknown || s.Code != "" || s.Return < f.Start { // a timeout is an answer
 				continue
 			}
 			if c.Polling && c.Down-f.Start <= drainAccept || c.Down-s.Invoke <= drainCross || s.Invoke < f.Start && x.during(s.Invoke, f.Start, 0, other) { // the other fault may have it
 				continue
 			}
-			taken := c.Down-s.Invoke > drainSits && s.Invoke-x.busySince(s) < drainHold
+			taken := wasRead(c, s)
 			if len(m.rows) > 0 {
 				at, known := seenAt[place{m.room, x.seqOf(m)}]
 				next := k + 1
@@ -123,31 +123,10 @@ func lost(x *index, r *Result, f *history.Fault, other func(*history.Fault) bool
 	}
 }
 
-// busySince is since when the connection of s, when that was sent, had not been without something in flight.
-func (x *index) busySince(s *history.Send) history.Time {
-	type span struct{ from, to history.Time }
-	var before []span
-	add := func(user, conn int, from, to history.Time) {
-		if user == s.User && conn == s.Conn && from < s.Invoke {
-			before = append(before, span{from, to})
-		}
-	}
-	for i := range x.h.Sends {
-		o := &x.h.Sends[i]
-		add(o.User, o.Conn, o.Invoke, o.Return)
-	}
-	for i := range x.h.Acts {
-		o := &x.h.Acts[i]
-		add(o.User, o.Conn, o.Invoke, o.Return)
-	}
-	slices.SortFunc(before, func(a, b span) int { return cmp.Compare(b.to, a.to) })
-	since := s.Invoke
-	for _, b := range before {
-		if b.to+drainCross >= since { // the gateway looks every few milliseconds
-			since = min(since, b.from)
-		}
-	}
-	return since
+// wasRead tells whether a gateway must have read what was sent and not answered before the connection ended.
+func wasRead(c *history.Conn, s *history.Send) bool {
+	sat, busy := c.Down-s.Invoke, s.Invoke-c.Busy
+	return sat > drainSits && busy >= 0 && busy < drainHold && (c.Receipt == 0 || s.Invoke-c.Receipt > drainReceipt)
 }
 
 func spread(x *index, r *Result, f *history.Fault, conns map[link]*history.Conn) {

@@ -103,7 +103,13 @@ type Conn struct {
 	Recovered bool   `json:"recovered,omitempty"`
 	ByClient  bool   `json:"byClient,omitempty"` // the client (the rig) ended it
 	Reason    string `json:"reason,omitempty"`   // why it ended
+	// Busy is since when, at its end, it had not been without an emit that awaits its ack for IdleLeast; 0: it had none.
+	Busy    Time `json:"busy,omitempty"`
+	Receipt Time `json:"receipt,omitempty"` // when the last emit without an ack went out; 0: none did
 }
+
+// IdleLeast is for how long a connection has to be without anything in flight for its gateway to notice, which looks every few milliseconds.
+const IdleLeast = 5 * time.Millisecond
 
 // Outcome is how an attempt ended.
 type Outcome string

@@ -67,6 +67,9 @@ func (c *connection) register(cn *conn, then func(call, answer)) (call, error) {
 		return call{}, errOffline
 	}
 	k := call{id: c.acks.Next(), conn: cn.number, at: c.now(), reply: make(chan reply, 1), then: then}
+	if c.acks.Len() == 0 && k.at-cn.idle > history.IdleLeast {
+		cn.busy = k.at
+	}
 	c.acks.Await(k.id, k)
 	return k, nil
 }
@@ -96,6 +99,9 @@ func (c *connection) forget(k call) {
 func (c *connection) acked(id int64, a answer) {
 	c.mu.Lock()
 	k, ok := c.acks.Remove(id)
+	if ok && c.acks.Len() == 0 && c.current != nil {
+		c.current.idle = c.now()
+	}
 	c.mu.Unlock()
 	if !ok {
 		return // given up

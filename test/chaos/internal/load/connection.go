@@ -57,10 +57,13 @@ type receiver interface {
 
 // conn is one link that got as far as the reply to CONNECT.
 type conn struct {
-	link     sioclient.Link
-	number   int
-	order    sync.Mutex // of what is written
-	byClient string     // why the client itself ended it; guarded by connection.mu
+	link    sioclient.Link
+	number  int
+	order   sync.Mutex   // of what is written
+	receipt history.Time // when the last emit without an ack went out; its reader's
+	// Guarded by connection.mu:
+	byClient   string // why the client itself ended it
+	busy, idle history.Time
 }
 
 var errRevoked = errors.New("the tokens are revoked")
@@ -214,6 +217,7 @@ func (r *reader) Event(m sioclient.Message) error {
 	r.session.Received(m)
 	if read := r.receiver.event(m, history.Live); read != nil {
 		r.load.counters.receipts.Add(1)
+		r.conn.receipt = r.now()
 		r.conn.emit(sioclient.NoAck, "message:read", read) // a refusal comes as event:error
 	}
 	return nil
@@ -234,13 +238,17 @@ func (c *connection) disconnected(cn *conn, err error) {
 	defer c.mu.Unlock()
 	c.current, c.up = nil, make(chan struct{})
 	c.load.counters.connected.Add(-1)
-	for _, k := range c.acks.Clear() {
+	unanswered := c.acks.Clear()
+	for _, k := range unanswered {
 		k.reply <- reply{err: errConnEnded}
 	}
 	if c.ending {
 		return // it was still up at the end
 	}
 	record := &c.conns[cn.number-1]
+	if record.Receipt = cn.receipt; len(unanswered) > 0 {
+		record.Busy = cn.busy
+	}
 	record.Down = c.now()
 	record.Reason = err.Error()
 	if cn.byClient != "" {
