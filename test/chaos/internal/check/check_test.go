@@ -320,6 +320,7 @@ func serviceCases() []broken {
 					h.Log[i].User = -1 // of nobody who could be asked
 				}
 			}
+			h.Badges = nil // one's own messages count as read
 		}},
 	}
 }
