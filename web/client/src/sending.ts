@@ -1,7 +1,7 @@
 // What the user says: written down, shown at once, sent once, and shown as said when the server has it. Drafts, and the word that one types,
 // belong to it.
 
-import { Outbox, type Sent } from './outbox.ts';
+import { isFinal, Outbox, type Sent } from './outbox.ts';
 import type { Room } from './room.ts';
 import { randomId } from './tabs.ts';
 import type { State } from './state.ts';
@@ -168,17 +168,24 @@ export class Sending {
     state.roomChanged(room);
     state.note({ kind: 'marker', roomId, seq: last.seq, n: last.n });
     // Of many messages that arrive at once only the last is told.
-    if (!this.#readDue.has(roomId)) this.#readDue.set(roomId, setTimeout(() => this.#tell(room), readPause));
+    this.#tellSoon(room, readPause);
+  }
+
+  #tellSoon(room: Room, pause: number): void {
+    if (!this.#readDue.has(room.id)) this.#readDue.set(room.id, setTimeout(() => this.#tell(room), pause));
   }
 
   /** Tells the server how far the user has read, also what it could not be told before. */
   tellMarkers(): void { for (const room of this.#state.rooms.values()) if (room.role) this.#tell(room); }
 
+  // What stays without an answer is told again; what could not be sent, when there is a connection.
   #tell(room: Room): void {
     this.#readDue.delete(room.id);
     const seq = room.marker;
-    if (seq <= room.told) return;
-    void this.#state.link.call('message:read', { roomId: room.id, seq }).then((reply) => { if (reply.ok) room.told = Math.max(room.told, seq); });
+    if (seq > room.told) void this.#state.link.call('message:read', { roomId: room.id, seq }).then((reply) => {
+      if (reply.ok) room.told = Math.max(room.told, seq);
+      else if (!isFinal(reply.error) && reply.error.code !== 'offline') this.#tellSoon(room, reply.error.retryAfterMs ?? readPause);
+    });
   }
 
   /** The marker goes back, on all devices of the user. */

@@ -291,6 +291,33 @@ describe('Starling', () => {
     await until(() => other.rooms.find((r) => r.id === 'stairs')?.unread === 0);
   }, 2 * patience);
 
+  it('tells again what was read when the server could not take it, though the connection stays', async () => {
+    const [tokens, ben] = [await session('ann'), await store(await session('ben'), 1)];
+    let refused = 0;
+    const refusing = (url: string, options: object) => {
+      const socket = io(url, options);
+      const emit = socket.emit.bind(socket);
+      socket.emit = (event, ...args) => {
+        if (event !== 'message:read' || refused > 0) return emit(event, ...args);
+        refused += 1;
+        args.at(-1)(null, { ok: false, error: { code: 'unavailable', message: 'Service unavailable', retryAfterMs: 50 } });
+        return socket;
+      };
+      return socket;
+    };
+    const ann = await Starling.open({ io: refusing as unknown as Connect, url: system.urls[0], tokens, name: `test:${tokens.user.id}` });
+    open.push(ann);
+    await until(() => ann.connection.status === 'online');
+    await ann.join('stile');
+    await ben.join('stile');
+    await Promise.all([ann.show('stile'), ben.show('stile')]);
+    await ben.send('stile', 'once more');
+    await until(() => contents(ann, 'stile').length === 1);
+    ann.markRead('stile');
+    await until(() => (ben.room('stile')?.readUpTo ?? 0) === ben.room('stile')?.messages.at(-1)?.seq);
+    expect([refused, ann.connection.connects]).toEqual([1, 1]);
+  }, 2 * patience);
+
   it('deletes what was deleted before the store was closed, unless that was undone', async () => {
     const tokens = await session('ann');
     const ann = await store(tokens);
