@@ -3,6 +3,7 @@ package pg_test
 import (
 	"bytes"
 	"context"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -279,6 +280,7 @@ func TestIsUnavailable(t *testing.T) {
 		"nil": {nil, false, false}, "no rows": {pgx.ErrNoRows, false, false}, "circuit open": {pg.ErrCircuitOpen, true, false},
 		"too many":       {fmt.Errorf("x: %w", &pgconn.PgError{Code: "53300"}), true, false},
 		"wrong password": {&pgconn.PgError{Code: "28P01"}, false, false},
+		"in a migration": {fmt.Errorf("x: %w", driver.ErrBadConn), true, true},
 	} {
 		if got := pg.IsUnavailable(tc.err); got != tc.want {
 			t.Errorf("%s: IsUnavailable(%v) = %v, want %v", name, tc.err, got, tc.want)
