@@ -171,6 +171,7 @@ export class Stage {
 
   /** Each page has what the server has, in its order, and nothing waits. */
   async same(id, ...pages) {
+    for (const page of pages) await page.waitForFunction(() => globalThis.starling.counts.waiting === 0, undefined, { timeout: patience });
     const want = (await history(this.urls[1], id)).map((m) => m.content);
     for (const page of pages) assert.deepEqual(await stored(page, id, want.length), want);
     return want;
