@@ -62,8 +62,8 @@ type conn struct {
 	order   sync.Mutex   // of what is written
 	receipt history.Time // when the last emit without an ack went out; its reader's
 	// Guarded by connection.mu:
-	byClient   string // why the client itself ended it
-	busy, idle history.Time
+	byClient   string       // why the client itself ended it
+	busy, idle history.Time // since when something awaits its ack without a break, and since when last nothing did
 }
 
 var errRevoked = errors.New("the tokens are revoked")

@@ -44,12 +44,7 @@ type roomState struct {
 		Preview   string `json:"preview"`
 		DeletedAt string `json:"deletedAt"`
 	} `json:"last"`
-	Unread   uint64 `json:"unread"`
-	Mentions uint64 `json:"mentions"`
-	Marker   struct {
-		Seq uint64 `json:"seq"`
-		N   uint64 `json:"n"`
-	} `json:"marker"`
+	readState
 }
 
 // logFact is an event of the user's log that changes what the inbox shows.

@@ -75,15 +75,20 @@ type fact struct {
 	Message   chatMessage `json:"message"` // of message:edited
 }
 
-// listedRoom is an element of room:list, and of the ack of room:enter.
-type listedRoom struct {
-	RoomID   string `json:"roomId"`
+// readState is how far a user has read a room, and what is left.
+type readState struct {
 	Unread   uint64 `json:"unread"`
 	Mentions uint64 `json:"mentions"`
 	Marker   struct {
 		Seq uint64 `json:"seq"`
 		N   uint64 `json:"n"`
 	} `json:"marker"`
+}
+
+// listedRoom is an element of room:list, and of the ack of room:enter.
+type listedRoom struct {
+	RoomID string `json:"roomId"`
+	readState
 
 	OK      bool   `json:"ok"`
 	Seq     uint64 `json:"seq"`
