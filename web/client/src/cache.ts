@@ -22,8 +22,7 @@ export interface Cache {
   close(): void;
 }
 
-const stores = ['rooms', 'timelines', 'outbox', 'values'] as const;
-const keys: Record<(typeof stores)[number], string | null> = { rooms: 'roomId', timelines: 'roomId', outbox: 'clientMsgId', values: null };
+const stores = { rooms: 'roomId', timelines: 'roomId', outbox: 'clientMsgId', values: null }; // and their keys
 
 export async function openCache(name: string): Promise<Cache> {
   if (typeof indexedDB === 'undefined') return new MemoryCache();
@@ -38,10 +37,7 @@ function open(name: string): Promise<IDBDatabase> {
   return new Promise((resolve, reject) => {
     const request = indexedDB.open(name, 1);
     request.onupgradeneeded = () => {
-      for (const store of stores) {
-        const keyPath = keys[store];
-        request.result.createObjectStore(store, keyPath === null ? undefined : { keyPath });
-      }
+      for (const [store, keyPath] of Object.entries(stores)) request.result.createObjectStore(store, { keyPath });
     };
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error ?? new Error('IndexedDB does not open'));
@@ -83,11 +79,11 @@ class DatabaseCache implements Cache {
 
   putValue(key: string, value: unknown): Promise<void> { return this.#write(['values'], (tx) => { tx.objectStore('values').put(value, key); }); }
 
-  clear(): Promise<void> { return this.#write([...stores], (tx) => { for (const store of stores) tx.objectStore(store).clear(); }); }
+  clear(): Promise<void> { return this.#write(Object.keys(stores), (tx) => { for (const store of tx.objectStoreNames) tx.objectStore(store).clear(); }); }
 
   close(): void { this.#db.close(); }
 
-  #read<T>(store: (typeof stores)[number], ask: (s: IDBObjectStore) => IDBRequest): Promise<T> {
+  #read<T>(store: keyof typeof stores, ask: (s: IDBObjectStore) => IDBRequest): Promise<T> {
     return new Promise((resolve, reject) => {
       const request = ask(this.#db.transaction(store, 'readonly').objectStore(store));
       request.onsuccess = () => resolve(request.result as T);
@@ -99,8 +95,7 @@ class DatabaseCache implements Cache {
     return new Promise((resolve, reject) => {
       const tx = this.#db.transaction(names, 'readwrite');
       tx.oncomplete = () => resolve();
-      tx.onerror = () => reject(tx.error ?? new Error('IndexedDB does not write'));
-      tx.onabort = () => reject(tx.error ?? new Error('IndexedDB does not write'));
+      tx.onabort = () => reject(tx.error ?? new Error('IndexedDB does not write')); // after an error too
       put(tx);
     });
   }

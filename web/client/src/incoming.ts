@@ -3,7 +3,7 @@
 import type { Memberships } from './memberships.ts';
 import type { Notifications } from './notifications.ts';
 import type { PresenceWatch } from './presence.ts';
-import type { Room } from './room.ts';
+import type { MarkerState, Room } from './room.ts';
 import type { Sending } from './sending.ts';
 import type { State } from './state.ts';
 import { factOf, type Wire } from './wire.ts';
@@ -72,7 +72,7 @@ export class Incoming {
   }
 
   #durable(room: Room, event: string, arg: Wire, fact: Fact): void {
-    room.heard(Number(arg.seq ?? 0));
+    room.heard(arg.seq ?? 0);
     if (fact.kind !== 'message' || room.timeline.has(fact.message.id)) this.#state.apply(room, fact);
     if (fact.kind === 'message') room.newest(fact.message);
     if (event === 'message:deleted' && fact.kind === 'deleted' && room.last?.id === fact.messageId) room.last = { ...room.last, content: '', deletedAt: new Date().toISOString() };
@@ -80,26 +80,39 @@ export class Incoming {
     this.#state.roomChanged(room);
   }
 
+  /** An entry of the user's log; what a list has in it already changes nothing. */
   #mine(event: string, arg: Wire): void {
     const state = this.#state;
-    const useq = typeof arg.useq === 'number' ? arg.useq : undefined;
-    if (useq !== undefined && (event === 'me:reset' || useq > (state.useq ?? 0))) state.setUseq(useq);
-    const roomId = arg.roomId ?? '';
+    const { memberships, sending } = this.#parts;
+    const useq = Number(arg.useq);
+    const reset = event === 'me:reset';
+    if (reset || useq > (state.useq ?? 0)) state.setUseq(useq);
+    if (reset) return memberships.reset();
+    const added = arg.room as RoomInfo | undefined;
+    const roomId = arg.roomId ?? added?.roomId ?? '';
     const room = state.rooms.get(roomId);
+    const gone = event === 'me:room-removed';
+    if (useq <= Math.max(room?.useq ?? 0, added ? memberships.known : 0)) {
+      // That a marker went back is believed once the log says so too: this device may have read on since the list was made.
+      if (room?.listedMarker && (gone || event === 'me:marker')) sending.marked(room, room.listedMarker);
+      return undefined;
+    }
+    if (added || gone) memberships.known = Math.max(memberships.known, useq);
+    if (room) room.useq = useq;
+    if (added) {
+      const there = memberships.added(added);
+      there.useq = useq;
+      return void memberships.about(there);
+    }
     switch (event) {
-      case 'me:room-added': if (arg.room) this.#parts.memberships.added(arg.room as RoomInfo, undefined, useq); break;
-      case 'me:room-removed': if (arg.reason !== 'left' || room?.role) this.#parts.memberships.gone(roomId, String(arg.reason ?? ''), useq); break;
+      case 'me:room-removed': if (arg.reason !== 'left' || room?.role) memberships.gone(roomId, arg.reason as string); break;
       case 'me:prefs': if (room) { room.prefs = arg.prefs as Prefs; state.roomChanged(room); } break;
-      case 'me:marker': if (room) this.#parts.sending.marked(room, Number(arg.seq), Number(arg.n), Number(arg.mentions), Number(arg.at)); break;
+      case 'me:marker': if (room) sending.marked(room, arg as unknown as MarkerState); break;
       case 'me:mention':
         if (!room) break;
         room.newest(arg.message as Message);
         room.mentioned(arg.message as Message);
         state.roomChanged(room);
-        break;
-      case 'me:reset':
-        for (const r of state.rooms.values()) Object.assign(r, { marker: 0, markerN: undefined, told: 0 }); // it may have gone back
-        this.#parts.memberships.reset();
         break;
     }
   }
@@ -108,19 +121,24 @@ export class Incoming {
     const state = this.#state;
     const room = state.rooms.get(arg.roomId ?? '');
     if (!room) return;
-    room.heard(Number(arg.seq ?? 0));
+    room.heard(arg.seq ?? 0);
     const userId = String(arg.userId ?? '');
     switch (event) {
-      case 'room:updated':
-        if (room.info && Number(arg.version) >= room.info.version) room.is({ ...room.info, profile: arg.profile as RoomInfo['profile'], settings: arg.settings as RoomInfo['settings'], version: Number(arg.version) });
+      case 'room:updated': {
+        const { profile, settings, version } = arg as unknown as RoomInfo;
+        if (room.info && version >= room.info.version) room.is({ ...room.info, profile, settings, version });
         break;
-      case 'room:archived': if (room.info) room.info = { ...room.info, archivedAt: String(arg.archivedAt) }; break;
+      }
+      case 'room:archived': if (room.info) room.info = { ...room.info, archivedAt: arg.archivedAt as string }; break;
       case 'room:user-joined':
         state.learn(userId, String(arg.userName ?? userId));
         if (room.info) room.info = { ...room.info, memberCount: room.info.memberCount + 1 };
         break;
       case 'room:user-left':
-        if (userId === state.me.id) return this.#parts.memberships.gone(room.id, String(arg.reason ?? 'left'));
+        if (userId === state.me.id) { // of a room that was entered; that of an earlier membership may come late
+          if (room.joined) this.#parts.memberships.gone(room.id, arg.reason as string);
+          return;
+        }
         room.typists.delete(userId);
         room.readers.delete(userId);
         if (room.info) room.info = { ...room.info, memberCount: Math.max(1, room.info.memberCount - 1) };
@@ -149,7 +167,7 @@ export class Incoming {
       }
       case 'typing:stop': if (room?.typists.delete(userId)) state.passingChanged(room); break;
       case 'users:online': this.#parts.presence.onlyOnline(args[0] as string[]); break;
-      case 'presence:changed': this.#parts.presence.are((arg.users ?? []) as Presence[]); break;
+      case 'presence:changed': this.#parts.presence.are(arg.users as Presence[]); break;
     }
   }
 

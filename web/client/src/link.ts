@@ -104,6 +104,7 @@ export interface LinkOptions {
 }
 
 const slowness = 150; // milliseconds for an event
+const networkChanges = ['online', 'offline'];
 
 /** A refusal as the server's, of something that did not get there or back. */
 const refusal = (code: string, message: string): { ok: false; error: Fault } => ({ ok: false, error: { code, message } });
@@ -153,10 +154,7 @@ export class SocketLink implements Link, Troubles {
     }
     for (const [namespace, socket] of this.#sockets) this.#listen(namespace, socket);
     main.io.on('reconnect_attempt', () => this.#set({ status: this.#online() ? 'connecting' : 'offline' }));
-    if (typeof addEventListener === 'function') {
-      addEventListener('online', this.#network);
-      addEventListener('offline', this.#network);
-    }
+    for (const change of networkChanges) globalThis.addEventListener?.(change, this.#network); // Node has none
     for (const socket of this.#sockets.values()) socket.connect();
   }
 
@@ -320,10 +318,7 @@ export class SocketLink implements Link, Troubles {
     this.#set({ status: 'closed' });
     clearTimeout(this.#renewal);
     clearTimeout(this.#back);
-    if (typeof removeEventListener === 'function') {
-      removeEventListener('online', this.#network);
-      removeEventListener('offline', this.#network);
-    }
+    for (const change of networkChanges) globalThis.removeEventListener?.(change, this.#network);
     for (const socket of this.#sockets.values()) socket.disconnect();
   }
 

@@ -8,15 +8,17 @@ import type { ListedRoom, MemberRole, RoomInfo } from './types.ts';
 
 export class Memberships {
   readonly #state: State;
+  readonly #entering: Entering;
   /** Whether the server has said which rooms there are; before, it is what the device kept. */
   listed = false;
   /** The session in which it has. */
   #session = '';
-  /** The last word of the user's log about where the user is a member: a list that is older is not believed. */
-  #moved = 0;
+  /** The entry of the user's log up to which it is known where the user is a member: a list that is older is not believed. */
+  known = 0;
 
   constructor(state: State, entering: Entering) {
     this.#state = state;
+    this.#entering = entering;
     entering.onentered = (room) => void this.about(room);
   }
 
@@ -31,16 +33,21 @@ export class Memberships {
     } while (due() && !await this.#pages());
   }
 
-  /** What is known is old: it is asked for anew. */
+  /** The user's log has begun anew. */
   reset(): void {
+    this.known = 0;
+    for (const room of this.#state.rooms.values()) Object.assign(room, { marker: 0, markerN: undefined, told: 0, useq: 0 }); // it may have gone back
+    this.#anew();
+  }
+
+  #anew(): void {
     this.#session = '';
-    this.#moved = 0;
     void this.list(0);
   }
 
   /** The server says how the rooms are that were active last. */
   inbox({ rooms, useq, next }: { rooms: ListedRoom[]; useq: number; next?: string }): void {
-    if (!this.#take(rooms, useq, !next)) this.reset();
+    if (!this.#take(rooms, useq, !next)) this.#anew();
     else if (next) void this.#pages(rooms, useq, next);
   }
 
@@ -58,7 +65,7 @@ export class Memberships {
   /** Takes a list, which may be all rooms; false: it is old. */
   #take(rooms: ListedRoom[], useq: number, all: boolean): boolean {
     const state = this.#state;
-    if (useq < this.#moved) return false;
+    if (useq < this.known) return false;
     if (state.useq === undefined) state.setUseq(useq);
     const there = new Set(rooms.map((r) => r.roomId));
     for (const room of state.rooms.values()) {
@@ -66,27 +73,32 @@ export class Memberships {
     }
     for (const [i, listed] of rooms.entries()) {
       const room = state.room(listed.roomId);
-      room.listed(listed);
+      room.listed(listed, useq);
       const last = listed.lastMessage ?? listed.last;
       if (last) state.learn(last.sender.id, last.sender.name);
       state.keeper.room(room.id);
       if (i < 50) void this.#partners(room); // of those that are shown first
     }
     this.listed = true;
-    if (all) this.#session = state.link.state.session;
+    if (all) {
+      this.#session = state.link.state.session;
+      this.known = useq;
+    }
     state.roomsChanged();
     return true;
   }
 
   /** What a list does not tell of a room. */
   async about(room: Room): Promise<void> {
+    const { useq } = room;
     const got = await this.#state.link.call('room:get', room.id);
     if (!got.ok) return;
+    if (useq < room.useq) return this.about(room); // the answer may be older than what the user's log said meanwhile
     room.is(got.room);
     Object.assign(room, { role: got.role ?? room.role, prefs: got.prefs ?? room.prefs });
     if (got.marker) room.reached(got.marker);
     this.#state.roomChanged(room);
-    await this.#partners(room);
+    return this.#partners(room);
   }
 
   async #partners(room: Room): Promise<void> {
@@ -104,33 +116,29 @@ export class Memberships {
   }
 
   /** The user is in a room now. */
-  added(info: RoomInfo, role: MemberRole = 'member', useq = 0): void {
+  added(info: RoomInfo, role: MemberRole = 'member'): Room {
     const room = this.#state.room(info.roomId);
-    this.#moved = Math.max(this.#moved, useq);
     room.is(info);
     room.role ??= role;
     this.#state.roomChanged(room);
-    if (useq) void this.about(room);
+    if (room.error && this.#state.open === room.id) void this.#entering.load(room);
+    return room;
   }
 
   /** The user is not in a room any more. */
-  gone(roomId: string, reason = '', useq = 0): void {
+  gone(roomId: string, reason = 'left'): void {
     const state = this.#state;
     const room = state.rooms.get(roomId);
-    this.#moved = Math.max(this.#moved, useq);
     if (!room) return;
     state.link.left(roomId);
+    Object.assign(room, { role: undefined, joined: false });
     if (state.open === roomId) {
       room.clear();
-      Object.assign(room, { role: undefined, joined: false, error: { message: reason || 'left', reason: reason || 'left' } });
-      state.roomChanged(room);
+      room.error = { message: reason, reason };
     } else if (room.pending.size === 0) {
       state.rooms.delete(roomId);
-    } else {
-      room.role = undefined;
     }
     state.keeper.gone(roomId);
-    state.topics.changed(`room:${roomId}`);
-    state.roomsChanged();
+    state.roomChanged(room);
   }
 }

@@ -98,12 +98,12 @@ export class Timeline {
 
   /** Forgets all but the newest messages. */
   keepNewest(count: number): void {
-    if (this.#sorted.length > count) this.#drop(this.#sorted.splice(0, this.#sorted.length - count));
+    this.#drop(this.#sorted.splice(0, this.#sorted.length - count));
   }
 
   /** Forgets all but the oldest messages. */
   keepOldest(count: number): void {
-    if (this.#sorted.length > count) this.#drop(this.#sorted.splice(count));
+    this.#drop(this.#sorted.splice(count));
   }
 
   clear(): void {
@@ -164,13 +164,13 @@ export function position(sorted: readonly Message[], seq: number): number {
 
 function applyTo(entry: Entry, fact: Fact, me: string): boolean {
   const changed = applyGroups(entry, fact, me);
-  if (entry.body.deletedAt !== undefined && entry.base && !isBare(entry.base)) entry.base = bare(entry.base); // what it said leaves the device
+  if (entry.body.deletedAt !== undefined && entry.base) entry.base = bare(entry.base); // what it said leaves the device
   return changed;
 }
 
-function isBare(m: Message): boolean { return m.content === '' && m.data === undefined && m.replyTo === undefined && m.mentions === undefined && m.reactions === undefined; }
-
-function bare(m: Message): Message { return { ...m, content: '', data: undefined, replyTo: undefined, mentions: undefined, reactions: undefined }; }
+function bare(m: Message): Message {
+  return { ...m, content: '', data: undefined, format: undefined, replyTo: undefined, mentions: undefined, reactions: undefined, editedAt: undefined };
+}
 
 function applyGroups(entry: Entry, fact: Fact, me: string): boolean {
   switch (fact.kind) {
@@ -244,8 +244,7 @@ function viewOf(entry: Entry): Message | undefined {
   if (!base) return undefined;
   const changed = Math.max(Math.floor(entry.baseAt), entry.bodyAt, entry.countsAt, entry.pinAt);
   return {
-    ...base,
-    content: body.content, data: body.data, format: body.format, mentions: body.mentions, editedAt: body.editedAt, deletedAt: body.deletedAt, deletedBy: body.deletedBy,
+    ...base, ...body,
     reactions: body.deletedAt ? undefined : reactions(entry),
     pinnedAt: body.deletedAt ? undefined : entry.pinnedAt,
     changed: changed > base.seq ? changed : undefined,

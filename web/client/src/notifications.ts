@@ -41,7 +41,7 @@ export class Notifications {
       this.#set([note, ...this.view.list], this.view.unread + 1);
       this.#state.topics.changed('notification');
     } else if (event === 'notification:read') {
-      this.wereRead((arg.ids ?? []) as string[], Number(arg.unread ?? 0));
+      this.wereRead(arg.ids as string[], arg.unread as number);
     }
   }
 

@@ -48,6 +48,9 @@ export interface RoomView extends RoomSummary {
   complete: boolean;
 }
 
+/** A marker, and how many mentions are behind it, as of an event of the room. */
+export interface MarkerState { seq: number; n?: number; mentions: number; at?: number }
+
 const maxReaders = 1000;
 
 export class Room {
@@ -77,6 +80,9 @@ export class Room {
   /** The marker as the server has it. */
   told = 0;
   held = false;
+  /** The entry of the user's log up to which role, preferences and marker are known, and the marker in the list that said so. */
+  useq = 0;
+  listedMarker: MarkerState | undefined;
   // The segment of the timeline, which is another one after each clear: a page that was asked for before does not belong to it.
   segment = 0;
   from = 0;
@@ -118,20 +124,25 @@ export class Room {
     this.name = info.profile.name || this.id;
   }
 
-  listed({ seq, marker, mentions = 0, ...room }: ListedRoom): void {
+  /** What a list says, which has the user's log up to useq in it. */
+  listed({ seq, marker, mentions = 0, ...room }: ListedRoom, useq = 0): void {
     this.info = room.room ?? this.info;
     this.name = room.name || this.id;
-    this.role = room.role;
     this.kind = room.kind ?? this.kind;
-    this.prefs = room.prefs ?? this.prefs;
     this.partners = room.partners ?? this.partners;
     this.newest(room.lastMessage ?? undefined);
     this.stands(seq, room.n ?? (marker?.n ?? 0) + room.unread, room.last);
+    if (useq < this.useq) return;
+    this.useq = useq;
+    this.role = room.role;
+    this.prefs = room.prefs ?? this.prefs;
     if (seq >= this.#mentions.at) {
       this.#mentions = { unread: this.marker > (marker?.seq ?? 0) ? 0 : mentions, at: seq };
       this.#mentioned = this.#mentioned.filter((s) => s > seq);
     }
-    if (marker) this.reached(marker, room.told);
+    if (!marker) return;
+    this.reached(marker, room.told);
+    this.listedMarker = { ...marker, mentions, at: seq };
   }
 
   /** How the room stands as of a sequence, by somebody who has entered it or keeps the user's inbox. */
@@ -207,9 +218,10 @@ export class Room {
    * The server's word about the marker, as of the sequence at; true: it went back. One that is behind what this device has read is old news,
    * unless it is behind what the server had: only a room that is marked unread does that.
    */
-  marked(seq: number, n: number | undefined, mentions: number, at = this.at): boolean {
+  marked({ seq, n, mentions, at = this.at }: MarkerState): boolean {
     const back = seq < this.told;
     this.told = seq;
+    if (seq > this.marker) this.held = false; // it was read on another device
     if (back || seq >= this.marker) {
       Object.assign(this, { marker: seq, markerN: n });
       this.#mentions = { unread: mentions, at };

@@ -2,7 +2,7 @@
 // belong to it.
 
 import { isFinal, Outbox, type Sent } from './outbox.ts';
-import type { Room } from './room.ts';
+import type { MarkerState, Room } from './room.ts';
 import { randomId } from './tabs.ts';
 import type { State } from './state.ts';
 import type { Ack, Message, Pending } from './types.ts';
@@ -39,7 +39,7 @@ export class Sending {
       written: (p) => { if (!state.link.state.leader) state.note({ kind: 'pending', pending: p }); },
       answered: (p, answer) => this.#answered(p, answer),
     });
-    if (typeof addEventListener === 'function') addEventListener('pagehide', this.#leaving);
+    globalThis.addEventListener?.('pagehide', this.#leaving);
   }
 
   /** A page that is left can undo nothing any more; what does not get out now is sent at the next start. */
@@ -195,18 +195,18 @@ export class Sending {
     const room = rooms.get(roomId);
     if (!reply.ok || !room) return reply;
     room.told = Math.max(room.told, room.marker); // that it was read is of no interest any more, though it may be on its way
-    this.marked(room, reply.marker.seq, reply.marker.n, reply.mentions);
+    this.marked(room, { ...reply.marker, mentions: reply.mentions });
     return reply;
   }
 
   /** The server's word about the marker of a room. */
-  marked(room: Room, seq: number, n: number | undefined, mentions: number, at?: number): void {
-    if (room.marked(seq, n, mentions, at)) room.held = this.#state.open === room.id;
+  marked(room: Room, marker: MarkerState): void {
+    if (room.marked(marker)) room.held = this.#state.open === room.id;
     this.#state.roomChanged(room);
   }
 
   close(): void {
-    if (typeof removeEventListener === 'function') removeEventListener('pagehide', this.#leaving);
+    globalThis.removeEventListener?.('pagehide', this.#leaving);
     for (const timer of this.#readDue.values()) clearTimeout(timer);
     this.outbox.close();
   }

@@ -322,13 +322,13 @@ export class Starling {
         break;
       }
       case 'discarded':
-        outbox.forget(String(note.id));
-        this.#sending.done(String(note.roomId), String(note.id), note.answer as Ack | undefined);
+        outbox.forget(note.id as string);
+        this.#sending.done(note.roomId as string, note.id as string, note.answer as Ack | undefined);
         break;
-      case 'marker': { const room = state.rooms.get(String(note.roomId)); if (room?.read(Number(note.seq), note.n as number | undefined)) state.roomChanged(room); break; }
-      case 'watch': this.#presence.watching(String(note.tab), note.ids as string[]); break;
+      case 'marker': { const room = state.rooms.get(note.roomId as string); if (room?.read(note.seq as number, note.n as number | undefined)) state.roomChanged(room); break; }
+      case 'watch': this.#presence.watching(note.tab as string, note.ids as string[]); break;
       case 'present': this.#presence.are(note.users as Presence[]); break;
-      case 'notifications-read': this.#notifications.wereRead(note.ids as string[], Number(note.unread)); break;
+      case 'notifications-read': this.#notifications.wereRead(note.ids as string[], note.unread as number); break;
     }
   }
 }

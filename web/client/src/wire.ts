@@ -1,13 +1,11 @@
 import type { Fact, Message } from './types.ts';
 
 /** An event's argument, before anything is believed of it. */
-export type Wire = Record<string, unknown> & { roomId?: string; seq?: number };
+export type Wire = Record<string, unknown> & { roomId?: string; seq?: number; messageId?: string };
 
 /** The fact that an event tells about a message; undefined for other events. */
 export function factOf(event: string, arg: Wire): Fact | undefined {
-  const roomId = String(arg.roomId ?? '');
-  const seq = Number(arg.seq ?? 0);
-  const messageId = String(arg.messageId ?? '');
+  const { roomId = '', seq = 0, messageId = '' } = arg;
   switch (event) {
     case 'message:edited': {
       const message = arg.message as Message | undefined;

@@ -49,11 +49,11 @@ it('is read by own messages, and unread again by a marker that goes back only', 
   room.listed(listed(6, 2, { mentions: 1 }));
   room.noticed(message(7, 'ann'));
   expect([room.unread, room.mentions]).toEqual([0, 0]);
-  expect(room.marked(3, 2, 1, 7)).toBe(true);
+  expect(room.marked({ seq: 3, n: 2, mentions: 1, at: 7 })).toBe(true);
   expect([room.unread, room.mentions]).toEqual([5, 1]);
   room.stands(9, 8, last(8));
   expect([room.unread, room.mentions]).toEqual([6, 1]);
-  expect(room.marked(9, 8, 0, 9)).toBe(false);
+  expect(room.marked({ seq: 9, n: 8, mentions: 0, at: 9 })).toBe(false);
   room.listed(listed(6, 2, { mentions: 1 })); // an old list
   expect([room.unread, room.mentions]).toEqual([0, 0]);
 });
