@@ -43,16 +43,10 @@ const (
 	// count is the last n of a room; that of a room in which nothing happened since there is n is the last message's sequence.
 	count = `coalesce(r.message_count, (SELECT seq FROM messages WHERE room_id = k.room_id ORDER BY seq DESC LIMIT 1), 0) AS count`
 
-	// Of members k of rooms. Where the room is an argument PostgreSQL plans for one partition of the messages; where it comes from a list it plans for
-	// all of them, each time: 20 ms in place of one.
-	sqlMarkersIn = markersOf + `(SELECT $1::text AS room_id, user_id, place FROM unnest($2::text[]) WITH ORDINALITY AS u (user_id, place)) AS k` + markersBy
-	sqlMarkers   = markersOf + `unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (room_id, user_id, place)` + markersBy
-
-	markersOf = `
+	sqlMarkers = `
 		SELECT a.room_id, a.user_id, ` + MarkerColumns + ` FROM (
 			SELECT k.place, k.room_id, k.user_id, me.joined_seq, rc.seq AS read, rc.back_seq, rc.back_head, ` + count + `
-			FROM `
-	markersBy = `
+			FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS k (room_id, user_id, place)
 			JOIN LATERAL (SELECT message_count FROM rooms WHERE room_id = k.room_id LIMIT 1) AS r ON true
 			JOIN LATERAL (SELECT joined_seq FROM memberships WHERE room_id = k.room_id AND user_id = k.user_id LIMIT 1) AS me ON true
 			LEFT JOIN LATERAL (SELECT * FROM receipts WHERE room_id = k.room_id AND user_id = k.user_id LIMIT 1) AS rc ON true
@@ -81,35 +75,22 @@ func (s *ScanMarker) Marker() chat.Marker {
 	}
 }
 
-// roomByRoom is in how many rooms markers are read by a statement for each: more take longer to plan than one statement for all.
-const roomByRoom = 12
-
 // lookUpMarkers reads markers.
-func lookUpMarkers(members []chat.Membership, markers map[chat.Membership]chat.Marker) []roundtrip.Step {
-	scan := func(rows pgx.Rows) error {
+func lookUpMarkers(members []chat.Membership, markers map[chat.Membership]chat.Marker) roundtrip.Step {
+	rooms, users := make([]string, len(members)), make([]string, len(members))
+	for i, m := range members {
+		rooms[i], users[i] = string(m.Room), string(m.User)
+	}
+	return roundtrip.Step{SQL: sqlMarkers, Args: []any{rooms, users}, Scan: func(rows pgx.Rows) error {
 		var m chat.Membership
 		var marker ScanMarker
 		err := rows.Scan(append([]any{(*string)(&m.Room), (*string)(&m.User)}, marker.Into()...)...)
 		markers[m] = marker.Marker()
 		return err
-	}
-	in := map[string][]string{}
-	rooms, users := make([]string, len(members)), make([]string, len(members))
-	for i, m := range members {
-		rooms[i], users[i] = string(m.Room), string(m.User)
-		in[rooms[i]] = append(in[rooms[i]], users[i])
-	}
-	if len(in) > roomByRoom {
-		return []roundtrip.Step{{SQL: sqlMarkers, Args: []any{rooms, users}, Scan: scan}}
-	}
-	steps := make([]roundtrip.Step, 0, len(in))
-	for room, users := range in {
-		steps = append(steps, roundtrip.Step{SQL: sqlMarkersIn, Args: []any{room, users}, Scan: scan})
-	}
-	return steps
+	}}
 }
 
-func needMarkers(members []chat.Membership, state *rules.State) []roundtrip.Step {
+func needMarkers(members []chat.Membership, state *rules.State) roundtrip.Step {
 	state.Markers = make(map[chat.Membership]chat.Marker, len(members))
 	return lookUpMarkers(members, state.Markers)
 }
@@ -124,7 +105,7 @@ func (t *Table) Marker(ctx context.Context, m chat.Membership) (chat.Marker, err
 func (t *Table) Markers(ctx context.Context, members []chat.Membership) (map[chat.Membership]chat.Marker, error) {
 	markers := make(map[chat.Membership]chat.Marker, len(members))
 	err := t.do(ctx, "read markers", func(ctx context.Context) error {
-		return roundtrip.Send(ctx, t.pool, lookUpMarkers(members, markers))
+		return roundtrip.Send(ctx, t.pool, []roundtrip.Step{lookUpMarkers(members, markers)})
 	})
 	return markers, err
 }

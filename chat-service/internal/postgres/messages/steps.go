@@ -84,7 +84,7 @@ func Needs(needs *rules.Needs, state *rules.State) []roundtrip.Step {
 		steps = append(steps, LookUp(needs.Messages, state))
 	}
 	if len(needs.Markers) > 0 {
-		steps = append(steps, needMarkers(needs.Markers, state)...)
+		steps = append(steps, needMarkers(needs.Markers, state))
 	}
 	if len(needs.Reactors) > 0 {
 		steps = append(steps, LookUpReactions(needs.Reactors, state))
