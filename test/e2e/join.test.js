@@ -21,12 +21,17 @@ test('joiners under 500 messages/s see history and live events without gap or re
   let sending = true;
   const sends = [];
   const joiners = [];
+  const busy = async (reply) => {
+    if (!['unavailable', 'timeout'].includes(reply.error?.code)) return false;
+    t.diagnostic(JSON.stringify(reply));
+    await pause(reply.error.retryAfterMs || 50);
+    return true;
+  };
   // A machine that stands has the senders catch up, faster than their rate.
   const send = async (s, content) => {
     for (;;) {
       const reply = await s.patiently('message:send', { roomId: room, content, clientMsgId: content });
-      if (!['unavailable', 'timeout'].includes(reply.error?.code)) return reply;
-      await pause(reply.error.retryAfterMs || 50);
+      if (!await busy(reply)) return reply;
     }
   };
   const work = sockets.map(async (s, n) => {
@@ -47,8 +52,9 @@ test('joiners under 500 messages/s see history and live events without gap or re
     for (let i = 0; sending && i < 12; i += 1) {
       const s = await connect(t, await newUser('joiner'), { gateway: i });
       const began = performance.now();
-      joiners.push({ s, ...await s.join(i % 4 === 3 ? { roomId: room, since: 0, limit: 500 } : room) });
-      joiners.at(-1).took = performance.now() - began;
+      let joined;
+      do joined = await s.join(i % 4 === 3 ? { roomId: room, since: 0, limit: 500 } : room); while (await busy(joined.reply));
+      joiners.push({ s, ...joined, took: performance.now() - began });
       await pause(150);
     }
   })();
@@ -56,7 +62,7 @@ test('joiners under 500 messages/s see history and live events without gap or re
   sending = false;
   await Promise.all(sends);
   await joining;
-  assert.deepEqual(failed.slice(0, 3), [], `${failed.length} sends failed`);
+  assert.equal(failed.length, 0, `${failed.length} sends failed, the first with ${failed[0]?.message ?? JSON.stringify(failed[0])}`);
   assert.equal(acked.size, sends.length);
   t.diagnostic(`${acked.size} messages, ${joiners.length} joiners, the slowest join took ${Math.round(Math.max(...joiners.map((j) => j.took)))} ms`);
 

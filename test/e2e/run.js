@@ -13,7 +13,7 @@
 
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { setPriority } from 'node:os';
 import { join } from 'node:path';
 import { System, build, here, remove, scratch, settings } from './system.js';
@@ -65,11 +65,13 @@ if (files.every((f) => f.endsWith('/proxies.test.js'))) {
   Object.assign(env, settings, { STARLING_URLS: system.urls.join(','), STARLING_BINARY: binary, STARLING_DATA: join(dir, 'data') });
 }
 
+const failures = (lane) => join(results, `failures-${process.pid}-${lane}.txt`);
 const apart = ['docs', 'restart', 'proxies'].map((name) => join(here, `${name}.test.js`));
 const lanes = [files.filter((f) => !apart.includes(f)), files.filter((f) => apart.includes(f))].filter((lane) => lane.length > 0);
 let said = '';
 tests = lanes.map((lane, i) => {
-  const child = spawn(process.execPath, ['--test', '--test-concurrency=1', `--test-timeout=${fileLimit}`, '--test-reporter=spec', ...lane], {
+  const child = spawn(process.execPath, ['--test', '--test-concurrency=1', `--test-timeout=${fileLimit}`, '--test-reporter=spec',
+    '--test-reporter-destination=stdout', `--test-reporter=${join(here, 'failures.js')}`, `--test-reporter-destination=${failures(i)}`, ...lane], {
     cwd: here, env: { ...process.env, ...env }, stdio: ['ignore', i === 0 ? 'inherit' : 'pipe', 'inherit'],
   });
   child.stdout?.on('data', (bytes) => { said += bytes; });
@@ -78,6 +80,10 @@ tests = lanes.map((lane, i) => {
 });
 const codes = await Promise.all(tests.map((child) => once(child, 'close').then(([code]) => code)));
 process.stdout.write(said);
+for (const i of lanes.keys()) {
+  if (existsSync(failures(i))) process.stdout.write(readFileSync(failures(i)));
+  rmSync(failures(i), { force: true });
+}
 if (codes.some((code) => code !== 0)) failure = `tests ended with code ${codes.join(' and ')}`;
 
 if (system) {
