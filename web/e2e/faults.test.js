@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { Stage, inDatabase, patience, shown, startBrowser } from './system.js';
+import { Stage, inDatabase, shown, startBrowser, waiting } from './system.js';
 
 const browser = await startBrowser();
 
@@ -23,8 +23,8 @@ describe('the web app when something dies', { skip: browser ? false : 'no Chromi
       await ann.say(`a${i}`, a);
       await ben.say(`b${i}`, b);
     }
-    await a.waitForFunction((before) => globalThis.starling.connection.connects > before && globalThis.starling.connection.status === 'online', connects, { timeout: patience });
-    for (const p of [a, b]) await p.waitForFunction(() => globalThis.starling.counts.waiting === 0, undefined, { timeout: patience });
+    await a.waitForFunction((before) => globalThis.starling.connection.connects > before && globalThis.starling.connection.status === 'online', connects, waiting);
+    for (const p of [a, b]) await p.waitForFunction(() => globalThis.starling.counts.waiting === 0, undefined, waiting);
     const want = await stage.same(id, a, b);
     assert.deepEqual(want.filter((t) => t.startsWith('a')), Array.from({ length: 10 }, (_, i) => `a${i}`));
     assert.deepEqual(want.filter((t) => t.startsWith('b')), Array.from({ length: 10 }, (_, i) => `b${i}`));
@@ -68,7 +68,7 @@ describe('the web app when something dies', { skip: browser ? false : 'no Chromi
       await Promise.all(fault.split('+').map((one) => faults[one]()));
       await talk();
     }
-    for (const p of [a, b]) await p.waitForFunction(() => globalThis.starling.connection.status === 'online' && globalThis.starling.counts.waiting === 0, undefined, { timeout: patience });
+    for (const p of [a, b]) await p.waitForFunction(() => globalThis.starling.connection.status === 'online' && globalThis.starling.counts.waiting === 0, undefined, waiting);
     const want = await stage.same(id, a, b);
     for (const who of ['a', 'b']) assert.deepEqual(want.filter((text) => text.startsWith(who)), Array.from({ length: said }, (_, i) => `${who}${i + 1}`));
     for (const p of [a, b]) assert.deepEqual(await shown(p), want);

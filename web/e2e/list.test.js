@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
-import { Stage, history, ledTo, multiply, patience, post, shown, startBrowser, stored } from './system.js';
+import { Stage, history, ledTo, multiply, post, shown, startBrowser, stored, waiting } from './system.js';
 
 const browser = await startBrowser();
 
@@ -64,7 +64,7 @@ describe('the list of messages', { skip: browser ? false : 'no Chromium is insta
       return most;
     }, [id, Array.from({ length: 70 }, (_, i) => line(i))]);
     assert.ok(off <= 1, `the end was ${off} pixels below the view`);
-    await a.waitForFunction(() => globalThis.starling.counts.waiting === 0, undefined, { timeout: patience });
+    await a.waitForFunction(() => globalThis.starling.counts.waiting === 0, undefined, waiting);
     await a.locator('.content', { hasText: line(69) }).waitFor();
     await ann.say('the last one', a);
     await a.locator('.content', { hasText: 'the last one' }).waitFor();
@@ -115,7 +115,11 @@ describe('the list of messages', { skip: browser ? false : 'no Chromium is insta
       let pages = 0;
       while (globalThis.starling.room(roomId).messages.length < all) {
         if (pages === 10) {
+          const list = document.querySelector('.messages');
+          list.style.display = 'none'; // nor is anything drawn
           for (; globalThis.starling.room(roomId).hasOlder; await soon()) await globalThis.starling.loadOlder(roomId);
+          list.style.display = '';
+          await frame();
           break;
         }
         const known = globalThis.starling.room(roomId).messages.length;
@@ -150,6 +154,36 @@ describe('the list of messages', { skip: browser ? false : 'no Chromium is insta
     assert.deepEqual(await stored(a, id, count), want.map((m) => m.content));
   });
 
+  it('what is unread is counted, the line of new messages stands where reading ended, and a reload keeps it all', async () => {
+    const { ann, ben, a, b, id } = await stage.pair();
+    await ben.say('seen', b);
+    await a.locator('.content', { hasText: 'seen' }).waitFor();
+    await a.bringToFront();
+    await b.locator('.status.read').waitFor();
+    const link = a.locator(`.sidebar a[href="#/r/${id}"]`);
+    await stage.room(a);
+    await link.click(); // she comes back to a room in which she has read all
+    await a.locator('.content', { hasText: 'seen' }).waitFor();
+    await ben.say('seen as it comes', b);
+    await a.locator('.content', { hasText: 'seen as it comes' }).waitFor();
+    await b.locator('.status.read').nth(1).waitFor();
+    assert.equal(await a.locator('.separator.new').count(), 0);
+    await a.evaluate(() => Object.defineProperty(document, 'visibilityState', { value: 'hidden', configurable: true })); // another tab is in front
+    await ben.say('unseen', b);
+    await a.locator('li:has(.separator.new) .content', { hasText: 'unseen' }).waitFor();
+    await a.evaluate(() => { delete document.visibilityState; document.dispatchEvent(new Event('visibilitychange')); });
+    await b.locator('.status.read').nth(2).waitFor();
+    await stage.room(a); // she is elsewhere
+    for (let i = 0; i < 3; i += 1) await ben.say(`new ${i}`, b);
+    await link.locator('.count', { hasText: '3' }).waitFor();
+    await a.reload();
+    await link.locator('.count', { hasText: '3' }).waitFor();
+    await link.click();
+    await a.locator('.separator.new').waitFor();
+    assert.equal(await a.locator('li:has(.separator.new) .content').textContent(), 'new 0');
+    await link.locator('.count').waitFor({ state: 'detached' });
+  });
+
   it('a link to a message goes there, and Escape to the newest', async () => {
     const { ann, a, id } = await alone();
     await fill(id, 160);
@@ -168,9 +202,9 @@ describe('the list of messages', { skip: browser ? false : 'no Chromium is insta
     await a.locator('.list > li:last-child', { hasText: newest }).waitFor();
     // One that is opened without a connection leads there when that is back.
     await ann.context.setOffline(true);
-    await a.waitForFunction(() => globalThis.starling.connection.status === 'offline', undefined, { timeout: patience });
+    await a.waitForFunction(() => globalThis.starling.connection.status === 'offline', undefined, waiting);
     await a.evaluate(([room, seq]) => { globalThis.ledTo.length = 0; location.hash = `#/r/${room}/${seq}`; }, [id, all[5].seq]);
-    await a.waitForFunction(([room, seq]) => location.hash.endsWith(`${room}/${seq}`), [id, all[5].seq]);
+    await a.waitForFunction(([room, seq]) => location.hash.endsWith(`${room}/${seq}`), [id, all[5].seq], waiting);
     await ann.context.setOffline(false);
     await ledTo(a, all[5].content);
   });
@@ -189,7 +223,7 @@ describe('the list of messages', { skip: browser ? false : 'no Chromium is insta
     });
     await a.evaluate(([roomId]) => globalThis.starling.send(roomId, 'through it'), [id]);
     await a.getByRole('alert').getByRole('button', { name: 'Show it again' }).waitFor();
-    await a.waitForFunction(() => globalThis.starling.connection.status === 'online' && globalThis.starling.counts.waiting === 0, undefined, { timeout: patience });
+    await a.waitForFunction(() => globalThis.starling.connection.status === 'online' && globalThis.starling.counts.waiting === 0, undefined, waiting);
     await ann.say('and after', a);
     await a.evaluate(() => globalThis.mend());
     await a.getByRole('button', { name: 'Show it again' }).click();

@@ -4,7 +4,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, it } from 'node:test';
 import { drawBoxes, looksAs } from './boxes.js';
-import { Stage, axe, history, patience, post, startBrowser, undoSlowly } from './system.js';
+import { Stage, axe, history, post, startBrowser, undoSlowly, waiting } from './system.js';
 
 const browser = await startBrowser();
 const languages = { en: ['English', 'Message'], de: ['Deutsch', 'Nachricht an'], ar: ['العربية', 'رسالة إلى'] };
@@ -69,7 +69,7 @@ describe('the look of the web app', { skip: browser ? false : 'no Chromium is in
       const reference = await page.evaluate(() => performance.getEntriesByType('navigation')[0].loadEventEnd);
       ann.watch(page);
       await page.goto(`${stage.urls[0]}/#/r/${id}`);
-      await page.waitForFunction(() => globalThis.there !== undefined, undefined, { timeout: patience });
+      await page.waitForFunction(() => globalThis.there !== undefined, undefined, waiting);
       const there = await page.evaluate(() => globalThis.there);
       const limit = Math.max(1000, 15 * reference);
       if (there / limit < best.there / best.limit) best = { there, limit, reference };
@@ -95,7 +95,7 @@ describe('the look of the web app', { skip: browser ? false : 'no Chromium is in
     await a.evaluate(() => globalThis.starling.create('public', 'design', { roomId: 'design', topic: 'Where pixels are argued about' }));
     await a.evaluate(() => globalThis.starling.create('private', 'Launch plans', { roomId: 'launch' }));
     for (const page of [a, b]) await page.evaluate(() => { location.hash = '#/r/design'; });
-    for (const page of [a, b]) await page.waitForFunction(() => globalThis.starling.room('design')?.complete !== false && globalThis.starling.room('design')?.info, undefined, { timeout: patience });
+    for (const page of [a, b]) await page.waitForFunction(() => globalThis.starling.room('design')?.complete !== false && globalThis.starling.room('design')?.info, undefined, waiting);
     await ann.say('The new build is on staging.', a);
     await b.locator('.content', { hasText: 'staging' }).waitFor();
     await ben.say('Then:\n- docs tonight\n- `make run` in the **announcement**', b);
@@ -107,7 +107,7 @@ describe('the look of the web app', { skip: browser ? false : 'no Chromium is in
     await a.locator('.reaction').waitFor();
     await a.locator('.status.read').nth(1).waitFor();
     await ben.close();
-    await a.waitForFunction(() => [...globalThis.starling.presence.values()].some((p) => !p.online), undefined, { timeout: patience });
+    await a.waitForFunction(() => [...globalThis.starling.presence.values()].some((p) => !p.online), undefined, waiting);
     const look = async (name) => {
       await a.locator('.content', { hasText: 'staging' }).waitFor();
       await a.locator('.reaction').waitFor();
@@ -191,7 +191,7 @@ describe('the look of the web app', { skip: browser ? false : 'no Chromium is in
     await a.keyboard.type(`other ${name}`);
     await a.keyboard.press('Enter');
     await a.getByRole('heading', { name: `other ${name}`, exact: true }).waitFor();
-    await a.waitForFunction(() => document.querySelectorAll('.sidebar a.room').length === 2);
+    await a.waitForFunction(() => document.querySelectorAll('.sidebar a.room').length === 2, undefined, waiting);
     await a.keyboard.press('Alt+ArrowDown');
     await a.getByRole('heading', { name, exact: true }).waitFor();
     await a.evaluate(() => document.activeElement.blur());
@@ -239,8 +239,8 @@ describe('the look of the web app', { skip: browser ? false : 'no Chromium is in
     // In a room of which a part is in the document only, each message still knows its place, and one of them is in the order of Tab.
     await Promise.all(Array.from({ length: 59 }, (_, i) => post(stage.urls[i % 2], id, `line ${i}`)));
     await post(stage.urls[0], id, 'line 59');
-    await a.waitForFunction((roomId) => globalThis.starling.room(roomId).messages.length === 63, id, { timeout: patience });
-    await a.waitForFunction(() => document.querySelector('.list > li:last-child .content')?.textContent === 'line 59');
+    await a.waitForFunction((roomId) => globalThis.starling.room(roomId).messages.length === 63, id, waiting);
+    await a.waitForFunction(() => document.querySelector('.list > li:last-child .content')?.textContent === 'line 59', undefined, waiting);
     const rows = await a.locator('.list > li').evaluateAll((all) => all.map((r) => ({ at: Number(r.getAttribute('aria-posinset')), of: r.getAttribute('aria-setsize'), tab: r.tabIndex })));
     assert.deepEqual(rows.map((r) => r.at), rows.map((_, i) => rows[0].at + i));
     assert.deepEqual([rows.at(-1).at, new Set(rows.map((r) => r.of)), rows.filter((r) => r.tab === 0).length], [63, new Set(['63']), 1]);
@@ -284,7 +284,7 @@ describe('the look of the web app', { skip: browser ? false : 'no Chromium is in
     await a.getByRole('button', { name: 'Read slowly' }).click();
     const before = Date.now();
     for (let i = 0; i < 5; i += 1) await ben.say(`b${i}`, b);
-    await b.waitForFunction(() => globalThis.starling.counts.waiting === 0, undefined, { timeout: patience });
+    await b.waitForFunction(() => globalThis.starling.counts.waiting === 0, undefined, waiting);
     await a.locator('.content', { hasText: 'b4' }).waitFor();
     assert.ok(Date.now() - before >= 5 * 150, 'each event takes the page its time');
     await ann.say('and I', a);
@@ -296,10 +296,10 @@ describe('the look of the web app', { skip: browser ? false : 'no Chromium is in
     await slider.focus();
     await slider.press('ArrowRight');
     await a.getByText('50 simulated members').waitFor();
-    await a.waitForFunction((roomId) => globalThis.starling.room(roomId).info.memberCount === 52, id, { timeout: patience });
-    await a.waitForFunction((roomId) => globalThis.starling.room(roomId).messages.length >= 10, id, { timeout: patience }); // they talk
+    await a.waitForFunction((roomId) => globalThis.starling.room(roomId).info.memberCount === 52, id, waiting);
+    await a.waitForFunction((roomId) => globalThis.starling.room(roomId).messages.length >= 10, id, waiting); // they talk
     await slider.press('ArrowLeft');
-    await a.waitForFunction((roomId) => globalThis.starling.room(roomId).info.memberCount === 2, id, { timeout: patience });
+    await a.waitForFunction((roomId) => globalThis.starling.room(roomId).info.memberCount === 2, id, waiting);
     const counter = a.locator('.counter');
     await counter.locator('.good', { hasText: 'lost 0' }).waitFor();
     await counter.locator('.good', { hasText: 'twice 0' }).waitFor();

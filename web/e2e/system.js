@@ -11,6 +11,9 @@ import { System, build, remove, scratch, settings } from '../../test/e2e/system.
 /** Limits of time guard against hanging: the machine may be ten times slower than you think. */
 export const patience = 90_000;
 
+/** How waitForFunction looks: with each frame, as it does otherwise, its pages would draw all the time that they wait. */
+export const waiting = { timeout: patience, polling: 50 };
+
 /** A system with the example rooms: the one that web/test.js has started for all tests, unless it is to be an own one. */
 export async function startSystem({ own = false } = {}) {
   if (process.env.STARLING_SYSTEM && !own) return { ...JSON.parse(process.env.STARLING_SYSTEM), stop: () => undefined };
@@ -103,7 +106,7 @@ export class Person {
 
   /** Waits until the store of a page is online. */
   async online(page = this.page) {
-    await page.waitForFunction(() => globalThis.starling?.connection.status === 'online', undefined, { timeout: patience });
+    await page.waitForFunction(() => globalThis.starling?.connection.status === 'online', undefined, waiting);
   }
 
   async say(text, page = this.page) {
@@ -145,10 +148,9 @@ export class Stage {
 
   /** Two people, each on a gateway of their own, in a new room. */
   async pair() {
-    const [ann, ben] = [await this.enter('Ann'), await this.enter('Ben', 1)];
-    const [a, b] = [await ann.open(), await ben.open()];
-    await ann.online();
-    await ben.online();
+    const [ann, ben] = await Promise.all([this.enter('Ann'), this.enter('Ben', 1)]);
+    const [a, b] = await Promise.all([ann.open(), ben.open()]);
+    await Promise.all([ann.online(), ben.online()]);
     return { ann, ben, a, b, id: await this.room(a, b) };
   }
 
@@ -165,13 +167,13 @@ export class Stage {
     const id = `room-${this.#rooms}-${Date.now().toString(36)}`;
     await page.evaluate((roomId) => globalThis.starling.create('public', roomId, { roomId }), id);
     for (const p of [page, ...others]) await p.evaluate((roomId) => { location.hash = `#/r/${roomId}`; }, id);
-    for (const p of [page, ...others]) await p.waitForFunction((roomId) => globalThis.starling?.room(roomId)?.loaded && globalThis.starling.room(roomId).info, id, { timeout: patience });
+    for (const p of [page, ...others]) await p.waitForFunction((roomId) => globalThis.starling?.room(roomId)?.loaded && globalThis.starling.room(roomId).info, id, waiting);
     return id;
   }
 
   /** Each page has what the server has, in its order, and nothing waits. */
   async same(id, ...pages) {
-    for (const page of pages) await page.waitForFunction(() => globalThis.starling.counts.waiting === 0, undefined, { timeout: patience });
+    for (const page of pages) await page.waitForFunction(() => globalThis.starling.counts.waiting === 0, undefined, waiting);
     const want = (await history(this.urls[1], id)).map((m) => m.content);
     for (const page of pages) assert.deepEqual(await stored(page, id, want.length), want);
     return want;
@@ -180,7 +182,7 @@ export class Stage {
   /** Ends a test: nobody's page may have complained. */
   async leave() {
     const noise = this.#people.flatMap((p) => p.noise.map((line) => `${p.name}: ${line}`));
-    for (const person of this.#people.splice(0)) await person.close();
+    await Promise.all(this.#people.splice(0).map((person) => person.close()));
     assert.deepEqual(noise, [], 'a page complained on the console');
   }
 
@@ -199,7 +201,7 @@ export function axe(page) {
 }
 
 /** Waits until a link or a quote has led a page to a message. */
-export function ledTo(page, text) { return page.waitForFunction((wanted) => globalThis.ledTo.some((row) => row.includes(wanted)), text, { timeout: patience }); }
+export function ledTo(page, text) { return page.waitForFunction((wanted) => globalThis.ledTo.some((row) => row.includes(wanted)), text, waiting); }
 
 /** Gives a page a minute in which deletions can be taken back, in the place of five seconds. */
 export function undoSlowly(page) {
@@ -231,7 +233,7 @@ export function shown(page) {
 
 /** Waits until the store of a page has so many messages in a room, and gives their texts. */
 export async function stored(page, room, count) {
-  await page.waitForFunction(([id, n]) => (globalThis.starling?.room(id)?.messages.length ?? 0) >= n, [room, count], { timeout: patience });
+  await page.waitForFunction(([id, n]) => (globalThis.starling?.room(id)?.messages.length ?? 0) >= n, [room, count], waiting);
   return page.evaluate((id) => globalThis.starling.room(id).messages.map((m) => m.content), room);
 }
 
