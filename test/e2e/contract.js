@@ -13,14 +13,26 @@ import { Manager as OldManager } from 'socket.io-client-4-0';
 export const contract = JSON.parse(readFileSync(join(dirname(fileURLToPath(import.meta.url)), '../../proto/events/gen/contract.json'), 'utf8'));
 
 const ajv = new Ajv({ strict: false, allErrors: true }).addSchema(contract, 'contract');
-const refusal = ajv.compile({
+/** Judges by a schema, which is compiled when it is first asked: a process needs few of them. */
+function judging(judged) {
+  let compiled;
+  const validate = (value) => {
+    compiled ??= ajv.compile(judged);
+    const valid = compiled(value);
+    validate.errors = compiled.errors;
+    return valid;
+  };
+  return validate;
+}
+
+const refusal = judging({
   type: 'object', required: ['ok', 'error'], additionalProperties: false, properties: { ok: { const: false }, error: { $ref: 'contract#/schemas/Fault' } },
 });
-const refusedConnect = ajv.compile({ $ref: 'contract#/schemas/ConnectRefusal' });
+const refusedConnect = judging({ $ref: 'contract#/schemas/ConnectRefusal' });
 const connectMessages = new Map(contract.connectErrors.map((e) => [e.code, e.message]));
 const codes = new Map(contract.codes.map((c) => [c.code, c]));
 const reasons = new Map(contract.reasons.map((r) => [r.reason, r]));
-const schema = (of, i, part) => part in contract[of][i] && ajv.compile({ $ref: `contract#/${of}/${i}/${part}` });
+const schema = (of, i, part) => part in contract[of][i] && judging({ $ref: `contract#/${of}/${i}/${part}` });
 const emitted = new Map(contract.clientEvents.map((e, i) => [e.event, { ...e, argument: schema('clientEvents', i, 'argument'), ack: schema('clientEvents', i, 'ack') }]));
 const sent = new Map(contract.serverEvents.map((e, i) => [e.event, { ...e, payload: schema('serverEvents', i, 'payload') }]));
 

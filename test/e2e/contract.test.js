@@ -49,6 +49,15 @@ test('the AsyncAPI document is one, and has every event', async () => {
   assert.deepEqual(operations.sort(), wanted.sort());
 });
 
+test('every schema of the contract compiles', () => {
+  const ajv = new Ajv({ strict: false }).addSchema(contract, 'contract');
+  for (const of of ['clientEvents', 'serverEvents']) {
+    contract[of].forEach((event, i) => {
+      for (const part of ['argument', 'ack', 'payload']) if (part in event) ajv.compile({ $ref: `contract#/${of}/${i}/${part}` });
+    });
+  }
+});
+
 test('a client of socket.io-client compiles with the types, and what is wrong in it does not', async (t) => {
   const dir = project(t);
   writeFileSync(join(dir, 'starling.d.ts'), await served('starling.d.ts'));
