@@ -23,11 +23,27 @@ type batch struct {
 	reply    string
 	trace    string // traceparent of the gateway's request; "" = it is not traced
 	size     int64
-	deadline time.Time
+	deadline time.Time     // until when it may be begun
+	grace    time.Duration // see Request
 	// answers has an element for each event; each is written by who answers that event, and read by who answers last.
 	answers []*eventv1.ClientReply
 	left    atomic.Int32
 	silent  atomic.Bool // not answered: a repeat is in it that must not be
+}
+
+// wait bounds the time for the events by what their gateway says: it waits until then, and the last part of that, grace, only for what was
+// begun before.
+func (b *batch) wait(until time.Time, grace time.Duration) {
+	end := earlier(b.deadline, until)
+	b.deadline = earlier(end, until.Add(-grace))
+	b.grace = end.Sub(b.deadline)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // split gives a request for each event: event itself, and those that follow in it where it could be read.

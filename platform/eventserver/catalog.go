@@ -29,9 +29,13 @@ func (s *Server) catalog() *eventv1.Catalog {
 		if !route.Large {
 			c.Batched = append(c.Batched, pattern)
 		}
+		if route.OneAtATime {
+			c.OneAtATime = append(c.OneAtATime, pattern)
+		}
 	}
 	slices.Sort(c.Patterns) // so that gateways find the catalogs of all replicas equal
 	slices.Sort(c.Batched)
+	slices.Sort(c.OneAtATime)
 	return c
 }
 

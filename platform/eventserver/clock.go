@@ -50,7 +50,7 @@ func (c *clock) until(heard []uint64, patience uint32) time.Time {
 	return c.began.Add(time.Duration(last-1)*time.Millisecond + time.Duration(patience)*time.Millisecond) //nolint:gosec // a clock of ours
 }
 
-// read decodes a request, and gives until when it may be begun; zero = its gateway does not say. What it has heard goes into memory that
+// read decodes a request, and gives until when its gateway waits for it; zero = it does not say. What it has heard goes into memory that
 // is used again.
 func (s *Server) read(raw []byte, event *eventv1.ClientEvent) (until time.Time, err error) {
 	event.Heard = s.heard[:0]
@@ -58,4 +58,13 @@ func (s *Server) read(raw []byte, event *eventv1.ClientEvent) (until time.Time, 
 	until = s.clock.until(event.GetHeard(), event.GetPatienceMs())
 	s.heard, event.Heard = event.GetHeard(), nil
 	return until, err
+}
+
+// grace is for how long a request is waited for when it may not be begun any more, because another attempt follows.
+func grace(event *eventv1.ClientEvent) time.Duration {
+	begin, patience := event.GetBeginMs(), event.GetPatienceMs()
+	if begin == 0 || begin > patience {
+		return 0
+	}
+	return time.Duration(patience-begin) * time.Millisecond
 }

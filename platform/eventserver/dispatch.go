@@ -53,8 +53,8 @@ func (s *Server) dispatch(ctx context.Context, msg *nats.Msg) {
 		err = busy()
 	} else if until, wrong := s.read(msg.Data, event); wrong != nil {
 		err = fault.New(fault.Invalid, "the event is not readable")
-	} else if !until.IsZero() && until.Before(in.deadline) {
-		if in.deadline = until; !now.Before(until) {
+	} else if !until.IsZero() {
+		if in.wait(until, grace(event)); !now.Before(in.deadline) {
 			err = busy() // its gateway has given it up, or has to hear of this replica's clock before it asks again
 			s.announceSoon()
 		}

@@ -18,7 +18,7 @@
 //     overlap, because a Write holds no worker until it is answered.
 //   - Every request is answered once, or left to the gateway's patience: a repeat that must not be done again, and what came
 //     while the process stood still (package stall). A gateway repeats a request without an answer at another replica;
-//     Request.Attempt tells.
+//     Request.Attempt tells. Of an event that is OneAtATime one attempt at most may be begun at any time.
 //   - Several events of a socket may come as one request. They are answered together, which is why a large answer travels alone.
 //   - An error that is no fault, and a panic, are answered as internal with an id that the log has (fault.Log).
 //   - Every queue is bounded, and what does not fit is refused as unavailable, with the time to try again.

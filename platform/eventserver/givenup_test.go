@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
@@ -88,5 +89,52 @@ func TestGivenUp(t *testing.T) {
 	}
 	if got := w.ask(t, event("do", `[1]`)).GetFault(); got != nil {
 		t.Errorf("a request of a gateway of the release before = %v", got)
+	}
+}
+
+// TestBegunInTime: an attempt after which another one follows may be begun until then, and its answer is waited for longer.
+func TestBegunInTime(t *testing.T) {
+	begun := make(chan *eventserver.Request, 10)
+	w := serve(t, eventserver.Service{Routes: []eventserver.Route{
+		{Event: "do", Repeatable: true, OneAtATime: true, Write: func(_ context.Context, r *eventserver.Request, done func(*eventserver.Reply, error)) {
+			begun <- r
+			done(nil, nil)
+		}},
+	}}, eventserver.Limits{})
+	announced := w.catalogs(t)
+	replica, heard := w.clockAfter(t, announced, 0)
+	_, now := w.clockAfter(t, announced, heard+10)
+
+	late := event("do", `[1]`)
+	late.Heard, late.PatienceMs, late.BeginMs = []uint64{replica, heard}, 20_000, 5
+	if got := w.ask(t, late).GetFault().GetCode(); got != string(fault.Unavailable) || len(begun) != 0 {
+		t.Errorf("an attempt that is waited for, but may not be begun any more = %q, and %d were begun; want unavailable and 0", got, len(begun))
+	}
+	deadline := func(patience, begin uint32) (at time.Time, grace time.Duration) {
+		t.Helper()
+		e := event("do", `[1]`)
+		e.More = []*eventv1.FollowingEvent{{Args: []byte(`[2]`)}}
+		e.Heard, e.PatienceMs, e.BeginMs = []uint64{replica, now}, patience, begin
+		if got := w.ask(t, e).GetFault(); got != nil {
+			t.Fatalf("an attempt that may be begun = %v", got)
+		}
+		first, second := <-begun, <-begun
+		if !first.Deadline.Equal(second.Deadline) || first.Grace != second.Grace {
+			t.Errorf("two events of a request: until %v and %v longer, and until %v and %v longer", first.Deadline, first.Grace, second.Deadline, second.Grace)
+		}
+		return first.Deadline, first.Grace
+	}
+	whole, none := deadline(20_000, 0) // less than the limit of serve
+	if none != 0 {
+		t.Errorf("an event of which no attempt follows is waited for %v after its deadline", none)
+	}
+	for begin, want := range map[uint32]time.Duration{15_000: 5 * time.Second, 20_000: 0, 30_000: 0} {
+		at, grace := deadline(20_000, begin)
+		if earlier := whole.Sub(at); earlier != want || grace != want {
+			t.Errorf("of 20 s it may be begun for %d ms: the deadline is %v earlier, the answer is waited for %v after it; want %v", begin, earlier, grace, want)
+		}
+	}
+	if _, grace := deadline(3_600_000, 1_800_000); grace != 0 {
+		t.Errorf("an event is waited for %v after the limit of the service", grace)
 	}
 }

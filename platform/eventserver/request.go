@@ -32,6 +32,9 @@ type Request struct {
 	GatewayID   string
 	ReceivedAt  time.Time // by the gateway; zero = not said
 	Deadline    time.Time // of what is done: the gateway gives the event up then, or later, and the client may do another thing
+	// Grace is for how long after Deadline the answer is waited for, of what was begun before: more than 0 only for events that are
+	// OneAtATime, of which another attempt follows at the Deadline.
+	Grace time.Duration
 	// Attempt is how often the gateway has asked before without an answer. When it is > 0, another replica may be at it, or may
 	// have done it.
 	Attempt uint32
@@ -64,7 +67,7 @@ func newRequest(route *Route, in *batch, e *eventv1.ClientEvent) *Request {
 	return &Request{
 		Namespace: e.GetNamespace(), Event: route.Event, Args: e.GetArgs(), Attachments: e.GetAttachments(),
 		User:     User{ID: who.GetUserId(), Name: who.GetName(), Role: who.GetRole(), NameVersion: who.GetNameVersion(), Rooms: who.GetRooms()},
-		SocketID: e.GetSocketId(), GatewayID: e.GetGatewayId(), ReceivedAt: timeOf(e.GetReceivedAt()), Deadline: in.deadline,
+		SocketID: e.GetSocketId(), GatewayID: e.GetGatewayId(), ReceivedAt: timeOf(e.GetReceivedAt()), Deadline: in.deadline, Grace: in.grace,
 		Attempt: e.GetAttempt(), route: route, in: in,
 	}
 }
@@ -73,7 +76,7 @@ func newRequest(route *Route, in *batch, e *eventv1.ClientEvent) *Request {
 func (r *Request) following(index int, m *eventv1.FollowingEvent) *Request {
 	return &Request{
 		Namespace: r.Namespace, Event: r.Event, Args: m.GetArgs(), Attachments: m.GetAttachments(), User: r.User,
-		SocketID: r.SocketID, GatewayID: r.GatewayID, ReceivedAt: timeOf(m.GetReceivedAt()), Deadline: r.Deadline,
+		SocketID: r.SocketID, GatewayID: r.GatewayID, ReceivedAt: timeOf(m.GetReceivedAt()), Deadline: r.Deadline, Grace: r.Grace,
 		Attempt: r.Attempt, route: r.route, in: r.in, index: index,
 	}
 }

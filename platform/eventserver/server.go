@@ -39,6 +39,10 @@ type Route struct {
 	// Repeatable is left unanswered: only the first attempt can tell what became of it. Where it depends on the arguments, the
 	// route is Repeatable and returns ErrNotRepeatable.
 	Repeatable bool
+	// OneAtATime is for an event that is Repeatable and changes something, and whose repeat is not recognised: one that is done late would
+	// do again what the client has undone since. A gateway then sends a repeat only when the attempt before may not be begun any more
+	// (Request.Deadline), and answers the client only when no attempt may be.
+	OneAtATime bool
 
 	// Handle answers on the worker of the socket. Its ctx ends with the request's deadline.
 	Handle func(ctx context.Context, r *Request) (*Reply, error)
@@ -132,6 +136,9 @@ func patterns(service Service) (map[string]*Route, error) {
 		r := &service.Routes[i]
 		if (r.Handle == nil) == (r.Write == nil) {
 			return nil, fmt.Errorf("route %q needs either Handle or Write", r.Event)
+		}
+		if r.OneAtATime && !r.Repeatable {
+			return nil, fmt.Errorf("route %q is OneAtATime, but not Repeatable", r.Event)
 		}
 		namespaces := r.Namespaces
 		if len(namespaces) == 0 {

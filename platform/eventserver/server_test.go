@@ -320,6 +320,7 @@ func TestCatalog(t *testing.T) {
 	w := serve(t, eventserver.Service{Routes: []eventserver.Route{
 		handle(echo),
 		{Event: "order:list", Namespaces: []string{"*"}, Large: true, Handle: echo},
+		{Event: "order:star", Repeatable: true, OneAtATime: true, Handle: echo},
 	}}, eventserver.Limits{})
 	announced, err := w.gateway.SubscribeSync(subject.CatalogAnnounce)
 	if err != nil {
@@ -338,7 +339,8 @@ func TestCatalog(t *testing.T) {
 	}
 	want := &eventv1.Catalog{
 		Service: "test-service", Batch: 32, Repeats: true,
-		Patterns: []string{"client.v1.*.order.list", "client.v1.root.do"}, Batched: []string{"client.v1.root.do"},
+		Patterns: []string{"client.v1.*.order.list", "client.v1.root.do", "client.v1.root.order.star"},
+		Batched:  []string{"client.v1.root.do", "client.v1.root.order.star"}, OneAtATime: []string{"client.v1.root.order.star"},
 	}
 	if got.GetReplica() == 0 || got.GetClockMs() == 0 {
 		t.Errorf("catalog = %v, want a replica with a clock", &got)
@@ -355,6 +357,7 @@ func TestNewRefuses(t *testing.T) {
 		"no name":         {Routes: []eventserver.Route{handle(echo)}},
 		"a wildcard":      {Name: "a.*", Routes: []eventserver.Route{handle(echo)}},
 		"no handler":      {Name: "a", Routes: []eventserver.Route{{Event: "e"}}},
+		"one at a time":   {Name: "a", Routes: []eventserver.Route{{Event: "e", OneAtATime: true, Handle: echo}}},
 		"two handlers":    {Name: "a", Routes: []eventserver.Route{{Event: "e", Handle: echo, Write: write}}},
 		"no event":        {Name: "a", Routes: []eventserver.Route{{Handle: echo}}},
 		"the same twice":  {Name: "a", Routes: []eventserver.Route{handle(echo), handle(echo)}},

@@ -378,7 +378,10 @@ type ClientEvent struct {
 	Heard []uint64 `protobuf:"fixed64,11,rep,name=heard,proto3" json:"heard,omitempty"`
 	// For how long the gateway waits for the answer from when it sent the event, in milliseconds; 0 = it does not say. A replica begins
 	// nothing later than so long after what heard gives back of its own clock, and nothing at all where it is not in heard.
-	PatienceMs    uint32 `protobuf:"varint,12,opt,name=patience_ms,json=patienceMs,proto3" json:"patience_ms,omitempty"`
+	PatienceMs uint32 `protobuf:"varint,12,opt,name=patience_ms,json=patienceMs,proto3" json:"patience_ms,omitempty"`
+	// For how long the event may be begun, counted as patience_ms is, where that is shorter: when it is over the gateway sends the event again
+	// (Catalog.one_at_a_time). 0 = as long as patience_ms.
+	BeginMs       uint32 `protobuf:"varint,13,opt,name=begin_ms,json=beginMs,proto3" json:"begin_ms,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -493,6 +496,13 @@ func (x *ClientEvent) GetHeard() []uint64 {
 func (x *ClientEvent) GetPatienceMs() uint32 {
 	if x != nil {
 		return x.PatienceMs
+	}
+	return 0
+}
+
+func (x *ClientEvent) GetBeginMs() uint32 {
+	if x != nil {
+		return x.BeginMs
 	}
 	return 0
 }
@@ -1152,7 +1162,10 @@ type Catalog struct {
 	// The replica that announces, by a number that it drew at its start; 0 = it takes no ClientEvent.heard.
 	Replica uint64 `protobuf:"fixed64,6,opt,name=replica,proto3" json:"replica,omitempty"`
 	// What its own clock, which began with it, shows: milliseconds.
-	ClockMs       uint64 `protobuf:"varint,7,opt,name=clock_ms,json=clockMs,proto3" json:"clock_ms,omitempty"`
+	ClockMs uint64 `protobuf:"varint,7,opt,name=clock_ms,json=clockMs,proto3" json:"clock_ms,omitempty"`
+	// The patterns of events that a repeat may do again, although the client has undone them since. Of their attempts one at most may be begun
+	// at any time (ClientEvent.begin_ms), and they are answered when none may be begun any more.
+	OneAtATime    []string `protobuf:"bytes,8,rep,name=one_at_a_time,json=oneAtATime,proto3" json:"one_at_a_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1234,6 +1247,13 @@ func (x *Catalog) GetClockMs() uint64 {
 		return x.ClockMs
 	}
 	return 0
+}
+
+func (x *Catalog) GetOneAtATime() []string {
+	if x != nil {
+		return x.OneAtATime
+	}
+	return nil
 }
 
 // Revocation ends tokens before their time.
@@ -2068,7 +2088,7 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\x04Emit\x12\x14\n" +
 	"\x05event\x18\x01 \x01(\tR\x05event\x12\x12\n" +
 	"\x04args\x18\x02 \x01(\fR\x04args\x12 \n" +
-	"\vattachments\x18\x03 \x03(\fR\vattachments\"\xb5\x03\n" +
+	"\vattachments\x18\x03 \x03(\fR\vattachments\"\xd0\x03\n" +
 	"\vClientEvent\x12\x1b\n" +
 	"\tsocket_id\x18\x01 \x01(\tR\bsocketId\x12\x1d\n" +
 	"\n" +
@@ -2085,7 +2105,8 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	" \x01(\rR\aattempt\x12\x18\n" +
 	"\x05heard\x18\v \x03(\x06B\x02\x10\x00R\x05heard\x12\x1f\n" +
 	"\vpatience_ms\x18\f \x01(\rR\n" +
-	"patienceMs\"\x83\x01\n" +
+	"patienceMs\x12\x19\n" +
+	"\bbegin_ms\x18\r \x01(\rR\abeginMs\"\x83\x01\n" +
 	"\x0eFollowingEvent\x12\x12\n" +
 	"\x04args\x18\x01 \x01(\fR\x04args\x12 \n" +
 	"\vattachments\x18\x02 \x03(\fR\vattachments\x12;\n" +
@@ -2128,7 +2149,7 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12+\n" +
 	"\x04emit\x18\x03 \x01(\v2\x17.starling.event.v1.EmitR\x04emit\x12(\n" +
-	"\x10except_socket_id\x18\x04 \x01(\tR\x0eexceptSocketId\"\xbe\x01\n" +
+	"\x10except_socket_id\x18\x04 \x01(\tR\x0eexceptSocketId\"\xe1\x01\n" +
 	"\aCatalog\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
 	"\bpatterns\x18\x02 \x03(\tR\bpatterns\x12\x14\n" +
@@ -2136,7 +2157,9 @@ const file_starling_event_v1_event_proto_rawDesc = "" +
 	"\abatched\x18\x05 \x03(\tR\abatched\x12\x18\n" +
 	"\arepeats\x18\x04 \x01(\bR\arepeats\x12\x18\n" +
 	"\areplica\x18\x06 \x01(\x06R\areplica\x12\x19\n" +
-	"\bclock_ms\x18\a \x01(\x04R\aclockMs\"\xab\x01\n" +
+	"\bclock_ms\x18\a \x01(\x04R\aclockMs\x12!\n" +
+	"\rone_at_a_time\x18\b \x03(\tR\n" +
+	"oneAtATime\"\xab\x01\n" +
 	"\n" +
 	"Revocation\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x17\n" +
