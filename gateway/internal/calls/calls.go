@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/starling-chat/starling/gateway/internal/services"
@@ -93,7 +92,9 @@ type call struct {
 	attempts    uint32    // made
 	answered    uint32    // of them
 	notExecuted uint32    // of those: nothing of it was done
-	// reply is the best that the answers so far say about each event, when they are not final.
+	oneAtATime  bool      // an attempt may be begun until again, and no longer
+	latest      bool      // the latest attempt is answered
+	// reply is the best that the answers so far say about each event. It is final only while the call is held.
 	reply *eventv1.ClientReply
 }
 
@@ -126,21 +127,30 @@ func (c *Calls) Start(r Request, left time.Duration) {
 	}
 	now, subj := time.Now(), r.Subject()
 	w := call{request: r, deadline: now.Add(left), attempts: 1}
-	heard := c.catalog.Heard(subj)
-	payload := appendPatience(r.Encode(len(heard)+patienceSize), heard, w.deadline)
+	repeats, oneAtATime := c.catalog.Repeats(subj)
+	heard, room := c.catalog.Heard(subj), patienceSize
+	if oneAtATime {
+		room += patienceSize
+	}
+	payload := appendPatience(r.Encode(len(heard)+room), heard, w.deadline)
 	if obs.Traced() {
 		_, w.span = obs.StartSpan(context.Background(), obs.Asking, "client event "+subj, "") //nolint:forbidigo // a client event begins its trace
 		w.span.Note("starling.events", r.Len())
 	}
-	if c.catalog.Repeats(subj) {
-		w.payload, w.again = payload, now.Add(left/maxAttempts)
+	if repeats {
+		w.again = now.Add(left / maxAttempts)
+		if oneAtATime {
+			w.oneAtATime, w.again = true, c.nextAttempt(&w, now)
+			payload = appendBegin(payload, w.again)
+		}
+		w.payload = payload
 	}
 	id := c.nextID.Add(1)
-	sh := &c.shards[id%callShards]
+	sh := c.shard(id)
 	sh.mu.Lock()
 	sh.open[id] = w
 	sh.mu.Unlock()
-	if err := c.publish(id, subj, payload, w.span); err != nil {
+	if err := c.publish(replyTo(id, w.attempts), subj, payload, w.span); err != nil {
 		if _, ok := c.remove(id); ok {
 			w.span.End(string(fault.Unavailable))
 			r.Failed("none", fault.Retry(fault.Unavailable, "Service unavailable", RetryAfter), Now)
@@ -148,18 +158,21 @@ func (c *Calls) Start(r Request, left time.Duration) {
 	}
 }
 
-func (c *Calls) publish(id uint64, subj string, payload []byte, span *obs.Span) error {
+func (c *Calls) shard(id uint64) *callShard { return &c.shards[id%callShards] }
+
+// publish sends an attempt; its reply goes to the inbox under the number to.
+func (c *Calls) publish(to uint64, subj string, payload []byte, span *obs.Span) error {
 	if span == nil {
-		return c.nc.PublishRequest(subj, c.inbox.Reply(id), payload)
+		return c.nc.PublishRequest(subj, c.inbox.Reply(to), payload)
 	}
 	return c.nc.PublishMsg(&nats.Msg{
-		Subject: subj, Reply: c.inbox.Reply(id), Data: payload, Header: nats.Header{obs.TraceHeader: {span.Parent()}},
+		Subject: subj, Reply: c.inbox.Reply(to), Data: payload, Header: nats.Header{obs.TraceHeader: {span.Parent()}},
 	})
 }
 
 // remove gives up a call and gives it, unless it has ended.
 func (c *Calls) remove(id uint64) (call, bool) {
-	sh := &c.shards[id%callShards]
+	sh := c.shard(id)
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
 	found, ok := sh.open[id]
@@ -198,7 +211,7 @@ func (c *Calls) Run(ctx context.Context) error {
 }
 
 func (c *Calls) reply(ctx context.Context, msg *nats.Msg, flushes *transport.FlushSet) {
-	id, ok := c.inbox.Request(msg.Subject)
+	to, ok := c.inbox.Request(msg.Subject)
 	if !ok {
 		return
 	}
@@ -210,7 +223,7 @@ func (c *Calls) reply(ctx context.Context, msg *nats.Msg, flushes *transport.Flu
 		reply.Reset()
 		reply.Fault = fault.Log(ctx, c.log, fmt.Errorf("decode reply: %w", err)).ToProto()
 	}
-	found, ok := c.complete(id, &reply, absent)
+	found, ok := c.complete(to, &reply, absent)
 	switch {
 	case !ok: // answered late, after the timeout; or not the last word
 	case absent && found.answered == 1:
@@ -220,120 +233,14 @@ func (c *Calls) reply(ctx context.Context, msg *nats.Msg, flushes *transport.Flu
 		if !absent {
 			c.earnRepeat()
 		}
-		found.span.End(found.reply.GetFault().GetCode())
-		found.request.Answered(found.reply, flushes.Add)
+		found.answer(flushes)
 	}
 }
 
-// complete ends the call that a reply is for, when it is answered: its reply is then what all replies together say. A reply
-// that is not final does not end it while another attempt is out, which may yet succeed. A request of which nothing was done
-// goes out again, to a replica that may be better off; but not when there is none.
-func (c *Calls) complete(id uint64, reply *eventv1.ClientReply, absent bool) (call, bool) {
-	sh := &c.shards[id%callShards]
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	found, ok := sh.open[id]
-	if !ok {
-		return found, false
-	}
-	found.answered++
-	if services.NotExecuted(reply, found.request.Len()) {
-		found.notExecuted++
-	}
-	found.reply = services.Merge(found.reply, reply, found.request.Len())
-	if !services.IsFinal(found.reply) {
-		out := found.attempts - found.answered
-		again := found.notExecuted == found.attempts && !absent && !found.again.IsZero() && found.attempts < maxAttempts && c.mayRepeat()
-		if again {
-			found.again = time.Time{}.Add(1) // with the next tick
-		}
-		if out > 0 || again {
-			sh.open[id] = found
-			return found, false
-		}
-	}
-	delete(sh.open, id)
-	c.count.Add(-1)
-	return found, true
-}
-
-// The numbers of ClientEvent's attempt and patience_ms.
-const (
-	fieldAttempt  = 10
-	fieldPatience = 12
-)
-
-// patienceSize is what patience_ms takes at most.
-const patienceSize = 6
-
-// appendPatience adds to a request until when it is waited for, in a form that a replica understands whose clock is another one: what was
-// heard of the replicas' clocks, and the time that is left. The time is looked at after what was heard was taken, never before: a replica
-// counts from there.
-func appendPatience(payload, heard []byte, deadline time.Time) []byte {
-	left := max(time.Until(deadline).Milliseconds(), 1)
-	payload = protowire.AppendTag(append(payload, heard...), fieldPatience, protowire.VarintType)
-	return protowire.AppendVarint(payload, uint64(left))
-}
-
-// maxAttempts is how often a request is sent within the patience for it, when no answer comes: its replica died, or hangs,
-// and NATS picks any other one of the queue group.
-const maxAttempts = 4
-
-// Repeats are throttled, so that a service that is only slow does not get several times the load: each costs repeatPrice, each
-// request answered gives 1 back, and no more than repeatBudget is saved.
-const (
-	repeatPrice  = 10
-	repeatBudget = 2000 * repeatPrice
-)
-
-// earnRepeat is called by the one goroutine that handles replies, as is mayRepeat.
-func (c *Calls) earnRepeat() { c.budget = min(c.budget+1, repeatBudget) }
-
-func (c *Calls) mayRepeat() bool {
-	if c.budget < repeatPrice {
-		return false
-	}
-	c.budget -= repeatPrice
-	return true
-}
-
-// expire ends the calls that waited too long, and sends those again that may be and wait for long.
-func (c *Calls) expire(now time.Time, flushes *transport.FlushSet) {
-	for i := range c.shards {
-		sh := &c.shards[i]
-		var late, again []call
-		var ids []uint64
-		sh.mu.Lock()
-		for id, w := range sh.open {
-			switch {
-			case now.After(w.deadline):
-				late = append(late, w)
-				delete(sh.open, id)
-				c.count.Add(-1)
-			case c.due(&w, now):
-				w.again = now.Add(c.cfg.Timeout / maxAttempts)
-				w.payload = protowire.AppendVarint(protowire.AppendTag(w.payload, fieldAttempt, protowire.VarintType), uint64(w.attempts-w.notExecuted))
-				w.payload = appendPatience(w.payload, c.catalog.Heard(w.request.Subject()), w.deadline)
-				w.attempts++
-				sh.open[id] = w
-				again, ids = append(again, w), append(ids, id)
-			}
-		}
-		sh.mu.Unlock()
-		for i, w := range again {
-			c.stats.EventRepeats.Inc()
-			_ = c.publish(ids[i], w.request.Subject(), w.payload, w.span) // without NATS the next attempt may do, or the deadline comes
-		}
-		for _, w := range late {
-			c.timeOut(w, flushes)
-		}
-	}
-}
-
-// due tells whether a request is to be sent again.
-func (c *Calls) due(w *call, now time.Time) bool {
-	return !w.again.IsZero() && now.After(w.again) && w.attempts < maxAttempts && !w.request.Gone() &&
-		(w.attempts == w.notExecuted || c.mayRepeat())
+// answer ends a call with the reply that there is.
+func (w *call) answer(flushes *transport.FlushSet) {
+	w.span.End(w.reply.GetFault().GetCode())
+	w.request.Answered(w.reply, flushes.Add)
 }
 
 // timeOut answers a call whose time is over with what is known of each event.

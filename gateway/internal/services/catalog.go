@@ -18,8 +18,15 @@ type Catalog struct {
 	mu       sync.RWMutex // guards what follows
 	expected []string     // services that have not announced themselves yet
 	services map[string]*eventv1.Catalog
-	owners   map[string]*eventv1.Catalog // by subject, of subjects that occurred and are known
-	clocks   map[string]*clocks          // by service
+	owners   map[string]owner   // by subject, of subjects that occurred and are known
+	clocks   map[string]*clocks // by service
+}
+
+// owner is the service that answers a subject, and what is looked up in its catalog for every request.
+type owner struct {
+	*eventv1.Catalog // nil: nobody is known to answer it
+
+	oneAtATime bool
 }
 
 // maxOwners bounds the memory of looked-up subjects; only subjects that fit a pattern enter it.
@@ -28,7 +35,7 @@ const maxOwners = 1024
 // NewCatalog makes a catalog that knows nothing yet, and expects services to announce themselves.
 func NewCatalog(services []string) *Catalog {
 	return &Catalog{
-		expected: slices.Clone(services), services: make(map[string]*eventv1.Catalog), owners: make(map[string]*eventv1.Catalog),
+		expected: slices.Clone(services), services: make(map[string]*eventv1.Catalog), owners: make(map[string]owner),
 		clocks: make(map[string]*clocks),
 	}
 }
@@ -48,32 +55,35 @@ func (c *Catalog) Announced(a *eventv1.Catalog, now time.Time) {
 	}
 }
 
-// of gives what the service that answers a subject announced; nil if nobody is known to.
-func (c *Catalog) of(subj string) *eventv1.Catalog {
+// of gives what the service that answers a subject announced.
+func (c *Catalog) of(subj string) owner {
 	c.mu.RLock()
-	owner, ok := c.owners[subj]
+	known, ok := c.owners[subj]
 	c.mu.RUnlock()
 	if ok {
-		return owner
+		return known
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, service := range c.services {
-		for _, p := range service.GetPatterns() {
-			if subject.Match(p, subj) {
-				if len(c.owners) < maxOwners {
-					c.owners[subj] = service
-				}
-				return service
+		if matches(service.GetPatterns(), subj) {
+			found := owner{service, matches(service.GetOneAtATime(), subj)}
+			if len(c.owners) < maxOwners {
+				c.owners[subj] = found
 			}
+			return found
 		}
 	}
-	return nil
+	return owner{}
+}
+
+func matches(patterns []string, subj string) bool {
+	return slices.ContainsFunc(patterns, func(p string) bool { return subject.Match(p, subj) })
 }
 
 // Owner tells which service answers a subject; "none" if nobody is known to.
 func (c *Catalog) Owner(subj string) string {
-	if service := c.of(subj); service != nil {
+	if service := c.of(subj); service.Catalog != nil {
 		return service.GetService()
 	}
 	return "none"
@@ -82,14 +92,17 @@ func (c *Catalog) Owner(subj string) string {
 // Batch tells how many events of a subject one request may carry.
 func (c *Catalog) Batch(subj string) int {
 	service := c.of(subj)
-	if service.GetBatch() > 1 && slices.ContainsFunc(service.GetBatched(), func(p string) bool { return subject.Match(p, subj) }) {
+	if service.GetBatch() > 1 && matches(service.GetBatched(), subj) {
 		return int(service.GetBatch())
 	}
 	return 1
 }
 
-// Repeats tells whether a request that has no answer may be sent again.
-func (c *Catalog) Repeats(subj string) bool { return c.of(subj).GetRepeats() }
+// Repeats tells whether a request that has no answer may be sent again, and whether one of its attempts at most may be begun at any time.
+func (c *Catalog) Repeats(subj string) (repeats, oneAtATime bool) {
+	service := c.of(subj)
+	return service.GetRepeats(), service.oneAtATime
+}
 
 // Heard is what was heard of the clocks of those who may get an event, as ClientEvent.heard has it, encoded. Nobody may change it.
 func (c *Catalog) Heard(subj string) []byte {
@@ -113,7 +126,7 @@ func (c *Catalog) clocksLocked(service string) *clocks {
 
 // Missing is the fault for an event that had no responder.
 func (c *Catalog) Missing(subj string) *fault.Error {
-	if c.of(subj) != nil {
+	if c.of(subj).Catalog != nil {
 		return fault.Retry(fault.Unavailable, "Service unavailable", time.Second)
 	}
 	c.mu.RLock()

@@ -45,6 +45,31 @@ func TestCatalogExplains(t *testing.T) {
 	}
 }
 
+// TestOneAtATime: what a service announces of an event holds for that event on the namespaces that it names, until it announces another thing.
+func TestOneAtATime(t *testing.T) {
+	c := NewCatalog(nil)
+	announce := func(oneAtATime ...string) {
+		c.Announced(&eventv1.Catalog{
+			Service: "chat", Repeats: true, Patterns: []string{"client.v1.*.react", "client.v1.*.send"}, OneAtATime: oneAtATime,
+		}, time.Now())
+	}
+	want := func(subj string, repeats, oneAtATime bool) {
+		t.Helper()
+		for range 2 { // the second time it is known
+			if r, one := c.Repeats(subj); r != repeats || one != oneAtATime {
+				t.Errorf("Repeats(%s) = %v, %v, want %v, %v", subj, r, one, repeats, oneAtATime)
+			}
+		}
+	}
+	want("client.v1.root.react", false, false)
+	announce("client.v1.*.react")
+	want("client.v1.root.react", true, true)
+	want("client.v1.root.send", true, false)
+	want("client.v1.root.other", false, false)
+	announce()
+	want("client.v1.root.react", true, false)
+}
+
 // TestHeard: a request tells a replica what was heard of its clock last, and of replicas that are gone nothing.
 func TestHeard(t *testing.T) {
 	c, start := NewCatalog(nil), time.Now()
