@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
@@ -72,5 +73,50 @@ func TestGivenUpEventComesLate(t *testing.T) {
 	react.Heard, react.PatienceMs = heard, 60_000
 	if reply, err := s.request(react); err != nil || reply.GetFault() != nil {
 		t.Errorf("message:react that is waited for = %v, %v", reply, err)
+	}
+}
+
+// TestRepeatComesLate: what a gateway sent again, because its first attempt was slow, is not done when it may not be begun any more: the
+// client has taken back by then what the first attempt did.
+func TestRepeatComesLate(t *testing.T) {
+	s := newSystem(t, 2)
+	s.enter("ann", "r")
+	announced, err := s.nc.SubscribeSync(subject.CatalogAnnounce)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := s.ack("ann", "/", "message:send", `[{"roomId":"r","content":"x"}]`)["id"]
+	args := func(format string) string { return fmt.Sprintf(`[{"roomId":"r","messageId":%q%s}]`, id, format) }
+	room, message := `["r"]`, fmt.Sprintf(`[{"roomId":"r","messageIds":[%q]}]`, id)
+	for _, tc := range []struct {
+		event, back    string
+		args, backArgs string
+		asked, askedOf string // what tells of it
+	}{
+		{"message:react", "message:unreact", args(`,"key":"+1"`), args(`,"key":"+1"`), "message:get", message},
+		{"message:pin", "message:unpin", args(""), args(""), "message:pins", room},
+		{"message:read", "room:mark-unread", args(""), `[{"roomId":"r","seq":0}]`, "room:get", room},
+		{"user:block", "user:unblock", `[{"userId":"bob"}]`, `[{"userId":"bob"}]`, "user:blocks", `[]`},
+		{"room:prefs", "room:prefs", `[{"roomId":"r","muted":true}]`, `[{"roomId":"r","muted":false}]`, "room:get", room},
+	} {
+		heard, clocks := s.heardAfter(announced, 2, nil)
+		first := event("ann", "/", tc.event, tc.args)
+		first.Heard, first.PatienceMs, first.BeginMs = heard, 60_000, 50_000
+		if reply, err := s.request(first); err != nil || reply.GetFault() != nil {
+			t.Fatalf("%s = %v, %v", tc.event, reply, err)
+		}
+		repeat := event("ann", "/", tc.event, tc.args)
+		repeat.Heard, repeat.PatienceMs, repeat.BeginMs, repeat.Attempt = heard, 60_000, 5, 1
+		s.heardAfter(announced, 2, clocks) // so long it is on its way
+		s.ack("ann", "/", tc.back, tc.backArgs)
+		want := s.ack("ann", "/", tc.asked, tc.askedOf)
+		for range 6 { // both replicas get some of them
+			if reply, err := s.request(repeat); err != nil || reply.GetFault().GetCode() != "unavailable" {
+				t.Errorf("the repeat of %s that comes late = %v, %v, want unavailable", tc.event, reply, err)
+			}
+		}
+		if diff := cmp.Diff(want, s.ack("ann", "/", tc.asked, tc.askedOf)); diff != "" {
+			t.Errorf("after %s, and the repeat of %s (-want +got):\n%s", tc.back, tc.event, diff)
+		}
 	}
 }

@@ -13,11 +13,11 @@ import (
 func (e events) messageRoutes(both []string) []eventserver.Route {
 	return []eventserver.Route{
 		{Event: "message:edit", Namespaces: both, Repeatable: true, Write: writeBy(repeatedByKey, e.edit)},
-		{Event: "message:delete", Namespaces: both, Repeatable: true, Write: writeBy(keyed, e.deleteMessage)},
-		{Event: "message:react", Namespaces: both, Repeatable: true, Write: write(e.react(false))},
-		{Event: "message:unreact", Namespaces: both, Repeatable: true, Write: write(e.react(true))},
-		{Event: "message:pin", Namespaces: both, Repeatable: true, Write: writeBy(keyed, e.pin(false))},
-		{Event: "message:unpin", Namespaces: both, Repeatable: true, Write: writeBy(keyed, e.pin(true))},
+		{Event: "message:delete", Namespaces: both, Repeatable: true, OneAtATime: true, Write: writeBy(keyed, e.deleteMessage)},
+		{Event: "message:react", Namespaces: both, Repeatable: true, OneAtATime: true, Write: write(e.react(false))},
+		{Event: "message:unreact", Namespaces: both, Repeatable: true, OneAtATime: true, Write: write(e.react(true))},
+		{Event: "message:pin", Namespaces: both, Repeatable: true, OneAtATime: true, Write: writeBy(keyed, e.pin(false))},
+		{Event: "message:unpin", Namespaces: both, Repeatable: true, OneAtATime: true, Write: writeBy(keyed, e.pin(true))},
 		{Event: "mention:list", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.mentions)},
 		{Event: "message:pins", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.pins)},
 		{Event: "message:get", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.messages)},

@@ -13,7 +13,7 @@ import (
 )
 
 // Routes lists the client events of this service; docs/events.md has their arguments and acks. Some can be repeated only by a key, which tells
-// that it is the same event: after a room:leave, say, the user may have come back.
+// that it is the same event: after a room:leave, say, the user may have come back. The others that change something are OneAtATime.
 func Routes(service *usecases.Service) []eventserver.Route {
 	e := events{service}
 	both := namespaces.WithRooms()
@@ -21,12 +21,12 @@ func Routes(service *usecases.Service) []eventserver.Route {
 	return append(e.messageRoutes(both), []eventserver.Route{
 		{Event: "message:send", Namespaces: both, Repeatable: true, Write: write(e.send)},
 		{Event: "message", Namespaces: []string{namespaces.Chat}, Repeatable: true, Write: write(e.send)},
-		{Event: "message:read", Namespaces: both, Repeatable: true, Write: write(e.read)},
-		{Event: "room:mark-unread", Namespaces: both, Repeatable: true, Handle: handle(e.markUnread)},
+		{Event: "message:read", Namespaces: both, Repeatable: true, OneAtATime: true, Write: write(e.read)},
+		{Event: "room:mark-unread", Namespaces: both, Repeatable: true, OneAtATime: true, Handle: patient(handle(e.markUnread))},
 		{Event: "message:readers", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.readers)},
 		{Event: "message:history", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.history)},
 		{Event: "room:create", Namespaces: both, Repeatable: true, Handle: handleBy(repeatedByKey, e.create)},
-		{Event: "room:open", Namespaces: both, Repeatable: true, Handle: handleBy(keyed, e.open)},
+		{Event: "room:open", Namespaces: both, Repeatable: true, OneAtATime: true, Handle: patient(handleBy(keyed, e.open))},
 		{Event: "room:get", Namespaces: both, Repeatable: true, Handle: handle(e.room)},
 		{Event: "room:members", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.members)},
 		{Event: "room:leave", Namespaces: both, Repeatable: true, Write: writeBy(repeatedByKey, e.leave)},
@@ -40,21 +40,21 @@ func Routes(service *usecases.Service) []eventserver.Route {
 		{Event: "room:unban", Namespaces: both, Repeatable: true, Write: act(e.restrict(false, false))},
 		{Event: "room:mute", Namespaces: both, Repeatable: true, Write: act(e.restrict(true, true))},
 		{Event: "room:unmute", Namespaces: both, Repeatable: true, Write: act(e.restrict(true, false))},
-		{Event: "room:prefs", Namespaces: both, Repeatable: true, Write: writeBy(keyed, e.prefs)},
+		{Event: "room:prefs", Namespaces: both, Repeatable: true, OneAtATime: true, Write: writeBy(keyed, e.prefs)},
 		{Event: "room:invite", Namespaces: both, Repeatable: true, Handle: handleBy(repeatedByKey, e.invite)},
 		{Event: "room:invites", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.invites)},
 		{Event: "room:revoke-invite", Namespaces: both, Repeatable: true, Write: act(e.revokeInvite)},
-		{Event: "user:block", Namespaces: both, Repeatable: true, Handle: handleBy(keyed, e.block(false))},
-		{Event: "user:unblock", Namespaces: both, Repeatable: true, Handle: handleBy(keyed, e.block(true))},
+		{Event: "user:block", Namespaces: both, Repeatable: true, OneAtATime: true, Handle: patient(handleBy(keyed, e.block(false)))},
+		{Event: "user:unblock", Namespaces: both, Repeatable: true, OneAtATime: true, Handle: patient(handleBy(keyed, e.block(true)))},
 		{Event: "user:blocks", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.blocks)},
 		{Event: "room:list", Namespaces: both, Large: true, Repeatable: true, Handle: handle(e.rooms)},
 		{Event: "room:message", Namespaces: both, Handle: handle(e.roomMessage)},
-		{Event: "typing:start", Namespaces: both, Repeatable: true, Handle: handle(e.startTyping)},
-		{Event: "typing:stop", Namespaces: both, Repeatable: true, Handle: handle(e.stopTyping)},
+		{Event: "typing:start", Namespaces: both, Repeatable: true, OneAtATime: true, Handle: handle(e.startTyping)},
+		{Event: "typing:stop", Namespaces: both, Repeatable: true, OneAtATime: true, Handle: handle(e.stopTyping)},
 		{Event: "chat:message", Namespaces: both, Handle: handle(e.broadcast)},
 		{Event: "announcement", Namespaces: both, Handle: handle(e.announce)},
 		{Event: "notification:list", Namespaces: notifications, Large: true, Repeatable: true, Handle: handle(e.notifications)},
-		{Event: "notification:read", Namespaces: notifications, Repeatable: true, Write: write(e.readNotifications)},
+		{Event: "notification:read", Namespaces: notifications, Repeatable: true, OneAtATime: true, Write: write(e.readNotifications)},
 	}...)
 }
 
@@ -79,6 +79,19 @@ func handleBy(
 			return nil, err
 		}
 		return f(ctx, c, r)
+	}
+}
+
+// patient has f go on for as long as its answer is waited for, although the attempt may be begun for less. For what looks at the time itself
+// when it does what it was asked for.
+func patient(f func(context.Context, *eventserver.Request) (*eventserver.Reply, error)) func(context.Context, *eventserver.Request) (*eventserver.Reply, error) {
+	return func(ctx context.Context, r *eventserver.Request) (*eventserver.Reply, error) {
+		if r.Grace > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithDeadline(context.WithoutCancel(ctx), r.Deadline.Add(r.Grace))
+			defer cancel()
+		}
+		return f(ctx, r)
 	}
 }
 
@@ -110,7 +123,7 @@ func caller(r *eventserver.Request) (usecases.Caller, error) {
 	return wire.Sender{
 		UserID: r.User.ID, Name: r.User.Name, NameVersion: r.User.NameVersion, Role: r.User.Role,
 		Rooms: r.User.Rooms, SocketID: r.SocketID, Namespace: r.Namespace, At: r.ReceivedAt, Trace: r.Trace,
-		Until: r.Deadline,
+		Until: r.Deadline, Grace: r.Grace,
 	}.Caller()
 }
 

@@ -46,7 +46,8 @@ type Config[In any] struct {
 type grouped[In, Out any] struct {
 	in       In
 	done     func(Out, error)
-	deadline time.Time
+	deadline time.Time     // until when it may be begun
+	wait     time.Duration // for which its answer is waited for after that
 }
 
 // New returns a Group that writes by a function; it works while Run runs.
@@ -57,10 +58,15 @@ func New[In, Out any](
 }
 
 // Submit hands over a request and returns at once. done is called exactly once, from the goroutine of Run, after the commit; it must
-// not block. A fault Unavailable says that the request was not taken. From until on, unless that is zero, it is not begun.
-func (g *Group[In, Out]) Submit(in In, until time.Time, done func(Out, error)) error {
-	deadline := time.Now().Add(g.cfg.Timeout)
-	if !until.IsZero() && until.Before(deadline) {
+// not block. A fault Unavailable says that the request was not taken. From until on, unless that is zero, it is not begun, and what was begun
+// before is waited for by so much longer as grace says.
+func (g *Group[In, Out]) Submit(in In, until time.Time, grace time.Duration, done func(Out, error)) error {
+	end := time.Now().Add(g.cfg.Timeout)
+	if whole := until.Add(grace); !until.IsZero() && whole.Before(end) {
+		end = whole
+	}
+	deadline := end
+	if !until.IsZero() && until.Before(end) {
 		deadline = until
 	}
 	g.mu.RLock()
@@ -69,7 +75,7 @@ func (g *Group[In, Out]) Submit(in In, until time.Time, done func(Out, error)) e
 		return Stopping()
 	}
 	select {
-	case g.queue <- &grouped[In, Out]{in: in, done: done, deadline: deadline}:
+	case g.queue <- &grouped[In, Out]{in: in, done: done, deadline: deadline, wait: end.Sub(deadline)}:
 		return nil
 	default:
 		return Overloaded()
@@ -127,7 +133,8 @@ func (g *Group[In, Out]) flush(ctx context.Context, batch []*grouped[In, Out]) {
 	for i, item := range batch {
 		in[i] = item.in
 	}
-	out, err := g.timed(ctx, in, batch[len(batch)-1].deadline)
+	last := batch[len(batch)-1]
+	out, err := g.timed(ctx, in, last.deadline.Add(last.wait))
 	switch {
 	case err == nil:
 		for i, item := range batch {

@@ -27,7 +27,7 @@ func TestGroupAnswersInTime(t *testing.T) {
 		answered := 0
 		for range 40 {
 			came := time.Now()
-			err := g.Submit(0, time.Time{}, func(_ int, err error) {
+			err := g.Submit(0, time.Time{}, 0, func(_ int, err error) {
 				answered++
 				if took := time.Since(came); err == nil || took > timeout {
 					t.Errorf("answered by %v after %v", err, took)
@@ -44,5 +44,46 @@ func TestGroupAnswersInTime(t *testing.T) {
 		if answered != 40 {
 			t.Errorf("%d of 40 requests were answered", answered)
 		}
+	})
+}
+
+// TestGroupBegins: what is given up is not begun; what was begun before goes on for as long as it is waited for.
+func TestGroupBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		takes := func(ctx context.Context, in []int) ([]int, error) {
+			select {
+			case <-time.After(2 * time.Second):
+				return in, nil
+			case <-ctx.Done():
+				return nil, fault.Retry(fault.Unavailable, "Service unavailable", time.Second)
+			}
+		}
+		cfg := groupcommit.Config[int]{Weigh: func(int) int { return 1 }, Most: 1, Queue: 100, Timeout: 4 * time.Second}
+		g := groupcommit.New("test", takes, cfg, slog.New(slog.DiscardHandler))
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go g.Run(ctx)
+		began := time.Now()
+		for _, tc := range []struct {
+			what         string
+			until, grace time.Duration
+			ok           bool
+			after        time.Duration
+		}{
+			{"begun in time, and waited for", time.Second, 2 * time.Second, true, 2 * time.Second},
+			{"behind it", 1900 * time.Millisecond, time.Minute, false, 2 * time.Second},
+			{"behind it, and still waited for", 2100 * time.Millisecond, time.Second, false, 3100 * time.Millisecond},
+		} {
+			done := func(_ int, err error) {
+				if took := time.Since(began); (err == nil) != tc.ok || took != tc.after {
+					t.Errorf("%s: %v after %v, want success %v after %v", tc.what, err, took, tc.ok, tc.after)
+				}
+			}
+			if err := g.Submit(0, began.Add(tc.until), tc.grace, done); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		time.Sleep(10 * time.Second)
 	})
 }

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -59,7 +60,7 @@ func TestMarkers(t *testing.T) {
 	}
 	setBack := func(seq uint64) {
 		t.Helper()
-		if err := s.SetBack(t.Context(), bob, seq); err != nil {
+		if err := s.SetBack(t.Context(), bob, seq, time.Time{}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -2,8 +2,10 @@ package postgres
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
@@ -45,7 +47,11 @@ func (s *Store) MarkRead(ctx context.Context, receipts []usecases.Receipt) ([]us
 	n := len(receipts)
 	rooms, users, seqs, ids := make([]string, n), make([]string, n), make([]int64, n), make([]*[16]byte, n)
 	counts := make([]bool, n) // a membership by a token
+	var until time.Time       // of the first receipt that is given up
 	for i, r := range receipts {
+		if !r.Until.IsZero() && (until.IsZero() || r.Until.Before(until)) {
+			until = r.Until
+		}
 		counts[i] = r.Granted.MayCount()
 		rooms[i], users[i], seqs[i] = string(r.Room), string(r.User), int64(r.Seq) //nolint:gosec // 53 bits
 		if !r.BySeq {
@@ -53,10 +59,10 @@ func (s *Store) MarkRead(ctx context.Context, receipts []usecases.Receipt) ([]us
 		}
 	}
 	var outcomes []usecases.ReadOutcome
-	err := s.do(ctx, "mark read", func(ctx context.Context) error {
+	err := s.do(ctx, "mark read", roundtrip.BeginBy(until, s.pool, func(ctx context.Context, conn *pgxpool.Conn) error {
 		outcomes = make([]usecases.ReadOutcome, 0, n)
 		furthest := make(map[chat.Membership]int64, n) // of the receipts so far
-		rows, err := s.pool.Query(ctx, sqlMarkRead, rooms, users, seqs, ids, counts, maxShown)
+		rows, err := conn.Query(ctx, sqlMarkRead, rooms, users, seqs, ids, counts, maxShown)
 		if err != nil {
 			return err
 		}
@@ -79,7 +85,7 @@ func (s *Store) MarkRead(ctx context.Context, receipts []usecases.Receipt) ([]us
 			return nil
 		})
 		return err
-	})
+	}))
 	if err != nil {
 		return nil, err
 	}

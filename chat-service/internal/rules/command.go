@@ -41,6 +41,7 @@ type Origin struct {
 // another replica, that this would undo.
 type Asker struct {
 	Until time.Time       // when the command is given up; zero = it is not, or nobody knows
+	Grace time.Duration   // for how long after Until the outcome is waited for of what was decided before
 	Gone  <-chan struct{} // closed when it is given up before; nil = it is not, or nobody tells
 }
 
@@ -52,6 +53,21 @@ func AskedIn(ctx interface {
 ) Asker {
 	until, _ := ctx.Deadline()
 	return Asker{Until: until, Gone: ctx.Done()}
+}
+
+// Times are until when a command may be begun that is to have its outcome by end, or earlier where it is given up, and for how long after that
+// the outcome is waited for: for a commit that has begun some time is kept.
+func (a Asker) Times(end time.Time, kept time.Duration) (begin time.Time, wait time.Duration) {
+	if a.Until.IsZero() {
+		return end.Add(-kept), kept
+	}
+	if whole := a.Until.Add(a.Grace); whole.Before(end) {
+		end = whole
+	}
+	if begin = end.Add(-kept); a.Until.Before(begin) {
+		begin = a.Until
+	}
+	return begin, end.Sub(begin)
 }
 
 // AskerOf tells who waits for what becomes of a command.

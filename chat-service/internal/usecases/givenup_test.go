@@ -36,6 +36,36 @@ func TestGivenUpWrites(t *testing.T) {
 	})
 }
 
+// TestBegunInTime: an attempt after which another one follows may be begun until then, and what was begun is not cut short; but it is not
+// done when it waits for the locks for longer than that.
+func TestBegunInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemory(rulestest.World{"r": {"ann"}})
+		w, _ := newTestWriter(t, m, &published{}, patient)
+		begins := func(d time.Duration) rules.Command {
+			c := rulestest.Send("ann", "")
+			c.Asker.Until, c.Asker.Grace = time.Now().Add(d), 3*time.Second
+			return c
+		}
+		got := submit(t, w, begins(commitGrace-1))
+		pass(time.Second)
+		wantWords(t, got, "11")
+
+		m.takes = time.Second                                                           // for the locks
+		got = submit(t, w, begins(900*time.Millisecond), begins(2500*time.Millisecond)) // in one transaction, or in two
+		pass(5 * time.Second)
+		wantWords(t, got, "unavailable", "12")
+
+		m.takes, m.batches = 2*time.Second, nil
+		got = submit(t, w, begins(900*time.Millisecond))
+		pass(5 * time.Second)
+		wantWords(t, got, "unavailable")
+		if len(m.batches) != 1 {
+			t.Errorf("%d transactions were tried to their ends, want one", len(m.batches))
+		}
+	})
+}
+
 // TestGivenUpActs: what a moderator asks by a call that ends before it is decided is not done.
 func TestGivenUpActs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 // MarkRead moves the caller's receipt and marker forward, and tells the others in the room, unless they are many, and the caller's devices; an
 // older message changes nothing. done gets where the marker is by then.
 func (s *Service) MarkRead(c Caller, r Receipt, done func(chat.Marker, error)) error {
-	r.User, r.Granted = c.User, c.granted(r.Room)
-	return s.receipts.Submit(r, c.Asker.Until, func(o ReadOutcome, err error) {
+	r.User, r.Granted, r.Until = c.User, c.granted(r.Room), c.Asker.Until
+	return s.receipts.Submit(r, r.Until, c.Asker.Grace, func(o ReadOutcome, err error) {
 		if err == nil {
 			err = o.refusal(access.Attend)
 		}
@@ -45,7 +45,7 @@ func (s *Service) MarkUnread(ctx context.Context, c Caller, room chat.RoomID, se
 	}
 	marker, err := s.store.Marker(ctx, c.of(room))
 	if err == nil && marker.Seq > seq {
-		if err = s.store.SetBack(ctx, c.of(room), seq); err == nil {
+		if err = s.store.SetBack(ctx, c.of(room), seq, c.Asker.Until); err == nil {
 			s.markers.Tell(room, markers.Moved{User: c.User})
 			marker, err = s.store.Marker(ctx, c.of(room))
 		}

@@ -60,8 +60,9 @@ type Receipt struct {
 
 	Granted access.Rights // what who asks brings along
 	Message chat.MessageID
-	BySeq   bool   // without a Message: up to the last one that is not behind Seq
-	Seq     uint64 // up to 53 bits
+	BySeq   bool      // without a Message: up to the last one that is not behind Seq
+	Seq     uint64    // up to 53 bits
+	Until   time.Time // when who asks gives it up: a call that has it begins nothing after that; zero = not, or nobody knows
 }
 
 // Head is where a room stands, and whether a user is a member there.
@@ -152,8 +153,8 @@ type Store interface {
 	MarkRead(ctx context.Context, receipts []Receipt) ([]ReadOutcome, error)
 	// Marker reads how far a member has read; zero for others.
 	Marker(ctx context.Context, m chat.Membership) (chat.Marker, error)
-	// SetBack moves the marker of a member to a sequence, and has what the member said so far not move it.
-	SetBack(ctx context.Context, m chat.Membership, seq uint64) error
+	// SetBack moves the marker of a member to a sequence, unless it is later than until, and has what the member said so far not move it.
+	SetBack(ctx context.Context, m chat.Membership, seq uint64, until time.Time) error
 	// Mentions lists messages that mention a user or the whole room, in rooms in which the user is, the newest first.
 	Mentions(ctx context.Context, user chat.UserID, after MentionsCursor, limit int) ([]Mention, error)
 	// Readers lists the receipts of members in one snapshot; to one who is no member only that.

@@ -93,7 +93,7 @@ func (w *Writer) Run(ctx context.Context) error {
 // Submit hands over a command and returns at once. done is called exactly once, from a goroutine of the Writer, after the
 // commit; it must not block. A fault Unavailable says that the command was not taken.
 func (w *Writer) Submit(c rules.Command, done func(rules.Outcome)) error {
-	return w.submit(&write{command: c, done: done, deadline: w.deadline(c), trace: rules.TraceOf(c)})
+	return w.submit(w.newWrite(c, done))
 }
 
 func (w *Writer) submit(item *write) error {
@@ -114,7 +114,8 @@ func (w *Writer) submit(item *write) error {
 // being committed by then is dropped, because its caller may have had it done by another replica, and more since.
 func (w *Writer) Do(ctx context.Context, c rules.Command) (rules.Outcome, error) {
 	result := make(chan rules.Outcome, 1)
-	item := &write{command: c, done: func(o rules.Outcome) { result <- o }, deadline: w.deadline(c), caller: ctx.Done(), trace: obs.ParentIn(ctx)}
+	item := w.newWrite(c, func(o rules.Outcome) { result <- o })
+	item.caller, item.trace = ctx.Done(), obs.ParentIn(ctx)
 	if err := w.submit(item); err != nil {
 		return rules.Outcome{}, err
 	}
@@ -126,13 +127,10 @@ func (w *Writer) Do(ctx context.Context, c rules.Command) (rules.Outcome, error)
 	}
 }
 
-// deadline is until when a command that comes now may be begun. It is decided later, under the locks, and not done when it was given up.
-func (w *Writer) deadline(c rules.Command) time.Time {
-	end := time.Now().Add(w.cfg.Timeout)
-	if until := rules.AskerOf(c).Until; !until.IsZero() && until.Before(end) {
-		end = until
-	}
-	return end.Add(-w.grace)
+// newWrite is a command that comes now. It is decided later, under the locks, and not done when it was given up.
+func (w *Writer) newWrite(c rules.Command, done func(rules.Outcome)) *write {
+	begin, wait := rules.AskerOf(c).Times(time.Now().Add(w.cfg.Timeout), w.grace)
+	return &write{command: c, done: done, deadline: begin, wait: wait, trace: rules.TraceOf(c)}
 }
 
 func (w *Writer) lane(room chat.RoomID) *lane {
@@ -145,6 +143,7 @@ type write struct {
 	command  rules.Command
 	done     func(rules.Outcome)
 	deadline time.Time       // until when it may be begun
+	wait     time.Duration   // for which its outcome is waited for after deadline
 	caller   <-chan struct{} // closed when nobody waits for it any more; nil: somebody always does
 	trace    string          // traceparent of who asked; "": not traced
 
@@ -264,13 +263,13 @@ func (l *lane) flush(ctx context.Context, batch []*write) []chat.Outgoing {
 // attempt commits the transaction of writes, again where that is safe and useful. A returned error is an unexpected one,
 // with nothing completed.
 func (l *lane) attempt(ctx context.Context, writes []*write, transaction Transaction) ([]chat.Outgoing, error) {
-	deadline := writes[0].deadline
+	var deadline time.Time
 	for _, item := range writes {
-		if item.deadline.After(deadline) {
-			deadline = item.deadline
+		if end := item.deadline.Add(item.wait); end.After(deadline) {
+			deadline = end
 		}
 	}
-	ctx, cancel := context.WithDeadline(ctx, deadline.Add(l.w.grace))
+	ctx, cancel := context.WithDeadline(ctx, deadline)
 	defer cancel()
 	ctx, span := traced(ctx, writes)
 	defer span.End("")

@@ -20,9 +20,10 @@ type Sender struct {
 	NameVersion         int64
 	Rooms               []*eventv1.RoomGrant // that the sender's token opens
 	SocketID, Namespace string
-	At                  time.Time // when the gateway received it; zero = not said
-	Trace               string    // see usecases.Caller
-	Until               time.Time // when the gateway gives the event up; zero = not said
+	At                  time.Time     // when the gateway received it; zero = not said
+	Trace               string        // see usecases.Caller
+	Until               time.Time     // when the gateway gives the event up; zero = not said
+	Grace               time.Duration // for which it waits longer, for what was begun before
 }
 
 // SenderIs is the user of an identity.
@@ -52,7 +53,7 @@ func (s Sender) Caller() (usecases.Caller, error) {
 	return usecases.Caller{
 		User: user, Name: chat.Name{Text: storable(s.Name), Version: s.NameVersion}, Admin: s.Role == roleAdmin,
 		Socket: s.SocketID, Namespace: s.Namespace, At: s.At, Grants: Grants(s.Rooms),
-		Trace: s.Trace, Asker: rules.Asker{Until: s.Until},
+		Trace: s.Trace, Asker: rules.Asker{Until: s.Until, Grace: s.Grace},
 	}, nil
 }
 

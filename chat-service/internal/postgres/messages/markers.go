@@ -2,8 +2,10 @@ package messages
 
 import (
 	"context"
+	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/starling-chat/starling/chat-service/internal/chat"
 	"github.com/starling-chat/starling/chat-service/internal/postgres/roundtrip"
@@ -111,9 +113,9 @@ func (t *Table) Markers(ctx context.Context, members []chat.Membership) (map[cha
 }
 
 // SetBack implements usecases.Store.
-func (t *Table) SetBack(ctx context.Context, m chat.Membership, seq uint64) error {
-	return t.do(ctx, "set a marker back", func(ctx context.Context) error {
-		_, err := t.pool.Exec(ctx, sqlSetBack, string(m.Room), string(m.User), int64(seq)) //nolint:gosec // checked
+func (t *Table) SetBack(ctx context.Context, m chat.Membership, seq uint64, until time.Time) error {
+	return t.do(ctx, "set a marker back", roundtrip.BeginBy(until, t.pool, func(ctx context.Context, conn *pgxpool.Conn) error {
+		_, err := conn.Exec(ctx, sqlSetBack, string(m.Room), string(m.User), int64(seq)) //nolint:gosec // checked
 		return err
-	})
+	}))
 }
