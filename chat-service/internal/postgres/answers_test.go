@@ -125,14 +125,20 @@ func TestRepeatsAtOnce(t *testing.T) {
 			all.Go(func() {
 				request := keyed("", fmt.Sprint("k", i), "room", create(chat.RoomID(fmt.Sprint("r", i, "-", try)))) // each with an id of its own
 				var err error
-				if outcomes[try], err = writers[try%2].Do(context.Background(), request); err != nil {
+				for range 10 { // a busy machine may refuse; who has a key asks again
+					outcomes[try], err = writers[try%2].Do(context.Background(), request)
+					if kind := fault.KindOf(err); kind != fault.Unavailable && kind != fault.Timeout {
+						break
+					}
+				}
+				if err != nil {
 					t.Errorf("create: %v", err)
 				}
 			})
 		}
 		all.Wait()
 		for _, o := range outcomes {
-			if o.Details == nil || o.Details.Room != outcomes[0].Details.Room || !o.CreatedAt.Equal(outcomes[0].CreatedAt) {
+			if o.Details == nil || outcomes[0].Details == nil || o.Details.Room != outcomes[0].Details.Room || !o.CreatedAt.Equal(outcomes[0].CreatedAt) {
 				t.Errorf("answers differ: %+v and %+v", o, outcomes[0])
 			}
 		}
