@@ -23,6 +23,7 @@ type Config struct {
 	Host     string       // "" means 127.0.0.1
 	Port     int          // 0 picks a free one, InProcessOnly opens none
 	Log      *slog.Logger // nil discards; the server's notices come at debug
+	Monitor  int          // port where NATS tells about itself (/varz), at Host; 0 opens none
 }
 
 // Server is a running NATS server.
@@ -43,6 +44,8 @@ func Start(cfg Config) (*Server, error) {
 		ServerName: "starling",
 		Host:       cfg.Host,
 		Port:       cfg.Port,
+		HTTPHost:   cfg.Host,
+		HTTPPort:   cfg.Monitor,
 		DontListen: cfg.Port == InProcessOnly,
 		JetStream:  true,
 		MaxPayload: maxPayload,

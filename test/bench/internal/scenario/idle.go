@@ -86,7 +86,7 @@ func (b *Bench) idle(ctx context.Context, r *report.Result) error {
 // addCollected adds what a connection takes once all garbage is gone.
 func (b *Bench) addCollected(ctx context.Context, r *report.Result, before int64, connections float64, line func() string) error {
 	collected, known, err := b.stableRSS(ctx, line)
-	if err == nil && known && b.System.Admin != "" {
+	if err == nil && known && len(b.System.Admins) > 0 {
 		r.Add("RSS a connection after collections", "KB", float64(collected-before)/connections/1000, report.Neutral)
 	}
 	return err
@@ -139,7 +139,7 @@ func (b *Bench) settle(ctx context.Context, r *report.Result, c *crowd, before i
 		r.Problem("no heap profile: %v", err)
 	}
 	collected, _, err := b.stableRSS(ctx, quiet)
-	if err == nil && b.System.Admin != "" {
+	if err == nil && len(b.System.Admins) > 0 {
 		r.Add(fmt.Sprintf("RSS a connection in %d rooms of ten after collections", b.IdleRooms), "KB", each(collected), report.Neutral)
 	}
 	return err
@@ -158,10 +158,8 @@ func idleRoomOf(member, turn, rooms int) int {
 func (b *Bench) stableRSS(ctx context.Context, line func() string) (bytes int64, known bool, err error) {
 	last, known := b.rss()
 	for range maxCollections {
-		if b.System.Admin != "" {
-			if err := b.collect(ctx, ""); err != nil {
-				return 0, false, err
-			}
+		if err := b.collect(ctx, ""); err != nil {
+			return 0, false, err
 		}
 		if err := b.pause(ctx, min(idleWait, b.Duration), line); err != nil {
 			return 0, false, err
@@ -178,16 +176,23 @@ func (b *Bench) stableRSS(ctx context.Context, line func() string) (bytes int64,
 // maxCollections bounds how many times stableRSS has the garbage collected.
 const maxCollections = 12
 
-// collect makes the server collect its garbage. It keeps the heap profile that comes as the answer in path, unless path is empty.
+// collect makes the server collect its garbage, as far as it has admin ports. It keeps the heap profile that the first one answers in path, unless
+// path is empty.
 func (b *Bench) collect(ctx context.Context, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	return fetch(ctx, "http://"+b.System.Admin+"/debug/pprof/heap?gc=1", path)
+	for _, admin := range b.System.Admins {
+		if err := fetch(ctx, "http://"+admin+"/debug/pprof/heap?gc=1", path); err != nil {
+			return err
+		}
+		path = ""
+	}
+	return nil
 }
 
 // keepHeap keeps profiles that show which code holds the memory of idle connections.
 func (b *Bench) keepHeap(ctx context.Context, when string) error {
-	if b.Profile == "" || b.System.Admin == "" {
+	if b.Profile == "" || len(b.System.Admins) == 0 {
 		return nil
 	}
 	if err := b.collect(ctx, ""); err != nil { // the first collection leaves what lies in pools
@@ -200,7 +205,7 @@ func (b *Bench) keepHeap(ctx context.Context, when string) error {
 	defer cancel()
 	for name, path := range map[string]string{"goroutines": "/debug/pprof/goroutine?debug=1", "metrics": "/metrics"} {
 		file := filepath.Join(b.Profile, b.System.Name+"-"+when+"-"+name+".txt")
-		if err := fetch(ctx, "http://"+b.System.Admin+path, file); err != nil {
+		if err := fetch(ctx, "http://"+b.System.Admins[0]+path, file); err != nil {
 			return err
 		}
 	}

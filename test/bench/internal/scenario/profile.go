@@ -27,14 +27,14 @@ func (b *Bench) during(ctx context.Context, r *report.Result, name string, d tim
 // profile takes the profiles of the server's CPU time and of its allocations over d in the background, when profiles are wanted; call wait
 // to await them.
 func (b *Bench) profile(ctx context.Context, r *report.Result, name string, d time.Duration) (wait func()) {
-	if b.Profile == "" || b.System.Admin == "" {
+	if b.Profile == "" || len(b.System.Admins) == 0 {
 		return func() {}
 	}
 	path := filepath.Join(b.Profile, b.System.Name+"-"+strings.NewReplacer(" ", "-", ":", "-").Replace(name))
 	kinds := map[string]string{"profile": path + ".pprof", "allocs": path + "-allocs.pprof"}
 	done := make(chan error, len(kinds))
 	for kind, path := range kinds {
-		go func() { done <- fetchProfile(ctx, b.System.Admin, kind, d, path) }()
+		go func() { done <- fetchProfile(ctx, b.System.Admins[0], kind, d, path) }()
 	}
 	return func() {
 		for range kinds {

@@ -39,11 +39,12 @@ func Local(ctx context.Context, env Env, gateways int) (_ *System, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s.Admin = launch.Loopback(first + gateways).String()
+	admin := launch.Loopback(first + gateways).String()
+	s.Admins = []string{admin}
 	env.Say("starting Starling, %d gateway(s) in one process", gateways)
 	local := launch.NewLocal(launch.LocalSpec{
 		Binary: binary, Data: filepath.Join(dir, "data"), FirstPort: first, Gateways: gateways, Output: s.log,
-		Args: []string{"--admin=" + s.Admin, "--verbose"},
+		Args: []string{"--admin=" + admin, "--verbose"},
 		Env:  append(starlingEnv(s.Secret, env), databaseEnv(env)...),
 	})
 	s.onStop(local.Clean)
@@ -83,7 +84,10 @@ func databaseEnv(env Env) []string {
 
 // External is a system that runs already; pid may be 0 when its process is unknown.
 func External(name string, addresses []netip.AddrPort, jwtSecret string, pid int, admin string) *System {
-	s := &System{Name: name, Addresses: addresses, Secret: jwtSecret, Admin: admin, log: &tail{next: io.Discard}}
+	s := &System{Name: name, Addresses: addresses, Secret: jwtSecret, log: &tail{next: io.Discard}}
+	if admin != "" {
+		s.Admins = []string{admin}
+	}
 	if pid != 0 {
 		s.Roles = []Role{{Name: "server", PIDs: []int{pid}, Server: true}}
 	}

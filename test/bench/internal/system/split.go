@@ -19,7 +19,7 @@ import (
 // NATSCommand as first argument makes the benchmark's own binary a NATS server; the second is its folder and port.
 const NATSCommand = "serve-nats"
 
-// ServeNATS runs a NATS server with JetStream in folder:port until ctx ends.
+// ServeNATS runs a NATS server with JetStream in folder:port until ctx ends. At the port behind it NATS tells about itself.
 func ServeNATS(ctx context.Context, place string, out io.Writer) error {
 	dir, port, err := net.SplitHostPort(place)
 	if err != nil {
@@ -29,7 +29,7 @@ func ServeNATS(ctx context.Context, place string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("read the port of NATS: %w", err)
 	}
-	server, err := embedded.Start(embedded.Config{StoreDir: dir, Port: number})
+	server, err := embedded.Start(embedded.Config{StoreDir: dir, Port: number, Monitor: number + 1})
 	if err != nil {
 		return fmt.Errorf("start NATS: %w", err)
 	}
@@ -71,6 +71,7 @@ func Split(ctx context.Context, env Env, gateways int) (_ *System, err error) {
 	if err != nil {
 		return nil, err
 	}
+	s.Database = database
 	nats, err := p.nats(ctx)
 	if err != nil {
 		return nil, err
@@ -103,14 +104,13 @@ func (p *split) nats(ctx context.Context) (address string, err error) {
 	if err != nil {
 		return "", fmt.Errorf("find this program: %w", err)
 	}
-	if address, err = p.ports.Take(); err != nil {
+	port, err := p.ports.TakeRow(2)
+	if err != nil {
 		return "", err
 	}
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", fmt.Errorf("read a port: %w", err)
-	}
-	if err := p.start("nats", self, nil, NATSCommand, net.JoinHostPort(filepath.Join(p.dir, "nats"), port)); err != nil {
+	address = launch.Loopback(port).String()
+	p.NATS = launch.Loopback(port + 1).String()
+	if err := p.start("nats", self, nil, NATSCommand, net.JoinHostPort(filepath.Join(p.dir, "nats"), strconv.Itoa(port))); err != nil {
 		return "", err
 	}
 	return address, launch.Await(ctx, launch.Poll, func(ctx context.Context) error { return launch.Listening(ctx, address) }, p.started...)
@@ -157,9 +157,7 @@ func (p *split) gatewaysUp(ctx context.Context, n int) error {
 		role.PIDs = append(role.PIDs, p.Roles[len(p.Roles)-1].PIDs...)
 		p.Roles = p.Roles[:len(p.Roles)-1]
 		p.Addresses = append(p.Addresses, listen)
-		if p.Admin == "" {
-			p.Admin = admin
-		}
+		p.Admins = append(p.Admins, admin)
 	}
 	p.Roles = append([]Role{role}, p.Roles...)
 	return launch.Await(ctx, launch.Poll, p.ready, p.started...)

@@ -48,7 +48,9 @@ type System struct {
 	Addresses []netip.AddrPort
 	Secret    string // of HS256 tokens
 	Roles     []Role
-	Admin     string // host:port of the profiles of the process that clients are connected to, or empty
+	Admins    []string // host:port of the profiles of the processes that clients are connected to, as far as they are known
+	Database  string   // URL of the PostgreSQL of a system that Split has started
+	NATS      string   // host:port where the NATS of such a system tells about itself
 
 	log   *tail
 	stops []func(context.Context)
