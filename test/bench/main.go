@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/starling-chat/starling/test/bench/internal/inboxes"
 	"github.com/starling-chat/starling/test/bench/internal/report"
 	"github.com/starling-chat/starling/test/bench/internal/scenario"
 	"github.com/starling-chat/starling/test/bench/internal/system"
@@ -24,6 +25,10 @@ import (
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == system.NATSCommand {
 		os.Exit(exit(serveNATS(os.Args[2])))
+	}
+	if len(os.Args) == 2 && os.Args[1] == inboxes.Command {
+		signal.Ignore(os.Interrupt) // the end of the orders is the end
+		os.Exit(exit(inboxes.Serve(os.Stdin, os.Stdout)))
 	}
 	o, err := parse(os.Args[1:], os.Getenv)
 	switch {
@@ -159,7 +164,8 @@ func (o *options) settings() map[string]string {
 		"conns": strconv.Itoa(o.Conns), "rooms": strconv.Itoa(o.Rooms), "window": strconv.Itoa(o.Window),
 		"idle": strconv.Itoa(o.IdleConns), "rate": strconv.Itoa(o.Rate), "pace": strconv.Itoa(o.Pace), "duration": o.Duration.String(),
 		"warmup": o.Warmup.String(), "gateways": strconv.Itoa(o.gateways), "split": strconv.FormatBool(o.split),
-		"pending": strconv.Itoa(o.Pending),
+		"pending": strconv.Itoa(o.Pending), "inbox-users": strconv.Itoa(o.InboxUsers), "inbox-rooms": strconv.Itoa(o.InboxRooms),
+		"inbox-rate": strconv.Itoa(o.InboxRate),
 	}
 }
 

@@ -46,13 +46,14 @@ const (
 	maxConns    = 19_000 // below the descriptor limit of 20,000 that many systems have
 	maxDuration = 10 * time.Minute
 	reserveFDs  = 200
+	maxGateways = 16
 )
 
 // parse reads the flags; env gives the defaults of the secrets.
 func parse(args []string, env func(string) string) (*options, error) {
 	o := &options{}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
-	f.StringVar(&o.scenarios, "scenario", "all", "what to run, separated by commas: "+strings.Join(scenario.Names(), ", ")+", all")
+	f.StringVar(&o.scenarios, "scenario", "all", "what to run, separated by commas: "+strings.Join(scenario.Names(), ", ")+"; all are all but inbox, which starts a system of its own as -split does, and runs alone")
 	f.BoolVar(&o.reference, "reference", false, "run the Node reference server as well and print ratios")
 	f.BoolVar(&o.onlyRef, "only-reference", false, "run the Node reference server only")
 	f.BoolVar(&o.split, "split", false, "start one process for each service instead of everything in one")
@@ -70,6 +71,9 @@ func parse(args []string, env func(string) string) (*options, error) {
 	f.IntVar(&o.IdleRooms, "idle-rooms", 0, "rooms of ten that each connection of idle joins when the rest is measured, a number: measures memory again")
 	f.IntVar(&o.Rate, "rate", 500, "messages of latency and mixed, per second; slow sends a 25th of it")
 	f.IntVar(&o.Pace, "pace", 10_000, "messages of pace, per second, into many rooms; half of it into one")
+	f.IntVar(&o.InboxUsers, "inbox-users", 20_000, "users of inbox, a number, a multiple of 10; there is a gateway for as many as it has descriptors for")
+	f.IntVar(&o.InboxRooms, "inbox-rooms", 50, "rooms of ten in the inbox of each of them, a number; with 0 they have no inbox: what their connections take without")
+	f.IntVar(&o.InboxRate, "inbox-rate", 20, "messages of inbox, per second, into rooms of theirs")
 	f.StringVar(&o.PresenceScope, "presence-scope", "", "PRESENCE_SCOPE of the systems started: everyone, rooms or none; with another one than everyone, a presence event in storm is a problem")
 	f.DurationVar(&o.Duration, "duration", 10*time.Second, "how long each load is measured")
 	f.DurationVar(&o.Warmup, "warmup", 2*time.Second, "how long each load runs before it is measured")
@@ -104,7 +108,10 @@ func (o *options) check() error {
 		{"pace", o.Pace, 2, 100_000},
 		{"loops", o.Loops, 1, 16},
 		{"pending", o.Pending, 1, 4096},
-		{"gateways", o.gateways, 1, 16},
+		{"inbox-users", o.InboxUsers, 10, 200_000},
+		{"inbox-rooms", o.InboxRooms, 0, 200},
+		{"inbox-rate", o.InboxRate, 1, 1000},
+		{"gateways", o.gateways, 1, maxGateways},
 	} {
 		if b.value < b.low || b.value > b.up {
 			return fmt.Errorf("-%s must be %d to %d", b.name, b.low, b.up)
@@ -128,7 +135,28 @@ func (o *options) check() error {
 	if err := o.choose(); err != nil {
 		return err
 	}
+	if slices.Contains(o.names, scenario.Inbox) {
+		if err := o.forInbox(limit.Cur); err != nil {
+			return err
+		}
+	}
 	return o.resolve()
+}
+
+// forInbox has there be the system that the scenario inbox needs; descriptors is how many a process may have.
+func (o *options) forInbox(descriptors uint64) error {
+	switch {
+	case len(o.names) > 1 || o.urls != "" || o.reference || o.onlyRef:
+		return errors.New("-scenario inbox starts a system of its own and runs alone: without other scenarios, -url and -reference")
+	case o.InboxUsers%10 != 0:
+		return errors.New("-inbox-users must be a multiple of 10")
+	}
+	each := max(1, int(min(descriptors, maxConns+reserveFDs))-reserveFDs)
+	o.split, o.gateways = true, max(o.gateways, (o.InboxUsers+each-1)/each)
+	if o.gateways > maxGateways {
+		return fmt.Errorf("%d users take %d gateways with %d descriptors each, %d at most", o.InboxUsers, o.gateways, descriptors, maxGateways)
+	}
+	return nil
 }
 
 // choose finds the scenarios, in the order in which they are to run.
@@ -140,7 +168,7 @@ func (o *options) choose() error {
 		}
 	}
 	for _, name := range scenario.Names() {
-		if slices.Contains(wanted, name) || slices.Contains(wanted, "all") {
+		if slices.Contains(wanted, name) || slices.Contains(wanted, "all") && name != scenario.Inbox {
 			o.names = append(o.names, name)
 		}
 	}

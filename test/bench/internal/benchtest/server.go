@@ -27,6 +27,9 @@ const Secret = "a secret of the tests, long enough for HS256"
 type Server struct {
 	Repeat bool // every tenth message is delivered twice
 
+	// Inbox gives the rooms of a user for a connection that asks for its inbox; nil: there is none.
+	Inbox func(user string) []string
+
 	mu    sync.Mutex // guards rooms, and is held while something is said to them
 	rooms map[string]*room
 }
@@ -34,6 +37,7 @@ type Server struct {
 type room struct {
 	seq     int
 	members []net.Conn
+	inboxes []net.Conn // that have the room in their inbox
 }
 
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -76,17 +80,7 @@ func (s *Server) packet(conn net.Conn, text string) error {
 		return nil
 	}
 	if auth, ok := strings.CutPrefix(text, "40"); ok {
-		var a struct{ Token string }
-		if err := json.Unmarshal([]byte(auth), &a); err != nil {
-			return err
-		}
-		_, err := jwt.Parse(a.Token, func(*jwt.Token) (any, error) { return []byte(Secret), nil },
-			jwt.WithValidMethods([]string{"HS256"}))
-		if err != nil {
-			return err
-		}
-		say(conn, `40{"sid":"y"}`)
-		return nil
+		return s.connect(conn, auth)
 	}
 	id, array, _ := strings.Cut(strings.TrimPrefix(text, "42"), "[")
 	var args []json.RawMessage
@@ -110,7 +104,7 @@ func (s *Server) packet(conn net.Conn, text string) error {
 		}
 		in := s.room(m.RoomID)
 		if id != "" {
-			say(conn, `43`+id+`[{"ok":true}]`)
+			say(conn, fmt.Sprintf(`43%s[{"ok":true,"seq":%d}]`, id, in.seq+1))
 		}
 		if string(args[0]) == `"room:message"` {
 			in.say(fmt.Sprintf(`42["room:message",{"text":%q,"content":%q}]`, m.Text, m.Content))
@@ -119,10 +113,47 @@ func (s *Server) packet(conn net.Conn, text string) error {
 		in.seq++
 		event := fmt.Sprintf(`42["message:new",{"seq":%d,"content":%q},"offset"]`, in.seq, m.Content)
 		in.say(event)
+		for _, c := range in.inboxes {
+			say(c, fmt.Sprintf(`42["room:activity",{"roomId":%q,"seq":%d}]`, m.RoomID, in.seq))
+		}
 		if s.Repeat && in.seq%10 == 0 {
 			in.say(event)
 		}
 	}
+	return nil
+}
+
+// connect takes the token of a CONNECT, and tells the inbox where it asks for one.
+func (s *Server) connect(conn net.Conn, auth string) error {
+	var a struct {
+		Token string
+		Inbox bool
+	}
+	if err := json.Unmarshal([]byte(auth), &a); err != nil {
+		return err
+	}
+	token, err := jwt.Parse(a.Token, func(*jwt.Token) (any, error) { return []byte(Secret), nil },
+		jwt.WithValidMethods([]string{"HS256"}))
+	if err != nil {
+		return err
+	}
+	user, err := token.Claims.GetSubject()
+	if err != nil {
+		return err
+	}
+	say(conn, `40{"sid":"y"}`)
+	if !a.Inbox || s.Inbox == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var rooms []string
+	for _, name := range s.Inbox(user) {
+		in := s.room(name)
+		in.inboxes = append(in.inboxes, conn)
+		rooms = append(rooms, fmt.Sprintf(`{"roomId":%q,"seq":%d}`, name, in.seq))
+	}
+	say(conn, `42["inbox:state",{"rooms":[`+strings.Join(rooms, ",")+`],"useq":0}]`)
 	return nil
 }
 
@@ -146,6 +177,7 @@ func (s *Server) leave(conn net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.rooms {
-		r.members = slices.DeleteFunc(r.members, func(m net.Conn) bool { return m == conn })
+		gone := func(m net.Conn) bool { return m == conn }
+		r.members, r.inboxes = slices.DeleteFunc(r.members, gone), slices.DeleteFunc(r.inboxes, gone)
 	}
 }

@@ -29,6 +29,10 @@ type Options struct {
 	Rate      int // messages per second of latency and mixed
 	Pace      int // messages per second of pace into many rooms; half as many into one
 
+	InboxUsers int // of inbox, a multiple of 10
+	InboxRooms int // in the inbox of each, of ten members; 0: nobody has an inbox
+	InboxRate  int // messages per second of inbox
+
 	PresenceScope string // PRESENCE_SCOPE of the system; "" is its default
 
 	// The times of each load.
@@ -48,7 +52,8 @@ type Bench struct {
 	Run    string // makes users and rooms of this run distinct
 	Say    func(format string, args ...any)
 
-	epoch time.Time
+	epoch      time.Time
+	generators []int // processes of the load generator beside this one
 }
 
 // scenarios in the order in which they run: memory is measured on a fresh process.
@@ -65,7 +70,11 @@ var scenarios = []struct { //nolint:gochecknoglobals // a constant list
 	{"latency", (*Bench).latency},
 	{"mixed", (*Bench).mixed},
 	{"slow", (*Bench).slow},
+	{Inbox, (*Bench).inbox},
 }
+
+// Inbox is the scenario that is not for every system: it needs one of Split, with a gateway for as many users as a process has descriptors.
+const Inbox = "inbox"
 
 // Names are the scenarios in the order in which they run.
 func Names() (names []string) {
@@ -102,12 +111,17 @@ func (b *Bench) newSwarm() (*swarm.Swarm, error) {
 	return swarm.New(swarm.Config{Addresses: b.System.Addresses, Loops: b.Loops, Pending: b.Pending})
 }
 
+// userID is the id of user number i of this run.
+func (b *Bench) userID(i int) string { return "bench-" + b.Run + "-" + strconv.Itoa(i) }
+
+// userName is what that user is called.
+func userName(i int) string { return "User " + strconv.Itoa(i) }
+
 // token signs in user number i of this run.
 func (b *Bench) token(i int) (string, error) {
-	id := "bench-" + b.Run + "-" + strconv.Itoa(i)
 	now := time.Now()
 	t := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"sub": id, "name": "User " + strconv.Itoa(i), "iat": now.Unix(), "exp": now.Add(2 * time.Hour).Unix(),
+		"sub": b.userID(i), "name": userName(i), "iat": now.Unix(), "exp": now.Add(2 * time.Hour).Unix(),
 	})
 	signed, err := t.SignedString([]byte(b.System.Secret))
 	if err != nil {
@@ -155,6 +169,9 @@ type usage struct {
 
 func (b *Bench) usage() usage {
 	u := usage{at: time.Now(), self: proc.CPU(os.Getpid())}
+	for _, pid := range b.generators {
+		u.self += proc.CPU(pid)
+	}
 	for _, role := range b.System.Roles {
 		u.cpu = append(u.cpu, role.CPU())
 	}

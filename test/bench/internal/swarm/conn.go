@@ -303,7 +303,7 @@ func (c *Conn) packet(b []byte) error {
 		if c.phase != opening {
 			return errors.New("second Engine.IO open packet")
 		}
-		c.Send(sioclient.AppendConnect(c.Scratch(), sioclient.Auth{Token: c.token}))
+		c.Send(sioclient.AppendConnect(c.Scratch(), sioclient.Auth{Token: c.token, Inbox: c.loop.swarm.inbox}))
 		c.phase = connectSent
 	case sioclient.Connect:
 		if c.phase == connectSent {

@@ -26,6 +26,7 @@ type Config struct {
 	Addresses []netip.AddrPort // of the gateways, loopback; conns take turns
 	Loops     int              // at least 1
 	Pending   int              // handshakes at once
+	Inbox     bool             // conns ask for the inbox of their users
 	Sources   []netip.Addr     // that conns come from, loopback, IPv4; they take turns. None leaves it to the kernel
 }
 
@@ -35,6 +36,7 @@ type Swarm struct {
 	requests  [][]byte
 	sources   []netip.Addr
 	pending   int // handshakes of one loop
+	inbox     bool
 	loops     []*loop
 
 	done sync.WaitGroup
@@ -46,7 +48,7 @@ func New(cfg Config) (*Swarm, error) {
 	if len(cfg.Addresses) == 0 {
 		return nil, errors.New("no address to connect to")
 	}
-	s := &Swarm{pending: max(1, cfg.Pending/max(1, cfg.Loops)), sources: cfg.Sources}
+	s := &Swarm{pending: max(1, cfg.Pending/max(1, cfg.Loops)), sources: cfg.Sources, inbox: cfg.Inbox}
 	for _, a := range cfg.Sources {
 		if !a.IsLoopback() || !a.Is4() {
 			return nil, fmt.Errorf("%s: %w of IPv4", a, ErrNotLoopback)
