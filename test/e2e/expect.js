@@ -33,8 +33,8 @@ export function exact(value, spec, what = 'payload') {
     }
     const got = value[name];
     if (typeof want === 'function') assert.ok(want(got), `${what}.${name} = ${JSON.stringify(got)}, want ${want.name || want}`);
-    else if (want instanceof RegExp) assert.match(String(got), want, `${what}.${name}`);
-    else assert.deepStrictEqual(got, want, `${what}.${name}`);
+    else if (want instanceof RegExp) assert.match(String(got), want, `${what}.${name} of ${shown}`);
+    else assert.deepStrictEqual(got, want, `${what}.${name} of ${shown}`);
   }
   const extra = Object.keys(value).filter((name) => !known.has(name));
   assert.deepStrictEqual(extra, [], `${what} = ${shown}, has fields that are not in the contract`);
