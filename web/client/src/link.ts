@@ -158,13 +158,13 @@ export class SocketLink implements Link, Troubles {
     for (const socket of this.#sockets.values()) socket.connect();
   }
 
-  #online(): boolean { return typeof navigator === 'undefined' || navigator.onLine !== false; }
+  #online(): boolean { return Date.now() >= this.#awayUntil && (globalThis.navigator as Navigator | undefined)?.onLine !== false; } // Node may have none
 
   readonly #network = (): void => {
     if (!this.#online()) {
       this.#set({ status: 'offline' });
       this.cut(); // otherwise it is noticed at the next heartbeat only
-    } else if (this.#state.status !== 'refused' && Date.now() >= this.#awayUntil) {
+    } else if (this.#state.status !== 'refused') {
       this.#reconnect();
     }
   };
@@ -220,8 +220,7 @@ export class SocketLink implements Link, Troubles {
   }
 
   #lost(reason: string): void {
-    if (this.#state.status === 'closed' || this.#state.status === 'refused') return;
-    this.#set({ status: this.#online() && Date.now() >= this.#awayUntil ? 'connecting' : 'offline', reason });
+    if (this.#state.status !== 'refused') this.#set({ status: this.#online() ? 'connecting' : 'offline', reason });
   }
 
   #refused(reason: string): void {
@@ -298,14 +297,14 @@ export class SocketLink implements Link, Troubles {
   away(ms: number): void {
     this.#awayUntil = Date.now() + ms;
     clearTimeout(this.#back);
-    for (const socket of this.#sockets.values()) socket.io.engine?.close();
-    // The manager would come back by itself: its sockets are told not to.
-    const managers = new Set([...this.#sockets.values()].map((s) => s.io as unknown as { reconnection(v: boolean): void; _reconnecting?: boolean }));
-    for (const manager of managers) manager.reconnection(false);
+    this.cut();
+    // The manager of all sockets would come back by itself.
+    const manager = this.#sockets.get('/')!.io as unknown as { reconnection(v: boolean): void };
+    manager.reconnection(false);
     this.#set({ status: 'offline', reason: 'away' });
     this.#back = setTimeout(() => {
       this.#awayUntil = 0;
-      for (const manager of managers) manager.reconnection(true);
+      manager.reconnection(true);
       this.#reconnect();
     }, ms);
   }
@@ -324,10 +323,13 @@ export class SocketLink implements Link, Troubles {
 
   #set(change: Partial<LinkState>): void {
     if (this.#state.status === 'closed') return;
-    const since = change.status !== undefined && change.status !== this.#state.status ? Date.now() : this.#state.since;
     const before = this.#state.status;
-    this.#state = { ...this.#state, ...change, since };
-    if (before !== this.#state.status) this.#trace({ dir: 'state', event: this.#state.status, detail: { ...this.#state } });
+    this.#state = { ...this.#state, ...change };
+    const { status } = this.#state;
+    if (before !== status) {
+      this.#state.since = Date.now();
+      this.#trace({ dir: 'state', event: status, detail: this.#state });
+    }
     this.onstate?.();
   }
 
@@ -335,7 +337,6 @@ export class SocketLink implements Link, Troubles {
 }
 
 function where(arg: unknown): { roomId?: string; seq?: number } {
-  if (typeof arg !== 'object' || arg === null) return {};
-  const { roomId, seq } = arg as { roomId?: unknown; seq?: unknown };
+  const { roomId, seq } = Object(arg) as { roomId?: unknown; seq?: unknown };
   return { ...(typeof roomId === 'string' ? { roomId } : {}), ...(typeof seq === 'number' ? { seq } : {}) };
 }

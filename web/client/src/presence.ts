@@ -38,7 +38,7 @@ export class PresenceWatch {
   /** The users that a tab shows. */
   watching(tab: string, ids: string[]): void {
     if (ids.length > 0) this.#tabs.set(tab, ids); else this.#tabs.delete(tab);
-    if (!this.#state.link.state.leader || this.#due) return;
+    if (this.#due) return;
     this.#due = setTimeout(() => {
       this.#due = undefined;
       void this.ask();
@@ -48,7 +48,7 @@ export class PresenceWatch {
   async ask(): Promise<void> {
     const { link } = this.#state;
     const userIds = [...new Set([...this.#tabs.values()].flat())].slice(0, watchedAtOnce);
-    if (link.state.status !== 'online' || !link.state.leader) return;
+    if (!link.state.leader) return;
     const reply = await link.call('presence:watch', { userIds });
     if (!reply.ok) return;
     this.are(reply.users);

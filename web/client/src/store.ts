@@ -282,7 +282,7 @@ export class Starling {
     }
     if (connects !== this.#connects) {
       this.#connects = connects;
-      if (leader) void this.#presence.ask();
+      void this.#presence.ask();
       this.#entering.hurry();
       this.#sending.outbox.hurry();
       if (leader) this.#sending.tellMarkers();

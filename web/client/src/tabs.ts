@@ -7,16 +7,17 @@ import { late, offline, type Call, type Joined, type Link, type LinkState, type 
 import type { Ack } from './types.ts';
 
 type Wire =
-  | { t: 'hello'; from: string }
-  | { t: 'state'; state: LinkState; from: string }
+  | { t: 'hello' }
+  | { t: 'state'; state: LinkState }
   | { t: 'event'; event: string; args: unknown[]; namespace: string }
-  | { t: 'note'; note: Note; from: string }
+  | { t: 'note'; note: Note }
   | { t: 'trace'; trace: Trace }
-  | { t: 'call'; id: number; from: string; event: EventName; arg: unknown; options: Call }
-  | { t: 'join'; id: number; from: string; roomId: string; since?: number; invite?: string }
+  | { id: number; from: string } & Question
   | { t: 'left'; roomId: string }
   | { t: 'trouble'; what: keyof Troubles; args: unknown[] }
   | { t: 'reply'; id: number; to: string; ack: unknown };
+
+type Question = { t: 'call'; event: EventName; arg: unknown; options: Call } | { t: 'join'; roomId: string; since?: number; invite?: string };
 
 export function canShare(): boolean {
   return typeof BroadcastChannel !== 'undefined' && typeof navigator !== 'undefined' && (navigator.locks as LockManager | undefined) !== undefined;
@@ -52,7 +53,7 @@ export class TabLink implements Link {
   get state(): LinkState { return this.#state; }
 
   start(): void {
-    this.#post({ t: 'hello', from: this.#me });
+    this.#post({ t: 'hello' });
     void navigator.locks.request(this.#name, { signal: this.#closing.signal }, () => this.#lead()).catch(() => undefined); // closed before it led
   }
 
@@ -77,13 +78,13 @@ export class TabLink implements Link {
 
   #became(state: LinkState): void {
     this.#state = { ...state, leader: this.#socket !== undefined };
-    if (this.#socket) this.#post({ t: 'state', state: this.#state, from: this.#me });
+    if (this.#socket) this.#post({ t: 'state', state: this.#state });
     this.onstate?.();
   }
 
   #heard(wire: Wire): void {
     switch (wire.t) {
-      case 'hello': if (this.#socket) this.#post({ t: 'state', state: this.#state, from: this.#me }); break;
+      case 'hello': if (this.#socket) this.#post({ t: 'state', state: this.#state }); break;
       case 'state':
         if (!this.#socket) {
           this.#state = { ...wire.state, leader: false };
@@ -93,8 +94,8 @@ export class TabLink implements Link {
       case 'event': this.onevent?.(wire.event, wire.args, wire.namespace); break;
       case 'trace': this.ontrace?.(wire.trace); break;
       case 'note': this.onnote?.(wire.note); break;
-      case 'call': if (this.#socket) void this.#socket.call(wire.event as 'message:send', wire.arg as never, wire.options).then((ack) => this.#post({ t: 'reply', id: wire.id, to: wire.from, ack })); break;
-      case 'join': if (this.#socket) void this.#socket.join(wire.roomId, wire.since, wire.invite).then((ack) => this.#post({ t: 'reply', id: wire.id, to: wire.from, ack })); break;
+      case 'call': this.#reply(wire, this.#socket?.call(wire.event as 'message:send', wire.arg as never, wire.options)); break;
+      case 'join': this.#reply(wire, this.#socket?.join(wire.roomId, wire.since, wire.invite)); break;
       case 'left': this.#socket?.left(wire.roomId); break;
       case 'trouble': this.#socket?.trouble(wire.what, ...wire.args as [never]); break;
       case 'reply': if (wire.to === this.#me) this.#answer(wire.id, wire.ack as Ack); break;
@@ -104,17 +105,17 @@ export class TabLink implements Link {
   call<E extends EventName>(event: E, arg?: Argument<E>, options: Call = {}): Promise<Answer<E>> {
     if (this.#socket) return this.#socket.call(event, arg, options);
     if (this.#state.status !== 'online') return Promise.resolve(offline());
-    return this.#ask((id) => ({ t: 'call', id, from: this.#me, event, arg, options }), options.timeoutMs ?? 20_000);
+    return this.#ask({ t: 'call', event, arg, options }, options.timeoutMs);
   }
 
   join(roomId: string, since?: number, invite?: string): Promise<Joined> {
     if (this.#socket) return this.#socket.join(roomId, since, invite);
-    return this.#ask((id) => ({ t: 'join', id, from: this.#me, roomId, since, invite }), 20_000);
+    return this.#ask({ t: 'join', roomId, since, invite });
   }
 
   left(roomId: string): void { if (this.#socket) this.#socket.left(roomId); else this.#post({ t: 'left', roomId }); }
 
-  note(note: Note): void { this.#post({ t: 'note', note, from: this.#me }); }
+  note(note: Note): void { this.#post({ t: 'note', note }); }
 
   trouble<T extends keyof Troubles>(what: T, ...args: Parameters<Troubles[T]>): void { if (this.#socket) this.#socket.trouble(what, ...args); else this.#post({ t: 'trouble', what, args }); }
 
@@ -127,15 +128,17 @@ export class TabLink implements Link {
     this.#state = { ...this.#state, status: 'closed' };
   }
 
-  #ask<A>(make: (id: number) => Wire, timeoutMs: number): Promise<A> {
+  #ask<A>(question: Question, timeoutMs = 20_000): Promise<A> {
     this.#asked += 1;
     const id = this.#asked;
     return new Promise((resolve) => {
       const timer = setTimeout(() => this.#answer(id, late()), timeoutMs);
       this.#waiting.set(id, { resolve: resolve as (ack: Ack) => void, timer });
-      this.#post(make(id));
+      this.#post({ ...question, id, from: this.#me });
     });
   }
+
+  #reply({ id, from }: { id: number; from: string }, answer: Promise<Ack> | undefined): void { void answer?.then((ack) => this.#post({ t: 'reply', id, to: from, ack })); }
 
   #answer(id: number, ack: Ack): void {
     const waiting = this.#waiting.get(id);
@@ -146,7 +149,7 @@ export class TabLink implements Link {
   }
 
   #fail(): void {
-    for (const id of [...this.#waiting.keys()]) this.#answer(id, offline());
+    for (const id of this.#waiting.keys()) this.#answer(id, offline());
   }
 
   #post(wire: Wire): void { if (!this.#closing.signal.aborted) this.#channel.postMessage(wire); }
