@@ -107,7 +107,7 @@ export class Incoming {
     switch (event) {
       case 'me:room-removed': if (arg.reason !== 'left' || room?.role) memberships.gone(roomId, arg.reason as string); break;
       case 'me:prefs': if (room) { room.prefs = arg.prefs as Prefs; state.roomChanged(room); } break;
-      case 'me:marker': if (room) sending.marked(room, arg as unknown as MarkerState); break;
+      case 'me:marker': if (room) void this.#marker(room, arg as unknown as MarkerState); break;
       case 'me:mention':
         if (!room) break;
         room.newest(arg.message as Message);
@@ -115,6 +115,12 @@ export class Incoming {
         state.roomChanged(room);
         break;
     }
+  }
+
+  /** A marker that goes back may be older than the answer to a read, which came first: not if the server has it still. */
+  async #marker(room: Room, marker: MarkerState): Promise<void> {
+    const got = marker.seq < room.told ? await this.#state.link.call('room:get', room.id) : undefined;
+    if (!got?.ok || (got.marker?.seq ?? 0) <= marker.seq) this.#parts.sending.marked(room, marker);
   }
 
   #room(event: string, arg: Wire): void {

@@ -82,6 +82,7 @@ async function start(): Promise<{ script: Script; ann: Starling }> {
 }
 
 const until = (what: () => boolean) => vi.waitFor(() => { if (!what()) throw new Error('not yet'); }, { timeout: 60_000, interval: 5 });
+const answered = () => new Promise((resolve) => { setImmediate(resolve); }); // what was asked
 const shown = (ann: Starling): Standing => Object.fromEntries(ann.rooms.map((r) => [r.id, { muted: r.prefs.muted ?? false, marker: ann.room(r.id)!.marker }]));
 const memberships = (rooms: Standing) => Object.entries(rooms).map(([id, { muted }]) => `${id} ${muted}`).sort();
 
@@ -100,15 +101,21 @@ describe('Memberships', () => {
       }
       const { script, ann } = await start();
       let [heard, known] = [0, 0];
+      script.answers = { 'room:get': (roomId: string) => {
+        const { muted, marker } = standing(log, known)[roomId] ?? {};
+        return { room: info(roomId), ...(marker === undefined ? {} : { role: 'member', prefs: { muted }, marker: { seq: marker, n: marker } }) };
+      } };
       for (const step of [...order, ...log.map(() => 'next' as const)]) {
         if (step === 'next') {
           if (heard === log.length) continue;
-          script.entry(log, heard += 1);
+          heard += 1;
+          known = Math.max(known, heard);
+          script.entry(log, heard);
         } else {
-          script.inbox(log, step % (log.length + 1));
           known = Math.max(known, step % (log.length + 1));
+          script.inbox(log, step % (log.length + 1));
         }
-        known = Math.max(known, heard);
+        await answered();
         expect(memberships(shown(ann))).toEqual(memberships(standing(log, known)));
         if (heard === known) expect(shown(ann)).toEqual(standing(log, known));
       }
@@ -160,11 +167,38 @@ describe('Memberships', () => {
     const { script, ann } = await start();
     const read: Entry[] = [{ kind: 'added', room: 'a' }, ...[18, 9, 20].map((seq) => ({ kind: 'marker', room: 'a', seq }) as Entry)];
     script.inbox(read, 2);
-    script.answers = answers;
+    script.answers = { ...answers, 'room:get': () => ({ room: info('a'), marker: { seq: 9, n: 9 } }) };
     await ann.show('a');
     script.entry(read, 3);
+    await answered();
     expect([ann.room('a')!.held, ann.room('a')!.unread]).toEqual([true, 11]);
     script.entry(read, 4);
     expect([ann.room('a')!.held, ann.room('a')!.unread]).toEqual([false, 0]);
+  });
+
+  it('what was read and answered is not unread again by what the log says late', async () => {
+    const { script, ann } = await start();
+    const read: Entry[] = [{ kind: 'added', room: 'a' }, ...[9, 18, 9].map((seq) => ({ kind: 'marker', room: 'a', seq }) as Entry)];
+    script.inbox(read, 1);
+    const last = { id: 'm', roomId: 'a', seq: said, n: said, sender: { id: 'ben', name: 'Ben' }, content: 'the last', type: 'text', createdAt: '2026-01-01T00:00:00Z' };
+    let marker = 0;
+    script.answers = {
+      ...answers, 'message:history': () => ({ messages: [last], hasMore: false }), 'message:read': () => { marker = said; return {}; }, 'room:get': () => ({ room: info('a'), marker: { seq: marker, n: marker } }),
+    };
+    await ann.show('a');
+    ann.markRead('a');
+    await until(() => script.asked.includes('message:read'));
+    await answered();
+    const views: unknown[] = [];
+    ann.subscribe('room:a', () => views.push([ann.room('a')!.held, ann.room('a')!.unread]));
+    for (const useq of [2, 3]) {
+      script.entry(read, useq);
+      await answered();
+    }
+    expect(views.filter((view) => String(view) !== 'false,0')).toEqual([]);
+    marker = 9; // on another device it was marked unread
+    script.entry(read, 4);
+    await answered();
+    expect(views.at(-1)).toEqual([true, 11]);
   });
 });
