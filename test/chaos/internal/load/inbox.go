@@ -62,8 +62,11 @@ type logFact struct {
 	Message shownMessage `json:"message"` // of me:mention
 }
 
-// mostUnread is as far as unread messages are counted.
-const mostUnread = 1000
+// As far as unread messages are counted, and those of them that mention the user.
+const (
+	mostUnread   = 1000
+	mostMentions = 100
+)
 
 // lister is the application of a device with an inbox; it implements receiver.
 type lister struct {
@@ -168,7 +171,7 @@ func (b *inbox) applyLocked(f *logFact) {
 			r.named = make(map[uint64]bool)
 		}
 		r.named[f.Message.Seq] = true
-		r.Mentions++
+		r.Mentions = min(r.Mentions+1, mostMentions)
 	}
 }
 
