@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -133,6 +134,22 @@ func TestCloseOfADeafPeer(t *testing.T) {
 		}
 		if got := k.session.reason(t); got != ReasonDrain {
 			t.Errorf("reason = %q, want %q", got, ReasonDrain)
+		}
+	})
+}
+
+// TestBothClose: whoever closes at the moment at which the peer does is not left with a connection that waits for an end that has been read.
+func TestBothClose(t *testing.T) {
+	modes(t, func(_ *testing.T, connect func(Limits, func(Conn, []byte)) link) {
+		limits := testLimits
+		limits.CloseTimeout = time.Hour
+		for range 200 {
+			k := connect(limits, nil)
+			var both sync.WaitGroup
+			both.Go(func() { _ = k.peer.Close() })
+			both.Go(func() { k.conn.Close(CodeNormal, ReasonServer) })
+			both.Wait()
+			k.server.Wait()
 		}
 	})
 }
