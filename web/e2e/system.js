@@ -110,7 +110,7 @@ export class Person {
 
   /** Errors and warnings of the page end up in noise; those that a test causes on purpose (a network that is away) do not count. */
   watch(page) {
-    page.on('console', (message) => { if (['error', 'warning'].includes(message.type()) && !/net::ERR_|WebSocket connection to/.test(message.text())) this.noise.push(message.text()); });
+    page.on('console', (message) => { if (['error', 'warning'].includes(message.type()) && !/net::ERR_|WebSocket connection to|WebSocket is already in CLOSING/.test(message.text())) this.noise.push(message.text()); });
     page.on('pageerror', (err) => this.noise.push(String(err)));
   }
 
