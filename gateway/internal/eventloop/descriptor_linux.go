@@ -108,7 +108,7 @@ func (d *Descriptor) Read(buf []byte) (int, error) {
 
 // noting makes a read of at most so many bytes, and keeps the bits true. It takes them away before the read: what the loop tells from then
 // on may be about bytes that the read has not seen, and stays. What did not fit is still to be read, and after a peer has closed so is
-// everything up to that.
+// everything up to that. An end stays to be read: the loop does not tell of it again, and whoever reads next looks for it.
 func (d *Descriptor) noting(most int, read func() (int, error)) (int, error) {
 	hungUp := d.state.And(^(bitReadable | bitHungUp)) & bitHungUp
 	n, err := ignoringEINTR(read)
@@ -116,8 +116,10 @@ func (d *Descriptor) noting(most int, read func() (int, error)) (int, error) {
 	case errors.Is(err, unix.EAGAIN):
 		return 0, nil
 	case err != nil:
+		d.state.Or(bitReadable)
 		return 0, os.NewSyscallError("read", err)
 	case n == 0:
+		d.state.Or(bitReadable)
 		return 0, io.EOF
 	}
 	if n == most {

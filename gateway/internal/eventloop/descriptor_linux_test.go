@@ -62,6 +62,9 @@ func TestEndBehindARead(t *testing.T) {
 			if !errors.Is(got, io.EOF) || reads != len(tc.reads)-1 {
 				t.Errorf("after %d reads: %v, want the end of the stream after %d", reads, got, len(tc.reads)-1)
 			}
+			if !d.Readable() {
+				t.Error("the end is not to be read again")
+			}
 		})
 	}
 }

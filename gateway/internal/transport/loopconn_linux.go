@@ -167,14 +167,8 @@ func (c *loopConn) readOnce() error {
 	buf := c.borrow()
 	defer c.server.in.Put(buf)
 	n, err := c.fd.Read(*buf)
-	if err != nil {
-		// The stream has ended, and the loop has said so for the last time. Whoever closes the conn at this moment waits for that end.
-		c.conclude(err)
-		c.shut()
-		return nil
-	}
-	if n == 0 {
-		return nil
+	if err != nil || n == 0 {
+		return err
 	}
 	return c.take((*buf)[:n])
 }
@@ -209,15 +203,10 @@ func (c *loopConn) conclude(err error) {
 func (c *loopConn) discard() {
 	var buf [512]byte
 	if _, err := c.fd.Read(buf[:]); err != nil {
-		c.shut()
+		c.mu.Lock()
+		c.shutLocked()
+		c.mu.Unlock()
 	}
-}
-
-// shut ends the TCP connection.
-func (c *loopConn) shut() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.shutLocked()
 }
 
 // end closes the descriptor. The conn stays running for good: nobody else reads.
