@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -58,24 +59,16 @@ func New[In, Out any](
 }
 
 // Submit hands over a request and returns at once. done is called exactly once, from the goroutine of Run, after the commit; it must
-// not block. A fault Unavailable says that the request was not taken. From until on, unless that is zero, it is not begun, and what was begun
-// before is waited for by so much longer as grace says.
-func (g *Group[In, Out]) Submit(in In, until time.Time, grace time.Duration, done func(Out, error)) error {
-	end := time.Now().Add(g.cfg.Timeout)
-	if whole := until.Add(grace); !until.IsZero() && whole.Before(end) {
-		end = whole
-	}
-	deadline := end
-	if !until.IsZero() && until.Before(end) {
-		deadline = until
-	}
+// not block. A fault Unavailable says that the request was not taken. What asker has given up is not begun.
+func (g *Group[In, Out]) Submit(in In, asker rules.Asker, done func(Out, error)) error {
+	begin, wait := asker.Times(time.Now().Add(g.cfg.Timeout), 0)
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	if g.closed {
 		return Stopping()
 	}
 	select {
-	case g.queue <- &grouped[In, Out]{in: in, done: done, deadline: deadline, wait: end.Sub(deadline)}:
+	case g.queue <- &grouped[In, Out]{in: in, done: done, deadline: begin, wait: wait}:
 		return nil
 	default:
 		return Overloaded()

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/starling-chat/starling/chat-service/internal/groupcommit"
+	"github.com/starling-chat/starling/chat-service/internal/rules"
 	"github.com/starling-chat/starling/proto/fault"
 )
 
@@ -27,7 +28,7 @@ func TestGroupAnswersInTime(t *testing.T) {
 		answered := 0
 		for range 40 {
 			came := time.Now()
-			err := g.Submit(0, time.Time{}, 0, func(_ int, err error) {
+			err := g.Submit(0, rules.Asker{}, func(_ int, err error) {
 				answered++
 				if took := time.Since(came); err == nil || took > timeout {
 					t.Errorf("answered by %v after %v", err, took)
@@ -79,7 +80,7 @@ func TestGroupBegins(t *testing.T) {
 					t.Errorf("%s: %v after %v, want success %v after %v", tc.what, err, took, tc.ok, tc.after)
 				}
 			}
-			if err := g.Submit(0, began.Add(tc.until), tc.grace, done); err != nil {
+			if err := g.Submit(0, rules.Asker{Until: began.Add(tc.until), Grace: tc.grace}, done); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()

@@ -14,7 +14,7 @@ import (
 // older message changes nothing. done gets where the marker is by then.
 func (s *Service) MarkRead(c Caller, r Receipt, done func(chat.Marker, error)) error {
 	r.User, r.Granted, r.Until = c.User, c.granted(r.Room), c.Asker.Until
-	return s.receipts.Submit(r, r.Until, c.Asker.Grace, func(o ReadOutcome, err error) {
+	return s.receipts.Submit(r, c.Asker, func(o ReadOutcome, err error) {
 		if err == nil {
 			err = o.refusal(access.Attend)
 		}

@@ -100,7 +100,7 @@ func (s *Service) MarkNotifications(c Caller, ids []NotificationID, done func(un
 		return fault.Newf(fault.Invalid, "ids must have at most %d entries", maxNotificationIDs)
 	}
 	read := NotificationsRead{c.User, ids}
-	return s.marks.Submit(read, c.Asker.Until, c.Asker.Grace, func(unread int, err error) {
+	return s.marks.Submit(read, c.Asker, func(unread int, err error) {
 		if err == nil {
 			// A socket that misses the event finds it in notification:list.
 			s.ephemeralFailed(s.publisher.NotificationsRead(read, unread, c.Socket))
